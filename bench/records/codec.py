@@ -1,0 +1,67 @@
+"""Frozen dataclasses to JSON and back, by their own type hints, with errors that name the place."""
+
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Mismatch(ValueError):
+    """A value that is not of the type its record declares; the text names the path to it."""
+
+
+def encode(record: Any) -> Any:
+    """Plain JSON values of a dataclass: objects, arrays, numbers, strings."""
+    return dataclasses.asdict(record)
+
+
+def decode(kind: type[T], value: Any, path: str = "run") -> T:
+    """The record of type ``kind`` that ``encode`` made ``value`` from.
+
+    Keys that ``kind`` does not know are passed over; a missing one takes its default or raises ``Mismatch``.
+    """
+    return typing.cast(T, _decode(kind, value, path))
+
+
+def _decode(kind: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _record(kind, value, path)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return _decode(next(a for a in arguments if a is not type(None)), value, path)
+    if origin is tuple:
+        _expect(isinstance(value, list | tuple), "a list", value, path)
+        return tuple(_decode(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        _expect(isinstance(value, dict), "an object", value, path)
+        return {str(key): _decode(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
+    if origin is typing.Literal:
+        _expect(value in arguments, f"one of {', '.join(map(repr, arguments))}", value, path)
+        return value
+    if kind is float:
+        _expect(isinstance(value, int | float) and not isinstance(value, bool), "a number", value, path)
+        return float(value)
+    _expect(type(value) is kind, f"a {kind.__name__}", value, path)
+    return value
+
+
+def _record(kind: Any, value: Any, path: str) -> Any:
+    _expect(isinstance(value, dict), "an object", value, path)
+    hints = typing.get_type_hints(kind)
+    given = {}
+    for field in dataclasses.fields(kind):
+        if field.name in value:
+            given[field.name] = _decode(hints[field.name], value[field.name], f"{path}.{field.name}")
+        elif field.default is dataclasses.MISSING:
+            raise Mismatch(f"{path}.{field.name} is missing")
+    return kind(**given)
+
+
+def _expect(true: bool, expected: str, value: Any, path: str) -> None:
+    if not true:
+        shown = repr(value)
+        raise Mismatch(f"{path} should be {expected}, not {shown[:60]}{'…' if len(shown) > 60 else ''}")

@@ -1,0 +1,70 @@
+"""The machine a run was made on, and the software it ran with."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One CUDA device as the driver describes it."""
+
+    name: str
+    memory_bytes: int
+    compute_capability: str
+    multiprocessors: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The hardware that decides whether absolute seconds may be compared."""
+
+    cpu: str
+    physical_cores: int
+    logical_cores: int
+    memory_bytes: int
+    architecture: str
+    operating_system: str
+    gpus: tuple[Gpu, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Six hexadecimal digits that change when the hardware does, and not with a kernel update."""
+        facts = asdict(self)
+        del facts["operating_system"]
+        # A rebooted virtual machine reports a few MiB more or less; a changed machine, GiB.
+        facts["memory_bytes"] = round(self.memory_bytes / 2**30)
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:6]
+
+    @property
+    def name(self) -> str:
+        """The folder that holds this machine's runs, such as ``nvidia-h200-3fa94c``."""
+        hardware = self.gpus[0].name if self.gpus else f"{self.cpu} {self.physical_cores}-core"
+        words = re.sub(r"\((?:r|tm|c)\)|\bcpu\b|\bprocessor\b|@.*", " ", hardware.lower())
+        slug = re.sub(r"[^a-z0-9]+", "-", words).strip("-")[:48] or "unknown"
+        return f"{slug}-{self.fingerprint}"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The software and settings that can change a figure on one and the same machine."""
+
+    loopmark: str
+    revision: str | None
+    """Git revision of Loopmark's own tree, with ``+changes`` when it was not clean; None outside git."""
+    python: str
+    torch: str
+    cuda: str | None
+    cudnn: str | None
+    driver: str | None
+    packages: dict[str, str]
+    variables: dict[str, str]
+    """The environment variables that are known to change speed (``OMP_*``, ``TORCH*``, …), as they were set."""
+    threads: int
+    cores: tuple[int, ...]
+    """The logical cores that every measuring process was pinned to; empty where pinning is not possible."""
+    cpu_capability: str
+    compiler: str | None
+    huge_pages: str | None
+    governor: str | None

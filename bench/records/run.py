@@ -1,0 +1,103 @@
+"""A run: what was asked, on what, and what became of every case."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bench.records.machine import Environment, Machine
+
+FORMAT_VERSION = 1
+
+Status = Literal["ok", "skipped", "failed", "timed_out"]
+CacheState = Literal["cold", "warm", "none"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for, complete enough to ask for it again."""
+
+    command: str
+    workloads: tuple[str, ...]
+    loops: tuple[str, ...]
+    device: str
+    size: str
+    batch_size: int | None
+    budget_seconds: float
+    """Sampling time of one case, over all launches; warm-up is not part of it."""
+    launches: int
+    seed: int
+    threads: int
+    block_seconds: float
+    warmup_ceiling_seconds: float
+    limit_seconds: float
+    """How long a worker may take over one request before it counts as hung."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One fresh process of one case: how it got going, and what it held at the end."""
+
+    index: int
+    setup_seconds: float
+    first_step_seconds: float
+    """From the start of the set-up to the end of the first step: what a person waits for."""
+    warmup_steps: int
+    warmup_seconds: float
+    steady: bool
+    """False when warm-up ended at its ceiling with steps still getting faster."""
+    steady_step_seconds: float
+    excess_seconds: float
+    """What the warm-up steps took beyond the same number of steady ones: compilation, autotuning, first touches."""
+    compile_seconds: float
+    """As torch's own counters tell it; 0 where nothing was compiled."""
+    compile_cache: CacheState
+    steps: int
+    peak_memory_bytes: int | None
+    skipped_steps: int | None
+    """Steps that a gradient scaler skipped; None where there is none."""
+    final_scale: float | None
+    pid: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One (workload, loop) of a run."""
+
+    workload: str
+    loop: str
+    repeat: bool
+    """True for the baseline's second appearance, which measures what this machine reports when nothing changed."""
+    status: Status
+    reason: str | None
+    batch_size: int | None
+    parameters: int | None
+    data_sha256: str | None
+    phases: tuple[str, ...]
+    memory_kind: str | None
+    """What ``peak_memory_bytes`` counts: ``device memory allocated`` or ``resident set``."""
+    launches: tuple[Launch, ...]
+
+    @property
+    def label(self) -> str:
+        """The loop's name, marked where it is the baseline's repetition."""
+        return f"{self.loop} (again)" if self.repeat else self.loop
+
+    def ended(self, status: Status, reason: str) -> "Case":
+        """This case, ended before its time; ``reason`` is shown in every report."""
+        return replace(self, status=status, reason=reason)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One invocation, whole but for its samples."""
+
+    name: str
+    started: str
+    """UTC, ISO 8601."""
+    seconds: float
+    interrupted: bool
+    plan: Plan
+    machine: Machine
+    environment: Environment
+    cases: tuple[Case, ...]
+    warnings: tuple[str, ...] = ()
+    format_version: int = FORMAT_VERSION
