@@ -1,0 +1,63 @@
+"""One loop against the baseline of its own run: paired by round, claimed by launch."""
+
+import math
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from bench.judge.statistics import Estimate, median, over_launches
+
+Verdict = Literal["faster", "slower", "same", "inconclusive"]
+
+
+def block_seconds(blocks: pd.DataFrame) -> pd.Series:
+    """Seconds a step of each block: the device's where a device was timed, else the host's."""
+    return blocks["device_seconds"].fillna(blocks["host_seconds"]) / blocks["steps"]
+
+
+def round_logs(blocks: pd.DataFrame, *, lapped: bool) -> pd.Series:
+    """The mean log seconds a step of one case's blocks in each (launch, round)."""
+    chosen = blocks[blocks["lapped"] == lapped]
+    return np.log(block_seconds(chosen)).groupby([chosen["launch"], chosen["round"]]).mean()
+
+
+def step_seconds(blocks: pd.DataFrame) -> Estimate:
+    """Seconds a step of one case, from its blocks without laps; the geometric mean over launches."""
+    return over_launches(_by_launch(round_logs(blocks, lapped=False))).map(math.exp)
+
+
+def log_speedup(blocks: pd.DataFrame, baseline: pd.DataFrame) -> Estimate | None:
+    """ln(baseline's step / this step): positive is faster. None where they share no round.
+
+    Each round gives one pair, whose two blocks ran within the same fraction of a second, so that a machine that
+    slows down slows both; each launch gives the median of its pairs; the launches give the interval.
+    """
+    pairs = (round_logs(baseline, lapped=False) - round_logs(blocks, lapped=False)).dropna()
+    return over_launches(_by_launch(pairs)) if len(pairs) else None
+
+
+def instrumentation(blocks: pd.DataFrame) -> Estimate | None:
+    """How many times longer a step takes with its phases timed than without; 1 is free.
+
+    The lapped and the plain blocks of one turn are paired; they ran side by side, in random order, in one process.
+    """
+    pairs = (round_logs(blocks, lapped=True) - round_logs(blocks, lapped=False)).dropna()
+    return median(pairs).map(math.exp) if len(pairs) else None
+
+
+def verdict(log_ratio: Estimate, noise_floor: float | None) -> Verdict:
+    """What may be said of a difference.
+
+    ``faster`` or ``slower`` when the interval excludes no difference and the difference exceeds the noise floor (a
+    log ratio: how far apart the baseline and its own repetition may be); ``same`` when the whole interval lies
+    within that floor; ``inconclusive`` otherwise.
+    """
+    floor = noise_floor or 0.0
+    if log_ratio.excludes_zero and abs(log_ratio.value) > floor:
+        return "faster" if log_ratio.value > 0 else "slower"
+    return "same" if log_ratio.reach <= floor else "inconclusive"
+
+
+def _by_launch(values: pd.Series) -> list[np.ndarray]:
+    return [group.to_numpy() for _, group in values.groupby(level="launch")]

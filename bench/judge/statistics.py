@@ -1,0 +1,78 @@
+"""Intervals. Small on purpose: each function is one textbook method, named with its source."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import bdtr, stdtrit
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95 % interval, in the value's own unit."""
+
+    value: float
+    low: float
+    high: float
+
+    def map(self, function: Callable[[float], float]) -> "Estimate":
+        """The estimate of a monotonic function of the value; the interval's ends keep their order."""
+        low, high = sorted((function(self.low), function(self.high)))
+        return Estimate(function(self.value), low, high)
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether zero lies outside the interval."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def reach(self) -> float:
+        """The largest distance from zero that the interval still allows."""
+        return max(abs(self.low), abs(self.high))
+
+
+def student(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
+    """The mean of independent values with Student's t interval (Student 1908), one value a launch.
+
+    One value alone gives an infinite interval: nothing is known of how it varies.
+    """
+    sample = np.asarray(values, dtype=float)
+    count, mean = len(sample), float(np.mean(sample))
+    if count < 2:
+        return Estimate(mean, -math.inf, math.inf)
+    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(np.std(sample, ddof=1)) / math.sqrt(count)
+    return Estimate(mean, mean - half, mean + half)
+
+
+def median(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
+    """The median with its order-statistic interval, which assumes no distribution (Thompson 1936).
+
+    Fewer than six values cannot bracket a median with 95 % confidence; the interval is then infinite.
+    """
+    ordered = np.sort(np.asarray(values, dtype=float))
+    count, middle = len(ordered), float(np.median(ordered))
+    # The largest r for which the r-th value from either end misses the median with at most (1-confidence)/2.
+    tails = bdtr(np.arange(count), count, 0.5) if count else np.array([])
+    below = int(np.sum(tails <= (1 - confidence) / 2))
+    if below == 0:
+        return Estimate(middle, -math.inf, math.inf)
+    return Estimate(middle, float(ordered[below - 1]), float(ordered[count - below]))
+
+
+def over_launches(launches: Sequence[ArrayLike]) -> Estimate:
+    """What repeated launches say: the mean of each launch's median, with the spread between launches.
+
+    A launch is the unit because processes differ from one another (memory layout, hash seeds, thread placement)
+    by more than the samples within one of them do. A single launch falls back on the spread within it, which
+    says nothing about the next process.
+    """
+    filled = [values for values in launches if np.size(values)]
+    if not filled:
+        raise ValueError("no launch has a value")
+    if len(filled) == 1:
+        return median(filled[0])
+    return student([float(np.median(values)) for values in filled])

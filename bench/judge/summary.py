@@ -1,0 +1,167 @@
+"""A run, judged: one row a case, with everything that a table, a plot or a sentence says about it."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.judge.breakdown import phase_seconds
+from bench.judge.comparison import Verdict, instrumentation, log_speedup, step_seconds, verdict
+from bench.judge.statistics import Estimate
+from bench.records.run import CacheState, Case, Run
+from bench.records.samples import Samples
+
+BASELINE = "eager"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case, judged. What was not measured is None; a case that did not end well has only its reason."""
+
+    case: Case
+    step_seconds: Estimate | None = None
+    speedup: Estimate | None = None
+    """Baseline's seconds over this loop's: 2 is twice as fast. None for the baseline itself."""
+    verdict: Verdict | None = None
+    host_phases: dict[str, float] | None = None
+    """Seconds a step in each phase as the host saw it; on a GPU, the time to enqueue it."""
+    device_phases: dict[str, float] | None = None
+    """Seconds a step in each phase on the device's own clock; None where the host's clock is the only one."""
+    instrumentation: Estimate | None = None
+    """Seconds a step with laps over seconds without."""
+    peak_memory_bytes: int | None = None
+    first_step_seconds: float | None = None
+    """Time to the first step's end in the first launch: the longest that a person waits."""
+    compile_seconds: float | None = None
+    compile_cache: CacheState | None = None
+    break_even_steps: Estimate | None = None
+    """Steps after which a faster loop has made up for its slower start, from the first launch."""
+    skipped_steps: int | None = None
+    final_scale: float | None = None
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Seconds a step in each phase, on the device's clock where there is one, else the host's."""
+        return self.device_phases or self.host_phases or {}
+
+    @property
+    def samples_per_second(self) -> Estimate | None:
+        """Training samples a second."""
+        batch = self.case.batch_size
+        if self.step_seconds is None or batch is None:
+            return None
+        return self.step_seconds.map(lambda seconds: batch / seconds)
+
+
+@dataclass(frozen=True)
+class WorkloadSummary:
+    """The cases of one workload, judged against its baseline."""
+
+    workload: str
+    rows: tuple[Row, ...]
+    noise_floor: float | None
+    """How far apart the baseline and its repetition may be, as a log ratio (0.01 is 1 %); None if not measured."""
+
+    @property
+    def baseline(self) -> Row | None:
+        """The canonical loop's row, where it was measured."""
+        return next((r for r in self.rows if is_baseline(r.case) and r.step_seconds), None)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A whole run, judged."""
+
+    run: Run
+    workloads: tuple[WorkloadSummary, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Every row of every workload, in the run's order."""
+        return tuple(row for workload in self.workloads for row in workload.rows)
+
+
+def is_baseline(case: Case) -> bool:
+    """Whether ``case`` is the one that the others are compared with."""
+    return case.loop == BASELINE and not case.repeat
+
+
+def summarise(run: Run, samples: Samples) -> Summary:
+    """Judge every case of ``run``."""
+    names = dict.fromkeys(case.workload for case in run.cases)
+    return Summary(run, tuple(_summarise_workload(name, run, samples) for name in names))
+
+
+def _summarise_workload(name: str, run: Run, samples: Samples) -> WorkloadSummary:
+    cases = {i: case for i, case in enumerate(run.cases) if case.workload == name}
+    blocks = {
+        i: rows for i, rows in samples.blocks.groupby("case") if i in cases and cases[int(i)].status == "ok"
+    }
+    base = next((i for i, case in cases.items() if is_baseline(case) and i in blocks), None)
+    repeat = next((i for i, case in cases.items() if case.repeat and i in blocks), None)
+    against = {
+        i: log_speedup(blocks[i], blocks[base]) for i in blocks if base is not None and i != base
+    }
+    floor_estimate = against.get(repeat) if repeat is not None else None
+    floor = floor_estimate.reach if floor_estimate and math.isfinite(floor_estimate.reach) else None
+    rows = []
+    for i, case in cases.items():
+        if i in blocks:
+            first = cases[base] if base is not None else None
+            laps = samples.phases[samples.phases["case"] == i]
+            rows.append(_row(case, first, blocks[i], laps, against.get(i), floor))
+        else:
+            rows.append(Row(case))
+    return WorkloadSummary(name, tuple(rows), floor)
+
+
+def _row(
+    case: Case,
+    baseline: Case | None,
+    blocks: pd.DataFrame,
+    laps: pd.DataFrame,
+    log_ratio: Estimate | None,
+    floor: float | None,
+) -> Row:
+    step = step_seconds(blocks)
+    speedup = log_ratio.map(_exp) if log_ratio else None
+    judged = verdict(log_ratio, floor) if log_ratio and not case.repeat else None
+    memory = [launch.peak_memory_bytes for launch in case.launches if launch.peak_memory_bytes is not None]
+    skipped = [launch.skipped_steps for launch in case.launches if launch.skipped_steps is not None]
+    first = case.launches[0] if case.launches else None
+    return Row(
+        case=case,
+        step_seconds=step,
+        speedup=speedup,
+        verdict=judged,
+        host_phases=phase_seconds(laps, case.phases, "host_seconds") or None,
+        device_phases=phase_seconds(laps, case.phases, "device_seconds") or None,
+        instrumentation=instrumentation(blocks),
+        peak_memory_bytes=max(memory, default=None),
+        first_step_seconds=first.first_step_seconds if first else None,
+        compile_seconds=first.compile_seconds if first else None,
+        compile_cache=first.compile_cache if first else None,
+        break_even_steps=(
+            _break_even(case, baseline, step.value, speedup)
+            if baseline is not None and speedup is not None and judged == "faster"
+            else None
+        ),
+        skipped_steps=sum(skipped) if skipped else None,
+        final_scale=case.launches[-1].final_scale if case.launches else None,
+    )
+
+
+def _break_even(case: Case, baseline: Case, step: float, speedup: Estimate) -> Estimate | None:
+    """Steps until a loop that starts later and steps faster has caught up with the baseline."""
+    if not (case.launches and baseline.launches):
+        return None
+    cost = max(0.0, _start_seconds(case) - _start_seconds(baseline))
+    return speedup.map(lambda ratio: cost / (step * (ratio - 1)) if ratio > 1 else math.inf)
+
+
+def _start_seconds(case: Case) -> float:
+    return case.launches[0].setup_seconds + case.launches[0].excess_seconds
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf

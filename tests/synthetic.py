@@ -1,0 +1,137 @@
+"""Runs that were never measured, with a known truth: what judging and drawing are tested against."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bench.records.machine import Environment, Gpu, Machine
+from bench.records.run import Case, Launch, Plan, Run, Status
+from bench.records.samples import Samples, typed
+
+PHASES = {"data": 0.02, "zero_grad": 0.03, "forward": 0.3, "loss": 0.02, "backward": 0.53, "optimizer": 0.1}
+"""Each phase's share of a synthetic step."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One case as it really is."""
+
+    loop: str
+    step_seconds: float = 0.010
+    repeat: bool = False
+    status: Status = "ok"
+    reason: str | None = None
+    lap_cost: float = 1.001
+    compile_seconds: float = 0.0
+
+
+def machine(gpu: bool = False) -> Machine:
+    """A plain machine, with one GPU on request."""
+    gpus = (Gpu("NVIDIA Imaginary 1", 80 * 2**30, "9.0", 132),) if gpu else ()
+    return Machine("Imaginary CPU", 2, 4, 16 * 2**30, "x86_64", "Linux 6.1", gpus)
+
+
+def environment() -> Environment:
+    """A plain environment."""
+    return Environment(
+        loopmark="0.1.0", revision=None, python="3.11.7", torch="2.13.0", cuda=None, cudnn=None, driver=None,
+        packages={"numpy": "2.0.0"}, variables={}, threads=2, cores=(0, 1), cpu_capability="AVX2",
+        compiler="g++ 12", huge_pages="madvise", governor=None,
+    )  # fmt: skip
+
+
+def plan(workloads: tuple[str, ...], loops: tuple[str, ...], device: str = "cpu", launches: int = 5) -> Plan:
+    """A plain plan."""
+    return Plan(
+        command="loopmark run", workloads=workloads, loops=loops, device=device, size="small", batch_size=None,
+        budget_seconds=4.0, launches=launches, seed=0, threads=2, block_seconds=0.02,
+        warmup_ceiling_seconds=10.0, limit_seconds=300.0,
+    )  # fmt: skip
+
+
+def make_run(
+    truths: list[Truth],
+    workloads: tuple[str, ...] = ("resnet",),
+    *,
+    launches: int = 5,
+    rounds: int = 12,
+    steps: int = 2,
+    launch_noise: float = 0.005,
+    block_noise: float = 0.01,
+    drift: float = 0.2,
+    device: bool = False,
+    seed: int = 0,
+) -> tuple[Run, Samples]:
+    """A run of ``truths`` on every workload: log-normal noise by launch and by block, and a drift that all share."""
+    rng = np.random.default_rng(seed)
+    cases: list[Case] = []
+    tables: dict[str, list[dict[str, object]]] = {"phases": [], "blocks": [], "warmup": [], "losses": []}
+    for workload in workloads:
+        weather = 1 + drift * np.sin(np.linspace(0, 9, launches * rounds) + rng.uniform(0, 6))
+        for truth in truths:
+            index = len(cases)
+            made = []
+            for launch in range(launches if truth.status == "ok" else 0):
+                bias = float(np.exp(rng.normal(0, launch_noise)))
+                base = truth.step_seconds * bias
+                first = base * 3 + truth.compile_seconds * (1 if launch == 0 else 0.1)
+                warmup = [first] + [base * (1 + 0.5 * 0.5**i) for i in range(11)]
+                for step, seconds in enumerate(warmup):
+                    tables["warmup"].append(dict(case=index, launch=launch, step=step, seconds=seconds))
+                    tables["losses"].append(dict(case=index, launch=launch, step=step, loss=2.3 / (1 + step / 20)))
+                step = len(warmup)
+                for round_ in range(rounds):
+                    now = base * weather[launch * rounds + round_]
+                    for block, lapped in enumerate(rng.permutation([True, False, False, True])):
+                        seconds = now * float(np.exp(rng.normal(0, block_noise))) * (truth.lap_cost if lapped else 1)
+                        tables["blocks"].append(
+                            dict(
+                                case=index, launch=launch, round=round_, block=block, lapped=bool(lapped),
+                                first_step=step, steps=steps, host_seconds=seconds * steps,
+                                device_seconds=seconds * steps if device else np.nan,
+                                involuntary_switches=int(rng.random() < 0.1), steal_seconds=0.0,
+                                sm_clock_hertz=1.98e9 if device else np.nan, throttle_reasons="",
+                                foreign_processes=0,
+                            )  # fmt: skip
+                        )
+                        if lapped:
+                            for s in range(step, step + steps):
+                                tables["losses"].append(
+                                    dict(case=index, launch=launch, step=s, loss=2.3 / (1 + s / 20))
+                                )
+                                for phase, share in PHASES.items():
+                                    tables["phases"].append(
+                                        dict(
+                                            case=index, launch=launch, round=round_, block=block, step=s, phase=phase,
+                                            host_seconds=seconds * share * (0.3 if device else 1),
+                                            device_seconds=seconds * share if device else np.nan,
+                                        )  # fmt: skip
+                                    )
+                        step += steps
+                made.append(
+                    Launch(
+                        index=launch, setup_seconds=0.05, first_step_seconds=0.05 + first, warmup_steps=len(warmup),
+                        warmup_seconds=sum(warmup), steady=True, steady_step_seconds=base,
+                        excess_seconds=sum(warmup) - base * len(warmup),
+                        compile_seconds=truth.compile_seconds * (1 if launch == 0 else 0.1),
+                        compile_cache=("cold" if launch == 0 else "warm") if truth.compile_seconds else "none",
+                        steps=step, peak_memory_bytes=500 * 2**20, skipped_steps=None, final_scale=None, pid=1,
+                    )  # fmt: skip
+                )
+            cases.append(
+                Case(
+                    workload=workload, loop=truth.loop, repeat=truth.repeat, status=truth.status,
+                    reason=truth.reason, batch_size=64, parameters=77_000, data_sha256="ab" * 32,
+                    phases=tuple(PHASES), memory_kind="resident set", launches=tuple(made),
+                )  # fmt: skip
+            )
+    loops = tuple(t.loop for t in truths if not t.repeat)
+    run = Run(
+        name="20260101-000000", started="2026-01-01T00:00:00+00:00", seconds=100.0, interrupted=False,
+        plan=plan(workloads, loops, "cuda" if device else "cpu", launches), machine=machine(device),
+        environment=environment(), cases=tuple(cases),
+    )  # fmt: skip
+    frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    samples = Samples(**{n: typed(n, f) if len(f) else getattr(Samples.empty(), n) for n, f in frames.items()})
+    return run, samples
