@@ -1,0 +1,53 @@
+"""Gradient accumulation: the batch in K parts, their gradients summed, one update.
+
+Memory for time. Batch normalisation sees the parts, not the batch, so such a model trains differently.
+"""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from loops.errors import Skip
+from loops.task import Task
+from loops.technique import Step, Technique
+
+
+def accumulate(parts: int) -> Technique:
+    """The technique ``accumulate_K`` for K = ``parts``, at least 2."""
+    name = f"accumulate_{parts}"
+
+    def prepare(task: Task) -> None:
+        size = getattr(task.batches, "batch_size", None)
+        if isinstance(size, int) and size % parts:
+            raise Skip(f"{name} needs a batch size that {parts} divides; this task's is {size}")
+
+    return Technique(
+        name,
+        f"the batch in {parts} parts, one update",
+        rank=70,
+        prepare=prepare,
+        step=_step_in_parts(parts),
+    )
+
+
+def _step_in_parts(parts: int) -> Step:
+    def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+        task.optimizer.zero_grad(set_to_none=True)
+        yield "zero_grad"
+        losses = []
+        for some, their_targets in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
+            with task.autocast:
+                predictions = task.model(some)
+            yield "forward"
+            with task.autocast:
+                loss = task.loss_fn(predictions, their_targets) / parts  # (): the parts' means average to the batch's
+            yield "loss"
+            task.scaler.scale(loss).backward()
+            yield "backward"
+            losses.append(loss.detach())
+        task.scaler.step(task.optimizer)
+        task.scaler.update()
+        yield "optimizer"
+        task.last_loss = sum(losses[1:], losses[0])
+
+    return step

@@ -1,0 +1,80 @@
+"""Automatic mixed precision: matrix products and convolutions in 16 bits, master weights in float32.
+
+One text serves both types: float16 needs its small gradients scaled up, and for bfloat16, whose range is float32's,
+the scaler is a no-op. See https://docs.pytorch.org/docs/stable/amp.html.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from loops.task import Task
+from loops.technique import Technique
+
+
+class CountingGradScaler(torch.amp.GradScaler):
+    """A gradient scaler that counts the steps it skips, on the device, without a synchronisation."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device.type)
+        self.skipped = torch.zeros((), device=device)
+
+    def update(self, new_scale: float | Tensor | None = None) -> None:
+        """Adjust the scale as the base class does, after noting whether this step was skipped."""
+        for state in self._per_optimizer_states.values():
+            for found_inf in state["found_inf_per_device"].values():
+                self.skipped += found_inf
+        super().update(new_scale)
+
+
+def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+    """The canonical step under autocast, its loss scaled where the type needs it."""
+    task.optimizer.zero_grad(set_to_none=True)
+    yield "zero_grad"
+    with task.autocast:  # instead of float32 throughout; closed before the yield, or it would stay on in the driver
+        predictions = task.model(inputs)
+    yield "forward"
+    with task.autocast:
+        loss = task.loss_fn(predictions, targets)  # ()
+    yield "loss"
+    task.scaler.scale(loss).backward()  # instead of loss.backward()
+    yield "backward"
+    task.scaler.step(task.optimizer)  # instead of task.optimizer.step(): a step with an infinite gradient is skipped
+    task.scaler.update()
+    yield "optimizer"
+    task.last_loss = loss.detach()
+
+
+def _prepare_bf16(task: Task) -> None:
+    task.autocast = torch.autocast(task.device.type, dtype=torch.bfloat16)
+
+
+def _prepare_fp16(task: Task) -> None:
+    task.autocast = torch.autocast(task.device.type, dtype=torch.float16)
+    task.scaler = CountingGradScaler(task.device)
+
+
+def _lacks_bf16(device: torch.device) -> str | None:
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return "amp_bf16 needs bfloat16 units (compute capability 8.0); this device has none"
+    return None
+
+
+amp_bf16 = Technique(
+    "amp_bf16",
+    "autocast to bfloat16",
+    rank=20,
+    prepare=_prepare_bf16,
+    step=step,
+    lacks=_lacks_bf16,
+    excludes=frozenset({"amp_fp16"}),
+)
+amp_fp16 = Technique(
+    "amp_fp16",
+    "autocast to float16 with a gradient scaler; skipped steps are counted",
+    rank=20,
+    prepare=_prepare_fp16,
+    step=step,
+    excludes=frozenset({"amp_bf16"}),
+)

@@ -1,0 +1,151 @@
+"""Every technique, loop and workload by name; a person's own by file or module."""
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from loops.accumulate import accumulate
+from loops.amp import amp_bf16, amp_fp16
+from loops.channels_last import channels_last
+from loops.checkpoint import checkpoint
+from loops.compiled import compile_default, compile_max_autotune, compile_reduce_overhead
+from loops.compiled_optimizer import compile_optimizer
+from loops.cuda_graph import cuda_graph
+from loops.errors import BadSpec
+from loops.foreach_optimizer import foreach_optimizer
+from loops.fused_optimizer import fused_optimizer
+from loops.loop import EAGER, Loop
+from loops.technique import Step, Technique
+from loops.tf32 import tf32
+from loops.user_code import is_spec, load
+from loops.workload import Workload
+from loops.workloads.gpt import gpt
+from loops.workloads.regression import regression, regression_mlp
+from loops.workloads.resnet import resnet
+
+TECHNIQUES: dict[str, Technique] = {
+    technique.name: technique
+    for technique in (
+        tf32,
+        amp_bf16,
+        amp_fp16,
+        channels_last,
+        checkpoint,
+        fused_optimizer,
+        foreach_optimizer,
+        compile_default,
+        compile_reduce_overhead,
+        compile_max_autotune,
+        compile_optimizer,
+        cuda_graph,
+    )
+}
+WORKLOADS: dict[str, Workload] = {w.name: w for w in (regression, regression_mlp, resnet, gpt)}
+
+_ACCUMULATE = re.compile(r"accumulate_([0-9]{1,4})")
+_OWN = re.compile(r"(?P<spec>[^:]+:[A-Za-z_]\w*)(?:\+(?P<rest>.*))?")
+
+
+def find_loop(name: str) -> Loop:
+    """The loop of that name: techniques joined by ``+`` in any order, or a person's own step, or one plus the other.
+
+    Raises BadSpec for a name that is not known, techniques that exclude each other, or code that is no step.
+    """
+    own = _OWN.fullmatch(name.strip())
+    if own:
+        base, label, first = _own_loop(own["spec"])
+        names = own["rest"].split("+") if own["rest"] is not None else []
+    else:
+        base, label, first = EAGER.base, "", []
+        names = [part for part in name.split("+") if part.strip() != "eager"]
+    techniques = sorted(
+        [*first, *(find_technique(part.strip()) for part in names)], key=lambda t: (t.rank, t.name)
+    )
+    _refuse_clashes(name, techniques, own_step=bool(own) and not first)
+    parts = ([label] if label else []) + [t.name for t in techniques if t not in first]
+    return Loop("+".join(parts) or EAGER.name, base, tuple(techniques))
+
+
+def find_technique(name: str) -> Technique:
+    """The technique of that name. Raises BadSpec, with what may have been meant, for another."""
+    if name in TECHNIQUES:
+        return TECHNIQUES[name]
+    parts = _ACCUMULATE.fullmatch(name)
+    if parts and int(parts[1]) >= 2:
+        return accumulate(int(parts[1]))
+    if name.startswith("accumulate"):
+        raise BadSpec(f"no loop named '{name}'; accumulate_K needs a whole K from 2 to 9999, as in accumulate_4")
+    raise BadSpec(_unknown("loop", name, ["eager", *TECHNIQUES]))
+
+
+def find_workload(name: str) -> Workload:
+    """The workload of that name, or a person's own ``make_task``. Raises BadSpec for another."""
+    if name in WORKLOADS:
+        return WORKLOADS[name]
+    if not is_spec(name):
+        raise BadSpec(_unknown("workload", name, WORKLOADS))
+    make_task = load(name, "workload")
+    if isinstance(make_task, Workload):
+        return make_task
+    if not callable(make_task):
+        raise BadSpec(f"{name} is a {type(make_task).__name__}; give a function of device, batch_size and seed")
+    try:
+        signature = inspect.signature(make_task)
+        signature.bind("device", 1, 0)
+    except TypeError:
+        raise BadSpec(
+            f"{name}{signature} cannot be called as make_task(device, batch_size, seed)"
+        ) from None
+    default = next(iter(list(signature.parameters.values())[1:2]), None)
+    batch = default.default if default and isinstance(default.default, int) else 64
+    return Workload(label_of(name), "your own", {"small": (make_task, batch), "large": (make_task, batch)})
+
+
+def label_of(spec: str) -> str:
+    """A short name for a person's own code: ``path/to/file.py:step`` is ``file:step``."""
+    place, _, name = spec.rpartition(":")
+    return f"{Path(place).stem if place.endswith('.py') else place}:{name}"
+
+
+def _own_loop(spec: str) -> tuple[Step, str, list[Technique]]:
+    found = load(spec, "loop")
+    if isinstance(found, Technique):
+        return EAGER.base, label_of(spec), [found]
+    if not inspect.isgeneratorfunction(found):
+        raise BadSpec(
+            f"{spec} is not a generator function; a step yields the name of each phase it has finished: see loops/eager.py"
+        )
+    try:
+        inspect.signature(found).bind("task", "inputs", "targets")
+    except TypeError:
+        raise BadSpec(
+            f"{spec}{inspect.signature(found)} cannot be called as step(task, inputs, targets)"
+        ) from None
+    return found, label_of(spec), []
+
+
+def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> None:
+    seen: set[str] = set()
+    for technique in techniques:
+        if technique.name in seen:
+            raise BadSpec(f"'{name}' names {technique.name} twice")
+        seen.add(technique.name)
+    for technique in techniques:
+        if clash := sorted(technique.excludes & seen):
+            raise BadSpec(f"'{name}' cannot be: {technique.name} and {clash[0]} exclude each other; keep one")
+        if own_step and technique.step:
+            raise BadSpec(
+                f"'{name}' cannot be: {technique.name} has a step of its own, which would replace yours; "
+                "write its difference into your step"
+            )
+    accumulations = [t.name for t in techniques if t.name.startswith("accumulate_")]
+    if len(accumulations) > 1:
+        raise BadSpec(f"'{name}' cannot be: {' and '.join(accumulations)} exclude each other; keep one")
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    meant = f"; did you mean '{close[0]}'?" if close else ";"
+    return f"no {what} named '{name}'{meant} see: loopmark list"

@@ -1,0 +1,26 @@
+"""Activation checkpointing: forget each block's activations and compute them again in backward.
+
+Memory for time. Batch normalisation inside a block updates its running statistics twice a step. See
+https://docs.pytorch.org/docs/stable/checkpoint.html.
+"""
+
+from functools import partial
+
+from torch.utils.checkpoint import checkpoint as recompute
+
+from loops.errors import Skip
+from loops.task import Task
+from loops.technique import Technique
+
+
+def _prepare(task: Task) -> None:
+    if not task.blocks:
+        raise Skip("checkpoint needs a task that names its model's blocks (Task.blocks); this one names none")
+    for block in task.blocks:
+        # The instance's own forward, so that the module, its name and its parameters stay where they are.
+        block.forward = partial(recompute, block.forward, use_reentrant=False)
+
+
+checkpoint = Technique(
+    "checkpoint", "activations of each block computed again in backward", rank=40, prepare=_prepare
+)

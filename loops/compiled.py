@@ -1,0 +1,67 @@
+"""The model compiled by ``torch.compile``, forward and backward; the optimizer and the step's text stay as they are.
+
+The partitioner moves work between forward and backward, so a compiled loop's total compares with another's, its
+phases only with that in mind. See https://docs.pytorch.org/docs/stable/generated/torch.compile.html.
+"""
+
+import os
+import shutil
+
+import torch
+
+from loops.task import Task
+from loops.technique import Technique, needs_cuda
+
+MODES = {
+    "compile": ("default", "model compiled by torch.compile"),
+    "compile_reduce_overhead": ("reduce-overhead", "compiled, and replayed as CUDA graphs"),
+    "compile_max_autotune": ("max-autotune", "compiled, with the fastest of several kernels"),
+}
+
+
+def lacks_compiler(name: str, device: torch.device) -> str | None:
+    """What this machine lacks for torch.compile's default backend, as a sentence; None if nothing."""
+    try:
+        torch._dynamo.eval_frame.check_if_dynamo_supported()
+    except RuntimeError as error:
+        return f"{name} needs torch.compile: {error}"
+    if device.type == "cpu":
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None:
+            return f"{name} on a CPU needs a C++ compiler; {compiler} is not on the PATH: install g++ or set CXX"
+    elif device.type == "cuda":
+        if torch.cuda.get_device_capability(device) < (7, 0):
+            return f"{name} needs compute capability 7.0; this device has less"
+        try:
+            import triton  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
+        except ImportError:
+            return f"{name} on a GPU needs triton; install the triton that belongs to this torch"
+    return None
+
+
+def _compiled(name: str) -> Technique:
+    mode, summary = MODES[name]
+    graphs = name != "compile"
+
+    def prepare(task: Task) -> None:
+        task.model.compile(mode=mode)
+
+    def lacks(device: torch.device) -> str | None:
+        if name == "compile_reduce_overhead" and (reason := needs_cuda(name, device)):
+            return f"{reason}, and without CUDA graphs this mode is compile"
+        return lacks_compiler(name, device)
+
+    others = {other for other in MODES if other != name}
+    return Technique(
+        name,
+        summary,
+        rank=60,
+        prepare=prepare,
+        lacks=lacks,
+        excludes=frozenset(others | ({"cuda_graph"} if graphs else set())),
+    )
+
+
+compile_default = _compiled("compile")
+compile_reduce_overhead = _compiled("compile_reduce_overhead")
+compile_max_autotune = _compiled("compile_max_autotune")

@@ -1,0 +1,35 @@
+"""The optimizer's update compiled by ``torch.compile``.
+
+See https://docs.pytorch.org/tutorials/recipes/compiling_optimizer.html.
+"""
+
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from loops.compiled import lacks_compiler
+from loops.task import Task
+from loops.technique import Technique
+
+NAME = "compile_optimizer"
+
+
+def _prepare(task: Task) -> None:
+    make = task.make_optimizer
+
+    def make_compiled(parameters: Any, **options: Any) -> Optimizer:
+        optimizer = make(parameters, **options)
+        optimizer.step = torch.compile(optimizer.step)  # type: ignore[method-assign]
+        return optimizer
+
+    task.make_optimizer = make_compiled
+
+
+compile_optimizer = Technique(
+    NAME,
+    "optimizer update compiled by torch.compile",
+    rank=65,
+    prepare=_prepare,
+    lacks=lambda device: lacks_compiler(NAME, device),
+)

@@ -1,0 +1,22 @@
+"""The canonical training step. Every other loop is read against these five lines."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from loops.task import Task
+
+
+def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+    """One update: clear the gradients, predict, compare, differentiate, move the parameters."""
+    task.optimizer.zero_grad(set_to_none=True)
+    yield "zero_grad"
+    predictions = task.model(inputs)
+    yield "forward"
+    loss = task.loss_fn(predictions, targets)  # ()
+    yield "loss"
+    loss.backward()
+    yield "backward"
+    task.optimizer.step()
+    yield "optimizer"
+    task.last_loss = loss.detach()

@@ -1,0 +1,9 @@
+"""The two ways a loop says no."""
+
+
+class BadSpec(Exception):  # noqa: N818 - it names what was given
+    """A loop or workload was asked for that is not there or not usable; one line that says what to do."""
+
+
+class Skip(Exception):  # noqa: N818 - a skip is no error
+    """This loop cannot run with this task or on this machine; the text is the reason that the report shows."""

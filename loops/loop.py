@@ -1,0 +1,38 @@
+"""One version of the training step: the canonical one, or a person's own, changed by techniques."""
+
+from dataclasses import dataclass
+
+import torch
+
+from loops import eager
+from loops.task import Task
+from loops.technique import Driver, Step, Technique
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A step and the techniques that change it, in the order in which they apply."""
+
+    name: str
+    base: Step
+    techniques: tuple[Technique, ...] = ()
+
+    def lacks(self, device: torch.device) -> str | None:
+        """What this machine lacks for it, as a sentence; None where it can run."""
+        return next((reason for t in self.techniques if (reason := t.lacks(device))), None)
+
+    def prepare(self, task: Task) -> Step | Driver:
+        """Apply the techniques to ``task``, make its optimizer, and return what each step is to call.
+
+        Raises ``Skip`` where the task is not of a kind that a technique can change.
+        """
+        for technique in self.techniques:
+            if technique.prepare:
+                technique.prepare(task)
+        task.build_optimizer()
+        step = next((t.step for t in reversed(self.techniques) if t.step), self.base)
+        driver = next((t.driver for t in reversed(self.techniques) if t.driver), None)
+        return driver(step) if driver else step
+
+
+EAGER = Loop("eager", eager.step)

@@ -1,0 +1,120 @@
+"""What one loop trains: a model, how its loss is computed, its optimizer, and a stream of real batches."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Batches:
+    """A dataset in memory, read in shuffled batches, epoch after epoch.
+
+    Every batch has ``batch_size`` rows: the remainder of an epoch is left out, since a shape that changes makes
+    ``torch.compile`` compile again and cannot be replayed by a CUDA graph. Each epoch has a new order, and the
+    same seed always gives the same sequence of orders.
+
+    Args:
+        inputs: (N, ...), on the device where batches are wanted.
+        targets: (N, ...), on the same device.
+        batch_size: rows a batch, at most N.
+        seed: of the shuffling.
+
+    Raises:
+        ValueError: ``inputs`` and ``targets`` differ in length, or ``batch_size`` does not fit.
+    """
+
+    def __init__(self, inputs: Tensor, targets: Tensor, *, batch_size: int, seed: int) -> None:
+        if len(inputs) != len(targets):
+            raise ValueError(f"{len(inputs)} inputs but {len(targets)} targets; there must be one for each")
+        if not 1 <= batch_size <= len(inputs):
+            raise ValueError(f"a batch size of {batch_size} does not fit a dataset of {len(inputs)} rows")
+        self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
+        self._shuffle = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        """Batches in one epoch."""
+        return len(self.inputs) // self.batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = torch.randperm(len(self.inputs), generator=self._shuffle).to(self.inputs.device)
+        for rows in order.split(self.batch_size)[: len(self)]:
+            yield self.inputs[rows], self.targets[rows]
+
+    def data_sha256(self) -> str:
+        """SHA-256 of the inputs' and targets' bytes, shapes and types, whatever device they are on."""
+        digest = hashlib.sha256()
+        for tensor in (self.inputs, self.targets):
+            digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+
+@dataclass
+class Task:
+    """One training job in one process; techniques change it before its first step.
+
+    ``make_optimizer`` is a function of the parameters (``functools.partial(torch.optim.AdamW, lr=1e-3)``) rather
+    than an optimizer, because a technique may ask for ``fused=True`` or a capturable one before it is made.
+    """
+
+    model: nn.Module
+    loss_fn: Callable[[Any, Any], Tensor]
+    """Predictions and targets to a scalar loss, the mean over the batch."""
+    make_optimizer: Callable[..., Optimizer]
+    batches: Iterable[Batch]
+    """One pass is one epoch; it is read again and again. ``Batches``, a list, or a ``DataLoader``."""
+    blocks: tuple[nn.Module, ...] = ()
+    """The parts of the model whose activations ``checkpoint`` may compute again, such as a transformer's layers."""
+
+    optimizer: Optimizer = field(init=False)
+    optimizer_options: dict[str, Any] = field(default_factory=dict, init=False)
+    autocast: AbstractContextManager[Any] = field(default_factory=nullcontext, init=False)
+    scaler: torch.amp.GradScaler = field(
+        default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False
+    )
+    input_format: torch.memory_format = field(default=torch.contiguous_format, init=False)
+    last_loss: Tensor | None = field(default=None, init=False)
+    """The loss of the step that has just ended, (), detached."""
+
+    def __post_init__(self) -> None:
+        self._stream = self._epochs()
+        parameter = next(self.model.parameters(), None)
+        if parameter is None:
+            raise ValueError("the task's model has no parameters; there is nothing to train")
+        self.device = parameter.device
+
+    def next_batch(self) -> Batch:
+        """The next batch of the endless sequence of epochs, on the model's device."""
+        inputs, targets = next(self._stream)
+        inputs = inputs.to(self.device, non_blocking=True)
+        if self.input_format is not torch.contiguous_format:
+            inputs = inputs.contiguous(memory_format=self.input_format)
+        return inputs, targets.to(self.device, non_blocking=True)
+
+    def build_optimizer(self) -> None:
+        """Make the optimizer, once every technique has said what it needs of it."""
+        self.optimizer = self.make_optimizer(self.model.parameters(), **self.optimizer_options)
+
+    def optimizer_takes(self, option: str) -> bool:
+        """Whether ``make_optimizer`` has a keyword ``option``, such as ``fused``."""
+        parameters = inspect.signature(self.make_optimizer).parameters
+        return option in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+    def _epochs(self) -> Iterator[Batch]:
+        while True:
+            empty = True
+            for batch in self.batches:
+                empty = False
+                yield batch
+            if empty:
+                raise ValueError(
+                    "the task's batches gave nothing; a generator can be read only once: give Batches, a list or a DataLoader"
+                )

@@ -1,0 +1,55 @@
+"""One composable change to a loop."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from loops.task import Task
+
+Step: TypeAlias = Callable[[Task, Any, Any], Iterator[str]]
+"""A training step: a generator that names each phase just after finishing it."""
+
+
+class Driver:
+    """Takes a step over whole: it is called with each batch in the generator's place."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    def __call__(self, task: Task, inputs: Tensor, targets: Tensor) -> None:
+        """Do one whole training step."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Technique:
+    """What a technique changes, what it needs, and where it stands among the others.
+
+    A difference that lies before the loop is a ``prepare``. One that changes the step's text is a ``step``; it must
+    honour what lower ranks put on the task (``task.autocast``, ``task.scaler``), since of several the highest rank's
+    is the one that runs. One that changes who drives the step is a ``driver``.
+    """
+
+    name: str
+    summary: str
+    rank: int
+    """Techniques are applied from low rank to high, whatever order their names were given in."""
+    prepare: Callable[[Task], None] | None = None
+    """Changes the task before its optimizer is made. Raises ``Skip`` where the task is not of the right kind."""
+    step: Step | None = None
+    driver: type[Driver] | None = None
+    lacks: Callable[[torch.device], str | None] = lambda _: None
+    """What the machine lacks for it, as a sentence; None where it can run."""
+    excludes: frozenset[str] = frozenset()
+    """Names of techniques that would do the same thing or undo it."""
+
+
+def needs_cuda(name: str, device: torch.device) -> str | None:
+    """The reason why ``name``, which needs a CUDA device, cannot run on ``device``; None where it can."""
+    if device.type == "cuda":
+        return None
+    why = f"this run is on {device.type}" if torch.cuda.is_available() else "this machine has none"
+    return f"{name} needs a CUDA device; {why}"

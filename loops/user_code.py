@@ -1,0 +1,112 @@
+"""A person's own loops and workloads: found by file or module, their mistakes named by file and line."""
+
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from loops.errors import BadSpec
+
+SPEC = re.compile(r"(?P<place>[^:]+(?:\.py)?):(?P<name>[A-Za-z_]\w*)")
+
+
+def is_spec(text: str) -> bool:
+    """Whether ``text`` has the form ``path/to/file.py:name`` or ``package.module:name``."""
+    return SPEC.fullmatch(text) is not None
+
+
+def load(spec: str, what: str) -> Any:
+    """The object that ``spec`` names. Raises BadSpec with the file and line of whatever went wrong."""
+    match = SPEC.fullmatch(spec)
+    if match is None:
+        raise BadSpec(f"'{spec}' is no {what}; give path/to/file.py:name or package.module:name")
+    place, name = match["place"], match["name"]
+    module = _load_file(Path(place), what) if place.endswith(".py") else _load_module(place, what)
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        names = ", ".join(n for n in vars(module) if not n.startswith("_") and callable(getattr(module, n)))
+        raise BadSpec(f"{place} has no '{name}' for a {what}; it has: {names or 'no functions'}") from None
+
+
+def place_of(error: BaseException) -> str:
+    """Where ``error`` arose: the innermost line outside torch and the standard library, as ``file.py:12``."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_shown(error.filename)}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not _is_library(f.filename)]
+    theirs = [f for f in own if Path(f.filename).resolve().parent not in _OUR_FOLDERS]
+    frame = (theirs or own or frames or [None])[-1]
+    return f"{_shown(frame.filename)}:{frame.lineno}" if frame else "unknown place"
+
+
+def described(error: BaseException) -> str:
+    """``error`` as one line: where, which kind, and what it said, at most about 300 characters."""
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    text = " ".join(said.split())
+    return f"{place_of(error)}: {type(error).__name__}: {text[:240]}{'…' if len(text) > 240 else ''}"
+
+
+_LOOPS = Path(__file__).resolve().parent
+_OUR_FOLDERS = {
+    _LOOPS,
+    _LOOPS / "workloads",
+    *(_LOOPS.parent / "bench" / wing for wing in ("", "measure")),
+}
+
+
+def _is_library(filename: str) -> bool:
+    path = Path(filename)
+    library = Path(traceback.__file__).parent
+    return filename.startswith("<") or "site-packages" in path.parts or library in path.parents
+
+
+def _shown(filename: str) -> str:
+    path = Path(filename)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _load_file(path: Path, what: str) -> ModuleType:
+    if not path.is_file():
+        raise BadSpec(f"no file {path} for a {what}; give path/to/file.py:name, seen from {Path.cwd()}")
+    name = f"loopmark_user_{abs(hash(path.resolve())):x}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Registered before it runs, as `import` does: dataclasses and pickles in it look their module up by name.
+    sys.modules[name] = module
+    # Its neighbours can be imported, as they can when Python runs a file.
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise BadSpec(f"cannot load {path}: {described(error)}") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    return module
+
+
+def _load_module(name: str, what: str) -> ModuleType:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise BadSpec(
+                f"no module '{name}' for a {what}; give package.module:name or path/to/file.py:name"
+            ) from None
+        raise BadSpec(f"cannot import {name}: {described(error)}") from error
+    except Exception as error:
+        raise BadSpec(f"cannot import {name}: {described(error)}") from error

@@ -1,0 +1,39 @@
+"""What is trained: a named maker of tasks, in a size for CPUs and one for GPUs."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from loops.errors import BadSpec
+from loops.task import Task
+
+Size = Literal["small", "large"]
+MakeTask = Callable[[torch.device, int, int], Task]
+"""A function of device, batch size and seed."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model on real data. ``sizes`` maps each size to its task maker and its default batch size."""
+
+    name: str
+    summary: str
+    sizes: dict[Size, tuple[MakeTask, int]]
+
+    def make(self, device: torch.device, size: Size, batch_size: int | None, seed: int) -> Task:
+        """A fresh task; the same seed gives the same weights and the same batches on the same device.
+
+        Raises:
+            BadSpec: a person's own function returned something else than a ``Task``.
+        """
+        make_task, default = self.sizes[size]
+        torch.manual_seed(seed)
+        task = make_task(device, batch_size or default, seed)
+        if not isinstance(task, Task):
+            code = inspect.unwrap(make_task).__code__ if inspect.isfunction(make_task) else None
+            where = f"{code.co_filename}:{code.co_firstlineno}" if code else self.name
+            raise BadSpec(f"{where}: {self.name} returned a {type(task).__name__}; return a loops.task.Task")
+        return task

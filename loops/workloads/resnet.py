@@ -1,0 +1,145 @@
+"""Residual networks on scikit-learn's handwritten digits (1797 images of 8×8).
+
+Small: three basic blocks on the images as they are. Large: ResNet-50 on them resized to 224×224, three channels
+alike. He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015; in ResNet-50 the stride is in
+the 3×3 convolution, as the field has it since.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from loops.task import Batches, Task
+from loops.workload import Workload
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut: (N, C, H, W) to (N, width, H / stride, W / stride)."""
+
+    expansion = 1
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, width, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.shortcut = _shortcut(channels, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3, 1×1 convolutions and a shortcut: (N, C, H, W) to (N, 4 width, H / stride, W / stride)."""
+
+    expansion = 4
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, 4 * width, 1, bias=False),
+            nn.BatchNorm2d(4 * width),
+        )
+        self.shortcut = _shortcut(channels, 4 * width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """A stem, stages of residual blocks, global average pooling, a linear classifier: (N, C, H, W) to (N, 10)."""
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        channels: int,
+        block: type[BasicBlock] | type[Bottleneck],
+        widths: Sequence[int],
+        depths: Sequence[int],
+    ) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+            for i in range(depth):
+                stride = 2 if stage > 0 and i == 0 else 1
+                blocks.append(block(channels, width, stride))
+                channels = width * block.expansion
+        self.stem, self.blocks = stem, nn.Sequential(*blocks)
+        self.classifier = nn.Linear(channels, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.blocks(self.stem(x))  # (N, C, H, W)
+        return self.classifier(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+
+def small_resnet() -> ResNet:
+    """77 thousand parameters, for 8×8 images of one channel."""
+    return ResNet(_stem(1, 16, 3, 1), 16, BasicBlock, (16, 32, 64), (1, 1, 1))
+
+
+def resnet50() -> ResNet:
+    """ResNet-50 for ten classes, for 224×224 images of three channels."""
+    stem = nn.Sequential(_stem(3, 64, 7, 2), nn.MaxPool2d(3, stride=2, padding=1))
+    return ResNet(stem, 64, Bottleneck, (64, 128, 256, 512), (3, 4, 6, 3))
+
+
+def digits() -> tuple[Tensor, Tensor]:
+    """Images (1797, 1, 8, 8) with mean 0 and deviation 1, float32, and their digits (1797,), int64."""
+    images, labels = load_digits(return_X_y=True)
+    inputs = torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8)
+    return (inputs - inputs.mean()) / inputs.std(), torch.tensor(labels)
+
+
+def make_small_task(device: torch.device, batch_size: int, seed: int) -> Task:
+    """The small residual network on 8×8 digits, trained by SGD with momentum."""
+    images, labels = digits()
+    return _task(small_resnet(), images.to(device), labels.to(device), batch_size, seed)
+
+
+def make_large_task(device: torch.device, batch_size: int, seed: int) -> Task:
+    """ResNet-50 on digits resized to 224×224, trained by SGD with momentum; the images take 1.1 GB."""
+    images, labels = digits()
+    resized = F.interpolate(images.to(device), size=(224, 224), mode="bilinear").repeat(1, 3, 1, 1)
+    return _task(resnet50(), resized, labels.to(device), batch_size, seed)
+
+
+def _task(model: ResNet, images: Tensor, labels: Tensor, batch_size: int, seed: int) -> Task:
+    return Task(
+        model=model.to(images.device),
+        loss_fn=F.cross_entropy,
+        make_optimizer=partial(torch.optim.SGD, lr=0.05, momentum=0.9, weight_decay=5e-4),
+        batches=Batches(images, labels, batch_size=batch_size, seed=seed),
+        blocks=tuple(model.blocks),
+    )
+
+
+def _stem(channels: int, width: int, kernel: int, stride: int) -> nn.Sequential:
+    convolution = nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU())
+
+
+def _shortcut(channels: int, width: int, stride: int) -> nn.Module:
+    if stride == 1 and channels == width:
+        return nn.Identity()
+    return nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+
+resnet = Workload(
+    "resnet",
+    "a residual network on handwritten digits; large: ResNet-50 at 224×224",
+    {"small": (make_small_task, 64), "large": (make_large_task, 64)},
+)
