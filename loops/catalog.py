@@ -60,9 +60,7 @@ def find_loop(name: str) -> Loop:
     else:
         base, label, first = EAGER.base, "", []
         names = [part for part in name.split("+") if part.strip() != "eager"]
-    techniques = sorted(
-        [*first, *(find_technique(part.strip()) for part in names)], key=lambda t: (t.rank, t.name)
-    )
+    techniques = sorted([*first, *(find_technique(part.strip()) for part in names)], key=lambda t: (t.rank, t.name))
     _refuse_clashes(name, techniques, own_step=bool(own) and not first)
     parts = ([label] if label else []) + [t.name for t in techniques if t not in first]
     return Loop("+".join(parts) or EAGER.name, base, tuple(techniques))
@@ -95,9 +93,7 @@ def find_workload(name: str) -> Workload:
         signature = inspect.signature(make_task)
         signature.bind("device", 1, 0)
     except TypeError:
-        raise BadSpec(
-            f"{name}{signature} cannot be called as make_task(device, batch_size, seed)"
-        ) from None
+        raise BadSpec(f"{name}{signature} cannot be called as make_task(device, batch_size, seed)") from None
     default = next(iter(list(signature.parameters.values())[1:2]), None)
     batch = default.default if default and isinstance(default.default, int) else 64
     return Workload(label_of(name), "your own", {"small": (make_task, batch), "large": (make_task, batch)})
@@ -115,14 +111,12 @@ def _own_loop(spec: str) -> tuple[Step, str, list[Technique]]:
         return EAGER.base, label_of(spec), [found]
     if not inspect.isgeneratorfunction(found):
         raise BadSpec(
-            f"{spec} is not a generator function; a step yields the name of each phase it has finished: see loops/eager.py"
+            f"{spec} is not a generator function; a step yields each phase's name as it ends: see loops/eager.py"
         )
     try:
         inspect.signature(found).bind("task", "inputs", "targets")
     except TypeError:
-        raise BadSpec(
-            f"{spec}{inspect.signature(found)} cannot be called as step(task, inputs, targets)"
-        ) from None
+        raise BadSpec(f"{spec}{inspect.signature(found)} cannot be called as step(task, inputs, targets)") from None
     return found, label_of(spec), []
 
 

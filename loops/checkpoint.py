@@ -21,6 +21,4 @@ def _prepare(task: Task) -> None:
         block.forward = partial(recompute, block.forward, use_reentrant=False)
 
 
-checkpoint = Technique(
-    "checkpoint", "activations of each block computed again in backward", rank=40, prepare=_prepare
-)
+checkpoint = Technique("checkpoint", "activations of each block computed again in backward", rank=40, prepare=_prepare)

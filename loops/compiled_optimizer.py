@@ -20,7 +20,7 @@ def _prepare(task: Task) -> None:
 
     def make_compiled(parameters: Any, **options: Any) -> Optimizer:
         optimizer = make(parameters, **options)
-        optimizer.step = torch.compile(optimizer.step)  # type: ignore[method-assign]
+        optimizer.step = torch.compile(optimizer.step)  # type: ignore[method-assign, assignment]
         return optimizer
 
     task.make_optimizer = make_compiled

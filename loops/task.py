@@ -77,9 +77,7 @@ class Task:
     optimizer: Optimizer = field(init=False)
     optimizer_options: dict[str, Any] = field(default_factory=dict, init=False)
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext, init=False)
-    scaler: torch.amp.GradScaler = field(
-        default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False
-    )
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False)
     input_format: torch.memory_format = field(default=torch.contiguous_format, init=False)
     last_loss: Tensor | None = field(default=None, init=False)
     """The loss of the step that has just ended, (), detached."""
@@ -116,5 +114,6 @@ class Task:
                 yield batch
             if empty:
                 raise ValueError(
-                    "the task's batches gave nothing; a generator can be read only once: give Batches, a list or a DataLoader"
+                    "the task's batches gave nothing; a generator can be read only once: "
+                    "give Batches, a list or a DataLoader"
                 )

@@ -21,6 +21,4 @@ def _lacks(device: torch.device) -> str | None:
     return None if major >= 8 else f"tf32 needs compute capability 8.0; this device has {major}.{minor}"
 
 
-tf32 = Technique(
-    "tf32", "float32 matrix products in TensorFloat-32", rank=10, prepare=_prepare, lacks=_lacks
-)
+tf32 = Technique("tf32", "float32 matrix products in TensorFloat-32", rank=10, prepare=_prepare, lacks=_lacks)

@@ -3,6 +3,7 @@
 Efron, Hastie, Johnstone and Tibshirani, "Least Angle Regression", Annals of Statistics 2004.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -29,15 +30,13 @@ def make_linear_task(device: torch.device, batch_size: int, seed: int) -> Task:
 
 def make_mlp_task(device: torch.device, batch_size: int, seed: int, width: int = 256) -> Task:
     """Two hidden layers of ``width``, (N, 10) to (N, 1), trained by AdamW."""
-    model = nn.Sequential(
-        nn.Linear(10, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
-    )
+    model = nn.Sequential(nn.Linear(10, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
     return _task(model, partial(torch.optim.AdamW, lr=1e-3), device, batch_size, seed)
 
 
 def _task(
     model: nn.Module,
-    make_optimizer: "partial[torch.optim.Optimizer]",
+    make_optimizer: Callable[..., torch.optim.Optimizer],
     device: torch.device,
     batch_size: int,
     seed: int,

@@ -1,0 +1,242 @@
+"""The stopwatch: drives a step, whole or lap by lap, on the host's clock and on the device's.
+
+Laps share their boundaries. Each phase ends where the next begins, and a step begins where the one before it ended,
+so the phases of a block add up to the block by construction. On CUDA a lap is an event recorded into the stream:
+nothing waits for the device until the block is over.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from loops.cuda_graph import GraphedStep
+from loops.phases import DATA, PHASES
+from loops.task import Task
+from loops.technique import Driver, Step
+
+Seconds = NDArray[np.float64]
+
+
+class BadStep(Exception):  # noqa: N818 - it names what was given
+    """A step that names phases which do not exist, or names none."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive steps of one process, timed. ``device_seconds`` is NaN where the host's clock is the only one."""
+
+    steps: int
+    host_seconds: float
+    device_seconds: float
+
+
+@dataclass(frozen=True)
+class LappedBlock(Block):
+    """A block with its phases: ``host`` and ``device`` are seconds, (steps, phases), NaN where not seen."""
+
+    phases: tuple[str, ...]
+    host: Seconds
+    device: Seconds
+    losses: Seconds
+    """(steps,), NaN where the step left none."""
+
+
+class HostClock:
+    """Times a step whose work is done when its calls return."""
+
+    def __init__(self, task: Task, step: Step, now: Callable[[], int] = time.perf_counter_ns) -> None:
+        self._task, self._step, self._now = task, step, now
+        self._stamps: list[int] = []
+
+    def plain(self, steps: int) -> Block:
+        """``steps`` steps without a lap."""
+        self._begin(steps)
+        start = self._now()
+        for _ in range(steps):
+            deque(self._step(self._task, *self._task.next_batch()), maxlen=0)
+        return Block(steps, (self._now() - start) / 1e9, float("nan"))
+
+    def lapped(self, steps: int) -> LappedBlock:
+        """``steps`` steps with a lap at each phase's end.
+
+        What a step does after its last yield counts for its last phase. Raises BadStep for phases that do not exist.
+        """
+        self._begin(steps)
+        task, step, mark = self._task, self._step, self._mark
+        names: list[str] = []
+        losses = []
+        mark()
+        for _ in range(steps):
+            inputs, targets = task.next_batch()
+            mark()
+            names.append(DATA)
+            for phase in step(task, inputs, targets):
+                mark()
+                names.append(phase)
+            losses.append(task.last_loss)
+            self._stamps[-1] = self._now()
+        stamps = np.array(self._stamps, dtype=np.int64)
+        device = self._device_laps()
+        host_seconds = (self._now() - int(stamps[0])) / 1e9
+        phases, host = _by_phase(names, np.diff(stamps) / 1e9, steps)
+        _, on_device = _by_phase(names, device, steps)
+        return LappedBlock(
+            steps=steps,
+            host_seconds=float(host.sum()) if np.isnan(device).all() else host_seconds,
+            device_seconds=float(device.sum()),
+            phases=phases,
+            host=host,
+            device=on_device,
+            losses=_read_losses(losses),
+        )
+
+    def synchronise(self) -> None:
+        """Wait until all that was asked for is done."""
+
+    def _begin(self, steps: int) -> None:  # noqa: ARG002 - the device clocks need it
+        self._stamps = []
+
+    def _mark(self) -> None:
+        self._stamps.append(self._now())
+
+    def _device_laps(self) -> Seconds:
+        return np.full(len(self._stamps) - 1, np.nan)
+
+
+class CudaClock(HostClock):
+    """Times a step on a CUDA device by events; the host's laps are the time to enqueue each phase."""
+
+    def __init__(self, task: Task, step: Step, now: Callable[[], int] = time.perf_counter_ns) -> None:
+        super().__init__(task, step, now)
+        self._ring: list[torch.cuda.Event] = []
+        self._marks_per_step = len(PHASES)
+
+    def plain(self, steps: int) -> Block:
+        """``steps`` steps enqueued without a lap or a pause, from the first event to the last."""
+        first, last = self._events(2)
+        self.synchronise()
+        start = self._now()
+        first.record()
+        for _ in range(steps):
+            self._plain_step()
+        last.record()
+        self.synchronise()
+        return Block(steps, (self._now() - start) / 1e9, first.elapsed_time(last) / 1e3)
+
+    def synchronise(self) -> None:
+        """Wait for the device."""
+        torch.cuda.synchronize(self._task.device)
+
+    def _plain_step(self) -> None:
+        deque(self._step(self._task, *self._task.next_batch()), maxlen=0)
+
+    def _begin(self, steps: int) -> None:
+        super()._begin(steps)
+        self._events(steps * self._marks_per_step + 1)
+        self.synchronise()
+
+    def _mark(self) -> None:
+        index = len(self._stamps)
+        if index == len(self._ring):  # only while the number of phases is not known yet
+            self._events(index + 1)
+        self._ring[index].record()
+        self._stamps.append(self._now())
+
+    def _device_laps(self) -> Seconds:
+        self.synchronise()
+        used = self._ring[: len(self._stamps)]
+        return np.array([a.elapsed_time(b) / 1e3 for a, b in pairwise(used)])
+
+    def _events(self, count: int) -> list[torch.cuda.Event]:
+        while len(self._ring) < count:
+            self._ring.append(torch.cuda.Event(enable_timing=True))
+        return self._ring[:count]
+
+
+class GraphClock(CudaClock):
+    """Times a step that is one graph launch, its phases from the events inside the graph.
+
+    Every replay overwrites those events, so a lapped step is read before the next one starts; blocks without laps
+    replay back to back. The host enqueues the step in one call and sees no phase of it.
+    """
+
+    def __init__(self, task: Task, step: GraphedStep, now: Callable[[], int] = time.perf_counter_ns) -> None:
+        super().__init__(task, step.step, now)
+        self._graphed = step
+
+    def lapped(self, steps: int) -> LappedBlock:
+        """``steps`` replays, each read before the next. Before capture, and without external events, no phases."""
+        first, last = self._events(2)
+        self.synchronise()
+        start = self._now()
+        names: list[str] = []
+        laps: list[float] = []
+        losses = []
+        total = 0.0
+        for _ in range(steps):
+            first.record()
+            self._plain_step()
+            last.record()
+            self.synchronise()
+            previous = first
+            for phase, event in self._graphed.marks:
+                names.append(phase or DATA)  # the mark at the graph's start ends the copying-in of the batch
+                laps.append(previous.elapsed_time(event) / 1e3)
+                previous = event
+            total += first.elapsed_time(previous if self._graphed.marks else last) / 1e3
+            losses.append(None if self._task.last_loss is None else self._task.last_loss.clone())
+        host_seconds = (self._now() - start) / 1e9
+        phases, device = _by_phase(names, np.array(laps), steps)
+        return LappedBlock(
+            steps=steps,
+            host_seconds=host_seconds,
+            device_seconds=total,
+            phases=phases,
+            host=np.full_like(device, np.nan),
+            device=device,
+            losses=_read_losses(losses),
+        )
+
+    def _plain_step(self) -> None:
+        self._graphed(self._task, *self._task.next_batch())
+
+
+def make_clock(task: Task, step: Step | Driver) -> HostClock:
+    """The clock for the device that ``task`` is on: the one place that asks which device it is."""
+    if task.device.type == "cpu":
+        assert not isinstance(step, Driver)
+        return HostClock(task, step)
+    if isinstance(step, GraphedStep):
+        return GraphClock(task, step)
+    assert not isinstance(step, Driver)
+    return CudaClock(task, step)
+
+
+def _by_phase(names: Sequence[str], laps: Seconds, steps: int) -> tuple[tuple[str, ...], Seconds]:
+    """Laps in order to (steps, phases), the turns of a phase that repeats within a step summed."""
+    if not names:
+        return (), np.empty((steps, 0))
+    per_step, odd = divmod(len(names), steps)
+    once = names[:per_step]
+    if odd or list(names) != list(once) * steps:
+        raise BadStep("the step yields different phases in different steps; it must name the same ones each time")
+    if unknown := [name for name in once if name not in PHASES]:
+        raise BadStep(f"the step yields {unknown[0]!r}, which is no phase; the phases are {', '.join(PHASES)}")
+    if per_step == 1:
+        raise BadStep(f"the step yields no phase; it must yield each of {', '.join(PHASES[1:])} as it ends")
+    phases = tuple(dict.fromkeys(once))
+    table = laps.reshape(steps, per_step)
+    columns = [table[:, [i for i, name in enumerate(once) if name == phase]].sum(axis=1) for phase in phases]
+    return phases, np.stack(columns, axis=1)
+
+
+def _read_losses(losses: Sequence[torch.Tensor | None]) -> Seconds:
+    if any(loss is None for loss in losses):
+        return np.full(len(losses), np.nan)
+    return np.array([float(loss) for loss in losses if loss is not None])

@@ -1,0 +1,295 @@
+"""A whole run: every loop of every workload in a process of its own, taking turns, launch after launch."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, cast
+
+import torch
+
+from bench.measure.collector import Collector
+from bench.measure.forecast import Forecast
+from bench.measure.machine import available_cores, describe_environment
+from bench.measure.process import CaseEnded, WorkerProcess, preloaded_context
+from bench.measure.schedule import Schedule, steps_per_block
+from bench.measure.worker import Assignment, Finished, Ready, Turn, Warm
+from bench.records import store
+from bench.records.machine import Machine
+from bench.records.run import Case, Launch, Plan, Run, Status
+from bench.records.samples import Samples
+from loops.catalog import find_loop
+from loops.loop import EAGER
+from loops.workload import Size
+
+LEAST_ROUNDS = 3
+"""Rounds of a launch, however small its budget: a median needs more than one."""
+NEVER_REACHED = "the run was interrupted before this case was measured"
+
+
+class Progress(Protocol):
+    """Whoever shows a person how far the run is. It is told between blocks only, never while one is timed."""
+
+    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+        """``done`` is a fraction of the whole; the remaining time is None until it can be told."""
+
+
+@dataclass
+class _Live:
+    """A case's process in the present launch."""
+
+    index: int
+    process: WorkerProcess
+    ready: Ready
+    warm: Warm
+    steps: int
+
+
+class Conductor:
+    """Carries out a plan and keeps the run in ``folder``, which is whole after every launch of every workload."""
+
+    def __init__(self, plan: Plan, machine: Machine, folder: Path, started: datetime, progress: Progress) -> None:
+        self._plan, self._machine, self._folder, self._progress = plan, machine, folder, progress
+        self._started = started
+        self._cores = available_cores()[: plan.threads]
+        self._environment = describe_environment(plan.threads, self._cores)
+        self._schedule = Schedule(plan.seed)
+        self._collector = Collector()
+        self._cases = _cases(plan)
+        self._warnings: list[str] = []
+        if not self._cores:
+            self._warnings.append("this system cannot pin processes to cores; expect more noise")
+        self._context = preloaded_context(plan.device)
+        self._forecast = Forecast(plan.workloads, plan.launches, dict.fromkeys(plan.workloads, 0.0))
+
+    def conduct(self) -> tuple[Run, Samples]:
+        """Measure, and return what was measured; Ctrl-C ends it early with what there is."""
+        interrupted = False
+        self._caches = Path(tempfile.mkdtemp(prefix="loopmark-compiled-"))
+        self._logs = self._folder / "logs"
+        self._logs.mkdir()
+        try:
+            for launch in range(self._plan.launches):
+                for workload in self._plan.workloads:
+                    self._launch(workload, launch)
+                    self._keep(interrupted=False)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            shutil.rmtree(self._caches, ignore_errors=True)
+            _remove_empty(self._logs)
+        self._cases = [c if c.launches or c.status != "ok" else c.ended("skipped", NEVER_REACHED) for c in self._cases]
+        return self._keep(interrupted)
+
+    def _keep(self, interrupted: bool) -> tuple[Run, Samples]:
+        run = Run(
+            name=self._folder.name,
+            started=self._started.isoformat(timespec="seconds"),
+            seconds=(datetime.now(UTC) - self._started).total_seconds(),
+            interrupted=interrupted,
+            plan=self._plan,
+            machine=self._machine,
+            environment=self._environment,
+            cases=tuple(self._cases),
+            warnings=tuple(self._warnings),
+        )
+        samples = self._collector.samples()
+        store.write(self._folder, run, samples)
+        return run, samples
+
+    def _launch(self, workload: str, launch: int) -> None:
+        """One launch of every case of ``workload``: processes up, warmed, taking turns, gone."""
+        indices = [i for i, c in enumerate(self._cases) if c.workload == workload and c.status == "ok"]
+        if not indices:
+            return
+        with self._processes() as live:
+            start = time.perf_counter()
+            for index in self._schedule.shuffled(indices):
+                self._tell(workload, launch, index, "starting", None)
+                if started := self._start(index, launch):
+                    live.append(started)
+            self._forecast.sampling_seconds[workload] = self._sampling_seconds(len(live))
+            compiled = sum(one.warm.compile_seconds for one in live)
+            self._forecast.started(workload, launch, time.perf_counter() - start, compiled)
+            try:
+                self._sample(workload, launch, live)
+            finally:
+                # Also when a person has had enough: what was measured so far is a launch, if a short one.
+                for one in live:
+                    self._finish(one, launch)
+
+    @contextmanager
+    def _processes(self) -> Iterator[list[_Live]]:
+        live: list[_Live] = []
+        try:
+            yield live
+        finally:
+            for one in live:
+                one.process.close()
+
+    def _start(self, index: int, launch: int) -> _Live | None:
+        """A process for the case, warmed up; None when the case has ended instead."""
+        plan, case = self._plan, self._cases[index]
+        cache = self._caches / str(index)
+        cache.mkdir(exist_ok=True)
+        assignment = Assignment(
+            workload=case.workload,
+            loop=self._loop_spec(case),
+            device=plan.device,
+            size=cast(Size, plan.size),
+            batch_size=plan.batch_size,
+            seed=plan.seed,
+            threads=plan.threads,
+            cores=self._cores,
+            compile_cache=cache,
+            log=self._logs / f"case-{index}-launch-{launch}.txt",
+        )
+        process = WorkerProcess(self._context, assignment)
+        try:
+            ready = process.ask(Ready, "set_up", plan.limit_seconds, with_hash=launch == 0)
+            warm = process.ask(Warm, "warm", plan.limit_seconds, ceiling_seconds=plan.warmup_ceiling_seconds)
+        except CaseEnded as end:
+            process.kill()
+            self._end(index, end)
+            return None
+        except BaseException:
+            process.kill()
+            raise
+        self._collector.add_warm_up((index, launch), warm)
+        if not warm.warm_up.steady:
+            self._warnings.append(
+                f"{case.workload}, {case.label}: launch {launch + 1} was still getting faster when its warm-up "
+                f"reached {plan.warmup_ceiling_seconds:g} s"
+            )
+        known = replace(
+            case,
+            batch_size=ready.batch_size,
+            parameters=ready.parameters,
+            data_sha256=case.data_sha256 or ready.data_sha256,
+            phases=warm.phases or case.phases,
+        )
+        self._cases[index] = known
+        steps = steps_per_block(warm.warm_up.steady_step_seconds, plan.block_seconds)
+        return _Live(index, process, ready, warm, steps)
+
+    def _sample(self, workload: str, launch: int, live: list[_Live]) -> None:
+        """Rounds, in each of which every case takes one turn, until the budget is spent."""
+        budget, spent, round_ = self._sampling_seconds(len(live)), 0.0, 0
+        while live and (round_ < LEAST_ROUNDS or spent < budget):
+            for one in self._schedule.shuffled(live):
+                self._tell(workload, launch, one.index, f"round {round_ + 1}", spent)
+                start = time.perf_counter()
+                try:
+                    turn = one.process.ask(
+                        Turn,
+                        "take_turn",
+                        self._turn_limit(one),
+                        order=self._schedule.turn(),
+                        steps=one.steps,
+                        own_processes=len(live),
+                    )
+                except CaseEnded as end:
+                    live.remove(one)
+                    one.process.kill()
+                    self._collector.drop((one.index, launch))
+                    self._end(one.index, end)
+                    continue
+                spent += time.perf_counter() - start
+                self._collector.add_turn((one.index, launch), round_, turn)
+            round_ += 1
+
+    def _finish(self, one: _Live, launch: int) -> None:
+        """Ask a worker for its last figures and write its launch down."""
+        key = (one.index, launch)
+        try:
+            if not (one.process.settle(self._turn_limit(one)) and self._collector.turns(key)):
+                self._collector.drop(key)
+                return
+            finished = one.process.ask(Finished, "finish", self._plan.limit_seconds)
+        except CaseEnded as end:
+            self._collector.drop(key)
+            self._end(one.index, end)
+            return
+        warm, case = one.warm, self._cases[one.index]
+        made = Launch(
+            index=launch,
+            setup_seconds=one.ready.seconds,
+            first_step_seconds=warm.first_step_seconds,
+            warmup_steps=len(warm.warm_up.seconds),
+            warmup_seconds=sum(warm.warm_up.seconds),
+            steady=warm.warm_up.steady,
+            steady_step_seconds=warm.warm_up.steady_step_seconds,
+            excess_seconds=warm.warm_up.excess_seconds,
+            compile_seconds=warm.compile_seconds,
+            compile_cache=warm.compile_cache,
+            steps=finished.steps,
+            peak_memory_bytes=finished.peak_memory_bytes,
+            skipped_steps=finished.skipped_steps,
+            final_scale=finished.final_scale,
+            pid=one.process.pid,
+        )
+        self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
+
+    def _end(self, index: int, end: CaseEnded) -> None:
+        self._cases[index] = self._cases[index].ended(cast(Status, end.status), end.reason)
+
+    def _sampling_seconds(self, cases: int) -> float:
+        return self._plan.budget_seconds / self._plan.launches * cases
+
+    def _turn_limit(self, one: _Live) -> float:
+        """Far more than a turn takes, and far less than a person waits for one that hangs."""
+        expected = (4 * one.steps + 1) * one.warm.warm_up.steady_step_seconds
+        return min(self._plan.limit_seconds, 30 + 50 * expected)
+
+    def _loop_spec(self, case: Case) -> str:
+        return next(spec for spec in (EAGER.name, *self._plan.loops) if find_loop(spec).name == case.loop)
+
+    def _tell(self, workload: str, launch: int, index: int, doing: str, spent: float | None) -> None:
+        plan = self._plan
+        position = launch * len(plan.workloads) + plan.workloads.index(workload)
+        budget = self._forecast.sampling_seconds[workload]
+        part = 0.0 if spent is None else 0.5 + 0.5 * min(1.0, spent / budget if budget else 0.0)
+        self._progress.tell(
+            f"{workload} · {self._cases[index].label} · launch {launch + 1}/{plan.launches} · {doing}",
+            (position + part) / (plan.launches * len(plan.workloads)),
+            self._forecast.remaining_seconds(workload, launch, spent),
+        )
+
+
+def _cases(plan: Plan) -> list[Case]:
+    """The baseline, the baseline again, and every other loop, for each workload."""
+    device = torch.device(plan.device)
+    loops = {loop.name: loop for loop in (EAGER, *map(find_loop, plan.loops))}
+    cases = []
+    for workload in plan.workloads:
+        for loop in loops.values():
+            reason = loop.lacks(device)
+            case = Case(
+                workload=workload,
+                loop=loop.name,
+                repeat=False,
+                status="skipped" if reason else "ok",
+                reason=reason,
+                batch_size=None,
+                parameters=None,
+                data_sha256=None,
+                phases=(),
+                memory_kind=None,
+                launches=(),
+            )
+            cases.append(case)
+            if loop.name == EAGER.name:
+                cases.append(replace(case, repeat=True))
+    return cases
+
+
+def _remove_empty(logs: Path) -> None:
+    for log in logs.iterdir():
+        if log.stat().st_size == 0:
+            log.unlink()
+    if not any(logs.iterdir()):
+        logs.rmdir()

@@ -1,0 +1,137 @@
+"""Which machine this is, and what software runs on it."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+import cpuinfo
+import psutil
+import torch
+
+import bench
+from bench.measure.nvml import driver_version
+from bench.records.machine import Environment, Gpu, Machine
+
+PACKAGES = ("torch", "triton", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "nvidia-ml-py")
+VARIABLES = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_", "CUDA_", "CUBLAS_", "NVIDIA_TF32")
+VARIABLES_ALONE = ("LD_PRELOAD", "MALLOC_CONF", "CXX", "PYTHONHASHSEED")
+
+
+def describe_machine() -> Machine:
+    """This machine's hardware."""
+    cpu = cpuinfo.get_cpu_info().get("brand_raw") or platform.processor() or platform.machine()
+    return Machine(
+        cpu=str(cpu).strip(),
+        physical_cores=psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        logical_cores=psutil.cpu_count(logical=True) or 1,
+        memory_bytes=int(psutil.virtual_memory().total),
+        architecture=platform.machine(),
+        operating_system=f"{platform.system()} {platform.release()}",
+        gpus=tuple(_gpus()),
+    )
+
+
+def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
+    """The software and settings of this process, which the workers inherit."""
+    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
+    return Environment(
+        loopmark=bench.__version__,
+        revision=_revision(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        cuda=torch.version.cuda or torch.version.hip,
+        cudnn=str(cudnn) if cudnn else None,
+        driver=driver_version(),
+        packages=_versions(PACKAGES),
+        variables={name: value for name, value in sorted(os.environ.items()) if _matters(name)},
+        threads=threads,
+        cores=cores,
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        compiler=_compiler(),
+        huge_pages=_chosen(Path("/sys/kernel/mm/transparent_hugepage/enabled")),
+        governor=_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+    )
+
+
+def available_cores() -> tuple[int, ...]:
+    """The logical cores that this process may use, one of each physical core first."""
+    if not hasattr(os, "sched_getaffinity"):
+        return ()
+    seen: set[str] = set()
+    first, second = [], []
+    for core in sorted(os.sched_getaffinity(0)):
+        siblings = _line(Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")) or str(core)
+        (second if siblings in seen else first).append(core)
+        seen.add(siblings)
+    return (*first, *second)
+
+
+def default_threads() -> int:
+    """One a physical core that this process may use."""
+    physical = psutil.cpu_count(logical=False) or 1
+    return max(1, min(physical, len(available_cores()) or physical))
+
+
+def _gpus() -> Iterable[Gpu]:
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        facts = torch.cuda.get_device_properties(index)
+        yield Gpu(
+            name=facts.name,
+            memory_bytes=int(facts.total_memory),
+            compute_capability=f"{facts.major}.{facts.minor}",
+            multiprocessors=int(facts.multi_processor_count),
+        )
+
+
+def _matters(variable: str) -> bool:
+    return variable.startswith(VARIABLES) or variable in VARIABLES_ALONE
+
+
+def _versions(names: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _revision() -> str | None:
+    root = Path(bench.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    head = _output("git", "-C", str(root), "rev-parse", "--short=12", "HEAD")
+    changes = _output("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    return f"{head}+changes" if head and changes else head
+
+
+def _compiler() -> str | None:
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    text = _output(compiler, "--version") if compiler else None
+    return text.splitlines()[0] if text else None
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def _line(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _chosen(path: Path) -> str | None:
+    """The bracketed word of a kernel setting such as ``always [madvise] never``."""
+    text = _line(path) or ""
+    return text.partition("[")[2].partition("]")[0] or None

@@ -1,0 +1,66 @@
+"""Peak memory of the steps alone: the device's allocator where there is one, else the process's resident set."""
+
+import resource
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+class PeakMemory(Protocol):
+    """Tells the highest use of memory since ``reset``."""
+
+    kind: str
+
+    def reset(self) -> None:
+        """Forget the peak so far."""
+
+    def read(self) -> int | None:
+        """Bytes at the peak since the last reset."""
+
+
+class DeviceMemory:
+    """Bytes that torch's CUDA allocator had handed out at once."""
+
+    kind = "device memory allocated"
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def reset(self) -> None:
+        """Forget the peak so far."""
+        torch.cuda.reset_peak_memory_stats(self._device)
+
+    def read(self) -> int:
+        """Bytes at the peak since the last reset."""
+        return int(torch.cuda.max_memory_allocated(self._device))
+
+
+class ResidentMemory:
+    """Bytes of the process in physical memory: torch's own code and data included."""
+
+    kind = "resident set"
+
+    def reset(self) -> None:
+        """Forget the peak so far, where the kernel lets a process do that (Linux 4.0)."""
+        try:
+            _CLEAR.write_text("5")
+        except OSError:
+            self.kind = "resident set since launch"
+
+    def read(self) -> int | None:
+        """Bytes at the peak since the last reset."""
+        if _STATUS.exists():
+            line = next((row for row in _STATUS.read_text().splitlines() if row.startswith("VmHWM:")), None)
+            return int(line.split()[1]) * 1024 if line else None
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def peak_memory_of(device: torch.device) -> PeakMemory:
+    """The meter for ``device``."""
+    return DeviceMemory(device) if device.type == "cuda" else ResidentMemory()

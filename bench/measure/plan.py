@@ -1,0 +1,133 @@
+"""From what a person asked for to a complete plan, or one line that says what is wrong with it."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from bench.errors import BadInput
+from bench.measure.machine import available_cores, default_threads
+from bench.records.run import Plan
+from loops.catalog import find_loop, find_workload
+from loops.errors import BadSpec
+from loops.loop import EAGER
+
+DEFAULT_WORKLOADS = ("regression_mlp", "resnet", "gpt")
+DEFAULT_LOOPS = (
+    "eager",
+    "channels_last",
+    "amp_bf16",
+    "fused_optimizer",
+    "tf32",
+    "compile",
+    "fused_optimizer+compile",
+    "cuda_graph",
+)
+QUICK_WORKLOADS = ("resnet",)
+QUICK_LOOPS = ("eager", "channels_last", "amp_bf16", "fused_optimizer", "compile", "cuda_graph")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for; None is for Loopmark to choose."""
+
+    command: Sequence[str]
+    workloads: Sequence[str] = ()
+    loops: Sequence[str] = ()
+    device: str | None = None
+    size: str | None = None
+    batch_size: int | None = None
+    budget_seconds: float | None = None
+    launches: int | None = None
+    seed: int = 0
+    threads: int | None = None
+    limit_seconds: float = 300.0
+    quick: bool = False
+
+
+def make_plan(wish: Wish) -> Plan:
+    """The plan for ``wish``. Raises BadInput where it cannot be carried out."""
+    quick = wish.quick
+    device = _device(wish.device)
+    if wish.size not in (None, "small", "large"):
+        raise BadInput(f"no size '{wish.size}'; give small or large")
+    threads = wish.threads if wish.threads is not None else default_threads()
+    cores = len(available_cores()) or threads
+    if not 1 <= threads <= cores:
+        raise BadInput(f"--threads {threads} does not fit this machine; give 1 to {cores}")
+    budget = wish.budget_seconds if wish.budget_seconds is not None else (1.5 if quick else 4.0)
+    launches = wish.launches if wish.launches is not None else (3 if quick else 5)
+    _at_least(budget, "budget", "seconds per case", above=0)
+    _at_least(wish.limit_seconds, "limit", "seconds", above=0)
+    _at_least(launches, "launches", "fresh processes per case", above=0)
+    _at_least(wish.seed, "seed", "a whole number from 0 on", above=-1)
+    if wish.batch_size is not None:
+        _at_least(wish.batch_size, "batch-size", "samples a step", above=0)
+    return Plan(
+        command=shlex.join(wish.command),
+        workloads=_workloads(wish.workloads or (QUICK_WORKLOADS if quick else DEFAULT_WORKLOADS)),
+        loops=_loops(wish.loops or (QUICK_LOOPS if quick else DEFAULT_LOOPS)),
+        device=device,
+        size=wish.size or ("small" if device == "cpu" else "large"),
+        batch_size=wish.batch_size,
+        budget_seconds=budget,
+        launches=launches,
+        seed=wish.seed,
+        threads=threads,
+        block_seconds=0.02,
+        warmup_ceiling_seconds=3.0 if quick else 10.0,
+        limit_seconds=wish.limit_seconds,
+    )
+
+
+def _device(name: str | None) -> str:
+    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name is None:
+        return "cuda" if present else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise BadInput(f"no device '{name}'; give cpu, cuda or cuda:N") from None
+    if device.type == "cpu":
+        return "cpu"
+    if device.type != "cuda":
+        raise BadInput(f"Loopmark cannot time '{name}' yet; give cpu, cuda or cuda:N")
+    if not present:
+        built = "" if torch.version.cuda or torch.version.hip else f"; torch {torch.__version__} is built without it"
+        raise BadInput(f"--device {name}: this machine shows no CUDA device{built}; give --device cpu")
+    if (device.index or 0) >= present:
+        raise BadInput(f"--device {name}: this machine has {present} CUDA device(s); give cuda:0 to cuda:{present - 1}")
+    return name
+
+
+def _workloads(specs: Sequence[str]) -> tuple[str, ...]:
+    kept: dict[str, None] = {}
+    for spec in specs:
+        try:
+            find_workload(spec)
+        except BadSpec as error:
+            raise BadInput(str(error)) from error
+        kept[spec] = None
+    return tuple(kept)
+
+
+def _loops(specs: Sequence[str]) -> tuple[str, ...]:
+    """The loops by their own names where they have one, the baseline first, each once."""
+    kept = {EAGER.name: EAGER.name}
+    for spec in specs:
+        try:
+            name = find_loop(spec).name
+        except BadSpec as error:
+            raise BadInput(str(error)) from error
+        own = ":" in spec
+        if own and kept.get(name, spec) != spec:
+            raise BadInput(f"{kept[name]} and {spec} would both be called {name}; rename one of the functions")
+        kept[name] = spec if own else name
+    return tuple(kept.values())
+
+
+def _at_least(value: float, name: str, unit: str, *, above: float) -> None:
+    if not (math.isfinite(value) and value > above):
+        raise BadInput(f"--{name} {value} makes no sense; give {unit}, more than {above:g}")

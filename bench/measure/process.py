@@ -1,0 +1,101 @@
+"""A worker process seen from outside: asked, waited for, and ended whatever state it is in."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from multiprocessing import connection
+from multiprocessing.context import ForkServerContext
+from typing import Any, TypeVar
+
+from bench.measure import worker
+from bench.measure.worker import Assignment, Failed
+
+T = TypeVar("T")
+
+
+class CaseEnded(Exception):  # noqa: N818 - a skip is no error
+    """A case can go no further. ``status`` is ``skipped``, ``failed`` or ``timed_out``."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+def preloaded_context(device: str) -> ForkServerContext:
+    """A server that has imported torch once and forks launches in milliseconds.
+
+    It never touches CUDA: a context does not survive a fork. On a GPU machine the compiler's modules are left to
+    the workers, since importing some of them asks for the device.
+    """
+    context = multiprocessing.get_context("forkserver")
+    compiler = ["torch._dynamo", "torch._inductor.compile_fx"] if device == "cpu" else []
+    context.set_forkserver_preload(["bench.measure.worker", *compiler])
+    return context
+
+
+class WorkerProcess:
+    """One launch. Close it, or use it as a context manager, and nothing of it is left."""
+
+    def __init__(self, context: ForkServerContext, assignment: Assignment) -> None:
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=worker.main, args=(theirs, assignment), daemon=False)
+        self._process.start()
+        theirs.close()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+        self._busy = False
+
+    def ask(self, answer: type[T], request: str, limit_seconds: float, **arguments: Any) -> T:
+        """Have the worker do ``request`` and return its answer.
+
+        Raises:
+            CaseEnded: it failed, was skipped, died, or took longer than ``limit_seconds``.
+        """
+        self._busy = True
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._pipe.send((request, arguments, limit_seconds))
+        ready = connection.wait([self._pipe, self._process.sentinel], limit_seconds)
+        if not ready:
+            self.kill()
+            raise CaseEnded("timed_out", f"gave no answer within {limit_seconds:.0f} s and was ended")
+        try:
+            given = self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join(5)
+            raise CaseEnded("failed", _manner_of_death(self._process.exitcode)) from None
+        self._busy = False
+        if isinstance(given, Failed):
+            raise CaseEnded("skipped" if given.skipped else "failed", given.reason)
+        assert isinstance(given, answer)
+        return given
+
+    def settle(self, limit_seconds: float) -> bool:
+        """Wait out a request whose answer nobody took (Ctrl-C came between); whether another can be made."""
+        if self._busy and self._pipe.poll(limit_seconds):
+            with contextlib.suppress(EOFError, ConnectionResetError):
+                self._pipe.recv()
+                self._busy = False
+        return not self._busy
+
+    def close(self) -> None:
+        """Let the worker end by itself, and end it if it does not."""
+        self._pipe.close()
+        self._process.join(2)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the worker and everything that it started."""
+        # Its group has its own id: it made itself the leader when it began.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.join(5)
+
+
+def _manner_of_death(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = "; the system does that when memory runs out" if name == "SIGKILL" else ""
+        return f"the process was killed by {name} (signal {-code}){hint}"
+    return f"the process exited with code {code} before it answered"

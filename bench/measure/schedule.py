@@ -1,0 +1,31 @@
+"""Who goes when: random orders, so that no drift of the machine favours a loop."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+MOST_STEPS_A_BLOCK = 1000
+
+
+class Schedule:
+    """The random choices of one run; the same seed makes the same ones."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """All of ``items``, in random order."""
+        return [items[i] for i in self._random.permutation(len(items))]
+
+    def turn(self) -> tuple[bool, ...]:
+        """The blocks of a turn, True with laps: ABBA or BAAB, so that a steady drift within it cancels."""
+        first = bool(self._random.integers(2))
+        return (first, not first, not first, first)
+
+
+def steps_per_block(step_seconds: float, block_seconds: float) -> int:
+    """As many steps as fill a block, at least one."""
+    return max(1, min(MOST_STEPS_A_BLOCK, round(block_seconds / step_seconds)))

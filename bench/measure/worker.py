@@ -1,0 +1,225 @@
+"""One launch of one case: a process that owns a task, warms it up, and takes turns when it is asked to."""
+
+import contextlib
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.measure.clock import BadStep, Block, HostClock, make_clock
+from bench.measure.compilation import CompilationLog
+from bench.measure.disturbance import Disturbance, DisturbanceMeter
+from bench.measure.memory import peak_memory_of
+from bench.measure.nvml import monitor_of
+from bench.measure.warmup import WarmUp, warm_up
+from bench.records.run import CacheState
+from loops.amp import CountingGradScaler
+from loops.catalog import find_loop, find_workload
+from loops.errors import BadSpec, Skip
+from loops.user_code import described
+from loops.workload import Size
+
+GRACE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a worker is to run, and where."""
+
+    workload: str
+    loop: str
+    device: str
+    size: Size
+    batch_size: int | None
+    seed: int
+    threads: int
+    cores: tuple[int, ...]
+    compile_cache: Path
+    """The case's own folder for compiled code: empty at its first launch, so that launch compiles from nothing."""
+    log: Path
+    """Where whatever the process prints goes."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A task that has been made."""
+
+    seconds: float
+    batch_size: int
+    parameters: int
+    data_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Warm:
+    """A task that has been warmed up."""
+
+    warm_up: WarmUp
+    losses: tuple[float, ...]
+    first_step_seconds: float
+    compile_seconds: float
+    compile_cache: CacheState
+    phases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn: a few blocks, each with its first step's number and what disturbed it."""
+
+    blocks: tuple[tuple[int, Block, Disturbance], ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What is known at the end of a launch."""
+
+    steps: int
+    peak_memory_bytes: int | None
+    memory_kind: str
+    skipped_steps: int | None
+    final_scale: float | None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A request that could not be fulfilled; ``skipped`` when that is no fault of the loop."""
+
+    reason: str
+    skipped: bool = False
+
+
+class Worker:
+    """The requests that a launch answers, in the order in which they come."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._steps = 0
+        self._device = torch.device(assignment.device)
+
+    def set_up(self, with_hash: bool) -> Ready:
+        """Make the task and apply the loop's techniques."""
+        this, start = self._assignment, time.perf_counter()
+        torch.set_num_threads(this.threads)
+        loop, workload = find_loop(this.loop), find_workload(this.workload)
+        self._started = start
+        self._task = workload.make(self._device, this.size, this.batch_size, this.seed)
+        parameters = sum(parameter.numel() for parameter in self._task.model.parameters())
+        torch.manual_seed(this.seed)
+        self._clock: HostClock = make_clock(self._task, loop.prepare(self._task))
+        self._clock.synchronise()
+        seconds = time.perf_counter() - start
+        digest = getattr(self._task.batches, "data_sha256", None)
+        hash_start = time.perf_counter()
+        data_sha256 = digest() if with_hash and callable(digest) else None
+        self._started += time.perf_counter() - hash_start  # hashing is ours, not part of anyone's start
+        return Ready(seconds, self._batch_size(), parameters, data_sha256)
+
+    def warm(self, ceiling_seconds: float) -> Warm:
+        """Take steps until they are steady; the peak of memory is counted from here on."""
+        losses: list[float] = []
+        ends: list[float] = []
+        phases: tuple[str, ...] = ()
+
+        def take_step() -> float:
+            nonlocal phases
+            start = time.perf_counter()
+            block = self._clock.lapped(1)
+            self._clock.synchronise()
+            ends.append(time.perf_counter())
+            self._steps += 1
+            losses.append(float(block.losses[0]))
+            phases = block.phases
+            return ends[-1] - start
+
+        log = CompilationLog()
+        warm = warm_up(take_step, ceiling_seconds)
+        self._memory = peak_memory_of(self._device)
+        self._memory.reset()
+        self._meter = DisturbanceMeter(self._assignment.cores, monitor_of(self._device))
+        return Warm(
+            warm_up=warm,
+            losses=tuple(losses),
+            first_step_seconds=ends[0] - self._started,
+            compile_seconds=log.seconds(),
+            compile_cache=log.cache_state(),
+            phases=phases,
+        )
+
+    def take_turn(self, order: tuple[bool, ...], steps: int, own_processes: int) -> Turn:
+        """One step that is not counted, then a block for each of ``order``: True with laps, False without."""
+        self._clock.plain(1)
+        self._steps += 1
+        blocks = []
+        for lapped in order:
+            self._meter.begin()
+            block = self._clock.lapped(steps) if lapped else self._clock.plain(steps)
+            blocks.append((self._steps, block, self._meter.end(own_processes)))
+            self._steps += steps
+        return Turn(tuple(blocks))
+
+    def finish(self) -> Finished:
+        """The figures that are read once, at the end."""
+        scaler = self._task.scaler
+        counting = scaler if isinstance(scaler, CountingGradScaler) else None
+        return Finished(
+            steps=self._steps,
+            peak_memory_bytes=self._memory.read(),
+            memory_kind=self._memory.kind,
+            skipped_steps=round(float(counting.skipped)) if counting else None,
+            final_scale=float(scaler.get_scale()) if scaler.is_enabled() else None,
+        )
+
+    def _batch_size(self) -> int:
+        size = getattr(self._task.batches, "batch_size", None)
+        return size if isinstance(size, int) else len(self._task.next_batch()[1])
+
+
+def main(connection: Connection, assignment: Assignment) -> None:
+    """The worker process: answer requests until the other end closes."""
+    _settle_in(assignment)
+    worker = Worker(assignment)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            name, arguments, limit_seconds = connection.recv()
+            # The parent ends a hung worker; should the parent be gone by then, the alarm does.
+            signal.alarm(math.ceil(limit_seconds) + GRACE_SECONDS)
+            connection.send(_answer(getattr(worker, name), arguments))
+            signal.alarm(0)
+
+
+def _answer(method: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    try:
+        return method(**arguments)
+    except Skip as skip:
+        return Failed(str(skip), skipped=True)
+    except (BadSpec, BadStep) as error:
+        return Failed(" ".join(str(error).split()))
+    except torch.OutOfMemoryError as error:
+        return Failed(f"ran out of device memory: {described(error)}")
+    except Exception as error:
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            return Failed(f"ran out of memory: {described(error)}")
+        return Failed(described(error))
+    except SystemExit as error:
+        return Failed(f"{described(error)}: the process was asked to exit")
+
+
+def _settle_in(assignment: Assignment) -> None:
+    # A group of its own: Ctrl-C is the parent's to handle, and a hung worker is killed with all that it started.
+    os.setsid()
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(assignment.compile_cache)
+    os.environ["TRITON_CACHE_DIR"] = str(assignment.compile_cache / "triton")
+    if assignment.cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, assignment.cores)
+    log = os.open(assignment.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(log, stream.fileno() if hasattr(stream, "fileno") else 1)

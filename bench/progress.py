@@ -1,0 +1,61 @@
+"""The line that a person watches while a run works."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+PLAIN_EVERY_SECONDS = 10.0
+"""Without a terminal (a CI log), a new line only this often."""
+
+
+class RunProgress:
+    """A bar on a terminal; now and then a line in a log. Drawn only when told: nothing wakes while a block is timed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._last = console, float("-inf")
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:3.0f} %  {task.fields[left]}", markup=False),
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=1.0, left="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+        """Say what is being done, what fraction of the whole is done, and how long it will still take."""
+        left = "" if remaining_seconds is None else f"{duration(remaining_seconds)} left"
+        now = time.monotonic()
+        if self._console.is_terminal:
+            if now - self._last > 0.2:
+                self._bar.update(self._task, completed=done, description=doing, left=left, refresh=True)
+                self._last = now
+        elif now - self._last > PLAIN_EVERY_SECONDS:
+            self._console.print(f"{done:4.0%}  {doing}  {left}".rstrip(), markup=False, highlight=False, soft_wrap=True)
+            self._last = now
+
+
+def duration(seconds: float) -> str:
+    """``45 s`` or ``3 min 10 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def stderr_console() -> Console:
+    """Where progress and errors go, so that standard output holds results only."""
+    return Console(file=sys.stderr)
