@@ -1,0 +1,77 @@
+"""What a case's row says, cell by cell, before anyone lays it out."""
+
+from bench.judge.summary import BASELINE, Row, WorkloadSummary, is_baseline
+from bench.report import format as show
+from bench.report.text import plain
+
+SAME = "~"
+"""Stands in for a ratio that is no claim: within the noise floor, or not settled by these samples."""
+
+SHARES = ("forward", "backward", "optimizer")
+"""The phases whose shares the narrow table has room for."""
+
+
+def speedup(row: Row) -> str:
+    """``1.21x [1.19, 1.23]``, ``~ [0.99, 1.01]`` where it is no claim, ``baseline`` for the baseline."""
+    if is_baseline(row.case):
+        return "baseline"
+    if row.speedup is None:
+        return show.ABSENT
+    if row.verdict in ("faster", "slower"):
+        return show.ratio_range(row.speedup)
+    return f"{SAME} {show.interval(row.speedup)}"
+
+
+def verdict(row: Row) -> str:
+    """The verdict; ``baseline`` and ``noise check`` for the rows that are not up for one."""
+    if row.case.repeat:
+        return "noise check"
+    return "baseline" if is_baseline(row.case) else row.verdict or show.ABSENT
+
+
+def status(row: Row) -> str:
+    """``ok``, ``timed out``, …; ``too few samples`` where a case ended well with no step time."""
+    if row.case.status == "ok" and row.step_seconds is None:
+        return "too few samples"
+    return row.case.status.replace("_", " ")
+
+
+def why(row: Row) -> str:
+    """What became of a case without figures, with its reason in full, on one line."""
+    return f"{status(row)}: {plain(row.case.reason)}" if row.case.reason else status(row)
+
+
+def throughput(row: Row) -> float | None:
+    """Training samples a second."""
+    return row.samples_per_second.value if row.samples_per_second else None
+
+
+def shares(phases: dict[str, float]) -> dict[str, float]:
+    """Each phase's share of the step, 0 to 1."""
+    total = sum(phases.values())
+    return {phase: value / total for phase, value in phases.items()} if total > 0 else {}
+
+
+def short_shares(row: Row) -> str:
+    """``30/53/10``: the per cent of a step in each of ``SHARES``."""
+    share = shares(row.phases)
+    if not share:
+        return show.ABSENT
+    return "/".join(f"{share[phase] * 100:.0f}" if phase in share else show.ABSENT for phase in SHARES)
+
+
+def compile_time(row: Row) -> str:
+    """Seconds that torch spent compiling; absent where nothing was compiled."""
+    return show.seconds(row.compile_seconds) if compiled(row) else show.ABSENT
+
+
+def compiled(row: Row) -> bool:
+    """Whether torch compiled anything for this case, or took it from its cache."""
+    return bool(row.compile_seconds) or row.compile_cache in ("cold", "warm")
+
+
+def noise(workload: WorkloadSummary) -> str:
+    """What the noise floor is and what follows from it."""
+    if workload.noise_floor is None:
+        return f"noise floor not measured: {BASELINE} has no repetition to compare with"
+    return f"noise floor {show.percent(workload.noise_floor)}: smaller differences are printed as {SAME}"

@@ -1,0 +1,99 @@
+"""The plots of what happened as the run went on: step times over its rounds, losses over its steps."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.judge.comparison import block_seconds
+from bench.judge.summary import Summary, WorkloadSummary
+from bench.records.samples import Samples
+from bench.report import format as show
+from bench.report import layout, style
+from bench.report.disturbance import disturbed
+
+LOSS_BINS = 120
+"""Steps are drawn in at most so many groups: a plot has no more points than that across."""
+
+
+def case_indices(summary: Summary, workload: WorkloadSummary) -> dict[str, int]:
+    """Where in ``Run.cases`` each measured case of a workload stands, by its label."""
+    measured = {id(row.case) for row in workload.rows if row.step_seconds is not None}
+    return {case.label: i for i, case in enumerate(summary.run.cases) if id(case) in measured}
+
+
+def step_times(
+    workload: WorkloadSummary, cases: dict[str, int], samples: Samples, styles: dict[str, style.LineStyle]
+) -> Figure | None:
+    """Seconds a step of each case over the rounds of the run; a cross where something disturbed the round."""
+    plain = samples.blocks[samples.blocks["case"].isin(cases.values()) & ~samples.blocks["lapped"]]
+    if plain.empty:
+        return None
+    plain = plain.assign(seconds=block_seconds(plain), disturbed=disturbed(plain))
+    rounds = plain.groupby(["case", "launch", "round"]).agg(
+        seconds=("seconds", "median"), disturbed=("disturbed", "any")
+    )
+    places = pd.MultiIndex.from_frame(plain[["launch", "round"]].drop_duplicates().sort_values(["launch", "round"]))
+    entries = [styles[label].proxy(style.fitted(label)) for label in cases]
+    note = "+ something disturbed that round: the core taken away, a throttled clock, another process on the GPU"
+    axes = layout.line_axes(
+        f"{style.fitted(workload.workload)}: step time over the run",
+        entries,
+        note=note if rounds["disturbed"].any() else "",
+    )
+    axes.set_yscale("log")
+    for label, case in cases.items():
+        if case not in rounds.index.get_level_values("case"):
+            continue
+        course, look = rounds.loc[case].reindex(places), styles[label]
+        seconds, marked = course["seconds"].to_numpy(), course["disturbed"].eq(True).to_numpy()
+        at = np.arange(len(places))
+        for launch in places.unique("launch"):  # a line joins the rounds of one process only
+            inside = places.get_level_values("launch") == launch
+            axes.plot(at[inside], seconds[inside], color=look.colour, linestyle=look.dash, linewidth=1.1)
+        axes.plot(at[marked], seconds[marked], "+", color=look.colour, markersize=5, markeredgewidth=0.9)
+    starts = np.flatnonzero(np.diff(places.get_level_values("launch"))) + 0.5
+    for start in starts:
+        axes.axvline(start, color="#C4C4C4", linewidth=0.8)
+    axes.set_xlim(-0.5, max(len(places) - 0.5, 0.5))
+    low, high = rounds["seconds"].min() / 1.05, rounds["seconds"].max() * 1.05
+    axes.set_ylim(low, high)
+    style.log_ticks(axes.yaxis, low, high, show.seconds)
+    axes.set_xlabel("round; a grey line where fresh processes were launched" if len(starts) else "round")
+    axes.set_ylabel("median seconds a step")
+    return layout.figure_of(axes)
+
+
+def losses(
+    workload: WorkloadSummary, cases: dict[str, int], samples: Samples, styles: dict[str, style.LineStyle]
+) -> Figure | None:
+    """Loss over steps: the median over launches, and a band from the least to the most of them."""
+    read = samples.losses[samples.losses["case"].isin(cases.values())]
+    finite = read[np.isfinite(read["loss"])]
+    if finite.empty:
+        return None
+    bad = (len(read) - len(finite)) and read[~np.isfinite(read["loss"])].groupby("case").size()
+    entries = []
+    for label, case in cases.items():
+        lost = int(bad.get(case, 0)) if isinstance(bad, pd.Series) else 0
+        entries.append(styles[label].proxy(style.fitted(label) + (f"\n{lost} not finite" if lost else "")))
+    axes = layout.line_axes(f"{style.fitted(workload.workload)}: the loss as it trained", entries)
+    width = max(1, math.ceil((int(finite["step"].max()) + 1) / LOSS_BINS))
+    # A launch reads the losses of its lapped steps only, and those are drawn at random: grouped, they meet.
+    binned = finite.assign(step=finite["step"] // width * width + (width - 1) / 2)
+    launches = binned.groupby(["case", "step", "launch"])["loss"].mean().groupby(["case", "step"])
+    bands = launches.agg(["median", "min", "max"])
+    for label, case in cases.items():
+        if case in bands.index.get_level_values("case"):
+            band, look = bands.loc[case], styles[label]
+            axes.fill_between(band.index, band["min"], band["max"], color=look.colour, alpha=0.12, linewidth=0)
+            axes.plot(band.index, band["median"], color=look.colour, linestyle=look.dash, linewidth=look.width)
+    low, high = float(bands["min"].min()), float(bands["max"].max())
+    if low > 0 and high / low > 50:
+        axes.set_yscale("log")
+        style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}")
+    axes.set_xlim(0, float(finite["step"].max()) + 1)
+    axes.set_xlabel("step of each launch")
+    axes.set_ylabel("loss, median over launches")
+    return layout.figure_of(axes)

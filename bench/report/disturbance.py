@@ -1,0 +1,52 @@
+"""What could have disturbed a block: counted and shown, never used to leave a sample out."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What happened during one case's blocks."""
+
+    blocks: int
+    switched_blocks: int
+    """Blocks in which the scheduler took the core away at least once."""
+    steal_seconds: float
+    """What the hypervisor gave to others meanwhile."""
+    throttle_reasons: tuple[str, ...]
+    throttled_blocks: int
+    foreign_blocks: int
+    """Blocks during which another process used the GPU."""
+
+    @property
+    def any(self) -> bool:
+        """Whether anything at all was seen."""
+        return bool(self.switched_blocks or self.steal_seconds > 0 or self.throttled_blocks or self.foreign_blocks)
+
+
+def disturbed(blocks: pd.DataFrame) -> "pd.Series[bool]":
+    """For each block, whether anything was seen that could have slowed it."""
+    return (
+        (blocks["involuntary_switches"] > 0)
+        | (blocks["steal_seconds"] > 0)
+        | _throttled(blocks)
+        | (blocks["foreign_processes"] > 0)
+    )
+
+
+def disturbance(blocks: pd.DataFrame) -> Disturbance:
+    """What was seen during the blocks of one case."""
+    throttled = _throttled(blocks)
+    return Disturbance(
+        blocks=len(blocks),
+        switched_blocks=int((blocks["involuntary_switches"] > 0).sum()),
+        steal_seconds=float(blocks["steal_seconds"].sum()),
+        throttle_reasons=tuple(sorted(blocks.loc[throttled, "throttle_reasons"].unique())),
+        throttled_blocks=int(throttled.sum()),
+        foreign_blocks=int((blocks["foreign_processes"] > 0).sum()),
+    )
+
+
+def _throttled(blocks: pd.DataFrame) -> "pd.Series[bool]":
+    return blocks["throttle_reasons"].fillna("") != ""

@@ -1,0 +1,167 @@
+"""Figures as text. Values stay in SI base units everywhere else; here, and only here, they are scaled."""
+
+import math
+from collections.abc import Callable
+from typing import TypeGuard
+
+from bench.judge.statistics import Estimate
+
+ABSENT = "–"
+"""What was not measured. Never 0: a phase that a loop does not have takes no time, not zero time."""
+
+UNKNOWN = "?"
+"""An end of an interval that the data cannot bound."""
+
+_SECONDS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_LONG_SECONDS = 100.0
+"""From here on minutes read better than seconds."""
+_BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
+_MOST_DECIMALS = 4
+
+
+def seconds(value: float | None) -> str:
+    """``4.31 ms``: seconds in the unit that suits them, with three significant digits."""
+    if not known(value):
+        return ABSENT
+    size, unit = seconds_unit(value)
+    return f"{significant(value / size)} {unit}"
+
+
+def seconds_unit(value: float) -> tuple[float, str]:
+    """The unit that suits ``value`` seconds, as its size in seconds and its symbol."""
+    value = abs(_rounded(value))
+    for size, unit in _SECONDS:
+        if value >= (_LONG_SECONDS if unit == "min" else size):
+            return size, unit
+    return (1.0, "s") if value == 0 else _SECONDS[-1]
+
+
+def seconds_range(estimate: Estimate | None) -> str:
+    """``4.31 ms [4.28, 4.34]``: seconds and their interval in one unit."""
+    if estimate is None or not known(estimate.value):
+        return ABSENT
+    size, unit = seconds_unit(estimate.value)
+    value, ends = _in_digits(estimate.map(lambda x: x / size))
+    return f"{value} {unit} {ends}"
+
+
+def plus_minus(estimate: Estimate | None) -> str:
+    """``±1.2 %``: the half width of the interval as a share of its value."""
+    if estimate is None or not known(estimate.value) or not estimate.value:
+        return ABSENT
+    half = (estimate.high - estimate.low) / 2 / abs(estimate.value)
+    return f"±{percent(half, digits=2)}" if math.isfinite(half) else f"±{UNKNOWN}"
+
+
+def ratio(value: float | None) -> str:
+    """``1.21x``."""
+    return f"{significant(value)}x" if known(value) else ABSENT
+
+
+def ratio_range(estimate: Estimate | None) -> str:
+    """``1.21x [1.19, 1.23]``."""
+    if estimate is None or not known(estimate.value):
+        return ABSENT
+    value, ends = _in_digits(estimate)
+    return f"{value}x {ends}"
+
+
+def interval(estimate: Estimate | None) -> str:
+    """``[1.19, 1.23]``, in the value's own unit."""
+    return ABSENT if estimate is None or not known(estimate.value) else _in_digits(estimate)[1]
+
+
+def count(value: float | None) -> str:
+    """``10,200``: three significant digits from a thousand on, whole below."""
+    if not known(value):
+        return ABSENT
+    return f"{round(_rounded(value)):,}" if abs(value) >= 1000 else f"{round(value):,}"
+
+
+def count_range(estimate: Estimate | None) -> str:
+    """``10,200 [9,710, 10,700]``, with ``[9,710, ?]`` where nothing bounds it; a plain ``0`` for none."""
+    if estimate is None or not known(estimate.value):
+        return ABSENT
+    return f"{count(estimate.value)} {_ends(estimate, count)}" if estimate.value else count(0)
+
+
+def rate(value: float | None) -> str:
+    """``6,400`` a second; below a hundred with three significant digits."""
+    if not known(value):
+        return ABSENT
+    return count(value) if abs(value) >= 1000 else significant(value)
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """``58 %`` of a share of 0.58; a hundred and more in whole per cent."""
+    if not known(share):
+        return ABSENT
+    return f"{significant(share * 100, digits)} %" if abs(share) < 1 else f"{share * 100:,.0f} %"
+
+
+def overhead(estimate: Estimate | None) -> str:
+    """``+0.1 %`` of a ratio of 1.001."""
+    return f"{_signed(estimate.value)} %" if estimate and known(estimate.value) else ABSENT
+
+
+def overhead_range(estimate: Estimate | None) -> str:
+    """``+0.1 % [-0.3, +0.4]`` of a ratio of 1.001 and its interval."""
+    if estimate is None or not known(estimate.value):
+        return ABSENT
+    return f"{overhead(estimate)} {_ends(estimate, _signed)}"
+
+
+def data(value: float | None) -> str:
+    """``482 MiB``: bytes, with three significant digits."""
+    if not known(value):
+        return ABSENT
+    size, unit = next(((s, u) for s, u in _BYTES if abs(_rounded(value / s)) >= 1), _BYTES[-1])
+    return f"{value:.0f} {unit}" if unit == "B" else f"{_wide(value / size)} {unit}"
+
+
+def known(value: float | None) -> TypeGuard[float]:
+    """Whether there is a finite value to show."""
+    return value is not None and math.isfinite(value)
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """``value`` with ``digits`` significant digits and no exponent."""
+    value = _rounded(value, digits)
+    return f"{value:,.{_decimals(value, digits)}f}"
+
+
+def _signed(value: float) -> str:
+    # Adding zero turns a rounded -0.0 into 0.0.
+    return f"{round((value - 1) * 100, 1) + 0.0:+.1f}"
+
+
+def _wide(value: float) -> str:
+    # 1000 to 1023 of a binary unit have four digits and are not worth another unit.
+    return significant(value) if value < 1000 else f"{value:.0f}"
+
+
+def _rounded(value: float, digits: int = 3) -> float:
+    # Rounding comes before the unit is chosen, or 999.9 ms would be 1,000 ms.
+    return float(f"{value:.{digits}g}")
+
+
+def _decimals(value: float, digits: int) -> int:
+    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
+
+
+def _in_digits(estimate: Estimate) -> tuple[str, str]:
+    """Value and interval, to the first digit in which the interval's half width shows."""
+    half = (estimate.high - estimate.low) / 2
+    if not math.isfinite(half) or half <= 0:
+        return significant(estimate.value), _ends(estimate, significant)
+    least = _decimals(estimate.value, 2)
+    decimals = min(_MOST_DECIMALS, max(least, _decimals(_rounded(half, 1), 1)))
+    return f"{estimate.value:,.{decimals}f}", _ends(estimate, lambda end: f"{end:,.{decimals}f}")
+
+
+def _ends(estimate: Estimate, text: Callable[[float], str]) -> str:
+    # A log ratio without bounds maps to [0, infinity], whose 0 says no more than its infinity.
+    unbounded = not math.isfinite(estimate.high) and estimate.low <= 0
+    low = UNKNOWN if unbounded or not math.isfinite(estimate.low) else text(estimate.low)
+    high = text(estimate.high) if math.isfinite(estimate.high) else UNKNOWN
+    return f"[{low}, {high}]"

@@ -1,0 +1,93 @@
+"""Where things stand on a plot, in inches: every text has its own place, whatever the number of loops."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.judge.summary import Row, WorkloadSummary, is_baseline
+from bench.report import cells, style
+
+WIDTH = 9.0
+NAMES = 2.1
+"""The margin for loops' names beside bars."""
+LEGEND = 2.35
+"""The margin for a legend beside lines."""
+TITLE = 0.42
+LEGEND_ROW = 0.22
+BAR = 0.3
+LEGEND_LINE = 0.19
+NOTE_LINE = 0.15
+AXIS = 0.55
+EDGE = 0.1
+LEGEND_COLUMNS = 7
+NOTE = 0.92 * (WIDTH - 2 * EDGE)  # small letters are drawn up to 8 % wider than designed
+
+
+def bar_axes(
+    workload: WorkloadSummary, rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, right: float
+) -> Axes:
+    """Axes with one line a row, the first on top, a legend above and what is not drawn named below."""
+    notes = [
+        style.fitted(f"{style.fitted(row.case.label)} {cells.why(row)}", NOTE, style.SMALL)
+        for row in workload.rows
+        if row not in rows and row.step_seconds is None
+    ]
+    legend_rows = -(-len(entries) // LEGEND_COLUMNS)
+    top = TITLE + LEGEND_ROW * legend_rows
+    bottom = AXIS + (NOTE_LINE * len(notes) + EDGE if notes else 0)
+    axes = _axes(top + BAR * len(rows) + bottom, left=NAMES, right=right, top=top, bottom=bottom, title=title)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks(range(len(rows)), [style.fitted(row.case.label) for row in rows])
+    axes.tick_params(axis="y", length=0)
+    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_fontweight("bold" if is_baseline(row.case) else "normal")
+    _legend_above(axes, entries)
+    for number, note in enumerate(reversed(notes)):
+        _text(axes, EDGE, EDGE + NOTE_LINE * number, note)
+    return axes
+
+
+def line_axes(title: str, entries: Sequence[Line2D], *, note: str = "") -> Axes:
+    """Axes for lines, with a legend to their right that is as high as it needs to be."""
+    lines = sum(1 + str(entry.get_label()).count("\n") for entry in entries)
+    bottom = AXIS + (NOTE_LINE + EDGE if note else 0)
+    height = TITLE + max(3.2, LEGEND_LINE * lines + EDGE) + bottom
+    axes = _axes(height, left=0.95, right=LEGEND, top=TITLE, bottom=bottom, title=title)
+    axes.grid(True, color="#E4E4E4", linewidth=0.6)
+    axes.legend(handles=list(entries), loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, handlelength=2.4)
+    if note:
+        _text(axes, EDGE, EDGE, style.fitted(note, NOTE, style.SMALL))
+    return axes
+
+
+def figure_of(axes: Axes) -> Figure:
+    """The figure that ``axes`` is the only part of."""
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise ValueError("these axes are on no figure")
+    return figure
+
+
+def _axes(height: float, *, left: float, right: float, top: float, bottom: float, title: str) -> Axes:
+    figure = Figure(figsize=(WIDTH, height))
+    FigureCanvasAgg(figure)  # no window, no global state
+    figure.text(EDGE / WIDTH, 1 - 0.12 / height, title, size=10.5, weight="bold", va="top")
+    box = (left / WIDTH, bottom / height, 1 - (left + right) / WIDTH, 1 - (top + bottom) / height)
+    return figure.add_axes(box)
+
+
+def _legend_above(axes: Axes, entries: Sequence[Line2D]) -> None:
+    figure = figure_of(axes)
+    figure.legend(
+        handles=list(entries), loc="upper left", ncols=LEGEND_COLUMNS, handletextpad=0.4, columnspacing=1.2,
+        bbox_to_anchor=(EDGE / WIDTH, 1 - (TITLE - 0.08) / figure.get_figheight()),
+        borderaxespad=0, borderpad=0,
+    )  # fmt: skip
+
+
+def _text(axes: Axes, left: float, bottom: float, text: str) -> None:
+    figure = figure_of(axes)
+    figure.text(left / WIDTH, bottom / figure.get_figheight(), text, size=style.SMALL, color="#555555")

@@ -1,0 +1,163 @@
+"""The plots of one workload with a bar or a dot for each loop, and the one of what a slow start costs."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.judge.statistics import Estimate
+from bench.judge.summary import BASELINE, Row, WorkloadSummary, is_baseline
+from bench.report import cells, layout, style
+from bench.report import format as show
+from bench.report.markdown_table import phase_names
+
+VERDICTS = {
+    "faster": (">", style.GREEN),
+    "slower": ("<", style.VERMILLION),
+    "same": ("o", style.BLUE),
+    "inconclusive": ("D", style.ORANGE),
+    "noise check": ("x", style.GREY),
+    show.ABSENT: (".", style.GREY),
+}
+"""Marker and colour of each verdict."""
+
+LIGHT_TEXT_ON = (style.BLUE, style.VERMILLION, style.BLACK, style.GREEN)
+
+
+def phases(workload: WorkloadSummary) -> Figure | None:
+    """Seconds a step in each phase, stacked, one bar a loop; on a GPU, as its own clock saw them."""
+    rows = [row for row in workload.rows if row.phases]
+    if not rows:
+        return None
+    names = phase_names(rows)
+    colours = style.phase_colours(names)
+    longest = max(sum(row.phases.values()) for row in rows)
+    size, unit = show.seconds_unit(longest)
+    title = f"{style.fitted(workload.workload)}: where a step's time goes"
+    entries = [_square(style.fitted(phase, 0.85), colours[phase]) for phase in names]
+    if any(is_baseline(row.case) for row in rows):
+        line = Line2D([], [], color=style.BLACK, linestyle=style.DASHES[2], linewidth=0.8, label="baseline")
+        entries.append(line)
+    axes = layout.bar_axes(workload, rows, title, entries, right=0.3)
+    for y, row in enumerate(rows):
+        _stack(axes, y, row, {name: colours[name] for name in names}, size, longest)
+    axes.set_xlim(0, longest / size * 1.12)
+    clock = "device" if any(row.device_phases for row in rows) else "host"
+    axes.set_xlabel(f"{unit} a step, timed phase by phase on the {clock}'s clock")
+    return layout.figure_of(axes)
+
+
+def speedup(workload: WorkloadSummary) -> Figure | None:
+    """Each loop's speedup over the baseline with its interval, and the noise floor as a band around 1."""
+    rows = [row for row in workload.rows if row.speedup and math.isfinite(row.speedup.value)]
+    if not rows:
+        return None
+    markers = {cells.verdict(row): VERDICTS[cells.verdict(row)] for row in rows}
+    entries = [
+        Line2D([], [], marker=marker, color=colour, linestyle="", markeredgewidth=1.6, label=verdict)
+        for verdict, (marker, colour) in markers.items()
+    ]
+    floor = math.exp(workload.noise_floor or 0.0)
+    if floor > 1:
+        entries.append(_square(f"noise floor {show.percent(workload.noise_floor)}", "#D9D9D9"))
+    title = f"{style.fitted(workload.workload)}: speedup over {BASELINE}"
+    axes = layout.bar_axes(workload, rows, title, entries, right=1.85)
+    axes.set_xscale("log")
+    axes.axvspan(1 / floor, floor, color="#D9D9D9", linewidth=0, zorder=0)
+    axes.axvline(1, color=style.BLACK, linewidth=0.9, zorder=1)
+    for y, row in enumerate(rows):
+        _whisker(axes, y, row, *VERDICTS[cells.verdict(row)])
+    known = [end for row in rows for end in _ends(row.speedup)] + [1 / floor, floor, 1 / 1.01, 1.01]
+    low, high = min(known), max(known)
+    axes.set_xlim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
+    style.log_ticks(axes.xaxis, *axes.get_xlim(), lambda value: f"{value:g}x")
+    axes.set_xlabel(f"{BASELINE}'s seconds a step over the loop's, with the 95 % interval")
+    return layout.figure_of(axes)
+
+
+def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) -> Figure | None:
+    """Time since the start, set-up and compilation included, over the baseline's, as steps go by.
+
+    A loop has made up for its slower start where its line crosses 1. Two lines of seconds would
+    hide that: where one is 1.2 times faster, they differ by a line's width on axes that hold both ends.
+    """
+    base = workload.baseline
+    rows = [row for row in workload.rows if row.break_even_steps and 1 <= row.break_even_steps.value < math.inf]
+    if base is None or not base.case.launches or not rows:
+        return None
+    entries = [styles[base.case.label].proxy(style.fitted(base.case.label))]
+    crossings = [row.break_even_steps.value for row in rows if row.break_even_steps]
+    for row, crossing in zip(rows, crossings, strict=True):
+        label = f"{style.fitted(row.case.label)}\n{show.count(crossing)} steps"
+        entries.append(styles[row.case.label].proxy(label, styles[row.case.label].marker))
+    axes = layout.line_axes(f"{style.fitted(workload.workload)}: how soon a slower start is made up for", entries)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    last = 30 * max(crossings)
+    steps = [last ** (i / 200) for i in range(201)]
+    start = base.case.launches[0].setup_seconds + base.case.launches[0].excess_seconds
+    axes.axhline(1, color=style.BLACK, linewidth=1.8)
+    drawn = [1.0]
+    for row, crossing in zip(rows, crossings, strict=True):
+        look = styles[row.case.label]
+        totals = _relative_totals(row, crossing, start, steps)
+        axes.plot(steps, totals, color=look.colour, linestyle=look.dash, linewidth=look.width)
+        axes.plot(crossing, 1, look.marker, color=look.colour, markersize=8, markeredgecolor="white", zorder=3)
+        drawn += totals
+    axes.set_xlim(1, last)
+    axes.set_ylim(min(drawn) * 0.93, max(drawn) * 1.2)
+    style.log_ticks(axes.xaxis, 1, last, show.count)
+    style.log_ticks(axes.yaxis, *axes.get_ylim(), lambda value: f"{value:g}x")
+    axes.set_xlabel("steps trained")
+    axes.set_ylabel(f"time since the start, over {BASELINE}'s")
+    return layout.figure_of(axes)
+
+
+def _stack(axes: Axes, y: int, row: Row, colours: dict[str, str], size: float, longest: float) -> None:
+    """One bar: ``size`` is the unit in seconds, ``longest`` the seconds of the plot's longest bar."""
+    left, shares = 0.0, cells.shares(row.phases)
+    for phase, colour in colours.items():
+        width = row.phases.get(phase, 0.0) / size
+        axes.barh(y, width, 0.72, left, color=colour, edgecolor="white", linewidth=0.6)
+        if width * size > 0.055 * longest:
+            ink = "white" if colour in LIGHT_TEXT_ON else "black"
+            share = show.percent(shares[phase])
+            axes.text(left + width / 2, y, share, color=ink, size=style.SMALL, ha="center", va="center")
+        left += width
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+    axes.text(left + 0.008 * longest / size, y, show.seconds(left * size), size=8, va="center", bbox=behind)
+    if is_baseline(row.case):
+        axes.axvline(left, color=style.BLACK, linewidth=0.8, linestyle=style.DASHES[2], zorder=0.5)
+
+
+def _whisker(axes: Axes, y: int, row: Row, marker: str, colour: str) -> None:
+    if row.speedup is None:
+        return
+    ends = _ends(row.speedup)
+    axes.plot([min(ends), max(ends)], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
+    axes.plot(row.speedup.value, y, marker, color=colour, markersize=7, markeredgewidth=1.6, zorder=3)
+    axes.annotate(
+        cells.speedup(row), (1, y), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+        size=8, va="center", annotation_clip=False,
+    )  # fmt: skip
+
+
+def _relative_totals(row: Row, crossing: float, start: float, steps: Sequence[float]) -> list[float]:
+    """Seconds from the start to each of ``steps``, over the baseline's, which took ``start`` to start."""
+    if row.step_seconds is None or row.speedup is None:
+        return []
+    step, ratio = row.step_seconds.value, row.speedup.value
+    late = crossing * step * (ratio - 1)
+    return [(start + late + n * step) / (start + n * step * ratio) for n in steps]
+
+
+def _ends(estimate: Estimate | None) -> list[float]:
+    """The ends and the value of an interval, as far as they are known and have a logarithm."""
+    ends = (estimate.low, estimate.value, estimate.high) if estimate else ()
+    return [end for end in ends if 0 < end < math.inf]
+
+
+def _square(label: str, colour: str) -> Line2D:
+    return Line2D([], [], marker="s", linestyle="", markersize=8, color=colour, label=label)

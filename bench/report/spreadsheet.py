@@ -1,0 +1,82 @@
+"""``summary.csv``: one row a case, every figure in its base unit, for a spreadsheet or another program."""
+
+import csv
+import io
+import math
+from collections.abc import Callable
+
+from bench.judge.statistics import Estimate
+from bench.judge.summary import Row, Summary, WorkloadSummary
+from bench.report import cells
+from bench.report.markdown_table import phase_names
+
+Cell = str | int | float | None
+
+_FIGURES: dict[str, Callable[[Row], Estimate | None]] = {
+    "step_seconds": lambda row: row.step_seconds,
+    "speedup": lambda row: row.speedup,
+    "instrumentation": lambda row: row.instrumentation,
+    "break_even_steps": lambda row: row.break_even_steps,
+}
+"""What has an interval: three columns each."""
+
+_FACTS: dict[str, Callable[[Row], Cell]] = {
+    "samples_per_second": cells.throughput,
+    "peak_memory_bytes": lambda row: row.peak_memory_bytes,
+    "memory_kind": lambda row: row.case.memory_kind,
+    "first_step_seconds": lambda row: row.first_step_seconds,
+    "compile_seconds": lambda row: row.compile_seconds,
+    "compile_cache": lambda row: row.compile_cache,
+    "skipped_steps": lambda row: row.skipped_steps,
+    "final_scale": lambda row: row.final_scale,
+    "batch_size": lambda row: row.case.batch_size,
+    "parameters": lambda row: row.case.parameters,
+    "launches": lambda row: len(row.case.launches),
+    "steps": lambda row: sum(launch.steps for launch in row.case.launches),
+    "data_sha256": lambda row: row.case.data_sha256,
+}
+
+
+def record(row: Row, workload: WorkloadSummary) -> dict[str, Cell]:
+    """One case in base units, phases left out; None for what was not measured or has no bound."""
+    case = row.case
+    cells_: dict[str, Cell] = {
+        "workload": case.workload,
+        "loop": case.loop,
+        "repeat": "yes" if case.repeat else "no",
+        "status": case.status,
+        "reason": case.reason,
+        "verdict": row.verdict,
+        "noise_floor": workload.noise_floor,
+    }
+    for name, figure in _FIGURES.items():
+        estimate = figure(row)
+        bounded = estimate is not None and math.isfinite(estimate.high - estimate.low)
+        cells_[name] = finite(estimate.value) if estimate else None
+        cells_[f"{name}_low"] = estimate.low if estimate and bounded else None
+        cells_[f"{name}_high"] = estimate.high if estimate and bounded else None
+    for name, fact in _FACTS.items():
+        value = fact(row)
+        cells_[name] = finite(value) if isinstance(value, float) else value
+    return cells_
+
+
+def as_csv(summary: Summary) -> str:
+    """The whole table. Its first columns are the same in every run; a column for each phase follows."""
+    names = phase_names(summary.rows)
+    records = [record(row, workload) for workload in summary.workloads for row in workload.rows]
+    on_device = any(row.device_phases for row in summary.rows)
+    clocks = ("", "host_") if on_device else ("",)
+    headings = [*(records[0] if records else ()), *(f"{n}_{clock}seconds" for clock in clocks for n in names)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(headings)
+    for row, values in zip(summary.rows, records, strict=True):
+        tables = (row.phases, row.host_phases or {}) if on_device else (row.phases,)
+        writer.writerow([*values.values(), *(table.get(name) for table in tables for name in names)])
+    return text.getvalue()
+
+
+def finite(value: float | None) -> float | None:
+    """``value``, or None for one that JSON and a spreadsheet have no number for."""
+    return value if value is not None and math.isfinite(value) else None

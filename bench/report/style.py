@@ -1,0 +1,167 @@
+"""How every plot looks: colours a colour-blind reader can tell apart, text taken literally."""
+
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from typing import Any
+
+import matplotlib
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.ft2font import FT2Font
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.typing import LineStyleType
+
+from bench.judge.summary import Summary, is_baseline
+from bench.report.text import ELLIPSIS, plain
+
+# Okabe and Ito 2008, "Color Universal Design".
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#8A8A8A"
+PHASE_COLOURS = {
+    "data": SKY, "zero_grad": YELLOW, "forward": BLUE,
+    "loss": PURPLE, "backward": VERMILLION, "optimizer": GREEN,
+}  # fmt: skip
+SPARE_COLOURS = (ORANGE, BLACK, GREY)
+# Yellow is left out of the lines: on white it cannot be seen.
+LINE_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
+DASHES: tuple[LineStyleType, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+
+NAME_INCHES = 1.75
+SMALL = 7.5
+SETTINGS: dict[Any, Any] = {
+    "text.parse_math": False,  # a loop named $x$ is not a formula
+    "axes.unicode_minus": False,
+    "font.family": "DejaVu Sans",  # it comes with matplotlib, so that every machine draws the same
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.labelsize": 9.0,
+    "axes.axisbelow": True,
+    "svg.hashsalt": "loopmark",
+    "svg.fonttype": "path",  # text is laid out once, here, and looks the same without this font
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+}
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How one loop is drawn in every plot of a run."""
+
+    colour: str
+    dash: LineStyleType
+    marker: str
+    width: float = 1.4
+
+    def proxy(self, label: str, marker: str = "") -> Line2D:
+        """A legend entry."""
+        return Line2D(
+            [], [], color=self.colour, linestyle=self.dash, linewidth=self.width,
+            marker=marker, markeredgecolor="white", markersize=8, label=label,
+        )  # fmt: skip
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The settings under which figures are made and saved."""
+    with matplotlib.rc_context(SETTINGS):
+        yield
+
+
+def line_styles(summary: Summary) -> dict[str, LineStyle]:
+    """A style for each loop's label, one and the same on every workload; the baseline is black."""
+    baseline = {row.case.label for row in summary.rows if is_baseline(row.case)}
+    repeats = {row.case.label for row in summary.rows if row.case.repeat}
+    others = dict.fromkeys(row.case.label for row in summary.rows)
+    styles = {label: LineStyle(BLACK, "-", "o", 1.8) for label in baseline}
+    styles |= {label: LineStyle(GREY, DASHES[2], "x") for label in repeats}
+    for i, label in enumerate(label for label in others if label not in styles):
+        turn, colour = divmod(i, len(LINE_COLOURS))
+        styles[label] = LineStyle(LINE_COLOURS[colour], DASHES[turn % len(DASHES)], MARKERS[i % len(MARKERS)])
+    return styles
+
+
+def phase_colours(phases: Sequence[str]) -> dict[str, str]:
+    """A colour for each phase; the usual ones have theirs, others take turns with what is left."""
+    spare = [phase for phase in phases if phase not in PHASE_COLOURS]
+    turns = {phase: SPARE_COLOURS[i % len(SPARE_COLOURS)] for i, phase in enumerate(spare)}
+    return {phase: PHASE_COLOURS.get(phase) or turns[phase] for phase in phases}
+
+
+def fitted(text: str, inches: float = NAME_INCHES, size: float = 9.0) -> str:
+    """``text`` on one line of characters that the font has, elided to ``inches`` at ``size`` points."""
+    line = drawable(plain(text))
+    room = inches * 72 / size
+    for place, end in enumerate(accumulate(map(_advance, line))):
+        if end > room:
+            kept = line[: place + 1]
+            while kept and sum(map(_advance, kept + ELLIPSIS)) > room:
+                kept = kept[:-1]
+            return kept.rstrip() + ELLIPSIS
+    return line
+
+
+def drawable(text: str) -> str:
+    """``text`` with every character that the font lacks (emoji, …) replaced, which else warns."""
+    return "".join(c if ord(c) in _glyphs() else "?" for c in text)
+
+
+def log_ticks(axis: Axis, low: float, high: float, text: Callable[[float], str], most: int = 6) -> None:
+    """Round ticks within ``low`` to ``high`` of a logarithmic axis, labelled by ``text``."""
+    values = round_values(low, high, most)
+    axis.set_major_locator(FixedLocator(values))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FixedFormatter([text(value) for value in values]))
+
+
+def round_values(low: float, high: float, most: int) -> list[float]:
+    """At most ``most`` (two or more) round values between two positive ones, dense enough to read."""
+    if high <= low:
+        return [low]
+    if high / low < 6:
+        step = 10.0 ** math.floor(math.log10((high - low) / most))
+        while math.floor(high / step) - math.ceil(low / step) >= most:
+            step *= 2.5 if f"{step:e}"[0] == "2" else 2
+        return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        values = [d * 10.0**decade for decade in decades for d in digits if low <= d * 10.0**decade <= high]
+        if len(values) <= most:
+            return values
+    return values[:: math.ceil(len(values) / most)]
+
+
+def save(figure: Figure, kind: str) -> bytes:
+    """The figure as ``png`` or ``svg``, the same bytes for the same figure on every day."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    with styled():
+        figure.savefig(buffer, format=kind, dpi=140, metadata=metadata)
+    return buffer.getvalue()
+
+
+@cache
+def _font() -> FT2Font:
+    return FT2Font(findfont(FontProperties(family="DejaVu Sans")))
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(_font().get_charmap())
+
+
+@cache
+def _advance(character: str) -> float:
+    """How wide a character is, in multiples of the font's size."""
+    font = _font()
+    font.set_size(100, 72)
+    return font.load_char(ord(character)).linearHoriAdvance / 65536 / 100

@@ -1,0 +1,89 @@
+"""The one sentence that a person takes away, made of measured values only."""
+
+import math
+
+from bench.judge.comparison import Verdict
+from bench.judge.summary import BASELINE, Row, Summary, WorkloadSummary
+from bench.report import cells
+from bench.report import format as show
+from bench.report.text import elide
+
+NAME_LENGTH = 48
+
+
+def takeaway(summary: Summary) -> str:
+    """One sentence, plain text: on each workload the fastest loop, or that there is none, and why.
+
+    A loop is called faster or slower only where that is its verdict.
+    """
+    device = "this GPU" if summary.run.plan.device.startswith("cuda") else "this CPU"
+    names = [_name(workload.workload) for workload in summary.workloads]
+    if len(names) == 1:
+        return f"On {names[0]} on {device}, {_clause(summary.workloads[0], alone=True)}."
+    clauses = [_clause(workload, alone=False) for workload in summary.workloads]
+    text = "; ".join(f"on {name}, {clause}" for name, clause in zip(names, clauses, strict=True))
+    return f"On {device}: {text}."
+
+
+def _clause(workload: WorkloadSummary, *, alone: bool) -> str:
+    """What one workload showed; what is slow is told only where the sentence has room for it."""
+    measured = [row for row in workload.rows if row.step_seconds is not None]
+    if not measured:
+        return f"nothing was measured: {_endings(workload)}"
+    if workload.baseline is None:
+        return f"{BASELINE} was not measured, so nothing is called faster or slower"
+    judged = [row for row in measured if row.verdict is not None]
+    winner, loser = _extreme(judged, "faster"), _extreme(judged, "slower")
+    if winner:
+        clause = _winner(winner) + (_hot_spot(workload.baseline) if alone else "")
+    else:
+        clause = _no_winner(workload, judged)
+    if loser and alone:
+        clause += f"; {_name(loser.case.loop)} is slower ({show.ratio_range(loser.speedup)})"
+    return clause
+
+
+def _winner(row: Row) -> str:
+    ratio, _, ends = show.ratio_range(row.speedup).partition(" ")
+    text = f"{_name(row.case.loop)} is {ratio} faster than {BASELINE} {ends}"
+    steps = row.break_even_steps
+    if row.compile_seconds and steps and math.isfinite(steps.value) and steps.value >= 1:
+        text += f" (after {show.count(steps.value)} steps it has paid for its compilation)"
+    return text
+
+
+def _no_winner(workload: WorkloadSummary, judged: list[Row]) -> str:
+    if not judged and workload.baseline and workload.baseline.step_seconds:
+        step = show.seconds(workload.baseline.step_seconds.value)
+        return f"{BASELINE} takes {step} a step{_hot_spot(workload.baseline)}"
+    if all(row.verdict == "inconclusive" for row in judged):
+        return f"no difference from {BASELINE} is settled: every verdict is inconclusive"
+    if all(row.verdict == "slower" for row in judged) or workload.noise_floor is None:
+        return f"no loop is faster than {BASELINE}"
+    return f"no loop is faster than {BASELINE} beyond the noise floor of {show.percent(workload.noise_floor)}"
+
+
+def _hot_spot(baseline: Row) -> str:
+    """The phase that most of the baseline's step goes to, as a clause."""
+    shares = cells.shares(baseline.phases)
+    if not shares:
+        return ""
+    phase = max(shares, key=lambda name: shares[name])
+    return f", and {_name(phase)} is {show.percent(shares[phase])} of {BASELINE}'s step"
+
+
+def _extreme(rows: list[Row], verdict: Verdict) -> Row | None:
+    """The row furthest from the baseline among those of one verdict."""
+    chosen = [(abs(math.log(row.speedup.value)), row) for row in rows if row.verdict == verdict and row.speedup]
+    return max(chosen, key=lambda pair: pair[0])[1] if chosen else None
+
+
+def _endings(workload: WorkloadSummary) -> str:
+    endings = [cells.status(row) for row in workload.rows]
+    counts = {ending: endings.count(ending) for ending in dict.fromkeys(endings)}
+    loops = "loop" if len(endings) == 1 else "loops"
+    return f"of {len(endings)} {loops}, " + ", ".join(f"{n} {ending}" for ending, n in counts.items())
+
+
+def _name(text: str) -> str:
+    return elide(text, NAME_LENGTH)

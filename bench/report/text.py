@@ -1,0 +1,47 @@
+"""Text that others wrote (names, reasons, warnings), made safe for the place where it is shown."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+ELLIPSIS = "…"
+
+
+def plain(text: str) -> str:
+    """``text`` on one line, without control and direction characters, which could rewrite a terminal."""
+    spaced = " ".join(text.split())
+    return "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
+
+
+def elide(text: str, length: int) -> str:
+    """``text`` on one line of at most ``length`` characters, its end replaced by an ellipsis."""
+    line = plain(text)
+    return line if len(line) <= length else line[: length - 1].rstrip() + ELLIPSIS
+
+
+def markdown(text: str) -> str:
+    """``text`` as itself in Markdown: one line, nothing in it read as HTML, link, emphasis, code or table."""
+    escaped = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", escaped)
+    escaped = re.sub(r"^(\d*)([#+.)=-])", r"\1\\\2", escaped)  # a heading or a list, at the start of a line
+    # A bare address or a mention would become a link; an entity in it keeps the letters and not the link.
+    return escaped.replace("://", ":&#47;&#47;").replace("@", "&#64;").replace("www.", "www&#46;")
+
+
+def code_block(text: str) -> str:
+    """``text`` as a fenced block, whose fence is longer than any row of backticks within."""
+    line = plain(text)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    return f"{fence}\n{line}\n{fence}"
+
+
+def slugs(names: Iterable[str]) -> dict[str, str]:
+    """A file-name part for each name: lower-case letters, digits and hyphens, short, and no two alike."""
+    taken: dict[str, str] = {}
+    for name in names:
+        base = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-") or "workload"
+        slug, number = base, 2
+        while slug in taken.values():
+            slug, number = f"{base}-{number}", number + 1
+        taken[name] = slug
+    return taken

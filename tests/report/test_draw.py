@@ -1,0 +1,133 @@
+import csv
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.records.samples import Samples
+from bench.report.draw import as_json, draw
+from tests.report.hostile import NAMES
+from tests.synthetic import Truth, make_run
+
+LOOPS = [
+    Truth("eager"), Truth("eager", repeat=True), Truth("channels_last+compile", 0.008, compile_seconds=20.0),
+    Truth("amp_bf16", 0.0125), Truth("cuda_graph", status="skipped", reason="needs | a `CUDA` <b>device</b>"),
+]  # fmt: skip
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_drawing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    run, samples = make_run(LOOPS, ("resnet", "gpt"))
+    draw(tmp_path, run, samples)
+    first = files(tmp_path)
+    draw(tmp_path, run, samples)
+    assert files(tmp_path) == first
+    assert len([name for name in first if name.endswith(".svg")]) == 10
+
+
+def test_plots_of_an_earlier_drawing_are_removed_and_other_files_are_not(tmp_path: Path) -> None:
+    run, samples = make_run(LOOPS, launches=2, rounds=2)
+    draw(tmp_path, run, samples)
+    (tmp_path / "plots" / "phases-gone.svg").write_text("old")
+    (tmp_path / "plots" / "mine.png").write_text("mine")
+    draw(tmp_path, run, Samples.empty())
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["mine.png"]
+
+
+def test_every_plot_on_the_page_exists(tmp_path: Path) -> None:
+    run, samples = make_run(LOOPS, (*NAMES[:3], "resnet"), launches=2, rounds=2)
+    draw(tmp_path, run, samples)
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    embedded = [line.rpartition("(")[2].rstrip(")") for line in page.splitlines() if line.startswith("![")]
+    assert len(embedded) == len(set(embedded)) >= 12
+    assert all((tmp_path / name).is_file() for name in embedded)
+
+
+def test_the_page_starts_with_the_takeaway_and_gives_reasons_in_full(tmp_path: Path) -> None:
+    summary = draw(tmp_path, *make_run(LOOPS))
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert page.splitlines()[2].startswith("On resnet on this CPU, channels\\_last+compile is 1.2")
+    assert "- cuda\\_graph skipped: needs \\| a \\`CUDA\\` &lt;b&gt;device&lt;/b&gt;" in page
+    assert f"```\n{summary.run.plan.command}\n```" in page
+
+
+@pytest.mark.parametrize(
+    ("heading", "loops", "present"),
+    [
+        ("`torch.compile` moves work", LOOPS, True), ("`torch.compile` moves work", LOOPS[:2], False),
+        ("## Warnings", LOOPS, False), ("### Starting up", LOOPS[4:], False), ("### Phases", LOOPS[4:], False),
+        ("### What disturbed the run", LOOPS, True), ("### What disturbed the run", LOOPS[4:], False),
+    ],
+)  # fmt: skip
+def test_a_section_with_nothing_to_say_is_absent(
+    tmp_path: Path, heading: str, loops: list[Truth], present: bool
+) -> None:
+    draw(tmp_path, *make_run(loops, launches=2, rounds=6))
+    assert (heading in (tmp_path / "report.md").read_text(encoding="utf-8")) is present
+
+
+def test_warnings_and_an_interruption_are_on_the_page(tmp_path: Path) -> None:
+    run, samples = make_run(LOOPS[:1], launches=2, rounds=2)
+    draw(tmp_path, dataclasses.replace(run, warnings=("the <governor> is powersave",), interrupted=True), samples)
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "- the &lt;governor&gt; is powersave" in page
+    assert "**Interrupted:**" in page
+
+
+def test_the_spreadsheet_has_a_row_a_case_and_an_empty_cell_where_nothing_was_measured(tmp_path: Path) -> None:
+    draw(tmp_path, *make_run(LOOPS))
+    with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["loop"] for row in rows] == [truth.loop for truth in LOOPS]
+    assert float(rows[2]["speedup"]) == pytest.approx(1.25, rel=0.03)
+    assert float(rows[0]["backward_seconds"]) == pytest.approx(0.0053, rel=0.1)
+    assert rows[0]["speedup"] == rows[4]["step_seconds"] == rows[4]["forward_seconds"] == ""
+    assert "inf" not in (tmp_path / "summary.csv").read_text(encoding="utf-8")
+
+
+def test_the_spreadsheets_first_columns_do_not_depend_on_the_run(tmp_path: Path) -> None:
+    headings = []
+    for loops, device in ((LOOPS, True), (LOOPS[4:], False)):
+        draw(tmp_path, *make_run(loops, launches=2, rounds=2, device=device))
+        headings.append((tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()[0].split(","))
+    assert headings[0][: len(headings[1])] == headings[1]
+
+
+@pytest.mark.parametrize(("launches", "rounds"), [(1, 1), (1, 12), (2, 1), (5, 12)])
+def test_json_is_strict_however_little_was_measured(tmp_path: Path, launches: int, rounds: int) -> None:
+    summary = draw(tmp_path, *make_run(LOOPS, launches=launches, rounds=rounds))
+    content = json.loads(json.dumps(as_json(summary), allow_nan=False))
+    assert [case["loop"] for case in content["workloads"][0]["cases"]] == [truth.loop for truth in LOOPS]
+    for text in ((tmp_path / "report.md"), (tmp_path / "summary.csv")):
+        assert not {"inf", "nan"} & set(text.read_text(encoding="utf-8").replace(",", " ").split())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hostile_name_stays_in_the_folder_and_out_of_the_markup(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    loops = [Truth("eager"), Truth(name, 0.008, compile_seconds=1.0), Truth("x", status="failed", reason=name)]
+    draw(folder, *make_run(loops, (name,), launches=2, rounds=2))
+    assert list(tmp_path.iterdir()) == [folder]
+    page = (folder / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "\x1b" not in page
+    tables = [line for line in page.splitlines() if line.startswith("| ")]
+    assert all(line.endswith(" |") for line in tables)
+
+
+def test_nothing_here_imports_torch_and_only_drawing_imports_matplotlib() -> None:
+    code = (
+        "import sys, bench.report.draw, bench.report.table\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "import bench.report.plots, bench.report.courses\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

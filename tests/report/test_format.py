@@ -1,0 +1,72 @@
+import math
+
+import pytest
+
+from bench.judge.statistics import Estimate
+from bench.report import format as show
+
+UNBOUNDED = Estimate(1.1, 0.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.00431, "4.31 ms"), (0.000812, "812 µs"), (0.9999, "1.00 s"), (0.0009996, "1.00 ms"), (0.0, "0 s"),
+        (20.1, "20.1 s"), (150, "2.50 min"), (7200, "2.00 h"), (4e-10, "0.400 ns"),
+    ],
+)  # fmt: skip
+def test_seconds_are_scaled_to_three_digits(value: float, text: str) -> None:
+    assert show.seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(482 * 2**20, "482 MiB"), (512, "512 B"), (80 * 2**30, "80.0 GiB"), (1023.9 * 2**20, "1.00 GiB")],
+)
+def test_bytes_are_scaled_in_binary_units(value: float, text: str) -> None:
+    assert show.data(value) in {text, text.replace("1.00 GiB", "1024 MiB")}
+
+
+@pytest.mark.parametrize("figure", [show.seconds, show.data, show.ratio, show.percent, show.count, show.rate])
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_absent_is_a_dash_and_never_zero(figure, value) -> None:  # type: ignore[no-untyped-def]
+    assert figure(value) == "–"
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(1.2134, 1.19, 1.23), "1.21x [1.19, 1.23]"),
+        (Estimate(1.2134, 1.2112, 1.2152), "1.213x [1.211, 1.215]"),
+        (Estimate(12.34, 11, 14), "12x [11, 14]"),
+        (Estimate(1.5, 0.9, 2.5), "1.5x [0.9, 2.5]"),
+        (UNBOUNDED, "1.10x [?, ?]"),
+    ],
+)
+def test_a_ratio_has_as_many_digits_as_its_interval_supports(estimate: Estimate, text: str) -> None:
+    assert show.ratio_range(estimate) == text
+
+
+def test_an_unbounded_interval_never_says_inf() -> None:
+    shown = [
+        show.ratio_range(UNBOUNDED), show.interval(UNBOUNDED), show.seconds_range(UNBOUNDED),
+        show.count_range(Estimate(10, 5, math.inf)), show.plus_minus(UNBOUNDED), show.overhead_range(UNBOUNDED),
+    ]  # fmt: skip
+    assert shown[3] == "10 [5, ?]"
+    assert not [text for text in shown if "inf" in text or "nan" in text]
+    assert all("?" in text for text in shown)
+
+
+def test_seconds_and_their_interval_share_one_unit() -> None:
+    assert show.seconds_range(Estimate(0.00431, 0.00428, 0.00434)) == "4.31 ms [4.28, 4.34]"
+    assert show.seconds_range(Estimate(0.0009996, 0.00098, 0.00102)) == "1.00 ms [0.98, 1.02]"
+
+
+def test_counts_and_rates_and_percents() -> None:
+    assert show.count(10_171.7) == "10,200"
+    assert show.count(999) == "999"
+    assert show.rate(6_699.9) == "6,700"
+    assert show.rate(12.345) == "12.3"
+    assert show.percent(0.58) == "58 %"
+    assert show.percent(0.0091) == "0.91 %"
+    assert show.overhead(Estimate(0.99999, 0.9, 1.1)) == "+0.0 %"

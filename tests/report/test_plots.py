@@ -1,0 +1,139 @@
+import itertools
+import warnings
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from bench.judge.summary import summarise
+from bench.report import courses, layout, plots, style
+from tests.report.hostile import NAMES
+from tests.synthetic import Truth, make_run
+
+REASON = "RuntimeError: " + "x y " * 120
+
+
+def truths(loops: int, names: tuple[str, ...] = ()) -> list[Truth]:
+    """The baseline, its repetition, and others that are faster, slower, the same, compiled, skipped or failed."""
+    made = [Truth("eager"), Truth("eager", repeat=True)][:loops]
+    for i in range(max(0, loops - 2)):
+        name = names[i % len(names)] if names else f"technique_number_{i}+compile"
+        made.append(Truth(name, 0.006 + 0.0005 * i, compile_seconds=3.0 * (i % 3)))
+    if loops > 1:
+        made += [Truth("skips " * 20, status="skipped", reason=REASON), Truth("fails", status="failed", reason="$x$")]
+    return made
+
+
+def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet") -> dict[str, Figure]:
+    run, samples = make_run(made, (workload,), launches=3, rounds=6, device=device)
+    summary = summarise(run, samples)
+    first, styles = summary.workloads[0], style.line_styles(summary)
+    cases = courses.case_indices(summary, first)
+    with style.styled():
+        drawn = {
+            "phases": plots.phases(first),
+            "speedup": plots.speedup(first),
+            "breakeven": plots.break_even(first, styles),
+            "steps": courses.step_times(first, cases, samples, styles),
+            "losses": courses.losses(first, cases, samples, styles),
+        }
+    return {name: figure for name, figure in drawn.items() if figure}
+
+
+def out_of_view(figure: Figure) -> list[Text]:
+    """Labels of ticks beyond an axis's ends, which are kept and not drawn."""
+    hidden: list[Text] = []
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        places = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+        hidden += [label for place, label in places if not low <= place <= high]
+    return hidden
+
+
+def texts_of(figure: Figure) -> list[tuple[str, Bbox]]:
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    with style.styled():
+        canvas.draw()
+        hidden = out_of_view(figure)
+        texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+        shown = [text for text in texts if text.get_visible() and text not in hidden]
+        return [
+            (text.get_text(), text.get_window_extent(canvas.get_renderer()))
+            for text in shown
+            if text.get_text().strip()
+        ]
+
+
+@pytest.mark.parametrize("loops", [1, 2, 6, 20])
+@pytest.mark.parametrize("device", [False, True])
+def test_no_two_texts_overlap_and_all_lie_on_the_figure(loops: int, device: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, figure in figures(truths(loops), device=device).items():
+            boxes = texts_of(figure)
+            for (one, first), (other, second) in itertools.combinations(boxes, 2):
+                overlap = Bbox.intersection(first, second)
+                assert overlap is None or overlap.width < 1 or overlap.height < 1, (name, one, other)
+            for text, box in boxes:
+                inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1
+                assert inside, (name, text)
+
+
+def test_a_plot_with_nothing_to_show_is_not_drawn() -> None:
+    assert set(figures(truths(1))) == {"phases", "steps", "losses"}
+    assert figures([Truth("eager", status="failed", reason="boom")]) == {}
+    assert "breakeven" not in figures([Truth("eager"), Truth("tf32", 0.02)])
+
+
+@pytest.mark.parametrize("workload", NAMES)
+def test_hostile_names_are_drawn_as_text_without_a_warning(workload: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for figure in figures(truths(3, (workload,)), workload=workload).values():
+            assert style.save(figure, "svg").startswith(b"<?xml")
+
+
+def test_dollars_are_not_read_as_mathematics() -> None:
+    figure = figures(truths(4, ("$x$",)))["speedup"]
+    label = next(text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text() == "$x$")
+    assert not label.get_parse_math()
+
+
+def test_a_case_that_was_not_measured_is_named_and_not_drawn_as_zero() -> None:
+    figure = figures(truths(3))["phases"]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    notes = [text.get_text() for text in figure.texts]
+    assert not any(label.startswith("fails") for label in labels)
+    assert "fails failed: $x$" in notes
+
+
+def test_every_loop_keeps_its_look_on_every_workload_and_no_two_share_one() -> None:
+    run, samples = make_run(truths(22), ("a", "b"), launches=1, rounds=1)
+    styles = style.line_styles(summarise(run, samples))
+    looks = [(look.colour, look.dash) for look in styles.values()]
+    assert len(set(looks)) == len(looks)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.99, 1.01), (0.8, 1.7), (1, 4e6), (0.5, 60), (3e-5, 4e-5), (1, 5.9)])
+def test_ticks_are_few_round_and_within_the_axis(low: float, high: float) -> None:
+    values = style.round_values(low, high, 6)
+    assert 2 <= len(values) <= 6
+    assert low <= values[0] <= values[-1] <= high
+
+
+@pytest.mark.parametrize("character", ["W", "i", "漢", "-"])
+def test_a_name_is_elided_by_its_width_and_not_by_its_letters(character: str) -> None:
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    with style.styled():
+        text = figure.text(0, 0, style.fitted(character * 10_000), size=9)
+        assert text.get_text().endswith("…")
+        width = text.get_window_extent().width / figure.dpi
+    assert 0.9 * style.NAME_INCHES < width <= layout.NAMES - 0.05  # hinting may widen small letters
+
+
+def test_ticks_of_an_axis_without_extent_do_not_hang() -> None:
+    assert style.round_values(1.0, 1.0, 6) == [1.0]
