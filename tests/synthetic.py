@@ -87,11 +87,19 @@ def make_run(
                         seconds = now * float(np.exp(rng.normal(0, block_noise))) * (truth.lap_cost if lapped else 1)
                         tables["blocks"].append(
                             dict(
-                                case=index, launch=launch, round=round_, block=block, lapped=bool(lapped),
-                                first_step=step, steps=steps, host_seconds=seconds * steps,
+                                case=index,
+                                launch=launch,
+                                round=round_,
+                                block=block,
+                                lapped=bool(lapped),
+                                first_step=step,
+                                steps=steps,
+                                host_seconds=seconds * steps,
                                 device_seconds=seconds * steps if device else np.nan,
-                                involuntary_switches=int(rng.random() < 0.1), steal_seconds=0.0,
-                                sm_clock_hertz=1.98e9 if device else np.nan, throttle_reasons="",
+                                involuntary_switches=int(rng.random() < 0.1),
+                                steal_seconds=0.0,
+                                sm_clock_hertz=1.98e9 if device else np.nan,
+                                throttle_reasons="",
                                 foreign_processes=0,
                             )  # fmt: skip
                         )
@@ -103,7 +111,12 @@ def make_run(
                                 for phase, share in PHASES.items():
                                     tables["phases"].append(
                                         dict(
-                                            case=index, launch=launch, round=round_, block=block, step=s, phase=phase,
+                                            case=index,
+                                            launch=launch,
+                                            round=round_,
+                                            block=block,
+                                            step=s,
+                                            phase=phase,
                                             host_seconds=seconds * share * (0.3 if device else 1),
                                             device_seconds=seconds * share if device else np.nan,
                                         )  # fmt: skip
@@ -111,19 +124,36 @@ def make_run(
                         step += steps
                 made.append(
                     Launch(
-                        index=launch, setup_seconds=0.05, first_step_seconds=0.05 + first, warmup_steps=len(warmup),
-                        warmup_seconds=sum(warmup), steady=True, steady_step_seconds=base,
+                        index=launch,
+                        setup_seconds=0.05,
+                        first_step_seconds=0.05 + first,
+                        warmup_steps=len(warmup),
+                        warmup_seconds=sum(warmup),
+                        steady=True,
+                        steady_step_seconds=base,
                         excess_seconds=sum(warmup) - base * len(warmup),
                         compile_seconds=truth.compile_seconds * (1 if launch == 0 else 0.1),
                         compile_cache=("cold" if launch == 0 else "warm") if truth.compile_seconds else "none",
-                        steps=step, peak_memory_bytes=500 * 2**20, skipped_steps=None, final_scale=None, pid=1,
+                        steps=step,
+                        peak_memory_bytes=500 * 2**20,
+                        skipped_steps=None,
+                        final_scale=None,
+                        pid=1,
                     )  # fmt: skip
                 )
             cases.append(
                 Case(
-                    workload=workload, loop=truth.loop, repeat=truth.repeat, status=truth.status,
-                    reason=truth.reason, batch_size=64, parameters=77_000, data_sha256="ab" * 32,
-                    phases=tuple(PHASES), memory_kind="resident set", launches=tuple(made),
+                    workload=workload,
+                    loop=truth.loop,
+                    repeat=truth.repeat,
+                    status=truth.status,
+                    reason=truth.reason,
+                    batch_size=64,
+                    parameters=77_000,
+                    data_sha256="ab" * 32,
+                    phases=tuple(PHASES),
+                    memory_kind="resident set",
+                    launches=tuple(made),
                 )  # fmt: skip
             )
     loops = tuple(t.loop for t in truths if not t.repeat)

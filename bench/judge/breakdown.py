@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 TRIMMED = 0.1
-"""The share of steps, by total time, that is left out at either end of each launch."""
+"""The share of steps, by total time, left out at either end of each launch; rounded up to whole steps."""
 
 
 def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> dict[str, float]:
-    """Mean seconds of each phase over the middle 80 % of a case's lapped steps, by step time; averaged over launches.
+    """Mean seconds of each phase over the middle 80 % of a case's lapped steps; averaged over launches.
 
-    Whole steps are left out, never single phases, so that the phases still add up to a step: the sum of the result
-    is the trimmed mean step. A phase that repeats within a step (gradient accumulation) counts with all its turns.
+    Whole steps are left out, by their total time, never single phases, so that the phases still add up to a
+    step: the sum of the result is the trimmed mean step. A phase that repeats within a step (gradient
+    accumulation) counts with all its turns.
 
     Args:
         samples: rows of one case from ``Samples.phases``.
@@ -24,16 +26,17 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
         return {}
     steps = present.groupby(["launch", "step"])[column].sum()
     launch = steps.groupby("launch")
-    inside = steps.between(
-        launch.transform("quantile", TRIMMED), launch.transform("quantile", 1 - TRIMMED), inclusive="both"
-    )
+    rank, count = launch.rank(method="first"), launch.transform("size")
+    # At least one step at either end, so that few steps are robust too, but never all of them.
+    cut = np.minimum(np.ceil(TRIMMED * count), (count - 1) // 2)
+    inside = (rank > cut) & (rank <= count - cut)
     kept = steps.index[inside]
     sums = (
         present.set_index(["launch", "step"])
         .loc[lambda frame: frame.index.isin(kept)]
         .groupby(["launch", "phase"])[column]
         .sum()
-        .unstack(fill_value=0.0)
+        .unstack(fill_value=0)
     )
     means = sums.div(inside.groupby("launch").sum(), axis="index").mean()
     return {phase: float(means[phase]) for phase in order if phase in means.index}

@@ -10,6 +10,12 @@ from bench.judge.statistics import Estimate, median, over_launches
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 
+QUAD = 4
+"""Blocks of a turn that belong together: two with laps, two without."""
+NARROWEST_SAME, WIDEST_SAME = 0.01, 0.05
+"""The log ratio that ``same`` leaves open: the noise floor, but no less than anyone asks for, and no more than anyone
+would call the same."""
+
 
 def block_seconds(blocks: pd.DataFrame) -> pd.Series:
     """Seconds a step of each block: the device's where a device was timed, else the host's."""
@@ -19,7 +25,8 @@ def block_seconds(blocks: pd.DataFrame) -> pd.Series:
 def round_logs(blocks: pd.DataFrame, *, lapped: bool) -> pd.Series:
     """The mean log seconds a step of one case's blocks in each (launch, round)."""
     chosen = blocks[blocks["lapped"] == lapped]
-    return np.log(block_seconds(chosen)).groupby([chosen["launch"], chosen["round"]]).mean()
+    logs = pd.Series(np.log(block_seconds(chosen)), chosen.index)
+    return logs.groupby([chosen["launch"], chosen["round"]]).mean()
 
 
 def step_seconds(blocks: pd.DataFrame) -> Estimate:
@@ -30,8 +37,9 @@ def step_seconds(blocks: pd.DataFrame) -> Estimate:
 def log_speedup(blocks: pd.DataFrame, baseline: pd.DataFrame) -> Estimate | None:
     """ln(baseline's step / this step): positive is faster. None where they share no round.
 
-    Each round gives one pair, whose two blocks ran within the same fraction of a second, so that a machine that
-    slows down slows both; each launch gives the median of its pairs; the launches give the interval.
+    Each round gives one pair, whose two blocks ran within the same fraction of a second, so that a machine
+    that slows down slows both; each launch gives the median of its pairs; the launches give the interval. One
+    launch alone gives an infinite one: a claim is about the next process too, and of that it says nothing.
     """
     pairs = (round_logs(baseline, lapped=False) - round_logs(blocks, lapped=False)).dropna()
     return over_launches(_by_launch(pairs)) if len(pairs) else None
@@ -40,23 +48,30 @@ def log_speedup(blocks: pd.DataFrame, baseline: pd.DataFrame) -> Estimate | None
 def instrumentation(blocks: pd.DataFrame) -> Estimate | None:
     """How many times longer a step takes with its phases timed than without; 1 is free.
 
-    The lapped and the plain blocks of one turn are paired; they ran side by side, in random order, in one process.
+    The lapped and the plain blocks of one quad (ABBA or BAAB, at random) are paired; they ran side by side in one
+    process.
     """
-    pairs = (round_logs(blocks, lapped=True) - round_logs(blocks, lapped=False)).dropna()
+    quads = [blocks["launch"], blocks["round"], blocks["block"] // QUAD]
+    logs = pd.Series(np.log(block_seconds(blocks)), blocks.index)
+    lapped, plain = (
+        logs[chosen].groupby([quad[chosen] for quad in quads]).mean()
+        for chosen in (blocks["lapped"], ~blocks["lapped"])
+    )
+    pairs = (lapped - plain).dropna()
     return median(pairs).map(math.exp) if len(pairs) else None
 
 
 def verdict(log_ratio: Estimate, noise_floor: float | None) -> Verdict:
     """What may be said of a difference.
 
-    ``faster`` or ``slower`` when the interval excludes no difference and the difference exceeds the noise floor (a
-    log ratio: how far apart the baseline and its own repetition may be); ``same`` when the whole interval lies
-    within that floor; ``inconclusive`` otherwise.
+    ``faster`` or ``slower`` when the interval excludes no difference and the difference exceeds the noise
+    floor (a log ratio: how far apart the baseline and its own repetition may be); ``same`` when the whole
+    interval lies within that floor, held between 1 % and 5 %; ``inconclusive`` otherwise.
     """
     floor = noise_floor or 0.0
     if log_ratio.excludes_zero and abs(log_ratio.value) > floor:
         return "faster" if log_ratio.value > 0 else "slower"
-    return "same" if log_ratio.reach <= floor else "inconclusive"
+    return "same" if log_ratio.reach <= min(max(floor, NARROWEST_SAME), WIDEST_SAME) else "inconclusive"
 
 
 def _by_launch(values: pd.Series) -> list[np.ndarray]:

@@ -66,13 +66,11 @@ def median(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
 def over_launches(launches: Sequence[ArrayLike]) -> Estimate:
     """What repeated launches say: the mean of each launch's median, with the spread between launches.
 
-    A launch is the unit because processes differ from one another (memory layout, hash seeds, thread placement)
-    by more than the samples within one of them do. A single launch falls back on the spread within it, which
-    says nothing about the next process.
+    A launch is the unit because processes differ from one another (memory layout, hash seeds, thread
+    placement) by more than the samples within one of them do. One launch alone gives an infinite interval: a claim is
+    about the next process too, and of that it says nothing.
     """
-    filled = [values for values in launches if np.size(values)]
+    filled = [np.asarray(values, dtype=float) for values in launches if np.size(values)]
     if not filled:
         raise ValueError("no launch has a value")
-    if len(filled) == 1:
-        return median(filled[0])
     return student([float(np.median(values)) for values in filled])

@@ -50,7 +50,7 @@ class Row:
         batch = self.case.batch_size
         if self.step_seconds is None or batch is None:
             return None
-        return self.step_seconds.map(lambda seconds: batch / seconds)
+        return self.step_seconds.map(lambda seconds: batch / seconds if seconds else math.inf)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class WorkloadSummary:
     workload: str
     rows: tuple[Row, ...]
     noise_floor: float | None
-    """How far apart the baseline and its repetition may be, as a log ratio (0.01 is 1 %); None if not measured."""
+    """How far apart baseline and repetition may be, as a log ratio (0.01 is 1 %); None if not measured."""
 
     @property
     def baseline(self) -> Row | None:
@@ -94,14 +94,11 @@ def summarise(run: Run, samples: Samples) -> Summary:
 
 def _summarise_workload(name: str, run: Run, samples: Samples) -> WorkloadSummary:
     cases = {i: case for i, case in enumerate(run.cases) if case.workload == name}
-    blocks = {
-        i: rows for i, rows in samples.blocks.groupby("case") if i in cases and cases[int(i)].status == "ok"
-    }
+    measured = {i: samples.blocks[samples.blocks["case"] == i] for i, c in cases.items() if c.status == "ok"}
+    blocks = {i: rows for i, rows in measured.items() if len(rows)}
     base = next((i for i, case in cases.items() if is_baseline(case) and i in blocks), None)
     repeat = next((i for i, case in cases.items() if case.repeat and i in blocks), None)
-    against = {
-        i: log_speedup(blocks[i], blocks[base]) for i in blocks if base is not None and i != base
-    }
+    against = {i: log_speedup(blocks[i], blocks[base]) for i in blocks if base is not None and i != base}
     floor_estimate = against.get(repeat) if repeat is not None else None
     floor = floor_estimate.reach if floor_estimate and math.isfinite(floor_estimate.reach) else None
     rows = []
@@ -123,7 +120,8 @@ def _row(
     log_ratio: Estimate | None,
     floor: float | None,
 ) -> Row:
-    step = step_seconds(blocks)
+    plain = not blocks["lapped"].all()  # a run that was interrupted may have laps alone
+    step = step_seconds(blocks) if plain else None
     speedup = log_ratio.map(_exp) if log_ratio else None
     judged = verdict(log_ratio, floor) if log_ratio and not case.repeat else None
     memory = [launch.peak_memory_bytes for launch in case.launches if launch.peak_memory_bytes is not None]
@@ -143,7 +141,7 @@ def _row(
         compile_cache=first.compile_cache if first else None,
         break_even_steps=(
             _break_even(case, baseline, step.value, speedup)
-            if baseline is not None and speedup is not None and judged == "faster"
+            if baseline is not None and step and speedup and judged == "faster"
             else None
         ),
         skipped_steps=sum(skipped) if skipped else None,

@@ -16,7 +16,7 @@ from bench.measure.collector import Collector
 from bench.measure.forecast import Forecast
 from bench.measure.machine import available_cores, describe_environment
 from bench.measure.process import CaseEnded, WorkerProcess, preloaded_context
-from bench.measure.schedule import Schedule, steps_per_block
+from bench.measure.schedule import QUADS_A_TURN, Schedule, steps_per_block
 from bench.measure.worker import Assignment, Finished, Ready, Turn, Warm
 from bench.records import store
 from bench.records.machine import Machine
@@ -242,7 +242,7 @@ class Conductor:
 
     def _turn_limit(self, one: _Live) -> float:
         """Far more than a turn takes, and far less than a person waits for one that hangs."""
-        expected = (4 * one.steps + 1) * one.warm.warm_up.steady_step_seconds
+        expected = (4 * QUADS_A_TURN * one.steps + 1) * one.warm.warm_up.steady_step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
     def _loop_spec(self, case: Case) -> str:

@@ -62,7 +62,8 @@ def available_cores() -> tuple[int, ...]:
     if not hasattr(os, "sched_getaffinity"):
         return ()
     seen: set[str] = set()
-    first, second = [], []
+    first: list[int] = []
+    second: list[int] = []
     for core in sorted(os.sched_getaffinity(0)):
         siblings = _line(Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")) or str(core)
         (second if siblings in seen else first).append(core)

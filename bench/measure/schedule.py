@@ -8,6 +8,8 @@ import numpy as np
 T = TypeVar("T")
 
 MOST_STEPS_A_BLOCK = 1000
+QUADS_A_TURN = 2
+"""Of four blocks each: enough that the uncounted first step of a turn costs little of it."""
 
 
 class Schedule:
@@ -21,9 +23,9 @@ class Schedule:
         return [items[i] for i in self._random.permutation(len(items))]
 
     def turn(self) -> tuple[bool, ...]:
-        """The blocks of a turn, True with laps: ABBA or BAAB, so that a steady drift within it cancels."""
-        first = bool(self._random.integers(2))
-        return (first, not first, not first, first)
+        """The blocks of a turn, True with laps: quads of ABBA or BAAB, so that a steady drift within one cancels."""
+        firsts = (bool(self._random.integers(2)) for _ in range(QUADS_A_TURN))
+        return tuple(lapped for first in firsts for lapped in (first, not first, not first, first))
 
 
 def steps_per_block(step_seconds: float, block_seconds: float) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from bench.measure.clock import BadStep, Block, HostClock, make_clock
+from bench.measure.clock import BadStep, Block, HostClock, Recording, make_clock
 from bench.measure.compilation import CompilationLog
 from bench.measure.disturbance import Disturbance, DisturbanceMeter
 from bench.measure.memory import peak_memory_of
@@ -131,10 +131,11 @@ class Worker:
         def take_step() -> float:
             nonlocal phases
             start = time.perf_counter()
-            block = self._clock.lapped(1)
+            recording = self._clock.lapped(1)
             self._clock.synchronise()
             ends.append(time.perf_counter())
             self._steps += 1
+            block = recording.block()
             losses.append(float(block.losses[0]))
             phases = block.phases
             return ends[-1] - start
@@ -157,13 +158,13 @@ class Worker:
         """One step that is not counted, then a block for each of ``order``: True with laps, False without."""
         self._clock.plain(1)
         self._steps += 1
-        blocks = []
+        taken: list[tuple[int, Block | Recording, Disturbance]] = []
         for lapped in order:
             self._meter.begin()
-            block = self._clock.lapped(steps) if lapped else self._clock.plain(steps)
-            blocks.append((self._steps, block, self._meter.end(own_processes)))
+            timed = self._clock.lapped(steps) if lapped else self._clock.plain(steps)
+            taken.append((self._steps, timed, self._meter.end(own_processes)))
             self._steps += steps
-        return Turn(tuple(blocks))
+        return Turn(tuple((at, t.block() if isinstance(t, Recording) else t, d) for at, t, d in taken))
 
     def finish(self) -> Finished:
         """The figures that are read once, at the end."""

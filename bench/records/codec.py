@@ -1,6 +1,7 @@
 """Frozen dataclasses to JSON and back, by their own type hints, with errors that name the place."""
 
 import dataclasses
+import sys
 import types
 import typing
 from typing import Any, TypeVar
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Mismatch(ValueError):
+class Mismatch(ValueError):  # noqa: N818 - it names what is wrong, as KeyError does not
     """A value that is not of the type its record declares; the text names the path to it."""
 
 
@@ -43,7 +44,9 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
         _expect(value in arguments, f"one of {', '.join(map(repr, arguments))}", value, path)
         return value
     if kind is float:
-        _expect(isinstance(value, int | float) and not isinstance(value, bool), "a number", value, path)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
+        _expect(number and abs(value) <= sys.float_info.max, "a finite number", value, path)
         return float(value)
     _expect(type(value) is kind, f"a {kind.__name__}", value, path)
     return value

@@ -33,16 +33,17 @@ class Machine:
         """Six hexadecimal digits that change when the hardware does, and not with a kernel update."""
         facts = asdict(self)
         del facts["operating_system"]
-        # A rebooted virtual machine reports a few MiB more or less; a changed machine, GiB.
-        facts["memory_bytes"] = round(self.memory_bytes / 2**30)
+        # After a reboot or a driver update the same memory may count a few MiB more or less.
+        for holder in (facts, *facts["gpus"]):
+            holder["memory_bytes"] = round(holder["memory_bytes"] / 2**30)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:6]
 
     @property
     def name(self) -> str:
         """The folder that holds this machine's runs, such as ``nvidia-h200-3fa94c``."""
         hardware = self.gpus[0].name if self.gpus else f"{self.cpu} {self.physical_cores}-core"
-        words = re.sub(r"\((?:r|tm|c)\)|\bcpu\b|\bprocessor\b|@.*", " ", hardware.lower())
-        slug = re.sub(r"[^a-z0-9]+", "-", words).strip("-")[:48] or "unknown"
+        words = re.sub(r"\((?:r|tm|c)\)|\bcpu\b|\bprocessor\b|@ ?\S+", " ", hardware.lower())
+        slug = re.sub(r"[^a-z0-9]+", "-", words).strip("-")[:48].rstrip("-") or "unknown"
         return f"{slug}-{self.fingerprint}"
 
 
@@ -60,7 +61,7 @@ class Environment:
     driver: str | None
     packages: dict[str, str]
     variables: dict[str, str]
-    """The environment variables that are known to change speed (``OMP_*``, ``TORCH*``, …), as they were set."""
+    """The environment variables known to change speed (``OMP_*``, ``TORCH*``, …), as they were set."""
     threads: int
     cores: tuple[int, ...]
     """The logical cores that every measuring process was pinned to; empty where pinning is not possible."""

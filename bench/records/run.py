@@ -46,7 +46,7 @@ class Launch:
     """False when warm-up ended at its ceiling with steps still getting faster."""
     steady_step_seconds: float
     excess_seconds: float
-    """What the warm-up steps took beyond the same number of steady ones: compilation, autotuning, first touches."""
+    """What warm-up took beyond as many steady steps: compilation, autotuning, first touches."""
     compile_seconds: float
     """As torch's own counters tell it; 0 where nothing was compiled."""
     compile_cache: CacheState
@@ -65,7 +65,7 @@ class Case:
     workload: str
     loop: str
     repeat: bool
-    """True for the baseline's second appearance, which measures what this machine reports when nothing changed."""
+    """True for the baseline's second appearance: what this machine reports when nothing changed."""
     status: Status
     reason: str | None
     batch_size: int | None

@@ -1,4 +1,4 @@
-"""The raw samples of a run: four tidy tables, kept as they were measured; everything else is derived from them.
+"""The raw samples of a run: four tidy tables, kept as they were measured; all else is derived from them.
 
 ``case`` is an index into ``Run.cases``, ``launch`` into that case's launches. All times are seconds. A device
 column is NaN where the clock is the host's.
@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import pandas as pd
 
 COLUMNS: dict[str, dict[str, str]] = {
-    # One row a phase of a lapped step. Host seconds are NaN for a phase that the host does not see (inside a graph).
+    # One row a phase of a lapped step. Host seconds are NaN where the host sees nothing (in a graph).
     "phases": {
         "case": "int32",
         "launch": "int32",
@@ -63,5 +63,5 @@ TABLES: tuple[str, ...] = tuple(field.name for field in fields(Samples))
 
 
 def typed(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """``frame`` with table ``name``'s columns, in order, in their types. Raises KeyError for a missing column."""
+    """``frame`` with table ``name``'s columns, in order and typed. Raises KeyError for a missing column."""
     return frame[list(COLUMNS[name])].astype(COLUMNS[name]).reset_index(drop=True)

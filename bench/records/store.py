@@ -1,17 +1,20 @@
 """A run's folder: written whole or not at all, and read back with errors that say what to do."""
 
+import io
 import json
 import os
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from bench.errors import BadInput
 from bench.records.codec import Mismatch, decode, encode
 from bench.records.run import FORMAT_VERSION, Run
-from bench.records.samples import TABLES, Samples, typed
+from bench.records.samples import COLUMNS, TABLES, Samples, typed
 
 RUN_FILE = "run.json"
+_AGAIN = "copy the folder again or repeat the run"
 
 
 def create_folder(root: Path, machine: str, started: str) -> Path:
@@ -24,8 +27,8 @@ def create_folder(root: Path, machine: str, started: str) -> Path:
         except FileExistsError:
             if not folder.is_dir():
                 raise BadInput(f"{folder} is in the way: it is no folder; choose another --out") from None
-        except OSError as error:
-            raise BadInput(f"cannot write to {root}: {error.strerror}; choose another --out") from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise BadInput(f"cannot write to {root}: {_line(error)}; choose another --out") from None
         else:
             return folder
     raise BadInput(f"{root / machine} holds 999 runs of {stamp}; choose another --out")
@@ -33,11 +36,16 @@ def create_folder(root: Path, machine: str, started: str) -> Path:
 
 def write(folder: Path, run: Run, samples: Samples) -> None:
     """Keep ``run`` and ``samples`` in ``folder``, each file replaced in one move."""
-    for name in TABLES:
-        _replace(folder / f"{name}.parquet", getattr(samples, name).to_parquet(index=False))
-    text = json.dumps(encode(run), indent=2, allow_nan=False, ensure_ascii=False)
+    # All is encoded before anything is replaced. A lone surrogate, which is how Python holds an argument or a
+    # variable that is not UTF-8, becomes its JSON escape.
+    text = json.dumps(encode(run), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    content = text.encode(errors="backslashreplace")
+    frames = {name: typed(name, getattr(samples, name)) for name in TABLES}
+    tables = {name: frame.to_parquet(index=False, write_page_checksum=True) for name, frame in frames.items()}
+    for name, table in tables.items():
+        _replace(folder / f"{name}.parquet", table)
     # run.json goes last: a folder that has it has everything.
-    _replace(folder / RUN_FILE, (text + "\n").encode())
+    _replace(folder / RUN_FILE, content)
 
 
 def read(folder: Path) -> tuple[Run, Samples]:
@@ -51,11 +59,12 @@ def read_run(folder: Path) -> Run:
     path = folder / RUN_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         what = "has no run.json" if folder.is_dir() else "is not a folder"
         raise BadInput(f"{folder} {what}; give a folder that `loopmark run` wrote") from None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"cannot read {path}: {_line(error)}; give a folder that `loopmark run` wrote") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = _line(error)
+        raise BadInput(f"cannot read {path}: {reason}; give a folder that `loopmark run` wrote") from None
     version = content.get("format_version") if isinstance(content, dict) else None
     if not isinstance(version, int) or version < 1:
         raise BadInput(f"{path} is not Loopmark's: it has no format_version")
@@ -66,7 +75,7 @@ def read_run(folder: Path) -> Run:
     try:
         run = decode(Run, content)
     except Mismatch as error:
-        raise BadInput(f"{path} is damaged: {error}; copy the folder again or repeat the run") from None
+        raise BadInput(f"{path} is damaged: {_line(error)}; {_AGAIN}") from None
     if not run.cases:
         raise BadInput(f"{path} holds no case; repeat the run")
     return run
@@ -75,13 +84,25 @@ def read_run(folder: Path) -> Run:
 def _read_table(folder: Path, name: str) -> pd.DataFrame:
     path = folder / f"{name}.parquet"
     try:
-        return typed(name, pd.read_parquet(path))
+        # From bytes: given a path, pandas would take a folder for a table.
+        content = io.BytesIO(path.read_bytes())
+        frame = pd.read_parquet(content, page_checksum_verification=True)
+        _expect_types(name, frame)
+        return typed(name, frame)
     except FileNotFoundError:
         raise BadInput(f"{folder} lacks {path.name}; copy the whole folder, or repeat the run") from None
     except KeyError as error:
-        raise BadInput(f"{path} is damaged: {_line(error)}; copy the folder again or repeat the run") from None
-    except (OSError, ValueError, TypeError) as error:  # pyarrow's own errors derive from these
-        raise BadInput(f"cannot read {path}: {_line(error)}; copy the folder again or repeat the run") from None
+        raise BadInput(f"{path} is damaged: {_line(error)}; {_AGAIN}") from None
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        raise BadInput(f"cannot read {path}: {_line(error)}; {_AGAIN}") from None
+
+
+def _expect_types(name: str, frame: pd.DataFrame) -> None:
+    # A cast would hide damage: as a bool, the text "False" is True.
+    for column, kind in COLUMNS[name].items():
+        found = frame[column].dtype
+        if not (pd.api.types.is_string_dtype(frame[column]) if kind == "str" else found == kind):
+            raise TypeError(f"column '{column}' should be {kind}, not {found}")
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -1,0 +1,57 @@
+# Two ways to run: without PYTHON, everything is installed into .venv, in the versions of constraints.txt;
+# with PYTHON=/path/to/python, that interpreter is used as it is and nothing is installed.
+
+VENV := .venv
+SYSTEM_PYTHON ?= python3
+ifdef PYTHON
+  PY := $(PYTHON)
+  READY :=
+else
+  PY := $(VENV)/bin/python
+  READY := $(VENV)/.ready
+endif
+
+# make bench QUICK=1, make bench ARGS="--workload gpt --budget 10"
+ARGS ?=
+BENCH_FLAGS := $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+# make report RUN=results/…/…; the newest run otherwise.
+RUN ?= $(shell ls -td results/*/*/run.json 2>/dev/null | head -n 1 | xargs -r dirname)
+
+.DEFAULT_GOAL := help
+.PHONY: bench test test-gpu lint format report clean help
+
+bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 s; ARGS="…": any option of loopmark run)
+	$(PY) -m bench run $(BENCH_FLAGS)
+
+test: $(READY) ## Run the tests
+	$(PY) -m pytest $(ARGS)
+
+test-gpu: $(READY) ## Run the tests that need a CUDA device
+	$(PY) -m pytest -m cuda $(ARGS)
+
+lint: $(READY) ## Check format, style and types
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+format: $(READY) ## Format the code
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+report: $(READY) ## Draw a stored run again (RUN=folder; the newest otherwise)
+	$(if $(RUN),,$(error there is no run under results/ yet: make bench, or give RUN=folder))
+	$(PY) -m bench report $(RUN)
+
+clean: ## Remove the environment and every cache; runs stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Loopmark needs Python 3.11 or newer; $(SYSTEM_PYTHON) is older: make SYSTEM_PYTHON=/path/to/python3.12 …"; exit 2; }
+	$(SYSTEM_PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

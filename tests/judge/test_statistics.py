@@ -1,0 +1,120 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.judge.statistics import Estimate, median, over_launches, student
+
+
+def coverage(estimates: list[Estimate], truth: float) -> float:
+    return float(np.mean([e.low <= truth <= e.high for e in estimates]))
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 20])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_student_is_the_textbook_t_interval(count: int, confidence: float) -> None:
+    values = np.random.default_rng(count).normal(3, 2, count)
+    low, high = stats.t.interval(confidence, count - 1, loc=values.mean(), scale=stats.sem(values))
+    estimate = student(values, confidence)
+    assert (estimate.low, estimate.value, estimate.high) == pytest.approx((low, values.mean(), high))
+
+
+def test_student_intervals_cover_the_truth_95_times_in_100() -> None:
+    samples = np.random.default_rng(1).normal(1.5, 0.3, (3000, 4))
+    # The standard error of a share of 3000 is 0.4 %.
+    assert coverage([student(sample) for sample in samples], 1.5) == pytest.approx(0.95, abs=0.012)
+
+
+def test_one_value_tells_student_nothing_of_its_spread() -> None:
+    assert student([2.0]) == Estimate(2.0, -math.inf, math.inf)
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    assert student([2.0, 2.0, 2.0]) == Estimate(2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize("count", [6, 7, 10, 25, 100])
+def test_the_median_interval_is_the_narrowest_whose_binomial_coverage_is_95_percent(count: int) -> None:
+    estimate = median(np.arange(1.0, count + 1))
+    rank = int(estimate.low)
+    assert estimate.high == count + 1 - rank
+
+    def exact(r: int) -> float:  # how often the r-th values from either end have the median between them
+        return 1 - 2 * float(stats.binom.cdf(r - 1, count, 0.5))
+
+    assert exact(rank) >= 0.95 > exact(rank + 1)
+
+
+@pytest.mark.parametrize("count", range(1, 6))
+def test_fewer_than_six_values_cannot_bracket_a_median(count: int) -> None:
+    assert median(np.arange(count)) == Estimate((count - 1) / 2, -math.inf, math.inf)
+
+
+def test_median_intervals_cover_the_truth_of_a_skewed_heavy_tailed_distribution() -> None:
+    samples = np.random.default_rng(2).pareto(1.0, (2000, 15))  # it has no mean; its median is 1
+    covered = coverage([median(sample) for sample in samples], 1.0)
+    assert covered == pytest.approx(1 - 2 * float(stats.binom.cdf(3, 15, 0.5)), abs=0.012)
+
+
+def test_ties_are_values_like_any_other() -> None:
+    assert median([1, 1, 1, 1, 1, 1, 9]) == Estimate(1.0, 1.0, 9.0)
+    assert median([5.0] * 30) == Estimate(5.0, 5.0, 5.0)
+
+
+def test_the_order_of_the_values_does_not_matter() -> None:
+    values = np.random.default_rng(3).normal(size=31)
+    assert median(values) == median(values[::-1])
+    assert over_launches([values, values + 1]) == over_launches([values[::-1] + 1, values])
+
+
+def test_over_launches_covers_the_truth_although_launches_differ_more_than_their_samples() -> None:
+    rng = np.random.default_rng(4)
+    biases = rng.normal(0, 0.02, (1500, 5, 1))
+    values = 1 + biases + rng.normal(0, 0.003, (1500, 5, 9))
+    assert coverage([over_launches(list(run)) for run in values], 1.0) == pytest.approx(0.95, abs=0.018)
+    # The same samples taken for independent would claim far too much.
+    assert coverage([student(run.ravel()) for run in values], 1.0) < 0.6
+
+
+def test_over_launches_is_not_moved_by_an_outlier_within_a_launch() -> None:
+    calm = [[1.0, 1.1, 1.2], [1.1, 1.2, 1.3]]
+    assert over_launches([[1.0, 1.1, 99.0], [1.1, 1.2, 1.3]]) == over_launches(calm)
+
+
+def test_every_launch_counts_once_however_many_values_it_has() -> None:
+    assert over_launches([[1.0] * 100, [3.0]]).value == 2.0
+
+
+def test_a_launch_without_values_is_passed_over() -> None:
+    assert over_launches([[1.0, 2.0], [], [2.0, 3.0]]) == over_launches([[1.0, 2.0], [2.0, 3.0]])
+
+
+def test_a_single_launch_says_nothing_of_the_next_one() -> None:
+    values = np.random.default_rng(5).normal(size=20)
+    assert over_launches([values]) == Estimate(float(np.median(values)), -math.inf, math.inf)
+
+
+def test_no_value_at_all_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no launch has a value"):
+        over_launches([[], []])
+
+
+def test_a_decreasing_function_swaps_the_ends_of_the_interval() -> None:
+    assert Estimate(2.0, 1.0, 4.0).map(lambda x: 8 / x) == Estimate(4.0, 2.0, 8.0)
+    assert Estimate(2.0, 1.0, 4.0).map(lambda x: x**2) == Estimate(4.0, 1.0, 16.0)
+
+
+def test_an_infinite_interval_stays_one_through_the_exponential() -> None:
+    assert Estimate(0.0, -math.inf, math.inf).map(math.exp) == Estimate(1.0, 0.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "excludes", "reach"),
+    [(0.1, 0.3, True, 0.3), (-0.3, -0.1, True, 0.3), (-0.1, 0.3, False, 0.3), (0.0, 0.3, False, 0.3)],
+)
+def test_reach_is_the_far_end_and_an_end_at_zero_does_not_exclude_it(
+    low: float, high: float, excludes: bool, reach: float
+) -> None:
+    estimate = Estimate((low + high) / 2, low, high)
+    assert (estimate.excludes_zero, estimate.reach) == (excludes, reach)

@@ -1,0 +1,81 @@
+import re
+from dataclasses import replace
+
+import pytest
+
+from bench.records.machine import Gpu, Machine
+
+H200 = Gpu("NVIDIA H200", 140 * 2**30, "9.0", 132)
+XEON = Machine("Intel(R) Xeon(R) CPU @ 2.20GHz", 1, 2, 8 * 2**30, "x86_64", "Linux 6.1.0-28-amd64")
+SERVER = replace(XEON, gpus=(H200,))
+
+
+def test_a_cpu_machine_is_named_by_its_processor_and_cores() -> None:
+    assert XEON.name == f"intel-xeon-1-core-{XEON.fingerprint}"
+
+
+def test_a_gpu_machine_is_named_by_its_gpu() -> None:
+    assert SERVER.name == f"nvidia-h200-{SERVER.fingerprint}"
+
+
+@pytest.mark.parametrize(
+    ("cpu", "slug"),
+    [
+        ("AMD EPYC 9654 96-Core Processor", "amd-epyc-9654-96-core-1-core"),
+        ("Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", "intel-core-i7-1165g7-1-core"),
+        ("../../etc/passwd", "etc-passwd-1-core"),
+        ("a/b\\c:d*e\0f\ng", "a-b-c-d-e-f-g-1-core"),
+        ("Процессор", "1-core"),
+        ("", "1-core"),
+    ],
+)
+def test_the_name_is_one_plain_folder_name(cpu: str, slug: str) -> None:
+    assert replace(XEON, cpu=cpu).name.rpartition("-")[0] == slug
+
+
+@pytest.mark.parametrize("length", range(40, 60))
+def test_a_long_name_is_cut_without_a_trace(length: int) -> None:
+    name = replace(SERVER, gpus=(replace(H200, name="x" * length + " and more of it"),)).name
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-[0-9a-f]{6}", name)
+    assert len(name) <= 48 + 7
+
+
+def test_a_gpu_without_a_name_still_has_a_folder() -> None:
+    assert replace(SERVER, gpus=(replace(H200, name="???"),)).name.startswith("unknown-")
+
+
+def test_the_fingerprint_is_six_hexadecimal_digits_and_the_same_everywhere() -> None:
+    # Folders that are committed carry these; a change here would orphan them.
+    assert (XEON.fingerprint, SERVER.fingerprint) == ("40894e", "fb6fa0")
+
+
+@pytest.mark.parametrize("machine", [XEON, SERVER])
+def test_a_kernel_update_does_not_make_another_machine(machine: Machine) -> None:
+    assert replace(machine, operating_system="Linux 7.0").fingerprint == machine.fingerprint
+
+
+def test_a_few_mebibytes_more_or_less_do_not_make_another_machine() -> None:
+    for mebibytes in (-40, 40):
+        rebooted = replace(SERVER, memory_bytes=SERVER.memory_bytes + mebibytes * 2**20)
+        updated = replace(SERVER, gpus=(replace(H200, memory_bytes=H200.memory_bytes + mebibytes * 2**20),))
+        assert rebooted.fingerprint == updated.fingerprint == SERVER.fingerprint
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(SERVER, cpu="another"),
+        replace(SERVER, physical_cores=2),
+        replace(SERVER, logical_cores=4),
+        replace(SERVER, memory_bytes=16 * 2**30),
+        replace(SERVER, architecture="aarch64"),
+        replace(SERVER, gpus=()),
+        replace(SERVER, gpus=(H200, H200)),
+        replace(SERVER, gpus=(replace(H200, name="NVIDIA H100"),)),
+        replace(SERVER, gpus=(replace(H200, memory_bytes=80 * 2**30),)),
+        replace(SERVER, gpus=(replace(H200, compute_capability="10.0"),)),
+        replace(SERVER, gpus=(replace(H200, multiprocessors=114),)),
+    ],
+)
+def test_other_hardware_makes_another_machine(changed: Machine) -> None:
+    assert changed.fingerprint != SERVER.fingerprint
