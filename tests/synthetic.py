@@ -101,7 +101,7 @@ def make_run(
                                 sm_clock_hertz=1.98e9 if device else np.nan,
                                 throttle_reasons="",
                                 foreign_processes=0,
-                            )  # fmt: skip
+                            )
                         )
                         if lapped:
                             for s in range(step, step + steps):
@@ -119,7 +119,7 @@ def make_run(
                                             phase=phase,
                                             host_seconds=seconds * share * (0.3 if device else 1),
                                             device_seconds=seconds * share if device else np.nan,
-                                        )  # fmt: skip
+                                        )
                                     )
                         step += steps
                 made.append(
@@ -139,7 +139,7 @@ def make_run(
                         skipped_steps=None,
                         final_scale=None,
                         pid=1,
-                    )  # fmt: skip
+                    )
                 )
             cases.append(
                 Case(
@@ -154,7 +154,7 @@ def make_run(
                     phases=tuple(PHASES),
                     memory_kind="resident set",
                     launches=tuple(made),
-                )  # fmt: skip
+                )
             )
     loops = tuple(t.loop for t in truths if not t.repeat)
     run = Run(

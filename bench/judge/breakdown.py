@@ -10,11 +10,11 @@ TRIMMED = 0.1
 
 
 def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> dict[str, float]:
-    """Mean seconds of each phase over the middle 80 % of a case's lapped steps; averaged over launches.
+    """Seconds of each phase of a typical step of one case: each phase's mean share of the median launch's step.
 
-    Whole steps are left out, by their total time, never single phases, so that the phases still add up to a
-    step: the sum of the result is the trimmed mean step. A phase that repeats within a step (gradient
-    accumulation) counts with all its turns.
+    A launch's step is the mean over the middle 80 % of its lapped steps. Whole steps are left out, by their total
+    time, never single phases, so that the phases still add up to a step, and no one launch that something disturbed
+    decides how long it is. A phase that repeats within a step (gradient accumulation) counts with all its turns.
 
     Args:
         samples: rows of one case from ``Samples.phases``.
@@ -38,5 +38,7 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
         .sum()
         .unstack(fill_value=0)
     )
-    means = sums.div(inside.groupby("launch").sum(), axis="index").mean()
+    launches = sums.div(inside.groupby("launch").sum(), axis="index")
+    totals = launches.sum(axis="columns")
+    means = launches.div(totals, axis="index").mean() * totals.median()
     return {phase: float(means[phase]) for phase in order if phase in means.index}

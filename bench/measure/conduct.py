@@ -165,6 +165,8 @@ class Conductor:
                 f"{case.workload}, {case.label}: launch {launch + 1} was still getting faster when its warm-up "
                 f"reached {plan.warmup_ceiling_seconds:g} s"
             )
+        if "compile" in case.loop and warm.compile_cache == "none":
+            self._warnings.append(f"{case.workload}, {case.label}: torch compiled nothing; this is not what it says")
         known = replace(
             case,
             batch_size=ready.batch_size,

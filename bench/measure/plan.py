@@ -66,7 +66,8 @@ def make_plan(wish: Wish) -> Plan:
     _at_least(budget, "budget", "seconds per case", above=0)
     _at_least(wish.limit_seconds, "limit", "seconds", above=0)
     _at_least(launches, "launches", "fresh processes per case", above=0)
-    _at_least(wish.seed, "seed", "a whole number from 0 on", above=-1)
+    if not 0 <= wish.seed < 2**63:
+        raise BadInput(f"--seed {wish.seed} makes no sense; give a whole number from 0 to 2**63 - 1")
     if wish.batch_size is not None:
         _at_least(wish.batch_size, "batch-size", "samples a step", above=0)
     return Plan(

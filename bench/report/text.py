@@ -22,8 +22,8 @@ def elide(text: str, length: int) -> str:
 def markdown(text: str) -> str:
     """``text`` as itself in Markdown: one line, nothing in it read as HTML, link, emphasis, code or table."""
     escaped = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    escaped = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", escaped)
-    escaped = re.sub(r"^(\d*)([#+.)=-])", r"\1\\\2", escaped)  # a heading or a list, at the start of a line
+    escaped = re.sub(r"([\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", escaped)
+    escaped = re.sub(r"^(\d+)(?=[.)])|^(?=[#+=-])", r"\1\\", escaped)  # a list or a heading, at the start of a line
     # A bare address or a mention would become a link; an entity in it keeps the letters and not the link.
     return escaped.replace("://", ":&#47;&#47;").replace("@", "&#64;").replace("www.", "www&#46;")
 

@@ -1,0 +1,276 @@
+import itertools
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from bench.measure import clock as clock_module
+from bench.measure.clock import BadStep, CudaClock, GraphClock, HostClock
+from loops.cuda_graph import GraphedStep
+
+MS = 1_000_000
+"""Nanoseconds a millisecond."""
+
+
+class Timeline:
+    """A host clock that stands still unless someone spends time on it."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> int:
+        return self.now
+
+    def spend(self, milliseconds: float) -> None:
+        self.now += round(milliseconds * MS)
+
+
+class FakeTask:
+    """A task whose batch takes one millisecond to fetch."""
+
+    device = torch.device("cpu")
+    last_loss: torch.Tensor | None = None
+
+    def __init__(self, host: Timeline) -> None:
+        self._host = host
+
+    def next_batch(self) -> tuple[int, int]:
+        self._host.spend(1)
+        return 0, 0
+
+
+def step_on(host: Timeline):
+    """A step that takes 2 ms to clear, 3 ms forward, 4 ms backward, 5 ms to move, and 0.5 ms after its last yield."""
+
+    def step(task, inputs, targets) -> Iterator[str]:
+        host.spend(2)
+        yield "zero_grad"
+        host.spend(3)
+        yield "forward"
+        host.spend(4)
+        yield "backward"
+        host.spend(5)
+        yield "optimizer"
+        host.spend(0.5)
+        task.last_loss = torch.tensor(1.25)
+
+    return step
+
+
+def host_clock(step=None) -> HostClock:
+    host = Timeline()
+    return HostClock(FakeTask(host), (step or step_on)(host), now=host)
+
+
+def test_each_phase_gets_the_time_until_its_yield_and_the_tail_counts_for_the_last_one() -> None:
+    block = host_clock().lapped(1).block()
+
+    assert block.phases == ("data", "zero_grad", "forward", "backward", "optimizer")
+    assert block.host[0] == pytest.approx([0.001, 0.002, 0.003, 0.004, 0.0055])
+    assert np.isnan(block.device).all()
+
+
+def test_the_phases_of_a_block_add_up_to_the_block() -> None:
+    block = host_clock().lapped(7).block()
+
+    assert block.host.shape == (7, 5)
+    assert block.host.sum() == pytest.approx(block.host_seconds)
+    assert block.host_seconds == pytest.approx(7 * 0.0155)
+
+
+def test_a_plain_block_takes_as_long_as_a_lapped_one_when_laps_are_free() -> None:
+    assert host_clock().plain(7).host_seconds == pytest.approx(7 * 0.0155)
+
+
+def test_losses_are_read_step_by_step_and_missing_ones_are_nan() -> None:
+    def silent(task, inputs, targets):
+        yield "forward"
+
+    assert host_clock().lapped(3).block().losses.tolist() == [1.25] * 3
+    assert np.isnan(host_clock(lambda host: silent).lapped(2).block().losses).all()
+
+
+def test_a_phase_that_repeats_within_a_step_is_summed() -> None:
+    def in_parts(host):
+        def step(task, inputs, targets):
+            for _ in range(3):
+                host.spend(2)
+                yield "forward"
+                host.spend(4)
+                yield "backward"
+
+        return step
+
+    block = host_clock(in_parts).lapped(2).block()
+
+    assert block.phases == ("data", "forward", "backward")
+    assert block.host[1] == pytest.approx([0.001, 0.006, 0.012])
+
+
+def test_an_unknown_phase_is_named_together_with_the_known_ones() -> None:
+    def step(task, inputs, targets):
+        yield "fwd"
+
+    with pytest.raises(BadStep, match="'fwd', which is no phase; the phases are data, zero_grad, forward"):
+        host_clock(lambda host: step).lapped(1).block()
+
+
+def test_a_step_without_a_phase_is_refused() -> None:
+    def step(task, inputs, targets):
+        return
+        yield
+
+    with pytest.raises(BadStep, match="yields no phase"):
+        host_clock(lambda host: step).lapped(1).block()
+
+
+def test_a_step_that_changes_its_phases_is_refused() -> None:
+    turns = itertools.count()
+
+    def step(task, inputs, targets):
+        yield "forward" if next(turns) % 2 else "backward"
+
+    with pytest.raises(BadStep, match="different phases in different steps"):
+        host_clock(lambda host: step).lapped(2).block()
+
+
+class FakeDevice:
+    """A device whose work is queued by the host and done later, at its own pace; events mark its own time."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0.0
+        self.synchronisations = 0
+        self.events_made = 0
+
+    def work(self, milliseconds: float) -> None:
+        self.now_ms += milliseconds
+
+    def event(self, **options: bool) -> "FakeEvent":
+        self.events_made += 1
+        return FakeEvent(self)
+
+    def synchronize(self, device=None) -> None:
+        self.synchronisations += 1
+
+
+class FakeEvent:
+    def __init__(self, device: FakeDevice) -> None:
+        self._device, self.at = device, float("nan")
+
+    def record(self) -> None:
+        self.at = self._device.now_ms
+
+    def elapsed_time(self, end: "FakeEvent") -> float:
+        return end.at - self.at
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
+    fake = FakeDevice()
+    names = SimpleNamespace(Event=fake.event, synchronize=fake.synchronize)
+    monkeypatch.setattr(clock_module.torch, "cuda", names)
+    return fake
+
+
+def device_step(host: Timeline, device: FakeDevice):
+    """Enqueued in 1 ms a phase, and done by the device in 10, 20 and 30 ms."""
+
+    def step(task, inputs, targets):
+        for phase, milliseconds in (("forward", 10), ("backward", 20), ("optimizer", 30)):
+            host.spend(1)
+            device.work(milliseconds)
+            yield phase
+
+    return step
+
+
+def test_device_phases_come_from_events_and_host_phases_from_the_enqueueing(device: FakeDevice) -> None:
+    host = Timeline()
+    block = CudaClock(FakeTask(host), device_step(host, device), now=host).lapped(2).block()
+
+    assert block.phases == ("data", "forward", "backward", "optimizer")
+    assert block.device[1] == pytest.approx([0, 0.010, 0.020, 0.030])
+    assert block.host[1] == pytest.approx([0.001, 0.001, 0.001, 0.001])
+    assert block.device.sum() == pytest.approx(block.device_seconds) == pytest.approx(0.12)
+
+
+def test_a_block_on_the_device_synchronises_before_and_after_it_and_never_within(device: FakeDevice) -> None:
+    host = Timeline()
+    during: list[int] = []
+
+    def step(task, inputs, targets):
+        during.append(device.synchronisations)
+        yield "forward"
+
+    clock = CudaClock(FakeTask(host), step, now=host)
+    clock.lapped(5)
+    clock.plain(5)
+
+    assert during == [1] * 5 + [3] * 5
+    assert device.synchronisations == 4
+
+
+def test_the_events_of_a_block_are_made_once_and_used_again(device: FakeDevice) -> None:
+    host = Timeline()
+    clock = CudaClock(FakeTask(host), device_step(host, device), now=host)
+    clock.lapped(8)
+    made = device.events_made
+    for _ in range(3):
+        clock.lapped(8)
+
+    assert device.events_made == made
+
+
+def test_a_plain_block_on_the_device_lasts_from_its_first_event_to_its_last(device: FakeDevice) -> None:
+    host = Timeline()
+    block = CudaClock(FakeTask(host), device_step(host, device), now=host).plain(3)
+
+    assert block.device_seconds == pytest.approx(3 * 0.060)
+
+
+class FakeGraphed(GraphedStep):
+    """A captured step: each call copies a batch in (2 ms), then replays its marks (10 and 20 ms)."""
+
+    def __init__(self, device: FakeDevice, captured: bool = True) -> None:
+        super().__init__(lambda task, inputs, targets: iter(()))
+        self._device, self.replays = device, 0
+        self._events = tuple((name, FakeEvent(device)) for name in ("", "forward", "backward"))
+        self.marks = self._events if captured else ()
+
+    def __call__(self, task, inputs, targets) -> None:
+        self.replays += 1
+        self._device.work(2)
+        for (_, event), milliseconds in zip(self._events, (0, 10 * self.replays, 20), strict=True):
+            self._device.work(milliseconds)
+            event.record()
+        task.last_loss = torch.tensor(float(self.replays))
+
+
+def test_every_replay_is_read_before_the_next_one_overwrites_it(device: FakeDevice) -> None:
+    host = Timeline()
+    block = GraphClock(FakeTask(host), FakeGraphed(device), now=host).lapped(3).block()
+
+    assert block.phases == ("data", "forward", "backward")
+    assert block.device[:, 1] == pytest.approx([0.010, 0.020, 0.030])
+    assert block.losses.tolist() == [1, 2, 3]
+    assert block.device.sum() == pytest.approx(block.device_seconds)
+    assert np.isnan(block.host).all()
+
+
+def test_a_graph_without_external_events_is_timed_as_a_whole(device: FakeDevice) -> None:
+    host = Timeline()
+    block = GraphClock(FakeTask(host), FakeGraphed(device, captured=False), now=host).lapped(1).block()
+
+    assert block.phases == ()
+    assert block.device_seconds == pytest.approx(0.032)
+
+
+def test_plain_replays_run_back_to_back(device: FakeDevice) -> None:
+    host = Timeline()
+    graphed = FakeGraphed(device)
+    GraphClock(FakeTask(host), graphed, now=host).plain(10)
+
+    assert graphed.replays == 10
+    assert device.synchronisations == 2

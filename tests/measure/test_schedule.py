@@ -1,0 +1,58 @@
+from collections import Counter
+
+from bench.measure.forecast import Forecast
+from bench.measure.schedule import Schedule, steps_per_block
+
+
+def test_the_same_seed_makes_the_same_choices_and_another_seed_makes_others() -> None:
+    def choices(seed: int) -> list[object]:
+        schedule = Schedule(seed)
+        return [schedule.shuffled("abcdefgh") for _ in range(5)] + [schedule.turn() for _ in range(20)]
+
+    assert choices(1) == choices(1)
+    assert choices(1) != choices(2)
+
+
+def test_every_case_comes_first_about_as_often_as_any_other() -> None:
+    schedule = Schedule(0)
+    firsts = Counter(schedule.shuffled("abcd")[0] for _ in range(4000))
+
+    assert set(firsts) == set("abcd")
+    assert max(firsts.values()) < 1.2 * min(firsts.values())
+
+
+def test_a_turn_is_two_quads_in_each_of_which_a_steady_drift_cancels() -> None:
+    schedule = Schedule(0)
+    seen = set()
+    for _ in range(100):
+        turn = schedule.turn()
+        for quad in (turn[:4], turn[4:]):
+            seen.add(quad)
+            lapped = [place for place, laps in enumerate(quad) if laps]
+            assert sum(lapped) == 3  # 0 + 3 or 1 + 2: the same mean place as those without laps
+    assert seen == {(True, False, False, True), (False, True, True, False)}
+
+
+def test_a_block_holds_as_many_steps_as_fit_and_at_least_one() -> None:
+    assert steps_per_block(0.001, 0.005) == 5
+    assert steps_per_block(2.0, 0.005) == 1
+    assert steps_per_block(1e-9, 0.005) == 1000
+
+
+def test_nothing_is_foretold_before_the_first_launch_is_warm() -> None:
+    assert Forecast(("a",), 2, {"a": 5.0}).remaining_seconds("a", 0, None) is None
+
+
+def test_later_launches_are_foretold_without_the_first_ones_compilation() -> None:
+    forecast = Forecast(("a", "b"), 3, {"a": 5.0, "b": 5.0})
+    forecast.started("a", 0, overhead_seconds=30.0, compile_seconds=20.0)
+
+    # Still to come: 3 s of this sampling, b's first launch (30 + 5), and two later launches of each (10 + 5).
+    assert forecast.remaining_seconds("a", 0, sampled_seconds=2.0) == 3 + 35 + 4 * 15
+
+
+def test_the_last_block_of_the_last_launch_leaves_nothing() -> None:
+    forecast = Forecast(("a",), 1, {"a": 5.0})
+    forecast.started("a", 0, 1.0, 0.0)
+
+    assert forecast.remaining_seconds("a", 0, sampled_seconds=6.0) == 0

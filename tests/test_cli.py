@@ -1,0 +1,133 @@
+"""The command as a person types it, in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.records import store
+from tests.synthetic import Truth, make_run
+
+ROOT = Path(__file__).parent.parent
+
+
+def loopmark(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=240, check=False)
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("amp_bf16", 0.005)])
+    folder = store.create_folder(tmp_path, run.machine.name, run.started)
+    store.write(folder, run, samples)
+    return folder
+
+
+def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(tmp_path: Path) -> None:
+    done = loopmark(
+        "run", "--workload", "regression", "--loop", "foreach_optimizer", "--budget", 0.5, "--launches", 2,
+        "--threads", 1, "--out", tmp_path / "results",
+    )  # fmt: skip
+    (folder,) = (tmp_path / "results").glob("*/*")
+
+    assert done.returncode == 0, done.stderr
+    assert "foreach_optimizer" in done.stdout
+    assert "On regression on this CPU," in done.stdout
+    assert {path.name for path in folder.iterdir()} >= {
+        "run.json", "blocks.parquet", "phases.parquet", "warmup.parquet", "losses.parquet", "summary.csv",
+        "report.md", "plots",
+    }  # fmt: skip
+    assert list((folder / "plots").glob("*.png"))
+    assert list((folder / "plots").glob("*.svg"))
+    assert not list(folder.glob("*.partial"))
+
+
+def test_json_is_all_that_standard_output_gets_and_a_failed_case_makes_the_status_1(tmp_path: Path) -> None:
+    bad = ROOT / "tests" / "examples" / "misbehaving.py"
+    done = loopmark(
+        "run", "--workload", "regression", "--loop", f"{bad}:raises_at_once", "--budget", 0.2, "--launches", 1,
+        "--json", "--out", tmp_path,
+    )  # fmt: skip
+    summary = json.loads(done.stdout)
+
+    assert done.returncode == 1
+    assert Path(summary["folder"]).is_dir()
+    assert "failed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "--loop", "ampp"], "no loop named 'ampp'; did you mean 'amp_bf16'? see: loopmark list"),
+        (["run", "--loop", ""], "no loop named"),
+        (["run", "--workload", "resnett"], "did you mean 'resnet'"),
+        (["run", "--device", "cuda:99"], "--device"),
+        (["run", "--budget", "-1"], "--budget -1.0 makes no sense"),
+        (["run", "--budget", "soon"], "soon"),
+        (["run", "--nonsense"], "--nonsense"),
+        (["run", "--loop", "nowhere.py:step"], "no file nowhere.py"),
+        (["run", "--workload", "nowhere.module:make_task"], "no module 'nowhere.module'"),
+        (["run", "--out", "/proc/none"], "--out"),
+        (["report", "nowhere"], "nowhere is not a folder"),
+        (["report", "tests"], "has no run.json"),
+        (["report"], "RUN"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str) -> None:
+    done = loopmark(*arguments)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_of_a_newer_format_is_refused_with_what_to_do(stored: Path) -> None:
+    path = stored / "run.json"
+    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 99'))
+    done = loopmark("report", stored)
+
+    assert done.returncode == 2
+    assert "format 99" in done.stderr
+    assert "upgrade" in done.stderr
+
+
+def test_a_stored_run_is_drawn_again_without_torch(stored: Path) -> None:
+    program = (
+        "import sys\n"
+        f"sys.argv = ['loopmark', 'report', {str(stored)!r}]\n"
+        "from bench.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "amp_bf16 is" in done.stdout
+    assert (stored / "report.md").exists()
+
+
+def test_help_names_every_command_without_torch() -> None:
+    program = (
+        "import sys\nsys.argv = ['loopmark', '--help']\nfrom bench.cli import main\n"
+        "try:\n    main()\nfinally:\n    assert not {'torch', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in ("run", "list", "report"))
+
+
+def test_list_names_every_workload_and_loop_with_the_reason_for_what_cannot_run_here() -> None:
+    done = loopmark("list")
+
+    assert done.returncode == 0, done.stderr
+    for name in ("regression_mlp", "resnet", "gpt", "eager", "amp_fp16", "accumulate_K", "checkpoint", "cuda_graph"):
+        assert name in done.stdout
