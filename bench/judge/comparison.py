@@ -49,9 +49,9 @@ def instrumentation(blocks: pd.DataFrame) -> Estimate | None:
     """How many times longer a step takes with its phases timed than without; 1 is free.
 
     The lapped and the plain blocks of one quad (ABBA or BAAB, at random) are paired; they ran side by side in one
-    process.
+    process. ``blocks`` may hold several cases; each quad is of one.
     """
-    quads = [blocks["launch"], blocks["round"], blocks["block"] // QUAD]
+    quads = [blocks["case"], blocks["launch"], blocks["round"], blocks["block"] // QUAD]
     logs = pd.Series(np.log(block_seconds(blocks)), blocks.index)
     lapped, plain = (
         logs[chosen].groupby([quad[chosen] for quad in quads]).mean()

@@ -61,6 +61,8 @@ class WorkloadSummary:
     rows: tuple[Row, ...]
     noise_floor: float | None
     """How far apart baseline and repetition may be, as a log ratio (0.01 is 1 %); None if not measured."""
+    instrumentation: Estimate | None = None
+    """Seconds a step with laps over seconds without, of all the loops together."""
 
     @property
     def baseline(self) -> Row | None:
@@ -109,7 +111,8 @@ def _summarise_workload(name: str, run: Run, samples: Samples) -> WorkloadSummar
             rows.append(_row(case, first, blocks[i], laps, against.get(i), floor))
         else:
             rows.append(Row(case))
-    return WorkloadSummary(name, tuple(rows), floor)
+    together = instrumentation(pd.concat(blocks.values())) if blocks else None
+    return WorkloadSummary(name, tuple(rows), floor, together)
 
 
 def _row(

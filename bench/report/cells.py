@@ -73,5 +73,11 @@ def compiled(row: Row) -> bool:
 def noise(workload: WorkloadSummary) -> str:
     """What the noise floor is and what follows from it."""
     if workload.noise_floor is None:
-        return f"noise floor not measured: {BASELINE} has no repetition to compare with"
+        return f"noise floor not measured: it takes {BASELINE}, its repetition, and two launches of both"
     return f"noise floor {show.percent(workload.noise_floor)}: smaller differences are printed as {SAME}"
+
+
+def lap_cost(workload: WorkloadSummary) -> str:
+    """What timing the phases adds to a step, over all loops together; empty where it was not measured."""
+    cost = show.overhead_range(workload.instrumentation)
+    return "" if cost == show.ABSENT else f"timing the phases costs {cost}"

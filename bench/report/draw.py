@@ -1,10 +1,13 @@
 """A run's folder made readable: ``summary.csv``, ``report.md`` and ``plots/``, all derived."""
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.judge.statistics import Estimate
 from bench.judge.summary import Summary, WorkloadSummary, summarise
 from bench.records.run import Run
 from bench.records.samples import Samples
@@ -47,6 +50,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
             {
                 "workload": workload.workload,
                 "noise_floor": workload.noise_floor,
+                "instrumentation": _estimate(workload.instrumentation),
                 "cases": [
                     {
                         **spreadsheet.record(row, workload),
@@ -59,6 +63,12 @@ def as_json(summary: Summary) -> dict[str, Any]:
             for workload in summary.workloads
         ],
     }
+
+
+def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
+    if estimate is None:
+        return None
+    return {part: value if math.isfinite(value) else None for part, value in asdict(estimate).items()}
 
 
 def _draw_plots(folder: Path, summary: Summary, samples: Samples) -> list[Plot]:

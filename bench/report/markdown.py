@@ -58,6 +58,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "name": workload.workload,
         "table": main_table(workload),
         "noise": _sentence(cells.noise(workload)),
+        "lap_cost": _sentence(cells.lap_cost(workload)),
         "batch": _batch(workload),
         "reasons": [
             {"name": row.case.label, "why": cells.why(row)} for row in workload.rows if row.step_seconds is None
@@ -71,7 +72,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
 
 
 def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _batch(workload: WorkloadSummary) -> str:

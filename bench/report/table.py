@@ -84,7 +84,9 @@ def _ending(row: Row) -> Text:
 
 
 def _heading(workload: WorkloadSummary) -> Text:
-    return Text(elide(workload.workload, NAME_WIDTH), "bold") + Text(f"{GAP}{cells.noise(workload)}", "dim")
+    return Text(elide(workload.workload, NAME_WIDTH), "bold") + Text(
+        GAP + "; ".join(filter(None, (cells.noise(workload), cells.lap_cost(workload)))), "dim"
+    )
 
 
 def _headings(shown: dict[Column, int], name_width: int, width: int) -> list[Text]:

@@ -224,7 +224,7 @@ def test_an_interrupted_run_keeps_what_was_measured(tmp_path: Path) -> None:
     def press_ctrl_c() -> None:
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 
-    run, samples = conduct(tmp_path / "run", Silence(press_ctrl_c), loops=[], budget_seconds=60.0, launches=2)
+    run, samples = conduct(tmp_path / "run", Silence(press_ctrl_c), loops=["eager"], budget_seconds=60.0, launches=2)
 
     assert run.interrupted
     assert len(case_of(run, "eager").launches) == 1
@@ -237,7 +237,7 @@ def test_a_run_interrupted_before_it_measured_anything_says_so(tmp_path: Path) -
         def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
             raise KeyboardInterrupt
 
-    run, samples = conduct(tmp_path / "run", AtOnce(), loops=[])
+    run, samples = conduct(tmp_path / "run", AtOnce(), loops=["eager"])
 
     assert run.interrupted
     assert {case.reason for case in run.cases if case.status == "skipped"} >= {NEVER_REACHED}

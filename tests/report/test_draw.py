@@ -53,7 +53,7 @@ def test_the_page_starts_with_the_takeaway_and_gives_reasons_in_full(tmp_path: P
     summary = draw(tmp_path, *make_run(LOOPS))
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert page.splitlines()[2].startswith("On resnet on this CPU, channels_last+compile is 1.2")
-    assert "- cuda\\_graph skipped: needs \\| a \\`CUDA\\` &lt;b&gt;device&lt;/b&gt;" in page
+    assert "- cuda_graph skipped: needs \\| a \\`CUDA\\` &lt;b&gt;device&lt;/b&gt;" in page
     assert f"```\n{summary.run.plan.command}\n```" in page
 
 
