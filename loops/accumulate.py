@@ -27,6 +27,8 @@ def accumulate(parts: int) -> Technique:
         rank=70,
         prepare=prepare,
         step=_step_in_parts(parts),
+        # Their graphs own the gradients, and the next part's run overwrites them before they are summed.
+        excludes=frozenset({"compile_reduce_overhead", "compile_max_autotune"}),
     )
 
 
@@ -40,7 +42,7 @@ def _step_in_parts(parts: int) -> Step:
                 predictions = task.model(some)
             yield "forward"
             with task.autocast:
-                loss = task.loss_fn(predictions, their_targets) / parts  # (): the parts' means average to the batch's
+                loss = task.loss_fn(predictions, their_targets) * (len(some) / len(inputs))  # (): its share of the mean
             yield "loss"
             task.scaler.scale(loss).backward()
             yield "backward"

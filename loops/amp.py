@@ -5,9 +5,11 @@ the scaler is a no-op. See https://docs.pytorch.org/docs/stable/amp.html.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from loops.task import Task
 from loops.technique import Technique
@@ -19,6 +21,21 @@ class CountingGradScaler(torch.amp.GradScaler):
     def __init__(self, device: torch.device) -> None:
         super().__init__(device.type)
         self.skipped = torch.zeros((), device=device)
+
+    def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> float | None:
+        """Step unless a gradient is infinite, as the base class does, and leave no momentum behind if not.
+
+        Fused SGD makes its momentum buffers in the first step and, when that step is skipped on the device, leaves
+        them uninitialised; the next step would take them for momentum (torch 2.13 and before).
+        """
+        first = not optimizer.state
+        result = super().step(optimizer, *args, **kwargs)
+        if first:
+            skipped = sum(self._per_optimizer_states[id(optimizer)]["found_inf_per_device"].values()) > 0  # ()
+            for state in optimizer.state.values():
+                if state.get("momentum_buffer") is not None:
+                    state["momentum_buffer"].masked_fill_(skipped, 0)
+        return result
 
     def update(self, new_scale: float | Tensor | None = None) -> None:
         """Adjust the scale as the base class does, after noting whether this step was skipped."""

@@ -44,6 +44,8 @@ TECHNIQUES: dict[str, Technique] = {
 }
 WORKLOADS: dict[str, Workload] = {w.name: w for w in (regression, regression_mlp, resnet, gpt)}
 
+LIKE_ENOUGH = 0.6
+"""How alike two names must be for one to be offered for the other; difflib's own measure and threshold."""
 _ACCUMULATE = re.compile(r"accumulate_([0-9]{1,4})")
 _OWN = re.compile(r"(?P<spec>[^:]+:[A-Za-z_]\w*)(?:\+(?P<rest>.*))?")
 
@@ -59,8 +61,9 @@ def find_loop(name: str) -> Loop:
         names = own["rest"].split("+") if own["rest"] is not None else []
     else:
         base, label, first = EAGER.base, "", []
-        names = [part for part in name.split("+") if part.strip() != "eager"]
-    techniques = sorted([*first, *(find_technique(part.strip()) for part in names)], key=lambda t: (t.rank, t.name))
+        names = name.split("+")
+    named = [find_technique(part.strip()) for part in names if part.strip() != EAGER.name]
+    techniques = sorted([*first, *named], key=lambda t: (t.rank, t.name))
     _refuse_clashes(name, techniques, own_step=bool(own) and not first)
     parts = ([label] if label else []) + [t.name for t in techniques if t not in first]
     return Loop("+".join(parts) or EAGER.name, base, tuple(techniques))
@@ -91,6 +94,9 @@ def find_workload(name: str) -> Workload:
         raise BadSpec(f"{name} is a {type(make_task).__name__}; give a function of device, batch_size and seed")
     try:
         signature = inspect.signature(make_task)
+    except (TypeError, ValueError):  # of something written in C
+        raise BadSpec(f"{name} does not show its parameters; give a function of device, batch_size and seed") from None
+    try:
         signature.bind("device", 1, 0)
     except TypeError:
         raise BadSpec(f"{name}{signature} cannot be called as make_task(device, batch_size, seed)") from None
@@ -140,6 +146,7 @@ def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> N
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    meant = f"; did you mean '{close[0]}'?" if close else ";"
+    likeness = {other: difflib.SequenceMatcher(None, other, name.lower()).ratio() for other in known}
+    closest = max(likeness, key=lambda other: likeness[other])  # of several alike, the one listed first
+    meant = f"; did you mean '{closest}'?" if likeness[closest] >= LIKE_ENOUGH else ";"
     return f"no {what} named '{name}'{meant} see: loopmark list"

@@ -6,8 +6,11 @@ phases only with that in mind. See https://docs.pytorch.org/docs/stable/generate
 
 import os
 import shutil
+import sys
+from typing import cast
 
 import torch
+from torch import nn
 
 from loops.task import Task
 from loops.technique import Technique, needs_cuda
@@ -26,7 +29,7 @@ def lacks_compiler(name: str, device: torch.device) -> str | None:
     except RuntimeError as error:
         return f"{name} needs torch.compile: {error}"
     if device.type == "cpu":
-        compiler = os.environ.get("CXX", "g++")
+        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as torch chooses
         if shutil.which(compiler) is None:
             return f"{name} on a CPU needs a C++ compiler; {compiler} is not on the PATH: install g++ or set CXX"
     elif device.type == "cuda":
@@ -44,7 +47,9 @@ def _compiled(name: str) -> Technique:
     graphs = name != "compile"
 
     def prepare(task: Task) -> None:
-        task.model.compile(mode=mode)
+        # Not task.model.compile(): that compiles nothing, silently, when the model is one of torch's own modules, such
+        # as a Sequential, whose forward the compiler takes for a part of torch (2.13 and before).
+        task.model = cast(nn.Module, torch.compile(task.model, mode=mode))
 
     def lacks(device: torch.device) -> str | None:
         if name == "compile_reduce_overhead" and (reason := needs_cuda(name, device)):

@@ -3,6 +3,7 @@
 See https://docs.pytorch.org/tutorials/recipes/compiling_optimizer.html.
 """
 
+import functools
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ NAME = "compile_optimizer"
 def _prepare(task: Task) -> None:
     make = task.make_optimizer
 
+    @functools.wraps(make)  # so that it still shows which options it takes
     def make_compiled(parameters: Any, **options: Any) -> Optimizer:
         optimizer = make(parameters, **options)
         optimizer.step = torch.compile(optimizer.step)  # type: ignore[method-assign, assignment]

@@ -35,15 +35,22 @@ class GraphedStep(Driver):
         """Copy the batch in and replay; the first calls run the step itself, and the next one captures it."""
         if self._calls == 0:
             self._inputs, self._targets = inputs.clone(), targets.clone()
+        if inputs.shape != self._inputs.shape or targets.shape != self._targets.shape:
+            # Not left to copy_, which would spread a batch of one row over all of the old ones.
+            raise Skip(
+                f"cuda_graph needs batches of one shape; after {tuple(self._inputs.shape)} came {tuple(inputs.shape)}: "
+                "drop an epoch's last, smaller batch"
+            )
         self._inputs.copy_(inputs)
         self._targets.copy_(targets)
-        if self._calls < WARMUP_STEPS:
-            self._run_aside(task)
-        else:
-            if self.graph is None:
-                self._capture(task)
-            assert self.graph is not None
-            self.graph.replay()
+        with torch.cuda.device(task.device):  # streams and graphs are made on the current device
+            if self._calls < WARMUP_STEPS:
+                self._run_aside(task)
+            else:
+                if self.graph is None:
+                    self._capture(task)
+                assert self.graph is not None
+                self.graph.replay()
         self._calls += 1
 
     def _run_aside(self, task: Task) -> None:
@@ -59,7 +66,8 @@ class GraphedStep(Driver):
         task.optimizer.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         marks = []
-        with torch.cuda.graph(graph):
+        # Only this thread is held to what capture allows: a DataLoader's may go on pinning memory.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             if start := _external_event():
                 start.record()
                 marks.append(("", start))
@@ -95,5 +103,6 @@ cuda_graph = Technique(
     rank=90,
     prepare=_prepare,
     driver=GraphedStep,
+    excludes=frozenset({"checkpoint"}),  # it reads and sets the random state, which capture forbids
     lacks=lambda device: needs_cuda("cuda_graph", device),
 )

@@ -74,7 +74,7 @@ class Task:
     blocks: tuple[nn.Module, ...] = ()
     """The parts of the model whose activations ``checkpoint`` may compute again, such as a transformer's layers."""
 
-    optimizer: Optimizer = field(init=False)
+    optimizer: Optimizer = field(init=False, repr=False)  # it is not there until `build_optimizer`
     optimizer_options: dict[str, Any] = field(default_factory=dict, init=False)
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext, init=False)
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False)
@@ -104,7 +104,13 @@ class Task:
     def optimizer_takes(self, option: str) -> bool:
         """Whether ``make_optimizer`` has a keyword ``option``, such as ``fused``."""
         parameters = inspect.signature(self.make_optimizer).parameters
-        return option in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        if option in parameters or not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return option in parameters
+        try:  # **options says nothing: what it is passed on to decides
+            self.make_optimizer([nn.Parameter(torch.zeros(1, device=self.device))], **{option: True})
+        except TypeError:
+            return False
+        return True
 
     def _epochs(self) -> Iterator[Batch]:
         while True:

@@ -44,7 +44,7 @@ class Technique:
     lacks: Callable[[torch.device], str | None] = lambda _: None
     """What the machine lacks for it, as a sentence; None where it can run."""
     excludes: frozenset[str] = frozenset()
-    """Names of techniques that would do the same thing or undo it."""
+    """Names of techniques that would do the same thing, undo it or break it."""
 
 
 def needs_cuda(name: str, device: torch.device) -> str | None:

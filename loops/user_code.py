@@ -1,5 +1,6 @@
 """A person's own loops and workloads: found by file or module, their mistakes named by file and line."""
 
+import contextlib
 import importlib
 import importlib.util
 import re
@@ -29,8 +30,9 @@ def load(spec: str, what: str) -> Any:
     try:
         return getattr(module, name)
     except AttributeError:
-        names = ", ".join(n for n in vars(module) if not n.startswith("_") and callable(getattr(module, n)))
-        raise BadSpec(f"{place} has no '{name}' for a {what}; it has: {names or 'no functions'}") from None
+        names = [n for n, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        shown = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
+        raise BadSpec(f"{place} has no '{name}' for a {what}; it has: {shown or 'no functions'}") from None
 
 
 def place_of(error: BaseException) -> str:
@@ -40,17 +42,21 @@ def place_of(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if not _is_library(f.filename)]
     theirs = [f for f in own if Path(f.filename).resolve().parent not in _OUR_FOLDERS]
-    frame = (theirs or own or frames or [None])[-1]
-    return f"{_shown(frame.filename)}:{frame.lineno}" if frame else "unknown place"
+    if not frames:
+        return "unknown place"
+    frame = (theirs or own or frames)[-1]
+    return f"{_shown(frame.filename)}:{frame.lineno}"
 
 
 def described(error: BaseException) -> str:
     """``error`` as one line: where, which kind, and what it said, at most about 300 characters."""
     said = error.msg if isinstance(error, SyntaxError) else str(error)
-    text = " ".join(said.split())
-    return f"{place_of(error)}: {type(error).__name__}: {text[:240]}{'…' if len(text) > 240 else ''}"
+    text = " ".join((said or "").split())
+    what = f"{type(error).__name__}: {text[:240]}{'…' if len(text) > 240 else ''}" if text else type(error).__name__
+    return f"{place_of(error)}: {what}"
 
 
+_NAMES_SHOWN = 8
 _LOOPS = Path(__file__).resolve().parent
 _OUR_FOLDERS = {
     _LOOPS,
@@ -85,16 +91,34 @@ def _load_file(path: Path, what: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Registered before it runs, as `import` does: dataclasses and pickles in it look their module up by name.
     sys.modules[name] = module
+    folder = path.resolve().parent
+    _forget_namesakes(folder)
     # Its neighbours can be imported, as they can when Python runs a file.
-    sys.path.insert(0, str(path.resolve().parent))
+    sys.path.insert(0, str(folder))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise BadSpec(f"cannot load {path}: {described(error)}") from error
     finally:
-        sys.path.remove(str(path.resolve().parent))
+        with contextlib.suppress(ValueError):  # the file may have tidied the path itself
+            sys.path.remove(str(folder))
+        _user_folders.add(folder)
+    if str(folder) not in sys.path:
+        # Still found when a step imports them as it runs, but last, so that they hide nobody else's modules any more.
+        sys.path.append(str(folder))
     return module
+
+
+_user_folders: set[Path] = set()
+
+
+def _forget_namesakes(folder: Path) -> None:
+    """Let ``import helper`` find this folder's helper.py, not the one that another folder's file has imported."""
+    for name, module in list(sys.modules.items()):
+        home = Path(getattr(module, "__file__", None) or "/").parent
+        if home in _user_folders and home != folder and (folder / f"{name}.py").is_file():
+            del sys.modules[name]
 
 
 def _load_module(name: str, what: str) -> ModuleType:
@@ -108,5 +132,5 @@ def _load_module(name: str, what: str) -> ModuleType:
                 f"no module '{name}' for a {what}; give package.module:name or path/to/file.py:name"
             ) from None
         raise BadSpec(f"cannot import {name}: {described(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadSpec(f"cannot import {name}: {described(error)}") from error

@@ -31,7 +31,7 @@ class Workload:
         """
         make_task, default = self.sizes[size]
         torch.manual_seed(seed)
-        task = make_task(device, batch_size or default, seed)
+        task = make_task(device, default if batch_size is None else batch_size, seed)
         if not isinstance(task, Task):
             code = inspect.unwrap(make_task).__code__ if inspect.isfunction(make_task) else None
             where = f"{code.co_filename}:{code.co_firstlineno}" if code else self.name

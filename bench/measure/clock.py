@@ -234,13 +234,14 @@ class GraphClock(CudaClock):
 
 def make_clock(task: Task, step: Step | Driver) -> HostClock:
     """The clock for the device that ``task`` is on: the one place that asks which device it is."""
-    if task.device.type == "cpu":
-        assert not isinstance(step, Driver)
-        return HostClock(task, step)
-    if isinstance(step, GraphedStep):
-        return GraphClock(task, step)
-    assert not isinstance(step, Driver)
-    return CudaClock(task, step)
+    if isinstance(step, Driver):
+        if isinstance(step, GraphedStep) and task.device.type == "cuda":
+            return GraphClock(task, step)
+        raise BadStep(
+            f"no clock knows the phases of a {type(step).__name__} on {task.device.type}; a driver of your "
+            "own must derive from loops.cuda_graph.GraphedStep, and needs a CUDA device"
+        )
+    return HostClock(task, step) if task.device.type == "cpu" else CudaClock(task, step)
 
 
 def _by_phase(names: Sequence[str], laps: Seconds, steps: int) -> tuple[tuple[str, ...], Seconds]:

@@ -108,6 +108,8 @@ class Worker:
         """Make the task and apply the loop's techniques."""
         this, start = self._assignment, time.perf_counter()
         torch.set_num_threads(this.threads)
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)  # events, streams and scalers are made on the current device
         loop, workload = find_loop(this.loop), find_workload(this.workload)
         self._started = start
         self._task = workload.make(self._device, this.size, this.batch_size, this.seed)

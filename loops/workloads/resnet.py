@@ -87,7 +87,7 @@ class ResNet(nn.Module):
 
 
 def small_resnet() -> ResNet:
-    """77 thousand parameters, for 8×8 images of one channel."""
+    """78 thousand parameters, for 8×8 images of one channel."""
     return ResNet(_stem(1, 16, 3, 1), 16, BasicBlock, (16, 32, 64), (1, 1, 1))
 
 

@@ -1,0 +1,16 @@
+"""What every test may count on: one that needs a CUDA device is skipped, with the reason, where there is none."""
+
+import pytest
+
+NO_CUDA = "needs a CUDA device; this machine has none"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if not marked:
+        return
+    import torch  # only now: most tests read, judge and draw, which works without it
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=NO_CUDA))

@@ -1,0 +1,171 @@
+"""The loops on a real device, the graph's above all. Deterministic kernels, so that what is compared can be equal."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+import torch
+
+from loops.catalog import TECHNIQUES, WORKLOADS, find_loop
+from loops.cuda_graph import WARMUP_STEPS, GraphedStep
+from loops.errors import Skip
+from loops.loop import EAGER
+from loops.task import Task
+from tests.loops.lessons import gradients_leak, losses_by_seed, phases_that_move_parameters
+from tests.loops.tiny import drive, losses_of, make_tiny_task, prepared
+
+pytestmark = pytest.mark.cuda
+CUDA = torch.device("cuda")
+STEPS = WARMUP_STEPS + 7
+LOOPS = (
+    "eager",
+    *TECHNIQUES,
+    "accumulate_4",
+    "amp_fp16+accumulate_4",
+    "amp_bf16+fused_optimizer",
+    "channels_last+checkpoint",
+    "compile+compile_optimizer",
+    "checkpoint+compile",
+)
+GRAPHED = (
+    "cuda_graph",
+    "amp_bf16+cuda_graph",
+    "amp_fp16+fused_optimizer+cuda_graph",
+    "fused_optimizer+cuda_graph",
+    "foreach_optimizer+cuda_graph",
+    "channels_last+cuda_graph",
+    "compile+cuda_graph",
+    "compile_optimizer+cuda_graph",
+    "accumulate_4+cuda_graph",
+    "amp_bf16+accumulate_4+cuda_graph",
+)
+
+
+@pytest.fixture(autouse=True)
+def _kernels_are_deterministic_and_switches_put_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    precision = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(precision)
+    torch.compiler.reset()
+
+
+def make(workload: str, seed: int = 0) -> Task:
+    if workload == "tiny":
+        return make_tiny_task(CUDA, seed=seed)
+    return WORKLOADS[workload].make(CUDA, "small", None, seed)
+
+
+def losses(name: str, workload: str) -> list[float]:
+    loop = find_loop(name)
+    if reason := loop.lacks(CUDA):
+        pytest.skip(reason)
+    try:
+        return losses_of(*prepared(loop, make(workload)), STEPS)
+    except Skip as skip:
+        pytest.skip(str(skip))
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_graphs_losses_are_eagers_on_every_small_workload(workload: str) -> None:
+    # Not to the bit: a capturable optimizer counts its steps on the device and rounds its bias correction otherwise.
+    assert losses("cuda_graph", workload) == pytest.approx(losses("eager", workload), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", GRAPHED)
+def test_a_graphs_losses_are_those_of_the_loop_that_it_captured(name: str) -> None:
+    without = name.replace("+cuda_graph", "").replace("cuda_graph", "eager")
+    assert losses(name, "tiny") == pytest.approx(losses(without, "tiny"), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", [*LOOPS, *GRAPHED])
+def test_it_trains_like_eager(name: str) -> None:
+    loose = 0.05 if "amp" in name or "tf32" in name else 1e-3
+    assert losses(name, "tiny") == pytest.approx(losses("eager", "tiny"), rel=loose)
+
+
+@pytest.mark.parametrize("name", [*LOOPS, *GRAPHED])
+def test_gradients_do_not_leak_from_one_step_into_the_next(name: str) -> None:
+    loop = find_loop(name)
+    if reason := loop.lacks(CUDA):
+        pytest.skip(reason)
+    try:
+        task, step = prepared(loop, make("tiny"))
+    except Skip as skip:
+        pytest.skip(str(skip))
+    losses_of(task, step, WARMUP_STEPS + 1)
+    if isinstance(step, GraphedStep):
+        # A replay writes the gradients that it was captured with: poison those, in place.
+        batch = task.next_batch()
+        for parameter in task.model.parameters():
+            assert parameter.grad is not None
+            parameter.grad.fill_(1e4)
+        moved = [parameter.detach().clone() for parameter in task.model.parameters()]
+        drive(task, step, batch)
+        shifts = [(p.detach() - before).abs().max() for p, before in zip(task.model.parameters(), moved, strict=True)]
+        assert all(float(parameter.grad.abs().max()) < 1e2 for parameter in _with_gradients(task))
+        assert all(float(shift) < 0.1 for shift in shifts)
+    else:
+        assert not gradients_leak(task, step)
+
+
+def _with_gradients(task: Task) -> list[torch.nn.Parameter]:
+    scale = task.scaler.get_scale()
+    found = [parameter for parameter in task.model.parameters() if parameter.grad is not None]
+    for parameter in found:
+        assert parameter.grad is not None
+        parameter.grad.div_(scale)
+    return found
+
+
+@pytest.mark.parametrize("name", ["eager", "amp_bf16", "compile", "accumulate_4"])
+def test_only_the_optimizer_phase_moves_parameters(name: str) -> None:
+    task, step = prepared(find_loop(name), make("tiny"))
+    drive(task, step)
+    assert not isinstance(step, GraphedStep)
+    assert phases_that_move_parameters(task, step) == ["optimizer"]
+
+
+@pytest.mark.parametrize("name", ["eager", "cuda_graph", "amp_bf16+cuda_graph"])
+def test_the_same_seed_gives_the_same_losses_bit_for_bit_and_another_seed_others(name: str) -> None:
+    loop = find_loop(name)
+    first, again, other = losses_by_seed(lambda seed: make("tiny", seed), loop, (0, 0, 1), STEPS)
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("workload", ["resnet", "gpt"])
+def test_a_replays_phases_add_up_to_its_own_total(workload: str) -> None:
+    task, step = prepared(find_loop("cuda_graph"), make(workload))
+    assert isinstance(step, GraphedStep)
+    losses_of(task, step, WARMUP_STEPS + 3)
+    if not step.marks:
+        pytest.skip("this torch has no external events")
+    names = [name for name, _ in step.marks]
+    assert names == ["", "zero_grad", "forward", "loss", "backward", "optimizer"]
+    batch = task.next_batch()
+    for _ in range(5):
+        drive(task, step, batch)
+        torch.cuda.synchronize()
+        events = [event for _, event in step.marks]
+        laps = [a.elapsed_time(b) for a, b in pairwise(events)]
+        assert all(lap >= 0 for lap in laps)
+        assert sum(laps) == pytest.approx(events[0].elapsed_time(events[-1]), rel=0.01)
+
+
+def test_float16_under_a_graph_skips_and_counts_an_overflow_on_the_device() -> None:
+    task, step = prepared(find_loop("amp_fp16+fused_optimizer+cuda_graph"), make("tiny"))
+    losses_of(task, step, WARMUP_STEPS + 2)
+    before = [parameter.detach().clone() for parameter in task.model.parameters()]
+    skipped = float(task.scaler.skipped)  # type: ignore[attr-defined]
+    task.scaler.update(2.0**120)
+    drive(task, step)
+    assert float(task.scaler.skipped) == skipped + 1  # type: ignore[attr-defined]
+    assert all(torch.equal(p, b) for p, b in zip(task.model.parameters(), before, strict=True))
+
+
+def test_a_graphs_losses_and_eagers_differ_where_the_batches_do() -> None:
+    task, step = prepared(EAGER, make("tiny", seed=1))
+    assert losses_of(task, step, STEPS) != pytest.approx(losses("cuda_graph", "tiny"), rel=1e-3)

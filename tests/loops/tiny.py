@@ -1,0 +1,94 @@
+"""A task small enough to compile in a moment, yet of a kind that every technique can change; and ways to drive it."""
+
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from loops.loop import Loop
+from loops.task import Batch, Batches, Task
+from loops.technique import Driver, Step
+from loops.workloads.resnet import digits
+
+CPU = torch.device("cpu")
+
+
+class Tiny(nn.Module):
+    """Two convolutions and a linear layer, without batch normalisation: (N, 3, 8, 8) to (N, 10)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()),
+            nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()),
+        )
+        self.classifier = nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.classifier(self.blocks(x).mean(dim=(2, 3)))
+        return features
+
+
+def make_tiny_task(device: torch.device = CPU, batch_size: int = 16, seed: int = 0) -> Task:
+    torch.manual_seed(seed)
+    images, labels = digits()
+    model = Tiny().to(device)
+    return Task(
+        model=model,
+        loss_fn=F.cross_entropy,
+        make_optimizer=partial(torch.optim.AdamW, lr=1e-2),
+        batches=Batches(images.repeat(1, 3, 1, 1).to(device), labels.to(device), batch_size=batch_size, seed=seed),
+        blocks=tuple(model.blocks),
+    )
+
+
+def drive(task: Task, step: Step | Driver, batch: Batch | None = None) -> Tensor:
+    """One whole step, whoever drives it; its loss, ()."""
+    turn = step(task, *(batch or task.next_batch()))
+    if turn is not None:
+        deque(turn, maxlen=0)
+    assert task.last_loss is not None
+    return task.last_loss.clone()  # a graph's next replay overwrites the original
+
+
+def losses_of(task: Task, step: Step | Driver, steps: int) -> list[float]:
+    return [float(loss) for loss in [drive(task, step) for _ in range(steps)]]
+
+
+def prepared(loop: Loop, task: Task, seed: int = 0) -> tuple[Task, Step | Driver]:
+    torch.manual_seed(seed)
+    return task, loop.prepare(task)
+
+
+def parameters_of(task: Task) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in task.model.parameters()]
+
+
+def same(some: list[Tensor], others: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(some, others, strict=True))
+
+
+def tensors_of(task: Task) -> Iterator[Tensor]:
+    """Every tensor that a step may change: parameters, buffers, the optimizer's state."""
+    yield from (p.detach() for p in task.model.parameters())
+    yield from task.model.buffers()
+    for state in task.optimizer.state.values():
+        yield from (value for value in state.values() if isinstance(value, Tensor))
+
+
+class Snapshot:
+    """All that a task has learnt, to be put back in place, so that compiled code stays valid."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._tensors = [tensor.clone() for tensor in tensors_of(task)]
+        self._scaler = task.scaler.state_dict()
+
+    def restore(self) -> None:
+        for tensor, before in zip(tensors_of(self._task), self._tensors, strict=True):
+            tensor.copy_(before)
+        if self._scaler:
+            self._task.scaler.load_state_dict(self._scaler)
