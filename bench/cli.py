@@ -72,11 +72,7 @@ def run(
     console = stderr_console()
     if not as_json and console.is_terminal:
         console.print("importing torch …", style="dim", end="\r")
-    from bench.measure.conduct import Conductor
-    from bench.measure.machine import describe_machine
     from bench.measure.plan import Wish, make_plan
-    from bench.records.store import create_folder
-    from bench.report.draw import draw
 
     plan = make_plan(
         Wish(
@@ -94,6 +90,11 @@ def run(
             quick=quick,
         )
     )
+    from bench.measure.conduct import Conductor
+    from bench.measure.machine import describe_machine
+    from bench.records.store import create_folder
+    from bench.report.draw import draw
+
     machine, started = describe_machine(), datetime.now(UTC)
     folder = create_folder(out, machine.name, started.isoformat())
     # A polite `kill` is as good as Ctrl-C: processes end, and what was measured is kept.
@@ -170,7 +171,7 @@ def _command() -> str:
 
 def _names(options: list[str] | None) -> tuple[str, ...]:
     """Options that may be repeated, and may hold several names with commas between."""
-    return tuple(name.strip() for option in options or () for name in option.split(",") if name.strip())
+    return tuple(name.strip() for option in options or () for name in option.split(","))
 
 
 def _print_items(console: "Console", items: "tuple[Item, ...]") -> None:

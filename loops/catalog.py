@@ -44,8 +44,8 @@ TECHNIQUES: dict[str, Technique] = {
 }
 WORKLOADS: dict[str, Workload] = {w.name: w for w in (regression, regression_mlp, resnet, gpt)}
 
-LIKE_ENOUGH = 0.6
-"""How alike two names must be for one to be offered for the other; difflib's own measure and threshold."""
+LIKE_ENOUGH, ABOUT_AS_LIKE = 0.5, 0.2
+"""How alike two names must be, by difflib's ratio, for one to be offered for the other; and others with the closest."""
 _ACCUMULATE = re.compile(r"accumulate_([0-9]{1,4})")
 _OWN = re.compile(r"(?P<spec>[^:]+:[A-Za-z_]\w*)(?:\+(?P<rest>.*))?")
 
@@ -147,6 +147,7 @@ def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> N
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     likeness = {other: difflib.SequenceMatcher(None, other, name.lower()).ratio() for other in known}
-    closest = max(likeness, key=lambda other: likeness[other])  # of several alike, the one listed first
-    meant = f"; did you mean '{closest}'?" if likeness[closest] >= LIKE_ENOUGH else ";"
+    least = max(LIKE_ENOUGH, max(likeness.values()) - ABOUT_AS_LIKE)
+    alike = [f"'{other}'" for other, value in likeness.items() if value >= least]
+    meant = f"; did you mean {' or '.join(alike[:3])}?" if alike else ";"
     return f"no {what} named '{name}'{meant} see: loopmark list"

@@ -63,19 +63,19 @@ def test_json_is_all_that_standard_output_gets_and_a_failed_case_makes_the_statu
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["run", "--loop", "ampp"], "no loop named 'ampp'; did you mean 'amp_bf16'? see: loopmark list"),
+        (["run", "--loop", "ampp"], "no loop named 'ampp'; did you mean 'amp_bf16' or 'amp_fp16'? see: loopmark list"),
         (["run", "--loop", ""], "no loop named"),
         (["run", "--workload", "resnett"], "did you mean 'resnet'"),
         (["run", "--device", "cuda:99"], "--device"),
         (["run", "--budget", "-1"], "--budget -1.0 makes no sense"),
-        (["run", "--budget", "soon"], "soon"),
+        (["run", "--budget", "soon"], "--budget"),
         (["run", "--nonsense"], "--nonsense"),
         (["run", "--loop", "nowhere.py:step"], "no file nowhere.py"),
         (["run", "--workload", "nowhere.module:make_task"], "no module 'nowhere.module'"),
         (["run", "--out", "/proc/none"], "--out"),
         (["report", "nowhere"], "nowhere is not a folder"),
         (["report", "tests"], "has no run.json"),
-        (["report"], "RUN"),
+        (["report"], "Missing argument"),
         (["nonsense"], "nonsense"),
     ],
 )

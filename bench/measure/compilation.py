@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch._dynamo.utils as dynamo
-
 from bench.records.run import CacheState
 
 
@@ -28,12 +26,19 @@ class CompilationLog:
         return "cold" if self.seconds() > 0 else "none"
 
 
+def _dynamo() -> Any:
+    # Imported when a worker needs it: it takes longer than the rest of the program, which only names this class.
+    import torch._dynamo.utils
+
+    return torch._dynamo.utils
+
+
 def _total_seconds() -> float:
-    return float(dynamo.calculate_time_spent().get("total_wall_time", 0.0))
+    return float(_dynamo().calculate_time_spent().get("total_wall_time", 0.0))
 
 
 def _cache_counts() -> tuple[int, int]:
-    counters: Any = dynamo.counters
+    counters = _dynamo().counters
     inductor, autograd = counters["inductor"], counters["aot_autograd"]
     hits = inductor["fxgraph_cache_hit"] + autograd["autograd_cache_hit"]
     # A program whose joint graph missed is recompiled, unless the graphs that it splits into are found one by one.

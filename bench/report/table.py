@@ -45,10 +45,12 @@ COLUMNS: tuple[Column, ...] = (
 def print_summary(summary: Summary, console: Console | None = None) -> None:
     """Print the run's table and its takeaway, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = console or Console(highlight=False)
-    width = None if console.is_terminal else max(console.width, FILE_WIDTH)
-    console.print(RunTable(summary), width=width)
+    if not console.is_terminal:
+        console.width = max(console.width, FILE_WIDTH)
+    console.print(RunTable(summary))
     console.print()
-    console.print(Text(takeaway(summary), "bold"), width=width)
+    # In a file a sentence is one line; a terminal breaks it at its own width.
+    console.print(Text(takeaway(summary), "bold"), soft_wrap=not console.is_terminal)
 
 
 class RunTable:
