@@ -148,6 +148,10 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         print("loopmark: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in {"bench", "loops"}:
+            raise
+        _say_mistake(f"{sys.executable} has no module '{error.name}'; `make bench` installs all that is needed")
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

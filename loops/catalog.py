@@ -19,7 +19,7 @@ from loops.fused_optimizer import fused_optimizer
 from loops.loop import EAGER, Loop
 from loops.technique import Step, Technique
 from loops.tf32 import tf32
-from loops.user_code import is_spec, load
+from loops.user_code import defined_at, is_spec, load
 from loops.workload import Workload
 from loops.workloads.gpt import gpt
 from loops.workloads.regression import regression, regression_mlp
@@ -44,8 +44,9 @@ TECHNIQUES: dict[str, Technique] = {
 }
 WORKLOADS: dict[str, Workload] = {w.name: w for w in (regression, regression_mlp, resnet, gpt)}
 
-LIKE_ENOUGH, ABOUT_AS_LIKE = 0.5, 0.2
-"""How alike two names must be, by difflib's ratio, for one to be offered for the other; and others with the closest."""
+LIKE_ENOUGH, SURELY_MEANT, ABOUT_AS_LIKE = 0.5, 0.85, 0.2
+"""How alike two names must be, by difflib's ratio, for one to be offered for the other, and to be offered alone; and
+how far from the closest the others may be."""
 _ACCUMULATE = re.compile(r"accumulate_([0-9]{1,4})")
 _OWN = re.compile(r"(?P<spec>[^:]+:[A-Za-z_]\w*)(?:\+(?P<rest>.*))?")
 
@@ -99,7 +100,8 @@ def find_workload(name: str) -> Workload:
     try:
         signature.bind("device", 1, 0)
     except TypeError:
-        raise BadSpec(f"{name}{signature} cannot be called as make_task(device, batch_size, seed)") from None
+        called = f"{name}{signature} cannot be called as make_task(device, batch_size, seed)"
+        raise BadSpec(f"{defined_at(make_task)}: {called}") from None
     default = next(iter(list(signature.parameters.values())[1:2]), None)
     batch = default.default if default and isinstance(default.default, int) else 64
     return Workload(label_of(name), "your own", {"small": (make_task, batch), "large": (make_task, batch)})
@@ -116,13 +118,15 @@ def _own_loop(spec: str) -> tuple[Step, str, list[Technique]]:
     if isinstance(found, Technique):
         return EAGER.base, label_of(spec), [found]
     if not inspect.isgeneratorfunction(found):
+        where = f"{defined_at(found)}: " if inspect.isfunction(found) else ""
         raise BadSpec(
-            f"{spec} is not a generator function; a step yields each phase's name as it ends: see loops/eager.py"
+            f"{where}{spec} is not a generator function; a step yields each phase's name as it ends: see loops/eager.py"
         )
     try:
         inspect.signature(found).bind("task", "inputs", "targets")
     except TypeError:
-        raise BadSpec(f"{spec}{inspect.signature(found)} cannot be called as step(task, inputs, targets)") from None
+        called = f"{spec}{inspect.signature(found)} cannot be called as step(task, inputs, targets)"
+        raise BadSpec(f"{defined_at(found)}: {called}") from None
     return found, label_of(spec), []
 
 
@@ -147,7 +151,8 @@ def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> N
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     likeness = {other: difflib.SequenceMatcher(None, other, name.lower()).ratio() for other in known}
-    least = max(LIKE_ENOUGH, max(likeness.values()) - ABOUT_AS_LIKE)
+    closest = max(likeness.values())
+    least = closest if closest >= SURELY_MEANT else max(LIKE_ENOUGH, closest - ABOUT_AS_LIKE)
     alike = [f"'{other}'" for other, value in likeness.items() if value >= least]
     meant = f"; did you mean {' or '.join(alike[:3])}?" if alike else ";"
     return f"no {what} named '{name}'{meant} see: loopmark list"

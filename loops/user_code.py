@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
@@ -46,6 +47,14 @@ def place_of(error: BaseException) -> str:
         return "unknown place"
     frame = (theirs or own or frames)[-1]
     return f"{_shown(frame.filename)}:{frame.lineno}"
+
+
+def defined_at(function: Any) -> str:
+    """Where ``function`` is written, as ``file.py:12``; its name where it has no source."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    return (
+        f"{_shown(code.co_filename)}:{code.co_firstlineno}" if code else getattr(function, "__name__", repr(function))
+    )
 
 
 def described(error: BaseException) -> str:

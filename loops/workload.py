@@ -1,6 +1,5 @@
 """What is trained: a named maker of tasks, in a size for CPUs and one for GPUs."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +8,7 @@ import torch
 
 from loops.errors import BadSpec
 from loops.task import Task
+from loops.user_code import defined_at
 
 Size = Literal["small", "large"]
 MakeTask = Callable[[torch.device, int, int], Task]
@@ -33,7 +33,6 @@ class Workload:
         torch.manual_seed(seed)
         task = make_task(device, default if batch_size is None else batch_size, seed)
         if not isinstance(task, Task):
-            code = inspect.unwrap(make_task).__code__ if inspect.isfunction(make_task) else None
-            where = f"{code.co_filename}:{code.co_firstlineno}" if code else self.name
-            raise BadSpec(f"{where}: {self.name} returned a {type(task).__name__}; return a loops.task.Task")
+            returned = f"{self.name} returned a {type(task).__name__}; return a loops.task.Task"
+            raise BadSpec(f"{defined_at(make_task)}: {returned}")
         return task

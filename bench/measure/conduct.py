@@ -108,8 +108,8 @@ class Conductor:
             return
         with self._processes() as live:
             start = time.perf_counter()
-            for index in self._schedule.shuffled(indices):
-                self._tell(workload, launch, index, "starting", None)
+            for number, index in enumerate(self._schedule.shuffled(indices)):
+                self._tell(workload, launch, index, "starting", started_part=number / len(indices))
                 if started := self._start(index, launch):
                     live.append(started)
             self._forecast.sampling_seconds[workload] = self._sampling_seconds(len(live))
@@ -183,7 +183,7 @@ class Conductor:
         budget, spent, round_ = self._sampling_seconds(len(live)), 0.0, 0
         while live and (round_ < LEAST_ROUNDS or spent < budget):
             for one in self._schedule.shuffled(live):
-                self._tell(workload, launch, one.index, f"round {round_ + 1}", spent)
+                self._tell(workload, launch, one.index, f"round {round_ + 1}", spent=spent)
                 start = time.perf_counter()
                 try:
                     turn = one.process.ask(
@@ -250,11 +250,20 @@ class Conductor:
     def _loop_spec(self, case: Case) -> str:
         return next(spec for spec in (EAGER.name, *self._plan.loops) if find_loop(spec).name == case.loop)
 
-    def _tell(self, workload: str, launch: int, index: int, doing: str, spent: float | None) -> None:
+    def _tell(
+        self,
+        workload: str,
+        launch: int,
+        index: int,
+        doing: str,
+        *,
+        started_part: float = 1.0,
+        spent: float | None = None,
+    ) -> None:
         plan = self._plan
         position = launch * len(plan.workloads) + plan.workloads.index(workload)
         budget = self._forecast.sampling_seconds[workload]
-        part = 0.0 if spent is None else 0.5 + 0.5 * min(1.0, spent / budget if budget else 0.0)
+        part = 0.5 * started_part + 0.5 * min(1.0, (spent or 0.0) / budget if budget else 0.0)
         self._progress.tell(
             f"{workload} · {self._cases[index].label} · launch {launch + 1}/{plan.launches} · {doing}",
             (position + part) / (plan.launches * len(plan.workloads)),

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,7 +23,7 @@ from bench.records.run import CacheState
 from loops.amp import CountingGradScaler
 from loops.catalog import find_loop, find_workload
 from loops.errors import BadSpec, Skip
-from loops.user_code import described
+from loops.user_code import defined_at, described
 from loops.workload import Size
 
 GRACE_SECONDS = 30
@@ -103,6 +102,7 @@ class Worker:
         self._assignment = assignment
         self._steps = 0
         self._device = torch.device(assignment.device)
+        self.step_place = ""
 
     def set_up(self, with_hash: bool) -> Ready:
         """Make the task and apply the loop's techniques."""
@@ -111,6 +111,7 @@ class Worker:
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)  # events, streams and scalers are made on the current device
         loop, workload = find_loop(this.loop), find_workload(this.workload)
+        self.step_place = defined_at(loop.base)
         self._started = start
         self._task = workload.make(self._device, this.size, this.batch_size, this.seed)
         parameters = sum(parameter.numel() for parameter in self._task.model.parameters())
@@ -194,17 +195,19 @@ def main(connection: Connection, assignment: Assignment) -> None:
             name, arguments, limit_seconds = connection.recv()
             # The parent ends a hung worker; should the parent be gone by then, the alarm does.
             signal.alarm(math.ceil(limit_seconds) + GRACE_SECONDS)
-            connection.send(_answer(getattr(worker, name), arguments))
+            connection.send(_answer(worker, name, arguments))
             signal.alarm(0)
 
 
-def _answer(method: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
     try:
-        return method(**arguments)
+        return getattr(worker, request)(**arguments)
     except Skip as skip:
         return Failed(str(skip), skipped=True)
-    except (BadSpec, BadStep) as error:
-        return Failed(" ".join(str(error).split()))
+    except BadSpec as error:
+        return Failed(str(error))
+    except BadStep as error:
+        return Failed(f"{worker.step_place}: {error}")
     except torch.OutOfMemoryError as error:
         return Failed(f"ran out of device memory: {described(error)}")
     except Exception as error:

@@ -81,3 +81,12 @@ def lap_cost(workload: WorkloadSummary) -> str:
     """What timing the phases adds to a step, over all loops together; empty where it was not measured."""
     cost = show.overhead_range(workload.instrumentation)
     return "" if cost == show.ABSENT else f"timing the phases costs {cost}"
+
+
+def scaling(row: Row) -> str:
+    """What a gradient scaler did over all launches; empty where there is none."""
+    if row.skipped_steps is None:
+        return ""
+    steps = sum(launch.steps for launch in row.case.launches)
+    scale = "" if row.final_scale is None else f"; its scale ended at {row.final_scale:,.10g}"
+    return f"the gradient scaler skipped {row.skipped_steps:,} of {steps:,} steps{scale}"

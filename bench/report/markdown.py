@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench.judge.summary import BASELINE, Summary, WorkloadSummary
+from bench.judge.summary import BASELINE, Row, Summary, WorkloadSummary
 from bench.records.machine import Environment as Software
 from bench.records.machine import Machine
 from bench.records.samples import Samples
@@ -60,15 +60,20 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "noise": _sentence(cells.noise(workload)),
         "lap_cost": _sentence(cells.lap_cost(workload)),
         "batch": _batch(workload),
-        "reasons": [
-            {"name": row.case.label, "why": cells.why(row)} for row in workload.rows if row.step_seconds is None
-        ],
+        "notes": [{"name": row.case.label, "text": text} for row in workload.rows if (text := _note(row))],
         "plots": [plot for plot in plots if plot.workload == workload.workload],
         "phases": [{"title": t if device else "Phases", "table": table} for t, table in titled if table],
         "caveat": bool(host or device) and any(cells.compiled(row) for row in workload.rows),
         "start": start_table(workload),
         "disturbances": _disturbance_table(workload, summary, samples),
     }
+
+
+def _note(row: Row) -> str:
+    """What a row has to say beyond its figures: why it has none, or what its gradient scaler did."""
+    if row.step_seconds is None:
+        return cells.why(row)
+    return f"– {cells.scaling(row)}" if cells.scaling(row) else ""
 
 
 def _sentence(text: str) -> str:

@@ -16,7 +16,7 @@ def pipe_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def main_table(workload: WorkloadSummary) -> str:
     """Every case with its step, its speedup and its verdict; a case without figures with its status."""
-    headings = ["loop", "status", "step", "speedup", "verdict", "samples/s", "peak memory", "lap cost"]
+    headings = ["loop", "status", "step", "speedup", "verdict", "samples/s", "peak memory"]
     return pipe_table(
         headings,
         (
@@ -28,7 +28,6 @@ def main_table(workload: WorkloadSummary) -> str:
                 cells.verdict(row),
                 show.rate(cells.throughput(row)),
                 show.data(row.peak_memory_bytes),
-                show.overhead_range(row.instrumentation),
             ]
             for row in workload.rows
         ),

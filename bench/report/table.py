@@ -36,7 +36,6 @@ COLUMNS: tuple[Column, ...] = (
     Column(("peak", "memory"), lambda row: show.data(row.peak_memory_bytes)),
     Column(("first", "step"), lambda row: show.seconds(row.first_step_seconds)),
     Column(("pays", "after"), lambda row: _pays_after(row)),
-    Column(("lap", "cost"), lambda row: show.overhead(row.instrumentation)),
     Column(("", "compile"), cells.compile_time),
 )
 """In the order in which they are shown; a terminal too narrow for all loses them from the end."""
@@ -76,6 +75,9 @@ class RunTable:
                 line = _line(row, shown) if row.step_seconds is not None else _ending(row)
                 name = Text(set_cell_size(elide(row.case.label, NAME_WIDTH), name_width) + GAP)
                 yield _cut(name + line, options.max_width)
+            for row in workload.rows:
+                if note := cells.scaling(row):
+                    yield _cut(Text(f"{elide(row.case.label, NAME_WIDTH)}: {note}", "dim"), options.max_width)
         if left_out:
             names_left = ", ".join(" ".join(column.heading).strip() for column in left_out)
             yield _cut(Text(f"no room for: {names_left}; the report has them", "dim"), options.max_width)

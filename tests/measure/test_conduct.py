@@ -189,7 +189,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Run:
         ("is_killed", "killed by SIGKILL"),
         ("exits", "exit"),
         ("runs_out_of_memory", "ran out of memory"),
-        ("yields_an_unknown_phase", "'fwd', which is no phase"),
+        ("yields_an_unknown_phase", r"misbehaving\.py:\d+: the step yields 'fwd', which is no phase"),
         ("yields_nothing", "yields no phase"),
     ],
 )

@@ -1,14 +1,17 @@
 import csv
 import dataclasses
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bench.records.samples import Samples
 from bench.report.draw import as_json, draw
+from bench.report.table import print_summary
 from tests.report.hostile import NAMES
 from tests.synthetic import Truth, make_run
 
@@ -131,3 +134,19 @@ def test_nothing_here_imports_torch_and_only_drawing_imports_matplotlib() -> Non
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_gradient_scaler_skipped_is_on_the_page_and_in_the_table(tmp_path: Path) -> None:
+    run, samples = make_run([Truth("eager"), Truth("amp_fp16")], launches=2, rounds=3)
+    scaled = run.cases[1]
+    launches = tuple(
+        dataclasses.replace(one, steps=1000, skipped_steps=1, final_scale=65536.0) for one in scaled.launches
+    )
+    run = dataclasses.replace(run, cases=(run.cases[0], dataclasses.replace(scaled, launches=launches)))
+    summary = draw(tmp_path, run, samples)
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_summary(summary, console)
+
+    says = "the gradient scaler skipped 2 of 2,000 steps; its scale ended at 65,536"
+    assert f"- amp_fp16 – {says}" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert f"amp_fp16: {says}" in console.export_text()

@@ -60,7 +60,7 @@ def test_a_skipped_case_has_one_line_in_the_terminal_with_its_markup_as_text() -
 def test_a_column_with_nothing_to_say_is_left_out() -> None:
     text = "\n".join(printed(summarise(*make_run(LOOPS[:2])), 200))
     assert "compile" not in text
-    assert "lap" in text
+    assert "speedup" in text
 
 
 def test_columns_without_room_are_named() -> None:
