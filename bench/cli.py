@@ -92,10 +92,11 @@ def run(
     )
     from bench.measure.conduct import Conductor
     from bench.measure.machine import describe_machine
+    from bench.measure.process import apart
     from bench.records.store import create_folder
     from bench.report.draw import draw
 
-    machine, started = describe_machine(), datetime.now(UTC)
+    started, machine = datetime.now(UTC), apart(plan.device, describe_machine)
     folder = create_folder(out, machine.name, started.isoformat())
     # A polite `kill` is as good as Ctrl-C: processes end, and what was measured is kept.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

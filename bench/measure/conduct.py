@@ -15,7 +15,7 @@ import torch
 from bench.measure.collector import Collector
 from bench.measure.forecast import Forecast
 from bench.measure.machine import available_cores, describe_environment
-from bench.measure.process import CaseEnded, WorkerProcess, preloaded_context
+from bench.measure.process import CaseEnded, WorkerProcess, apart, preloaded_context
 from bench.measure.schedule import QUADS_A_TURN, Schedule, steps_per_block
 from bench.measure.worker import Assignment, Finished, Ready, Turn, Warm
 from bench.records import store
@@ -59,7 +59,7 @@ class Conductor:
         self._environment = describe_environment(plan.threads, self._cores)
         self._schedule = Schedule(plan.seed)
         self._collector = Collector()
-        self._cases = _cases(plan)
+        self._cases = _cases(plan, apart(plan.device, lacking, plan))
         self._warnings: list[str] = []
         if not self._cores:
             self._warnings.append("this system cannot pin processes to cores; expect more noise")
@@ -271,17 +271,20 @@ class Conductor:
         )
 
 
-def _cases(plan: Plan) -> list[Case]:
-    """The baseline, the baseline again, and every other loop, for each workload."""
+def lacking(plan: Plan) -> dict[str, str | None]:
+    """The plan's loops, the baseline first, each with what this machine lacks for it."""
     device = torch.device(plan.device)
-    loops = {loop.name: loop for loop in (EAGER, *map(find_loop, plan.loops))}
+    return {loop.name: loop.lacks(device) for loop in (EAGER, *map(find_loop, plan.loops))}
+
+
+def _cases(plan: Plan, lacks: dict[str, str | None]) -> list[Case]:
+    """The baseline, the baseline again, and every other loop, for each workload."""
     cases = []
     for workload in plan.workloads:
-        for loop in loops.values():
-            reason = loop.lacks(device)
+        for loop, reason in lacks.items():
             case = Case(
                 workload=workload,
-                loop=loop.name,
+                loop=loop,
                 repeat=False,
                 status="skipped" if reason else "ok",
                 reason=reason,
@@ -293,7 +296,7 @@ def _cases(plan: Plan) -> list[Case]:
                 launches=(),
             )
             cases.append(case)
-            if loop.name == EAGER.name:
+            if loop == EAGER.name:
                 cases.append(replace(case, repeat=True))
     return cases
 

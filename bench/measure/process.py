@@ -4,6 +4,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection
 from multiprocessing.context import ForkServerContext
 from typing import Any, TypeVar
@@ -32,6 +34,16 @@ def preloaded_context(device: str) -> ForkServerContext:
     compiler = ["torch._dynamo", "torch._inductor.compile_fx"] if device == "cpu" else []
     context.set_forkserver_preload(["bench.measure.worker", *compiler])
     return context
+
+
+def apart(device: str, function: Callable[..., T], *arguments: Any) -> T:
+    """``function(*arguments)``, called in a process of its own.
+
+    For questions about the device: asking torch for them here could leave this process with a CUDA context, which
+    takes memory from the loops and looks like a stranger on the device.
+    """
+    with ProcessPoolExecutor(max_workers=1, mp_context=preloaded_context(device)) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 class WorkerProcess:
