@@ -24,7 +24,7 @@ bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 
 	$(PY) -m bench run $(BENCH_FLAGS)
 
 test: $(READY) ## Run the tests
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --benchmark-columns=median,iqr,rounds --benchmark-warmup=on $(ARGS)
 
 test-gpu: $(READY) ## Run the tests that need a CUDA device
 	$(PY) -m pytest -m cuda $(ARGS)

@@ -1,5 +1,6 @@
 """The ``loopmark`` command: the only place that knows all the wings, each imported when it is needed."""
 
+import io
 import json
 import signal
 import sys
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bench.measure.inventory import Item
 
 NOT_MEASURED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+LONGEST_LINE = 1000
 
 app = typer.Typer(
     name="loopmark",
@@ -42,11 +44,12 @@ def loopmark(
 @app.command()
 def run(
     workload: Annotated[
-        list[str] | None, typer.Option(help="A workload's name or file.py:make_task; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A workload, or file.py:make_task; several with commas, or repeated."),
     ] = None,
     loop: Annotated[
         list[str] | None,
-        typer.Option(help="A loop's name, techniques joined by +, or file.py:step; may be repeated."),
+        typer.Option(metavar="NAME", help="Techniques joined by +, or file.py:step; several with commas, or repeated."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")] = None,
     size: Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")] = None,
@@ -96,12 +99,13 @@ def run(
     from bench.records.store import create_folder
     from bench.report.draw import draw
 
-    started, machine = datetime.now(UTC), apart(plan.device, describe_machine)
-    folder = create_folder(out, machine.name, started.isoformat())
+    started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
     # A polite `kill` is as good as Ctrl-C: processes end, and what was measured is kept.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with RunProgress(console) as progress:
-        measured, samples = Conductor(plan, machine, folder, started, progress).conduct()
+        conductor = Conductor(plan, machine, started, progress)
+        folder = create_folder(out, machine.name, started.isoformat())
+        measured, samples = conductor.conduct(folder)
     _show(draw(folder, measured, samples), folder, as_json, console)
     if measured.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -142,8 +146,11 @@ def report(
 
 def main() -> NoReturn:
     """Run the command line; a mistake in what was asked for is one line and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters gets a stand-in, not an error
+            stream.reconfigure(errors="replace")
     try:
-        status = app(standalone_mode=False)
+        status = app(standalone_mode=False, prog_name="loopmark")
     except BadInput as error:
         _say_mistake(str(error))
     except KeyboardInterrupt:
@@ -156,16 +163,22 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        print(f"loopmark: {error}", file=sys.stderr)
+        sys.exit(NOT_MEASURED)
     except Exception as error:
         # Typer carries its own copy of click, or depends on one, by version; both errors can word themselves.
         if not hasattr(error, "format_message"):
             raise
         _say_mistake(f"{error.format_message()} See: loopmark {_command()}--help")
+    if status == INTERRUPTED:
+        print("loopmark: interrupted", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _say_mistake(text: str) -> NoReturn:
-    print(f"loopmark: {' '.join(text.split())}", file=sys.stderr)
+    line = " ".join(text.split())
+    print(f"loopmark: {line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + '…'}", file=sys.stderr)
     sys.exit(BAD_INPUT)
 
 

@@ -134,7 +134,7 @@ def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> N
     seen: set[str] = set()
     for technique in techniques:
         if technique.name in seen:
-            raise BadSpec(f"'{name}' names {technique.name} twice")
+            raise BadSpec(f"'{name}' names {technique.name} twice; name it once")
         seen.add(technique.name)
     for technique in techniques:
         if clash := sorted(technique.excludes & seen):

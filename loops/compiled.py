@@ -7,6 +7,8 @@ phases only with that in mind. See https://docs.pytorch.org/docs/stable/generate
 import os
 import shutil
 import sys
+import sysconfig
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -30,6 +32,8 @@ def lacks_compiler(name: str, device: torch.device) -> str | None:
         return f"{name} needs torch.compile: {error}"
     if device.type == "cpu":
         compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as torch chooses
+        if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+            return f"{name} on a CPU needs Python's headers; install python3-dev, or the like of it"
         if shutil.which(compiler) is None:
             return f"{name} on a CPU needs a C++ compiler; {compiler} is not on the PATH: install g++ or set CXX"
     elif device.type == "cuda":
@@ -39,6 +43,8 @@ def lacks_compiler(name: str, device: torch.device) -> str | None:
             import triton  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
         except ImportError:
             return f"{name} on a GPU needs triton; install the triton that belongs to this torch"
+        if not any(shutil.which(name) for name in (os.environ.get("CC", "gcc"), "clang")):
+            return f"{name} on a GPU needs a C compiler for triton; install gcc or set CC"
     return None
 
 
@@ -63,6 +69,7 @@ def _compiled(name: str) -> Technique:
         rank=60,
         prepare=prepare,
         lacks=lacks,
+        compiles=True,
         excludes=frozenset(others | ({"cuda_graph"} if graphs else set())),
     )
 

@@ -33,5 +33,6 @@ compile_optimizer = Technique(
     "optimizer update compiled by torch.compile",
     rank=65,
     prepare=_prepare,
+    compiles=True,
     lacks=lambda device: lacks_compiler(NAME, device),
 )

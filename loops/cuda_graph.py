@@ -30,6 +30,7 @@ class GraphedStep(Driver):
         self.graph: torch.cuda.CUDAGraph | None = None
         self.marks: tuple[tuple[str, torch.cuda.Event], ...] = ()
         self._calls = 0
+        self._side: torch.cuda.Stream | None = None
 
     def __call__(self, task: Task, inputs: Tensor, targets: Tensor) -> None:
         """Copy the batch in and replay; the first calls run the step itself, and the next one captures it."""
@@ -54,7 +55,7 @@ class GraphedStep(Driver):
         self._calls += 1
 
     def _run_aside(self, task: Task) -> None:
-        side = torch.cuda.Stream()
+        side = self._side = self._side or torch.cuda.Stream()  # one: the allocator keeps a pool for each stream
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in self.step(task, self._inputs, self._targets):
@@ -67,14 +68,24 @@ class GraphedStep(Driver):
         graph = torch.cuda.CUDAGraph()
         marks = []
         # Only this thread is held to what capture allows: a DataLoader's may go on pinning memory.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            if start := _external_event():
-                start.record()
-                marks.append(("", start))
-            for phase in self.step(task, self._inputs, self._targets):
-                if event := _external_event():
-                    event.record()
-                    marks.append((phase, event))
+        failure: Exception | None = None
+        try:
+            with torch.cuda.graph(graph, stream=self._side, capture_error_mode="thread_local"):
+                try:
+                    if start := _external_event():
+                        start.record()
+                        marks.append(("", start))
+                    for phase in self.step(task, self._inputs, self._targets):
+                        if event := _external_event():
+                            event.record()
+                            marks.append((phase, event))
+                except Exception as error:
+                    failure = error
+        except Exception as error:
+            # A step that fails breaks the capture, whose own complaint would hide why.
+            raise (failure or error) from None
+        if failure:
+            raise failure
         self.graph, self.marks = graph, tuple(marks)
 
 

@@ -44,7 +44,10 @@ class Batches:
         return len(self.inputs) // self.batch_size
 
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.randperm(len(self.inputs), generator=self._shuffle).to(self.inputs.device)
+        order = torch.randperm(len(self.inputs), generator=self._shuffle)
+        if self.inputs.is_cuda:
+            order = order.pin_memory()  # or the copy would wait for the device, in every epoch's first step
+        order = order.to(self.inputs.device, non_blocking=True)
         for rows in order.split(self.batch_size)[: len(self)]:
             yield self.inputs[rows], self.targets[rows]
 

@@ -43,6 +43,8 @@ class Technique:
     driver: type[Driver] | None = None
     lacks: Callable[[torch.device], str | None] = lambda _: None
     """What the machine lacks for it, as a sentence; None where it can run."""
+    compiles: bool = False
+    """Whether torch.compile has work to do in it; a loop that says so and compiles nothing is not what it says."""
     excludes: frozenset[str] = frozenset()
     """Names of techniques that would do the same thing, undo it or break it."""
 

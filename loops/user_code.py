@@ -59,7 +59,10 @@ def defined_at(function: Any) -> str:
 
 def described(error: BaseException) -> str:
     """``error`` as one line: where, which kind, and what it said, at most about 300 characters."""
-    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    try:
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:  # an error whose text cannot be had is still an error
+        said = ""
     text = " ".join((said or "").split())
     what = f"{type(error).__name__}: {text[:240]}{'…' if len(text) > 240 else ''}" if text else type(error).__name__
     return f"{place_of(error)}: {what}"
@@ -89,7 +92,11 @@ def _shown(filename: str) -> str:
 
 
 def _load_file(path: Path, what: str) -> ModuleType:
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a NUL in it
+        found = False
+    if not found:
         raise BadSpec(f"no file {path} for a {what}; give path/to/file.py:name, seen from {Path.cwd()}")
     name = f"loopmark_user_{abs(hash(path.resolve())):x}_{path.stem}"
     if name in sys.modules:
@@ -106,7 +113,9 @@ def _load_file(path: Path, what: str) -> ModuleType:
     sys.path.insert(0, str(folder))
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         del sys.modules[name]
         raise BadSpec(f"cannot load {path}: {described(error)}") from error
     finally:
@@ -141,5 +150,7 @@ def _load_module(name: str, what: str) -> ModuleType:
                 f"no module '{name}' for a {what}; give package.module:name or path/to/file.py:name"
             ) from None
         raise BadSpec(f"cannot import {name}: {described(error)}") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise BadSpec(f"cannot import {name}: {described(error)}") from error

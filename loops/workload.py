@@ -1,5 +1,6 @@
 """What is trained: a named maker of tasks, in a size for CPUs and one for GPUs."""
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +23,16 @@ class Workload:
     name: str
     summary: str
     sizes: dict[Size, tuple[MakeTask, int]]
+    data: str | None = None
+    """The module that carries the data; not every Python does."""
+
+    def lacks(self) -> str | None:
+        """What this machine lacks for it, as a sentence; None where it can run."""
+        try:
+            found = self.data is None or importlib.util.find_spec(self.data) is not None
+        except ModuleNotFoundError:
+            found = False
+        return None if found else f"{self.name} needs the module {self.data} for its data; this Python has none"
 
     def make(self, device: torch.device, size: Size, batch_size: int | None, seed: int) -> Task:
         """A fresh task; the same seed gives the same weights and the same batches on the same device.

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-TRIMMED = 0.1
+TRIMMED = 0.25
 """The share of steps, by total time, left out at either end of each launch; rounded up to whole steps."""
 
 
 def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> dict[str, float]:
     """Seconds of each phase of a typical step of one case: each phase's mean share of the median launch's step.
 
-    A launch's step is the mean over the middle 80 % of its lapped steps. Whole steps are left out, by their total
+    A launch's step is the mean over the middle half of its lapped steps. Whole steps are left out, by their total
     time, never single phases, so that the phases still add up to a step, and no one launch that something disturbed
     decides how long it is. A phase that repeats within a step (gradient accumulation) counts with all its turns.
 

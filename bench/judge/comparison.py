@@ -70,12 +70,14 @@ def verdict(log_ratio: Estimate, noise_floor: float | None) -> Verdict:
 
     ``faster`` or ``slower`` when the interval excludes no difference and the difference exceeds the noise
     floor (a log ratio: how far apart the baseline and its own repetition may be); ``same`` when the whole
-    interval lies within that floor, held between 1 % and 5 %; ``inconclusive`` otherwise.
+    interval lies within that floor, held between 1 % and 5 %; ``inconclusive`` otherwise, and
+    wherever the floor was not measured.
     """
-    floor = noise_floor or 0.0
-    if log_ratio.excludes_zero and abs(log_ratio.value) > floor:
+    if noise_floor is None:
+        return "inconclusive"
+    if log_ratio.excludes_zero and abs(log_ratio.value) > noise_floor:
         return "faster" if log_ratio.value > 0 else "slower"
-    return "same" if log_ratio.reach <= min(max(floor, NARROWEST_SAME), WIDEST_SAME) else "inconclusive"
+    return "same" if log_ratio.reach <= min(max(noise_floor, NARROWEST_SAME), WIDEST_SAME) else "inconclusive"
 
 
 def _by_launch(values: pd.Series) -> list[np.ndarray]:

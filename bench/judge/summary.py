@@ -1,6 +1,7 @@
 """A run, judged: one row a case, with everything that a table, a plot or a sentence says about it."""
 
 import math
+import statistics
 from dataclasses import dataclass
 
 import pandas as pd
@@ -31,13 +32,17 @@ class Row:
     """Seconds a step with laps over seconds without."""
     peak_memory_bytes: int | None = None
     first_step_seconds: float | None = None
-    """Time to the first step's end in the first launch: the longest that a person waits."""
+    """Time to the first step's end: of the first launch where it compiled, of the median launch otherwise."""
+    start_seconds: float | None = None
+    """What getting going took beyond as many steady steps; of the same launch or launches."""
     compile_seconds: float | None = None
     compile_cache: CacheState | None = None
     break_even_steps: Estimate | None = None
     """Steps after which a faster loop has made up for its slower start, from the first launch."""
     skipped_steps: int | None = None
     final_scale: float | None = None
+    lost_at_step: int | None = None
+    """The first step whose loss was NaN or infinite, in any launch; no speed is claimed for such a loop."""
 
     @property
     def phases(self) -> dict[str, float]:
@@ -106,9 +111,10 @@ def _summarise_workload(name: str, run: Run, samples: Samples) -> WorkloadSummar
     rows = []
     for i, case in cases.items():
         if i in blocks:
-            first = cases[base] if base is not None else None
             laps = samples.phases[samples.phases["case"] == i]
-            rows.append(_row(case, first, blocks[i], laps, against.get(i), floor))
+            lost = _lost_at(samples.losses[samples.losses["case"] == i])
+            start = _start(cases[base]) if base is not None else None
+            rows.append(_row(case, start, blocks[i], laps, against.get(i), floor, lost))
         else:
             rows.append(Row(case))
     together = instrumentation(pd.concat(blocks.values())) if blocks else None
@@ -117,19 +123,21 @@ def _summarise_workload(name: str, run: Run, samples: Samples) -> WorkloadSummar
 
 def _row(
     case: Case,
-    baseline: Case | None,
+    baseline_start: float | None,
     blocks: pd.DataFrame,
     laps: pd.DataFrame,
     log_ratio: Estimate | None,
     floor: float | None,
+    lost: int | None,
 ) -> Row:
     plain = not blocks["lapped"].all()  # a run that was interrupted may have laps alone
     step = step_seconds(blocks) if plain else None
     speedup = log_ratio.map(_exp) if log_ratio else None
-    judged = verdict(log_ratio, floor) if log_ratio and not case.repeat else None
+    judged = verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None
     memory = [launch.peak_memory_bytes for launch in case.launches if launch.peak_memory_bytes is not None]
     skipped = [launch.skipped_steps for launch in case.launches if launch.skipped_steps is not None]
     first = case.launches[0] if case.launches else None
+    start = _start(case)
     return Row(
         case=case,
         step_seconds=step,
@@ -139,29 +147,42 @@ def _row(
         device_phases=phase_seconds(laps, case.phases, "device_seconds") or None,
         instrumentation=instrumentation(blocks),
         peak_memory_bytes=max(memory, default=None),
-        first_step_seconds=first.first_step_seconds if first else None,
+        first_step_seconds=_of_start(case, [launch.first_step_seconds for launch in case.launches]),
+        start_seconds=start,
         compile_seconds=first.compile_seconds if first else None,
         compile_cache=first.compile_cache if first else None,
         break_even_steps=(
-            _break_even(case, baseline, step.value, speedup)
-            if baseline is not None and step and speedup and judged == "faster"
+            _break_even(start - baseline_start, step.value, speedup)
+            if start is not None and baseline_start is not None and step and speedup and judged == "faster"
             else None
         ),
         skipped_steps=sum(skipped) if skipped else None,
         final_scale=case.launches[-1].final_scale if case.launches else None,
+        lost_at_step=lost,
     )
 
 
-def _break_even(case: Case, baseline: Case, step: float, speedup: Estimate) -> Estimate | None:
-    """Steps until a loop that starts later and steps faster has caught up with the baseline."""
-    if not (case.launches and baseline.launches):
-        return None
-    cost = max(0.0, _start_seconds(case) - _start_seconds(baseline))
+def _break_even(later_seconds: float, step: float, speedup: Estimate) -> Estimate:
+    """Steps until a loop that starts ``later_seconds`` later and steps faster has caught up with the baseline."""
+    cost = max(0.0, later_seconds)
     return speedup.map(lambda ratio: cost / (step * (ratio - 1)) if ratio > 1 else math.inf)
 
 
-def _start_seconds(case: Case) -> float:
-    return case.launches[0].setup_seconds + case.launches[0].excess_seconds
+def _start(case: Case) -> float | None:
+    return _of_start(case, [launch.start_seconds for launch in case.launches])
+
+
+def _of_start(case: Case, values: list[float]) -> float | None:
+    """A figure of the start: the first launch's, where it alone compiled from nothing; else the median launch's."""
+    if not values:
+        return None
+    compiled = case.launches[0].compile_cache != "none"
+    return values[0] if compiled else statistics.median(values)
+
+
+def _lost_at(losses: pd.DataFrame) -> int | None:
+    lost = losses.loc[losses["loss"].isna(), "step"]
+    return int(lost.min()) if len(lost) else None
 
 
 def _exp(value: float) -> float:

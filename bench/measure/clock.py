@@ -22,6 +22,9 @@ from loops.technique import Driver, Step
 
 Seconds = NDArray[np.float64]
 
+HOLD_CYCLES = 600_000
+"""Of the device's clock, some 300 µs: longer than a host takes to enqueue one graph and the copies before it."""
+
 
 class BadStep(Exception):  # noqa: N818 - it names what was given
     """A step that names phases which do not exist, or names none."""
@@ -44,7 +47,7 @@ class LappedBlock(Block):
     host: Seconds
     device: Seconds
     losses: Seconds
-    """(steps,), NaN where the step left none."""
+    """(steps,), or empty where a step leaves none in ``Task.last_loss``."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class HostClock:
                 mark()
                 names.append(phase)
             losses.append(task.last_loss)
-            self._stamps[-1] = self._now()
+            self._mark_again()
         device = self._device_laps()
         return Recording(
             steps=steps,
@@ -131,6 +134,9 @@ class HostClock:
 
     def _mark(self) -> None:
         self._stamps.append(self._now())
+
+    def _mark_again(self) -> None:
+        self._stamps[-1] = self._now()
 
     def _device_laps(self) -> Seconds | None:
         return None
@@ -163,6 +169,12 @@ class CudaClock(HostClock):
     def _plain_step(self) -> None:
         deque(self._step(self._task, *self._task.next_batch()), maxlen=0)
 
+    def lapped(self, steps: int) -> Recording:
+        """``steps`` steps with an event at each phase's end; those of later blocks are made before they begin."""
+        recording = super().lapped(steps)
+        self._marks_per_step = len(recording.names) // steps
+        return recording
+
     def _begin(self, steps: int) -> None:
         super()._begin(steps)
         self._events(steps * self._marks_per_step + 1)
@@ -174,6 +186,10 @@ class CudaClock(HostClock):
             self._events(index + 1)
         self._ring[index].record()
         self._stamps.append(self._now())
+
+    def _mark_again(self) -> None:
+        self._ring[len(self._stamps) - 1].record()
+        super()._mark_again()
 
     def _device_laps(self) -> Seconds:
         self.synchronise()
@@ -207,6 +223,8 @@ class GraphClock(CudaClock):
         losses: list[torch.Tensor | None] = []
         total = 0.0
         for _ in range(steps):
+            # The device is held until the host has enqueued the whole step, or it would wait for the host within it.
+            torch.cuda._sleep(HOLD_CYCLES)
             first.record()
             self._plain_step()
             last.record()
@@ -264,5 +282,5 @@ def _by_phase(names: Sequence[str], laps: Seconds, steps: int) -> tuple[tuple[st
 
 def _read_losses(losses: Sequence[torch.Tensor | None]) -> Seconds:
     if any(loss is None for loss in losses):
-        return np.full(len(losses), np.nan)
+        return np.empty(0)
     return np.array([float(loss) for loss in losses if loss is not None])

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 import torch
 
-from bench.measure.collector import Collector
+from bench.measure.collector import Collector, LaunchKey
 from bench.measure.forecast import Forecast
 from bench.measure.machine import available_cores, describe_environment
 from bench.measure.process import CaseEnded, WorkerProcess, apart, preloaded_context
@@ -22,7 +22,7 @@ from bench.records import store
 from bench.records.machine import Machine
 from bench.records.run import Case, Launch, Plan, Run, Status
 from bench.records.samples import Samples
-from loops.catalog import find_loop
+from loops.catalog import find_loop, find_workload
 from loops.loop import EAGER
 from loops.workload import Size
 
@@ -50,31 +50,34 @@ class _Live:
 
 
 class Conductor:
-    """Carries out a plan and keeps the run in ``folder``, which is whole after every launch of every workload."""
+    """Carries out a plan and keeps the run in a folder, which is whole after every launch of every workload."""
 
-    def __init__(self, plan: Plan, machine: Machine, folder: Path, started: datetime, progress: Progress) -> None:
-        self._plan, self._machine, self._folder, self._progress = plan, machine, folder, progress
+    def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
+        self._plan, self._machine, self._progress = plan, machine, progress
         self._started = started
         self._cores = available_cores()[: plan.threads]
         self._environment = describe_environment(plan.threads, self._cores)
         self._schedule = Schedule(plan.seed)
         self._collector = Collector()
-        self._cases = _cases(plan, apart(plan.device, lacking, plan))
+        self._cases = _cases(*apart(lacking, plan))
+        self._workloads = tuple(dict.fromkeys(case.workload for case in self._cases))
         self._warnings: list[str] = []
+        self._unfinished: set[LaunchKey] = set()
         if not self._cores:
             self._warnings.append("this system cannot pin processes to cores; expect more noise")
-        self._context = preloaded_context(plan.device)
-        self._forecast = Forecast(plan.workloads, plan.launches, dict.fromkeys(plan.workloads, 0.0))
+        self._context = preloaded_context()
+        self._forecast = Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
-    def conduct(self) -> tuple[Run, Samples]:
-        """Measure, and return what was measured; Ctrl-C ends it early with what there is."""
+    def conduct(self, folder: Path) -> tuple[Run, Samples]:
+        """Measure into ``folder``, and return what was measured; Ctrl-C ends it early with what there is."""
         interrupted = False
+        self._folder = folder
         self._caches = Path(tempfile.mkdtemp(prefix="loopmark-compiled-"))
         self._logs = self._folder / "logs"
         self._logs.mkdir()
         try:
             for launch in range(self._plan.launches):
-                for workload in self._plan.workloads:
+                for workload in self._workloads:
                     self._launch(workload, launch)
                     self._keep(interrupted=False)
         except KeyboardInterrupt:
@@ -128,6 +131,10 @@ class Conductor:
         try:
             yield live
         finally:
+            # Whatever came in between, a launch that was not finished leaves no samples behind.
+            for key in self._unfinished:
+                self._collector.drop(key)
+            self._unfinished.clear()
             for one in live:
                 one.process.close()
 
@@ -137,8 +144,8 @@ class Conductor:
         cache = self._caches / str(index)
         cache.mkdir(exist_ok=True)
         assignment = Assignment(
-            workload=case.workload,
-            loop=self._loop_spec(case),
+            workload=next(spec for spec in plan.workloads if find_workload(spec).name == case.workload),
+            loop=next(spec for spec in (EAGER.name, *plan.loops) if find_loop(spec).name == case.loop),
             device=plan.device,
             size=cast(Size, plan.size),
             batch_size=plan.batch_size,
@@ -146,6 +153,7 @@ class Conductor:
             threads=plan.threads,
             cores=self._cores,
             compile_cache=cache,
+            neighbours=sum(c.workload == case.workload and c.status == "ok" for c in self._cases) - 1,
             log=self._logs / f"case-{index}-launch-{launch}.txt",
         )
         process = WorkerProcess(self._context, assignment)
@@ -160,12 +168,13 @@ class Conductor:
             process.kill()
             raise
         self._collector.add_warm_up((index, launch), warm)
+        self._unfinished.add((index, launch))
         if not warm.warm_up.steady:
             self._warnings.append(
                 f"{case.workload}, {case.label}: launch {launch + 1} was still getting faster when its warm-up "
                 f"reached {plan.warmup_ceiling_seconds:g} s"
             )
-        if "compile" in case.loop and warm.compile_cache == "none":
+        if ready.compiles and warm.compile_cache == "none":
             self._warnings.append(f"{case.workload}, {case.label}: torch compiled nothing; this is not what it says")
         known = replace(
             case,
@@ -234,6 +243,7 @@ class Conductor:
             final_scale=finished.final_scale,
             pid=one.process.pid,
         )
+        self._unfinished.discard(key)
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
 
     def _end(self, index: int, end: CaseEnded) -> None:
@@ -247,9 +257,6 @@ class Conductor:
         expected = (4 * QUADS_A_TURN * one.steps + 1) * one.warm.warm_up.steady_step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
-    def _loop_spec(self, case: Case) -> str:
-        return next(spec for spec in (EAGER.name, *self._plan.loops) if find_loop(spec).name == case.loop)
-
     def _tell(
         self,
         workload: str,
@@ -261,27 +268,33 @@ class Conductor:
         spent: float | None = None,
     ) -> None:
         plan = self._plan
-        position = launch * len(plan.workloads) + plan.workloads.index(workload)
+        position = launch * len(self._workloads) + self._workloads.index(workload)
         budget = self._forecast.sampling_seconds[workload]
         part = 0.5 * started_part + 0.5 * min(1.0, (spent or 0.0) / budget if budget else 0.0)
         self._progress.tell(
             f"{workload} · {self._cases[index].label} · launch {launch + 1}/{plan.launches} · {doing}",
-            (position + part) / (plan.launches * len(plan.workloads)),
+            (position + part) / (plan.launches * len(self._workloads)),
             self._forecast.remaining_seconds(workload, launch, spent),
         )
 
 
-def lacking(plan: Plan) -> dict[str, str | None]:
-    """The plan's loops, the baseline first, each with what this machine lacks for it."""
+Lacks = dict[str, str | None]
+"""Names, each with what this machine lacks for it, as a sentence; None where it can run."""
+
+
+def lacking(plan: Plan) -> tuple[Lacks, Lacks]:
+    """The plan's workloads and its loops, the baseline first."""
     device = torch.device(plan.device)
-    return {loop.name: loop.lacks(device) for loop in (EAGER, *map(find_loop, plan.loops))}
+    workloads = {workload.name: workload.lacks() for workload in map(find_workload, plan.workloads)}
+    return workloads, {loop.name: loop.lacks(device) for loop in (EAGER, *map(find_loop, plan.loops))}
 
 
-def _cases(plan: Plan, lacks: dict[str, str | None]) -> list[Case]:
+def _cases(workloads: Lacks, loops: Lacks) -> list[Case]:
     """The baseline, the baseline again, and every other loop, for each workload."""
     cases = []
-    for workload in plan.workloads:
-        for loop, reason in lacks.items():
+    for workload, no_data in workloads.items():
+        for loop, no_support in loops.items():
+            reason = no_data or no_support
             case = Case(
                 workload=workload,
                 loop=loop,

@@ -20,7 +20,7 @@ class Item:
 
 def workloads() -> tuple[Item, ...]:
     """Every workload that comes with Loopmark."""
-    return tuple(Item(workload.name, workload.summary) for workload in WORKLOADS.values())
+    return tuple(Item(workload.name, workload.summary, workload.lacks()) for workload in WORKLOADS.values())
 
 
 def loops(device: torch.device) -> tuple[Item, ...]:

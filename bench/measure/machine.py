@@ -21,8 +21,8 @@ VARIABLES = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_", 
 VARIABLES_ALONE = ("LD_PRELOAD", "MALLOC_CONF", "CXX", "PYTHONHASHSEED")
 
 
-def describe_machine() -> Machine:
-    """This machine's hardware."""
+def describe_machine(device: str) -> Machine:
+    """This machine's hardware; of its GPUs, the one that ``device`` names comes first."""
     cpu = cpuinfo.get_cpu_info().get("brand_raw") or platform.processor() or platform.machine()
     return Machine(
         cpu=str(cpu).strip(),
@@ -31,7 +31,7 @@ def describe_machine() -> Machine:
         memory_bytes=int(psutil.virtual_memory().total),
         architecture=platform.machine(),
         operating_system=f"{platform.system()} {platform.release()}",
-        gpus=tuple(_gpus()),
+        gpus=tuple(_gpus(device)),
     )
 
 
@@ -72,13 +72,22 @@ def available_cores() -> tuple[int, ...]:
 
 
 def default_threads() -> int:
-    """One a physical core that this process may use."""
+    """One a physical core that this process may use, within a container's quota."""
     physical = psutil.cpu_count(logical=False) or 1
-    return max(1, min(physical, len(available_cores()) or physical))
+    return max(1, min(physical, len(available_cores()) or physical, _quota() or physical))
 
 
-def _gpus() -> Iterable[Gpu]:
-    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+def _quota() -> int | None:
+    """The whole cores of a container's quota (cgroup v2); None without one. More threads would be throttled."""
+    quota, _, period = (_line(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
+    return max(1, int(quota) // int(period)) if quota.isdigit() and period.isdigit() else None
+
+
+def _gpus(device: str) -> Iterable[Gpu]:
+    """The CUDA devices, the one that is measured first."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    chosen = torch.device(device).index or 0
+    for index in sorted(range(count), key=lambda index: index != chosen):
         facts = torch.cuda.get_device_properties(index)
         yield Gpu(
             name=facts.name,

@@ -24,9 +24,12 @@ class PeakMemory(Protocol):
 
 
 class DeviceMemory:
-    """Bytes that torch's CUDA allocator had handed out at once."""
+    """Bytes that torch's CUDA allocator had handed out at once, and what CUDA graphs hold.
 
-    kind = "device memory allocated"
+    A replay allocates nothing: what its step needs lies in the graph's own pool, free in the allocator's eyes.
+    """
+
+    kind = "device memory allocated or held by graphs"
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -37,7 +40,13 @@ class DeviceMemory:
 
     def read(self) -> int:
         """Bytes at the peak since the last reset."""
-        return int(torch.cuda.max_memory_allocated(self._device))
+        index = self._device.index or 0
+        held = sum(
+            segment["total_size"] - segment["allocated_size"]
+            for segment in torch.cuda.memory_snapshot()
+            if segment["device"] == index and tuple(segment.get("segment_pool_id", (0, 0))) != (0, 0)
+        )
+        return int(torch.cuda.max_memory_allocated(self._device)) + int(held)
 
 
 class ResidentMemory:

@@ -4,13 +4,19 @@ import pynvml
 import torch
 
 THROTTLES = {
-    pynvml.nvmlClocksEventReasonSwPowerCap: "power cap",
-    pynvml.nvmlClocksEventReasonHwSlowdown: "hardware slowdown",
-    pynvml.nvmlClocksEventReasonHwThermalSlowdown: "hardware thermal slowdown",
-    pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown: "hardware power brake",
-    pynvml.nvmlClocksEventReasonSwThermalSlowdown: "thermal slowdown",
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x20: "thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "hardware power brake",
 }
-"""NVML's reasons for a lower clock that disturb a measurement; an idle or application-set clock does not."""
+"""The reasons for a lower clock that disturb a measurement, which an idle or application-set clock does not, by their
+bits in nvml.h (nvmlClocksEventReasons): their names in pynvml have changed."""
+
+if hasattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons"):
+    _clock_reasons = pynvml.nvmlDeviceGetCurrentClocksEventReasons
+else:  # pynvml before 12.535
+    _clock_reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons
 
 
 class GpuMonitor:
@@ -33,7 +39,7 @@ class GpuMonitor:
     def throttle_reasons(self) -> str:
         """Why the clock is held down just now, joined by ``, ``; empty when it is not."""
         try:
-            now = pynvml.nvmlDeviceGetCurrentClocksEventReasons(self._handle)
+            now = _clock_reasons(self._handle)
         except pynvml.NVMLError:
             return ""
         return ", ".join(text for bit, text in THROTTLES.items() if now & bit)

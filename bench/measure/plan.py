@@ -28,9 +28,11 @@ DEFAULT_LOOPS = (
 QUICK_WORKLOADS = ("resnet",)
 QUICK_LOOPS = ("eager", "channels_last", "amp_bf16", "fused_optimizer", "compile", "cuda_graph")
 
-BLOCK_SECONDS = {"cpu": 0.005, "cuda": 0.05}
+BLOCK_SECONDS = {"cpu": 0.005, "cuda": 0.02}
 """Noise comes in bursts, so many short blocks compare better than few long ones: on a CPU about one step. A block on
 a GPU begins and ends with an idle device, which must not count."""
+
+A_DAY, MOST_LAUNCHES = 86_400, 1000
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,13 @@ def make_plan(wish: Wish) -> Plan:
     budget = wish.budget_seconds if wish.budget_seconds is not None else (1.5 if quick else 4.0)
     launches = wish.launches if wish.launches is not None else (3 if quick else 5)
     _at_least(budget, "budget", "seconds per case", above=0)
+    if budget > A_DAY:
+        raise BadInput(f"--budget {budget:g} is more than a day a case; give at most {A_DAY} seconds")
+    if launches > MOST_LAUNCHES:
+        raise BadInput(f"--launches {launches} is too many; give at most {MOST_LAUNCHES}")
     _at_least(wish.limit_seconds, "limit", "seconds", above=0)
+    if wish.limit_seconds > A_DAY:
+        raise BadInput(f"--limit {wish.limit_seconds:g} is more than a day; give at most {A_DAY} seconds")
     _at_least(launches, "launches", "fresh processes per case", above=0)
     if not 0 <= wish.seed < 2**63:
         raise BadInput(f"--seed {wish.seed} makes no sense; give a whole number from 0 to 2**63 - 1")
@@ -90,7 +98,7 @@ def make_plan(wish: Wish) -> Plan:
 def _device(name: str | None) -> str:
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name is None:
-        return "cuda" if present else "cpu"
+        return "cuda:0" if present else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -104,18 +112,20 @@ def _device(name: str | None) -> str:
         raise BadInput(f"--device {name}: this machine shows no CUDA device{built}; give --device cpu")
     if (device.index or 0) >= present:
         raise BadInput(f"--device {name}: this machine has {present} CUDA device(s); give cuda:0 to cuda:{present - 1}")
-    return name
+    return f"cuda:{device.index or 0}"
 
 
 def _workloads(specs: Sequence[str]) -> tuple[str, ...]:
-    kept: dict[str, None] = {}
+    kept: dict[str, str] = {}
     for spec in specs:
         try:
-            find_workload(spec)
+            name = find_workload(spec).name
         except BadSpec as error:
             raise BadInput(str(error)) from error
-        kept[spec] = None
-    return tuple(kept)
+        if kept.get(name, spec) != spec:
+            raise BadInput(f"{kept[name]} and {spec} would both be called {name}; rename one of the functions")
+        kept[name] = spec
+    return tuple(kept.values())
 
 
 def _loops(specs: Sequence[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +16,9 @@ from bench.measure.worker import Assignment, Failed
 
 T = TypeVar("T")
 
+ANSWER_SECONDS = 120
+"""How long a question about the machine may take."""
+
 
 class CaseEnded(Exception):  # noqa: N818 - a skip is no error
     """A case can go no further. ``status`` is ``skipped``, ``failed`` or ``timed_out``."""
@@ -24,26 +28,29 @@ class CaseEnded(Exception):  # noqa: N818 - a skip is no error
         self.status, self.reason = status, reason
 
 
-def preloaded_context(device: str) -> ForkServerContext:
+def preloaded_context() -> ForkServerContext:
     """A server that has imported torch once and forks launches in milliseconds.
 
-    It never touches CUDA: a context does not survive a fork. On a GPU machine the compiler's modules are left to
-    the workers, since importing some of them asks for the device.
+    It never touches CUDA: a context does not survive a fork. Importing these modules asks for no device.
     """
     context = multiprocessing.get_context("forkserver")
-    compiler = ["torch._dynamo", "torch._inductor.compile_fx"] if device == "cpu" else []
-    context.set_forkserver_preload(["bench.measure.worker", *compiler])
+    context.set_forkserver_preload(["bench.measure.worker", "torch._dynamo", "torch._inductor.compile_fx"])
     return context
 
 
-def apart(device: str, function: Callable[..., T], *arguments: Any) -> T:
+def apart(function: Callable[..., T], *arguments: Any) -> T:
     """``function(*arguments)``, called in a process of its own.
 
     For questions about the device: asking torch for them here could leave this process with a CUDA context, which
     takes memory from the loops and looks like a stranger on the device.
     """
-    with ProcessPoolExecutor(max_workers=1, mp_context=preloaded_context(device)) as pool:
+    with ProcessPoolExecutor(max_workers=1, mp_context=preloaded_context(), initializer=_leave_soon) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def _leave_soon() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.alarm(ANSWER_SECONDS)  # should the parent be killed meanwhile, nobody else would end this process
 
 
 class WorkerProcess:
@@ -70,22 +77,31 @@ class WorkerProcess:
         ready = connection.wait([self._pipe, self._process.sentinel], limit_seconds)
         if not ready:
             self.kill()
-            raise CaseEnded("timed_out", f"gave no answer within {limit_seconds:.0f} s and was ended")
+            raise CaseEnded(
+                "timed_out", f"gave no answer within {limit_seconds:.0f} s and was ended; --limit allows more"
+            )
         try:
-            given = self._pipe.recv()
-        except (EOFError, ConnectionResetError):
+            # Of a dead worker there may be no end of file: a process that it forked can hold its end of the pipe open.
+            given = self._pipe.recv() if self._pipe in ready or self._pipe.poll() else None
+        except (EOFError, OSError, pickle.UnpicklingError):
+            given = None
+        if given is None:
             self._process.join(5)
-            raise CaseEnded("failed", _manner_of_death(self._process.exitcode)) from None
+            code = self._process.exitcode
+            self.kill()
+            raise CaseEnded("failed", _manner_of_death(code))
         self._busy = False
         if isinstance(given, Failed):
             raise CaseEnded("skipped" if given.skipped else "failed", given.reason)
-        assert isinstance(given, answer)
+        if not isinstance(given, answer):
+            self.kill()
+            raise CaseEnded("failed", f"the process answered out of turn, with a {type(given).__name__}")
         return given
 
     def settle(self, limit_seconds: float) -> bool:
         """Wait out a request whose answer nobody took (Ctrl-C came between); whether another can be made."""
         if self._busy and self._pipe.poll(limit_seconds):
-            with contextlib.suppress(EOFError, ConnectionResetError):
+            with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
                 self._pipe.recv()
                 self._busy = False
         return not self._busy
@@ -107,7 +123,7 @@ class WorkerProcess:
 
 def _manner_of_death(code: int | None) -> str:
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else "a signal"
         hint = "; the system does that when memory runs out" if name == "SIGKILL" else ""
         return f"the process was killed by {name} (signal {-code}){hint}"
     return f"the process exited with code {code} before it answered"

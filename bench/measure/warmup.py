@@ -32,7 +32,7 @@ class WarmUp:
 
 def is_steady(seconds: Sequence[float]) -> bool:
     """Whether the last few steps are no faster than the few before them, the very first step left aside."""
-    if len(seconds) < 2 * WINDOW + 1 or sum(seconds) < AT_LEAST_SECONDS:
+    if len(seconds) < 2 * WINDOW + 1 or sum(seconds[1:]) < AT_LEAST_SECONDS:
         return False
     before, now = median(seconds[-2 * WINDOW : -WINDOW]), median(seconds[-WINDOW:])
     return now >= STILL_FASTER * before

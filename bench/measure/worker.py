@@ -43,6 +43,8 @@ class Assignment:
     cores: tuple[int, ...]
     compile_cache: Path
     """The case's own folder for compiled code: empty at its first launch, so that launch compiles from nothing."""
+    neighbours: int
+    """How many other loops of the workload may be resident at the same time."""
     log: Path
     """Where whatever the process prints goes."""
 
@@ -54,6 +56,7 @@ class Ready:
     seconds: float
     batch_size: int
     parameters: int
+    compiles: bool
     data_sha256: str | None
 
 
@@ -103,6 +106,7 @@ class Worker:
         self._steps = 0
         self._device = torch.device(assignment.device)
         self.step_place = ""
+        self.neighbours = assignment.neighbours
 
     def set_up(self, with_hash: bool) -> Ready:
         """Make the task and apply the loop's techniques."""
@@ -121,9 +125,15 @@ class Worker:
         seconds = time.perf_counter() - start
         digest = getattr(self._task.batches, "data_sha256", None)
         hash_start = time.perf_counter()
-        data_sha256 = digest() if with_hash and callable(digest) else None
+        data_sha256 = str(digest()) if with_hash and callable(digest) else None
         self._started += time.perf_counter() - hash_start  # hashing is ours, not part of anyone's start
-        return Ready(seconds, self._batch_size(), parameters, data_sha256)
+        return Ready(
+            seconds=seconds,
+            batch_size=self._batch_size(),
+            parameters=parameters,
+            compiles=any(technique.compiles for technique in loop.techniques),
+            data_sha256=data_sha256,
+        )
 
     def warm(self, ceiling_seconds: float) -> Warm:
         """Take steps until they are steady; the peak of memory is counted from here on."""
@@ -139,7 +149,7 @@ class Worker:
             ends.append(time.perf_counter())
             self._steps += 1
             block = recording.block()
-            losses.append(float(block.losses[0]))
+            losses.extend(block.losses.tolist())
             phases = block.phases
             return ends[-1] - start
 
@@ -183,19 +193,23 @@ class Worker:
 
     def _batch_size(self) -> int:
         size = getattr(self._task.batches, "batch_size", None)
-        return size if isinstance(size, int) else len(self._task.next_batch()[1])
+        return size if type(size) is int and size > 0 else len(self._task.next_batch()[1])
 
 
 def main(connection: Connection, assignment: Assignment) -> None:
     """The worker process: answer requests until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _settle_in(assignment)
-    worker = Worker(assignment)
+    worker, own = Worker(assignment), os.getpid()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             name, arguments, limit_seconds = connection.recv()
             # The parent ends a hung worker; should the parent be gone by then, the alarm does.
             signal.alarm(math.ceil(limit_seconds) + GRACE_SECONDS)
-            connection.send(_answer(worker, name, arguments))
+            answer = _answer(worker, name, arguments)
+            if os.getpid() != own:  # a step has forked, and this is its child: there is one worker a launch
+                os._exit(0)
+            connection.send(answer)
             signal.alarm(0)
 
 
@@ -209,17 +223,17 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
     except BadStep as error:
         return Failed(f"{worker.step_place}: {error}")
     except torch.OutOfMemoryError as error:
-        return Failed(f"ran out of device memory: {described(error)}")
-    except Exception as error:
-        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-            return Failed(f"ran out of memory: {described(error)}")
-        return Failed(described(error))
-    except SystemExit as error:
-        return Failed(f"{described(error)}: the process was asked to exit")
+        others = f"with up to {worker.neighbours} other loops resident; give fewer loops or a smaller --batch-size"
+        return Failed(f"ran out of device memory, {others}: {described(error)}")
+    except BaseException as error:  # a loop may raise whatever it likes, SystemExit and KeyboardInterrupt too
+        what = described(error)
+        if isinstance(error, MemoryError) or "can't allocate memory" in what:
+            return Failed(f"ran out of memory: {what}")
+        return Failed(what)
 
 
 def _settle_in(assignment: Assignment) -> None:
-    # A group of its own: Ctrl-C is the parent's to handle, and a hung worker is killed with all that it started.
+    # A group of its own: a hung worker is killed with all that it started.
     os.setsid()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(assignment.compile_cache)
     os.environ["TRITON_CACHE_DIR"] = str(assignment.compile_cache / "triton")

@@ -49,6 +49,7 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
         _expect(number and abs(value) <= sys.float_info.max, "a finite number", value, path)
         return float(value)
     _expect(type(value) is kind, f"a {kind.__name__}", value, path)
+    _expect(kind is not int or abs(value) < 2**63, "a whole number of 64 bits", value, path)
     return value
 
 

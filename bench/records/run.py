@@ -57,6 +57,11 @@ class Launch:
     final_scale: float | None
     pid: int
 
+    @property
+    def start_seconds(self) -> float:
+        """What this launch took beyond its steady steps: set-up, compilation and whatever else came first."""
+        return self.setup_seconds + self.excess_seconds
+
 
 @dataclass(frozen=True)
 class Case:

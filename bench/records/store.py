@@ -13,6 +13,8 @@ from bench.records.codec import Mismatch, decode, encode
 from bench.records.run import FORMAT_VERSION, Run
 from bench.records.samples import COLUMNS, TABLES, Samples, typed
 
+LONGEST_SECONDS = 1e9
+"""Thirty years; what was timed longer was not timed."""
 RUN_FILE = "run.json"
 _AGAIN = "copy the folder again or repeat the run"
 
@@ -43,9 +45,9 @@ def write(folder: Path, run: Run, samples: Samples) -> None:
     frames = {name: typed(name, getattr(samples, name)) for name in TABLES}
     tables = {name: frame.to_parquet(index=False, write_page_checksum=True) for name, frame in frames.items()}
     for name, table in tables.items():
-        _replace(folder / f"{name}.parquet", table)
+        replace_file(folder / f"{name}.parquet", table)
     # run.json goes last: a folder that has it has everything.
-    _replace(folder / RUN_FILE, content)
+    replace_file(folder / RUN_FILE, content)
 
 
 def read(folder: Path) -> tuple[Run, Samples]:
@@ -103,11 +105,20 @@ def _expect_types(name: str, frame: pd.DataFrame) -> None:
         found = frame[column].dtype
         if not (pd.api.types.is_string_dtype(frame[column]) if kind == "str" else found == kind):
             raise TypeError(f"column '{column}' should be {kind}, not {found}")
+        if column.endswith("seconds"):
+            low, high = frame[column].min(), frame[column].max()  # of what is not NaN
+            if low < 0 or high > LONGEST_SECONDS:
+                raise ValueError(f"column '{column}' holds seconds that cannot be, {low:g} to {high:g}")
+    if name == "blocks" and not ((frame["steps"] > 0) & (frame["host_seconds"] > 0)).all():
+        raise ValueError("a block should have at least one step and take some time")
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Write ``path`` in one move. A link in its place is replaced, not followed: the folder may be anyone's."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
+    partial.unlink(missing_ok=True)
+    with partial.open("xb") as file:
+        file.write(content)
     os.replace(partial, path)  # noqa: PTH105 - Path.replace is the same call; this one says what it is
 
 

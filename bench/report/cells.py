@@ -7,6 +7,11 @@ from bench.report.text import plain
 SAME = "~"
 """Stands in for a ratio that is no claim: within the noise floor, or not settled by these samples."""
 
+MOST_LAP_COST, ALLOWED_FROM_SECONDS = 1.005, 0.001
+"""How many times longer timing its phases may make a step, from steps of a millisecond on."""
+BUSY = 0.05
+"""A noise floor, as a log ratio, that a machine shows only when others use it too."""
+
 SHARES = ("forward", "backward", "optimizer")
 """The phases whose shares the narrow table has room for."""
 
@@ -74,13 +79,33 @@ def noise(workload: WorkloadSummary) -> str:
     """What the noise floor is and what follows from it."""
     if workload.noise_floor is None:
         return f"noise floor not measured: it takes {BASELINE}, its repetition, and two launches of both"
-    return f"noise floor {show.percent(workload.noise_floor)}: smaller differences are printed as {SAME}"
+    floor = f"noise floor {show.percent(workload.noise_floor)}"
+    if workload.noise_floor > BUSY:
+        return f"{floor}: the machine was busy, run again when it is idle; smaller differences are printed as {SAME}"
+    return f"{floor}: smaller differences are printed as {SAME}"
 
 
 def lap_cost(workload: WorkloadSummary) -> str:
     """What timing the phases adds to a step, over all loops together; empty where it was not measured."""
-    cost = show.overhead_range(workload.instrumentation)
-    return "" if cost == show.ABSENT else f"timing the phases costs {cost}"
+    cost, base = workload.instrumentation, workload.baseline
+    if cost is None or not show.known(cost.value):
+        return ""
+    text = f"timing the phases costs {show.overhead_range(cost)}"
+    if base is None or base.step_seconds is None or base.step_seconds.value < ALLOWED_FROM_SECONDS:
+        return text
+    return f"{text}, more than it may: the phases are distorted" if cost.low > MOST_LAP_COST else text
+
+
+def lost(row: Row) -> str:
+    """Where a loop stopped training; empty where it did not."""
+    if row.lost_at_step is None:
+        return ""
+    return f"its loss was not finite at step {row.lost_at_step:,}, so nothing is claimed of its speed"
+
+
+def notes(row: Row) -> str:
+    """What a measured row has to say beyond its figures; empty for most."""
+    return "; ".join(filter(None, (lost(row), scaling(row))))
 
 
 def scaling(row: Row) -> str:

@@ -36,7 +36,7 @@ def step_times(
     )
     places = pd.MultiIndex.from_frame(plain[["launch", "round"]].drop_duplicates().sort_values(["launch", "round"]))
     entries = [styles[label].proxy(style.fitted(label)) for label in cases]
-    note = "+ something disturbed that round: the core taken away, a throttled clock, another process on the GPU"
+    note = "+ something disturbed that round more than usual: the core taken away, a throttled clock, others on the GPU"
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: step time over the run",
         entries,

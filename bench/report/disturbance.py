@@ -25,14 +25,15 @@ class Disturbance:
         return bool(self.switched_blocks or self.steal_seconds > 0 or self.throttled_blocks or self.foreign_blocks)
 
 
+USUAL_SWITCHES = 0.9
+"""The quantile of involuntary switches up to which a case's blocks count as usual: cores switch now and then."""
+
+
 def disturbed(blocks: pd.DataFrame) -> "pd.Series[bool]":
-    """For each block, whether anything was seen that could have slowed it."""
-    return (
-        (blocks["involuntary_switches"] > 0)
-        | (blocks["steal_seconds"] > 0)
-        | _throttled(blocks)
-        | (blocks["foreign_processes"] > 0)
-    )
+    """For each block, whether something was seen that could have slowed it, beyond what its case is used to."""
+    switches = blocks["involuntary_switches"]
+    usual = switches.groupby(blocks["case"]).transform(lambda counts: counts.quantile(USUAL_SWITCHES))
+    return (switches > usual) | (blocks["steal_seconds"] > 0) | _throttled(blocks) | (blocks["foreign_processes"] > 0)
 
 
 def disturbance(blocks: pd.DataFrame) -> Disturbance:

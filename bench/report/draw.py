@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.errors import BadInput
 from bench.judge.statistics import Estimate
 from bench.judge.summary import Summary, WorkloadSummary, summarise
 from bench.records.run import Run
 from bench.records.samples import Samples
+from bench.records.store import replace_file
 from bench.report import spreadsheet
 from bench.report.markdown import Plot, page
 from bench.report.takeaway import takeaway
@@ -29,10 +31,13 @@ PLOTS = {
 def draw(folder: Path, run: Run, samples: Samples) -> Summary:
     """Judge ``run`` and write what a person reads into ``folder``; an earlier drawing's plots are removed."""
     summary = summarise(run, samples)
-    plots = _draw_plots(folder / "plots", summary, samples)
-    # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
-    (folder / "summary.csv").write_bytes(spreadsheet.as_csv(summary).encode(errors="backslashreplace"))
-    (folder / "report.md").write_text(page(summary, samples, plots), encoding="utf-8", newline="")
+    try:
+        plots = _draw_plots(folder / "plots", summary, samples)
+        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
+        replace_file(folder / "summary.csv", spreadsheet.as_csv(summary).encode(errors="backslashreplace"))
+        replace_file(folder / "report.md", page(summary, samples, plots).encode())
+    except OSError as error:
+        raise BadInput(f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere") from None
     return summary
 
 
@@ -75,6 +80,8 @@ def _draw_plots(folder: Path, summary: Summary, samples: Samples) -> list[Plot]:
     # Drawing is the only command that needs matplotlib, which takes longer to import than all the rest.
     from bench.report import style
 
+    if folder.is_symlink():
+        raise BadInput(f"{folder} is a link; remove it, since plots are written to the run's own folder")
     folder.mkdir(exist_ok=True)
     for stem in PLOTS:
         for old in (*folder.glob(f"{stem}-*.png"), *folder.glob(f"{stem}-*.svg")):
@@ -88,8 +95,8 @@ def _draw_plots(folder: Path, summary: Summary, samples: Samples) -> list[Plot]:
                 if figure is None:
                     continue
                 name = f"{stem}-{slug[workload.workload]}"
-                (folder / f"{name}.png").write_bytes(style.save(figure, "png"))
-                (folder / f"{name}.svg").write_bytes(style.save(figure, "svg"))
+                replace_file(folder / f"{name}.png", style.save(figure, "png"))
+                replace_file(folder / f"{name}.svg", style.save(figure, "svg"))
                 drawn.append(Plot(workload.workload, f"{name}.svg", f"{PLOTS[stem]}, on {workload.workload}"))
     return drawn
 

@@ -16,7 +16,8 @@ _SECONDS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"
 _LONG_SECONDS = 100.0
 """From here on minutes read better than seconds."""
 _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
-_MOST_DECIMALS = 4
+_MOST_DECIMALS, _LEAST_RATIO_DECIMALS = 4, 2
+_WIDEST_PLUS_MINUS = 0.5
 
 
 def seconds(value: float | None) -> str:
@@ -50,7 +51,8 @@ def plus_minus(estimate: Estimate | None) -> str:
     if estimate is None or not known(estimate.value) or not estimate.value:
         return ABSENT
     half = (estimate.high - estimate.low) / 2 / abs(estimate.value)
-    return f"±{percent(half, digits=2)}" if math.isfinite(half) else f"±{UNKNOWN}"
+    # Wider than half the value it is no symmetric thing any more: the report gives both ends.
+    return f"±{percent(half, digits=2)}" if half <= _WIDEST_PLUS_MINUS else f"±{UNKNOWN}"
 
 
 def ratio(value: float | None) -> str:
@@ -62,13 +64,13 @@ def ratio_range(estimate: Estimate | None) -> str:
     """``1.21x [1.19, 1.23]``."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    value, ends = _in_digits(estimate)
+    value, ends = _in_digits(estimate, _LEAST_RATIO_DECIMALS)
     return f"{value}x {ends}"
 
 
 def interval(estimate: Estimate | None) -> str:
     """``[1.19, 1.23]``, in the value's own unit."""
-    return ABSENT if estimate is None or not known(estimate.value) else _in_digits(estimate)[1]
+    return ABSENT if estimate is None or not known(estimate.value) else _in_digits(estimate, _LEAST_RATIO_DECIMALS)[1]
 
 
 def count(value: float | None) -> str:
@@ -149,13 +151,13 @@ def _decimals(value: float, digits: int) -> int:
     return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
 
 
-def _in_digits(estimate: Estimate) -> tuple[str, str]:
-    """Value and interval, to the first digit in which the interval's half width shows."""
+def _in_digits(estimate: Estimate, least_decimals: int = 0) -> tuple[str, str]:
+    """Value and interval, to the first digit in which the interval's half width shows, or to ``least_decimals``."""
     half = (estimate.high - estimate.low) / 2
     if not math.isfinite(half) or half <= 0:
         return significant(estimate.value), _ends(estimate, significant)
     least = _decimals(estimate.value, 2)
-    decimals = min(_MOST_DECIMALS, max(least, _decimals(_rounded(half, 1), 1)))
+    decimals = min(_MOST_DECIMALS, max(least_decimals, least, _decimals(_rounded(half, 1), 1)))
     return f"{estimate.value:,.{decimals}f}", _ends(estimate, lambda end: f"{end:,.{decimals}f}")
 
 

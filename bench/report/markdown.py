@@ -73,7 +73,8 @@ def _note(row: Row) -> str:
     """What a row has to say beyond its figures: why it has none, or what its gradient scaler did."""
     if row.step_seconds is None:
         return cells.why(row)
-    return f"– {cells.scaling(row)}" if cells.scaling(row) else ""
+    notes = cells.notes(row)
+    return f"– {notes}" if notes else ""
 
 
 def _sentence(text: str) -> str:

@@ -28,7 +28,7 @@ LIGHT_TEXT_ON = (style.BLUE, style.VERMILLION, style.BLACK, style.GREEN)
 
 def phases(workload: WorkloadSummary) -> Figure | None:
     """Seconds a step in each phase, stacked, one bar a loop; on a GPU, as its own clock saw them."""
-    rows = [row for row in workload.rows if row.phases]
+    rows = [row for row in workload.rows if sum(row.phases.values()) > 0]
     if not rows:
         return None
     names = phase_names(rows)
@@ -97,7 +97,7 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
     axes.set_yscale("log")
     last = 30 * max(crossings)
     steps = [last ** (i / 200) for i in range(201)]
-    start = base.case.launches[0].setup_seconds + base.case.launches[0].excess_seconds
+    start = base.start_seconds or 0.0
     axes.axhline(1, color=style.BLACK, linewidth=1.8)
     drawn = [1.0]
     for row, crossing in zip(rows, crossings, strict=True):
@@ -127,7 +127,7 @@ def _stack(axes: Axes, y: int, row: Row, colours: dict[str, str], size: float, l
             axes.text(left + width / 2, y, share, color=ink, size=style.SMALL, ha="center", va="center")
         left += width
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
-    axes.text(left + 0.008 * longest / size, y, show.seconds(left * size), size=8, va="center", bbox=behind)
+    axes.text(left + 0.008 * longest / size, y, show.seconds(left * size), size=8, va="center", bbox=behind, zorder=2)
     if is_baseline(row.case):
         axes.axvline(left, color=style.BLACK, linewidth=0.8, linestyle=style.DASHES[2], zorder=0.5)
 

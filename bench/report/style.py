@@ -125,7 +125,7 @@ def log_ticks(axis: Axis, low: float, high: float, text: Callable[[float], str],
 
 def round_values(low: float, high: float, most: int) -> list[float]:
     """At most ``most`` (two or more) round values between two positive ones, dense enough to read."""
-    if high <= low:
+    if high <= low or high > 1e300:  # beyond, the next decade is no float any more
         return [low]
     if high / low < 6:
         step = 10.0 ** math.floor(math.log10((high - low) / most))

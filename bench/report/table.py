@@ -76,11 +76,11 @@ class RunTable:
                 name = Text(set_cell_size(elide(row.case.label, NAME_WIDTH), name_width) + GAP)
                 yield _cut(name + line, options.max_width)
             for row in workload.rows:
-                if note := cells.scaling(row):
+                if note := cells.notes(row):
                     yield _cut(Text(f"{elide(row.case.label, NAME_WIDTH)}: {note}", "dim"), options.max_width)
         if left_out:
             names_left = ", ".join(" ".join(column.heading).strip() for column in left_out)
-            yield _cut(Text(f"no room for: {names_left}; the report has them", "dim"), options.max_width)
+            yield _cut(Text(f"columns without room here: {names_left}; see report.md", "dim"), options.max_width)
 
 
 def _ending(row: Row) -> Text:

@@ -6,7 +6,6 @@ The text is the language reference, so it differs a little between versions of P
 
 from dataclasses import dataclass
 from functools import partial
-from pydoc_data.topics import topics
 
 import torch
 import torch.nn.functional as F
@@ -84,6 +83,8 @@ class GPT(nn.Module):
 
 def text_windows(context: int) -> tuple[Tensor, Tensor]:
     """The text cut into windows: bytes (N, context) and each one's next byte (N, context), int64."""
+    from pydoc_data.topics import topics
+
     text = "\n\n".join(topics[name] for name in sorted(topics)).encode()
     windows = torch.frombuffer(bytearray(text), dtype=torch.uint8).long().unfold(0, context + 1, context)
     return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
@@ -111,4 +112,5 @@ gpt = Workload(
     "gpt",
     "a causal transformer on the bytes of Python's own documentation; large: GPT-2 small's shape",
     {"small": (make_task, 16), "large": (partial(make_task, shape=GPT2_SMALL), 8)},
+    data="pydoc_data.topics",
 )

@@ -8,7 +8,6 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 
 from loops.task import Batches, Task
@@ -17,6 +16,8 @@ from loops.workload import Workload
 
 def standardised_diabetes() -> tuple[Tensor, Tensor]:
     """Features (442, 10) and disease progression (442, 1), each column with mean 0 and deviation 1, float32."""
+    from sklearn.datasets import load_diabetes  # here, since it takes a second that `loopmark list` need not wait
+
     features, progression = load_diabetes(return_X_y=True)
     columns = torch.tensor(features), torch.tensor(progression)[:, None]
     inputs, targets = ((c - c.mean(0)) / c.std(0) for c in columns)
@@ -54,9 +55,11 @@ regression = Workload(
     "regression",
     "a linear model on the diabetes data",
     {"small": (make_linear_task, 64), "large": (make_linear_task, 442)},
+    data="sklearn",
 )
 regression_mlp = Workload(
     "regression_mlp",
     "a perceptron with two hidden layers on the diabetes data",
     {"small": (make_mlp_task, 64), "large": (partial(make_mlp_task, width=4096), 442)},
+    data="sklearn",
 )

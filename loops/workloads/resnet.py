@@ -10,7 +10,6 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from loops.task import Batches, Task
@@ -99,6 +98,8 @@ def resnet50() -> ResNet:
 
 def digits() -> tuple[Tensor, Tensor]:
     """Images (1797, 1, 8, 8) with mean 0 and deviation 1, float32, and their digits (1797,), int64."""
+    from sklearn.datasets import load_digits  # here, since it takes a second that `loopmark list` need not wait
+
     images, labels = load_digits(return_X_y=True)
     inputs = torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8)
     return (inputs - inputs.mean()) / inputs.std(), torch.tensor(labels)
@@ -142,4 +143,5 @@ resnet = Workload(
     "resnet",
     "a residual network on handwritten digits; large: ResNet-50 at 224×224",
     {"small": (make_small_task, 64), "large": (make_large_task, 64)},
+    data="sklearn",
 )

@@ -66,3 +66,20 @@ def yields_nothing(task, inputs, targets):
 def prints(task, inputs, targets):
     print("a word from the loop")
     yield from eager.step(task, inputs, targets)
+
+
+def gets_an_unnamed_signal(task, inputs, targets):
+    yield from eager.step(task, inputs, targets)
+    if _due():
+        os.kill(os.getpid(), 40)
+
+
+def loses_its_loss(task, inputs, targets):
+    yield from eager.step(task, inputs, targets)
+    task.last_loss = task.last_loss / 0 * 0
+
+
+def forks(task, inputs, targets):
+    yield from eager.step(task, inputs, targets)
+    if _due() and _taken == GOOD_STEPS + 1:
+        os.fork()

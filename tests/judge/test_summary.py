@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import subprocess
 import sys
@@ -101,11 +102,11 @@ def test_a_difference_below_the_floor_is_no_difference() -> None:
     assert summarise(run, samples).rows[2].verdict != "faster"
 
 
-def test_without_a_repetition_the_floor_is_unknown_and_the_interval_decides() -> None:
+def test_without_a_repetition_the_floor_is_unknown_and_nothing_is_claimed() -> None:
     workload = judged(EAGER, Truth("fast", 0.008), Truth("same")).workloads[0]
     assert workload.noise_floor is None
-    assert workload.rows[1].verdict == "faster"
-    assert workload.rows[2].verdict == "inconclusive"  # without a floor, nothing can be called the same
+    assert workload.rows[1].verdict == "inconclusive"
+    assert workload.rows[2].verdict == "inconclusive"
 
 
 def test_without_a_baseline_nothing_is_compared_and_the_steps_are_still_told() -> None:
@@ -136,11 +137,21 @@ def test_a_failed_baseline_leaves_the_others_uncompared() -> None:
     assert workload.rows[2].verdict is None
 
 
-def test_a_failed_repetition_leaves_the_floor_unknown() -> None:
+def test_a_failed_repetition_leaves_the_floor_unknown_and_nothing_claimed() -> None:
     run, samples = make_run([EAGER, AGAIN, Truth("amp", 0.005)])
     workload = summarise(with_case(run, 1, run.cases[1].ended("failed", "boom")), samples).workloads[0]
     assert workload.noise_floor is None
-    assert workload.rows[2].verdict == "faster"
+    assert workload.rows[2].verdict == "inconclusive"
+
+
+def test_a_loop_that_loses_its_loss_is_never_called_faster() -> None:
+    run, samples = make_run([EAGER, AGAIN, Truth("amp", 0.005)])
+    losses = samples.losses.copy()
+    losses.loc[(losses["case"] == 2) & (losses["step"] >= 17), "loss"] = float("nan")
+    row = summarise(run, dataclasses.replace(samples, losses=losses)).rows[2]
+    assert row.lost_at_step == 17
+    assert row.verdict is None
+    assert row.break_even_steps is None
 
 
 def test_a_case_of_one_launch_is_told_but_not_judged() -> None:

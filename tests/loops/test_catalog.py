@@ -86,7 +86,7 @@ def test_eager_plus_a_technique_is_the_technique(name: str) -> None:
 
 
 def test_a_technique_cannot_be_named_twice() -> None:
-    assert refusal("compile+amp_bf16+compile") == "'compile+amp_bf16+compile' names compile twice"
+    assert refusal("compile+amp_bf16+compile") == "'compile+amp_bf16+compile' names compile twice; name it once"
     assert "accumulate_4 twice" in refusal("accumulate_4+accumulate_04")
 
 

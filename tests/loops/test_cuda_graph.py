@@ -68,7 +68,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
         fake.stream = "main"
 
     @contextmanager
-    def graph(made: FakeGraph, capture_error_mode: str = "global") -> Iterator[None]:
+    def graph(made: FakeGraph, stream: FakeStream | None = None, capture_error_mode: str = "global") -> Iterator[None]:
         fake.log.append(f"capture, {capture_error_mode}")
         fake.current, fake.stream = made.steps, "capture"
         yield

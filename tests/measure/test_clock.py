@@ -169,7 +169,7 @@ class FakeEvent:
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
     fake = FakeDevice()
-    names = SimpleNamespace(Event=fake.event, synchronize=fake.synchronize)
+    names = SimpleNamespace(Event=fake.event, synchronize=fake.synchronize, _sleep=lambda cycles: fake.work(7))
     monkeypatch.setattr(clock_module.torch, "cuda", names)
     return fake
 

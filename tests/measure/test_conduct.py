@@ -41,7 +41,7 @@ def conduct(folder: Path, progress=None, **wishes) -> tuple[Run, Samples]:
     wish = Wish(command=["loopmark", "run"], device="cpu", workloads=["regression"], threads=1, **wishes)
     plan = replace(make_plan(wish), warmup_ceiling_seconds=2.0)
     folder.mkdir(exist_ok=True)
-    return Conductor(plan, describe_machine(), folder, datetime.now(UTC), progress or Silence()).conduct()
+    return Conductor(plan, describe_machine("cpu"), datetime.now(UTC), progress or Silence()).conduct(folder)
 
 
 def case_of(run: Run, loop: str, repeat: bool = False) -> Case:
@@ -176,7 +176,7 @@ def test_the_judged_run_has_a_row_for_every_case_and_a_noise_floor(good) -> None
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory: pytest.TempPathFactory) -> Run:
     names = ("raises", "raises_at_once", "is_killed", "exits", "runs_out_of_memory", "yields_an_unknown_phase",
-             "yields_nothing")  # fmt: skip
+             "yields_nothing", "gets_an_unnamed_signal", "loses_its_loss", "forks")  # fmt: skip
     folder = tmp_path_factory.mktemp("runs") / "bad"
     return conduct(folder, loops=[f"{BAD}:{name}" for name in names], budget_seconds=0.3, launches=1)[0]
 
@@ -187,15 +187,21 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Run:
         ("raises", r"misbehaving\.py:\d+: ValueError: the loop's own mistake"),
         ("raises_at_once", r"misbehaving\.py:\d+: ValueError: wrong from the start"),
         ("is_killed", "killed by SIGKILL"),
-        ("exits", "exit"),
+        ("exits", r"misbehaving\.py:\d+: SystemExit: 3"),
         ("runs_out_of_memory", "ran out of memory"),
         ("yields_an_unknown_phase", r"misbehaving\.py:\d+: the step yields 'fwd', which is no phase"),
         ("yields_nothing", "yields no phase"),
+        ("gets_an_unnamed_signal", "killed by a signal"),
+        ("loses_its_loss", "ok"),
+        ("forks", "ok"),
     ],
 )
 def test_a_case_that_goes_wrong_is_a_row_with_its_reason(bad: Run, loop: str, says: str) -> None:
     case = case_of(bad, f"misbehaving:{loop}")
 
+    if says == "ok":  # odd, and no failure
+        assert (case.status, case.reason) == ("ok", None)
+        return
     assert case.status == "failed"
     assert case.reason is not None
     assert re.search(says, case.reason)
@@ -214,7 +220,7 @@ def test_a_hung_case_is_ended_at_its_limit_and_leaves_no_process(tmp_path: Path)
     case = case_of(run, "misbehaving:hangs")
 
     assert case.status == "timed_out"
-    assert case.reason == "gave no answer within 4 s and was ended"
+    assert case.reason == "gave no answer within 4 s and was ended; --limit allows more"
     assert case_of(run, "eager").launches
     assert time.monotonic() - start < 120
     assert not [child for child in psutil.Process().children(recursive=True) if child.status() == "zombie"]
@@ -255,7 +261,7 @@ def test_an_own_workload_is_measured_like_any_other(tmp_path: Path) -> None:
         launches=1,
         batch_size=50,
     )
-    run, _ = Conductor(make_plan(wish), describe_machine(), tmp_path, datetime.now(UTC), Silence()).conduct()
+    run, _ = Conductor(make_plan(wish), describe_machine("cpu"), datetime.now(UTC), Silence()).conduct(tmp_path)
 
     assert [case.status for case in run.cases] == ["ok"] * 3
     assert run.cases[0].batch_size == 50

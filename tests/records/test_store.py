@@ -106,14 +106,14 @@ def test_a_run_that_cannot_be_written_leaves_the_one_before_it_whole(folder: Pat
 
 
 def test_a_folder_without_its_run_json_yet_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replaced = store._replace
+    replaced = store.replace_file
 
     def full_disk(path: Path, content: bytes) -> None:
         if path.name == "warmup.parquet":
             raise OSError(errno.ENOSPC, "No space left on device")
         replaced(path, content)
 
-    monkeypatch.setattr(store, "_replace", full_disk)
+    monkeypatch.setattr(store, "replace_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         write(tmp_path, *small())
     assert "has no run.json" in complaint(lambda: read(tmp_path))

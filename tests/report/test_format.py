@@ -38,8 +38,8 @@ def test_absent_is_a_dash_and_never_zero(figure, value) -> None:  # type: ignore
     [
         (Estimate(1.2134, 1.19, 1.23), "1.21x [1.19, 1.23]"),
         (Estimate(1.2134, 1.2112, 1.2152), "1.213x [1.211, 1.215]"),
-        (Estimate(12.34, 11, 14), "12x [11, 14]"),
-        (Estimate(1.5, 0.9, 2.5), "1.5x [0.9, 2.5]"),
+        (Estimate(12.34, 11, 14), "12.34x [11.00, 14.00]"),
+        (Estimate(1.5, 0.9, 2.5), "1.50x [0.90, 2.50]"),
         (UNBOUNDED, "1.10x [?, ?]"),
     ],
 )

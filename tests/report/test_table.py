@@ -64,7 +64,7 @@ def test_a_column_with_nothing_to_say_is_left_out() -> None:
 
 
 def test_columns_without_room_are_named() -> None:
-    assert any(line.startswith("no room for: ") for line in printed(summarise(*make_run(LOOPS)), 80))
+    assert any(line.startswith("columns without room here: ") for line in printed(summarise(*make_run(LOOPS)), 80))
 
 
 def test_a_log_file_gets_the_whole_table() -> None:
