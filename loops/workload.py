@@ -24,7 +24,7 @@ class Workload:
     summary: str
     sizes: dict[Size, tuple[MakeTask, int]]
     data: str | None = None
-    """The module that carries the data; not every Python does."""
+    """The module that carries the data, imported where it is read, since not every Python has it."""
 
     def lacks(self) -> str | None:
         """What this machine lacks for it, as a sentence; None where it can run."""

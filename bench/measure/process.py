@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from bench.measure import worker
 from bench.measure.worker import Assignment, Failed
+from loops.catalog import WORKLOADS
 
 T = TypeVar("T")
 
@@ -34,7 +35,10 @@ def preloaded_context() -> ForkServerContext:
     It never touches CUDA: a context does not survive a fork. Importing these modules asks for no device.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.measure.worker", "torch._dynamo", "torch._inductor.compile_fx"])
+    data = {workload.data for workload in WORKLOADS.values() if workload.data}
+    context.set_forkserver_preload(
+        ["bench.measure.worker", "torch._dynamo", "torch._inductor.compile_fx", *sorted(data)]
+    )
     return context
 
 

@@ -16,7 +16,7 @@ from loops.workload import Workload
 
 def standardised_diabetes() -> tuple[Tensor, Tensor]:
     """Features (442, 10) and disease progression (442, 1), each column with mean 0 and deviation 1, float32."""
-    from sklearn.datasets import load_diabetes  # here, since it takes a second that `loopmark list` need not wait
+    from sklearn.datasets import load_diabetes
 
     features, progression = load_diabetes(return_X_y=True)
     columns = torch.tensor(features), torch.tensor(progression)[:, None]
@@ -55,11 +55,11 @@ regression = Workload(
     "regression",
     "a linear model on the diabetes data",
     {"small": (make_linear_task, 64), "large": (make_linear_task, 442)},
-    data="sklearn",
+    data="sklearn.datasets",
 )
 regression_mlp = Workload(
     "regression_mlp",
     "a perceptron with two hidden layers on the diabetes data",
     {"small": (make_mlp_task, 64), "large": (partial(make_mlp_task, width=4096), 442)},
-    data="sklearn",
+    data="sklearn.datasets",
 )

@@ -98,7 +98,7 @@ def resnet50() -> ResNet:
 
 def digits() -> tuple[Tensor, Tensor]:
     """Images (1797, 1, 8, 8) with mean 0 and deviation 1, float32, and their digits (1797,), int64."""
-    from sklearn.datasets import load_digits  # here, since it takes a second that `loopmark list` need not wait
+    from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     inputs = torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8)
@@ -143,5 +143,5 @@ resnet = Workload(
     "resnet",
     "a residual network on handwritten digits; large: ResNet-50 at 224×224",
     {"small": (make_small_task, 64), "large": (make_large_task, 64)},
-    data="sklearn",
+    data="sklearn.datasets",
 )
