@@ -81,7 +81,7 @@ def noise(workload: WorkloadSummary) -> str:
         return f"noise floor not measured: it takes {BASELINE}, its repetition, and two launches of both"
     floor = f"noise floor {show.percent(workload.noise_floor)}"
     if workload.noise_floor > BUSY:
-        return f"{floor}: the machine was busy, run again when it is idle; smaller differences are printed as {SAME}"
+        return f"{floor} (busy machine: run again when it is idle); smaller differences are printed as {SAME}"
     return f"{floor}: smaller differences are printed as {SAME}"
 
 

@@ -68,7 +68,7 @@ class RunTable:
         for number, workload in enumerate(self._summary.workloads):
             if number:
                 yield Text()
-            yield _cut(_heading(workload), options.max_width)
+            yield from (_cut(line, options.max_width) for line in _heading(workload))
             if any(row.step_seconds is not None for row in workload.rows):
                 yield from _headings(shown, name_width, options.max_width)
             for row in workload.rows:
@@ -87,10 +87,10 @@ def _ending(row: Row) -> Text:
     return Text(cells.why(row), "yellow" if row.case.status == "skipped" else "red")
 
 
-def _heading(workload: WorkloadSummary) -> Text:
-    return Text(elide(workload.workload, NAME_WIDTH), "bold") + Text(
-        GAP + "; ".join(filter(None, (cells.noise(workload), cells.lap_cost(workload)))), "dim"
-    )
+def _heading(workload: WorkloadSummary) -> list[Text]:
+    first = Text(elide(workload.workload, NAME_WIDTH), "bold") + Text(f"{GAP}{cells.noise(workload)}", "dim")
+    cost = cells.lap_cost(workload)
+    return [first, Text(cost, "dim")] if cost else [first]
 
 
 def _headings(shown: dict[Column, int], name_width: int, width: int) -> list[Text]:
