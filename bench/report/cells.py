@@ -9,8 +9,8 @@ SAME = "~"
 
 MOST_LAP_COST, ALLOWED_FROM_SECONDS = 1.005, 0.001
 """How many times longer timing its phases may make a step, from steps of a millisecond on."""
-BUSY = 0.05
-"""A noise floor, as a log ratio, that a machine shows only when others use it too."""
+WIDE = 0.05
+"""A noise floor, as a log ratio, above which most techniques' differences would not show."""
 
 SHARES = ("forward", "backward", "optimizer")
 """The phases whose shares the narrow table has room for."""
@@ -80,8 +80,8 @@ def noise(workload: WorkloadSummary) -> str:
     if workload.noise_floor is None:
         return f"noise floor not measured: it takes {BASELINE}, its repetition, and two launches of both"
     floor = f"noise floor {show.percent(workload.noise_floor)}"
-    if workload.noise_floor > BUSY:
-        return f"{floor} (busy machine: run again when it is idle); smaller differences are printed as {SAME}"
+    if workload.noise_floor > WIDE:
+        return f"{floor} (wide: give more --launches or an idle machine); smaller differences are printed as {SAME}"
     return f"{floor}: smaller differences are printed as {SAME}"
 
 
