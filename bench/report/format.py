@@ -18,6 +18,7 @@ _LONG_SECONDS = 100.0
 _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
 _MOST_DECIMALS, _LEAST_RATIO_DECIMALS = 4, 2
 _WIDEST_PLUS_MINUS = 0.5
+_HUGE_RATIO = 100.0
 
 
 def seconds(value: float | None) -> str:
@@ -64,13 +65,15 @@ def ratio_range(estimate: Estimate | None) -> str:
     """``1.21x [1.19, 1.23]``."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    value, ends = _in_digits(estimate, _LEAST_RATIO_DECIMALS)
+    value, ends = _in_digits(_believable(estimate), _LEAST_RATIO_DECIMALS)
     return f"{value}x {ends}"
 
 
 def interval(estimate: Estimate | None) -> str:
     """``[1.19, 1.23]``, in the value's own unit."""
-    return ABSENT if estimate is None or not known(estimate.value) else _in_digits(estimate, _LEAST_RATIO_DECIMALS)[1]
+    if estimate is None or not known(estimate.value):
+        return ABSENT
+    return _in_digits(_believable(estimate), _LEAST_RATIO_DECIMALS)[1]
 
 
 def count(value: float | None) -> str:
@@ -149,6 +152,14 @@ def _rounded(value: float, digits: int = 3) -> float:
 
 def _decimals(value: float, digits: int) -> int:
     return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
+
+
+def _believable(ratio: Estimate) -> Estimate:
+    """``ratio`` with an end open where the samples bound it by no ratio that anyone would believe."""
+    low, high = ratio.low, ratio.high
+    return Estimate(
+        ratio.value, low if low >= 1 / _HUGE_RATIO else -math.inf, high if high <= _HUGE_RATIO else math.inf
+    )
 
 
 def _in_digits(estimate: Estimate, least_decimals: int = 0) -> tuple[str, str]:

@@ -41,6 +41,8 @@ def test_absent_is_a_dash_and_never_zero(figure, value) -> None:  # type: ignore
         (Estimate(12.34, 11, 14), "12.34x [11.00, 14.00]"),
         (Estimate(1.5, 0.9, 2.5), "1.50x [0.90, 2.50]"),
         (UNBOUNDED, "1.10x [?, ?]"),
+        (Estimate(2.0, 1e-9, 2.8e11), "2.00x [?, ?]"),
+        (Estimate(2.0, 0.5, 2.8e11), "2.00x [0.500, ?]"),
     ],
 )
 def test_a_ratio_has_as_many_digits_as_its_interval_supports(estimate: Estimate, text: str) -> None:
