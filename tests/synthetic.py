@@ -50,6 +50,38 @@ def plan(workloads: tuple[str, ...], loops: tuple[str, ...], device: str = "cpu"
     )  # fmt: skip
 
 
+def _phases(seconds: float, device: bool) -> list[dict[str, object]]:
+    """One lapped step of ``seconds``; on a device, whose host takes 30 % of that to enqueue it."""
+    return [
+        dict(
+            phase=phase,
+            host_seconds=seconds * share * (0.3 if device else 1),
+            device_seconds=seconds * share if device else np.nan,
+        )
+        for phase, share in PHASES.items()
+    ]
+
+
+def _launch(truth: Truth, index: int, step_seconds: float, warmup: list[float], steps: int) -> Launch:
+    """A launch whose warm-up took these seconds, step by step; only the first one compiles from nothing."""
+    return Launch(
+        index=index, setup_seconds=0.05, first_step_seconds=0.05 + warmup[0], warmup_steps=len(warmup),
+        warmup_seconds=sum(warmup), steady=True, steady_step_seconds=step_seconds,
+        excess_seconds=sum(warmup) - step_seconds * len(warmup),
+        compile_seconds=truth.compile_seconds * (1 if index == 0 else 0.1),
+        compile_cache=("cold" if index == 0 else "warm") if truth.compile_seconds else "none",
+        steps=steps, peak_memory_bytes=500 * 2**20, skipped_steps=None, final_scale=None, pid=1,
+    )  # fmt: skip
+
+
+def _case(workload: str, truth: Truth, launches: tuple[Launch, ...]) -> Case:
+    return Case(
+        workload=workload, loop=truth.loop, repeat=truth.repeat, status=truth.status, reason=truth.reason,
+        batch_size=64, parameters=77_000, data_sha256="ab" * 32, phases=tuple(PHASES),
+        memory_kind="resident set", launches=launches,
+    )  # fmt: skip
+
+
 def make_run(
     truths: list[Truth],
     workloads: tuple[str, ...] = ("resnet",),
@@ -108,54 +140,11 @@ def make_run(
                                 tables["losses"].append(
                                     dict(case=index, launch=launch, step=s, loss=2.3 / (1 + s / 20))
                                 )
-                                for phase, share in PHASES.items():
-                                    tables["phases"].append(
-                                        dict(
-                                            case=index,
-                                            launch=launch,
-                                            round=round_,
-                                            block=block,
-                                            step=s,
-                                            phase=phase,
-                                            host_seconds=seconds * share * (0.3 if device else 1),
-                                            device_seconds=seconds * share if device else np.nan,
-                                        )
-                                    )
+                                at = dict(case=index, launch=launch, round=round_, block=block, step=s)
+                                tables["phases"] += [{**at, **phase} for phase in _phases(seconds, device)]
                         step += steps
-                made.append(
-                    Launch(
-                        index=launch,
-                        setup_seconds=0.05,
-                        first_step_seconds=0.05 + first,
-                        warmup_steps=len(warmup),
-                        warmup_seconds=sum(warmup),
-                        steady=True,
-                        steady_step_seconds=base,
-                        excess_seconds=sum(warmup) - base * len(warmup),
-                        compile_seconds=truth.compile_seconds * (1 if launch == 0 else 0.1),
-                        compile_cache=("cold" if launch == 0 else "warm") if truth.compile_seconds else "none",
-                        steps=step,
-                        peak_memory_bytes=500 * 2**20,
-                        skipped_steps=None,
-                        final_scale=None,
-                        pid=1,
-                    )
-                )
-            cases.append(
-                Case(
-                    workload=workload,
-                    loop=truth.loop,
-                    repeat=truth.repeat,
-                    status=truth.status,
-                    reason=truth.reason,
-                    batch_size=64,
-                    parameters=77_000,
-                    data_sha256="ab" * 32,
-                    phases=tuple(PHASES),
-                    memory_kind="resident set",
-                    launches=tuple(made),
-                )
-            )
+                made.append(_launch(truth, launch, base, warmup, step))
+            cases.append(_case(workload, truth, tuple(made)))
     loops = tuple(t.loop for t in truths if not t.repeat)
     run = Run(
         name="20260101-000000", started="2026-01-01T00:00:00+00:00", seconds=100.0, interrupted=False,

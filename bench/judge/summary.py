@@ -38,7 +38,7 @@ class Row:
     compile_seconds: float | None = None
     compile_cache: CacheState | None = None
     break_even_steps: Estimate | None = None
-    """Steps after which a faster loop has made up for its slower start, from the first launch."""
+    """Steps after which a faster loop has made up for its slower start (``start_seconds``)."""
     skipped_steps: int | None = None
     final_scale: float | None = None
     lost_at_step: int | None = None

@@ -15,7 +15,7 @@ bits in nvml.h (nvmlClocksEventReasons): their names in pynvml have changed."""
 
 if hasattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons"):
     _clock_reasons = pynvml.nvmlDeviceGetCurrentClocksEventReasons
-else:  # pynvml before 12.535
+else:  # an older pynvml
     _clock_reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons
 
 

@@ -58,7 +58,7 @@ def _leave_soon() -> None:
 
 
 class WorkerProcess:
-    """One launch. Close it, or use it as a context manager, and nothing of it is left."""
+    """One launch. Once it is closed, nothing of it is left."""
 
     def __init__(self, context: ForkServerContext, assignment: Assignment) -> None:
         self._pipe, theirs = context.Pipe()

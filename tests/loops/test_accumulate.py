@@ -63,3 +63,4 @@ def test_batches_without_a_known_size_are_not_skipped() -> None:
     known = make_tiny_task()
     task = Task(nn.Linear(1, 1), nn.functional.mse_loss, torch.optim.SGD, [known.next_batch()])
     find_loop("accumulate_4").prepare(task)
+    assert isinstance(task.optimizer, torch.optim.SGD)

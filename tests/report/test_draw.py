@@ -133,7 +133,8 @@ def test_nothing_here_imports_torch_and_only_drawing_imports_matplotlib() -> Non
         "assert 'torch' not in sys.modules\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_a_gradient_scaler_skipped_is_on_the_page_and_in_the_table(tmp_path: Path) -> None:
