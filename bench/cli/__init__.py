@@ -1,0 +1,84 @@
+"""The ``loopmark`` command: the only place that knows all the wings, each imported when it is needed."""
+
+import io
+import sys
+from collections.abc import Callable
+from typing import Annotated, NoReturn
+
+import typer
+
+from bench import __version__
+from bench.cli.list import list_
+from bench.cli.report import report
+from bench.cli.run import run
+from bench.cli.status import BAD_INPUT, INTERRUPTED, NOT_MEASURED
+from bench.errors import BadInput
+
+LONGEST_LINE = 1000
+
+app = typer.Typer(
+    name="loopmark",
+    help="Time PyTorch training loops phase by phase, and say which technique pays on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback(invoke_without_command=True)
+def loopmark(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Time PyTorch training loops phase by phase, and say which technique pays on this machine."""
+    if version:
+        typer.echo(f"loopmark {__version__}")
+        raise typer.Exit
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"run": run, "list": list_, "report": report}
+for _name, _function in COMMANDS.items():
+    app.command(_name)(_function)
+
+
+def main() -> NoReturn:
+    """Run the command line; a mistake in what was asked for is one line and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters gets a stand-in, not an error
+            stream.reconfigure(errors="replace")
+    try:
+        status = app(standalone_mode=False, prog_name="loopmark")
+    except BadInput as error:
+        _say_mistake(str(error))
+    except KeyboardInterrupt:
+        print("loopmark: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in {"bench", "loops"}:
+            raise
+        _say_mistake(f"{sys.executable} has no module '{error.name}'; `make bench` installs all that is needed")
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        print(f"loopmark: {error}", file=sys.stderr)
+        sys.exit(NOT_MEASURED)
+    except Exception as error:
+        # Typer carries its own copy of click, or depends on one, by version; both errors can word themselves.
+        if not hasattr(error, "format_message"):
+            raise
+        _say_mistake(f"{error.format_message()} See: loopmark {_command()}--help")
+    if status == INTERRUPTED:
+        print("loopmark: interrupted", file=sys.stderr)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say_mistake(text: str) -> NoReturn:
+    line = " ".join(text.split())
+    print(f"loopmark: {line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + '…'}", file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+def _command() -> str:
+    named = sys.argv[1] if len(sys.argv) > 1 else ""
+    return f"{named} " if named in COMMANDS else ""

@@ -1,0 +1,87 @@
+"""``loopmark run``: measure loops, and write a report."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.report import show_summary
+from bench.cli.status import INTERRUPTED, NOT_MEASURED
+
+
+def run(
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A workload, or file.py:make_task; several with commas, or repeated."),
+    ] = None,
+    loop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Techniques joined by +, or file.py:step; several with commas, or repeated."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")] = None,
+    size: Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Seconds of sampling per case; default: 4.")] = None,
+    launches: Annotated[int | None, typer.Option(help="Fresh processes per case; default: 5.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and the order of turns.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
+    limit: Annotated[float, typer.Option(help="Seconds after which a start or warm-up counts as hung.")] = 300.0,
+    out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<run>/.")] = Path("results"),
+    quick: Annotated[bool, typer.Option("--quick", help="One workload and few loops, briefly.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and only that.")] = False,
+) -> None:
+    """Measure loops, each in processes of its own, and write a report.
+
+    Every run measures eager as well, twice: as the baseline, and again for the run's noise floor.
+    Exit status: 0, or 1 when a case failed or timed out, 2 for bad input, 130 when interrupted.
+    """
+    from datetime import UTC, datetime
+
+    from bench.progress import RunProgress, stderr_console
+
+    console = stderr_console()
+    if not as_json and console.is_terminal:
+        console.print("importing torch …", style="dim", end="\r")
+    from bench.measure.plan import Wish, make_plan
+
+    plan = make_plan(
+        Wish(
+            command=["loopmark", *sys.argv[1:]],
+            workloads=names(workload),
+            loops=names(loop),
+            device=device,
+            size=size,
+            batch_size=batch_size,
+            budget_seconds=budget,
+            launches=launches,
+            seed=seed,
+            threads=threads,
+            limit_seconds=limit,
+            quick=quick,
+        )
+    )
+    from bench.measure.conduct import Conductor
+    from bench.measure.machine import describe_machine
+    from bench.measure.process import apart
+    from bench.records.store import create_folder
+    from bench.report.draw import draw
+
+    started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
+    # A polite `kill` is as good as Ctrl-C: processes end, and what was measured is kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with RunProgress(console) as progress:
+        conductor = Conductor(plan, machine, started, progress)
+        folder = create_folder(out, machine.name, started.isoformat())
+        measured, samples = conductor.conduct(folder)
+    show_summary(draw(folder, measured, samples), folder, as_json, console)
+    if measured.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if any(case.status in ("failed", "timed_out") for case in measured.cases):
+        raise typer.Exit(NOT_MEASURED)
+
+
+def names(options: list[str] | None) -> tuple[str, ...]:
+    """Options that may be repeated, and may hold several names with commas between."""
+    return tuple(name.strip() for option in options or () for name in option.split(","))

@@ -1,0 +1,77 @@
+"""What comparing two sides of anything comes to: findings, and the one outcome that an exit status tells."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.judge.comparison import Verdict
+from bench.judge.statistics import Estimate
+
+Outcome = Literal["no regression", "regression", "inconclusive", "not comparable"]
+Unit = Literal["seconds", "bytes", "ratio"]
+
+EXIT_STATUS: dict[Outcome, int] = {"no regression": 0, "regression": 1, "inconclusive": 3, "not comparable": 4}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One metric of one loop, on both sides. More of every metric is worse: seconds, bytes, a ratio of seconds."""
+
+    workload: str
+    loop: str
+    metric: str
+    """``step``, ``step / eager``, ``peak memory``, or the name of a phase."""
+    unit: Unit
+    base: float | None
+    """Of a typical step of the base; None where it was not measured."""
+    head: float | None
+    change: Estimate | None
+    """Head over base, 1.02 for 2 % more, with the interval that its ``verdict`` rests on."""
+    verdict: Verdict
+    """Of the head: ``slower`` is more than the base by more than ``threshold``, ``faster`` is less."""
+    threshold: float
+    """The share by which the head may exceed the base, 0.02 for 2 %."""
+    decides: bool
+    """Whether this metric has a say in the outcome, or is shown only."""
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A comparison, judged: what the terminal, the exit status and every file for CI say, each in its own way."""
+
+    command: Literal["ab", "check"]
+    base: str
+    """What the base is, in a few words."""
+    head: str
+    findings: tuple[Finding, ...]
+    false_alarms: float
+    """The share of comparisons of unchanged code that may be called a regression, all findings that decide together."""
+    facts: tuple[str, ...] = ()
+    """How it was compared, a sentence each: launches, time, the smallest effect that could have been seen."""
+    differences: tuple[str, ...] = ()
+    """What differs between the sides' environments, a sentence each."""
+    warnings: tuple[str, ...] = ()
+    refusal: str | None = None
+    """Why nothing fair can be compared; None where something can."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """A regression where any finding that decides is one; inconclusive where any might still be."""
+        verdicts = [finding.verdict for finding in self.findings if finding.decides]
+        if self.refusal is not None or not verdicts:
+            return "not comparable"
+        if "slower" in verdicts:
+            return "regression"
+        return "inconclusive" if "inconclusive" in verdicts else "no regression"
+
+    @property
+    def regressions(self) -> tuple[Finding, ...]:
+        """The findings that make it a regression."""
+        return tuple(f for f in self.findings if f.decides and f.verdict == "slower")
+
+
+def exit_status(outcome: Outcome, inconclusive: Literal["pass", "fail"] | None = None) -> int:
+    """0 no regression, 1 regression, 3 inconclusive unless ``inconclusive`` decides otherwise, 4 not comparable."""
+    if outcome == "inconclusive" and inconclusive is not None:
+        return EXIT_STATUS["no regression" if inconclusive == "pass" else "regression"]
+    return EXIT_STATUS[outcome]
