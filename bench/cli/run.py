@@ -63,8 +63,8 @@ def run(
         )
     )
     from bench.measure.conduct import Conductor
+    from bench.measure.launcher import apart
     from bench.measure.machine import describe_machine
-    from bench.measure.process import apart
     from bench.records.store import create_folder
     from bench.report.draw import draw
 

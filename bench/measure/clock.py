@@ -87,6 +87,9 @@ class Recording:
 class HostClock:
     """Times a step whose work is done when its calls return."""
 
+    laps_count = True
+    """Whether a lapped block says as much of a step's time as a plain one."""
+
     def __init__(self, task: Task, step: Step, now: Callable[[], int] = time.perf_counter_ns) -> None:
         self._task, self._step, self._now = task, step, now
         self._stamps: list[int] = []
@@ -208,6 +211,8 @@ class GraphClock(CudaClock):
     Every replay overwrites those events, so a lapped step is read before the next one starts; blocks without laps
     replay back to back. The host enqueues the step in one call and sees no phase of it.
     """
+
+    laps_count = False
 
     def __init__(self, task: Task, step: GraphedStep, now: Callable[[], int] = time.perf_counter_ns) -> None:
         super().__init__(task, step.step, now)

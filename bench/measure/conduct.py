@@ -12,12 +12,14 @@ from typing import Protocol, cast
 
 import torch
 
+from bench.measure.assignment import Assignment
 from bench.measure.collector import Collector, LaunchKey
 from bench.measure.forecast import Forecast
+from bench.measure.launcher import ForkServer, apart
 from bench.measure.machine import available_cores, describe_environment
-from bench.measure.process import CaseEnded, WorkerProcess, apart, preloaded_context
+from bench.measure.process import CaseEnded, WorkerProcess
 from bench.measure.schedule import QUADS_A_TURN, Schedule, steps_per_block
-from bench.measure.worker import Assignment, Finished, Ready, Turn, Warm
+from bench.measure.worker import Finished, Ready, Turn, Warm
 from bench.records import store
 from bench.records.machine import Machine
 from bench.records.run import Case, Launch, Plan, Run, Status
@@ -65,7 +67,7 @@ class Conductor:
         self._unfinished: set[LaunchKey] = set()
         if not self._cores:
             self._warnings.append("this system cannot pin processes to cores; expect more noise")
-        self._context = preloaded_context()
+        self._launcher = ForkServer()
         self._forecast = Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
     def conduct(self, folder: Path) -> tuple[Run, Samples]:
@@ -156,7 +158,7 @@ class Conductor:
             neighbours=sum(c.workload == case.workload and c.status == "ok" for c in self._cases) - 1,
             log=self._logs / f"case-{index}-launch-{launch}.txt",
         )
-        process = WorkerProcess(self._context, assignment)
+        process = WorkerProcess(self._launcher, assignment)
         try:
             ready = process.ask(Ready, "set_up", plan.limit_seconds, with_hash=launch == 0)
             warm = process.ask(Warm, "warm", plan.limit_seconds, ceiling_seconds=plan.warmup_ceiling_seconds)

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-import cpuinfo
-import psutil
 import torch
 
 import bench
@@ -23,6 +21,9 @@ VARIABLES_ALONE = ("LD_PRELOAD", "MALLOC_CONF", "CXX", "PYTHONHASHSEED")
 
 def describe_machine(device: str) -> Machine:
     """This machine's hardware; of its GPUs, the one that ``device`` names comes first."""
+    import cpuinfo
+    import psutil
+
     cpu = cpuinfo.get_cpu_info().get("brand_raw") or platform.processor() or platform.machine()
     return Machine(
         cpu=str(cpu).strip(),
@@ -73,6 +74,8 @@ def available_cores() -> tuple[int, ...]:
 
 def default_threads() -> int:
     """One a physical core that this process may use, within a container's quota."""
+    import psutil
+
     physical = psutil.cpu_count(logical=False) or 1
     return max(1, min(physical, len(available_cores()) or physical, _quota() or physical))
 

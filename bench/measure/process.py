@@ -1,24 +1,17 @@
 """A worker process seen from outside: asked, waited for, and ended whatever state it is in."""
 
 import contextlib
-import multiprocessing
 import os
 import pickle
 import signal
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection
-from multiprocessing.context import ForkServerContext
 from typing import Any, TypeVar
 
-from bench.measure import worker
-from bench.measure.worker import Assignment, Failed
-from loops.catalog import WORKLOADS
+from bench.measure.assignment import Assignment
+from bench.measure.launcher import Launcher
+from bench.measure.worker import Failed
 
 T = TypeVar("T")
-
-ANSWER_SECONDS = 120
-"""How long a question about the machine may take."""
 
 
 class CaseEnded(Exception):  # noqa: N818 - a skip is no error
@@ -29,42 +22,11 @@ class CaseEnded(Exception):  # noqa: N818 - a skip is no error
         self.status, self.reason = status, reason
 
 
-def preloaded_context() -> ForkServerContext:
-    """A server that has imported torch once and forks launches in milliseconds.
-
-    It never touches CUDA: a context does not survive a fork. Importing these modules asks for no device.
-    """
-    context = multiprocessing.get_context("forkserver")
-    data = {workload.data for workload in WORKLOADS.values() if workload.data}
-    context.set_forkserver_preload(
-        ["bench.measure.worker", "torch._dynamo", "torch._inductor.compile_fx", *sorted(data)]
-    )
-    return context
-
-
-def apart(function: Callable[..., T], *arguments: Any) -> T:
-    """``function(*arguments)``, called in a process of its own.
-
-    For questions about the device: asking torch for them here could leave this process with a CUDA context, which
-    takes memory from the loops and looks like a stranger on the device.
-    """
-    with ProcessPoolExecutor(max_workers=1, mp_context=preloaded_context(), initializer=_leave_soon) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def _leave_soon() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    signal.alarm(ANSWER_SECONDS)  # should the parent be killed meanwhile, nobody else would end this process
-
-
 class WorkerProcess:
     """One launch. Once it is closed, nothing of it is left."""
 
-    def __init__(self, context: ForkServerContext, assignment: Assignment) -> None:
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=worker.main, args=(theirs, assignment), daemon=False)
-        self._process.start()
-        theirs.close()
+    def __init__(self, launcher: Launcher, assignment: Assignment) -> None:
+        self._process, self._pipe = launcher.launch(assignment)
         assert self._process.pid is not None
         self.pid: int = self._process.pid
         self._busy = False

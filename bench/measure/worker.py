@@ -6,47 +6,31 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench.measure.assignment import Assignment
 from bench.measure.clock import BadStep, Block, HostClock, Recording, make_clock
 from bench.measure.compilation import CompilationLog
 from bench.measure.disturbance import Disturbance, DisturbanceMeter
+from bench.measure.machine import describe_environment
 from bench.measure.memory import peak_memory_of
 from bench.measure.nvml import monitor_of
+from bench.measure.slowdown import slowed
 from bench.measure.warmup import WarmUp, warm_up
+from bench.records.machine import Environment
 from bench.records.run import CacheState
 from loops.amp import CountingGradScaler
 from loops.catalog import find_loop, find_workload
 from loops.errors import BadSpec, Skip
 from loops.user_code import defined_at, described
-from loops.workload import Size
 
 GRACE_SECONDS = 30
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What a worker is to run, and where."""
-
-    workload: str
-    loop: str
-    device: str
-    size: Size
-    batch_size: int | None
-    seed: int
-    threads: int
-    cores: tuple[int, ...]
-    compile_cache: Path
-    """The case's own folder for compiled code: empty at its first launch, so that launch compiles from nothing."""
-    neighbours: int
-    """How many other loops of the workload may be resident at the same time."""
-    log: Path
-    """Where whatever the process prints goes."""
+CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
+"""The variables that each launch is given, and the folder within its compile cache that each names."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +54,9 @@ class Warm:
     compile_seconds: float
     compile_cache: CacheState
     phases: tuple[str, ...]
+    memory_kind: str
+    laps_count: bool
+    """Whether a step with laps runs as one without does; a graph's runs by itself, and is read before the next."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +64,14 @@ class Turn:
     """One turn: a few blocks, each with its first step's number and what disturbed it."""
 
     blocks: tuple[tuple[int, Block, Disturbance], ...]
+
+
+@dataclass(frozen=True)
+class Solo:
+    """Steps of one process with no other taking turns."""
+
+    rounds: int
+    mean_seconds: float
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,10 @@ class Worker:
         self._task = workload.make(self._device, this.size, this.batch_size, this.seed)
         parameters = sum(parameter.numel() for parameter in self._task.model.parameters())
         torch.manual_seed(this.seed)
-        self._clock: HostClock = make_clock(self._task, loop.prepare(self._task))
+        step = loop.prepare(self._task)
+        if this.slowdown:
+            step = slowed(step, this.slowdown, self._device)
+        self._clock: HostClock = make_clock(self._task, step)
         self._clock.synchronise()
         seconds = time.perf_counter() - start
         digest = getattr(self._task.batches, "data_sha256", None)
@@ -165,7 +163,14 @@ class Worker:
             compile_seconds=log.seconds(),
             compile_cache=log.cache_state(),
             phases=phases,
+            memory_kind=self._memory.kind,
+            laps_count=self._clock.laps_count,
         )
+
+    def environment(self) -> Environment:
+        """The software that this process runs with."""
+        found = describe_environment(self._assignment.threads, self._assignment.cores)
+        return replace(found, variables={k: v for k, v in found.variables.items() if k not in CACHES})
 
     def take_turn(self, order: tuple[bool, ...], steps: int, own_processes: int) -> Turn:
         """One step that is not counted, then a block for each of ``order``: True with laps, False without."""
@@ -178,6 +183,16 @@ class Worker:
             taken.append((self._steps, timed, self._meter.end(own_processes)))
             self._steps += steps
         return Turn(tuple((at, t.block() if isinstance(t, Recording) else t, d) for at, t, d in taken))
+
+    def take_alone(self, seconds: float) -> Solo:
+        """Steps for ``seconds``, one round each, as a benchmark does that has the machine to itself."""
+        total, rounds, end = 0.0, 0, time.perf_counter() + seconds
+        while rounds == 0 or time.perf_counter() < end:
+            block = self._clock.plain(1)
+            total += block.host_seconds
+            rounds += 1
+        self._steps += rounds
+        return Solo(rounds, total / rounds)
 
     def finish(self) -> Finished:
         """The figures that are read once, at the end."""
@@ -235,8 +250,7 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
 def _settle_in(assignment: Assignment) -> None:
     # A group of its own: a hung worker is killed with all that it started.
     os.setsid()
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(assignment.compile_cache)
-    os.environ["TRITON_CACHE_DIR"] = str(assignment.compile_cache / "triton")
+    os.environ.update({name: str(assignment.compile_cache / folder) for name, folder in CACHES.items()})
     if assignment.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, assignment.cores)
     log = os.open(assignment.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

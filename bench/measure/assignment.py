@@ -1,0 +1,44 @@
+"""What a worker is told before it begins. Known to the process that starts it, so nothing here imports ``loops``."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loops.workload import Size
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The source code that a worker measures."""
+
+    root: Path
+    """Its top folder: a git worktree, or the folder where the command was called."""
+    folder: Path
+    """The folder within it that relative paths are seen from."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a worker is to run, and where."""
+
+    workload: str
+    loop: str
+    device: str
+    size: "Size"
+    batch_size: int | None
+    seed: int
+    threads: int
+    cores: tuple[int, ...]
+    compile_cache: Path
+    """The case's own folder for compiled code: empty at its first launch, so that launch compiles from nothing."""
+    neighbours: int
+    """How many other loops of the workload may be resident at the same time."""
+    log: Path
+    """Where whatever the process prints goes."""
+    tree: Tree | None = None
+    """Where ``loops`` and a person's own code come from; None for where Loopmark itself does."""
+    slowdown: float = 0.0
+    """The share by which every step is held up on purpose, 0.01 for 1 %: what `calibrate` is to find."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """Environment variables to set before anything of the loop is imported."""

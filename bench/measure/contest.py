@@ -1,0 +1,278 @@
+"""Two sides in turns: fresh processes of both, pair after pair, each pair measured in quads of random ABBA order."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+from bench.errors import BadInput, NotComparable
+from bench.measure.assignment import Assignment
+from bench.measure.clock import LappedBlock
+from bench.measure.launcher import Launcher
+from bench.measure.process import CaseEnded, WorkerProcess
+from bench.measure.schedule import steps_per_block
+from bench.measure.worker import Finished, Ready, Solo, Turn, Warm
+from bench.records.comparison import Pair, Side
+from bench.records.comparison_samples import BLOCKS, PHASES, typed_as
+from bench.records.machine import Environment
+
+PAIR_SECONDS = 1.0
+"""Of sampling per launch pair: launches are cheap, and it is their number that makes a verdict sure."""
+SHARE_OF_START = 0.5
+"""Where starting a pair takes long, sample for at least this share of it."""
+LEAST_QUADS = 3
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One side, ready to be launched."""
+
+    name: str
+    """``base`` or ``head``."""
+    given: dict[str, str]
+    commit: str | None
+    assignment: Assignment
+    launcher: Launcher
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One launch pair and its samples; see ``bench.records.comparison_samples`` for the columns."""
+
+    pair: Pair
+    blocks: pd.DataFrame
+    phases: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A process that is warm; its environment is asked for once."""
+
+    ready: Ready
+    warm: Warm
+    environment: Environment | None
+
+
+class Contest:
+    """Measures two contestants against each other. Use it as a context: at its end no process and no file is left."""
+
+    def __init__(self, base: Contestant, head: Contestant, *, seed: int, block_seconds: float, limit_seconds: float,
+                 warmup_ceiling_seconds: float) -> None:  # fmt: skip
+        self._contestants = (base, head)
+        self._random = np.random.default_rng(seed)
+        self._block_seconds, self._limit_seconds = block_seconds, limit_seconds
+        self._ceiling_seconds = warmup_ceiling_seconds
+        self._sides: tuple[Side, Side] | None = None
+        self.warnings: list[str] = []
+
+    def __enter__(self) -> "Contest":
+        self._folder = Path(tempfile.mkdtemp(prefix="loopmark-contest-"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """What both ran; known once the first pair has been measured."""
+        assert self._sides is not None
+        return self._sides
+
+    def pairs(self, budget_seconds: float) -> Iterator[Measured]:
+        """Launch pairs until another would not end within the budget; at least one.
+
+        Raises:
+            BadInput: a side cannot be measured: it fails, dies or hangs.
+            NotComparable: a side cannot run on this machine, or both train on different data or batch sizes.
+        """
+        began, longest = time.perf_counter(), 0.0
+        index = 0
+        while index == 0 or time.perf_counter() - began + longest < budget_seconds:
+            start = time.perf_counter()
+            yield self._pair(index, began)
+            longest = max(0.8 * longest, time.perf_counter() - start)
+            index += 1
+
+    def solo(self, *, head: bool, seconds: float) -> float:
+        """The mean step of one side in a process of its own: how a mean is measured that is stored for later."""
+        contestant = self._contestants[head]
+        process = WorkerProcess(contestant.launcher, self._assignment(contestant))
+        try:
+            self._ask(head, process, Ready, "set_up", with_hash=False)
+            self._ask(head, process, Warm, "warm", ceiling_seconds=self._ceiling_seconds)
+            return self._ask(
+                head, process, Solo, "take_alone", limit_seconds=self._limit_seconds + seconds, seconds=seconds
+            ).mean_seconds
+        finally:
+            process.close()
+
+    def _pair(self, index: int, began: float) -> Measured:
+        head_first = bool(self._random.integers(2))
+        start = time.perf_counter()
+        processes: dict[bool, WorkerProcess] = {}
+        try:
+            order = (head_first, not head_first)
+            for head in order:  # both at once: importing torch takes seconds, and nothing is timed yet
+                contestant = self._contestants[head]
+                processes[head] = WorkerProcess(contestant.launcher, self._assignment(contestant))
+            started = {head: self._start(head, processes[head], with_facts=index == 0) for head in order}
+            if index == 0:
+                self._sides = self._compare(started)
+            start_seconds = time.perf_counter() - start
+            seconds = max(PAIR_SECONDS, SHARE_OF_START * start_seconds)
+            blocks, phases = self._quads(index, processes, started, seconds)
+            ends = {head: self._ask(head, process, Finished, "finish") for head, process in processes.items()}
+        finally:
+            for process in processes.values():
+                process.close()
+        return Measured(
+            Pair(
+                index=index,
+                head_first=head_first,
+                start_seconds=start_seconds,
+                ended_seconds=time.perf_counter() - began,
+                base_peak_memory_bytes=ends[False].peak_memory_bytes,
+                head_peak_memory_bytes=ends[True].peak_memory_bytes,
+            ),
+            typed_as(BLOCKS, blocks),
+            typed_as(PHASES, phases),
+        )
+
+    def _assignment(self, contestant: Contestant) -> Assignment:
+        return replace(
+            contestant.assignment,
+            log=self._folder / f"{contestant.name}.log",
+            compile_cache=self._folder / f"compiled-{contestant.name}",
+        )
+
+    def _start(self, head: bool, process: WorkerProcess, with_facts: bool) -> _Started:
+        ready = self._ask(head, process, Ready, "set_up", with_hash=with_facts)
+        warm = self._ask(head, process, Warm, "warm", ceiling_seconds=self._ceiling_seconds)
+        if with_facts and not warm.warm_up.steady:
+            name, ceiling = self._contestants[head].name, f"{self._ceiling_seconds:g} s"
+            self.warnings.append(f"{name} was still getting faster when its warm-up reached {ceiling}")
+        environment = self._ask(head, process, Environment, "environment") if with_facts else None
+        return _Started(ready, warm, environment)
+
+    def _compare(self, started: dict[bool, _Started]) -> tuple[Side, Side]:
+        sides = []
+        for head in (False, True):
+            contestant, ready, warm = self._contestants[head], started[head].ready, started[head].warm
+            environment = started[head].environment
+            assert environment is not None
+            sides.append(
+                Side(
+                    given=contestant.given,
+                    workload=contestant.assignment.workload,
+                    loop=contestant.assignment.loop,
+                    commit=contestant.commit,
+                    environment=environment,
+                    batch_size=ready.batch_size,
+                    parameters=ready.parameters,
+                    data_sha256=ready.data_sha256,
+                    phases=warm.phases,
+                    memory_kind=warm.memory_kind,
+                    laps_count=warm.laps_count,
+                )
+            )
+        base, head_side = sides
+        if base.batch_size != head_side.batch_size:
+            raise NotComparable(
+                f"the sides train with different batch sizes, {base.batch_size} and {head_side.batch_size}; "
+                "give both the same --batch-size"
+            )
+        if base.data_sha256 != head_side.data_sha256:
+            raise NotComparable("the sides train on different data; give both a workload on the same data")
+        if base.data_sha256 is None:
+            self.warnings.append("the data has no data_sha256(); that both sides train on the same is taken on trust")
+        if base.parameters != head_side.parameters:
+            self.warnings.append(
+                f"the sides train different models, of {base.parameters:,} and {head_side.parameters:,} parameters"
+            )
+        return base, head_side
+
+    def _quads(
+        self,
+        index: int,
+        processes: dict[bool, WorkerProcess],
+        started: dict[bool, _Started],
+        seconds: float,
+    ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+        """Quads of turns, each of a plain block and one with laps: base, head, head, base or the other way round."""
+        # Both take the same number of steps, or the one with more would be measured with warmer caches.
+        step = max(one.warm.warm_up.steady_step_seconds for one in started.values())
+        steps = steps_per_block(step, self._block_seconds)
+        limit = min(self._limit_seconds, 30 + 50 * 3 * steps * step)
+        blocks: list[dict[str, object]] = []
+        phases: list[dict[str, object]] = []
+        start, quad = time.perf_counter(), 0
+        while quad < LEAST_QUADS or time.perf_counter() - start < seconds:
+            first, laps_first = bool(self._random.integers(2)), bool(self._random.integers(2))
+            for turn, head in enumerate((first, not first, not first, first)):
+                taken = self._ask(
+                    head,
+                    processes[head],
+                    Turn,
+                    "take_turn",
+                    limit_seconds=limit,
+                    order=(laps_first, not laps_first),
+                    steps=steps,
+                    own_processes=2,
+                )
+                place = {"pair": index, "quad": quad, "turn": turn, "head": head}
+                for _, block, disturbance in taken.blocks:
+                    lapped = isinstance(block, LappedBlock)
+                    blocks.append(
+                        {
+                            **place,
+                            "lapped": lapped,
+                            "steps": block.steps,
+                            "host_seconds": block.host_seconds,
+                            "device_seconds": block.device_seconds,
+                            "involuntary_switches": disturbance.involuntary_switches,
+                            "steal_seconds": disturbance.steal_seconds,
+                            "throttle_reasons": disturbance.throttle_reasons,
+                            "foreign_processes": disturbance.foreign_processes,
+                        }
+                    )
+                    if isinstance(block, LappedBlock):
+                        host, device = block.host.mean(axis=0), block.device.mean(axis=0)
+                        phases += [
+                            {**place, "phase": phase, "host_seconds": host[i], "device_seconds": device[i]}
+                            for i, phase in enumerate(block.phases)
+                        ]
+            quad += 1
+        return blocks, phases
+
+    def _ask(
+        self,
+        head: bool,
+        process: WorkerProcess,
+        answer: type[T],
+        request: str,
+        limit_seconds: float | None = None,
+        **arguments: object,
+    ) -> T:
+        name = self._contestants[head].name
+        try:
+            return process.ask(answer, request, limit_seconds or self._limit_seconds, **arguments)
+        except CaseEnded as end:
+            if end.status == "skipped":
+                raise NotComparable(f"{name}: {end.reason}") from None
+            raise BadInput(f"{name}: {end.reason}{self._last_words(name)}") from None
+
+    def _last_words(self, name: str) -> str:
+        """What a process that could not even begin said last: why an import failed, say."""
+        try:
+            lines = (self._folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return f" ({lines[-1].strip()[:200]})" if lines else ""

@@ -1,0 +1,156 @@
+"""Ways to start a process: forked from a server that has imported torch, or plainly, by any interpreter."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from bench.measure.assignment import Assignment
+from bench.measure.entry import BOOT, HOME, enter
+from loops.catalog import WORKLOADS
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 120
+"""How long a question about the machine may take."""
+SPIN_COUNT = "10000"
+"""How often an idle OpenMP thread looks for work before it sleeps: some tens of microseconds. libgomp's own default,
+a few milliseconds, has the threads of the process whose turn has just ended spin on the cores of the one whose turn it
+is: steps took a third longer, and one launch's figure varied by 4 % to 7 % instead of 1 % to 2 %."""
+
+
+class Process(Protocol):
+    """What is needed of a process that was started: part of ``multiprocessing``'s own."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its number; it leads a group of its own as soon as it works."""
+
+    @property
+    def sentinel(self) -> int:
+        """A file descriptor that becomes readable when the process ends."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """None while it runs; the negative signal where one ended it."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+class Launcher(Protocol):
+    """Starts worker processes."""
+
+    def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
+        """A process that works on ``assignment``, and our end of the pipe to it."""
+
+
+class ForkServer:
+    """A server that has imported torch once and forks launches in milliseconds.
+
+    It never touches CUDA: a context does not survive a fork. Importing these modules asks for no device.
+
+    Args:
+        own_loops: whether all launches measure this Loopmark's ``loops``, which are then imported once; otherwise
+            each imports those of its own tree.
+    """
+
+    def __init__(self, *, own_loops: bool = True) -> None:
+        self._context = _context(["bench.measure.worker"] if own_loops else ["bench.measure.entry"])
+        forkserver.ensure_running()  # there is one for all; what it has imported is settled when it starts
+
+    def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
+        """A process forked from the server."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=enter, args=(theirs, assignment), daemon=False)
+        process.start()
+        theirs.close()
+        return process, ours
+
+
+class Interpreter:
+    """Starts each launch from nothing, by a Python of one's choice and with environment variables of its own.
+
+    The address space is laid out anew each time, and stays so: fixed, a lucky layout would be one side's for good.
+    """
+
+    def __init__(self, python: Path, variables: dict[str, str]) -> None:
+        self._python, self._variables = python, variables
+
+    def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
+        """A new process."""
+        ours, theirs = multiprocessing.Pipe()
+        quiet = {} if "OMP_WAIT_POLICY" in os.environ else {"GOMP_SPINCOUNT": SPIN_COUNT}
+        with assignment.log.open("ab") as log:
+            child = subprocess.Popen(
+                [str(self._python), "-c", BOOT, str(HOME), str(theirs.fileno())],
+                env={**quiet, **os.environ, **self._variables},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+        theirs.close()
+        with contextlib.suppress(BrokenPipeError):  # it is gone already, which the first question will show
+            ours.send(assignment)
+        return _Started(child), ours
+
+
+class _Started:
+    """A ``subprocess`` with the face of a ``multiprocessing`` process."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]") -> None:
+        self._child = child
+        self.pid: int | None = child.pid
+        self.sentinel = os.pidfd_open(child.pid)
+
+    @property
+    def exitcode(self) -> int | None:
+        return self._child.poll()
+
+    def join(self, timeout: float | None = None) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout)
+
+    def kill(self) -> None:
+        if self._child.poll() is None:
+            self._child.kill()
+
+    def __del__(self) -> None:
+        os.close(self.sentinel)
+
+
+def apart(function: Callable[..., T], *arguments: Any) -> T:
+    """``function(*arguments)``, called in a process of its own.
+
+    For questions about the device: asking torch for them here could leave this process with a CUDA context, which
+    takes memory from the loops and looks like a stranger on the device.
+    """
+    context = _context(["bench.measure.worker"])
+    with ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_leave_soon) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _context(first: list[str]) -> ForkServerContext:
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    context = multiprocessing.get_context("forkserver")
+    data = {workload.data for workload in WORKLOADS.values() if workload.data}
+    context.set_forkserver_preload([*first, "torch._dynamo", "torch._inductor.compile_fx", *sorted(data)])
+    return context
+
+
+def _leave_soon() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.alarm(ANSWER_SECONDS)  # should the parent be killed meanwhile, nobody else would end this process

@@ -1,0 +1,69 @@
+"""A slowdown planted in a step, of a size that is known: what a comparison is tested with."""
+
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from loops.errors import BadSpec
+from loops.task import Task
+from loops.technique import Driver, Step
+
+STEPS_TO_LEARN = 5
+_PROBE_CYCLES = 20_000_000
+
+
+def slowed(step: Step | Driver, share: float, device: torch.device) -> Step:
+    """``step``, each time held up until it has taken ``1 + share`` times as long.
+
+    On a CPU the step waits in its last phase for a share of what it has just taken, whatever that was, so that the
+    slowdown follows the machine's drift as a real one would. On a CUDA device a kernel waits for a share of what
+    steps took on average at first.
+    """
+    if isinstance(step, Driver):
+        raise BadSpec("a slowdown can be planted only in a step that its own driver does not run: choose another loop")
+    return _slowed_on_cuda(step, share, device) if device.type == "cuda" else _slowed_on_cpu(step, share)
+
+
+def _slowed_on_cpu(step: Step, share: float) -> Step:
+    def held_up(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+        start = time.perf_counter()
+        yield from step(task, inputs, targets)
+        now = time.perf_counter()
+        end = now + share * (now - start)
+        while time.perf_counter() < end:
+            pass
+
+    return held_up
+
+
+def _slowed_on_cuda(step: Step, share: float, device: torch.device) -> Step:
+    cycles_per_second = _sleep_cycles_per_second(device)
+    seconds: list[float] = []
+
+    def held_up(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+        if len(seconds) < STEPS_TO_LEARN:
+            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda.synchronize(device)
+            first.record()
+            yield from step(task, inputs, targets)
+            last.record()
+            torch.cuda.synchronize(device)
+            seconds.append(first.elapsed_time(last) / 1e3)
+        else:
+            yield from step(task, inputs, targets)
+            torch.cuda._sleep(int(share * sorted(seconds)[len(seconds) // 2] * cycles_per_second))
+
+    return held_up
+
+
+def _sleep_cycles_per_second(device: torch.device) -> float:
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda._sleep(_PROBE_CYCLES)
+    torch.cuda.synchronize(device)
+    first.record()
+    torch.cuda._sleep(_PROBE_CYCLES)
+    last.record()
+    torch.cuda.synchronize(device)
+    return _PROBE_CYCLES / (float(first.elapsed_time(last)) / 1e3)
