@@ -34,6 +34,21 @@ class Finding:
     """Whether this metric has a say in the outcome, or is shown only."""
     note: str | None = None
 
+    @property
+    def may_be_slower(self) -> bool:
+        """Whether it is inconclusive and may still turn out slower.
+
+        An interval that ends below the threshold on its upper side and reaches far down on the other leaves open
+        whether the head is the same or faster: inconclusive, and yet certainly no regression.
+        """
+        bounded = self.change is not None and self.change.high <= 1 + self.threshold
+        return self.verdict == "inconclusive" and not bounded
+
+    @property
+    def broken(self) -> bool:
+        """Whether the head has no figure at all where the base had one: it failed, or no longer trains."""
+        return self.verdict == "slower" and self.change is None
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -56,13 +71,13 @@ class Judgement:
 
     @property
     def outcome(self) -> Outcome:
-        """A regression where any finding that decides is one; inconclusive where any might still be."""
-        verdicts = [finding.verdict for finding in self.findings if finding.decides]
-        if self.refusal is not None or not verdicts:
+        """A regression where any finding that decides is one; inconclusive where any may still be."""
+        deciding = [finding for finding in self.findings if finding.decides]
+        if self.refusal is not None or not deciding:
             return "not comparable"
-        if "slower" in verdicts:
+        if self.regressions:
             return "regression"
-        return "inconclusive" if "inconclusive" in verdicts else "no regression"
+        return "inconclusive" if any(finding.may_be_slower for finding in deciding) else "no regression"
 
     @property
     def regressions(self) -> tuple[Finding, ...]:

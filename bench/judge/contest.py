@@ -1,0 +1,207 @@
+"""Two sides in turns, judged: launch pair by launch pair, until the verdict is sure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import trim_mean
+
+from bench.judge.comparison import Verdict, block_seconds
+from bench.judge.differences import environment_differences
+from bench.judge.finding import Finding, Judgement
+from bench.judge.sequential import ConfidenceSequence
+from bench.judge.statistics import Estimate
+from bench.records.comparison import Comparison, Pair, Side
+
+STEP, MEMORY = "step", "peak memory"
+MEMORY_SHARE = 0.1
+"""Of the false alarms asked for: memory hardly varies, so that a tenth of them costs it little."""
+TRIMMED = 0.25
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What may be called what."""
+
+    false_alarms: float = 0.01
+    """The share of comparisons of unchanged code that may end in a regression, step and memory together."""
+    margin: float = 0.01
+    """Sides that differ by less than this share are the same."""
+    step_threshold: float = 0.0
+    """The share by which the head's step may exceed the base's."""
+    memory_threshold: float = 0.05
+
+
+@dataclass(frozen=True)
+class PairValues:
+    """A launch pair reduced: each metric's log of head over base, and both sides' typical values."""
+
+    logs: dict[str, float]
+    base: dict[str, float]
+    head: dict[str, float]
+
+
+class Referee:
+    """Is told each launch pair as it ends, and says when the verdict is sure."""
+
+    def __init__(self, rules: Rules, base: Side, head: Side) -> None:
+        self._rules, self._workload, self._loop = rules, head.workload, head.loop
+        self._laps_count = base.laps_count and head.laps_count
+        phases = [phase for phase in base.phases if phase in head.phases]
+        self._values: list[PairValues] = []
+        errors = {
+            STEP: rules.false_alarms * (1 - MEMORY_SHARE),
+            MEMORY: rules.false_alarms * MEMORY_SHARE,
+            # The phases share the rate among themselves, as many looks must.
+            **{phase: rules.false_alarms / max(1, len(phases)) for phase in phases},
+        }
+        self._sequences = {metric: ConfidenceSequence(error) for metric, error in errors.items()}
+
+    def add(self, pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame) -> None:
+        """A launch pair has ended; see ``bench.records.comparison_samples`` for the tables."""
+        values = pair_values(pair, blocks, phases, laps_count=self._laps_count)
+        self._values.append(values)
+        for metric, log in values.logs.items():
+            if metric in self._sequences and math.isfinite(log):
+                self._sequences[metric].add(log)
+
+    @property
+    def decided(self) -> bool:
+        """Whether another launch could change nothing: a regression, or neither step nor memory still open."""
+        verdicts = {metric: self._verdict(metric) for metric in (STEP, MEMORY) if len(self._sequences[metric])}
+        return "slower" in verdicts.values() or ("inconclusive" not in verdicts.values() and STEP in verdicts)
+
+    @property
+    def step(self) -> Estimate:
+        """The step's log of head over base."""
+        return self._sequences[STEP].estimate
+
+    @property
+    def step_logs(self) -> tuple[float, ...]:
+        """Each launch pair's log of the head's step over the base's."""
+        return tuple(values.logs[STEP] for values in self._values)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is known so far, the step first."""
+        return tuple(self._finding(metric) for metric, sequence in self._sequences.items() if len(sequence))
+
+    def smallest_effect(self) -> float:
+        """The half width of the step's interval: a share that would have shown; infinite while nothing would."""
+        return math.expm1((self.step.high - self.step.low) / 2)
+
+    def _finding(self, metric: str) -> Finding:
+        def typical(values: list[dict[str, float]]) -> float:
+            return float(np.median([v[metric] for v in values if metric in v]))
+
+        return Finding(
+            workload=self._workload,
+            loop=self._loop,
+            metric=metric,
+            unit="bytes" if metric == MEMORY else "seconds",
+            base=typical([values.base for values in self._values]),
+            head=typical([values.head for values in self._values]),
+            change=self._sequences[metric].estimate.map(_exp),
+            verdict=self._verdict(metric),
+            threshold=self._threshold(metric),
+            decides=metric in (STEP, MEMORY),
+        )
+
+    def _threshold(self, metric: str) -> float:
+        return self._rules.memory_threshold if metric == MEMORY else self._rules.step_threshold
+
+    def _verdict(self, metric: str) -> Verdict:
+        estimate, tolerated = self._sequences[metric].estimate, math.log1p(self._threshold(metric))
+        margin = max(tolerated, math.log1p(self._rules.margin))
+        if -margin < estimate.low and estimate.high < margin:
+            return "same"
+        if estimate.low > tolerated:
+            return "slower"
+        return "faster" if estimate.high < -tolerated else "inconclusive"
+
+
+def judge(comparison: Comparison, referee: Referee, rules: Rules, facts: Sequence[str] = ()) -> Judgement:
+    """What the comparison comes to; ``facts`` are sentences of the caller's own."""
+    base, head = comparison.base, comparison.head
+    how = "forked from one server" if comparison.shared_server else "every process started from nothing"
+    pairs = f"{len(comparison.pairs)} launch pair{'s' if len(comparison.pairs) > 1 else ''}"
+    ended = f"{comparison.pairs[-1].ended_seconds:.0f} s{', interrupted' if comparison.interrupted else ''}"
+    effect = referee.smallest_effect()
+    seen = (
+        f"a difference of {100 * effect:.2g} % of the step would have shown"
+        if math.isfinite(effect)
+        else f"too few launch pairs for a verdict at so low a rate of false alarms as {rules.false_alarms:g}"
+    )
+    differing = [
+        f"{key} {_given(base, key)} → {_given(head, key)}"
+        for key in dict.fromkeys([*base.given, *head.given])
+        if _given(base, key) != _given(head, key)
+    ]
+    warnings = list(comparison.warnings)
+    if base.phases != head.phases:
+        warnings.append("the sides have different phases; only those that both have are compared")
+    if "compile" in f"{base.loop} {head.loop}":
+        warnings.append("torch.compile moves work between forward and backward: whole steps compare, phases hardly")
+    if not differing and base.commit == head.commit:
+        warnings.append("both sides are the same: what differs is this machine's noise")
+    return Judgement(
+        command="ab",
+        base=_described(base),
+        head=_described(head),
+        findings=referee.findings(),
+        false_alarms=rules.false_alarms,
+        facts=(f"{pairs} in {ended}, {how}", seen, *facts),
+        differences=(*differing, *environment_differences(base.environment, head.environment)),
+        warnings=tuple(warnings),
+    )
+
+
+def _given(side: Side, key: str) -> str:
+    shown = {"loop": side.loop, "workload": side.workload, **side.given}
+    return shown.get(key, "as it is")
+
+
+def _described(side: Side) -> str:
+    given = " ".join(f"{key}={value}" for key, value in side.given.items() if key != "rev")
+    revision = f"{side.given['rev']} ({side.commit})" if "rev" in side.given else ""
+    return " ".join(part for part in (revision, given) if part) or f"{side.workload} {side.loop}, as it is"
+
+
+def pair_values(pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame, *, laps_count: bool) -> PairValues:
+    """One launch pair's figures.
+
+    A turn gives the mean log of its blocks, a quad the difference of its two turns of either side, so that a steady
+    drift cancels, and the pair the mean over the middle half of its quads, so that a burst of noise does not count.
+    """
+    counted = blocks if laps_count else blocks[~blocks["lapped"]]
+    seconds = pd.Series(np.log(block_seconds(counted)), counted.index)
+    logs, base, head = {}, {}, {}
+    for metric, values, table in ((STEP, seconds, counted), *_phase_values(phases)):
+        logs[metric], base[metric], head[metric] = _quads(values, table)
+    if pair.base_peak_memory_bytes and pair.head_peak_memory_bytes:
+        base[MEMORY], head[MEMORY] = float(pair.base_peak_memory_bytes), float(pair.head_peak_memory_bytes)
+        logs[MEMORY] = math.log(head[MEMORY] / base[MEMORY])
+    return PairValues(logs, base, head)
+
+
+def _phase_values(phases: pd.DataFrame) -> list[tuple[str, pd.Series, pd.DataFrame]]:
+    """The log seconds of each phase that both sides have, the device's where a device was timed."""
+    seconds = phases["device_seconds"].fillna(phases["host_seconds"])
+    shown = phases[seconds > 0].assign(log=np.log(seconds[seconds > 0]))
+    both = shown.groupby("phase", sort=False)["head"].nunique()
+    tables = [(str(phase), shown[shown["phase"] == phase]) for phase in both.index[both == 2]]
+    return [(phase, table["log"], table) for phase, table in tables]
+
+
+def _quads(logs: pd.Series, table: pd.DataFrame) -> tuple[float, float, float]:
+    """The log of head over base, and both sides' typical seconds."""
+    turns = logs.groupby([table["quad"], table["head"]]).mean().unstack()
+    differences = (turns[True] - turns[False]).dropna()
+    ratio = float(trim_mean(differences, TRIMMED)) if len(differences) else math.nan
+    base, head = (math.exp(float(logs[table["head"] == side].median())) for side in (False, True))
+    return ratio, base, head
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf

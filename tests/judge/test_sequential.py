@@ -1,0 +1,99 @@
+"""The confidence sequence against noise whose truth is known; seeds are fixed, tolerances are binomial."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bench.judge.sequential import ConfidenceSequence, ever_excludes, final_interval
+
+LAUNCHES = 50
+Noise = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def normal(random: np.random.Generator, count: int) -> np.ndarray:
+    return random.normal(0, 0.01, count)
+
+
+def heavy_tailed(random: np.random.Generator, count: int) -> np.ndarray:
+    return 0.005 * random.standard_t(1.5, count)
+
+
+def bursts(random: np.random.Generator, count: int) -> np.ndarray:
+    """A quiet machine, disturbed in one launch of five, either side alike."""
+    return random.normal(0, np.where(random.random(count) < 0.2, 0.1, 0.003))
+
+
+def ever_louder(random: np.random.Generator, count: int) -> np.ndarray:
+    return random.normal(0, np.geomspace(0.002, 0.05, count))
+
+
+def swings(random: np.random.Generator, count: int) -> np.ndarray:
+    """Loudness that comes and goes over launches; which side it hits is drawn anew for each."""
+    loudness = np.exp(np.cumsum(random.normal(0, 0.4, count)))
+    return 0.005 * loudness * random.normal(0, 1, count)
+
+
+@pytest.mark.parametrize("noise", [normal, heavy_tailed, bursts, ever_louder, swings])
+@pytest.mark.parametrize("error", [0.01, 0.05])
+def test_unchanged_code_is_hardly_ever_called_slower_however_often_one_looks(noise: Noise, error: float) -> None:
+    random = np.random.default_rng(1)
+    trials = 1500
+    alarms = sum(ever_excludes(noise(random, LAUNCHES), 0.0, error) for _ in range(trials))
+    # Three standard deviations above the rate that is promised.
+    assert alarms / trials <= error + 3 * math.sqrt(error / trials)
+
+
+@pytest.mark.parametrize("noise", [normal, bursts])
+def test_a_slowdown_of_one_deviation_is_found_in_nearly_all_comparisons(noise: Noise) -> None:
+    random = np.random.default_rng(2)
+    found = sum(ever_excludes(noise(random, LAUNCHES) + 0.01, 0.0, 0.01) for _ in range(400))
+    assert found / 400 >= 0.95
+
+
+def test_a_glaring_difference_is_sure_after_nine_launches() -> None:
+    sequence = ConfidenceSequence(0.01)
+    lows = [sequence.add(value).low for value in np.random.default_rng(3).normal(0.5, 0.001, 12)]
+    assert sum(low <= 0 for low in lows) == 8
+
+
+def test_the_interval_never_widens_and_holds_its_estimate() -> None:
+    sequence = ConfidenceSequence(0.05)
+    estimates = [sequence.add(value) for value in heavy_tailed(np.random.default_rng(4), 60)]
+    lows, highs = [e.low for e in estimates], [e.high for e in estimates]
+    assert lows == sorted(lows)
+    assert highs == sorted(highs, reverse=True)
+    assert all(e.low <= e.value <= e.high for e in estimates)
+    assert highs[-1] - lows[-1] < 0.05
+
+
+def test_the_interval_moves_with_its_values() -> None:
+    values = normal(np.random.default_rng(5), 40)
+    here, there = final_interval(list(values), 0.01), final_interval(list(values + 0.3), 0.01)
+    assert there.low - here.low == pytest.approx(0.3, abs=1e-6)
+    assert there.high - here.high == pytest.approx(0.3, abs=1e-6)
+
+
+def test_the_interval_is_the_mirror_image_of_that_of_mirrored_values() -> None:
+    values = normal(np.random.default_rng(6), 40)
+    here, mirrored = final_interval(list(values), 0.01), final_interval(list(-values), 0.01)
+    assert mirrored.low == pytest.approx(-here.high, abs=1e-6)
+
+
+def test_the_interval_ends_where_the_stake_says_so() -> None:
+    values = normal(np.random.default_rng(7), 40)
+    low = final_interval(list(values), 0.01).low
+    assert ever_excludes(values, low - 1e-6, 0.01)
+    assert not ever_excludes(values, low + 1e-6, 0.01)
+
+
+def test_values_that_do_not_differ_at_all_are_no_trouble() -> None:
+    estimate = final_interval([0.0] * 30, 0.001)
+    assert estimate.low == pytest.approx(0, abs=1e-5)
+    assert estimate.high == pytest.approx(0, abs=1e-5)
+
+
+def test_one_value_bounds_nothing() -> None:
+    estimate = ConfidenceSequence(0.01).add(0.02)
+    assert (estimate.value, estimate.low, estimate.high) == (0.02, -math.inf, math.inf)
