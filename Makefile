@@ -16,9 +16,17 @@ ARGS ?=
 BENCH_FLAGS := $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 # make report RUN=results/…/…; the newest run otherwise.
 RUN ?= $(shell ls -td results/*/*/run.json 2>/dev/null | head -n 1 | xargs -r dirname)
+# make check RUN=… BASELINE=…; by default the newest run, against the reference of its machine under results/reference/
+# or, where there is none, against the machine's run before it. ARGS="…": any option of loopmark check.
+RUN_FOLDER = $(patsubst %/,%,$(RUN))
+MACHINE = $(notdir $(patsubst %/,%,$(dir $(RUN_FOLDER))))
+BASELINE ?= $(shell { ls -d results/reference/$(MACHINE)/*/run.json | sort -r; \
+  ls -d results/$(MACHINE)/*/run.json | sort -r | awk '$$0 < "$(RUN_FOLDER)"'; } 2>/dev/null | head -n 1 | xargs -r dirname)
 
 .DEFAULT_GOAL := help
-.PHONY: bench test test-gpu lint format report clean help
+.PHONY: setup bench test test-gpu lint format report check clean help
+
+setup: $(READY) ## Install everything into .venv, which the other targets do as well
 
 bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 s; ARGS="…": any option of loopmark run)
 	$(PY) -m bench run $(BENCH_FLAGS)
@@ -41,6 +49,11 @@ format: $(READY) ## Format the code
 report: $(READY) ## Draw a stored run again (RUN=folder; the newest otherwise)
 	$(if $(RUN),,$(error there is no run under results/ yet: make bench, or give RUN=folder))
 	$(PY) -m bench report $(RUN)
+
+check: $(READY) ## Compare a run with a baseline, and fail on a regression (RUN=folder BASELINE=folder ARGS="…")
+	$(if $(RUN),,$(error there is no run under results/ yet: make bench, or give RUN=folder))
+	$(if $(BASELINE),,$(error there is nothing to compare $(RUN) with: give BASELINE=folder, or measure once more))
+	$(PY) -m bench check $(RUN) --baseline $(BASELINE) $(ARGS)
 
 clean: ## Remove the environment and every cache; runs stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks

@@ -48,6 +48,25 @@ def student(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
+def welch(values: ArrayLike, baseline: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
+    """The mean of ``values`` less that of ``baseline``, whose spreads may differ (Welch 1947; Satterthwaite 1946).
+
+    One value alone on either side gives an infinite interval: nothing is known of how that side varies.
+    """
+    samples = [np.asarray(side, dtype=float) for side in (values, baseline)]
+    difference = float(np.mean(samples[0]) - np.mean(samples[1]))
+    if min(map(len, samples)) < 2:
+        return Estimate(difference, -math.inf, math.inf)
+    variances = [float(np.var(sample, ddof=1)) / len(sample) for sample in samples]
+    variance = sum(variances)
+    if variance == 0:
+        return Estimate(difference, difference, difference)
+    # As shares of the whole: the squares of variances as small as 1e-170 would be zero.
+    freedom = 1 / sum((part / variance) ** 2 / (len(s) - 1) for part, s in zip(variances, samples, strict=True))
+    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
+    return Estimate(difference, difference - half, difference + half)
+
+
 def median(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
     """The median with its order-statistic interval, which assumes no distribution (Thompson 1936).
 

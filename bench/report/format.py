@@ -113,7 +113,7 @@ def overhead_range(estimate: Estimate | None) -> str:
     """``+0.1 % [-0.3, +0.4]`` of a ratio of 1.001 and its interval."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    return f"{overhead(estimate)} {_ends(estimate, _signed)}"
+    return f"{overhead(estimate)} {_ends(_believable(estimate), _signed)}"
 
 
 def data(value: float | None) -> str:

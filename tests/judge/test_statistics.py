@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.judge.statistics import Estimate, median, over_launches, student
+from bench.judge.statistics import Estimate, median, over_launches, student, welch
 
 
 def coverage(estimates: list[Estimate], truth: float) -> float:
@@ -118,3 +118,22 @@ def test_reach_is_the_far_end_and_an_end_at_zero_does_not_exclude_it(
 ) -> None:
     estimate = Estimate((low + high) / 2, low, high)
     assert (estimate.excludes_zero, estimate.reach) == (excludes, reach)
+
+
+@pytest.mark.parametrize(("count", "others"), [(2, 2), (3, 8), (12, 5)])
+def test_welch_is_the_textbook_interval_of_two_means(count: int, others: int) -> None:
+    rng = np.random.default_rng(count)
+    values, baseline = rng.normal(3, 2, count), rng.normal(1, 0.5, others)
+    textbook = stats.ttest_ind(values, baseline, equal_var=False).confidence_interval(0.9)
+    estimate = welch(values, baseline, 0.9)
+    assert (estimate.low, estimate.high) == pytest.approx((textbook.low, textbook.high))
+    assert estimate.value == pytest.approx(values.mean() - baseline.mean())
+
+
+def test_welch_says_nothing_of_a_side_with_one_value() -> None:
+    assert welch([3.0], [1.0, 2.0, 3.0]) == Estimate(1.0, -math.inf, math.inf)
+    assert welch([3.0, 4.0], [1.0]) == Estimate(2.5, -math.inf, math.inf)
+
+
+def test_welch_of_sides_that_do_not_vary_has_no_width() -> None:
+    assert welch([2.0, 2.0], [1.0, 1.0, 1.0]) == Estimate(1.0, 1.0, 1.0)

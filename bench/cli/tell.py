@@ -1,0 +1,139 @@
+"""What a comparison tells, and whom: a person, a program, and the CI that it runs in."""
+
+import json
+import os
+import secrets
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.errors import BadInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.judge.finding import Judgement
+
+SUMMARY = "GITHUB_STEP_SUMMARY"
+"""GitHub's variable with the file whose Markdown a job shows."""
+
+
+class Inconclusive(StrEnum):
+    """What an inconclusive comparison counts as."""
+
+    PASS = "pass"
+    FAIL = "fail"
+
+
+InconclusiveOption = Annotated[
+    Inconclusive | None, typer.Option("--inconclusive", help="What an inconclusive comparison counts as.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the judgement as JSON, and only that.")]
+JunitOption = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML: a case for each finding.")
+]
+MarkdownOption = Annotated[
+    Path | None, typer.Option("--markdown", metavar="FILE", help="Write the findings as Markdown.")
+]
+
+
+def refuse_unwritable(*paths: Path | None) -> None:
+    """Raise BadInput for a file that could not be written in the end; to be called before anything is measured."""
+    given = [path for path in paths if path is not None]
+    for path in given:
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode) and not path.is_symlink():
+                raise BadInput(f"{path} is in the way: it is no file; choose another")
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise _unwritable(path, error) from None
+        try:
+            # A file without a name: whatever happens next, nothing is left behind.
+            with tempfile.TemporaryFile(dir=path.parent):
+                path.with_name(f"{path.name}.partial").is_file()  # it raises where that name is too long
+        except (OSError, ValueError) as error:
+            raise _unwritable(path, error) from None
+    if len({os.path.abspath(path) for path in given}) < len(given):  # noqa: PTH100 - links are not followed
+        raise BadInput(f"{given[0]} cannot hold two things; give each its own file")
+
+
+def tell(
+    judgement: "Judgement", *, as_json: bool, junit: Path | None, markdown: Path | None, console: "Console"
+) -> None:
+    """Write the files that were asked for, tell the CI, and print the judgement: as JSON alone, or as a table.
+
+    A refusal is one line on ``console`` and no table. Raises BadInput for a file that cannot be written.
+    """
+    from bench.report.annotations import annotations
+    from bench.report.claim import conclusion
+    from bench.report.judgement_json import as_json as to_json
+    from bench.report.judgement_markdown import as_markdown
+    from bench.report.judgement_table import print_judgement
+    from bench.report.junit import as_junit
+
+    # All is made before anything is written, so that nothing is left half told.
+    page = as_markdown(judgement).encode()
+    files = [(path, content) for path, content in ((junit, as_junit(judgement)), (markdown, page)) if path is not None]
+    text = json.dumps(to_json(judgement), indent=2, allow_nan=False)
+    for path, content in files:
+        _write(path, content)
+    _add_to_summary(page, console)
+    on_github = os.environ.get("GITHUB_ACTIONS") == "true"
+    if as_json:
+        print(text)
+    elif judgement.refusal is not None:
+        console.print(f"loopmark: {conclusion(judgement)}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        with _no_commands(on_github):
+            print_judgement(judgement)
+    if on_github:
+        print("\n".join(annotations(judgement)), file=sys.stderr if as_json else sys.stdout, flush=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    from bench.records.store import replace_file
+
+    try:
+        replace_file(path, content)
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from None
+
+
+def _add_to_summary(page: bytes, console: "Console") -> None:
+    """Add ``page`` to the job's summary, which other steps write to as well."""
+    file = os.environ.get(SUMMARY)
+    if not file:
+        return
+    try:
+        with Path(file).open("ab", buffering=0) as summary:
+            summary.write(page)
+    except (OSError, ValueError) as error:
+        # It is the CI's file and not asked for by anyone: the verdict counts without it.
+        console.print(f"warning: {_unwritable(Path(SUMMARY), error)}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _no_commands(on_github: bool) -> Iterator[None]:
+    """Keep GitHub from taking what is printed for commands: a loop may be named ``::error::``."""
+    if not on_github:
+        yield
+        return
+    token = secrets.token_hex(16)
+    print(f"::stop-commands::{token}", flush=True)
+    try:
+        yield
+    finally:
+        print(f"::{token}::", flush=True)
+
+
+def _unwritable(path: Path, error: Exception) -> BadInput:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return BadInput(f"cannot write {path}: {reason}; choose another file")

@@ -1,0 +1,44 @@
+"""What each launch of a case came to, as logs: the values that two separate runs are compared by."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.judge.comparison import round_logs
+from bench.records.run import Case
+
+Logs = NDArray[np.float64]
+"""One value a launch, the natural log of seconds, bytes or a ratio; the order says nothing. (launches,)"""
+
+
+def step_logs(blocks: pd.DataFrame) -> Logs:
+    """Log seconds a step of each launch of one case, from its blocks without laps: the median of its rounds."""
+    return _medians(round_logs(blocks, lapped=False))
+
+
+def ratio_logs(blocks: pd.DataFrame, baseline: pd.DataFrame) -> Logs:
+    """ln(this step / the baseline's step) of each launch, paired by round in one run; empty where they share none."""
+    pairs = round_logs(blocks, lapped=False) - round_logs(baseline, lapped=False)
+    return _medians(pairs.dropna())
+
+
+def phase_logs(laps: pd.DataFrame) -> dict[str, Logs]:
+    """Log seconds a step in each phase of one case, for each launch the median of its lapped steps.
+
+    On the device's clock where there is one, else the host's. A phase that repeats within a step (gradient
+    accumulation) counts with all its turns. One that the clock is too coarse for, at no time at all, is left out.
+    """
+    column = "device_seconds" if laps["device_seconds"].notna().any() else "host_seconds"
+    present = laps[laps[column].notna()]
+    steps = present.groupby(["phase", "launch", "step"])[column].sum()
+    medians = steps.groupby(level=["phase", "launch"]).median()
+    return {str(name): np.log(rows.to_numpy()) for name, rows in medians.groupby(level="phase") if (rows > 0).all()}
+
+
+def memory_logs(case: Case) -> Logs:
+    """Log bytes of each launch's peak memory; empty where it was not measured."""
+    return np.log([launch.peak_memory_bytes for launch in case.launches if launch.peak_memory_bytes])
+
+
+def _medians(values: pd.Series) -> Logs:
+    return values.groupby(level="launch").median().to_numpy(dtype=float)

@@ -1,0 +1,94 @@
+"""One of two runs that are to be compared: its cases by name, judged, with the samples behind them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.judge.summary import BASELINE, Row, WorkloadSummary, summarise
+from bench.records.run import Run
+from bench.records.samples import Samples
+
+Key = tuple[str, str]
+"""Workload and loop."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One case of a side, with its own samples."""
+
+    row: Row
+    blocks: pd.DataFrame
+    laps: pd.DataFrame
+
+    @property
+    def ailment(self) -> str | None:
+        """Why its speed says nothing, to follow "in this run it …"; None where it does."""
+        case = self.row.case
+        if case.status != "ok":
+            ending = {"skipped": "was skipped", "failed": "failed", "timed_out": "timed out"}[case.status]
+            return f"{ending}: {case.reason}" if case.reason else ending
+        if self.row.lost_at_step is not None:
+            return f"had a loss that is not finite at step {self.row.lost_at_step:,}"
+        return "has too few samples" if self.row.step_seconds is None else None
+
+    @property
+    def broken(self) -> bool:
+        """Whether it was tried and did not train: it failed, timed out, or lost its loss."""
+        return self.row.case.status in ("failed", "timed_out") or self.row.lost_at_step is not None
+
+
+@dataclass(frozen=True)
+class Side:
+    """A run, by workload and loop; the baseline's repetition is part of its noise floors only."""
+
+    run: Run
+    members: Mapping[Key, Member]
+    workloads: Mapping[str, WorkloadSummary]
+
+    @classmethod
+    def of(cls, run: Run, samples: Samples) -> "Side":
+        """The side that ``run`` is."""
+        summary = summarise(run, samples)
+        rows = {id(row.case): row for row in summary.rows}
+        members = {
+            (case.workload, case.loop): Member(
+                rows[id(case)],
+                samples.blocks[samples.blocks["case"] == index],
+                samples.phases[samples.phases["case"] == index],
+            )
+            for index, case in enumerate(run.cases)
+            if not case.repeat
+        }
+        return cls(run, members, {workload.workload: workload for workload in summary.workloads})
+
+    def eager(self, workload: str) -> Member | None:
+        """The canonical loop of ``workload``, where its speed says something."""
+        member = self.members.get((workload, BASELINE))
+        return member if member and member.ailment is None else None
+
+    def noise_floor(self, workload: str) -> float | None:
+        """How far apart eager and its repetition may be in this run, as a share; None where that was not measured."""
+        floor = self.workloads[workload].noise_floor
+        return None if floor is None else math.expm1(floor)
+
+    @property
+    def device(self) -> str:
+        """``cpu``, or a CUDA device with its number."""
+        return "cuda:0" if self.run.plan.device == "cuda" else self.run.plan.device
+
+    @property
+    def kind(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return self.device.partition(":")[0]
+
+    @property
+    def label(self) -> str:
+        """Which run this is, in a few words."""
+        return f"{self.run.name} on {self.run.machine.name} ({self.run.plan.device})"
+
+
+def same_machine(base: Side, head: Side) -> bool:
+    """Whether absolute seconds compare: the same hardware, and the same device of it."""
+    return base.run.machine.fingerprint == head.run.machine.fingerprint and base.device == head.device

@@ -1,0 +1,90 @@
+"""A judgement in words: the same in the terminal, in a job summary, in JUnit and in annotations."""
+
+from bench.judge.finding import Finding, Judgement
+from bench.report import format as show
+from bench.report.text import elide
+
+NAME_LENGTH, SENTENCE_LENGTH = 60, 500
+MOST_NAMED = 3
+
+OUTCOMES = {
+    "no regression": "No regression",
+    "regression": "Regression",
+    "inconclusive": "Inconclusive",
+    "not comparable": "Not comparable",
+}
+
+
+def word(finding: Finding) -> str:
+    """The verdict; ``not slower`` where only whether it is the same or faster is open, ``broken`` for no figure."""
+    if finding.broken:
+        return "broken"
+    return "not slower" if finding.verdict == "inconclusive" and not finding.may_be_slower else finding.verdict
+
+
+def change(finding: Finding) -> str:
+    """``+2.1 % [+0.3, +4.0]``: how much more the head is than the base."""
+    return show.overhead_range(finding.change)
+
+
+def figure(finding: Finding, value: float | None) -> str:
+    """``value`` in the metric's unit."""
+    return {"seconds": show.seconds, "bytes": show.data, "ratio": show.ratio}[finding.unit](value)
+
+
+def title(finding: Finding) -> str:
+    """Which loop and metric it is about, on one short line."""
+    return f"{place(finding)}: {elide(finding.metric, NAME_LENGTH)}"
+
+
+def place(finding: Finding) -> str:
+    """Which workload and loop it is about, on one short line."""
+    return f"{elide(finding.workload, NAME_LENGTH)}, {elide(finding.loop, NAME_LENGTH)}"
+
+
+def note(finding: Finding) -> str:
+    """What a finding says beyond its figures, with its name; empty for most."""
+    if finding.note is None:
+        return ""
+    return f"{place(finding) if finding.broken else title(finding)}: {elide(finding.note, SENTENCE_LENGTH)}"
+
+
+def sentence(finding: Finding) -> str:
+    """What was found of one metric, in one plain sentence."""
+    aside = f" ({elide(finding.note, SENTENCE_LENGTH)})" if finding.note else ""
+    if finding.broken:
+        return f"{place(finding)} is broken{aside}"
+    figures = f"{figure(finding, finding.base)} → {figure(finding, finding.head)}"
+    allowed = f"{show.percent(finding.threshold)} is allowed" if finding.threshold else "no more is allowed"
+    said = "the same" if finding.verdict == "same" else word(finding)
+    return f"{title(finding)} is {said}, {change(finding)} ({figures}; {allowed}){aside}"
+
+
+def conclusion(judgement: Judgement) -> str:
+    """What the comparison comes to, in one plain sentence."""
+    outcome = OUTCOMES[judgement.outcome]
+    deciding = [finding for finding in judgement.findings if finding.decides]
+    if judgement.refusal is not None:
+        return f"{outcome}: {elide(judgement.refusal, SENTENCE_LENGTH)}"
+    if judgement.outcome == "regression":
+        return f"{outcome}: {_several(judgement.regressions)}."
+    if judgement.outcome == "inconclusive":
+        open_ = tuple(finding for finding in deciding if finding.may_be_slower)
+        what = f"{len(open_)} of {len(deciding)} findings may be slower by more than is allowed"
+        return f"{outcome}: {what}; {_remedy(judgement)}, or measure on an idle machine."
+    if judgement.outcome == "no regression":
+        return f"{outcome}: {_none_of(len(deciding))} slower by more than is allowed."
+    return f"{outcome}: there is nothing to decide by."
+
+
+def _several(findings: tuple[Finding, ...]) -> str:
+    named = "; ".join(map(sentence, findings[:MOST_NAMED]))
+    return f"{named}; and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else named
+
+
+def _none_of(count: int) -> str:
+    return "the one finding is not" if count == 1 else f"none of {count} findings is"
+
+
+def _remedy(judgement: Judgement) -> str:
+    return "give a larger --budget" if judgement.command == "ab" else "measure with more --launches"

@@ -1,0 +1,67 @@
+"""A comparison as Markdown: what a CI job's summary shows, and a comment on a pull request may hold."""
+
+from collections.abc import Iterable, Iterator
+
+from bench.judge.finding import Finding, Judgement
+from bench.report import claim
+from bench.report import format as show
+from bench.report.markdown_table import pipe_table
+from bench.report.text import elide, markdown
+
+MARKS = {"no regression": "✅", "regression": "❌", "inconclusive": "❔", "not comparable": "🚫"}
+HEADINGS = ("loop", "metric", "base", "head", "change", "allowed", "verdict")
+MOST_ROWS = 500
+"""Of a table: a job's summary may hold 1 MiB, of which a row takes less than 1 KiB."""
+
+
+def as_markdown(judgement: Judgement) -> str:
+    """The conclusion, every finding, and all that was said beside them."""
+    return "\n\n".join(filter(None, _parts(judgement))) + "\n"
+
+
+def _parts(judgement: Judgement) -> Iterator[str]:
+    yield f"## {MARKS[judgement.outcome]} loopmark {judgement.command}: {judgement.outcome}"
+    yield markdown(claim.conclusion(judgement))
+    sides = (("base", judgement.base), ("head", judgement.head))
+    yield "\n".join(f"- {side}: {_short(text)}" for side, text in sides)
+    deciding = [finding for finding in judgement.findings if finding.decides]
+    yield _table(deciding)
+    yield _list("Notes", (claim.note(finding) for finding in deciding if finding.note))
+    yield _list("Differences", judgement.differences)
+    yield _list("Warnings", judgement.warnings)
+    yield _list("How it was compared", judgement.facts)
+    shown_only = [finding for finding in judgement.findings if not finding.decides]
+    if shown_only:
+        yield f"<details><summary>Shown, without a say: {len(shown_only)}</summary>"
+        yield _table(shown_only)
+        yield "</details>"
+
+
+def _table(findings: list[Finding]) -> str:
+    if not findings:
+        return ""
+    table = pipe_table(HEADINGS, map(_row, findings[:MOST_ROWS]))
+    left_out = len(findings) - MOST_ROWS
+    return f"{table}\n\n… and {left_out} more; `--json` has all." if left_out > 0 else table
+
+
+def _row(finding: Finding) -> list[str]:
+    word = claim.word(finding)
+    return [
+        markdown(claim.place(finding)),
+        markdown(elide(finding.metric, claim.NAME_LENGTH)),
+        claim.figure(finding, finding.base),
+        claim.figure(finding, finding.head),
+        markdown(claim.change(finding)),
+        show.percent(finding.threshold),
+        f"**{word}**" if finding.decides and finding.verdict == "slower" else word,
+    ]
+
+
+def _list(heading: str, sentences: Iterable[str]) -> str:
+    items = [f"- {_short(sentence)}" for sentence in sentences]
+    return "\n".join([f"**{heading}**", "", *items]) if items else ""
+
+
+def _short(text: str) -> str:
+    return markdown(elide(text, claim.SENTENCE_LENGTH))

@@ -1,0 +1,46 @@
+from dataclasses import replace
+
+from bench.judge.differences import differences
+from bench.records.run import Run
+from tests.synthetic import Truth, make_run
+
+
+def run(gpu: bool = False) -> Run:
+    return make_run([Truth("eager")], rounds=1, launches=1, device=gpu)[0]
+
+
+def test_equal_runs_differ_in_nothing() -> None:
+    assert differences(run(), run()) == ()
+
+
+def test_every_change_of_software_is_a_sentence_with_both_sides() -> None:
+    base = run()
+    environment = replace(
+        base.environment, torch="2.12.0", driver="570.1", compiler="g++ 13", governor="powersave", threads=1, cores=(),
+        packages={"numpy": "2.1.0", "triton": "3.0"}, variables={"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert set(differences(replace(base, environment=environment), base)) == {
+        "torch 2.12.0 → 2.13.0", "driver 570.1 → none", "compiler g++ 13 → g++ 12", "governor powersave → none",
+        "threads 1 → 2", "cores not pinned → 0, 1", "package numpy 2.1.0 → 2.0.0", "package triton 3.0 → none",
+        "OMP_NUM_THREADS 1 → none",
+    }  # fmt: skip
+
+
+def test_hardware_data_and_what_was_asked_are_named_too() -> None:
+    base = run()
+    head = replace(
+        base,
+        machine=replace(base.machine, cpu="Other CPU", memory_bytes=32 * 2**30),
+        plan=replace(base.plan, seed=1, size="large"),
+        cases=tuple(replace(case, data_sha256="cd" * 32) for case in base.cases),
+    )
+    assert set(differences(base, head)) == {
+        "CPU Imaginary CPU → Other CPU", "memory 16 GiB → 32 GiB", "size small → large", "seed 0 → 1",
+        "data of resnet, SHA-256 abababababab → cdcdcdcdcdcd",
+    }  # fmt: skip
+
+
+def test_torch_is_named_once_although_it_is_a_package_as_well() -> None:
+    base = run()
+    environment = replace(base.environment, torch="2.12.0", packages={**base.environment.packages, "torch": "2.12.0"})
+    assert differences(replace(base, environment=environment), base) == ("torch 2.12.0 → 2.13.0",)
