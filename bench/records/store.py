@@ -53,7 +53,7 @@ def write(folder: Path, run: Run, samples: Samples) -> None:
 def read(folder: Path) -> tuple[Run, Samples]:
     """The run and samples that ``folder`` holds. Raises BadInput for one that is none, broken, or too new."""
     run = read_run(folder)
-    return run, Samples(**{name: _read_table(folder, name) for name in TABLES})
+    return run, Samples(**{name: read_table(folder, name) for name in TABLES})
 
 
 def read_run(folder: Path) -> Run:
@@ -83,7 +83,8 @@ def read_run(folder: Path) -> Run:
     return run
 
 
-def _read_table(folder: Path, name: str) -> pd.DataFrame:
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """One of the ``TABLES`` alone, for who reads many runs. Raises BadInput as ``read`` does."""
     path = folder / f"{name}.parquet"
     try:
         # From bytes: given a path, pandas would take a folder for a table.
@@ -117,9 +118,13 @@ def replace_file(path: Path, content: bytes) -> None:
     """Write ``path`` in one move. A link in its place is replaced, not followed: the folder may be anyone's."""
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
-    with partial.open("xb") as file:
-        file.write(content)
-    os.replace(partial, path)  # noqa: PTH105 - Path.replace is the same call; this one says what it is
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+        os.replace(partial, path)  # noqa: PTH105 - Path.replace is the same call; this one says what it is
+    except BaseException:  # a full disk, Ctrl-C: nothing half-written stays
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _line(error: BaseException) -> str:

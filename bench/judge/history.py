@@ -1,0 +1,259 @@
+"""Many runs, judged together: each loop's speedup over the baseline from run to run, and where it changed."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from bench.judge.change_points import LEAST_RUNS, change_points, noise
+from bench.judge.comparison import log_speedup
+from bench.judge.differences import differences
+from bench.judge.statistics import CONFIDENCE, Estimate
+from bench.judge.summary import is_baseline
+from bench.records.run import Case, Run
+
+EFFICIENCY_OF_MEDIAN = math.sqrt(math.pi / 2)
+"""How much wider than a mean's a median's interval is, of many normal values."""
+SHARED_BY = 3
+"""Loops that change at one run, all in one direction, before the baseline is suspected."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What has to be one and the same for two runs' ratios to be of one thing."""
+
+    machine: str
+    device: str
+    workload: str
+    size: str
+    batch_size: int | None
+    parameters: int | None
+    data_sha256: str | None
+    threads: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """One loop in one run."""
+
+    run: Run
+    folder: str
+    started: datetime
+    launches: int
+    log_speedup: Estimate
+    """ln(baseline's step / this loop's step): positive is faster than the baseline."""
+
+    @property
+    def speedup(self) -> Estimate:
+        """Baseline's seconds over this loop's: 2 is twice as fast."""
+        return self.log_speedup.map(_exp)
+
+    @property
+    def standard_error(self) -> float:
+        """Of the log ratio, as this run alone knows it; infinite of one launch."""
+        if self.launches < 2:
+            return math.inf
+        half = (self.log_speedup.high - self.log_speedup.low) / 2
+        return half / float(stdtrit(self.launches - 1, (1 + CONFIDENCE) / 2))
+
+
+@dataclass(frozen=True)
+class Level:
+    """Consecutive runs between which nothing changed: ``points[start:end]`` of their series."""
+
+    start: int
+    end: int
+    speedup: Estimate
+    """Their median. The interval takes the level's ends as given, and is a little narrow for that."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """From one level to the next."""
+
+    at: int
+    """Where in the series the new level begins."""
+    point: Point
+    """The run it began at."""
+    before: Estimate
+    after: Estimate
+    ratio: Estimate
+    """The speedup after, over the speedup before: 0.92 is slower by 8 %."""
+    differences: tuple[str, ...]
+    """What differs between the surroundings of the last run before and the first one after."""
+
+    @property
+    def is_improvement(self) -> bool:
+        """Whether the loop became faster, against the baseline of its own runs."""
+        return self.ratio.value > 1
+
+
+@dataclass(frozen=True)
+class Series:
+    """One loop in one subject, run by run in the order of their starts."""
+
+    subject: Subject
+    loop: str
+    points: tuple[Point, ...]
+    noise: float
+    """The standard deviation of a run's log ratio while nothing changes."""
+    levels: tuple[Level, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def is_long_enough(self) -> bool:
+        """Whether there are runs enough for a change to show."""
+        return len(self.points) >= 2 * LEAST_RUNS
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One loop in one run, and where it belongs."""
+
+    subject: Subject
+    loop: str
+    point: Point
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """Several loops that changed alike at one run: their one baseline may have done so, the other way round."""
+
+    subject: Subject
+    run: str
+    loops: int
+    of: int
+    is_improvement: bool
+
+
+def measured(run: Run, workload: str) -> tuple[int, ...]:
+    """The baseline of one workload and the loops that have a ratio to it, by their place in the run; () without it."""
+    cases = {i: c for i, c in enumerate(run.cases) if c.workload == workload and c.status == "ok" and not c.repeat}
+    base = next((i for i, case in cases.items() if is_baseline(case)), None)
+    return () if base is None else (base, *(i for i in cases if i != base))
+
+
+def lost(losses: pd.DataFrame) -> set[int]:
+    """The cases, by their place in the run, whose loss was not finite at some step: no speed is claimed for them."""
+    return {int(case) for case in losses.loc[losses["loss"].isna(), "case"].unique()}
+
+
+def observe(run: Run, blocks: pd.DataFrame, workload: str, folder: str) -> Iterator[Observation]:
+    """Each loop's ratio to the baseline in one run. Nothing where the baseline was not measured, or no round shared.
+
+    ``blocks`` may lack the cases that are not wanted. Raises ValueError where the run does not say when it started.
+    """
+    started = _start_of(run)
+    places = measured(run, workload)
+    for i in places[1:]:
+        table, baseline = (blocks[blocks["case"] == place] for place in (i, places[0]))
+        ratio = log_speedup(table, baseline) if len(table) else None
+        # Of one launch alone the ratio is a figure without an interval, and still a point.
+        if ratio is not None and math.isfinite(ratio.value):
+            point = Point(run, folder, started, len(run.cases[i].launches), ratio)
+            yield Observation(_subject(run, run.cases[places[0]]), run.cases[i].loop, point)
+
+
+def series_of(observations: Iterable[Observation]) -> tuple[Series, ...]:
+    """Every series with its levels, the loops of one subject together, in the order in which they first appear."""
+    ordered = sorted(observations, key=lambda o: (o.point.started, o.point.run.name))
+    subjects = dict.fromkeys(o.subject for o in ordered)
+    gathered: dict[tuple[Subject, str], list[Point]] = {}
+    for seen in ordered:
+        gathered.setdefault((seen.subject, seen.loop), []).append(seen.point)
+    place = {subject: i for i, subject in enumerate(sorted(subjects, key=lambda s: (s.machine, s.workload)))}
+    return tuple(
+        _series(subject, loop, points)
+        for (subject, loop), points in sorted(gathered.items(), key=lambda item: place[item[0][0]])
+    )
+
+
+def by_subject(series: Iterable[Series]) -> dict[Subject, tuple[Series, ...]]:
+    """The series of each subject."""
+    gathered: dict[Subject, tuple[Series, ...]] = {}
+    for one in series:
+        gathered[one.subject] = (*gathered.get(one.subject, ()), one)
+    return gathered
+
+
+def suspicions(series: Iterable[Series]) -> tuple[Suspicion, ...]:
+    """The runs at which most loops of a subject changed in one direction, as they do when the baseline changes."""
+    found = []
+    for subject, alike in by_subject(series).items():
+        counts: dict[tuple[str, bool], int] = {}
+        for change in (change for one in alike for change in one.changes):
+            key = change.point.run.name, change.is_improvement
+            counts[key] = counts.get(key, 0) + 1
+        able = sum(one.is_long_enough for one in alike)
+        found += [
+            Suspicion(subject, run, count, able, better)
+            for (run, better), count in counts.items()
+            if count >= SHARED_BY and 2 * count > able
+        ]
+    return tuple(found)
+
+
+def _series(subject: Subject, loop: str, points: list[Point]) -> Series:
+    logs = np.array([point.log_speedup.value for point in points])
+    sigma = noise(logs, [point.standard_error for point in points])
+    starts = [0, *change_points(logs, sigma)]
+    ends = [*starts[1:], len(points)]
+    medians = [
+        _median(logs[start:end], sigma, max(1, len(points) - len(starts)))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    levels = tuple(
+        Level(start, end, middle.map(_exp)) for start, end, middle in zip(starts, ends, medians, strict=True)
+    )
+    changes = tuple(
+        Change(
+            at=at,
+            point=points[at],
+            before=before.map(_exp),
+            after=after.map(_exp),
+            ratio=_difference(before, after).map(_exp),
+            differences=differences(points[at - 1].run, points[at].run),
+        )
+        for at, before, after in zip(starts[1:], medians, medians[1:], strict=False)
+    )
+    return Series(subject, loop, tuple(points), sigma, levels, changes)
+
+
+def _median(logs: np.ndarray, sigma: float, freedom: int) -> Estimate:
+    # The series' own noise, since a level of a few runs does not know its own.
+    widening = EFFICIENCY_OF_MEDIAN if len(logs) > 2 else 1.0
+    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * widening * sigma / math.sqrt(len(logs))
+    middle = float(np.median(logs))
+    return Estimate(middle, middle - half, middle + half)
+
+
+def _difference(before: Estimate, after: Estimate) -> Estimate:
+    half = math.hypot(before.high - before.value, after.high - after.value)
+    value = after.value - before.value
+    return Estimate(value, value - half, value + half)
+
+
+def _subject(run: Run, base: Case) -> Subject:
+    return Subject(
+        machine=run.machine.name,
+        device=run.plan.device,
+        workload=base.workload,
+        size=run.plan.size,
+        batch_size=base.batch_size,
+        parameters=base.parameters,
+        data_sha256=base.data_sha256,
+        threads=run.environment.threads,
+    )
+
+
+def _start_of(run: Run) -> datetime:
+    started = datetime.fromisoformat(run.started)
+    return started.replace(tzinfo=UTC) if started.tzinfo is None else started.astimezone(UTC)
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf

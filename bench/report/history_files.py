@@ -1,0 +1,149 @@
+"""A history kept: ``history.csv`` and the plots, and its JSON."""
+
+import csv
+import io
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BadInput
+from bench.judge.history import Change, Point, Series, Subject, by_subject, suspicions
+from bench.judge.statistics import Estimate
+from bench.records.store import replace_file
+from bench.report import history_words as words
+from bench.report.text import slugs
+
+Cell = str | int | float | None
+
+
+def write_history(folder: Path, series: tuple[Series, ...]) -> list[Path]:
+    """Write ``history.csv`` and a plot of each subject, as PNG and SVG, into ``folder``; returns what was written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [folder / "history.csv"]
+        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
+        replace_file(written[0], as_csv(series).encode(errors="backslashreplace"))
+        written += _draw_plots(folder, by_subject(series))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"cannot write to {folder}: {reason}; choose another --out") from None
+    return written
+
+
+def as_csv(series: tuple[Series, ...]) -> str:
+    """One row a point; the level's columns say where the run stands, ``change`` where a new level begins."""
+    text = io.StringIO()
+    rows = [_row(one, i) for one in series for i in range(len(one.points))]
+    headings = rows[0] if rows else {"machine": None, "workload": None, "loop": None, "run": None, "speedup": None}
+    writer = csv.DictWriter(text, list(headings), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_json(series: tuple[Series, ...]) -> dict[str, Any]:
+    """The history as strict JSON values; None where nothing was measured or bounds it."""
+    return {
+        "series": [
+            {
+                **asdict(one.subject),
+                "loop": one.loop,
+                "noise": one.noise,
+                "points": [_point(point) for point in one.points],
+                "levels": [
+                    {
+                        "first": one.points[level.start].run.name,
+                        "runs": level.end - level.start,
+                        **_figure(level.speedup),
+                    }
+                    for level in one.levels
+                ],
+                "changes": [_change(change) for change in one.changes],
+            }
+            for one in series
+        ],
+        "suspicions": [
+            {"workload": found.subject.workload, "machine": found.subject.machine, "text": words.suspected(found)}
+            for found in suspicions(series)
+        ],
+    }
+
+
+def _row(series: Series, at: int) -> dict[str, Cell]:
+    level = next(level for level in series.levels if level.start <= at < level.end)
+    change = next((change for change in series.changes if change.at == at), None)
+    return {
+        **asdict(series.subject),
+        "loop": series.loop,
+        **_point(series.points[at]),
+        "level": _finite(level.speedup.value),
+        "level_low": _finite(level.speedup.low),
+        "level_high": _finite(level.speedup.high),
+        "change": _finite(change.ratio.value) if change else None,
+    }
+
+
+def _point(point: Point) -> dict[str, Cell]:
+    figure = _figure(point.speedup)
+    return {
+        "run": point.run.name,
+        "folder": point.folder,
+        "started": point.started.isoformat(),
+        "loopmark": point.run.environment.loopmark,
+        "revision": point.run.environment.revision,
+        "torch": point.run.environment.torch,
+        "launches": point.launches,
+        "speedup": figure["value"],
+        "speedup_low": figure["low"],
+        "speedup_high": figure["high"],
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "run": change.point.run.name,
+        "folder": change.point.folder,
+        "started": change.point.started.isoformat(),
+        "revision": change.point.run.environment.revision,
+        "torch": change.point.run.environment.torch,
+        "direction": "faster" if change.is_improvement else "slower",
+        "before": _figure(change.before),
+        "after": _figure(change.after),
+        "ratio": _figure(change.ratio),
+        "differences": list(change.differences),
+    }
+
+
+def _figure(estimate: Estimate) -> dict[str, float | None]:
+    # A log ratio without bounds maps to [0, infinity], whose 0 says no more than its infinity.
+    bounded = math.isfinite(estimate.high)
+    return {
+        "value": _finite(estimate.value),
+        "low": estimate.low if bounded else None,
+        "high": estimate.high if bounded else None,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _draw_plots(folder: Path, subjects: dict[Subject, tuple[Series, ...]]) -> list[Path]:
+    # Drawing alone needs matplotlib, which takes longer to import than all the rest.
+    from bench.report import style
+    from bench.report.history_plot import history
+
+    # A slug is by name, and two subjects of one workload and machine (another batch size, other data) share theirs:
+    # the spaces tell them apart, and the slugs end in a number.
+    names = {subject: f"history-{words.file_stem(subject)}{' ' * i}" for i, subject in enumerate(subjects)}
+    slug = slugs(names.values())
+    written = []
+    with style.styled():
+        for subject, alike in subjects.items():
+            figure = history(alike)
+            for kind in ("png", "svg"):
+                path = folder / f"{slug[names[subject]]}.{kind}"
+                replace_file(path, style.save(figure, kind))
+                written.append(path)
+    return written

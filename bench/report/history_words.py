@@ -1,0 +1,76 @@
+"""What a history says in words: of a subject, of a change, of what came with it."""
+
+from bench.judge.history import Change, Series, Subject, Suspicion
+from bench.judge.summary import BASELINE
+from bench.report import format as show
+from bench.report.text import elide, plain
+
+DIGEST = 6
+"""Characters of a hash that tell two data sets apart."""
+LONGEST = 400
+"""Letters of what changed at a run; a machine that was set up anew changes it all."""
+
+
+def where(subject: Subject) -> str:
+    """``amd-epyc-2-core-749cb0: cpu, small, batch of 64, 2 threads, data 0e117e``: what its runs have in common."""
+    parts = [subject.device, subject.size]
+    if subject.batch_size is not None:
+        parts.append(f"batch of {subject.batch_size:,}")
+    parts.append(f"{subject.threads} thread{'' if subject.threads == 1 else 's'}")
+    if subject.parameters is not None:
+        parts.append(f"{subject.parameters:,} parameters")
+    if subject.data_sha256:
+        parts.append(f"data {subject.data_sha256[:DIGEST]}")
+    return plain(f"{subject.machine}: {', '.join(parts)}")
+
+
+def file_stem(subject: Subject) -> str:
+    """What a plot's file is named by, before it is made safe: the workload and the machine's fingerprint."""
+    return f"{subject.workload[:24]}-{subject.machine.rpartition('-')[2]}"
+
+
+def span(series: tuple[Series, ...]) -> str:
+    """``30 runs, 2026-11-01 to 2026-11-30``."""
+    runs = {point.folder: point.started for one in series for point in one.points}
+    first, last = (f"{day:%Y-%m-%d}" for day in (min(runs.values()), max(runs.values())))
+    days = first if first == last else f"{first} to {last}"
+    return f"{len(runs)} run{'' if len(runs) == 1 else 's'}, {days}"
+
+
+def signed(change: Change) -> str:
+    """``-8.0 %``: how much faster the loop became against the baseline, in per cent of its speed."""
+    share = change.ratio.value - 1
+    return f"{'+' if share > 0 else '-'}{show.percent(abs(share))}"
+
+
+def happened(change: Change) -> str:
+    """``slower by 8.0 % since 20261120-101010: 1.21x [1.20, 1.22] → 1.11x [1.10, 1.12]``."""
+    direction = "faster" if change.is_improvement else "slower"
+    size = show.percent(abs(change.ratio.value - 1))
+    levels = f"{show.ratio_range(change.before)} → {show.ratio_range(change.after)}"
+    return f"{direction} by {size} since {plain(change.point.run.name)}: {levels}"
+
+
+def came_with(change: Change) -> str:
+    """What of the surroundings changed at that run, or what the revision was where nothing did."""
+    if change.differences:
+        return elide("; ".join(change.differences), LONGEST)
+    environment = change.point.run.environment
+    revision = f"revision {environment.revision}" if environment.revision else "revision unknown"
+    return plain(f"{revision} and torch {environment.torch}, as before")
+
+
+def changes(series: Series) -> str:
+    """``none``, ``2``, or why none could be seen."""
+    if not series.is_long_enough:
+        return "too few runs"
+    return str(len(series.changes)) if series.changes else "none"
+
+
+def suspected(suspicion: Suspicion) -> str:
+    """Why not to take the change of many loops at one run at its word."""
+    became, baseline = ("faster", "slower") if suspicion.is_improvement else ("slower", "faster")
+    return (
+        f"{suspicion.loops} of {suspicion.of} loops became {became} at {plain(suspicion.run)}: "
+        f"{BASELINE} itself may have become {baseline}"
+    )

@@ -1,0 +1,173 @@
+"""``loopmark history`` as a person types it, on runs that were never measured."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.histories import dated, day, keep, keep_runs
+from tests.synthetic import Truth, machine, make_run
+from tests.test_cli import ROOT, loopmark
+
+FASTER, SLOWER = 0.005, 0.006
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve runs, the last six of another revision in which the loop is slower."""
+    root = tmp_path_factory.mktemp("results")
+    keep_runs(root, [FASTER] * 6 + [SLOWER] * 6, changed_at=6)
+    return root
+
+
+def test_the_run_at_which_a_loop_became_slower_is_named_with_its_revision(kept: Path, tmp_path: Path) -> None:
+    done = loopmark("history", kept, "--out", tmp_path / "out")
+
+    assert done.returncode == 0, done.stderr
+    assert f"slower by 17 % since {day(6):%Y%m%d-%H%M%S}" in done.stdout
+    assert "revision abc1234 → def5678" in done.stdout
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".csv", ".png", ".svg"}
+    assert not (kept / "history").exists()
+
+
+def test_json_is_all_that_standard_output_gets(kept: Path, tmp_path: Path) -> None:
+    done = loopmark("history", kept, "--json", "--out", tmp_path)
+    (series,) = json.loads(done.stdout)["series"]
+
+    assert done.returncode == 0, done.stderr
+    assert (series["loop"], len(series["points"])) == ("amp_bf16", 12)
+    (change,) = series["changes"]
+    assert (change["run"], change["direction"]) == (f"{day(6):%Y%m%d-%H%M%S}", "slower")
+
+
+def test_the_default_place_is_beside_the_runs_and_is_no_run_when_they_are_looked_for_again(tmp_path: Path) -> None:
+    (folder,) = keep_runs(tmp_path, [FASTER])
+    first = loopmark("history", tmp_path, "--json")
+    second = loopmark("history", tmp_path, "--json")
+
+    assert (tmp_path / "history" / "history.csv").exists()
+    assert first.stdout == second.stdout
+    assert loopmark("history", folder).returncode == 0
+    assert loopmark("history", folder.parent).returncode == 0
+
+
+def test_a_damaged_run_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    folders = keep_runs(tmp_path, [FASTER] * 4)
+    (folders[0] / "run.json").write_text("{")
+    (folders[1] / "blocks.parquet").write_bytes(b"PAR1")
+    done = loopmark("history", tmp_path, "--json")
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["runs"] == 2
+    assert len(json.loads(done.stdout)["warnings"]) == 2
+    assert all(str(folder) in done.stderr for folder in folders[:2])
+
+
+def test_a_run_that_does_not_say_when_it_started_is_left_out(tmp_path: Path) -> None:
+    keep_runs(tmp_path, [FASTER] * 2)
+    path = next(tmp_path.glob("*/*/run.json"))
+    path.write_text(path.read_text().replace('"started": "2026', '"started": "some day in 2026'))
+    done = loopmark("history", tmp_path, "--json")
+
+    assert json.loads(done.stdout)["runs"] == 1
+    assert "does not say when it started" in done.stderr
+
+
+def test_a_folder_of_damaged_runs_alone_is_bad_input(tmp_path: Path) -> None:
+    (folder,) = keep_runs(tmp_path, [FASTER])
+    (folder / "run.json").write_text("{")
+    done = loopmark("history", tmp_path)
+
+    assert done.returncode == 2
+    assert str(folder) in done.stderr
+
+
+def test_a_copy_of_a_run_counts_once(tmp_path: Path) -> None:
+    (folder,) = keep_runs(tmp_path, [FASTER])
+    shutil.copytree(folder, tmp_path / "copy")
+    done = loopmark("history", tmp_path, "--json")
+
+    assert json.loads(done.stdout)["runs"] == 1
+    assert "is a copy of" in done.stderr
+
+
+def test_runs_of_two_machines_are_two_series(tmp_path: Path) -> None:
+    for number in range(4):
+        run, samples = make_run([Truth("eager"), Truth("tf32", 0.005 + 0.002 * (number % 2))], launches=2, rounds=2)
+        hardware = machine() if number % 2 else replace(machine(), cpu="Another CPU")
+        keep(tmp_path, replace(dated(run, number), machine=hardware), samples)
+    found = json.loads(loopmark("history", tmp_path, "--json").stdout)["series"]
+
+    assert [len(series["points"]) for series in found] == [2, 2]
+    assert len({series["machine"] for series in found}) == 2
+    assert len(list((tmp_path / "history").glob("*.png"))) == 2
+
+
+def test_only_what_is_asked_for_is_shown_whatever_the_order_of_its_techniques(tmp_path: Path) -> None:
+    truths = [Truth("eager"), Truth("amp_bf16+compile", 0.004), Truth("tf32", 0.005)]
+    run, samples = make_run(truths, ("resnet", "gpt"), launches=2, rounds=2)
+    keep(tmp_path, dated(run, 0), samples)
+    done = loopmark("history", tmp_path, "--json", "--workload", "gpt", "--loop", "compile+amp_bf16")
+
+    (series,) = json.loads(done.stdout)["series"]
+    assert (series["workload"], series["loop"]) == ("gpt", "amp_bf16+compile")
+
+
+def test_a_loop_whose_loss_was_not_finite_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    run, samples = make_run([Truth("eager"), Truth("amp_fp16", 0.004), Truth("tf32", 0.005)], launches=2, rounds=2)
+    losses = samples.losses.copy()
+    losses.loc[losses["case"] == 1, "loss"] = np.nan
+    keep(tmp_path, dated(run, 0), replace(samples, losses=losses))
+    done = loopmark("history", tmp_path, "--json")
+
+    assert [series["loop"] for series in json.loads(done.stdout)["series"]] == ["tf32"]
+    assert "amp_fp16 on resnet is left out" in done.stderr
+
+
+def test_runs_without_eager_have_nothing_to_show_and_say_so(tmp_path: Path) -> None:
+    run, samples = make_run([Truth("tf32", 0.004)], launches=2, rounds=2)
+    keep(tmp_path, dated(run, 0), samples)
+    done = loopmark("history", tmp_path)
+
+    assert done.returncode == 0
+    assert "eager was not measured" in done.stderr
+    assert "there is no ratio to follow" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "nowhere is not a folder"),
+        (["tests"], "tests holds no run"),
+        (["results", "--loop", "nonsense"], "no loop named 'nonsense' in these runs; they have"),
+        (["results", "--workload", ""], "no workload named ''"),
+        (["results", "--out", "/proc/none"], "--out"),
+        ([], "Missing argument"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str) -> None:
+    done = loopmark("history", *arguments)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert says in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_history_is_told_without_torch(kept: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        f"sys.argv = ['loopmark', 'history', {str(kept)!r}, '--out', {str(tmp_path)!r}]\n"
+        "from bench.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "slower by" in done.stdout
