@@ -8,6 +8,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from bench import __version__
+from bench.cli.ab import ab
+from bench.cli.calibrate import calibrate
+from bench.cli.check import check
+from bench.cli.history import history
 from bench.cli.list import list_
 from bench.cli.report import report
 from bench.cli.run import run
@@ -36,7 +40,15 @@ def loopmark(
         raise typer.Exit
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"run": run, "list": list_, "report": report}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run,
+    "ab": ab,
+    "list": list_,
+    "report": report,
+    "check": check,
+    "history": history,
+    "calibrate": calibrate,
+}
 for _name, _function in COMMANDS.items():
     app.command(_name)(_function)
 

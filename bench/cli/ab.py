@@ -1,0 +1,161 @@
+"""``loopmark ab``: two sides in turns, until the verdict is sure."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.tell import InconclusiveOption, JsonOption, JunitOption, MarkdownOption, refuse_unwritable, tell
+from bench.errors import BadInput, NotComparable
+
+if TYPE_CHECKING:
+    from bench.judge.contest import Referee, Rules
+    from bench.measure.matchup import Matchup
+    from bench.progress import RunProgress
+    from bench.records.comparison import Comparison
+    from bench.records.run import Plan
+
+DEFAULT_BUDGET_SECONDS = 90.0
+
+
+def ab(
+    base: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="loop=, workload=, rev= (a git revision), python= (an interpreter), env=NAME=value; repeated, or "
+            "several with commas.",
+        ),
+    ] = None,
+    head: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="The other side, likewise.")] = None,
+    workload: Annotated[str | None, typer.Option(metavar="NAME", help="Of both sides; default: resnet.")] = None,
+    loop: Annotated[str | None, typer.Option(metavar="NAME", help="Of both sides; default: eager.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")] = None,
+    size: Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")] = None,
+    budget: Annotated[float, typer.Option(help="Seconds after which it ends inconclusive.")] = DEFAULT_BUDGET_SECONDS,
+    false_alarms: Annotated[
+        float, typer.Option(help="The share of comparisons of unchanged code that may be called a regression.")
+    ] = 0.01,
+    margin: Annotated[float, typer.Option(help="Sides that differ by a smaller share are the same.")] = 0.01,
+    threshold: Annotated[float, typer.Option(help="The share by which the head's step may be slower.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and the order of turns.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
+    limit: Annotated[float, typer.Option(help="Seconds after which a start or warm-up counts as hung.")] = 300.0,
+    out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<comparison>/.")] = Path("results"),
+    inconclusive: InconclusiveOption = None,
+    as_json: JsonOption = False,
+    junit: JunitOption = None,
+    markdown: MarkdownOption = None,
+) -> None:
+    """Compare two sides in turns, and say as soon as it is sure whether the head is slower.
+
+    Exit status: 0 no regression, 1 a regression, 2 bad input, 3 inconclusive, 4 not comparable.
+    """
+    from bench.progress import RunProgress, stderr_console
+
+    refuse_unwritable(junit, markdown)
+    console = stderr_console()
+    if not as_json and console.is_terminal:
+        console.print("importing torch …", style="dim", end="\r")
+    from bench.judge.calibration import quotations
+    from bench.judge.contest import Rules, judge
+    from bench.judge.finding import Judgement, exit_status
+    from bench.measure.matchup import matchup
+    from bench.measure.plan import Wish, make_plan
+    from bench.measure.side import parse_side
+    from bench.records.calibration import calibrations_of
+
+    _refuse_senseless(false_alarms, margin, threshold)
+    wishes = parse_side(base or [], "--base"), parse_side(head or [], "--head")
+    plan = make_plan(
+        Wish(
+            command=["loopmark", *sys.argv[1:]],
+            device=device,
+            size=size,
+            batch_size=batch_size,
+            budget_seconds=budget,
+            seed=seed,
+            threads=threads,
+            limit_seconds=limit,
+        )
+    )
+    rules = Rules(false_alarms=false_alarms, margin=margin, step_threshold=threshold)
+    try:
+        with matchup(*wishes, plan, workload=workload, loop=loop) as sides, RunProgress(console) as progress:
+            comparison, referee, folder = _compare(sides, plan, rules, out, progress)
+        known = calibrations_of(comparison.machine.name, out, Path("results/reference"))
+        judgement = judge(comparison, referee, rules, (f"kept in {folder}", *quotations(known)))
+    except NotComparable as refusal:
+        judgement = Judgement("ab", _named(base), _named(head), (), false_alarms, refusal=str(refusal))
+    tell(judgement, as_json=as_json, junit=junit, markdown=markdown, console=console)
+    raise typer.Exit(exit_status(judgement.outcome, inconclusive.value if inconclusive else None))
+
+
+def _compare(
+    sides: "Matchup", plan: "Plan", rules: "Rules", out: Path, progress: "RunProgress | None"
+) -> "tuple[Comparison, Referee, Path]":
+    """Measure until the verdict is sure, the budget is spent, or a person has had enough, and keep what there is."""
+    from datetime import UTC, datetime
+
+    import pandas as pd
+
+    from bench.cli.hold import hold
+    from bench.measure.contest import Contest
+    from bench.measure.launcher import apart
+    from bench.measure.machine import describe_machine
+    from bench.records.comparison import Comparison
+    from bench.records.comparison_store import write_comparison
+    from bench.records.store import create_folder
+
+    started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
+    # A polite `kill` is as good as Ctrl-C: processes end, worktrees go, and what was measured is judged.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    contest = Contest(
+        sides.base,
+        sides.head,
+        seed=plan.seed,
+        block_seconds=plan.block_seconds,
+        limit_seconds=plan.limit_seconds,
+        warmup_ceiling_seconds=plan.warmup_ceiling_seconds,
+    )
+    with contest:
+        measured, referee, interrupted = hold(contest, plan.budget_seconds, rules, progress)
+    if referee is None:
+        raise KeyboardInterrupt
+    base, head = contest.sides
+    folder = create_folder(out, machine.name, started.isoformat())
+    comparison = Comparison(
+        name=folder.name,
+        command=plan.command,
+        started=started.isoformat(timespec="seconds"),
+        seconds=(datetime.now(UTC) - started).total_seconds(),
+        interrupted=interrupted,
+        base=base,
+        head=head,
+        machine=machine,
+        device=plan.device,
+        size=plan.size,
+        seed=plan.seed,
+        budget_seconds=plan.budget_seconds,
+        shared_server=sides.shared_server,
+        pairs=tuple(one.pair for one in measured),
+        warnings=tuple(contest.warnings),
+    )
+    blocks, phases = (pd.concat([getattr(one, name) for one in measured]) for name in ("blocks", "phases"))
+    write_comparison(folder, comparison, blocks, phases)
+    return comparison, referee, folder
+
+
+def _named(options: list[str] | None) -> str:
+    return " ".join(options or ()) or "as it is"
+
+
+def _refuse_senseless(false_alarms: float, margin: float, threshold: float) -> None:
+    if not 1e-6 <= false_alarms <= 0.5:
+        raise BadInput(f"--false-alarms {false_alarms} makes no sense; give a share from 0.000001 to 0.5, such as 0.01")
+    for name, value, least in (("margin", margin, 1e-6), ("threshold", threshold, 0.0)):
+        if not least <= value <= 1:
+            raise BadInput(f"--{name} {value} makes no sense; give a share from {least:g} to 1, such as 0.01")

@@ -1,0 +1,189 @@
+"""``loopmark calibrate``: comparisons whose truth is known, to learn what this machine can see."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.status import INTERRUPTED
+from bench.cli.tell import JsonOption
+from bench.errors import BadInput, NotComparable
+
+if TYPE_CHECKING:
+    from bench.records.calibration import Calibration, Trial
+    from bench.records.machine import Environment, Machine
+    from bench.records.run import Plan
+
+WANTED = {0.0: 60, 0.01: 30, 0.02: 30, 0.005: 10, 0.05: 10}
+"""How many comparisons are made of each planted slowdown, 0 being unchanged code."""
+SOLO_SECONDS = 15.0
+"""How long each of the two solitary means is measured around a comparison of unchanged code."""
+
+
+def calibrate(
+    workload: Annotated[str, typer.Option(metavar="NAME", help="What is trained; steps of 1 to 20 ms say most.")] = (
+        "resnet"
+    ),
+    loop: Annotated[str, typer.Option(metavar="NAME", help="The loop that is compared with itself.")] = "eager",
+    trials: Annotated[
+        float, typer.Option(help="How many comparisons to make, as a multiple of the usual 60 + 30 + 30 + 10 + 10.")
+    ] = 1.0,
+    budget: Annotated[float, typer.Option(help="Seconds of each comparison, at most.")] = 90.0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")] = None,
+    size: Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
+    limit: Annotated[float, typer.Option(help="Seconds after which a start or warm-up counts as hung.")] = 300.0,
+    out: Annotated[Path, typer.Option(help="The folder that gets <machine>/calibration-….json.")] = Path("results"),
+    show: Annotated[bool, typer.Option("--show", help="Measure nothing: show what is stored.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a loop with itself, unchanged and slowed down on purpose, and tell what was found and how soon.
+
+    It takes hours, can be stopped at any time, and goes on where it was when it is called again.
+    Exit status: 0, or 2 for bad input, 130 when interrupted.
+    """
+    from bench.progress import stderr_console
+
+    if not 0 < trials <= 100:
+        raise BadInput(f"--trials {trials:g} makes no sense; give a number above 0 and up to 100")
+    console = stderr_console()
+    from bench.judge.calibration import summarise_calibration
+    from bench.measure.launcher import apart
+    from bench.measure.machine import describe_machine
+    from bench.measure.plan import Wish, make_plan
+    from bench.records.calibration import calibration_path, read_calibration, write_calibration
+    from bench.report.calibration_table import as_json as to_json
+    from bench.report.calibration_table import print_calibration
+
+    plan = make_plan(
+        Wish(
+            command=["loopmark", *sys.argv[1:]],
+            device=device,
+            size=size,
+            budget_seconds=budget,
+            threads=threads,
+            limit_seconds=limit,
+        )
+    )
+    machine = apart(describe_machine, plan.device)
+    path = calibration_path(out / machine.name, workload, loop)
+    known = read_calibration(path)
+    if known is None and show:
+        raise BadInput(f"{path} is not there yet; call loopmark calibrate without --show")
+    if known is not None and (known.device, known.size, known.budget_seconds) != (plan.device, plan.size, budget):
+        raise BadInput(
+            f"{path} was made on {known.device}, size {known.size}, with --budget {known.budget_seconds:g}; "
+            "give the same, or another --out"
+        )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupted = False
+    wanted = {} if show else {effect: max(1, round(count * trials)) for effect, count in WANTED.items()}
+    try:
+        for effect in _next_effects([trial.effect for trial in known.trials] if known else [], wanted):
+            start = time.perf_counter()
+            trial, step_seconds, environment = _try(plan, workload, loop, effect, known)
+            if known is None:
+                known = _begin(plan, machine, environment, workload, loop, step_seconds)
+            known = known.with_trial(trial)
+            write_calibration(path, known)
+            console.print(
+                f"{len(known.trials)}/{sum(wanted.values())}  +{100 * effect:g} %: {trial.verdict} after "
+                f"{trial.seconds:.0f} s, {len(trial.logs)} launch pairs ({time.perf_counter() - start:.0f} s in all)",
+                markup=False,
+                highlight=False,
+            )
+    except NotComparable as refusal:
+        raise BadInput(str(refusal)) from None
+    except KeyboardInterrupt:
+        if known is None:
+            raise
+        interrupted = True
+    assert known is not None
+    summary = summarise_calibration(known)
+    if as_json:
+        print(to_json(summary))
+    else:
+        print_calibration(summary)
+        console.print(f"Kept in {path}", markup=False, highlight=False, soft_wrap=True)
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _next_effects(made: list[float], wanted: dict[float, int]) -> Iterator[float]:
+    """The effects still to try, the one that lags most behind its share first: when it is stopped, all have some."""
+    made = list(made)
+    while open_ := [effect for effect, count in wanted.items() if made.count(effect) < count]:
+        effect = min(open_, key=lambda e: made.count(e) / wanted[e])
+        yield effect
+        made.append(effect)
+
+
+def _try(
+    plan: "Plan", workload: str, loop: str, effect: float, known: "Calibration | None"
+) -> "tuple[Trial, float, Environment]":
+    """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
+    from bench.cli.hold import hold
+    from bench.judge.contest import Rules
+    from bench.measure.contest import Contest
+    from bench.measure.matchup import matchup
+    from bench.measure.side import SideWish
+    from bench.records.calibration import Trial
+
+    with matchup(SideWish(), SideWish(), plan, workload=workload, loop=loop, slowdown=effect) as sides:
+        contest = Contest(
+            sides.base,
+            sides.head,
+            seed=len(known.trials) if known else 0,
+            block_seconds=plan.block_seconds,
+            limit_seconds=plan.limit_seconds,
+            warmup_ceiling_seconds=plan.warmup_ceiling_seconds,
+        )
+        with contest:
+            stored = contest.solo(head=False, seconds=SOLO_SECONDS) if effect == 0 else None
+            start = time.perf_counter()
+            measured, referee, stopped = hold(contest, plan.budget_seconds, Rules(), None)
+            seconds = time.perf_counter() - start
+            if stopped or referee is None:
+                raise KeyboardInterrupt
+            later = contest.solo(head=True, seconds=SOLO_SECONDS) if effect == 0 else None
+        step = referee.findings()[0]
+        trial = Trial(
+            effect=effect,
+            verdict=step.verdict,
+            seconds=seconds,
+            logs=referee.step_logs,
+            ended_seconds=tuple(one.pair.ended_seconds for one in measured),
+            stored_mean_seconds=stored,
+            later_mean_seconds=later,
+        )
+        return trial, step.base or 0.0, contest.sides[0].environment
+
+
+def _begin(
+    plan: "Plan", machine: "Machine", environment: "Environment", workload: str, loop: str, step_seconds: float
+) -> "Calibration":
+    from datetime import UTC, datetime
+
+    from bench.judge.contest import Rules
+    from bench.records.calibration import Calibration
+
+    rules = Rules()
+    return Calibration(
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine,
+        environment=environment,
+        device=plan.device,
+        workload=workload,
+        loop=loop,
+        size=plan.size,
+        step_seconds=step_seconds,
+        false_alarms=rules.false_alarms,
+        margin=rules.margin,
+        budget_seconds=plan.budget_seconds,
+        solo_seconds=SOLO_SECONDS,
+        trials=(),
+    )

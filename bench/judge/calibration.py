@@ -1,0 +1,190 @@
+"""What a machine can see: rates and times from comparisons whose truth is known, each with its interval."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import betaincinv, ndtri
+
+from bench.judge.contest import MEMORY_SHARE
+from bench.judge.sequential import ever_excludes, final_interval
+from bench.judge.statistics import CONFIDENCE, Estimate
+from bench.records.calibration import Calibration, Trial
+
+DETECTION = 0.95
+"""The share of comparisons in which an effect that counts as seen must be found."""
+REPLAYS = 2000
+BOOTSTRAPS = 2000
+FAIL_THRESHOLDS = (0.01, 0.02, 0.05)
+"""Of ``pytest-benchmark``'s ``--benchmark-compare-fail=mean:…``, as shares."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened, and the interval of its rate."""
+
+    times: int
+    of: int
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class EffectRow:
+    """The trials of one planted effect."""
+
+    effect: float
+    called_slower: Rate
+    within: dict[float, Rate]
+    """By seconds: how often it was called slower within them."""
+    seconds_to_verdict: float
+    """The median over those that ended in a verdict; NaN where none did."""
+    solo_fails: dict[float, Rate]
+    """By threshold: how often two means measured one after the other differ by more, the effect added."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The smallest slowdown that is found in 95 % of comparisons at the false-alarm rate asked for, in equal time."""
+
+    seconds: float
+    ours: Estimate
+    means: Estimate
+    """Of comparing two means, one measured after the other, with a threshold set for the same false alarms."""
+    ratio: Estimate
+
+
+@dataclass(frozen=True)
+class CalibrationSummary:
+    """A calibration, judged."""
+
+    calibration: Calibration
+    rows: tuple[EffectRow, ...]
+    replayed_false_alarms: Rate
+    """Of comparisons as long as the longest, made of the A/A trials' launches in random order with random signs."""
+    sensitivity: Sensitivity | None
+    launch_deviation: float
+    """Standard deviation of one launch pair's log ratio."""
+    between_share: float
+    """How much of the trials' spread the launches' own does not explain: the ratio of variances, 1 for all of it."""
+
+
+def rate(times: int, of: int) -> Rate:
+    """A binomial rate with its exact interval (Clopper and Pearson 1934)."""
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(times, of - times + 1, tail)) if times else 0.0
+    high = float(betaincinv(times + 1, of - times, 1 - tail)) if times < of else 1.0
+    return Rate(times, of, Estimate(times / of if of else math.nan, low, high))
+
+
+def summarise_calibration(
+    calibration: Calibration, within: Sequence[float] = (45.0, 90.0), *, seed: int = 0, replays: int = REPLAYS
+) -> CalibrationSummary:
+    """Judge every trial. ``within`` are the seconds for which detection is counted."""
+    unchanged = [trial for trial in calibration.trials if trial.effect == 0]
+    solo = solo_logs(unchanged)
+    rows = tuple(
+        _row([t for t in calibration.trials if t.effect == effect], effect, within, solo)
+        for effect in sorted({trial.effect for trial in calibration.trials})
+    )
+    error = calibration.false_alarms * (1 - MEMORY_SHARE)
+    random = np.random.default_rng(seed)
+    launches = np.array([log for trial in unchanged for log in trial.logs])
+    longest = max((len(trial.logs) for trial in calibration.trials), default=0)
+    alarms = 0
+    replays = replays if len(launches) else 0
+    for _ in range(replays):
+        drawn = random.choice(launches, longest) * random.choice([-1.0, 1.0], longest)
+        alarms += ever_excludes(drawn, 0.0, error)
+    means = [float(np.mean(trial.logs)) for trial in unchanged if len(trial.logs) > 1]
+    inner = [float(np.var(t.logs, ddof=1)) / len(t.logs) for t in unchanged if len(t.logs) > 1]
+    between = float(np.var(means, ddof=1) / np.mean(inner)) if len(means) > 1 and np.mean(inner) > 0 else math.nan
+    return CalibrationSummary(
+        calibration=calibration,
+        rows=rows,
+        replayed_false_alarms=rate(alarms, replays),
+        sensitivity=_sensitivity(unchanged, solo, calibration, error, random) if replays else None,
+        launch_deviation=float(np.std(launches, ddof=1)) if len(launches) > 1 else math.nan,
+        between_share=between,
+    )
+
+
+def solo_logs(trials: Sequence[Trial]) -> np.ndarray:
+    """The log ratio of the means that were measured one after the other, of each trial that has both."""
+    pairs = [(t.stored_mean_seconds, t.later_mean_seconds) for t in trials]
+    return np.array([math.log(later / stored) for stored, later in pairs if stored and later])
+
+
+def _row(trials: Sequence[Trial], effect: float, within: Sequence[float], solo: np.ndarray) -> EffectRow:
+    slower = [trial for trial in trials if trial.verdict == "slower"]
+    ended = [trial.seconds for trial in trials if trial.verdict != "inconclusive"]
+    return EffectRow(
+        effect=effect,
+        called_slower=rate(len(slower), len(trials)),
+        within={limit: rate(sum(t.seconds <= limit for t in slower), len(trials)) for limit in within},
+        seconds_to_verdict=float(np.median(ended)) if ended else math.nan,
+        solo_fails={
+            threshold: rate(int((solo + math.log1p(effect) > math.log1p(threshold)).sum()), len(solo))
+            for threshold in FAIL_THRESHOLDS
+            if len(solo)
+        },
+    )
+
+
+def _sensitivity(
+    trials: Sequence[Trial], solo: np.ndarray, calibration: Calibration, error: float, random: np.random.Generator
+) -> Sensitivity | None:
+    """Both methods' smallest effect, from the same A/A trials.
+
+    An interval moves with its values, so an effect is found in a trial when it exceeds how far below zero the trial's
+    interval reaches. Two means are called different beyond a threshold; with normal noise of deviation s, one of
+    z(1 - α)·s gives the false alarms asked for, and an effect of z(95 %)·s more is found as often as it must be.
+    """
+    seconds = 2 * calibration.solo_seconds
+    lows = []
+    for trial in trials:
+        logs = [log for log, ended in zip(trial.logs, trial.ended_seconds, strict=True) if ended <= seconds]
+        # A trial that had its verdict earlier says nothing of what it would have seen by then.
+        if logs and (len(logs) < len(trial.logs) or trial.seconds >= 0.9 * seconds):
+            lows.append(-final_interval(logs, error).low)
+    if len(lows) < 10 or len(solo) < 10:
+        return None
+    reach = float(ndtri(1 - calibration.false_alarms) + ndtri(DETECTION))
+
+    def both(low: np.ndarray, means: np.ndarray) -> tuple[float, float]:
+        return math.expm1(min(float(np.quantile(low, DETECTION)), 50.0)), math.expm1(
+            reach * float(np.std(means, ddof=1))
+        )
+
+    ours, theirs = both(np.array(lows), solo)
+    draws = np.array([both(random.choice(lows, len(lows)), random.choice(solo, len(solo))) for _ in range(BOOTSTRAPS)])
+    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+
+    def with_interval(value: float, values: np.ndarray) -> Estimate:
+        low, high = np.quantile(values, tails)
+        return Estimate(value, float(low), float(high))
+
+    return Sensitivity(
+        seconds=seconds,
+        ours=with_interval(ours, draws[:, 0]),
+        means=with_interval(theirs, draws[:, 1]),
+        ratio=with_interval(theirs / ours, draws[:, 1] / draws[:, 0]),
+    )
+
+
+def quotations(calibrations: Iterable[Calibration]) -> tuple[str, ...]:
+    """What each calibration showed, a sentence each, for those who compare on the same machine."""
+    return tuple(_quotation(summarise_calibration(calibration, replays=0)) for calibration in calibrations)
+
+
+def _quotation(summary: CalibrationSummary) -> str:
+    made = summary.calibration
+    parts = []
+    for row in summary.rows:
+        found = row.called_slower
+        if row.effect == 0:
+            bound = f"{100 * found.estimate.high:.2g} %"
+            parts.append(f"{found.times} false alarms in {found.of} comparisons of unchanged code (at most {bound})")
+        else:
+            parts.append(f"+{100 * row.effect:g} % found in {found.times} of {found.of}")
+    return f"calibrated here with {made.workload} on {made.started[:10]}: {', '.join(parts)}"

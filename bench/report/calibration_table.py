@@ -1,0 +1,104 @@
+"""A calibration on the terminal: what was found, how soon, and what two stored means would have said."""
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.judge.calibration import CalibrationSummary, EffectRow, Rate
+from bench.judge.statistics import Estimate
+from bench.report import format as show
+
+
+def print_calibration(summary: CalibrationSummary, console: Console | None = None) -> None:
+    """Print every planted effect's rates with their intervals, and the smallest effect that is seen."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 130)
+    made = summary.calibration
+    console.print(
+        f"{made.workload} {made.loop} on {made.machine.name}: steps of {show.seconds(made.step_seconds)}, "
+        f"{len(made.trials)} comparisons of at most {made.budget_seconds:g} s, false alarms asked for "
+        f"{show.percent(made.false_alarms)}",
+        markup=False,
+        style="bold",
+    )
+    limits = list(summary.rows[0].within) if summary.rows else []
+    thresholds = list(next((row.solo_fails for row in summary.rows if row.solo_fails), {}))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("planted")
+    for heading in ("called slower", *(f"within {limit:g} s" for limit in limits), "median time"):
+        table.add_column(heading, justify="right")
+    for threshold in thresholds:
+        table.add_column(f"mean:{100 * threshold:g}%", justify="right")
+    for row in summary.rows:
+        table.add_row(*_cells(row, limits, thresholds))
+    console.print(table)
+    for line in sentences(summary):
+        console.print(line, markup=False, style="dim")
+
+
+def sentences(summary: CalibrationSummary) -> list[str]:
+    """What the table does not hold, a sentence each."""
+    lines = []
+    if any(row.solo_fails for row in summary.rows):
+        lines.append(
+            "mean:X% is what pytest-benchmark's --benchmark-compare-fail=mean:X% says of two means, the head's "
+            f"measured {summary.calibration.solo_seconds:g} s after the base's {summary.calibration.solo_seconds:g} s "
+            "were stored; measured on unchanged code, a planted slowdown added to it exactly"
+        )
+    replayed = summary.replayed_false_alarms
+    if replayed.of:
+        lines.append(f"false alarms when launches of unchanged code are replayed at random: {_rate(replayed)}")
+    if math.isfinite(summary.launch_deviation):
+        lines.append(
+            f"one launch pair's figure varies by {show.percent(summary.launch_deviation)} (standard deviation)"
+        )
+    if math.isfinite(summary.between_share):
+        lines.append(
+            f"the variance between comparisons is {show.significant(summary.between_share)} times what the spread of "
+            "their launches explains"
+        )
+    if (seen := summary.sensitivity) is not None:
+        lines.append(
+            f"smallest slowdown found in 95 % of comparisons within {seen.seconds:g} s: {_percents(seen.ours)}; by "
+            f"comparing stored means: {_percents(seen.means)}, {show.ratio_range(seen.ratio)} as much"
+        )
+    return lines
+
+
+def as_json(summary: CalibrationSummary) -> str:
+    """The summary as strict JSON, without the launches' own figures."""
+    content = dataclasses.asdict(summary)
+    del content["calibration"]["trials"]
+    return json.dumps(_strict(content), indent=2, allow_nan=False)
+
+
+def _cells(row: EffectRow, limits: list[float], thresholds: list[float]) -> list[str]:
+    return [
+        f"+{100 * row.effect:g} %" if row.effect else "nothing",
+        _rate(row.called_slower),
+        *(_rate(row.within[limit]) for limit in limits),
+        show.seconds(row.seconds_to_verdict),
+        *(_rate(row.solo_fails[threshold]) if row.solo_fails else show.ABSENT for threshold in thresholds),
+    ]
+
+
+def _rate(rate: Rate) -> str:
+    low, high = (f"{100 * end:.2g}" for end in (rate.estimate.low, rate.estimate.high))
+    return f"{rate.times} of {rate.of} [{low}, {high} %]" if rate.of else show.ABSENT
+
+
+def _percents(estimate: Estimate) -> str:
+    return f"{show.percent(estimate.value)} [{show.percent(estimate.low)}, {show.percent(estimate.high)}]"
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

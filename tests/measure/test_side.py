@@ -1,0 +1,64 @@
+"""What a person writes of a side, and what becomes of it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BadInput
+from bench.measure.side import parse_side, side_threads
+
+
+@pytest.mark.parametrize(
+    "options", [["rev=main", "loop=eager"], ["rev=main,loop=eager"], ["rev=main loop=eager"], ["loop=eager, rev=main"]]
+)
+def test_keys_combine_however_they_are_given(options: list[str]) -> None:
+    side = parse_side(options, "--base")
+    assert (side.revision, side.loop) == ("main", "eager")
+
+
+def test_a_value_may_hold_commas_and_spaces_and_equals_signs() -> None:
+    side = parse_side(["env=GOMP_CPU_AFFINITY=0,1 2,env=A=b=c", "loop=own file.py:step"], "--head")
+    assert side.variables == {"GOMP_CPU_AFFINITY": "0,1 2", "A": "b=c"}
+    assert side.loop == "own file.py:step"
+
+
+def test_a_side_that_says_nothing_is_as_the_other() -> None:
+    assert parse_side([], "--base").given == {}
+
+
+def test_an_interpreter_is_found_by_name_and_not_resolved() -> None:
+    side = parse_side([f"python={sys.executable}"], "--base")
+    assert side.python == Path(sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("lop=eager", "did you mean loop"),
+        ("eager", "no key=value"),
+        ("loop=", "has no value"),
+        ("loop=a,loop=b", "gives loop twice"),
+        ("env=A=1,env=A=2", "gives env=A twice"),
+        ("env=A", "env=NAME=value"),
+        ("env=1A=2", "env=NAME=value"),
+        ("python=/no/such/python", "no such interpreter"),
+        ("python=/", "no such interpreter"),
+        ("", "no key=value"),
+    ],
+)
+def test_a_mistake_in_a_side_is_one_line_that_names_it(option: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said) as caught:
+        parse_side([option], "--head")
+    assert str(caught.value).startswith("--head")
+
+
+@pytest.mark.parametrize("count", ["0", "3", "two", "-1", ""])
+def test_threads_that_do_not_fit_the_machine_are_refused(count: str) -> None:
+    with pytest.raises(BadInput, match="OMP_NUM_THREADS"):
+        side_threads(parse_side([f"env=OMP_NUM_THREADS={count}"], "--base"), "--base", 2, 2)
+
+
+def test_a_side_runs_the_threads_that_its_own_variable_says() -> None:
+    assert side_threads(parse_side(["env=OMP_NUM_THREADS=1"], "--base"), "--base", 2, 2) == 1
+    assert side_threads(parse_side([], "--base"), "--base", 2, 2) == 2

@@ -1,0 +1,87 @@
+"""Worktrees in a small repository: made, used, and gone again."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BadInput
+from bench.measure.worktree import resolve, working_tree, worktree
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two commits of ``sub/a.txt``; the first is tagged ``old``. The current folder is ``sub``."""
+    folder = tmp_path / "repository"
+    (folder / "sub").mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    for text in ("one", "two"):
+        (folder / "sub" / "a.txt").write_text(text)
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "-m", text)
+        if text == "one":
+            git(folder, "tag", "old")
+    monkeypatch.chdir(folder / "sub")
+    return folder
+
+
+def test_a_worktree_holds_the_revision_and_is_removed(repository: Path) -> None:
+    with worktree(resolve("old", "--base")) as made:
+        assert (made.tree.folder / "a.txt").read_text() == "one"
+        assert made.tree.folder.name == "sub"
+        assert made.commit == git(repository, "rev-parse", "--short=12", "old")
+        root = made.tree.root
+    assert not root.parent.exists()
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_a_worktree_is_removed_when_it_was_interrupted_and_its_files_changed(repository: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), worktree(resolve("old", "--base")) as made:
+        (made.tree.folder / "a.txt").write_text("changed")
+        (made.tree.root / "new.txt").write_text("new")
+        raise KeyboardInterrupt
+    assert not made.tree.root.parent.exists()
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_a_worktree_leaves_the_working_tree_as_it_lies(repository: Path) -> None:
+    (repository / "sub" / "a.txt").write_text("mine")
+    with worktree(resolve("old", "--base")):
+        pass
+    assert (repository / "sub" / "a.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("revision", ["nosuch", "--help", "old:sub/a.txt", "", "old..main"])
+def test_an_unknown_revision_is_refused(repository: Path, revision: str) -> None:
+    with pytest.raises(BadInput, match="no such revision"):
+        resolve(revision, "--head")
+
+
+def test_what_is_checked_out_is_refused_when_files_have_changes_that_it_lacks(repository: Path) -> None:
+    (repository / "sub" / "a.txt").write_text("mine")
+    for name in ("HEAD", "main"):
+        with pytest.raises(BadInput, match=r"sub/a\.txt"):
+            resolve(name, "--head")
+    assert resolve("old", "--base")  # of this one nobody expects the changes
+
+
+def test_a_new_file_that_git_does_not_know_is_no_change(repository: Path) -> None:
+    (repository / "notes.txt").write_text("x")
+    assert resolve("HEAD", "--head") == git(repository, "rev-parse", "HEAD")
+
+
+def test_outside_a_repository_there_are_no_revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="no git repository"):
+        resolve("main", "--base")
+    assert working_tree().root == tmp_path
+
+
+def test_the_working_tree_is_the_whole_repository_seen_from_here(repository: Path) -> None:
+    assert working_tree().root == repository
+    assert working_tree().folder == repository / "sub"

@@ -1,0 +1,178 @@
+"""``loopmark ab`` for real, on a small workload: every exit status, and nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("--workload", "regression", "--device", "cpu", "--threads", "1")
+SLOW_LOOP = """
+import time
+
+def step(task, inputs, targets):
+    task.optimizer.zero_grad(set_to_none=True)
+    yield "zero_grad"
+    predictions = task.model(inputs)
+    yield "forward"
+    loss = task.loss_fn(predictions, targets)
+    yield "loss"
+    loss.backward()
+    yield "backward"
+    task.optimizer.step()
+    {pause}
+    yield "optimizer"
+    task.last_loss = loss.detach()
+"""
+
+
+def loopmark(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(cwd / "tmp"), **variables}
+    (cwd / "tmp").mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "bench", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False)
+
+
+def left_behind(cwd: Path) -> list[str]:
+    """What Loopmark made in the temporary folder and did not remove."""
+    return [path.name for path in (cwd / "tmp").iterdir() if path.name.startswith("loopmark-")]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person's own repository whose loop has become much slower since the tag ``quick``."""
+    folder = tmp_path_factory.mktemp("own")
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    for tag, pause in (("quick", "pass"), ("slow", "time.sleep(0.002)")):
+        (folder / "loop.py").write_text(SLOW_LOOP.format(pause=pause))
+        git(folder, "add", "loop.py")
+        git(folder, "commit", "--quiet", "-m", tag)
+        git(folder, "tag", tag)
+    return folder
+
+
+def test_a_slower_revision_is_a_regression_and_the_way_back_is_none(repository: Path) -> None:
+    files = ("--junit", "junit.xml", "--markdown", "summary.md")
+    found = loopmark(
+        *("ab", "--base", "rev=quick", "--head", "rev=slow", "--loop", "loop.py:step", *SMALL, *files, "--json"),
+        cwd=repository,
+        GITHUB_STEP_SUMMARY=str(repository / "step.md"),
+    )
+    assert found.returncode == 1, found.stderr
+    told = json.loads(found.stdout)
+    assert told["outcome"] == "regression"
+    step = next(finding for finding in told["findings"] if finding["metric"] == "step")
+    assert step["verdict"] == "slower"
+    assert "slow" in told["head"]
+    assert "<failure" in (repository / "junit.xml").read_text()
+    assert (repository / "step.md").read_text() == (repository / "summary.md").read_text()
+    assert list(repository.glob("results/*/*/comparison.json"))
+    back = loopmark(
+        *("ab", "--base", "rev=slow", "--head", "rev=quick", "--loop", "loop.py:step", *SMALL), cwd=repository
+    )
+    assert back.returncode == 0, back.stderr
+    assert "faster" in back.stdout
+    assert left_behind(repository) == []
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_a_budget_too_small_for_a_verdict_is_inconclusive_and_may_be_made_to_pass(tmp_path: Path) -> None:
+    brief = ("ab", *SMALL, "--budget", "0.1")
+    assert loopmark(*brief, cwd=tmp_path).returncode == 3
+    assert loopmark(*brief, "--inconclusive", "pass", cwd=tmp_path).returncode == 0
+    assert loopmark(*brief, "--inconclusive", "fail", cwd=tmp_path).returncode == 1
+    assert left_behind(tmp_path) == []
+
+
+def test_sides_with_different_environments_start_from_nothing_each(tmp_path: Path) -> None:
+    found = loopmark(
+        *("ab", *SMALL, "--base", "env=LOOPMARK_TEST=1", "--head", f"python={sys.executable},env=OMP_NUM_THREADS=1"),
+        *("--budget", "0.1", "--json"),
+        cwd=tmp_path,
+    )
+    assert found.returncode == 3, found.stderr
+    told = json.loads(found.stdout)
+    assert "env LOOPMARK_TEST 1 → as it is" in told["differences"]
+    (kept,) = tmp_path.glob("results/*/*/comparison.json")
+    comparison = json.loads(kept.read_text())
+    assert comparison["shared_server"] is False
+    assert comparison["head"]["environment"]["threads"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("--head", "rev=nosuch"), 2, "git repository"),
+        (("--head", "loop=ampp"), 2, "did you mean 'amp_bf16'"),
+        (("--head", "workload=resnt"), 2, "did you mean 'resnet'"),
+        (("--head", "loop=cuda_graph", "--device", "cpu"), 4, "cuda_graph needs a CUDA device"),
+        (("--base", "workload=resnet", "--head", "workload=gpt"), 4, "different batch sizes"),
+        (("--base", "workload=resnet", "--head", "workload=gpt", "--batch-size", "8"), 4, "different data"),
+        (("--head", "loop=crash.py:step"), 2, "head: crash.py"),
+        (("--head", "loop=dies.py:step"), 2, "head: the process exited with code 7"),
+        (("--head", "python={bare}"), 2, "head: the process"),
+        (("--false-alarms", "0"), 2, "--false-alarms"),
+        (("--margin", "nan"), 2, "--margin"),
+        (("--budget", "0"), 2, "--budget"),
+        (("--junit", "no/such/folder/junit.xml"), 2, "junit.xml"),
+        (("extra",), 2, "extra"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    (tmp_path / "crash.py").write_text(SLOW_LOOP.format(pause="raise ValueError('no')"))
+    (tmp_path / "dies.py").write_text(SLOW_LOOP.format(pause="import os; os._exit(7)"))
+    bare = tmp_path / "bare"  # an interpreter without torch
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')
+    bare.chmod(0o755)
+    given = [argument.format(bare=bare) for argument in arguments]
+    found = loopmark("ab", "--threads", "1", *given, cwd=tmp_path)
+    assert found.returncode == status, found.stderr
+    lines = [line for line in found.stderr.splitlines() if line.startswith("loopmark: ")]
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert "Traceback" not in found.stderr
+    assert not (tmp_path / "results").exists()
+    assert left_behind(tmp_path) == []
+
+
+def test_ctrl_c_gives_the_verdict_on_what_there_is_and_cleans_up(repository: Path) -> None:
+    (repository / "tmp").mkdir(exist_ok=True)
+    before = set(repository.glob("results/*/*/comparison.json"))
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "bench", "ab", "--base", "rev=quick", "--head", "rev=quick"),
+            *("--loop", "loop.py:step", *SMALL, "--margin", "0.0001", "--budget", "600"),
+        ],
+        cwd=repository,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(repository / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:  # a line every ten seconds; the second comes when pairs have been measured
+        if "launch pair" in line and "launch pair 1 " not in line and not line.rstrip().endswith("launch pair 1"):
+            break
+    process.send_signal(signal.SIGTERM)
+    out, rest = process.communicate(timeout=60)
+    assert process.returncode in (0, 3), rest
+    assert "interrupted" in out
+    assert len(set(repository.glob("results/*/*/comparison.json")) - before) == 1
+    assert left_behind(repository) == []
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+    time.sleep(0.5)
+    assert (
+        str(repository) not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False).stdout
+    )
