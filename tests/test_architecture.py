@@ -73,6 +73,10 @@ def broken_rules(source: str, module: str, *, is_package: bool = False) -> list[
             found.append(f"{place}, but {own} may know only {', '.join(MAY_KNOW[own]) or 'itself'}")
         elif within(name, ("bench.cli",)) and not within(module, ("bench.cli", "bench.__main__")):
             found.append(f"{place}, but only bench.__main__ may know bench.cli")
+        elif within(name, ("bench.plugin",)) and not within(module, ("bench.plugin",)):
+            found.append(f"{place}, but nobody may know bench.plugin: pytest finds it by its entry point")
+        elif name.partition(".")[0] in ("pytest", "_pytest") and not within(module, ("bench.plugin",)):
+            found.append(f"{place}, but only bench.plugin may know pytest, which a measuring machine may not have")
         if within(module, TORCH):
             continue
         if name.partition(".")[0].startswith("torch"):
@@ -154,6 +158,12 @@ def test_there_are_modules_to_check() -> None:
         ("bench.__main__", "import bench.measure"),
         ("bench.judge.summary", "if TYPE_CHECKING:\n    from bench.measure import schedule"),
         ("loops.eager", "from bench import __version__"),
+        ("bench.cli", "def f():\n    from bench.plugin import kept"),
+        ("bench.other", "import bench.plugin"),
+        ("bench.cli.run", "import pytest"),
+        ("bench.plugin.table", "import torch"),
+        ("bench.plugin.table", "from bench.measure import conduct"),
+        ("bench.plugin.table", "from bench.cli import main"),
     ],
 )
 def test_a_forbidden_import_is_caught(module: str, source: str) -> None:
@@ -173,6 +183,8 @@ def test_a_forbidden_import_is_caught(module: str, source: str) -> None:
         ("bench.measure.machine", "import bench\nbench.__version__"),
         ("bench.__main__", "from bench.cli import main"),
         ("bench.records.store", "import benchmarks, torn"),
+        ("bench.plugin.table", "import pytest\nfrom bench.report import format\nfrom bench.plugin import internals"),
+        ("bench.plugin.table", "def f():\n    from bench.measure import conduct"),
     ],
 )
 def test_an_allowed_import_is_let_pass(module: str, source: str) -> None:

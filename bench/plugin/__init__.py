@@ -1,0 +1,61 @@
+"""The pytest plugin: the ``loop_benchmark`` fixture, and its place beside pytest-benchmark.
+
+Like ``bench.cli`` it knows all the wings, and nobody knows it. pytest loads it at the start of every session, in
+projects that may not have a single loop to time, so it imports nothing but pytest until the fixture is used.
+"""
+
+from typing import Any
+
+import pytest
+
+from bench.plugin import fixture
+from bench.plugin.replay import REPLAY, Replay
+from bench.plugin.session import SESSION, Session
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Offer the fixture: on top of pytest-benchmark's own where that is loaded, and alone where it is not."""
+    config.stash[SESSION] = Session()
+    offered = fixture.BesideBenchmark() if has_benchmark(config) else fixture.Alone()
+    config.pluginmanager.register(offered, "loopmark-fixture")
+
+
+def has_benchmark(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark is loaded, under whatever name: its options are there."""
+    return hasattr(config.option, "benchmark_disable")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Hand pytest-benchmark the clock on which the measured seconds are replayed, by its own ``benchmark`` mark."""
+    if "loop_benchmark" in getattr(item, "fixturenames", ()) and has_benchmark(item.config):
+        # It heeds the closest mark only, so what the test's own mark says has to be said again.
+        mark = item.get_closest_marker("benchmark")
+        item.stash[REPLAY] = Replay()
+        given = {**(mark.kwargs if mark else {}), "timer": item.stash[REPLAY]}
+        item.add_marker(pytest.mark.benchmark(**given), append=False)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """Tell the GPUs, the driver and torch beside what pytest-benchmark tells of the machine."""
+    from bench.plugin.machine_info import machine_facts
+
+    # Always, not only where a loop was timed: while a stored run is read, nobody knows yet which tests there will
+    # be, and pytest-benchmark warns of machines that differ.
+    machine_info["loopmark"] = machine_facts()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_compare_machine_info(config: pytest.Config, compared_benchmark: dict[str, Any]) -> None:
+    """Remember a stored run that this session is compared with; the hook is the public place where it is shown."""
+    config.stash[SESSION].stored.append(compared_benchmark)
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-benchmark's own may end the summary with an exception
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:  # pytest 8 does not name the class
+    """One line for each loop that was measured, with what may be said of it."""
+    if lines := terminalreporter.config.stash[SESSION].lines:
+        terminalreporter.section("loopmark")
+        for line in lines:
+            terminalreporter.write_line(line)

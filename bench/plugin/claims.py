@@ -1,0 +1,124 @@
+"""What may be said of a loop in a test: held against another loop of the same run, or against a stored run."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from bench.judge.finding import Finding
+from bench.judge.gate import verdict
+from bench.judge.launches import ratio_logs
+from bench.judge.statistics import Estimate, student, welch
+from bench.judge.summary import BASELINE
+from bench.judge.thresholds import RATIO, STEP
+from bench.plugin.kept import Kept
+from bench.plugin.measurement import Measurement
+
+LEAST_ABSOLUTE_THRESHOLD = 0.25
+"""For eager itself, which has nothing but seconds to be compared by: a shared machine is another one tomorrow."""
+
+_LARGEST_LOG = 700.0
+
+
+def confidence_of(false_alarms: float, claims: int) -> float:
+    """Of intervals, of which any of ``claims`` lies above an unchanged loop with a chance of ``false_alarms``."""
+    return 1 - 2 * false_alarms / max(1, claims)
+
+
+def against_loop(measured: Measurement, loop: str, other: str, threshold: float, confidence: float) -> Finding:
+    """``loop`` held against ``other``, which took turns with it: Student's t over launches of rounds' paired ratios."""
+    logs = ratio_logs(measured.blocks(loop), measured.blocks(other))
+    floor = None if measured.noise_floor is None else math.expm1(measured.noise_floor)
+    change = student(logs, confidence).map(_exp) if len(logs) else None
+    seconds = [measured.rows[name].step_seconds for name in (other, loop)]
+    return _finding(
+        measured.rows[loop].case.workload,
+        loop,
+        STEP,
+        (None if seconds[0] is None else seconds[0].value, None if seconds[1] is None else seconds[1].value),
+        change,
+        threshold,
+        floor,
+        _lost(measured, loop) or _lost(measured, other),
+    )
+
+
+def against_stored(head: Kept, base: Kept, threshold: float, confidence: float) -> Finding | str:
+    """``head`` held against a stored run of the same test, or why that cannot be done.
+
+    By its ratio to the eager of its own run, which a machine's drift moves alike and which holds on another machine
+    too; eager itself by its seconds, on the same machine only. Welch's t over the launches of both.
+    """
+    if reason := _unlike(head, base):
+        return reason
+    if head.loop == BASELINE:
+        if head.machine != base.machine:
+            return f"eager's seconds compare on one machine only; it was {base.machine}, and is {head.machine}"
+        if head.threads != base.threads:
+            return f"the threads differ: {base.threads} then, {head.threads} now"
+        metric, logs, threshold = STEP, (base.step_logs, head.step_logs), max(threshold, LEAST_ABSOLUTE_THRESHOLD)
+    else:
+        metric, logs = RATIO, (base.ratio_logs, head.ratio_logs)
+    if not (logs[0] and logs[1]):
+        return "one of the two shares no round with its eager"
+    known = [floor for floor in (base.noise_floor, head.noise_floor) if floor is not None]
+    change = welch(logs[1], logs[0], confidence).map(_exp)
+    means = _exp(float(np.mean(logs[0]))), _exp(float(np.mean(logs[1])))
+    found = _finding(head.workload, head.loop, metric, means, change, threshold, max(known, default=None))
+    return replace(found, note="; ".join([*([found.note] if found.note else []), *_moved(head, base)]) or None)
+
+
+def _moved(head: Kept, base: Kept) -> list[str]:
+    """What else has changed: the first suspects, and on other hardware a ratio may be another by right."""
+    pairs = {"machine": (base.machine, head.machine), "torch": (base.torch, head.torch)}
+    return [f"{what} {then} → {now}" for what, (then, now) in pairs.items() if then != now]
+
+
+def _unlike(head: Kept, base: Kept) -> str | None:
+    for what in ("workload", "loop", "device", "size", "batch_size", "parameters"):
+        then, now = getattr(base, what), getattr(head, what)
+        if then != now:
+            return f"another {what.replace('_', ' ')}: {then} then, {now} now"
+    for when, side in (("then", base), ("now", head)):
+        if side.lost_at_step is not None:
+            return f"its loss was NaN or infinite at step {side.lost_at_step:,} {when}: its speed says nothing"
+    return None
+
+
+def _finding(
+    workload: str,
+    loop: str,
+    metric: str,
+    sides: tuple[float | None, float | None],
+    change: Estimate | None,
+    threshold: float,
+    noise_floor: float | None,
+    lost: str | None = None,
+) -> Finding:
+    note = lost
+    if change is None:
+        note = note or "the two share no round"
+    elif math.isinf(change.high):
+        note = note or "one launch says nothing of the next: give more launches"
+    return Finding(
+        workload=workload,
+        loop=loop,
+        metric=metric,
+        unit="ratio" if metric == RATIO else "seconds",
+        base=sides[0],
+        head=sides[1],
+        change=change,
+        verdict="inconclusive" if change is None or lost else verdict(change, threshold, noise_floor),
+        threshold=threshold,
+        decides=True,
+        note=note,
+    )
+
+
+def _lost(measured: Measurement, loop: str) -> str | None:
+    step = measured.rows[loop].lost_at_step
+    return None if step is None else f"{loop}'s loss was NaN or infinite at step {step:,}: its speed says nothing"
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < _LARGEST_LOG else math.inf

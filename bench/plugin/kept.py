@@ -1,0 +1,83 @@
+"""What pytest-benchmark's files keep of a measured loop, in its ``extra_info``: all that a later run is judged by."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from bench.judge.launches import ratio_logs, step_logs
+from bench.judge.summary import BASELINE
+from bench.plugin.measurement import Measurement
+from bench.records.codec import Mismatch, decode, encode
+
+KEY = "loopmark"
+"""In ``extra_info`` and in ``machine_info``."""
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One loop, launch by launch: the launch is what a claim is about, and the table's rounds do not tell them."""
+
+    workload: str
+    loop: str
+    device: str
+    size: str
+    batch_size: int | None
+    parameters: int | None
+    threads: int
+    machine: str
+    """The machine's name, which ends in the fingerprint that decides whether seconds compare."""
+    torch: str
+    step_logs: tuple[float, ...]
+    """ln(seconds a step), one a launch."""
+    ratio_logs: tuple[float, ...]
+    """ln(seconds a step / eager's), paired by round, one a launch; none for eager itself."""
+    noise_floor: float | None
+    """How far apart eager and its repetition may be, as a share; None where that was not measured."""
+    phases: dict[str, float]
+    """Seconds of each phase of a typical step; they add up to it."""
+    lost_at_step: int | None = None
+    """The first step whose loss was NaN or infinite; no speed is claimed for such a loop."""
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def of(cls, measured: Measurement, loop: str) -> "Kept":
+        """What to keep of ``loop``."""
+        row, run = measured.rows[loop], measured.run
+        blocks = measured.blocks(loop)
+        ratios = () if loop == BASELINE else ratio_logs(blocks, measured.blocks(BASELINE))
+        floor = measured.noise_floor
+        return cls(
+            workload=row.case.workload,
+            loop=loop,
+            device=run.plan.device.partition(":")[0],
+            size=run.plan.size,
+            batch_size=row.case.batch_size,
+            parameters=row.case.parameters,
+            threads=run.plan.threads,
+            machine=run.machine.name,
+            torch=run.environment.torch,
+            step_logs=tuple(map(float, step_logs(blocks))),
+            ratio_logs=tuple(map(float, ratios)),
+            noise_floor=None if floor is None else math.expm1(floor),
+            phases=row.phases,
+            lost_at_step=row.lost_at_step,
+        )
+
+    def as_extra_info(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return dict(encode(self))
+
+
+def read_kept(benchmark: dict[str, Any]) -> Kept | str | None:
+    """What a stored benchmark keeps of its loop; why it cannot be read; None where it never was one of ours."""
+    extra = benchmark.get("extra_info")
+    if not isinstance(extra, dict) or KEY not in extra:
+        return None
+    try:
+        kept = decode(Kept, extra[KEY], f"extra_info.{KEY}")
+    except Mismatch as error:
+        return str(error)
+    if kept.format_version > FORMAT_VERSION:
+        return f"it is of format {kept.format_version}; this Loopmark reads up to {FORMAT_VERSION}"
+    return kept

@@ -1,0 +1,58 @@
+"""What pytest-benchmark's files should know of the machine besides: its GPUs, their driver, and torch.
+
+Read without torch: importing it takes seconds, and asking it for devices could leave a CUDA context in pytest's
+process. Only facts that stay the same from run to run, since pytest-benchmark warns of any that differ.
+"""
+
+import runpy
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+
+@cache
+def machine_facts() -> dict[str, Any]:
+    """``gpus`` and ``driver`` as NVML tells them; ``torch`` and the ``cuda`` it was built for; None where absent."""
+    gpus, driver = _gpus()
+    torch, cuda = _torch()
+    return {"gpus": gpus, "driver": driver, "torch": torch, "cuda": cuda, "physical_cores": _physical_cores()}
+
+
+def _gpus() -> tuple[list[str], str | None]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return [], None
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        names = [_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+        return names, _text(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return [], None
+    finally:
+        pynvml.nvmlShutdown()  # it counts: others who have called nvmlInit keep theirs
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode()
+
+
+def _torch() -> tuple[str | None, str | None]:
+    """The version, and that of the CUDA or ROCm it was built for, from the file that torch keeps them in."""
+    found = util.find_spec("torch")  # finding is not importing
+    if found is None or found.origin is None:
+        return None, None
+    try:
+        facts = runpy.run_path(str(Path(found.origin).with_name("version.py")))
+    except Exception:  # another layout than today's
+        return metadata.version("torch"), None
+    return facts.get("__version__"), facts.get("cuda") or facts.get("hip")
+
+
+def _physical_cores() -> int | None:
+    import psutil
+
+    return psutil.cpu_count(logical=False)

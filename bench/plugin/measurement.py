@@ -1,0 +1,123 @@
+"""The loops of one test, measured: as ``loopmark run`` measures them, in processes that take turns."""
+
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bench.judge.comparison import block_seconds
+from bench.judge.summary import Row, is_baseline, summarise
+from bench.records.machine import Machine
+from bench.records.run import Case, Plan, Run
+from bench.records.samples import Samples
+
+if TYPE_CHECKING:
+    from bench.plugin.session import Session
+
+
+class Stop(Exception):  # noqa: N818 - a skip is no error
+    """A loop could not be measured; ``skipped`` when that is no fault of its own."""
+
+    def __init__(self, reason: str, *, skipped: bool) -> None:
+        super().__init__(reason)
+        self.reason, self.skipped = reason, skipped
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One run of one workload: the loop, eager, and whatever the loop is held against."""
+
+    run: Run
+    samples: Samples
+    noise_floor: float | None
+    rows: dict[str, Row]
+    """Every loop that was asked for, by name, and the baseline; each was measured."""
+
+    @classmethod
+    def of(cls, run: Run, samples: Samples) -> "Measurement":
+        """The run, judged. Raises Stop where one of its loops could not be measured."""
+        for case in run.cases:
+            _expect_measured(case)
+        (workload,) = summarise(run, samples).workloads
+        rows = {row.case.loop: row for row in workload.rows if not row.case.repeat}
+        return cls(run, samples, workload.noise_floor, rows)
+
+    def blocks(self, loop: str) -> pd.DataFrame:
+        """The blocks of ``loop``."""
+        return self.samples.blocks[self.samples.blocks["case"] == self._index(loop)]
+
+    def rounds(self, loop: str) -> list[float]:
+        """Seconds a step in each block that was timed as a whole."""
+        blocks = self.blocks(loop)
+        return [float(seconds) for seconds in block_seconds(blocks[~blocks["lapped"]])]
+
+    def phase_rounds(self, loop: str) -> dict[str, list[float]]:
+        """Seconds a step of each phase in each block that was timed phase by phase; on a GPU, the device's."""
+        laps = self.samples.phases[self.samples.phases["case"] == self._index(loop)]
+        seconds = laps["device_seconds"].fillna(laps["host_seconds"]).dropna()
+        block = [laps.loc[seconds.index, name] for name in ("phase", "launch", "round", "block")]
+        means = seconds.groupby(block).mean()
+        present = set(means.index.get_level_values("phase"))
+        phases = [phase for phase in self.rows[loop].case.phases if phase in present]
+        return {phase: [float(value) for value in means.loc[phase]] for phase in phases}
+
+    def _index(self, loop: str) -> int:
+        return self.run.cases.index(self.rows[loop].case)
+
+
+def measure(plan: Plan, session: "Session") -> Measurement:
+    """Carry out ``plan``, whose run is read and not kept: pytest-benchmark keeps what its files have room for.
+
+    Raises:
+        Stop: one of the loops could not be measured.
+        KeyboardInterrupt: a person has had enough; every process has ended.
+    """
+    from bench.measure.conduct import Conductor
+
+    expect_possible(plan)
+    machine = machine_of(plan, session)
+    with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder:
+        run, samples = Conductor(plan, machine, datetime.now(UTC), _Silence()).conduct(Path(folder))
+    if run.interrupted:
+        raise KeyboardInterrupt
+    return Measurement.of(run, samples)
+
+
+def expect_possible(plan: Plan) -> None:
+    """Raise Stop where this machine lacks something for one of the loops, before the others are measured in vain."""
+    from bench.measure.conduct import lacking
+    from bench.measure.launcher import apart
+
+    workloads, loops = apart(lacking, plan)
+    for reason in (*workloads.values(), *loops.values()):
+        if reason is not None:
+            raise Stop(reason, skipped=True)
+
+
+def machine_of(plan: Plan, session: "Session") -> Machine:
+    """This machine, described in a process of its own at the first time of asking."""
+    from bench.measure.launcher import apart
+    from bench.measure.machine import describe_machine
+
+    if plan.device not in session.machines:
+        session.machines[plan.device] = apart(describe_machine, plan.device)
+    return session.machines[plan.device]
+
+
+def _expect_measured(case: Case) -> None:
+    if case.status == "ok":
+        return
+    reason = case.reason or case.status
+    if is_baseline(case) or case.repeat:
+        reason = f"eager, which every loop is read against: {reason}"
+    raise Stop(reason, skipped=case.status == "skipped")
+
+
+class _Silence:
+    """Progress that nobody watches: pytest has the terminal."""
+
+    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+        """Say nothing."""

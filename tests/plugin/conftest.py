@@ -1,0 +1,74 @@
+"""A project of somebody's own, with the plugin, whose measurements are made up: no process, and a known truth."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Imported here: an inner session forgets what it was the first to import, and torch cannot be imported twice.
+import bench.measure.conduct
+import bench.measure.launcher
+import bench.measure.plan
+import bench.plugin.loop_benchmark
+from bench.plugin.measurement import Measurement, Stop
+from bench.plugin.table import BenchmarkTable  # noqa: F401
+from tests.conftest import INSTALLED
+from tests.synthetic import Truth, make_run
+
+ONE_TEST = """
+def test_step(loop_benchmark):
+    loop_benchmark("resnet", "amp_bf16")
+"""
+SURROUNDINGS = ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_ADDOPTS")
+"""Of this session, and not to be those of the sessions inside it."""
+
+
+class Project:
+    """Runs pytest in a folder of its own; ``seconds`` is what a step of each loop really takes."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.seconds: dict[str, float] = {}
+        self.launches = 5
+        self.seed = 0
+        self.stop: Stop | None = None
+        self.tried: list[str] = []
+
+    def run(self, *arguments: str, test: str | None = None) -> pytest.RunResult:
+        if test is not None:
+            self.pytester.makepyfile(test_speed=test)
+        load = () if INSTALLED else ("-p", "bench.plugin")
+        return self.pytester.runpytest_inprocess(*load, "-p", "no:cacheprovider", "-ra", *arguments)
+
+    def rows(self, *arguments: str, test: str | None = None) -> dict[str, dict[str, Any]]:
+        """What pytest-benchmark's JSON says of each row, by name."""
+        assert self.run(*arguments, "--benchmark-json=rows.json", test=test).ret == 0
+        return {row["name"]: row for row in self.json("rows.json")["benchmarks"]}
+
+    def json(self, name: str) -> dict[str, Any]:
+        return dict(json.loads(Path(name).read_text()))
+
+    def measure(self, plan, session) -> Measurement:
+        """What the real one does, but for measuring."""
+        if self.stop is not None:
+            raise self.stop
+        loops = [loop for loop in plan.loops if loop != "eager"]
+        truths = [Truth("eager"), Truth("eager", repeat=True), *(Truth(loop) for loop in loops)]
+        truths = [Truth(t.loop, self.seconds.get(t.loop, 0.010), t.repeat) for t in truths]
+        self.seed += 1
+        return Measurement.of(*make_run(truths, plan.workloads, launches=self.launches, rounds=4, seed=self.seed))
+
+    def smoke(self, plan) -> None:
+        self.tried += plan.loops
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    for name in SURROUNDINGS:
+        monkeypatch.delenv(name, raising=False)
+    made = Project(pytester)
+    monkeypatch.setattr(bench.plugin.loop_benchmark, "measure", made.measure)
+    monkeypatch.setattr(bench.plugin.loop_benchmark, "smoke", made.smoke)
+    pytester.makepyfile(test_speed=ONE_TEST)
+    return made
