@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.status import REFERENCE
 from bench.cli.tell import InconclusiveOption, JsonOption, JunitOption, MarkdownOption, refuse_unwritable, tell
-from bench.errors import BadInput, NotComparable
+from bench.errors import NotComparable
 
 if TYPE_CHECKING:
     from bench.judge.contest import Referee, Rules
@@ -37,10 +38,12 @@ def ab(
     batch_size: Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")] = None,
     budget: Annotated[float, typer.Option(help="Seconds after which it ends inconclusive.")] = DEFAULT_BUDGET_SECONDS,
     false_alarms: Annotated[
-        float, typer.Option(help="The share of comparisons of unchanged code that may be called a regression.")
-    ] = 0.01,
-    margin: Annotated[float, typer.Option(help="Sides that differ by a smaller share are the same.")] = 0.01,
-    threshold: Annotated[float, typer.Option(help="The share by which the head's step may be slower.")] = 0.0,
+        str, typer.Option(metavar="SHARE", help="How often unchanged code may be called a regression.")
+    ] = "1%",
+    margin: Annotated[
+        str, typer.Option(metavar="SHARE", help="Sides that differ by less are the same; 0.01 or 1%.")
+    ] = "1%",
+    threshold: Annotated[str, typer.Option(metavar="SHARE", help="How much slower the head's step may be.")] = "0",
     seed: Annotated[int, typer.Option(help="Of weights, batches and the order of turns.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
     limit: Annotated[float, typer.Option(help="Seconds after which a start or warm-up counts as hung.")] = 300.0,
@@ -63,12 +66,18 @@ def ab(
     from bench.judge.calibration import quotations
     from bench.judge.contest import Rules, judge
     from bench.judge.finding import Judgement, exit_status
+    from bench.judge.settings import parse_false_alarms
+    from bench.judge.thresholds import parse_share
     from bench.measure.matchup import matchup
     from bench.measure.plan import Wish, make_plan
     from bench.measure.side import parse_side
     from bench.records.calibration import calibrations_of
 
-    _refuse_senseless(false_alarms, margin, threshold)
+    rules = Rules(
+        false_alarms=parse_false_alarms(false_alarms, "--false-alarms"),
+        margin=parse_share(margin, "--margin"),
+        step_threshold=parse_share(threshold, "--threshold"),
+    )
     wishes = parse_side(base or [], "--base"), parse_side(head or [], "--head")
     plan = make_plan(
         Wish(
@@ -82,14 +91,13 @@ def ab(
             limit_seconds=limit,
         )
     )
-    rules = Rules(false_alarms=false_alarms, margin=margin, step_threshold=threshold)
     try:
         with matchup(*wishes, plan, workload=workload, loop=loop) as sides, RunProgress(console) as progress:
             comparison, referee, folder = _compare(sides, plan, rules, out, progress)
-        known = calibrations_of(comparison.machine.name, out, Path("results/reference"))
+        known = calibrations_of(comparison.machine.name, out, REFERENCE)
         judgement = judge(comparison, referee, rules, (f"kept in {folder}", *quotations(known)))
     except NotComparable as refusal:
-        judgement = Judgement("ab", _named(base), _named(head), (), false_alarms, refusal=str(refusal))
+        judgement = Judgement("ab", _named(base), _named(head), (), rules.false_alarms, refusal=str(refusal))
     tell(judgement, as_json=as_json, junit=junit, markdown=markdown, console=console)
     raise typer.Exit(exit_status(judgement.outcome, inconclusive.value if inconclusive else None))
 
@@ -151,11 +159,3 @@ def _compare(
 
 def _named(options: list[str] | None) -> str:
     return " ".join(options or ()) or "as it is"
-
-
-def _refuse_senseless(false_alarms: float, margin: float, threshold: float) -> None:
-    if not 1e-6 <= false_alarms <= 0.5:
-        raise BadInput(f"--false-alarms {false_alarms} makes no sense; give a share from 0.000001 to 0.5, such as 0.01")
-    for name, value, least in (("margin", margin, 1e-6), ("threshold", threshold, 0.0)):
-        if not least <= value <= 1:
-            raise BadInput(f"--{name} {value} makes no sense; give a share from {least:g} to 1, such as 0.01")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 WANTED = {0.0: 60, 0.01: 30, 0.02: 30, 0.005: 10, 0.05: 10}
 """How many comparisons are made of each planted slowdown, 0 being unchanged code."""
-SOLO_SECONDS = 15.0
-"""How long each of the two solitary means is measured around a comparison of unchanged code."""
+SOLO_SHARE = 1 / 6
+"""Of the budget: how long each of the two solitary means is measured around a comparison of unchanged code."""
 
 
 def calibrate(
@@ -143,13 +143,13 @@ def _try(
             warmup_ceiling_seconds=plan.warmup_ceiling_seconds,
         )
         with contest:
-            stored = contest.solo(head=False, seconds=SOLO_SECONDS) if effect == 0 else None
+            stored = contest.solo(head=False, seconds=SOLO_SHARE * plan.budget_seconds) if effect == 0 else None
             start = time.perf_counter()
             measured, referee, stopped = hold(contest, plan.budget_seconds, Rules(), None)
             seconds = time.perf_counter() - start
             if stopped or referee is None:
                 raise KeyboardInterrupt
-            later = contest.solo(head=True, seconds=SOLO_SECONDS) if effect == 0 else None
+            later = contest.solo(head=True, seconds=SOLO_SHARE * plan.budget_seconds) if effect == 0 else None
         step = referee.findings()[0]
         trial = Trial(
             effect=effect,
@@ -184,6 +184,6 @@ def _begin(
         false_alarms=rules.false_alarms,
         margin=rules.margin,
         budget_seconds=plan.budget_seconds,
-        solo_seconds=SOLO_SECONDS,
+        solo_seconds=SOLO_SHARE * plan.budget_seconds,
         trials=(),
     )

@@ -1,10 +1,12 @@
 """``loopmark check``: a run against a stored baseline."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bench.cli.status import REFERENCE
 from bench.cli.tell import InconclusiveOption, JsonOption, JunitOption, MarkdownOption, refuse_unwritable, tell
 
 
@@ -43,12 +45,18 @@ def check(
     thresholds = settings.thresholds.changed(parse_flags(threshold or ()))
     allowed = settings.false_alarms if false_alarms is None else parse_false_alarms(false_alarms, "--false-alarms")
 
+    from bench.judge.calibration import quotations
     from bench.judge.finding import exit_status
     from bench.judge.gate import check as judge
     from bench.progress import stderr_console
+    from bench.records.calibration import calibrations_of
     from bench.records.store import read
 
     before, now = read(baseline), read(run)
     judgement = judge(*now, *before, thresholds, allowed)
+    # A run lies in its machine's folder, and that beside those of other machines.
+    roots = dict.fromkeys((run.resolve().parent.parent, baseline.resolve().parent.parent, REFERENCE))
+    known = quotations(calibrations_of(now[0].machine.name, *roots))
+    judgement = replace(judgement, facts=(*judgement.facts, *known))
     tell(judgement, as_json=as_json, junit=junit, markdown=markdown, console=stderr_console())
     raise typer.Exit(exit_status(judgement.outcome, inconclusive.value if inconclusive else settings.inconclusive))

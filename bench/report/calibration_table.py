@@ -12,12 +12,14 @@ from bench.judge.calibration import CalibrationSummary, EffectRow, Rate
 from bench.judge.statistics import Estimate
 from bench.report import format as show
 
+FILE_WIDTH = 150
+
 
 def print_calibration(summary: CalibrationSummary, console: Console | None = None) -> None:
     """Print every planted effect's rates with their intervals, and the smallest effect that is seen."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
-        console.width = max(console.width, 130)
+        console.width = max(console.width, FILE_WIDTH)
     made = summary.calibration
     console.print(
         f"{made.workload} {made.loop} on {made.machine.name}: steps of {show.seconds(made.step_seconds)}, "
@@ -29,16 +31,16 @@ def print_calibration(summary: CalibrationSummary, console: Console | None = Non
     limits = list(summary.rows[0].within) if summary.rows else []
     thresholds = list(next((row.solo_fails for row in summary.rows if row.solo_fails), {}))
     table = Table(box=None, pad_edge=False)
-    table.add_column("planted")
+    table.add_column("planted", no_wrap=True)
     for heading in ("called slower", *(f"within {limit:g} s" for limit in limits), "median time"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for threshold in thresholds:
-        table.add_column(f"mean:{100 * threshold:g}%", justify="right")
+        table.add_column(f"mean:{100 * threshold:g}%", justify="right", no_wrap=True)
     for row in summary.rows:
         table.add_row(*_cells(row, limits, thresholds))
     console.print(table)
     for line in sentences(summary):
-        console.print(line, markup=False, style="dim")
+        console.print(line, markup=False, style="dim", soft_wrap=not console.is_terminal)
 
 
 def sentences(summary: CalibrationSummary) -> list[str]:
@@ -88,8 +90,11 @@ def _cells(row: EffectRow, limits: list[float], thresholds: list[float]) -> list
 
 
 def _rate(rate: Rate) -> str:
-    low, high = (f"{100 * end:.2g}" for end in (rate.estimate.low, rate.estimate.high))
-    return f"{rate.times} of {rate.of} [{low}, {high} %]" if rate.of else show.ABSENT
+    # Whole per cent will do from ten on; 1e+02 is nobody's way to write a hundred.
+    low, high = (
+        f"{100 * end:.0f}" if end >= 0.0995 else f"{100 * end:.2g}" for end in (rate.estimate.low, rate.estimate.high)
+    )
+    return f"{rate.times}/{rate.of} [{low}, {high} %]" if rate.of else show.ABSENT
 
 
 def _percents(estimate: Estimate) -> str:

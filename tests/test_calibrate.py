@@ -1,0 +1,42 @@
+"""``loopmark calibrate`` for real, as briefly as can be: it goes on where it was, and shows what it knows."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def calibrate(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench", "calibrate", "--workload", "regression", "--threads", "1", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False)
+
+
+def test_a_calibration_goes_on_where_it_was_and_shows_what_it_knows(tmp_path: Path) -> None:
+    first = calibrate(tmp_path, "--trials", "0.01", "--budget", "2", "--device", "cpu", "--json")
+    assert first.returncode == 0, first.stderr
+    (path,) = tmp_path.glob("results/*/calibration-regression-eager.json")
+    trials = json.loads(path.read_text())["trials"]
+    assert sorted(trial["effect"] for trial in trials) == [0.0, 0.005, 0.01, 0.02, 0.05]
+    assert [row["effect"] for row in json.loads(first.stdout)["rows"]] == [0.0, 0.005, 0.01, 0.02, 0.05]
+    unchanged = next(trial for trial in trials if trial["effect"] == 0)
+    assert unchanged["stored_mean_seconds"] > 0
+    assert unchanged["later_mean_seconds"] > 0
+
+    again = calibrate(tmp_path, "--trials", "0.01", "--budget", "2", "--device", "cpu")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(path.read_text())["trials"] == trials  # there was nothing left to do
+
+    other = calibrate(tmp_path, "--trials", "0.01", "--budget", "3", "--device", "cpu")
+    assert other.returncode == 2
+    assert "--budget 2" in other.stderr
+
+
+def test_there_is_nothing_to_show_before_a_first_trial(tmp_path: Path) -> None:
+    shown = calibrate(tmp_path, "--show", "--device", "cpu")
+    assert shown.returncode == 2
+    assert "not there yet" in shown.stderr
+    assert not (tmp_path / "results").exists()
