@@ -111,7 +111,6 @@ def _compare(
     import pandas as pd
 
     from bench.cli.hold import hold
-    from bench.measure.contest import Contest
     from bench.measure.launcher import apart
     from bench.measure.machine import describe_machine
     from bench.records.comparison import Comparison
@@ -121,15 +120,7 @@ def _compare(
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
     # A polite `kill` is as good as Ctrl-C: processes end, worktrees go, and what was measured is judged.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    contest = Contest(
-        sides.base,
-        sides.head,
-        seed=plan.seed,
-        block_seconds=plan.block_seconds,
-        limit_seconds=plan.limit_seconds,
-        warmup_ceiling_seconds=plan.warmup_ceiling_seconds,
-    )
-    with contest:
+    with sides.contest(plan, plan.seed) as contest:
         measured, referee, interrupted = hold(contest, plan.budget_seconds, rules, progress)
     if referee is None:
         raise KeyboardInterrupt

@@ -128,21 +128,12 @@ def _try(
     """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
     from bench.cli.hold import hold
     from bench.judge.contest import Rules
-    from bench.measure.contest import Contest
     from bench.measure.matchup import matchup
     from bench.measure.side import SideWish
     from bench.records.calibration import Trial
 
     with matchup(SideWish(), SideWish(), plan, workload=workload, loop=loop, slowdown=effect) as sides:
-        contest = Contest(
-            sides.base,
-            sides.head,
-            seed=len(known.trials) if known else 0,
-            block_seconds=plan.block_seconds,
-            limit_seconds=plan.limit_seconds,
-            warmup_ceiling_seconds=plan.warmup_ceiling_seconds,
-        )
-        with contest:
+        with sides.contest(plan, seed=len(known.trials) if known else 0) as contest:
             stored = contest.solo(head=False, seconds=SOLO_SHARE * plan.budget_seconds) if effect == 0 else None
             start = time.perf_counter()
             measured, referee, stopped = hold(contest, plan.budget_seconds, Rules(), None)

@@ -1,6 +1,6 @@
 """What a worker is told before it begins. Known to the process that starts it, so nothing here imports ``loops``."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,5 +40,3 @@ class Assignment:
     """Where ``loops`` and a person's own code come from; None for where Loopmark itself does."""
     slowdown: float = 0.0
     """The share by which every step is held up on purpose, 0.01 for 1 %: what `calibrate` is to find."""
-    variables: dict[str, str] = field(default_factory=dict)
-    """Environment variables to set before anything of the loop is imported."""

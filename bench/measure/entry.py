@@ -27,7 +27,6 @@ rather than by ``sys.path``: a place in a ``site-packages`` would bring along th
 
 def enter(connection: Connection, assignment: Assignment) -> None:
     """Be a worker for ``assignment`` until the other end of ``connection`` closes."""
-    os.environ.update(assignment.variables)
     if assignment.tree is not None:
         _move_to(assignment.tree)
     if "loops" not in sys.modules:

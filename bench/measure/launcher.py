@@ -22,9 +22,9 @@ T = TypeVar("T")
 ANSWER_SECONDS = 120
 """How long a question about the machine may take."""
 SPIN_COUNT = "10000"
-"""How often an idle OpenMP thread looks for work before it sleeps: some tens of microseconds. libgomp's own default,
-a few milliseconds, has the threads of the process whose turn has just ended spin on the cores of the one whose turn it
-is: steps took a third longer, and one launch's figure varied by 4 % to 7 % instead of 1 % to 2 %."""
+"""How often an idle OpenMP thread looks for work before it sleeps. By libgomp's own default, 300,000 times, the threads
+of the process whose turn has just ended spin on the cores of the one whose turn it is: on two cores the residual
+network's steps took a third longer, and a launch pair's figure varied by 4 % to 7 % instead of 1 % to 2 %."""
 
 
 class Process(Protocol):

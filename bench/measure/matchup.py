@@ -10,7 +10,7 @@ import torch
 
 from bench.errors import BadInput, NotComparable
 from bench.measure.assignment import Assignment, Tree
-from bench.measure.contest import Contestant
+from bench.measure.contest import Contest, Contestant
 from bench.measure.launcher import ForkServer, Interpreter
 from bench.measure.machine import available_cores
 from bench.measure.side import SideWish, own_interpreter, side_threads
@@ -32,6 +32,17 @@ class Matchup:
     head: Contestant
     shared_server: bool
 
+    def contest(self, plan: Plan, seed: int) -> Contest:
+        """The contest between them, as ``plan`` has it."""
+        return Contest(
+            self.base,
+            self.head,
+            seed=seed,
+            block_seconds=plan.block_seconds,
+            limit_seconds=plan.limit_seconds,
+            warmup_ceiling_seconds=plan.warmup_ceiling_seconds,
+        )
+
 
 @contextmanager
 def matchup(
@@ -39,7 +50,7 @@ def matchup(
 ) -> Iterator[Matchup]:
     """The contestants for two wishes; worktrees are there until the context ends.
 
-    One server forks both sides where they share interpreter and environment: what then differs is what they were
+    One server forks both sides where both run in this interpreter and environment: what then differs is what they were
     asked to differ in. Otherwise every launch is a process from nothing.
 
     Args:
@@ -52,7 +63,7 @@ def matchup(
         NotComparable: one that cannot run on this machine.
     """
     wishes = {"base": base, "head": head}
-    shared = (base.python, base.variables) == (head.python, head.variables) and base.python in (None, own_interpreter())
+    shared = all(wish.python in (None, own_interpreter()) and not wish.variables for wish in (base, head))
     trees = base.revision is not None or head.revision is not None
     cores = available_cores()
     most = len(cores) or plan.threads
@@ -72,10 +83,6 @@ def matchup(
                 places[name] = stack.enter_context(worktree(commits[name])).tree
             else:
                 places[name] = working_tree() if trees else None
-        if shared and base.variables:
-            raise BadInput(
-                "both sides set the same env; set it for the whole command instead: NAME=value loopmark ab …"
-            )
         server = ForkServer(own_loops=not trees) if shared else None
         sides = [
             Contestant(
