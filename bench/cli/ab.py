@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,7 +66,7 @@ def ab(
         console.print("importing torch …", style="dim", end="\r")
     from bench.judge.calibration import quotations
     from bench.judge.contest import Rules, judge
-    from bench.judge.finding import Judgement, exit_status
+    from bench.judge.finding import Judgement
     from bench.judge.settings import parse_false_alarms
     from bench.judge.thresholds import parse_share
     from bench.measure.matchup import matchup
@@ -98,8 +99,9 @@ def ab(
         judgement = judge(comparison, referee, rules, (f"kept in {folder}", *quotations(known)))
     except NotComparable as refusal:
         judgement = Judgement("ab", _named(base), _named(head), (), rules.false_alarms, refusal=str(refusal))
+    judgement = replace(judgement, inconclusive=inconclusive.value if inconclusive else None)
     tell(judgement, as_json=as_json, junit=junit, markdown=markdown, console=console)
-    raise typer.Exit(exit_status(judgement.outcome, inconclusive.value if inconclusive else None))
+    raise typer.Exit(judgement.exit_status)
 
 
 def _compare(

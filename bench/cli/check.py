@@ -46,7 +46,6 @@ def check(
     allowed = settings.false_alarms if false_alarms is None else parse_false_alarms(false_alarms, "--false-alarms")
 
     from bench.judge.calibration import quotations
-    from bench.judge.finding import exit_status
     from bench.judge.gate import check as judge
     from bench.progress import stderr_console
     from bench.records.calibration import calibrations_of
@@ -57,6 +56,7 @@ def check(
     # A run lies in its machine's folder, and that beside those of other machines.
     roots = dict.fromkeys((run.resolve().parent.parent, baseline.resolve().parent.parent, REFERENCE))
     known = quotations(calibrations_of(now[0].machine.name, *roots))
-    judgement = replace(judgement, facts=(*judgement.facts, *known))
+    counts_as = inconclusive.value if inconclusive else settings.inconclusive
+    judgement = replace(judgement, facts=(*judgement.facts, *known), inconclusive=counts_as)
     tell(judgement, as_json=as_json, junit=junit, markdown=markdown, console=stderr_console())
-    raise typer.Exit(exit_status(judgement.outcome, inconclusive.value if inconclusive else settings.inconclusive))
+    raise typer.Exit(judgement.exit_status)

@@ -9,6 +9,8 @@ from bench.judge.statistics import Estimate
 Outcome = Literal["no regression", "regression", "inconclusive", "not comparable"]
 Unit = Literal["seconds", "bytes", "ratio"]
 
+Inconclusive = Literal["pass", "fail"]
+
 EXIT_STATUS: dict[Outcome, int] = {"no regression": 0, "regression": 1, "inconclusive": 3, "not comparable": 4}
 
 
@@ -68,6 +70,8 @@ class Judgement:
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
     """Why nothing fair can be compared; None where something can."""
+    inconclusive: Inconclusive | None = None
+    """What an inconclusive outcome counts as; None is an exit status of its own."""
 
     @property
     def outcome(self) -> Outcome:
@@ -84,9 +88,9 @@ class Judgement:
         """The findings that make it a regression."""
         return tuple(f for f in self.findings if f.decides and f.verdict == "slower")
 
-
-def exit_status(outcome: Outcome, inconclusive: Literal["pass", "fail"] | None = None) -> int:
-    """0 no regression, 1 regression, 3 inconclusive unless ``inconclusive`` decides otherwise, 4 not comparable."""
-    if outcome == "inconclusive" and inconclusive is not None:
-        return EXIT_STATUS["no regression" if inconclusive == "pass" else "regression"]
-    return EXIT_STATUS[outcome]
+    @property
+    def exit_status(self) -> int:
+        """0 no regression, 1 regression, 3 inconclusive unless that counts as either, 4 not comparable."""
+        if self.outcome == "inconclusive" and self.inconclusive is not None:
+            return EXIT_STATUS["no regression" if self.inconclusive == "pass" else "regression"]
+        return EXIT_STATUS[self.outcome]

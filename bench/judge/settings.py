@@ -4,12 +4,11 @@ import difflib
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from bench.errors import BadInput
+from bench.judge.finding import Inconclusive
 from bench.judge.thresholds import Thresholds, metric_name, parse_share
-
-Inconclusive = Literal["pass", "fail"]
 
 FILE = "pyproject.toml"
 TABLE = "[tool.loopmark.check]"

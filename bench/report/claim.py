@@ -71,7 +71,8 @@ def conclusion(judgement: Judgement) -> str:
     if judgement.outcome == "inconclusive":
         open_ = tuple(finding for finding in deciding if finding.may_be_slower)
         what = f"{len(open_)} of {len(deciding)} findings may be slower by more than is allowed"
-        return f"{outcome}: {what}; {_remedy(judgement)}, or measure on an idle machine."
+        counts = f" An inconclusive outcome counts as a {judgement.inconclusive}." if judgement.inconclusive else ""
+        return f"{outcome}: {what}; {_remedy(judgement)}, or measure on an idle machine.{counts}"
     if judgement.outcome == "no regression":
         return f"{outcome}: {_none_of(len(deciding))} slower by more than is allowed."
     return f"{outcome}: there is nothing to decide by."

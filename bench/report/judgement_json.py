@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from bench.judge.finding import EXIT_STATUS, Finding, Judgement
+from bench.judge.finding import Finding, Judgement
 from bench.report import claim
 
 
@@ -13,7 +13,7 @@ def as_json(judgement: Judgement) -> dict[str, Any]:
     return {
         "command": judgement.command,
         "outcome": judgement.outcome,
-        "exit_status": EXIT_STATUS[judgement.outcome],
+        "exit_status": judgement.exit_status,
         "conclusion": claim.conclusion(judgement),
         "refusal": judgement.refusal,
         "base": judgement.base,

@@ -12,14 +12,17 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 
 def as_junit(judgement: Judgement) -> bytes:
-    """The XML document, in UTF-8: a regression is a failure, an open finding is skipped, a refusal is an error."""
+    """The XML document, in UTF-8: a regression is a failure, a refusal an error.
+
+    A finding left open is skipped, or a failure where an inconclusive outcome counts as one.
+    """
     deciding = [finding for finding in judgement.findings if finding.decides]
     suite = ET.Element("testsuite", name=f"loopmark {judgement.command}")
     properties = ET.SubElement(suite, "properties")
     for name, value in _properties(judgement):
         ET.SubElement(properties, "property", name=name, value=_text(value))
     for finding in deciding:
-        suite.append(_case(finding))
+        suite.append(_case(finding, open_fails=judgement.inconclusive == "fail"))
     if judgement.outcome == "not comparable":
         case = ET.SubElement(suite, "testcase", classname="loopmark", name="comparable")
         ET.SubElement(case, "error", type="not comparable", message=_text(claim.conclusion(judgement)))
@@ -51,12 +54,14 @@ def _properties(judgement: Judgement) -> list[tuple[str, str]]:
     ]
 
 
-def _case(finding: Finding) -> ET.Element:
+def _case(finding: Finding, *, open_fails: bool) -> ET.Element:
     name = _text(f"{finding.loop}: {finding.metric}")
     case = ET.Element("testcase", classname=_text(finding.workload) or "workload", name=name)
     said = _text(claim.sentence(finding))
     if finding.verdict == "slower":
         ET.SubElement(case, "failure", type="regression", message=said).text = said
+    elif finding.may_be_slower and open_fails:
+        ET.SubElement(case, "failure", type="inconclusive", message=said).text = said
     elif finding.may_be_slower:
         ET.SubElement(case, "skipped", message=said)
     else:

@@ -1,6 +1,7 @@
+from dataclasses import replace
+
 import pytest
 
-from bench.judge.finding import exit_status
 from bench.judge.statistics import Estimate
 from tests.judgements import BROKEN, NOT_SLOWER, REFUSED, finding, judgement
 
@@ -18,7 +19,7 @@ def test_the_worst_finding_that_decides_is_the_outcome(verdicts: list[str], outc
     judged = judgement(*(finding(verdict=verdict) for verdict in verdicts))
 
     assert judged.outcome == outcome
-    assert exit_status(judged.outcome) == status
+    assert judged.exit_status == status
 
 
 def test_what_is_shown_only_has_no_say() -> None:
@@ -31,8 +32,10 @@ def test_a_refusal_outweighs_every_finding() -> None:
 
 
 def test_an_inconclusive_comparison_passes_or_fails_as_was_asked_and_nothing_else_changes() -> None:
-    assert (exit_status("inconclusive", "pass"), exit_status("inconclusive", "fail")) == (0, 1)
-    assert (exit_status("regression", "pass"), exit_status("not comparable", "pass")) == (1, 4)
+    open_, slower = judgement(finding(verdict="inconclusive")), judgement(finding(verdict="slower"))
+
+    assert [replace(open_, inconclusive=word).exit_status for word in (None, "pass", "fail")] == [3, 0, 1]
+    assert [replace(judged, inconclusive="pass").exit_status for judged in (slower, REFUSED)] == [1, 4]
 
 
 def test_what_is_certainly_not_slower_keeps_no_outcome_open_although_it_may_be_the_same_or_faster() -> None:

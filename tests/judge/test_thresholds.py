@@ -57,7 +57,10 @@ def test_a_metric_that_no_run_has_is_refused_with_the_nearest_name() -> None:
 
 
 def test_a_phase_of_a_persons_own_loop_may_have_a_threshold() -> None:
-    Thresholds().changed({"all_reduce": 0.05}).refuse_unknown(["forward", "all_reduce"])
+    thresholds = Thresholds().changed({"all_reduce": 0.05})
+    thresholds.refuse_unknown(["forward", "all_reduce"])
+    with pytest.raises(BadInput, match="all_reduce"):
+        thresholds.refuse_unknown(["forward"])
 
 
 def test_the_canonical_phases_are_those_of_the_loops() -> None:

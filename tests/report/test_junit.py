@@ -1,3 +1,4 @@
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -35,6 +36,13 @@ def test_a_failure_says_what_was_found() -> None:
     assert "+20.0 % [+15.0, +25.0]" in (failure.get("message") or "")
     assert failure.get("message") == failure.text
     assert "it failed" in (broken.text or "")
+
+
+def test_what_was_left_open_is_a_failure_where_inconclusive_counts_as_one() -> None:
+    root = ET.fromstring(as_junit(replace(EVERYTHING, inconclusive="fail")))
+
+    assert [failure.get("type") for failure in root.iter("failure")] == ["regression", "regression", "inconclusive"]
+    assert (root.get("failures"), root.get("skipped")) == ("3", "0")
 
 
 def test_a_refusal_is_one_case_with_an_error() -> None:
