@@ -85,9 +85,9 @@ def calibrate(
     try:
         for effect in _next_effects([trial.effect for trial in known.trials] if known else [], wanted):
             start = time.perf_counter()
-            trial, step_seconds, environment = _try(plan, workload, loop, effect, known)
+            trial, environment = _try(plan, workload, loop, effect, known)
             if known is None:
-                known = _begin(plan, machine, environment, workload, loop, step_seconds)
+                known = _begin(plan, machine, environment, workload, loop)
             known = known.with_trial(trial)
             write_calibration(path, known)
             console.print(
@@ -124,7 +124,7 @@ def _next_effects(made: list[float], wanted: dict[float, int]) -> Iterator[float
 
 def _try(
     plan: "Plan", workload: str, loop: str, effect: float, known: "Calibration | None"
-) -> "tuple[Trial, float, Environment]":
+) -> "tuple[Trial, Environment]":
     """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
     from bench.cli.hold import hold
     from bench.judge.contest import Rules
@@ -146,17 +146,17 @@ def _try(
             effect=effect,
             verdict=step.verdict,
             seconds=seconds,
+            step_seconds=step.base or 0.0,
             logs=referee.step_logs,
+            uncertainties=referee.step_uncertainties,
             ended_seconds=tuple(one.pair.ended_seconds for one in measured),
             stored_mean_seconds=stored,
             later_mean_seconds=later,
         )
-        return trial, step.base or 0.0, contest.sides[0].environment
+        return trial, contest.sides[0].environment
 
 
-def _begin(
-    plan: "Plan", machine: "Machine", environment: "Environment", workload: str, loop: str, step_seconds: float
-) -> "Calibration":
+def _begin(plan: "Plan", machine: "Machine", environment: "Environment", workload: str, loop: str) -> "Calibration":
     from datetime import UTC, datetime
 
     from bench.judge.contest import Rules
@@ -171,7 +171,6 @@ def _begin(
         workload=workload,
         loop=loop,
         size=plan.size,
-        step_seconds=step_seconds,
         false_alarms=rules.false_alarms,
         margin=rules.margin,
         budget_seconds=plan.budget_seconds,

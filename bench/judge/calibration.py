@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import betaincinv, ndtri
 
 from bench.judge.contest import MEMORY_SHARE
-from bench.judge.sequential import ever_excludes, final_interval
+from bench.judge.sequential import TO_DEVIATIONS, ever_excludes, final_interval
 from bench.judge.statistics import CONFIDENCE, Estimate
 from bench.records.calibration import Calibration, Trial
 
@@ -63,8 +63,12 @@ class CalibrationSummary:
     replayed_false_alarms: Rate
     """Of comparisons as long as the longest, made of the A/A trials' launches in random order with random signs."""
     sensitivity: Sensitivity | None
+    step_seconds: Estimate | None
+    """Of a typical step: the median comparison's, and those of the fastest and the slowest."""
     launch_deviation: float
-    """Standard deviation of one launch pair's log ratio."""
+    """Of one launch pair's log ratio: its median absolute deviation, as a normal distribution's standard deviation."""
+    within_share: float
+    """How much of that variance lies within a launch pair: what the machine does to a step while it is measured."""
     between_share: float
     """How much of the trials' spread the launches' own does not explain: the ratio of variances, 1 for all of it."""
 
@@ -90,12 +94,15 @@ def summarise_calibration(
     error = calibration.false_alarms * (1 - MEMORY_SHARE)
     random = np.random.default_rng(seed)
     launches = np.array([log for trial in unchanged for log in trial.logs])
+    uncertainties = np.array([uncertainty for trial in unchanged for uncertainty in trial.uncertainties])
+    centred = np.array([log - np.median(trial.logs) for trial in unchanged for log in trial.logs])
+    deviation = TO_DEVIATIONS * float(np.median(np.abs(centred))) if len(centred) > 1 else math.nan
     longest = max((len(trial.logs) for trial in calibration.trials), default=0)
     alarms = 0
     replays = replays if len(launches) else 0
     for _ in range(replays):
-        drawn = random.choice(launches, longest) * random.choice([-1.0, 1.0], longest)
-        alarms += ever_excludes(drawn, 0.0, error)
+        drawn = random.integers(len(launches), size=longest)
+        alarms += ever_excludes(launches[drawn] * random.choice([-1.0, 1.0], longest), 0.0, error, uncertainties[drawn])
     means = [float(np.mean(trial.logs)) for trial in unchanged if len(trial.logs) > 1]
     inner = [float(np.var(t.logs, ddof=1)) / len(t.logs) for t in unchanged if len(t.logs) > 1]
     between = float(np.var(means, ddof=1) / np.mean(inner)) if len(means) > 1 and np.mean(inner) > 0 else math.nan
@@ -104,9 +111,15 @@ def summarise_calibration(
         rows=rows,
         replayed_false_alarms=rate(alarms, replays),
         sensitivity=_sensitivity(unchanged, solo, calibration, error, random) if replays else None,
-        launch_deviation=float(np.std(launches, ddof=1)) if len(launches) > 1 else math.nan,
+        step_seconds=_range([trial.step_seconds for trial in calibration.trials]),
+        launch_deviation=deviation,
+        within_share=min(1.0, (float(np.median(uncertainties)) / deviation) ** 2) if deviation > 0 else math.nan,
         between_share=between,
     )
+
+
+def _range(values: Sequence[float]) -> Estimate | None:
+    return Estimate(float(np.median(values)), min(values), max(values)) if values else None
 
 
 def solo_logs(trials: Sequence[Trial]) -> np.ndarray:
@@ -143,10 +156,10 @@ def _sensitivity(
     seconds = 2 * calibration.solo_seconds
     lows = []
     for trial in trials:
-        logs = [log for log, ended in zip(trial.logs, trial.ended_seconds, strict=True) if ended <= seconds]
+        by_then = sum(ended <= seconds for ended in trial.ended_seconds)
         # A trial that had its verdict earlier says nothing of what it would have seen by then.
-        if logs and (len(logs) < len(trial.logs) or trial.seconds >= 0.9 * seconds):
-            lows.append(-final_interval(logs, error).low)
+        if by_then and (by_then < len(trial.logs) or trial.seconds >= 0.9 * seconds):
+            lows.append(-final_interval(trial.logs[:by_then], error, trial.uncertainties[:by_then]).low)
     if len(lows) < 10 or len(solo) < 10:
         return None
     reach = float(ndtri(1 - calibration.false_alarms) + ndtri(DETECTION))

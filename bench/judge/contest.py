@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import trim_mean
 
 from bench.judge.comparison import Verdict, block_seconds
 from bench.judge.differences import environment_differences
 from bench.judge.finding import Finding, Judgement
-from bench.judge.sequential import ConfidenceSequence
+from bench.judge.sequential import TO_DEVIATIONS, ConfidenceSequence
 from bench.judge.statistics import Estimate
 from bench.records.comparison import Comparison, Pair, Side
 
 STEP, MEMORY = "step", "peak memory"
+MEDIAN_ERROR = math.sqrt(math.pi / 2)
+"""The standard error of a normal sample's median over that of its mean."""
 MEMORY_SHARE = 0.1
 """Of the false alarms asked for: memory hardly varies, so that a tenth of them costs it little."""
-TRIMMED = 0.25
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class PairValues:
     """A launch pair reduced: each metric's log of head over base, and both sides' typical values."""
 
     logs: dict[str, float]
+    uncertainties: dict[str, float]
+    """Of each log, within this launch pair: its standard error; none where it is read only once."""
     base: dict[str, float]
     head: dict[str, float]
 
@@ -65,7 +67,7 @@ class Referee:
         self._values.append(values)
         for metric, log in values.logs.items():
             if metric in self._sequences and math.isfinite(log):
-                self._sequences[metric].add(log)
+                self._sequences[metric].add(log, values.uncertainties.get(metric, 1.0))
 
     @property
     def decided(self) -> bool:
@@ -82,6 +84,11 @@ class Referee:
     def step_logs(self) -> tuple[float, ...]:
         """Each launch pair's log of the head's step over the base's."""
         return tuple(values.logs[STEP] for values in self._values)
+
+    @property
+    def step_uncertainties(self) -> tuple[float, ...]:
+        """Each of those logs' standard error within its launch pair."""
+        return tuple(values.uncertainties[STEP] for values in self._values)
 
     def findings(self) -> tuple[Finding, ...]:
         """What is known so far, the step first."""
@@ -171,20 +178,23 @@ def _described(side: Side) -> str:
 def pair_values(pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame, *, laps_count: bool) -> PairValues:
     """One launch pair's figures.
 
-    A turn gives the log of its faster block, since what disturbs a block only makes it longer; a quad the difference of
-    its two turns of either side, so that a steady drift cancels; and the pair the mean over the middle half of its
-    quads, so that a burst of noise does not count. On a shared 2-core machine the figure varies by a third less than
-    with the mean of a turn's blocks. What slows only one step in several shows less in it than in a mean.
+    A turn gives the log of its faster block, since what disturbs a block only makes it longer. Two turns that follow
+    one another and are of unlike sides give a difference, and the pair the mean of two medians, of the differences from
+    base to head and of those from head to base: neither a steady drift nor a burst of noise moves it. What a shared
+    machine does to a step changes from turn to turn like a random walk, so that only neighbours compare: on two shared
+    cores the figure varied by a third to a half less than with the means of whole quads. What slows only one step in
+    several shows less in it than in a mean.
     """
     counted = blocks if laps_count else blocks[~blocks["lapped"]]
     seconds = pd.Series(np.log(block_seconds(counted)), counted.index)
-    logs, base, head = {}, {}, {}
+    logs, uncertainties, base, head = {}, {}, {}, {}
     for metric, values, table in ((STEP, seconds, counted), *_phase_values(phases)):
-        logs[metric], base[metric], head[metric] = _quads(values, table)
+        logs[metric], uncertainties[metric] = _neighbours(values, table)
+        base[metric], head[metric] = (math.exp(float(values[table["head"] == side].median())) for side in (False, True))
     if pair.base_peak_memory_bytes and pair.head_peak_memory_bytes:
         base[MEMORY], head[MEMORY] = float(pair.base_peak_memory_bytes), float(pair.head_peak_memory_bytes)
         logs[MEMORY] = math.log(head[MEMORY] / base[MEMORY])
-    return PairValues(logs, base, head)
+    return PairValues(logs, uncertainties, base, head)
 
 
 def _phase_values(phases: pd.DataFrame) -> list[tuple[str, pd.Series, pd.DataFrame]]:
@@ -196,14 +206,20 @@ def _phase_values(phases: pd.DataFrame) -> list[tuple[str, pd.Series, pd.DataFra
     return [(phase, table["log"], table) for phase, table in tables]
 
 
-def _quads(logs: pd.Series, table: pd.DataFrame) -> tuple[float, float, float]:
-    """The log of head over base, and both sides' typical seconds."""
-    fastest = logs.groupby([table["quad"], table["turn"], table["head"]]).min()
-    turns = fastest.groupby(level=["quad", "head"]).mean().unstack()
-    differences = (turns[True] - turns[False]).dropna()
-    ratio = float(trim_mean(differences, TRIMMED)) if len(differences) else math.nan
-    base, head = (math.exp(float(logs[table["head"] == side].median())) for side in (False, True))
-    return ratio, base, head
+def _neighbours(logs: pd.Series, table: pd.DataFrame) -> tuple[float, float]:
+    """The log of head over base from the turns that follow one of the other side, and its standard error."""
+    fastest = logs.groupby([table["quad"], table["turn"], table["head"]]).min().reset_index(name="log")
+    later, sooner = fastest[1:].reset_index(drop=True), fastest[:-1].reset_index(drop=True)
+    rises = later["log"] - sooner["log"]
+    base_to_head = rises[later["head"] & ~sooner["head"]].to_numpy()
+    head_to_base = -rises[~later["head"] & sooner["head"]].to_numpy()
+    kinds = [kind for kind in (base_to_head, head_to_base) if len(kind)]
+    if not kinds:
+        return math.nan, math.nan
+    deviations = np.concatenate([kind - np.median(kind) for kind in kinds])
+    deviation = TO_DEVIATIONS * float(np.median(np.abs(deviations)))
+    middle = float(np.mean([np.median(kind) for kind in kinds]))  # a steady drift moves one up and the other down
+    return middle, MEDIAN_ERROR * deviation / math.sqrt(len(deviations))
 
 
 def _exp(value: float) -> float:

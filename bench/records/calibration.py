@@ -23,8 +23,12 @@ class Trial:
     verdict: Literal["slower", "faster", "same", "inconclusive"]
     seconds: float
     """To the verdict, or to the budget's end."""
+    step_seconds: float
+    """A typical step of the base."""
     logs: tuple[float, ...]
     """The log of head over base of each launch pair, in order."""
+    uncertainties: tuple[float, ...]
+    """The standard error of each log within its launch pair."""
     ended_seconds: tuple[float, ...]
     """When each pair ended, since the comparison began."""
     stored_mean_seconds: float | None
@@ -45,7 +49,6 @@ class Calibration:
     workload: str
     loop: str
     size: str
-    step_seconds: float
     false_alarms: float
     """The rate asked for."""
     margin: float

@@ -22,7 +22,7 @@ def print_calibration(summary: CalibrationSummary, console: Console | None = Non
         console.width = max(console.width, FILE_WIDTH)
     made = summary.calibration
     console.print(
-        f"{made.workload} {made.loop} on {made.machine.name}: steps of {show.seconds(made.step_seconds)}, "
+        f"{made.workload} {made.loop} on {made.machine.name}: steps of {_steps(summary)}, "
         f"{len(made.trials)} comparisons of at most {made.budget_seconds:g} s, false alarms asked for "
         f"{show.percent(made.false_alarms)}",
         markup=False,
@@ -57,7 +57,9 @@ def sentences(summary: CalibrationSummary) -> list[str]:
         lines.append(f"false alarms when launches of unchanged code are replayed at random: {_rate(replayed)}")
     if math.isfinite(summary.launch_deviation):
         lines.append(
-            f"one launch pair's figure varies by {show.percent(summary.launch_deviation)} (standard deviation)"
+            f"one launch pair's figure varies by {show.percent(summary.launch_deviation)} (median absolute deviation, "
+            f"as a standard deviation); {show.percent(summary.within_share)} of that variance lies within a launch "
+            "pair: it is what the machine does to a step from one turn to the next"
         )
     if math.isfinite(summary.between_share):
         lines.append(
@@ -87,6 +89,13 @@ def _cells(row: EffectRow, limits: list[float], thresholds: list[float]) -> list
         show.seconds(row.seconds_to_verdict),
         *(_rate(row.solo_fails[threshold]) if row.solo_fails else show.ABSENT for threshold in thresholds),
     ]
+
+
+def _steps(summary: CalibrationSummary) -> str:
+    steps = summary.step_seconds
+    if steps is None:
+        return show.ABSENT
+    return f"{show.seconds(steps.value)} ({show.seconds(steps.low)} to {show.seconds(steps.high)})"
 
 
 def _rate(rate: Rate) -> str:

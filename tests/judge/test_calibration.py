@@ -23,6 +23,8 @@ def trial(random: np.random.Generator, effect: float, verdict: str, pairs: int =
         effect=effect,
         verdict=verdict,  # type: ignore[arg-type]
         seconds=2.0 * pairs,
+        step_seconds=0.005,
+        uncertainties=(0.003,) * pairs,
         logs=tuple(random.normal(math.log1p(effect), 0.005, pairs)),
         ended_seconds=tuple(2.0 * (i + 1) for i in range(pairs)),
         stored_mean_seconds=0.005,
@@ -33,7 +35,7 @@ def trial(random: np.random.Generator, effect: float, verdict: str, pairs: int =
 def calibration(*trials: Trial) -> Calibration:
     return Calibration(
         started="2026-01-01T00:00:00+00:00", machine=synthetic.machine(), environment=synthetic.environment(),
-        device="cpu", workload="resnet", loop="eager", size="small", step_seconds=0.005, false_alarms=0.01,
+        device="cpu", workload="resnet", loop="eager", size="small", false_alarms=0.01,
         margin=0.01, budget_seconds=90.0, solo_seconds=15.0, trials=trials,
     )  # fmt: skip
 

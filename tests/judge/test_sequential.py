@@ -52,6 +52,32 @@ def test_a_slowdown_of_one_deviation_is_found_in_nearly_all_comparisons(noise: N
     assert found / 400 >= 0.95
 
 
+@pytest.mark.parametrize("error", [0.01, 0.05])
+def test_launches_measured_badly_now_and_then_raise_no_false_alarm(error: float) -> None:
+    random = np.random.default_rng(8)
+    alarms, trials = 0, 1500
+    for _ in range(trials):
+        uncertainties = np.exp(random.normal(-5, 0.7, LAUNCHES))
+        alarms += ever_excludes(random.normal(0, uncertainties), 0.0, error, uncertainties)
+    assert alarms / trials <= error + 3 * math.sqrt(error / trials)
+
+
+def test_what_was_measured_badly_counts_for_less_so_that_the_interval_is_narrower() -> None:
+    random = np.random.default_rng(9)
+    narrower = []
+    for _ in range(100):
+        uncertainties = np.exp(random.normal(-5, 1.0, 30))
+        values = list(random.normal(0.01, uncertainties))
+        told, untold = final_interval(values, 0.01, list(uncertainties)), final_interval(values, 0.01)
+        narrower.append((told.high - told.low) / (untold.high - untold.low))
+    assert np.median(narrower) < 0.85
+
+
+def test_uncertainties_that_are_all_alike_change_nothing() -> None:
+    values = list(normal(np.random.default_rng(10), 30))
+    assert final_interval(values, 0.01, [0.003] * 30) == final_interval(values, 0.01)
+
+
 def test_a_glaring_difference_is_sure_after_nine_launches() -> None:
     sequence = ConfidenceSequence(0.01)
     lows = [sequence.add(value).low for value in np.random.default_rng(3).normal(0.5, 0.001, 12)]
