@@ -22,8 +22,11 @@ from bench.records.comparison import Pair, Side
 from bench.records.comparison_samples import BLOCKS, PHASES, typed_as
 from bench.records.machine import Environment
 
-PAIR_SECONDS = 1.0
-"""Of sampling per launch pair: launches are cheap, and it is their number that makes a verdict sure."""
+PAIR_SECONDS, LATER_PAIR_SECONDS = 1.0, 2.5
+"""Of sampling per launch pair. The first pairs are short, since no verdict is sure before the ninth however large the
+difference. What then is still open is small, and nearly all the noise was seen to lie within a pair: longer ones lose
+less of the time to starting processes."""
+EARLY_PAIRS = 12
 SHARE_OF_START = 0.5
 """Where starting a pair takes long, sample for at least this share of it."""
 LEAST_QUADS = 3
@@ -93,12 +96,12 @@ class Contest:
             BadInput: a side cannot be measured: it fails, dies or hangs.
             NotComparable: a side cannot run on this machine, or both train on different data or batch sizes.
         """
-        began, longest = time.perf_counter(), 0.0
+        began, longest_rest = time.perf_counter(), 0.0
         index = 0
-        while index == 0 or time.perf_counter() - began + longest < budget_seconds:
+        while index == 0 or time.perf_counter() - began + longest_rest + _sampling_seconds(index) < budget_seconds:
             start = time.perf_counter()
             yield self._pair(index, began)
-            longest = max(0.8 * longest, time.perf_counter() - start)
+            longest_rest = max(0.8 * longest_rest, time.perf_counter() - start - _sampling_seconds(index))
             index += 1
 
     def solo(self, *, head: bool, seconds: float) -> float:
@@ -127,7 +130,7 @@ class Contest:
             if index == 0:
                 self._sides = self._compare(started)
             start_seconds = time.perf_counter() - start
-            seconds = max(PAIR_SECONDS, SHARE_OF_START * start_seconds)
+            seconds = max(_sampling_seconds(index), SHARE_OF_START * start_seconds)
             blocks, phases = self._quads(index, processes, started, seconds)
             ends = {head: self._ask(head, process, Finished, "finish") for head, process in processes.items()}
         finally:
@@ -276,3 +279,7 @@ class Contest:
         except OSError:
             return ""
         return f" ({lines[-1].strip()[:200]})" if lines else ""
+
+
+def _sampling_seconds(index: int) -> float:
+    return PAIR_SECONDS if index < EARLY_PAIRS else LATER_PAIR_SECONDS
