@@ -22,11 +22,9 @@ from bench.records.comparison import Pair, Side
 from bench.records.comparison_samples import BLOCKS, PHASES, typed_as
 from bench.records.machine import Environment
 
-PAIR_SECONDS, LATER_PAIR_SECONDS = 1.0, 2.5
-"""Of sampling per launch pair. The first pairs are short, since no verdict is sure before the ninth however large the
-difference. What then is still open is small, and nearly all the noise was seen to lie within a pair: longer ones lose
-less of the time to starting processes."""
-EARLY_PAIRS = 12
+PAIR_SECONDS = 1.75
+"""Of sampling per launch pair. Nearly all the noise was seen to lie within a pair: longer ones lose less of the time to
+starting processes, but no verdict is sure before the ninth, however large the difference."""
 SHARE_OF_START = 0.5
 """Where starting a pair takes long, sample for at least this share of it."""
 LEAST_QUADS = 3
@@ -98,10 +96,10 @@ class Contest:
         """
         began, longest_rest = time.perf_counter(), 0.0
         index = 0
-        while index == 0 or time.perf_counter() - began + longest_rest + _sampling_seconds(index) < budget_seconds:
+        while index == 0 or time.perf_counter() - began + longest_rest + PAIR_SECONDS < budget_seconds:
             start = time.perf_counter()
             yield self._pair(index, began)
-            longest_rest = max(0.8 * longest_rest, time.perf_counter() - start - _sampling_seconds(index))
+            longest_rest = max(0.8 * longest_rest, time.perf_counter() - start - PAIR_SECONDS)
             index += 1
 
     def solo(self, *, head: bool, seconds: float) -> float:
@@ -130,7 +128,7 @@ class Contest:
             if index == 0:
                 self._sides = self._compare(started)
             start_seconds = time.perf_counter() - start
-            seconds = max(_sampling_seconds(index), SHARE_OF_START * start_seconds)
+            seconds = max(PAIR_SECONDS, SHARE_OF_START * start_seconds)
             blocks, phases = self._quads(index, processes, started, seconds)
             ends = {head: self._ask(head, process, Finished, "finish") for head, process in processes.items()}
         finally:
@@ -279,7 +277,3 @@ class Contest:
         except OSError:
             return ""
         return f" ({lines[-1].strip()[:200]})" if lines else ""
-
-
-def _sampling_seconds(index: int) -> float:
-    return PAIR_SECONDS if index < EARLY_PAIRS else LATER_PAIR_SECONDS
