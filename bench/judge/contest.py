@@ -109,7 +109,7 @@ class Referee:
             unit="bytes" if metric == MEMORY else "seconds",
             base=typical([values.base for values in self._values]),
             head=typical([values.head for values in self._values]),
-            change=self._sequences[metric].estimate.map(_exp),
+            change=self._sequences[metric].estimate.exp(),
             verdict=self._verdict(metric),
             threshold=self._threshold(metric),
             decides=metric in (STEP, MEMORY),
@@ -220,7 +220,3 @@ def _neighbours(logs: pd.Series, table: pd.DataFrame) -> tuple[float, float]:
     deviation = TO_DEVIATIONS * float(np.median(np.abs(deviations)))
     middle = float(np.mean([np.median(kind) for kind in kinds]))  # a steady drift moves one up and the other down
     return middle, MEDIAN_ERROR * deviation / math.sqrt(len(deviations))
-
-
-def _exp(value: float) -> float:
-    return math.exp(value) if value < 700 else math.inf

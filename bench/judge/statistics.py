@@ -9,6 +9,12 @@ from numpy.typing import ArrayLike
 from scipy.special import bdtr, stdtrit
 
 CONFIDENCE = 0.95
+LARGEST_LOG = 700.0
+
+
+def exp(value: float) -> float:
+    """e to the power of ``value``; infinite where no float is that large, and NaN stays NaN."""
+    return math.inf if value >= LARGEST_LOG else math.exp(value)
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,10 @@ class Estimate:
         """The estimate of a monotonic function of the value; the interval's ends keep their order."""
         low, high = sorted((function(self.low), function(self.high)))
         return Estimate(function(self.value), low, high)
+
+    def exp(self) -> "Estimate":
+        """The estimate of a ratio, of its logarithm's."""
+        return self.map(exp)
 
     @property
     def excludes_zero(self) -> bool:

@@ -132,7 +132,7 @@ def _row(
 ) -> Row:
     plain = not blocks["lapped"].all()  # a run that was interrupted may have laps alone
     step = step_seconds(blocks) if plain else None
-    speedup = log_ratio.map(_exp) if log_ratio else None
+    speedup = log_ratio.exp() if log_ratio else None
     judged = verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None
     memory = [launch.peak_memory_bytes for launch in case.launches if launch.peak_memory_bytes is not None]
     skipped = [launch.skipped_steps for launch in case.launches if launch.skipped_steps is not None]
@@ -183,7 +183,3 @@ def _of_start(case: Case, values: list[float]) -> float | None:
 def _lost_at(losses: pd.DataFrame) -> int | None:
     lost = losses.loc[losses["loss"].isna(), "step"]
     return int(lost.min()) if len(lost) else None
-
-
-def _exp(value: float) -> float:
-    return math.exp(value) if value < 700 else math.inf

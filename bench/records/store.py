@@ -112,6 +112,8 @@ def _expect_types(name: str, frame: pd.DataFrame) -> None:
                 raise ValueError(f"column '{column}' holds seconds that cannot be, {low:g} to {high:g}")
     if name == "blocks" and not ((frame["steps"] > 0) & (frame["host_seconds"] > 0)).all():
         raise ValueError("a block should have at least one step and take some time")
+    if name == "blocks" and (frame["device_seconds"] == 0).any():
+        raise ValueError("a block should take some time on its device, or have no device seconds at all")
 
 
 def replace_file(path: Path, content: bytes) -> None:

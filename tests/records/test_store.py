@@ -328,6 +328,13 @@ def test_a_missing_column_is_named(folder: Path, name: str, column: str) -> None
     assert column in text
 
 
+def test_a_block_that_took_no_time_on_its_device_is_damage_and_one_without_a_device_is_none(folder: Path) -> None:
+    edit_table(folder, "blocks", lambda table: table.assign(device_seconds=0.0))
+    assert "a block should take some time on its device" in complaint(lambda: read(folder))
+    edit_table(folder, "blocks", lambda table: table.assign(device_seconds=float("nan")))
+    read(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "column", "value"),
     [
