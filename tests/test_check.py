@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -24,11 +25,15 @@ NOT_OURS = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")
 Keep = Callable[..., Path]
 
 
-def check(*arguments: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def check(
+    *arguments: object, cwd: Path, out: IO[str] | int = subprocess.PIPE, **variables: str
+) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
     environment = {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1", **variables}
     command = [sys.executable, "-m", "bench", "check", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=60, check=False)
+    return subprocess.run(
+        command, stdout=out, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment, timeout=60, check=False
+    )
 
 
 def measured(truths: list[Truth], **options: object) -> tuple[Run, Samples]:
@@ -89,6 +94,28 @@ def test_github_takes_nothing_of_the_table_for_a_command(keep: Keep, tmp_path: P
     go = lines.index(f"::{lines[stop].rpartition('::')[2]}::")
     assert any("pwned" in line for line in lines[stop:go])
     assert not any("pwned" in line for line in [*lines[:stop], *lines[go:]])
+
+
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_who_reads_only_the_first_lines_changes_no_verdict(
+    options: list[str], keep: Keep, base: Path, tmp_path: Path
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        slow = keep("slow", *measured(SLOWER, seed=2))
+        done = check(slow, "--baseline", base, *options, cwd=tmp_path, out=closed)
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_no_verdict(base: Path, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = check(base, "--baseline", base, "--json", cwd=tmp_path, out=full)
+
+    assert done.returncode == 2
+    assert "No space left" in done.stderr
 
 
 def test_the_jobs_summary_is_added_to_and_not_replaced(base: Path, tmp_path: Path) -> None:

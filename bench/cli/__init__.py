@@ -2,6 +2,7 @@
 
 import io
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Annotated, NoReturn
 
@@ -15,8 +16,9 @@ from bench.cli.history import history
 from bench.cli.list import list_
 from bench.cli.report import report
 from bench.cli.run import run
-from bench.cli.status import BAD_INPUT, INTERRUPTED, NOT_MEASURED
+from bench.cli.status import BAD_INPUT, CRASHED, INTERRUPTED
 from bench.errors import BadInput
+from bench.report.text import plain
 
 LONGEST_LINE = 1000
 
@@ -73,12 +75,12 @@ def main() -> NoReturn:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        print(f"loopmark: {error}", file=sys.stderr)
-        sys.exit(NOT_MEASURED)
+        _say_mistake(str(error))
     except Exception as error:
         # Typer carries its own copy of click, or depends on one, by version; both errors can word themselves.
         if not hasattr(error, "format_message"):
-            raise
+            traceback.print_exc()
+            sys.exit(CRASHED)
         _say_mistake(f"{error.format_message()} See: loopmark {_command()}--help")
     if status == INTERRUPTED:
         print("loopmark: interrupted", file=sys.stderr)
@@ -86,7 +88,7 @@ def main() -> NoReturn:
 
 
 def _say_mistake(text: str) -> NoReturn:
-    line = " ".join(text.split())
+    line = plain(text)
     print(f"loopmark: {line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + '…'}", file=sys.stderr)
     sys.exit(BAD_INPUT)
 

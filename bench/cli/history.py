@@ -118,14 +118,14 @@ class Finder:
                 self._warn(f"{folder}: {workload} has no ratio there, since eager was not measured")
                 continue
             base, *others = places
+            if base in no_longer_training:
+                self._warn(f"{folder}: {workload} is left out, since eager's loss was not finite")
+                continue
             wanted = [i for i in others if not self._loops or any(_same(n, run.cases[i].loop) for n in self._loops)]
             for i in (i for i in wanted if i in no_longer_training):
                 self._warn(f"{folder}: {run.cases[i].loop} on {workload} is left out, since its loss was not finite")
             kept = [i for i in wanted if i not in no_longer_training]
-            try:
-                seen += observe(run, blocks[blocks["case"].isin([base, *kept])], workload, str(folder))
-            except ValueError:
-                raise BadInput(f"{folder} does not say when it started: {run.started[:40]!r}") from None
+            seen += observe(run, blocks[blocks["case"].isin([base, *kept])], workload, str(folder))
         # Only now: the copy of a run that could not be read may be whole.
         self._digests[digest] = folder
         self.read += 1

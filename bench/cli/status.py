@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-NOT_MEASURED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-"""Of a failed case, of a mistake in what was asked for, of Ctrl-C; a comparison's are in ``bench.judge.finding``."""
+NOT_MEASURED, BAD_INPUT, CRASHED, INTERRUPTED = 1, 2, 70, 130
+"""Of a failed case, of a mistake in what was asked for, of one in Loopmark itself, of Ctrl-C; a comparison's are in
+``bench.judge.finding``, and neither a full disk nor a crash may pass for one of them."""
 
 REFERENCE = Path("results/reference")
 """Where runs and calibrations are kept that a repository carries."""

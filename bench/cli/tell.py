@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -82,20 +82,23 @@ def tell(
     # All is made before anything is written, so that nothing is left half told.
     page = as_markdown(judgement).encode()
     files = [(path, content) for path, content in ((junit, as_junit(judgement)), (markdown, page)) if path is not None]
-    text = json.dumps(to_json(judgement), indent=2, allow_nan=False)
+    # GitHub takes ##[ for a command wherever it stands.
+    text = json.dumps(to_json(judgement), indent=2, allow_nan=False).replace("##[", r"##\u005b")
     for path, content in files:
         _write(path, content)
     _add_to_summary(page, console)
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
-    if as_json:
-        print(text)
-    elif judgement.refusal is not None:
-        console.print(f"loopmark: {conclusion(judgement)}", markup=False, highlight=False, soft_wrap=True)
-    else:
-        with _no_commands(on_github):
-            print_judgement(judgement)
-    if on_github:
-        print("\n".join(annotations(judgement)), file=sys.stderr if as_json else sys.stdout, flush=True)
+    with _to_whoever_listens():
+        if as_json:
+            print(text)
+        elif judgement.refusal is not None:
+            with _no_commands(on_github, sys.stderr):
+                console.print(f"loopmark: {conclusion(judgement)}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            with _no_commands(on_github, sys.stdout):
+                print_judgement(judgement)
+        if on_github:
+            print("\n".join(annotations(judgement)), file=sys.stderr if as_json else sys.stdout, flush=True)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -121,17 +124,30 @@ def _add_to_summary(page: bytes, console: "Console") -> None:
 
 
 @contextmanager
-def _no_commands(on_github: bool) -> Iterator[None]:
+def _to_whoever_listens() -> Iterator[None]:
+    """Print to a pipe that may be closed before its end: who reads only the first lines changes no verdict."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still to be flushed when Python ends goes nowhere, without a complaint.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # rich does the same, and leaves with status 1, which would be a regression
+        pass
+
+
+@contextmanager
+def _no_commands(on_github: bool, stream: TextIO) -> Iterator[None]:
     """Keep GitHub from taking what is printed for commands: a loop may be named ``::error::``."""
     if not on_github:
         yield
         return
     token = secrets.token_hex(16)
-    print(f"::stop-commands::{token}", flush=True)
+    print(f"::stop-commands::{token}", file=stream, flush=True)
     try:
         yield
     finally:
-        print(f"::{token}::", flush=True)
+        print(f"::{token}::", file=stream, flush=True)
 
 
 def _unwritable(path: Path, error: Exception) -> BadInput:

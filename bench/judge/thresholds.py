@@ -70,19 +70,20 @@ def metric_name(text: str) -> str:
 
 def parse_share(value: object, place: str) -> float:
     """A share written as 0.05 or "5%". Raises BadInput, which names ``place``, for anything that is none."""
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    given = value if isinstance(value, int | float) and not isinstance(value, bool) else None
     text = value.strip() if isinstance(value, str) else ""
     percent = text.endswith("%")
-    if number is None:
-        try:
-            number = float(text.removesuffix("%"))
-        except ValueError:
-            raise BadInput(f"{place}: {str(value)[:60]!r} is no share; write 0.05 or 5%") from None
+    try:
+        number = float(text.removesuffix("%") if given is None else given)
+    except ValueError:
+        raise BadInput(f"{place}: {str(value)[:60]!r} is no share; write 0.05 or 5%") from None
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
     if not math.isfinite(number) or number < 0:
         raise BadInput(f"{place}: a share is a number of 0 or more, such as 0.05 or 5%, not {str(value)[:60]}")
     if number >= 1 and not percent:
         raise BadInput(f"{place}: {number:g} would be {number:.0%}; write {number:g}% if that is what you mean")
-    share = number / 100 if percent else float(number)
+    share = number / 100 if percent else number
     if share > MOST:
         raise BadInput(f"{place}: {text[:60]} lets everything pass; write 5% for five per cent")
     return share

@@ -15,7 +15,8 @@ def test_a_share_is_written_as_a_number_or_in_per_cent(text: str, share: float) 
     [
         ("", "is no share"), ("five", "is no share"), ("-1%", "0 or more"), ("nan", "0 or more"), ("inf%", "0 or more"),
         (float("nan"), "0 or more"), (-0.1, "0 or more"), (True, "is no share"), (None, "is no share"),
-        ([0.05], "is no share"), ("5", "write 5% if"), (5, "write 5% if"), ("1e9%", "lets everything pass"),
+        ([0.05], "is no share"), (10**400, "a share is a number"),
+        ("5", "write 5% if"), (5, "write 5% if"), ("1e9%", "lets everything pass"),
     ],
 )  # fmt: skip
 def test_what_is_no_share_is_refused_with_the_place_and_what_to_write(value: object, says: str) -> None:
