@@ -129,6 +129,29 @@ def test_a_loop_whose_loss_was_not_finite_is_left_out_with_the_reason(tmp_path: 
     assert "amp_fp16 on resnet is left out" in done.stderr
 
 
+def test_a_run_whose_eager_no_longer_trains_has_no_ratio_to_it(tmp_path: Path) -> None:
+    run, samples = make_run([Truth("eager"), Truth("tf32", 0.005)], launches=2, rounds=2)
+    losses = samples.losses.copy()
+    losses.loc[losses["case"] == 0, "loss"] = np.nan
+    keep(tmp_path, dated(run, 0), replace(samples, losses=losses))
+    done = loopmark("history", tmp_path, "--json")
+
+    assert json.loads(done.stdout)["series"] == []
+    assert "resnet is left out, since eager's loss was not finite" in done.stderr
+
+
+def test_a_run_from_before_all_dates_is_left_out_and_the_others_are_told(tmp_path: Path) -> None:
+    run, samples = make_run([Truth("eager"), Truth("tf32", 0.005)], launches=2, rounds=2)
+    for number in range(2):
+        keep(tmp_path, dated(run, number), samples)
+    keep(tmp_path, replace(dated(run, 2), started="0001-01-01T00:00:00+14:00"), samples)
+    done = loopmark("history", tmp_path, "--json")
+
+    (series,) = json.loads(done.stdout)["series"]
+    assert len(series["points"]) == 2
+    assert "does not say when it started" in done.stderr
+
+
 def test_runs_without_eager_have_nothing_to_show_and_say_so(tmp_path: Path) -> None:
     run, samples = make_run([Truth("tf32", 0.004)], launches=2, rounds=2)
     keep(tmp_path, dated(run, 0), samples)

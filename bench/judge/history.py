@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from bench.errors import BadInput
 from bench.judge.change_points import LEAST_RUNS, change_points, noise
 from bench.judge.comparison import log_speedup
 from bench.judge.differences import differences
@@ -50,7 +51,7 @@ class Point:
     @property
     def speedup(self) -> Estimate:
         """Baseline's seconds over this loop's: 2 is twice as fast."""
-        return self.log_speedup.map(_exp)
+        return self.log_speedup.exp()
 
     @property
     def standard_error(self) -> float:
@@ -145,9 +146,9 @@ def lost(losses: pd.DataFrame) -> set[int]:
 def observe(run: Run, blocks: pd.DataFrame, workload: str, folder: str) -> Iterator[Observation]:
     """Each loop's ratio to the baseline in one run. Nothing where the baseline was not measured, or no round shared.
 
-    ``blocks`` may lack the cases that are not wanted. Raises ValueError where the run does not say when it started.
+    ``blocks`` may lack the cases that are not wanted. Raises BadInput where the run does not say when it started.
     """
-    started = _start_of(run)
+    started = _start_of(run, folder)
     places = measured(run, workload)
     for i in places[1:]:
         table, baseline = (blocks[blocks["case"] == place] for place in (i, places[0]))
@@ -206,16 +207,14 @@ def _series(subject: Subject, loop: str, points: list[Point]) -> Series:
         _median(logs[start:end], sigma, max(1, len(points) - len(starts)))
         for start, end in zip(starts, ends, strict=True)
     ]
-    levels = tuple(
-        Level(start, end, middle.map(_exp)) for start, end, middle in zip(starts, ends, medians, strict=True)
-    )
+    levels = tuple(Level(start, end, middle.exp()) for start, end, middle in zip(starts, ends, medians, strict=True))
     changes = tuple(
         Change(
             at=at,
             point=points[at],
-            before=before.map(_exp),
-            after=after.map(_exp),
-            ratio=_difference(before, after).map(_exp),
+            before=before.exp(),
+            after=after.exp(),
+            ratio=_difference(before, after).exp(),
             differences=differences(points[at - 1].run, points[at].run),
         )
         for at, before, after in zip(starts[1:], medians, medians[1:], strict=False)
@@ -250,10 +249,9 @@ def _subject(run: Run, base: Case) -> Subject:
     )
 
 
-def _start_of(run: Run) -> datetime:
-    started = datetime.fromisoformat(run.started)
-    return started.replace(tzinfo=UTC) if started.tzinfo is None else started.astimezone(UTC)
-
-
-def _exp(value: float) -> float:
-    return math.exp(value) if value < 700 else math.inf
+def _start_of(run: Run, folder: str) -> datetime:
+    try:
+        started = datetime.fromisoformat(run.started)
+        return started.replace(tzinfo=UTC) if started.tzinfo is None else started.astimezone(UTC)
+    except (ValueError, OverflowError):  # the first day of the year 1, seen from the east
+        raise BadInput(f"{folder} does not say when it started: {run.started[:40]!r}") from None
