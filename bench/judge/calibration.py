@@ -200,4 +200,4 @@ def _quotation(summary: CalibrationSummary) -> str:
             parts.append(f"{found.times} false alarms in {found.of} comparisons of unchanged code (at most {bound})")
         else:
             parts.append(f"+{100 * row.effect:g} % found in {found.times} of {found.of}")
-    return f"calibrated here with {made.workload} on {made.started[:10]}: {', '.join(parts)}"
+    return f"`ab`, calibrated here with {made.workload} on {made.started[:10]}: {', '.join(parts)}"

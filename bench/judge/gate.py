@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,14 +11,14 @@ from bench.judge.differences import differences
 from bench.judge.finding import Finding, Judgement
 from bench.judge.look import Look, Looks, look_over
 from bench.judge.side import Key, Member, Side, same_machine
-from bench.judge.statistics import Estimate, welch
-from bench.judge.thresholds import STEP, Thresholds
+from bench.judge.statistics import Estimate, exp, welch
+from bench.judge.summary import BASELINE
+from bench.judge.thresholds import RATIO, STEP, Thresholds
 from bench.records.run import Run
 from bench.records.samples import Samples
 
 WRONG_PASS = 0.05
 """How often what is slower by more than its threshold may be passed as no regression."""
-LARGEST_LOG = 700.0
 
 
 def check(
@@ -51,7 +52,8 @@ def check(
     looks = Looks() if refusal else look_over(base, head, thresholds.phases)
     findings = (
         *(_broken(key, member, ailment, thresholds) for key, member, ailment in looks.broken),
-        *judge(looks.fair, thresholds, false_alarms),
+        *(_missing(*missing, thresholds) for missing in looks.missing),
+        *_without_eagers_gain(judge(looks.fair, thresholds, false_alarms)),
     )
     order = list(base.members)
     findings = tuple(sorted(findings, key=lambda finding: order.index((finding.workload, finding.loop))))
@@ -124,19 +126,47 @@ def _broken(key: Key, before: Member, ailment: str, thresholds: Thresholds) -> F
     )
 
 
+def _missing(key: Key, metric: str, before: Member, reason: str, thresholds: Thresholds) -> Finding:
+    """What the baseline has and the run, though asked for it, has not: nobody knows whether it became slower."""
+    return replace(
+        _broken(key, before, "", thresholds),
+        metric=metric,
+        base=before.row.step_seconds.value if before.row.step_seconds and metric == STEP else None,
+        verdict="inconclusive",
+        threshold=thresholds.of(metric),
+        note=f"the baseline measured it; {reason}",
+    )
+
+
+def _without_eagers_gain(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """``findings``, none of which calls a loop slower for its ratio to an eager that became faster.
+
+    Where the loop's own seconds are not slower either, nobody knows whether the machine became faster and the loop
+    slower, or eager alone faster.
+    """
+    steps = {(finding.workload, finding.loop): finding.verdict for finding in findings if finding.metric == STEP}
+    for finding in findings:
+        eager, own = (steps.get((finding.workload, loop)) for loop in (BASELINE, finding.loop))
+        if finding.metric == RATIO and finding.verdict == "slower" and eager == "faster" and own in ("same", "faster"):
+            note = "eager became faster, and this loop's own seconds did not become slower"
+            yield replace(finding, verdict="inconclusive", note=note)
+        else:
+            yield finding
+
+
 def _judge(look: Look, threshold: float, wrong_alarm: float) -> Finding:
     workload, loop = look.key
     alarm = welch(look.head, look.base, 1 - 2 * wrong_alarm)
     missed = welch(look.head, look.base, 1 - 2 * WRONG_PASS)
-    change = Estimate(alarm.value, alarm.low, missed.high).map(_exp)
+    change = Estimate(alarm.value, alarm.low, missed.high).exp()
     judged = verdict(change, threshold, look.noise_floor)
     return Finding(
         workload=workload,
         loop=loop,
         metric=look.metric,
         unit=look.unit,
-        base=_exp(float(np.mean(look.base))),
-        head=_exp(float(np.mean(look.head))),
+        base=exp(float(np.mean(look.base))),
+        head=exp(float(np.mean(look.head))),
         change=change,
         verdict=judged,
         threshold=threshold,
@@ -166,8 +196,9 @@ def _facts(here: bool, thresholds: Thresholds, findings: Iterable[Finding], fals
     deciding = sum(finding.decides for finding in findings)
     counted = "1 finding decides" if deciding == 1 else f"{deciding} findings decide"
     yield (
-        f"{counted}: at most {false_alarms:.2g} false alarms where nothing changed, all together, and "
-        f"at most {WRONG_PASS:.2g} misses of what is slower than allowed"
+        f"{counted}: as far as one launch differs from the next, at most {false_alarms:.2g} false alarms where nothing "
+        f"changed, all together, and at most {WRONG_PASS:.2g} misses of what is slower than allowed; by how much the "
+        "machine differs from one run to the next, the thresholds allow for"
     )
 
 
@@ -177,7 +208,3 @@ def _about_runs(base: Side, head: Side) -> Iterator[str]:
             yield f"the {what} was interrupted, and holds only what had been measured by then"
     if base.run == head.run:
         yield "the run and its baseline are one and the same"
-
-
-def _exp(value: float) -> float:
-    return math.exp(value) if value < LARGEST_LOG else math.inf

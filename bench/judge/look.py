@@ -33,6 +33,8 @@ class Looks:
     fair: list[Look] = field(default_factory=list)
     broken: list[tuple[Key, Member, str]] = field(default_factory=list)
     """Loops that trained in the baseline and do not now: the baseline's case, and what became of it."""
+    missing: list[tuple[Key, str, Member, str]] = field(default_factory=list)
+    """Metrics that decide, that the baseline has and the run was asked for in vain: the baseline's case, and why."""
     refused: dict[str, list[str]] = field(default_factory=dict)
     """Why something cannot be compared, and the names of the loops of which that holds."""
 
@@ -44,9 +46,10 @@ class Looks:
 def look_over(base: Side, head: Side, asked: Mapping[str, float]) -> Looks:
     """Everything of ``head`` that can be compared with ``base``.
 
-    A loop is compared where both sides measured it at the same work: batch size, data, size and parameters. A loop
-    that trained in the baseline and failed or lost its loss now is broken, wherever it ran; one that was
-    skipped is named and no more, since a machine may well lack what it needs.
+    A loop is compared where both sides measured it at the same work: batch size, data, size, parameters, and on one
+    machine the threads. A loop that trained in the baseline and lost its loss now is broken, wherever it ran. So is one
+    that failed on the same machine, and one that was skipped there is missing; another machine may well have less
+    memory, or lack what a loop needs, and there both are named and no more.
 
     Args:
         asked: the phases that have a threshold of their own, and with it a say in the outcome.
@@ -59,10 +62,12 @@ def look_over(base: Side, head: Side, asked: Mapping[str, float]) -> Looks:
         elif before.ailment is not None:
             if not before.row.case.status == now.row.case.status == "skipped":
                 looks.refuse(f"in the baseline it {before.ailment}", key)
-        elif now.row.case.status == "ok" and (reason := _other_work(base, head, before, now)):
+        elif reason := _other_work(base, head, before, now):
             looks.refuse(reason, key)
-        elif now.broken:
+        elif now.broken and (same_machine(base, head) or now.row.lost_at_step is not None):
             looks.broken.append((key, before, now.ailment or ""))
+        elif now.row.case.status == "skipped" and same_machine(base, head):
+            looks.missing.append((key, STEP, before, f"in the run it {now.ailment}"))
         elif now.ailment is not None:
             looks.refuse(f"in the run it {now.ailment}", key)
         else:
@@ -73,14 +78,17 @@ def look_over(base: Side, head: Side, asked: Mapping[str, float]) -> Looks:
 def _other_work(base: Side, head: Side, before: Member, now: Member) -> str | None:
     """In what two cases of one name are different work; None where they are the same."""
     a, b = before.row.case, now.row.case
+    plans = base.run.plan, head.run.plan
     facts: dict[str, tuple[object, object]] = {
         "batch sizes": (a.batch_size, b.batch_size),
         "data": (a.data_sha256, b.data_sha256),
-        "sizes": (base.run.plan.size, head.run.plan.size),
+        "sizes": (plans[0].size, plans[1].size),
         "numbers of parameters": (a.parameters, b.parameters),
+        "numbers of threads": (plans[0].threads, plans[1].threads) if same_machine(base, head) else (None, None),
     }
     for what, sides in facts.items():
-        if sides[0] != sides[1]:
+        # Of a case that ended early little is known, which is not to say that it is other work.
+        if sides[0] != sides[1] and (b.status == "ok" or None not in sides):
             x, y = ("unknown" if side is None else str(side) for side in sides)
             if what == "data":
                 x, y = f"SHA-256 {x[:HASH_LENGTH]}", y[:HASH_LENGTH]
@@ -136,4 +144,8 @@ def _phases(looks: Looks, key: Key, before: Member, now: Member, asked: Mapping[
         if name in base and name in head:
             yield Look(key, name, "seconds", base[name], head[name], decides=name in asked)
         elif name in base or name in head:
-            looks.refuse(f"phase {name} is in the {'baseline' if name in base else 'run'} only", key)
+            only = f"phase {name} is in the {'baseline' if name in base else 'run'} only"
+            if name in asked and name in base:  # a threshold that would never again be applied
+                looks.missing.append((key, name, before, only))
+            else:
+                looks.refuse(only, key)

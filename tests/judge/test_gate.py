@@ -198,13 +198,13 @@ def test_a_loop_that_is_other_work_now_is_left_out_and_the_rest_is_compared() ->
 
 
 @pytest.mark.parametrize("status", ["failed", "timed_out"])
-def test_a_loop_that_trained_and_fails_now_is_a_regression(status: str) -> None:
+def test_a_loop_that_trained_and_fails_now_is_a_regression_on_that_machine(status: str) -> None:
     head = measured(EAGER, AGAIN, Truth("compile", status=status, reason="RuntimeError: boom"), seed=2)  # type: ignore[arg-type]
     broken = found(checked(head, BASE), "compile", "step")
 
     assert broken.broken
     assert "RuntimeError: boom" in (broken.note or "")
-    assert checked(elsewhere(head), BASE).outcome == "regression"
+    assert checked(elsewhere(head), BASE).outcome == "not comparable"  # that one may just have less memory
 
 
 def test_a_loop_whose_loss_is_lost_is_broken_however_fast() -> None:
@@ -217,12 +217,70 @@ def test_a_loop_whose_loss_is_lost_is_broken_however_fast() -> None:
     assert "not finite at step 5" in (found(judged, "compile", "step").note or "")
 
 
-def test_a_loop_that_is_skipped_now_is_named_and_no_regression() -> None:
-    head = measured(EAGER, AGAIN, Truth("compile", status="skipped", reason="no compiler"), seed=2)
-    judged = checked(head, BASE)
+def test_a_loop_that_is_skipped_now_leaves_it_open_on_that_machine_and_is_only_named_elsewhere() -> None:
+    head = measured(EAGER, AGAIN, Truth("compile", status="skipped", reason="no compiler"), Truth("tf32"), seed=2)
+    base = measured(*LOOPS, Truth("tf32"), seed=1)
+    judged, other = checked(head, base), checked(elsewhere(head), base)
 
-    assert judged.outcome == "no regression"
-    assert any("was skipped: no compiler (resnet compile)" in warning for warning in judged.warnings)
+    assert judged.outcome == "inconclusive"
+    assert "was skipped: no compiler" in (found(judged, "compile", "step").note or "")
+    assert other.outcome == "no regression"
+    assert any("was skipped: no compiler (resnet compile)" in warning for warning in other.warnings)
+
+
+def test_a_phase_with_a_threshold_that_the_run_lacks_leaves_it_open() -> None:
+    head = measured(seed=2)
+    phases = head[1].phases
+    renamed = replace(head[1], phases=phases.assign(phase=phases["phase"].replace("forward", "ahead")))
+    judged = checked((head[0], renamed), BASE, Thresholds(phases={"forward": 0.1}))
+
+    assert judged.outcome == "inconclusive"
+    assert "phase forward is in the baseline only" in (found(judged, "compile", "forward").note or "")
+
+
+def test_an_eager_that_became_faster_makes_no_other_loop_a_regression() -> None:
+    faster = measured(Truth("eager", 0.008), Truth("eager", 0.008, repeat=True), COMPILE, seed=2)
+    judged = checked(faster, BASE)
+    ratio = found(judged, "compile", "step / eager")
+
+    assert ratio.verdict == "inconclusive"
+    assert "eager became faster" in (ratio.note or "")
+    assert judged.outcome == "inconclusive"
+    slower = measured(Truth("eager", 0.008), Truth("eager", 0.008, repeat=True), Truth("compile", 0.010), seed=2)
+    assert checked(slower, BASE).outcome == "regression"
+
+
+def test_other_threads_are_other_work_on_one_machine_and_another_machines_own_affair() -> None:
+    run, samples = measured(seed=2)
+    head = replace(run, plan=replace(run.plan, threads=1)), samples
+
+    assert "different numbers of threads, 2 in the baseline and 1 in the run" in (checked(head, BASE).refusal or "")
+    assert checked(elsewhere(head), BASE).refusal is None
+
+
+def test_a_loop_that_fails_at_other_work_is_not_called_broken() -> None:
+    run, samples = measured(EAGER, AGAIN, Truth("compile", status="failed", reason="boom"), seed=2)
+    judged = checked((replace(run, plan=replace(run.plan, size="large")), samples), BASE)
+
+    assert judged.outcome == "not comparable"
+
+
+def test_what_the_compiler_held_in_the_launch_that_compiled_is_not_the_loops_memory() -> None:
+    def compiled(seed: int) -> Measured:
+        run, samples = measured(EAGER, AGAIN, replace(COMPILE, compile_seconds=3.0), seed=seed)
+        launches = run.cases[2].launches
+        cold = replace(launches[0], peak_memory_bytes=600 * 2**20)
+        return with_case((run, samples), 2, replace(run.cases[2], launches=(cold, *launches[1:])))
+
+    memory = found(checked(compiled(2), compiled(1)), "compile", "peak memory")
+    assert memory.verdict == "same"
+    assert memory.base == pytest.approx(500 * 2**20)
+
+
+def test_figures_that_are_none_prove_nothing() -> None:
+    nothing = Estimate(math.nan, math.nan, math.nan).exp()
+
+    assert verdict(nothing, 0.05, 0.0) == "inconclusive"
 
 
 def test_a_loop_that_is_skipped_on_both_sides_is_not_worth_a_word() -> None:
