@@ -8,7 +8,7 @@ import numpy as np
 from bench.judge.finding import Finding
 from bench.judge.gate import verdict
 from bench.judge.launches import ratio_logs
-from bench.judge.statistics import Estimate, student, welch
+from bench.judge.statistics import Estimate, exp, student, welch
 from bench.judge.summary import BASELINE
 from bench.judge.thresholds import RATIO, STEP
 from bench.plugin.kept import Kept
@@ -16,8 +16,6 @@ from bench.plugin.measurement import Measurement
 
 LEAST_ABSOLUTE_THRESHOLD = 0.25
 """For eager itself, which has nothing but seconds to be compared by: a shared machine is another one tomorrow."""
-
-_LARGEST_LOG = 700.0
 
 
 def confidence_of(false_alarms: float, claims: int) -> float:
@@ -29,9 +27,10 @@ def against_loop(measured: Measurement, loop: str, other: str, threshold: float,
     """``loop`` held against ``other``, which took turns with it: Student's t over launches of rounds' paired ratios."""
     logs = ratio_logs(measured.blocks(loop), measured.blocks(other))
     floor = None if measured.noise_floor is None else math.expm1(measured.noise_floor)
-    change = student(logs, confidence).map(_exp) if len(logs) else None
+    change = student(logs, confidence).exp() if len(logs) else None
     seconds = [measured.rows[name].step_seconds for name in (other, loop)]
-    return _finding(
+    lost, others_lost = _lost(measured, loop), _lost(measured, other)
+    found = _finding(
         measured.rows[loop].case.workload,
         loop,
         STEP,
@@ -39,8 +38,9 @@ def against_loop(measured: Measurement, loop: str, other: str, threshold: float,
         change,
         threshold,
         floor,
-        _lost(measured, loop) or _lost(measured, other),
+        lost or others_lost,
     )
+    return _broken(found) if lost and not others_lost else found
 
 
 def against_stored(head: Kept, base: Kept, threshold: float, confidence: float) -> Finding | str:
@@ -54,16 +54,18 @@ def against_stored(head: Kept, base: Kept, threshold: float, confidence: float) 
     if head.loop == BASELINE:
         if head.machine != base.machine:
             return f"eager's seconds compare on one machine only; it was {base.machine}, and is {head.machine}"
-        if head.threads != base.threads:
-            return f"the threads differ: {base.threads} then, {head.threads} now"
         metric, logs, threshold = STEP, (base.step_logs, head.step_logs), max(threshold, LEAST_ABSOLUTE_THRESHOLD)
     else:
         metric, logs = RATIO, (base.ratio_logs, head.ratio_logs)
+    if head.lost_at_step is not None:
+        sides = None if not logs[0] else exp(float(np.mean(logs[0]))), None
+        lost = f"its loss was NaN or infinite at step {head.lost_at_step:,}, which it was not then"
+        return _broken(_finding(head.workload, head.loop, metric, sides, None, threshold, None, lost))
     if not (logs[0] and logs[1]):
         return "one of the two shares no round with its eager"
     known = [floor for floor in (base.noise_floor, head.noise_floor) if floor is not None]
-    change = welch(logs[1], logs[0], confidence).map(_exp)
-    means = _exp(float(np.mean(logs[0]))), _exp(float(np.mean(logs[1])))
+    change = welch(logs[1], logs[0], confidence).exp()
+    means = exp(float(np.mean(logs[0]))), exp(float(np.mean(logs[1])))
     found = _finding(head.workload, head.loop, metric, means, change, threshold, max(known, default=None))
     return replace(found, note="; ".join([*([found.note] if found.note else []), *_moved(head, base)]) or None)
 
@@ -79,9 +81,12 @@ def _unlike(head: Kept, base: Kept) -> str | None:
         then, now = getattr(base, what), getattr(head, what)
         if then != now:
             return f"another {what.replace('_', ' ')}: {then} then, {now} now"
-    for when, side in (("then", base), ("now", head)):
-        if side.lost_at_step is not None:
-            return f"its loss was NaN or infinite at step {side.lost_at_step:,} {when}: its speed says nothing"
+    if None not in (base.data_sha256, head.data_sha256) and base.data_sha256 != head.data_sha256:
+        return f"other data: SHA-256 {base.data_sha256:.12} then, {head.data_sha256:.12} now"
+    if head.machine == base.machine and head.threads != base.threads:
+        return f"the threads differ: {base.threads} then, {head.threads} now"
+    if base.lost_at_step is not None:
+        return f"its loss was NaN or infinite at step {base.lost_at_step:,} then: its speed says nothing"
     return None
 
 
@@ -115,10 +120,11 @@ def _finding(
     )
 
 
+def _broken(found: Finding) -> Finding:
+    """``found`` of a loop that does not train, while the other does: the worst that can become of its speed."""
+    return replace(found, verdict="slower", head=None, change=None)
+
+
 def _lost(measured: Measurement, loop: str) -> str | None:
     step = measured.rows[loop].lost_at_step
     return None if step is None else f"{loop}'s loss was NaN or infinite at step {step:,}: its speed says nothing"
-
-
-def _exp(value: float) -> float:
-    return math.exp(value) if value < _LARGEST_LOG else math.inf

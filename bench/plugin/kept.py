@@ -38,6 +38,7 @@ class Kept:
     """Seconds of each phase of a typical step; they add up to it."""
     lost_at_step: int | None = None
     """The first step whose loss was NaN or infinite; no speed is claimed for such a loop."""
+    data_sha256: str | None = None
     format_version: int = FORMAT_VERSION
 
     @classmethod
@@ -62,6 +63,7 @@ class Kept:
             noise_floor=None if floor is None else math.expm1(floor),
             phases=row.phases,
             lost_at_step=row.lost_at_step,
+            data_sha256=row.case.data_sha256,
         )
 
     def as_extra_info(self) -> dict[str, Any]:

@@ -22,6 +22,8 @@ def summary(test: str, result: LoopResult, claims: Sequence[tuple[str, Finding]]
 
 def regression(base: str, finding: Finding) -> str:
     """Which loop is slower than what, by how much, and by how much it was allowed to be."""
+    if finding.broken:
+        return f"regression: {finding.loop} on {finding.workload} no longer trains, as {base} did{_because(finding)}"
     show, of = (ratio, "of eager's step") if finding.metric == RATIO else (seconds, "a step")
     more = f"that is {ratio_range(finding.change)}, where {percent(finding.threshold)} more is allowed"
     sides = f"takes {show(finding.head)} {of}, {base} took {show(finding.base)}"

@@ -64,24 +64,43 @@ def test_a_loop_that_shares_no_round_with_eager_is_not_compared() -> None:
     assert against_stored(PLAIN, PLAIN, 0.05, 0.98) == "one of the two shares no round with its eager"
 
 
-def test_a_loop_that_lost_its_loss_is_neither_faster_nor_slower() -> None:
+@pytest.mark.parametrize(("case", "verdict"), [(2, "slower"), (0, "inconclusive")])
+def test_a_loop_that_lost_its_loss_is_a_regression_however_fast_and_against_one_that_did_it_is_open(
+    case: int, verdict: str
+) -> None:
     run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("compile", 0.005)])
-    samples.losses.loc[samples.losses["case"] == 2, "loss"] = float("nan")
+    samples.losses.loc[samples.losses["case"] == case, "loss"] = float("nan")
     found = against_loop(Measurement.of(run, samples), "compile", "eager", 0.05, 0.98)
 
-    assert found.verdict == "inconclusive"
-    assert found.note == "compile's loss was NaN or infinite at step 0: its speed says nothing"
+    assert found.verdict == verdict
+    assert found.broken == (verdict == "slower")
+    assert found.note == f"{run.cases[case].loop}'s loss was NaN or infinite at step 0: its speed says nothing"
 
 
-@pytest.mark.parametrize("side", ["head", "base"])
-def test_a_loop_that_lost_its_loss_in_either_run_is_not_compared(side: str) -> None:
+def test_a_loop_that_lost_its_loss_since_is_a_regression_and_one_that_had_lost_it_before_is_not_compared() -> None:
     rng = np.random.default_rng(6)
-    sides = {"head": kept(rng, 1.2), "base": kept(rng)}
-    sides[side] = replace(sides[side], lost_at_step=3)
-    found = against_stored(sides["head"], sides["base"], 0.05, 0.98)
+    fast, base = kept(rng, 0.8), kept(rng)
+    now = against_stored(replace(fast, lost_at_step=3), base, 0.05, 0.98)
+    before = against_stored(fast, replace(base, lost_at_step=3), 0.05, 0.98)
+
+    assert isinstance(now, Finding)
+    assert now.broken
+    assert now.note is not None
+    assert "loss was NaN or infinite at step 3" in now.note
+    assert isinstance(before, str)
+    assert "loss was NaN or infinite at step 3" in before
+
+
+@pytest.mark.parametrize(
+    ("what", "says"), [({"threads": 1}, "the threads differ"), ({"data_sha256": "b" * 64}, "data")]
+)
+def test_a_loop_at_other_work_is_not_compared(what: dict[str, object], says: str) -> None:
+    rng = np.random.default_rng(7)
+    base = replace(kept(rng), data_sha256="a" * 64)
+    found = against_stored(replace(kept(rng), **{"data_sha256": "a" * 64, **what}), base, 0.05, 0.98)
 
     assert isinstance(found, str)
-    assert "loss was NaN or infinite at step 3" in found
+    assert says in found
 
 
 def test_what_is_kept_of_a_loop_is_read_back_as_it_was() -> None:
