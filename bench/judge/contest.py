@@ -67,7 +67,7 @@ class Referee:
         self._values.append(values)
         for metric, log in values.logs.items():
             if metric in self._sequences and math.isfinite(log):
-                self._sequences[metric].add(log, values.uncertainties.get(metric, 1.0))
+                self._sequences[metric].add(log, values.uncertainties.get(metric))
 
     @property
     def decided(self) -> bool:

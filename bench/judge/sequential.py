@@ -11,10 +11,12 @@ A bet multiplies the stake by 2 f(x - δ) / (f(x - δ) + f(x + δ)), with x the 
 for and f the density of the noise: of the bets that are fair whichever way the noise pushes, the one whose stake grows
 fastest if δ is true (Kelly 1956; Grünwald, de Heide and Koolen 2024, "Safe testing"). f is Huber's, normal in the
 middle and exponential beyond, so that a launch that went astray counts no more than one on the brink (Huber 1964). Its
-width is each launch's own: how badly it was measured does not tell up from down, and may decide how much it counts.
+width is each launch's own, from how badly it was measured, which does not tell up from down, and from how far off the
+launches before it were.
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -34,6 +36,11 @@ KEPT = 0.001
 """Of the stake, with each launch: what is left when a bet is lost."""
 TO_DEVIATIONS = 1.4826
 """A normal distribution's standard deviation over its median absolute deviation."""
+BELIEF, USUAL_EXCESS = 8, 1.2
+"""Before there are values to judge by, their spread is taken for this many times what their uncertainties say (as seen
+on shared cores), and counts as much as so many launches."""
+_FEWEST = 2
+"""Launches that show a spread at all."""
 _TRIMMED = 0.25
 _LEAST_SPREAD = _LEAST_UNCERTAINTY = 1e-7
 _LUCKY = 1 / 3
@@ -52,20 +59,24 @@ class ConfidenceSequence:
         self._log_target = math.log(1 / error)
         self._values: list[float] = []
         self._uncertainties: list[float] = []
+        self._told = True
         self._deviations: list[float] = []
         self._typical: list[float] = []
         self._low, self._high = -math.inf, math.inf
 
-    def add(self, value: float, uncertainty: float = 1.0) -> Estimate:
+    def add(self, value: float, uncertainty: float | None = None) -> Estimate:
         """Another launch's value; the interval never widens.
 
         Args:
-            uncertainty: of the value within its launch, such as a standard error; only its ratio to others' counts.
+            uncertainty: the value's standard error as far as the launch itself knows it, which may not depend on the
+                value's sign. Given for every value or for none.
         """
+        self._told = self._told and uncertainty is not None
+        self._uncertainties.append(1.0 if uncertainty is None else uncertainty)
+        past = np.array(self._values)
+        self._deviations.append(_deviation(past, np.array(self._uncertainties), told=self._told))
+        self._typical.append(_median_of_known(self._deviations))
         self._values.append(value)
-        self._uncertainties.append(uncertainty)
-        self._deviations.append(_deviation(np.array(self._values), np.array(self._uncertainties)))
-        self._typical.append(float(np.median(self._deviations)))
         self._low = max(self._low, self._bound(1.0))
         self._high = min(self._high, -self._bound(-1.0))
         return self.estimate
@@ -83,8 +94,9 @@ class ConfidenceSequence:
         """The largest m that is excluded from below, of the values times ``sign``."""
         values, deviations, typical = map(np.array, (self._values, self._deviations, self._typical))
         values = sign * values
-        farthest = BEYOND * deviations.max() + max(BETS) * typical.max()  # there every bet gains its most
-        low, high = float(values.min() - farthest), float(values.max() + farthest)
+        widest = np.nan_to_num(deviations).max() + _LEAST_SPREAD
+        farthest = (BEYOND + max(BETS)) * float(widest)  # there every bet gains its most
+        low, high = float(values.min()) - farthest, float(values.max()) + farthest
         if _log_stakes(values, deviations, typical, low)[-1] < self._log_target:
             return -math.inf
         for _ in range(_HALVINGS):  # the stake falls as m rises
@@ -96,19 +108,32 @@ class ConfidenceSequence:
         return low
 
 
-def _deviation(values: Floats, uncertainties: Floats) -> float:
-    """The standard deviation of the last launch's value about the truth.
+def _deviation(past: Floats, uncertainties: Floats, *, told: bool) -> float:
+    """The standard deviation of the next launch's value about the truth, before that value is looked at.
 
-    It is the value's own uncertainty, times how much farther from their middle the values have been than theirs said.
+    It is the value's own uncertainty, the last of ``uncertainties``, times how much farther from their middle the
+    ``past`` values have been than theirs said; NaN where they are too few to say. It must not look at the value itself:
+    a width that shrinks when the value lies where the others do would let a fair bet gain.
+
+    Args:
+        told: whether the uncertainties are standard errors, to be believed until the values say otherwise.
     """
     known = np.maximum(uncertainties, _LEAST_UNCERTAINTY)
     known = np.maximum(known, _LUCKY * np.median(known))
+    if len(past) < _FEWEST and not told:
+        return math.nan
+    excess = np.full(BELIEF if told else 0, USUAL_EXCESS)
+    if len(past):
+        off = np.abs(past - _weighted_median(past, 1 / known[:-1])) / known[:-1]
+        excess = np.concatenate([excess, TO_DEVIATIONS * off])
+    return max(float(np.median(excess)) * float(known[-1]), _LEAST_SPREAD)
+
+
+def _weighted_median(values: Floats, weights: Floats) -> float:
     order = np.argsort(values)
-    shares = (known.min() / known[order]).cumsum()
+    shares = (weights / weights.max())[order].cumsum()
     halves = [np.searchsorted(shares, shares[-1] / 2, side) for side in ("left", "right")]
-    middle = values[order][halves].mean()
-    excess = TO_DEVIATIONS * float(np.median(np.abs(values - middle) / known))
-    return max(excess * float(known[-1]), _LEAST_SPREAD)
+    return float(values[order][halves].mean())
 
 
 def _huber(x: Floats) -> Floats:
@@ -117,38 +142,39 @@ def _huber(x: Floats) -> Floats:
     return np.where(far <= BEYOND, far**2 / 2, BEYOND * far - BEYOND**2 / 2)
 
 
+def _median_of_known(deviations: Sequence[float]) -> float:
+    known = [deviation for deviation in deviations if not math.isnan(deviation)]
+    return statistics.median(known) if known else math.nan
+
+
 def _log_stakes(values: Floats, deviations: Floats, typical: Floats, m: float) -> Floats:
     """The logarithm of what a stake of 1, spread over the bets, has become after each of the launches.
 
-    Each of ``values`` has its deviation, and the deviation that had been ``typical`` by then.
+    Each of ``values`` has its deviation and the one that had been ``typical`` by then; both NaN where none is known.
     """
+    blind = np.isnan(deviations)
     x, logs = (values - m) / deviations, []
     for bet in BETS:
         hoped = bet * typical / deviations
         gains = (1 - KEPT) * np.tanh((_huber(x + hoped) - _huber(x - hoped)) / 2)
-        gains[0] = 0.5 * np.sign(x[0])  # of one value alone no deviation is known
-        logs.append(np.log1p(gains).cumsum())
+        logs.append(np.log1p(np.where(blind, 0.5 * np.sign(values - m), gains)).cumsum())
     stakes: Floats = np.logaddexp.reduce(np.array(logs), axis=0) - math.log(len(BETS))
     return stakes
 
 
 def ever_excludes(values: ArrayLike, m: float, error: float, uncertainties: ArrayLike | None = None) -> bool:
     """Whether a sequence fed with ``values``, one by one, ever excludes ``m`` as too low."""
-    array, known = _paired(values, uncertainties)
-    upto = [slice(n + 1) for n in range(len(array))]
-    deviations = np.array([_deviation(array[part], known[part]) for part in upto])
-    typical = np.array([np.median(deviations[part]) for part in upto])
-    return bool((_log_stakes(array, deviations, typical, m) >= math.log(1 / error)).any())
+    array, told = np.asarray(values, dtype=float), uncertainties is not None
+    known = np.ones_like(array) if uncertainties is None else np.asarray(uncertainties, dtype=float)
+    deviations = [_deviation(array[:n], known[: n + 1], told=told) for n in range(len(array))]
+    typical = [_median_of_known(deviations[: n + 1]) for n in range(len(array))]
+    return bool((_log_stakes(array, np.array(deviations), np.array(typical), m) >= math.log(1 / error)).any())
 
 
 def final_interval(values: Sequence[float], error: float, uncertainties: Sequence[float] | None = None) -> Estimate:
     """What a ``ConfidenceSequence`` comes to after all of ``values``."""
     sequence = ConfidenceSequence(error)
-    for value, uncertainty in zip(*_paired(values, uncertainties), strict=True):
-        sequence.add(float(value), float(uncertainty))
+    told = [None] * len(values) if uncertainties is None else list(uncertainties)
+    for value, uncertainty in zip(values, told, strict=True):
+        sequence.add(value, uncertainty)
     return sequence.estimate
-
-
-def _paired(values: ArrayLike, uncertainties: ArrayLike | None) -> tuple[Floats, Floats]:
-    array = np.asarray(values, dtype=float)
-    return array, np.ones_like(array) if uncertainties is None else np.asarray(uncertainties, dtype=float)

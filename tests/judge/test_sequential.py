@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.judge.sequential import ConfidenceSequence, ever_excludes, final_interval
+from bench.judge.sequential import ConfidenceSequence, _deviation, _log_stakes, ever_excludes, final_interval
 
 LAUNCHES = 50
 Noise = Callable[[np.random.Generator, int], np.ndarray]
@@ -73,15 +73,36 @@ def test_what_was_measured_badly_counts_for_less_so_that_the_interval_is_narrowe
     assert np.median(narrower) < 0.85
 
 
-def test_uncertainties_that_are_all_alike_change_nothing() -> None:
-    values = list(normal(np.random.default_rng(10), 30))
-    assert final_interval(values, 0.01, [0.003] * 30) == final_interval(values, 0.01)
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("error", [0.01, 0.05])
+def test_two_ways_of_running_that_launches_fall_into_by_chance_are_no_difference(error: float, told: bool) -> None:
+    # Most of the values so far may lie on one side: a width that looks at the value itself gains by that.
+    random = np.random.default_rng(11)
+    alarms, trials = 0, 1000
+    for _ in range(trials):
+        values = random.choice([-0.01, 0.01], 80) + random.normal(0, 0.001, 80)
+        alarms += ever_excludes(values, 0.0, error, [0.01] * 80 if told else None)
+    assert alarms / trials <= error + 3 * math.sqrt(error / trials)
 
 
-def test_a_glaring_difference_is_sure_after_nine_launches() -> None:
-    sequence = ConfidenceSequence(0.01)
-    lows = [sequence.add(value).low for value in np.random.default_rng(3).normal(0.5, 0.001, 12)]
-    assert sum(low <= 0 for low in lows) == 8
+def test_a_bet_does_not_gain_on_average_when_nothing_differs() -> None:
+    random = np.random.default_rng(12)
+    gains = [first_gain(random.normal(0, 0.01, 12)) for _ in range(20000)]
+    assert abs(np.mean(gains)) <= 3 * np.std(gains) / math.sqrt(len(gains))
+
+
+def first_gain(values: np.ndarray) -> float:
+    """What the last of ``values`` adds to a stake of 1 that was put on it alone, after all the others."""
+    deviation = _deviation(values[:-1], np.ones_like(values), told=False)
+    log = _log_stakes(values[-1:], np.array([deviation]), np.array([deviation]), 0.0)
+    return float(np.expm1(log[-1]))
+
+
+def test_a_glaring_difference_is_sure_after_nine_launches_and_after_eight_whose_uncertainty_is_told() -> None:
+    values = np.random.default_rng(3).normal(0.5, 0.001, 12)
+    untold, told = ConfidenceSequence(0.009), ConfidenceSequence(0.009)
+    assert sum(untold.add(value).low <= 0 for value in values) == 8
+    assert sum(told.add(value, 0.001).low <= 0 for value in values) == 7
 
 
 def test_the_interval_never_widens_and_holds_its_estimate() -> None:
