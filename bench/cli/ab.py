@@ -92,6 +92,8 @@ def ab(
             limit_seconds=limit,
         )
     )
+    # A polite `kill` is as good as Ctrl-C: processes end, worktrees go, and what was measured is judged.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with matchup(*wishes, plan, workload=workload, loop=loop) as sides, RunProgress(console) as progress:
             comparison, referee, folder = _compare(sides, plan, rules, out, progress)
@@ -120,8 +122,6 @@ def _compare(
     from bench.records.store import create_folder
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
-    # A polite `kill` is as good as Ctrl-C: processes end, worktrees go, and what was measured is judged.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with sides.contest(plan, plan.seed) as contest:
         measured, referee, interrupted = hold(contest, plan.budget_seconds, rules, progress)
     if referee is None:
