@@ -16,6 +16,8 @@ DETECTION = 0.95
 """The share of comparisons in which an effect that counts as seen must be found."""
 REPLAYS = 2000
 BOOTSTRAPS = 2000
+UNBOUNDED = 50.0
+"""The logarithm of an effect that nobody has: what stands for one that an interval does not bound."""
 FAIL_THRESHOLDS = (0.01, 0.02, 0.05)
 """Of ``pytest-benchmark``'s ``--benchmark-compare-fail=mean:…``, as shares."""
 
@@ -165,11 +167,13 @@ def _sensitivity(
     reach = float(ndtri(1 - calibration.false_alarms) + ndtri(DETECTION))
 
     def both(low: np.ndarray, means: np.ndarray) -> tuple[float, float]:
-        return math.expm1(min(float(np.quantile(low, DETECTION)), 50.0)), math.expm1(
-            reach * float(np.std(means, ddof=1))
-        )
+        # One of the values and nothing between two: a trial without a bound has an infinite one.
+        found = min(float(np.quantile(low, DETECTION, method="higher")), UNBOUNDED)
+        return math.expm1(found), math.expm1(reach * float(np.std(means, ddof=1)))
 
     ours, theirs = both(np.array(lows), solo)
+    if ours >= math.expm1(UNBOUNDED):
+        return None
     draws = np.array([both(random.choice(lows, len(lows)), random.choice(solo, len(solo))) for _ in range(BOOTSTRAPS)])
     tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
 
