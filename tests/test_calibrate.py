@@ -32,7 +32,7 @@ def test_a_calibration_goes_on_where_it_was_and_shows_what_it_knows(tmp_path: Pa
 
     other = calibrate(tmp_path, "--trials", "0.01", "--budget", "3", "--device", "cpu")
     assert other.returncode == 2
-    assert "--budget 2" in other.stderr
+    assert "budget seconds 2.0 → 3.0" in other.stderr
 
 
 def test_there_is_nothing_to_show_before_a_first_trial(tmp_path: Path) -> None:

@@ -42,10 +42,14 @@ def ab(
         str, typer.Option(metavar="SHARE", help="How often unchanged code may be called a regression.")
     ] = "1%",
     margin: Annotated[
-        str, typer.Option(metavar="SHARE", help="Sides that differ by less are the same; 0.01 or 1%.")
+        str,
+        typer.Option(
+            metavar="SHARE",
+            help="Sides shown to differ by less are the same, unless slower or faster was sure first; 0.01 or 1%.",
+        ),
     ] = "1%",
     threshold: Annotated[str, typer.Option(metavar="SHARE", help="How much slower the head's step may be.")] = "0",
-    seed: Annotated[int, typer.Option(help="Of weights, batches and the order of turns.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
     limit: Annotated[float, typer.Option(help="Seconds after which a start or warm-up counts as hung.")] = 300.0,
     out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<comparison>/.")] = Path("results"),
@@ -122,9 +126,9 @@ def _compare(
     from bench.records.store import create_folder
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
-    with sides.contest(plan, plan.seed) as contest:
-        measured, referee, interrupted = hold(contest, plan.budget_seconds, rules, progress)
-    if referee is None:
+    with sides.contest(plan) as contest:
+        held = hold(contest, plan.budget_seconds, rules, progress)
+    if held.referee is None:
         raise KeyboardInterrupt
     base, head = contest.sides
     folder = create_folder(out, machine.name, started.isoformat())
@@ -133,7 +137,7 @@ def _compare(
         command=plan.command,
         started=started.isoformat(timespec="seconds"),
         seconds=(datetime.now(UTC) - started).total_seconds(),
-        interrupted=interrupted,
+        interrupted=held.interrupted,
         base=base,
         head=head,
         machine=machine,
@@ -142,12 +146,12 @@ def _compare(
         seed=plan.seed,
         budget_seconds=plan.budget_seconds,
         shared_server=sides.shared_server,
-        pairs=tuple(one.pair for one in measured),
+        pairs=tuple(one.pair for one in held.measured),
         warnings=tuple(contest.warnings),
     )
-    blocks, phases = (pd.concat([getattr(one, name) for one in measured]) for name in ("blocks", "phases"))
+    blocks, phases = (pd.concat([getattr(one, name) for one in held.measured]) for name in ("blocks", "phases"))
     write_comparison(folder, comparison, blocks, phases)
-    return comparison, referee, folder
+    return comparison, held.referee, folder
 
 
 def _named(options: list[str] | None) -> str:

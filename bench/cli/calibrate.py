@@ -4,6 +4,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,7 +54,7 @@ def calibrate(
     console = stderr_console()
     from bench.judge.calibration import summarise_calibration
     from bench.measure.launcher import apart
-    from bench.measure.machine import describe_machine
+    from bench.measure.machine import available_cores, describe_environment, describe_machine
     from bench.measure.plan import Wish, make_plan
     from bench.records.calibration import calibration_path, read_calibration, write_calibration
     from bench.report.calibration_table import as_json as to_json
@@ -74,21 +75,22 @@ def calibrate(
     known = read_calibration(path)
     if known is None and show:
         raise BadInput(f"{path} is not there yet; call loopmark calibrate without --show")
-    if known is not None and (known.device, known.size, known.budget_seconds) != (plan.device, plan.size, budget):
-        raise BadInput(
-            f"{path} was made on {known.device}, size {known.size}, with --budget {known.budget_seconds:g}; "
-            "give the same, or another --out"
-        )
+    if not show:
+        environment = apart(describe_environment, plan.threads, available_cores()[: plan.threads])
+        anew = _begin(plan, machine, environment, workload, loop)
+        if known is None:
+            known = anew
+        elif other := list(_other_terms(known, anew)):
+            raise BadInput(f"{path} was made otherwise ({'; '.join(other)}); do as then, or give another --out")
+    assert known is not None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     interrupted = False
     wanted = {} if show else {effect: max(1, round(count * trials)) for effect, count in WANTED.items()}
     try:
-        for effect in _next_effects([trial.effect for trial in known.trials] if known else [], wanted):
+        for effect in _next_effects([trial.effect for trial in known.trials], wanted):
             start = time.perf_counter()
-            trial, environment = _try(plan, workload, loop, effect, known)
-            if known is None:
-                known = _begin(plan, machine, environment, workload, loop)
-            known = known.with_trial(trial)
+            known = known.with_trial(_try(plan, known, effect))
+            trial = known.trials[-1]
             write_calibration(path, known)
             console.print(
                 f"{len(known.trials)}/{sum(wanted.values())}  +{100 * effect:g} %: {trial.verdict} after "
@@ -99,10 +101,9 @@ def calibrate(
     except NotComparable as refusal:
         raise BadInput(str(refusal)) from None
     except KeyboardInterrupt:
-        if known is None:
+        if not known.trials:
             raise
         interrupted = True
-    assert known is not None
     summary = summarise_calibration(known)
     if as_json:
         print(to_json(summary))
@@ -122,9 +123,19 @@ def _next_effects(made: list[float], wanted: dict[float, int]) -> Iterator[float
         made.append(effect)
 
 
-def _try(
-    plan: "Plan", workload: str, loop: str, effect: float, known: "Calibration | None"
-) -> "tuple[Trial, Environment]":
+def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
+    """In what trials made now would differ from those that are known, a few words each."""
+    from bench.judge.differences import environment_differences
+
+    for name in ("device", "size", "budget_seconds", "false_alarms", "margin", "method"):
+        then, now = getattr(known, name), getattr(anew, name)
+        if then != now:
+            yield f"{name.replace('_', ' ')} {then} → {now}"
+    same_revision = replace(anew.environment, revision=known.environment.revision)  # another method is what counts
+    yield from environment_differences(known.environment, same_revision)
+
+
+def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
     """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
     from bench.cli.hold import hold
     from bench.judge.contest import Rules
@@ -132,34 +143,35 @@ def _try(
     from bench.measure.side import SideWish
     from bench.records.calibration import Trial
 
-    with matchup(SideWish(), SideWish(), plan, workload=workload, loop=loop, slowdown=effect) as sides:
-        with sides.contest(plan, seed=len(known.trials) if known else 0) as contest:
-            stored = contest.solo(head=False, seconds=SOLO_SHARE * plan.budget_seconds) if effect == 0 else None
-            start = time.perf_counter()
-            measured, referee, stopped = hold(contest, plan.budget_seconds, Rules(), None)
-            seconds = time.perf_counter() - start
-            if stopped or referee is None:
-                raise KeyboardInterrupt
-            later = contest.solo(head=True, seconds=SOLO_SHARE * plan.budget_seconds) if effect == 0 else None
-        step = referee.findings()[0]
-        trial = Trial(
-            effect=effect,
-            verdict=step.verdict,
-            seconds=seconds,
-            step_seconds=step.base or 0.0,
-            logs=referee.step_logs,
-            uncertainties=referee.step_uncertainties,
-            ended_seconds=tuple(one.pair.ended_seconds for one in measured),
-            stored_mean_seconds=stored,
-            later_mean_seconds=later,
-        )
-        return trial, contest.sides[0].environment
+    workload, loop, solo_seconds = known.workload, known.loop, known.solo_seconds
+    with (
+        matchup(SideWish(), SideWish(), plan, workload=workload, loop=loop, slowdown=effect) as sides,
+        sides.contest(plan) as contest,
+    ):
+        stored = contest.solo(head=False, seconds=solo_seconds) if effect == 0 else None
+        held = hold(contest, plan.budget_seconds, Rules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0)
+        if held.interrupted or held.referee is None:
+            raise KeyboardInterrupt
+        later = contest.solo(head=True, seconds=solo_seconds) if effect == 0 else None
+    step = held.findings[0]
+    return Trial(
+        effect=effect,
+        verdict=step.verdict,
+        regression=any(finding.decides and finding.verdict == "slower" for finding in held.findings),
+        seconds=held.seconds,
+        step_seconds=step.base or 0.0,
+        logs=held.referee.step_logs,
+        uncertainties=held.referee.step_uncertainties,
+        ended_seconds=tuple(one.pair.ended_seconds for one in held.measured),
+        stored_mean_seconds=stored,
+        later_mean_seconds=later,
+    )
 
 
 def _begin(plan: "Plan", machine: "Machine", environment: "Environment", workload: str, loop: str) -> "Calibration":
     from datetime import UTC, datetime
 
-    from bench.judge.contest import Rules
+    from bench.judge.contest import METHOD, Rules
     from bench.records.calibration import Calibration
 
     rules = Rules()
@@ -173,6 +185,7 @@ def _begin(plan: "Plan", machine: "Machine", environment: "Environment", workloa
         size=plan.size,
         false_alarms=rules.false_alarms,
         margin=rules.margin,
+        method=METHOD,
         budget_seconds=plan.budget_seconds,
         solo_seconds=SOLO_SHARE * plan.budget_seconds,
         trials=(),

@@ -1,40 +1,73 @@
 """A contest held to its verdict: what ``ab`` and ``calibrate`` share."""
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.progress import RunProgress
 
 if TYPE_CHECKING:
     from bench.judge.contest import Referee, Rules
+    from bench.judge.finding import Finding
     from bench.measure.contest import Contest, Measured
 
 
+@dataclass(frozen=True)
+class Held:
+    """A contest that has ended."""
+
+    measured: "list[Measured]"
+    """The launch pairs; none where Ctrl-C came before the first had ended."""
+    referee: "Referee | None"
+    """None where nothing was measured."""
+    findings: "tuple[Finding, ...]"
+    """As they were when the verdict was sure, or at the end."""
+    seconds: float
+    """Until then."""
+    interrupted: bool
+
+
 def hold(
-    contest: "Contest", budget_seconds: float, rules: "Rules", progress: RunProgress | None
-) -> "tuple[list[Measured], Referee | None, bool]":
+    contest: "Contest",
+    budget_seconds: float,
+    rules: "Rules",
+    progress: RunProgress | None = None,
+    least_seconds: float = 0.0,
+) -> Held:
     """Launch pairs until the referee has decided or the budget is spent.
 
-    Returns what was measured, the referee (None where not one pair was), and whether Ctrl-C ended it.
+    Args:
+        least_seconds: go on measuring for so long even when the verdict is sure; it stays what it was.
     """
     from bench.judge.contest import Referee
 
     measured: list[Measured] = []
-    referee, interrupted, start = None, False, time.perf_counter()
+    referee: Referee | None = None
+    findings: tuple[Finding, ...] | None = None
+    interrupted, start = False, time.perf_counter()
+    seconds = 0.0
     try:
         if progress:
             progress.tell("launch pair 1", 0.0, budget_seconds)
         for pair in contest.pairs(budget_seconds):
-            if referee is None:
-                referee = Referee(rules, *contest.sides)
-            referee.add(pair.pair, pair.blocks, pair.phases)
             measured.append(pair)
-            if referee.decided:
+            referee = referee or Referee(rules, *contest.sides)
+            referee.add(pair.pair, pair.blocks, pair.phases)
+            spent = time.perf_counter() - start
+            if findings is None:
+                seconds = spent
+                findings = referee.findings() if referee.decided else None
+            if findings is not None and spent >= least_seconds:
                 break
             if progress:
-                spent = time.perf_counter() - start
                 doing = f"launch pair {len(measured) + 1}, at most {budget_seconds:g} s"
                 progress.tell(doing, min(1.0, spent / budget_seconds), max(0.0, budget_seconds - spent))
     except KeyboardInterrupt:
         interrupted = True
-    return measured, referee, interrupted
+        if measured:  # Ctrl-C may have come in the middle of judging the last of them
+            referee = Referee(rules, *contest.sides)
+            for pair in measured:
+                referee.add(pair.pair, pair.blocks, pair.phases)
+    if findings is None and referee is not None:
+        findings = referee.findings()
+    return Held(measured, referee, findings or (), seconds, interrupted)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv, ndtri
 
-from bench.judge.contest import MEMORY_SHARE
+from bench.judge.contest import MEMORY_SHARE, METHOD
 from bench.judge.sequential import TO_DEVIATIONS, ever_excludes, final_interval
 from bench.judge.statistics import CONFIDENCE, Estimate
 from bench.records.calibration import Calibration, Trial
@@ -37,6 +37,7 @@ class EffectRow:
 
     effect: float
     called_slower: Rate
+    """The step; of unchanged code, whatever it was that made a comparison a regression."""
     within: dict[float, Rate]
     """By seconds: how often it was called slower within them."""
     seconds_to_verdict: float
@@ -131,7 +132,7 @@ def solo_logs(trials: Sequence[Trial]) -> np.ndarray:
 
 
 def _row(trials: Sequence[Trial], effect: float, within: Sequence[float], solo: np.ndarray) -> EffectRow:
-    slower = [trial for trial in trials if trial.verdict == "slower"]
+    slower = [trial for trial in trials if (trial.verdict == "slower" if effect else trial.regression)]
     ended = [trial.seconds for trial in trials if trial.verdict != "inconclusive"]
     return EffectRow(
         effect=effect,
@@ -159,8 +160,8 @@ def _sensitivity(
     lows = []
     for trial in trials:
         by_then = sum(ended <= seconds for ended in trial.ended_seconds)
-        # A trial that had its verdict earlier says nothing of what it would have seen by then.
-        if by_then and (by_then < len(trial.logs) or trial.seconds >= 0.9 * seconds):
+        # A trial that ended earlier says nothing of what it would have seen by then.
+        if by_then and trial.ended_seconds[-1] >= 0.9 * seconds:
             lows.append(-final_interval(trial.logs[:by_then], error, trial.uncertainties[:by_then]).low)
     if len(lows) < 10 or len(solo) < 10:
         return None
@@ -190,8 +191,9 @@ def _sensitivity(
 
 
 def quotations(calibrations: Iterable[Calibration]) -> tuple[str, ...]:
-    """What each calibration showed, a sentence each, for those who compare on the same machine."""
-    return tuple(_quotation(summarise_calibration(calibration, replays=0)) for calibration in calibrations)
+    """What each calibration of this method showed, a sentence each, for those who compare on the same machine."""
+    current = [calibration for calibration in calibrations if calibration.method == METHOD]
+    return tuple(_quotation(summarise_calibration(calibration, replays=0)) for calibration in current)
 
 
 def _quotation(summary: CalibrationSummary) -> str:
@@ -201,7 +203,10 @@ def _quotation(summary: CalibrationSummary) -> str:
         found = row.called_slower
         if row.effect == 0:
             bound = f"{100 * found.estimate.high:.2g} %"
-            parts.append(f"{found.times} false alarms in {found.of} comparisons of unchanged code (at most {bound})")
+            alarms = f"{found.times} false alarm{'' if found.times == 1 else 's'}"
+            parts.append(f"{alarms} in {found.of} comparisons of unchanged code (at most {bound})")
         else:
             parts.append(f"+{100 * row.effect:g} % found in {found.times} of {found.of}")
-    return f"`ab`, calibrated here with {made.workload} on {made.started[:10]}: {', '.join(parts)}"
+    terms = f"at most {made.budget_seconds:g} s each, {100 * made.false_alarms:g} % false alarms asked for"
+    where = f"{made.workload} {made.loop} on {made.device}"
+    return f"`ab`, calibrated here on {made.started[:10]} with {where} ({terms}): {', '.join(parts)}"

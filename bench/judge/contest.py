@@ -14,6 +14,9 @@ from bench.judge.sequential import TO_DEVIATIONS, ConfidenceSequence
 from bench.judge.statistics import Estimate
 from bench.records.comparison import Comparison, Pair, Side
 
+METHOD = 2
+"""Of reducing launch pairs and judging them: counted up with every change that could change a verdict, since what was
+found out about one method says nothing of another."""
 STEP, MEMORY = "step", "peak memory"
 MEDIAN_ERROR = math.sqrt(math.pi / 2)
 """The standard error of a normal sample's median over that of its mean."""
@@ -28,7 +31,8 @@ class Rules:
     false_alarms: float = 0.01
     """The share of comparisons of unchanged code that may end in a regression, step and memory together."""
     margin: float = 0.01
-    """Sides that differ by less than this share are the same."""
+    """Sides shown to differ by less than this share are called the same, unless they were called slower or faster
+    first."""
     step_threshold: float = 0.0
     """The share by which the head's step may exceed the base's."""
     memory_threshold: float = 0.05
@@ -72,8 +76,14 @@ class Referee:
     @property
     def decided(self) -> bool:
         """Whether another launch could change nothing: a regression, or neither step nor memory still open."""
-        verdicts = {metric: self._verdict(metric) for metric in (STEP, MEMORY) if len(self._sequences[metric])}
-        return "slower" in verdicts.values() or ("inconclusive" not in verdicts.values() and STEP in verdicts)
+        known = [metric for metric in (STEP, MEMORY) if len(self._sequences[metric])]
+        verdicts = {metric: self._verdict(metric) for metric in known}
+        still_open = [metric for metric in known if verdicts[metric] == "inconclusive" and not self.torn(metric)]
+        return "slower" in verdicts.values() or (STEP in known and not still_open)
+
+    def torn(self, metric: str) -> bool:
+        """Whether the metric's difference changed while it was measured, so that no value fits all its launches."""
+        return self._sequences[metric].torn
 
     @property
     def step(self) -> Estimate:
@@ -135,11 +145,12 @@ def judge(comparison: Comparison, referee: Referee, rules: Rules, facts: Sequenc
     pairs = f"{len(comparison.pairs)} launch pair{'s' if len(comparison.pairs) > 1 else ''}"
     ended = f"{comparison.pairs[-1].ended_seconds:.0f} s{', interrupted' if comparison.interrupted else ''}"
     effect = referee.smallest_effect()
-    seen = (
-        f"a difference of {100 * effect:.2g} % of the step would have shown"
-        if math.isfinite(effect)
-        else f"too few launch pairs for a verdict at so low a rate of false alarms as {rules.false_alarms:g}"
-    )
+    if math.isfinite(effect):
+        seen = f"a difference of {100 * effect:.2g} % of the step would have shown"
+    elif referee.torn(STEP):
+        seen = "no difference of the step fits all launch pairs"
+    else:
+        seen = f"too few launch pairs for a verdict at so low a rate of false alarms as {rules.false_alarms:g}"
     differing = [
         f"{key} {_given(base, key)} → {_given(head, key)}"
         for key in dict.fromkeys([*base.given, *head.given])
@@ -150,6 +161,11 @@ def judge(comparison: Comparison, referee: Referee, rules: Rules, facts: Sequenc
         warnings.append("the sides have different phases; only those that both have are compared")
     if "compile" in f"{base.loop} {head.loop}":
         warnings.append("torch.compile moves work between forward and backward: whole steps compare, phases hardly")
+    warnings += [
+        f"{finding.metric}: the difference changed while it was measured, so that no value fits all launch pairs"
+        for finding in referee.findings()
+        if referee.torn(finding.metric)
+    ]
     if not differing and base.commit == head.commit:
         warnings.append("both sides are the same: what differs is this machine's noise")
     return Judgement(
@@ -191,7 +207,7 @@ def pair_values(pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame, *, laps_
     for metric, values, table in ((STEP, seconds, counted), *_phase_values(phases)):
         logs[metric], uncertainties[metric] = _neighbours(values, table)
         base[metric], head[metric] = (math.exp(float(values[table["head"] == side].median())) for side in (False, True))
-    if pair.base_peak_memory_bytes and pair.head_peak_memory_bytes:
+    if pair.base_peak_memory_bytes and pair.head_peak_memory_bytes and not pair.compiled:
         base[MEMORY], head[MEMORY] = float(pair.base_peak_memory_bytes), float(pair.head_peak_memory_bytes)
         logs[MEMORY] = math.log(head[MEMORY] / base[MEMORY])
     return PairValues(logs, uncertainties, base, head)

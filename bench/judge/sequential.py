@@ -85,7 +85,14 @@ class ConfidenceSequence:
     def estimate(self) -> Estimate:
         """The mean of the middle half of the values so far, with the interval."""
         middle = float(trim_mean(self._values, _TRIMMED)) if self._values else math.nan
+        if self.torn:
+            return Estimate(middle, -math.inf, math.inf)
         return Estimate(min(max(middle, self._low), self._high), self._low, self._high)
+
+    @property
+    def torn(self) -> bool:
+        """Whether every value has been excluded: what is measured has changed meanwhile, and nothing bounds it."""
+        return self._low > self._high
 
     def __len__(self) -> int:
         return len(self._values)

@@ -51,6 +51,8 @@ class Measured:
     pair: Pair
     blocks: pd.DataFrame
     phases: pd.DataFrame
+    once_seconds: float
+    """Spent on compiling with an empty cache, which the next pair need not do."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,11 @@ class _Started:
 class Contest:
     """Measures two contestants against each other. Use it as a context: at its end no process and no file is left."""
 
-    def __init__(self, base: Contestant, head: Contestant, *, seed: int, block_seconds: float, limit_seconds: float,
+    def __init__(self, base: Contestant, head: Contestant, *, block_seconds: float, limit_seconds: float,
                  warmup_ceiling_seconds: float) -> None:  # fmt: skip
         self._contestants = (base, head)
-        self._random = np.random.default_rng(seed)
+        # Drawn anew each time: were it the seed's, every comparison of a CI would give the same side the first turn.
+        self._random = np.random.default_rng()
         self._block_seconds, self._limit_seconds = block_seconds, limit_seconds
         self._ceiling_seconds = warmup_ceiling_seconds
         self._sides: tuple[Side, Side] | None = None
@@ -98,8 +101,10 @@ class Contest:
         index = 0
         while index == 0 or time.perf_counter() - began + longest_rest + PAIR_SECONDS < budget_seconds:
             start = time.perf_counter()
-            yield self._pair(index, began)
-            longest_rest = max(0.8 * longest_rest, time.perf_counter() - start - PAIR_SECONDS)
+            measured = self._pair(index, began)
+            yield measured
+            rest = time.perf_counter() - start - measured.once_seconds - PAIR_SECONDS
+            longest_rest = max(0.8 * longest_rest, rest)
             index += 1
 
     def solo(self, *, head: bool, seconds: float) -> float:
@@ -128,7 +133,9 @@ class Contest:
             if index == 0:
                 self._sides = self._compare(started)
             start_seconds = time.perf_counter() - start
-            seconds = max(PAIR_SECONDS, SHARE_OF_START * start_seconds)
+            cold = [one.warm for one in started.values() if one.warm.compile_cache == "cold"]
+            once_seconds = sum(warm.compile_seconds for warm in cold)
+            seconds = max(PAIR_SECONDS, SHARE_OF_START * (start_seconds - once_seconds))
             blocks, phases = self._quads(index, processes, started, seconds)
             ends = {head: self._ask(head, process, Finished, "finish") for head, process in processes.items()}
         finally:
@@ -142,9 +149,11 @@ class Contest:
                 ended_seconds=time.perf_counter() - began,
                 base_peak_memory_bytes=ends[False].peak_memory_bytes,
                 head_peak_memory_bytes=ends[True].peak_memory_bytes,
+                compiled=bool(cold),
             ),
             typed_as(BLOCKS, blocks),
             typed_as(PHASES, phases),
+            once_seconds,
         )
 
     def _assignment(self, contestant: Contestant) -> Assignment:

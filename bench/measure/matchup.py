@@ -32,12 +32,11 @@ class Matchup:
     head: Contestant
     shared_server: bool
 
-    def contest(self, plan: Plan, seed: int) -> Contest:
+    def contest(self, plan: Plan) -> Contest:
         """The contest between them, as ``plan`` has it."""
         return Contest(
             self.base,
             self.head,
-            seed=seed,
             block_seconds=plan.block_seconds,
             limit_seconds=plan.limit_seconds,
             warmup_ceiling_seconds=plan.warmup_ceiling_seconds,

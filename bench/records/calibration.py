@@ -11,7 +11,7 @@ from bench.records.codec import Mismatch, decode, encode
 from bench.records.machine import Environment, Machine
 from bench.records.store import replace_file
 
-CALIBRATION_VERSION = 1
+CALIBRATION_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,11 @@ class Trial:
     effect: float
     """The share by which the head was held up: 0 for A/A, 0.01 for 1 %."""
     verdict: Literal["slower", "faster", "same", "inconclusive"]
+    """On the step."""
+    regression: bool
+    """Whether the comparison as a whole was one: its step or its memory."""
     seconds: float
-    """To the verdict, or to the budget's end."""
+    """To the verdict, or to the last launch pair's end."""
     step_seconds: float
     """A typical step of the base."""
     logs: tuple[float, ...]
@@ -30,7 +33,8 @@ class Trial:
     uncertainties: tuple[float, ...]
     """The standard error of each log within its launch pair."""
     ended_seconds: tuple[float, ...]
-    """When each pair ended, since the comparison began."""
+    """When each pair ended, since the comparison began. With unchanged code they go on after an early verdict, for as
+    long as both means together are measured."""
     stored_mean_seconds: float | None
     """The mean step of the base, measured by itself before the comparison, as pytest-benchmark stores it."""
     later_mean_seconds: float | None
@@ -52,6 +56,8 @@ class Calibration:
     false_alarms: float
     """The rate asked for."""
     margin: float
+    method: int
+    """Of judging; trials of another say nothing of this one."""
     budget_seconds: float
     solo_seconds: float
     """How long each of the two solitary means was measured."""

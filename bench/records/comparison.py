@@ -40,6 +40,8 @@ class Pair:
     """Since the comparison began."""
     base_peak_memory_bytes: int | None
     head_peak_memory_bytes: int | None
+    compiled: bool = False
+    """Whether a side compiled with an empty cache, which takes time and memory that later launches do not."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Comparison:
     device: str
     size: str
     seed: int
+    """Of weights and batches; in which order the sides took turns is in ``pairs`` and the samples."""
     budget_seconds: float
     shared_server: bool
     """Whether both sides were forked from one process that had imported torch."""

@@ -1,12 +1,14 @@
 """Calibrations made up of trials whose truth is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bench.errors import BadInput
 from bench.judge.calibration import quotations, rate, summarise_calibration
+from bench.judge.contest import METHOD
 from bench.records.calibration import (
     Calibration,
     Trial,
@@ -22,6 +24,7 @@ def trial(random: np.random.Generator, effect: float, verdict: str, pairs: int =
     return Trial(
         effect=effect,
         verdict=verdict,  # type: ignore[arg-type]
+        regression=verdict == "slower",
         seconds=2.0 * pairs,
         step_seconds=0.005,
         uncertainties=(0.003,) * pairs,
@@ -36,7 +39,7 @@ def calibration(*trials: Trial) -> Calibration:
     return Calibration(
         started="2026-01-01T00:00:00+00:00", machine=synthetic.machine(), environment=synthetic.environment(),
         device="cpu", workload="resnet", loop="eager", size="small", false_alarms=0.01,
-        margin=0.01, budget_seconds=90.0, solo_seconds=15.0, trials=trials,
+        margin=0.01, method=METHOD, budget_seconds=90.0, solo_seconds=15.0, trials=trials,
     )  # fmt: skip
 
 
@@ -89,7 +92,7 @@ def test_a_calibration_survives_its_file_and_is_quoted(tmp_path) -> None:  # typ
     write_calibration(path, kept)
     assert read_calibration(path) == kept
     (quotation,) = quotations(calibrations_of(kept.machine.name, tmp_path))
-    assert "1 false alarms in 40 comparisons" in quotation
+    assert "1 false alarm in 40 comparisons" in quotation
     assert "+2 % found in 20 of 20" in quotation
 
 
@@ -101,3 +104,15 @@ def test_a_damaged_calibration_is_one_line_and_is_not_quoted(tmp_path) -> None: 
     with pytest.raises(BadInput, match="remove it"):
         read_calibration(path)
     assert list(calibrations_of(kept.machine.name, tmp_path)) == []
+
+
+def test_a_regression_in_memory_alone_is_a_false_alarm_too_and_no_detection() -> None:
+    random = np.random.default_rng(2)
+    memory_grew = [replace(trial(random, effect, "same"), regression=True) for effect in (0.0, 0.02)]
+    unchanged, slowed = summarise_calibration(calibration(*memory_grew)).rows
+    assert (unchanged.called_slower.times, slowed.called_slower.times) == (1, 0)
+
+
+def test_what_another_method_found_is_not_quoted() -> None:
+    assert quotations([many()])
+    assert not quotations([replace(many(), method=METHOD - 1)])
