@@ -21,7 +21,8 @@ STEP, MEMORY = "step", "peak memory"
 MEDIAN_ERROR = math.sqrt(math.pi / 2)
 """The standard error of a normal sample's median over that of its mean."""
 MEMORY_SHARE = 0.1
-"""Of the false alarms asked for: memory hardly varies, so that a tenth of them costs it little."""
+"""Of the false alarms asked for, memory's part; the step has the rest. Memory hardly varies from launch to launch, so
+that so small a part costs it few launches."""
 
 
 @dataclass(frozen=True)

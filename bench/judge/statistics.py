@@ -19,7 +19,7 @@ def exp(value: float) -> float:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % interval, in the value's own unit."""
+    """A value and its interval in the value's own unit: of 95 %, unless whoever gives it says otherwise."""
 
     value: float
     low: float

@@ -43,9 +43,9 @@ class WorkerProcess:
         ready = connection.wait([self._pipe, self._process.sentinel], limit_seconds)
         if not ready:
             self.kill()
-            raise CaseEnded(
-                "timed_out", f"gave no answer within {limit_seconds:.0f} s and was ended; --limit allows more"
-            )
+            # A turn is given many times what its steps took before, which no option lengthens.
+            hint = ", which its steps had not taken before" if request == "take_turn" else "; --limit allows more"
+            raise CaseEnded("timed_out", f"gave no answer within {limit_seconds:.0f} s and was ended{hint}")
         try:
             # Of a dead worker there may be no end of file: a process that it forked can hold its end of the pipe open.
             given = self._pipe.recv() if self._pipe in ready or self._pipe.poll() else None

@@ -17,8 +17,9 @@ _PROBE_CYCLES = 20_000_000
 def slowed(step: Step | Driver, share: float, device: torch.device) -> Step:
     """``step``, each time held up until it has taken ``1 + share`` times as long.
 
-    On a CPU the step waits in its last phase for a share of what it has just taken, whatever that was, so that the
-    slowdown follows the machine's drift as a real one would. On a CUDA device a kernel waits for a share of what
+    A step is what runs from the first phase's begin to the last one's end; fetching the batch is not held up.
+    On a CPU it waits in its last phase for a share of what it has just taken, whatever that was, so that the slowdown
+    follows the machine's drift as a real one would. On a CUDA device a kernel waits for a share of what
     steps took on average at first.
     """
     if isinstance(step, Driver):

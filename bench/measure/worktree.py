@@ -69,12 +69,16 @@ def worktree(commit: str) -> Iterator[Worktree]:
         folder = root / within
         yield Worktree(Tree(root, folder if folder.is_dir() else root), commit[:12])
     finally:
-        # Ctrl-C here once more must not leave the worktree behind: what git leaves, we remove.
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            _git("worktree", "remove", "--force", "--force", str(root), folder=top)
-        shutil.rmtree(parent, ignore_errors=True)
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            _git("worktree", "prune", folder=top)
+        # Ctrl-C here once more skips one step, and not those after it: what git leaves, we remove.
+        try:
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                _git("worktree", "remove", "--force", "--force", str(root), folder=top)
+        finally:
+            try:
+                shutil.rmtree(parent, ignore_errors=True)
+            finally:
+                with contextlib.suppress(OSError, subprocess.SubprocessError):
+                    _git("worktree", "prune", folder=top)
 
 
 def _top(folder: Path) -> Path | None:

@@ -48,9 +48,9 @@ def sentences(summary: CalibrationSummary) -> list[str]:
     lines = []
     if any(row.solo_fails for row in summary.rows):
         lines.append(
-            "mean:X% is what pytest-benchmark's --benchmark-compare-fail=mean:X% says of two means, the head's "
-            f"measured {summary.calibration.solo_seconds:g} s after the base's {summary.calibration.solo_seconds:g} s "
-            "were stored; measured on unchanged code, a planted slowdown added to it exactly"
+            "mean:X% is what pytest-benchmark's --benchmark-compare-fail=mean:X% says of two means of "
+            f"{summary.calibration.solo_seconds:g} s each, one measured just before a comparison of unchanged code and "
+            "one just after it; a planted slowdown is added to them by arithmetic"
         )
     replayed = summary.replayed_false_alarms
     if replayed.of:

@@ -1,6 +1,7 @@
 """Two sides judged from synthetic launch pairs whose truth is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -194,3 +195,23 @@ def test_a_judgement_says_what_the_sides_differ_in() -> None:
 def test_a_comparison_of_a_side_with_itself_says_so() -> None:
     referee, _ = contest(most=2)
     assert any("both sides are the same" in w for w in judge(comparison(side(), side()), referee, Rules()).warnings)
+
+
+def test_a_difference_that_turns_round_meanwhile_is_no_verdict_and_the_reason_is_told() -> None:
+    random = np.random.default_rng(3)
+    referee = Referee(Rules(step_threshold=0.2, margin=0.001), side(), side())
+    for index in range(160):
+        slower = 0.1 if index < 20 else -0.1
+        referee.add(*launch_pair(random, index, effects=dict.fromkeys(SHARES, slower)))
+    told = judge(comparison(side(), side()), referee, Rules())
+    assert verdicts(referee)[STEP] == "inconclusive"
+    assert referee.decided  # more launches mend nothing
+    assert told.outcome == "inconclusive"
+    assert any("step: the difference changed while it was measured" in warning for warning in told.warnings)
+    assert "no difference of the step fits all launch pairs" in told.facts
+
+
+def test_memory_of_a_launch_that_compiled_with_an_empty_cache_is_not_the_loops() -> None:
+    pair, blocks, phases = launch_pair(np.random.default_rng(4), memory=2.0)
+    assert MEMORY in pair_values(pair, blocks, phases, laps_count=True).logs
+    assert MEMORY not in pair_values(replace(pair, compiled=True), blocks, phases, laps_count=True).logs

@@ -144,3 +144,12 @@ def test_values_that_do_not_differ_at_all_are_no_trouble() -> None:
 def test_one_value_bounds_nothing() -> None:
     estimate = ConfidenceSequence(0.01).add(0.02)
     assert (estimate.value, estimate.low, estimate.high) == (0.02, -math.inf, math.inf)
+
+
+def test_a_difference_that_changes_its_sign_is_torn_and_bounds_nothing() -> None:
+    random = np.random.default_rng(8)
+    sequence = ConfidenceSequence(0.01)
+    for value in [*(0.05 + normal(random, 40)), *(-0.05 + normal(random, 200))]:
+        estimate = sequence.add(value)
+    assert sequence.torn
+    assert (estimate.low, estimate.high) == (-math.inf, math.inf)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BadInput
+from bench.measure import worktree as module
 from bench.measure.worktree import resolve, working_tree, worktree
 
 
@@ -45,6 +46,21 @@ def test_a_worktree_is_removed_when_it_was_interrupted_and_its_files_changed(rep
         (made.tree.folder / "a.txt").write_text("changed")
         (made.tree.root / "new.txt").write_text("new")
         raise KeyboardInterrupt
+    assert not made.tree.root.parent.exists()
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_a_worktree_is_removed_though_ctrl_c_came_once_more(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = module._git
+
+    def interrupted(*arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        if arguments[:2] == ("worktree", "remove"):
+            raise KeyboardInterrupt
+        return run(*arguments, folder=folder)
+
+    monkeypatch.setattr(module, "_git", interrupted)
+    with pytest.raises(KeyboardInterrupt), worktree(resolve("old", "--base")) as made:
+        pass
     assert not made.tree.root.parent.exists()
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 

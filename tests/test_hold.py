@@ -1,0 +1,103 @@
+"""A contest held to its verdict, with launch pairs made up and a clock that only they advance."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.cli import hold as module
+from bench.cli.hold import Held, hold
+from bench.judge.contest import Referee, Rules
+from bench.measure.contest import Measured
+from tests.judge.test_contest import SHARES, launch_pair, side
+
+PAIR_SECONDS = 2.0
+
+
+class Clock:
+    """Stands for the ``time`` module."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+def contest(clock: Clock, effect: float, interrupt_after: int | None = None) -> Any:
+    """Stands for a ``Contest`` whose head takes ``1 + effect`` times as long."""
+    random = np.random.default_rng(0)
+
+    def pairs(budget_seconds: float) -> Iterator[Measured]:
+        index = 0
+        while clock.now + PAIR_SECONDS < budget_seconds:
+            if index == interrupt_after:
+                raise KeyboardInterrupt
+            pair, blocks, phases = launch_pair(random, index, effects=dict.fromkeys(SHARES, effect))
+            clock.now += PAIR_SECONDS
+            yield Measured(pair, blocks, phases, 0.0)
+            index += 1
+
+    return SimpleNamespace(pairs=pairs, sides=(side(), side()))
+
+
+def step(held: Held) -> str:
+    return held.findings[0].verdict
+
+
+def test_it_ends_as_soon_as_the_verdict_is_sure(clock: Clock) -> None:
+    held = hold(contest(clock, 0.3), 90.0, Rules())
+    assert step(held) == "slower"
+    assert held.seconds == clock.now == PAIR_SECONDS * len(held.measured) < 30
+
+
+def test_it_goes_on_for_the_least_time_and_the_verdict_stays_what_it_was(clock: Clock) -> None:
+    held = hold(contest(clock, 0.3), 90.0, Rules(), least_seconds=40.0)
+    sure = hold(contest(Clock(), 0.3), 90.0, Rules())
+    assert clock.now >= 40
+    assert held.findings == sure.findings
+    assert held.seconds < 30
+    assert held.referee is not None
+    assert len(held.referee.step_logs) == len(held.measured) == 20
+
+
+def test_an_open_question_ends_with_the_budget(clock: Clock) -> None:
+    held = hold(contest(clock, 0.0), 6.5, Rules())
+    assert (step(held), held.seconds, held.interrupted) == ("inconclusive", 6.0, False)
+
+
+def test_ctrl_c_gives_the_verdict_on_what_there_is(clock: Clock) -> None:
+    held = hold(contest(clock, 0.0, interrupt_after=2), 90.0, Rules())
+    assert held.interrupted
+    assert len(held.measured) == 2
+    assert step(held) == "inconclusive"
+
+
+def test_ctrl_c_before_the_first_pair_leaves_nothing_to_judge(clock: Clock) -> None:
+    held = hold(contest(clock, 0.0, interrupt_after=0), 90.0, Rules())
+    assert (held.measured, held.referee, held.findings, held.interrupted) == ([], None, (), True)
+
+
+def test_ctrl_c_in_the_middle_of_judging_loses_no_pair(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    add, calls = Referee.add, []
+
+    def add_half(self: Referee, *pair: Any) -> None:
+        calls.append(pair)
+        add(self, *pair)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Referee, "add", add_half)
+    held = hold(contest(clock, 0.0), 90.0, Rules())
+    assert held.interrupted
+    assert held.referee is not None
+    assert len(held.measured) == len(held.referee.step_logs) == 1
