@@ -1,5 +1,6 @@
 """The line that a person watches while a run works."""
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -56,6 +57,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+class _StderrConsole(Console):
+    """Falls silent when nobody reads it any more: a run is not given up for want of someone to tell how far it is."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def stderr_console() -> Console:
     """Where progress and errors go, so that standard output holds results only."""
-    return Console(file=sys.stderr)
+    return _StderrConsole(file=sys.stderr)

@@ -116,6 +116,7 @@ def test_sides_with_different_environments_start_from_nothing_each(tmp_path: Pat
         (("--head", "loop=ampp"), 2, "did you mean 'amp_bf16'"),
         (("--head", "workload=resnt"), 2, "did you mean 'resnet'"),
         (("--head", "loop=cuda_graph", "--device", "cpu"), 4, "cuda_graph needs a CUDA device"),
+        (("--head", f"loop=cuda_graph,python={sys.executable}", "--device", "cpu"), 4, "head: cuda_graph needs a CUDA"),
         (("--base", "workload=resnet", "--head", "workload=gpt"), 4, "different batch sizes"),
         (("--base", "workload=resnet", "--head", "workload=gpt", "--batch-size", "8"), 4, "different data"),
         (("--head", "loop=crash.py:step"), 2, "head: crash.py"),
@@ -145,6 +146,38 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     assert "Traceback" not in found.stderr
     assert not (tmp_path / "results").exists()
     assert left_behind(tmp_path) == []
+
+
+def test_uncommitted_changes_can_be_compared_with_what_they_change(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    (tmp_path / "loop.py").write_text(SLOW_LOOP.format(pause="pass"))
+    git(tmp_path, "add", "loop.py")
+    git(tmp_path, "commit", "--quiet", "-m", "one")
+    (tmp_path / "loop.py").write_text(SLOW_LOOP.format(pause="time.sleep(0.002)"))
+    found = loopmark("ab", "--base", "rev=HEAD", "--loop", "loop.py:step", *SMALL, cwd=tmp_path)
+    assert found.returncode == 1, found.stderr
+    both = loopmark("ab", "--base", "rev=HEAD", "--head", "rev=main", "--loop", "loop.py:step", *SMALL, cwd=tmp_path)
+    assert both.returncode == 2
+    assert "have changes" in both.stderr
+
+
+def test_a_head_that_no_longer_trains_is_a_regression_and_such_a_base_is_not_comparable(tmp_path: Path) -> None:
+    (tmp_path / "nan.py").write_text(SLOW_LOOP.format(pause="loss = loss * float('nan')"))
+    found = loopmark("ab", "--head", "loop=nan.py:step", *SMALL, "--json", cwd=tmp_path)
+    assert found.returncode == 1, found.stderr
+    step = next(finding for finding in json.loads(found.stdout)["findings"] if finding["metric"] == "step")
+    assert (step["verdict"], step["broken"], step["head"]) == ("slower", True, None)
+    assert "loss was NaN or infinite at step 0" in step["note"]
+    back = loopmark("ab", "--base", "loop=nan.py:step", *SMALL, cwd=tmp_path)
+    assert back.returncode == 4
+    assert "base: its loss was NaN or infinite" in back.stdout + back.stderr
+
+
+def test_a_loop_that_reads_its_sides_variable_when_it_is_imported_is_imported_there_only(tmp_path: Path) -> None:
+    (tmp_path / "mode.py").write_text("import os\nMODE = os.environ['MODE']\n" + SLOW_LOOP.format(pause="pass"))
+    sides = ("--base", "env=MODE=a", "--head", "env=MODE=b", "--loop", "mode.py:step")
+    found = loopmark("ab", *sides, *SMALL, "--budget", "0.1", cwd=tmp_path)
+    assert found.returncode == 3, found.stderr
 
 
 def test_ctrl_c_gives_the_verdict_on_what_there_is_and_cleans_up(repository: Path) -> None:

@@ -1,6 +1,5 @@
 """``loopmark ab``: two sides in turns, until the verdict is sure."""
 
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.interruption import interrupt_once
 from bench.cli.status import REFERENCE
-from bench.cli.tell import InconclusiveOption, JsonOption, JunitOption, MarkdownOption, refuse_unwritable, tell
+from bench.cli.tell import (
+    InconclusiveOption,
+    JsonOption,
+    JunitOption,
+    MarkdownOption,
+    refuse_unwritable,
+    refuse_unwritable_folder,
+    tell,
+)
 from bench.errors import NotComparable
 
 if TYPE_CHECKING:
@@ -65,6 +73,7 @@ def ab(
     from bench.progress import RunProgress, stderr_console
 
     refuse_unwritable(junit, markdown)
+    refuse_unwritable_folder(out)
     console = stderr_console()
     if not as_json and console.is_terminal:
         console.print("importing torch …", style="dim", end="\r")
@@ -96,8 +105,7 @@ def ab(
             limit_seconds=limit,
         )
     )
-    # A polite `kill` is as good as Ctrl-C: processes end, worktrees go, and what was measured is judged.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_once()
     try:
         with matchup(*wishes, plan, workload=workload, loop=loop) as sides, RunProgress(console) as progress:
             comparison, referee, folder = _compare(sides, plan, rules, out, progress)

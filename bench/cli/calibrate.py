@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.status import INTERRUPTED
-from bench.cli.tell import JsonOption
+from bench.cli.tell import JsonOption, refuse_unwritable_folder
 from bench.errors import BadInput, NotComparable
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def calibrate(
     """
     from bench.progress import stderr_console
 
+    refuse_unwritable_folder(out)
     if not 0 < trials <= 100:
         raise BadInput(f"--trials {trials:g} makes no sense; give a number above 0 and up to 100")
     console = stderr_console()
@@ -127,7 +128,7 @@ def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
     """In what trials made now would differ from those that are known, a few words each."""
     from bench.judge.differences import environment_differences
 
-    for name in ("device", "size", "budget_seconds", "false_alarms", "margin", "method"):
+    for name in ("workload", "loop", "device", "size", "budget_seconds", "false_alarms", "margin", "method"):
         then, now = getattr(known, name), getattr(anew, name)
         if then != now:
             yield f"{name.replace('_', ' ')} {then} → {now}"

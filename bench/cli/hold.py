@@ -45,7 +45,7 @@ def hold(
     referee: Referee | None = None
     findings: tuple[Finding, ...] | None = None
     interrupted, start = False, time.perf_counter()
-    seconds = 0.0
+    seconds, judged = 0.0, 0
     try:
         if progress:
             progress.tell("launch pair 1", 0.0, budget_seconds)
@@ -53,6 +53,7 @@ def hold(
             measured.append(pair)
             referee = referee or Referee(rules, *contest.sides)
             referee.add(pair.pair, pair.blocks, pair.phases)
+            judged += 1
             spent = time.perf_counter() - start
             if findings is None:
                 seconds = spent
@@ -64,7 +65,7 @@ def hold(
                 progress.tell(doing, min(1.0, spent / budget_seconds), max(0.0, budget_seconds - spent))
     except KeyboardInterrupt:
         interrupted = True
-        if measured:  # Ctrl-C may have come in the middle of judging the last of them
+        if judged < len(measured):  # Ctrl-C came in the middle of judging the last of them
             referee = Referee(rules, *contest.sides)
             for pair in measured:
                 referee.add(pair.pair, pair.blocks, pair.phases)

@@ -44,6 +44,13 @@ MarkdownOption = Annotated[
 ]
 
 
+def refuse_unwritable_folder(out: Path) -> None:
+    """Raise BadInput for a folder of results that could not be made or written to in the end."""
+    there = next((folder for folder in (out, *out.parents) if folder.exists()), Path())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise BadInput(f"cannot write to {out}: {there} is no folder that you may write to; choose another --out")
+
+
 def refuse_unwritable(*paths: Path | None) -> None:
     """Raise BadInput for a file that could not be written in the end; to be called before anything is measured."""
     given = [path for path in paths if path is not None]

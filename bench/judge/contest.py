@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ found out about one method says nothing of another."""
 STEP, MEMORY = "step", "peak memory"
 MEDIAN_ERROR = math.sqrt(math.pi / 2)
 """The standard error of a normal sample's median over that of its mean."""
+TORN = "the difference changed while it was measured, so that no value fits all launch pairs"
 MEMORY_SHARE = 0.1
 """Of the false alarms asked for, memory's part; the step has the rest. Memory hardly varies from launch to launch, so
 that so small a part costs it few launches."""
@@ -58,6 +59,7 @@ class Referee:
         self._laps_count = base.laps_count and head.laps_count
         phases = [phase for phase in base.phases if phase in head.phases]
         self._values: list[PairValues] = []
+        self._lost_at_step: int | None = None
         errors = {
             STEP: rules.false_alarms * (1 - MEMORY_SHARE),
             MEMORY: rules.false_alarms * MEMORY_SHARE,
@@ -68,6 +70,8 @@ class Referee:
 
     def add(self, pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame) -> None:
         """A launch pair has ended; see ``bench.records.comparison_samples`` for the tables."""
+        if self._lost_at_step is None:
+            self._lost_at_step = pair.head_lost_at_step
         values = pair_values(pair, blocks, phases, laps_count=self._laps_count)
         self._values.append(values)
         for metric, log in values.logs.items():
@@ -80,7 +84,8 @@ class Referee:
         known = [metric for metric in (STEP, MEMORY) if len(self._sequences[metric])]
         verdicts = {metric: self._verdict(metric) for metric in known}
         still_open = [metric for metric in known if verdicts[metric] == "inconclusive" and not self.torn(metric)]
-        return "slower" in verdicts.values() or (STEP in known and not still_open)
+        sure = "slower" in verdicts.values() or (STEP in known and not still_open)
+        return sure or self._lost_at_step is not None
 
     def torn(self, metric: str) -> bool:
         """Whether the metric's difference changed while it was measured, so that no value fits all its launches."""
@@ -113,7 +118,7 @@ class Referee:
         def typical(values: list[dict[str, float]]) -> float:
             return float(np.median([v[metric] for v in values if metric in v]))
 
-        return Finding(
+        found = Finding(
             workload=self._workload,
             loop=self._loop,
             metric=metric,
@@ -124,7 +129,12 @@ class Referee:
             verdict=self._verdict(metric),
             threshold=self._threshold(metric),
             decides=metric in (STEP, MEMORY),
+            note=TORN if self.torn(metric) else None,
         )
+        if metric == STEP and self._lost_at_step is not None:
+            note = f"its loss was NaN or infinite at step {self._lost_at_step:,}, which the base's was not"
+            return replace(found, head=None, change=None, verdict="slower", note=note)
+        return found
 
     def _threshold(self, metric: str) -> float:
         return self._rules.memory_threshold if metric == MEMORY else self._rules.step_threshold
@@ -152,6 +162,7 @@ def judge(comparison: Comparison, referee: Referee, rules: Rules, facts: Sequenc
         seen = "no difference of the step fits all launch pairs"
     else:
         seen = f"too few launch pairs for a verdict at so low a rate of false alarms as {rules.false_alarms:g}"
+    asked = f"at most {100 * rules.false_alarms:g} % of comparisons of unchanged code are called a regression"
     differing = [
         f"{key} {_given(base, key)} → {_given(head, key)}"
         for key in dict.fromkeys([*base.given, *head.given])
@@ -162,11 +173,8 @@ def judge(comparison: Comparison, referee: Referee, rules: Rules, facts: Sequenc
         warnings.append("the sides have different phases; only those that both have are compared")
     if "compile" in f"{base.loop} {head.loop}":
         warnings.append("torch.compile moves work between forward and backward: whole steps compare, phases hardly")
-    warnings += [
-        f"{finding.metric}: the difference changed while it was measured, so that no value fits all launch pairs"
-        for finding in referee.findings()
-        if referee.torn(finding.metric)
-    ]
+    if not any(finding.metric == MEMORY for finding in referee.findings()):
+        warnings.append("peak memory was not compared: no launch pair gave both sides'")
     if not differing and base.commit == head.commit:
         warnings.append("both sides are the same: what differs is this machine's noise")
     return Judgement(
@@ -175,7 +183,7 @@ def judge(comparison: Comparison, referee: Referee, rules: Rules, facts: Sequenc
         head=_described(head),
         findings=referee.findings(),
         false_alarms=rules.false_alarms,
-        facts=(f"{pairs} in {ended}, {how}", seen, *facts),
+        facts=(f"{pairs} in {ended}, {how}", seen, asked, *facts),
         differences=(*differing, *environment_differences(base.environment, head.environment)),
         warnings=tuple(warnings),
     )

@@ -17,6 +17,7 @@ from bench.judge.thresholds import RATIO, STEP, Thresholds
 from bench.records.run import Run
 from bench.records.samples import Samples
 
+EAGERS_GAIN = "eager became faster, and this loop's own seconds did not become slower"
 WRONG_PASS = 0.05
 """How often what is slower by more than its threshold may be passed as no regression."""
 
@@ -148,8 +149,7 @@ def _without_eagers_gain(findings: Sequence[Finding]) -> Iterator[Finding]:
     for finding in findings:
         eager, own = (steps.get((finding.workload, loop)) for loop in (BASELINE, finding.loop))
         if finding.metric == RATIO and finding.verdict == "slower" and eager == "faster" and own in ("same", "faster"):
-            note = "eager became faster, and this loop's own seconds did not become slower"
-            yield replace(finding, verdict="inconclusive", note=note)
+            yield replace(finding, verdict="inconclusive", note=EAGERS_GAIN)
         else:
             yield finding
 

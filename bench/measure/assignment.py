@@ -1,8 +1,8 @@
 """What a worker is told before it begins. Known to the process that starts it, so nothing here imports ``loops``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loops.workload import Size
@@ -16,6 +16,11 @@ class Tree:
     """Its top folder: a git worktree, or the folder where the command was called."""
     folder: Path
     """The folder within it that relative paths are seen from."""
+    instead_of: Path | None = None
+    """The top folder of the checkout whose place a worktree takes: nothing of it may be measured by mistake."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, (Tree, _flat(self))
 
 
 @dataclass(frozen=True)
@@ -40,3 +45,21 @@ class Assignment:
     """Where ``loops`` and a person's own code come from; None for where Loopmark itself does."""
     slowdown: float = 0.0
     """The share by which every step is held up on purpose, 0.01 for 1 %: what `calibrate` is to find."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, (Assignment, _flat(self))
+
+
+_PATHS = {"root", "folder", "instead_of", "compile_cache", "log"}
+
+
+def _flat(record: "Tree | Assignment") -> dict[str, Any]:
+    """The fields of ``record``, paths as text: not every Python can read the path that another has pickled."""
+    return {
+        field.name: str(value) if isinstance(value := getattr(record, field.name), Path) else value
+        for field in fields(record)
+    }
+
+
+def _made(kind: Any, given: dict[str, Any]) -> Any:
+    return kind(**{n: Path(v) if n in _PATHS and v is not None else v for n, v in given.items()})

@@ -201,6 +201,7 @@ class Conductor:
                         Turn,
                         "take_turn",
                         self._turn_limit(one),
+                        ours=self._turn_limit(one) < self._plan.limit_seconds,
                         order=self._schedule.turn(),
                         steps=one.steps,
                         own_processes=len(live),

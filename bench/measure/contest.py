@@ -1,9 +1,10 @@
 """Two sides in turns: fresh processes of both, pair after pair, each pair measured in quads of random ABBA order."""
 
+import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -75,6 +76,8 @@ class Contest:
         self._block_seconds, self._limit_seconds = block_seconds, limit_seconds
         self._ceiling_seconds = warmup_ceiling_seconds
         self._sides: tuple[Side, Side] | None = None
+        self._compiled: set[bool] = set()
+        self._lost: dict[bool, int | None] = {False: None, True: None}
         self.warnings: list[str] = []
 
     def __enter__(self) -> "Contest":
@@ -133,11 +136,19 @@ class Contest:
             if index == 0:
                 self._sides = self._compare(started)
             start_seconds = time.perf_counter() - start
-            cold = [one.warm for one in started.values() if one.warm.compile_cache == "cold"]
-            once_seconds = sum(warm.compile_seconds for warm in cold)
+            # Only a side's first time: one that finds no cache again will not find one the next time either.
+            cold = [head for head, one in started.items() if one.warm.compile_cache == "cold"]
+            cold = [head for head in cold if head not in self._compiled]
+            self._compiled.update(cold)
+            once_seconds = sum(started[head].warm.compile_seconds for head in cold)
             seconds = max(PAIR_SECONDS, SHARE_OF_START * (start_seconds - once_seconds))
             blocks, phases = self._quads(index, processes, started, seconds)
             ends = {head: self._ask(head, process, Finished, "finish") for head, process in processes.items()}
+            lost = self._lost[True]
+            if self._lost[False] is not None:
+                raise NotComparable(
+                    f"base: its loss was NaN or infinite at step {self._lost[False]:,}, so that its speed says nothing"
+                )
         finally:
             for process in processes.values():
                 process.close()
@@ -150,6 +161,7 @@ class Contest:
                 base_peak_memory_bytes=ends[False].peak_memory_bytes,
                 head_peak_memory_bytes=ends[True].peak_memory_bytes,
                 compiled=bool(cold),
+                head_lost_at_step=lost,
             ),
             typed_as(BLOCKS, blocks),
             typed_as(PHASES, phases),
@@ -157,15 +169,18 @@ class Contest:
         )
 
     def _assignment(self, contestant: Contestant) -> Assignment:
+        # What is the same code is then the same kernel: a tuner that chose under noise would favour one side for good.
+        shared = self._contestants[0].launcher is self._contestants[1].launcher
         return replace(
             contestant.assignment,
             log=self._folder / f"{contestant.name}.log",
-            compile_cache=self._folder / f"compiled-{contestant.name}",
+            compile_cache=self._folder / ("compiled" if shared else f"compiled-{contestant.name}"),
         )
 
     def _start(self, head: bool, process: WorkerProcess, with_facts: bool) -> _Started:
         ready = self._ask(head, process, Ready, "set_up", with_hash=with_facts)
         warm = self._ask(head, process, Warm, "warm", ceiling_seconds=self._ceiling_seconds)
+        self._look_at_losses(head, 0, warm.losses)
         if with_facts and not warm.warm_up.steady:
             name, ceiling = self._contestants[head].name, f"{self._ceiling_seconds:g} s"
             self.warnings.append(f"{name} was still getting faster when its warm-up reached {ceiling}")
@@ -233,13 +248,16 @@ class Contest:
                     Turn,
                     "take_turn",
                     limit_seconds=limit,
+                    ours=limit < self._limit_seconds,
                     order=(laps_first, not laps_first),
                     steps=steps,
                     own_processes=2,
                 )
                 place = {"pair": index, "quad": quad, "turn": turn, "head": head}
-                for _, block, disturbance in taken.blocks:
+                for first_step, block, disturbance in taken.blocks:
                     lapped = isinstance(block, LappedBlock)
+                    if isinstance(block, LappedBlock):
+                        self._look_at_losses(head, first_step, block.losses)
                     blocks.append(
                         {
                             **place,
@@ -262,6 +280,11 @@ class Contest:
             quad += 1
         return blocks, phases
 
+    def _look_at_losses(self, head: bool, first_step: int, losses: Iterable[float]) -> None:
+        for step, loss in enumerate(losses, first_step):
+            if self._lost[head] is None and not math.isfinite(loss):
+                self._lost[head] = step
+
     def _ask(
         self,
         head: bool,
@@ -269,11 +292,13 @@ class Contest:
         answer: type[T],
         request: str,
         limit_seconds: float | None = None,
+        *,
+        ours: bool = False,
         **arguments: object,
     ) -> T:
         name = self._contestants[head].name
         try:
-            return process.ask(answer, request, limit_seconds or self._limit_seconds, **arguments)
+            return process.ask(answer, request, limit_seconds or self._limit_seconds, ours=ours, **arguments)
         except CaseEnded as end:
             if end.status == "skipped":
                 raise NotComparable(f"{name}: {end.reason}") from None

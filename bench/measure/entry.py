@@ -39,7 +39,7 @@ def enter(connection: Connection, assignment: Assignment) -> None:
 def _move_to(tree: Tree) -> None:
     os.chdir(tree.folder)
     # First, so that they hide an installed copy of the same code: both sides would measure that one.
-    for folder in (tree.root / "src", tree.root, tree.folder):
+    for folder in (tree.root / "src", tree.root, tree.folder / "src", tree.folder):
         if folder.is_dir() and str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
 

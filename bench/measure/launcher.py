@@ -91,11 +91,10 @@ class Interpreter:
     def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
         """A new process."""
         ours, theirs = multiprocessing.Pipe()
-        quiet = {} if "OMP_WAIT_POLICY" in os.environ else {"GOMP_SPINCOUNT": SPIN_COUNT}
         with assignment.log.open("ab") as log:
             child = subprocess.Popen(
                 [str(self._python), "-c", BOOT, str(HOME), str(theirs.fileno())],
-                env={**quiet, **os.environ, **self._variables},
+                env=_environment(self._variables),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -105,6 +104,17 @@ class Interpreter:
         with contextlib.suppress(BrokenPipeError):  # it is gone already, which the first question will show
             ours.send(assignment)
         return _Started(child), ours
+
+
+def _environment(variables: dict[str, str]) -> dict[str, str]:
+    """Ours with ``variables``; how idle threads wait is left to a side that says so itself."""
+    ours = dict(os.environ)
+    if "OMP_WAIT_POLICY" in {**ours, **variables}:
+        if ours.get("GOMP_SPINCOUNT") == SPIN_COUNT:
+            del ours["GOMP_SPINCOUNT"]  # which would count for more
+    else:
+        ours.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    return {**ours, **variables}
 
 
 class _Started:

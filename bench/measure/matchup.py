@@ -72,9 +72,14 @@ def matchup(
         for name, wish in wishes.items()
     }
     for name, wish in wishes.items():
-        if wish.revision is None and wish.python is None:
+        if wish.revision is None and wish.python is None and not wish.variables:
             _refuse_unknown(*names[name], plan.device)
-    commits = {name: resolve(wish.revision, f"--{name}") for name, wish in wishes.items() if wish.revision is not None}
+    clean = all(wish.revision is not None for wish in wishes.values())
+    commits = {
+        name: resolve(wish.revision, f"--{name}", clean=clean)
+        for name, wish in wishes.items()
+        if wish.revision is not None
+    }
     with ExitStack() as stack:
         places: dict[str, Tree | None] = {}
         for name in wishes:

@@ -31,8 +31,11 @@ class WorkerProcess:
         self.pid: int = self._process.pid
         self._busy = False
 
-    def ask(self, answer: type[T], request: str, limit_seconds: float, **arguments: Any) -> T:
+    def ask(self, answer: type[T], request: str, limit_seconds: float, *, ours: bool = False, **arguments: Any) -> T:
         """Have the worker do ``request`` and return its answer.
+
+        Args:
+            ours: whether the limit is our own, which no option lengthens, and many times what the steps took before.
 
         Raises:
             CaseEnded: it failed, was skipped, died, or took longer than ``limit_seconds``.
@@ -43,8 +46,7 @@ class WorkerProcess:
         ready = connection.wait([self._pipe, self._process.sentinel], limit_seconds)
         if not ready:
             self.kill()
-            # A turn is given many times what its steps took before, which no option lengthens.
-            hint = ", which its steps had not taken before" if request == "take_turn" else "; --limit allows more"
+            hint = ", many times what its steps took before" if ours else "; --limit allows more"
             raise CaseEnded("timed_out", f"gave no answer within {limit_seconds:.0f} s and was ended{hint}")
         try:
             # Of a dead worker there may be no end of file: a process that it forked can hold its end of the pipe open.

@@ -20,6 +20,7 @@ from bench.measure.machine import describe_environment
 from bench.measure.memory import peak_memory_of
 from bench.measure.nvml import monitor_of
 from bench.measure.slowdown import slowed
+from bench.measure.strangers import refuse_strangers
 from bench.measure.warmup import WarmUp, warm_up
 from bench.records.machine import Environment
 from bench.records.run import CacheState
@@ -111,11 +112,15 @@ class Worker:
             torch.cuda.set_device(self._device)  # events, streams and scalers are made on the current device
         loop, workload = find_loop(this.loop), find_workload(this.workload)
         self.step_place = defined_at(loop.base)
+        if reason := workload.lacks() or loop.lacks(self._device):
+            raise Skip(reason)
         self._started = start
         self._task = workload.make(self._device, this.size, this.batch_size, this.seed)
         parameters = sum(parameter.numel() for parameter in self._task.model.parameters())
         torch.manual_seed(this.seed)
         step = loop.prepare(self._task)
+        if this.tree is not None:
+            refuse_strangers(this.tree)
         if this.slowdown:
             step = slowed(step, this.slowdown, self._device)
         self._clock: HostClock = make_clock(self._task, step)

@@ -30,12 +30,15 @@ def working_tree() -> Tree:
     return Tree(_top(folder) or folder, folder)
 
 
-def resolve(revision: str, flag: str) -> str:
+def resolve(revision: str, flag: str, *, clean: bool = True) -> str:
     """The full id of the commit that ``revision`` names.
+
+    Args:
+        clean: whether changes to the files of the working tree matter: no side measures the files as they lie.
 
     Raises:
         BadInput: there is no repository here, no such revision, or it is what is checked out while the files of the
-            working tree have changes, which would not be measured.
+            working tree have changes, which nobody would measure.
     """
     folder = Path.cwd()
     if _top(folder) is None:
@@ -44,7 +47,7 @@ def resolve(revision: str, flag: str) -> str:
     if found.returncode:
         raise BadInput(f"{flag} rev={revision}: no such revision here; see: git log, git branch --all")
     commit = found.stdout.strip()
-    if commit == _git("rev-parse", "HEAD").stdout.strip():
+    if clean and commit == _git("rev-parse", "HEAD").stdout.strip():
         changed = _git("status", "--porcelain", "--untracked-files=no").stdout.splitlines()
         if changed:
             raise BadInput(
@@ -67,17 +70,17 @@ def worktree(commit: str) -> Iterator[Worktree]:
         if added.returncode:
             raise BadInput(f"git could not check out {commit[:12]}: {' '.join(added.stderr.split())[:200]}")
         folder = root / within
-        yield Worktree(Tree(root, folder if folder.is_dir() else root), commit[:12])
+        yield Worktree(Tree(root, folder if folder.is_dir() else root, top), commit[:12])
     finally:
         # Ctrl-C here once more skips one step, and not those after it: what git leaves, we remove.
         try:
-            with contextlib.suppress(OSError, subprocess.SubprocessError):
+            with contextlib.suppress(OSError, BadInput):
                 _git("worktree", "remove", "--force", "--force", str(root), folder=top)
         finally:
             try:
                 shutil.rmtree(parent, ignore_errors=True)
             finally:
-                with contextlib.suppress(OSError, subprocess.SubprocessError):
+                with contextlib.suppress(OSError, BadInput):
                     _git("worktree", "prune", folder=top)
 
 
@@ -92,6 +95,9 @@ def _top(folder: Path) -> Path | None:
 def _git(*arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
     command = ["git", *(["-C", str(folder)] if folder else []), *arguments]
     # A session of its own: Ctrl-C in the terminal is ours, and git finishes what it does.
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, start_new_session=True
-    )
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, start_new_session=True
+        )
+    except subprocess.TimeoutExpired:
+        raise BadInput(f"git {arguments[0]} took longer than {GIT_SECONDS} s and was ended") from None

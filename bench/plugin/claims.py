@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from bench.judge.finding import Finding
-from bench.judge.gate import verdict
+from bench.judge.gate import EAGERS_GAIN, verdict
 from bench.judge.launches import ratio_logs
 from bench.judge.statistics import Estimate, exp, student, welch
 from bench.judge.summary import BASELINE
@@ -61,13 +61,28 @@ def against_stored(head: Kept, base: Kept, threshold: float, confidence: float) 
         sides = None if not logs[0] else exp(float(np.mean(logs[0]))), None
         lost = f"its loss was NaN or infinite at step {head.lost_at_step:,}, which it was not then"
         return _broken(_finding(head.workload, head.loop, metric, sides, None, threshold, None, lost))
+    for kept, when in ((base, "then"), (head, "now")) if metric == RATIO else ():
+        if kept.eager_lost_at_step is not None:
+            step = kept.eager_lost_at_step
+            return f"eager's loss was NaN or infinite at step {step:,} {when}: a ratio to its speed says nothing"
     if not (logs[0] and logs[1]):
         return "one of the two shares no round with its eager"
     known = [floor for floor in (base.noise_floor, head.noise_floor) if floor is not None]
     change = welch(logs[1], logs[0], confidence).exp()
     means = exp(float(np.mean(logs[0]))), exp(float(np.mean(logs[1])))
     found = _finding(head.workload, head.loop, metric, means, change, threshold, max(known, default=None))
+    if metric == RATIO and found.verdict == "slower" and _eager_gained(head, base, threshold, confidence):
+        found = replace(found, verdict="inconclusive", note=EAGERS_GAIN)
     return replace(found, note="; ".join([*([found.note] if found.note else []), *_moved(head, base)]) or None)
+
+
+def _eager_gained(head: Kept, base: Kept, threshold: float, confidence: float) -> bool:
+    """Whether the loop's ratio rose because eager became faster, while its own seconds did not become slower."""
+    if head.machine != base.machine or any(len(k.step_logs) != len(k.ratio_logs) for k in (head, base)):
+        return False
+    own = welch(head.step_logs, base.step_logs, confidence).exp()
+    eagers = [[step - ratio for step, ratio in zip(k.step_logs, k.ratio_logs, strict=True)] for k in (head, base)]
+    return welch(eagers[0], eagers[1], confidence).high < 0 and own.high <= 1 + threshold
 
 
 def _moved(head: Kept, base: Kept) -> list[str]:

@@ -38,6 +38,8 @@ class Kept:
     """Seconds of each phase of a typical step; they add up to it."""
     lost_at_step: int | None = None
     """The first step whose loss was NaN or infinite; no speed is claimed for such a loop."""
+    eager_lost_at_step: int | None = None
+    """The same of the eager of its run, by which its ratios are taken."""
     data_sha256: str | None = None
     format_version: int = FORMAT_VERSION
 
@@ -63,6 +65,7 @@ class Kept:
             noise_floor=None if floor is None else math.expm1(floor),
             phases=row.phases,
             lost_at_step=row.lost_at_step,
+            eager_lost_at_step=eager.lost_at_step if (eager := measured.rows.get(BASELINE)) else None,
             data_sha256=row.case.data_sha256,
         )
 

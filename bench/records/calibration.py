@@ -100,7 +100,7 @@ def read_calibration(path: Path) -> Calibration | None:
 
 def calibrations_of(machine: str, *roots: Path) -> Iterator[Calibration]:
     """Every readable calibration of a machine under ``roots``; a damaged one is passed over."""
-    for root in roots:
+    for root in dict.fromkeys(root.resolve() for root in roots):
         for path in sorted((root / machine).glob("calibration-*.json")):
             try:
                 found = read_calibration(path)

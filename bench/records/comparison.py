@@ -42,6 +42,8 @@ class Pair:
     head_peak_memory_bytes: int | None
     compiled: bool = False
     """Whether a side compiled with an empty cache, which takes time and memory that later launches do not."""
+    head_lost_at_step: int | None = None
+    """The first step whose loss was NaN or infinite on the head; the base has none, or the sides are not compared."""
 
 
 @dataclass(frozen=True)

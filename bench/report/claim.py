@@ -72,7 +72,10 @@ def conclusion(judgement: Judgement) -> str:
         open_ = tuple(finding for finding in deciding if finding.may_be_slower)
         what = f"{len(open_)} of {len(deciding)} findings may be slower by more than is allowed"
         counts = f" An inconclusive outcome counts as a {judgement.inconclusive}." if judgement.inconclusive else ""
-        return f"{outcome}: {what}; {_remedy(judgement)}, or measure on an idle machine.{counts}"
+        # Where a figure has an end on neither side, and a reason for it, more of the same would not help.
+        hopeless = judgement.command == "ab" and all(finding.note for finding in open_)
+        remedy = "measure on an idle machine" if hopeless else f"{_remedy(judgement)}, or measure on an idle machine"
+        return f"{outcome}: {what}; {remedy}.{counts}"
     if judgement.outcome == "no regression":
         return f"{outcome}: {_none_of(len(deciding))} slower by more than is allowed."
     return f"{outcome}: there is nothing to decide by."

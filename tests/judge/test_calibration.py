@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +112,13 @@ def test_a_regression_in_memory_alone_is_a_false_alarm_too_and_no_detection() ->
     memory_grew = [replace(trial(random, effect, "same"), regression=True) for effect in (0.0, 0.02)]
     unchanged, slowed = summarise_calibration(calibration(*memory_grew)).rows
     assert (unchanged.called_slower.times, slowed.called_slower.times) == (1, 0)
+
+
+def test_a_calibration_is_quoted_once_though_it_is_looked_for_by_two_names(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    kept = many()
+    write_calibration(calibration_path(tmp_path / kept.machine.name, kept.workload, kept.loop), kept)
+    monkeypatch.chdir(tmp_path)
+    assert len(list(calibrations_of(kept.machine.name, tmp_path, Path()))) == 1
 
 
 def test_what_another_method_found_is_not_quoted() -> None:

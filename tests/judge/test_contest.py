@@ -211,6 +211,19 @@ def test_a_difference_that_turns_round_meanwhile_is_no_verdict_and_the_reason_is
     assert "no difference of the step fits all launch pairs" in told.facts
 
 
+def test_a_head_that_lost_its_loss_is_broken_however_fast_it_is() -> None:
+    random = np.random.default_rng(5)
+    referee = Referee(Rules(), side(), side())
+    pair, *tables = launch_pair(random, effects=dict.fromkeys(SHARES, -0.5))
+    referee.add(replace(pair, head_lost_at_step=7), *tables)
+    assert referee.decided
+    told = judge(comparison(side(), side()), referee, Rules())
+    assert told.outcome == "regression"
+    (broken,) = told.regressions
+    assert broken.broken
+    assert "step 7" in (broken.note or "")
+
+
 def test_memory_of_a_launch_that_compiled_with_an_empty_cache_is_not_the_loops() -> None:
     pair, blocks, phases = launch_pair(np.random.default_rng(4), memory=2.0)
     assert MEMORY in pair_values(pair, blocks, phases, laps_count=True).logs

@@ -86,6 +86,17 @@ def test_what_is_checked_out_is_refused_when_files_have_changes_that_it_lacks(re
     assert resolve("old", "--base")  # of this one nobody expects the changes
 
 
+def test_changes_are_no_matter_where_the_other_side_measures_the_files_as_they_lie(repository: Path) -> None:
+    (repository / "sub" / "a.txt").write_text("mine")
+    assert resolve("HEAD", "--base", clean=False) == git(repository, "rev-parse", "HEAD")
+
+
+def test_git_that_takes_too_long_is_one_line(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GIT_SECONDS", 1e-6)
+    with pytest.raises(BadInput, match="took longer than"):
+        resolve("HEAD", "--head")
+
+
 def test_a_new_file_that_git_does_not_know_is_no_change(repository: Path) -> None:
     (repository / "notes.txt").write_text("x")
     assert resolve("HEAD", "--head") == git(repository, "rev-parse", "HEAD")

@@ -125,3 +125,26 @@ def test_another_machine_or_torch_is_named_beside_the_verdict() -> None:
     found = judged(replace(kept(rng), machine="other-0a1b2c", torch="2.14.0"), kept(rng))
 
     assert found.note == "machine imaginary-0a1b2c → other-0a1b2c; torch 2.13.0 → 2.14.0"
+
+
+def seconds_and_ratio(rng: np.random.Generator, own: float, eager: float) -> Kept:
+    """A loop that takes ``own`` seconds a step beside an eager that takes ``eager``."""
+    steps, eagers = (np.log(seconds) + rng.normal(0, 0.005, 5) for seconds in (own, eager))
+    return replace(PLAIN, step_logs=tuple(map(float, steps)), ratio_logs=tuple(map(float, steps - eagers)))
+
+
+def test_a_loop_whose_ratio_rose_because_eager_became_faster_is_not_called_slower() -> None:
+    rng = np.random.default_rng(9)
+    base = seconds_and_ratio(rng, 0.008, 0.010)
+    found = judged(seconds_and_ratio(rng, 0.008, 0.008), base, 0.05)
+    assert found.verdict == "inconclusive"
+    assert "eager became faster" in (found.note or "")
+    assert judged(seconds_and_ratio(rng, 0.010, 0.010), base, 0.05).verdict == "slower"
+
+
+def test_a_ratio_to_an_eager_that_no_longer_trained_says_nothing() -> None:
+    rng = np.random.default_rng(10)
+    plain = kept(rng)
+    found = against_stored(replace(plain, eager_lost_at_step=3), kept(rng), 0.05, 0.95)
+    assert isinstance(found, str)
+    assert "eager's loss was NaN or infinite at step 3 now" in found

@@ -1,0 +1,60 @@
+"""What a worker is given: its assignment, its environment, and no code of another revision than it is to measure."""
+
+import pickle
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bench.measure.assignment import Assignment, Tree
+from bench.measure.launcher import SPIN_COUNT, _environment
+from bench.measure.strangers import refuse_strangers
+from loops.errors import BadSpec
+
+
+def assignment(tree: Tree | None) -> Assignment:
+    return Assignment(
+        workload="resnet", loop="eager", device="cpu", size="small", batch_size=None, seed=0, threads=1, cores=(0,),
+        compile_cache=Path("/a"), neighbours=1, log=Path("/b"), tree=tree,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("tree", [None, Tree(Path("/c"), Path("/d")), Tree(Path("/c"), Path("/d"), Path("/e"))])
+def test_an_assignment_arrives_whole_and_names_no_class_that_another_python_lacks(tree: Tree | None) -> None:
+    sent = pickle.dumps(assignment(tree))
+    assert pickle.loads(sent) == assignment(tree)
+    assert b"pathlib" not in sent
+
+
+def test_a_side_that_says_how_idle_threads_wait_is_taken_at_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", SPIN_COUNT)  # as this process sets it for its own workers
+    assert _environment({})["GOMP_SPINCOUNT"] == SPIN_COUNT
+    assert "GOMP_SPINCOUNT" not in _environment({"OMP_WAIT_POLICY": "ACTIVE"})
+    assert _environment({"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "7"})["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "99")
+    assert _environment({"OMP_WAIT_POLICY": "ACTIVE"})["GOMP_SPINCOUNT"] == "99"  # a person's own
+
+
+@pytest.mark.parametrize(
+    ("file", "refused"),
+    [
+        ("checkout/pkg/train.py", True),
+        ("worktree/pkg/train.py", False),
+        ("checkout/.venv/lib/site-packages/pkg/train.py", False),
+        ("elsewhere/train.py", False),
+    ],
+)
+def test_a_module_of_the_checkout_is_not_measured_in_a_revisions_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, refused: bool
+) -> None:
+    stranger = ModuleType("stranger")
+    stranger.__file__ = str(tmp_path / file)
+    monkeypatch.setitem(sys.modules, "stranger", stranger)
+    tree = Tree(tmp_path / "worktree", tmp_path / "worktree", tmp_path / "checkout")
+    if refused:
+        with pytest.raises(BadSpec, match="stranger was imported from"):
+            refuse_strangers(tree)
+    else:
+        refuse_strangers(tree)
