@@ -77,7 +77,7 @@ def calibrate(
     if known is None and show:
         raise BadInput(f"{path} is not there yet; call loopmark calibrate without --show")
     if not show:
-        environment = apart(describe_environment, plan.threads, available_cores()[: plan.threads])
+        environment = describe_environment(plan.threads, available_cores()[: plan.threads])
         anew = _begin(plan, machine, environment, workload, loop)
         if known is None:
             known = anew
