@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.interruption import interrupt_once
+from bench.cli.interruption import interrupt_once, leave_undisturbed
 from bench.cli.status import REFERENCE
 from bench.cli.tell import (
     InconclusiveOption,
@@ -115,6 +115,7 @@ def ab(
         judgement = Judgement("ab", _named(base), _named(head), (), rules.false_alarms, refusal=str(refusal))
     judgement = replace(judgement, inconclusive=inconclusive.value if inconclusive else None)
     tell(judgement, as_json=as_json, junit=junit, markdown=markdown, console=console)
+    leave_undisturbed()
     raise typer.Exit(judgement.exit_status)
 
 

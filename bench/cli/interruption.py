@@ -15,6 +15,12 @@ def interrupt_once() -> None:
         signal.signal(number, _first)
 
 
+def leave_undisturbed() -> None:
+    """The verdict has been told: no signal may turn the exit status that says it into another."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a handler of ours would be gone before the process is
+
+
 def _first(*_: Any) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _again)
