@@ -63,6 +63,7 @@ def run(
         )
     )
     from bench.measure.conduct import Conductor
+    from bench.measure.crew import crew_of
     from bench.measure.launcher import apart
     from bench.measure.machine import describe_machine
     from bench.records.store import create_folder
@@ -74,7 +75,8 @@ def run(
     with RunProgress(console) as progress:
         conductor = Conductor(plan, machine, started, progress)
         folder = create_folder(out, machine.name, started.isoformat())
-        measured, samples = conductor.conduct(folder)
+        with crew_of(plan, folder) as crew:
+            measured, samples = conductor.conduct(crew)
     show_summary(draw(folder, measured, samples), folder, as_json, console)
     if measured.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -1,21 +1,18 @@
 """A whole run: every loop of every workload in a process of its own, taking turns, launch after launch."""
 
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Protocol, cast
 
 import torch
 
-from bench.measure.assignment import Assignment
 from bench.measure.collector import Collector, LaunchKey
+from bench.measure.crew import Crew
 from bench.measure.forecast import Forecast
-from bench.measure.launcher import ForkServer, apart
+from bench.measure.launcher import apart
 from bench.measure.machine import available_cores, describe_environment
 from bench.measure.process import CaseEnded, WorkerProcess
 from bench.measure.schedule import QUADS_A_TURN, Schedule, steps_per_block
@@ -26,7 +23,6 @@ from bench.records.run import Case, Launch, Plan, Run, Status
 from bench.records.samples import Samples
 from loops.catalog import find_loop, find_workload
 from loops.loop import EAGER
-from loops.workload import Size
 
 LEAST_ROUNDS = 3
 """Rounds of a launch, however small its budget: a median needs more than one."""
@@ -67,16 +63,12 @@ class Conductor:
         self._unfinished: set[LaunchKey] = set()
         if not self._cores:
             self._warnings.append("this system cannot pin processes to cores; expect more noise")
-        self._launcher = ForkServer()
         self._forecast = Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
-    def conduct(self, folder: Path) -> tuple[Run, Samples]:
-        """Measure into ``folder``, and return what was measured; Ctrl-C ends it early with what there is."""
+    def conduct(self, crew: Crew) -> tuple[Run, Samples]:
+        """Measure into the crew's folder, and return what was measured; Ctrl-C ends it early with what there is."""
         interrupted = False
-        self._folder = folder
-        self._caches = Path(tempfile.mkdtemp(prefix="loopmark-compiled-"))
-        self._logs = self._folder / "logs"
-        self._logs.mkdir()
+        self._crew = crew
         try:
             for launch in range(self._plan.launches):
                 for workload in self._workloads:
@@ -84,15 +76,12 @@ class Conductor:
                     self._keep(interrupted=False)
         except KeyboardInterrupt:
             interrupted = True
-        finally:
-            shutil.rmtree(self._caches, ignore_errors=True)
-            _remove_empty(self._logs)
         self._cases = [c if c.launches or c.status != "ok" else c.ended("skipped", NEVER_REACHED) for c in self._cases]
         return self._keep(interrupted)
 
     def _keep(self, interrupted: bool) -> tuple[Run, Samples]:
         run = Run(
-            name=self._folder.name,
+            name=self._crew.folder.name,
             started=self._started.isoformat(timespec="seconds"),
             seconds=(datetime.now(UTC) - self._started).total_seconds(),
             interrupted=interrupted,
@@ -103,7 +92,7 @@ class Conductor:
             warnings=tuple(self._warnings),
         )
         samples = self._collector.samples()
-        store.write(self._folder, run, samples)
+        store.write(self._crew.folder, run, samples)
         return run, samples
 
     def _launch(self, workload: str, launch: int) -> None:
@@ -143,22 +132,12 @@ class Conductor:
     def _start(self, index: int, launch: int) -> _Live | None:
         """A process for the case, warmed up; None when the case has ended instead."""
         plan, case = self._plan, self._cases[index]
-        cache = self._caches / str(index)
-        cache.mkdir(exist_ok=True)
-        assignment = Assignment(
-            workload=next(spec for spec in plan.workloads if find_workload(spec).name == case.workload),
-            loop=next(spec for spec in (EAGER.name, *plan.loops) if find_loop(spec).name == case.loop),
-            device=plan.device,
-            size=cast(Size, plan.size),
-            batch_size=plan.batch_size,
-            seed=plan.seed,
-            threads=plan.threads,
-            cores=self._cores,
-            compile_cache=cache,
+        process = self._crew.start(
+            case.workload,
+            case.loop,
+            log=f"case-{index}-launch-{launch}",
             neighbours=sum(c.workload == case.workload and c.status == "ok" for c in self._cases) - 1,
-            log=self._logs / f"case-{index}-launch-{launch}.txt",
         )
-        process = WorkerProcess(self._launcher, assignment)
         try:
             ready = process.ask(Ready, "set_up", plan.limit_seconds, with_hash=launch == 0)
             warm = process.ask(Warm, "warm", plan.limit_seconds, ceiling_seconds=plan.warmup_ceiling_seconds)
@@ -315,11 +294,3 @@ def _cases(workloads: Lacks, loops: Lacks) -> list[Case]:
             if loop == EAGER.name:
                 cases.append(replace(case, repeat=True))
     return cases
-
-
-def _remove_empty(logs: Path) -> None:
-    for log in logs.iterdir():
-        if log.stat().st_size == 0:
-            log.unlink()
-    if not any(logs.iterdir()):
-        logs.rmdir()

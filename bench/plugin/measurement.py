@@ -76,11 +76,12 @@ def measure(plan: Plan, session: "Session") -> Measurement:
         KeyboardInterrupt: a person has had enough; every process has ended.
     """
     from bench.measure.conduct import Conductor
+    from bench.measure.crew import crew_of
 
     expect_possible(plan)
     machine = machine_of(plan, session)
-    with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder:
-        run, samples = Conductor(plan, machine, datetime.now(UTC), _Silence()).conduct(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, crew_of(plan, Path(folder)) as crew:
+        run, samples = Conductor(plan, machine, datetime.now(UTC), _Silence()).conduct(crew)
     if run.interrupted:
         raise KeyboardInterrupt
     return Measurement.of(run, samples)

@@ -14,6 +14,7 @@ import pytest
 
 from bench.judge.summary import summarise
 from bench.measure.conduct import NEVER_REACHED, Conductor
+from bench.measure.crew import crew_of
 from bench.measure.machine import describe_machine
 from bench.measure.plan import Wish, make_plan
 from bench.records import store
@@ -41,7 +42,8 @@ def conduct(folder: Path, progress=None, **wishes) -> tuple[Run, Samples]:
     wish = Wish(command=["loopmark", "run"], device="cpu", workloads=["regression"], threads=1, **wishes)
     plan = replace(make_plan(wish), warmup_ceiling_seconds=2.0)
     folder.mkdir(exist_ok=True)
-    return Conductor(plan, describe_machine("cpu"), datetime.now(UTC), progress or Silence()).conduct(folder)
+    with crew_of(plan, folder) as crew:
+        return Conductor(plan, describe_machine("cpu"), datetime.now(UTC), progress or Silence()).conduct(crew)
 
 
 def case_of(run: Run, loop: str, repeat: bool = False) -> Case:
@@ -261,7 +263,9 @@ def test_an_own_workload_is_measured_like_any_other(tmp_path: Path) -> None:
         launches=1,
         batch_size=50,
     )
-    run, _ = Conductor(make_plan(wish), describe_machine("cpu"), datetime.now(UTC), Silence()).conduct(tmp_path)
+    plan = make_plan(wish)
+    with crew_of(plan, tmp_path) as crew:
+        run, _ = Conductor(plan, describe_machine("cpu"), datetime.now(UTC), Silence()).conduct(crew)
 
     assert [case.status for case in run.cases] == ["ok"] * 3
     assert run.cases[0].batch_size == 50
