@@ -87,9 +87,11 @@ def left_of(process) -> list[psutil.Process]:
 
 def wait_until(true, seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
+    while time.monotonic() < end:
+        if true():  # asked once: what was true a moment ago may not be true again
+            return True
         time.sleep(0.05)
-    return bool(true())
+    return False
 
 
 @pytest.fixture
