@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from loops.goal import Goal
+
 Batch = tuple[Tensor, Tensor]
 
 
@@ -76,7 +78,11 @@ class Task:
     """One pass is one epoch; it is read again and again. ``Batches``, a list, or a ``DataLoader``."""
     blocks: tuple[nn.Module, ...] = ()
     """The parts of the model whose activations ``checkpoint`` may compute again, such as a transformer's layers."""
+    goal: Goal | None = None
+    """The quality that training is to reach; None for a task that states none."""
 
+    plain_model: nn.Module = field(init=False, repr=False)
+    """``model`` as it was given: what `torch.compile` wraps, and what quality is measured of."""
     optimizer: Optimizer = field(init=False, repr=False)  # it is not there until `build_optimizer`
     optimizer_options: dict[str, Any] = field(default_factory=dict, init=False)
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext, init=False)
@@ -86,6 +92,7 @@ class Task:
     """The loss of the step that has just ended, (), detached."""
 
     def __post_init__(self) -> None:
+        self.plain_model = self.model
         self._stream = self._epochs()
         parameter = next(self.model.parameters(), None)
         if parameter is None:

@@ -34,13 +34,15 @@ class Tiny(nn.Module):
 
 def make_tiny_task(device: torch.device = CPU, batch_size: int = 16, seed: int = 0) -> Task:
     torch.manual_seed(seed)
-    images, labels = digits()
+    data = digits()
     model = Tiny().to(device)
     return Task(
         model=model,
         loss_fn=F.cross_entropy,
         make_optimizer=partial(torch.optim.AdamW, lr=1e-2),
-        batches=Batches(images.repeat(1, 3, 1, 1).to(device), labels.to(device), batch_size=batch_size, seed=seed),
+        batches=Batches(
+            data.inputs.repeat(1, 3, 1, 1).to(device), data.targets.to(device), batch_size=batch_size, seed=seed
+        ),
         blocks=tuple(model.blocks),
     )
 

@@ -30,21 +30,21 @@ def standardised(values: Tensor) -> bool:
 
 
 def test_the_diabetes_data_is_standardised_column_by_column() -> None:
-    inputs, targets = standardised_diabetes()
-    assert inputs.shape == (442, 10)
-    assert targets.shape == (442, 1)
-    assert inputs.dtype == targets.dtype == torch.float32
-    assert standardised(inputs)
-    assert standardised(targets)
+    data = standardised_diabetes()
+    assert data.inputs.shape == (354, 10)
+    assert data.targets.shape == (354, 1)
+    assert data.inputs.dtype == data.held_targets.dtype == torch.float32
+    assert standardised(data.inputs)
+    assert standardised(data.targets)
 
 
 def test_the_digits_are_standardised_as_a_whole() -> None:
-    images, labels = digits()
-    assert images.shape == (1797, 1, 8, 8)
-    assert images.dtype == torch.float32
-    assert labels.dtype == torch.int64
-    assert torch.equal(labels.unique(), torch.arange(10))
-    assert standardised(images.flatten())
+    data = digits()
+    assert data.inputs.shape == (1438, 1, 8, 8)
+    assert data.inputs.dtype == torch.float32
+    assert data.targets.dtype == torch.int64
+    assert torch.equal(data.held_targets.unique(), torch.arange(10))
+    assert standardised(data.inputs.flatten())
 
 
 @pytest.mark.parametrize("context", [8, 64])
@@ -100,7 +100,7 @@ def test_the_large_transformer_has_gpt2_smalls_shape() -> None:
 
 
 def test_the_large_perceptron_is_wide() -> None:
-    assert size_of(make_mlp_task(CPU, 442, 0, width=4096).model) == pytest.approx(16.8e6, rel=0.01)
+    assert size_of(make_mlp_task(CPU, 354, 0, width=4096).model) == pytest.approx(16.8e6, rel=0.01)
 
 
 def test_the_transformer_sees_no_byte_that_comes_later() -> None:

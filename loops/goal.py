@@ -1,0 +1,78 @@
+"""What training is for: a figure of quality on data that is not trained on, and the value of it to reach."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ROWS_AT_ONCE = 256
+"""Of the held-out data: enough to fill a device, few enough for its memory."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A target of quality on held-out data.
+
+    Every loop of a workload is measured by the same ruler: the model as it was made, neither compiled nor under
+    autocast, in evaluation mode and without gradients.
+    """
+
+    metric: str
+    """What is measured, such as ``accuracy``."""
+    target: float
+    measure: Callable[[nn.Module], float | Tensor]
+    """The model to its quality, a number or ()."""
+    higher_is_better: bool = True
+
+    def quality(self, model: nn.Module) -> float:
+        """The quality of ``model`` as it is now; it is left in the mode that it was in."""
+        training = model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                return float(self.measure(model))
+        finally:
+            model.train(training)
+
+
+def accuracy(inputs: Tensor, labels: Tensor, target: float) -> Goal:
+    """The share of ``inputs`` (N, ...) whose highest logit is at their label (N,)."""
+
+    def measure(model: nn.Module) -> Tensor:
+        return (_predictions(model, inputs).argmax(dim=1) == labels).double().mean()
+
+    return Goal("accuracy", target, measure)
+
+
+def r_squared(inputs: Tensor, values: Tensor, target: float) -> Goal:
+    """The share of the variance of ``values`` (N, 1) that the predictions explain, the coefficient of determination."""
+
+    def measure(model: nn.Module) -> Tensor:
+        missed = (_predictions(model, inputs) - values).double().square().sum()
+        return 1 - missed / (values - values.mean()).double().square().sum()
+
+    return Goal("R²", target, measure)
+
+
+def bits_per_byte(inputs: Tensor, following: Tensor, target: float) -> Goal:
+    """The mean cross-entropy of each next byte (N, T), in bits: what a byte of the text costs to encode."""
+
+    def measure(model: nn.Module) -> Tensor:
+        nats = torch.zeros((), dtype=torch.float64, device=inputs.device)
+        rows = zip(inputs.split(_rows(model)), following.split(_rows(model)), strict=True)
+        for some, next_bytes in rows:  # logits of all of them at once would not fit
+            nats += F.cross_entropy(model(some).flatten(0, 1), next_bytes.flatten(), reduction="sum").double()
+        return nats / following.numel() / torch.log(torch.tensor(2.0, dtype=torch.float64))
+
+    return Goal("bits per byte", target, measure, higher_is_better=False)
+
+
+def _predictions(model: nn.Module, inputs: Tensor) -> Tensor:
+    return torch.cat([model(some) for some in inputs.split(ROWS_AT_ONCE)])
+
+
+def _rows(model: nn.Module) -> int:
+    """Rows of text at once: the logits of a large vocabulary take the more room the longer the text."""
+    return 8 if sum(p.numel() for p in model.parameters()) > 10_000_000 else 64
