@@ -13,6 +13,7 @@ from loops.checkpoint import checkpoint
 from loops.compiled import compile_default, compile_max_autotune, compile_reduce_overhead
 from loops.compiled_optimizer import compile_optimizer
 from loops.cuda_graph import cuda_graph
+from loops.deterministic import deterministic
 from loops.errors import BadSpec
 from loops.foreach_optimizer import foreach_optimizer
 from loops.fused_optimizer import fused_optimizer
@@ -28,6 +29,7 @@ from loops.workloads.resnet import resnet
 TECHNIQUES: dict[str, Technique] = {
     technique.name: technique
     for technique in (
+        deterministic,
         tf32,
         amp_bf16,
         amp_fp16,
