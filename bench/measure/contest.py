@@ -20,8 +20,9 @@ from bench.measure.process import CaseEnded, WorkerProcess
 from bench.measure.schedule import steps_per_block
 from bench.measure.worker import Finished, Ready, Solo, Turn, Warm
 from bench.records.comparison import Pair, Side
-from bench.records.comparison_samples import BLOCKS, PHASES, typed_as
+from bench.records.comparison_samples import BLOCKS, PHASES
 from bench.records.machine import Environment
+from bench.records.tables import table
 
 PAIR_SECONDS = 1.75
 """Of sampling per launch pair. Nearly all the noise was seen to lie within a pair: longer ones lose less of the time to
@@ -163,8 +164,8 @@ class Contest:
                 compiled=bool(cold),
                 head_lost_at_step=lost,
             ),
-            typed_as(BLOCKS, blocks),
-            typed_as(PHASES, phases),
+            table(BLOCKS, blocks),
+            table(PHASES, phases),
             once_seconds,
         )
 

@@ -3,10 +3,6 @@
 ``pair`` is an index into ``Comparison.pairs``; a quad is four turns, base, head, head, base or the other way round.
 """
 
-from collections.abc import Sequence
-
-import pandas as pd
-
 _PLACE = {"pair": "int32", "quad": "int32", "turn": "int32", "head": "bool"}
 BLOCKS = {
     # One row a block: consecutive steps, `lapped` phase by phase or timed as a whole.
@@ -27,8 +23,3 @@ PHASES = {
     "host_seconds": "float64",
     "device_seconds": "float64",
 }
-
-
-def typed_as(columns: dict[str, str], rows: Sequence[dict[str, object]]) -> pd.DataFrame:
-    """``rows`` as a table of ``columns``, in order and typed."""
-    return pd.DataFrame(rows, columns=list(columns)).astype(columns)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
+from bench.records import tables
+
 COLUMNS: dict[str, dict[str, str]] = {
     # One row a phase of a lapped step. Host seconds are NaN where the host sees nothing (in a graph).
     "phases": {
@@ -56,7 +58,7 @@ class Samples:
     @classmethod
     def empty(cls) -> "Samples":
         """Four tables of the right columns and types, without a row."""
-        return cls(**{name: typed(name, pd.DataFrame(columns=list(COLUMNS[name]))) for name in TABLES})
+        return cls(**{name: tables.table(COLUMNS[name]) for name in TABLES})
 
 
 TABLES: tuple[str, ...] = tuple(field.name for field in fields(Samples))
@@ -64,4 +66,4 @@ TABLES: tuple[str, ...] = tuple(field.name for field in fields(Samples))
 
 def typed(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """``frame`` with table ``name``'s columns, in order and typed. Raises KeyError for a missing column."""
-    return frame[list(COLUMNS[name])].astype(COLUMNS[name]).reset_index(drop=True)
+    return tables.typed(COLUMNS[name], frame)

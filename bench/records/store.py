@@ -1,22 +1,19 @@
 """A run's folder: written whole or not at all, and read back with errors that say what to do."""
 
-import io
 import json
 import os
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 
 from bench.errors import BadInput
+from bench.records import tables
 from bench.records.codec import Mismatch, decode, encode
 from bench.records.run import FORMAT_VERSION, Run
 from bench.records.samples import COLUMNS, TABLES, Samples, typed
+from bench.records.tables import line
 
-LONGEST_SECONDS = 1e9
-"""Thirty years; what was timed longer was not timed."""
 RUN_FILE = "run.json"
-_AGAIN = "copy the folder again or repeat the run"
 
 
 def create_folder(root: Path, machine: str, started: str) -> Path:
@@ -30,7 +27,7 @@ def create_folder(root: Path, machine: str, started: str) -> Path:
             if not folder.is_dir():
                 raise BadInput(f"{folder} is in the way: it is no folder; choose another --out") from None
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise BadInput(f"cannot write to {root}: {_line(error)}; choose another --out") from None
+            raise BadInput(f"cannot write to {root}: {line(error)}; choose another --out") from None
         else:
             return folder
     raise BadInput(f"{root / machine} holds 999 runs of {stamp}; choose another --out")
@@ -41,13 +38,13 @@ def write(folder: Path, run: Run, samples: Samples) -> None:
     # All is encoded before anything is replaced. A lone surrogate, which is how Python holds an argument or a
     # variable that is not UTF-8, becomes its JSON escape.
     text = json.dumps(encode(run), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    content = text.encode(errors="backslashreplace")
+    run_content = text.encode(errors="backslashreplace")
     frames = {name: typed(name, getattr(samples, name)) for name in TABLES}
-    tables = {name: frame.to_parquet(index=False, write_page_checksum=True) for name, frame in frames.items()}
-    for name, table in tables.items():
+    contents = {name: tables.as_parquet(frame) for name, frame in frames.items()}
+    for name, table in contents.items():
         replace_file(folder / f"{name}.parquet", table)
     # run.json goes last: a folder that has it has everything.
-    replace_file(folder / RUN_FILE, content)
+    replace_file(folder / RUN_FILE, run_content)
 
 
 def read(folder: Path) -> tuple[Run, Samples]:
@@ -65,7 +62,7 @@ def read_run(folder: Path) -> Run:
         what = "has no run.json" if folder.is_dir() else "is not a folder"
         raise BadInput(f"{folder} {what}; give a folder that `loopmark run` wrote") from None
     except (OSError, ValueError, RecursionError) as error:
-        reason = _line(error)
+        reason = line(error)
         raise BadInput(f"cannot read {path}: {reason}; give a folder that `loopmark run` wrote") from None
     version = content.get("format_version") if isinstance(content, dict) else None
     if not isinstance(version, int) or version < 1:
@@ -77,7 +74,7 @@ def read_run(folder: Path) -> Run:
     try:
         run = decode(Run, content)
     except Mismatch as error:
-        raise BadInput(f"{path} is damaged: {_line(error)}; {_AGAIN}") from None
+        raise tables.damaged(path, error) from None
     if not run.cases:
         raise BadInput(f"{path} holds no case; repeat the run")
     return run
@@ -85,35 +82,17 @@ def read_run(folder: Path) -> Run:
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
     """One of the ``TABLES`` alone, for who reads many runs. Raises BadInput as ``read`` does."""
-    path = folder / f"{name}.parquet"
-    try:
-        # From bytes: given a path, pandas would take a folder for a table.
-        content = io.BytesIO(path.read_bytes())
-        frame = pd.read_parquet(content, page_checksum_verification=True)
-        _expect_types(name, frame)
-        return typed(name, frame)
-    except FileNotFoundError:
-        raise BadInput(f"{folder} lacks {path.name}; copy the whole folder, or repeat the run") from None
-    except KeyError as error:
-        raise BadInput(f"{path} is damaged: {_line(error)}; {_AGAIN}") from None
-    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
-        raise BadInput(f"cannot read {path}: {_line(error)}; {_AGAIN}") from None
+    frame = tables.read(folder, name, COLUMNS[name])
+    if name == "blocks":
+        _expect_sound_blocks(folder / f"{name}.parquet", frame)
+    return frame
 
 
-def _expect_types(name: str, frame: pd.DataFrame) -> None:
-    # A cast would hide damage: as a bool, the text "False" is True.
-    for column, kind in COLUMNS[name].items():
-        found = frame[column].dtype
-        if not (pd.api.types.is_string_dtype(frame[column]) if kind == "str" else found == kind):
-            raise TypeError(f"column '{column}' should be {kind}, not {found}")
-        if column.endswith("seconds"):
-            low, high = frame[column].min(), frame[column].max()  # of what is not NaN
-            if low < 0 or high > LONGEST_SECONDS:
-                raise ValueError(f"column '{column}' holds seconds that cannot be, {low:g} to {high:g}")
-    if name == "blocks" and not ((frame["steps"] > 0) & (frame["host_seconds"] > 0)).all():
-        raise ValueError("a block should have at least one step and take some time")
-    if name == "blocks" and (frame["device_seconds"] == 0).any():
-        raise ValueError("a block should take some time on its device, or have no device seconds at all")
+def _expect_sound_blocks(path: Path, blocks: pd.DataFrame) -> None:
+    if not ((blocks["steps"] > 0) & (blocks["host_seconds"] > 0)).all():
+        raise tables.damaged(path, "a block should have at least one step and take some time")
+    if (blocks["device_seconds"] == 0).any():
+        raise tables.damaged(path, "a block should take some time on its device, or have no device seconds at all")
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -127,7 +106,3 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:  # a full disk, Ctrl-C: nothing half-written stays
         partial.unlink(missing_ok=True)
         raise
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160]

@@ -9,7 +9,8 @@ import pytest
 
 from bench.judge.contest import MEMORY, STEP, Referee, Rules, judge, pair_values
 from bench.records.comparison import Comparison, Pair, Side
-from bench.records.comparison_samples import BLOCKS, PHASES, typed_as
+from bench.records.comparison_samples import BLOCKS, PHASES
+from bench.records.tables import table
 from tests import synthetic
 
 SHARES = {"forward": 0.3, "backward": 0.6, "optimizer": 0.1}
@@ -62,7 +63,7 @@ def launch_pair(
                     phases += [dict(**place, phase=p, host_seconds=s, device_seconds=math.nan) for p, s in cost.items()]
     peak = 400 * 2**20
     pair = Pair(index, False, 0.5, 2.0 * (index + 1), peak, round(peak * memory))
-    return pair, typed_as(BLOCKS, blocks), typed_as(PHASES, phases)
+    return pair, table(BLOCKS, blocks), table(PHASES, phases)
 
 
 def contest(rules: Rules = Rules(), most: int = 60, seed: int = 0, **truth: object) -> tuple[Referee, int]:  # noqa: B008
