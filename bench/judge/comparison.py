@@ -10,6 +10,8 @@ from bench.judge.statistics import Estimate, median, over_launches
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 
+BASELINE = "eager"
+"""The loop that every other is compared with."""
 QUAD = 4
 """Blocks of a turn that belong together: two with laps, two without."""
 NARROWEST_SAME, WIDEST_SAME = 0.01, 0.05

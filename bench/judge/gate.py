@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.judge.comparison import Verdict
+from bench.judge.comparison import BASELINE, Verdict
 from bench.judge.differences import differences
 from bench.judge.finding import Finding, Judgement
 from bench.judge.look import Look, Looks, look_over
 from bench.judge.side import Key, Member, Side, same_machine
 from bench.judge.statistics import Estimate, exp, welch
-from bench.judge.summary import BASELINE
 from bench.judge.thresholds import RATIO, STEP, Thresholds
 from bench.records.run import Run
 from bench.records.samples import Samples

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from bench.judge.comparison import BASELINE
 from bench.judge.finding import Unit
 from bench.judge.launches import Logs, memory_logs, phase_logs, ratio_logs, step_logs
 from bench.judge.side import Key, Member, Side, same_machine
-from bench.judge.summary import BASELINE
 from bench.judge.thresholds import MEMORY, RATIO, STEP
 
 HASH_LENGTH = 12

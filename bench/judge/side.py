@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.judge.summary import BASELINE, Row, WorkloadSummary, summarise
+from bench.judge.comparison import BASELINE
+from bench.judge.summary import Row, WorkloadSummary, summarise
 from bench.records.run import Run
 from bench.records.samples import Samples
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr, stdtrit
+from scipy.special import bdtr, stdtr, stdtrit
 
 CONFIDENCE = 0.95
 LARGEST_LOG = 700.0
@@ -103,3 +103,24 @@ def over_launches(launches: Sequence[ArrayLike]) -> Estimate:
     if not filled:
         raise ValueError("no launch has a value")
     return student([float(np.median(values)) for values in filled])
+
+
+def falls(values: ArrayLike) -> float:
+    """How likely values that only wander would fall so steadily.
+
+    By Spearman's rank correlation with their order, one-sided.
+    The probability is Student's t approximation (Zar, "Significance Testing of the Spearman Rank Correlation
+    Coefficient", 1972). Fewer than four values tell nothing, and their probability is 1; neither do values among which
+    one is NaN.
+    """
+    sample = np.asarray(values, dtype=float)
+    count = len(sample)
+    if count < 4 or np.isnan(sample).any() or (sample == sample[0]).all():
+        return 1.0
+    ranks = np.unique(sample, return_inverse=True)[1].astype(float)
+    counts = np.bincount(ranks.astype(int))
+    means = np.cumsum(counts) - (counts - 1) / 2  # of the ranks that equal values share
+    correlation = float(np.corrcoef(np.arange(count), means[ranks.astype(int)])[0, 1])
+    if correlation <= -1:
+        return 0.0
+    return float(stdtr(count - 2, correlation * math.sqrt((count - 2) / (1 - min(correlation**2, 1 - 1e-15)))))

@@ -2,17 +2,16 @@
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from bench.judge.breakdown import phase_seconds
-from bench.judge.comparison import Verdict, instrumentation, log_speedup, step_seconds, verdict
+from bench.judge.comparison import BASELINE, Verdict, instrumentation, log_speedup, step_seconds, verdict
 from bench.judge.statistics import Estimate
+from bench.judge.trained import TrainedRow, TrainingSummary
 from bench.records.run import CacheState, Case, Run
 from bench.records.samples import Samples
-
-BASELINE = "eager"
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,13 @@ class Row:
     final_scale: float | None = None
     lost_at_step: int | None = None
     """The first step whose loss was NaN or infinite, in any launch; no speed is claimed for such a loop."""
+    trained: TrainedRow | None = None
+    """How like eager it trains, and what it learnt; None where that was not looked at."""
+
+    @property
+    def departs(self) -> bool:
+        """Whether it is known not to train the model that eager trains."""
+        return self.trained is not None and self.trained.departs
 
     @property
     def phases(self) -> dict[str, float]:
@@ -81,6 +87,8 @@ class Summary:
 
     run: Run
     workloads: tuple[WorkloadSummary, ...]
+    trained: TrainingSummary | None = None
+    """The run's training; None where it has none."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -93,10 +101,18 @@ def is_baseline(case: Case) -> bool:
     return case.loop == BASELINE and not case.repeat
 
 
-def summarise(run: Run, samples: Samples) -> Summary:
-    """Judge every case of ``run``."""
+def summarise(run: Run, samples: Samples, trained: TrainingSummary | None = None) -> Summary:
+    """Judge every case of ``run``, with what is known of its training beside its speed."""
     names = dict.fromkeys(case.workload for case in run.cases)
-    return Summary(run, tuple(_summarise_workload(name, run, samples) for name in names))
+    workloads = tuple(_summarise_workload(name, run, samples) for name in names)
+    if trained is not None:
+        workloads = tuple(_with_training(workload, trained) for workload in workloads)
+    return Summary(run, workloads, trained)
+
+
+def _with_training(workload: WorkloadSummary, trained: TrainingSummary) -> WorkloadSummary:
+    rows = (replace(r, trained=trained.row(r.case.workload, r.case.loop, r.case.repeat)) for r in workload.rows)
+    return replace(workload, rows=tuple(rows))
 
 
 def _summarise_workload(name: str, run: Run, samples: Samples) -> WorkloadSummary:

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from bench.judge.comparison import BASELINE
 from bench.judge.finding import Finding
 from bench.judge.gate import EAGERS_GAIN, verdict
 from bench.judge.launches import ratio_logs
 from bench.judge.statistics import Estimate, exp, student, welch
-from bench.judge.summary import BASELINE
 from bench.judge.thresholds import RATIO, STEP
 from bench.plugin.kept import Kept
 from bench.plugin.measurement import Measurement

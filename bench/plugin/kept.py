@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from bench.judge.comparison import BASELINE
 from bench.judge.launches import ratio_logs, step_logs
-from bench.judge.summary import BASELINE
 from bench.plugin.measurement import Measurement
 from bench.records.codec import Mismatch, decode, encode
 

@@ -6,9 +6,9 @@ from typing import NoReturn
 import pytest
 
 from bench.errors import BadInput
+from bench.judge.comparison import BASELINE
 from bench.judge.finding import Finding
 from bench.judge.settings import parse_false_alarms
-from bench.judge.summary import BASELINE
 from bench.judge.thresholds import parse_share
 from bench.plugin import words
 from bench.plugin.claims import against_loop, against_stored, confidence_of

@@ -1,5 +1,6 @@
 """A run's folder: written whole or not at all, and read back with errors that say what to do."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -31,6 +32,12 @@ def create_folder(root: Path, machine: str, started: str) -> Path:
         else:
             return folder
     raise BadInput(f"{root / machine} holds 999 runs of {stamp}; choose another --out")
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Take back a folder that nothing was written to after all; one that holds anything stays."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def write(folder: Path, run: Run, samples: Samples) -> None:

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
+from bench.judge.comparison import BASELINE
 from bench.judge.history import Change, Point, Series
-from bench.judge.summary import BASELINE
 from bench.report import format as show
 from bench.report import history_words as words
 from bench.report import style

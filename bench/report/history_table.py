@@ -4,8 +4,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from bench.judge.comparison import BASELINE
 from bench.judge.history import Series, Subject, by_subject, suspicions
-from bench.judge.summary import BASELINE
 from bench.report import format as show
 from bench.report import history_words as words
 from bench.report.text import elide

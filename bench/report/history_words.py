@@ -1,7 +1,7 @@
 """What a history says in words: of a subject, of a change, of what came with it."""
 
+from bench.judge.comparison import BASELINE
 from bench.judge.history import Change, Series, Subject, Suspicion
-from bench.judge.summary import BASELINE
 from bench.report import format as show
 from bench.report.text import elide, plain
 

@@ -1,0 +1,124 @@
+"""Whether a loop trains the model that eager trains, from its steps beside the canonical ones."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from bench.records.training import Proof
+
+Verdict = Literal["same", "within rounding", "departs"]
+
+ROOM = 4.0
+"""Times what rounding was seen to do, in the few references that there are; two bits.
+
+On the workloads that come with Loopmark, small and on a CPU, what trains as eager does came to 1.9 at most, and what
+trains otherwise (batch normalisation over parts of the batch, running statistics updated twice) to 15 at least.
+"""
+LEAST = 2.0**-23
+"""Relative; what float32 cannot tell apart is no difference, even where every reference was exact."""
+
+
+@dataclass(frozen=True)
+class Departure:
+    """One layer of one step, beside what rounding explains."""
+
+    step: int
+    kind: str
+    """``loss``, ``gradient``, ``update`` or ``buffer``."""
+    layer: str
+    error: float
+    """Relative to the exact result."""
+    allowed: float
+    """What rounding explains, ``ROOM`` included."""
+
+    @property
+    def share(self) -> float:
+        """The error over what is allowed: beyond 1 it departs."""
+        return self.error / self.allowed
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What is known of one case."""
+
+    verdict: Verdict | None
+    """None where nothing could be compared."""
+    proof: Proof
+    why_not: str | None = None
+    """Why there is no verdict."""
+    first: Departure | None = None
+    """The first that departs; None where none does."""
+    furthest: Departure | None = None
+    """Of what is within its bound, the one nearest to it; None where every bit was the same, or something departs."""
+
+
+def likeness(proof: Proof, deviations: pd.DataFrame, eager: Proof | None) -> Likeness:
+    """The verdict on one case.
+
+    ``same`` when loss, gradients, parameters and buffers are eager's to the last bit in each step, and in the end those
+    of the process that trained ``eager``. ``within rounding`` when nothing is further from the exact result than
+    ``ROOM`` times what rounding was seen to do to eager, and ``departs`` otherwise. A gradient may now and then be as
+    far away as coarse rounding takes it, since it jumps where an activation comes to lie on the other side of a kink;
+    what counts is the lower median of its steps.
+
+    Args:
+        deviations: the case's rows.
+        eager: the baseline's proof; None where there is none.
+    """
+    if proof.status != "ok":
+        return Likeness(None, proof, why_not=proof.reason or proof.status)
+    if proof.lost_at_step is not None:
+        if eager is not None and eager.lost_at_step is not None:
+            return Likeness(None, proof, why_not="eager itself lost its loss")
+        return Likeness("departs", proof)
+    if not proof.steps:
+        return Likeness(None, proof, why_not="its gradient scaler skipped every step")
+    if proof.same_steps == proof.steps:
+        elsewhere = eager is not None and eager.status == "ok" and eager.sha256 != proof.sha256
+        return Likeness("within rounding" if elsewhere else "same", proof)
+    looks = _looks(deviations, proof.steps)
+    departing = [look for look in looks if look.share > 1]
+    if departing:
+        return Likeness("departs", proof, first=min(departing, key=lambda look: look.step))
+    # An update rounds as eager's does wherever the optimizer does the same, which tells nothing of the loop.
+    telling = [look for look in looks if look.kind != "update"] or looks
+    return Likeness("within rounding", proof, furthest=max(telling, key=lambda look: look.share, default=None))
+
+
+def _looks(deviations: pd.DataFrame, steps: int) -> list[Departure]:
+    """What each layer has to show, in the order in which a step's deviations come about."""
+    looks: list[Departure] = []
+    deviations = deviations.assign(error=deviations["error"].fillna(math.inf))
+    for (kind, layer), rows in deviations.groupby(["kind", "layer"], sort=False):
+        fine = _allowed(rows, "eager_error", "rounding_error")
+        if kind == "gradient":
+            coarse = _allowed(rows, "eager_error", "rounding_error", "coarse_error")
+            looks.append(_typical(rows, steps, str(kind), str(layer), fine))
+            looks.append(_worst(rows, str(kind), str(layer), coarse))
+        else:
+            looks.append(_worst(rows, str(kind), str(layer), fine))
+    return looks
+
+
+def _allowed(rows: pd.DataFrame, *columns: str) -> float:
+    known = np.concatenate([rows[column].to_numpy() for column in columns])
+    known = known[np.isfinite(known)]
+    return max(LEAST, ROOM * float(known.max())) if known.size else LEAST
+
+
+def _typical(rows: pd.DataFrame, steps: int, kind: str, layer: str, allowed: float) -> Departure:
+    """The lower median over all steps, those without a row being exact; at the first step that goes so far."""
+    errors = np.sort(np.concatenate([np.zeros(max(0, steps - len(rows))), rows["error"].to_numpy()]))
+    error = float(errors[(len(errors) - 1) // 2])
+    step = rows["step"][rows["error"] >= error].min() if error else rows["step"].min()
+    return Departure(int(step), kind, layer, error, allowed)
+
+
+def _worst(rows: pd.DataFrame, kind: str, layer: str, allowed: float) -> Departure:
+    """The first step beyond ``allowed``; where there is none, the furthest."""
+    beyond = rows[rows["error"] > allowed]
+    row = rows.iloc[int(rows["error"].to_numpy().argmax())] if beyond.empty else beyond.iloc[0]
+    return Departure(int(row["step"]), kind, layer, float(row["error"]), allowed)
