@@ -1,8 +1,10 @@
 """What a case's row says, cell by cell, before anyone lays it out."""
 
-from bench.judge.summary import BASELINE, Row, WorkloadSummary, is_baseline
+from bench.judge.comparison import BASELINE
+from bench.judge.summary import Row, WorkloadSummary, is_baseline
 from bench.report import format as show
 from bench.report.text import plain
+from bench.report.training_words import evidence
 
 SAME = "~"
 """Stands in for a ratio that is no claim: within the noise floor, or not settled by these samples."""
@@ -103,9 +105,14 @@ def lost(row: Row) -> str:
     return f"its loss was not finite at step {row.lost_at_step:,}, so nothing is claimed of its speed"
 
 
+def departure(row: Row) -> str:
+    """Where a loop does not train as the baseline does; empty where it does, or where that is not known."""
+    return f"departs from {BASELINE}: {evidence(row.trained.likeness)}" if row.trained and row.departs else ""
+
+
 def notes(row: Row) -> str:
     """What a measured row has to say beyond its figures; empty for most."""
-    return "; ".join(filter(None, (lost(row), scaling(row))))
+    return "; ".join(filter(None, (lost(row), departure(row), scaling(row))))
 
 
 def scaling(row: Row) -> str:

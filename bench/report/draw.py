@@ -7,37 +7,40 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadInput
 from bench.judge.statistics import Estimate
-from bench.judge.summary import Summary, WorkloadSummary, summarise
+from bench.judge.summary import Summary, summarise
+from bench.judge.trained import summarise_training
 from bench.records.run import Run
 from bench.records.samples import Samples
 from bench.records.store import replace_file
+from bench.records.training import Training
+from bench.records.training_samples import TrainingSamples
 from bench.report import spreadsheet
-from bench.report.markdown import Plot, page
+from bench.report.draw_training import training_figures, unwritable, write_training_csv
+from bench.report.markdown import page
+from bench.report.plot_files import draw_plots
 from bench.report.takeaway import takeaway
-from bench.report.text import slugs
-
-PLOTS = {
-    "phases": "Seconds a step in each phase, stacked, for every loop",
-    "speedup": "Speedup of every loop with its interval",
-    "breakeven": "Time since the start over the baseline's, as steps go by",
-    "steps": "Step time of every loop over the rounds of the run",
-    "losses": "Loss of every loop over its steps",
-}
-"""File name stem of each plot and what it shows, in the order of the page."""
+from bench.report.training_spreadsheet import training_as_json
+from bench.report.training_table import starts_of
 
 
-def draw(folder: Path, run: Run, samples: Samples) -> Summary:
-    """Judge ``run`` and write what a person reads into ``folder``; an earlier drawing's plots are removed."""
-    summary = summarise(run, samples)
+def draw(folder: Path, run: Run, samples: Samples, trained: tuple[Training, TrainingSamples] | None = None) -> Summary:
+    """Judge ``run`` and write what a person reads into ``folder``; an earlier drawing's plots are removed.
+
+    Args:
+        trained: the run's training; None where it has none.
+    """
+    summary = summarise(run, samples, summarise_training(*trained) if trained else None)
     try:
-        plots = _draw_plots(folder / "plots", summary, samples)
+        figures = _figures(summary, samples, trained[1] if trained else None)
+        plots = draw_plots(folder / "plots", (workload.workload for workload in summary.workloads), figures)
         # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
         replace_file(folder / "summary.csv", spreadsheet.as_csv(summary).encode(errors="backslashreplace"))
+        if summary.trained is not None:
+            write_training_csv(folder, summary.trained)
         replace_file(folder / "report.md", page(summary, samples, plots).encode())
     except OSError as error:
-        raise BadInput(f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere") from None
+        raise unwritable(folder, error) from None
     return summary
 
 
@@ -51,6 +54,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "interrupted": summary.run.interrupted,
         "takeaway": takeaway(summary),
         "warnings": list(summary.run.warnings),
+        "training": training_as_json(summary.trained, starts_of(summary)) if summary.trained else None,
         "workloads": [
             {
                 "workload": workload.workload,
@@ -76,38 +80,18 @@ def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
     return {part: value if math.isfinite(value) else None for part, value in asdict(estimate).items()}
 
 
-def _draw_plots(folder: Path, summary: Summary, samples: Samples) -> list[Plot]:
-    # Drawing is the only command that needs matplotlib, which takes longer to import than all the rest.
-    from bench.report import style
-
-    if folder.is_symlink():
-        raise BadInput(f"{folder} is a link; remove it, since plots are written to the run's own folder")
-    folder.mkdir(exist_ok=True)
-    for stem in PLOTS:
-        for old in (*folder.glob(f"{stem}-*.png"), *folder.glob(f"{stem}-*.svg")):
-            old.unlink()
-    slug = slugs(workload.workload for workload in summary.workloads)
-    drawn = []
-    with style.styled():
-        for workload in summary.workloads:
-            for stem, figure_of in _figures(summary, workload, samples):
-                figure = figure_of()
-                if figure is None:
-                    continue
-                name = f"{stem}-{slug[workload.workload]}"
-                replace_file(folder / f"{name}.png", style.save(figure, "png"))
-                replace_file(folder / f"{name}.svg", style.save(figure, "svg"))
-                drawn.append(Plot(workload.workload, f"{name}.svg", f"{PLOTS[stem]}, on {workload.workload}"))
-    return drawn
-
-
-def _figures(summary: Summary, workload: WorkloadSummary, samples: Samples) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _figures(
+    summary: Summary, samples: Samples, training: TrainingSamples | None
+) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     from bench.report import courses, plots, style
 
-    styles = style.line_styles(summary)
-    cases = courses.case_indices(summary, workload)
-    yield "phases", partial(plots.phases, workload)
-    yield "speedup", partial(plots.speedup, workload)
-    yield "breakeven", partial(plots.break_even, workload, styles)
-    yield "steps", partial(courses.step_times, workload, cases, samples, styles)
-    yield "losses", partial(courses.losses, workload, cases, samples, styles)
+    styles = style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
+    for workload in summary.workloads:
+        name, cases = workload.workload, courses.case_indices(summary, workload)
+        yield name, "phases", partial(plots.phases, workload)
+        yield name, "speedup", partial(plots.speedup, workload)
+        yield name, "breakeven", partial(plots.break_even, workload, styles)
+        yield name, "steps", partial(courses.step_times, workload, cases, samples, styles)
+        yield name, "losses", partial(courses.losses, workload, cases, samples, styles)
+    if summary.trained is not None and training is not None:
+        yield from training_figures(summary.trained, training, styles, starts_of(summary))

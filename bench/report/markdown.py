@@ -1,51 +1,36 @@
 """``report.md``: everything a run has to say on one page that renders anywhere."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from bench.judge.summary import BASELINE, Row, Summary, WorkloadSummary
-from bench.records.machine import Environment as Software
-from bench.records.machine import Machine
+from bench.judge.comparison import BASELINE
+from bench.judge.summary import Row, Summary, WorkloadSummary
+from bench.judge.trained import TrainedWorkload
 from bench.records.samples import Samples
 from bench.report import cells
 from bench.report import format as show
 from bench.report.disturbance import Disturbance, disturbance
+from bench.report.machine_table import machine_table
 from bench.report.markdown_table import main_table, phase_table, pipe_table, start_table
+from bench.report.plot_files import Plot
 from bench.report.takeaway import takeaway
+from bench.report.templates import template
 from bench.report.text import code_block, markdown
+from bench.report.training_page import section
+from bench.report.training_table import starts_of
 
-
-@dataclass(frozen=True)
-class Plot:
-    """A plot that was drawn for a workload."""
-
-    workload: str
-    file: str
-    """Its file's name in ``plots/``."""
-    text: str
-    """What it shows, for who cannot see it."""
+TRAINING = ("quality", "training")
+"""The plots that belong to a section's training."""
 
 
 def page(summary: Summary, samples: Samples, plots: Sequence[Plot]) -> str:
     """The page in Markdown. A section with nothing to say is absent."""
-    environment = Environment(
-        loader=PackageLoader("bench", "report"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )  # autoescape is for HTML; here every text from outside goes through the md filter
-    environment.filters["md"] = markdown
-    return environment.get_template("report.md.jinja").render(
+    return template("report.md.jinja").render(
         run=summary.run,
         takeaway=takeaway(summary),
         baseline=BASELINE,
         workloads=[_section(workload, summary, samples, plots) for workload in summary.workloads],
-        machine=_machine_table(summary.run.machine, summary.run.environment),
+        machine=machine_table(summary.run.machine, summary.run.environment),
         command=code_block(summary.run.plan.command),
         data=_data(summary),
     )
@@ -61,12 +46,19 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "lap_cost": _sentence(cells.lap_cost(workload)),
         "batch": _batch(workload),
         "notes": [{"name": row.case.label, "text": text} for row in workload.rows if (text := _note(row))],
-        "plots": [plot for plot in plots if plot.workload == workload.workload],
+        "plots": [p for p in plots if p.workload == workload.workload and p.stem not in TRAINING],
+        "training_plots": [p for p in plots if p.workload == workload.workload and p.stem in TRAINING],
+        "training": section(_trained(workload, summary), summary.trained, starts_of(summary)),
         "phases": [{"title": t if device else "Phases", "table": table} for t, table in titled if table],
         "caveat": bool(host or device) and any(cells.compiled(row) for row in workload.rows),
         "start": start_table(workload),
         "disturbances": _disturbance_table(workload, summary, samples),
     }
+
+
+def _trained(workload: WorkloadSummary, summary: Summary) -> TrainedWorkload | None:
+    trained = summary.trained.workloads if summary.trained else ()
+    return next((one for one in trained if one.workload == workload.workload), None)
 
 
 def _note(row: Row) -> str:
@@ -115,38 +107,6 @@ def _disturbance_table(workload: WorkloadSummary, summary: Summary, samples: Sam
     }
     told = {heading: texts for heading, texts in columns.items() if set(texts) != {"0"}}
     return pipe_table(list(told), zip(*told.values(), strict=True))
-
-
-def _machine_table(machine: Machine, software: Software) -> str:
-    pinned = ", ".join(map(str, software.cores))
-    facts: list[tuple[str, str | None]] = [
-        ("machine", machine.name),
-        ("CPU", f"{machine.cpu}, {machine.physical_cores} cores, {machine.logical_cores} threads"),
-        ("memory", show.data(machine.memory_bytes)),
-        *(
-            ("GPU", f"{gpu.name}, {show.data(gpu.memory_bytes)}, compute capability {gpu.compute_capability}")
-            for gpu in machine.gpus
-        ),
-        ("system", f"{machine.operating_system}, {machine.architecture}"),
-        ("torch", software.torch),
-        ("Python", software.python),
-        ("CUDA", software.cuda),
-        ("cuDNN", software.cudnn),
-        ("driver", software.driver),
-        ("Loopmark", software.loopmark + (f", {software.revision}" if software.revision else "")),
-        (
-            "threads",
-            f"{software.threads}" + (f", pinned to logical cores {pinned}" if pinned else ", not pinned"),
-        ),
-        ("CPU capability", software.cpu_capability),
-        ("compiler", software.compiler),
-        ("huge pages", software.huge_pages),
-        ("governor", software.governor),
-        ("variables", " ".join(f"{k}={v}" for k, v in sorted(software.variables.items())) or None),
-        ("packages", ", ".join(f"{k} {v}" for k, v in sorted(software.packages.items())) or None),
-    ]
-    rows = [[name, markdown(value)] for name, value in facts if value]
-    return pipe_table(["", ""], rows).replace("---:", "---")
 
 
 def _data(summary: Summary) -> list[dict[str, str]]:

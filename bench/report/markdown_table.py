@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, WorkloadSummary, is_baseline
-from bench.report import cells
+from bench.report import cells, training_words
 from bench.report import format as show
 from bench.report.text import markdown
 
@@ -16,7 +17,9 @@ def pipe_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def main_table(workload: WorkloadSummary) -> str:
     """Every case with its step, its speedup and its verdict; a case without figures with its status."""
-    headings = ["loop", "status", "step", "speedup", "verdict", "samples/s", "peak memory"]
+    checked = any(row.trained is not None for row in workload.rows)
+    trains = [f"trains as {BASELINE}"] if checked else []
+    headings = ["loop", "status", "step", "speedup", "verdict", *trains, "samples/s", "peak memory"]
     return pipe_table(
         headings,
         (
@@ -26,6 +29,7 @@ def main_table(workload: WorkloadSummary) -> str:
                 show.seconds_range(row.step_seconds),
                 cells.speedup(row),
                 cells.verdict(row),
+                *([training_words.verdict(row.trained)] if checked else []),
                 show.rate(cells.throughput(row)),
                 show.data(row.peak_memory_bytes),
             ]

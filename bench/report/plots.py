@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bench.judge.comparison import BASELINE
 from bench.judge.statistics import Estimate
-from bench.judge.summary import BASELINE, Row, WorkloadSummary, is_baseline
+from bench.judge.summary import Row, WorkloadSummary, is_baseline
 from bench.report import cells, layout, style
 from bench.report import format as show
 from bench.report.markdown_table import phase_names

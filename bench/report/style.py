@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
-from bench.judge.summary import Summary, is_baseline
+from bench.judge.comparison import BASELINE
 from bench.report.text import ELLIPSIS, plain
 
 # Okabe and Ito 2008, "Color Universal Design".
@@ -77,13 +77,15 @@ def styled() -> Iterator[None]:
         yield
 
 
-def line_styles(summary: Summary) -> dict[str, LineStyle]:
-    """A style for each loop's label, one and the same on every workload; the baseline is black."""
-    baseline = {row.case.label for row in summary.rows if is_baseline(row.case)}
-    repeats = {row.case.label for row in summary.rows if row.case.repeat}
-    others = dict.fromkeys(row.case.label for row in summary.rows)
-    styles = {label: LineStyle(BLACK, "-", "o", 1.8) for label in baseline}
-    styles |= {label: LineStyle(GREY, DASHES[2], "x") for label in repeats}
+def line_styles(loops: Iterable[tuple[str, bool]]) -> dict[str, LineStyle]:
+    """A style for each label of ``loops``, one and the same on every workload; the baseline is black.
+
+    Args:
+        loops: the label of each, and whether it is the baseline's repetition.
+    """
+    others = dict(loops)
+    styles = {label: LineStyle(BLACK, "-", "o", 1.8) for label in others if label == BASELINE}
+    styles |= {label: LineStyle(GREY, DASHES[2], "x") for label, repeat in others.items() if repeat}
     for i, label in enumerate(label for label in others if label not in styles):
         turn, colour = divmod(i, len(LINE_COLOURS))
         styles[label] = LineStyle(LINE_COLOURS[colour], DASHES[turn % len(DASHES)], MARKERS[i % len(MARKERS)])

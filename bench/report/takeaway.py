@@ -2,8 +2,8 @@
 
 import math
 
-from bench.judge.comparison import Verdict
-from bench.judge.summary import BASELINE, Row, Summary, WorkloadSummary
+from bench.judge.comparison import BASELINE, Verdict
+from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.report import cells
 from bench.report import format as show
 from bench.report.text import elide
@@ -14,7 +14,8 @@ NAME_LENGTH = 48
 def takeaway(summary: Summary) -> str:
     """One sentence, plain text: on each workload the fastest loop, or that there is none, and why.
 
-    A loop is called faster or slower only where that is its verdict.
+    A loop is called faster or slower only where that is its verdict; one that does not train the model that the
+    baseline trains is never the fastest.
     """
     device = "this GPU" if summary.run.plan.device.startswith("cuda") else "this CPU"
     names = [_name(workload.workload) for workload in summary.workloads]
@@ -33,11 +34,15 @@ def _clause(workload: WorkloadSummary, *, alone: bool) -> str:
     if workload.baseline is None:
         return f"{BASELINE} was not measured, so nothing is called faster or slower"
     judged = [row for row in measured if row.verdict is not None]
-    winner, loser = _extreme(judged, "faster"), _extreme(judged, "slower")
+    alike = [row for row in judged if not row.departs]
+    winner, loser = _extreme(alike, "faster"), _extreme(judged, "slower")
     if winner:
         clause = _winner(winner) + (_hot_spot(workload.baseline) if alone else "")
     else:
-        clause = _no_winner(workload, judged)
+        clause = _no_winner(workload, alike)
+    astray = _extreme([row for row in judged if row.departs], "faster")
+    if astray and (winner is None or _distance(astray) > _distance(winner)):
+        clause += f"; {_name(astray.case.loop)} is faster ({show.ratio_range(astray.speedup)}), but trains otherwise"
     if loser and alone:
         clause += f"; {_name(loser.case.loop)} is slower ({show.ratio_range(loser.speedup)})"
     return clause
@@ -74,8 +79,12 @@ def _hot_spot(baseline: Row) -> str:
 
 def _extreme(rows: list[Row], verdict: Verdict) -> Row | None:
     """The row furthest from the baseline among those of one verdict."""
-    chosen = [(abs(math.log(row.speedup.value)), row) for row in rows if row.verdict == verdict and row.speedup]
-    return max(chosen, key=lambda pair: pair[0])[1] if chosen else None
+    chosen = [row for row in rows if row.verdict == verdict and row.speedup]
+    return max(chosen, key=_distance, default=None)
+
+
+def _distance(row: Row) -> float:
+    return abs(math.log(row.speedup.value)) if row.speedup else 0.0
 
 
 def _endings(workload: WorkloadSummary) -> str:

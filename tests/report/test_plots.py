@@ -29,7 +29,7 @@ def truths(loops: int, names: tuple[str, ...] = ()) -> list[Truth]:
 def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet") -> dict[str, Figure]:
     run, samples = make_run(made, (workload,), launches=3, rounds=6, device=device)
     summary = summarise(run, samples)
-    first, styles = summary.workloads[0], style.line_styles(summary)
+    first, styles = summary.workloads[0], style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
     cases = courses.case_indices(summary, first)
     with style.styled():
         drawn = {
@@ -111,8 +111,8 @@ def test_a_case_that_was_not_measured_is_named_and_not_drawn_as_zero() -> None:
 
 
 def test_every_loop_keeps_its_look_on_every_workload_and_no_two_share_one() -> None:
-    run, samples = make_run(truths(22), ("a", "b"), launches=1, rounds=1)
-    styles = style.line_styles(summarise(run, samples))
+    run, _ = make_run(truths(22), ("a", "b"), launches=1, rounds=1)
+    styles = style.line_styles((case.label, case.repeat) for case in run.cases)
     looks = [(look.colour, look.dash) for look in styles.values()]
     assert len(set(looks)) == len(looks)
 

@@ -1,0 +1,97 @@
+"""Columns of a table in the terminal, laid out for the width at hand; nothing in a cell is read as markup."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from bench.report import format as show
+from bench.report.text import elide
+
+R = TypeVar("R")
+
+NAME_WIDTH = 30
+FILE_WIDTH = 120
+"""Of what is no terminal."""
+GAP = "  "
+
+
+@dataclass(frozen=True)
+class Column(Generic[R]):
+    """One column: what heads it, in two lines, and what a row says in it."""
+
+    heading: tuple[str, str]
+    cell: Callable[[R], str]
+    left: bool = False
+    style: Callable[[R], str] = lambda _: ""
+
+    def width(self, rows: Sequence[R]) -> int:
+        """Of its widest text."""
+        return max(cell_len(text) for text in (*self.heading, *(self.cell(row) for row in rows)))
+
+    def says_anything(self, rows: Sequence[R]) -> bool:
+        """Whether any row has a figure in it."""
+        return any(self.cell(row) != show.ABSENT for row in rows)
+
+    def fit(self, text: str, width: int) -> str:
+        """``text`` filled up to ``width``."""
+        padding = " " * (width - cell_len(text))
+        return text + padding if self.left else padding + text
+
+
+class Grid(Generic[R]):
+    """Named rows in columns; a terminal too narrow for all of them loses them from the end.
+
+    Args:
+        columns: in the order in which they are shown; one that says nothing is left out.
+        rows: that have figures.
+        names: of all rows, also of those without.
+        width: of the terminal.
+    """
+
+    def __init__(self, columns: Sequence[Column[R]], rows: Sequence[R], names: Sequence[str], width: int) -> None:
+        self._width = width
+        self._name_width = max(cell_len(elide(name, NAME_WIDTH)) for name in [*names, "loop"])
+        self._shown: dict[int, tuple[Column[R], int]] = {}
+        self.left_out: list[str] = []
+        room = width - self._name_width
+        for number, column in enumerate(column for column in columns if column.says_anything(rows)):
+            needed = column.width(rows)
+            room -= needed + len(GAP)
+            if room < 0:
+                self.left_out.append(" ".join(column.heading).strip())
+                room = -1
+            else:
+                self._shown[number] = column, needed
+
+    def headings(self) -> Iterator[Text]:
+        """Two lines."""
+        for part, name in ((0, ""), (1, "loop")):
+            line = Text(name.ljust(self._name_width) + GAP, "dim")
+            line.append(GAP.join(column.fit(column.heading[part], width) for column, width in self._shown.values()))
+            yield cut(line, self._width)
+
+    def line(self, name: str, row: R) -> Text:
+        """A row with its figures."""
+        parts = [Text(column.fit(column.cell(row), width), column.style(row)) for column, width in self._shown.values()]
+        return self.named(name, Text(GAP).join(parts))
+
+    def named(self, name: str, rest: Text) -> Text:
+        """A row that has something else to say than figures."""
+        return cut(Text(set_cell_size(elide(name, NAME_WIDTH), self._name_width) + GAP) + rest, self._width)
+
+
+def cut(line: Text, width: int) -> Text:
+    """``line`` on one line of at most ``width``."""
+    line.rstrip()
+    line.truncate(width, overflow="ellipsis")
+    line.no_wrap = True
+    return line
+
+
+def note(name: str, text: str, console: Console, width: int) -> Iterator[Text]:
+    """What a row has to say below its table, on as many lines as it takes."""
+    yield from Text(f"{elide(name, NAME_WIDTH)}: {text}", "dim").wrap(console, width)

@@ -1,0 +1,57 @@
+"""Training made readable: ``training.csv``, plots, and where no run was timed, a ``report.md`` of its own."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BadInput
+from bench.judge.trained import TrainingSummary, summarise_training
+from bench.records.store import replace_file
+from bench.records.training import Training
+from bench.records.training_samples import TrainingSamples
+from bench.report.plot_files import draw_plots
+from bench.report.training_page import page
+from bench.report.training_spreadsheet import as_csv
+from bench.report.training_table import Starts
+
+if TYPE_CHECKING:
+    from bench.report import style
+
+
+def draw_training(folder: Path, training: Training, samples: TrainingSamples) -> TrainingSummary:
+    """Judge ``training`` and write what a person reads into ``folder``, which holds no timed run."""
+    summary = summarise_training(training, samples)
+    try:
+        from bench.report import style
+
+        styles = style.line_styles((row.label, row.repeat) for workload in summary.workloads for row in workload.rows)
+        names = [workload.workload for workload in summary.workloads]
+        plots = draw_plots(folder / "plots", names, training_figures(summary, samples, styles, {}))
+        write_training_csv(folder, summary)
+        replace_file(folder / "report.md", page(summary, plots).encode())
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    return summary
+
+
+def write_training_csv(folder: Path, summary: TrainingSummary) -> None:
+    """Keep ``training.csv`` in ``folder``."""
+    # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
+    replace_file(folder / "training.csv", as_csv(summary).encode(errors="backslashreplace"))
+
+
+def training_figures(
+    summary: TrainingSummary, samples: TrainingSamples, styles: "dict[str, style.LineStyle]", starts: Starts
+) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """What there is to draw: workload, stem, and what makes the figure."""
+    from bench.report import training_plots
+
+    for workload in summary.workloads:
+        yield workload.workload, "quality", partial(training_plots.quality, workload, summary, samples, styles, starts)
+        yield workload.workload, "training", partial(training_plots.losses, workload, summary, samples, styles)
+
+
+def unwritable(folder: Path, error: OSError) -> BadInput:
+    """A folder that takes no files."""
+    return BadInput(f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere")

@@ -1,0 +1,62 @@
+"""Plots as files: each drawn once, kept as PNG and SVG, and named by what it shows and on which workload."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BadInput
+from bench.records.store import replace_file
+from bench.report.text import slugs
+
+PLOTS = {
+    "phases": "Seconds a step in each phase, stacked, for every loop",
+    "speedup": "Speedup of every loop with its interval",
+    "breakeven": "Time since the start over the baseline's, as steps go by",
+    "steps": "Step time of every loop over the rounds of the run",
+    "losses": "Loss of every loop over its steps",
+    "quality": "Quality on held-out data as time goes by, for every loop",
+    "training": "Loss of every loop as it trained to its target",
+}
+"""File name stem of each plot and what it shows, in the order of the page."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot that was drawn for a workload."""
+
+    workload: str
+    file: str
+    """Its file's name in ``plots/``."""
+    stem: str
+    text: str
+    """What it shows, for who cannot see it."""
+
+
+Figures = Iterable[tuple[str, str, Callable[[], Any]]]
+"""Workload, stem, and what makes the figure or None."""
+
+
+def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list[Plot]:
+    """Draw ``figures`` into ``folder``; an earlier drawing's plots are removed, other files are not."""
+    # Drawing is the only command that needs matplotlib, which takes longer to import than all the rest.
+    from bench.report import style
+
+    if folder.is_symlink():
+        raise BadInput(f"{folder} is a link; remove it, since plots are written to the run's own folder")
+    folder.mkdir(exist_ok=True)
+    for stem in PLOTS:
+        for old in (*folder.glob(f"{stem}-*.png"), *folder.glob(f"{stem}-*.svg")):
+            old.unlink()
+    slug = slugs(workloads)
+    drawn = []
+    with style.styled():
+        for workload, stem, figure_of in figures:
+            figure = figure_of()
+            if figure is None:
+                continue
+            name = f"{stem}-{slug[workload]}"
+            replace_file(folder / f"{name}.png", style.save(figure, "png"))
+            replace_file(folder / f"{name}.svg", style.save(figure, "svg"))
+            drawn.append(Plot(workload, f"{name}.svg", stem, f"{PLOTS[stem]}, on {workload}"))
+    return drawn

@@ -1,0 +1,121 @@
+"""``training.csv`` and the JSON of a training: every figure in its base unit, for another program."""
+
+import csv
+import io
+import math
+from dataclasses import asdict
+from typing import Any
+
+from bench.judge.statistics import Estimate
+from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from bench.report.training_table import Starts
+from bench.report.training_words import evidence, rounding
+
+Cell = str | int | float | None
+
+_ESTIMATES = ("quality", "steps", "seconds", "joules", "steps_ratio", "seconds_ratio")
+"""Of ``Learning``: three columns each."""
+
+
+def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | None = None) -> dict[str, Cell]:
+    """One case in base units; None for what was not measured or has no bound."""
+    likeness, learning = row.likeness, row.learning
+    worst = likeness.first or likeness.furthest
+    cells: dict[str, Cell] = {
+        "workload": row.workload,
+        "loop": row.loop,
+        "repeat": "yes" if row.repeat else "no",
+        "verdict": likeness.verdict,
+        "evidence": evidence(likeness),
+        "precision": rounding(likeness) if likeness.proof.bits else None,
+        "compared_steps": likeness.proof.steps,
+        "same_steps": likeness.proof.same_steps,
+        "step": worst.step if worst else None,
+        "kind": worst.kind if worst else None,
+        "layer": worst.layer if worst else None,
+        "error": _finite(worst.error) if worst else None,
+        "allowed_error": worst.allowed if worst else None,
+        "metric": workload.target.metric if workload.target else None,
+        "target": workload.target.value if workload.target else None,
+        "seeds": len(learning.lessons) if learning else None,
+        "seeds_that_learn": learning.learns if learning else None,
+        "seeds_at_target": learning.reached if learning else None,
+        "start_seconds": (learning.start_seconds if start_seconds is None else start_seconds) if learning else None,
+        "converged_at_step": _mean([one.trial.converged_at_step for one in learning.lessons]) if learning else None,
+        "diverged_at_step": learning.diverged.trial.diverged_at_step if learning and learning.diverged else None,
+        "skipped_steps": learning.skipped_steps if learning else None,
+        "final_scale": learning.lessons[-1].trial.final_scale if learning and learning.lessons else None,
+    }
+    for name in _ESTIMATES:
+        estimate: Estimate | None = getattr(learning, name) if learning else None
+        bounded = estimate is not None and math.isfinite(estimate.high - estimate.low)
+        heading = name if name.endswith("ratio") or name == "quality" else f"{name}_to_target"
+        cells[heading] = _finite(estimate.value) if estimate else None
+        cells[f"{heading}_low"] = estimate.low if estimate and bounded else None
+        cells[f"{heading}_high"] = estimate.high if estimate and bounded else None
+    return cells
+
+
+def as_csv(summary: TrainingSummary) -> str:
+    """The whole table, one row a case."""
+    records = [record(row, workload) for workload in summary.workloads for row in workload.rows]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(records[0] if records else ())
+    writer.writerows(row.values() for row in records)
+    return text.getvalue()
+
+
+def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]:
+    """The summary as strict JSON values in base units; each seed of each case by itself as well."""
+    training = summary.training
+    return {
+        "seeds": list(training.seeds),
+        "until": training.until,
+        "budget_seconds": training.budget_seconds,
+        "interrupted": training.interrupted,
+        "warnings": list(training.warnings),
+        "workloads": [
+            {
+                "workload": workload.workload,
+                "cases": [
+                    {**record(row, workload, starts.get((row.workload, row.loop))), "trials": _trials(row)}
+                    for row in workload.rows
+                ],
+            }
+            for workload in summary.workloads
+        ],
+    }
+
+
+def _trials(row: TrainedRow) -> list[dict[str, Any]]:
+    return [
+        {
+            "seed": one.trial.seed,
+            "learns": one.learns,
+            "ending": one.trial.ending,
+            "steps": one.trial.steps,
+            "quality": _finite(one.quality),
+            "best_quality": _finite(one.best_quality),
+            "steps_to_target": one.steps_to_target,
+            "seconds_to_target": one.seconds_to_target,
+            "joules_to_target": one.joules_to_target,
+            "start_seconds": one.start_seconds,
+            "converged_at_step": one.trial.converged_at_step,
+            "diverged_at_step": one.trial.diverged_at_step,
+            "divergence": one.trial.divergence,
+            "skipped_steps": one.trial.skipped_steps,
+            "final_scale": one.trial.final_scale,
+            "looks": [asdict(look) for look in one.looks],
+        }
+        for one in (row.learning.lessons if row.learning else ())
+    ]
+
+
+def _mean(values: list[int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
