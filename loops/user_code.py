@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,17 +37,31 @@ def load(spec: str, what: str) -> Any:
         raise BadSpec(f"{place} has no '{name}' for a {what}; it has: {shown or 'no functions'}") from None
 
 
+def forget(spec: str) -> None:
+    """Have the next ``load`` of a file's code run the file again, so that what it counts begins anew."""
+    place = spec.rpartition(":")[0]
+    if place.endswith(".py"):
+        sys.modules.pop(_module_name(Path(place)), None)
+
+
 def place_of(error: BaseException) -> str:
     """Where ``error`` arose: the innermost line outside torch and the standard library, as ``file.py:12``."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown(error.filename)}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not _is_library(f.filename)]
-    theirs = [f for f in own if Path(f.filename).resolve().parent not in _OUR_FOLDERS]
-    if not frames:
+    return place_among([(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)])
+
+
+def place_among(lines: Sequence[tuple[str, int]]) -> str:
+    """The innermost of ``lines``, outermost first, outside torch and the standard library, as ``file.py:12``.
+
+    One of Loopmark's own counts only where there is no other.
+    """
+    own = [line for line in lines if not _is_library(line[0])]
+    theirs = [line for line in own if Path(line[0]).resolve().parent not in _OUR_FOLDERS]
+    if not lines:
         return "unknown place"
-    frame = (theirs or own or frames)[-1]
-    return f"{_shown(frame.filename)}:{frame.lineno}"
+    filename, number = (theirs or own or lines)[-1]
+    return f"{_shown(filename)}:{number}"
 
 
 def defined_at(function: Any) -> str:
@@ -73,7 +88,7 @@ _LOOPS = Path(__file__).resolve().parent
 _OUR_FOLDERS = {
     _LOOPS,
     _LOOPS / "workloads",
-    *(_LOOPS.parent / "bench" / wing for wing in ("", "measure")),
+    *(_LOOPS.parent / "bench" / wing for wing in ("", "measure", "measure/properties")),
 }
 
 
@@ -91,6 +106,10 @@ def _shown(filename: str) -> str:
         return str(path)
 
 
+def _module_name(path: Path) -> str:
+    return f"loopmark_user_{abs(hash(path.resolve())):x}_{path.stem}"
+
+
 def _load_file(path: Path, what: str) -> ModuleType:
     try:
         found = path.is_file()
@@ -98,7 +117,7 @@ def _load_file(path: Path, what: str) -> ModuleType:
         found = False
     if not found:
         raise BadSpec(f"no file {path} for a {what}; give path/to/file.py:name, seen from {Path.cwd()}")
-    name = f"loopmark_user_{abs(hash(path.resolve())):x}_{path.stem}"
+    name = _module_name(path)
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path.resolve())

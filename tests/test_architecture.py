@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
+from bench.measure.properties.yields import yields_inside_with
+
 ROOT = Path(__file__).parents[1]
 
 # For each package of Loopmark's own, what of Loopmark it may import besides itself.
@@ -84,21 +86,6 @@ def broken_rules(source: str, module: str, *, is_package: bool = False) -> list[
         if within(name, TORCH) and at_module_level:
             found.append(f"{place} and with it torch; import it inside the function that needs it")
     return found
-
-
-def yields_inside_with(source: str) -> list[int]:
-    """The lines of every ``yield`` that stands inside a ``with`` of its own function."""
-    return sorted(_held_yields(ast.parse(source), held=False))
-
-
-def _held_yields(node: ast.AST, held: bool) -> Iterator[int]:
-    for child in ast.iter_child_nodes(node):
-        if held and isinstance(child, ast.Yield | ast.YieldFrom):
-            yield child.lineno
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            yield from _held_yields(child, held=False)
-        else:
-            yield from _held_yields(child, held or isinstance(child, ast.With | ast.AsyncWith))
 
 
 def modules_of(package: str) -> list[Path]:
@@ -198,29 +185,3 @@ def test_relative_imports_are_resolved_as_python_does() -> None:
         "p.e.f",
     ]
     assert imports_of("from . import b", "p.q", is_package=True)[0].name == "p.q.b"
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "def step(task):\n    with task.autocast:\n        yield 'forward'",
-        "def step(task):\n    with task.autocast:\n        if task:\n            x = (yield 'forward')",
-        "def step(task):\n    with a:\n        with b:\n            pass\n        yield from task",
-        "async def step(task):\n    async with task:\n        yield 'forward'",
-        "class C:\n    def step(self):\n        for _ in x:\n            with self:\n                yield 1",
-    ],
-)
-def test_a_yield_inside_a_with_is_caught(source: str) -> None:
-    assert len(yields_inside_with(source)) == 1
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "def step(task):\n    with task.autocast:\n        x = 1\n    yield 'forward'",
-        "with torch.no_grad():\n    def step(task):\n        yield 'forward'",
-        "def outer():\n    with a:\n        def inner():\n            yield 1\n        return inner",
-    ],
-)
-def test_a_yield_after_a_with_is_let_pass(source: str) -> None:
-    assert yields_inside_with(source) == []

@@ -99,7 +99,7 @@ class HostClock:
         self._begin(steps)
         start = self._now()
         for _ in range(steps):
-            self._plain_step()
+            self.take_step()
         return Block(steps, (self._now() - start) / 1e9, float("nan"))
 
     def lapped(self, steps: int) -> Recording:
@@ -132,8 +132,13 @@ class HostClock:
     def synchronise(self) -> None:
         """Wait until all that was asked for is done."""
 
-    def _plain_step(self) -> None:
+    def take_step(self) -> None:
+        """One step, untimed."""
         deque(self._step(self._task, *self._task.next_batch()), maxlen=0)
+
+    def last_loss(self) -> torch.Tensor | None:
+        """The loss of the step that was taken last, which no later step changes."""
+        return self._task.last_loss
 
     def _begin(self, steps: int) -> None:  # noqa: ARG002 - the device clocks need it
         self._stamps = []
@@ -163,7 +168,7 @@ class CudaClock(HostClock):
         start = self._now()
         first.record()
         for _ in range(steps):
-            self._plain_step()
+            self.take_step()
         last.record()
         self.synchronise()
         return Block(steps, (self._now() - start) / 1e9, first.elapsed_time(last) / 1e3)
@@ -231,7 +236,7 @@ class GraphClock(CudaClock):
             # The device is held until the host has enqueued the whole step, or it would wait for the host within it.
             torch.cuda._sleep(HOLD_CYCLES)
             first.record()
-            self._plain_step()
+            self.take_step()
             last.record()
             self.synchronise()
             previous = first
@@ -240,7 +245,7 @@ class GraphClock(CudaClock):
                 laps.append(previous.elapsed_time(event) / 1e3)
                 previous = event
             total += first.elapsed_time(previous if self._graphed.marks else last) / 1e3
-            losses.append(None if self._task.last_loss is None else self._task.last_loss.clone())
+            losses.append(self.last_loss())
         return Recording(
             steps=steps,
             host_seconds=(self._now() - start) / 1e9,
@@ -251,8 +256,13 @@ class GraphClock(CudaClock):
             losses=losses,
         )
 
-    def _plain_step(self) -> None:
+    def take_step(self) -> None:
+        """One replay, untimed."""
         self._graphed(self._task, *self._task.next_batch())
+
+    def last_loss(self) -> torch.Tensor | None:
+        """A copy: the next replay overwrites the original."""
+        return None if self._task.last_loss is None else self._task.last_loss.clone()
 
 
 def make_clock(task: Task, step: Step | Driver) -> HostClock:
@@ -267,6 +277,14 @@ def make_clock(task: Task, step: Step | Driver) -> HostClock:
     return HostClock(task, step) if task.device.type == "cpu" else CudaClock(task, step)
 
 
+def refuse_unknown_phases(yielded: Sequence[str]) -> None:
+    """Raise BadStep where what one step yields names a phase that does not exist, or none at all."""
+    if unknown := [name for name in yielded if name not in PHASES]:
+        raise BadStep(f"the step yields {unknown[0]!r}, which is no phase; the phases are {', '.join(PHASES)}")
+    if not yielded:
+        raise BadStep(f"the step yields no phase; it must yield each of {', '.join(PHASES[1:])} as it ends")
+
+
 def _by_phase(names: Sequence[str], laps: Seconds, steps: int) -> tuple[tuple[str, ...], Seconds]:
     """Laps in order to (steps, phases), the turns of a phase that repeats within a step summed."""
     if not names:
@@ -275,10 +293,7 @@ def _by_phase(names: Sequence[str], laps: Seconds, steps: int) -> tuple[tuple[st
     once = names[:per_step]
     if odd or list(names) != list(once) * steps:
         raise BadStep("the step yields different phases in different steps; it must name the same ones each time")
-    if unknown := [name for name in once if name not in PHASES]:
-        raise BadStep(f"the step yields {unknown[0]!r}, which is no phase; the phases are {', '.join(PHASES)}")
-    if per_step == 1:
-        raise BadStep(f"the step yields no phase; it must yield each of {', '.join(PHASES[1:])} as it ends")
+    refuse_unknown_phases(once[1:])
     phases = tuple(dict.fromkeys(once))
     table = laps.reshape(steps, per_step)
     columns = [table[:, [i for i, name in enumerate(once) if name == phase]].sum(axis=1) for phase in phases]

@@ -6,12 +6,15 @@ from itertools import pairwise
 import pytest
 import torch
 
+from bench.measure.properties.gradients import gradients_leak
+from bench.measure.properties.moves import phases_that_move_parameters
+from bench.measure.properties.trace import watch
+from bench.measure.properties.trial import Trial
 from loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loops.cuda_graph import WARMUP_STEPS, GraphedStep
 from loops.errors import Skip
 from loops.loop import EAGER
 from loops.task import Task
-from tests.loops.lessons import gradients_leak, losses_by_seed, phases_that_move_parameters
 from tests.loops.tiny import drive, losses_of, make_tiny_task, prepared
 
 pytestmark = pytest.mark.cuda
@@ -108,7 +111,7 @@ def test_gradients_do_not_leak_from_one_step_into_the_next(name: str) -> None:
         assert all(float(parameter.grad.abs().max()) < 1e2 for parameter in _with_gradients(task))
         assert all(float(shift) < 0.1 for shift in shifts)
     else:
-        assert not gradients_leak(task, step)
+        assert gradients_leak(Trial(task, step)) is False
 
 
 def _with_gradients(task: Task) -> list[torch.nn.Parameter]:
@@ -125,13 +128,13 @@ def test_only_the_optimizer_phase_moves_parameters(name: str) -> None:
     task, step = prepared(find_loop(name), make("tiny"))
     drive(task, step)
     assert not isinstance(step, GraphedStep)
-    assert phases_that_move_parameters(task, step) == ["optimizer"]
+    assert phases_that_move_parameters(watch(Trial(task, step))) == ["optimizer"]
 
 
 @pytest.mark.parametrize("name", ["eager", "cuda_graph", "amp_bf16+cuda_graph"])
 def test_the_same_seed_gives_the_same_losses_bit_for_bit_and_another_seed_others(name: str) -> None:
     loop = find_loop(name)
-    first, again, other = losses_by_seed(lambda seed: make("tiny", seed), loop, (0, 0, 1), STEPS)
+    first, again, other = (losses_of(*prepared(loop, make("tiny", seed), seed), STEPS) for seed in (0, 0, 1))
     assert first == again
     assert first != other
 

@@ -1,7 +1,6 @@
 """A task small enough to compile in a moment, yet of a kind that every technique can change; and ways to drive it."""
 
 from collections import deque
-from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -63,34 +62,3 @@ def losses_of(task: Task, step: Step | Driver, steps: int) -> list[float]:
 def prepared(loop: Loop, task: Task, seed: int = 0) -> tuple[Task, Step | Driver]:
     torch.manual_seed(seed)
     return task, loop.prepare(task)
-
-
-def parameters_of(task: Task) -> list[Tensor]:
-    return [parameter.detach().clone() for parameter in task.model.parameters()]
-
-
-def same(some: list[Tensor], others: list[Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(some, others, strict=True))
-
-
-def tensors_of(task: Task) -> Iterator[Tensor]:
-    """Every tensor that a step may change: parameters, buffers, the optimizer's state."""
-    yield from (p.detach() for p in task.model.parameters())
-    yield from task.model.buffers()
-    for state in task.optimizer.state.values():
-        yield from (value for value in state.values() if isinstance(value, Tensor))
-
-
-class Snapshot:
-    """All that a task has learnt, to be put back in place, so that compiled code stays valid."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._tensors = [tensor.clone() for tensor in tensors_of(task)]
-        self._scaler = task.scaler.state_dict()
-
-    def restore(self) -> None:
-        for tensor, before in zip(tensors_of(self._task), self._tensors, strict=True):
-            tensor.copy_(before)
-        if self._scaler:
-            self._task.scaler.load_state_dict(self._scaler)

@@ -1,0 +1,80 @@
+"""Gradients are zeroed: what a step before has left does not change this one."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from bench.measure.properties.bits import largest_difference, same
+from bench.measure.properties.names import STOPS, phase_name, places
+from bench.measure.properties.snapshot import Snapshot, parameters_of
+from bench.measure.properties.subject import Subject
+from bench.measure.properties.trial import Trial
+from bench.records.verification import Outcome, Property
+from loops.task import Batch
+
+PROPERTY = Property("zeroed-gradients", "A gradient that is left from before a step does not change it.")
+STEPS = 3
+POISON = 1e4
+NOT_THE_SAME = 4.0
+"""How many times further apart than two runs with nothing left the poisoned one must be, where those differ."""
+
+
+def check(subject: Subject) -> Outcome:
+    """Whether it does not."""
+    if subject.fault:
+        return PROPERTY.not_applicable(STOPS)
+    leaks = gradients_leak(subject.trial)
+    if leaks is None:
+        return PROPERTY.not_applicable("the step does not repeat itself from the same weights and batches")
+    return PROPERTY.broken(_explained(subject)) if leaks else PROPERTY.holds()
+
+
+def gradients_leak(trial: Trial) -> bool | None:
+    """Whether a gradient that is there before a step changes what the step does; None where that cannot be told.
+
+    The trial must have taken a step, so that its optimizer has its state.
+    """
+    batches = [trial.task.next_batch() for _ in range(STEPS)]
+    before = Snapshot(trial.task)
+    clean, again, poisoned = (_weights(trial, batches, before, gradient) for gradient in (None, None, POISON))
+    if same(clean, poisoned):
+        return False
+    usual = largest_difference(clean, again)
+    if not math.isfinite(usual):
+        return None
+    # Written so that weights which are no numbers any more differ.
+    return not largest_difference(clean, poisoned) <= NOT_THE_SAME * usual
+
+
+def _weights(trial: Trial, batches: list[Batch], before: Snapshot, gradient: float | None) -> list[Tensor]:
+    """The weights after each step on ``batches``, each begun with ``gradient`` left everywhere."""
+    before.restore()
+    torch.manual_seed(0)
+    found = []
+    for batch in batches:
+        for parameter in trial.task.model.parameters():
+            if trial.driver is not None and parameter.grad is not None:
+                # A graph's replay knows only the memory of the gradients that it was captured with.
+                parameter.grad.fill_(gradient or 0.0)
+            elif parameter.requires_grad:
+                parameter.grad = None if gradient is None else torch.full_like(parameter, gradient)
+        trial.take(batch)
+        found.extend(parameters_of(trial.task))
+    before.restore()
+    return found
+
+
+def _explained(subject: Subject) -> str:
+    calls = [
+        (phase, event.place) for trace in subject.traces for phase, event in trace.events if event.what == "zero_grad"
+    ]
+    why = "a gradient left from the step before is added to this step's"
+    fix = "call task.optimizer.zero_grad(set_to_none=True) before `zero_grad` is yielded"
+    if not calls:
+        return f"forgets zero_grad: {why}; {fix}"
+    if elsewhere := [(phase, place) for phase, place in calls if phase != "zero_grad"]:
+        return f"calls zero_grad in {phase_name(elsewhere[0][0])} ({places([p for _, p in elsewhere])}): {why}; {fix}"
+    if len(calls) < len(subject.traces):
+        return f"forgets zero_grad in some steps ({places([p for _, p in calls])} is not reached in each): {why}; {fix}"
+    return f"does not zero every gradient, though it calls zero_grad at {places([p for _, p in calls])}: {why}; {fix}"

@@ -1,0 +1,65 @@
+"""The phases exist, none is missing, and they come in their order."""
+
+from collections.abc import Sequence
+
+from bench.measure.clock import refuse_unknown_phases
+from bench.measure.properties.names import STOPS, listed, phase_name
+from bench.measure.properties.subject import Subject
+from bench.measure.properties.trace import Trace
+from bench.records.verification import Outcome, Property
+from loops.phases import DATA, PHASES
+
+PROPERTY = Property(
+    "phases-in-order", "The step yields every phase once, in order; forward, loss and backward may take turns."
+)
+EACH_PART = PHASES[2:5]
+"""What accumulation does again for each part of a batch."""
+
+
+def check(subject: Subject) -> Outcome:
+    """Whether they do. Raises BadStep for a phase that does not exist, and for a step that yields none."""
+    return judge(subject.traces)
+
+
+def judge(traces: Sequence[Trace]) -> Outcome:
+    """Whether they do in all of ``traces``; of a step that stopped, what it yielded before counts."""
+    for trace in traces:
+        if trace.phases or not trace.fault:
+            refuse_unknown_phases(trace.phases)
+        if not trace.fault and (trouble := _trouble(trace)):
+            return PROPERTY.broken(trouble)
+    if traces[0].fault:
+        return PROPERTY.not_applicable(STOPS)
+    first = traces[0].phases
+    if other := next((trace.phases for trace in traces if trace.phases != first and not trace.fault), None):
+        return PROPERTY.broken(
+            f"yields different phases in different steps: {', '.join(first)} and then {', '.join(other)}; "
+            "name the same ones each time"
+        )
+    return PROPERTY.holds()
+
+
+def _trouble(trace: Trace) -> str | None:
+    phases, order = trace.phases, PHASES[1:]
+    shown = listed(phases, 12)
+    if DATA in phases:
+        return f"yields `{DATA}`, which is lapped before the step begins; leave that yield out"
+    if missing := [phase for phase in order if phase not in phases]:
+        return (
+            f"has no phase {', '.join(map(phase_name, missing))}: yields {shown}; yield each of {', '.join(order)} "
+            "as its work ends"
+        )
+    turns, rest = divmod(len(phases) - 2, len(EACH_PART))
+    if not rest and phases == (order[0], *EACH_PART * turns, order[-1]):
+        return None
+    place, wrong = next((lap.place, lap.phase) for lap, due in zip(trace.laps, _due(phases), strict=False) if not due)
+    why = "again" if phases.count(wrong) > 1 else "out of order"
+    wanted = ", ".join(order)
+    return f"yields phases out of order: {phase_name(wrong)} comes {why} at {place}; yields {shown}, not {wanted}"
+
+
+def _due(phases: Sequence[str]) -> list[bool]:
+    """For each phase whether it may come where it does."""
+    after = {"": {"zero_grad"}, "zero_grad": {"forward"}, "forward": {"loss"}, "loss": {"backward"}}
+    after |= {"backward": {"forward", "optimizer"}, "optimizer": set()}
+    return [phase in after[before] for before, phase in zip(("", *phases), phases, strict=False)]
