@@ -1,0 +1,317 @@
+"""Whether a loop trains the model that eager trains: each of its steps beside the canonical step from the same state.
+
+Two runs of one loop that round differently drift apart, step by step, as chaos has it, until nothing can be said of
+them. So no two runs are compared. The loop trains as it always does, and at each step the canonical step is taken from
+the state that the loop had come to: what the two differ by is one step's doing alone.
+"""
+
+import hashlib
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.measure.clock import refuse_unknown_phases
+from bench.measure.precision import least_bits
+from bench.measure.rounding import FLOAT32_BITS, RandomRounding
+from bench.measure.twin import (
+    Layers,
+    State,
+    Taken,
+    Twin,
+    buffers_of,
+    changes,
+    gradients_of,
+    parameters_of,
+    state_of,
+)
+from bench.records.proof import Deviation
+from loops.loop import Loop
+from loops.task import Batch, Task
+from loops.technique import Driver, Step
+
+DRAWS = 2
+"""References that round at random to the loop's precision, at each of the steps that have any."""
+COARSE_BITS = 8
+"""Of one reference more, bfloat16's. A gradient jumps where an activation that is nearly zero rounds to the other side
+of a ReLU's kink, by as much as the kink is worth however fine the rounding; coarse rounding meets many of them."""
+MOST_STEPS = 4
+"""Times as many steps as are to be compared: a gradient scaler skips the first few until it has found its scale."""
+
+
+@dataclass(frozen=True)
+class Proven:
+    """What a worker saw of the loop's steps."""
+
+    steps: int
+    """That were compared."""
+    same_steps: int
+    """Of those, the first so many gave eager's loss, gradients, parameters and buffers to the last bit."""
+    skipped_steps: int
+    """That a gradient scaler skipped, and that were not compared."""
+    bits: int
+    """Significant bits that the loop's arithmetic keeps."""
+    draws_at_random: bool
+    """Whether the model draws random numbers (dropout), and the references with it."""
+    lost_at_step: int | None
+    """The first step whose loss was NaN or infinite; nothing is compared from there on."""
+    sha256: str
+    """Of parameters and buffers at the end."""
+    deviations: tuple[Deviation, ...]
+
+
+Errors = dict[tuple[str, str], float]
+"""By kind and layer."""
+
+
+@dataclass
+class _Tally:
+    rows: list[Deviation] = field(default_factory=list)
+    compared: int = 0
+    same: int = 0
+    skipped: int = 0
+    lost: int | None = None
+    draws: bool = False
+    referenced: int = 0
+
+
+def prove(task: Task, loop: Loop, steps: int, seed: int) -> Proven:
+    """Train ``task`` by ``loop`` for some steps and compare each with the canonical step from the same state.
+
+    Gradients and the loss are measured against a step in float64, and so are those of eager and of eager with each
+    operation rounded at random to the loop's precision: how far rounding alone can move them. The update is measured
+    against the one in float64 by the loop's own gradients, so that it shows what the optimizer did.
+
+    Raises:
+        Skip: the loop cannot train such a task.
+        BadStep: it names phases that there are none of.
+        Exception: whatever the loop raises.
+    """
+    eager, exact = Twin(task), Twin(task, exact=True)
+    watched = _Watched(task)
+    torch.manual_seed(seed)
+    step = loop.prepare(task)
+    tally, number = _Tally(), 0
+    while tally.compared < steps and number < MOST_STEPS * steps and tally.lost is None:
+        before, batch = state_of(task), task.next_batch()
+        canonical = tuple(tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in batch)
+        torch.manual_seed(seed + number)
+        own = _take(task, step, batch)
+        if not math.isfinite(own.loss):
+            tally.lost = number
+        elif _was_skipped(task, before, own):
+            tally.skipped += 1
+        else:
+            comparer = _Comparer(eager, exact, before, (canonical[0], canonical[1]), own, seed + number, number)
+            _compare(comparer, tally, watched.bits(), last=tally.compared == steps - 1)
+        number += 1
+    return Proven(
+        steps=tally.compared,
+        same_steps=tally.same,
+        skipped_steps=tally.skipped,
+        bits=watched.bits(),
+        draws_at_random=tally.draws,
+        lost_at_step=tally.lost,
+        sha256=_digest(task),
+        deviations=tuple(tally.rows),
+    )
+
+
+@dataclass(frozen=True)
+class _Own(Taken):
+    """What the loop's own step computed, and the parameters after it."""
+
+    parameters: Layers
+
+
+def _take(task: Task, step: Step | Driver, batch: Batch) -> _Own:
+    gradients: Layers = {}
+    if isinstance(step, Driver):
+        step(task, *batch)
+    else:
+        phases = []
+        for phase in step(task, *batch):
+            phases.append(phase)
+            if phase == "backward":  # the last one counts, where gradients add up
+                gradients = _unscaled(task, gradients_of(task.plain_model))
+        refuse_unknown_phases(phases)
+    if not gradients:
+        gradients = gradients_of(task.plain_model)
+    loss = torch.tensor(float("nan")) if task.last_loss is None else task.last_loss.detach().clone()
+    return _Own(loss, gradients, buffers_of(task.plain_model), parameters_of(task.plain_model))
+
+
+def _unscaled(task: Task, gradients: Layers) -> Layers:
+    scale = task.scaler.get_scale() if task.scaler.is_enabled() else 1.0
+    return gradients if scale == 1 else {name: gradient / scale for name, gradient in gradients.items()}
+
+
+def _was_skipped(task: Task, before: State, own: _Own) -> bool:
+    if not task.scaler.is_enabled() or all(bool(g.isfinite().all()) for g in own.gradients.values()):
+        return False
+    return all(torch.equal(before.layers[name], after) for name, after in own.parameters.items())
+
+
+class _Watched:
+    """Notes what a step predicts, whose type tells of an autocast within a person's own step."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._bits = task, FLOAT32_BITS
+        loss_fn = task.loss_fn
+
+        def watched(predictions: Any, targets: Any) -> Tensor:
+            if isinstance(predictions, Tensor):
+                self._bits = min(self._bits, least_bits(task, predictions))
+            return loss_fn(predictions, targets)
+
+        task.loss_fn = watched
+
+    def bits(self) -> int:
+        return self._bits
+
+
+@dataclass(frozen=True)
+class _Comparer:
+    """One step of the loop's, and the canonical ones from the state before it."""
+
+    eager: Twin
+    exact: Twin
+    before: State
+    batch: Batch
+    own: _Own
+    seed: int
+    step: int
+
+    def canonical(self, twin: Twin, rounding: RandomRounding | None = None, *, other_draws: int = 0) -> Taken:
+        torch.manual_seed(self.seed + other_draws)
+        return twin.take(self.before, self.batch, rounding)
+
+
+def _compare(this: _Comparer, tally: _Tally, bits: int, *, last: bool) -> None:
+    """Add one step to ``tally``; only one that differs from eager's costs more than eager's own."""
+    eager = this.canonical(this.eager)
+    tally.draws = tally.draws or _drew(this.seed)
+    if _equal(this, eager):
+        tally.same += tally.same == tally.compared
+        tally.compared += 1
+        return
+    truth = _truth(this, eager)
+    errors = _errors(this.own, truth)
+    of_eager, of_rounding, of_coarse = _errors(eager, truth), Errors(), Errors()
+    if tally.referenced == 0 or last or tally.compared == tally.referenced * 4:
+        tally.referenced += 1
+        fine = [bits] * DRAWS
+        *drawn, coarse = (_errors(taken, truth) for taken in _references(this, [*fine, COARSE_BITS], tally.draws))
+        of_rounding, of_coarse = _worst(drawn), coarse
+    own_update, exact_update, eager_updates = _updates(this)
+    for name, error in _relative(own_update, exact_update).items():
+        errors["update", name] = error
+        known = [_relative(update, exact_update)[name] for update in eager_updates]
+        of_eager["update", name], of_rounding["update", name] = known[0], max(known)
+    tally.rows += [
+        Deviation(this.step, *key, error, of_eager[key], of_rounding.get(key, math.nan), of_coarse.get(key, math.nan))
+        for key, error in errors.items()
+    ]
+    tally.compared += 1
+
+
+def _equal(this: _Comparer, eager: Taken) -> bool:
+    own = this.own
+    if not torch.equal(own.loss.to(eager.loss.dtype), eager.loss) or own.gradients.keys() != eager.gradients.keys():
+        return False
+    pairs = [(own.gradients, eager.gradients), (own.buffers, eager.buffers)]
+    if not all(torch.equal(mine[name], its[name]) for mine, its in pairs for name in its):
+        return False
+    updated = this.eager.update(this.before, eager.gradients)
+    return all(torch.equal(own.parameters[name], updated[name]) for name in updated)
+
+
+def _truth(this: _Comparer, eager: Taken) -> Taken:
+    """The step in float64; eager's own where the model cannot compute in float64."""
+    try:
+        return this.canonical(this.exact)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        return eager
+
+
+def _references(this: _Comparer, precisions: Sequence[int], draws_at_random: bool) -> Iterator[Taken]:
+    device = this.own.loss.device
+    for draw, bits in enumerate(precisions):
+        seed = this.seed * len(precisions) + draw
+        rounding = RandomRounding(bits, seed, device, this.eager.model.buffers())
+        # Where the model draws random numbers, a loop may draw others: a compiled one does.
+        yield this.canonical(this.eager, rounding, other_draws=(draw + 1) * 10_007 if draws_at_random else 0)
+
+
+def _updates(this: _Comparer) -> tuple[Layers, Layers, list[Layers]]:
+    """The loop's update, the exact one by the same gradients, and eager's: as it is, and with its settings nudged.
+
+    A fused or capturable optimizer holds its settings in float32, where Adam's 1 - beta is off by much more than
+    float32's own roundoff.
+    """
+    start = {name: this.before.layers[name] for name in this.own.parameters}
+    draw = random.Random(this.seed)
+
+    def nudge(value: float) -> float:
+        return value * (1 + draw.uniform(-1, 1) * 2.0**-FLOAT32_BITS)
+
+    def updated(twin: Twin, by: Callable[[float], float] = lambda value: value) -> Layers:
+        return changes(start, twin.update(this.before, this.own.gradients, by))
+
+    own = changes(start, this.own.parameters)
+    return own, updated(this.exact), [updated(this.eager), *(updated(this.eager, nudge) for _ in range(DRAWS))]
+
+
+def _errors(taken: Taken, truth: Taken) -> Errors:
+    # In the order in which they come about: the loss, then the gradients from the last layer to the first.
+    found: Errors = {("loss", ""): _relative({"": taken.loss}, {"": truth.loss})[""]}
+    for kind, mine, its in (
+        ("gradient", taken.gradients, dict(reversed(truth.gradients.items()))),
+        ("buffer", taken.buffers, truth.buffers),
+    ):
+        found |= {(kind, name): error for name, error in _relative(mine, its).items()}
+    return found
+
+
+def _relative(some: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, float]:
+    """The norm of each layer's difference over the norm of the truth; infinite where there should be nothing."""
+    return {name: _distance(some.get(name), tensor.double()) for name, tensor in truth.items()}
+
+
+def _distance(some: Tensor | None, truth: Tensor) -> float:
+    size = float(truth.norm())
+    away = size if some is None else float((some.double() - truth).norm())
+    if math.isnan(away):
+        return math.inf
+    return away / size if size else (math.inf if away else 0.0)
+
+
+def _worst(several: Iterable[Errors]) -> Errors:
+    worst: Errors = {}
+    for errors in several:
+        worst = {key: max(error, worst.get(key, 0.0)) for key, error in errors.items()}
+    return worst
+
+
+def _drew(seed: int) -> bool:
+    """Whether anything was drawn from torch's generators since they were set to ``seed``."""
+    now = torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    torch.manual_seed(seed)
+    same_cuda = cuda is None or torch.equal(cuda, torch.cuda.get_rng_state())
+    return not (torch.equal(now, torch.get_rng_state()) and same_cuda)
+
+
+def _digest(task: Task) -> str:
+    digest = hashlib.sha256()
+    for layers in (parameters_of(task.plain_model), buffers_of(task.plain_model)):
+        for name, tensor in layers.items():
+            digest.update(name.encode())
+            digest.update(tensor.cpu().flatten().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

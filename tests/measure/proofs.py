@@ -1,0 +1,39 @@
+"""A loop compared with eager in this process, and judged, as the trainer and the judge do it."""
+
+from collections.abc import Callable, Iterator
+
+from torch import Tensor
+
+from bench.judge.likeness import Likeness, likeness
+from bench.measure.notebook import Notebook
+from bench.measure.proof import Proven, prove
+from bench.measure.trainer import PROOF_STEPS
+from bench.records.training import Proof
+from loops.loop import EAGER, Loop
+from loops.task import Task
+
+MakeTask = Callable[[], Task]
+StepFunction = Callable[[Task, Tensor, Tensor], Iterator[str]]
+
+
+def proven(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Proven:
+    """What a worker sees of ``loop``."""
+    return prove(make_task(), loop, steps, seed)
+
+
+def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Likeness:
+    """The verdict on ``loop``, beside an eager that was compared as well."""
+    notebook = Notebook()
+    for one in (EAGER, loop):
+        seen = proven(one, make_task, steps, seed)
+        known = {name: value for name, value in vars(seen).items() if name != "deviations"}
+        proof = Proof("workload", one.name, repeat=False, status="ok", reason=None, **known)
+        notebook.add_proof(proof, seen.deviations)
+    deviations = notebook.samples().deviations
+    eagers, own = notebook.proofs
+    return likeness(own, deviations[deviations["proof"] == 1], eagers)
+
+
+def own(step: StepFunction) -> Loop:
+    """A person's own step as a loop."""
+    return Loop("own", step)
