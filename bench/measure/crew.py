@@ -30,6 +30,7 @@ class Crew:
     def __init__(self, plan: Plan, folder: Path, caches: Path) -> None:
         self.folder = folder
         self.cores = available_cores()[: plan.threads]
+        self.limit_seconds = plan.limit_seconds
         self._plan, self._caches = plan, caches
         self._launcher = ForkServer()
 

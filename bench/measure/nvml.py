@@ -44,6 +44,13 @@ class GpuMonitor:
             return ""
         return ", ".join(text for bit, text in THROTTLES.items() if now & bit)
 
+    def joules(self) -> float:
+        """Energy that the board has spent since its driver was loaded; NaN before Volta."""
+        try:
+            return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1e3
+        except pynvml.NVMLError:
+            return float("nan")
+
     def processes(self) -> int:
         """How many processes hold a compute context on the device; their ids may be of another namespace."""
         try:

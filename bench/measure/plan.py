@@ -9,8 +9,10 @@ import torch
 
 from bench.errors import BadInput
 from bench.measure.machine import available_cores, default_threads
+from bench.measure.terms import Terms
 from bench.records.run import Plan
 from loops.catalog import find_loop, find_workload
+from loops.deterministic import deterministic
 from loops.errors import BadSpec
 from loops.loop import EAGER
 
@@ -32,7 +34,7 @@ BLOCK_SECONDS = {"cpu": 0.005, "cuda": 0.02}
 """Noise comes in bursts, so many short blocks compare better than few long ones: on a CPU about one step. A block on
 a GPU begins and ends with an idle device, which must not count."""
 
-A_DAY, MOST_LAUNCHES = 86_400, 1000
+A_DAY, MOST_LAUNCHES, MOST_SEEDS = 86_400, 1000, 1000
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Wish:
     threads: int | None = None
     limit_seconds: float = 300.0
     quick: bool = False
+    deterministic: bool = False
+    """Whether every loop is to use torch's deterministic algorithms only; eager stays, and shows what that costs."""
 
 
 def make_plan(wish: Wish) -> Plan:
@@ -81,7 +85,7 @@ def make_plan(wish: Wish) -> Plan:
     return Plan(
         command=shlex.join(wish.command),
         workloads=_workloads(wish.workloads or (QUICK_WORKLOADS if quick else DEFAULT_WORKLOADS)),
-        loops=_loops(wish.loops or (QUICK_LOOPS if quick else DEFAULT_LOOPS)),
+        loops=_loops(wish.loops or (QUICK_LOOPS if quick else DEFAULT_LOOPS), wish.deterministic),
         device=device,
         size=wish.size or ("small" if device == "cpu" else "large"),
         batch_size=wish.batch_size,
@@ -128,10 +132,30 @@ def _workloads(specs: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
-def _loops(specs: Sequence[str]) -> tuple[str, ...]:
+def terms_within_a_run(seeds: int, *, quick: bool) -> Terms:
+    """How long `loopmark run` trains, and how often: until the target, since its time is for timing."""
+    return Terms(seeds=_seeds(seeds), until="target", budget_seconds=5.0 if quick else 15.0)
+
+
+def training_terms(seeds: int | None, budget_seconds: float | None, *, quick: bool) -> Terms:
+    """How long `loopmark train` trains, and how often. Raises BadInput where that cannot be carried out."""
+    budget = budget_seconds if budget_seconds is not None else (10.0 if quick else 30.0)
+    _at_least(budget, "budget", "seconds of training for each seed", above=0)
+    if budget > A_DAY:
+        raise BadInput(f"--budget {budget:g} is more than a day a seed; give at most {A_DAY} seconds")
+    return Terms(seeds=_seeds(3 if seeds is None else seeds), until="convergence", budget_seconds=budget, insists=True)
+
+
+def _seeds(seeds: int) -> int:
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise BadInput(f"--seeds {seeds} makes no sense; give 1 to {MOST_SEEDS}")
+    return seeds
+
+
+def _loops(specs: Sequence[str], deterministic_only: bool) -> tuple[str, ...]:
     """The loops by their own names where they have one, the baseline first, each once."""
     kept = {EAGER.name: EAGER.name}
-    for spec in specs:
+    for spec in map(_deterministic, (EAGER.name, *specs)) if deterministic_only else specs:
         try:
             name = find_loop(spec).name
         except BadSpec as error:
@@ -146,3 +170,9 @@ def _loops(specs: Sequence[str]) -> tuple[str, ...]:
 def _at_least(value: float, name: str, unit: str, *, above: float) -> None:
     if not (math.isfinite(value) and value > above):
         raise BadInput(f"--{name} {value} makes no sense; give {unit}, more than {above:g}")
+
+
+def _deterministic(spec: str) -> str:
+    """The loop of that name with torch's deterministic algorithms; one that has them already stays as it is."""
+    name = deterministic.name
+    return spec if name in spec.split("+") else f"{spec}+{name}"

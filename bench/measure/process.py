@@ -17,9 +17,9 @@ T = TypeVar("T")
 class CaseEnded(Exception):  # noqa: N818 - a skip is no error
     """A case can go no further. ``status`` is ``skipped``, ``failed`` or ``timed_out``."""
 
-    def __init__(self, status: str, reason: str) -> None:
+    def __init__(self, status: str, reason: str, *, bad_step: bool = False) -> None:
         super().__init__(reason)
-        self.status, self.reason = status, reason
+        self.status, self.reason, self.bad_step = status, reason, bad_step
 
 
 class WorkerProcess:
@@ -60,7 +60,7 @@ class WorkerProcess:
             raise CaseEnded("failed", _manner_of_death(code))
         self._busy = False
         if isinstance(given, Failed):
-            raise CaseEnded("skipped" if given.skipped else "failed", given.reason)
+            raise CaseEnded("skipped" if given.skipped else "failed", given.reason, bad_step=given.bad_step)
         if not isinstance(given, answer):
             self.kill()
             raise CaseEnded("failed", f"the process answered out of turn, with a {type(given).__name__}")

@@ -15,10 +15,13 @@ import torch
 from bench.measure.assignment import Assignment
 from bench.measure.clock import BadStep, Block, HostClock, Recording, make_clock
 from bench.measure.compilation import CompilationLog
+from bench.measure.course import Begun, Course, Leg
 from bench.measure.disturbance import Disturbance, DisturbanceMeter
 from bench.measure.machine import describe_environment
 from bench.measure.memory import peak_memory_of
 from bench.measure.nvml import monitor_of
+from bench.measure.proof import Proven, prove
+from bench.measure.properties.examination import Checked, Examination
 from bench.measure.slowdown import slowed
 from bench.measure.strangers import refuse_strangers
 from bench.measure.warmup import WarmUp, warm_up
@@ -27,6 +30,8 @@ from bench.records.run import CacheState
 from loops.amp import CountingGradScaler
 from loops.catalog import find_loop, find_workload
 from loops.errors import BadSpec, Skip
+from loops.loop import Loop
+from loops.task import Task
 from loops.user_code import defined_at, described
 
 GRACE_SECONDS = 30
@@ -92,6 +97,8 @@ class Failed:
 
     reason: str
     skipped: bool = False
+    bad_step: bool = False
+    """Whether the step is none: it names phases that there are none of."""
 
 
 class Worker:
@@ -103,19 +110,13 @@ class Worker:
         self._device = torch.device(assignment.device)
         self.step_place = ""
         self.neighbours = assignment.neighbours
+        self._examination: Examination | None = None
 
     def set_up(self, with_hash: bool) -> Ready:
         """Make the task and apply the loop's techniques."""
         this, start = self._assignment, time.perf_counter()
-        torch.set_num_threads(this.threads)
-        if self._device.type == "cuda":
-            torch.cuda.set_device(self._device)  # events, streams and scalers are made on the current device
-        loop, workload = find_loop(this.loop), find_workload(this.workload)
-        self.step_place = defined_at(loop.base)
-        if reason := workload.lacks() or loop.lacks(self._device):
-            raise Skip(reason)
+        loop, self._task = self._make_task()
         self._started = start
-        self._task = workload.make(self._device, this.size, this.batch_size, this.seed)
         parameters = sum(parameter.numel() for parameter in self._task.model.parameters())
         torch.manual_seed(this.seed)
         step = loop.prepare(self._task)
@@ -211,6 +212,37 @@ class Worker:
             final_scale=float(scaler.get_scale()) if scaler.is_enabled() else None,
         )
 
+    def prove(self, steps: int) -> Proven:
+        """Compare some steps with the canonical one's, on a task of its own; none is set up before."""
+        loop, task = self._make_task()
+        return prove(task, loop, steps, self._assignment.seed)
+
+    def begin_course(self) -> Begun:
+        """Make ready to train the task that was set up."""
+        self._course = Course(self._task, self._clock)
+        return self._course.begin()
+
+    def train(self, steps: int, one_by_one: int = 0) -> Leg:
+        """Train for ``steps`` steps and measure the quality."""
+        return self._course.leg(steps, one_by_one)
+
+    def verify(self, name: str, seconds: float) -> Checked:
+        """Check one property of the canonical step, on tasks of its own; none is set up before."""
+        if self._examination is None:
+            self._examination = Examination(self._assignment)
+        return self._examination.check(name, seconds)
+
+    def _make_task(self) -> tuple[Loop, Task]:
+        this = self._assignment
+        torch.set_num_threads(this.threads)
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)  # events, streams and scalers are made on the current device
+        loop, workload = find_loop(this.loop), find_workload(this.workload)
+        self.step_place = defined_at(loop.base)
+        if reason := workload.lacks() or loop.lacks(self._device):
+            raise Skip(reason)
+        return loop, workload.make(self._device, this.size, this.batch_size, this.seed)
+
     def _batch_size(self) -> int:
         size = getattr(self._task.batches, "batch_size", None)
         return size if type(size) is int and size > 0 else len(self._task.next_batch()[1])
@@ -241,7 +273,7 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
     except BadSpec as error:
         return Failed(str(error))
     except BadStep as error:
-        return Failed(f"{worker.step_place}: {error}")
+        return Failed(f"{worker.step_place}: {error}", bad_step=True)
     except torch.OutOfMemoryError as error:
         others = f"with up to {worker.neighbours} other loops resident; give fewer loops or a smaller --batch-size"
         return Failed(f"ran out of device memory, {others}: {described(error)}")

@@ -1,0 +1,163 @@
+"""Training, proven: each case's steps beside eager's, and each case trained from several seeds."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import cast
+
+from bench.errors import BadInput
+from bench.measure.conduct import Progress, lacking
+from bench.measure.crew import Crew
+from bench.measure.launcher import apart
+from bench.measure.machine import describe_environment
+from bench.measure.notebook import Notebook
+from bench.measure.process import CaseEnded, WorkerProcess
+from bench.measure.proof import Proven
+from bench.measure.schedule import Schedule
+from bench.measure.terms import Terms
+from bench.measure.trials import Endings, Key, Trials, begin, expect_target, refuse_bad_step
+from bench.records.machine import Machine
+from bench.records.run import Plan, Run, Status
+from bench.records.training import Proof, Training
+from bench.records.training_samples import TrainingSamples
+from bench.records.training_store import write_training
+from loops.catalog import WORKLOADS
+from loops.loop import EAGER
+
+PROOF_STEPS = 8
+
+
+class Trainer:
+    """Carries out the training of a plan and keeps it in the crew's folder, whole after every workload and seed.
+
+    Args:
+        endings: what is known of cases that cannot be trained, beyond what this machine lacks.
+    """
+
+    def __init__(
+        self, plan: Plan, terms: Terms, machine: Machine, progress: Progress, endings: Endings | None = None
+    ) -> None:
+        self._plan, self._terms, self._machine, self._progress = plan, terms, machine, progress
+        self._started, self._began = datetime.now(UTC), time.perf_counter()
+        workloads, loops = apart(lacking, plan)
+        self._workloads, self._loops = tuple(workloads), tuple(loops)
+        lacks = {(w, loop): no_data or none for w, no_data in workloads.items() for loop, none in loops.items()}
+        self._endings: dict[Key, tuple[Status, str]] = {
+            **{key: ("skipped", reason) for key, reason in lacks.items() if reason},
+            **(endings or {}),
+        }
+        self._seeds = tuple(plan.seed + number for number in range(terms.seeds))
+        self._schedule = Schedule(plan.seed)
+        self._notebook = Notebook()
+
+    def conduct(self, crew: Crew) -> tuple[Training, TrainingSamples]:
+        """Train, and return what was seen; Ctrl-C ends it early with what there is.
+
+        Raises:
+            BadInput: a step that is none, or, where the terms insist, a workload that states no target.
+        """
+        self._crew = crew
+        interrupted = False
+        try:
+            self._expect_targets()
+            for workload in self._workloads:
+                self._prove(workload)
+                self._keep(interrupted=False)
+                for stage, seed in enumerate(self._seeds, start=1):
+                    trials = Trials(workload, seed, self._terms, crew, self._notebook)
+                    trials.train(self._loops, self._endings, self._schedule, _Part(self, workload, stage))
+                    self._keep(interrupted=False)
+        except KeyboardInterrupt:
+            interrupted = True
+        return self._keep(interrupted)
+
+    def _keep(self, interrupted: bool) -> tuple[Training, TrainingSamples]:
+        training = Training(
+            name=self._crew.folder.name,
+            started=self._started.isoformat(timespec="seconds"),
+            seconds=(datetime.now(UTC) - self._started).total_seconds(),
+            interrupted=interrupted,
+            plan=self._plan,
+            seeds=self._seeds,
+            until=self._terms.until,
+            budget_seconds=self._terms.budget_seconds,
+            machine=self._machine,
+            environment=describe_environment(self._plan.threads, self._crew.cores),
+            targets=dict(self._notebook.targets),
+            proofs=tuple(self._notebook.proofs),
+            trials=tuple(self._notebook.trials),
+        )
+        samples = self._notebook.samples()
+        write_training(self._crew.folder, training, samples)
+        return training, samples
+
+    def _expect_targets(self) -> None:
+        """Ask a person's own workloads for their target first: it would be a pity to find out after the others."""
+        for workload in self._workloads:
+            known = workload in WORKLOADS or (workload, EAGER.name) in self._endings
+            if known or not self._terms.insists:
+                continue
+            with self._process(workload, EAGER.name, "target") as process:
+                try:
+                    _, begun = begin(process, self._plan.limit_seconds)
+                except CaseEnded as end:
+                    raise BadInput(f"{workload} cannot be trained: {end.reason}") from None
+                expect_target(workload, begun, self._terms, self._notebook)
+
+    def _prove(self, workload: str) -> None:
+        """Compare every case of ``workload`` with eager, one after the other: nothing is timed."""
+        part = _Part(self, workload, 0)
+        cases = [(EAGER.name, False), (EAGER.name, True), *((x, False) for x in self._loops if x != EAGER.name)]
+        for number, (loop, repeat) in enumerate(cases):
+            part.tell(f"{loop} · compared with {EAGER.name}", number / len(cases), None)
+            proof = Proof(workload=workload, loop=loop, repeat=repeat, status="ok", reason=None)
+            if ending := self._endings.get(proof.key):
+                self._notebook.add_proof(replace(proof, status=ending[0], reason=ending[1]))
+            else:
+                self._compare(proof)
+
+    def _compare(self, proof: Proof) -> None:
+        with self._process(proof.workload, proof.loop, f"proof-{len(self._notebook.proofs)}") as process:
+            try:
+                seen = process.ask(Proven, "prove", self._plan.limit_seconds, steps=PROOF_STEPS)
+            except CaseEnded as end:
+                refuse_bad_step(end)
+                if end.status == "skipped":
+                    self._endings[proof.key] = "skipped", end.reason
+                self._notebook.add_proof(replace(proof, status=cast(Status, end.status), reason=end.reason))
+                return
+        seen_of_it = {name: value for name, value in vars(seen).items() if name != "deviations"}
+        self._notebook.add_proof(replace(proof, **seen_of_it), seen.deviations)
+
+    @contextmanager
+    def _process(self, workload: str, loop: str, log: str) -> Iterator[WorkerProcess]:
+        process = self._crew.start(workload, loop, log=log, neighbours=0)
+        try:
+            yield process
+        finally:
+            process.close()
+
+    def tell(self, workload: str, stage: int, doing: str, part: float) -> None:
+        """Pass on how far one stage of a workload is: the comparison with eager, or one of the seeds after it."""
+        stages = 1 + len(self._seeds)
+        done = (self._workloads.index(workload) * stages + stage + part) / (len(self._workloads) * stages)
+        spent = time.perf_counter() - self._began
+        self._progress.tell(f"{workload} · {doing}", done, spent * (1 - done) / done if done > 0.1 else None)
+
+
+class _Part:
+    """Progress within one stage of one workload."""
+
+    def __init__(self, trainer: Trainer, workload: str, stage: int) -> None:
+        self._trainer, self._workload, self._stage = trainer, workload, stage
+
+    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:  # noqa: ARG002
+        """The remaining time of a part is not known."""
+        self._trainer.tell(self._workload, self._stage, doing, done)
+
+
+def endings_of(run: Run) -> dict[Key, tuple[Status, str]]:
+    """The cases of a timed run that did not end well: what could not be timed is not trained either."""
+    return {(c.workload, c.loop): (c.status, c.reason or c.status) for c in run.cases if c.status != "ok"}

@@ -1,0 +1,195 @@
+"""One workload trained from one seed: every loop in a process of its own, a leg at a time, in random order."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import cast
+
+from bench.errors import BadInput
+from bench.measure.conduct import Progress
+from bench.measure.course import Begun, Leg
+from bench.measure.crew import Crew
+from bench.measure.divergence import Watch
+from bench.measure.notebook import Notebook
+from bench.measure.process import CaseEnded, WorkerProcess
+from bench.measure.schedule import Schedule
+from bench.measure.stopping import Stopping
+from bench.measure.terms import Terms
+from bench.measure.worker import Ready
+from bench.records.run import Status
+from bench.records.training import Target, Trial
+
+LEG_STEPS = 50
+"""Quality is measured after each epoch, and within a longer one at least this often."""
+ONE_BY_ONE = 5
+"""First steps that are timed each to its end: they compile, and a CUDA graph is captured in the fourth."""
+NEVER_REACHED = "training was interrupted before this case"
+
+Key = tuple[str, str]
+"""Workload and loop."""
+Endings = Mapping[Key, tuple[Status, str]]
+"""The cases that are not trained, each with what became of it and why."""
+
+
+@dataclass
+class _Live:
+    """A trial under way."""
+
+    index: int
+    process: WorkerProcess
+    stopping: Stopping
+    watch: Watch
+    legs: Iterator[int]
+    seconds: float = 0.0
+    joules: float = 0.0
+
+
+class Trials:
+    """The trials of one workload and seed."""
+
+    def __init__(self, workload: str, seed: int, terms: Terms, crew: Crew, notebook: Notebook) -> None:
+        self._workload, self._seed, self._terms = workload, seed, terms
+        self._crew, self._notebook = crew, notebook
+        self._limit = crew.limit_seconds
+        self._live: list[_Live] = []
+
+    def train(self, loops: tuple[str, ...], endings: Endings, schedule: Schedule, progress: Progress) -> None:
+        """Train every loop to its end.
+
+        Args:
+            progress: told which loop is at which step, and how much of its budget is spent.
+
+        Raises:
+            BadInput: a step that is none, or, where the terms insist, a workload that states no target.
+            KeyboardInterrupt: what was trained until then is in the notebook.
+        """
+        first = len(self._notebook.trials)
+        self._notebook.trials += [self._trial(loop, endings) for loop in loops]
+        indices = range(first, len(self._notebook.trials))
+        try:
+            for index in schedule.shuffled(indices):
+                self._start(index, neighbours=len(loops) - 1)
+            running = list(self._live)
+            while running:
+                for one in schedule.shuffled(running):
+                    trial = self._notebook.trials[one.index]
+                    spent = min(1.0, one.seconds / self._terms.budget_seconds)
+                    progress.tell(f"{trial.loop} · training, seed {self._seed} · step {trial.steps:,}", spent, None)
+                    if not self._go_on(one):
+                        running.remove(one)
+        except KeyboardInterrupt:
+            self._interrupt(indices)
+            raise
+        finally:
+            for one in self._live:
+                one.process.close()
+
+    def _trial(self, loop: str, endings: Endings) -> Trial:
+        trial = Trial(workload=self._workload, loop=loop, seed=self._seed, status="ok", reason=None)
+        ending = endings.get(trial.key)
+        return replace(trial, status=ending[0], reason=ending[1]) if ending else trial
+
+    def _start(self, index: int, neighbours: int) -> None:
+        """A process for the trial, unless it has ended already or does so now."""
+        trial = self._notebook.trials[index]
+        if trial.status != "ok":
+            return
+        process = self._crew.start(
+            trial.workload, trial.loop, log=f"training-{index}", neighbours=neighbours, seed=trial.seed
+        )
+        try:
+            ready, begun = begin(process, self._limit)
+            target = expect_target(trial.workload, begun, self._terms, self._notebook)
+        except CaseEnded as end:
+            process.close()
+            self._end(index, end)
+            return
+        except BaseException:
+            process.kill()
+            raise
+        if target is None:
+            process.close()
+            reason = f"{trial.workload} states no target, so there is nothing to train for"
+            self._notebook.trials[index] = replace(trial, status="skipped", reason=reason)
+            return
+        untrained = float("nan") if begun.quality is None else begun.quality
+        self._notebook.trials[index] = replace(
+            trial, setup_seconds=ready.seconds, steps_per_epoch=begun.steps_per_epoch
+        )
+        self._notebook.add_evaluation(index, 0, 0.0, 0.0, untrained)
+        stopping = Stopping(target, self._terms.until, self._terms.budget_seconds, untrained)
+        self._live.append(_Live(index, process, stopping, Watch(), legs(begun.steps_per_epoch)))
+
+    def _go_on(self, one: _Live) -> bool:
+        """Train one trial a leg further; whether it goes on after that."""
+        trial = self._notebook.trials[one.index]
+        first_steps = 0 if trial.steps else ONE_BY_ONE
+        try:
+            leg = one.process.ask(Leg, "train", self._limit, steps=next(one.legs), one_by_one=first_steps)
+        except CaseEnded as end:
+            self._end(one.index, end)
+            return False
+        self._notebook.add_losses(one.index, trial.steps, leg.losses)
+        one.seconds += leg.seconds
+        one.joules += leg.joules
+        trial = replace(
+            trial,
+            first_steps_seconds=trial.first_steps_seconds or leg.first_steps_seconds,
+            compile_seconds=leg.compile_seconds,
+            compile_cache=leg.compile_cache,
+            steps=trial.steps + len(leg.losses),
+            skipped_steps=leg.skipped_steps,
+            final_scale=leg.final_scale,
+        )
+        self._notebook.add_evaluation(one.index, trial.steps, one.seconds, one.joules, leg.quality)
+        astray = one.watch.hear(leg.losses)
+        ending = one.stopping.hear(trial.steps, one.seconds, leg.quality)
+        if astray:
+            trial = replace(trial, ending="diverged", diverged_at_step=astray.step, divergence=astray.how)
+        elif ending:
+            trial = replace(trial, ending=ending, converged_at_step=one.stopping.converged_at_step)
+        self._notebook.trials[one.index] = trial
+        return trial.ending is None
+
+    def _end(self, index: int, end: CaseEnded) -> None:
+        refuse_bad_step(end)
+        trial = self._notebook.trials[index]
+        self._notebook.trials[index] = replace(trial, status=cast(Status, end.status), reason=end.reason)
+
+    def _interrupt(self, indices: range) -> None:
+        for index in indices:
+            trial = self._notebook.trials[index]
+            if trial.status == "ok" and trial.ending is None:
+                never = replace(trial, status="skipped", reason=NEVER_REACHED)
+                self._notebook.trials[index] = replace(trial, ending="was interrupted") if trial.steps else never
+
+
+def begin(process: WorkerProcess, limit_seconds: float) -> tuple[Ready, Begun]:
+    """Have a process make its task and get ready to train it. Raises CaseEnded where it cannot."""
+    ready = process.ask(Ready, "set_up", limit_seconds, with_hash=False)
+    return ready, process.ask(Begun, "begin_course", limit_seconds)
+
+
+def expect_target(workload: str, begun: Begun, terms: Terms, notebook: Notebook) -> Target | None:
+    """The workload's target, noted; None where it has none and need not. Raises BadInput where it must."""
+    if begun.target is not None:
+        notebook.targets.setdefault(workload, begun.target)
+    elif terms.insists:
+        raise BadInput(f"{workload} states no target; give its Task a goal=Goal(metric, target, measure)")
+    return begun.target
+
+
+def refuse_bad_step(end: CaseEnded) -> None:
+    """Raise BadInput where a case ended because its step is none: no result, but a mistake in what was asked."""
+    if end.bad_step:
+        raise BadInput(end.reason) from None
+
+
+def legs(steps_per_epoch: int | None) -> Iterator[int]:
+    """How many steps each leg has, without end: an epoch, or even parts of one longer than ``LEG_STEPS``."""
+    epoch = steps_per_epoch or LEG_STEPS
+    parts = math.ceil(epoch / LEG_STEPS)
+    ends = [round(part * epoch / parts) for part in range(parts + 1)]
+    while True:
+        yield from (end - begin for begin, end in pairwise(ends))
