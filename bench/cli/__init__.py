@@ -17,6 +17,8 @@ from bench.cli.list import list_
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.status import BAD_INPUT, CRASHED, INTERRUPTED
+from bench.cli.train import train
+from bench.cli.verify import verify
 from bench.errors import BadInput
 from bench.report.text import plain
 
@@ -44,12 +46,14 @@ def loopmark(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
+    "train": train,
     "ab": ab,
     "list": list_,
     "report": report,
     "check": check,
     "history": history,
     "calibrate": calibrate,
+    "verify": verify,
 }
 for _name, _function in COMMANDS.items():
     app.command(_name)(_function)

@@ -10,19 +10,27 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.judge.summary import Summary
+    from bench.judge.trained import TrainingSummary
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A folder that `loopmark run` wrote.")],
+    run: Annotated[Path, typer.Argument(help="A folder that `loopmark run` or `loopmark train` wrote.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and only that.")] = False,
 ) -> None:
-    """Draw a stored run again: summary.csv, report.md and the plots. Needs no torch."""
+    """Draw a stored run or training again: tables, report.md and the plots. Needs no torch."""
     from bench.progress import stderr_console
-    from bench.records.store import read
-    from bench.report.draw import draw
+    from bench.records.store import RUN_FILE, read
+    from bench.records.training_store import read_training
 
-    measured, samples = read(run)
-    show_summary(draw(run, measured, samples), run, as_json, stderr_console())
+    trained = read_training(run)
+    if trained is not None and not (run / RUN_FILE).exists():
+        from bench.report.draw_training import draw_training
+
+        show_training(draw_training(run, *trained), run, as_json, stderr_console())
+    else:
+        from bench.report.draw import draw
+
+        show_summary(draw(run, *read(run), trained), run, as_json, stderr_console())
 
 
 def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Console") -> None:
@@ -35,4 +43,17 @@ def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Cons
         print(json.dumps(content, indent=2, allow_nan=False))
     else:
         print_summary(summary)
+        console.print(f"Report: {folder / 'report.md'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: "Console") -> None:
+    """Print a training by itself as a table and a sentence, or as JSON and nothing else."""
+    from bench.report.training_spreadsheet import training_as_json
+    from bench.report.training_table import print_training
+
+    if as_json:
+        content: dict[str, Any] = {"folder": str(folder), **training_as_json(summary, {})}
+        print(json.dumps(content, indent=2, allow_nan=False))
+    else:
+        print_training(summary)
         console.print(f"Report: {folder / 'report.md'}", markup=False, highlight=False, soft_wrap=True)

@@ -29,10 +29,17 @@ def run(
     threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
     limit: Annotated[float, typer.Option(help="Seconds after which a start or warm-up counts as hung.")] = 300.0,
     out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<run>/.")] = Path("results"),
+    training: Annotated[
+        bool, typer.Option("--train/--no-train", help="Also compare every loop with eager and train it to its target.")
+    ] = True,
+    seeds: Annotated[int, typer.Option(help="How many seeds each loop trains from.")] = 1,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Only torch's deterministic algorithms; eager shows what they cost.")
+    ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="One workload and few loops, briefly.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and only that.")] = False,
 ) -> None:
-    """Measure loops, each in processes of its own, and write a report.
+    """Measure loops, each in processes of its own, see whether they train what eager trains, and write a report.
 
     Every run measures eager as well, twice: as the baseline, and again for the run's noise floor.
     Exit status: 0, or 1 when a case failed or timed out, 2 for bad input, 130 when interrupted.
@@ -44,7 +51,7 @@ def run(
     console = stderr_console()
     if not as_json and console.is_terminal:
         console.print("importing torch …", style="dim", end="\r")
-    from bench.measure.plan import Wish, make_plan
+    from bench.measure.plan import Wish, make_plan, terms_within_a_run
 
     plan = make_plan(
         Wish(
@@ -60,12 +67,15 @@ def run(
             threads=threads,
             limit_seconds=limit,
             quick=quick,
+            deterministic=deterministic,
         )
     )
+    terms = terms_within_a_run(seeds, quick=quick)
     from bench.measure.conduct import Conductor
     from bench.measure.crew import crew_of
     from bench.measure.launcher import apart
     from bench.measure.machine import describe_machine
+    from bench.measure.trainer import Trainer, endings_of
     from bench.records.store import create_folder
     from bench.report.draw import draw
 
@@ -77,10 +87,16 @@ def run(
         folder = create_folder(out, machine.name, started.isoformat())
         with crew_of(plan, folder) as crew:
             measured, samples = conductor.conduct(crew)
-    show_summary(draw(folder, measured, samples), folder, as_json, console)
-    if measured.interrupted:
+            trained = None
+            if training and not measured.interrupted:
+                trained = Trainer(plan, terms, machine, progress, endings_of(measured)).conduct(crew)
+    show_summary(draw(folder, measured, samples, trained), folder, as_json, console)
+    if measured.interrupted or (trained and trained[0].interrupted):
         raise typer.Exit(INTERRUPTED)
-    if any(case.status in ("failed", "timed_out") for case in measured.cases):
+    statuses = {case.status for case in measured.cases}
+    if trained:
+        statuses |= {one.status for several in (trained[0].proofs, trained[0].trials) for one in several}
+    if statuses & {"failed", "timed_out"}:
         raise typer.Exit(NOT_MEASURED)
 
 

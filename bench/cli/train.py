@@ -1,0 +1,95 @@
+"""``loopmark train``: every loop beside eager, step by step, and trained to its target from several seeds."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.report import show_training
+from bench.cli.run import names
+from bench.cli.status import INTERRUPTED, NOT_MEASURED
+
+
+def train(
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A workload, or file.py:make_task; several with commas, or repeated."),
+    ] = None,
+    loop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Techniques joined by +, or file.py:step; several with commas, or repeated."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")] = None,
+    size: Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds each loop trains from; default: 3.")] = None,
+    seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    budget: Annotated[float | None, typer.Option(help="Most seconds of training for each seed; default: 30.")] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Only torch's deterministic algorithms.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
+    limit: Annotated[
+        float, typer.Option(help="Seconds after which a start or a part of training counts as hung.")
+    ] = 300.0,
+    out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<training>/.")] = Path("results"),
+    quick: Annotated[bool, typer.Option("--quick", help="One workload and few loops, briefly.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and only that.")] = False,
+) -> None:
+    """Train every loop on real data until its quality no longer rises, and say whether it trains what eager trains.
+
+    Each loop's first steps are compared with eager's from the same state. Eager is trained as well, whatever is asked
+    for. Exit status: 0, or 1 when a loop failed or timed out, 2 for bad input, 130 when interrupted.
+    """
+    from datetime import UTC, datetime
+
+    from bench.cli.tell import refuse_unwritable_folder
+    from bench.progress import RunProgress, stderr_console
+
+    refuse_unwritable_folder(out)
+    console = stderr_console()
+    if not as_json and console.is_terminal:
+        console.print("importing torch …", style="dim", end="\r")
+    from bench.measure.plan import Wish, make_plan, training_terms
+
+    plan = make_plan(
+        Wish(
+            command=["loopmark", *sys.argv[1:]],
+            workloads=names(workload),
+            loops=names(loop),
+            device=device,
+            size=size,
+            batch_size=batch_size,
+            seed=seed,
+            threads=threads,
+            limit_seconds=limit,
+            quick=quick,
+            deterministic=deterministic,
+        )
+    )
+    terms = training_terms(seeds, budget, quick=quick)
+    from bench.measure.crew import crew_of
+    from bench.measure.launcher import apart
+    from bench.measure.machine import describe_machine
+    from bench.measure.trainer import Trainer
+    from bench.records.store import create_folder, remove_if_empty
+    from bench.report.draw_training import draw_training
+
+    started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
+    # A polite `kill` is as good as Ctrl-C: processes end, and what was learnt is kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = create_folder(out, machine.name, started.isoformat())
+    try:
+        with RunProgress(console) as progress, crew_of(plan, folder) as crew:
+            training, samples = Trainer(plan, terms, machine, progress).conduct(crew)
+    except BaseException:
+        remove_if_empty(folder)
+        raise
+    show_training(draw_training(folder, training, samples), folder, as_json, console)
+    if training.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    statuses = {one.status for several in (training.proofs, training.trials) for one in several}
+    if statuses & {"failed", "timed_out"}:
+        raise typer.Exit(NOT_MEASURED)

@@ -1,0 +1,72 @@
+"""``loopmark verify``: whether a loop keeps what the canonical step promises."""
+
+import json
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from bench.cli.status import CANNOT_RUN, NOT_VERIFIED
+
+
+def verify(
+    loop: Annotated[
+        list[str], typer.Argument(metavar="LOOP...", help="Techniques joined by +, or your own: file.py:step.")
+    ],
+    workload: Annotated[
+        str, typer.Option(metavar="NAME", help="What it is tried on: a workload, or file.py:make_task.")
+    ] = "resnet",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")] = None,
+    size: Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+    limit: Annotated[float, typer.Option(help="Seconds after which a check counts as hung.")] = 300.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, and only that.")] = False,
+) -> None:
+    """Check that a loop does what a training step promises, and explain what it does not.
+
+    Gradients are zeroed, only the optimizer moves parameters, each phase does its own work, the loss falls, and so on.
+    Exit status: 0 all of it holds, 1 something is broken, 2 bad input, 4 it cannot be tried here.
+    """
+    from bench.progress import RunProgress, stderr_console
+
+    console = stderr_console()
+    if not as_json and console.is_terminal:
+        console.print("importing torch …", style="dim", end="\r")
+    from bench.measure.plan import Wish, make_plan
+    from bench.measure.verification import verify as examine
+    from bench.report.verification import as_json as to_json
+    from bench.report.verification import print_verification
+
+    plan = make_plan(
+        Wish(
+            command=["loopmark", *sys.argv[1:]],
+            workloads=[workload],
+            loops=loop,
+            device=device,
+            size=size,
+            batch_size=batch_size,
+            seed=seed,
+            threads=threads,
+            limit_seconds=limit,
+        )
+    )
+    loops = tuple(dict.fromkeys(spec.strip() for spec in loop))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the processes too
+    with RunProgress(console) as progress:
+
+        def tell(doing: str, done: float) -> None:
+            if console.is_terminal:  # it is over soon, and a mistake is to be the only line
+                progress.tell(doing, done, None)
+
+        found = examine(plan, loops, tell)
+    if as_json:
+        print(json.dumps(to_json(found), indent=2, allow_nan=False))
+    else:
+        print_verification(found)
+    if any(one.broken for one in found):
+        raise typer.Exit(NOT_VERIFIED)
+    if any(one.skipped for one in found):
+        raise typer.Exit(CANNOT_RUN)

@@ -1,0 +1,162 @@
+"""``loopmark verify`` as a person types it; mostly within this process, so that its fork server is started once."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bench.cli import main
+from tests.measure.properties.examined import planted
+from tests.measure.properties.faults import FAULTS
+from tests.test_cli import ROOT, loopmark
+
+QUICK = ("--workload", "regression_mlp", "--threads", "1")
+
+
+class Done(NamedTuple):
+    """What a command ended with."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Command:
+    """``loopmark verify``, called in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capfd = monkeypatch, capfd
+
+    def __call__(self, *arguments: str) -> Done:
+        self._monkeypatch.setattr("sys.argv", ["loopmark", "verify", *arguments])
+        self._capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        code = end.value.code
+        assert isinstance(code, int)
+        return Done(code, *self._capfd.readouterr())
+
+
+@pytest.fixture
+def verify(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    monkeypatch.chdir(ROOT)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield Command(monkeypatch, capfd)
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_a_loop_that_keeps_every_property_has_status_0_and_a_sentence_that_says_so() -> None:
+    done = loopmark("verify", "eager", "tests/examples/own_loop.py:step", *QUICK)
+
+    assert done.returncode == 0, done.stderr
+    assert "eager keeps all 13 properties of a training step." in done.stdout
+    assert "own_loop:step keeps all 13 properties of a training step." in done.stdout
+    assert "BROKEN" not in done.stdout
+
+
+def test_a_fault_is_named_with_its_line_and_makes_the_status_1(tmp_path: Path, verify: Command) -> None:
+    done = verify(planted(tmp_path, **FAULTS["forgets zero_grad"].instead), *QUICK)
+
+    assert done.returncode == 1
+    assert "BROKEN  zeroed-gradients" in done.stdout
+    assert "forgets zero_grad" in done.stdout
+    assert "planted:step breaks 1 of 13 properties of a training step: zeroed-gradients." in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_json_is_all_that_standard_output_gets(tmp_path: Path, verify: Command) -> None:
+    done = verify("eager", planted(tmp_path, **FAULTS["steps twice"].instead), "--json", *QUICK)
+    first, second = json.loads(done.stdout)["loops"]
+
+    assert done.returncode == 1
+    assert {outcome["status"] for outcome in first["outcomes"]} == {"holds"}
+    (broken,) = [outcome for outcome in second["outcomes"] if outcome["status"] == "broken"]
+    assert broken["name"] == "one-update"
+    assert "steps twice" in broken["explanation"]
+    assert "planted.py:" in broken["explanation"]
+
+
+@pytest.mark.parametrize(
+    ("loop", "says"),
+    [
+        ("raises", "raises ValueError at tests/examples/misbehaving.py:25 in the code after the last yield"),
+        ("raises_at_once", "raises ValueError at tests/examples/misbehaving.py:30"),
+        ("exits", "raises SystemExit at tests/examples/misbehaving.py:48"),
+        ("is_killed", "killed by SIGKILL"),
+        ("forks", "forks its process at tests/examples/misbehaving.py:"),
+    ],
+)
+def test_a_loop_that_ends_badly_is_explained_and_makes_the_status_1(loop: str, says: str, verify: Command) -> None:
+    done = verify(f"tests/examples/misbehaving.py:{loop}", *QUICK)
+
+    assert done.returncode == 1
+    assert says in done.stdout
+    assert "BROKEN  runs" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_loop_that_hangs_is_ended_at_the_limit_and_said_to_hang_where_it_does(
+    tmp_path: Path, verify: Command
+) -> None:
+    spec = planted(tmp_path, predict="__import__('time').sleep(1000)")
+    done = verify(spec, "--limit", "1", *QUICK)
+    lines = Path(spec.partition(":")[0]).read_text().splitlines()
+    number = next(i for i, line in enumerate(lines, start=1) if "sleep" in line)
+
+    assert done.returncode == 1
+    assert f"hangs at {spec.partition(':')[0]}:{number} in `forward`: it was still there after 1 s" in done.stdout
+    assert "BROKEN  runs" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["tests/examples/misbehaving.py:yields_an_unknown_phase", *QUICK], "yields 'fwd', which is no phase"),
+        (["eager", "tests/examples/misbehaving.py:yields_nothing", *QUICK], "yields no phase"),
+        (["eager", "--workload", "tests/examples/own_workload.py:nothing"], "has no 'nothing'"),
+        (["ampp"], "no loop named 'ampp'"),
+        (["eager", "--workload", "resnett"], "did you mean 'resnet'"),
+        (["nowhere.py:step"], "no file nowhere.py"),
+        (["eager", "--limit", "0"], "--limit 0.0 makes no sense"),
+        (["eager", "--batch-size", "100000", *QUICK], "a batch size of 100000 does not fit"),
+        ([], "Missing argument"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str, verify: Command) -> None:
+    done = verify(*arguments)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("loop", "says"),
+    [
+        ("cuda_graph", "cuda_graph needs a CUDA device"),
+        ("checkpoint", "checkpoint needs a task that names its model's blocks"),
+    ],
+)
+def test_a_loop_that_cannot_be_tried_here_has_status_4_and_the_reason(loop: str, says: str, verify: Command) -> None:
+    done = verify(loop, "--device", "cpu", *QUICK)
+
+    assert done.returncode == 4
+    assert f"{loop} cannot be verified here: {says}" in done.stdout
+
+
+def test_a_whole_step_driver_is_verified_by_the_step_within_it(tmp_path: Path, verify: Command) -> None:
+    (tmp_path / "own.py").write_text(
+        "from loops.technique import Driver, Technique\n\n\n"
+        "class Whole(Driver):\n"
+        "    def __call__(self, task, inputs, targets):\n"
+        "        for _ in self.step(task, inputs, targets):\n"
+        "            pass\n\n\n"
+        "whole = Technique('whole', 'drives the step', rank=95, driver=Whole)\n"
+    )
+    done = verify(f"{tmp_path}/own.py:whole", *QUICK)
+
+    assert done.returncode == 0, done.stdout + done.stderr
