@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.judge.statistics import Estimate, falls, student
-from bench.records.training import Target, Training, Trial
+from bench.records.training import Proof, Target, Training, Trial
 
 LEAST = 1e-9
 """What a logarithm is taken of where a training took no time that the clock could see."""
@@ -69,7 +69,7 @@ class Learning:
     """To the target, getting going left aside."""
     joules: Estimate | None = None
     start_seconds: float | None = None
-    """Of the first seed, whose process is the one that compiles with an empty cache."""
+    """With an empty cache, where the case compiles."""
     steps_ratio: Estimate | None = None
     """Steps to the target over eager's from the same seeds: 1.1 needs a tenth more."""
     seconds_ratio: Estimate | None = None
@@ -129,10 +129,14 @@ def lesson(trial: Trial, target: Target, evaluations: pd.DataFrame, losses: pd.D
     )
 
 
-def learning(target: Target, lessons: Sequence[Lesson], eager: "Learning | None") -> Learning:
-    """A case over its seeds, beside eager; None for eager itself, or where eager was not trained."""
+def learning(target: Target, lessons: Sequence[Lesson], eager: "Learning | None", proof: Proof) -> Learning:
+    """A case over its seeds.
+
+    Args:
+        eager: what eager learnt; None for eager itself, or where eager was not trained.
+        proof: the comparison that came before, in which a case that compiles did so with an empty cache.
+    """
     everywhere = bool(lessons) and all(one.steps_to_target is not None for one in lessons)
-    first = next((one for one in lessons if one.trial.compile_cache == "cold"), lessons[0] if lessons else None)
     ends = [one.quality for one in lessons if math.isfinite(one.quality)]
     return Learning(
         target=target,
@@ -141,7 +145,7 @@ def learning(target: Target, lessons: Sequence[Lesson], eager: "Learning | None"
         steps=_typical([one.steps_to_target for one in lessons]) if everywhere else None,
         seconds=_typical([one.seconds_to_target for one in lessons]) if everywhere else None,
         joules=_typical([one.joules_to_target for one in lessons]) if everywhere else None,
-        start_seconds=first.start_seconds if first else None,
+        start_seconds=_cold_start(lessons[0], proof) if lessons else None,
         steps_ratio=_ratio(lessons, eager.lessons, "steps_to_target") if eager else None,
         seconds_ratio=_ratio(eager.lessons, lessons, "seconds_to_target") if eager else None,
     )
@@ -179,6 +183,13 @@ def _looks(trial: Trial, evaluations: pd.DataFrame, losses: pd.DataFrame) -> Ite
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _cold_start(first: Lesson, proof: Proof) -> float:
+    """What the first seed took to get going, and what compiling had taken longer in the process before it."""
+    if proof.compile_cache != "cold":
+        return first.start_seconds
+    return first.start_seconds + max(0.0, proof.compile_seconds - (first.trial.compile_seconds or 0.0))
 
 
 def _excess(trial: Trial, evaluations: pd.DataFrame) -> float:

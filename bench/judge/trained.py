@@ -66,14 +66,14 @@ def summarise_training(training: Training, samples: TrainingSamples) -> Training
         proofs = [(i, proof) for i, proof in enumerate(training.proofs) if proof.workload == workload]
         eager = next((proof for _, proof in proofs if proof.loop == BASELINE and not proof.repeat), None)
         base = lessons.get((workload, BASELINE))
-        of_eager = learning(target, base, None) if target and base else None
+        of_eager = learning(target, base, None, eager) if target and base and eager else None
         rows = []
         for index, proof in proofs:
             like = likeness(proof, deviations.get(index, none), None if proof is eager else eager)
             own = lessons.get(proof.key)
             learnt = None
             if target and own and not proof.repeat:
-                learnt = of_eager if proof is eager else learning(target, own, of_eager)
+                learnt = of_eager if proof is eager else learning(target, own, of_eager, proof)
             ended = next((t for t in training.trials if t.key == proof.key and t.status != "ok"), None)
             rows.append(TrainedRow(workload, proof.loop, proof.repeat, like, learnt, None if proof.repeat else ended))
         workloads.append(TrainedWorkload(workload, target, tuple(rows)))

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sized
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from bench.measure.energy import energy_meter
 from bench.records.run import CacheState
 from bench.records.training import Target
 from loops.amp import CountingGradScaler
+from loops.errors import Skip
 from loops.task import Task
 
 
@@ -68,7 +69,10 @@ class Course:
         return Begun(target, length, self._quality())
 
     def leg(self, steps: int, one_by_one: int = 0) -> Leg:
-        """Train for ``steps`` steps, the first ``one_by_one`` of them each to its end, and measure the quality."""
+        """Train for ``steps`` steps, the first ``one_by_one`` of them each to its end, and measure the quality.
+
+        Raises Skip where the step leaves no loss behind.
+        """
         losses: list[torch.Tensor | None] = []
         ends: list[float] = []
         self._clock.synchronise()
@@ -85,7 +89,7 @@ class Course:
         return Leg(
             seconds=seconds,
             first_steps_seconds=tuple(end - begin for begin, end in zip([start, *ends], ends, strict=False)),
-            losses=tuple(float("nan") if loss is None else float(loss) for loss in losses),
+            losses=tuple(_read(losses)),
             quality=self._quality(),
             joules=joules,
             compile_seconds=self._log.seconds(),
@@ -96,6 +100,13 @@ class Course:
 
     def _quality(self) -> float:
         return float("nan") if self._task.goal is None else self._task.goal.quality(self._task.plain_model)
+
+
+def _read(losses: Sequence[torch.Tensor | None]) -> Iterator[float]:
+    for loss in losses:
+        if loss is None:
+            raise Skip("the step leaves no loss in task.last_loss, by which its training is watched")
+        yield float(loss)
 
 
 def _finite(value: float) -> float | None:

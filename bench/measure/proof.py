@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.measure.clock import refuse_unknown_phases
+from bench.measure.compilation import CompilationLog
 from bench.measure.precision import least_bits
 from bench.measure.rounding import FLOAT32_BITS, RandomRounding
 from bench.measure.twin import (
@@ -30,9 +31,11 @@ from bench.measure.twin import (
     state_of,
 )
 from bench.records.proof import Deviation
+from bench.records.run import CacheState
 from loops.loop import Loop
 from loops.task import Batch, Task
 from loops.technique import Driver, Step
+from loops.user_code import described
 
 DRAWS = 2
 """References that round at random to the loop's precision, at each of the steps that have any."""
@@ -61,7 +64,11 @@ class Proven:
     """The first step whose loss was NaN or infinite; nothing is compared from there on."""
     sha256: str
     """Of parameters and buffers at the end."""
+    compile_seconds: float
+    compile_cache: CacheState
     deviations: tuple[Deviation, ...]
+    why_not: str | None = None
+    """Why the canonical step could not be taken beside the loop's, which is no fault of the loop."""
 
 
 Errors = dict[tuple[str, str], float]
@@ -91,23 +98,27 @@ def prove(task: Task, loop: Loop, steps: int, seed: int) -> Proven:
         BadStep: it names phases that there are none of.
         Exception: whatever the loop raises.
     """
-    eager, exact = Twin(task), Twin(task, exact=True)
+    twins = _twins(task)
     watched = _Watched(task)
     torch.manual_seed(seed)
     step = loop.prepare(task)
-    tally, number = _Tally(), 0
-    while tally.compared < steps and number < MOST_STEPS * steps and tally.lost is None:
+    tally, number, log = _Tally(), 0, CompilationLog()
+    why_not = twins if isinstance(twins, str) else None
+    while tally.compared < steps and number < MOST_STEPS * steps and tally.lost is None and why_not is None:
         before, batch = state_of(task), task.next_batch()
         canonical = tuple(tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in batch)
         torch.manual_seed(seed + number)
         own = _take(task, step, batch)
-        if not math.isfinite(own.loss):
+        if own.told and not math.isfinite(own.loss):
             tally.lost = number
         elif _was_skipped(task, before, own):
             tally.skipped += 1
-        else:
-            comparer = _Comparer(eager, exact, before, (canonical[0], canonical[1]), own, seed + number, number)
-            _compare(comparer, tally, watched.bits(), last=tally.compared == steps - 1)
+        elif not isinstance(twins, str):
+            comparer = _Comparer(*twins, before, (canonical[0], canonical[1]), own, seed + number, number)
+            try:
+                _compare(comparer, tally, watched.bits(), last=tally.compared == steps - 1)
+            except Exception as error:  # a model may hold what no other type or rounding can
+                why_not = f"the canonical step could not be taken beside it: {described(error)}"
         number += 1
     return Proven(
         steps=tally.compared,
@@ -117,8 +128,23 @@ def prove(task: Task, loop: Loop, steps: int, seed: int) -> Proven:
         draws_at_random=tally.draws,
         lost_at_step=tally.lost,
         sha256=_digest(task),
+        compile_seconds=log.seconds(),
+        compile_cache=log.cache_state(),
         deviations=tuple(tally.rows),
+        why_not=why_not,
     )
+
+
+def _twins(task: Task) -> tuple[Twin, Twin | None] | str:
+    """Eager, and eager in float64 where the model can be that; or why there can be none."""
+    try:
+        eager = Twin(task)
+    except Exception as error:  # copying runs the model's own code
+        return f"its model cannot be copied: {described(error)}"
+    try:
+        return eager, Twin(task, exact=True)
+    except Exception:
+        return eager, None
 
 
 @dataclass(frozen=True)
@@ -126,6 +152,8 @@ class _Own(Taken):
     """What the loop's own step computed, and the parameters after it."""
 
     parameters: Layers
+    told: bool
+    """Whether the step left its loss in ``Task.last_loss``."""
 
 
 def _take(task: Task, step: Step | Driver, batch: Batch) -> _Own:
@@ -142,7 +170,8 @@ def _take(task: Task, step: Step | Driver, batch: Batch) -> _Own:
     if not gradients:
         gradients = gradients_of(task.plain_model)
     loss = torch.tensor(float("nan")) if task.last_loss is None else task.last_loss.detach().clone()
-    return _Own(loss, gradients, buffers_of(task.plain_model), parameters_of(task.plain_model))
+    told = task.last_loss is not None
+    return _Own(loss, gradients, buffers_of(task.plain_model), parameters_of(task.plain_model), told)
 
 
 def _unscaled(task: Task, gradients: Layers) -> Layers:
@@ -179,7 +208,7 @@ class _Comparer:
     """One step of the loop's, and the canonical ones from the state before it."""
 
     eager: Twin
-    exact: Twin
+    exact: Twin | None
     before: State
     batch: Batch
     own: _Own
@@ -201,6 +230,8 @@ def _compare(this: _Comparer, tally: _Tally, bits: int, *, last: bool) -> None:
         return
     truth = _truth(this, eager)
     errors = _errors(this.own, truth)
+    if not this.own.told:
+        del errors["loss", ""]
     of_eager, of_rounding, of_coarse = _errors(eager, truth), Errors(), Errors()
     if tally.referenced == 0 or last or tally.compared == tally.referenced * 4:
         tally.referenced += 1
@@ -221,7 +252,9 @@ def _compare(this: _Comparer, tally: _Tally, bits: int, *, last: bool) -> None:
 
 def _equal(this: _Comparer, eager: Taken) -> bool:
     own = this.own
-    if not torch.equal(own.loss.to(eager.loss.dtype), eager.loss) or own.gradients.keys() != eager.gradients.keys():
+    if own.told and not torch.equal(own.loss.to(eager.loss.dtype), eager.loss):
+        return False
+    if own.gradients.keys() != eager.gradients.keys():
         return False
     pairs = [(own.gradients, eager.gradients), (own.buffers, eager.buffers)]
     if not all(torch.equal(mine[name], its[name]) for mine, its in pairs for name in its):
@@ -232,6 +265,8 @@ def _equal(this: _Comparer, eager: Taken) -> bool:
 
 def _truth(this: _Comparer, eager: Taken) -> Taken:
     """The step in float64; eager's own where the model cannot compute in float64."""
+    if this.exact is None:
+        return eager
     try:
         return this.canonical(this.exact)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -265,7 +300,11 @@ def _updates(this: _Comparer) -> tuple[Layers, Layers, list[Layers]]:
         return changes(start, twin.update(this.before, this.own.gradients, by))
 
     own = changes(start, this.own.parameters)
-    return own, updated(this.exact), [updated(this.eager), *(updated(this.eager, nudge) for _ in range(DRAWS))]
+    return (
+        own,
+        updated(this.exact or this.eager),
+        [updated(this.eager), *(updated(this.eager, nudge) for _ in range(DRAWS))],
+    )
 
 
 def _errors(taken: Taken, truth: Taken) -> Errors:

@@ -12,6 +12,7 @@ class Terms:
     seeds: int
     until: Until
     budget_seconds: float
-    """Of training, for each seed of each case."""
+    """Of training, for each seed of each case, its first steps left aside."""
     insists: bool = False
-    """Whether a workload without a target is a mistake; otherwise its loops are compared with eager and no more."""
+    """Whether a step that is none, and a workload without a target, are mistakes in what was asked. Otherwise such a
+    step's case has failed, and such a workload's loops are compared with eager and no more."""

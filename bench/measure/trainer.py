@@ -56,10 +56,10 @@ class Trainer:
         """Train, and return what was seen; Ctrl-C ends it early with what there is.
 
         Raises:
-            BadInput: a step that is none, or, where the terms insist, a workload that states no target.
+            BadInput: a step that is none, or a workload that states no target, where the terms insist.
         """
-        self._crew = crew
-        interrupted = False
+        self._crew, interrupted = crew, False
+        self._environment = describe_environment(self._plan.threads, crew.cores)
         try:
             self._expect_targets()
             for workload in self._workloads:
@@ -84,7 +84,7 @@ class Trainer:
             until=self._terms.until,
             budget_seconds=self._terms.budget_seconds,
             machine=self._machine,
-            environment=describe_environment(self._plan.threads, self._crew.cores),
+            environment=self._environment,
             targets=dict(self._notebook.targets),
             proofs=tuple(self._notebook.proofs),
             trials=tuple(self._notebook.trials),
@@ -123,13 +123,16 @@ class Trainer:
             try:
                 seen = process.ask(Proven, "prove", self._plan.limit_seconds, steps=PROOF_STEPS)
             except CaseEnded as end:
-                refuse_bad_step(end)
+                refuse_bad_step(end, self._terms)
                 if end.status == "skipped":
                     self._endings[proof.key] = "skipped", end.reason
                 self._notebook.add_proof(replace(proof, status=cast(Status, end.status), reason=end.reason))
                 return
-        seen_of_it = {name: value for name, value in vars(seen).items() if name != "deviations"}
-        self._notebook.add_proof(replace(proof, **seen_of_it), seen.deviations)
+        if seen.why_not is not None:
+            self._notebook.add_proof(replace(proof, status="skipped", reason=seen.why_not))
+            return
+        told = {name: value for name, value in vars(seen).items() if name not in ("deviations", "why_not")}
+        self._notebook.add_proof(replace(proof, **told), seen.deviations)
 
     @contextmanager
     def _process(self, workload: str, loop: str, log: str) -> Iterator[WorkerProcess]:

@@ -144,7 +144,8 @@ class Trials:
         )
         self._notebook.add_evaluation(one.index, trial.steps, one.seconds, one.joules, leg.quality)
         astray = one.watch.hear(leg.losses)
-        ending = one.stopping.hear(trial.steps, one.seconds, leg.quality)
+        # The first steps compile, which is no part of what the budget is for.
+        ending = one.stopping.hear(trial.steps, one.seconds - sum(trial.first_steps_seconds), leg.quality)
         if astray:
             trial = replace(trial, ending="diverged", diverged_at_step=astray.step, divergence=astray.how)
         elif ending:
@@ -153,7 +154,7 @@ class Trials:
         return trial.ending is None
 
     def _end(self, index: int, end: CaseEnded) -> None:
-        refuse_bad_step(end)
+        refuse_bad_step(end, self._terms)
         trial = self._notebook.trials[index]
         self._notebook.trials[index] = replace(trial, status=cast(Status, end.status), reason=end.reason)
 
@@ -180,9 +181,9 @@ def expect_target(workload: str, begun: Begun, terms: Terms, notebook: Notebook)
     return begun.target
 
 
-def refuse_bad_step(end: CaseEnded) -> None:
-    """Raise BadInput where a case ended because its step is none: no result, but a mistake in what was asked."""
-    if end.bad_step:
+def refuse_bad_step(end: CaseEnded, terms: Terms) -> None:
+    """Raise BadInput where a case ended because its step is none and the terms insist: that is a mistake, no result."""
+    if end.bad_step and terms.insists:
         raise BadInput(end.reason) from None
 
 

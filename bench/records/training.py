@@ -87,6 +87,9 @@ class Proof:
     """The first step whose loss was NaN or infinite."""
     sha256: str | None = None
     """Of parameters and buffers after the last step."""
+    compile_seconds: float = 0.0
+    compile_cache: CacheState | None = None
+    """Of this process, which is the case's first where nothing was timed before."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -107,7 +110,7 @@ class Training:
     seeds: tuple[int, ...]
     until: Until
     budget_seconds: float
-    """Of training, for each seed of each case; what comes before the first step and measuring quality is no part."""
+    """Of training, for each seed of each case; set-up, the first steps and measuring quality are no part of it."""
     machine: Machine
     environment: Environment
     targets: dict[str, Target]

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,6 +36,18 @@ def test_getting_going_is_left_aside_and_told_apart() -> None:
     assert learning.seconds is not None
     assert learning.seconds.value == pytest.approx(3 * EPOCH * 0.01)
     assert learning.start_seconds == pytest.approx(20.0 + 0.02)
+
+
+def test_a_cold_start_is_that_of_the_comparison_which_compiled_first() -> None:
+    training, samples = make_training([Taught("eager"), Taught("compile", error=1e-7, compile_seconds=2.0)], seeds=(1,))
+    proofs = tuple(
+        replace(proof, compile_seconds=20.0, compile_cache="cold") if proof.loop == "compile" else proof
+        for proof in training.proofs
+    )
+    (workload,) = summarise_training(replace(training, proofs=proofs), samples).workloads
+    learning = workload.rows[-1].learning
+    assert learning is not None
+    assert learning.start_seconds == pytest.approx(0.02 + 0.05 + 20.0 - 2.0)
 
 
 def test_one_seed_gives_a_figure_and_no_interval() -> None:

@@ -26,7 +26,7 @@ def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int 
     notebook = Notebook()
     for one in (EAGER, loop):
         seen = proven(one, make_task, steps, seed)
-        known = {name: value for name, value in vars(seen).items() if name != "deviations"}
+        known = {name: value for name, value in vars(seen).items() if name not in ("deviations", "why_not")}
         proof = Proof("workload", one.name, repeat=False, status="ok", reason=None, **known)
         notebook.add_proof(proof, seen.deviations)
     deviations = notebook.samples().deviations
