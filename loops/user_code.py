@@ -88,7 +88,10 @@ _LOOPS = Path(__file__).resolve().parent
 _OUR_FOLDERS = {
     _LOOPS,
     _LOOPS / "workloads",
-    *(_LOOPS.parent / "bench" / wing for wing in ("", "measure", "measure/properties")),
+    *(
+        _LOOPS.parent / "bench" / wing
+        for wing in ("", "measure", "measure/properties", "measure/training", "measure/proof")
+    ),
 }
 
 

@@ -24,7 +24,7 @@ def report(
 
     trained = read_training(run)
     if trained is not None and not (run / RUN_FILE).exists():
-        from bench.report.draw_training import draw_training
+        from bench.report.training.draw import draw_training
 
         show_training(draw_training(run, *trained), run, as_json, stderr_console())
     else:
@@ -48,8 +48,8 @@ def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Cons
 
 def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: "Console") -> None:
     """Print a training by itself as a table and a sentence, or as JSON and nothing else."""
-    from bench.report.training_spreadsheet import training_as_json
-    from bench.report.training_table import print_training
+    from bench.report.training.spreadsheet import training_as_json
+    from bench.report.training.table import print_training
 
     if as_json:
         content: dict[str, Any] = {"folder": str(folder), **training_as_json(summary, {})}

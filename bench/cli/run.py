@@ -75,7 +75,7 @@ def run(
     from bench.measure.crew import crew_of
     from bench.measure.launcher import apart
     from bench.measure.machine import describe_machine
-    from bench.measure.trainer import Trainer, endings_of
+    from bench.measure.training.trainer import Trainer, endings_of
     from bench.records.store import create_folder
     from bench.report.draw import draw
 

@@ -73,9 +73,9 @@ def train(
     from bench.measure.crew import crew_of
     from bench.measure.launcher import apart
     from bench.measure.machine import describe_machine
-    from bench.measure.trainer import Trainer
+    from bench.measure.training.trainer import Trainer
     from bench.records.store import create_folder, remove_if_empty
-    from bench.report.draw_training import draw_training
+    from bench.report.training.draw import draw_training
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
     # A polite `kill` is as good as Ctrl-C: processes end, and what was learnt is kept.

@@ -36,7 +36,7 @@ def verify(
     if not as_json and console.is_terminal:
         console.print("importing torch …", style="dim", end="\r")
     from bench.measure.plan import Wish, make_plan
-    from bench.measure.verification import verify as examine
+    from bench.measure.properties.verification import verify as examine
     from bench.report.verification import as_json as to_json
     from bench.report.verification import print_verification
 

@@ -9,7 +9,7 @@ import torch
 
 from bench.errors import BadInput
 from bench.measure.machine import available_cores, default_threads
-from bench.measure.terms import Terms
+from bench.measure.training.terms import Terms
 from bench.records.run import Plan
 from loops.catalog import find_loop, find_workload
 from loops.deterministic import deterministic

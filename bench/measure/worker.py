@@ -15,15 +15,15 @@ import torch
 from bench.measure.assignment import Assignment
 from bench.measure.clock import BadStep, Block, HostClock, Recording, make_clock
 from bench.measure.compilation import CompilationLog
-from bench.measure.course import Begun, Course, Leg
 from bench.measure.disturbance import Disturbance, DisturbanceMeter
 from bench.measure.machine import describe_environment
 from bench.measure.memory import peak_memory_of
 from bench.measure.nvml import monitor_of
-from bench.measure.proof import Proven, prove
+from bench.measure.proof.prove import Proven, prove
 from bench.measure.properties.examination import Checked, Examination
 from bench.measure.slowdown import slowed
 from bench.measure.strangers import refuse_strangers
+from bench.measure.training.course import Begun, Course, Leg
 from bench.measure.warmup import WarmUp, warm_up
 from bench.records.machine import Environment
 from bench.records.run import CacheState

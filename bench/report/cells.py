@@ -4,7 +4,7 @@ from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, WorkloadSummary, is_baseline
 from bench.report import format as show
 from bench.report.text import plain
-from bench.report.training_words import evidence
+from bench.report.training.words import evidence
 
 SAME = "~"
 """Stands in for a ratio that is no claim: within the noise floor, or not settled by these samples."""

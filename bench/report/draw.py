@@ -16,12 +16,12 @@ from bench.records.store import replace_file
 from bench.records.training import Training
 from bench.records.training_samples import TrainingSamples
 from bench.report import spreadsheet
-from bench.report.draw_training import training_figures, unwritable, write_training_csv
 from bench.report.markdown import page
 from bench.report.plot_files import draw_plots
 from bench.report.takeaway import takeaway
-from bench.report.training_spreadsheet import training_as_json
-from bench.report.training_table import starts_of
+from bench.report.training.draw import training_figures, unwritable, write_training_csv
+from bench.report.training.spreadsheet import training_as_json
+from bench.report.training.table import starts_of
 
 
 def draw(folder: Path, run: Run, samples: Samples, trained: tuple[Training, TrainingSamples] | None = None) -> Summary:

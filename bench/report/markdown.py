@@ -16,8 +16,8 @@ from bench.report.plot_files import Plot
 from bench.report.takeaway import takeaway
 from bench.report.templates import template
 from bench.report.text import code_block, markdown
-from bench.report.training_page import section
-from bench.report.training_table import starts_of
+from bench.report.training.page import section
+from bench.report.training.table import starts_of
 
 TRAINING = ("quality", "training")
 """The plots that belong to a section's training."""

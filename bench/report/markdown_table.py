@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, WorkloadSummary, is_baseline
-from bench.report import cells, training_words
+from bench.report import cells
 from bench.report import format as show
 from bench.report.text import markdown
+from bench.report.training import words
 
 
 def pipe_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -29,7 +30,7 @@ def main_table(workload: WorkloadSummary) -> str:
                 show.seconds_range(row.step_seconds),
                 cells.speedup(row),
                 cells.verdict(row),
-                *([training_words.verdict(row.trained)] if checked else []),
+                *([words.verdict(row.trained)] if checked else []),
                 show.rate(cells.throughput(row)),
                 show.data(row.peak_memory_bytes),
             ]

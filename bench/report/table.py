@@ -6,11 +6,11 @@ from rich.text import Text
 from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.report import cells
 from bench.report import format as show
-from bench.report import training_words as words
 from bench.report.columns import FILE_WIDTH, GAP, NAME_WIDTH, Column, Grid, cut, note
 from bench.report.takeaway import takeaway
 from bench.report.text import elide
-from bench.report.training_table import TrainingTable, starts_of
+from bench.report.training import words
+from bench.report.training.table import TrainingTable, starts_of
 
 STYLES = {"faster": "green", "slower": "red"}
 

@@ -11,9 +11,9 @@ from bench.records.store import replace_file
 from bench.records.training import Training
 from bench.records.training_samples import TrainingSamples
 from bench.report.plot_files import draw_plots
-from bench.report.training_page import page
-from bench.report.training_spreadsheet import as_csv
-from bench.report.training_table import Starts
+from bench.report.training.page import page
+from bench.report.training.spreadsheet import as_csv
+from bench.report.training.table import Starts
 
 if TYPE_CHECKING:
     from bench.report import style
@@ -45,11 +45,11 @@ def training_figures(
     summary: TrainingSummary, samples: TrainingSamples, styles: "dict[str, style.LineStyle]", starts: Starts
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     """What there is to draw: workload, stem, and what makes the figure."""
-    from bench.report import training_plots
+    from bench.report.training import plots
 
     for workload in summary.workloads:
-        yield workload.workload, "quality", partial(training_plots.quality, workload, summary, samples, styles, starts)
-        yield workload.workload, "training", partial(training_plots.losses, workload, summary, samples, styles)
+        yield workload.workload, "quality", partial(plots.quality, workload, summary, samples, styles, starts)
+        yield workload.workload, "training", partial(plots.losses, workload, summary, samples, styles)
 
 
 def unwritable(folder: Path, error: OSError) -> BadInput:

@@ -6,14 +6,14 @@ from typing import Any
 from bench.judge.comparison import BASELINE
 from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
 from bench.report import format as show
-from bench.report import training_words as words
 from bench.report.machine_table import machine_table
 from bench.report.markdown_table import pipe_table
 from bench.report.plot_files import Plot
 from bench.report.templates import template
 from bench.report.text import code_block, markdown
-from bench.report.training_table import Starts
-from bench.report.training_takeaway import training_takeaway
+from bench.report.training import words
+from bench.report.training.table import Starts
+from bench.report.training.takeaway import training_takeaway
 
 
 def page(summary: TrainingSummary, plots: Sequence[Plot]) -> str:
@@ -48,7 +48,6 @@ def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, s
         "notes": [
             {"name": row.label, "text": "; ".join(said)} for row in workload.rows if (said := words.remarks(row))
         ],
-        "until": "the target is reached" if summary.training.until == "target" else "quality no longer rises",
     }
 
 

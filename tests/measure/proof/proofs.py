@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from bench.judge.likeness import Likeness, likeness
-from bench.measure.notebook import Notebook
-from bench.measure.proof import Proven, prove
-from bench.measure.trainer import PROOF_STEPS
+from bench.measure.proof.prove import Proven, prove
+from bench.measure.training.notebook import Notebook
+from bench.measure.training.trainer import PROOF_STEPS
 from bench.records.training import Proof
 from loops.loop import EAGER, Loop
 from loops.task import Task

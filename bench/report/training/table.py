@@ -9,10 +9,10 @@ from bench.judge.learning import Learning
 from bench.judge.summary import Summary
 from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
 from bench.report import format as show
-from bench.report import training_words as words
 from bench.report.columns import GAP, NAME_WIDTH, Column, Grid, cut, note
 from bench.report.text import elide, plain
-from bench.report.training_takeaway import training_takeaway
+from bench.report.training import words
+from bench.report.training.takeaway import training_takeaway
 
 WIDE = 160
 """Of what is no terminal, where this table stands alone."""

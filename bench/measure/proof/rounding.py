@@ -39,9 +39,9 @@ class RandomRounding(TorchDispatchMode):
     ) -> Any:
         """Run ``func`` on inputs rounded at random, and round what it writes."""
         schema, kwargs = func._schema, kwargs or {}
-        if not schema.returns or any(r.alias_info and not r.alias_info.is_write for r in schema.returns):
-            return func(*args, **kwargs)  # a view, or nothing
         read = sum(_numbers(args))
+        if not read or any(r.alias_info and not r.alias_info.is_write for r in schema.returns):
+            return func(*args, **kwargs)  # a constant, such as a range of positions, or a view
         rounded = [
             value if place.alias_info else _mapped(value, self._read)
             for value, place in zip(args, schema.arguments, strict=False)

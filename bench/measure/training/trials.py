@@ -8,14 +8,14 @@ from typing import cast
 
 from bench.errors import BadInput
 from bench.measure.conduct import Progress
-from bench.measure.course import Begun, Leg
 from bench.measure.crew import Crew
-from bench.measure.divergence import Watch
-from bench.measure.notebook import Notebook
 from bench.measure.process import CaseEnded, WorkerProcess
 from bench.measure.schedule import Schedule
-from bench.measure.stopping import Stopping
-from bench.measure.terms import Terms
+from bench.measure.training.course import Begun, Leg
+from bench.measure.training.divergence import Watch
+from bench.measure.training.notebook import Notebook
+from bench.measure.training.stopping import Stopping
+from bench.measure.training.terms import Terms
 from bench.measure.worker import Ready
 from bench.records.run import Status
 from bench.records.training import Target, Trial

@@ -12,7 +12,7 @@ from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
 from bench.records.training_samples import TrainingSamples
 from bench.report import format as show
 from bench.report import layout, style
-from bench.report.training_table import Starts
+from bench.report.training.table import Starts
 
 LOSS_BINS = 120
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from bench.judge.statistics import Estimate
 from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
-from bench.report.training_table import Starts
-from bench.report.training_words import evidence, rounding
+from bench.report.training.table import Starts
+from bench.report.training.words import evidence, rounding
 
 Cell = str | int | float | None
 

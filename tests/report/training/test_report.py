@@ -10,14 +10,14 @@ from rich.console import Console
 
 from bench.judge.summary import Summary, summarise
 from bench.judge.trained import TrainingSummary, summarise_training
-from bench.report import training_words as words
 from bench.report.draw import as_json, draw
-from bench.report.draw_training import draw_training
 from bench.report.table import print_summary
 from bench.report.takeaway import takeaway
-from bench.report.training_spreadsheet import training_as_json
-from bench.report.training_table import print_training
-from bench.report.training_takeaway import training_takeaway
+from bench.report.training import words
+from bench.report.training.draw import draw_training
+from bench.report.training.spreadsheet import training_as_json
+from bench.report.training.table import print_training
+from bench.report.training.takeaway import training_takeaway
 from tests.report.hostile import NAMES
 from tests.synthetic import Truth, make_run
 from tests.trainings import Taught, make_training

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from bench.judge.trained import summarise_training
-from bench.report import style, training_plots
+from bench.report import style
+from bench.report.training import plots
 from tests.report.hostile import NAMES
 from tests.report.test_plots import texts_of
 from tests.trainings import Taught, make_training
@@ -20,8 +21,8 @@ def figures(taught: list[Taught], workload: str = "resnet", seeds: tuple[int, ..
     styles = style.line_styles((row.label, row.repeat) for row in first.rows)
     with style.styled():
         drawn = {
-            "quality": training_plots.quality(first, summary, samples, styles, {}),
-            "training": training_plots.losses(first, summary, samples, styles),
+            "quality": plots.quality(first, summary, samples, styles, {}),
+            "training": plots.losses(first, summary, samples, styles),
         }
     return {name: figure for name, figure in drawn.items() if figure}
 
@@ -77,8 +78,8 @@ def test_what_went_wrong_breaks_no_plot(taught: Taught) -> None:
 def test_where_nothing_was_trained_nothing_is_drawn() -> None:
     training, samples = make_training([Taught("eager")], target=None)
     summary = summarise_training(training, samples)
-    assert training_plots.quality(summary.workloads[0], summary, samples, {}, {}) is None
-    assert training_plots.losses(summary.workloads[0], summary, samples, {}) is None
+    assert plots.quality(summary.workloads[0], summary, samples, {}, {}) is None
+    assert plots.losses(summary.workloads[0], summary, samples, {}) is None
 
 
 @pytest.mark.parametrize("name", NAMES)

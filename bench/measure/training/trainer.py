@@ -12,12 +12,12 @@ from bench.measure.conduct import Progress, lacking
 from bench.measure.crew import Crew
 from bench.measure.launcher import apart
 from bench.measure.machine import describe_environment
-from bench.measure.notebook import Notebook
 from bench.measure.process import CaseEnded, WorkerProcess
-from bench.measure.proof import Proven
+from bench.measure.proof.prove import Proven
 from bench.measure.schedule import Schedule
-from bench.measure.terms import Terms
-from bench.measure.trials import Endings, Key, Trials, begin, expect_target, refuse_bad_step
+from bench.measure.training.notebook import Notebook
+from bench.measure.training.terms import Terms
+from bench.measure.training.trials import Endings, Key, Trials, begin, expect_target, refuse_bad_step
 from bench.records.machine import Machine
 from bench.records.run import Plan, Run, Status
 from bench.records.training import Proof, Training

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bench.measure.switches import Switches
+from bench.measure.proof.switches import Switches
 from loops.task import Batch, Task
 
 Layers = dict[str, Tensor]

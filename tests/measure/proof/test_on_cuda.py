@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from bench.measure.energy import energy_meter
-from bench.measure.switches import Switches
+from bench.measure.proof.switches import Switches
 from loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loops.errors import Skip
 from loops.loop import EAGER
-from tests.measure.proofs import judged
+from tests.measure.proof.proofs import judged
 
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda")

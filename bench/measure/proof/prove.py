@@ -17,9 +17,9 @@ from torch import Tensor
 
 from bench.measure.clock import refuse_unknown_phases
 from bench.measure.compilation import CompilationLog
-from bench.measure.precision import least_bits
-from bench.measure.rounding import FLOAT32_BITS, RandomRounding
-from bench.measure.twin import (
+from bench.measure.proof.precision import least_bits
+from bench.measure.proof.rounding import FLOAT32_BITS, RandomRounding
+from bench.measure.proof.twin import (
     Layers,
     State,
     Taken,
@@ -38,7 +38,7 @@ from loops.technique import Driver, Step
 from loops.user_code import described
 
 DRAWS = 2
-"""References that round at random to the loop's precision, at each of the steps that have any."""
+"""References that round at random to the loop's precision, at the first step that has any, and at the last."""
 COARSE_BITS = 8
 """Of one reference more, bfloat16's. A gradient jumps where an activation that is nearly zero rounds to the other side
 of a ReLU's kink, by as much as the kink is worth however fine the rounding; coarse rounding meets many of them."""
@@ -83,7 +83,7 @@ class _Tally:
     skipped: int = 0
     lost: int | None = None
     draws: bool = False
-    referenced: int = 0
+    referenced: bool = False
 
 
 def prove(task: Task, loop: Loop, steps: int, seed: int) -> Proven:
@@ -233,8 +233,8 @@ def _compare(this: _Comparer, tally: _Tally, bits: int, *, last: bool) -> None:
     if not this.own.told:
         del errors["loss", ""]
     of_eager, of_rounding, of_coarse = _errors(eager, truth), Errors(), Errors()
-    if tally.referenced == 0 or last or tally.compared == tally.referenced * 4:
-        tally.referenced += 1
+    if last or not tally.referenced:
+        tally.referenced = True
         fine = [bits] * DRAWS
         *drawn, coarse = (_errors(taken, truth) for taken in _references(this, [*fine, COARSE_BITS], tally.draws))
         of_rounding, of_coarse = _worst(drawn), coarse

@@ -61,6 +61,8 @@ def remarks(row: TrainedRow, *, likeness: bool = True) -> list[str]:
     elif row.likeness.proof.draws_at_random and row.likeness.verdict == "within rounding":
         said.append("its model draws random numbers, and what other draws change counts as rounding")
     if row.learning:
+        if row.likeness.verdict is None:
+            said.append(evidence(row.likeness))
         said += _of_learning(row.learning)
     if row.ended is not None and row.ended.status != "skipped":
         said.append(f"seed {row.ended.seed}: {row.ended.status.replace('_', ' ')}: {plain(row.ended.reason or '')}")

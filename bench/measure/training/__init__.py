@@ -1,0 +1,1 @@
+"""Loops trained to their workloads' targets, and watched."""
