@@ -27,14 +27,15 @@ class Goal:
     higher_is_better: bool = True
 
     def quality(self, model: nn.Module) -> float:
-        """The quality of ``model`` as it is now; it is left in the mode that it was in."""
-        training = model.training
+        """The quality of ``model`` as it is now; every part of it is left in the mode that it was in."""
+        modes = [(module, module.training) for module in model.modules()]
         model.eval()
         try:
             with torch.no_grad():
                 return float(self.measure(model))
         finally:
-            model.train(training)
+            for module, training in modes:  # one by one: some may be kept in evaluation mode while the others train
+                module.training = training
 
 
 def accuracy(inputs: Tensor, labels: Tensor, target: float) -> Goal:

@@ -100,9 +100,9 @@ def test_an_own_workload_and_an_own_step_train_like_any_other(tmp_path: Path) ->
     (workload,) = json.loads(done.stdout)["workloads"]
     cases = {case["loop"]: case for case in workload["cases"] if case["repeat"] == "no"}
     assert cases["eager"]["seeds_at_target"] == cases["own_loop:step"]["seeds_at_target"] == 1
-    # Its gradients are clipped, so the optimizer adds something else than eager's would.
+    # Its gradients are clipped before the optimizer is handed them.
     assert cases["own_loop:step"]["verdict"] == "departs"
-    assert cases["own_loop:step"]["kind"] == "update"
+    assert cases["own_loop:step"]["kind"] == "gradient"
 
 
 def test_a_loop_that_fails_is_a_row_and_makes_the_status_1(tmp_path: Path) -> None:

@@ -87,11 +87,14 @@ def run(
         folder = create_folder(out, machine.name, started.isoformat())
         with crew_of(plan, folder) as crew:
             measured, samples = conductor.conduct(crew)
-            trained = None
-            if training and not measured.interrupted:
-                trained = Trainer(plan, terms, machine, progress, endings_of(measured)).conduct(crew)
+            trained, cut_short = None, measured.interrupted
+            if training and not cut_short:
+                try:
+                    trained = Trainer(plan, terms, machine, progress, endings_of(measured)).conduct(crew)
+                except KeyboardInterrupt:  # before the first comparison: what was timed is still shown
+                    cut_short = True
     show_summary(draw(folder, measured, samples, trained), folder, as_json, console)
-    if measured.interrupted or (trained and trained[0].interrupted):
+    if cut_short or (trained and trained[0].interrupted):
         raise typer.Exit(INTERRUPTED)
     statuses = {case.status for case in measured.cases}
     if trained:

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.judge.statistics import Estimate, falls, student
+from bench.judge.statistics import CONFIDENCE, Estimate, falls, student
 from bench.records.training import Proof, Target, Training, Trial
 
 LEAST = 1e-9
 """What a logarithm is taken of where a training took no time that the clock could see."""
+SAME = 1.01
+"""Up to so much sooner is the same, however sure: no eager was trained twice to tell how far apart two may be."""
 SURE = 0.01
 """How often a loss that only wanders may be said to fall."""
 
@@ -61,6 +63,8 @@ class Learning:
     target: Target
     lessons: tuple[Lesson, ...]
     """Of the trials that ended well, in the order of their seeds."""
+    seeds: int = 0
+    """How many there were to be: one whose trial failed has not reached anything."""
     quality: Estimate | None = None
     """In the end; of those that have one."""
     steps: Estimate | None = None
@@ -74,6 +78,8 @@ class Learning:
     """Steps to the target over eager's from the same seeds: 1.1 needs a tenth more."""
     seconds_ratio: Estimate | None = None
     """Eager's seconds to the target over this loop's from the same seeds: 2 is there in half the time."""
+    surely_sooner: bool = False
+    """Whether that ratio is above ``SAME`` with an interval that all loops of the workload share (Bonferroni)."""
 
     @property
     def reached(self) -> int:
@@ -129,25 +135,34 @@ def lesson(trial: Trial, target: Target, evaluations: pd.DataFrame, losses: pd.D
     )
 
 
-def learning(target: Target, lessons: Sequence[Lesson], eager: "Learning | None", proof: Proof) -> Learning:
+def learning(
+    target: Target, lessons: Sequence[Lesson], eager: "Learning | None", proof: Proof, seeds: int, loops: int
+) -> Learning:
     """A case over its seeds.
 
     Args:
         eager: what eager learnt; None for eager itself, or where eager was not trained.
         proof: the comparison that came before, in which a case that compiles did so with an empty cache.
+        seeds: how many there were to be.
+        loops: how many are compared with eager, and share the chance of a wrong claim.
     """
-    everywhere = bool(lessons) and all(one.steps_to_target is not None for one in lessons)
+    everywhere = len(lessons) == seeds > 0 and all(one.steps_to_target is not None for one in lessons)
+    sooner = _logs(eager.lessons, lessons, "seconds_to_target") if eager else None
+    longer = _logs(lessons, eager.lessons, "steps_to_target") if eager else None
+    shared = student(sooner, 1 - (1 - CONFIDENCE) / max(1, loops)) if sooner else None
     ends = [one.quality for one in lessons if math.isfinite(one.quality)]
     return Learning(
         target=target,
         lessons=tuple(lessons),
+        seeds=seeds,
         quality=student(ends) if ends else None,
         steps=_typical([one.steps_to_target for one in lessons]) if everywhere else None,
         seconds=_typical([one.seconds_to_target for one in lessons]) if everywhere else None,
         joules=_typical([one.joules_to_target for one in lessons]) if everywhere else None,
         start_seconds=_cold_start(lessons[0], proof) if lessons else None,
-        steps_ratio=_ratio(lessons, eager.lessons, "steps_to_target") if eager else None,
-        seconds_ratio=_ratio(eager.lessons, lessons, "seconds_to_target") if eager else None,
+        steps_ratio=student(longer).exp() if longer else None,
+        seconds_ratio=student(sooner).exp() if sooner else None,
+        surely_sooner=shared is not None and shared.low > math.log(SAME),
     )
 
 
@@ -160,7 +175,7 @@ def lessons_of(
     for index, trial in enumerate(training.trials):
         target = training.targets.get(trial.workload)
         rows = by_trial["e"].get(index)
-        if trial.status == "ok" and target is not None and rows is not None and trial.steps:
+        if trial.ended_well and target is not None and rows is not None:
             made = lesson(trial, target, rows, by_trial["l"].get(index, losses.iloc[:0]))
             found.setdefault(trial.key, []).append(made)
     return found
@@ -194,15 +209,16 @@ def _cold_start(first: Lesson, proof: Proof) -> float:
 
 def _excess(trial: Trial, evaluations: pd.DataFrame) -> float:
     """What the first steps took beyond as many later ones."""
-    steps, seconds = np.diff(evaluations["step"]), np.diff(evaluations["seconds"])
+    ends, seconds = evaluations["step"].to_numpy(), evaluations["seconds"].to_numpy()
     first = trial.first_steps_seconds
-    if not len(steps) or not first:
+    if len(ends) < 2 or not first:
         return 0.0
-    later = seconds[1:] / steps[1:]
-    if len(later):
-        typical = float(np.median(later))
-    elif steps[0] > len(first):
-        typical = max(0.0, float(seconds[0]) - sum(first)) / (int(steps[0]) - len(first))
+    later = ends[:-1] >= len(first)  # legs that begin after them: an epoch may be shorter than they are
+    rest = int(ends[-1]) - len(first)
+    if later.any():
+        typical = float(np.median((np.diff(seconds) / np.diff(ends))[later]))
+    elif rest:
+        typical = max(0.0, float(seconds[-1]) - sum(first)) / rest
     else:
         typical = min(first)
     return max(0.0, sum(first) - len(first) * typical)
@@ -223,10 +239,9 @@ def _typical(values: Sequence[float | int | None]) -> Estimate | None:
     return student(known).exp().map(lambda value: float(f"{value:.12g}"))  # the logarithm of 66 is not exact
 
 
-def _ratio(above: Sequence[Lesson], below: Sequence[Lesson], figure: str) -> Estimate | None:
-    """The ratio of a figure from the same seeds, its logarithm averaged; None where a seed has not got both."""
+def _logs(above: Sequence[Lesson], below: Sequence[Lesson], figure: str) -> list[float] | None:
+    """The logarithms of a figure's ratio, seed by seed; None where a seed has not got both."""
     sides = [{one.trial.seed: getattr(one, figure) for one in lessons} for lessons in (above, below)]
     if not sides[0] or sides[0].keys() != sides[1].keys() or any(None in side.values() for side in sides):
         return None
-    over, under = ([math.log(max(side[seed], LEAST)) for seed in sides[0]] for side in sides)
-    return student(np.subtract(over, under)).exp()
+    return [math.log(max(sides[0][seed], LEAST) / max(sides[1][seed], LEAST)) for seed in sides[0]]

@@ -37,7 +37,7 @@ class Departure:
     @property
     def share(self) -> float:
         """The error over what is allowed: beyond 1 it departs."""
-        return self.error / self.allowed
+        return self.error / self.allowed if math.isfinite(self.allowed) else 0.0
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,20 @@ class Likeness:
     """Of what is within its bound, the one nearest to it; None where every bit was the same, or something departs."""
 
 
-def likeness(proof: Proof, deviations: pd.DataFrame, eager: Proof | None) -> Likeness:
+def likeness(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, again: Proof | None = None) -> Likeness:
     """The verdict on one case.
 
     ``same`` when loss, gradients, parameters and buffers are eager's to the last bit in each step, and in the end those
     of the process that trained ``eager``. ``within rounding`` when nothing is further from the exact result than
     ``ROOM`` times what rounding was seen to do to eager, and ``departs`` otherwise. A gradient may now and then be as
     far away as coarse rounding takes it, since it jumps where an activation comes to lie on the other side of a kink;
-    what counts is the lower median of its steps.
+    what counts is the lower median of its steps. There is no verdict on a loop that differs where the model draws
+    random numbers: it may have drawn others.
 
     Args:
         deviations: the case's rows.
         eager: the baseline's proof; None where there is none.
+        again: the baseline's in another process, which tells whether eager repeats itself.
     """
     if proof.status != "ok":
         return Likeness(None, proof, why_not=proof.reason or proof.status)
@@ -77,15 +79,25 @@ def likeness(proof: Proof, deviations: pd.DataFrame, eager: Proof | None) -> Lik
     if not proof.steps:
         return Likeness(None, proof, why_not="its gradient scaler skipped every step")
     if proof.same_steps == proof.steps:
-        elsewhere = eager is not None and eager.status == "ok" and eager.sha256 != proof.sha256
-        return Likeness("within rounding" if elsewhere else "same", proof)
+        return _of_same_steps(proof, eager, again)
     looks = _looks(deviations, proof.steps)
     departing = [look for look in looks if look.share > 1]
+    if departing and proof.draws_at_random:
+        return Likeness(None, proof, why_not="its model draws random numbers, and the loop may have drawn others")
     if departing:
         return Likeness("departs", proof, first=min(departing, key=lambda look: look.step))
     # An update rounds as eager's does wherever the optimizer does the same, which tells nothing of the loop.
     telling = [look for look in looks if look.kind != "update"] or looks
     return Likeness("within rounding", proof, furthest=max(telling, key=lambda look: look.share, default=None))
+
+
+def _of_same_steps(proof: Proof, eager: Proof | None, again: Proof | None) -> Likeness:
+    """Each step was eager's from the same state; whether they led to where eager came to is another question."""
+    if eager is None or eager.status != "ok" or eager.sha256 == proof.sha256:
+        return Likeness("same", proof)
+    repeats = again is not None and again.status == "ok" and again.sha256 == eager.sha256
+    # Where eager comes to the same end in two processes and this loop does not, it was given something else.
+    return Likeness("departs" if repeats and not proof.skipped_steps else "within rounding", proof)
 
 
 def _looks(deviations: pd.DataFrame, steps: int) -> list[Departure]:
@@ -105,7 +117,7 @@ def _looks(deviations: pd.DataFrame, steps: int) -> list[Departure]:
 
 def _allowed(rows: pd.DataFrame, *columns: str) -> float:
     known = np.concatenate([rows[column].to_numpy() for column in columns])
-    known = known[np.isfinite(known)]
+    known = known[~np.isnan(known)]  # an infinite one says that rounding makes something of nothing
     return max(LEAST, ROOM * float(known.max())) if known.size else LEAST
 
 

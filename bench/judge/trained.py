@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bench.judge.comparison import BASELINE
 from bench.judge.learning import Learning, learning, lessons_of
 from bench.judge.likeness import Likeness, likeness
-from bench.records.training import Target, Training, Trial
+from bench.records.training import Proof, Target, Training, Trial
 from bench.records.training_samples import TrainingSamples
 
 
@@ -20,7 +20,7 @@ class TrainedRow:
     learning: Learning | None
     """None where nothing was trained: for the baseline's repetition, or where no trial ended well."""
     ended: Trial | None = None
-    """A trial that did not end well."""
+    """A trial that did not end well, or was interrupted."""
 
     @property
     def label(self) -> str:
@@ -66,15 +66,28 @@ def summarise_training(training: Training, samples: TrainingSamples) -> Training
         proofs = [(i, proof) for i, proof in enumerate(training.proofs) if proof.workload == workload]
         eager = next((proof for _, proof in proofs if proof.loop == BASELINE and not proof.repeat), None)
         base = lessons.get((workload, BASELINE))
-        of_eager = learning(target, base, None, eager) if target and base and eager else None
+        again = next((proof for _, proof in proofs if proof.repeat), None)
+        count = len({proof.loop for _, proof in proofs}) - 1
+        of_eager = (
+            learning(target, base, None, eager, _seeds(training, eager), count) if target and base and eager else None
+        )
         rows = []
         for index, proof in proofs:
-            like = likeness(proof, deviations.get(index, none), None if proof is eager else eager)
+            like = likeness(proof, deviations.get(index, none), None if proof is eager else eager, again)
             own = lessons.get(proof.key)
             learnt = None
             if target and own and not proof.repeat:
-                learnt = of_eager if proof is eager else learning(target, own, of_eager, proof)
-            ended = next((t for t in training.trials if t.key == proof.key and t.status != "ok"), None)
+                learnt = (
+                    of_eager
+                    if proof is eager
+                    else learning(target, own, of_eager, proof, _seeds(training, proof), count)
+                )
+            ended = next((t for t in training.trials if t.key == proof.key and not t.ended_well), None)
             rows.append(TrainedRow(workload, proof.loop, proof.repeat, like, learnt, None if proof.repeat else ended))
         workloads.append(TrainedWorkload(workload, target, tuple(rows)))
     return TrainingSummary(training, tuple(workloads))
+
+
+def _seeds(training: Training, proof: Proof) -> int:
+    """How many seeds the case was to be trained from."""
+    return sum(trial.key == proof.key for trial in training.trials)

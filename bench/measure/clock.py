@@ -87,6 +87,8 @@ class Recording:
 class HostClock:
     """Times a step whose work is done when its calls return."""
 
+    waits_to_read = False
+    """Whether reading a number from a tensor makes the host wait for the device."""
     laps_count = True
     """Whether a lapped block says as much of a step's time as a plain one."""
 
@@ -155,6 +157,8 @@ class HostClock:
 
 class CudaClock(HostClock):
     """Times a step on a CUDA device by events; the host's laps are the time to enqueue each phase."""
+
+    waits_to_read = True
 
     def __init__(self, task: Task, step: Step, now: Callable[[], int] = time.perf_counter_ns) -> None:
         super().__init__(task, step, now)

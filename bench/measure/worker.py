@@ -35,6 +35,7 @@ from loops.task import Task
 from loops.user_code import defined_at, described
 
 GRACE_SECONDS = 30
+OUT_OF_MEMORY = "ran out of device memory"
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
 """The variables that each launch is given, and the folder within its compile cache that each names."""
 
@@ -276,7 +277,7 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
         return Failed(f"{worker.step_place}: {error}", bad_step=True)
     except torch.OutOfMemoryError as error:
         others = f"with up to {worker.neighbours} other loops resident; give fewer loops or a smaller --batch-size"
-        return Failed(f"ran out of device memory, {others}: {described(error)}")
+        return Failed(f"{OUT_OF_MEMORY}, {others}: {described(error)}")
     except BaseException as error:  # a loop may raise whatever it likes, SystemExit and KeyboardInterrupt too
         what = described(error)
         if isinstance(error, MemoryError) or "can't allocate memory" in what:

@@ -27,4 +27,4 @@ class Deviation:
     """The most of those whose every operation rounds at random to the loop's precision, and of an update's those whose
     settings are rounded; NaN where none was drawn at this step."""
     coarse_error: float
-    """Of one whose every operation rounds at random as coarsely as bfloat16; NaN likewise."""
+    """The most of those whose every operation rounds at random more coarsely than that; NaN likewise."""

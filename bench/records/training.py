@@ -62,6 +62,11 @@ class Trial:
         """Workload and loop."""
         return self.workload, self.loop
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether it came to an end of its own."""
+        return self.status == "ok" and self.ending not in (None, "was interrupted")
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -82,7 +87,7 @@ class Proof:
     bits: int | None = None
     """Significant bits that the loop's arithmetic keeps: 24 in float32, 11 in float16, 8 in bfloat16."""
     draws_at_random: bool = False
-    """Whether the model draws random numbers, and the references with it."""
+    """Whether the model draws random numbers, of which a loop may draw others."""
     lost_at_step: int | None = None
     """The first step whose loss was NaN or infinite."""
     sha256: str | None = None

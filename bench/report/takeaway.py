@@ -7,6 +7,7 @@ from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.report import cells
 from bench.report import format as show
 from bench.report.text import elide
+from bench.report.training.words import doubt
 
 NAME_LENGTH = 48
 
@@ -14,8 +15,8 @@ NAME_LENGTH = 48
 def takeaway(summary: Summary) -> str:
     """One sentence, plain text: on each workload the fastest loop, or that there is none, and why.
 
-    A loop is called faster or slower only where that is its verdict; one that does not train the model that the
-    baseline trains is never the fastest.
+    A loop is called faster or slower only where that is its verdict; one that was not shown to train the model that the
+    baseline trains, where that was looked at, or that does not learn, is never the fastest.
     """
     device = "this GPU" if summary.run.plan.device.startswith("cuda") else "this CPU"
     names = [_name(workload.workload) for workload in summary.workloads]
@@ -34,15 +35,17 @@ def _clause(workload: WorkloadSummary, *, alone: bool) -> str:
     if workload.baseline is None:
         return f"{BASELINE} was not measured, so nothing is called faster or slower"
     judged = [row for row in measured if row.verdict is not None]
-    alike = [row for row in judged if not row.departs]
+    eager = workload.baseline.trained
+    alike = [row for row in judged if not doubt(row.trained, eager)]
     winner, loser = _extreme(alike, "faster"), _extreme(judged, "slower")
     if winner:
         clause = _winner(winner) + (_hot_spot(workload.baseline) if alone else "")
     else:
         clause = _no_winner(workload, alike)
-    astray = _extreme([row for row in judged if row.departs], "faster")
+    astray = _extreme([row for row in judged if row not in alike], "faster")
     if astray and (winner is None or _distance(astray) > _distance(winner)):
-        clause += f"; {_name(astray.case.loop)} is faster ({show.ratio_range(astray.speedup)}), but trains otherwise"
+        why = doubt(astray.trained, eager)
+        clause += f"; {_name(astray.case.loop)} is faster ({show.ratio_range(astray.speedup)}), but {why}"
     if loser and alone:
         clause += f"; {_name(loser.case.loop)} is slower ({show.ratio_range(loser.speedup)})"
     return clause

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.errors import BadInput
-from bench.measure.plan import DEFAULT_LOOPS, Wish, make_plan
+from bench.measure.plan import DEFAULT_LOOPS, Wish, make_plan, terms_within_a_run, training_terms
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -73,3 +73,27 @@ def test_a_wish_that_makes_no_sense_is_refused_in_one_line_that_names_it(wish: d
 def test_a_cuda_device_that_is_not_there_is_refused_with_what_to_do() -> None:
     with pytest.raises(BadInput, match=r"shows no CUDA device.*give --device cpu"):
         plan(device="cuda")
+
+
+def test_asked_for_determinism_every_loop_has_it_once_and_eager_stays_to_show_what_it_costs() -> None:
+    made = plan(device="cpu", loops=["compile", "deterministic+amp_bf16", "eager"], deterministic=True)
+
+    assert made.loops[0] == "eager"
+    assert set(made.loops[1:]) == {"deterministic", "deterministic+compile", "deterministic+amp_bf16"}
+    assert len(made.loops) == 4
+
+
+def test_train_goes_on_to_convergence_and_insists_on_a_target_and_a_run_does_neither() -> None:
+    alone, within = training_terms(None, None, quick=False), terms_within_a_run(1, quick=False)
+
+    assert (alone.until, alone.insists, alone.seeds) == ("convergence", True, 3)
+    assert (within.until, within.insists, within.seeds) == ("target", False, 1)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "budget_seconds", "says"),
+    [(0, None, "--seeds 0"), (1001, None, "--seeds 1001"), (1, float("inf"), "--budget inf"), (1, 1e9, "--budget 1e")],
+)
+def test_terms_that_make_no_sense_are_refused_in_one_line(seeds: int, budget_seconds: float, says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        training_terms(seeds, budget_seconds, quick=False)

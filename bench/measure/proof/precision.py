@@ -2,12 +2,13 @@
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
+from bench.measure.proof.switches import Switches
 from loops.task import Task
 
-FORMATS = {24: "float32", 11: "float16", 8: "bfloat16"}
-"""By their significant bits; TensorFloat-32 has as many as float16."""
 TF32_BITS, BFLOAT16_BITS = 11, 8
+"""Significant bits; TensorFloat-32 has as many as float16."""
 
 
 def bits_of(kind: torch.dtype) -> int:
@@ -16,22 +17,36 @@ def bits_of(kind: torch.dtype) -> int:
 
 
 def least_bits(task: Task, predictions: Tensor) -> int:
-    """The fewest bits among what ``task`` is set up to compute in, and what a step predicted.
+    """The fewest bits among what ``task`` is set up to compute in, and what a step computed its predictions in.
 
-    Counted are its parameters' type, autocast, and what torch may do with float32 on a CUDA device: TensorFloat-32 is
-    its default for convolutions.
+    Counted are its parameters' type, autocast, a person's own casts, and what torch may do with float32 on a CUDA
+    device: TensorFloat-32 is its default for convolutions.
     """
-    kinds = [p.dtype for p in task.plain_model.parameters() if p.is_floating_point()]
-    if predictions.is_floating_point():
-        kinds.append(predictions.dtype)
+    kinds = {p.dtype for p in task.plain_model.parameters()} | {predictions.dtype} | _types_on_the_way_to(predictions)
     if isinstance(task.autocast, torch.autocast):
-        kinds.append(task.autocast.fast_dtype)
-    return min(*map(bits_of, kinds), *_float32_bits(task))
+        kinds.add(task.autocast.fast_dtype)
+    return min(*(bits_of(kind) for kind in kinds if kind.is_floating_point), *_float32_bits(task))
+
+
+def _types_on_the_way_to(predictions: Tensor) -> set[torch.dtype]:
+    """The types of what autograd has seen: predictions are often cast back to float32 once an autocast is over."""
+    kinds: set[torch.dtype] = set()
+    seen: set[Node] = set()
+    ahead = [predictions.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            kinds |= {written.dtype for written in node._input_metadata}
+            ahead += [before for before, _ in node.next_functions]
+    return kinds
 
 
 def _float32_bits(task: Task) -> list[int]:
-    bits = [{"highest": 24, "high": TF32_BITS, "medium": BFLOAT16_BITS}[torch.get_float32_matmul_precision()], 24]
+    now = Switches.now()
+    # What cannot be told has been set by torch's newer names, which are for TensorFloat-32 above all.
+    bits = [{"highest": 24, "medium": BFLOAT16_BITS}.get(now.matmul_precision or "high", TF32_BITS), 24]
     convolves = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for m in task.plain_model.modules())
-    if task.device.type == "cuda" and convolves and torch.backends.cudnn.allow_tf32:
+    if task.device.type == "cuda" and convolves and now.cudnn_tf32 is not False:
         bits.append(TF32_BITS)
     return bits

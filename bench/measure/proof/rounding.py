@@ -68,7 +68,8 @@ class RandomRounding(TorchDispatchMode):
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """``value`` with ``change`` applied to each tensor of numbers in it."""
     if isinstance(value, Tensor):
-        return change(value) if value.is_floating_point() and value.numel() else value
+        numbers = value.is_floating_point() and value.layout is torch.strided and value.numel()
+        return change(value) if numbers else value
     if isinstance(value, list | tuple):
         return [_mapped(item, change) for item in value]
     return value

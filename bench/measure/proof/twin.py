@@ -103,6 +103,9 @@ class Twin:
             gradient = gradients.get(name)
             parameter.grad = None if gradient is None else gradient.to(parameter.dtype)
         optimizer = self._make_optimizer(self.model.parameters())
+        ours = {id(parameter) for parameter in self.model.parameters()}
+        if not all(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"]):
+            raise ValueError("make_optimizer leaves the parameters that it is given for others; use those")
         fresh = optimizer.state_dict()
         slots = {index: {key: _copied(value) for key, value in slot.items()} for index, slot in state.optimizer.items()}
         optimizer.load_state_dict({"state": slots, "param_groups": fresh["param_groups"]})

@@ -69,7 +69,9 @@ class Course:
         return Begun(target, length, self._quality())
 
     def leg(self, steps: int, one_by_one: int = 0) -> Leg:
-        """Train for ``steps`` steps, the first ``one_by_one`` of them each to its end, and measure the quality.
+        """Train for ``steps`` steps, or until the loss is lost, and measure the quality.
+
+        The first ``one_by_one`` of the steps are each timed to their end.
 
         Raises Skip where the step leaves no loss behind.
         """
@@ -79,10 +81,12 @@ class Course:
         joules, start = self._energy.joules(), time.perf_counter()
         for step in range(steps):
             self._clock.take_step()
-            losses.append(self._clock.last_loss())
+            losses.append(loss := self._clock.last_loss())
             if step < one_by_one:
                 self._clock.synchronise()
                 ends.append(time.perf_counter())
+            if not self._clock.waits_to_read and loss is not None and not math.isfinite(loss):
+                break  # here and now; where reading waits for the device, it is seen at the end of the leg
         self._clock.synchronise()
         seconds, joules = time.perf_counter() - start, self._energy.joules() - joules
         scaler = self._task.scaler

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from bench.records.training import Divergence
 
 EXPLODED = 10.0
-"""Times the first step's loss; so much on ``IN_A_ROW`` steps running is no outlier any more."""
+"""Times what the first steps' losses were; so much on ``IN_A_ROW`` steps running is no outlier any more."""
 IN_A_ROW = 3
+FIRST = 5
+"""Steps whose median loss is what training began with, unless the very first was larger: one batch may be lucky."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._steps, self._high = 0, 0
-        self._first: float | None = None
+        self._first: list[float] = []
 
     def hear(self, losses: Sequence[float]) -> Astray | None:
         """The first step of ``losses`` at which training has gone astray; None if it has not."""
@@ -35,9 +38,11 @@ class Watch:
                 return Astray(step, "not a number")
             if math.isinf(loss):
                 return Astray(step, "infinite")
-            if self._first is None:
-                self._first = abs(loss)
-            self._high = self._high + 1 if abs(loss) > EXPLODED * self._first else 0
+            if len(self._first) < FIRST:
+                self._first.append(abs(loss))
+                continue
+            began_with = max(self._first[0], median(self._first))
+            self._high = self._high + 1 if abs(loss) > EXPLODED * began_with else 0
             if self._high == IN_A_ROW:
                 return Astray(step - IN_A_ROW + 1, "exploded")
         return None

@@ -11,13 +11,14 @@ from bench.errors import BadInput
 from bench.measure.conduct import Progress, lacking
 from bench.measure.crew import Crew
 from bench.measure.launcher import apart
-from bench.measure.machine import describe_environment
+from bench.measure.machine import available_cores, describe_environment
 from bench.measure.process import CaseEnded, WorkerProcess
 from bench.measure.proof.prove import Proven
 from bench.measure.schedule import Schedule
 from bench.measure.training.notebook import Notebook
 from bench.measure.training.terms import Terms
 from bench.measure.training.trials import Endings, Key, Trials, begin, expect_target, refuse_bad_step
+from bench.measure.worker import OUT_OF_MEMORY
 from bench.records.machine import Machine
 from bench.records.run import Plan, Run, Status
 from bench.records.training import Proof, Training
@@ -41,6 +42,7 @@ class Trainer:
     ) -> None:
         self._plan, self._terms, self._machine, self._progress = plan, terms, machine, progress
         self._started, self._began = datetime.now(UTC), time.perf_counter()
+        cores = available_cores()[: plan.threads]
         workloads, loops = apart(lacking, plan)
         self._workloads, self._loops = tuple(workloads), tuple(loops)
         lacks = {(w, loop): no_data or none for w, no_data in workloads.items() for loop, none in loops.items()}
@@ -48,6 +50,8 @@ class Trainer:
             **{key: ("skipped", reason) for key, reason in lacks.items() if reason},
             **(endings or {}),
         }
+        self._environment = describe_environment(plan.threads, cores)
+        self._warnings = () if cores else ("this system cannot pin processes to cores; expect more noise",)
         self._seeds = tuple(plan.seed + number for number in range(terms.seeds))
         self._schedule = Schedule(plan.seed)
         self._notebook = Notebook()
@@ -59,7 +63,6 @@ class Trainer:
             BadInput: a step that is none, or a workload that states no target, where the terms insist.
         """
         self._crew, interrupted = crew, False
-        self._environment = describe_environment(self._plan.threads, crew.cores)
         try:
             self._expect_targets()
             for workload in self._workloads:
@@ -88,6 +91,7 @@ class Trainer:
             targets=dict(self._notebook.targets),
             proofs=tuple(self._notebook.proofs),
             trials=tuple(self._notebook.trials),
+            warnings=self._warnings,
         )
         samples = self._notebook.samples()
         write_training(self._crew.folder, training, samples)
@@ -124,9 +128,12 @@ class Trainer:
                 seen = process.ask(Proven, "prove", self._plan.limit_seconds, steps=PROOF_STEPS)
             except CaseEnded as end:
                 refuse_bad_step(end, self._terms)
-                if end.status == "skipped":
-                    self._endings[proof.key] = "skipped", end.reason
-                self._notebook.add_proof(replace(proof, status=cast(Status, end.status), reason=end.reason))
+                ended = replace(proof, status=cast(Status, end.status), reason=end.reason)
+                if not end.reason.startswith(
+                    OUT_OF_MEMORY
+                ):  # which training, without eager beside it, may not run out of
+                    self._endings[proof.key] = ended.status, end.reason
+                self._notebook.add_proof(ended)
                 return
         if seen.why_not is not None:
             self._notebook.add_proof(replace(proof, status="skipped", reason=seen.why_not))

@@ -54,17 +54,20 @@ class Trials:
         self._limit = crew.limit_seconds
         self._live: list[_Live] = []
 
-    def train(self, loops: tuple[str, ...], endings: Endings, schedule: Schedule, progress: Progress) -> None:
+    def train(
+        self, loops: tuple[str, ...], endings: dict[Key, tuple[Status, str]], schedule: Schedule, progress: Progress
+    ) -> None:
         """Train every loop to its end.
 
         Args:
+            endings: the cases that are not trained; those that fail now are added, since they would with any seed.
             progress: told which loop is at which step, and how much of its budget is spent.
 
         Raises:
             BadInput: a step that is none, or, where the terms insist, a workload that states no target.
             KeyboardInterrupt: what was trained until then is in the notebook.
         """
-        first = len(self._notebook.trials)
+        self._endings, first = endings, len(self._notebook.trials)
         self._notebook.trials += [self._trial(loop, endings) for loop in loops]
         indices = range(first, len(self._notebook.trials))
         try:
@@ -78,6 +81,7 @@ class Trials:
                     progress.tell(f"{trial.loop} · training, seed {self._seed} · step {trial.steps:,}", spent, None)
                     if not self._go_on(one):
                         running.remove(one)
+                        one.process.close()  # at once: the others may need its memory
         except KeyboardInterrupt:
             self._interrupt(indices)
             raise
@@ -124,7 +128,7 @@ class Trials:
     def _go_on(self, one: _Live) -> bool:
         """Train one trial a leg further; whether it goes on after that."""
         trial = self._notebook.trials[one.index]
-        first_steps = 0 if trial.steps else ONE_BY_ONE
+        first_steps = ONE_BY_ONE - len(trial.first_steps_seconds)
         try:
             leg = one.process.ask(Leg, "train", self._limit, steps=next(one.legs), one_by_one=first_steps)
         except CaseEnded as end:
@@ -135,7 +139,7 @@ class Trials:
         one.joules += leg.joules
         trial = replace(
             trial,
-            first_steps_seconds=trial.first_steps_seconds or leg.first_steps_seconds,
+            first_steps_seconds=(*trial.first_steps_seconds, *leg.first_steps_seconds),
             compile_seconds=leg.compile_seconds,
             compile_cache=leg.compile_cache,
             steps=trial.steps + len(leg.losses),
@@ -156,7 +160,9 @@ class Trials:
     def _end(self, index: int, end: CaseEnded) -> None:
         refuse_bad_step(end, self._terms)
         trial = self._notebook.trials[index]
-        self._notebook.trials[index] = replace(trial, status=cast(Status, end.status), reason=end.reason)
+        ended = replace(trial, status=cast(Status, end.status), reason=end.reason)
+        self._notebook.trials[index] = ended
+        self._endings[trial.key] = ended.status, end.reason
 
     def _interrupt(self, indices: range) -> None:
         for index in indices:

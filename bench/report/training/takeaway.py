@@ -31,16 +31,19 @@ def _alike(compared: list[TrainedRow]) -> str:
     departing = [_name(row.loop) for row in compared if row.departs]
     if departing:
         return f"{', '.join(departing)} {'trains' if len(departing) == 1 else 'train'} another model than {BASELINE}"
+    steps = min((row.likeness.proof.steps for row in compared), default=0)
     if len(compared) == 1:
-        return f"{_name(compared[0].loop)} trains as {BASELINE} does"
-    return f"every loop trains as {BASELINE} does" if compared else f"nothing was compared with {BASELINE}"
+        return f"{_name(compared[0].loop)} trains as {BASELINE} does in its first {steps} steps"
+    if not compared:
+        return f"nothing was compared with {BASELINE}"
+    return f"each of {len(compared)} loops trains as {BASELINE} does in its first {steps} steps"
 
 
 def _soonest(trained: dict[str, Learning], target: str) -> str:
     sooner: dict[str, Estimate] = {
         loop: learning.seconds_ratio
         for loop, learning in trained.items()
-        if learning.seconds_ratio is not None and learning.seconds_ratio.low > 1
+        if learning.seconds_ratio is not None and learning.surely_sooner
     }
     if sooner:
         best = max(sooner, key=lambda loop: sooner[loop].value)

@@ -35,6 +35,8 @@ def evidence(likeness: Likeness) -> str:
         return f"every bit of {steps} as eager's: loss, gradients, parameters, buffers"
     if likeness.first is not None:
         return _departure(likeness.first, rounding(likeness))
+    if likeness.furthest is None and likeness.verdict == "departs":
+        return f"each of {steps} is eager's, but they end elsewhere: it was given other data, or skipped some"
     if likeness.furthest is None:
         return f"every bit of {steps} as eager's in one process, others in another: eager itself does not repeat"
     far, by = likeness.furthest, rounding(likeness)
@@ -49,6 +51,22 @@ def rounding(likeness: Likeness) -> str:
     return FORMATS.get(bits or 0, f"{bits} bits")
 
 
+def doubt(row: TrainedRow | None, eager: TrainedRow | None) -> str:
+    """Why a loop cannot be the winner however fast it is; empty where it can, or where nothing was looked at."""
+    if row is None:
+        return ""
+    if row.departs:
+        return "trains otherwise"
+    if row.likeness.verdict is None:
+        return f"was not shown to train as {BASELINE}"
+    learnt, its = row.learning, eager.learning if eager else None
+    if learnt is None or its is None:
+        return ""
+    if learnt.diverged and not its.diverged:
+        return "diverges"
+    return "does not learn" if not learnt.learns and its.learns else ""
+
+
 def remarks(row: TrainedRow, *, likeness: bool = True) -> list[str]:
     """What there is to say of a case's training beyond its figures: nothing, for most.
 
@@ -58,25 +76,25 @@ def remarks(row: TrainedRow, *, likeness: bool = True) -> list[str]:
     said = []
     if row.departs and likeness:
         said.append(f"departs from {BASELINE}: {evidence(row.likeness)}")
-    elif row.likeness.proof.draws_at_random and row.likeness.verdict == "within rounding":
-        said.append("its model draws random numbers, and what other draws change counts as rounding")
     if row.learning:
         if row.likeness.verdict is None:
             said.append(evidence(row.likeness))
         said += _of_learning(row.learning)
-    if row.ended is not None and row.ended.status != "skipped":
+    if row.ended is not None and row.ended.ending == "was interrupted":
+        said.append(f"interrupted at step {row.ended.steps:,}, seed {row.ended.seed}")
+    elif row.ended is not None and row.ended.status != "skipped":
         said.append(f"seed {row.ended.seed}: {row.ended.status.replace('_', ' ')}: {plain(row.ended.reason or '')}")
     return said
 
 
 def reached(learning: Learning) -> str:
     """``3 of 3``: how many seeds reached the target."""
-    return f"{learning.reached} of {len(learning.lessons)}"
+    return f"{learning.reached} of {learning.seeds}"
 
 
 def learns(learning: Learning) -> str:
     """``yes``, ``no`` or ``2 of 3``: whether anything was learnt."""
-    count, of = learning.learns, len(learning.lessons)
+    count, of = learning.learns, learning.seeds
     return "yes" if count == of else "no" if not count else f"{count} of {of}"
 
 
@@ -154,7 +172,7 @@ def heading(workload: TrainedWorkload, training: Training) -> str:
 
 def _of_learning(learning: Learning) -> list[str]:
     said = []
-    astray, of = learning.diverged, len(learning.lessons)
+    astray, of = learning.diverged, learning.seeds
     if astray is not None:
         how = {"not a number": "became NaN", "infinite": "became infinite", "exploded": "exploded"}
         what = how.get(astray.trial.divergence or "", "went astray")

@@ -125,6 +125,38 @@ def test_the_transformers_residual_branches_start_smaller() -> None:
     assert float(block.projection.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("name", "share_of_borders"),
+    [("regression", 0), ("regression_mlp", 0), ("resnet", 0), ("gpt", 0.03)],  # the borders of a text's tables recur
+)
+def test_no_held_out_row_is_trained_on_and_every_seed_holds_out_the_same(name: str, share_of_borders: float) -> None:
+    def rows(tensor: Tensor) -> set[bytes]:
+        return {row.numpy().tobytes() for row in tensor}
+
+    def held_out(seed: int) -> Tensor:
+        task = make(name, seed)
+        seen: list[Tensor] = []
+        hook = task.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        assert task.goal is not None
+        task.goal.quality(task.model)
+        hook.remove()
+        assert isinstance(task.batches, Batches)
+        trained_on, held = rows(task.batches.inputs), rows(torch.cat(seen))
+        assert len(trained_on & held) <= share_of_borders * len(held)
+        assert len(trained_on) > 3 * len(held) > 200
+        return torch.cat(seen)
+
+    assert torch.equal(held_out(0), held_out(1))
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_an_untrained_model_is_far_from_the_target(name: str) -> None:
+    task = make(name)
+    assert task.goal is not None
+    quality = task.goal.quality(task.model)
+    assert quality < task.goal.target - 0.2 if task.goal.higher_is_better else quality > task.goal.target + 2
+
+
 @pytest.mark.parametrize(("name", "loss", "tolerance"), [("resnet", math.log(10), 0.5), ("gpt", math.log(256), 0.1)])
 def test_an_untrained_classifier_knows_nothing(name: str, loss: float, tolerance: float) -> None:
     for seed in (0, 1):

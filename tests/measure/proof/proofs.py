@@ -1,6 +1,7 @@
 """A loop compared with eager in this process, and judged, as the trainer and the judge do it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -31,7 +32,7 @@ def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int 
         notebook.add_proof(proof, seen.deviations)
     deviations = notebook.samples().deviations
     eagers, own = notebook.proofs
-    return likeness(own, deviations[deviations["proof"] == 1], eagers)
+    return likeness(own, deviations[deviations["proof"] == 1], eagers, replace(eagers, repeat=True))
 
 
 def own(step: StepFunction) -> Loop:

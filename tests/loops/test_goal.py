@@ -1,0 +1,111 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from loops.goal import ROWS_AT_ONCE, Goal, accuracy, bits_per_byte, r_squared
+from loops.workloads.gpt import GPT, SMALL, next_byte_loss, text_windows
+
+
+class Given(nn.Module):
+    """Predicts what it is given, and notes how it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.rows: list[int] = []
+        self.modes: set[tuple[bool, bool]] = set()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.rows.append(len(x))
+        self.modes.add((self.training, torch.is_grad_enabled()))
+        return x * self.weight
+
+
+LOGITS = torch.tensor([[2.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 1.0, 2.0], [2.0, 1.0, 0.0]])
+
+
+@pytest.mark.parametrize(("labels", "share"), [([0, 1, 2, 0], 1.0), ([0, 1, 2, 1], 0.75), ([1, 0, 0, 2], 0.0)])
+def test_accuracy_is_the_share_of_highest_logits_at_the_label(labels: list[int], share: float) -> None:
+    assert accuracy(LOGITS, torch.tensor(labels), 0.9).quality(Given()) == share
+
+
+def test_r_squared_is_one_for_the_truth_zero_for_the_mean_and_below_for_worse() -> None:
+    values = torch.tensor([[1.0], [2.0], [6.0]])
+    for predictions, quality in [(values, 1.0), (torch.full((3, 1), 3.0), 0.0), (-values, 1 - 4 * 41 / 14)]:
+        assert r_squared(predictions, values, 0.5).quality(Given()) == pytest.approx(quality)
+
+
+def test_r_squared_is_scikit_learns() -> None:
+    from sklearn.metrics import r2_score
+
+    torch.manual_seed(0)
+    predictions, values = torch.randn(ROWS_AT_ONCE + 44, 1), torch.randn(ROWS_AT_ONCE + 44, 1)
+    expected = r2_score(values.numpy(), predictions.numpy())
+    assert r_squared(predictions, values, 0.5).quality(Given()) == pytest.approx(expected)
+
+
+def test_a_model_that_knows_nothing_needs_eight_bits_a_byte_and_less_is_better() -> None:
+    following = torch.randint(0, 256, (5, 7))
+    goal = bits_per_byte(torch.zeros(5, 7, 256), following, 3.8)
+    assert goal.quality(Given()) == pytest.approx(8.0)
+    assert not goal.higher_is_better
+
+
+def test_bits_per_byte_are_the_loss_in_bits_over_all_rows_at_once() -> None:
+    torch.manual_seed(0)
+    model = GPT(SMALL)
+    inputs, following = (part[:130] for part in text_windows(SMALL.context))  # 130: the last part is a small one
+    with torch.no_grad():
+        expected = float(next_byte_loss(model(inputs), following)) / math.log(2)
+    assert bits_per_byte(inputs, following, 3.8).quality(model) == pytest.approx(expected, rel=1e-6)
+
+
+def test_every_held_out_row_counts_once_however_many_are_taken_at_a_time() -> None:
+    model = Given()
+    labels = torch.cat([torch.zeros(ROWS_AT_ONCE, dtype=torch.int64), torch.ones(10, dtype=torch.int64)])
+    assert accuracy(torch.eye(3)[labels], 1 - labels, 0.9).quality(model) == 0
+    assert model.rows == [ROWS_AT_ONCE, 10]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_quality_is_measured_in_evaluation_mode_without_gradients_and_the_mode_is_put_back(training: bool) -> None:
+    model = Given().train(training)
+    accuracy(LOGITS, torch.zeros(4, dtype=torch.int64), 0.9).quality(model)
+    assert model.modes == {(False, False)}
+    assert model.training is training
+    assert torch.is_grad_enabled()
+
+
+def test_measuring_changes_nothing_that_was_learnt() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    goal = accuracy(LOGITS, torch.tensor([0, 1, 2, 0]), 0.9)
+    assert goal.quality(model) == goal.quality(model)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_a_measure_that_fails_leaves_the_model_in_its_mode() -> None:
+    def fails(_: nn.Module) -> float:
+        raise ValueError("no quality today")
+
+    model = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="no quality today"):
+        Goal("nothing", 1.0, fails).quality(model)
+    assert model.training
+
+
+def test_a_model_whose_predictions_are_not_finite_meets_no_target() -> None:
+    values = torch.tensor([[1.0], [2.0]])
+    assert math.isnan(r_squared(values * math.nan, values, 0.5).quality(Given()))
+
+
+def test_a_part_that_is_kept_in_evaluation_mode_stays_in_it() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    model[1].eval()
+    Goal("any", 0.0, lambda _: 1.0).quality(model)
+    assert model[0].training
+    assert not model[1].training
