@@ -11,8 +11,8 @@ from bench.measure.properties.trial import Trial
 from loops.loop import EAGER, Loop
 from loops.task import Task
 
-WATCHED_STEPS = 4
-"""More than one, since a loop may do every other step otherwise."""
+WATCHED_STEPS = 12
+"""More than one, since a loop may do some steps otherwise than others."""
 COURSE_STEPS = 12
 """On one batch, to see the loss fall."""
 
