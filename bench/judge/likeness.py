@@ -73,7 +73,7 @@ def likeness(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, again:
     if proof.status != "ok":
         return Likeness(None, proof, why_not=proof.reason or proof.status)
     if proof.lost_at_step is not None:
-        if eager is not None and eager.lost_at_step is not None:
+        if eager is None or eager.lost_at_step is not None:
             return Likeness(None, proof, why_not="eager itself lost its loss")
         return Likeness("departs", proof)
     if not proof.steps:

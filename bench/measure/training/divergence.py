@@ -3,15 +3,20 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from bench.records.training import Divergence
 
 EXPLODED = 10.0
-"""Times what the first steps' losses were; so much on ``IN_A_ROW`` steps running is no outlier any more."""
+"""Times what training began with; so much on ``IN_A_ROW`` steps running is no outlier any more."""
 IN_A_ROW = 3
 FIRST = 5
-"""Steps whose median loss is what training began with, unless the very first was larger: one batch may be lucky."""
+"""Steps whose losses tell what training began with."""
+LUCKY = 1000.0
+"""How many times smaller than those after it a first loss may be by the luck of its batch."""
+RISES = 1.5
+"""Times the loss before, in each of the first steps: no luck, however small the first was."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,20 @@ class Watch:
                 return Astray(step, "not a number")
             if math.isinf(loss):
                 return Astray(step, "infinite")
+            heard = [(step, abs(loss))]
             if len(self._first) < FIRST:
                 self._first.append(abs(loss))
-                continue
-            began_with = max(self._first[0], median(self._first))
-            self._high = self._high + 1 if abs(loss) > EXPLODED * began_with else 0
-            if self._high == IN_A_ROW:
-                return Astray(step - IN_A_ROW + 1, "exploded")
+                heard = list(enumerate(self._first)) if len(self._first) == FIRST else []
+            for at, size in heard:
+                self._high = self._high + 1 if size > EXPLODED * _began_with(self._first) else 0
+                if self._high == IN_A_ROW:
+                    return Astray(at - IN_A_ROW + 1, "exploded")
         return None
+
+
+def _began_with(first: Sequence[float]) -> float:
+    """The very first loss, or the median of the first few where its batch was a lucky one."""
+    usual = median(first)
+    rises = all(after > RISES * before for before, after in pairwise(first))
+    is_luck = not rises and usual < LUCKY * first[0]
+    return max(first[0], usual) if is_luck or not first[0] else first[0]

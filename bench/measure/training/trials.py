@@ -77,7 +77,8 @@ class Trials:
             while running:
                 for one in schedule.shuffled(running):
                     trial = self._notebook.trials[one.index]
-                    spent = min(1.0, one.seconds / self._terms.budget_seconds)
+                    # Of the loop that has trained the longest, so that it never goes back.
+                    spent = min(1.0, max(each.seconds for each in self._live) / self._terms.budget_seconds)
                     progress.tell(f"{trial.loop} · training, seed {self._seed} · step {trial.steps:,}", spent, None)
                     if not self._go_on(one):
                         running.remove(one)

@@ -25,12 +25,26 @@ def test_losses_that_stay_high_have_exploded_since_the_first_of_them() -> None:
     assert Watch().hear([*USUAL, *high]) == Astray(len(USUAL), "exploded")
 
 
+@pytest.mark.parametrize("times", [11, 400, 1e7])
+def test_a_loss_that_explodes_from_the_first_step_on_is_told_at_the_step_after_it(times: float) -> None:
+    assert Watch().hear([2.3 * times**step for step in range(2 * FIRST)]) == Astray(1, "exploded")
+
+
+def test_a_loss_that_leaps_at_once_and_stays_there_has_exploded_too() -> None:
+    assert Watch().hear([2.3, 5000.0, 4000.0, 6000.0, 4500.0, 5000.0]) == Astray(1, "exploded")
+
+
+def test_a_loss_that_rises_a_little_has_not() -> None:
+    assert Watch().hear([2.0 + 0.5 * step for step in range(2 * FIRST)]) is None
+
+
 def test_an_outlier_is_no_explosion() -> None:
     assert Watch().hear([*USUAL, *([1000.0] * (IN_A_ROW - 1)), 1.0, 1000.0]) is None
 
 
 def test_one_lucky_first_batch_is_not_what_training_began_with() -> None:
     assert Watch().hear([0.01, *USUAL, *USUAL]) is None
+    assert Watch().hear([0.01, *reversed(USUAL), *USUAL]) is None
 
 
 def test_a_loss_of_zero_at_first_says_nothing() -> None:
