@@ -1,5 +1,6 @@
 """What training is for: a figure of quality on data that is not trained on, and the value of it to reach."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,10 @@ class Goal:
     measure: Callable[[nn.Module], float | Tensor]
     """The model to its quality, a number or ()."""
     higher_is_better: bool = True
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.target):
+            raise ValueError(f"a target of {self.target} cannot be reached; give a finite number")
 
     def quality(self, model: nn.Module) -> float:
         """The quality of ``model`` as it is now; every part of it is left in the mode that it was in."""

@@ -16,9 +16,9 @@ class Deviation:
 
     step: int
     kind: str
-    """``loss``, ``gradient``, ``buffer``, or ``update``: what the optimizer added to a parameter."""
+    """``loss``, ``gradient``, ``buffer``, or ``update``: what the optimizer added to a parameter, or keeps for it."""
     layer: str
-    """The parameter's or buffer's name; empty for the loss."""
+    """The parameter's or buffer's name, ``momentum_buffer of`` it for what is kept; empty for the loss."""
     error: float
     """The loop's."""
     eager_error: float

@@ -47,6 +47,8 @@ def read_training(folder: Path) -> tuple[Training, TrainingSamples] | None:
     except Mismatch as error:
         raise tables.damaged(path, error) from None
     samples = TrainingSamples(**{name: tables.read(folder, name, COLUMNS[name]) for name in TABLES})
+    if samples.evaluations["seconds"].isna().any():
+        raise tables.damaged(folder / "evaluations.parquet", "a measurement should have its seconds")
     for table, column, count in (
         (samples.evaluations, "trial", len(training.trials)),
         (samples.training_losses, "trial", len(training.trials)),

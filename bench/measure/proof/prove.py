@@ -25,10 +25,12 @@ from bench.measure.proof.twin import (
     State,
     Taken,
     Twin,
+    Updated,
     buffers_of,
     changes,
     gradients_of,
     parameters_of,
+    slots_of,
     state_of,
 )
 from bench.records.proof import Deviation
@@ -63,7 +65,7 @@ class Proven:
     steps: int
     """That were compared."""
     same_steps: int
-    """Of those, the first so many gave eager's loss, gradients, parameters and buffers to the last bit."""
+    """Of those, the first so many gave eager's loss, gradients, update and buffers to the last bit."""
     skipped_steps: int
     """That a gradient scaler skipped, and that were not compared."""
     bits: int
@@ -172,9 +174,9 @@ def _twins(task: Task) -> tuple[Twin, Twin | None] | str:
 
 @dataclass(frozen=True)
 class _Own(Taken):
-    """What the loop's own step computed, and the parameters after it."""
+    """What the loop's own step computed, and what its optimizer left."""
 
-    parameters: Layers
+    updated: Updated
     told: bool
     """Whether the step left its loss in ``Task.last_loss``."""
 
@@ -207,14 +209,15 @@ def _take(task: Task, step: Step | Driver, batch: Batch, handed: _Handed) -> _Ow
     gradients = gradients_of(task.plain_model) if handed.gradients is None else handed.gradients
     loss = torch.tensor(float("nan")) if task.last_loss is None else task.last_loss.detach().clone()
     told = task.last_loss is not None
-    return _Own(loss, gradients, buffers_of(task.plain_model), parameters_of(task.plain_model), told)
+    updated = Updated(parameters_of(task.plain_model), slots_of(task.plain_model, task.optimizer))
+    return _Own(loss, gradients, buffers_of(task.plain_model), updated, told)
 
 
 def _was_skipped(before: State, own: _Own) -> bool:
     """Whether a scaler, the task's or the step's own, left out the update because a gradient was not finite."""
     if all(bool(_dense(gradient).isfinite().all()) for gradient in own.gradients.values()):
         return False
-    return all(torch.equal(before.layers[name], after) for name, after in own.parameters.items())
+    return all(torch.equal(before.layers[name], after) for name, after in own.updated.parameters.items())
 
 
 class _Watched:
@@ -305,7 +308,10 @@ def _equal(this: _Comparer, eager: Taken) -> bool:
     if not all(torch.equal(_dense(mine[name]), _dense(its[name])) for mine, its in pairs for name in its):
         return False
     updated = this.eager.update(this.before, eager.gradients)
-    return all(torch.equal(own.parameters[name], updated[name]) for name in updated)
+    if own.updated.slots.keys() != updated.slots.keys():
+        return False
+    pairs = [(own.updated.parameters, updated.parameters), (own.updated.slots, updated.slots)]
+    return all(torch.equal(mine[name], its[name]) for mine, its in pairs for name in its)
 
 
 def _truth(this: _Comparer, eager: Taken) -> Taken:
@@ -336,21 +342,24 @@ def _drawn(this: _Comparer, truth: Taken, bits: int, drawing: int) -> tuple[Erro
 def _updates(this: _Comparer) -> tuple[Layers, Layers, list[Layers]]:
     """The loop's update, the exact one by the same gradients, and eager's: as it is, and with its settings nudged.
 
+    To an update belongs what the optimizer keeps for the next one, in which alone it would show.
     A fused or capturable optimizer holds its settings in float32, where Adam's 1 - beta is off by much more than
     float32's own roundoff.
     """
-    start = {name: this.before.layers[name] for name in this.own.parameters}
+    start = {name: this.before.layers[name] for name in this.own.updated.parameters}
     draw = random.Random(this.seed)
 
     def nudge(value: float) -> float:
         return value * (1 + draw.uniform(-1, 1) * 2.0**-FLOAT32_BITS)
 
     def updated(twin: Twin, by: Callable[[float], float] = lambda value: value) -> Layers:
-        return changes(start, twin.update(this.before, this.own.gradients, by))
+        return changed(twin.update(this.before, this.own.gradients, by))
 
-    own = changes(start, this.own.parameters)
+    def changed(updated: Updated) -> Layers:
+        return {**changes(start, updated.parameters), **updated.slots}
+
     return (
-        own,
+        changed(this.own.updated),
         updated(this.exact or this.eager),
         [updated(this.eager), *(updated(this.eager, nudge) for _ in range(DRAWS))],
     )

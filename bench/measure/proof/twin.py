@@ -39,6 +39,15 @@ class Taken:
     """Those of floating-point type, as they are after the step."""
 
 
+@dataclass(frozen=True)
+class Updated:
+    """What an optimizer left."""
+
+    parameters: Layers
+    slots: Layers
+    """Its own tensors, such as momentum."""
+
+
 def state_of(task: Task) -> State:
     """Copies of what ``task`` has learnt so far."""
     slots = task.optimizer.state_dict()["state"]
@@ -61,6 +70,16 @@ def buffers_of(model: nn.Module) -> Layers:
 def gradients_of(model: nn.Module) -> Layers:
     """Copies of the gradients, of the parameters that have one."""
     return {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def slots_of(model: nn.Module, optimizer: Optimizer) -> Layers:
+    """The tensors of floating-point type that ``optimizer`` keeps for each parameter; no copies."""
+    return {
+        f"{key} of {name}": value.detach().cpu() if value.dim() == 0 else value.detach()
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
 
 
 class Twin:
@@ -92,8 +111,8 @@ class Twin:
             loss.backward()
         return Taken(loss.detach().clone(), gradients_of(self.model), buffers_of(self.model))
 
-    def update(self, state: State, gradients: Layers, nudge: Callable[[float], float] = lambda value: value) -> Layers:
-        """The parameters after the optimizer's step from ``state`` by ``gradients``.
+    def update(self, state: State, gradients: Layers, nudge: Callable[[float], float] = lambda value: value) -> Updated:
+        """What the optimizer's step from ``state`` by ``gradients`` leaves.
 
         Args:
             nudge: changes each of the optimizer's settings (learning rate, betas, …) a little.
@@ -113,7 +132,7 @@ class Twin:
             group.update({key: _nudged(value, nudge) for key, value in group.items() if key != "params"})
         with self._switches.restored():
             optimizer.step()
-        return parameters_of(self.model)
+        return Updated(parameters_of(self.model), slots_of(self.model, optimizer))
 
     def _load(self, state: State) -> None:
         with torch.no_grad():

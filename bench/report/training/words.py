@@ -40,9 +40,8 @@ def evidence(likeness: Likeness) -> str:
     if likeness.furthest is None:
         return f"every bit of {steps} as eager's in one process, others in another: eager itself does not repeat"
     far, by = likeness.furthest, rounding(likeness)
-    return (
-        f"in {steps} nothing was off by more than {_share(far.share)} of what rounding to {by} explains ({_place(far)})"
-    )
+    allowed = f"{_share(far.share)} of what is allowed for rounding to {by}"
+    return f"in {steps} nothing was off by more than {allowed} ({_place(far)})"
 
 
 def rounding(likeness: Likeness) -> str:
@@ -82,7 +81,7 @@ def remarks(row: TrainedRow, *, likeness: bool = True) -> list[str]:
         said += _of_learning(row.learning)
     if row.ended is not None and row.ended.ending == "was interrupted":
         said.append(f"interrupted at step {row.ended.steps:,}, seed {row.ended.seed}")
-    elif row.ended is not None and row.ended.status != "skipped":
+    elif row.ended is not None and (row.ended.status != "skipped" or row.likeness.verdict is not None):
         said.append(f"seed {row.ended.seed}: {row.ended.status.replace('_', ' ')}: {plain(row.ended.reason or '')}")
     return said
 
@@ -164,7 +163,8 @@ def heading(workload: TrainedWorkload, training: Training) -> str:
     count = len(training.seeds)
     seeds = f"{count} seeds" if count != 1 else f"seed {training.seeds[0]} alone, hence no intervals"
     if workload.target is None:
-        return "states no target: compared with eager, and not trained"
+        failed = any(row.ended is not None and row.ended.status in ("failed", "timed_out") for row in workload.rows)
+        return "not trained: see the reasons below" if failed else "states no target: compared with eager, not trained"
     side = "at least" if workload.target.higher_is_better else "at most"
     figure = f"{elide(workload.target.metric, LAYER_LENGTH)} of {side} {workload.target.value:g} on held-out data"
     return f"trained to {figure}, {seeds}"
@@ -207,7 +207,9 @@ def _departure(departure: Departure, format_: str) -> str:
     what = f"{_place(departure)} is off by {_relative(departure.error)}"
     if math.isinf(departure.error):
         what = f"{_place(departure)} is there where eager has none, or is missing"
-    return f"at step {departure.step:,} {what}, of which rounding to {format_} explains {_relative(departure.allowed)}"
+    return (
+        f"at step {departure.step:,} {what}, where {_relative(departure.allowed)} is allowed for rounding to {format_}"
+    )
 
 
 def _place(departure: Departure) -> str:

@@ -15,6 +15,7 @@ from bench.measure.proof.twin import (
     changes,
     gradients_of,
     parameters_of,
+    slots_of,
     state_of,
 )
 from loops.catalog import WORKLOADS, find_loop
@@ -56,7 +57,9 @@ def test_an_update_from_any_state_is_the_optimizers_own_to_the_last_bit(name: st
     for _ in range(3):
         before = state_of(task)
         drive(task, step)
-        assert equal(twin.update(before, gradients_of(task.model)), parameters_of(task.model))
+        updated = twin.update(before, gradients_of(task.model))
+        assert equal(updated.parameters, parameters_of(task.model))
+        assert equal(updated.slots, slots_of(task.model, task.optimizer))
 
 
 @pytest.mark.parametrize("workload", ["regression_mlp", "resnet", "gpt"])
@@ -123,7 +126,7 @@ def test_the_exact_twin_computes_in_float64_and_eager_is_near_it() -> None:
         error = float((near.gradients[name].double() - gradient).norm() / gradient.norm())
         assert 0 < error < 1e-3, name
     updated = exact.update(state, near.gradients)
-    assert {parameter.dtype for parameter in updated.values()} == {torch.float64}
+    assert {parameter.dtype for parameter in updated.parameters.values()} == {torch.float64}
 
 
 def test_tied_weights_are_one_layer_in_the_twin_too() -> None:
@@ -167,7 +170,7 @@ def test_parameters_that_are_frozen_or_never_used_have_no_gradient_and_do_not_mo
     taken = twin.take(state, task.next_batch())
     assert taken.gradients.keys() == {"used.weight"}
     updated = twin.update(state, taken.gradients)
-    moved = {name for name, after in updated.items() if not torch.equal(after, state.layers[name])}
+    moved = {name for name, after in updated.parameters.items() if not torch.equal(after, state.layers[name])}
     assert moved == {"used.weight"}
 
 
@@ -184,8 +187,8 @@ def test_a_nudge_changes_every_setting_of_the_optimizer_and_nothing_else() -> No
         seen.append(value)
         return value * (2 if value == 2e-2 else 1)
 
-    plain = changes(before.layers, twin.update(before, gradients_of(task.model)))
-    doubled = changes(before.layers, twin.update(before, gradients_of(task.model), nudge))
+    plain = changes(before.layers, twin.update(before, gradients_of(task.model)).parameters)
+    doubled = changes(before.layers, twin.update(before, gradients_of(task.model), nudge).parameters)
     assert {2e-2, 0.7, 0.8, 1e-3, 1e-2} == set(seen)  # learning rate, both betas, epsilon, weight decay by default
     for name, change in plain.items():
         torch.testing.assert_close(doubled[name], 2 * change, rtol=1e-3, atol=1e-8)

@@ -83,14 +83,14 @@ def test_the_speedup_table_carries_the_verdict_and_names_the_layer() -> None:
     text = printed(summary())
     assert "within rounding" in text
     assert "departs from eager: at step 0 the gradient of body.weight is off by 30 %" in " ".join(text.split())
-    assert "of which rounding to float32 explains 4e-06" in " ".join(text.split())
+    assert "where 4e-06 is allowed for rounding to float32" in " ".join(text.split())
 
 
 def test_the_evidence_of_a_loop_within_rounding_says_how_near_the_bound_it_came() -> None:
     (workload,) = summarise_training(*make_training(TAUGHT)).workloads
     said = {row.label: words.evidence(row.likeness) for row in workload.rows}
     assert said["eager"] == "every bit of 8 steps as eager's: loss, gradients, parameters, buffers"
-    assert "nothing was off by more than 8.0 % of what rounding to bfloat16 explains" in said["amp_bf16"]
+    assert "nothing was off by more than 8.0 % of what is allowed for rounding to bfloat16" in said["amp_bf16"]
     assert said["amp_bf16"].endswith("(the gradient of body.weight)")
 
 
