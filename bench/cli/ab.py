@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.interruption import interrupt_once, leave_undisturbed
+from bench.cli.options import BatchSizeOption, DeviceOption, LimitOption, SizeOption, ThreadsOption
 from bench.cli.status import REFERENCE
 from bench.cli.tell import (
     InconclusiveOption,
@@ -42,9 +43,9 @@ def ab(
     head: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="The other side, likewise.")] = None,
     workload: Annotated[str | None, typer.Option(metavar="NAME", help="Of both sides; default: resnet.")] = None,
     loop: Annotated[str | None, typer.Option(metavar="NAME", help="Of both sides; default: eager.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")] = None,
-    size: Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")] = None,
+    device: DeviceOption = None,
+    size: SizeOption = None,
+    batch_size: BatchSizeOption = None,
     budget: Annotated[float, typer.Option(help="Seconds after which it ends inconclusive.")] = DEFAULT_BUDGET_SECONDS,
     false_alarms: Annotated[
         str, typer.Option(metavar="SHARE", help="How often unchanged code may be called a regression.")
@@ -58,8 +59,8 @@ def ab(
     ] = "1%",
     threshold: Annotated[str, typer.Option(metavar="SHARE", help="How much slower the head's step may be.")] = "0",
     seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
-    limit: Annotated[float, typer.Option(help="Seconds after which a start or warm-up counts as hung.")] = 300.0,
+    threads: ThreadsOption = None,
+    limit: LimitOption = 300.0,
     out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<comparison>/.")] = Path("results"),
     inconclusive: InconclusiveOption = None,
     as_json: JsonOption = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.options import DeviceOption, LimitOption, SizeOption, ThreadsOption
 from bench.cli.status import INTERRUPTED
 from bench.cli.tell import JsonOption, refuse_unwritable_folder
 from bench.errors import BadInput, NotComparable
@@ -34,10 +35,10 @@ def calibrate(
         float, typer.Option(help="How many comparisons to make, as a multiple of the usual 60 + 30 + 30 + 10 + 10.")
     ] = 1.0,
     budget: Annotated[float, typer.Option(help="Seconds of each comparison, at most.")] = 90.0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")] = None,
-    size: Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
-    limit: Annotated[float, typer.Option(help="Seconds after which a start or warm-up counts as hung.")] = 300.0,
+    device: DeviceOption = None,
+    size: SizeOption = None,
+    threads: ThreadsOption = None,
+    limit: LimitOption = 300.0,
     out: Annotated[Path, typer.Option(help="The folder that gets <machine>/calibration-….json.")] = Path("results"),
     show: Annotated[bool, typer.Option("--show", help="Measure nothing: show what is stored.")] = False,
     as_json: JsonOption = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.run import names
+from bench.cli.options import names
 from bench.errors import BadInput
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.cli.options import SummaryJsonOption
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 def report(
     run: Annotated[Path, typer.Argument(help="A folder that `loopmark run` or `loopmark train` wrote.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and only that.")] = False,
+    as_json: SummaryJsonOption = False,
 ) -> None:
     """Draw a stored run or training again: tables, report.md and the plots. Needs no torch."""
     from bench.progress import stderr_console

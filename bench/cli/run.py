@@ -7,37 +7,42 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.options import (
+    BatchSizeOption,
+    DeterministicOption,
+    DeviceOption,
+    LimitOption,
+    LoopsOption,
+    QuickOption,
+    SizeOption,
+    SummaryJsonOption,
+    ThreadsOption,
+    WorkloadsOption,
+    names,
+)
 from bench.cli.report import show_summary
 from bench.cli.status import INTERRUPTED, NOT_MEASURED
 
 
 def run(
-    workload: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A workload, or file.py:make_task; several with commas, or repeated."),
-    ] = None,
-    loop: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Techniques joined by +, or file.py:step; several with commas, or repeated."),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")] = None,
-    size: Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")] = None,
+    workload: WorkloadsOption = None,
+    loop: LoopsOption = None,
+    device: DeviceOption = None,
+    size: SizeOption = None,
+    batch_size: BatchSizeOption = None,
     budget: Annotated[float | None, typer.Option(help="Seconds of sampling per case; default: 4.")] = None,
     launches: Annotated[int | None, typer.Option(help="Fresh processes per case; default: 5.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, batches and the order of turns.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
-    limit: Annotated[float, typer.Option(help="Seconds after which a start or warm-up counts as hung.")] = 300.0,
+    threads: ThreadsOption = None,
+    limit: LimitOption = 300.0,
     out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<run>/.")] = Path("results"),
     training: Annotated[
         bool, typer.Option("--train/--no-train", help="Also compare every loop with eager and train it to its target.")
     ] = True,
     seeds: Annotated[int, typer.Option(help="How many seeds each loop trains from.")] = 1,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Only torch's deterministic algorithms; eager shows what they cost.")
-    ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="One workload and few loops, briefly.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and only that.")] = False,
+    deterministic: DeterministicOption = False,
+    quick: QuickOption = False,
+    as_json: SummaryJsonOption = False,
 ) -> None:
     """Measure loops, each in processes of its own, see whether they train what eager trains, and write a report.
 
@@ -101,8 +106,3 @@ def run(
         statuses |= {one.status for several in (trained[0].proofs, trained[0].trials) for one in several}
     if statuses & {"failed", "timed_out"}:
         raise typer.Exit(NOT_MEASURED)
-
-
-def names(options: list[str] | None) -> tuple[str, ...]:
-    """Options that may be repeated, and may hold several names with commas between."""
-    return tuple(name.strip() for option in options or () for name in option.split(","))

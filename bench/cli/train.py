@@ -7,36 +7,39 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.options import (
+    BatchSizeOption,
+    DeterministicOption,
+    DeviceOption,
+    LoopsOption,
+    QuickOption,
+    SizeOption,
+    SummaryJsonOption,
+    ThreadsOption,
+    WorkloadsOption,
+    names,
+)
 from bench.cli.report import show_training
-from bench.cli.run import names
 from bench.cli.status import INTERRUPTED, NOT_MEASURED
 
 
 def train(
-    workload: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A workload, or file.py:make_task; several with commas, or repeated."),
-    ] = None,
-    loop: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Techniques joined by +, or file.py:step; several with commas, or repeated."),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")] = None,
-    size: Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")] = None,
+    workload: WorkloadsOption = None,
+    loop: LoopsOption = None,
+    device: DeviceOption = None,
+    size: SizeOption = None,
+    batch_size: BatchSizeOption = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds each loop trains from; default: 3.")] = None,
     seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
     budget: Annotated[float | None, typer.Option(help="Most seconds of training for each seed; default: 30.")] = None,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Only torch's deterministic algorithms.")
-    ] = False,
-    threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
+    deterministic: DeterministicOption = False,
+    threads: ThreadsOption = None,
     limit: Annotated[
         float, typer.Option(help="Seconds after which a start or a part of training counts as hung.")
     ] = 300.0,
     out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<training>/.")] = Path("results"),
-    quick: Annotated[bool, typer.Option("--quick", help="One workload and few loops, briefly.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and only that.")] = False,
+    quick: QuickOption = False,
+    as_json: SummaryJsonOption = False,
 ) -> None:
     """Train every loop on real data until its quality no longer rises, and say whether it trains what eager trains.
 

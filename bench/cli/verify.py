@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.options import BatchSizeOption, DeviceOption, SizeOption, ThreadsOption
 from bench.cli.status import CANNOT_RUN, NOT_VERIFIED
 
 
@@ -17,10 +18,10 @@ def verify(
     workload: Annotated[
         str, typer.Option(metavar="NAME", help="What it is tried on: a workload, or file.py:make_task.")
     ] = "resnet",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")] = None,
-    size: Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")] = None,
+    device: DeviceOption = None,
+    size: SizeOption = None,
+    batch_size: BatchSizeOption = None,
+    threads: ThreadsOption = None,
     seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
     limit: Annotated[float, typer.Option(help="Seconds after which a check counts as hung.")] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, and only that.")] = False,

@@ -1,0 +1,33 @@
+"""The options that several commands take, each with one meaning and one text."""
+
+from typing import Annotated
+
+import typer
+
+WorkloadsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--workload", metavar="NAME", help="A workload, or file.py:make_task; several with commas, or repeated."
+    ),
+]
+LoopsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--loop", metavar="NAME", help="Techniques joined by +, or file.py:step; several with commas, or repeated."
+    ),
+]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: cuda where there is one.")]
+SizeOption = Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")]
+BatchSizeOption = Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")]
+ThreadsOption = Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")]
+LimitOption = Annotated[float, typer.Option(help="Seconds after which a start or warm-up counts as hung.")]
+DeterministicOption = Annotated[
+    bool, typer.Option("--deterministic", help="Only torch's deterministic algorithms; eager shows what they cost.")
+]
+QuickOption = Annotated[bool, typer.Option("--quick", help="One workload and few loops, briefly.")]
+SummaryJsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and only that.")]
+
+
+def names(options: list[str] | None) -> tuple[str, ...]:
+    """Options that may be repeated, and may hold several names with commas between."""
+    return tuple(name.strip() for option in options or () for name in option.split(","))

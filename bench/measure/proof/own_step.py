@@ -1,0 +1,90 @@
+"""A loop's own step, watched: what it computed, what it handed to its optimizer, and how precisely."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.measure.clock import refuse_unknown_phases
+from bench.measure.proof.errors import dense
+from bench.measure.proof.precision import least_bits
+from bench.measure.proof.rounding import FLOAT32_BITS
+from bench.measure.proof.twin import Layers, State, Taken, Updated, buffers_of, gradients_of, parameters_of, slots_of
+from loops.task import Batch, Task
+from loops.technique import Driver, Step
+
+
+@dataclass(frozen=True)
+class Own(Taken):
+    """What the loop's own step computed, and what its optimizer left."""
+
+    updated: Updated
+    told: bool
+    """Whether the step left its loss in ``Task.last_loss``."""
+
+
+class Handed:
+    """Notes the gradients that the optimizer is handed: after unscaling, clipping, or whatever a step makes of them."""
+
+    def __init__(self, task: Task) -> None:
+        self.gradients: Layers | None = None
+        self._task, optimizer, step = task, task.optimizer, task.optimizer.step
+
+        @functools.wraps(step)
+        def noting(*arguments: Any, **options: Any) -> Any:
+            # A fused optimizer unscales by itself, by what the scaler has left on it.
+            scale = getattr(optimizer, "grad_scale", None)
+            found = gradients_of(task.plain_model)
+            self.gradients = found if scale is None else {name: gradient / scale for name, gradient in found.items()}
+            return step(*arguments, **options)
+
+        optimizer.step = noting  # type: ignore[method-assign]
+
+
+def take(task: Task, step: Step | Driver, batch: Batch, handed: Handed) -> Own:
+    """One step of the loop's. Raises BadStep where it names phases that there are none of."""
+    handed.gradients = None
+    if isinstance(step, Driver):
+        step(task, *batch)
+        handed.gradients = None  # a replay hands over what its capture did, out of anyone's sight
+    else:
+        refuse_unknown_phases(list(step(task, *batch)))
+    gradients = gradients_of(task.plain_model) if handed.gradients is None else handed.gradients
+    loss = torch.tensor(float("nan")) if task.last_loss is None else task.last_loss.detach().clone()
+    told = task.last_loss is not None
+    updated = Updated(parameters_of(task.plain_model), slots_of(task.plain_model, task.optimizer))
+    return Own(loss, gradients, buffers_of(task.plain_model), updated, told)
+
+
+def was_skipped(before: State, own: Own) -> bool:
+    """Whether a scaler, the task's or the step's own, left out the update because a gradient was not finite."""
+    if all(bool(dense(gradient).isfinite().all()) for gradient in own.gradients.values()):
+        return False
+    return all(torch.equal(before.layers[name], after) for name, after in own.updated.parameters.items())
+
+
+class Watched:
+    """Notes what a step predicts, and how: that tells of an autocast within a person's own step."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._bits = task, FLOAT32_BITS
+        loss_fn = task.loss_fn
+
+        def watched(predictions: Any, targets: Any) -> Tensor:
+            self._note(predictions)
+            return loss_fn(predictions, targets)
+
+        if isinstance(loss_fn, nn.Module):  # it stays what it is, since a step may ask it for more than its loss
+            loss_fn.register_forward_pre_hook(lambda _, given: self._note(*given[:1]))
+        else:
+            task.loss_fn = watched
+
+    def _note(self, predictions: Any = None) -> None:
+        if isinstance(predictions, Tensor):
+            self._bits = min(self._bits, least_bits(self._task, predictions))
+
+    def bits(self) -> int:
+        """The fewest significant bits so far."""
+        return self._bits
