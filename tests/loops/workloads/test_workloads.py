@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from loops.catalog import WORKLOADS
 from loops.loop import EAGER
 from loops.task import Batches, Task
-from loops.workloads.gpt import GPT, GPT2_SMALL, SMALL, next_byte_loss, text_windows
+from loops.workloads.gpt import GPT, GPT2_SMALL, HELD_OUT, SMALL, next_byte_loss, text_windows
+from loops.workloads.held_out import at_the_end
 from loops.workloads.regression import make_mlp_task, standardised_diabetes
 from loops.workloads.resnet import digits, resnet50, small_resnet
 from tests.loops.tiny import CPU, drive, losses_of, prepared
@@ -195,3 +196,11 @@ def test_a_workload_has_a_batch_size_for_each_size_and_its_data_has_a_hash(name:
 def test_the_small_resnet_takes_any_image_size() -> None:
     model = partial(small_resnet().eval())
     assert model(torch.zeros(2, 1, 8, 8)).shape == model(torch.zeros(2, 1, 16, 16)).shape == (2, 10)
+
+
+def test_hardly_any_held_out_text_stands_in_the_text_that_is_trained_on() -> None:
+    inputs, _ = text_windows(SMALL.context)
+    split = at_the_end(inputs, inputs, HELD_OUT)
+    trained_on, held_out = (part.to(torch.uint8).numpy().tobytes() for part in (split.inputs, split.held_inputs))
+    windows = [held_out[at : at + SMALL.context] for at in range(0, len(held_out), SMALL.context)]
+    assert sum(window in trained_on for window in windows) < 0.03 * len(windows)  # borders of tables
