@@ -98,10 +98,10 @@ def compare(this: Comparer, tally: Tally, bits: int, *, last: bool) -> None:
         tally.know(fine, {key: error for key, error in coarse.items() if key[0] == "gradient"})  # nothing else jumps
     tally.strayed += tally.strays(errors)
     own_update, exact_update, eager_updates = _updates(this)
+    as_it_is, *nudged = (relative(update, exact_update) for update in eager_updates)
     for name, error in relative(own_update, exact_update).items():
-        errors["update", name] = error
-        known = [relative(update, exact_update)[name] for update in eager_updates]
-        of_eager["update", name], of_rounding["update", name] = known[0], max(known)
+        errors["update", name], of_eager["update", name] = error, as_it_is[name]
+        of_rounding["update", name] = max(known[name] for known in (as_it_is, *nudged))
     tally.rows += [
         Deviation(
             this.step, *key, error, of_eager.get(key, 0.0), of_rounding.get(key, math.nan), of_coarse.get(key, math.nan)
