@@ -1,6 +1,7 @@
 """Whether a loop trains the model that eager trains, from its steps beside the canonical ones."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,8 +63,8 @@ def likeness(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, again:
     of the process that trained ``eager``. ``within rounding`` when nothing is further from the exact result than
     ``ROOM`` times what rounding was seen to do to eager, and ``departs`` otherwise. A gradient may now and then be as
     far away as coarse rounding takes it, since it jumps where an activation comes to lie on the other side of a kink;
-    what counts is the lower median of its steps. There is no verdict on a loop that differs where the model draws
-    random numbers: it may have drawn others.
+    what counts are medians, the upper one of its steps beside those of eager and of rounding. There is no verdict on a
+    loop that differs where the model draws random numbers: it may have drawn others.
 
     Args:
         deviations: the case's rows.
@@ -105,26 +106,23 @@ def _looks(deviations: pd.DataFrame, steps: int) -> list[Departure]:
     looks: list[Departure] = []
     deviations = deviations.assign(error=deviations["error"].fillna(math.inf))
     for (kind, layer), rows in deviations.groupby(["kind", "layer"], sort=False):
-        fine = _allowed(rows, "eager_error", "rounding_error")
+        known, coarser = [rows["eager_error"], rows["rounding_error"]], []
         if kind == "gradient":
-            coarse = _allowed(rows, "eager_error", "rounding_error", "coarse_error")
-            looks.append(_typical(rows, steps, str(kind), str(layer), fine))
-            looks.append(_worst(rows, str(kind), str(layer), coarse))
-        else:
-            looks.append(_worst(rows, str(kind), str(layer), fine))
+            coarser = [rows["coarse_error"]]
+            looks.append(_typical(rows, steps, str(kind), str(layer), _allowed([k.median() for k in known])))
+        looks.append(_worst(rows, str(kind), str(layer), _allowed([k.max() for k in (*known, *coarser)])))
     return looks
 
 
-def _allowed(rows: pd.DataFrame, *columns: str) -> float:
-    known = np.concatenate([rows[column].to_numpy() for column in columns])
-    known = known[~np.isnan(known)]  # an infinite one says that rounding makes something of nothing
-    return max(LEAST, ROOM * float(known.max())) if known.size else LEAST
+def _allowed(known: Sequence[float]) -> float:
+    """By the errors that are known, NaN where one is not; an infinite one says that rounding makes much of nothing."""
+    return max([LEAST, *(ROOM * error for error in known if not math.isnan(error))])
 
 
 def _typical(rows: pd.DataFrame, steps: int, kind: str, layer: str, allowed: float) -> Departure:
-    """The lower median over all steps, those without a row being exact; at the first step that goes so far."""
+    """The upper median over all steps, those without a row being exact; at the first step that goes so far."""
     errors = np.sort(np.concatenate([np.zeros(max(0, steps - len(rows))), rows["error"].to_numpy()]))
-    error = float(errors[(len(errors) - 1) // 2])
+    error = float(errors[len(errors) // 2])
     step = rows["step"][rows["error"] >= error].min() if error else rows["step"].min()
     return Departure(int(step), kind, layer, error, allowed)
 

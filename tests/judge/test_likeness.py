@@ -57,6 +57,17 @@ def test_a_gradient_that_is_beyond_rounding_in_most_steps_departs_however_little
     assert likeness(OTHER, deviations(*rows), SAME).verdict == "departs"
 
 
+def test_a_gradient_that_is_beyond_rounding_in_every_other_step_departs() -> None:
+    rows = gradients("w", [1e-5, 1e-7] * 4)
+    assert likeness(OTHER, deviations(*rows), SAME).verdict == "departs"
+
+
+def test_one_reference_that_jumped_over_a_kink_hides_nothing_that_is_typical() -> None:
+    rows = gradients("w", [1e-5] * 8)
+    rows[3]["eager_error"] = rows[3]["rounding_error"] = COARSE
+    assert likeness(OTHER, deviations(*rows), SAME).verdict == "departs"
+
+
 def test_a_gradient_that_is_once_further_away_than_a_kink_takes_it_departs_at_that_step() -> None:
     rows = gradients("w", [1e-7] * 6 + [0.5, 1e-7])
     found = likeness(OTHER, deviations(*rows), SAME)
@@ -66,7 +77,7 @@ def test_a_gradient_that_is_once_further_away_than_a_kink_takes_it_departs_at_th
 
 
 def test_steps_without_a_row_are_exact_and_count_for_what_is_typical() -> None:
-    rows = gradients("w", [5e-3] * 4)
+    rows = gradients("w", [5e-3] * 3)
     assert likeness(OTHER, deviations(*rows), SAME).verdict == "within rounding"
 
 
