@@ -157,4 +157,6 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     least = closest if closest >= SURELY_MEANT else max(LIKE_ENOUGH, closest - ABOUT_AS_LIKE)
     alike = [f"'{other}'" for other, value in likeness.items() if value >= least]
     meant = f"; did you mean {' or '.join(alike[:3])}?" if alike else ";"
+    if name.endswith(".py"):
+        return f"'{name}' is a file; name what is in it too: {name}:{'step' if what == 'loop' else 'make_task'}"
     return f"no {what} named '{name}'{meant} see: loopmark list"

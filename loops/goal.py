@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from loops.errors import BadSpec
+from loops.user_code import defined_at
+
 ROWS_AT_ONCE = 256
 """Of the held-out data: enough to fill a device, few enough for its memory."""
 
@@ -32,15 +35,26 @@ class Goal:
             raise ValueError(f"a target of {self.target} cannot be reached; give a finite number")
 
     def quality(self, model: nn.Module) -> float:
-        """The quality of ``model`` as it is now; every part of it is left in the mode that it was in."""
+        """The quality of ``model`` as it is now; every part of it is left in the mode that it was in.
+
+        Raises BadSpec where ``measure`` gives no number, or changes the model that it is to look at.
+        """
         modes = [(module, module.training) for module in model.modules()]
+        versions = _versions(model)
         model.eval()
         try:
             with torch.no_grad():
-                return float(self.measure(model))
+                measured = self.measure(model)
         finally:
             for module, training in modes:  # one by one: some may be kept in evaluation mode while the others train
                 module.training = training
+        if changed := [name for name, version in _versions(model).items() if versions.get(name) != version]:
+            raise BadSpec(f"{defined_at(self.measure)}: measuring {self.metric} changes the model: {changed[0]}")
+        try:
+            return float(measured)
+        except (TypeError, ValueError, RuntimeError):  # the last from a tensor of several
+            what = f"{type(measured).__name__}{list(measured.shape) if isinstance(measured, Tensor) else ''}"
+            raise BadSpec(f"{defined_at(self.measure)}: {self.metric} is to be one number, not a {what}") from None
 
 
 def accuracy(inputs: Tensor, labels: Tensor, target: float) -> Goal:
@@ -73,6 +87,12 @@ def bits_per_byte(inputs: Tensor, following: Tensor, target: float) -> Goal:
         return nats / following.numel() / torch.log(torch.tensor(2.0, dtype=torch.float64))
 
     return Goal("bits per byte", target, measure, higher_is_better=False)
+
+
+def _versions(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Which tensor each parameter and buffer is, and how often it was written to."""
+    layers = [*model.named_parameters(), *model.named_buffers()]
+    return {name: (id(tensor), tensor._version) for name, tensor in layers if not tensor.is_inference()}
 
 
 def _predictions(model: nn.Module, inputs: Tensor) -> Tensor:

@@ -97,6 +97,13 @@ class Learning:
         return next((lesson for lesson in self.lessons if lesson.trial.diverged_at_step is not None), None)
 
     @property
+    def loss(self) -> float | None:
+        """The mean training loss of the last epoch, or of the last part of a long one, over the seeds."""
+        last = [lesson.looks[-1].loss for lesson in self.lessons if lesson.looks]
+        known = [value for value in last if value is not None]
+        return sum(known) / len(known) if known and len(known) == len(last) else None
+
+    @property
     def skipped_steps(self) -> int | None:
         """That the gradient scaler skipped, over all seeds; None where there is none."""
         skipped = [lesson.trial.skipped_steps for lesson in self.lessons if lesson.trial.skipped_steps is not None]

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
@@ -68,7 +69,7 @@ class ForkServer:
 
     def __init__(self, *, own_loops: bool = True) -> None:
         self._context = _context(["bench.measure.worker"] if own_loops else ["bench.measure.entry"])
-        forkserver.ensure_running()  # there is one for all; what it has imported is settled when it starts
+        _start_server()
 
     def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
         """A process forked from the server."""
@@ -148,6 +149,7 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
     takes memory from the loops and looks like a stranger on the device.
     """
     context = _context(["bench.measure.worker"])
+    _start_server()
     with ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_leave_soon) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -159,6 +161,21 @@ def _context(first: list[str]) -> ForkServerContext:
     data = {workload.data for workload in WORKLOADS.values() if workload.data}
     context.set_forkserver_preload([*first, "torch._dynamo", "torch._inductor.compile_fx", *sorted(data)])
     return context
+
+
+def _start_server() -> None:
+    """The fork server; there is one for all, and what it has imported is settled when it starts.
+
+    It learns to ignore Ctrl-C only once it has imported torch, unless it inherits that.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
+        forkserver.ensure_running()
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _leave_soon() -> None:

@@ -1,5 +1,6 @@
 """How loops trained: what was asked, what became of every case and seed, and what was compared with eager."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,9 @@ class Target:
     higher_is_better: bool
 
     def is_met(self, quality: float) -> bool:
-        """Whether ``quality`` is good enough; NaN never is."""
+        """Whether ``quality`` is good enough; what is not finite never is."""
+        if not math.isfinite(quality):
+            return False
         return quality >= self.value if self.higher_is_better else quality <= self.value
 
     def gain(self, before: float, after: float) -> float:

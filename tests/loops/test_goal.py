@@ -1,9 +1,11 @@
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from loops.errors import BadSpec
 from loops.goal import ROWS_AT_ONCE, Goal, accuracy, bits_per_byte, r_squared
 from loops.workloads.gpt import GPT, SMALL, next_byte_loss, text_windows
 
@@ -108,3 +110,20 @@ def test_a_measure_that_fails_leaves_the_model_in_its_mode() -> None:
 def test_a_model_whose_predictions_are_not_finite_meets_no_target() -> None:
     values = torch.tensor([[1.0], [2.0]])
     assert math.isnan(r_squared(values * math.nan, values, 0.5).quality(Given()))
+
+
+@pytest.mark.parametrize(
+    ("given", "what"), [("high", "a str"), (None, "a NoneType"), (torch.ones(3), r"a Tensor\[3\]"), ({}, "a dict")]
+)
+def test_a_quality_that_is_no_number_is_blamed_on_the_measure(given: Any, what: str) -> None:
+    with pytest.raises(BadSpec, match=rf"test_goal\.py:\d+: accuracy is to be one number, not {what}"):
+        Goal("accuracy", 0.9, lambda _: given).quality(Given())
+
+
+def test_a_measure_that_trains_the_model_is_found_out() -> None:
+    def measure(model: nn.Module) -> float:
+        next(model.parameters()).mul_(0.9)
+        return 1.0
+
+    with pytest.raises(BadSpec, match=r"test_goal\.py:\d+: measuring accuracy changes the model: weight"):
+        Goal("accuracy", 0.9, measure).quality(Given())

@@ -1,6 +1,7 @@
 """What a worker is given: its assignment, its environment, and no code of another revision than it is to measure."""
 
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -58,3 +59,21 @@ def test_a_module_of_the_checkout_is_not_measured_in_a_revisions_place(
             refuse_strangers(tree)
     else:
         refuse_strangers(tree)
+
+
+def test_ctrl_c_while_the_server_imports_torch_is_the_parents_alone() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("4", "")
+
+
+INTERRUPTED = """
+import os, signal
+from multiprocessing import forkserver
+from bench.measure.launcher import ForkServer, apart
+
+if __name__ == "__main__":
+    ForkServer()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
+    print(apart(abs, -4))
+"""

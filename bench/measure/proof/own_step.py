@@ -1,13 +1,14 @@
 """A loop's own step, watched: what it computed, what it handed to its optimizer, and how precisely."""
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.measure.clock import refuse_unknown_phases
+from bench.measure.clock import BadStep, refuse_unknown_phases
 from bench.measure.proof.errors import dense
 from bench.measure.proof.precision import least_bits
 from bench.measure.proof.rounding import FLOAT32_BITS
@@ -44,16 +45,26 @@ class Handed:
 
 
 def take(task: Task, step: Step | Driver, batch: Batch, handed: Handed) -> Own:
-    """One step of the loop's. Raises BadStep where it names phases that there are none of."""
-    handed.gradients = None
+    """One step of the loop's.
+
+    Raises:
+        BadStep: it names phases that there are none of, leaves a loss that is no scalar, or gives the model other
+            parameters than it had.
+    """
+    handed.gradients, names = None, [name for name, _ in task.plain_model.named_parameters()]
     if isinstance(step, Driver):
         step(task, *batch)
         handed.gradients = None  # a replay hands over what its capture did, out of anyone's sight
     else:
         refuse_unknown_phases(list(step(task, *batch)))
+    if names != (now := [name for name, _ in task.plain_model.named_parameters()]):
+        other = sorted({*names} ^ {*now})
+        raise BadStep(f"the step gives the model other parameters than it had: {', '.join(other[:3])}")
     gradients = gradients_of(task.plain_model) if handed.gradients is None else handed.gradients
-    loss = torch.tensor(float("nan")) if task.last_loss is None else task.last_loss.detach().clone()
     told = task.last_loss is not None
+    loss = torch.as_tensor(task.last_loss if told else math.nan, device=task.device).detach().clone()
+    if loss.numel() != 1:
+        raise BadStep(f"the step leaves a loss of shape {tuple(loss.shape)} in task.last_loss, no scalar")
     updated = Updated(parameters_of(task.plain_model), slots_of(task.plain_model, task.optimizer))
     return Own(loss, gradients, buffers_of(task.plain_model), updated, told)
 

@@ -100,7 +100,10 @@ class _Watched:
         self._parameters, self._gradients = parameters_of(self.task), self._gradients_now()
 
     def lap(self, phase: str, place: str) -> Lap:
-        """What has changed since the lap before."""
+        """What has changed since the lap before. Raises Stopped where the model has other parameters than it had."""
+        if self.names != (now := names_of(self.task)):
+            other = sorted({*self.names} ^ {*now})
+            raise Stopped(Fault(f"gives the model other parameters than it had: {', '.join(other[:3])}"))
         with torch.no_grad():
             parameters, gradients = parameters_of(self.task), self._gradients_now()
             moved = [n for n, a, b in zip(self.names, parameters, self._parameters, strict=True) if not same_bits(a, b)]

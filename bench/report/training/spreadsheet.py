@@ -19,17 +19,20 @@ _ESTIMATES = ("quality", "steps", "seconds", "joules", "steps_ratio", "seconds_r
 
 def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | None = None) -> dict[str, Cell]:
     """One case in base units; None for what was not measured or has no bound."""
-    likeness, learning = row.likeness, row.learning
+    likeness, learning, ended = row.likeness, row.learning, row.ended
+    proof = likeness.proof
     worst = likeness.first or likeness.furthest
     cells: dict[str, Cell] = {
         "workload": row.workload,
         "loop": row.loop,
         "repeat": "yes" if row.repeat else "no",
+        "status": ended.status if ended else proof.status,
+        "reason": ended.reason if ended else proof.reason,
         "verdict": likeness.verdict,
         "evidence": evidence(likeness),
-        "precision": rounding(likeness) if likeness.proof.bits else None,
-        "compared_steps": likeness.proof.steps,
-        "same_steps": likeness.proof.same_steps,
+        "precision": rounding(likeness) if proof.bits else None,
+        "compared_steps": proof.steps,
+        "same_steps": proof.same_steps,
         "step": worst.step if worst else None,
         "kind": worst.kind if worst else None,
         "layer": worst.layer if worst else None,
@@ -40,6 +43,7 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
         "seeds": len(learning.lessons) if learning else None,
         "seeds_that_learn": learning.learns if learning else None,
         "seeds_at_target": learning.reached if learning else None,
+        "loss": learning.loss if learning else None,
         "start_seconds": (learning.start_seconds if start_seconds is None else start_seconds) if learning else None,
         "converged_at_step": _mean([one.trial.converged_at_step for one in learning.lessons]) if learning else None,
         "diverged_at_step": learning.diverged.trial.diverged_at_step if learning and learning.diverged else None,

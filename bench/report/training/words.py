@@ -13,7 +13,7 @@ from bench.report import format as show
 from bench.report.text import elide, plain
 
 LAYER_LENGTH = 60
-FORMATS = {24: "float32", 11: "float16 or TensorFloat-32", 8: "bfloat16"}
+FORMATS = {24: "float32", 11: "11 bits, as of float16 and TensorFloat-32", 8: "bfloat16"}
 """By the significant bits that they keep."""
 WHAT = {"loss": "the loss", "gradient": "the gradient of", "update": "the update of", "buffer": "the buffer"}
 
@@ -134,10 +134,9 @@ def with_start(learning: Learning, start_seconds: float | None) -> str:
 
 
 def loss(learning: Learning) -> str:
-    """The mean training loss of the last epoch, or of the last part of a long one, over the seeds."""
-    last = [lesson.looks[-1].loss for lesson in learning.lessons if lesson.looks]
-    known = [value for value in last if value is not None]
-    return show.significant(sum(known) / len(known)) if known and len(known) == len(last) else show.ABSENT
+    """Of training, in the end."""
+    value = learning.loss
+    return show.ABSENT if value is None else show.significant(value)
 
 
 def joules(learning: Learning) -> str:

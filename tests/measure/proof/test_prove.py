@@ -1,6 +1,6 @@
 """Which steps are compared, what is asked of them, and what is left behind."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -80,6 +80,30 @@ def test_a_step_that_names_no_phase_is_a_bad_step(phases: list[str], says: str) 
 
     with pytest.raises(BadStep, match=says):
         proven(own(step), make_tiny_task)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda task: setattr(task, "last_loss", torch.ones(3)), r"leaves a loss of shape \(3,\)"),
+        (lambda task: task.model.add_module("late", nn.Linear(1, 1)), "other parameters than it had: late.bias"),
+    ],
+)
+def test_a_step_that_spoils_what_is_to_be_compared_is_a_bad_step(spoil: Callable[[Task], None], says: str) -> None:
+    def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+        yield from eager.step(task, inputs, targets)
+        spoil(task)
+
+    with pytest.raises(BadStep, match=says):
+        proven(own(step), make_tiny_task)
+
+
+def test_a_loss_that_is_left_as_a_plain_number_is_compared_too() -> None:
+    def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+        yield from eager.step(task, inputs, targets)
+        task.last_loss = float(task.last_loss)  # type: ignore[arg-type, assignment]
+
+    assert judged(own(step), make_tiny_task).verdict == "same"
 
 
 def test_what_a_loop_raises_is_its_own_and_so_is_a_skip() -> None:

@@ -205,6 +205,12 @@ STOPS = {
     "never ends": fault(
         "runs", "never ends", clear="while True:\n    yield 'zero_grad'", leave="task.last_loss = loss.detach()"
     ),
+    "grows the model": fault(
+        "runs",
+        "other parameters than it had: late.weight",
+        leave="{leave}\nCOUNT.append(1)\nif len(COUNT) == 2:\n"
+        "    task.model.add_module('late', torch.nn.Linear(1, 1, bias=False))",
+    ),
     "exits": fault("runs", "raises SystemExit", leave="{leave}\nraise SystemExit(0)"),
     "forks": fault(
         "runs",
