@@ -31,11 +31,14 @@ class Shape:
     """Bytes that the model sees, T."""
     vocabulary: int
     """Rows of the embedding; a byte needs 256."""
+    learning_rate: float
+    """A small model stands, and for few steps needs, a larger one."""
 
 
-SMALL = Shape(layers=2, heads=4, width=64, context=64, vocabulary=256)
-GPT2_SMALL = Shape(layers=12, heads=12, width=768, context=1024, vocabulary=50304)
-"""GPT-2 small's shape, its vocabulary of 50257 rounded up to a multiple of 64; bytes use the first 256 rows."""
+SMALL = Shape(layers=2, heads=4, width=64, context=64, vocabulary=256, learning_rate=2e-3)
+GPT2_SMALL = Shape(layers=12, heads=12, width=768, context=1024, vocabulary=50304, learning_rate=6e-4)
+"""GPT-2 small's shape, its vocabulary of 50257 rounded up to a multiple of 64; bytes use the first 256 rows. The
+learning rate is that of the same shape in Brown and others, "Language Models are Few-Shot Learners", 2020."""
 
 
 class Block(nn.Module):
@@ -109,7 +112,7 @@ def make_task(device: torch.device, batch_size: int, seed: int, shape: Shape = S
     return Task(
         model=model,
         loss_fn=next_byte_loss,
-        make_optimizer=partial(torch.optim.AdamW, lr=6e-4, betas=(0.9, 0.95)),
+        make_optimizer=partial(torch.optim.AdamW, lr=shape.learning_rate, betas=(0.9, 0.95)),
         batches=Batches(data.inputs, data.targets, batch_size=batch_size, seed=seed),
         blocks=tuple(model.blocks),
         goal=bits_per_byte(data.held_inputs, data.held_targets, TARGET),
