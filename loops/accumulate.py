@@ -28,7 +28,7 @@ def accumulate(parts: int) -> Technique:
         prepare=prepare,
         step=_step_in_parts(parts),
         # Their graphs own the gradients, and the next part's run overwrites them before they are summed.
-        excludes=frozenset({"compile_reduce_overhead", "compile_max_autotune"}),
+        excludes=frozenset({"compile_reduce_overhead", "compile_max_autotune", "graph_model"}),
     )
 
 

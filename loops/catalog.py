@@ -17,6 +17,8 @@ from loops.deterministic import deterministic
 from loops.errors import BadSpec
 from loops.foreach_optimizer import foreach_optimizer
 from loops.fused_optimizer import fused_optimizer
+from loops.graph_model import graph_model
+from loops.graph_phases import graph_phases
 from loops.loop import EAGER, Loop
 from loops.technique import Step, Technique
 from loops.tf32 import tf32
@@ -42,6 +44,8 @@ TECHNIQUES: dict[str, Technique] = {
         compile_max_autotune,
         compile_optimizer,
         cuda_graph,
+        graph_phases,
+        graph_model,
     )
 }
 WORKLOADS: dict[str, Workload] = {w.name: w for w in (regression, regression_mlp, resnet, gpt)}

@@ -70,7 +70,7 @@ def _compiled(name: str) -> Technique:
         prepare=prepare,
         lacks=lacks,
         compiles=True,
-        excludes=frozenset(others | ({"cuda_graph"} if graphs else set())),
+        excludes=frozenset(others | ({"cuda_graph", "graph_phases"} if graphs else set())),
     )
 
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from loops.cuda_graph import GraphedStep
+from loops.graph_phases import GraphedPhases
 from loops.phases import DATA, PHASES
 from loops.task import Task
 from loops.technique import Driver, Step
@@ -118,8 +119,8 @@ class HostClock:
             for phase in step(task, inputs, targets):
                 mark()
                 names.append(phase)
-            losses.append(task.last_loss)
             self._mark_again()
+            losses.append(self.last_loss())
         device = self._device_laps()
         return Recording(
             steps=steps,
@@ -214,6 +215,17 @@ class CudaClock(HostClock):
         return self._ring[:count]
 
 
+class GraphedPhasesClock(CudaClock):
+    """Times a step that is one graph launch a phase, by events between the launches."""
+
+    def __init__(self, task: Task, step: GraphedPhases, now: Callable[[], int] = time.perf_counter_ns) -> None:
+        super().__init__(task, step.phased, now)
+
+    def last_loss(self) -> torch.Tensor | None:
+        """A copy: the next replay overwrites the original."""
+        return _copy(self._task.last_loss)
+
+
 class GraphClock(CudaClock):
     """Times a step that is one graph launch, its phases from the events inside the graph.
 
@@ -266,7 +278,11 @@ class GraphClock(CudaClock):
 
     def last_loss(self) -> torch.Tensor | None:
         """A copy: the next replay overwrites the original."""
-        return None if self._task.last_loss is None else self._task.last_loss.clone()
+        return _copy(self._task.last_loss)
+
+
+def _copy(loss: torch.Tensor | None) -> torch.Tensor | None:
+    return None if loss is None else loss.clone()
 
 
 def make_clock(task: Task, step: Step | Driver) -> HostClock:
@@ -274,9 +290,11 @@ def make_clock(task: Task, step: Step | Driver) -> HostClock:
     if isinstance(step, Driver):
         if isinstance(step, GraphedStep) and task.device.type == "cuda":
             return GraphClock(task, step)
+        if isinstance(step, GraphedPhases) and task.device.type == "cuda":
+            return GraphedPhasesClock(task, step)
         raise BadStep(
             f"no clock knows the phases of a {type(step).__name__} on {task.device.type}; a driver of your "
-            "own must derive from loops.cuda_graph.GraphedStep, and needs a CUDA device"
+            "own must derive from GraphedStep or GraphedPhases, and needs a CUDA device"
         )
     return HostClock(task, step) if task.device.type == "cpu" else CudaClock(task, step)
 

@@ -12,6 +12,7 @@ from bench.measure.machine import available_cores, default_threads
 from bench.measure.training.terms import Terms
 from bench.records.run import Plan
 from loops.catalog import find_loop, find_workload
+from loops.cuda_graph import has_external_events
 from loops.deterministic import deterministic
 from loops.errors import BadSpec
 from loops.loop import EAGER
@@ -27,6 +28,9 @@ DEFAULT_LOOPS = (
     "fused_optimizer+compile",
     "cuda_graph",
 )
+MORE_ON_CUDA = ("graph_model",)
+IN_PLACE_OF_EXTERNAL_EVENTS = ("graph_phases",)
+"""Where a graph of the whole step cannot tell its phases."""
 QUICK_WORKLOADS = ("resnet",)
 QUICK_LOOPS = ("eager", "channels_last", "amp_bf16", "fused_optimizer", "compile", "cuda_graph")
 
@@ -85,7 +89,7 @@ def make_plan(wish: Wish) -> Plan:
     return Plan(
         command=shlex.join(wish.command),
         workloads=_workloads(wish.workloads or (QUICK_WORKLOADS if quick else DEFAULT_WORKLOADS)),
-        loops=_loops(wish.loops or (QUICK_LOOPS if quick else DEFAULT_LOOPS), wish.deterministic),
+        loops=_loops(wish.loops or (QUICK_LOOPS if quick else _default_loops(device)), wish.deterministic),
         device=device,
         size=wish.size or ("small" if device == "cpu" else "large"),
         batch_size=wish.batch_size,
@@ -97,6 +101,12 @@ def make_plan(wish: Wish) -> Plan:
         warmup_ceiling_seconds=3.0 if quick else 10.0,
         limit_seconds=wish.limit_seconds,
     )
+
+
+def _default_loops(device: str) -> tuple[str, ...]:
+    if device == "cpu":
+        return DEFAULT_LOOPS
+    return (*DEFAULT_LOOPS, *MORE_ON_CUDA, *(() if has_external_events() else IN_PLACE_OF_EXTERNAL_EVENTS))
 
 
 def _device(name: str | None) -> str:

@@ -3,6 +3,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from tests.loops.fake_cuda import cuda  # noqa: F401 - a fixture
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled_code_goes_to_a_folder_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -1,10 +1,7 @@
-"""The graph's driver against a CUDA that only pretends: it keeps a log, and a replay runs the captured step again."""
+"""The graph's driver against a CUDA that only pretends."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -12,98 +9,13 @@ from torch import Tensor
 
 from loops import eager
 from loops.catalog import WORKLOADS, find_loop
-from loops.cuda_graph import WARMUP_STEPS, GraphedStep, cuda_graph
+from loops.cuda_graph import GraphedStep, cuda_graph
 from loops.errors import Skip
+from loops.graphed import WARMUP_STEPS
 from loops.loop import EAGER, Loop
 from loops.task import Task
+from tests.loops.fake_cuda import FakeCuda, recording
 from tests.loops.tiny import CPU, drive, losses_of, make_tiny_task, prepared
-
-
-@dataclass
-class FakeCuda:
-    """What the driver asked of the device, in order, and where each step ran."""
-
-    log: list[str] = field(default_factory=list)
-    stream: str = "main"
-    captured: list[Any] = field(default_factory=list)
-    """For each capture, the steps that it recorded, to be run again by a replay."""
-    current: list[Any] | None = None
-    recorded: list["FakeEvent"] = field(default_factory=list)
-
-
-class FakeEvent:
-    def __init__(self, cuda: FakeCuda) -> None:
-        self._cuda = cuda
-
-    def record(self) -> None:
-        assert self._cuda.current is not None, "an external event is recorded during capture only"
-        self._cuda.recorded.append(self)
-
-
-class FakeStream:
-    def __init__(self, cuda: FakeCuda, name: str) -> None:
-        self._cuda, self.name = cuda, name
-
-    def wait_stream(self, other: "FakeStream") -> None:
-        self._cuda.log.append(f"{self.name} waits for {other.name}")
-
-
-@pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
-    fake = FakeCuda()
-
-    class FakeGraph:
-        def __init__(self) -> None:
-            self.steps: list[Any] = []
-
-        def replay(self) -> None:
-            fake.log.append("replay")
-            for run in self.steps:
-                run()
-
-    @contextmanager
-    def stream(aside: FakeStream) -> Iterator[None]:
-        fake.stream = aside.name
-        yield
-        fake.stream = "main"
-
-    @contextmanager
-    def graph(made: FakeGraph, stream: FakeStream | None = None, capture_error_mode: str = "global") -> Iterator[None]:
-        fake.log.append(f"capture, {capture_error_mode}")
-        fake.current, fake.stream = made.steps, "capture"
-        yield
-        fake.current, fake.stream = None, "main"
-
-    @contextmanager
-    def device(_: torch.device) -> Iterator[None]:
-        yield
-
-    for name, value in {
-        "Stream": lambda: FakeStream(fake, "aside"),
-        "stream": stream,
-        "current_stream": lambda: FakeStream(fake, "main"),
-        "CUDAGraph": FakeGraph,
-        "graph": graph,
-        "device": device,
-        "Event": lambda enable_timing, external: FakeEvent(fake),
-    }.items():
-        monkeypatch.setattr(torch.cuda, name, value)
-    monkeypatch.setattr(torch.version, "hip", None)
-    return fake
-
-
-def recording(cuda: FakeCuda, step: Any) -> Any:
-    """``step``, which under capture learns nothing itself: what it would do is kept for the replays."""
-
-    def recorded(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
-        cuda.log.append(f"step on {cuda.stream}")
-        if cuda.current is None:
-            yield from step(task, inputs, targets)
-            return
-        cuda.current.append(lambda: list(step(task, inputs, targets)))
-        yield from ("zero_grad", "forward", "loss", "backward", "optimizer")
-
-    return recorded
 
 
 def graphed(cuda: FakeCuda, task: Task) -> GraphedStep:
@@ -181,7 +93,7 @@ def test_without_external_events_there_are_no_marks_and_it_still_trains(
     if lacking == "ROCm":
         monkeypatch.setattr(torch.version, "hip", "6.0")
     else:
-        monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: None)  # no argument `external`
+        monkeypatch.setattr(torch.cuda, "Event", object)  # no argument `external`
     task = make_tiny_task()
     step = graphed(cuda, task)
     losses = losses_of(task, step, WARMUP_STEPS + 3)
@@ -245,7 +157,7 @@ def test_an_optimizer_without_that_option_is_left_alone(name: str) -> None:
 
 
 def test_float16_without_a_fused_optimizer_is_skipped_with_the_reason() -> None:
-    with pytest.raises(Skip, match=r"^cuda_graph cannot capture amp_fp16's GradScaler.*add fused_optimizer$"):
+    with pytest.raises(Skip, match=r"^a CUDA graph cannot capture amp_fp16's GradScaler.*add fused_optimizer$"):
         find_loop("amp_fp16+cuda_graph").prepare(make_tiny_task())
     find_loop("amp_fp16+fused_optimizer+cuda_graph").prepare(make_tiny_task())
 

@@ -11,8 +11,9 @@ from bench.measure.properties.moves import phases_that_move_parameters
 from bench.measure.properties.trace import watch
 from bench.measure.properties.trial import Trial
 from loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loops.cuda_graph import WARMUP_STEPS, GraphedStep
+from loops.cuda_graph import GraphedStep
 from loops.errors import Skip
+from loops.graphed import WARMUP_STEPS, Graphed
 from loops.loop import EAGER
 from loops.task import Task
 from tests.loops.tiny import drive, losses_of, make_tiny_task, prepared
@@ -41,6 +42,13 @@ GRAPHED = (
     "compile_optimizer+cuda_graph",
     "accumulate_4+cuda_graph",
     "amp_bf16+accumulate_4+cuda_graph",
+    "amp_bf16+graph_phases",
+    "amp_fp16+fused_optimizer+graph_phases",
+    "compile+graph_phases",
+    "accumulate_4+graph_phases",
+    "amp_bf16+graph_model",
+    "channels_last+graph_model",
+    "fused_optimizer+graph_model",
 )
 
 
@@ -79,7 +87,7 @@ def test_a_graphs_losses_are_eagers_on_every_small_workload(workload: str) -> No
 
 @pytest.mark.parametrize("name", GRAPHED)
 def test_a_graphs_losses_are_those_of_the_loop_that_it_captured(name: str) -> None:
-    without = name.replace("+cuda_graph", "").replace("cuda_graph", "eager")
+    without = "+".join(part for part in name.split("+") if "graph" not in part) or "eager"
     assert losses(name, "tiny") == pytest.approx(losses(without, "tiny"), rel=1e-3)
 
 
@@ -99,7 +107,7 @@ def test_gradients_do_not_leak_from_one_step_into_the_next(name: str) -> None:
     except Skip as skip:
         pytest.skip(str(skip))
     losses_of(task, step, WARMUP_STEPS + 1)
-    if isinstance(step, GraphedStep):
+    if isinstance(step, Graphed):
         # A replay writes the gradients that it was captured with: poison those, in place.
         batch = task.next_batch()
         for parameter in task.model.parameters():

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from bench.measure import clock as clock_module
-from bench.measure.clock import BadStep, CudaClock, GraphClock, HostClock
+from bench.measure.clock import BadStep, CudaClock, GraphClock, GraphedPhasesClock, HostClock
 from loops.cuda_graph import GraphedStep
+from loops.graph_phases import GraphedPhases
 
 MS = 1_000_000
 """Nanoseconds a millisecond."""
@@ -274,3 +275,29 @@ def test_plain_replays_run_back_to_back(device: FakeDevice) -> None:
 
     assert graphed.replays == 10
     assert device.synchronisations == 2
+
+
+class FakePhases(GraphedPhases):
+    """A captured step whose graphs take 10 and 20 ms, and what comes after its last phase 5; its loss is written anew
+    by every replay."""
+
+    def __init__(self, device: FakeDevice) -> None:
+        super().__init__(lambda task, inputs, targets: iter(()))
+        self._device, self._loss = device, torch.tensor(0.0)
+
+    def phased(self, task, inputs, targets) -> Iterator[str]:
+        self._device.work(10)
+        yield "forward"
+        self._device.work(20)
+        yield "backward"
+        self._device.work(5)
+        task.last_loss = self._loss.add_(1)
+
+
+def test_a_graph_for_each_phase_is_timed_between_its_launches(device: FakeDevice) -> None:
+    host = Timeline()
+    block = GraphedPhasesClock(FakeTask(host), FakePhases(device), now=host).lapped(2).block()
+
+    assert block.phases == ("data", "forward", "backward")
+    assert block.device[1] == pytest.approx([0, 0.010, 0.025])
+    assert block.losses.tolist() == [1, 2]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bench.errors import BadInput
+from bench.measure import plan as plan_module
 from bench.measure.plan import DEFAULT_LOOPS, Wish, make_plan, terms_within_a_run, training_terms
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -97,3 +98,13 @@ def test_train_goes_on_to_convergence_and_insists_on_a_target_and_a_run_does_nei
 def test_terms_that_make_no_sense_are_refused_in_one_line(seeds: int, budget_seconds: float, says: str) -> None:
     with pytest.raises(BadInput, match=says):
         training_terms(seeds, budget_seconds, quick=False)
+
+
+@pytest.mark.parametrize(("has_events", "more"), [(True, ["graph_model"]), (False, ["graph_model", "graph_phases"])])
+def test_a_gpu_gets_more_graphs_by_default_and_one_with_phases_where_the_whole_one_has_none(
+    monkeypatch: pytest.MonkeyPatch, has_events: bool, more: list[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(plan_module, "has_external_events", lambda: has_events)
+    assert list(make_plan(Wish(command=["loopmark"])).loops) == [*DEFAULT_LOOPS, *more]

@@ -1,0 +1,87 @@
+"""Each phase of the step captured as a CUDA graph of its own, replayed one after the other for every batch.
+
+A launch for each phase instead of one for the step, and ordinary events between them tell the phases apart. So it has
+phases where a graph of the whole step has none (torch before 2.8, ROCm), and checks those that it has elsewhere.
+"""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loops.graphed import Graphed, prepare_capture
+from loops.task import Task
+from loops.technique import Step, Technique, needs_cuda
+
+TAIL = ""
+"""Names the graph of what a step does after its last yield."""
+
+
+class GraphedPhases(Graphed):
+    """A step that, after its first few calls, is one graph launch for each phase."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__(step)
+        self.graphs: tuple[tuple[str, torch.cuda.CUDAGraph], ...] = ()
+
+    def phased(self, task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+        """One step that yields each phase's name once its graph is launched.
+
+        The calls before the first replay do the whole step and name its phases only then: they run aside.
+        """
+        if not self.captured:
+            self(task, inputs, targets)
+            yield from self.names
+            return
+        self.copy_in(inputs, targets)
+        for phase, graph in self.graphs:
+            graph.replay()
+            if phase != TAIL:
+                yield phase
+
+    def capture(self, task: Task) -> None:
+        """Capture the step from yield to yield; all in one pool, since each graph reads what those before it made."""
+        pool = torch.cuda.graph_pool_handle()
+        step = self.step(task, self.inputs, self.targets)
+        graphs: list[tuple[str, torch.cuda.CUDAGraph]] = []
+        with warnings.catch_warnings():
+            # zero_grad and the tail launch nothing, of which torch warns.
+            warnings.filterwarnings("ignore", message=".*CUDA Graph is empty.*")
+            while not graphs or graphs[-1][0] != TAIL:
+                graphs.append(_capture_next(step, pool, self.side))
+        self.graphs = tuple(graphs)
+
+    def replay(self) -> None:
+        """All launches, in order."""
+        for _, graph in self.graphs:
+            graph.replay()
+
+
+def _capture_next(step: Iterator[str], pool: Any, stream: torch.cuda.Stream | None) -> tuple[str, torch.cuda.CUDAGraph]:
+    """What ``step`` does up to its next yield, or its end."""
+    graph, phase = torch.cuda.CUDAGraph(), TAIL
+    failure: Exception | None = None
+    try:
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            try:
+                phase = next(step, TAIL)
+            except Exception as error:
+                failure = error
+    except Exception as error:
+        raise (failure or error) from None  # a step that fails breaks the capture, whose complaint would hide why
+    if failure:
+        raise failure
+    return phase, graph
+
+
+graph_phases = Technique(
+    "graph_phases",
+    "each phase captured and replayed as a CUDA graph of its own",
+    rank=90,
+    prepare=prepare_capture,
+    driver=GraphedPhases,
+    excludes=frozenset({"checkpoint", "cuda_graph", "graph_model"}),
+    lacks=lambda device: needs_cuda("graph_phases", device),
+)

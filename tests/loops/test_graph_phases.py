@@ -1,0 +1,112 @@
+"""The driver of a graph for each phase against a CUDA that only pretends."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from loops import eager
+from loops.catalog import WORKLOADS, find_loop
+from loops.errors import BadSpec
+from loops.graph_phases import GraphedPhases
+from loops.graphed import WARMUP_STEPS
+from loops.loop import EAGER
+from loops.task import Task
+from tests.loops.fake_cuda import FakeCuda, recording
+from tests.loops.tiny import CPU, drive, losses_of, make_tiny_task, prepared
+
+PHASES = ["zero_grad", "forward", "loss", "backward", "optimizer"]
+
+
+def in_pieces(cuda: FakeCuda) -> Any:
+    """A step whose every phase, and whatever comes after the last, is kept for the replay of its own graph."""
+
+    def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+        for phase in ("forward", "backward", "forward", "backward"):
+            _now_or_later(cuda, phase)
+            yield phase
+        _now_or_later(cuda, "tail")
+
+    return step
+
+
+def _now_or_later(cuda: FakeCuda, what: str) -> None:
+    if cuda.current is None:
+        cuda.log.append(what)
+    else:
+        cuda.current.append(lambda: cuda.log.append(what))
+
+
+def graphed(cuda: FakeCuda, task: Task) -> GraphedPhases:
+    prepared(EAGER, task)
+    return GraphedPhases(recording(cuda, eager.step))
+
+
+def test_each_phase_is_captured_in_one_pool_and_replayed_in_order_the_tail_included(cuda: FakeCuda) -> None:
+    task = make_tiny_task()
+    prepared(EAGER, task)
+    driver = GraphedPhases(in_pieces(cuda))
+    for _ in range(WARMUP_STEPS):
+        driver(task, *task.next_batch())
+    cuda.log.clear()
+    driver(task, *task.next_batch())
+    captures = ["capture, thread_local, one pool"] * 5
+    replays = [entry for what in ("forward", "backward", "forward", "backward", "tail") for entry in ("replay", what)]
+    assert cuda.log == [*captures, *replays]
+    assert [name for name, _ in driver.graphs] == ["forward", "backward", "forward", "backward", ""]
+
+
+def test_its_phases_are_named_as_their_graphs_are_launched(cuda: FakeCuda) -> None:
+    task = make_tiny_task()
+    prepared(EAGER, task)
+    driver = GraphedPhases(in_pieces(cuda))
+    for _ in range(WARMUP_STEPS + 1):
+        assert list(driver.phased(task, *task.next_batch())) == ["forward", "backward", "forward", "backward"]
+    cuda.log.clear()
+    seen = []
+    for phase in driver.phased(task, *task.next_batch()):
+        seen.append((phase, list(cuda.log)))
+        cuda.log.clear()
+    assert seen == [(phase, ["replay", phase]) for phase in ("forward", "backward", "forward", "backward")]
+    assert cuda.log == ["replay", "tail"]
+
+
+@pytest.mark.parametrize("phased", [False, True])
+def test_every_call_trains_on_its_own_batch_warm_up_and_capture_included(cuda: FakeCuda, phased: bool) -> None:
+    task = make_tiny_task()
+    driver = graphed(cuda, task)
+    steps = WARMUP_STEPS + 5
+    step = driver.phased if phased else driver
+    assert losses_of(task, step, steps) == losses_of(*prepared(EAGER, make_tiny_task()), steps)
+
+
+def test_a_step_that_fails_under_capture_says_why_itself(cuda: FakeCuda) -> None:
+    def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+        yield "forward"
+        if cuda.current is not None:
+            raise ZeroDivisionError("its own mistake")
+        yield "backward"
+
+    task = make_tiny_task()
+    prepared(EAGER, task)
+    driver = GraphedPhases(step)
+    for _ in range(WARMUP_STEPS):
+        driver(task, *task.next_batch())
+    with pytest.raises(ZeroDivisionError, match="its own mistake"):
+        driver(task, *task.next_batch())
+
+
+@pytest.mark.usefixtures("cuda")
+def test_a_loop_of_that_name_is_driven_so() -> None:
+    # SGD's: a capturable AdamW refuses to step on a CPU.
+    task, step = prepared(find_loop("amp_bf16+graph_phases"), WORKLOADS["resnet"].make(CPU, "small", 16, 0))
+    assert isinstance(step, GraphedPhases)
+    drive(task, step)
+    assert list(step.names) == PHASES
+
+
+@pytest.mark.parametrize("other", ["cuda_graph", "graph_model", "checkpoint", "compile_reduce_overhead"])
+def test_it_does_not_go_with_another_graph_of_the_same_work(other: str) -> None:
+    with pytest.raises(BadSpec, match="exclude each other"):
+        find_loop(f"graph_phases+{other}")
