@@ -2,10 +2,11 @@
 
 import math
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from bench.judge.bound import Bound, bounds
 from bench.judge.breakdown import phase_seconds
 from bench.judge.comparison import BASELINE, Verdict, instrumentation, log_speedup, step_seconds, verdict
 from bench.judge.statistics import Estimate
@@ -27,6 +28,8 @@ class Row:
     """Seconds a step in each phase as the host saw it; on a GPU, the time to enqueue it."""
     device_phases: dict[str, float] | None = None
     """Seconds a step in each phase on the device's own clock; None where the host's clock is the only one."""
+    bounds: dict[str, Bound] = field(default_factory=dict)
+    """What bounds each phase; empty where the host's clock is the only one, or saw no phases."""
     instrumentation: Estimate | None = None
     """Seconds a step with laps over seconds without."""
     peak_memory_bytes: int | None = None
@@ -161,6 +164,7 @@ def _row(
         verdict=judged,
         host_phases=phase_seconds(laps, case.phases, "host_seconds") or None,
         device_phases=phase_seconds(laps, case.phases, "device_seconds") or None,
+        bounds=bounds(laps, case.phases),
         instrumentation=instrumentation(blocks),
         peak_memory_bytes=max(memory, default=None),
         first_step_seconds=_of_start(case, [launch.first_step_seconds for launch in case.launches]),

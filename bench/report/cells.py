@@ -14,6 +14,9 @@ MOST_LAP_COST, ALLOWED_FROM_SECONDS = 1.005, 0.001
 WIDE = 0.05
 """A noise floor, as a log ratio, above which most techniques' differences would not show."""
 
+COUNTS_FROM = 0.05
+"""The share of a step from which a phase is worth a remark."""
+
 SHARES = ("forward", "backward", "optimizer")
 """The phases whose shares the narrow table has room for."""
 
@@ -112,7 +115,18 @@ def departure(row: Row) -> str:
 
 def notes(row: Row) -> str:
     """What a measured row has to say beyond its figures; empty for most."""
-    return "; ".join(filter(None, (lost(row), departure(row), scaling(row))))
+    return "; ".join(filter(None, (lost(row), departure(row), scaling(row), launch_bound(row))))
+
+
+def launch_bound(row: Row) -> str:
+    """The phases in which the device waits for the host, of those that count; empty where it waits in none."""
+    share = shares(row.phases)
+    waiting = [name for name, b in row.bounds.items() if b.by == "launch-bound" and share.get(name, 0) >= COUNTS_FROM]
+    if not waiting:
+        return ""
+    all_of_it = len(waiting) == sum(part >= COUNTS_FROM for part in share.values())
+    where = "" if all_of_it else f" in {', '.join(waiting)}"
+    return f"launch-bound{where}: the device waits for the host"
 
 
 def scaling(row: Row) -> str:

@@ -65,6 +65,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
                         **spreadsheet.record(row, workload),
                         "host_phases": row.host_phases,
                         "device_phases": row.device_phases,
+                        "bounds": {name: asdict(bound) for name, bound in row.bounds.items()},
                     }
                     for row in workload.rows
                 ],

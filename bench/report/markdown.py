@@ -11,7 +11,7 @@ from bench.report import cells
 from bench.report import format as show
 from bench.report.disturbance import Disturbance, disturbance
 from bench.report.machine_table import machine_table
-from bench.report.markdown_table import main_table, phase_table, pipe_table, start_table
+from bench.report.markdown_table import bound_table, main_table, phase_table, pipe_table, start_table
 from bench.report.plot_files import Plot
 from bench.report.takeaway import takeaway
 from bench.report.templates import template
@@ -50,6 +50,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "training_plots": [p for p in plots if p.workload == workload.workload and p.stem in TRAINING],
         "training": section(_trained(workload, summary), summary.trained, starts_of(summary)),
         "phases": [{"title": t if device else "Phases", "table": table} for t, table in titled if table],
+        "bounds": bound_table(workload),
         "caveat": bool(host or device) and any(cells.compiled(row) for row in workload.rows),
         "start": start_table(workload),
         "disturbances": _disturbance_table(workload, summary, samples),

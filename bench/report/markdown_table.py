@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from bench.judge.bound import Bound
 from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, WorkloadSummary, is_baseline
 from bench.report import cells
@@ -60,6 +61,22 @@ def phase_table(workload: WorkloadSummary, *, device: bool) -> str:
             ]
         )
     return pipe_table(["loop", *map(markdown, names), "step with laps"], rows)
+
+
+def bound_table(workload: WorkloadSummary) -> str:
+    """What bounds each phase, with the two clocks' figures; empty where not both saw the phases."""
+    told = [row for row in workload.rows if row.bounds]
+    if not told:
+        return ""
+    names = phase_names(told)
+    rows = ([_name(row), *(_bound(row.bounds.get(name)) for name in names)] for row in told)
+    return pipe_table(["loop", *map(markdown, names)], rows)
+
+
+def _bound(bound: Bound | None) -> str:
+    if bound is None:
+        return show.ABSENT
+    return f"{bound.by}: host {show.seconds(bound.host_seconds)}, device {show.seconds(bound.device_seconds)}"
 
 
 def start_table(workload: WorkloadSummary) -> str:

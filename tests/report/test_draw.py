@@ -151,3 +151,24 @@ def test_what_a_gradient_scaler_skipped_is_on_the_page_and_in_the_table(tmp_path
     says = "the gradient scaler skipped 2 of 2,000 steps; its scale ended at 65,536"
     assert f"- amp_fp16 – {says}" in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert f"amp_fp16: {says}" in console.export_text()
+
+
+def test_a_run_on_a_device_says_of_each_phase_what_bounds_it(tmp_path: Path) -> None:
+    run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("compile")], device=True)
+    laps = samples.phases
+    laps.loc[laps["case"] == 2, "host_seconds"] = laps["device_seconds"]  # the host is never ahead
+    summary = draw(tmp_path, run, samples)
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    told = page.partition("### What bounds each phase")[2].partition("###")[0].splitlines()
+    eager, compiled = (
+        next(line for line in told if line.startswith(f"| {name} |")) for name in ("**eager**", "compile")
+    )
+    assert eager.count("device-bound: host") == compiled.count("launch-bound: host") == 6
+    assert "compile – launch-bound: the device waits for the host" in page
+    cases = json.loads(json.dumps(as_json(summary), allow_nan=False))["workloads"][0]["cases"]
+    assert cases[2]["bounds"]["forward"]["by"] == "launch-bound"
+
+
+def test_a_run_on_the_cpu_says_nothing_of_launches(tmp_path: Path) -> None:
+    draw(tmp_path, *make_run(LOOPS, launches=2, rounds=2))
+    assert "-bound" not in (tmp_path / "report.md").read_text(encoding="utf-8")
