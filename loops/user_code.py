@@ -57,7 +57,7 @@ def place_among(lines: Sequence[tuple[str, int]]) -> str:
     One of Loopmark's own counts only where there is no other.
     """
     own = [line for line in lines if not _is_library(line[0])]
-    theirs = [line for line in own if Path(line[0]).resolve().parent not in _OUR_FOLDERS]
+    theirs = [line for line in own if not _HOMES & {*Path(line[0]).resolve().parents}]
     if not lines:
         return "unknown place"
     filename, number = (theirs or own or lines)[-1]
@@ -85,14 +85,8 @@ def described(error: BaseException) -> str:
 
 _NAMES_SHOWN = 8
 _LOOPS = Path(__file__).resolve().parent
-_OUR_FOLDERS = {
-    _LOOPS,
-    _LOOPS / "workloads",
-    *(
-        _LOOPS.parent / "bench" / wing
-        for wing in ("", "measure", "measure/properties", "measure/training", "measure/proof")
-    ),
-}
+_HOMES = {_LOOPS, _LOOPS.parent / "bench"}
+"""The folders of Loopmark's own code."""
 
 
 def _is_library(filename: str) -> bool:

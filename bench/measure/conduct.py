@@ -21,6 +21,7 @@ from bench.records import store
 from bench.records.machine import Machine
 from bench.records.run import Case, Launch, Plan, Run, Status
 from bench.records.samples import Samples
+from bench.records.work import PhaseWork
 from loops.catalog import find_loop, find_workload
 from loops.loop import EAGER
 
@@ -208,6 +209,8 @@ class Conductor:
             self._end(one.index, end)
             return
         warm, case = one.warm, self._cases[one.index]
+        if launch == 0:
+            case = replace(case, work=self._work(one.process))
         made = Launch(
             index=launch,
             setup_seconds=one.ready.seconds,
@@ -227,6 +230,13 @@ class Conductor:
         )
         self._unfinished.discard(key)
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
+
+    def _work(self, process: WorkerProcess) -> tuple[PhaseWork, ...]:
+        """What the case's step has to do, counted once all its timing is over; empty where it cannot be counted."""
+        try:
+            return process.ask(tuple, "count_work", self._plan.limit_seconds)
+        except CaseEnded:  # what was measured stands
+            return ()
 
     def _end(self, index: int, end: CaseEnded) -> None:
         self._cases[index] = self._cases[index].ended(cast(Status, end.status), end.reason)

@@ -25,8 +25,10 @@ from bench.measure.slowdown import slowed
 from bench.measure.strangers import refuse_strangers
 from bench.measure.training.course import Begun, Course, Leg
 from bench.measure.warmup import WarmUp, warm_up
+from bench.measure.work.counting import count_work
 from bench.records.machine import Environment
 from bench.records.run import CacheState
+from bench.records.work import PhaseWork
 from loops.amp import CountingGradScaler
 from loops.catalog import find_loop, find_workload
 from loops.errors import BadSpec, Skip
@@ -217,6 +219,11 @@ class Worker:
         """Compare some steps with the canonical one's, on a task of its own; none is set up before."""
         loop, task = self._make_task()
         return prove(task, loop, steps, self._assignment.seed)
+
+    def count_work(self) -> tuple[PhaseWork, ...]:
+        """Count what one step has to do, on a task of its own."""
+        loop, task = self._make_task()
+        return count_work(task, loop, self._assignment.seed)
 
     def begin_course(self) -> Begun:
         """Make ready to train the task that was set up."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.records.machine import Environment, Machine
+from bench.records.work import PhaseWork
 
 FORMAT_VERSION = 1
 
@@ -80,6 +81,8 @@ class Case:
     memory_kind: str | None
     """What ``peak_memory_bytes`` counts: ``device memory allocated`` or ``resident set``."""
     launches: tuple[Launch, ...]
+    work: tuple[PhaseWork, ...] = ()
+    """What one step has to do, phase by phase; empty where it was not counted."""
 
     @property
     def label(self) -> str:

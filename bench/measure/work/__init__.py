@@ -1,0 +1,1 @@
+"""How much work a step has to do: floating-point operations, and bytes that have to move."""

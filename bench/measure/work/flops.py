@@ -1,0 +1,57 @@
+"""Floating-point operations of one operation, by the formulas of torch's FlopCounterMode."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+
+from bench.measure.proof.switches import Switches
+
+aten = torch.ops.aten
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
+
+
+def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    return int(sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape))
+
+
+FORMULAS: dict[Any, Any] = {
+    **flop_registry,
+    # A CPU's fused attention, which torch's own table leaves out (2.13 and before).
+    aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+CONVOLUTIONS = {
+    aten.convolution,
+    aten._convolution,
+    aten.cudnn_convolution,
+    aten.convolution_overrideable,
+    aten.convolution_backward,
+}
+
+
+def flops_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> tuple[str, float]:
+    """The type that ``func`` multiplies in, and its floating-point operations; none for what is no matrix product.
+
+    The type is that of its first tensor, as torch prints it without ``torch.``; ``tf32`` where the device may round
+    float32 to TensorFloat-32 first.
+    """
+    packet = func._overloadpacket
+    formula = FORMULAS.get(packet)
+    if formula is None:
+        return "", 0.0
+    first = next(value for value in args if isinstance(value, Tensor))
+    return _kind(first, packet in CONVOLUTIONS), float(formula(*args, **kwargs, out_val=out))
+
+
+def _kind(tensor: Tensor, convolves: bool) -> str:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if kind != "float32" or tensor.device.type != "cuda":
+        return kind
+    now = Switches.now()
+    rounds = now.cudnn_tf32 is not False if convolves else now.matmul_precision != "highest"
+    return "tf32" if rounds else kind
