@@ -16,7 +16,7 @@ from bench.records.machine import Environment, Gpu, Machine
 
 PACKAGES = ("torch", "triton", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "nvidia-ml-py")
 VARIABLES = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_", "CUDA_", "CUBLAS_", "NVIDIA_TF32")
-VARIABLES_ALONE = ("LD_PRELOAD", "MALLOC_CONF", "CXX", "PYTHONHASHSEED")
+VARIABLES_ALONE = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_CONF", "THP_MEM_ALLOC_ENABLE", "CXX", "PYTHONHASHSEED")
 
 
 def describe_machine(device: str) -> Machine:
