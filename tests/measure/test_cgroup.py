@@ -6,14 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.measure.cgroup import Quota, cpu_quota, cpuset, numbers
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
+from tests.measure.files import write
 
 
 def test_a_containers_quota_of_version_2_is_at_its_own_root(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ LOAD = Check(
 STOLEN = Check(
     "processor",
     "stolen time",
-    "A hypervisor that gives the core to another machine stops a step, and no clock within shows it.",
+    "A hypervisor that gives the core to another machine stops a step, which then looks slow for no reason of its own.",
 )
 
 

@@ -91,11 +91,13 @@ def clocks(gpu: GpuSettings) -> Finding:
         return CLOCKS.not_known(f"{reading}; the driver does not say why")
     if reasons & HELD or (wanted < usual):
         return CLOCKS.good(f"{reading}; held by a setting")
-    choice = f"{usual / 1e6:.0f}" if not math.isnan(usual) else "MHZ"
+    choice, hint = "MHZ", ""
+    if not math.isnan(usual):
+        choice, hint = f"{usual / 1e6:.0f}", " The driver's own default for computing is a first try."
     return CLOCKS.could_be_better(
         f"{reading}; no setting shows that holds them",
-        "To compare small differences, lock the clock to one that it keeps under load (a run's report tells its "
-        "clock); what is then measured is slower than in daily use. `-rgc` undoes it.",
+        "To compare small differences, lock the clock to one that it keeps under load (blocks.parquet "
+        f"of a run has it block by block).{hint} What is then measured is slower than in daily use; `-rgc` undoes it.",
         f"sudo nvidia-smi -i {gpu.uuid} -lgc {choice}",
     )
 
