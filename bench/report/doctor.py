@@ -12,7 +12,7 @@ from bench.records.diagnosis import Diagnosis, Finding, State
 from bench.report.text import elide, plain
 
 FILE_WIDTH, NARROWEST = 110, 30
-NAME_WIDTH, LONGEST = 60, 1200
+NAME_WIDTH, LONGEST = 60, 500
 INDENT = "  "
 MARKS = {
     "bad": ("BAD", "bold red"),

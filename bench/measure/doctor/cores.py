@@ -3,7 +3,7 @@
 import math
 
 from bench.measure.cgroup import cpu_quota, cpuset, numbers
-from bench.measure.doctor.host import Host, counted, listed
+from bench.measure.doctor.host import Host, counted, listed, spans
 from bench.records.diagnosis import Check, Finding
 
 SIBLINGS = Check(
@@ -46,7 +46,7 @@ def siblings(host: Host) -> Finding:
     if idle:
         return SIBLINGS.good(
             f"{host.core_list()} share nothing with each other; Loopmark leaves their siblings, "
-            f"{listed('core', tuple(idle))}, idle, and others may not"
+            f"{listed('core', idle)}, idle, and others may not"
         )
     if host.virtual():
         return SIBLINGS.not_known("a virtual machine shows none; on its host, two of its cores may share one")
@@ -90,7 +90,7 @@ def allowed_cores(host: Host) -> Finding:
         return ALLOWED.bad(
             f"{reading}; {listed('core', outside)} outside of it",
             "Start Loopmark within the cores allowed.",
-            f"taskset --cpu-list {','.join(map(str, allowed))} loopmark run",
+            f"taskset --cpu-list {spans(allowed)} loopmark run",
         )
     return ALLOWED.good(reading)
 

@@ -1,7 +1,7 @@
 """The machine as its kernel and its environment show it, from a root of one's choice: a test builds one of its own."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Host:
         return (self.root / path).exists()
 
     def core_list(self) -> str:
-        """The cores used, for people: ``cores 0, 1``."""
+        """The cores used, for people: ``cores 0-1``."""
         return listed("core", self.cores)
 
     def online(self) -> tuple[int, ...]:
@@ -61,9 +61,20 @@ def this_host() -> Host:
     return Host(Path("/"), available_cores()[:threads], threads, dict(os.environ))
 
 
-def listed(noun: str, values: tuple[int, ...]) -> str:
-    """``core 3``, or ``cores 0, 1``."""
-    return f"{noun}{'s' if len(values) != 1 else ''} {', '.join(map(str, values))}"
+def listed(noun: str, values: Sequence[int]) -> str:
+    """``core 3``, or ``cores 0-1,6``."""
+    return f"{noun}{'s' if len(values) != 1 else ''} {spans(values)}"
+
+
+def spans(values: Sequence[int]) -> str:
+    """Numbers as the kernel lists them, and `taskset` takes them: ``0-2,7``."""
+    found: list[list[int]] = []
+    for value in sorted(set(values)):
+        if found and value == found[-1][-1] + 1:
+            found[-1].append(value)
+        else:
+            found.append([value])
+    return ",".join(f"{span[0]}-{span[-1]}" if len(span) > 1 else f"{span[0]}" for span in found)
 
 
 def counted(number: int, noun: str) -> str:

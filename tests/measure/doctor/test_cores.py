@@ -21,14 +21,14 @@ def limited(quota: str, throttled: int = 0) -> dict[str, str]:
 def test_two_hardware_threads_of_one_core_could_be_better_and_the_number_of_cores_is_told(tmp_path: Path) -> None:
     found = siblings(host(tmp_path, topology("0,2", "1", "0,2"), cores=(0, 1, 2)))
     assert found.state == "could be better"
-    assert found.reading == "cores 0, 1, 2 are hardware threads of 2 cores"
+    assert found.reading == "cores 0-2 are hardware threads of 2 cores"
     assert found.commands == ("loopmark run --threads 2",)
 
 
 def test_siblings_that_are_left_idle_are_named(tmp_path: Path) -> None:
     found = siblings(host(tmp_path, topology("0,2", "1,3")))
     assert found.state == "good"
-    assert "cores 2, 3" in found.reading
+    assert "cores 2-3" in found.reading
 
 
 def test_whole_cores_are_good_on_real_hardware_and_not_known_on_virtual(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_cores_outside_of_those_allowed_are_bad_and_the_others_are_told(tmp_path
     files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpuset.cpus.effective": "1-3\n", f"{CPU}/online": "0-7\n"}
     found = allowed_cores(host(tmp_path, files))
     assert found.state == "bad"
-    assert found.reading == "cores 0, 1 used, of 3 allowed and 8 of the machine; core 0 outside of it"
-    assert found.commands == ("taskset --cpu-list 1,2,3 loopmark run",)
+    assert found.reading == "cores 0-1 used, of 3 allowed and 8 of the machine; core 0 outside of it"
+    assert found.commands == ("taskset --cpu-list 1-3 loopmark run",)
 
 
 def test_cores_that_are_allowed_are_good_and_without_a_control_group_it_is_not_known(tmp_path: Path) -> None:

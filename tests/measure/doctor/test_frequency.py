@@ -21,7 +21,7 @@ def test_a_fixed_governor_is_good(tmp_path: Path) -> None:
 def test_a_governor_that_follows_the_load_could_be_better_and_the_command_is_told(tmp_path: Path) -> None:
     found = governor(host(tmp_path, governors("performance", "schedutil")))
     assert found.state == "could be better"
-    assert found.reading == "performance, schedutil on cores 0, 1"
+    assert found.reading == "performance, schedutil on cores 0-1"
     assert found.commands == ("sudo cpupower frequency-set -g performance",)
 
 

@@ -68,12 +68,12 @@ TWO_NODES = {f"{NODES}/online": "0-1", f"{NODES}/node0/cpulist": "0-1", f"{NODES
 def test_cores_of_two_nodes_could_be_better_and_the_node_with_most_cores_is_offered(tmp_path: Path) -> None:
     found = numa_nodes(host(tmp_path, TWO_NODES, cores=(0, 1, 2, 3)))
     assert found.state == "could be better"
-    assert found.reading == "2; cores 0, 1, 2, 3 are of nodes 0, 1"
+    assert found.reading == "2; cores 0-3 are of nodes 0-1"
     assert found.commands == ("numactl --cpunodebind=1 --membind=1 loopmark run",)
 
 
 def test_cores_of_one_node_are_good(tmp_path: Path) -> None:
-    assert numa_nodes(host(tmp_path, TWO_NODES)).reading == "2; cores 0, 1 are of node 0"
+    assert numa_nodes(host(tmp_path, TWO_NODES)).reading == "2; cores 0-1 are of node 0"
     one = {f"{NODES}/online": "0", f"{NODES}/node0/cpulist": "0-7"}
     assert numa_nodes(host(tmp_path / "other", one)).state == "good"
 

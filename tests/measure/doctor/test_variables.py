@@ -31,5 +31,5 @@ def test_every_variable_that_is_set_is_told_with_its_value(tmp_path: Path) -> No
 
 
 def test_the_threads_of_a_run_are_told_with_their_cores(tmp_path: Path) -> None:
-    assert threads(host(tmp_path)).reading == "2 by default, on cores 0, 1"
+    assert threads(host(tmp_path)).reading == "2 by default, on cores 0-1"
     assert threads(host(tmp_path, cores=(), threads=3)).reading == "3 by default, not pinned"
