@@ -12,6 +12,7 @@ from bench import __version__
 from bench.cli.ab import ab
 from bench.cli.calibrate import calibrate
 from bench.cli.check import check
+from bench.cli.doctor import doctor
 from bench.cli.history import history
 from bench.cli.list import list_
 from bench.cli.report import report
@@ -54,6 +55,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "history": history,
     "calibrate": calibrate,
     "verify": verify,
+    "doctor": doctor,
 }
 for _name, _function in COMMANDS.items():
     app.command(_name)(_function)

@@ -1,5 +1,6 @@
 """Which machine this is, and what software runs on it."""
 
+import math
 import os
 import platform
 import shutil
@@ -8,15 +9,14 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-import torch
-
 import bench
+from bench.measure.cgroup import cpu_quota
 from bench.measure.nvml import driver_version
 from bench.records.machine import Environment, Gpu, Machine
 
 PACKAGES = ("torch", "triton", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "nvidia-ml-py")
 VARIABLES = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_", "CUDA_", "CUBLAS_", "NVIDIA_TF32")
-VARIABLES_ALONE = ("LD_PRELOAD", "MALLOC_CONF", "CXX", "PYTHONHASHSEED")
+VARIABLES_ALONE = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_CONF", "THP_MEM_ALLOC_ENABLE", "CXX", "PYTHONHASHSEED")
 
 
 def describe_machine(device: str) -> Machine:
@@ -38,6 +38,8 @@ def describe_machine(device: str) -> Machine:
 
 def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
     """The software and settings of this process, which the workers inherit."""
+    import torch  # not above: `loopmark doctor` asks for cores and threads only, and is not to wait for it
+
     cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
     return Environment(
         loopmark=bench.__version__,
@@ -81,13 +83,15 @@ def default_threads() -> int:
 
 
 def _quota() -> int | None:
-    """The whole cores of a container's quota (cgroup v2); None without one. More threads would be throttled."""
-    quota, _, period = (_line(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
-    return max(1, int(quota) // int(period)) if quota.isdigit() and period.isdigit() else None
+    """The whole cores of a container's quota; None without one. More threads would be throttled."""
+    quota = cpu_quota(Path("/"))
+    return max(1, int(quota.cores)) if quota is not None and math.isfinite(quota.cores) else None
 
 
 def _gpus(device: str) -> Iterable[Gpu]:
     """The CUDA devices, the one that is measured first."""
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     chosen = torch.device(device).index or 0
     for index in sorted(range(count), key=lambda index: index != chosen):

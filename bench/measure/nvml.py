@@ -1,10 +1,19 @@
 """What the NVIDIA driver says of a GPU, through NVML; it is only read, never set."""
 
-import pynvml
-import torch
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+import pynvml
+
+if TYPE_CHECKING:
+    import torch
+
+SILENCE = (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError)
+"""What NVML raises where the driver does not tell something; the second where it is older than pynvml."""
+
+POWER_CAP = 0x04
 THROTTLES = {
-    0x04: "power cap",
+    POWER_CAP: "power cap",
     0x08: "hardware slowdown",
     0x20: "thermal slowdown",
     0x40: "hardware thermal slowdown",
@@ -13,67 +22,119 @@ THROTTLES = {
 """The reasons for a lower clock that disturb a measurement, which an idle or application-set clock does not, by their
 bits in nvml.h (nvmlClocksEventReasons): their names in pynvml have changed."""
 
-if hasattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons"):
-    _clock_reasons = pynvml.nvmlDeviceGetCurrentClocksEventReasons
-else:  # an older pynvml
-    _clock_reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons
-
 
 class GpuMonitor:
-    """One CUDA device as NVML sees it. Figures that the driver does not give are NaN, empty or 0."""
+    """One CUDA device as NVML sees it. Figures that the driver does not give are NaN, None, empty or 0."""
 
-    def __init__(self, device: torch.device) -> None:
-        """Raises pynvml.NVMLError where the driver's library cannot be used."""
+    def __init__(self, uuid: str) -> None:
+        """Raises pynvml.NVMLError where the driver's library cannot be used, or knows no such device.
+
+        Args:
+            uuid: ``GPU-…``. By identity: NVML counts every device of the machine, CUDA those in CUDA_VISIBLE_DEVICES.
+        """
         pynvml.nvmlInit()
-        # By identity: NVML counts every device of the machine, CUDA those in CUDA_VISIBLE_DEVICES.
-        identity = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        self._handle = pynvml.nvmlDeviceGetHandleByUUID(identity.encode())
+        self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
 
     def sm_clock_hertz(self) -> float:
         """The streaming multiprocessors' clock just now."""
-        try:
-            return float(pynvml.nvmlDeviceGetClockInfo(self._handle, pynvml.NVML_CLOCK_SM)) * 1e6
-        except pynvml.NVMLError:
-            return float("nan")
+        return self._figure("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM, unit=1e6)
+
+    def memory_clock_hertz(self) -> float:
+        """The memory's clock just now."""
+        return self._figure("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_MEM, unit=1e6)
+
+    def clock_reasons(self) -> int | None:
+        """Why the clock is what it is, as the bits of nvml.h; None where the driver does not say."""
+        for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
+            if (bits := self._say(name)) is not None:  # one function: older drivers and pynvml know the older name
+                return int(bits)
+        return None
 
     def throttle_reasons(self) -> str:
         """Why the clock is held down just now, joined by ``, ``; empty when it is not."""
-        try:
-            now = _clock_reasons(self._handle)
-        except pynvml.NVMLError:
-            return ""
+        now = self.clock_reasons() or 0
         return ", ".join(text for bit, text in THROTTLES.items() if now & bit)
+
+    def temperature_celsius(self) -> float:
+        """Of the GPU itself; its memory may be hotter."""
+        for name in ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV"):
+            if (degrees := self._say(name, pynvml.NVML_TEMPERATURE_GPU)) is not None:  # CUDA 14 is to remove the first
+                return float(degrees)
+        return float("nan")
+
+    def power_watts(self) -> float:
+        """What the whole board draws: just now, or on newer boards over the last second."""
+        return self._figure("nvmlDeviceGetPowerUsage", unit=1e-3)
+
+    def power_limit_watts(self) -> float:
+        """What the board may draw at most, as it was set."""
+        return self._figure("nvmlDeviceGetPowerManagementLimit", unit=1e-3)
+
+    def ecc(self) -> bool | None:
+        """Whether memory errors are corrected; None for a board that cannot, and where the driver does not say."""
+        modes = self._say("nvmlDeviceGetEccMode")
+        return None if modes is None else modes[0] == pynvml.NVML_FEATURE_ENABLED
+
+    def mig(self) -> bool | None:
+        """Whether the device is cut into instances; None for a board that cannot be, and where the driver is silent."""
+        modes = self._say("nvmlDeviceGetMigMode")
+        return None if modes is None else modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE
 
     def joules(self) -> float:
         """Energy that the board has spent since its driver was loaded; NaN before Volta."""
-        try:
-            return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1e3
-        except pynvml.NVMLError:
-            return float("nan")
+        return self._figure("nvmlDeviceGetTotalEnergyConsumption", unit=1e-3)
 
     def processes(self) -> int:
         """How many processes hold a compute context on the device; their ids may be of another namespace."""
+        return len(self._say("nvmlDeviceGetComputeRunningProcesses") or ())
+
+    def _figure(self, name: str, *arguments: int, unit: float = 1.0) -> float:
+        """A number in NVML's unit, times what that is in ours."""
+        value = self._say(name, *arguments)
+        return float("nan") if value is None else float(value) * unit
+
+    def _say(self, name: str, *arguments: int) -> Any:
+        """The answer of an NVML function; None where driver or pynvml has none."""
+        function: Callable[..., Any] | None = getattr(pynvml, name, None)
+        if function is None:
+            return None
         try:
-            return len(pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
-        except pynvml.NVMLError:
-            return 0
+            return function(self._handle, *arguments)
+        except SILENCE:
+            return None
 
 
-def monitor_of(device: torch.device) -> GpuMonitor | None:
+def monitor_of(device: "torch.device") -> GpuMonitor | None:
     """The monitor of a CUDA device; None for other devices, and where NVML cannot be used."""
     if device.type != "cuda":
         return None
+    import torch  # not above: `loopmark doctor` asks the driver alone
+
+    uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
     try:
-        return GpuMonitor(device)
+        return GpuMonitor(uuid)
     except pynvml.NVMLError:
         return None
+
+
+def device_names() -> tuple[str, ...]:
+    """The name of every GPU of the machine, as the driver counts them; none without a driver."""
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return tuple(_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
+    except pynvml.NVMLError:
+        return ()
 
 
 def driver_version() -> str | None:
     """The NVIDIA driver's version; None where there is none."""
     try:
         pynvml.nvmlInit()
-        version = pynvml.nvmlSystemGetDriverVersion()
+        return _text(pynvml.nvmlSystemGetDriverVersion())
     except pynvml.NVMLError:
         return None
-    return version if isinstance(version, str) else version.decode()
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode()

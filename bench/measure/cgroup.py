@@ -1,0 +1,104 @@
+"""What a control group lets this process have of the processor: cgroup v2, v1, or both side by side; only ever read."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MOUNT = Path("sys/fs/cgroup")
+HYBRID = MOUNT / "unified"
+"""Where v2 is mounted beside v1."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How much processor time the group may take."""
+
+    cores: float
+    """Seconds of processor a second; infinite without a quota."""
+    throttled_periods: int
+    """Periods so far in which the group had to wait, its quota spent; 0 where the kernel counts none."""
+
+
+def cpu_quota(root: Path) -> Quota | None:
+    """The tightest quota of this process's group and of those around it; None where no control group is shown."""
+    levels = [*_levels(root, "cpu")]
+    if not levels:
+        return None
+    limits = [limit for level in levels if (limit := _cores(level)) is not None]
+    throttled = max((_throttled(level) for level in levels), default=0)
+    return Quota(min(limits, default=math.inf), throttled)
+
+
+def cpuset(root: Path) -> tuple[int, ...] | None:
+    """The logical cores that this process's group may use; None where no control group tells."""
+    for level in _levels(root, "cpuset"):
+        for name in ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"):
+            if listed := _text(level / name):
+                return numbers(listed)
+    return None
+
+
+def numbers(listed: str) -> tuple[int, ...]:
+    """The kernel's lists of cores and nodes, such as ``0-2,7``; what is none gives nothing."""
+    found: list[int] = []
+    for part in listed.strip().split(","):
+        first, _, last = part.partition("-")
+        if first.isdecimal() and (last or first).isdecimal():
+            found.extend(range(int(first), int(last or first) + 1))
+    return tuple(found)
+
+
+def _levels(root: Path, controller: str) -> Iterator[Path]:
+    """The folder of this process's group under ``controller``, and of every group around it, the nearest first.
+
+    With v1 and v2 side by side each controller belongs to one of them: v1's is taken where it is there.
+    """
+    groups = _groups(root)
+    version_1 = next((names for names in groups if controller in names.split(",")), None)
+    if version_1 is not None:
+        candidates = [root / MOUNT / version_1, root / MOUNT / controller]
+        path = groups[version_1]
+    elif "" in groups:
+        candidates = [root / HYBRID, root / MOUNT]
+        path = groups[""]
+    else:
+        return
+    mount = next((folder for folder in candidates if folder.is_dir()), None)
+    if mount is None:
+        return
+    group = mount / path.strip("/")
+    # A container that sees its own group as the root may be told a path of the host's, which does not exist here.
+    level = group if ".." not in group.parts and group.is_dir() else mount
+    while level != mount:
+        yield level
+        level = level.parent
+    yield mount
+
+
+def _groups(root: Path) -> dict[str, str]:
+    """The process's group under each hierarchy, by its controllers; v2's is the one without a name."""
+    lines = (_text(root / "proc/self/cgroup") or "").splitlines()
+    return {parts[1]: parts[2] for line in lines if len(parts := line.split(":", 2)) == 3}
+
+
+def _cores(level: Path) -> float | None:
+    limit = _text(level / "cpu.max") or f"{_text(level / 'cpu.cfs_quota_us')} {_text(level / 'cpu.cfs_period_us')}"
+    quota, _, period = limit.partition(" ")
+    if not (quota.isdecimal() and period.isdecimal() and int(period)):
+        return None  # v2's "max" and v1's -1 are no limit
+    return int(quota) / int(period)
+
+
+def _throttled(level: Path) -> int:
+    facts = (line.split() for line in (_text(level / "cpu.stat") or "").splitlines())
+    counted = {fact[0]: fact[1] for fact in facts if len(fact) == 2}
+    value = counted.get("nr_throttled", "0")
+    return int(value) if value.isdecimal() else 0
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip() or None
+    except OSError:
+        return None

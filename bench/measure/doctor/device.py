@@ -1,0 +1,70 @@
+"""Which device is meant, found without torch in this process."""
+
+import re
+from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from bench.errors import BadInput
+from bench.measure.doctor.software import TorchBuild
+from bench.measure.nvml import device_names
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a run would use."""
+
+    name: str
+    """``cpu``, or ``cuda:0``."""
+    uuid: str | None = None
+    """Of the GPU, as the driver knows it: ``GPU-…``."""
+    gpus: tuple[str, ...] = ()
+    """The names of this machine's GPUs, where they were asked for."""
+
+
+def find_device(name: str | None, build: TorchBuild | None) -> Device:
+    """The device called ``name``, or by default a GPU where torch finds one. Raises BadInput where there is none."""
+    if name is not None and not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name):
+        raise BadInput(f"no device '{name}'; give cpu, cuda or cuda:N")
+    if name == "cpu":
+        return Device("cpu")
+    names = device_names()
+    uuids = _uuids() if _worth_asking(name, build, names) else ()
+    if name is None and not uuids:
+        return Device("cpu", gpus=names)
+    index = int((name or "cuda").partition(":")[2] or 0)
+    if not uuids:
+        built = f"; torch {build.version} is built without it" if build and build.accelerator is None else ""
+        raise BadInput(f"--device {name}: this machine shows no CUDA device{built}; give --device cpu")
+    if index >= len(uuids):
+        raise BadInput(
+            f"--device {name}: this machine has {len(uuids)} CUDA device(s); give cuda:0 to cuda:{len(uuids) - 1}"
+        )
+    return Device(f"cuda:{index}", uuids[index], names)
+
+
+def _worth_asking(name: str | None, build: TorchBuild | None, names: Sequence[str]) -> bool:
+    """Whether torch, whose import takes seconds, could find a device: without its build or a driver it could not."""
+    if build is None or build.accelerator is None:
+        return False
+    return name is not None or bool(names) or build.accelerator.startswith("ROCm")  # whose driver is not NVIDIA's
+
+
+def cuda_uuids() -> tuple[str, ...]:
+    """The identity of every device that torch would use, in its order. It leaves a context: for a process apart."""
+    import torch
+
+    try:
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return tuple(f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in range(count))
+    except RuntimeError:  # torch's word for a driver that it cannot work with
+        return ()
+
+
+def _uuids() -> Sequence[str]:
+    from bench.measure.launcher import apart
+
+    try:
+        return apart(cuda_uuids)
+    except BrokenProcessPool:  # a driver that hangs, or ends the process that asks
+        return ()

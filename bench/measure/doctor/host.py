@@ -1,0 +1,82 @@
+"""The machine as its kernel and its environment show it, from a root of one's choice: a test builds one of its own."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.measure.cgroup import numbers
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where to read, and what Loopmark would use of it."""
+
+    root: Path
+    """What /proc and /sys lie in."""
+    cores: tuple[int, ...]
+    """The logical cores that its processes are pinned to; empty where a system cannot pin."""
+    threads: int
+    variables: Mapping[str, str]
+    """The environment."""
+
+    def text(self, path: str) -> str | None:
+        """A file's text without the space around it; None where it is empty, missing or not to be read."""
+        try:
+            return (self.root / path).read_text(errors="replace").strip() or None
+        except OSError:
+            return None
+
+    def number(self, path: str) -> int | None:
+        """A file's whole number; None where it holds none."""
+        text = self.text(path) or ""
+        return int(text) if text.lstrip("-").isdecimal() else None
+
+    def present(self, path: str) -> bool:
+        """Whether there is such a file or folder."""
+        return (self.root / path).exists()
+
+    def core_list(self) -> str:
+        """The cores used, for people: ``cores 0-1``."""
+        return listed("core", self.cores)
+
+    def online(self) -> tuple[int, ...]:
+        """The logical cores of the whole machine, as far as it shows them."""
+        return numbers(self.text("sys/devices/system/cpu/online") or "")
+
+    def virtual(self) -> bool | None:
+        """Whether a hypervisor is below; None where the processor has no mark for it, and nothing else tells."""
+        if self.present("sys/hypervisor/type"):
+            return True
+        lines = (self.text("proc/cpuinfo") or "").splitlines()
+        flags = next((line for line in lines if line.startswith("flags")), None)  # x86 alone has the mark
+        return None if flags is None else "hypervisor" in flags.split()
+
+
+def this_host() -> Host:
+    """The machine that this process runs on, and what `loopmark run` would use of it by default."""
+    from bench.measure.machine import available_cores, default_threads
+
+    threads = default_threads()
+    return Host(Path("/"), available_cores()[:threads], threads, dict(os.environ))
+
+
+def listed(noun: str, values: Sequence[int]) -> str:
+    """``core 3``, or ``cores 0-1,6``."""
+    return f"{noun}{'s' if len(values) != 1 else ''} {spans(values)}"
+
+
+def spans(values: Sequence[int]) -> str:
+    """Numbers as the kernel lists them, and `taskset` takes them: ``0-2,7``."""
+    found: list[list[int]] = []
+    for value in sorted(set(values)):
+        if found and value == found[-1][-1] + 1:
+            found[-1].append(value)
+        else:
+            found.append([value])
+    return ",".join(f"{span[0]}-{span[-1]}" if len(span) > 1 else f"{span[0]}" for span in found)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 core``, or ``2 cores``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

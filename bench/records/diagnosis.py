@@ -1,0 +1,62 @@
+"""What `loopmark doctor` found of a machine: what was read, why it matters for timing, and what a person could do."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["good", "could be better", "bad", "not known"]
+Area = Literal["processor", "memory", "software", "GPU"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    area: Area
+    name: str
+    """Stable, such as ``frequency governor``."""
+    state: State
+    reading: str
+    """What was read, with its unit; of what is not known, the reason."""
+    why: str
+    """Why it matters for timing."""
+    remedy: str = ""
+    """What a person could do, and what it costs; empty where there is nothing to change."""
+    commands: tuple[str, ...] = ()
+    """How, to the letter. Loopmark runs none of them."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something of a machine that is worth a look."""
+
+    area: Area
+    name: str
+    why: str
+
+    def good(self, reading: str) -> Finding:
+        """Nothing to change."""
+        return Finding(self.area, self.name, "good", reading, self.why)
+
+    def could_be_better(self, reading: str, remedy: str, *commands: str) -> Finding:
+        """Measurements are noisier, slower or poorer in what they tell than they need be."""
+        return Finding(self.area, self.name, "could be better", reading, self.why, remedy, commands)
+
+    def bad(self, reading: str, remedy: str, *commands: str) -> Finding:
+        """Measurements are distorted, or fail."""
+        return Finding(self.area, self.name, "bad", reading, self.why, remedy, commands)
+
+    def not_known(self, reason: str) -> Finding:
+        """This machine does not tell."""
+        return Finding(self.area, self.name, "not known", reason, self.why)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All that was found."""
+
+    device: str
+    findings: tuple[Finding, ...]
+
+    def of_state(self, *states: State) -> tuple[Finding, ...]:
+        """The findings of these states, in the order in which they were looked at."""
+        return tuple(finding for finding in self.findings if finding.state in states)

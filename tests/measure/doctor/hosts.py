@@ -1,0 +1,21 @@
+"""Machines that are made up file by file."""
+
+from pathlib import Path
+
+from bench.measure.doctor.host import Host
+from tests.measure.files import write
+
+CPU = "sys/devices/system/cpu"
+VIRTUAL = {"proc/cpuinfo": "processor\t: 0\nflags\t\t: fpu vme hypervisor avx2\n"}
+REAL = {"proc/cpuinfo": "processor\t: 0\nflags\t\t: fpu vme avx2\n"}
+
+
+def host(
+    root: Path,
+    files: dict[str, str] | None = None,
+    *,
+    cores: tuple[int, ...] = (0, 1),
+    threads: int | None = None,
+    variables: dict[str, str] | None = None,
+) -> Host:
+    return Host(write(root, files or {}), cores, threads or len(cores), variables or {})

@@ -1,0 +1,83 @@
+"""What a diagnosis looks like, at any width and whatever was read."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from bench.records.diagnosis import Check, Diagnosis, Finding
+from bench.report.doctor import as_json, conclusion, print_diagnosis
+from tests.report.hostile import NAMES
+
+GOVERNOR = Check("processor", "frequency governor", "The clock follows the load, late.")
+SWAP = Check("memory", "swap", "A page has to come back from the disk.")
+LINK = Check("GPU", "PCI Express link", "Batches cross it.")
+COMMAND = "sudo a-command --with many --long options | that-must --stay in-one piece --to be --copied"
+
+
+def printed(*findings: Finding, width: int = 100, terminal: bool = True) -> str:
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=terminal, color_system=None)
+    print_diagnosis(Diagnosis("cpu", findings), console)
+    return file.getvalue()
+
+
+def test_what_is_worth_changing_comes_first_then_what_is_good_then_what_is_not_known() -> None:
+    text = printed(GOVERNOR.good("performance"), LINK.not_known("silence"), SWAP.bad("4 GiB", "End it.", "kill it"))
+    order = ["Worth changing", "BAD     swap", "4 GiB", SWAP.why, "End it.", "kill it", "Good", "performance",
+             "Not known", "silence", "Of 3 readings 1 is bad"]  # fmt: skip
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert GOVERNOR.why not in text  # what is good takes one line
+    assert LINK.why not in text
+
+
+def test_bad_stands_before_what_could_be_better_and_areas_are_told() -> None:
+    text = printed(GOVERNOR.could_be_better("powersave", "Change it."), SWAP.bad("4 GiB", "End it."))
+    assert text.index("  memory\n") < text.index("BAD") < text.index("  processor\n") < text.index("better")
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 200])
+def test_text_is_wrapped_to_the_terminal_and_a_command_stays_in_one_piece(width: int) -> None:
+    text = printed(SWAP.bad("4 of 8 GiB in use " * 5, "A long remedy with many words. " * 6, COMMAND), width=width)
+    lines = text.splitlines()
+    assert sum(COMMAND in line for line in lines) == 1
+    readable = max(width, 66)  # narrower, words stand where they can
+    assert all(len(line) <= readable for line in lines if COMMAND not in line)
+
+
+@pytest.mark.parametrize(
+    ("findings", "says"),
+    [
+        ([GOVERNOR.good("x")], "Nothing to change was found in 1 readings; 0 are not known."),
+        (
+            [GOVERNOR.bad("x", "y"), SWAP.not_known("z")],
+            "Of 2 readings 1 is bad and 0 could be better; 1 is not known.",
+        ),
+        ([GOVERNOR.could_be_better("x", "y")], "Of 1 readings 0 are bad and 1 could be better; 0 are not known."),
+    ],
+)
+def test_it_comes_to_one_sentence_that_says_who_changes_what(findings: list[Finding], says: str) -> None:
+    assert conclusion(Diagnosis("cpu", tuple(findings))).startswith(says)
+    assert "Loopmark changes none of it" in conclusion(Diagnosis("cpu", tuple(findings)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nothing_that_was_read_breaks_the_page(name: str, terminal: bool) -> None:
+    text = printed(SWAP.bad(name, name, name), GOVERNOR.good(name), LINK.not_known(name), terminal=terminal)
+    assert "\x1b[31m" not in text
+    assert "\u202e" not in text
+    text.encode()
+    assert "PCI Express link" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_json_holds_everything_in_strict_form(name: str) -> None:
+    found = Diagnosis("cpu", (SWAP.bad(name, "End it.", name),))
+    (finding,) = json.loads(json.dumps(as_json(found), allow_nan=False))["findings"]
+    assert finding == {
+        "area": "memory", "name": "swap", "state": "bad", "reading": name, "why": SWAP.why, "remedy": "End it.",
+        "commands": [name],
+    }  # fmt: skip
