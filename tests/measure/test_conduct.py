@@ -143,13 +143,13 @@ def test_memory_data_and_setup_are_part_of_the_run(good) -> None:
 
 
 def test_each_measured_cases_step_is_counted_once_phase_by_phase(good) -> None:
-    run, _ = good
+    run = good[0]
     for case in run.cases:
         work = {one.phase: one for one in case.work}
         assert bool(work) == (case.status == "ok")
         if work:
             assert set(work) == set(case.phases)
-            assert sum(work["backward"].flops.values()) > sum(work["forward"].flops.values()) > 0
+            assert sum(work["backward"].flops.values()) >= sum(work["forward"].flops.values()) > 0
             assert work["optimizer"].least_bytes > 4 * (case.parameters or 0)
 
 
