@@ -11,6 +11,7 @@ import typer
 from bench import __version__
 from bench.cli.ab import ab
 from bench.cli.calibrate import calibrate
+from bench.cli.ceilings import ceilings
 from bench.cli.check import check
 from bench.cli.history import history
 from bench.cli.list import list_
@@ -54,6 +55,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "history": history,
     "calibrate": calibrate,
     "verify": verify,
+    "ceilings": ceilings,
 }
 for _name, _function in COMMANDS.items():
     app.command(_name)(_function)

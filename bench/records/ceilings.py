@@ -29,6 +29,22 @@ class Tried:
 
 
 @dataclass(frozen=True)
+class Disturbance:
+    """What others did meanwhile, over all samples of one size."""
+
+    sampled_seconds: float
+    """That these samples took together."""
+    involuntary_switches: int
+    """Times the kernel took a core away from a thread of the process while it still had work."""
+    steal_seconds: float
+    """Of the cores, that a hypervisor gave to others."""
+    throttle_reasons: tuple[str, ...]
+    """Why a GPU's clock was held down; empty where it never was."""
+    foreign_processes: int
+    """The most that were on the GPU beside this one."""
+
+
+@dataclass(frozen=True)
 class Ceiling:
     """The best that was sustained: the median of the best size's samples."""
 
@@ -47,7 +63,9 @@ class Ceiling:
     variant: Variant | None = None
     """None for a kind that has no variants."""
     steady: bool = True
-    """False where warm-up ended at its limit with operations still getting faster."""
+    """False where warm-up ended at its limit, before operations were seen to be steady."""
+    disturbance: Disturbance | None = None
+    """Of the best size's samples; None where nobody looked."""
     tried: tuple[Tried, ...] = ()
     """The sizes that were in the running, each with all its samples, the best one among them."""
 
