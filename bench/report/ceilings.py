@@ -18,7 +18,7 @@ WIDE = 0.1
 """Half an interval's width, as a share of the figure, from which on something looks disturbed."""
 STOLEN = 0.02
 """A share of the cores' time that a hypervisor gave to others, from which on the same."""
-FLOPS = ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"))
+FLOPS = ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s"))
 BYTES = ((1e12, "TB/s"), (1e9, "GB/s"), (1e6, "MB/s"))
 FORMATS: dict[Unit, Callable[[Estimate], str]] = {
     "flops per second": lambda estimate: _scaled(estimate, FLOPS),

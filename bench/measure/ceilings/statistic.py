@@ -1,12 +1,12 @@
 """The median of samples with its interval. Judging has the same method, and measuring may not know it."""
 
-import math
 from collections.abc import Sequence
 from statistics import median
 
-CONFIDENCE = 0.95
+MISSES = 40
+"""At each end the interval misses in at most one of so many cases: both together leave 95 %."""
 LEAST_SAMPLES = 6
-"""Fewer cannot bracket a median with 95 % confidence: all five lie on one side of it in 1 of 16 cases."""
+"""Fewer cannot bracket a median with 95 % confidence: five all lie on one side of it in 1 of 16 cases."""
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -23,8 +23,11 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _outermost(count: int) -> int:
-    """The largest r for which the r-th value from either end misses the median with at most (1-confidence)/2."""
-    allowed, missed, rank = (1 - CONFIDENCE) / 2 * 2**count, 0, 0
-    while (missed := missed + math.comb(count, rank)) <= allowed:
+    """The largest r for which the r-th value from either end misses the median seldom enough."""
+    # In whole numbers: of a long budget's samples there are more subsets than any float can count.
+    rank, subsets, missed = 0, 1, 1
+    while missed * MISSES <= 2**count:
+        subsets = subsets * (count - rank) // (rank + 1)
         rank += 1
+        missed += subsets
     return rank
