@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.measure.ceilings.statistic import LEAST_SAMPLES
+from bench.measure.ceilings.statistic import LEAST_SAMPLES, median_interval
 from bench.measure.ceilings.stopwatch import Operation
 from bench.measure.ceilings.target import Target
 from bench.measure.disturbance import Disturbance, DisturbanceMeter
+
+TRIALS = 5
 
 
 @dataclass
@@ -25,6 +27,9 @@ class Contender:
     disturbances: list[Disturbance] = field(default_factory=list)
     """One a sample, where somebody looks."""
     sampled_seconds: float = 0.0
+    beaten: bool = False
+    """Whether another size is clearly better. What it reached until then is not up for being the best: what drifts may
+    have been kinder to its samples than to the later ones."""
     failure: str | None = None
     """What ended it before its time."""
 
@@ -47,6 +52,13 @@ class Contender:
         """Of an operation of another size, were it done at this one's rate."""
         return self.operation_seconds * self.target.work(size) / self.target.work(self.size)
 
+    def is_beaten_by(self, other: "Contender") -> bool:
+        """Whether the intervals of both medians are apart, this one's on the worse side; not before both have one."""
+        if min(len(self.values), len(other.values)) < LEAST_SAMPLES:
+            return False
+        (_, *own), (_, *others) = median_interval(self.values), median_interval(other.values)
+        return max(map(self.target.merit, own)) < min(map(self.target.merit, others))
+
     def try_out(self, sample_seconds: float, longest_seconds: float) -> None:
         """Learn what an operation takes, and how many of them make a sample of ``sample_seconds``.
 
@@ -55,11 +67,16 @@ class Contender:
         self.operation_seconds = self.seconds()
         if self.operation_seconds > 2 * longest_seconds:
             return
-        for _ in range(2):  # one tiny operation is not told from the clock's own reading, but many are
-            self.operation_seconds = min(self.seconds() for _ in range(2)) / self.repeats
-            self.repeats = max(1, round(sample_seconds / self.operation_seconds))
-            if self.repeats == 1:
-                return
+        self.operation_seconds = min(self.seconds() for _ in range(2))
+        if self.operation_seconds > TRIALS * sample_seconds:
+            return
+        # One tiny operation is not told from the clock's own reading; of several trials one is left undisturbed.
+        self.repeats = self._repeats(sample_seconds / TRIALS)
+        self.operation_seconds = min(self.seconds() for _ in range(TRIALS)) / self.repeats
+        self.repeats = self._repeats(sample_seconds)
+
+    def _repeats(self, seconds: float) -> int:
+        return max(1, round(seconds / self.operation_seconds))
 
     def seconds(self) -> float:
         """Of a sample that is not kept."""

@@ -13,8 +13,8 @@ from bench.measure.proof.switches import Switches
 from bench.records.ceilings import Kind, LeftOut
 from loops.tf32 import tf32
 
-SIZES = tuple(sorted([*(2**power for power in range(8, 15)), *(3 * 2**power for power in range(7, 13))]))
-"""256 to 16,384 rows, each half as much again as the one before, or a third."""
+SIZES = tuple(2**power for power in range(8, 15))
+"""256 to 16,384 rows."""
 MEMORY_SHARE = 1 / 32
 """Of what is free: the most that one product's three matrices take."""
 MATRICES = 3

@@ -1,8 +1,8 @@
 """Every target at every size that is in the running, in random order, until the budget is spent.
 
-First each target's sizes are tried in turn, from small to large, as far as memory and the budget go; those that are far
-from the best drop out. Then all that are left, of all targets, take one sample each a round, each round in an order of
-its own: what drifts (a clock that falls as the chip grows hot, a neighbour who comes and goes) favours none.
+First each target's sizes are tried in turn, from small to large, as far as memory and the budget go. Then all of them,
+of all targets, take one sample each a round, each round in an order of its own: what drifts (a clock that falls as the
+chip grows hot, a neighbour who comes and goes) favours none. Now and then, those that are clearly beaten drop out.
 """
 
 import random
@@ -25,8 +25,6 @@ SAMPLE_SHARE, WARM_UP_SHARE = 1 / 750, 1 / 20
 """Of the budget: the longest sample of operations that are shorter, and the longest warm-up of a target."""
 OPERATION_SHARE, SMALLEST_SHARE = 1 / 60, 1 / 20
 """Of the budget: the longest operation that a size may have, and that the smallest size may have."""
-HOPELESS = 0.5
-"""A size that promises less than so much of the best one's rate drops out."""
 ENOUGH_ROUNDS = 3 * LEAST_SAMPLES
 """Where the budget is too small for so many, it goes to fewer sizes."""
 
@@ -98,8 +96,7 @@ def _entry(target: Target, budget_seconds: float) -> Entry:
         steady = warm_up(found[0].seconds, WARM_UP_SHARE * budget_seconds).steady
     except Exception as error:
         return Entry(target, reason=described(error))
-    best = max(one.promise for one in found)
-    return Entry(target, tuple(one for one in found if one.promise >= HOPELESS * best), steady)
+    return Entry(target, tuple(found), steady)
 
 
 def _affordable(contenders: Sequence[Contender], seconds: float) -> list[Contender]:
@@ -120,7 +117,7 @@ def _take_rounds(
     left_seconds: Callable[[], float],
 ) -> None:
     """One sample each a round, until the next would not be over in time."""
-    going = list(contenders)
+    going, rounds, next_look = list(contenders), 0, LEAST_SAMPLES
     while going:
         order.shuffle(going)
         for one in going:
@@ -130,14 +127,24 @@ def _take_rounds(
                 one.add_sample(meter)
             except Exception as error:  # memory that another process has taken meanwhile
                 one.failure = described(error)
-        going = [one for one in going if one.failure is None]
+        rounds += 1
+        if rounds == next_look:  # few looks, or chance would beat someone in the end
+            next_look *= 2
+            _drop_beaten(going)
+        going = [one for one in going if one.failure is None and not one.beaten]
+
+
+def _drop_beaten(contenders: Sequence[Contender]) -> None:
+    """Those than which another size of the same target is clearly better."""
+    for one in contenders:
+        one.beaten = any(one.is_beaten_by(other) for other in contenders if other.target is one.target)
 
 
 def _outcome(entry: Entry, budget_seconds: float) -> Ceiling | LeftOut:
     target = entry.target
     if not entry.contenders:
         return target.left_out(entry.reason)
-    best = max(entry.contenders, key=lambda one: one.merit)
+    best = max((one for one in entry.contenders if not one.beaten), key=lambda one: one.merit)
     if len(best.values) < LEAST_SAMPLES:
         failure = next((one.failure for one in entry.contenders if one.failure is not None), None)
         return target.left_out(failure or _too_few(entry.contenders, budget_seconds))

@@ -1,6 +1,6 @@
 """A survey recovers what is known of its operations, chooses the best size, and says why something is left out."""
 
-from itertools import count
+from itertools import count, cycle
 
 import pytest
 
@@ -73,12 +73,23 @@ def test_a_first_operation_that_takes_long_does_not_count() -> None:
     assert one.high == pytest.approx(100.0)
 
 
-def test_a_size_far_from_the_best_gets_no_samples() -> None:
+def test_a_size_that_is_clearly_beaten_leaves_its_samples_to_the_others() -> None:
     clock = FakeClock()
-    target = fake_target(clock, {1: 0.01, 2: 0.05, 4: 0.04}.__getitem__)
+    target = fake_target(clock, {1: 0.01, 2: 0.03, 4: 0.05}.__getitem__)
     one = the_only(surveyed(clock, target).ceilings)
     assert isinstance(one, Ceiling)
-    assert [tried.size for tried in one.tried] == [1, 4]
+    samples = {tried.size: len(tried.values) for tried in one.tried}
+    assert samples[2] == samples[4] == 6
+    assert samples[1] > 100
+
+
+def test_a_size_that_is_as_good_as_the_best_stays_to_the_end() -> None:
+    clock = FakeClock()
+    wobble = cycle([0.9, 1.0, 1.1, 1.05, 0.95])
+    target = fake_target(clock, lambda size: 0.02 * size * next(wobble), sizes=(1, 2))
+    one = the_only(surveyed(clock, target).ceilings)
+    assert isinstance(one, Ceiling)
+    assert abs(len(one.tried[0].values) - len(one.tried[1].values)) <= 1
 
 
 def test_a_size_that_would_take_too_long_is_never_begun() -> None:
