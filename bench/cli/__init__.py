@@ -11,6 +11,7 @@ import typer
 from bench import __version__
 from bench.cli.ab import ab
 from bench.cli.calibrate import calibrate
+from bench.cli.ceilings import ceilings
 from bench.cli.check import check
 from bench.cli.doctor import doctor
 from bench.cli.history import history
@@ -56,6 +57,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate,
     "verify": verify,
     "doctor": doctor,
+    "ceilings": ceilings,
 }
 for _name, _function in COMMANDS.items():
     app.command(_name)(_function)

@@ -58,6 +58,10 @@ class Crew:
         )
         return WorkerProcess(self._launcher, assignment)
 
+    def start_idle(self, *, log: str) -> WorkerProcess:
+        """A new process like the others that has no task to set up: it is there for the device and not for a case."""
+        return self.start(find_workload(self._plan.workloads[0]).name, EAGER.name, log=log, neighbours=0)
+
     def _cache(self, workload: str, loop: str) -> Path:
         # By a hash: names are a person's own, and of any length.
         folder = self._caches / hashlib.sha256(f"{workload}\0{loop}".encode(errors="replace")).hexdigest()[:16]

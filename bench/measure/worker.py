@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from bench.measure.assignment import Assignment
+from bench.measure.ceilings.device import ceilings_of
+from bench.measure.ceilings.survey import Found
 from bench.measure.clock import BadStep, Block, HostClock, Recording, make_clock
 from bench.measure.compilation import CompilationLog
 from bench.measure.disturbance import Disturbance, DisturbanceMeter
@@ -240,11 +242,19 @@ class Worker:
             self._examination = Examination(self._assignment)
         return self._examination.check(name, seconds)
 
-    def _make_task(self) -> tuple[Loop, Task]:
-        this = self._assignment
-        torch.set_num_threads(this.threads)
+    def find_ceilings(self, budget_seconds: float, seed: int) -> Found:
+        """Measure what the device can do; no task is set up before."""
+        self._take_place()
+        return ceilings_of(self._device, self._assignment.cores, budget_seconds, seed)
+
+    def _take_place(self) -> None:
+        torch.set_num_threads(self._assignment.threads)
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)  # events, streams and scalers are made on the current device
+
+    def _make_task(self) -> tuple[Loop, Task]:
+        this = self._assignment
+        self._take_place()
         loop, workload = find_loop(this.loop), find_workload(this.workload)
         self.step_place = defined_at(loop.base)
         if reason := workload.lacks() or loop.lacks(self._device):

@@ -43,7 +43,7 @@ def seconds_range(estimate: Estimate | None) -> str:
     if estimate is None or not known(estimate.value):
         return ABSENT
     size, unit = seconds_unit(estimate.value)
-    value, ends = _in_digits(estimate.map(lambda x: x / size))
+    value, ends = in_digits(estimate.map(lambda x: x / size))
     return f"{value} {unit} {ends}"
 
 
@@ -65,7 +65,7 @@ def ratio_range(estimate: Estimate | None) -> str:
     """``1.21x [1.19, 1.23]``."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    value, ends = _in_digits(_believable(estimate), _LEAST_RATIO_DECIMALS)
+    value, ends = in_digits(_believable(estimate), _LEAST_RATIO_DECIMALS)
     return f"{value}x {ends}"
 
 
@@ -73,7 +73,7 @@ def interval(estimate: Estimate | None) -> str:
     """``[1.19, 1.23]``, in the value's own unit."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    return _in_digits(_believable(estimate), _LEAST_RATIO_DECIMALS)[1]
+    return in_digits(_believable(estimate), _LEAST_RATIO_DECIMALS)[1]
 
 
 def count(value: float | None) -> str:
@@ -135,6 +135,16 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:,.{_decimals(value, digits)}f}"
 
 
+def in_digits(estimate: Estimate, least_decimals: int = 0) -> tuple[str, str]:
+    """Value and interval, to the first digit in which the interval's half width shows, or to ``least_decimals``."""
+    half = (estimate.high - estimate.low) / 2
+    if not math.isfinite(half) or half <= 0:
+        return significant(estimate.value), _ends(estimate, significant)
+    least = _decimals(estimate.value, 2)
+    decimals = min(_MOST_DECIMALS, max(least_decimals, least, _decimals(_rounded(half, 1), 1)))
+    return f"{estimate.value:,.{decimals}f}", _ends(estimate, lambda end: f"{end:,.{decimals}f}")
+
+
 def _signed(value: float) -> str:
     # Adding zero turns a rounded -0.0 into 0.0.
     return f"{round((value - 1) * 100, 1) + 0.0:+.1f}"
@@ -160,16 +170,6 @@ def _believable(ratio: Estimate) -> Estimate:
     return Estimate(
         ratio.value, low if low >= 1 / _HUGE_RATIO else -math.inf, high if high <= _HUGE_RATIO else math.inf
     )
-
-
-def _in_digits(estimate: Estimate, least_decimals: int = 0) -> tuple[str, str]:
-    """Value and interval, to the first digit in which the interval's half width shows, or to ``least_decimals``."""
-    half = (estimate.high - estimate.low) / 2
-    if not math.isfinite(half) or half <= 0:
-        return significant(estimate.value), _ends(estimate, significant)
-    least = _decimals(estimate.value, 2)
-    decimals = min(_MOST_DECIMALS, max(least_decimals, least, _decimals(_rounded(half, 1), 1)))
-    return f"{estimate.value:,.{decimals}f}", _ends(estimate, lambda end: f"{end:,.{decimals}f}")
 
 
 def _ends(estimate: Estimate, text: Callable[[float], str]) -> str:

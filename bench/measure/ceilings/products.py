@@ -1,0 +1,70 @@
+"""Products of square matrices, in each type that the loops multiply in."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from bench.measure.ceilings.stopwatch import Operation, Stopwatch
+from bench.measure.ceilings.target import Target
+from bench.measure.proof.switches import Switches
+from bench.records.ceilings import Kind, LeftOut
+from loops.tf32 import tf32
+
+SIZES = tuple(2**power for power in range(8, 15))
+"""256 to 16,384 rows."""
+MEMORY_SHARE = 1 / 32
+"""Of what is free: the most that one product's three matrices take."""
+MATRICES = 3
+KIND: Kind = "matrix product"
+
+
+def products(device: torch.device, free_bytes: int, seed: int, stopwatch: Stopwatch) -> list[Target | LeftOut]:
+    """float32, tf32, bfloat16 and float16. Of random normal data: a chip clocks higher on zeros, whose bits stay."""
+
+    def target(name: str, dtype: torch.dtype, context: Callable[[], AbstractContextManager[None]]) -> Target:
+        most = MEMORY_SHARE * free_bytes / (MATRICES * dtype.itemsize)
+        return Target(
+            kind=KIND,
+            dtype=name,
+            unit="flops per second",
+            sizes=tuple(rows for rows in SIZES if rows == SIZES[0] or rows**2 <= most),
+            work=lambda rows: 2.0 * rows**3,
+            prepare=partial(_product, device, dtype, seed),
+            stopwatch=stopwatch,
+            context=context,
+        )
+
+    reason = _tf32_lacks(device, seed)
+    return [
+        target("float32", torch.float32, partial(_precision, "highest")),
+        LeftOut(KIND, "tf32", reason) if reason else target("tf32", torch.float32, partial(_precision, "high")),
+        target("bfloat16", torch.bfloat16, nullcontext),
+        target("float16", torch.float16, nullcontext),
+    ]
+
+
+def _product(device: torch.device, dtype: torch.dtype, seed: int, rows: int) -> Operation:
+    draws = torch.Generator(device).manual_seed(seed)
+    left, right = (torch.randn(rows, rows, generator=draws, device=device).to(dtype) for _ in range(2))
+    return partial(torch.mm, left, right, out=torch.empty_like(left))
+
+
+def _precision(precision: str) -> AbstractContextManager[None]:
+    """Of float32 products; whatever was chosen before comes back."""
+    return replace(Switches.now(), matmul_precision=precision).restored()
+
+
+def _tf32_lacks(device: torch.device, seed: int) -> str | None:
+    """Why there is no TensorFloat-32 to measure; None where there is."""
+    if reason := tf32.lacks(device):
+        return reason
+    matrix = torch.randn(256, 256, generator=torch.Generator(device).manual_seed(seed), device=device)  # (N, N)
+    with _precision("highest"):
+        exact = matrix @ matrix
+    with _precision("high"):
+        rounded = matrix @ matrix
+    # A driver's variable (NVIDIA_TF32_OVERRIDE=0) turns it off, and nothing says so.
+    return "products came out the same with it and without: it is turned off" if torch.equal(exact, rounded) else None

@@ -1,0 +1,164 @@
+"""What a device can do, as `loopmark ceilings` measured it: one device with so many threads a file."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.errors import BadInput
+from bench.records.codec import Mismatch, decode, encode
+from bench.records.machine import Environment, Machine
+from bench.records.store import replace_file
+from bench.records.tables import line
+
+CEILINGS_VERSION = 1
+
+Kind = Literal["matrix product", "copy", "launch", "host to device", "device to host"]
+Variant = Literal["host", "device", "pinned", "pageable"]
+"""Of a launch, whose time is meant: the host's to enqueue it, the device's to work it off. Of a transfer, how the
+host's memory lies: pinned in place, or pageable."""
+Unit = Literal["flops per second", "bytes per second", "seconds"]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One size that was in the running, with all its samples in their order, in the ceiling's unit."""
+
+    size: int
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What others did meanwhile, over all samples of one size."""
+
+    sampled_seconds: float
+    """That these samples took together."""
+    involuntary_switches: int
+    """Times the kernel took a core away from a thread of the process while it still had work."""
+    steal_seconds: float
+    """Of the cores, that a hypervisor gave to others."""
+    throttle_reasons: tuple[str, ...]
+    """Why a GPU's clock was held down; empty where it never was."""
+    foreign_processes: int
+    """The most that were on the GPU beside this one."""
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The best that was sustained: the median of the best size's samples."""
+
+    kind: Kind
+    dtype: str | None
+    """As torch prints it without ``torch.``, and ``tf32``; None for what is no arithmetic."""
+    value: float
+    low: float
+    high: float
+    """The interval of 95 % of the median, which assumes no distribution."""
+    unit: Unit
+    best_size: int
+    """Rows of a square matrix; bytes of the tensor that is copied; elements that a launch works on."""
+    samples: int
+    """Of the best size."""
+    variant: Variant | None = None
+    """None for a kind that has no variants."""
+    steady: bool = True
+    """False where warm-up ended at its limit, before operations were seen to be steady."""
+    disturbance: Disturbance | None = None
+    """Of the best size's samples; None where nobody looked."""
+    tried: tuple[Tried, ...] = ()
+    """The sizes that were in the running, each with all its samples, the best one among them."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What has no ceiling here, and why."""
+
+    kind: Kind
+    dtype: str | None
+    reason: str
+    variant: Variant | None = None
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """One device's ceilings, reached with so many threads on these cores."""
+
+    started: str
+    """UTC, ISO 8601."""
+    seconds: float
+    """That measuring took."""
+    budget_seconds: float
+    seed: int
+    machine: Machine
+    environment: Environment
+    """With the threads and cores that were used."""
+    device: str
+    ceilings: tuple[Ceiling, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    ceilings_version: int = CEILINGS_VERSION
+
+    def flops_per_second(self, dtype: str) -> Ceiling | None:
+        """Of matrix products in ``dtype`` (``float32``, ``tf32``, ``bfloat16``, ``float16``); None where not known."""
+        return self._find("matrix product", dtype)
+
+    def bytes_per_second(self) -> Ceiling | None:
+        """Of the device's own memory, bytes read and bytes written counted together; None where not known."""
+        return self._find("copy", None)
+
+    def _find(self, kind: Kind, dtype: str | None) -> Ceiling | None:
+        return next((one for one in self.ceilings if (one.kind, one.dtype) == (kind, dtype)), None)
+
+
+def ceilings_path(folder: Path, device: str, threads: int) -> Path:
+    """Where a machine's folder keeps the ceilings of ``device`` with so many threads."""
+    return folder / f"ceilings-{device.replace(':', '-')}-{threads}threads.json"
+
+
+def write_ceilings(path: Path, ceilings: Ceilings) -> None:
+    """Keep them, in one move. Raises BadInput for a place that cannot be written to."""
+    text = json.dumps(encode(ceilings), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, text.encode(errors="backslashreplace"))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"cannot write {path}: {line(error)}; choose another --out") from None
+
+
+def read_ceilings(path: Path) -> Ceilings | None:
+    """The ceilings in ``path``; None where there is no such file.
+
+    Raises:
+        BadInput: it is damaged, too new, or none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"cannot read {path}: {line(error)}; measure again: loopmark ceilings") from None
+    version = content.get("ceilings_version") if isinstance(content, dict) else None
+    if type(version) is not int or version < 1:
+        raise BadInput(f"{path} is not Loopmark's: it has no ceilings_version")
+    if version > CEILINGS_VERSION:
+        raise BadInput(
+            f"{path} was written in format {version}; this Loopmark reads up to {CEILINGS_VERSION}: upgrade it"
+        )
+    try:
+        ceilings = decode(Ceilings, content, "ceilings")
+    except Mismatch as error:
+        raise _damaged(path, error) from None
+    for one in ceilings.ceilings:
+        _expect_sound(path, one)
+    return ceilings
+
+
+def _expect_sound(path: Path, one: Ceiling) -> None:
+    if not 0 < one.low <= one.value <= one.high:
+        raise _damaged(path, f"the {one.kind} of {one.value:g} should be positive and lie in its interval")
+    if one.best_size < 1 or one.samples < 1:
+        raise _damaged(path, f"the {one.kind} should have a size and samples")
+
+
+def _damaged(path: Path, error: BaseException | str) -> BadInput:
+    return BadInput(f"{path} is damaged: {line(error)}; measure again: loopmark ceilings")

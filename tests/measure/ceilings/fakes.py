@@ -1,0 +1,56 @@
+"""Operations whose duration is known, on a clock that only they move."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench.measure.ceilings.stopwatch import HostStopwatch, Operation
+from bench.measure.ceilings.target import Target
+from bench.records.ceilings import Unit
+
+
+@dataclass
+class FakeClock:
+    """Seconds that pass only when something takes them."""
+
+    time_seconds: float = 0.0
+    log: list[str] = field(default_factory=list)
+    """What took them, in order."""
+
+    def now(self) -> float:
+        return self.time_seconds
+
+    def operation(self, name: str, seconds: Callable[[], float]) -> Operation:
+        """An operation that takes as long as ``seconds`` says each time."""
+
+        def operate() -> None:
+            self.time_seconds += seconds()
+            self.log.append(name)
+
+        return operate
+
+
+def fake_target(
+    clock: FakeClock,
+    seconds: Callable[[int], float],
+    *,
+    name: str = "float32",
+    sizes: tuple[int, ...] = (1, 2, 4),
+    unit: Unit = "bytes per second",
+    refuses: Callable[[int], Exception | None] = lambda _: None,
+) -> Target:
+    """A target whose operation of a size takes ``seconds(size)`` and does as much work as its size says."""
+
+    def prepare(size: int) -> Operation:
+        if error := refuses(size):
+            raise error
+        return clock.operation(f"{name} {size}", lambda: seconds(size))
+
+    return Target(
+        kind="copy",
+        dtype=name,
+        unit=unit,
+        sizes=sizes,
+        work=(lambda _: 1.0) if unit == "seconds" else float,
+        prepare=prepare,
+        stopwatch=HostStopwatch(clock.now),
+    )

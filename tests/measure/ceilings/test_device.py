@@ -1,0 +1,151 @@
+"""What is measured of a device: of this CPU for real, and the work that each operation really does."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.measure.ceilings.copies import copies, filled
+from bench.measure.ceilings.crew import find_ceilings
+from bench.measure.ceilings.device import targets_of
+from bench.measure.ceilings.launches import launches
+from bench.measure.ceilings.products import products
+from bench.measure.ceilings.stopwatch import HostStopwatch
+from bench.measure.ceilings.survey import Found
+from bench.measure.ceilings.target import Target
+from bench.measure.ceilings.transfers import transfers
+from bench.measure.crew import crew_of
+from bench.measure.plan import Wish, make_plan
+from bench.records.ceilings import LeftOut
+
+CPU = torch.device("cpu")
+GIB = 2**30
+
+
+def products_here(free_bytes: int = 8 * GIB) -> dict[str | None, Target | LeftOut]:
+    return {one.dtype: one for one in products(CPU, free_bytes, 0, HostStopwatch())}
+
+
+def test_products_come_in_every_type_that_the_loops_multiply_in() -> None:
+    found = products_here()
+    assert list(found) == ["float32", "tf32", "bfloat16", "float16"]
+    tf32 = found["tf32"]
+    assert isinstance(tf32, LeftOut)
+    assert "needs a CUDA device" in tf32.reason
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_product_is_of_two_random_matrices_of_its_type(dtype: str) -> None:
+    target = products_here()[dtype]
+    assert isinstance(target, Target)
+    product = target.prepare(256)()
+    assert isinstance(product, torch.Tensor)
+    assert product.dtype == getattr(torch, dtype)
+    assert product.shape == (256, 256)
+    assert 12 < float(product.float().std()) < 20  # of 256 products of normal numbers the sum's is 16
+    assert target.work(256) == 2 * 256**3
+
+
+def test_a_product_stays_within_its_share_of_the_memory() -> None:
+    target = products_here(free_bytes=GIB)["float32"]
+    assert isinstance(target, Target)
+    assert 3 * 4 * target.sizes[-1] ** 2 <= GIB / 32
+    assert target.sizes == (256, 512, 1024)
+
+
+def test_float32_is_multiplied_in_full_and_what_was_chosen_before_comes_back() -> None:
+    target = products_here()["float32"]
+    assert isinstance(target, Target)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with target.context():
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_a_copy_is_of_tensors_far_larger_than_the_cache() -> None:
+    target = copies(CPU, 8 * GIB, 2**20, 0, HostStopwatch())
+    assert isinstance(target, Target)
+    assert target.sizes == (4 * 2**20, 8 * 2**20, 16 * 2**20)
+    copied = target.prepare(target.sizes[0])()
+    assert isinstance(copied, torch.Tensor)
+    assert copied.numel() * copied.element_size() == target.sizes[0]
+    assert float(copied.std()) > 0.9
+    assert target.work(target.sizes[0]) == 2 * target.sizes[0]  # read and written
+
+
+def test_a_copy_that_memory_has_no_room_for_is_left_out() -> None:
+    found = copies(CPU, 2**30, 2**28, 0, HostStopwatch())
+    assert isinstance(found, LeftOut)
+    assert found.reason == (
+        "two tensors of 4 times the last-level cache of 256 MiB are more than a quarter of the 1024 MiB that are free"
+    )
+
+
+@pytest.mark.parametrize("length", [1, 10, 2**20, 2**20 + 3, 3 * 2**20])
+def test_data_is_random_to_the_last_number(length: int) -> None:
+    tensor = filled(torch.zeros(length), seed=0)
+    assert bool((tensor != 0).all())
+    assert torch.equal(tensor, filled(torch.zeros(length), seed=0))
+
+
+def test_the_smallest_operation_works_on_one_element() -> None:
+    target = launches(CPU)[0]
+    assert isinstance(target, Target)
+    operation = target.prepare(target.sizes[0])
+    assert operation() == -torch.ones(1)
+
+
+def test_a_cpu_has_no_transfers_and_no_launches_of_its_own() -> None:
+    absent = [one for one in (*launches(CPU), *transfers(CPU, 0, HostStopwatch())) if isinstance(one, LeftOut)]
+    assert [(one.kind, one.variant) for one in absent] == [
+        ("launch", "device"),
+        ("host to device", None),
+        ("device to host", None),
+    ]
+    assert all(one.reason for one in absent)
+
+
+def test_a_gpu_is_sent_to_and_from_memory_that_is_pinned_and_such_as_is_not() -> None:
+    wanted = transfers(torch.device("cuda"), 0, HostStopwatch())
+    assert [(one.kind, one.variant) for one in wanted if isinstance(one, Target)] == [
+        ("host to device", "pinned"),
+        ("host to device", "pageable"),
+        ("device to host", "pinned"),
+        ("device to host", "pageable"),
+    ]
+    assert all(one.work(2**20) == 2**20 for one in wanted if isinstance(one, Target))  # across the bus, one way
+
+
+def test_every_target_of_this_cpu_can_be_prepared_and_done() -> None:
+    for target in targets_of(CPU, (0,), seed=0):
+        if isinstance(target, Target) and target.kind != "copy":  # which takes a good part of the memory
+            with target.context():
+                target.prepare(target.sizes[0])()
+
+
+def found_here(folder: Path) -> Found:
+    with crew_of(make_plan(Wish(command=[], device="cpu", threads=1)), folder) as crew:
+        return find_ceilings(crew, budget_seconds=2.0)
+
+
+def test_a_real_survey_in_a_process_of_its_own_is_whole_and_plausible(tmp_path: Path) -> None:
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    found = found_here(tmp_path)
+    asked = {(one.kind, one.dtype, one.variant) for one in targets_of(CPU, (0,), seed=0)}
+    told = [(one.kind, one.dtype, one.variant) for one in (*found.ceilings, *found.left_out)]
+    assert len(told) == len(set(told))
+    assert set(told) == asked
+    for one in found.ceilings:
+        assert 0 < one.low <= one.value <= one.high < math.inf
+        assert one.samples >= 6
+        assert one.best_size in {tried.size for tried in one.tried}
+        assert all(value > 0 for tried in one.tried for value in tried.values)
+        assert one.disturbance is not None
+        assert one.disturbance.sampled_seconds > 0
+    assert all(one.reason for one in found.left_out)
+    assert (torch.get_float32_matmul_precision(), torch.get_num_threads()) == (precision, threads)
