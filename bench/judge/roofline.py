@@ -1,0 +1,156 @@
+"""How near a loop comes to what its device can do: the roofline of each phase, and of the whole step.
+
+A phase that has so many floating-point operations to do and so many bytes to move takes at least as long as the slower
+of the two at the device's measured best (Williams, Waterman and Patterson, "Roofline", 2009). Whatever it takes beyond
+that is launches, waiting, kernels that are not at their best, and bytes that move more than once.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.judge.statistics import Estimate
+from bench.records.ceilings import Ceiling, Ceilings
+from bench.records.work import PhaseWork
+
+
+@dataclass(frozen=True)
+class Roof:
+    """One phase, or the step of all of them."""
+
+    seconds: float
+    """That it took."""
+    flops: float
+    least_bytes: float
+    arithmetic_seconds: Estimate
+    """What its floating-point operations take at the ceilings of their types."""
+    memory_seconds: Estimate
+    """What its bytes take at the ceiling of copying."""
+
+    @property
+    def limit_seconds(self) -> Estimate:
+        """The least that it can take."""
+        return max(self.arithmetic_seconds, self.memory_seconds, key=lambda estimate: estimate.value)
+
+    @property
+    def limited_by(self) -> Literal["arithmetic", "memory"]:
+        """Which of the two that is."""
+        return "arithmetic" if self.arithmetic_seconds.value >= self.memory_seconds.value else "memory"
+
+    @property
+    def share(self) -> float:
+        """Of the limit that it reaches: 1 is all that the device can do."""
+        return self.limit_seconds.value / self.seconds if self.seconds else math.nan
+
+    @property
+    def flops_per_second(self) -> float:
+        """That it reaches."""
+        return self.flops / self.seconds if self.seconds else math.nan
+
+    @property
+    def intensity(self) -> float:
+        """Floating-point operations for each byte that has to move."""
+        return self.flops / self.least_bytes if self.least_bytes else math.inf
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """One case."""
+
+    phases: dict[str, Roof]
+    step_limit_seconds: Estimate
+    """The least that a step can take: the phases' limits, one after the other."""
+    share: Estimate
+    """Of that limit that the step reaches, with the intervals of both."""
+    utilisation: Estimate
+    """Model FLOPs utilisation (Chowdhery and others, "PaLM", 2022): the floating-point operations that the baseline's
+    step needs, at the ceiling of the type that this loop multiplies in, over the seconds that the step takes."""
+    taken: float | None = None
+    """Of the speedup over the baseline that this limit allows, the share that the loop has; negative for a slower one,
+    None for the baseline, and where it allows none."""
+
+
+def roofline(
+    work: Sequence[PhaseWork],
+    phase_seconds: dict[str, float],
+    step_seconds: Estimate,
+    ceilings: Ceilings,
+    baseline_flops: float,
+    baseline_seconds: float | None = None,
+) -> Roofline | None:
+    """What ``ceilings`` say of one case; None where one of them is not known.
+
+    Args:
+        work: of its step.
+        phase_seconds: what each phase took.
+        step_seconds: what a step takes whose phases are not timed.
+        baseline_flops: of the baseline's step.
+        baseline_seconds: what the baseline's step takes, by the loop's speedup; None for the baseline itself.
+    """
+    roofs: dict[str, Roof] = {}
+    for one in work:
+        arithmetic, memory = _arithmetic(one, ceilings), _memory(one, ceilings)
+        if arithmetic is None or memory is None:
+            return None
+        flops = sum(one.flops.values())
+        roofs[one.phase] = Roof(phase_seconds.get(one.phase, math.nan), flops, one.least_bytes, arithmetic, memory)
+    flops = sum(roof.flops for roof in roofs.values())
+    if not flops or step_seconds.value <= 0:
+        return None
+    limit = _sum(roof.limit_seconds for roof in roofs.values())
+    needed = _sum(roof.arithmetic_seconds for roof in roofs.values()).map(lambda s: s * baseline_flops / flops)
+    possible = None if baseline_seconds is None else baseline_seconds - limit.value
+    return Roofline(
+        phases={name: roof for name, roof in roofs.items() if name in phase_seconds},
+        step_limit_seconds=limit,
+        share=_over(limit, step_seconds),
+        utilisation=_over(needed, step_seconds),
+        taken=(baseline_seconds - step_seconds.value) / possible if baseline_seconds and possible and possible > 0
+        else None,
+    )  # fmt: skip
+
+
+def flops_of(work: Iterable[PhaseWork]) -> float:
+    """Floating-point operations of a whole step."""
+    return sum(sum(one.flops.values()) for one in work)
+
+
+def kinds_of(work: Iterable[PhaseWork]) -> tuple[str, ...]:
+    """The types that a step multiplies in, by how many of its operations."""
+    total: Counter[str] = Counter()
+    for one in work:
+        total.update({kind: int(flops) for kind, flops in one.flops.items()})
+    return tuple(kind for kind, _ in total.most_common())
+
+
+def _arithmetic(work: PhaseWork, ceilings: Ceilings) -> Estimate | None:
+    parts = []
+    for kind, flops in work.flops.items():
+        ceiling = ceilings.flops_per_second(kind)
+        if ceiling is None:
+            return None
+        parts.append(_seconds(flops, ceiling))
+    return _sum(parts)
+
+
+def _memory(work: PhaseWork, ceilings: Ceilings) -> Estimate | None:
+    ceiling = ceilings.bytes_per_second()
+    return None if ceiling is None else _seconds(work.least_bytes, ceiling)
+
+
+def _seconds(amount: float, ceiling: Ceiling) -> Estimate:
+    return Estimate(amount / ceiling.value, amount / ceiling.high, amount / ceiling.low)
+
+
+def _sum(estimates: Iterable[Estimate]) -> Estimate:
+    """End by end: they share their ceilings, and so err together."""
+    ends = [(one.value, one.low, one.high) for one in estimates]
+    return Estimate(*(sum(end) for end in zip(*ends, strict=True))) if ends else Estimate(0.0, 0.0, 0.0)
+
+
+def _over(part: Estimate, whole: Estimate) -> Estimate:
+    """Their ratio, with the widest interval that the two allow."""
+    high = part.high / whole.low if whole.low > 0 else math.inf
+    return Estimate(part.value / whole.value, part.low / whole.high, high)
