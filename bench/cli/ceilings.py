@@ -3,7 +3,6 @@
 import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,27 +96,11 @@ def _make_room(path: Path) -> None:
 
 def _measure(plan: "Plan", machine: "Machine") -> "Ceilings":
     """By a process like those of a run, with its threads and on its cores; the parent never touches the device."""
-    from datetime import UTC, datetime
-
-    from bench.measure.ceilings.crew import find_ceilings
+    from bench.measure.ceilings.crew import measure_ceilings
     from bench.measure.crew import crew_of
     from bench.measure.launcher import apart
     from bench.measure.machine import describe_environment
-    from bench.records.ceilings import Ceilings
 
-    started = datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="loopmark-ceilings-") as folder, crew_of(plan, Path(folder)) as crew:
         environment = apart(describe_environment, plan.threads, crew.cores)
-        start = time.perf_counter()
-        found = find_ceilings(crew, plan.budget_seconds, plan.seed)
-        return Ceilings(
-            started=started,
-            seconds=time.perf_counter() - start,
-            budget_seconds=plan.budget_seconds,
-            seed=plan.seed,
-            machine=machine,
-            environment=environment,
-            device=plan.device,
-            ceilings=found.ceilings,
-            left_out=found.left_out,
-        )
+        return measure_ceilings(crew, plan, machine, environment, plan.budget_seconds)

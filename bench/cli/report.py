@@ -21,6 +21,7 @@ def report(
 ) -> None:
     """Draw a stored run or training again: tables, report.md and the plots. Needs no torch."""
     from bench.progress import stderr_console
+    from bench.records.ceilings import CEILINGS_FILE, read_ceilings
     from bench.records.store import RUN_FILE, read
     from bench.records.training_store import read_training
 
@@ -32,7 +33,8 @@ def report(
     else:
         from bench.report.draw import draw
 
-        show_summary(draw(run, *read(run), trained), run, as_json, stderr_console())
+        ceilings = read_ceilings(run / CEILINGS_FILE)
+        show_summary(draw(run, *read(run), trained, ceilings), run, as_json, stderr_console())
 
 
 def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Console") -> None:

@@ -56,7 +56,7 @@ def run(
     console = stderr_console()
     if not as_json and console.is_terminal:
         console.print("importing torch …", style="dim", end="\r")
-    from bench.measure.plan import Wish, make_plan, terms_within_a_run
+    from bench.measure.plan import Wish, ceiling_seconds, make_plan, terms_within_a_run
 
     plan = make_plan(
         Wish(
@@ -76,13 +76,17 @@ def run(
         )
     )
     terms = terms_within_a_run(seeds, quick=quick)
+    from bench.measure.ceilings.crew import measure_ceilings
     from bench.measure.conduct import Conductor
     from bench.measure.crew import crew_of
     from bench.measure.launcher import apart
     from bench.measure.machine import describe_machine
+    from bench.measure.process import CaseEnded
     from bench.measure.training.trainer import Trainer, endings_of
+    from bench.records.ceilings import CEILINGS_FILE, write_ceilings
     from bench.records.store import create_folder
     from bench.report.draw import draw
+    from bench.report.text import plain
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
     # A polite `kill` is as good as Ctrl-C: processes end, and what was measured is kept.
@@ -92,13 +96,22 @@ def run(
         folder = create_folder(out, machine.name, started.isoformat())
         with crew_of(plan, folder) as crew:
             measured, samples = conductor.conduct(crew)
-            trained, cut_short = None, measured.interrupted
+            trained, ceilings, cut_short = None, None, measured.interrupted
+            if not cut_short:
+                progress.tell("what the device can do", 1.0, budget := ceiling_seconds(quick=quick))
+                try:
+                    ceilings = measure_ceilings(crew, plan, machine, measured.environment, budget)
+                    write_ceilings(folder / CEILINGS_FILE, ceilings)
+                except CaseEnded as end:  # what was timed stands
+                    console.print(f"its ceilings are not known: {plain(end.reason)}", markup=False, soft_wrap=True)
+                except KeyboardInterrupt:
+                    cut_short = True
             if training and not cut_short:
                 try:
                     trained = Trainer(plan, terms, machine, progress, endings_of(measured)).conduct(crew)
                 except KeyboardInterrupt:  # before the first comparison: what was timed is still shown
                     cut_short = True
-    show_summary(draw(folder, measured, samples, trained), folder, as_json, console)
+    show_summary(draw(folder, measured, samples, trained, ceilings), folder, as_json, console)
     if cut_short or (trained and trained[0].interrupted):
         raise typer.Exit(INTERRUPTED)
     statuses = {case.status for case in measured.cases}

@@ -9,8 +9,10 @@ import pandas as pd
 from bench.judge.bound import Bound, bounds
 from bench.judge.breakdown import phase_seconds
 from bench.judge.comparison import BASELINE, Verdict, instrumentation, log_speedup, step_seconds, verdict
+from bench.judge.roofline import Roofline, flops_of, roofline
 from bench.judge.statistics import Estimate
 from bench.judge.trained import TrainedRow, TrainingSummary
+from bench.records.ceilings import Ceilings
 from bench.records.run import CacheState, Case, Run
 from bench.records.samples import Samples
 
@@ -45,6 +47,8 @@ class Row:
     final_scale: float | None = None
     lost_at_step: int | None = None
     """The first step whose loss was NaN or infinite, in any launch; no speed is claimed for such a loop."""
+    roofline: Roofline | None = None
+    """How near it comes to what its device can do; None where that, or its work, is not known."""
     trained: TrainedRow | None = None
     """How like eager it trains, and what it learnt; None where that was not looked at."""
 
@@ -104,18 +108,38 @@ def is_baseline(case: Case) -> bool:
     return case.loop == BASELINE and not case.repeat
 
 
-def summarise(run: Run, samples: Samples, trained: TrainingSummary | None = None) -> Summary:
-    """Judge every case of ``run``, with what is known of its training beside its speed."""
+def summarise(
+    run: Run, samples: Samples, trained: TrainingSummary | None = None, ceilings: Ceilings | None = None
+) -> Summary:
+    """Judge every case of ``run``, with what is known of its training, and of its device, beside its speed."""
     names = dict.fromkeys(case.workload for case in run.cases)
     workloads = tuple(_summarise_workload(name, run, samples) for name in names)
     if trained is not None:
         workloads = tuple(_with_training(workload, trained) for workload in workloads)
+    if ceilings is not None:
+        workloads = tuple(_with_rooflines(workload, ceilings) for workload in workloads)
     return Summary(run, workloads, trained)
 
 
 def _with_training(workload: WorkloadSummary, trained: TrainingSummary) -> WorkloadSummary:
     rows = (replace(r, trained=trained.row(r.case.workload, r.case.loop, r.case.repeat)) for r in workload.rows)
     return replace(workload, rows=tuple(rows))
+
+
+def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSummary:
+    base = workload.baseline
+    if base is None:
+        return workload
+    needed = flops_of(base.case.work)
+
+    def judged(row: Row) -> Row:
+        if row.step_seconds is None:
+            return row
+        # By the speedup, which is steadier than the ratio of the two steps.
+        eagers = None if row.speedup is None or row.case.repeat else row.step_seconds.value * row.speedup.value
+        return replace(row, roofline=roofline(row.case.work, row.phases, row.step_seconds, ceilings, needed, eagers))
+
+    return replace(workload, rows=tuple(judged(row) for row in workload.rows))
 
 
 def _summarise_workload(name: str, run: Run, samples: Samples) -> WorkloadSummary:

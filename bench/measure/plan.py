@@ -38,6 +38,8 @@ BLOCK_SECONDS = {"cpu": 0.005, "cuda": 0.02}
 """Noise comes in bursts, so many short blocks compare better than few long ones: on a CPU about one step. A block on
 a GPU begins and ends with an idle device, which must not count."""
 
+CEILING_SECONDS, QUICK_CEILING_SECONDS = 8.0, 4.0
+"""Of a run, for what its device can do."""
 A_DAY, MOST_LAUNCHES, MOST_SEEDS = 86_400, 1000, 1000
 
 
@@ -145,6 +147,11 @@ def _workloads(specs: Sequence[str]) -> tuple[str, ...]:
 def terms_within_a_run(seeds: int, *, quick: bool) -> Terms:
     """How long `loopmark run` trains, and how often: until the target, since its time is for timing."""
     return Terms(seeds=_seeds(seeds), until="target", budget_seconds=5.0 if quick else 15.0)
+
+
+def ceiling_seconds(*, quick: bool) -> float:
+    """How long `loopmark run` measures what its device can do."""
+    return QUICK_CEILING_SECONDS if quick else CEILING_SECONDS
 
 
 def training_terms(seeds: int | None, budget_seconds: float | None, *, quick: bool) -> Terms:

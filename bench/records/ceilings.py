@@ -12,6 +12,8 @@ from bench.records.store import replace_file
 from bench.records.tables import line
 
 CEILINGS_VERSION = 1
+CEILINGS_FILE = "ceilings.json"
+"""In a run's folder: what its device could do while it was measured."""
 
 Kind = Literal["matrix product", "copy", "launch", "host to device", "device to host"]
 Variant = Literal["host", "device", "pinned", "pageable"]

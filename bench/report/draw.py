@@ -10,12 +10,13 @@ from typing import Any
 from bench.judge.statistics import Estimate
 from bench.judge.summary import Summary, summarise
 from bench.judge.trained import summarise_training
+from bench.records.ceilings import Ceilings
 from bench.records.run import Run
 from bench.records.samples import Samples
 from bench.records.store import replace_file
 from bench.records.training import Training
 from bench.records.training_samples import TrainingSamples
-from bench.report import spreadsheet
+from bench.report import rooflines, spreadsheet
 from bench.report.markdown import page
 from bench.report.plot_files import draw_plots
 from bench.report.takeaway import takeaway
@@ -24,15 +25,22 @@ from bench.report.training.spreadsheet import training_as_json
 from bench.report.training.table import starts_of
 
 
-def draw(folder: Path, run: Run, samples: Samples, trained: tuple[Training, TrainingSamples] | None = None) -> Summary:
+def draw(
+    folder: Path,
+    run: Run,
+    samples: Samples,
+    trained: tuple[Training, TrainingSamples] | None = None,
+    ceilings: Ceilings | None = None,
+) -> Summary:
     """Judge ``run`` and write what a person reads into ``folder``; an earlier drawing's plots are removed.
 
     Args:
         trained: the run's training; None where it has none.
+        ceilings: what its device could do; None where that was not measured.
     """
-    summary = summarise(run, samples, summarise_training(*trained) if trained else None)
+    summary = summarise(run, samples, summarise_training(*trained) if trained else None, ceilings)
     try:
-        figures = _figures(summary, samples, trained[1] if trained else None)
+        figures = _figures(summary, samples, trained[1] if trained else None, ceilings)
         plots = draw_plots(folder / "plots", (workload.workload for workload in summary.workloads), figures)
         # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
         replace_file(folder / "summary.csv", spreadsheet.as_csv(summary).encode(errors="backslashreplace"))
@@ -65,6 +73,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
                         **spreadsheet.record(row, workload),
                         "host_phases": row.host_phases,
                         "device_phases": row.device_phases,
+                        "roofline": rooflines.record(row),
                         "bounds": {name: asdict(bound) for name, bound in row.bounds.items()},
                     }
                     for row in workload.rows
@@ -82,9 +91,9 @@ def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
 
 
 def _figures(
-    summary: Summary, samples: Samples, training: TrainingSamples | None
+    summary: Summary, samples: Samples, training: TrainingSamples | None, ceilings: Ceilings | None
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    from bench.report import courses, plots, style
+    from bench.report import courses, plots, roofline_plot, style
 
     styles = style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
     for workload in summary.workloads:
@@ -94,5 +103,7 @@ def _figures(
         yield name, "breakeven", partial(plots.break_even, workload, styles)
         yield name, "steps", partial(courses.step_times, workload, cases, samples, styles)
         yield name, "losses", partial(courses.losses, workload, cases, samples, styles)
+        if ceilings is not None:
+            yield name, "roofline", partial(roofline_plot.rooflines, workload, ceilings, styles)
     if summary.trained is not None and training is not None:
         yield from training_figures(summary.trained, training, styles, starts_of(summary))

@@ -7,7 +7,7 @@ from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.judge.trained import TrainedWorkload
 from bench.records.samples import Samples
-from bench.report import cells
+from bench.report import cells, rooflines
 from bench.report import format as show
 from bench.report.disturbance import Disturbance, disturbance
 from bench.report.machine_table import machine_table
@@ -51,6 +51,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "training": section(_trained(workload, summary), summary.trained, starts_of(summary)),
         "phases": [{"title": t if device else "Phases", "table": table} for t, table in titled if table],
         "bounds": bound_table(workload),
+        "roofline": rooflines.table(workload),
         "caveat": bool(host or device) and any(cells.compiled(row) for row in workload.rows),
         "start": start_table(workload),
         "disturbances": _disturbance_table(workload, summary, samples),

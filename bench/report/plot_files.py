@@ -15,6 +15,7 @@ PLOTS = {
     "breakeven": "Time since the start over the baseline's, as steps go by",
     "steps": "Step time of every loop over the rounds of the run",
     "losses": "Loss of every loop over its steps",
+    "roofline": "Operations a second over operations a byte in each phase, below the roofline that was measured",
     "quality": "Quality on held-out data as time goes by, for every loop",
     "training": "Loss of every loop as it trained to its target",
 }

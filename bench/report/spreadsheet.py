@@ -17,6 +17,9 @@ _FIGURES: dict[str, Callable[[Row], Estimate | None]] = {
     "speedup": lambda row: row.speedup,
     "instrumentation": lambda row: row.instrumentation,
     "break_even_steps": lambda row: row.break_even_steps,
+    "model_flops_utilisation": lambda row: row.roofline.utilisation if row.roofline else None,
+    "step_limit_seconds": lambda row: row.roofline.step_limit_seconds if row.roofline else None,
+    "share_of_limit": lambda row: row.roofline.share if row.roofline else None,
 }
 """What has an interval: three columns each."""
 
@@ -27,6 +30,7 @@ _FACTS: dict[str, Callable[[Row], Cell]] = {
     "first_step_seconds": lambda row: row.first_step_seconds,
     "compile_seconds": lambda row: row.compile_seconds,
     "compile_cache": lambda row: row.compile_cache,
+    "possible_speedup_taken": lambda row: row.roofline.taken if row.roofline else None,
     "skipped_steps": lambda row: row.skipped_steps,
     "final_scale": lambda row: row.final_scale,
     "batch_size": lambda row: row.case.batch_size,

@@ -4,7 +4,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from bench.judge.summary import Row, Summary, WorkloadSummary
-from bench.report import cells
+from bench.report import cells, rooflines
 from bench.report import format as show
 from bench.report.columns import FILE_WIDTH, GAP, NAME_WIDTH, Column, Grid, cut, note
 from bench.report.takeaway import takeaway
@@ -24,6 +24,7 @@ COLUMNS: tuple[Column[Row], ...] = (
     Column(("first", "step"), lambda row: show.seconds(row.first_step_seconds)),
     Column(("pays", "after"), lambda row: _pays_after(row)),
     Column(("", "compile"), cells.compile_time),
+    Column(("", "MFU"), rooflines.utilisation),
 )
 """In the order in which they are shown; a terminal too narrow for all loses them from the end."""
 

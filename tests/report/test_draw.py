@@ -13,7 +13,7 @@ from bench.records.samples import Samples
 from bench.report.draw import as_json, draw
 from bench.report.table import print_summary
 from tests.report.hostile import NAMES
-from tests.synthetic import Truth, make_run
+from tests.synthetic import Truth, ceilings, make_run
 
 LOOPS = [
     Truth("eager"), Truth("eager", repeat=True), Truth("channels_last+compile", 0.008, compile_seconds=20.0),
@@ -172,3 +172,22 @@ def test_a_run_on_a_device_says_of_each_phase_what_bounds_it(tmp_path: Path) -> 
 def test_a_run_on_the_cpu_says_nothing_of_launches(tmp_path: Path) -> None:
     draw(tmp_path, *make_run(LOOPS, launches=2, rounds=2))
     assert "-bound" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_run_with_ceilings_says_how_near_each_phase_comes_to_them(tmp_path: Path) -> None:
+    summary = draw(tmp_path, *make_run(LOOPS, launch_noise=0.0, block_noise=0.0, drift=0.0), ceilings=ceilings())
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    told = page.partition("### How near the device's limits")[2].partition("###")[0].splitlines()
+    eager = next(line for line in told if line.startswith("| **eager** | float32 | 30 % ["))  # 3 of 10 ms
+    assert "33 % (arithmetic)" in eager  # forward: 1 of 3 ms
+    assert "![Operations a second over operations a byte" in page
+    case = json.loads(json.dumps(as_json(summary), allow_nan=False))["workloads"][0]["cases"][2]
+    assert case["model_flops_utilisation"] == pytest.approx(3 / 8, rel=0.01)
+    assert case["possible_speedup_taken"] == pytest.approx(2 / (10 - 3.0768), rel=0.02)
+    assert case["roofline"]["optimizer"]["limited_by"] == "memory"
+
+
+def test_a_run_without_ceilings_claims_nothing_of_limits(tmp_path: Path) -> None:
+    summary = draw(tmp_path, *make_run(LOOPS, launches=2, rounds=2))
+    assert "device's limits" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert as_json(summary)["workloads"][0]["cases"][0]["roofline"] is None

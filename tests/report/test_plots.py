@@ -8,9 +8,9 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from bench.judge.summary import summarise
-from bench.report import courses, layout, plots, style
+from bench.report import courses, layout, plots, roofline_plot, style
 from tests.report.hostile import NAMES
-from tests.synthetic import Truth, make_run
+from tests.synthetic import Truth, ceilings, make_run
 
 REASON = "RuntimeError: " + "x y " * 120
 
@@ -28,7 +28,7 @@ def truths(loops: int, names: tuple[str, ...] = ()) -> list[Truth]:
 
 def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet") -> dict[str, Figure]:
     run, samples = make_run(made, (workload,), launches=3, rounds=6, device=device)
-    summary = summarise(run, samples)
+    summary = summarise(run, samples, ceilings=ceilings())
     first, styles = summary.workloads[0], style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
     cases = courses.case_indices(summary, first)
     with style.styled():
@@ -38,6 +38,7 @@ def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet"
             "breakeven": plots.break_even(first, styles),
             "steps": courses.step_times(first, cases, samples, styles),
             "losses": courses.losses(first, cases, samples, styles),
+            "roofline": roofline_plot.rooflines(first, ceilings(), styles),
         }
     return {name: figure for name, figure in drawn.items() if figure}
 
@@ -83,7 +84,7 @@ def test_no_two_texts_overlap_and_all_lie_on_the_figure(loops: int, device: bool
 
 
 def test_a_plot_with_nothing_to_show_is_not_drawn() -> None:
-    assert set(figures(truths(1))) == {"phases", "steps", "losses"}
+    assert set(figures(truths(1))) == {"phases", "steps", "losses", "roofline"}
     assert figures([Truth("eager", status="failed", reason="boom")]) == {}
     assert "breakeven" not in figures([Truth("eager"), Truth("tf32", 0.02)])
 
