@@ -40,6 +40,9 @@ def run(
         bool, typer.Option("--train/--no-train", help="Also compare every loop with eager and train it to its target.")
     ] = True,
     seeds: Annotated[int, typer.Option(help="How many seeds each loop trains from.")] = 1,
+    keep_throttled: Annotated[
+        bool, typer.Option("--keep-throttled", help="Do not measure again what a GPU did with its clock held down.")
+    ] = False,
     deterministic: DeterministicOption = False,
     quick: QuickOption = False,
     as_json: SummaryJsonOption = False,
@@ -72,6 +75,7 @@ def run(
             threads=threads,
             limit_seconds=limit,
             quick=quick,
+            keep_throttled=keep_throttled,
             deterministic=deterministic,
         )
     )

@@ -15,6 +15,7 @@ from bench.judge.comparison import log_speedup
 from bench.judge.differences import differences
 from bench.judge.statistics import CONFIDENCE, Estimate
 from bench.judge.summary import is_baseline
+from bench.judge.throttled import counted
 from bench.records.run import Case, Run
 
 EFFICIENCY_OF_MEDIAN = math.sqrt(math.pi / 2)
@@ -149,7 +150,7 @@ def observe(run: Run, blocks: pd.DataFrame, workload: str, folder: str) -> Itera
     ``blocks`` may lack the cases that are not wanted. Raises BadInput where the run does not say when it started.
     """
     started = _start_of(run, folder)
-    places = measured(run, workload)
+    places, blocks = measured(run, workload), blocks[counted(blocks)]
     for i in places[1:]:
         table, baseline = (blocks[blocks["case"] == place] for place in (i, places[0]))
         ratio = log_speedup(table, baseline) if len(table) else None

@@ -8,6 +8,7 @@ import pandas as pd
 
 from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, WorkloadSummary, summarise
+from bench.judge.throttled import without_throttled
 from bench.records.run import Run
 from bench.records.samples import Samples
 
@@ -51,6 +52,7 @@ class Side:
     @classmethod
     def of(cls, run: Run, samples: Samples) -> "Side":
         """The side that ``run`` is."""
+        samples = without_throttled(samples)
         summary = summarise(run, samples)
         rows = {id(row.case): row for row in summary.rows}
         members = {

@@ -11,6 +11,7 @@ from bench.judge.breakdown import phase_seconds
 from bench.judge.comparison import BASELINE, Verdict, instrumentation, log_speedup, step_seconds, verdict
 from bench.judge.roofline import Roofline, flops_of, roofline
 from bench.judge.statistics import Estimate
+from bench.judge.throttled import without_throttled
 from bench.judge.trained import TrainedRow, TrainingSummary
 from bench.records.ceilings import Ceilings
 from bench.records.run import CacheState, Case, Run
@@ -112,7 +113,7 @@ def summarise(
     run: Run, samples: Samples, trained: TrainingSummary | None = None, ceilings: Ceilings | None = None
 ) -> Summary:
     """Judge every case of ``run``, with what is known of its training, and of its device, beside its speed."""
-    names = dict.fromkeys(case.workload for case in run.cases)
+    names, samples = dict.fromkeys(case.workload for case in run.cases), without_throttled(samples)
     workloads = tuple(_summarise_workload(name, run, samples) for name in names)
     if trained is not None:
         workloads = tuple(_with_training(workload, trained) for workload in workloads)

@@ -14,7 +14,7 @@ from bench.records.samples import TABLES, Samples, typed
 LaunchKey = tuple[int, int]
 """The case's index and the launch's."""
 _BlockKey = tuple[int, int, int]
-"""Round, number within the turn, first step."""
+"""Round, number within it, first step."""
 
 
 class Collector:
@@ -31,7 +31,8 @@ class Collector:
     def add_turn(self, key: LaunchKey, round_: int, turn: Turn) -> None:
         """A launch has taken a turn."""
         rows = self._blocks.setdefault(key, [])
-        for number, (first_step, block, disturbance) in enumerate(turn.blocks):
+        before = sum(place[0] == round_ for place, _, _ in rows)  # of a turn that is taken again
+        for number, (first_step, block, disturbance) in enumerate(turn.blocks, start=before):
             rows.append(((round_, number, first_step), block, disturbance))
 
     def turns(self, key: LaunchKey) -> int:

@@ -27,6 +27,8 @@ from loops.loop import EAGER
 
 LEAST_ROUNDS = 3
 """Rounds of a launch, however small its budget: a median needs more than one."""
+MOST_AGAIN = 2
+"""Times that a turn under a throttle is taken again, at the end of its round."""
 NEVER_REACHED = "the run was interrupted before this case was measured"
 
 
@@ -173,28 +175,41 @@ class Conductor:
         """Rounds, in each of which every case takes one turn, until the budget is spent."""
         budget, spent, round_ = self._sampling_seconds(len(live)), 0.0, 0
         while live and (round_ < LEAST_ROUNDS or spent < budget):
-            for one in self._schedule.shuffled(live):
-                self._tell(workload, launch, one.index, f"round {round_ + 1}", spent=spent)
-                start = time.perf_counter()
-                try:
-                    turn = one.process.ask(
-                        Turn,
-                        "take_turn",
-                        self._turn_limit(one),
-                        ours=self._turn_limit(one) < self._plan.limit_seconds,
-                        order=self._schedule.turn(),
-                        steps=one.steps,
-                        own_processes=len(live),
-                    )
-                except CaseEnded as end:
-                    live.remove(one)
-                    one.process.kill()
-                    self._collector.drop((one.index, launch))
-                    self._end(one.index, end)
-                    continue
-                spent += time.perf_counter() - start
-                self._collector.add_turn((one.index, launch), round_, turn)
+            turns = list(live)
+            for _ in range(1 + (MOST_AGAIN if self._plan.remeasure_throttled else 0)):
+                again = []
+                for one in self._schedule.shuffled(turns):
+                    self._tell(workload, launch, one.index, f"round {round_ + 1}", spent=spent)
+                    start = time.perf_counter()
+                    turn = self._turn(one, launch, live)
+                    spent += time.perf_counter() - start
+                    if turn is None:
+                        continue
+                    self._collector.add_turn((one.index, launch), round_, turn)
+                    if any(disturbance.throttle_reasons for _, _, disturbance in turn.blocks):
+                        again.append(one)
+                turns = again
             round_ += 1
+
+    def _turn(self, one: _Live, launch: int, live: list[_Live]) -> Turn | None:
+        """One turn of a case; None where it ends the case, which then is live no longer."""
+        limit = self._turn_limit(one)
+        try:
+            return one.process.ask(
+                Turn,
+                "take_turn",
+                limit,
+                ours=limit < self._plan.limit_seconds,
+                order=self._schedule.turn(),
+                steps=one.steps,
+                own_processes=len(live),
+            )
+        except CaseEnded as end:
+            live.remove(one)
+            one.process.kill()
+            self._collector.drop((one.index, launch))
+            self._end(one.index, end)
+            return None
 
     def _finish(self, one: _Live, launch: int) -> None:
         """Ask a worker for its last figures and write its launch down."""

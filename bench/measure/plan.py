@@ -59,6 +59,8 @@ class Wish:
     threads: int | None = None
     limit_seconds: float = 300.0
     quick: bool = False
+    keep_throttled: bool = False
+    """Whether a turn under a throttle counts as it is, instead of being taken again."""
     deterministic: bool = False
     """Whether every loop is to use torch's deterministic algorithms only; eager stays, and shows what that costs."""
 
@@ -102,6 +104,7 @@ def make_plan(wish: Wish) -> Plan:
         block_seconds=BLOCK_SECONDS[torch.device(device).type],
         warmup_ceiling_seconds=3.0 if quick else 10.0,
         limit_seconds=wish.limit_seconds,
+        remeasure_throttled=not wish.keep_throttled,
     )
 
 

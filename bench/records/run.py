@@ -31,6 +31,8 @@ class Plan:
     warmup_ceiling_seconds: float
     limit_seconds: float
     """How long a worker may take over one request before it counts as hung."""
+    remeasure_throttled: bool = True
+    """Whether a turn during which the GPU's clock was held down is taken again."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
-"""What could have disturbed a block: counted and shown, never used to leave a sample out."""
+"""What could have disturbed a block: counted and shown. Only a throttled one that was measured again is left out."""
 
 from dataclasses import dataclass
 
 import pandas as pd
+
+from bench.judge.throttled import throttled
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,17 @@ def disturbed(blocks: pd.DataFrame) -> "pd.Series[bool]":
     """For each block, whether something was seen that could have slowed it, beyond what its case is used to."""
     switches = blocks["involuntary_switches"]
     usual = switches.groupby(blocks["case"]).transform(lambda counts: counts.quantile(USUAL_SWITCHES))
-    return (switches > usual) | (blocks["steal_seconds"] > 0) | _throttled(blocks) | (blocks["foreign_processes"] > 0)
+    return (switches > usual) | (blocks["steal_seconds"] > 0) | throttled(blocks) | (blocks["foreign_processes"] > 0)
 
 
 def disturbance(blocks: pd.DataFrame) -> Disturbance:
     """What was seen during the blocks of one case."""
-    throttled = _throttled(blocks)
+    held = throttled(blocks)
     return Disturbance(
         blocks=len(blocks),
         switched_blocks=int((blocks["involuntary_switches"] > 0).sum()),
         steal_seconds=float(blocks["steal_seconds"].sum()),
-        throttle_reasons=tuple(sorted(blocks.loc[throttled, "throttle_reasons"].unique())),
-        throttled_blocks=int(throttled.sum()),
+        throttle_reasons=tuple(sorted(blocks.loc[held, "throttle_reasons"].unique())),
+        throttled_blocks=int(held.sum()),
         foreign_blocks=int((blocks["foreign_processes"] > 0).sum()),
     )
-
-
-def _throttled(blocks: pd.DataFrame) -> "pd.Series[bool]":
-    return blocks["throttle_reasons"].fillna("") != ""

@@ -1,0 +1,45 @@
+"""A block under a throttle counts only where its round has nothing better."""
+
+import pandas as pd
+import pytest
+
+from bench.judge.summary import summarise
+from bench.judge.throttled import counted, without_throttled
+from tests.synthetic import Truth, make_run
+
+
+def blocks(*rows: tuple[int, bool, str]) -> pd.DataFrame:
+    """Round, whether it is lapped, and why it was throttled."""
+    table = pd.DataFrame(rows, columns=["round", "lapped", "throttle_reasons"])
+    return table.assign(case=0, launch=0, block=range(len(rows)))
+
+
+def test_a_throttled_block_does_not_count_where_its_round_was_measured_again() -> None:
+    table = blocks((0, False, "power cap"), (0, True, ""), (0, False, ""), (1, False, ""))
+    assert counted(table).tolist() == [False, True, True, True]
+
+
+def test_where_every_attempt_was_throttled_all_of_them_count() -> None:
+    table = blocks((0, False, "power cap"), (0, False, "thermal slowdown"), (1, False, ""))
+    assert counted(table).all()
+
+
+def test_blocks_with_laps_and_without_are_looked_at_apart() -> None:
+    assert counted(blocks((0, False, "power cap"), (0, True, ""))).all()
+
+
+def test_a_run_is_judged_by_what_was_measured_again_and_keeps_the_rest() -> None:
+    run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("amp", 0.005)], device=True)
+    first = samples.blocks.groupby(["case", "launch", "round", "lapped"]).cumcount() == 0
+    held = samples.blocks["case"].eq(2) & first
+    samples.blocks.loc[held, ["host_seconds", "device_seconds"]] *= 10
+    unmarked = summarise(run, samples).workloads[0].rows[2]
+    samples.blocks.loc[held, "throttle_reasons"] = "power cap"
+    marked = summarise(run, samples).workloads[0].rows[2]
+    assert unmarked.step_seconds is not None
+    assert marked.step_seconds is not None
+    assert marked.step_seconds.value == pytest.approx(0.005, rel=0.2)
+    assert unmarked.step_seconds.value > 1.5 * marked.step_seconds.value
+    kept = without_throttled(samples)
+    assert len(kept.blocks) == len(samples.blocks) - held.sum()
+    assert len(kept.phases) == len(samples.phases) * (1 - 0.5 / 3)

@@ -1,0 +1,82 @@
+"""Turns under a throttle are taken again at the end of their round, by a worker that only pretends."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from bench.measure.clock import Block
+from bench.measure.collector import Collector
+from bench.measure.conduct import MOST_AGAIN, Conductor, _Live
+from bench.measure.disturbance import Disturbance
+from bench.measure.plan import Wish, make_plan
+from bench.measure.schedule import Schedule
+from bench.measure.warmup import WarmUp
+from bench.measure.worker import Ready, Turn, Warm
+
+
+@dataclass
+class Throttled:
+    """A process whose first ``held`` turns are under a throttle."""
+
+    held: int
+    turns: int = 0
+
+    def ask(self, answer: type, request: str, limit_seconds: float, **options: Any) -> Turn:
+        self.turns += 1
+        reasons = "power cap" if self.turns <= self.held else ""
+        quiet = Disturbance(0, 0.0, 1e9, reasons, 0)
+        return Turn(((0, Block(1, 0.01, 0.01), quiet), (1, Block(1, 0.01, 0.01), replace(quiet, throttle_reasons=""))))
+
+
+@dataclass
+class Watching:
+    told: list[str] = field(default_factory=list)
+
+    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+        self.told.append(doing)
+
+
+def sampled(processes: list[Throttled], **wishes: Any) -> Collector:
+    """Three rounds, the fewest, of as many cases as there are processes."""
+    conductor = Conductor.__new__(Conductor)
+    plan = make_plan(Wish(command=["loopmark"], device="cpu", budget_seconds=1e-9, launches=1, threads=1, **wishes))
+    conductor._plan, conductor._schedule, conductor._collector = plan, Schedule(0), Collector()
+    conductor._tell = lambda *_, **__: None  # type: ignore[method-assign]
+    ready = Ready(0.0, 1, 1, False, None)
+    warm = Warm(WarmUp((0.01,), True), (), 0.0, 0.0, "none", (), "", True)
+    live = [_Live(i, process, ready, warm, 1) for i, process in enumerate(processes)]  # type: ignore[arg-type]
+    conductor._sample("resnet", 0, live)
+    return conductor._collector
+
+
+def blocks_of(collector: Collector, case: int, round_: int) -> list[str]:
+    table = collector.samples().blocks
+    chosen = table[(table["case"] == case) & (table["round"] == round_)]
+    assert chosen["block"].tolist() == list(range(len(chosen)))
+    return chosen["throttle_reasons"].tolist()
+
+
+def test_a_turn_under_a_throttle_is_taken_again_in_its_round_and_both_are_kept() -> None:
+    held, free = Throttled(1), Throttled(0)
+    collector = sampled([held, free])
+    assert (held.turns, free.turns) == (4, 3)
+    assert blocks_of(collector, 0, 0) == ["power cap", "", "", ""]
+    assert blocks_of(collector, 0, 1) == blocks_of(collector, 1, 0) == ["", ""]
+
+
+def test_a_throttle_that_does_not_end_is_given_up_on_in_each_round() -> None:
+    held = Throttled(1000)
+    sampled([held])
+    assert held.turns == 3 * (1 + MOST_AGAIN)
+
+
+def test_a_person_may_have_them_counted_as_they_are() -> None:
+    held = Throttled(1000)
+    sampled([held], keep_throttled=True)
+    assert held.turns == 3
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_plan_says_which(kept: bool) -> None:
+    assert make_plan(Wish(command=["x"], device="cpu", keep_throttled=kept)).remeasure_throttled is not kept
