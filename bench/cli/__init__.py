@@ -17,6 +17,7 @@ from bench.cli.list import list_
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.status import BAD_INPUT, CRASHED, INTERRUPTED
+from bench.cli.trace import trace
 from bench.cli.train import train
 from bench.cli.verify import verify
 from bench.errors import BadInput
@@ -54,6 +55,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "history": history,
     "calibrate": calibrate,
     "verify": verify,
+    "trace": trace,
 }
 for _name, _function in COMMANDS.items():
     app.command(_name)(_function)
