@@ -12,13 +12,15 @@ from bench.records.trace import OUTSIDE, Cost, PhaseCosts, Profile, Trace
 from bench.records.trace_store import KERNELS_FILE, TRACE_FILE
 from bench.report import format as show
 from bench.report.columns import FILE_WIDTH, GAP, cut
-from bench.report.text import elide, plain
+from bench.report.text import ELLIPSIS, elide, plain
 
 DEAREST = 10
 NAME_WIDTH, LONGEST = 60, 1200
 INDENT = "  "
 HEADINGS = ("calls", "a step", "share")
 LEAST_NAME, WIDEST_NAME = 12, 80
+TAIL = 4
+"""The part of a name's room that its end gets, where it is cut: a quarter."""
 MUCH_MORE = 1.05
 """How many times a phase's seconds its operators take together when several threads have run them."""
 
@@ -149,11 +151,15 @@ def _line(name: str, cells: Sequence[str], name_width: int, widths: Sequence[int
 
 
 def _fit(name: str, width: int) -> str:
-    """``name`` in at most ``width`` cells, of which a letter may take two."""
+    """``name`` in at most ``width`` cells, of which a letter may take two; what is left out is in its middle.
+
+    Kernels that a compiler made differ in their last characters, and others in their first.
+    """
     line = plain(name)
     if cell_len(line) <= width:
         return line
-    return set_cell_size(line, width - 1).rstrip() + "…"
+    tail = line[-(width // TAIL) :]
+    return set_cell_size(line, width - len(ELLIPSIS) - cell_len(tail)).rstrip() + ELLIPSIS + tail
 
 
 def _rows(phase: PhaseCosts) -> list[tuple[str, tuple[str, ...]]]:

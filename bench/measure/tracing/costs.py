@@ -13,6 +13,8 @@ from bench.records.trace import OUTSIDE, Cost, PhaseCosts
 
 STEP = "step"
 """The range around each step that counts."""
+NOT_COUNTED = "first step, not counted"
+"""The range around the first step that is recorded: in it the profiler itself gets going."""
 _NANOSECONDS = 1e9
 
 
@@ -60,8 +62,9 @@ def operator_costs(timeline: Timeline, phases: Sequence[str]) -> Costs:
     found: dict[str, _Tally] = {window.name: _Tally() for window in windows}
     ours = set(windows)
     for span, nanoseconds in _self_times((*timeline.ranges, *timeline.operators)):
-        # A range around the phases, such as the step's own, begins before any of them and so in none.
-        if window := _window_at(windows, span.begin_nanoseconds):
+        window = _window_at(windows, span.begin_nanoseconds)
+        # What is around a phase, as the step's own range is, may begin in the same instant.
+        if window and (span.place != window.place or _holds(window, span)):
             found[window.name].add(OUTSIDE if span in ours else span.name, nanoseconds)
     return _costs(steps, windows, found, _Tally())
 
@@ -109,7 +112,8 @@ def _launches(timeline: Timeline) -> _Launches:
 
 def _windows(timeline: Timeline, phases: Sequence[str]) -> tuple[list[Span], list[Span]]:
     """The steps, and the phases within them or, where none are looked for, the steps themselves; each in order."""
-    steps = list(_outermost(span for span in timeline.ranges if span.name == STEP))
+    taken = _outermost(span for span in timeline.ranges if span.name in (STEP, NOT_COUNTED))
+    steps = [span for span in taken if span.name == STEP]
     if not phases:
         return steps, steps
     named = (span for span in timeline.ranges if span.name in phases)

@@ -12,7 +12,7 @@ import torch._inductor.config
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from bench.measure.clock import HostClock
-from bench.measure.tracing.costs import STEP, kernel_costs, operator_costs
+from bench.measure.tracing.costs import NOT_COUNTED, STEP, kernel_costs, operator_costs
 from bench.measure.tracing.ranges import take_step
 from bench.measure.tracing.timeline import Timeline, timeline_of
 from bench.records.trace import Profile
@@ -22,8 +22,6 @@ from loops.technique import Driver, Step
 
 PLAIN_STEPS = 10
 """Steps that are timed just before the profiler begins, for what it costs."""
-NOT_COUNTED = "first step, not counted"
-"""The range around the first step that is recorded: in it the profiler itself gets going."""
 
 
 @dataclass(frozen=True)
