@@ -57,8 +57,8 @@ def trace(
     from bench.measure.tracing.tracer import MOST_STEPS
     from bench.measure.tracing.tracer import trace as trace_case
     from bench.report.text import slugs
-    from bench.report.trace import as_json as to_json
     from bench.report.trace import print_trace
+    from bench.report.trace_json import as_json as to_json
     from bench.report.trace_spreadsheet import as_csv
 
     if not 1 <= steps <= MOST_STEPS:

@@ -224,7 +224,7 @@ class Worker:
 
     def trace(self, steps: int, ceiling_seconds: float, file: Path) -> Profile:
         """Warm the task that was set up, and profile some steps of it into ``file``; nothing else is asked after."""
-        name_compiled_kernels()
+        name_compiled_kernels(self._device)
         self.warm(ceiling_seconds)
         return profile_steps(Traced(self._clock, self._task, self._step), steps, file)
 

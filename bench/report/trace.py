@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -77,53 +76,9 @@ def notes(profile: Profile) -> tuple[str, ...]:
         calls = show.rate(sum(cost.calls_per_step for cost in profile.unattributed))
         seconds = show.seconds(sum(cost.seconds_per_step for cost in profile.unattributed))
         found.append(
-            f"{calls} kernels a step ({seconds}) count for no phase: the trace does not tell who launched them."
+            f"{calls} kernels a step ({seconds}) count for no phase: the trace shows no launch of theirs within one."
         )
     return tuple(found)
-
-
-def as_json(trace: Trace, folder: Path | None) -> dict[str, Any]:
-    """The trace as strict JSON values, its kernels and where its files are; None for what there is not."""
-    return {
-        "workload": trace.workload,
-        "loop": trace.loop,
-        "device": trace.device,
-        "status": trace.status,
-        "reason": trace.reason,
-        "trace": str(folder / TRACE_FILE) if folder else None,
-        "kernels": str(folder / KERNELS_FILE) if folder else None,
-        "profile": _profile_as_json(trace.profile) if trace.profile else None,
-        "conclusion": conclusion(trace),
-    }
-
-
-def _profile_as_json(profile: Profile) -> dict[str, Any]:
-    return {
-        "steps": profile.steps,
-        "counted": profile.counted,
-        "graphed": profile.graphed,
-        "plain_step_seconds": profile.plain_step_seconds,
-        "profiled_step_seconds": profile.profiled_step_seconds,
-        "phases": [
-            {
-                "phase": phase.phase,
-                "host_seconds_per_step": phase.host_seconds_per_step,
-                "seconds_per_step": phase.seconds_per_step,
-                "costs": [{**_cost_as_json(cost), "share": phase.share(cost)} for cost in phase.costs],
-            }
-            for phase in profile.phases
-        ],
-        "unattributed": [_cost_as_json(cost) for cost in profile.unattributed],
-        "notes": list(notes(profile)),
-    }
-
-
-def _cost_as_json(cost: Cost) -> dict[str, Any]:
-    return {
-        "name": cost.name,
-        "calls_per_step": cost.calls_per_step,
-        "seconds_per_step": cost.seconds_per_step,
-    }
 
 
 def _tables(profile: Profile, width: int) -> Iterator[Text]:

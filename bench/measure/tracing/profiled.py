@@ -33,12 +33,13 @@ class Traced:
     step: Step | Driver
 
 
-def name_compiled_kernels() -> None:
+def name_compiled_kernels(device: torch.device) -> None:
     """Have what torch.compile makes for a CPU from now on name each of its kernels to the profiler.
 
-    It does not by itself (torch 2.13): all of a compiled graph would be one line. On a GPU every kernel has its name.
+    It does not by itself (torch 2.13): all of a compiled graph would be one line. On a GPU the driver names them.
     """
-    torch._inductor.config.cpp.enable_kernel_profile = True
+    if device.type == "cpu":
+        torch._inductor.config.cpp.enable_kernel_profile = True
 
 
 def profile_steps(traced: Traced, steps: int, file: Path) -> Profile:

@@ -3,25 +3,27 @@
 import gzip
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import torch
+import torch._inductor.config
 from torch import Tensor
 
 from bench.measure.clock import BadStep, HostClock, make_clock
 from bench.measure.tracing import profiled
 from bench.measure.tracing.costs import NOT_COUNTED
-from bench.measure.tracing.profiled import Traced, profile_steps
+from bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
 from bench.records.trace import OUTSIDE, Profile
 from loops import eager
 from loops.catalog import find_loop
 from loops.errors import Skip
 from loops.task import Task
 from loops.technique import Driver
-from tests.loops.tiny import make_tiny_task, prepared
+from tests.loops.tiny import CPU, make_tiny_task, prepared
 from tests.measure.tracing.events import kernel, launch, step
 
 STEPS = 3
@@ -107,6 +109,24 @@ def test_parts_of_a_batch_are_turns_of_the_same_phases(tmp_path: Path) -> None:
     assert {cost.name: cost.calls_per_step for cost in forward.costs}["aten::convolution"] == 8
 
 
+def test_compiled_code_names_its_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    loop = find_loop("compile")
+    if reason := loop.lacks(CPU):
+        pytest.skip(reason)
+    monkeypatch.setattr(torch._inductor.config.cpp, "enable_kernel_profile", False)
+    torch.compiler.reset()
+    name_compiled_kernels(CPU)
+    compiled = traced("compile")
+    compiled.clock.take_step()
+    profile = profile_steps(compiled, 1, tmp_path / "trace.json.gz")
+    torch.compiler.reset()
+    kernels = {phase.phase: [c for c in phase.costs if "cpp_fused" in c.name] for phase in profile.phases}
+
+    assert kernels["forward"]
+    assert kernels["backward"]
+    assert not kernels["data"]
+
+
 def test_a_driver_is_one_phase_and_says_so(tmp_path: Path) -> None:
     class Whole(Driver):
         def __call__(self, task: Task, inputs: Tensor, targets: Tensor) -> None:
@@ -183,3 +203,30 @@ def test_a_trace_that_lost_steps_is_no_result(monkeypatch: pytest.MonkeyPatch, t
     stand_in = CudaStandIn(monkeypatch, [*step(), launch(1, 20), kernel("gemm", 300, 340, 1)])
     with pytest.raises(RuntimeError, match="recorded 1 of 3 steps"):
         stand_in.profile(tmp_path / "trace.json.gz", 3)
+
+
+def test_on_a_gpu_kernels_are_recorded_and_waited_for_before_the_profiler_stops(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log: list[Any] = []
+
+    @contextmanager
+    def profile(activities: Any, schedule: Any) -> Iterator[Any]:
+        log.append({activity.name for activity in activities})
+        actions = [schedule(number).name for number in range(5)]
+        assert actions == ["WARMUP", "RECORD", "RECORD", "RECORD_AND_SAVE", "NONE"]
+        yield SimpleNamespace(step=lambda: log.append("profiler steps"), export_chrome_trace=log.append)
+
+    monkeypatch.setattr(profiled, "profile", profile)
+    monkeypatch.setattr(profiled, "take_step", lambda task, step, phases, name: log.append(name))
+    clock = cast(HostClock, SimpleNamespace(synchronise=lambda: log.append("waits")))
+    task = cast(Task, SimpleNamespace(device=torch.device("cuda:0")))
+    file = tmp_path / "trace.json.gz"
+    profiled._record(Traced(clock, task, eager.step), PHASES, 2, file)
+
+    assert log == [
+        {"CPU", "CUDA"},
+        *[NOT_COUNTED, "waits", "profiler steps"] * 2,
+        "step", "profiler steps", "step", "waits", "profiler steps",
+        str(file),
+    ]  # fmt: skip
