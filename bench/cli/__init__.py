@@ -19,6 +19,7 @@ from bench.cli.list import list_
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.status import BAD_INPUT, CRASHED, INTERRUPTED
+from bench.cli.trace import trace
 from bench.cli.train import train
 from bench.cli.verify import verify
 from bench.errors import BadInput
@@ -58,6 +59,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": verify,
     "doctor": doctor,
     "ceilings": ceilings,
+    "trace": trace,
 }
 for _name, _function in COMMANDS.items():
     app.command(_name)(_function)

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,11 +26,13 @@ from bench.measure.proof.prove import Proven, prove
 from bench.measure.properties.examination import Checked, Examination
 from bench.measure.slowdown import slowed
 from bench.measure.strangers import refuse_strangers
+from bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
 from bench.measure.training.course import Begun, Course, Leg
 from bench.measure.warmup import WarmUp, warm_up
 from bench.measure.work.counting import count_work
 from bench.records.machine import Environment
 from bench.records.run import CacheState
+from bench.records.trace import Profile
 from bench.records.work import PhaseWork
 from loops.amp import CountingGradScaler
 from loops.catalog import find_loop, find_workload
@@ -130,6 +133,7 @@ class Worker:
         if this.slowdown:
             step = slowed(step, this.slowdown, self._device)
         self._clock: HostClock = make_clock(self._task, step)
+        self._step = step
         self._clock.synchronise()
         seconds = time.perf_counter() - start
         digest = getattr(self._task.batches, "data_sha256", None)
@@ -226,6 +230,12 @@ class Worker:
         """Count what one step has to do, on a task of its own."""
         loop, task = self._make_task()
         return count_work(task, loop, self._assignment.seed)
+
+    def trace(self, steps: int, ceiling_seconds: float, file: Path) -> Profile:
+        """Warm the task that was set up, and profile some steps of it into ``file``; nothing else is asked after."""
+        name_compiled_kernels(self._device)
+        self.warm(ceiling_seconds)
+        return profile_steps(Traced(self._clock, self._task, self._step), steps, file)
 
     def begin_course(self) -> Begun:
         """Make ready to train the task that was set up."""

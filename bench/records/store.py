@@ -17,9 +17,9 @@ from bench.records.tables import line
 RUN_FILE = "run.json"
 
 
-def create_folder(root: Path, machine: str, started: str) -> Path:
-    """A new, empty folder for a run under ``root/machine``, named by its start (UTC, ISO 8601)."""
-    stamp = started.replace("-", "").replace(":", "").replace("T", "-")[:15]
+def create_folder(root: Path, machine: str, started: str, ending: str = "") -> Path:
+    """A new, empty folder for a run under ``root/machine``, named by its start (UTC, ISO 8601) and an ``ending``."""
+    stamp = started.replace("-", "").replace(":", "").replace("T", "-")[:15] + ending
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
         folder = root / machine / f"{stamp}{suffix}"
         try:

@@ -1,0 +1,69 @@
+"""A trace of a few profiled steps: what each phase's time went to, kernel by kernel."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "skipped", "failed", "timed_out"]
+Counted = Literal["kernels", "operators"]
+
+OUTSIDE = "(outside any operator)"
+"""Stands among a phase's operators for what its own thread did in none of them: Python, and waiting."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One kernel, or one operator by its self time, in an average step."""
+
+    name: str
+    calls_per_step: float
+    seconds_per_step: float
+
+
+@dataclass(frozen=True)
+class PhaseCosts:
+    """One phase in an average step, or the whole step where the host sees no phase of it."""
+
+    phase: str
+    host_seconds_per_step: float
+    """From the phase's begin to its end on the host; on a CUDA device, the time to enqueue it."""
+    costs: tuple[Cost, ...]
+    """The dearest first. Kernels may overlap, and operators of several threads too, so they add up to what was used."""
+
+    @property
+    def seconds_per_step(self) -> float:
+        """What the costs add up to."""
+        return sum(cost.seconds_per_step for cost in self.costs)
+
+    def share(self, cost: Cost) -> float | None:
+        """The part of the phase's costs that ``cost`` is, 0 to 1; None where all of them take no time."""
+        total = self.seconds_per_step
+        return cost.seconds_per_step / total if total else None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What torch.profiler saw of a few steps in one process."""
+
+    steps: int
+    counted: Counted
+    """The kernels that ran on a device, or the operators that ran on the CPU."""
+    graphed: bool
+    """Whether a step is one call of a driver, a graph's replay, of which the host sees no phase."""
+    plain_step_seconds: float
+    """Of the steps in the same process just before the profiler began."""
+    profiled_step_seconds: float
+    phases: tuple[PhaseCosts, ...]
+    unattributed: tuple[Cost, ...] = ()
+    """Kernels whose launch is not in the trace, or lies between two phases; they count for none."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One invocation of ``loopmark trace``; without a profile, the reason why there is none."""
+
+    workload: str
+    loop: str
+    device: str
+    status: Status
+    reason: str | None = None
+    profile: Profile | None = None

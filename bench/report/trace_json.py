@@ -1,0 +1,37 @@
+"""A trace as strict JSON values, for another program."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.records.trace import Profile, Trace
+from bench.records.trace_store import KERNELS_FILE, TRACE_FILE
+from bench.report.trace import conclusion, notes
+
+
+def as_json(trace: Trace, folder: Path | None) -> dict[str, Any]:
+    """The trace as strict JSON values, its kernels and where its files are; None for what there is not."""
+    return {
+        "workload": trace.workload,
+        "loop": trace.loop,
+        "device": trace.device,
+        "status": trace.status,
+        "reason": trace.reason,
+        "trace": str(folder / TRACE_FILE) if folder else None,
+        "kernels": str(folder / KERNELS_FILE) if folder else None,
+        "profile": _profile_as_json(trace.profile) if trace.profile else None,
+        "conclusion": conclusion(trace),
+    }
+
+
+def _profile_as_json(profile: Profile) -> dict[str, Any]:
+    phases = [
+        {
+            "phase": phase.phase,
+            "host_seconds_per_step": phase.host_seconds_per_step,
+            "seconds_per_step": phase.seconds_per_step,
+            "costs": [{**asdict(cost), "share": phase.share(cost)} for cost in phase.costs],
+        }
+        for phase in profile.phases
+    ]
+    return {**asdict(profile), "phases": phases, "notes": list(notes(profile))}

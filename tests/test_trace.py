@@ -1,0 +1,159 @@
+"""``loopmark trace`` as a person types it; mostly within this process, so that its fork server is started once."""
+
+import csv
+import gzip
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from tests.test_cli import ROOT, loopmark
+from tests.test_verify import Done
+
+QUICK = ("--workload", "regression", "--threads", "1", "--steps", "2")
+PHASES = ["data", "zero_grad", "forward", "loss", "backward", "optimizer"]
+
+
+class Command:
+    """``loopmark``, called in this process: ``trace``, or another command by its name."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capfd = monkeypatch, capfd
+
+    def __call__(self, *arguments: object, command: str = "trace") -> Done:
+        self._monkeypatch.setattr("sys.argv", ["loopmark", command, *map(str, arguments)])
+        self._capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        code = end.value.code
+        assert isinstance(code, int)
+        return Done(code, *self._capfd.readouterr())
+
+
+@pytest.fixture
+def trace(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    monkeypatch.chdir(ROOT)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield Command(monkeypatch, capfd)
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_a_trace_goes_beside_the_machines_runs_and_says_how_to_open_it(tmp_path: Path) -> None:
+    done = loopmark("trace", ROOT / "tests/examples/own_loop.py:step", *QUICK, cwd=tmp_path)
+    (folder,) = tmp_path.glob("results/*/traces/*")
+    with gzip.open(folder / "trace.json.gz", "rt", encoding="utf-8") as content:
+        names = [event["name"] for event in json.load(content)["traceEvents"]]
+
+    assert done.returncode == 0, done.stderr
+    assert folder.name.endswith("-regression-own-loop-step")
+    assert {path.name for path in folder.iterdir()} == {"trace.json.gz", "kernels.csv"}
+    assert names.count("step") == 2
+    assert "own_loop:step on regression, cpu: 2 steps profiled" in done.stdout
+    assert "https://ui.perfetto.dev" in done.stdout
+    assert "no figure of a trace enters a report" in done.stdout
+
+
+def test_report_check_and_history_take_no_trace_for_a_run(tmp_path: Path, trace: Command) -> None:
+    folder = tmp_path / "cpu" / "traces" / "one"
+    assert trace("eager", "--out", folder, *QUICK).returncode == 0
+
+    for done, says in (
+        (trace(folder, command="report"), "has no run.json"),
+        (trace(folder, "--baseline", folder, command="check"), "has no run.json"),
+        (trace(tmp_path, command="history"), "holds no run"),
+    ):
+        assert done.returncode == 2
+        assert says in done.stderr
+
+
+def test_json_is_all_that_standard_output_gets_and_names_the_files(tmp_path: Path, trace: Command) -> None:
+    done = trace("accumulate_2", "--json", "--out", tmp_path, *QUICK)
+    found = json.loads(done.stdout)
+    with (tmp_path / "kernels.csv").open(encoding="utf-8", newline="") as file:
+        kernels = list(csv.DictReader(file))
+
+    assert done.returncode == 0, done.stderr
+    assert (found["status"], found["loop"], found["device"]) == ("ok", "accumulate_2", "cpu")
+    assert Path(found["trace"]) == tmp_path / "trace.json.gz"
+    assert [phase["phase"] for phase in found["profile"]["phases"]] == PHASES
+    assert len(kernels) == sum(len(phase["costs"]) for phase in found["profile"]["phases"])
+
+
+@pytest.mark.parametrize(
+    ("loop", "says"),
+    [
+        ("raises_at_once", "tests/examples/misbehaving.py:30: ValueError: wrong from the start"),
+        ("raises", "tests/examples/misbehaving.py:25: ValueError: the loop's own mistake"),
+        ("exits", "SystemExit"),
+        ("is_killed", "killed by SIGKILL"),
+    ],
+)
+def test_a_loop_that_ends_badly_has_its_reason_and_status_1_and_leaves_no_file(
+    loop: str, says: str, tmp_path: Path, trace: Command
+) -> None:
+    many = ("--steps", "40")  # so that it goes wrong on a slow machine too, which warms up in few steps
+    done = trace(f"tests/examples/misbehaving.py:{loop}", *QUICK, *many, "--out", tmp_path / "out")
+
+    assert done.returncode == 1
+    assert says in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loop_that_hangs_is_ended_at_the_limit(tmp_path: Path, trace: Command) -> None:
+    done = trace("tests/examples/misbehaving.py:hangs", *QUICK, "--steps", "40", "--limit", "3", "--out", tmp_path)
+
+    assert done.returncode == 1
+    assert "it timed out: gave no answer within 3 s and was ended; --limit allows more" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("loop", "says"),
+    [
+        ("cuda_graph", "cuda_graph needs a CUDA device"),
+        ("checkpoint", "checkpoint needs a task that names its model's blocks"),
+    ],
+)
+def test_a_loop_that_cannot_be_traced_here_has_status_4_and_the_reason(
+    loop: str, says: str, tmp_path: Path, trace: Command
+) -> None:
+    done = trace(loop, "--device", "cpu", "--out", tmp_path, *QUICK)
+
+    assert done.returncode == 4
+    assert f"{loop} cannot be traced here: {says}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["tests/examples/misbehaving.py:yields_an_unknown_phase", *QUICK], "yields 'fwd', which is no phase"),
+        (["tests/examples/misbehaving.py:yields_nothing", *QUICK], "yields no phase"),
+        (["ampp"], "no loop named 'ampp'; did you mean"),
+        (["eager", "--workload", "resnett"], "did you mean 'resnet'"),
+        (["nowhere.py:step"], "no file nowhere.py"),
+        (["eager", "--steps", "0"], "--steps 0 makes no sense; give 1 to 100"),
+        (["eager", "--steps", "101"], "--steps 101 makes no sense"),
+        (["eager", "--device", "tpu"], "no device 'tpu'"),
+        (["eager", "--limit", "0"], "--limit 0.0 makes no sense"),
+        (["eager", "--out", "README.md"], "cannot write to README.md"),
+        ([], "Missing argument"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str, trace: Command) -> None:
+    done = trace(*arguments)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert says in done.stderr
+
+
+def test_the_folder_of_a_run_is_no_place_for_a_trace(tmp_path: Path, trace: Command) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    done = trace("eager", "--out", tmp_path)
+
+    assert done.returncode == 2
+    assert "profiled steps never mix with measured ones" in done.stderr
