@@ -10,7 +10,7 @@ from bench.judge.bound import Bound, bounds
 from bench.judge.breakdown import phase_seconds
 from bench.judge.comparison import BASELINE, Verdict, instrumentation, log_speedup, step_seconds, verdict
 from bench.judge.roofline import Roofline, flops_of, roofline
-from bench.judge.statistics import Estimate
+from bench.judge.statistics import Estimate, student
 from bench.judge.throttled import without_throttled
 from bench.judge.trained import TrainedRow, TrainingSummary
 from bench.records.ceilings import Ceilings
@@ -35,6 +35,8 @@ class Row:
     """What bounds each phase; empty where the host's clock is the only one, or saw no phases."""
     instrumentation: Estimate | None = None
     """Seconds a step with laps over seconds without."""
+    joules_per_step: Estimate | None = None
+    """The mean over launches; None where nothing counts energy."""
     peak_memory_bytes: int | None = None
     first_step_seconds: float | None = None
     """Time to the first step's end: of the first launch where it compiled, of the median launch otherwise."""
@@ -62,6 +64,14 @@ class Row:
     def phases(self) -> dict[str, float]:
         """Seconds a step in each phase, on the device's clock where there is one, else the host's."""
         return self.device_phases or self.host_phases or {}
+
+    @property
+    def joules_per_sample(self) -> Estimate | None:
+        """Energy that a training sample takes."""
+        batch = self.case.batch_size
+        if self.joules_per_step is None or batch is None:
+            return None
+        return self.joules_per_step.map(lambda joules: joules / batch)
 
     @property
     def samples_per_second(self) -> Estimate | None:
@@ -180,6 +190,7 @@ def _row(
     judged = verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None
     memory = [launch.peak_memory_bytes for launch in case.launches if launch.peak_memory_bytes is not None]
     skipped = [launch.skipped_steps for launch in case.launches if launch.skipped_steps is not None]
+    joules = [launch.joules_per_step for launch in case.launches if launch.joules_per_step is not None]
     first = case.launches[0] if case.launches else None
     start = _start(case)
     return Row(
@@ -191,6 +202,7 @@ def _row(
         device_phases=phase_seconds(laps, case.phases, "device_seconds") or None,
         bounds=bounds(laps, case.phases),
         instrumentation=instrumentation(blocks),
+        joules_per_step=student(joules) if joules else None,
         peak_memory_bytes=max(memory, default=None),
         first_step_seconds=_of_start(case, [launch.first_step_seconds for launch in case.launches]),
         start_seconds=start,

@@ -16,6 +16,7 @@ from bench.measure.launcher import apart
 from bench.measure.machine import available_cores, describe_environment
 from bench.measure.process import CaseEnded, WorkerProcess
 from bench.measure.schedule import QUADS_A_TURN, Schedule, steps_per_block
+from bench.measure.spending import Spent
 from bench.measure.worker import Finished, Ready, Turn, Warm
 from bench.records import store
 from bench.records.machine import Machine
@@ -48,6 +49,7 @@ class _Live:
     ready: Ready
     warm: Warm
     steps: int
+    joules_per_step: float | None = None
 
 
 class Conductor:
@@ -114,6 +116,7 @@ class Conductor:
             self._forecast.started(workload, launch, time.perf_counter() - start, compiled)
             try:
                 self._sample(workload, launch, live)
+                self._measure_energy(launch, live)
             finally:
                 # Also when a person has had enough: what was measured so far is a launch, if a short one.
                 for one in live:
@@ -205,11 +208,25 @@ class Conductor:
                 own_processes=len(live),
             )
         except CaseEnded as end:
-            live.remove(one)
-            one.process.kill()
-            self._collector.drop((one.index, launch))
-            self._end(one.index, end)
+            self._lose(one, launch, live, end)
             return None
+
+    def _measure_energy(self, launch: int, live: list[_Live]) -> None:
+        """What a step of each case spends, one after the other in random order: a counter counts for all."""
+        for one in self._schedule.shuffled(live):
+            try:
+                spent = one.process.ask(Spent, "spend", self._plan.limit_seconds, steps=one.steps)
+            except CaseEnded as end:
+                self._lose(one, launch, live, end)
+            else:
+                one.joules_per_step = spent.joules_per_step
+
+    def _lose(self, one: _Live, launch: int, live: list[_Live], end: CaseEnded) -> None:
+        """A case has ended within a launch, of which nothing is kept."""
+        live.remove(one)
+        one.process.kill()
+        self._collector.drop((one.index, launch))
+        self._end(one.index, end)
 
     def _finish(self, one: _Live, launch: int) -> None:
         """Ask a worker for its last figures and write its launch down."""
@@ -242,6 +259,7 @@ class Conductor:
             skipped_steps=finished.skipped_steps,
             final_scale=finished.final_scale,
             pid=one.process.pid,
+            joules_per_step=one.joules_per_step,
         )
         self._unfinished.discard(key)
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)

@@ -19,12 +19,14 @@ from bench.measure.ceilings.survey import Found
 from bench.measure.clock import BadStep, Block, HostClock, Recording, make_clock
 from bench.measure.compilation import CompilationLog
 from bench.measure.disturbance import Disturbance, DisturbanceMeter
+from bench.measure.energy import energy_meter
 from bench.measure.machine import describe_environment
 from bench.measure.memory import peak_memory_of
 from bench.measure.nvml import monitor_of
 from bench.measure.proof.prove import Proven, prove
 from bench.measure.properties.examination import Checked, Examination
 from bench.measure.slowdown import slowed
+from bench.measure.spending import Spent, spend
 from bench.measure.strangers import refuse_strangers
 from bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
 from bench.measure.training.course import Begun, Course, Leg
@@ -37,6 +39,7 @@ from bench.records.work import PhaseWork
 from loops.amp import CountingGradScaler
 from loops.catalog import find_loop, find_workload
 from loops.errors import BadSpec, Skip
+from loops.graph_phases import GraphedPhases
 from loops.loop import Loop
 from loops.task import Task
 from loops.user_code import defined_at, described
@@ -209,6 +212,17 @@ class Worker:
         self._steps += rounds
         return Solo(rounds, total / rounds)
 
+    def spend(self, steps: int) -> Spent:
+        """What a step spends, in windows of some steps with no other process taking turns."""
+
+        def take_steps() -> int:
+            self._clock.plain(steps)
+            return steps
+
+        spent = spend(take_steps, energy_meter(self._device))
+        self._steps += spent.steps
+        return spent
+
     def finish(self) -> Finished:
         """The figures that are read once, at the end."""
         scaler = self._task.scaler
@@ -235,7 +249,8 @@ class Worker:
         """Warm the task that was set up, and profile some steps of it into ``file``; nothing else is asked after."""
         name_compiled_kernels(self._device)
         self.warm(ceiling_seconds)
-        return profile_steps(Traced(self._clock, self._task, self._step), steps, file)
+        step = self._step.phased if isinstance(self._step, GraphedPhases) else self._step
+        return profile_steps(Traced(self._clock, self._task, step), steps, file)
 
     def begin_course(self) -> Begun:
         """Make ready to train the task that was set up."""

@@ -59,6 +59,8 @@ class Launch:
     """Steps that a gradient scaler skipped; None where there is none."""
     final_scale: float | None
     pid: int
+    joules_per_step: float | None = None
+    """Over a window of its own, with no other process taking turns; None where nothing counts energy."""
 
     @property
     def start_seconds(self) -> float:

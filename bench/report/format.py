@@ -16,6 +16,7 @@ _SECONDS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"
 _LONG_SECONDS = 100.0
 """From here on minutes read better than seconds."""
 _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
+_JOULES = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
 _MOST_DECIMALS, _LEAST_RATIO_DECIMALS = 4, 2
 _WIDEST_PLUS_MINUS = 0.5
 _HUGE_RATIO = 100.0
@@ -43,6 +44,15 @@ def seconds_range(estimate: Estimate | None) -> str:
     if estimate is None or not known(estimate.value):
         return ABSENT
     size, unit = seconds_unit(estimate.value)
+    value, ends = in_digits(estimate.map(lambda x: x / size))
+    return f"{value} {unit} {ends}"
+
+
+def joules(estimate: Estimate | None) -> str:
+    """``1.82 J [1.79, 1.85]``: energy and its interval in one unit."""
+    if estimate is None or not known(estimate.value):
+        return ABSENT
+    size, unit = next((one for one in _JOULES if abs(estimate.value) >= one[0]), _JOULES[-1])
     value, ends = in_digits(estimate.map(lambda x: x / size))
     return f"{value} {unit} {ends}"
 

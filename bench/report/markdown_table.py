@@ -21,7 +21,9 @@ def main_table(workload: WorkloadSummary) -> str:
     """Every case with its step, its speedup and its verdict; a case without figures with its status."""
     checked = any(row.trained is not None for row in workload.rows)
     trains = [f"trains as {BASELINE}"] if checked else []
-    headings = ["loop", "status", "step", "speedup", "verdict", *trains, "samples/s", "peak memory"]
+    counts = any(row.joules_per_step is not None for row in workload.rows)
+    energy = ["energy a step", "a sample"] if counts else []
+    headings = ["loop", "status", "step", "speedup", "verdict", *trains, "samples/s", "peak memory", *energy]
     return pipe_table(
         headings,
         (
@@ -34,6 +36,7 @@ def main_table(workload: WorkloadSummary) -> str:
                 *([words.verdict(row.trained)] if checked else []),
                 show.rate(cells.throughput(row)),
                 show.data(row.peak_memory_bytes),
+                *([show.joules(row.joules_per_step), show.joules(row.joules_per_sample)] if counts else []),
             ]
             for row in workload.rows
         ),

@@ -17,6 +17,8 @@ _FIGURES: dict[str, Callable[[Row], Estimate | None]] = {
     "speedup": lambda row: row.speedup,
     "instrumentation": lambda row: row.instrumentation,
     "break_even_steps": lambda row: row.break_even_steps,
+    "joules_per_step": lambda row: row.joules_per_step,
+    "joules_per_sample": lambda row: row.joules_per_sample,
     "model_flops_utilisation": lambda row: row.roofline.utilisation if row.roofline else None,
     "step_limit_seconds": lambda row: row.roofline.step_limit_seconds if row.roofline else None,
     "share_of_limit": lambda row: row.roofline.share if row.roofline else None,

@@ -25,6 +25,7 @@ COLUMNS: tuple[Column[Row], ...] = (
     Column(("pays", "after"), lambda row: _pays_after(row)),
     Column(("", "compile"), cells.compile_time),
     Column(("", "MFU"), rooflines.utilisation),
+    Column(("energy", "a step"), lambda row: show.joules(row.joules_per_step)),
 )
 """In the order in which they are shown; a terminal too narrow for all loses them from the end."""
 

@@ -337,3 +337,15 @@ def test_reading_and_judging_a_run_work_where_torch_is_not_installed(tmp_path: P
         [sys.executable, "-c", code, str(tmp_path)], cwd=root, capture_output=True, text=True, timeout=60
     )
     assert (done.stdout.strip(), done.stderr) == ("faster", "")
+
+
+def test_the_energy_of_a_step_is_the_mean_over_launches_and_absent_where_nothing_counts_it() -> None:
+    run, samples = make_run([EAGER, AGAIN], launches=3)
+    launches = tuple(replace(one, joules_per_step=j) for one, j in zip(run.cases[0].launches, (1, 2, 3), strict=True))
+    eager, again = summarise(with_case(run, 0, replace(run.cases[0], launches=launches)), samples).rows
+    assert eager.joules_per_step is not None
+    assert eager.joules_per_step.value == pytest.approx(2)
+    assert eager.joules_per_step.low < 1 < 3 < eager.joules_per_step.high
+    assert eager.joules_per_sample is not None
+    assert eager.joules_per_sample.value == pytest.approx(2 / 64)
+    assert again.joules_per_step is None

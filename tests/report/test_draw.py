@@ -191,3 +191,16 @@ def test_a_run_without_ceilings_claims_nothing_of_limits(tmp_path: Path) -> None
     summary = draw(tmp_path, *make_run(LOOPS, launches=2, rounds=2))
     assert "device's limits" not in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert as_json(summary)["workloads"][0]["cases"][0]["roofline"] is None
+
+
+def test_energy_is_told_where_it_was_counted_and_has_no_column_elsewhere(tmp_path: Path) -> None:
+    run, samples = make_run(LOOPS, launches=2, rounds=2)
+    draw(tmp_path, run, samples)
+    assert "energy" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+    first = run.cases[0]
+    launches = tuple(dataclasses.replace(launch, joules_per_step=1.5) for launch in first.launches)
+    counted = dataclasses.replace(run, cases=(dataclasses.replace(first, launches=launches), *run.cases[1:]))
+    draw(tmp_path, counted, samples)
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| energy a step | a sample |" in page
+    assert "| 1.5 J [1.5, 1.5] | 23 mJ [23, 23] |" in page

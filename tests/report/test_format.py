@@ -72,3 +72,16 @@ def test_counts_and_rates_and_percents() -> None:
     assert show.percent(0.58) == "58 %"
     assert show.percent(0.0091) == "0.91 %"
     assert show.overhead(Estimate(0.99999, 0.9, 1.1)) == "+0.0 %"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.82, "1.8 J [1.6, 2.0]"),
+        (0.0182, "18 mJ [16, 20]"),
+        (25_000.0, "25 kJ [22, 28]"),
+        (0.0, "0 µJ [0, 0]"),
+    ],
+)
+def test_energy_is_told_in_the_unit_that_suits_it(value: float, text: str) -> None:
+    assert show.joules(Estimate(value, 0.9 * value, 1.1 * value)) == text

@@ -11,8 +11,8 @@ from bench.measure.proof.switches import Switches
 from bench.measure.tracing.profiled import Traced, profile_steps, read_timeline
 from bench.records.trace import Profile
 from loops.catalog import WORKLOADS, find_loop
-from loops.cuda_graph import WARMUP_STEPS
 from loops.errors import Skip
+from loops.graphed import WARMUP_STEPS
 
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda")
