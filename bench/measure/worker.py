@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sized
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -31,11 +32,12 @@ from loops.amp import CountingGradScaler
 from loops.catalog import find_loop, find_workload
 from loops.errors import BadSpec, Skip
 from loops.loop import Loop
-from loops.task import Task
+from loops.task import Batches, Task
 from loops.user_code import defined_at, described
 
 GRACE_SECONDS = 30
 OUT_OF_MEMORY = "ran out of device memory"
+MemoryKind = Literal["device memory", "host memory"]
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
 """The variables that each launch is given, and the folder within its compile cache that each names."""
 
@@ -49,6 +51,16 @@ class Ready:
     parameters: int
     compiles: bool
     data_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the task's batches are made of."""
+
+    batch: int
+    """Rows of a batch that was looked at."""
+    data: int | None
+    """Rows of the data set; None where it does not say."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,7 @@ class Failed:
     skipped: bool = False
     bad_step: bool = False
     """Whether the step is none: it names phases that there are none of."""
+    ran_out_of: MemoryKind | None = None
 
 
 class Worker:
@@ -139,6 +152,12 @@ class Worker:
             compiles=any(technique.compiles for technique in loop.techniques),
             data_sha256=data_sha256,
         )
+
+    def rows(self) -> Rows:
+        """Look at one batch, which no step gets to see."""
+        batches, (_, targets) = self._task.batches, self._task.next_batch()
+        data = batches.inputs if isinstance(batches, Batches) else getattr(batches, "dataset", None)
+        return Rows(len(targets), len(data) if isinstance(data, Sized) else None)
 
     def warm(self, ceiling_seconds: float) -> Warm:
         """Take steps until they are steady; the peak of memory is counted from here on."""
@@ -277,11 +296,11 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
         return Failed(f"{worker.step_place}: {error}", bad_step=True)
     except torch.OutOfMemoryError as error:
         others = f"with up to {worker.neighbours} other loops resident; give fewer loops or a smaller --batch-size"
-        return Failed(f"{OUT_OF_MEMORY}, {others}: {described(error)}")
+        return Failed(f"{OUT_OF_MEMORY}, {others}: {described(error)}", ran_out_of="device memory")
     except BaseException as error:  # a loop may raise whatever it likes, SystemExit and KeyboardInterrupt too
         what = described(error)
         if isinstance(error, MemoryError) or "can't allocate memory" in what:
-            return Failed(f"ran out of memory: {what}")
+            return Failed(f"ran out of memory: {what}", ran_out_of="host memory")
         return Failed(what)
 
 
