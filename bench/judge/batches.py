@@ -9,9 +9,12 @@ from bench.records.batches import Attempt, BatchCase
 
 @dataclass(frozen=True)
 class BatchRow:
-    """One batch size. Its intervals are of one process's blocks, and know nothing of the next process."""
+    """One batch size. Its intervals are of the blocks of all its processes; of the next process they know little."""
 
     attempt: Attempt
+    """The first one at it."""
+    processes: tuple[float, ...]
+    """The median step of each process that was timed, in seconds."""
     step_seconds: Estimate | None
     samples_per_second: Estimate | None
 
@@ -28,7 +31,7 @@ class BatchFinding:
     equals: tuple[BatchRow, ...]
     """Those that are not shown to be slower than the best, itself among them, the smallest first."""
     noise: float | None
-    """By what share the best one's step differed in another process; None where it was not tried again."""
+    """By what share the best one's step differed from process to process; None where it was timed in one alone."""
 
     @property
     def recommended(self) -> BatchRow | None:
@@ -38,21 +41,23 @@ class BatchFinding:
 
 def find(case: BatchCase) -> BatchFinding:
     """Judge what was tried of ``case``."""
-    rows = tuple(map(_row, sorted(case.attempts, key=lambda attempt: attempt.batch_size)))
+    first = {attempt.batch_size: attempt for attempt in case.attempts}
+    rows = tuple(_row(first[size], case) for size in sorted(first))
     fitting = [row for row in rows if row.samples_per_second is not None]
     if not fitting:
         return BatchFinding(case, rows, None, None, (), None)
     best = max(fitting, key=lambda row: _rate(row).value)
-    noise = _noise(best.attempt, case.again)
+    noise = max(best.processes) / min(best.processes) - 1 if len(best.processes) > 1 else None
     equals = tuple(row for row in fitting if _as_good(_rate(row), _rate(best), noise or 0.0))
     return BatchFinding(case, rows, fitting[-1], best, equals, noise)
 
 
-def _row(attempt: Attempt) -> BatchRow:
+def _row(attempt: Attempt, case: BatchCase) -> BatchRow:
     if not attempt.fits:
-        return BatchRow(attempt, None, None)
-    step = median(attempt.block_seconds)
-    return BatchRow(attempt, step, step.map(lambda seconds: attempt.batch_size / seconds))
+        return BatchRow(attempt, (), None, None)
+    blocks = [attempt.block_seconds, *(a.block_seconds for a in case.again if a.batch_size == attempt.batch_size)]
+    step = median([seconds for several in blocks for seconds in several])
+    return BatchRow(attempt, tuple(map(middle, blocks)), step, step.map(lambda seconds: attempt.batch_size / seconds))
 
 
 def _rate(row: BatchRow) -> Estimate:
@@ -62,10 +67,3 @@ def _rate(row: BatchRow) -> Estimate:
 
 def _as_good(one: Estimate, best: Estimate, noise: float) -> bool:
     return one.high >= best.low or best.value <= one.value * (1 + noise)
-
-
-def _noise(best: Attempt, again: Attempt | None) -> float | None:
-    if again is None:
-        return None
-    first, second = middle(best.block_seconds), middle(again.block_seconds)
-    return max(first, second) / min(first, second) - 1

@@ -54,8 +54,8 @@ class BatchCase:
     """What ``peak_memory_bytes`` counts."""
     attempts: tuple[Attempt, ...]
     """In the order in which they were made."""
-    again: Attempt | None = None
-    """The fastest one once more, in another process: how far two processes of one size differ."""
+    again: tuple[Attempt, ...] = ()
+    """The fastest ones again, each time in another process, since processes of one size differ."""
     stop: Limit | None = None
     """What keeps the largest batch that fits from being larger; None where the search was interrupted."""
 

@@ -13,8 +13,8 @@ from bench.records.batches import Attempt, Limit
 WARMUP_SECONDS = 1.0
 """After the first step: allocators and caches fill in a few steps, and there are many sizes to try."""
 SAMPLING_SECONDS = 0.5
-LEAST_BLOCKS, MOST_BLOCKS = 8, 40
-"""Six values at least bracket a median with 95 % confidence."""
+LEAST_BLOCKS, MOST_BLOCKS = 12, 40
+"""Six values bracket a median with 95 % confidence, by their least and their most; of twelve, both ends are spared."""
 LEAST_STEPS = 6 + 1 + LEAST_BLOCKS
 """That an attempt takes, however long they are: warm-up, the turn's first step, and a block each."""
 

@@ -22,6 +22,10 @@ from loops.workload import Size
 
 GRACE_SECONDS = 10.0
 """An attempt that was expected to be done in time may take this much longer."""
+SEARCH_SHARE = 0.6
+"""Of a case's budget: what is left is for the fastest sizes, which are timed again."""
+ROUNDS, MOST_CONTENDERS, CLOSE = 2, 4, 0.75
+"""How often they are timed again, how many they are, and the least share of the best throughput that they have."""
 NEVER_REACHED = "the search was interrupted before this case"
 
 
@@ -67,9 +71,10 @@ class Hunter:
     def _search(self, index: int) -> None:
         plan, case = self._plan, self._cases[index]
         search = BatchSearch(plan.batch_size or self._sizes[case.workload])
-        end = time.perf_counter() + plan.budget_seconds
+        start = time.perf_counter()
         while (size := search.next()) is not None:
-            made = self._attempt(index, size, end - time.perf_counter())
+            left = start + SEARCH_SHARE * plan.budget_seconds - time.perf_counter()
+            made = self._attempt(index, size, left)
             attempt = made.attempt
             case = self._cases[index] = _with(self._cases[index], made)
             search.most = case.data_rows
@@ -78,25 +83,22 @@ class Hunter:
                 return
             if attempt.limit == "failure" and search.largest is None:
                 break  # for another reason than memory, which a smaller batch would not change
-            search.hear(size, size / median(attempt.block_seconds) if attempt.fits else None)
+            search.hear(size, _rate(attempt) if attempt.fits else None)
             if attempt.limit == "time":
                 break
-        self._cases[index] = self._concluded(index, search, end)
+        self._cases[index] = _concluded(case, search)
+        self._time_again(index, start + plan.budget_seconds)
 
-    def _concluded(self, index: int, search: BatchSearch, end: float) -> BatchCase:
-        """The case with what stopped it; where some size fits, the fastest one is timed again."""
-        case = self._cases[index]
-        last = case.attempts[-1]
-        if search.largest is None:
-            status: Status = "timed_out" if last.limit == "time" else "failed"
-            return replace(case, status=status, reason=_why(last), stop=last.limit)
-        above = next((a for a in reversed(case.attempts) if a.batch_size == search.too_large), None)
-        stop = "time" if last.limit == "time" else above.limit if above else "data"
-        fastest = max((a for a in case.attempts if a.fits), key=lambda a: a.batch_size / median(a.block_seconds))
-        again = self._attempt(index, fastest.batch_size, end - time.perf_counter(), again=True).attempt
-        return replace(case, stop=stop, again=again if again.fits else None)
+    def _time_again(self, index: int, end: float) -> None:
+        """The fastest sizes once more, and once more, in turns, as far as the time goes."""
+        for _ in range(ROUNDS):
+            for size in contenders(self._cases[index].attempts):
+                made = self._attempt(index, size, end - time.perf_counter())
+                if made.attempt.fits:
+                    case = self._cases[index]
+                    self._cases[index] = replace(case, again=(*case.again, made.attempt))
 
-    def _attempt(self, index: int, size: int, left_seconds: float, *, again: bool = False) -> Made:
+    def _attempt(self, index: int, size: int, left_seconds: float) -> Made:
         """Try ``size``, unless it is sure to take too much memory or more time than is left."""
         plan, case = self._plan, self._cases[index]
         on_host = plan.device == "cpu"
@@ -114,7 +116,7 @@ class Hunter:
             return one.refused("host memory")
         if expected_seconds(case.attempts, size) > left_seconds and case.attempts:
             return one.refused("time")
-        doing = f"batch size {size:,}{' again' if again else ''}"
+        doing = f"batch size {size:,}{' again' if case.stop else ''}"
         done = min(1.0, 1 - max(0.0, left_seconds) / plan.budget_seconds)
         self._progress.tell(f"{case.workload} · {case.loop} · {doing}", (index + done) / len(self._cases), None)
         process = self._crew.start(
@@ -133,8 +135,29 @@ def expected_seconds(attempts: tuple[Attempt, ...], batch_size: int) -> float:
     if last is None:
         return 0.0
     step = median(last.block_seconds)
-    more = max(0.0, batch_size / last.batch_size - 1) * step * LEAST_STEPS
-    return last.seconds + more
+    return last.seconds + (batch_size / last.batch_size - 1) * step * LEAST_STEPS
+
+
+def contenders(attempts: tuple[Attempt, ...]) -> tuple[int, ...]:
+    """The sizes that may be the fastest, the smallest first."""
+    rates = {attempt.batch_size: _rate(attempt) for attempt in attempts if attempt.fits}
+    close = [size for size, rate in rates.items() if rate >= CLOSE * max(rates.values())]
+    return tuple(sorted(sorted(close, key=lambda size: -rates[size])[:MOST_CONTENDERS]))
+
+
+def _rate(attempt: Attempt) -> float:
+    """Samples a second."""
+    return attempt.batch_size / median(attempt.block_seconds)
+
+
+def _concluded(case: BatchCase, search: BatchSearch) -> BatchCase:
+    """The case with what stopped its search."""
+    last = case.attempts[-1]
+    if search.largest is None:
+        status: Status = "timed_out" if last.limit == "time" else "failed"
+        return replace(case, status=status, reason=_why(last), stop=last.limit)
+    above = next((attempt for attempt in case.attempts if attempt.batch_size == search.too_large), None)
+    return replace(case, stop="time" if last.limit == "time" else above.limit if above else "data")
 
 
 def _limit_seconds(plan: Plan, left_seconds: float) -> float:

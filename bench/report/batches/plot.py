@@ -11,11 +11,11 @@ from bench.judge.statistics import Estimate
 from bench.report import format as show
 from bench.report import layout, style
 
-RING, NOT_FURTHER = 12, 11
+RING, FRAME = 12, 14
 
 
 def throughput(findings: Sequence[BatchFinding], styles: dict[str, style.LineStyle]) -> Figure | None:
-    """One workload's loops; None where nothing fits. A ring marks the size to use, a bar the largest that fits."""
+    """One workload's loops; None where nothing fits. A ring marks the size to use, a frame the largest that fits."""
     drawn = [finding for finding in findings if finding.best is not None]
     if not drawn:
         return None
@@ -23,11 +23,11 @@ def throughput(findings: Sequence[BatchFinding], styles: dict[str, style.LineSty
     entries += [
         Line2D([], [], linestyle="", marker="o", markersize=RING, markerfacecolor="none", color=style.GREY,
                label="smallest that is as\ngood as the best: use it"),
-        Line2D([], [], linestyle="", marker="|", markersize=NOT_FURTHER, markeredgewidth=2, color=style.GREY,
+        Line2D([], [], linestyle="", marker="s", markersize=FRAME, markerfacecolor="none", color=style.GREY,
                label="the largest that fits"),
     ]  # fmt: skip
     title = f"{style.fitted(drawn[0].case.workload)}: throughput against batch size"
-    axes = layout.line_axes(title, entries, note="bars are 95 % intervals of one process's blocks")
+    axes = layout.line_axes(title, entries, note="bars are 95 % intervals of the median of all blocks")
     axes.set_xscale("log")
     sizes, rates = [], []
     for finding in drawn:
@@ -69,7 +69,7 @@ def _line(axes: Axes, finding: BatchFinding, look: style.LineStyle) -> None:
         if row is finding.recommended:
             axes.plot(at, rate.value, "o", markersize=RING, markerfacecolor="none", color=look.colour, zorder=4)
         if row is finding.largest and finding.case.stop not in (None, "time"):
-            axes.plot(at, rate.value, "|", markersize=NOT_FURTHER, markeredgewidth=2, color=look.colour, zorder=4)
+            axes.plot(at, rate.value, "s", markersize=FRAME, markerfacecolor="none", color=look.colour, zorder=4)
 
 
 def _ticks(axes: Axes, sizes: Sequence[int]) -> None:

@@ -21,8 +21,8 @@ def conclusion(finding: BatchFinding) -> str:
     if len(finding.equals) == 1:
         return f"{text}: use {size(best)}."
     others = ", ".join(size(row) for row in finding.equals if row is not best)
-    less = "" if use is best else f", which needs {memory(use)} instead of {memory(best)}"
-    return f"{text}, and as good: {others}. Use {size(use)}{less}."
+    less = "" if use is best else f", which needs {memory(use)} of memory instead of {memory(best)}"
+    return f"{text}, and not shown to be slower: {others}. Use {size(use)}{less}."
 
 
 def stop(finding: BatchFinding) -> str:
@@ -52,14 +52,15 @@ def why_not(attempt: Attempt) -> str:
 
 
 def noise(finding: BatchFinding) -> str:
-    """How far two processes differ, on one line; empty where nothing fits."""
-    if finding.best is None:
+    """How far processes of one size differ, on one line; empty where nothing fits."""
+    best = finding.best
+    if best is None:
         return ""
     if finding.noise is None:
-        return "intervals are of one process each: there was no time to see how far the next one differs"
-    share = show.percent(finding.noise)
+        return "each size was timed in one process: there was no time to see how far another differs"
     return (
-        f"intervals are of one process each; {size(finding.best)} in another differed by {share}, which counts as none"
+        f"{size(best)} was timed in {len(best.processes)} processes, which differ by {show.percent(finding.noise)}: "
+        "sizes that are no further apart, or whose intervals overlap with its own, count as good"
     )
 
 
