@@ -26,6 +26,7 @@ from bench.measure.slowdown import slowed
 from bench.measure.strangers import refuse_strangers
 from bench.measure.training.course import Begun, Course, Leg
 from bench.measure.warmup import WarmUp, warm_up
+from bench.measure.whereabouts import phase_of
 from bench.records.machine import Environment
 from bench.records.run import CacheState
 from loops.amp import CountingGradScaler
@@ -296,12 +297,21 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
         return Failed(f"{worker.step_place}: {error}", bad_step=True)
     except torch.OutOfMemoryError as error:
         others = f"with up to {worker.neighbours} other loops resident; give fewer loops or a smaller --batch-size"
-        return Failed(f"{OUT_OF_MEMORY}, {others}: {described(error)}", ran_out_of="device memory")
+        reason = f"{OUT_OF_MEMORY}{_where(request, error)}, {others}: {described(error)}"
+        return Failed(reason, ran_out_of="device memory")
     except BaseException as error:  # a loop may raise whatever it likes, SystemExit and KeyboardInterrupt too
         what = described(error)
         if isinstance(error, MemoryError) or "can't allocate memory" in what:
-            return Failed(f"ran out of memory: {what}", ran_out_of="host memory")
+            return Failed(f"ran out of memory{_where(request, error)}: {what}", ran_out_of="host memory")
         return Failed(what)
+
+
+def _where(request: str, error: BaseException) -> str:
+    """In which phase memory ran out, as the part of a sentence; empty where that cannot be told."""
+    if request == "set_up":
+        return " while it was set up"
+    phase = phase_of(error)
+    return f" in `{phase}`" if phase else ""
 
 
 def _settle_in(assignment: Assignment) -> None:

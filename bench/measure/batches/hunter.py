@@ -71,7 +71,7 @@ class Hunter:
     def _search(self, index: int) -> None:
         plan, case = self._plan, self._cases[index]
         search = BatchSearch(plan.batch_size or self._sizes[case.workload])
-        start = time.perf_counter()
+        start = self._begun = time.perf_counter()
         while (size := search.next()) is not None:
             left = start + SEARCH_SHARE * plan.budget_seconds - time.perf_counter()
             made = self._attempt(index, size, left)
@@ -117,7 +117,7 @@ class Hunter:
         if expected_seconds(case.attempts, size) > left_seconds and case.attempts:
             return one.refused("time")
         doing = f"batch size {size:,}{' again' if case.stop else ''}"
-        done = min(1.0, 1 - max(0.0, left_seconds) / plan.budget_seconds)
+        done = min(1.0, (time.perf_counter() - self._begun) / plan.budget_seconds)
         self._progress.tell(f"{case.workload} · {case.loop} · {doing}", (index + done) / len(self._cases), None)
         process = self._crew.start(
             case.workload, case.loop, log=f"case-{index}-batch-{size}", neighbours=0, batch_size=size

@@ -6,6 +6,8 @@ from bench.report import format as show
 from bench.report.text import elide
 
 NAME_WIDTH, LONGEST = 60, 300
+WIDE = 0.05
+"""From here on, what processes of one size differ by hides what people search for."""
 
 
 def conclusion(finding: BatchFinding) -> str:
@@ -14,8 +16,9 @@ def conclusion(finding: BatchFinding) -> str:
     who = f"{elide(case.workload, NAME_WIDTH)}, {elide(case.loop, NAME_WIDTH)}"
     if best is None or largest is None or use is None:
         return f"{who}: {case.status.replace('_', ' ')}: {elide(case.reason or 'interrupted', LONGEST)}."
+    known = "that fits" if case.stop not in (None, "time") else "that was tried and fits"
     text = (
-        f"{who}: the largest batch that fits is {size(largest)} ({stop(finding)}); the most samples a second came at "
+        f"{who}: the largest batch {known} is {size(largest)} ({stop(finding)}); the most samples a second came at "
         f"{size(best)}, {show.count_range(best.samples_per_second)}"
     )
     if len(finding.equals) == 1:
@@ -44,7 +47,8 @@ def why_not(attempt: Attempt) -> str:
     if attempt.fits:
         return ""
     if attempt.tried:
-        return elide(attempt.reason or str(attempt.limit), LONGEST)
+        held = "" if attempt.limit != "host memory" else f"held to {show.data(attempt.allowed_bytes)}, it "
+        return elide(f"{held}{attempt.reason or attempt.limit}", LONGEST)
     if attempt.limit == "time":
         return "not tried: it would take longer than what is left of --budget"
     forecast, allowed = show.data(attempt.forecast_bytes), show.data(attempt.allowed_bytes)
@@ -58,9 +62,10 @@ def noise(finding: BatchFinding) -> str:
         return ""
     if finding.noise is None:
         return "each size was timed in one process: there was no time to see how far another differs"
+    wide = " (wide: an idle machine would tell more apart)" if finding.noise > WIDE else ""
     return (
-        f"{size(best)} was timed in {len(best.processes)} processes, which differ by {show.percent(finding.noise)}: "
-        "sizes that are no further apart, or whose intervals overlap with its own, count as good"
+        f"{size(best)} was timed in {len(best.processes)} processes, which differ by {show.percent(finding.noise)}"
+        f"{wide}: sizes no further apart, or whose intervals overlap with its own, count as good"
     )
 
 
