@@ -1,5 +1,6 @@
 """What a search for a batch size comes to: the largest that fits, the fastest, and the one to use."""
 
+import math
 from dataclasses import dataclass
 from statistics import median as middle
 
@@ -57,7 +58,14 @@ def _row(attempt: Attempt, case: BatchCase) -> BatchRow:
         return BatchRow(attempt, (), None, None)
     blocks = [attempt.block_seconds, *(a.block_seconds for a in case.again if a.batch_size == attempt.batch_size)]
     step = median([seconds for several in blocks for seconds in several])
-    return BatchRow(attempt, tuple(map(middle, blocks)), step, step.map(lambda seconds: attempt.batch_size / seconds))
+    return BatchRow(attempt, tuple(map(middle, blocks)), step, _per_second(step, attempt.batch_size))
+
+
+def _per_second(step: Estimate, batch_size: int) -> Estimate:
+    rate = batch_size / step.value
+    # Nothing bounds a step of few blocks; over infinity, that would be a rate of 0 for sure.
+    bounded = math.isfinite(step.low) and math.isfinite(step.high)
+    return step.map(lambda seconds: batch_size / seconds) if bounded else Estimate(rate, -math.inf, math.inf)
 
 
 def _rate(row: BatchRow) -> Estimate:
