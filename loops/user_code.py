@@ -90,7 +90,15 @@ _OUR_FOLDERS = {
     _LOOPS / "workloads",
     *(
         _LOOPS.parent / "bench" / wing
-        for wing in ("", "measure", "measure/batches", "measure/properties", "measure/training", "measure/proof")
+        for wing in (
+            "",
+            "measure",
+            "measure/batches",
+            "measure/footprint",
+            "measure/properties",
+            "measure/training",
+            "measure/proof",
+        )
     ),
 }
 

@@ -14,6 +14,7 @@ from bench.cli.calibrate import calibrate
 from bench.cli.check import check
 from bench.cli.history import history
 from bench.cli.list import list_
+from bench.cli.memory import memory
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.status import BAD_INPUT, CRASHED, INTERRUPTED
@@ -54,6 +55,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "history": history,
     "calibrate": calibrate,
     "verify": verify,
+    "memory": memory,
 }
 for _name, _function in COMMANDS.items():
     app.command(_name)(_function)

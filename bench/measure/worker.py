@@ -17,6 +17,7 @@ from bench.measure.assignment import Assignment
 from bench.measure.clock import BadStep, Block, HostClock, Recording, make_clock
 from bench.measure.compilation import CompilationLog
 from bench.measure.disturbance import Disturbance, DisturbanceMeter
+from bench.measure.footprint.follow import follow
 from bench.measure.machine import describe_environment
 from bench.measure.memory import peak_memory_of
 from bench.measure.nvml import monitor_of
@@ -27,6 +28,7 @@ from bench.measure.strangers import refuse_strangers
 from bench.measure.training.course import Begun, Course, Leg
 from bench.measure.warmup import WarmUp, warm_up
 from bench.measure.whereabouts import phase_of
+from bench.records.footprint import Footprint
 from bench.records.machine import Environment
 from bench.records.run import CacheState
 from loops.amp import CountingGradScaler
@@ -237,6 +239,12 @@ class Worker:
         """Compare some steps with the canonical one's, on a task of its own; none is set up before."""
         loop, task = self._make_task()
         return prove(task, loop, steps, self._assignment.seed)
+
+    def memory(self) -> Footprint:
+        """Follow the memory of one step, on a task of its own; none is set up before, and none is timed."""
+        loop, task = self._make_task()
+        torch.manual_seed(self._assignment.seed)
+        return follow(task, loop)
 
     def begin_course(self) -> Begun:
         """Make ready to train the task that was set up."""
