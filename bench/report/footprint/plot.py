@@ -26,7 +26,7 @@ def timeline(case: FootprintCase) -> Figure | None:
     phases = [phase.phase for phase in step.phases]
     colours = style.phase_colours(phases)
     moments = [step.before_bytes, *(bytes_ for stretch in step.stretches for bytes_ in stretch.moments)]
-    size, unit = _unit(max(moments))
+    size, unit = show.data_unit(max(moments))
     entries = [
         Line2D([], [], linestyle="", marker="s", markersize=8, alpha=0.35, color=colours[phase],
                label=f"{style.fitted(phase, 1.1)}\npeak {show.data(_peak_of(step, phase))}")
@@ -64,11 +64,3 @@ def _name_peak(axes: Axes, moments: Sequence[int], size: float, step: Footprint)
 
 def _peak_of(step: Footprint, phase: str) -> int:
     return next(one.peak_bytes for one in step.phases if one.phase == phase)
-
-
-def _unit(most_bytes: float) -> tuple[float, str]:
-    """The unit that suits ``most_bytes``."""
-    text = show.data(most_bytes)
-    return next(
-        (s, u) for s, u in ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")) if text.endswith(u)
-    )
