@@ -9,12 +9,12 @@ MIB = 2**20
 def attempt(size: int, step_seconds: float = 0.01, spread: float = 0.01) -> Attempt:
     """One that fits; its blocks differ by ``spread`` of their middle at most."""
     blocks = tuple(step_seconds * (1 + spread * (i - 10) / 10) for i in range(21))
-    return Attempt(size, None, None, True, 2.0, blocks, 300 * MIB + size * MIB, None, None)
+    return Attempt(size, float(size), None, None, True, 2.0, blocks, 300 * MIB + size * MIB, None, None)
 
 
 def refused(size: int, limit: Limit = "host memory", reason: str | None = None) -> Attempt:
     """One that does not fit; without a reason it was not even tried."""
-    return Attempt(size, limit, reason, reason is not None, 0.1, (), None, 20 * 2**30, 16 * 2**30)
+    return Attempt(size, None, limit, reason, reason is not None, 0.1, (), None, 20 * 2**30, 16 * 2**30)
 
 
 def case(*attempts: Attempt, again: tuple[Attempt, ...] = (), stop: Limit | None = "data", **told: object) -> BatchCase:

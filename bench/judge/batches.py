@@ -54,18 +54,18 @@ def find(case: BatchCase) -> BatchFinding:
 
 
 def _row(attempt: Attempt, case: BatchCase) -> BatchRow:
-    if not attempt.fits:
+    if not attempt.fits or attempt.rows_per_step is None:
         return BatchRow(attempt, (), None, None)
     blocks = [attempt.block_seconds, *(a.block_seconds for a in case.again if a.batch_size == attempt.batch_size)]
     step = median([seconds for several in blocks for seconds in several])
-    return BatchRow(attempt, tuple(map(middle, blocks)), step, _per_second(step, attempt.batch_size))
+    return BatchRow(attempt, tuple(map(middle, blocks)), step, _per_second(step, attempt.rows_per_step))
 
 
-def _per_second(step: Estimate, batch_size: int) -> Estimate:
-    rate = batch_size / step.value
+def _per_second(step: Estimate, rows: float) -> Estimate:
+    rate = rows / step.value
     # Nothing bounds a step of few blocks; over infinity, that would be a rate of 0 for sure.
     bounded = math.isfinite(step.low) and math.isfinite(step.high)
-    return step.map(lambda seconds: batch_size / seconds) if bounded else Estimate(rate, -math.inf, math.inf)
+    return step.map(lambda seconds: rows / seconds) if bounded else Estimate(rate, -math.inf, math.inf)
 
 
 def _rate(row: BatchRow) -> Estimate:

@@ -40,6 +40,8 @@ from loops.user_code import defined_at, described
 
 GRACE_SECONDS = 30
 OUT_OF_MEMORY = "ran out of device memory"
+DEVICE_SAYS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""Of what CUDA and its libraries allocate by themselves, torch tells in these words instead of an error of its own."""
 MemoryKind = Literal["device memory", "host memory"]
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
 """The variables that each launch is given, and the folder within its compile cache that each names."""
@@ -64,6 +66,8 @@ class Rows:
     """Rows of a batch that was looked at."""
     data: int | None
     """Rows of the data set; None where it does not say."""
+    per_step: float
+    """Rows of a batch on average, where the data says how many it has and makes: an epoch's last one may be smaller."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,10 @@ class Worker:
         """Look at one batch, which no step gets to see."""
         batches, (_, targets) = self._task.batches, self._task.next_batch()
         data = batches.inputs if isinstance(batches, Batches) else getattr(batches, "dataset", None)
-        return Rows(len(targets), len(data) if isinstance(data, Sized) else None)
+        known = len(data) if isinstance(data, Sized) else None
+        batches_an_epoch = len(batches) if known and isinstance(batches, Sized) else 0
+        mean = known / batches_an_epoch if known and batches_an_epoch else len(targets)
+        return Rows(len(targets), known, min(len(targets), mean))
 
     def warm(self, ceiling_seconds: float) -> Warm:
         """Take steps until they are steady; the peak of memory is counted from here on."""
@@ -304,14 +311,20 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
     except BadStep as error:
         return Failed(f"{worker.step_place}: {error}", bad_step=True)
     except torch.OutOfMemoryError as error:
-        others = f"with up to {worker.neighbours} other loops resident; give fewer loops or a smaller --batch-size"
-        reason = f"{OUT_OF_MEMORY}{_where(request, error)}, {others}: {described(error)}"
-        return Failed(reason, ran_out_of="device memory")
+        return _out_of_device_memory(worker, request, error)
     except BaseException as error:  # a loop may raise whatever it likes, SystemExit and KeyboardInterrupt too
         what = described(error)
+        if any(said in what for said in DEVICE_SAYS):
+            return _out_of_device_memory(worker, request, error)
         if isinstance(error, MemoryError) or "can't allocate memory" in what:
             return Failed(f"ran out of memory{_where(request, error)}: {what}", ran_out_of="host memory")
         return Failed(what)
+
+
+def _out_of_device_memory(worker: Worker, request: str, error: BaseException) -> Failed:
+    others = f", with up to {worker.neighbours} other loops resident; give fewer loops or a smaller --batch-size"
+    where = f"{_where(request, error)}{others if worker.neighbours else ''}"
+    return Failed(f"{OUT_OF_MEMORY}{where}: {described(error)}", ran_out_of="device memory")
 
 
 def _where(request: str, error: BaseException) -> str:

@@ -18,6 +18,8 @@ class Attempt:
     """One batch size, tried in a fresh process, or refused without being tried."""
 
     batch_size: int
+    rows_per_step: float | None
+    """On average over an epoch, whose last batch may be smaller; None where it was not timed."""
     limit: Limit | None
     """What it ran into; None for a batch that fits."""
     reason: str | None

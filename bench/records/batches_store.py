@@ -43,7 +43,7 @@ def read_batches(folder: Path) -> BatchHunt | None:
     except Mismatch as error:
         raise tables.damaged(path, error) from None
     for attempt in [attempt for case in hunt.cases for attempt in (*case.attempts, *case.again)]:
-        if attempt.batch_size < 1 or (attempt.fits and not attempt.block_seconds):
+        if attempt.batch_size < 1 or (attempt.fits and not (attempt.block_seconds and attempt.rows_per_step)):
             raise tables.damaged(path, "a batch that fits should have at least one row and one block")
         if any(not 0 < seconds <= tables.LONGEST_SECONDS for seconds in attempt.block_seconds):
             raise tables.damaged(path, "a block should take some time")

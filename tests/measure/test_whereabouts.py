@@ -133,3 +133,14 @@ def test_host_memory_too_and_while_the_task_is_made() -> None:
 
     assert answer.reason.startswith("ran out of memory while it was set up: ")
     assert answer.ran_out_of == "host memory"
+
+
+@pytest.mark.parametrize("said", ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"])
+def test_what_cudas_libraries_say_of_memory_counts_too_and_alone_a_loop_has_no_others_to_blame(said: str) -> None:
+    def fail() -> None:
+        raise RuntimeError(said)
+
+    answer = _answer(SimpleNamespace(neighbours=0, warm=fail), "warm", {})  # type: ignore[arg-type]
+
+    assert answer.ran_out_of == "device memory"
+    assert answer.reason.startswith(f"{OUT_OF_MEMORY}: ")

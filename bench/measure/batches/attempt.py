@@ -85,6 +85,7 @@ class Try:
         return self._made(
             None,
             None,
+            rows_per_step=rows.per_step,
             block_seconds=tuple(_step_seconds(block) for _, block, _ in turn.blocks),
             peak_memory_bytes=finished.peak_memory_bytes,
             memory_kind=finished.memory_kind,
@@ -100,12 +101,14 @@ class Try:
         *,
         tried: bool = True,
         skipped: bool = False,
+        rows_per_step: float | None = None,
         block_seconds: tuple[float, ...] = (),
         peak_memory_bytes: int | None = None,
         memory_kind: str | None = None,
     ) -> Made:
         attempt = Attempt(
             batch_size=self._batch_size,
+            rows_per_step=rows_per_step,
             limit=limit,
             reason=reason,
             tried=tried,

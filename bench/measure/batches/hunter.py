@@ -147,7 +147,8 @@ def contenders(attempts: tuple[Attempt, ...]) -> tuple[int, ...]:
 
 def _rate(attempt: Attempt) -> float:
     """Samples a second."""
-    return attempt.batch_size / median(attempt.block_seconds)
+    assert attempt.rows_per_step is not None
+    return attempt.rows_per_step / median(attempt.block_seconds)
 
 
 def _concluded(case: BatchCase, search: BatchSearch) -> BatchCase:
@@ -179,6 +180,8 @@ def _ended(case: BatchCase, reason: str) -> BatchCase:
 
 
 def _why(attempt: Attempt) -> str:
+    if attempt.limit == "failure":
+        return attempt.reason or ""
     return f"not even a batch of {attempt.batch_size:,} fits: {attempt.reason or attempt.limit}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.judge.batches import find
 from bench.measure.batches import hunter
 from bench.measure.batches.hunter import NEVER_REACHED, Hunter, expected_seconds
 from bench.measure.clock import Block
@@ -45,6 +46,7 @@ class Truth:
     ends: Callable[[int], CaseEnded | BaseException | None] = lambda size: None
     made: Callable[[int], int] = lambda size: size
     """The rows of a batch where so many were asked for."""
+    per_step: Callable[[int], float] = float
     stated: Callable[[int], int] = lambda size: size
     started: list[int] = field(default_factory=list)
     """The sizes that were tried in a process, in order."""
@@ -65,7 +67,7 @@ class StandIn:
             raise end
         return {
             "set_up": lambda: Ready(0.1, truth.stated(size), 10, False, None),
-            "rows": lambda: Rows(truth.made(size), truth.data_rows),
+            "rows": lambda: Rows(truth.made(size), truth.data_rows, truth.per_step(size)),
             "warm": lambda: Warm(WarmUp((step,) * 6, True), (), step, 0.0, "none", (), "resident set", True),
             "take_turn": lambda: Turn(tuple((0, _block(step, i), QUIET) for i, _ in enumerate(arguments["order"]))),
             "finish": lambda: Finished(1, truth.peak_bytes(size), "resident set", None, None),
@@ -191,6 +193,16 @@ def test_batches_that_do_not_grow_as_asked_claim_nothing(search) -> None:
 
     assert sizes(case, fit=True) == [64, 100]
     assert case.stop == "data"
+
+
+def test_samples_a_second_are_of_the_rows_that_a_step_has_on_average(search) -> None:
+    """An epoch of 100 rows in batches of 64 has one of 36."""
+    case = only(search(Truth(data_rows=64, per_step=lambda size: 50.0), batch_size=64))
+    (row,) = find(case).rows
+
+    assert row.samples_per_second is not None
+    assert row.step_seconds is not None
+    assert row.samples_per_second.value == pytest.approx(50 / row.step_seconds.value)
 
 
 def test_a_workload_that_ignores_the_batch_size_fails_and_says_so(search) -> None:
