@@ -16,6 +16,7 @@ from bench.cli.check import check
 from bench.cli.doctor import doctor
 from bench.cli.history import history
 from bench.cli.list import list_
+from bench.cli.memory import memory
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.status import BAD_INPUT, CRASHED, INTERRUPTED
@@ -60,6 +61,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor,
     "ceilings": ceilings,
     "trace": trace,
+    "memory": memory,
 }
 for _name, _function in COMMANDS.items():
     app.command(_name)(_function)

@@ -13,20 +13,24 @@ if TYPE_CHECKING:
 
     from bench.judge.summary import Summary
     from bench.judge.trained import TrainingSummary
+    from bench.records.batches import BatchHunt
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="A folder that `loopmark run` or `loopmark train` wrote.")],
     as_json: SummaryJsonOption = False,
 ) -> None:
-    """Draw a stored run or training again: tables, report.md and the plots. Needs no torch."""
+    """Draw a stored run, training or search for a batch size again: tables, report.md and the plots. Needs no torch."""
     from bench.progress import stderr_console
+    from bench.records.batches_store import read_batches
     from bench.records.ceilings import CEILINGS_FILE, read_ceilings
     from bench.records.store import RUN_FILE, read
     from bench.records.training_store import read_training
 
-    trained = read_training(run)
-    if trained is not None and not (run / RUN_FILE).exists():
+    trained, hunt = read_training(run), read_batches(run)
+    if hunt is not None:
+        show_batches(hunt, run, as_json, stderr_console())
+    elif trained is not None and not (run / RUN_FILE).exists():
         from bench.report.training.draw import draw_training
 
         show_training(draw_training(run, *trained), run, as_json, stderr_console())
@@ -61,3 +65,19 @@ def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, conso
     else:
         print_training(summary)
         console.print(f"Report: {folder / 'report.md'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_batches(hunt: "BatchHunt", folder: Path, as_json: bool, console: "Console") -> None:
+    """Write a search's spreadsheet and plots, and print it as a table and sentences, or as JSON and nothing else."""
+    from bench.judge.batches import find
+    from bench.report.batches.files import as_json as to_json
+    from bench.report.batches.files import write_files
+    from bench.report.batches.table import print_batches
+
+    findings = [find(case) for case in hunt.cases]
+    write_files(folder, findings)
+    if as_json:
+        print(json.dumps({"folder": str(folder), **to_json(findings)}, indent=2, allow_nan=False))
+    else:
+        print_batches(findings)
+        console.print(f"Kept in {folder}", markup=False, highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.batch import SEARCH_SECONDS, refuse_what_a_search_has_no_use_for, search_batch
 from bench.cli.options import (
     BatchSizeOption,
     DeterministicOption,
@@ -45,6 +46,13 @@ def run(
     ] = False,
     deterministic: DeterministicOption = False,
     quick: QuickOption = False,
+    find_batch: Annotated[
+        bool,
+        typer.Option(
+            "--find-batch",
+            help="Search instead: which batch is the largest that fits, and which the fastest? --budget: 60 s a case.",
+        ),
+    ] = False,
     as_json: SummaryJsonOption = False,
 ) -> None:
     """Measure loops, each in processes of its own, see whether they train what eager trains, and write a report.
@@ -52,6 +60,9 @@ def run(
     Every run measures eager as well, twice: as the baseline, and again for the run's noise floor.
     Exit status: 0, or 1 when a case failed or timed out, 2 for bad input, 130 when interrupted.
     """
+    if find_batch:
+        refuse_what_a_search_has_no_use_for(launches, seeds)
+        budget = SEARCH_SECONDS if budget is None else budget
     from datetime import UTC, datetime
 
     from bench.progress import RunProgress, stderr_console
@@ -79,6 +90,9 @@ def run(
             deterministic=deterministic,
         )
     )
+    if find_batch:
+        search_batch(plan, out, as_json, console)
+        return
     terms = terms_within_a_run(seeds, quick=quick)
     from bench.measure.ceilings.crew import measure_ceilings
     from bench.measure.conduct import Conductor

@@ -34,13 +34,23 @@ class Crew:
         self._plan, self._caches = plan, caches
         self._launcher = ForkServer()
 
-    def start(self, workload: str, loop: str, *, log: str, neighbours: int, seed: int | None = None) -> WorkerProcess:
+    def start(
+        self,
+        workload: str,
+        loop: str,
+        *,
+        log: str,
+        neighbours: int,
+        seed: int | None = None,
+        batch_size: int | None = None,
+    ) -> WorkerProcess:
         """A new process of one case, by the names of its workload and loop.
 
         Args:
             log: the name of the file in ``logs/`` that what it prints goes to.
             neighbours: how many others may be there at the same time.
             seed: of weights and batches; None for the plan's.
+            batch_size: None for the plan's.
         """
         plan = self._plan
         assignment = Assignment(
@@ -48,7 +58,7 @@ class Crew:
             loop=next(spec for spec in (EAGER.name, *plan.loops) if find_loop(spec).name == loop),
             device=plan.device,
             size=cast(Size, plan.size),
-            batch_size=plan.batch_size,
+            batch_size=plan.batch_size if batch_size is None else batch_size,
             seed=plan.seed if seed is None else seed,
             threads=plan.threads,
             cores=self.cores,

@@ -9,17 +9,22 @@ from typing import Any, TypeVar
 
 from bench.measure.assignment import Assignment
 from bench.measure.launcher import Launcher
-from bench.measure.worker import Failed
+from bench.measure.worker import Failed, MemoryKind
 
 T = TypeVar("T")
 
 
 class CaseEnded(Exception):  # noqa: N818 - a skip is no error
-    """A case can go no further. ``status`` is ``skipped``, ``failed`` or ``timed_out``."""
+    """A case can go no further. ``status`` is ``skipped``, ``failed`` or ``timed_out``.
 
-    def __init__(self, status: str, reason: str, *, bad_step: bool = False) -> None:
+    ``ran_out_of`` is the memory that there was too little of, where that is why.
+    """
+
+    def __init__(
+        self, status: str, reason: str, *, bad_step: bool = False, ran_out_of: MemoryKind | None = None
+    ) -> None:
         super().__init__(reason)
-        self.status, self.reason, self.bad_step = status, reason, bad_step
+        self.status, self.reason, self.bad_step, self.ran_out_of = status, reason, bad_step, ran_out_of
 
 
 class WorkerProcess:
@@ -57,10 +62,13 @@ class WorkerProcess:
             self._process.join(5)
             code = self._process.exitcode
             self.kill()
-            raise CaseEnded("failed", _manner_of_death(code))
+            # Without swap, that is what the system does when memory runs out.
+            killed = code == -signal.SIGKILL
+            raise CaseEnded("failed", _manner_of_death(code), ran_out_of="host memory" if killed else None)
         self._busy = False
         if isinstance(given, Failed):
-            raise CaseEnded("skipped" if given.skipped else "failed", given.reason, bad_step=given.bad_step)
+            status = "skipped" if given.skipped else "failed"
+            raise CaseEnded(status, given.reason, bad_step=given.bad_step, ran_out_of=given.ran_out_of)
         if not isinstance(given, answer):
             self.kill()
             raise CaseEnded("failed", f"the process answered out of turn, with a {type(given).__name__}")

@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sized
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -20,6 +21,7 @@ from bench.measure.clock import BadStep, Block, HostClock, Recording, make_clock
 from bench.measure.compilation import CompilationLog
 from bench.measure.disturbance import Disturbance, DisturbanceMeter
 from bench.measure.energy import energy_meter
+from bench.measure.footprint.follow import follow
 from bench.measure.machine import describe_environment
 from bench.measure.memory import peak_memory_of
 from bench.measure.nvml import monitor_of
@@ -31,7 +33,9 @@ from bench.measure.strangers import refuse_strangers
 from bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
 from bench.measure.training.course import Begun, Course, Leg
 from bench.measure.warmup import WarmUp, warm_up
+from bench.measure.whereabouts import phase_of
 from bench.measure.work.counting import count_work
+from bench.records.footprint import Footprint
 from bench.records.machine import Environment
 from bench.records.run import CacheState
 from bench.records.trace import Profile
@@ -41,11 +45,14 @@ from loops.catalog import find_loop, find_workload
 from loops.errors import BadSpec, Skip
 from loops.graph_phases import GraphedPhases
 from loops.loop import Loop
-from loops.task import Task
+from loops.task import Batches, Task
 from loops.user_code import defined_at, described
 
 GRACE_SECONDS = 30
 OUT_OF_MEMORY = "ran out of device memory"
+DEVICE_SAYS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""Of what CUDA and its libraries allocate by themselves, torch tells in these words instead of an error of its own."""
+MemoryKind = Literal["device memory", "host memory"]
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
 """The variables that each launch is given, and the folder within its compile cache that each names."""
 
@@ -59,6 +66,18 @@ class Ready:
     parameters: int
     compiles: bool
     data_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the task's batches are made of."""
+
+    batch: int
+    """Rows of a batch that was looked at."""
+    data: int | None
+    """Rows of the data set; None where it does not say."""
+    per_step: float
+    """Rows of a batch on average, where the data says how many it has and makes: an epoch's last one may be smaller."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,7 @@ class Failed:
     skipped: bool = False
     bad_step: bool = False
     """Whether the step is none: it names phases that there are none of."""
+    ran_out_of: MemoryKind | None = None
 
 
 class Worker:
@@ -150,6 +170,15 @@ class Worker:
             compiles=any(technique.compiles for technique in loop.techniques),
             data_sha256=data_sha256,
         )
+
+    def rows(self) -> Rows:
+        """Look at one batch, which no step gets to see."""
+        batches, (_, targets) = self._task.batches, self._task.next_batch()
+        data = batches.inputs if isinstance(batches, Batches) else getattr(batches, "dataset", None)
+        known = len(data) if isinstance(data, Sized) else None
+        batches_an_epoch = len(batches) if known and isinstance(batches, Sized) else 0
+        mean = known / batches_an_epoch if known and batches_an_epoch else len(targets)
+        return Rows(len(targets), known, min(len(targets), mean))
 
     def warm(self, ceiling_seconds: float) -> Warm:
         """Take steps until they are steady; the peak of memory is counted from here on."""
@@ -252,6 +281,12 @@ class Worker:
         step = self._step.phased if isinstance(self._step, GraphedPhases) else self._step
         return profile_steps(Traced(self._clock, self._task, step), steps, file)
 
+    def memory(self) -> Footprint:
+        """Follow the memory of one step, on a task of its own; none is set up before, and none is timed."""
+        loop, task = self._make_task()
+        torch.manual_seed(self._assignment.seed)
+        return follow(task, loop)
+
     def begin_course(self) -> Begun:
         """Make ready to train the task that was set up."""
         self._course = Course(self._task, self._clock)
@@ -318,13 +353,28 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
     except BadStep as error:
         return Failed(f"{worker.step_place}: {error}", bad_step=True)
     except torch.OutOfMemoryError as error:
-        others = f"with up to {worker.neighbours} other loops resident; give fewer loops or a smaller --batch-size"
-        return Failed(f"{OUT_OF_MEMORY}, {others}: {described(error)}")
+        return _out_of_device_memory(worker, request, error)
     except BaseException as error:  # a loop may raise whatever it likes, SystemExit and KeyboardInterrupt too
         what = described(error)
+        if any(said in what for said in DEVICE_SAYS):
+            return _out_of_device_memory(worker, request, error)
         if isinstance(error, MemoryError) or "can't allocate memory" in what:
-            return Failed(f"ran out of memory: {what}")
+            return Failed(f"ran out of memory{_where(request, error)}: {what}", ran_out_of="host memory")
         return Failed(what)
+
+
+def _out_of_device_memory(worker: Worker, request: str, error: BaseException) -> Failed:
+    others = f", with up to {worker.neighbours} other loops resident; give fewer loops or a smaller --batch-size"
+    where = f"{_where(request, error)}{others if worker.neighbours else ''}"
+    return Failed(f"{OUT_OF_MEMORY}{where}: {described(error)}", ran_out_of="device memory")
+
+
+def _where(request: str, error: BaseException) -> str:
+    """In which phase memory ran out, as the part of a sentence; empty where that cannot be told."""
+    if request == "set_up":
+        return " while it was set up"
+    phase = phase_of(error)
+    return f" in `{phase}`" if phase else ""
 
 
 def _settle_in(assignment: Assignment) -> None:

@@ -130,8 +130,13 @@ def data(value: float | None) -> str:
     """``482 MiB``: bytes, with three significant digits."""
     if not known(value):
         return ABSENT
-    size, unit = next(((s, u) for s, u in _BYTES if abs(_rounded(value / s)) >= 1), _BYTES[-1])
+    size, unit = data_unit(value)
     return f"{value:.0f} {unit}" if unit == "B" else f"{_wide(value / size)} {unit}"
+
+
+def data_unit(value: float) -> tuple[float, str]:
+    """The unit that suits ``value`` bytes, as its size in bytes and its symbol."""
+    return next(((size, unit) for size, unit in _BYTES if abs(_rounded(value / size)) >= 1), _BYTES[-1])
 
 
 def known(value: float | None) -> TypeGuard[float]:

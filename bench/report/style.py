@@ -120,9 +120,14 @@ def drawable(text: str) -> str:
 def log_ticks(axis: Axis, low: float, high: float, text: Callable[[float], str], most: int = 6) -> None:
     """Round ticks within ``low`` to ``high`` of a logarithmic axis, labelled by ``text``."""
     values = round_values(low, high, most)
+    fixed_ticks(axis, values, [text(value) for value in values])
+
+
+def fixed_ticks(axis: Axis, values: Sequence[float], labels: Sequence[str]) -> None:
+    """Ticks at ``values`` and nowhere else."""
     axis.set_major_locator(FixedLocator(values))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FixedFormatter([text(value) for value in values]))
+    axis.set_major_formatter(FixedFormatter(labels))
 
 
 def round_values(low: float, high: float, most: int) -> list[float]:

@@ -1,0 +1,55 @@
+"""``loopmark run --find-batch``: the largest batch that fits, and the one with the best throughput."""
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from bench.cli.report import show_batches
+from bench.cli.status import INTERRUPTED, NOT_MEASURED
+from bench.errors import BadInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.records.run import Plan
+
+SEARCH_SECONDS = 60.0
+"""Of one case, unless it is said otherwise."""
+
+
+def refuse_what_a_search_has_no_use_for(launches: int | None, seeds: int) -> None:
+    """Raise BadInput for options that a search would leave unheard."""
+    if launches is not None:
+        raise BadInput("--find-batch tries each batch size in one fresh process; leave --launches out")
+    if seeds != 1:
+        raise BadInput("--find-batch trains nothing; leave --seeds out")
+
+
+def search_batch(plan: "Plan", out: Path, as_json: bool, console: "Console") -> None:
+    """Search every case of ``plan``, keep what was found under ``out`` and show it."""
+    from datetime import UTC, datetime
+
+    from bench.measure.batches.hunter import Hunter
+    from bench.measure.crew import crew_of
+    from bench.measure.launcher import apart
+    from bench.measure.machine import describe_machine
+    from bench.progress import RunProgress
+    from bench.records.store import create_folder, remove_if_empty
+
+    started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
+    # A polite `kill` is as good as Ctrl-C: processes end, and what was found is kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = create_folder(out, machine.name, started.isoformat())
+    try:
+        with RunProgress(console) as progress, crew_of(plan, folder) as crew:
+            hunt = Hunter(plan, machine, started, progress).conduct(crew)
+    except BaseException:
+        remove_if_empty(folder)
+        raise
+    show_batches(hunt, folder, as_json, console)
+    if hunt.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if {case.status for case in hunt.cases} & {"failed", "timed_out"}:
+        raise typer.Exit(NOT_MEASURED)

@@ -1,0 +1,92 @@
+"""``loopmark memory``: how much memory a step takes, in which phase and when."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import BatchSizeOption, DeviceOption, SizeOption, ThreadsOption
+from bench.cli.status import CANNOT_RUN, NOT_MEASURED
+
+
+def memory(
+    loop: Annotated[
+        list[str], typer.Argument(metavar="LOOP...", help="Techniques joined by +, or your own: file.py:step.")
+    ],
+    workload: Annotated[
+        str, typer.Option(metavar="NAME", help="What it trains: a workload, or file.py:make_task.")
+    ] = "resnet",
+    device: DeviceOption = None,
+    size: SizeOption = None,
+    batch_size: BatchSizeOption = None,
+    threads: ThreadsOption = None,
+    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+    limit: Annotated[float, typer.Option(help="Seconds after which a step counts as hung.")] = 300.0,
+    out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<memory>/.")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, and only that.")] = False,
+) -> None:
+    """Follow one step's memory through its phases, and draw it moment by moment. Nothing is timed.
+
+    On CUDA it is what torch's allocator says; on a CPU, every tensor that is alive.
+    Exit status: 0, or 1 when a loop failed or timed out, 2 for bad input, 4 when none of them can be looked at here.
+    """
+    from datetime import UTC, datetime
+
+    from bench.cli.tell import refuse_unwritable_folder
+    from bench.progress import RunProgress, stderr_console
+
+    refuse_unwritable_folder(out)
+    console = stderr_console()
+    if not as_json and console.is_terminal:
+        console.print("importing torch …", style="dim", end="\r")
+    from bench.measure.plan import Wish, make_plan
+
+    plan = make_plan(
+        Wish(
+            command=["loopmark", *sys.argv[1:]],
+            workloads=[workload],
+            loops=loop,
+            device=device,
+            size=size,
+            batch_size=batch_size,
+            seed=seed,
+            threads=threads,
+            limit_seconds=limit,
+        )
+    )
+    from bench.measure.crew import crew_of
+    from bench.measure.footprint.survey import survey
+    from bench.measure.launcher import apart
+    from bench.measure.machine import available_cores, describe_environment, describe_machine
+    from bench.records.footprint import Footprints
+    from bench.records.footprint_store import write_footprints
+    from bench.records.store import create_folder, remove_if_empty
+    from bench.report.footprint.files import as_json as to_json
+    from bench.report.footprint.files import write_files
+    from bench.report.footprint.table import print_footprints
+
+    started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the processes too
+    folder = create_folder(out, machine.name, started.isoformat())
+    try:
+        with RunProgress(console) as progress, crew_of(plan, folder) as crew:
+            cases = survey(plan, loop, crew, lambda doing, done: progress.tell(doing, done, None))
+    except BaseException:
+        remove_if_empty(folder)
+        raise
+    environment = describe_environment(plan.threads, available_cores()[: plan.threads])
+    began = started.isoformat(timespec="seconds")
+    write_footprints(folder, Footprints(folder.name, began, plan, machine, environment, cases))
+    write_files(folder, cases)
+    if as_json:
+        print(json.dumps({"folder": str(folder), **to_json(cases)}, indent=2, allow_nan=False))
+    else:
+        print_footprints(cases)
+        console.print(f"Kept in {folder}", markup=False, highlight=False, soft_wrap=True)
+    if {case.status for case in cases} & {"failed", "timed_out"}:
+        raise typer.Exit(NOT_MEASURED)
+    if all(case.status == "skipped" for case in cases):
+        raise typer.Exit(CANNOT_RUN)

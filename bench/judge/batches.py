@@ -1,0 +1,77 @@
+"""What a search for a batch size comes to: the largest that fits, the fastest, and the one to use."""
+
+import math
+from dataclasses import dataclass
+from statistics import median as middle
+
+from bench.judge.statistics import Estimate, median
+from bench.records.batches import Attempt, BatchCase
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One batch size. Its intervals are of the blocks of all its processes; of the next process they know little."""
+
+    attempt: Attempt
+    """The first one at it."""
+    processes: tuple[float, ...]
+    """The median step of each process that was timed, in seconds."""
+    step_seconds: Estimate | None
+    samples_per_second: Estimate | None
+
+
+@dataclass(frozen=True)
+class BatchFinding:
+    """One case, its sizes in their order. The figures are None where no size fits."""
+
+    case: BatchCase
+    rows: tuple[BatchRow, ...]
+    largest: BatchRow | None
+    best: BatchRow | None
+    """The one with the most samples a second."""
+    equals: tuple[BatchRow, ...]
+    """Those that are not shown to be slower than the best, itself among them, the smallest first."""
+    noise: float | None
+    """By what share the best one's step differed from process to process; None where it was timed in one alone."""
+
+    @property
+    def recommended(self) -> BatchRow | None:
+        """The smallest that is as good as the best: it needs the least memory."""
+        return self.equals[0] if self.equals else None
+
+
+def find(case: BatchCase) -> BatchFinding:
+    """Judge what was tried of ``case``."""
+    first = {attempt.batch_size: attempt for attempt in case.attempts}
+    rows = tuple(_row(first[size], case) for size in sorted(first))
+    fitting = [row for row in rows if row.samples_per_second is not None]
+    if not fitting:
+        return BatchFinding(case, rows, None, None, (), None)
+    best = max(fitting, key=lambda row: _rate(row).value)
+    noise = max(best.processes) / min(best.processes) - 1 if len(best.processes) > 1 else None
+    equals = tuple(row for row in fitting if _as_good(_rate(row), _rate(best), noise or 0.0))
+    return BatchFinding(case, rows, fitting[-1], best, equals, noise)
+
+
+def _row(attempt: Attempt, case: BatchCase) -> BatchRow:
+    if not attempt.fits or attempt.rows_per_step is None:
+        return BatchRow(attempt, (), None, None)
+    blocks = [attempt.block_seconds, *(a.block_seconds for a in case.again if a.batch_size == attempt.batch_size)]
+    step = median([seconds for several in blocks for seconds in several])
+    return BatchRow(attempt, tuple(map(middle, blocks)), step, _per_second(step, attempt.rows_per_step))
+
+
+def _per_second(step: Estimate, rows: float) -> Estimate:
+    rate = rows / step.value
+    # Nothing bounds a step of few blocks; over infinity, that would be a rate of 0 for sure.
+    bounded = math.isfinite(step.low) and math.isfinite(step.high)
+    return step.map(lambda seconds: rows / seconds) if bounded else Estimate(rate, -math.inf, math.inf)
+
+
+def _rate(row: BatchRow) -> Estimate:
+    assert row.samples_per_second is not None
+    return row.samples_per_second
+
+
+def _as_good(one: Estimate, best: Estimate, noise: float) -> bool:
+    return one.high >= best.low or best.value <= one.value * (1 + noise)

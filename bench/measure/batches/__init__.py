@@ -1,0 +1,1 @@
+"""The search for a batch size: what fits, and what trains the most samples a second."""

@@ -1,0 +1,127 @@
+"""One batch size in one fresh process: does it fit, how long are its steps, and what memory do they take?"""
+
+import time
+from dataclasses import dataclass
+
+from bench.measure.batches.room import confine
+from bench.measure.clock import Block
+from bench.measure.process import CaseEnded, WorkerProcess
+from bench.measure.schedule import steps_per_block
+from bench.measure.worker import Finished, Ready, Rows, Turn, Warm
+from bench.records.batches import Attempt, Limit
+
+WARMUP_SECONDS = 1.0
+"""After the first step: allocators and caches fill in a few steps, and there are many sizes to try."""
+SAMPLING_SECONDS = 0.5
+LEAST_BLOCKS, MOST_BLOCKS = 12, 40
+"""Six values bracket a median with 95 % confidence, by their least and their most; of twelve, both ends are spared."""
+LEAST_STEPS = 6 + 1 + LEAST_BLOCKS
+"""That an attempt takes, however long they are: warm-up, the turn's first step, and a block each."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """An attempt, and what else its process told."""
+
+    attempt: Attempt
+    data_rows: int | None = None
+    memory_kind: str | None = None
+    skipped: bool = False
+    """Whether the loop cannot take this size, or this machine, which is no fault of it."""
+
+
+class Try:
+    """An attempt at ``batch_size`` that ends by itself within ``limit_seconds``.
+
+    Args:
+        block_seconds: what a block is to take, at least one step.
+        forecast_bytes: the peak that is expected.
+        allowed_bytes: of the host's memory that it may take; None where the device's own is what counts.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        *,
+        block_seconds: float,
+        limit_seconds: float,
+        forecast_bytes: int | None = None,
+        allowed_bytes: int | None = None,
+    ) -> None:
+        self._batch_size, self._block_seconds, self._limit_seconds = batch_size, block_seconds, limit_seconds
+        self._forecast_bytes, self._allowed_bytes = forecast_bytes, allowed_bytes
+        self._start = time.perf_counter()
+        self._data_rows: int | None = None
+
+    def refused(self, limit: Limit) -> Made:
+        """It is not even tried."""
+        return self._made(limit, None, tried=False)
+
+    def by(self, process: WorkerProcess) -> Made:
+        """It is made by ``process``, which is spent afterwards. Whatever becomes of that is an answer."""
+        if self._allowed_bytes is not None:
+            confine(process.pid, self._allowed_bytes)
+        try:
+            return self._measured(process)
+        except CaseEnded as end:
+            if end.status == "timed_out":
+                return self._made("time", f"it was not done within {self._limit_seconds:.0f} s")
+            return self._made(end.ran_out_of or "failure", end.reason, skipped=end.status == "skipped")
+
+    def _measured(self, process: WorkerProcess) -> Made:
+        ready = process.ask(Ready, "set_up", self._left(), with_hash=False)
+        rows = process.ask(Rows, "rows", self._left())
+        self._data_rows = rows.data
+        if ready.batch_size != self._batch_size:
+            return self._made("failure", f"the workload makes batches of {ready.batch_size} whatever it is asked for")
+        if rows.batch < self._batch_size:
+            return self._made("data", f"a batch has no more than {rows.batch} rows")
+        warm = process.ask(Warm, "warm", self._left(), ceiling_seconds=WARMUP_SECONDS)
+        steps = steps_per_block(warm.warm_up.steady_step_seconds, self._block_seconds)
+        blocks = round(SAMPLING_SECONDS / (steps * warm.warm_up.steady_step_seconds))
+        order = (False,) * min(MOST_BLOCKS, max(LEAST_BLOCKS, blocks))
+        turn = process.ask(Turn, "take_turn", self._left(), order=order, steps=steps, own_processes=1)
+        finished = process.ask(Finished, "finish", self._left())
+        return self._made(
+            None,
+            None,
+            rows_per_step=rows.per_step,
+            block_seconds=tuple(_step_seconds(block) for _, block, _ in turn.blocks),
+            peak_memory_bytes=finished.peak_memory_bytes,
+            memory_kind=finished.memory_kind,
+        )
+
+    def _left(self) -> float:
+        return max(1.0, self._limit_seconds - (time.perf_counter() - self._start))
+
+    def _made(
+        self,
+        limit: Limit | None,
+        reason: str | None,
+        *,
+        tried: bool = True,
+        skipped: bool = False,
+        rows_per_step: float | None = None,
+        block_seconds: tuple[float, ...] = (),
+        peak_memory_bytes: int | None = None,
+        memory_kind: str | None = None,
+    ) -> Made:
+        attempt = Attempt(
+            batch_size=self._batch_size,
+            rows_per_step=rows_per_step,
+            limit=limit,
+            reason=reason,
+            tried=tried,
+            seconds=time.perf_counter() - self._start,
+            block_seconds=block_seconds,
+            peak_memory_bytes=peak_memory_bytes,
+            forecast_bytes=self._forecast_bytes,
+            allowed_bytes=self._allowed_bytes,
+        )
+        return Made(attempt, self._data_rows, memory_kind, skipped)
+
+
+def _step_seconds(block: Block) -> float:
+    # Not a number where the host's clock is the only one.
+    seconds = block.device_seconds if block.device_seconds == block.device_seconds else block.host_seconds
+    return seconds / block.steps

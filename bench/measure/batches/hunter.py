@@ -1,0 +1,201 @@
+"""The search of every case, one batch size after the other, each in a process that has the machine to itself."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from statistics import median
+from typing import cast
+
+from bench.measure.batches.attempt import LEAST_STEPS, Made, Try
+from bench.measure.batches.room import forecast_bytes, safe_bytes
+from bench.measure.batches.search import BatchSearch
+from bench.measure.conduct import Lacks, Progress, lacking
+from bench.measure.crew import Crew
+from bench.measure.launcher import apart
+from bench.measure.machine import available_cores, describe_environment
+from bench.records.batches import Attempt, BatchCase, BatchHunt
+from bench.records.batches_store import write_batches
+from bench.records.machine import Machine
+from bench.records.run import Plan, Status
+from loops.catalog import find_workload
+from loops.workload import Size
+
+GRACE_SECONDS = 10.0
+"""An attempt that was expected to be done in time may take this much longer."""
+SEARCH_SHARE = 0.6
+"""Of a case's budget: what is left is for the fastest sizes, which are timed again."""
+ROUNDS, MOST_CONTENDERS, CLOSE = 2, 4, 0.75
+"""How often they are timed again, how many they are, and the least share of the best throughput that they have."""
+NEVER_REACHED = "the search was interrupted before this case"
+
+
+class Hunter:
+    """Carries out a plan's searches, and keeps what was found in a folder after each."""
+
+    def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
+        self._plan, self._machine, self._started, self._progress = plan, machine, started, progress
+        self._environment = describe_environment(plan.threads, available_cores()[: plan.threads])
+        self._cases = _cases(*apart(lacking, plan))
+        self._sizes = {
+            found.name: found.sizes[cast(Size, plan.size)][1] for found in map(find_workload, plan.workloads)
+        }
+
+    def conduct(self, crew: Crew) -> BatchHunt:
+        """Search for every case; Ctrl-C ends it early with what there is."""
+        interrupted = False
+        self._crew = crew
+        try:
+            for index, case in enumerate(self._cases):
+                if case.status == "ok":
+                    self._search(index)
+                    self._keep(interrupted=False)
+        except KeyboardInterrupt:
+            interrupted = True
+        self._cases = [c if c.attempts or c.status != "ok" else _ended(c, NEVER_REACHED) for c in self._cases]
+        return self._keep(interrupted)
+
+    def _keep(self, interrupted: bool) -> BatchHunt:
+        hunt = BatchHunt(
+            name=self._crew.folder.name,
+            started=self._started.isoformat(timespec="seconds"),
+            seconds=(datetime.now(UTC) - self._started).total_seconds(),
+            interrupted=interrupted,
+            plan=self._plan,
+            machine=self._machine,
+            environment=self._environment,
+            cases=tuple(self._cases),
+        )
+        write_batches(self._crew.folder, hunt)
+        return hunt
+
+    def _search(self, index: int) -> None:
+        plan, case = self._plan, self._cases[index]
+        search = BatchSearch(plan.batch_size or self._sizes[case.workload])
+        start = self._begun = time.perf_counter()
+        while (size := search.next()) is not None:
+            left = start + SEARCH_SHARE * plan.budget_seconds - time.perf_counter()
+            made = self._attempt(index, size, left)
+            attempt = made.attempt
+            case = self._cases[index] = _with(self._cases[index], made)
+            search.most = case.data_rows
+            if made.skipped and len(case.attempts) == 1:
+                self._cases[index] = _ended(case, attempt.reason or "")
+                return
+            if attempt.limit == "failure" and search.largest is None:
+                break  # for another reason than memory, which a smaller batch would not change
+            search.hear(size, _rate(attempt) if attempt.fits else None)
+            if attempt.limit == "time":
+                break
+        self._cases[index] = _concluded(case, search)
+        self._time_again(index, start + plan.budget_seconds)
+
+    def _time_again(self, index: int, end: float) -> None:
+        """The fastest sizes once more, and once more, in turns, as far as the time goes."""
+        for _ in range(ROUNDS):
+            for size in contenders(self._cases[index].attempts):
+                made = self._attempt(index, size, end - time.perf_counter())
+                if made.attempt.fits:
+                    case = self._cases[index]
+                    self._cases[index] = replace(case, again=(*case.again, made.attempt))
+
+    def _attempt(self, index: int, size: int, left_seconds: float) -> Made:
+        """Try ``size``, unless it is sure to take too much memory or more time than is left."""
+        plan, case = self._plan, self._cases[index]
+        on_host = plan.device == "cpu"
+        peaks = {a.batch_size: a.peak_memory_bytes for a in case.attempts if a.peak_memory_bytes is not None}
+        allowed = safe_bytes() if on_host else None
+        forecast = forecast_bytes(peaks, size) if on_host else None
+        one = Try(
+            size,
+            block_seconds=plan.block_seconds,
+            limit_seconds=_limit_seconds(plan, left_seconds) if case.attempts else plan.limit_seconds,
+            forecast_bytes=forecast,
+            allowed_bytes=allowed,
+        )
+        if forecast is not None and allowed is not None and forecast > allowed:
+            return one.refused("host memory")
+        if expected_seconds(case.attempts, size) > left_seconds and case.attempts:
+            return one.refused("time")
+        doing = f"batch size {size:,}{' again' if case.stop else ''}"
+        done = min(1.0, (time.perf_counter() - self._begun) / plan.budget_seconds)
+        self._progress.tell(f"{case.workload} · {case.loop} · {doing}", (index + done) / len(self._cases), None)
+        process = self._crew.start(
+            case.workload, case.loop, log=f"case-{index}-batch-{size}", neighbours=0, batch_size=size
+        )
+        try:
+            return one.by(process)
+        finally:
+            process.kill()
+
+
+def expected_seconds(attempts: tuple[Attempt, ...], batch_size: int) -> float:
+    """What an attempt at ``batch_size`` will take: its steps in proportion to the largest batch that was timed, and all
+    else as that one took it, compilation included. 0 where none was."""
+    last = max((a for a in attempts if a.fits), key=lambda a: a.batch_size, default=None)
+    if last is None:
+        return 0.0
+    step = median(last.block_seconds)
+    return last.seconds + (batch_size / last.batch_size - 1) * step * LEAST_STEPS
+
+
+def contenders(attempts: tuple[Attempt, ...]) -> tuple[int, ...]:
+    """The sizes that may be the fastest, the smallest first."""
+    rates = {attempt.batch_size: _rate(attempt) for attempt in attempts if attempt.fits}
+    close = [size for size, rate in rates.items() if rate >= CLOSE * max(rates.values())]
+    return tuple(sorted(sorted(close, key=lambda size: -rates[size])[:MOST_CONTENDERS]))
+
+
+def _rate(attempt: Attempt) -> float:
+    """Samples a second."""
+    assert attempt.rows_per_step is not None
+    return attempt.rows_per_step / median(attempt.block_seconds)
+
+
+def _concluded(case: BatchCase, search: BatchSearch) -> BatchCase:
+    """The case with what stopped its search."""
+    last = case.attempts[-1]
+    if search.largest is None:
+        status: Status = "timed_out" if last.limit == "time" else "failed"
+        return replace(case, status=status, reason=_why(last), stop=last.limit)
+    above = next((attempt for attempt in case.attempts if attempt.batch_size == search.too_large), None)
+    return replace(case, stop="time" if last.limit == "time" else above.limit if above else "data")
+
+
+def _limit_seconds(plan: Plan, left_seconds: float) -> float:
+    """Of any attempt but the first, which may compile for as long as --limit lets it."""
+    return min(plan.limit_seconds, max(0.0, left_seconds) + GRACE_SECONDS)
+
+
+def _with(case: BatchCase, made: Made) -> BatchCase:
+    return replace(
+        case,
+        attempts=(*case.attempts, made.attempt),
+        data_rows=case.data_rows if made.data_rows is None else made.data_rows,
+        memory_kind=case.memory_kind or made.memory_kind,
+    )
+
+
+def _ended(case: BatchCase, reason: str) -> BatchCase:
+    return replace(case, status="skipped", reason=reason)
+
+
+def _why(attempt: Attempt) -> str:
+    if attempt.limit == "failure":
+        return attempt.reason or ""
+    return f"not even a batch of {attempt.batch_size:,} fits: {attempt.reason or attempt.limit}"
+
+
+def _cases(workloads: Lacks, loops: Lacks) -> list[BatchCase]:
+    return [
+        BatchCase(
+            workload=workload,
+            loop=loop,
+            status="skipped" if (no_data or no_support) else "ok",
+            reason=no_data or no_support,
+            data_rows=None,
+            memory_kind=None,
+            attempts=(),
+        )
+        for workload, no_data in workloads.items()
+        for loop, no_support in loops.items()
+    ]

@@ -1,0 +1,38 @@
+"""One loop after the other, its step followed in a process of its own."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from bench.errors import BadInput
+from bench.measure.crew import Crew
+from bench.measure.process import CaseEnded
+from bench.records.footprint import Footprint, FootprintCase
+from bench.records.run import Plan, Status
+from loops.catalog import find_loop, find_workload
+
+Tell = Callable[[str, float], None]
+"""Is told what is being done, and what fraction of the whole is done."""
+
+
+def survey(plan: Plan, loops: Sequence[str], crew: Crew, tell: Tell) -> tuple[FootprintCase, ...]:
+    """The memory of a step of each of ``loops`` on the plan's workload.
+
+    Raises:
+        BadInput: a step yields unknown phases, or none.
+    """
+    workload = find_workload(plan.workloads[0]).name
+    names = dict.fromkeys(find_loop(loop).name for loop in loops)
+    found = []
+    for number, loop in enumerate(names):
+        tell(loop, number / len(names))
+        process = crew.start(workload, loop, log=f"memory-{number}", neighbours=0)
+        try:
+            footprint = process.ask(Footprint, "memory", plan.limit_seconds)
+            found.append(FootprintCase(workload, loop, "ok", None, footprint))
+        except CaseEnded as end:
+            if end.bad_step:
+                raise BadInput(end.reason) from None
+            found.append(FootprintCase(workload, loop, cast(Status, end.status), end.reason, None))
+        finally:
+            process.kill()
+    return tuple(found)

@@ -1,0 +1,79 @@
+"""A search for a batch size: which ones were tried, what became of each, and what ended the search."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.records.machine import Environment, Machine
+from bench.records.run import Plan, Status
+
+BATCHES_VERSION = 1
+
+Limit = Literal["device memory", "host memory", "data", "time", "failure"]
+"""What keeps a batch from being larger. ``data``: it has no more rows; ``failure``: the loop fails for some other
+reason, which is told."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One batch size, tried in a fresh process, or refused without being tried."""
+
+    batch_size: int
+    rows_per_step: float | None
+    """On average over an epoch, whose last batch may be smaller; None where it was not timed."""
+    limit: Limit | None
+    """What it ran into; None for a batch that fits."""
+    reason: str | None
+    tried: bool
+    """False where the forecast alone refused it."""
+    seconds: float
+    """The whole attempt, set-up, compilation and warm-up included."""
+    block_seconds: tuple[float, ...]
+    """Seconds a step of each block, on the device's clock where it has one; empty where it was not timed."""
+    peak_memory_bytes: int | None
+    forecast_bytes: int | None
+    """The peak that was expected; None where nothing was measured yet, or where the device itself says no."""
+    allowed_bytes: int | None
+    """What a process might take of the host's memory at the time; None where that is not what limits it."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether steps of this size were taken and timed."""
+        return self.limit is None
+
+
+@dataclass(frozen=True)
+class BatchCase:
+    """The search for one (workload, loop)."""
+
+    workload: str
+    loop: str
+    status: Status
+    """``ok`` where some size fits."""
+    reason: str | None
+    data_rows: int | None
+    """Of the data that batches are drawn from; None where it does not say."""
+    memory_kind: str | None
+    """What ``peak_memory_bytes`` counts."""
+    attempts: tuple[Attempt, ...]
+    """In the order in which they were made."""
+    again: tuple[Attempt, ...] = ()
+    """The fastest ones again, each time in another process, since processes of one size differ."""
+    stop: Limit | None = None
+    """What keeps the largest batch that fits from being larger; None where the search was interrupted."""
+
+
+@dataclass(frozen=True)
+class BatchHunt:
+    """One `loopmark run --find-batch`. It is no run: it holds no ``run.json``, and nothing compares it with one."""
+
+    name: str
+    started: str
+    """UTC, ISO 8601."""
+    seconds: float
+    interrupted: bool
+    plan: Plan
+    """Of which ``batch_size`` is where the search began, and ``budget_seconds`` what it may take for each case."""
+    machine: Machine
+    environment: Environment
+    cases: tuple[BatchCase, ...]
+    batches_version: int = BATCHES_VERSION

@@ -1,0 +1,106 @@
+"""The memory of one training step: how much is in use at each moment, and in which phase."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.records.machine import Environment, Machine
+from bench.records.run import Plan, Status
+
+FOOTPRINT_VERSION = 1
+
+Kind = Literal["tensors alive", "device memory allocated"]
+"""What is counted. ``tensors alive``: the bytes of every tensor that the step makes or holds, exact, without what
+operators use for themselves while they run; ``device memory allocated``: what torch's allocator has handed out."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A step from one of its yields to the next; a phase that comes several times has several."""
+
+    phase: str
+    moments: tuple[int, ...]
+    """Bytes in use after each operator (tensors alive), or each time the allocator gave or took (device memory)."""
+    peak_bytes: int
+    end_bytes: int
+    peak_reserved_bytes: int | None = None
+    """What the allocator had taken from the device; None where there is no allocator to ask."""
+    peak_inactive_split_bytes: int | None = None
+    """Of that, what is free, and stuck in a block that is partly in use: it cannot be given back."""
+
+
+@dataclass(frozen=True)
+class PhaseMemory:
+    """A phase of the step, all its stretches together."""
+
+    phase: str
+    peak_bytes: int
+    end_bytes: int
+    """At the end of the last of them."""
+    peak_reserved_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """One step, after a few that are not looked at."""
+
+    kind: Kind
+    batch_size: int
+    before_bytes: int
+    """In use before the step began: weights, optimizer state, and the gradients of the step before."""
+    stretches: tuple[Stretch, ...]
+    peak_operator: str | None
+    """After which the most was in use; None where operators are not seen."""
+    ran_eagerly: bool
+    """Whether what this loop compiles was run without compiling it, since nothing is seen inside compiled code."""
+
+    @property
+    def peak(self) -> Stretch:
+        """Where the most was in use."""
+        return max(self.stretches, key=lambda stretch: stretch.peak_bytes)
+
+    @property
+    def phases(self) -> tuple[PhaseMemory, ...]:
+        """Each phase, in the order in which they first came."""
+        names = dict.fromkeys(stretch.phase for stretch in self.stretches)
+        return tuple(_together(name, [s for s in self.stretches if s.phase == name]) for name in names)
+
+    @property
+    def fragmentation_bytes(self) -> int | None:
+        """What the allocator had taken beyond what was in use, around the peak; None where there is none to ask."""
+        reserved = self.peak.peak_reserved_bytes
+        return None if reserved is None else reserved - self.peak.peak_bytes
+
+
+@dataclass(frozen=True)
+class FootprintCase:
+    """One (workload, loop)."""
+
+    workload: str
+    loop: str
+    status: Status
+    reason: str | None
+    footprint: Footprint | None
+
+
+@dataclass(frozen=True)
+class Footprints:
+    """One `loopmark memory`. It is no run, and nothing in it was timed."""
+
+    name: str
+    started: str
+    """UTC, ISO 8601."""
+    plan: Plan
+    machine: Machine
+    environment: Environment
+    cases: tuple[FootprintCase, ...]
+    footprint_version: int = FOOTPRINT_VERSION
+
+
+def _together(phase: str, stretches: list[Stretch]) -> PhaseMemory:
+    reserved = [s.peak_reserved_bytes for s in stretches if s.peak_reserved_bytes is not None]
+    return PhaseMemory(
+        phase=phase,
+        peak_bytes=max(stretch.peak_bytes for stretch in stretches),
+        end_bytes=stretches[-1].end_bytes,
+        peak_reserved_bytes=max(reserved, default=None),
+    )

@@ -1,0 +1,87 @@
+"""A step's memory as files: ``memory.csv`` and a plot of each loop; and its JSON."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BadInput
+from bench.records.footprint import FootprintCase
+from bench.records.store import replace_file
+from bench.report.footprint import words
+from bench.report.text import plain, slugs
+
+HEADINGS = ("workload", "loop", "batch_size", "kind", "phase", "peak_bytes", "end_bytes", "peak_reserved_bytes")
+
+
+def write_files(folder: Path, cases: Sequence[FootprintCase]) -> None:
+    """Write the spreadsheet and the plots, as PNG and SVG, into ``folder``."""
+    try:
+        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
+        replace_file(folder / "memory.csv", as_csv(cases).encode(errors="backslashreplace"))
+        _draw_plots(folder / "plots", cases)
+    except OSError as error:
+        raise BadInput(f"cannot write {error.filename or folder}: {error.strerror}; choose another --out") from None
+
+
+def as_csv(cases: Sequence[FootprintCase]) -> str:
+    """One row a phase of a loop, in bytes."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, HEADINGS, lineterminator="\n")
+    writer.writeheader()
+    for case in cases:
+        for phase in case.footprint.phases if case.footprint else ():
+            writer.writerow(
+                {
+                    "workload": plain(case.workload),
+                    "loop": plain(case.loop),
+                    "batch_size": case.footprint.batch_size if case.footprint else None,
+                    "kind": case.footprint.kind if case.footprint else None,
+                    **vars(phase),
+                }
+            )
+    return text.getvalue()
+
+
+def as_json(cases: Sequence[FootprintCase]) -> dict[str, Any]:
+    """All of it but the moments, as strict JSON values."""
+    return {"loops": [_loop(case) for case in cases]}
+
+
+def _loop(case: FootprintCase) -> dict[str, Any]:
+    told = {"workload": case.workload, "loop": case.loop, "status": case.status, "reason": case.reason}
+    step = case.footprint
+    if step is None:
+        return {**told, "conclusion": words.conclusion(case)}
+    return {
+        **told,
+        "conclusion": words.conclusion(case),
+        "kind": step.kind,
+        "batch_size": step.batch_size,
+        "ran_eagerly": step.ran_eagerly,
+        "before_bytes": step.before_bytes,
+        "peak_bytes": step.peak.peak_bytes,
+        "peak_phase": step.peak.phase,
+        "peak_operator": step.peak_operator,
+        "peak_reserved_bytes": step.peak.peak_reserved_bytes,
+        "fragmentation_bytes": step.fragmentation_bytes,
+        "peak_inactive_split_bytes": step.peak.peak_inactive_split_bytes,
+        "phases": [vars(phase) for phase in step.phases],
+    }
+
+
+def _draw_plots(folder: Path, cases: Sequence[FootprintCase]) -> None:
+    # Drawing alone needs matplotlib, which takes longer to import than all the rest.
+    from bench.report import style
+    from bench.report.footprint.plot import timeline
+
+    slug = slugs(f"{case.workload}-{case.loop}" for case in cases)
+    with style.styled():
+        for case in cases:
+            figure = timeline(case)
+            if figure is not None:
+                folder.mkdir(exist_ok=True)
+                for kind in ("png", "svg"):
+                    name = f"memory-{slug[f'{case.workload}-{case.loop}']}.{kind}"
+                    replace_file(folder / name, style.save(figure, kind))
