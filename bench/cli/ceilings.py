@@ -15,8 +15,9 @@ from bench.cli.tell import refuse_unwritable, refuse_unwritable_folder
 from bench.errors import BadInput
 
 if TYPE_CHECKING:
+    from bench.measure.crew import Crew
     from bench.records.ceilings import Ceilings
-    from bench.records.machine import Machine
+    from bench.records.machine import Environment, Machine
     from bench.records.run import Plan
 
 MOST_SECONDS = 3600.0
@@ -62,9 +63,9 @@ def ceilings(
             limit_seconds=limit,
         )
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the process that measures too
     machine = apart(describe_machine, plan.device)
     path = ceilings_path(out / machine.name, plan.device, plan.threads)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the process that measures too
     if not as_json and console.is_terminal:
         console.print(f"measuring for {budget:g} s …", style="dim", end="\r")
     try:
@@ -101,13 +102,11 @@ def _measure(plan: "Plan", machine: "Machine") -> "Ceilings":
 
     from bench.measure.ceilings.crew import find_ceilings
     from bench.measure.crew import crew_of
-    from bench.measure.launcher import apart
-    from bench.measure.machine import describe_environment
     from bench.records.ceilings import Ceilings
 
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="loopmark-ceilings-") as folder, crew_of(plan, Path(folder)) as crew:
-        environment = apart(describe_environment, plan.threads, crew.cores)
+        environment = _environment(crew)
         start = time.perf_counter()
         found = find_ceilings(crew, plan.budget_seconds, plan.seed)
         return Ceilings(
@@ -121,3 +120,14 @@ def _measure(plan: "Plan", machine: "Machine") -> "Ceilings":
             ceilings=found.ceilings,
             left_out=found.left_out,
         )
+
+
+def _environment(crew: "Crew") -> "Environment":
+    """As a process sees it that measures."""
+    from bench.records.machine import Environment
+
+    process = crew.start_idle(log="environment")
+    try:
+        return process.ask(Environment, "environment", crew.limit_seconds)
+    finally:
+        process.kill()
