@@ -61,9 +61,9 @@ def ceilings(
             limit_seconds=limit,
         )
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the process that measures too
     machine = apart(describe_machine, plan.device)
     path = ceilings_path(out / machine.name, plan.device, plan.threads)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the process that measures too
     if not as_json and console.is_terminal:
         console.print(f"measuring for {budget:g} s …", style="dim", end="\r")
     try:
@@ -98,9 +98,6 @@ def _measure(plan: "Plan", machine: "Machine") -> "Ceilings":
     """By a process like those of a run, with its threads and on its cores; the parent never touches the device."""
     from bench.measure.ceilings.crew import measure_ceilings
     from bench.measure.crew import crew_of
-    from bench.measure.launcher import apart
-    from bench.measure.machine import describe_environment
 
     with tempfile.TemporaryDirectory(prefix="loopmark-ceilings-") as folder, crew_of(plan, Path(folder)) as crew:
-        environment = apart(describe_environment, plan.threads, crew.cores)
-        return measure_ceilings(crew, plan, machine, environment, plan.budget_seconds)
+        return measure_ceilings(crew, plan, machine, plan.budget_seconds)

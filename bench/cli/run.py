@@ -118,7 +118,7 @@ def run(
             if not cut_short:
                 progress.tell("what the device can do", 1.0, budget := ceiling_seconds(quick=quick))
                 try:
-                    ceilings = measure_ceilings(crew, plan, machine, measured.environment, budget)
+                    ceilings = measure_ceilings(crew, plan, machine, budget)
                     write_ceilings(folder / CEILINGS_FILE, ceilings)
                 except CaseEnded as end:  # what was timed stands
                     console.print(f"its ceilings are not known: {plain(end.reason)}", markup=False, soft_wrap=True)

@@ -56,7 +56,8 @@ class Ceiling:
     value: float
     low: float
     high: float
-    """The interval of 95 % of the median, which assumes no distribution."""
+    """The interval of 95 % of the median, which assumes no distribution. It is of these samples, all of one process:
+    what others do to the machine at another time is not in it."""
     unit: Unit
     best_size: int
     """Rows of a square matrix; bytes of the tensor that is copied; elements that a launch works on."""

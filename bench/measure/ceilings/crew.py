@@ -5,23 +5,29 @@ from datetime import UTC, datetime
 
 from bench.measure.ceilings.survey import Found
 from bench.measure.crew import Crew
+from bench.measure.process import WorkerProcess
 from bench.records.ceilings import Ceilings
 from bench.records.machine import Environment, Machine
 from bench.records.run import Plan
 
 
-def measure_ceilings(crew: Crew, plan: Plan, machine: Machine, environment: Environment, budget: float) -> Ceilings:
-    """What the crew's device can do, by ``budget`` seconds of measuring.
+def measure_ceilings(crew: Crew, plan: Plan, machine: Machine, budget_seconds: float) -> Ceilings:
+    """What the crew's device can do, each ceiling with its interval, and the reasons for what has none.
 
     Raises:
         CaseEnded: the process died, or took longer than the crew's limit beyond its budget.
     """
     started, start = datetime.now(UTC), time.perf_counter()
-    found = find_ceilings(crew, budget, plan.seed)
+    process = crew.start_idle(log="ceilings")
+    try:
+        environment = process.ask(Environment, "environment", crew.limit_seconds)
+        found = find_ceilings(process, crew.limit_seconds, budget_seconds, plan.seed)
+    finally:
+        process.kill()
     return Ceilings(
         started=started.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - start,
-        budget_seconds=budget,
+        budget_seconds=budget_seconds,
         seed=plan.seed,
         machine=machine,
         environment=environment,
@@ -31,15 +37,6 @@ def measure_ceilings(crew: Crew, plan: Plan, machine: Machine, environment: Envi
     )
 
 
-def find_ceilings(crew: Crew, budget_seconds: float, seed: int = 0) -> Found:
-    """Every ceiling, and the reasons for what has none.
-
-    Args:
-        seed: of the matrices, and of the order of the samples.
-    """
-    process = crew.start_idle(log="ceilings")
-    try:
-        limit_seconds = crew.limit_seconds + budget_seconds
-        return process.ask(Found, "find_ceilings", limit_seconds, budget_seconds=budget_seconds, seed=seed)
-    finally:
-        process.kill()
+def find_ceilings(process: WorkerProcess, limit_seconds: float, budget_seconds: float, seed: int) -> Found:
+    """What ``process`` finds within ``budget_seconds``; it is given up on ``limit_seconds`` after them."""
+    return process.ask(Found, "find_ceilings", limit_seconds + budget_seconds, budget_seconds=budget_seconds, seed=seed)

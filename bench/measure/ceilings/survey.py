@@ -190,6 +190,6 @@ def _too_slow(contender: Contender, budget_seconds: float) -> str:
 def _too_few(contenders: Sequence[Contender], budget_seconds: float) -> str:
     most = max(len(one.values) for one in contenders)
     return (
-        f"a budget of {budget_seconds:g} s left time for {most} samples, and an interval takes {LEAST_SAMPLES}; "
+        f"a budget of {budget_seconds:g} s left time for {most} of the {LEAST_SAMPLES} samples that an interval takes; "
         "give a longer --budget"
     )

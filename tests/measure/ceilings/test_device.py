@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from bench.measure.ceilings.copies import copies, filled
-from bench.measure.ceilings.crew import find_ceilings
+from bench.measure.ceilings.crew import measure_ceilings
 from bench.measure.ceilings.device import targets_of
 from bench.measure.ceilings.launches import launches
 from bench.measure.ceilings.products import products
 from bench.measure.ceilings.stopwatch import HostStopwatch
-from bench.measure.ceilings.survey import Found
 from bench.measure.ceilings.target import Target
 from bench.measure.ceilings.transfers import transfers
 from bench.measure.crew import crew_of
 from bench.measure.plan import Wish, make_plan
-from bench.records.ceilings import LeftOut
+from bench.records.ceilings import Ceilings, LeftOut
+from tests.synthetic import machine
 
 CPU = torch.device("cpu")
 GIB = 2**30
@@ -128,9 +128,10 @@ def test_every_target_of_this_cpu_can_be_prepared_and_done() -> None:
                 target.prepare(target.sizes[0])()
 
 
-def found_here(folder: Path) -> Found:
-    with crew_of(make_plan(Wish(command=[], device="cpu", threads=1)), folder) as crew:
-        return find_ceilings(crew, budget_seconds=2.0)
+def found_here(folder: Path) -> Ceilings:
+    plan = make_plan(Wish(command=[], device="cpu", threads=1))
+    with crew_of(plan, folder) as crew:
+        return measure_ceilings(crew, plan, machine(), budget_seconds=2.0)
 
 
 def test_a_real_survey_in_a_process_of_its_own_is_whole_and_plausible(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_a_budget_that_is_spent_before_there_are_samples_enough_is_the_reason() 
     found = surveyed(clock, *targets)
     assert found.ceilings == ()
     assert all(
-        "left time for" in one.reason and "an interval takes 6; give a longer --budget" in one.reason
+        "left time for" in one.reason and "of the 6 samples that an interval takes; give a longer" in one.reason
         for one in found.left_out
     )
 
