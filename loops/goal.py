@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from loops.errors import BadSpec
+from loops.precise import double
 from loops.user_code import defined_at
 
 ROWS_AT_ONCE = 256
@@ -61,7 +62,7 @@ def accuracy(inputs: Tensor, labels: Tensor, target: float) -> Goal:
     """The share of ``inputs`` (N, ...) whose highest logit is at their label (N,)."""
 
     def measure(model: nn.Module) -> Tensor:
-        return (_predictions(model, inputs).argmax(dim=1) == labels).double().mean()
+        return double(_predictions(model, inputs).argmax(dim=1) == labels).mean()
 
     return Goal("accuracy", target, measure)
 
@@ -70,8 +71,8 @@ def r_squared(inputs: Tensor, values: Tensor, target: float) -> Goal:
     """The share of the variance of ``values`` (N, 1) that the predictions explain, the coefficient of determination."""
 
     def measure(model: nn.Module) -> Tensor:
-        missed = (_predictions(model, inputs) - values).double().square().sum()
-        return 1 - missed / (values - values.mean()).double().square().sum()
+        missed = double(_predictions(model, inputs) - values).square().sum()
+        return 1 - missed / double(values - values.mean()).square().sum()
 
     return Goal("R²", target, measure)
 
@@ -80,10 +81,10 @@ def bits_per_byte(inputs: Tensor, following: Tensor, target: float) -> Goal:
     """The mean cross-entropy of each next byte (N, T), in bits: what a byte of the text costs to encode."""
 
     def measure(model: nn.Module) -> Tensor:
-        nats = torch.zeros((), dtype=torch.float64, device=inputs.device)
+        nats = double(torch.zeros((), device=inputs.device))
         rows = zip(inputs.split(_rows(model)), following.split(_rows(model)), strict=True)
         for some, next_bytes in rows:  # logits of all of them at once would not fit
-            nats += F.cross_entropy(model(some).flatten(0, 1), next_bytes.flatten(), reduction="sum").double()
+            nats += double(F.cross_entropy(model(some).flatten(0, 1), next_bytes.flatten(), reduction="sum"))
         return nats / following.numel() / torch.log(torch.tensor(2.0, dtype=torch.float64))
 
     return Goal("bits per byte", target, measure, higher_is_better=False)

@@ -118,7 +118,7 @@ def test_a_process_that_dies_is_told_in_one_line(
         (("--threads", "0"), "--threads 0 does not fit"),
         (("--threads", "100000"), "--threads 100000 does not fit"),
         (("--device", "abacus"), "no device 'abacus'"),
-        (("--device", "meta"), "cannot time 'meta'"),
+        (("--device", "meta"), "shows no meta device"),
         (("--seed", "-1"), "--seed -1 makes no sense"),
         (("--limit", "0"), "--limit"),
         (("--out", __file__), f"cannot write to {__file__}"),

@@ -1,7 +1,7 @@
 """The stopwatch: drives a step, whole or lap by lap, on the host's clock and on the device's.
 
 Laps share their boundaries. Each phase ends where the next begins, and a step begins where the one before it ended,
-so the phases of a block add up to the block by construction. On CUDA a lap is an event recorded into the stream:
+so the phases of a block add up to the block by construction. On a device a lap is an event recorded into its stream:
 nothing waits for the device until the block is over.
 """
 
@@ -156,14 +156,14 @@ class HostClock:
         return None
 
 
-class CudaClock(HostClock):
-    """Times a step on a CUDA device by events; the host's laps are the time to enqueue each phase."""
+class DeviceClock(HostClock):
+    """Times a step on a device by torch's events; the host's laps are the time to enqueue each phase."""
 
     waits_to_read = True
 
     def __init__(self, task: Task, step: Step, now: Callable[[], int] = time.perf_counter_ns) -> None:
         super().__init__(task, step, now)
-        self._ring: list[torch.cuda.Event] = []
+        self._ring: list[torch.Event] = []
         self._marks_per_step = len(PHASES)
 
     def plain(self, steps: int) -> Block:
@@ -180,7 +180,11 @@ class CudaClock(HostClock):
 
     def synchronise(self) -> None:
         """Wait for the device."""
-        torch.cuda.synchronize(self._task.device)
+        torch.accelerator.synchronize(self._task.device)
+
+    def event(self) -> torch.Event:
+        """A new event that can be timed."""
+        return torch.Event(device=self._task.device, enable_timing=True)
 
     def lapped(self, steps: int) -> Recording:
         """``steps`` steps with an event at each phase's end; those of later blocks are made before they begin."""
@@ -209,10 +213,22 @@ class CudaClock(HostClock):
         used = self._ring[: len(self._stamps)]
         return np.array([a.elapsed_time(b) / 1e3 for a, b in pairwise(used)])
 
-    def _events(self, count: int) -> list[torch.cuda.Event]:
+    def _events(self, count: int) -> list[torch.Event]:
         while len(self._ring) < count:
-            self._ring.append(torch.cuda.Event(enable_timing=True))
+            self._ring.append(self.event())
         return self._ring[:count]
+
+
+class CudaClock(DeviceClock):
+    """Times a step on a CUDA device, by CUDA's own events."""
+
+    def synchronise(self) -> None:
+        """Wait for the device."""
+        torch.cuda.synchronize(self._task.device)
+
+    def event(self) -> torch.Event:
+        """A new event that can be timed."""
+        return torch.cuda.Event(enable_timing=True)
 
 
 class GraphedPhasesClock(CudaClock):
@@ -296,7 +312,22 @@ def make_clock(task: Task, step: Step | Driver) -> HostClock:
             f"no clock knows the phases of a {type(step).__name__} on {task.device.type}; a driver of your "
             "own must derive from GraphedStep or GraphedPhases, and needs a CUDA device"
         )
-    return HostClock(task, step) if task.device.type == "cpu" else CudaClock(task, step)
+    clocks: dict[str, type[HostClock]] = {"cpu": HostClock, "cuda": CudaClock}
+    return clocks.get(task.device.type, DeviceClock)(task, step)
+
+
+def why_untimed(device: str) -> str | None:
+    """Why events on ``device`` cannot be timed; None where they can. It touches the device."""
+    try:
+        first, last = (torch.Event(device=device, enable_timing=True) for _ in range(2))
+        first.record()
+        torch.zeros(1, device=device).add_(1)
+        last.record()
+        torch.accelerator.synchronize(device)
+        first.elapsed_time(last)
+    except Exception as error:  # a backend may refuse in whatever way it likes
+        return " ".join(str(error).split()) or type(error).__name__
+    return None
 
 
 def refuse_unknown_phases(yielded: Sequence[str]) -> None:

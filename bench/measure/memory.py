@@ -1,5 +1,6 @@
 """Peak memory of the steps alone: the device's allocator where there is one, else the process's resident set."""
 
+import contextlib
 import resource
 import sys
 from pathlib import Path
@@ -49,6 +50,26 @@ class DeviceMemory:
         return int(torch.cuda.max_memory_allocated(self._device)) + int(held)
 
 
+class AcceleratorMemory:
+    """Bytes that torch's allocator had handed out at once, on a device that is no CUDA device."""
+
+    kind = "device memory allocated"
+
+    def __init__(self, device: torch.device) -> None:
+        """Raises RuntimeError where the allocator keeps no statistics."""
+        self._device = device
+        self.reset()
+        self.read()
+
+    def reset(self) -> None:
+        """Forget the peak so far."""
+        torch.accelerator.reset_peak_memory_stats(self._device)
+
+    def read(self) -> int:
+        """Bytes at the peak since the last reset."""
+        return int(torch.accelerator.max_memory_allocated(self._device))
+
+
 class ResidentMemory:
     """Bytes of the process in physical memory: torch's own code and data included."""
 
@@ -72,4 +93,9 @@ class ResidentMemory:
 
 def peak_memory_of(device: torch.device) -> PeakMemory:
     """The meter for ``device``."""
-    return DeviceMemory(device) if device.type == "cuda" else ResidentMemory()
+    if device.type == "cuda":
+        return DeviceMemory(device)
+    if device.type != "cpu":
+        with contextlib.suppress(RuntimeError, AttributeError):  # the latter from a torch before 2.9
+            return AcceleratorMemory(device)
+    return ResidentMemory()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from bench.errors import BadInput
+from bench.measure.clock import why_untimed
+from bench.measure.launcher import apart
 from bench.measure.machine import available_cores, default_threads
 from bench.measure.training.terms import Terms
 from bench.records.run import Plan
@@ -34,7 +36,7 @@ IN_PLACE_OF_EXTERNAL_EVENTS = ("graph_phases",)
 QUICK_WORKLOADS = ("resnet",)
 QUICK_LOOPS = ("eager", "channels_last", "amp_bf16", "fused_optimizer", "compile", "cuda_graph")
 
-BLOCK_SECONDS = {"cpu": 0.005, "cuda": 0.02}
+CPU_BLOCK_SECONDS, DEVICE_BLOCK_SECONDS = 0.005, 0.02
 """Noise comes in bursts, so many short blocks compare better than few long ones: on a CPU about one step. A block on
 a GPU begins and ends with an idle device, which must not count."""
 
@@ -101,7 +103,7 @@ def make_plan(wish: Wish) -> Plan:
         launches=launches,
         seed=wish.seed,
         threads=threads,
-        block_seconds=BLOCK_SECONDS[torch.device(device).type],
+        block_seconds=CPU_BLOCK_SECONDS if device == "cpu" else DEVICE_BLOCK_SECONDS,
         warmup_ceiling_seconds=3.0 if quick else 10.0,
         limit_seconds=wish.limit_seconds,
         remeasure_throttled=not wish.keep_throttled,
@@ -109,7 +111,7 @@ def make_plan(wish: Wish) -> Plan:
 
 
 def _default_loops(device: str) -> tuple[str, ...]:
-    if device == "cpu":
+    if not device.startswith("cuda"):
         return DEFAULT_LOOPS
     return (*DEFAULT_LOOPS, *MORE_ON_CUDA, *(() if has_external_events() else IN_PLACE_OF_EXTERNAL_EVENTS))
 
@@ -125,13 +127,27 @@ def _device(name: str | None) -> str:
     if device.type == "cpu":
         return "cpu"
     if device.type != "cuda":
-        raise BadInput(f"Loopmark cannot time '{name}' yet; give cpu, cuda or cuda:N")
+        return _other_device(name, device)
     if not present:
         built = "" if torch.version.cuda or torch.version.hip else f"; torch {torch.__version__} is built without it"
         raise BadInput(f"--device {name}: this machine shows no CUDA device{built}; give --device cpu")
     if (device.index or 0) >= present:
         raise BadInput(f"--device {name}: this machine has {present} CUDA device(s); give cuda:0 to cuda:{present - 1}")
     return f"cuda:{device.index or 0}"
+
+
+def _other_device(name: str, device: torch.device) -> str:
+    """An accelerator that is no CUDA device, such as Intel's ``xpu`` or Apple's ``mps``, where its events can be timed.
+
+    Asked in a process of its own, since a device that was touched here could not be used by those forked from here.
+    """
+    here = torch.accelerator.current_accelerator(check_available=True)
+    if here is None or here.type != device.type:
+        raise BadInput(f"--device {name}: this machine shows no {device.type} device; give cpu, cuda or cuda:N")
+    wanted = f"{device.type}:{device.index or 0}"
+    if reason := apart(why_untimed, wanted):
+        raise BadInput(f"--device {name} cannot time its own work, so Loopmark cannot either: {reason}")
+    return wanted
 
 
 def _workloads(specs: Sequence[str]) -> tuple[str, ...]:

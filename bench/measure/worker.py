@@ -311,6 +311,8 @@ class Worker:
         torch.set_num_threads(self._assignment.threads)
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)  # events, streams and scalers are made on the current device
+        elif self._device.type != "cpu":
+            torch.accelerator.set_device_index(self._device.index or 0)
 
     def _make_task(self) -> tuple[Loop, Task]:
         this = self._assignment

@@ -18,7 +18,7 @@ def takeaway(summary: Summary) -> str:
     A loop is called faster or slower only where that is its verdict; one that was not shown to train the model that the
     baseline trains, where that was looked at, or that does not learn, is never the fastest.
     """
-    device = "this GPU" if summary.run.plan.device.startswith("cuda") else "this CPU"
+    device = "this CPU" if summary.run.plan.device == "cpu" else "this GPU"
     names = [_name(workload.workload) for workload in summary.workloads]
     if len(names) == 1:
         return f"On {names[0]} on {device}, {_clause(summary.workloads[0], alone=True)}."

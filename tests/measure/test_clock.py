@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.measure import clock as clock_module
-from bench.measure.clock import BadStep, CudaClock, GraphClock, GraphedPhasesClock, HostClock
+from bench.measure.clock import BadStep, CudaClock, DeviceClock, GraphClock, GraphedPhasesClock, HostClock, why_untimed
 from loops.cuda_graph import GraphedStep
 from loops.graph_phases import GraphedPhases
 
@@ -301,3 +301,18 @@ def test_a_graph_for_each_phase_is_timed_between_its_launches(device: FakeDevice
     assert block.phases == ("data", "forward", "backward")
     assert block.device[1] == pytest.approx([0, 0.010, 0.025])
     assert block.losses.tolist() == [1, 2]
+
+
+def test_another_device_is_timed_by_torchs_own_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, host = FakeDevice(), Timeline()
+    monkeypatch.setattr(clock_module.torch, "Event", device.event)
+    monkeypatch.setattr(clock_module.torch, "accelerator", SimpleNamespace(synchronize=device.synchronize))
+    block = DeviceClock(FakeTask(host), device_step(host, device), now=host).lapped(2).block()
+
+    assert block.device[1] == pytest.approx([0, 0.010, 0.020, 0.030])
+    assert block.host[1] == pytest.approx([0.001, 0.001, 0.001, 0.001])
+    assert device.synchronisations == 2
+
+
+def test_a_device_whose_events_cannot_be_timed_tells_why() -> None:
+    assert "meta" in (why_untimed("meta") or "")

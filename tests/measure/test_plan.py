@@ -55,8 +55,8 @@ def test_two_steps_of_one_name_are_refused_rather_than_one_of_them_dropped(tmp_p
         ({"batch_size": 0}, "--batch-size 0"),
         ({"size": "huge"}, "no size 'huge'; give small or large"),
         ({"device": "gpu9"}, "no device 'gpu9'"),
-        ({"device": "mps"}, "cannot time 'mps'"),
-        ({"device": "meta"}, "cannot time 'meta'"),
+        ({"device": "mps"}, "shows no mps device; give cpu"),
+        ({"device": "meta"}, "shows no meta device; give cpu"),
         ({"loops": ["ampp"]}, "did you mean"),
         ({"workloads": ["resnett"]}, "did you mean 'resnet'"),
         ({"limit_seconds": 0.0}, "--limit"),
@@ -108,3 +108,30 @@ def test_a_gpu_gets_more_graphs_by_default_and_one_with_phases_where_the_whole_o
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(plan_module, "has_external_events", lambda: has_events)
     assert list(make_plan(Wish(command=["loopmark"])).loops) == [*DEFAULT_LOOPS, *more]
+
+
+@pytest.fixture
+def xpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("xpu"))
+    return monkeypatch
+
+
+def test_another_accelerator_is_taken_where_its_events_can_be_timed(xpu: pytest.MonkeyPatch) -> None:
+    asked = []
+    xpu.setattr(plan_module, "apart", lambda question, device: asked.append((question, device)))
+    made = plan(device="xpu")
+    assert asked == [(plan_module.why_untimed, "xpu:0")]
+    assert (made.device, made.size, made.block_seconds) == ("xpu:0", "large", 0.02)
+    assert set(made.loops) == set(DEFAULT_LOOPS)
+
+
+def test_a_device_that_cannot_time_says_so(xpu: pytest.MonkeyPatch) -> None:
+    xpu.setattr(plan_module, "apart", lambda question, device: "no timing here")
+    with pytest.raises(BadInput, match=r"--device xpu:1 cannot time its own work.*: no timing here"):
+        plan(device="xpu:1")
+
+
+@pytest.mark.usefixtures("xpu")
+def test_an_accelerator_of_another_kind_is_not_there() -> None:
+    with pytest.raises(BadInput, match="shows no mps device"):
+        plan(device="mps")

@@ -77,7 +77,7 @@ class Comparer:
 def compare(this: Comparer, tally: Tally, bits: int, *, last: bool) -> None:
     """Add one step to ``tally``; only one that differs from eager's costs more than eager's own."""
     eager = this.canonical(this.eager)
-    tally.draws = tally.draws or _drew(this.seed)
+    tally.draws = tally.draws or _drew(this.seed, this.own.loss.device)
     if _equal(this, eager):
         tally.same += tally.same == tally.compared
         tally.compared += 1
@@ -178,10 +178,13 @@ def _updates(this: Comparer) -> tuple[Layers, Layers, list[Layers]]:
     )
 
 
-def _drew(seed: int) -> bool:
-    """Whether anything was drawn from torch's generators since they were set to ``seed``."""
-    now = torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+def _drew(seed: int, device: torch.device) -> bool:
+    """Whether anything was drawn from torch's generators since they were set to ``seed``: the CPU's or the device's."""
+
+    def states() -> list[torch.Tensor]:
+        own = [] if device.type == "cpu" else [torch.get_device_module(device).get_rng_state(device)]
+        return [torch.get_rng_state(), *own]
+
+    now = states()
     torch.manual_seed(seed)
-    same_cuda = cuda is None or torch.equal(cuda, torch.cuda.get_rng_state())
-    return not (torch.equal(now, torch.get_rng_state()) and same_cuda)
+    return not all(torch.equal(one, other) for one, other in zip(now, states(), strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from bench.measure.proof.twin import Taken
+from loops.precise import double
 
 Errors = dict[tuple[str, str], float]
 """By kind and layer."""
@@ -26,12 +27,12 @@ def errors_of(taken: Taken, truth: Taken) -> Errors:
 
 def relative(some: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, float]:
     """The norm of each layer's difference over the norm of the truth; infinite where there should be nothing."""
-    return {name: _distance(some.get(name), dense(tensor).double()) for name, tensor in truth.items()}
+    return {name: _distance(some.get(name), double(dense(tensor))) for name, tensor in truth.items()}
 
 
 def _distance(some: Tensor | None, truth: Tensor) -> float:
     size = float(truth.norm())
-    away = size if some is None else float((dense(some).double() - truth).norm())
+    away = size if some is None else float((double(dense(some)) - truth).norm())
     if math.isnan(away):
         return math.inf
     return away / size if size else (math.inf if away else 0.0)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench.measure.proof.switches import Switches
+from loops.precise import double
 from loops.task import Batch, Task
 
 Layers = dict[str, Tensor]
@@ -162,4 +163,4 @@ def _nudged(value: Any, nudge: Callable[[float], float]) -> Any:
 
 def changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Layers:
     """What was added to each layer, in float64."""
-    return {name: tensor.double() - before[name].double() for name, tensor in after.items()}
+    return {name: double(tensor) - double(before[name]) for name, tensor in after.items()}
