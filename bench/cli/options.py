@@ -16,7 +16,9 @@ LoopsOption = Annotated[
         "--loop", metavar="NAME", help="Techniques joined by +, or file.py:step; several with commas, or repeated."
     ),
 ]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N, xpu or mps; default: cuda where there is one.")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:N, xpu or mps; default: cuda where there is one.")
+]
 SizeOption = Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")]
 BatchSizeOption = Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")]

@@ -260,6 +260,7 @@ class Conductor:
             final_scale=finished.final_scale,
             pid=one.process.pid,
             joules_per_step=one.joules_per_step,
+            gpu=finished.gpu,
         )
         self._unfinished.discard(key)
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)

@@ -1,9 +1,12 @@
 """What the NVIDIA driver says of a GPU, through NVML; it is only read, never set."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pynvml
+
+from bench.records.gpu_state import GpuState
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +87,18 @@ class GpuMonitor:
         """Energy that the board has spent since its driver was loaded; NaN before Volta."""
         return self._figure("nvmlDeviceGetTotalEnergyConsumption", unit=1e-3)
 
+    def state(self) -> GpuState:
+        """All that the driver says of it just now."""
+        return GpuState(
+            temperature_celsius=_known(self.temperature_celsius()),
+            power_watts=_known(self.power_watts()),
+            power_limit_watts=_known(self.power_limit_watts()),
+            sm_clock_hertz=_known(self.sm_clock_hertz()),
+            memory_clock_hertz=_known(self.memory_clock_hertz()),
+            ecc=self.ecc(),
+            mig=self.mig(),
+        )
+
     def processes(self) -> int:
         """How many processes hold a compute context on the device; their ids may be of another namespace."""
         return len(self._say("nvmlDeviceGetComputeRunningProcesses") or ())
@@ -102,6 +117,10 @@ class GpuMonitor:
             return function(self._handle, *arguments)
         except SILENCE:
             return None
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def monitor_of(device: "torch.device") -> GpuMonitor | None:

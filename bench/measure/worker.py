@@ -36,6 +36,7 @@ from bench.measure.warmup import WarmUp, warm_up
 from bench.measure.whereabouts import phase_of
 from bench.measure.work.counting import count_work
 from bench.records.footprint import Footprint
+from bench.records.gpu_state import GpuState
 from bench.records.machine import Environment
 from bench.records.run import CacheState
 from bench.records.trace import Profile
@@ -119,6 +120,7 @@ class Finished:
     memory_kind: str
     skipped_steps: int | None
     final_scale: float | None
+    gpu: GpuState | None
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,8 @@ class Worker:
         warm = warm_up(take_step, ceiling_seconds)
         self._memory = peak_memory_of(self._device)
         self._memory.reset()
-        self._meter = DisturbanceMeter(self._assignment.cores, monitor_of(self._device))
+        self._monitor = monitor_of(self._device)
+        self._meter = DisturbanceMeter(self._assignment.cores, self._monitor)
         return Warm(
             warm_up=warm,
             losses=tuple(losses),
@@ -262,6 +265,7 @@ class Worker:
             memory_kind=self._memory.kind,
             skipped_steps=round(float(counting.skipped)) if counting else None,
             final_scale=float(scaler.get_scale()) if scaler.is_enabled() else None,
+            gpu=self._monitor.state() if self._monitor else None,
         )
 
     def prove(self, steps: int) -> Proven:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from bench.records.gpu_state import GpuState
 from bench.records.machine import Environment, Machine
 from bench.records.work import PhaseWork
 
@@ -61,6 +62,8 @@ class Launch:
     pid: int
     joules_per_step: float | None = None
     """Over a window of its own, with no other process taking turns; None where nothing counts energy."""
+    gpu: GpuState | None = None
+    """At the end of its sampling; None where there is none, or no driver that tells."""
 
     @property
     def start_seconds(self) -> float:

@@ -10,6 +10,7 @@ from bench.records.samples import Samples
 from bench.report import cells, rooflines
 from bench.report import format as show
 from bench.report.disturbance import Disturbance, disturbance
+from bench.report.gpu_table import gpu_table
 from bench.report.machine_table import machine_table
 from bench.report.markdown_table import bound_table, main_table, phase_table, pipe_table, start_table
 from bench.report.plot_files import Plot
@@ -31,6 +32,7 @@ def page(summary: Summary, samples: Samples, plots: Sequence[Plot]) -> str:
         baseline=BASELINE,
         workloads=[_section(workload, summary, samples, plots) for workload in summary.workloads],
         machine=machine_table(summary.run.machine, summary.run.environment),
+        gpu=gpu_table(summary.run),
         command=code_block(summary.run.plan.command),
         data=_data(summary),
     )

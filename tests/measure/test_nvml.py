@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bench.measure.nvml import GpuMonitor, device_names, driver_version, monitor_of
+from bench.records.gpu_state import GpuState
 from tests.measure.nvml_fake import UUID, install, no_driver
 
 FIGURES = ("sm_clock_hertz", "memory_clock_hertz", "temperature_celsius", "power_watts", "power_limit_watts", "joules")
@@ -35,6 +36,7 @@ def test_figures_come_in_our_units(monkeypatch: pytest.MonkeyPatch) -> None:
         "joules": 1.25,
     }
     assert (gpu.ecc(), gpu.mig()) == (True, False)  # as they are now, not as they will be after the next start
+    assert gpu.state() == GpuState(41.0, 312.5, 700.0, 1.98e9, 2.619e9, ecc=True, mig=False)
 
 
 def test_what_the_driver_does_not_say_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +46,7 @@ def test_what_the_driver_does_not_say_is_not_known(monkeypatch: pytest.MonkeyPat
     assert all(math.isnan(getattr(gpu, name)()) for name in FIGURES)
     assert (gpu.ecc(), gpu.mig(), gpu.clock_reasons()) == (None, None, None)
     assert (gpu.throttle_reasons(), gpu.processes()) == ("", 0)
+    assert gpu.state() == GpuState()
 
 
 def test_a_driver_older_than_pynvml_counts_no_processes_and_stops_no_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ class StandIn:
             "rows": lambda: Rows(truth.made(size), truth.data_rows, truth.per_step(size)),
             "warm": lambda: Warm(WarmUp((step,) * 6, True), (), step, 0.0, "none", (), "resident set", True),
             "take_turn": lambda: Turn(tuple((0, _block(step, i), QUIET) for i, _ in enumerate(arguments["order"]))),
-            "finish": lambda: Finished(1, truth.peak_bytes(size), "resident set", None, None),
+            "finish": lambda: Finished(1, truth.peak_bytes(size), "resident set", None, None, None),
         }[request]()
 
     def kill(self) -> None:

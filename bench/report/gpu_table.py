@@ -1,0 +1,39 @@
+"""How the GPU stood while a run was measured, as a Markdown table."""
+
+from collections.abc import Callable, Iterable
+
+from bench.records.gpu_state import GpuState
+from bench.records.run import Run
+from bench.report import format as show
+from bench.report.markdown_table import pipe_table
+
+
+def gpu_table(run: Run) -> str:
+    """From the lowest to the highest that any launch saw at its end; empty where no driver said anything."""
+    states = [launch.gpu for case in run.cases for launch in case.launches if launch.gpu is not None]
+    facts = {
+        "temperature": _figures(states, lambda state: state.temperature_celsius, "°C"),
+        "power": _figures(states, lambda state: state.power_watts, "W"),
+        "power limit": _figures(states, lambda state: state.power_limit_watts, "W"),
+        "multiprocessors' clock": _figures(states, lambda state: state.sm_clock_hertz, "MHz", 1e6),
+        "memory's clock": _figures(states, lambda state: state.memory_clock_hertz, "MHz", 1e6),
+        "ECC": _switch(state.ecc for state in states),
+        "MIG": _switch(state.mig for state in states),
+    }
+    rows = [[name, said] for name, said in facts.items() if said]
+    return pipe_table(["at the end of each launch", ""], rows) if rows else ""
+
+
+def _figures(
+    states: Iterable[GpuState], figure: Callable[[GpuState], float | None], unit: str, size: float = 1.0
+) -> str:
+    known = [value / size for state in states if (value := figure(state)) is not None]
+    if not known:
+        return ""
+    ends = dict.fromkeys(show.count(end) for end in (min(known), max(known)))
+    return f"{' to '.join(ends)} {unit}"
+
+
+def _switch(values: Iterable[bool | None]) -> str:
+    known = sorted({value for value in values if value is not None})
+    return " and ".join("on" if value else "off" for value in known)

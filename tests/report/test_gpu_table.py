@@ -1,0 +1,32 @@
+from dataclasses import replace
+
+from bench.records.gpu_state import GpuState
+from bench.records.run import Run
+from bench.report.gpu_table import gpu_table
+from tests.synthetic import Truth, make_run
+
+
+def run_with(*states: GpuState | None) -> Run:
+    """A run whose launches ended with the GPU in these states."""
+    run, _ = make_run([Truth("eager")], launches=len(states), rounds=1)
+    launches = tuple(replace(one, gpu=state) for one, state in zip(run.cases[0].launches, states, strict=True))
+    return replace(run, cases=(replace(run.cases[0], launches=launches),))
+
+
+def test_figures_are_told_from_the_lowest_to_the_highest() -> None:
+    table = gpu_table(run_with(GpuState(54.0, 310.0, 700.0, 1.98e9), GpuState(61.0, 295.0, 700.0, 1.755e9), None))
+    assert "| temperature | 54 to 61 °C |" in table
+    assert "| power | 295 to 310 W |" in table
+    assert "| power limit | 700 W |" in table
+    assert "| multiprocessors' clock | 1,760 to 1,980 MHz |" in table
+
+
+def test_switches_are_told_as_they_stood_and_what_nobody_said_is_left_out() -> None:
+    table = gpu_table(run_with(GpuState(ecc=True, mig=False), GpuState(ecc=True, mig=True)))
+    assert "| ECC | on |" in table
+    assert "| MIG | off and on |" in table
+    assert "power" not in table
+
+
+def test_a_run_without_a_gpu_has_no_such_table() -> None:
+    assert gpu_table(run_with(None, None)) == gpu_table(run_with(GpuState())) == ""
