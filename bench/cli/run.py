@@ -63,8 +63,6 @@ def run(
     if find_batch:
         refuse_what_a_search_has_no_use_for(launches, seeds)
         budget = SEARCH_SECONDS if budget is None else budget
-    from datetime import UTC, datetime
-
     from bench.progress import RunProgress, stderr_console
 
     console = stderr_console()
@@ -94,46 +92,27 @@ def run(
         search_batch(plan, out, as_json, console)
         return
     terms = terms_within_a_run(seeds, quick=quick)
-    from bench.measure.ceilings.crew import measure_ceilings
-    from bench.measure.conduct import Conductor
-    from bench.measure.crew import crew_of
     from bench.measure.launcher import apart
     from bench.measure.machine import describe_machine
-    from bench.measure.process import CaseEnded
-    from bench.measure.training.trainer import Trainer, endings_of
-    from bench.records.ceilings import CEILINGS_FILE, write_ceilings
+    from bench.measure.whole_run import measure_all
     from bench.records.store import create_folder
     from bench.report.draw import draw
-    from bench.report.text import plain
 
-    started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
+    machine = apart(describe_machine, plan.device)
     # A polite `kill` is as good as Ctrl-C: processes end, and what was measured is kept.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with RunProgress(console) as progress:
-        conductor = Conductor(plan, machine, started, progress)
-        folder = create_folder(out, machine.name, started.isoformat())
-        with crew_of(plan, folder) as crew:
-            measured, samples = conductor.conduct(crew)
-            trained, ceilings, cut_short = None, None, measured.interrupted
-            if not cut_short:
-                progress.tell("what the device can do", 1.0, budget := ceiling_seconds(quick=quick))
-                try:
-                    ceilings = measure_ceilings(crew, plan, machine, budget)
-                    write_ceilings(folder / CEILINGS_FILE, ceilings)
-                except CaseEnded as end:  # what was timed stands
-                    console.print(f"its ceilings are not known: {plain(end.reason)}", markup=False, soft_wrap=True)
-                except KeyboardInterrupt:
-                    cut_short = True
-            if training and not cut_short:
-                try:
-                    trained = Trainer(plan, terms, machine, progress, endings_of(measured)).conduct(crew)
-                except KeyboardInterrupt:  # before the first comparison: what was timed is still shown
-                    cut_short = True
-    show_summary(draw(folder, measured, samples, trained, ceilings), folder, as_json, console)
-    if cut_short or (trained and trained[0].interrupted):
+        found = measure_all(
+            plan,
+            terms if training else None,
+            ceiling_seconds(quick=quick),
+            machine,
+            lambda started: create_folder(out, machine.name, started.isoformat()),
+            progress,
+        )
+    summary = draw(found.folder, found.run, found.samples, found.trained, found.ceilings)
+    show_summary(summary, found.folder, as_json, console)
+    if found.interrupted:
         raise typer.Exit(INTERRUPTED)
-    statuses = {case.status for case in measured.cases}
-    if trained:
-        statuses |= {one.status for several in (trained[0].proofs, trained[0].trials) for one in several}
-    if statuses & {"failed", "timed_out"}:
+    if found.failed:
         raise typer.Exit(NOT_MEASURED)

@@ -1,0 +1,83 @@
+"""What becomes of a run when one of its parts fails or is interrupted; the parts themselves are tested elsewhere."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.measure import whole_run
+from bench.measure.machine import describe_machine
+from bench.measure.plan import Wish, make_plan, terms_within_a_run
+from bench.measure.process import CaseEnded
+from bench.measure.whole_run import WholeRun, measure_all
+from bench.records.ceilings import CEILINGS_FILE, read_ceilings
+from bench.records.store import read_run
+from tests import synthetic
+
+
+class Silence:
+    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+        pass
+
+
+def measured(folder: Path, *, training: bool = False) -> WholeRun:
+    plan = make_plan(
+        Wish(
+            command=["loopmark", "run"], device="cpu", workloads=["regression"], loops=["foreach_optimizer"],
+            budget_seconds=0.05, launches=1, threads=1,
+        )
+    )  # fmt: skip
+    terms = terms_within_a_run(1, quick=True) if training else None
+
+    def make_folder(_: datetime) -> Path:
+        folder.mkdir()
+        return folder
+
+    return measure_all(plan, terms, 1.0, describe_machine("cpu"), make_folder, Silence())
+
+
+def ceilings_instead(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | None) -> None:
+    def measure(*_: Any) -> Any:
+        if outcome is not None:
+            raise outcome
+        return synthetic.ceilings()
+
+    monkeypatch.setattr(whole_run, "measure_ceilings", measure)
+
+
+def test_the_device_is_measured_after_the_loops_and_kept_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ceilings_instead(monkeypatch, None)
+    found = measured(tmp_path / "run", training=True)
+    assert found.ceilings == read_ceilings(tmp_path / "run" / CEILINGS_FILE) == synthetic.ceilings()
+    assert found.trained is not None
+    assert not found.interrupted
+    assert not found.failed
+
+
+def test_a_device_that_cannot_be_measured_is_a_warning_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ceilings_instead(monkeypatch, CaseEnded("failed", "the process was killed"))
+    found = measured(tmp_path / "run", training=True)
+    assert found.ceilings is None
+    assert found.trained is not None
+    assert found.run.warnings[-1] == "what the device can do is not known: the process was killed"
+    assert read_run(tmp_path / "run").warnings == found.run.warnings
+
+
+def test_interrupted_after_the_loops_what_was_timed_is_there_and_nothing_more_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ceilings_instead(monkeypatch, KeyboardInterrupt())
+    found = measured(tmp_path / "run", training=True)
+    assert found.interrupted
+    assert found.trained is found.ceilings is None
+    assert all(case.launches for case in found.run.cases)
+
+
+def test_without_terms_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ceilings_instead(monkeypatch, None)
+    assert measured(tmp_path / "run").trained is None
