@@ -9,22 +9,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loops.cuda_graph import GraphedStep
-from loops.graph_phases import GraphedPhases
 from loops.phases import DATA, PHASES
 from loops.task import Task
-from loops.technique import Driver, Step
+from loops.technique import Step
 
 Seconds = NDArray[np.float64]
-
-HOLD_CYCLES = 600_000
-"""Of the device's clock, 300 µs at 2 GHz: meant to outlast the host as it enqueues a graph and what comes before."""
 
 
 class BadStep(Exception):  # noqa: N818 - it names what was given
@@ -154,180 +148,6 @@ class HostClock:
 
     def _device_laps(self) -> Seconds | None:
         return None
-
-
-class DeviceClock(HostClock):
-    """Times a step on a device by torch's events; the host's laps are the time to enqueue each phase."""
-
-    waits_to_read = True
-
-    def __init__(self, task: Task, step: Step, now: Callable[[], int] = time.perf_counter_ns) -> None:
-        super().__init__(task, step, now)
-        self._ring: list[torch.Event] = []
-        self._marks_per_step = len(PHASES)
-
-    def plain(self, steps: int) -> Block:
-        """``steps`` steps enqueued without a lap or a pause, from the first event to the last."""
-        first, last = self._events(2)
-        self.synchronise()
-        start = self._now()
-        first.record()
-        for _ in range(steps):
-            self.take_step()
-        last.record()
-        self.synchronise()
-        return Block(steps, (self._now() - start) / 1e9, first.elapsed_time(last) / 1e3)
-
-    def synchronise(self) -> None:
-        """Wait for the device."""
-        torch.accelerator.synchronize(self._task.device)
-
-    def event(self) -> torch.Event:
-        """A new event that can be timed."""
-        return torch.Event(device=self._task.device, enable_timing=True)
-
-    def lapped(self, steps: int) -> Recording:
-        """``steps`` steps with an event at each phase's end; those of later blocks are made before they begin."""
-        recording = super().lapped(steps)
-        self._marks_per_step = len(recording.names) // steps
-        return recording
-
-    def _begin(self, steps: int) -> None:
-        super()._begin(steps)
-        self._events(steps * self._marks_per_step + 1)
-        self.synchronise()
-
-    def _mark(self) -> None:
-        index = len(self._stamps)
-        if index == len(self._ring):  # only while the number of phases is not known yet
-            self._events(index + 1)
-        self._ring[index].record()
-        self._stamps.append(self._now())
-
-    def _mark_again(self) -> None:
-        self._ring[len(self._stamps) - 1].record()
-        super()._mark_again()
-
-    def _device_laps(self) -> Seconds:
-        self.synchronise()
-        used = self._ring[: len(self._stamps)]
-        return np.array([a.elapsed_time(b) / 1e3 for a, b in pairwise(used)])
-
-    def _events(self, count: int) -> list[torch.Event]:
-        while len(self._ring) < count:
-            self._ring.append(self.event())
-        return self._ring[:count]
-
-
-class CudaClock(DeviceClock):
-    """Times a step on a CUDA device, by CUDA's own events."""
-
-    def synchronise(self) -> None:
-        """Wait for the device."""
-        torch.cuda.synchronize(self._task.device)
-
-    def event(self) -> torch.Event:
-        """A new event that can be timed."""
-        return torch.cuda.Event(enable_timing=True)
-
-
-class GraphedPhasesClock(CudaClock):
-    """Times a step that is one graph launch a phase, by events between the launches."""
-
-    def __init__(self, task: Task, step: GraphedPhases, now: Callable[[], int] = time.perf_counter_ns) -> None:
-        super().__init__(task, step.phased, now)
-
-    def last_loss(self) -> torch.Tensor | None:
-        """A copy: the next replay overwrites the original."""
-        return _copy(self._task.last_loss)
-
-
-class GraphClock(CudaClock):
-    """Times a step that is one graph launch, its phases from the events inside the graph.
-
-    Every replay overwrites those events, so a lapped step is read before the next one starts; blocks without laps
-    replay back to back. The host enqueues the step in one call and sees no phase of it.
-    """
-
-    laps_count = False
-
-    def __init__(self, task: Task, step: GraphedStep, now: Callable[[], int] = time.perf_counter_ns) -> None:
-        super().__init__(task, step.step, now)
-        self._graphed = step
-
-    def lapped(self, steps: int) -> Recording:
-        """``steps`` replays, each read before the next. Before capture, and without external events, no phases."""
-        first, last = self._events(2)
-        self.synchronise()
-        start = self._now()
-        names: list[str] = []
-        laps: list[float] = []
-        losses: list[torch.Tensor | None] = []
-        total = 0.0
-        for _ in range(steps):
-            # The device is held until the host has enqueued the whole step, or it would wait for the host within it.
-            torch.cuda._sleep(HOLD_CYCLES)
-            first.record()
-            self.take_step()
-            last.record()
-            self.synchronise()
-            previous = first
-            for phase, event in self._graphed.marks:
-                names.append(phase or DATA)  # the mark at the graph's start ends the copying-in of the batch
-                laps.append(previous.elapsed_time(event) / 1e3)
-                previous = event
-            total += first.elapsed_time(previous if self._graphed.marks else last) / 1e3
-            losses.append(self.last_loss())
-        return Recording(
-            steps=steps,
-            host_seconds=(self._now() - start) / 1e9,
-            device_seconds=total,
-            names=names,
-            host_laps=np.full(len(laps), np.nan),
-            device_laps=np.array(laps),
-            losses=losses,
-        )
-
-    def take_step(self) -> None:
-        """One replay, untimed."""
-        self._graphed(self._task, *self._task.next_batch())
-
-    def last_loss(self) -> torch.Tensor | None:
-        """A copy: the next replay overwrites the original."""
-        return _copy(self._task.last_loss)
-
-
-def _copy(loss: torch.Tensor | None) -> torch.Tensor | None:
-    return None if loss is None else loss.clone()
-
-
-def make_clock(task: Task, step: Step | Driver) -> HostClock:
-    """The clock for the device that ``task`` is on: the one place that asks which device it is."""
-    if isinstance(step, Driver):
-        if isinstance(step, GraphedStep) and task.device.type == "cuda":
-            return GraphClock(task, step)
-        if isinstance(step, GraphedPhases) and task.device.type == "cuda":
-            return GraphedPhasesClock(task, step)
-        raise BadStep(
-            f"no clock knows the phases of a {type(step).__name__} on {task.device.type}; a driver of your "
-            "own must derive from GraphedStep or GraphedPhases, and needs a CUDA device"
-        )
-    clocks: dict[str, type[HostClock]] = {"cpu": HostClock, "cuda": CudaClock}
-    return clocks.get(task.device.type, DeviceClock)(task, step)
-
-
-def why_untimed(device: str) -> str | None:
-    """Why events on ``device`` cannot be timed; None where they can. It touches the device."""
-    try:
-        first, last = (torch.Event(device=device, enable_timing=True) for _ in range(2))
-        first.record()
-        torch.zeros(1, device=device).add_(1)
-        last.record()
-        torch.accelerator.synchronize(device)
-        first.elapsed_time(last)
-    except Exception as error:  # a backend may refuse in whatever way it likes
-        return " ".join(str(error).split()) or type(error).__name__
-    return None
 
 
 def refuse_unknown_phases(yielded: Sequence[str]) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from bench.measure.answers import Turn, Warm
 from bench.measure.clock import Block, LappedBlock
 from bench.measure.disturbance import Disturbance
-from bench.measure.worker import Turn, Warm
 from bench.records.samples import TABLES, Samples, typed
 
 LaunchKey = tuple[int, int]

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 import torch
 
+from bench.measure.answers import Finished, Ready, Turn, Warm
 from bench.measure.collector import Collector, LaunchKey
 from bench.measure.crew import Crew
 from bench.measure.forecast import Forecast
@@ -17,7 +18,6 @@ from bench.measure.machine import available_cores, describe_environment
 from bench.measure.process import CaseEnded, WorkerProcess
 from bench.measure.schedule import QUADS_A_TURN, Schedule, steps_per_block
 from bench.measure.spending import Spent
-from bench.measure.worker import Finished, Ready, Turn, Warm
 from bench.records import store
 from bench.records.machine import Machine
 from bench.records.run import Case, Launch, Plan, Run, Status

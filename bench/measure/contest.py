@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import BadInput, NotComparable
+from bench.measure.answers import Finished, Ready, Solo, Turn, Warm
 from bench.measure.assignment import Assignment
 from bench.measure.clock import LappedBlock
 from bench.measure.launcher import Launcher
 from bench.measure.process import CaseEnded, WorkerProcess
 from bench.measure.schedule import steps_per_block
-from bench.measure.worker import Finished, Ready, Solo, Turn, Warm
 from bench.records.comparison import Pair, Side
 from bench.records.comparison_samples import BLOCKS, PHASES
 from bench.records.machine import Environment

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from bench.errors import BadInput
-from bench.measure.clock import why_untimed
+from bench.measure.device_clock import why_untimed
 from bench.measure.launcher import apart
 from bench.measure.machine import available_cores, default_threads
 from bench.measure.training.terms import Terms

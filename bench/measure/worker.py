@@ -7,18 +7,20 @@ import signal
 import sys
 import time
 from collections.abc import Sized
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from bench.measure.answers import Failed, Finished, Ready, Rows, Solo, Turn, Warm
 from bench.measure.assignment import Assignment
 from bench.measure.ceilings.device import ceilings_of
 from bench.measure.ceilings.survey import Found
-from bench.measure.clock import BadStep, Block, HostClock, Recording, make_clock
+from bench.measure.clock import BadStep, Block, HostClock, Recording
 from bench.measure.compilation import CompilationLog
+from bench.measure.device_clock import make_clock
 from bench.measure.disturbance import Disturbance, DisturbanceMeter
 from bench.measure.energy import energy_meter
 from bench.measure.footprint.follow import follow
@@ -32,13 +34,11 @@ from bench.measure.spending import Spent, spend
 from bench.measure.strangers import refuse_strangers
 from bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
 from bench.measure.training.course import Begun, Course, Leg
-from bench.measure.warmup import WarmUp, warm_up
+from bench.measure.warmup import warm_up
 from bench.measure.whereabouts import phase_of
 from bench.measure.work.counting import count_work
 from bench.records.footprint import Footprint
-from bench.records.gpu_state import GpuState
 from bench.records.machine import Environment
-from bench.records.run import CacheState
 from bench.records.trace import Profile
 from bench.records.work import PhaseWork
 from loops.amp import CountingGradScaler
@@ -53,85 +53,8 @@ GRACE_SECONDS = 30
 OUT_OF_MEMORY = "ran out of device memory"
 DEVICE_SAYS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """Of what CUDA and its libraries allocate by themselves, torch tells in these words instead of an error of its own."""
-MemoryKind = Literal["device memory", "host memory"]
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
 """The variables that each launch is given, and the folder within its compile cache that each names."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A task that has been made."""
-
-    seconds: float
-    batch_size: int
-    parameters: int
-    compiles: bool
-    data_sha256: str | None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What the task's batches are made of."""
-
-    batch: int
-    """Rows of a batch that was looked at."""
-    data: int | None
-    """Rows of the data set; None where it does not say."""
-    per_step: float
-    """Rows of a batch on average, where the data says how many it has and makes: an epoch's last one may be smaller."""
-
-
-@dataclass(frozen=True)
-class Warm:
-    """A task that has been warmed up."""
-
-    warm_up: WarmUp
-    losses: tuple[float, ...]
-    first_step_seconds: float
-    compile_seconds: float
-    compile_cache: CacheState
-    phases: tuple[str, ...]
-    memory_kind: str
-    laps_count: bool
-    """Whether a step with laps runs as one without does; a graph's runs by itself, and is read before the next."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One turn: a few blocks, each with its first step's number and what disturbed it."""
-
-    blocks: tuple[tuple[int, Block, Disturbance], ...]
-
-
-@dataclass(frozen=True)
-class Solo:
-    """Steps of one process with no other taking turns."""
-
-    rounds: int
-    mean_seconds: float
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What is known at the end of a launch."""
-
-    steps: int
-    peak_memory_bytes: int | None
-    memory_kind: str
-    skipped_steps: int | None
-    final_scale: float | None
-    gpu: GpuState | None
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A request that could not be fulfilled; ``skipped`` when that is no fault of the loop."""
-
-    reason: str
-    skipped: bool = False
-    bad_step: bool = False
-    """Whether the step is none: it names phases that there are none of."""
-    ran_out_of: MemoryKind | None = None
 
 
 class Worker:

@@ -26,10 +26,10 @@ def smoke(plan: Plan) -> None:
 
 
 def _try(plan: Plan, loop: str, folder: Path) -> None:
+    from bench.measure.answers import Ready, Warm
     from bench.measure.assignment import Assignment
     from bench.measure.launcher import ForkServer
     from bench.measure.process import CaseEnded, WorkerProcess
-    from bench.measure.worker import Ready, Warm
 
     folder.mkdir()
     assignment = Assignment(

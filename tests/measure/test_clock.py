@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.measure import clock as clock_module
-from bench.measure.clock import BadStep, CudaClock, DeviceClock, GraphClock, GraphedPhasesClock, HostClock, why_untimed
+from bench.measure import device_clock as clock_module
+from bench.measure.clock import BadStep, HostClock
+from bench.measure.device_clock import CudaClock, DeviceClock, GraphClock, GraphedPhasesClock, why_untimed
 from loops.cuda_graph import GraphedStep
 from loops.graph_phases import GraphedPhases
 

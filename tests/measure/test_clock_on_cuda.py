@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.measure.clock import HostClock, make_clock
+from bench.measure.clock import HostClock
+from bench.measure.device_clock import make_clock
 from loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loops.cuda_graph import GraphedStep
 from loops.errors import Skip

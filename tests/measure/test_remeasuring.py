@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bench.measure.answers import Ready, Turn, Warm
 from bench.measure.clock import Block
 from bench.measure.collector import Collector
 from bench.measure.conduct import MOST_AGAIN, Conductor, _Live
@@ -12,7 +13,6 @@ from bench.measure.disturbance import Disturbance
 from bench.measure.plan import Wish, make_plan
 from bench.measure.schedule import Schedule
 from bench.measure.warmup import WarmUp
-from bench.measure.worker import Ready, Turn, Warm
 
 
 @dataclass

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from bench.measure.answers import Failed
 from bench.measure.whereabouts import phase_of
-from bench.measure.worker import OUT_OF_MEMORY, Failed, _answer
+from bench.measure.worker import OUT_OF_MEMORY, _answer
 from loops import eager
 from loops.accumulate import accumulate
 from loops.amp import amp_fp16

@@ -3,11 +3,11 @@
 import time
 from dataclasses import dataclass
 
+from bench.measure.answers import Finished, Ready, Rows, Turn, Warm
 from bench.measure.batches.room import confine
 from bench.measure.clock import Block
 from bench.measure.process import CaseEnded, WorkerProcess
 from bench.measure.schedule import steps_per_block
-from bench.measure.worker import Finished, Ready, Rows, Turn, Warm
 from bench.records.batches import Attempt, Limit
 
 WARMUP_SECONDS = 1.0

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import BadInput
+from bench.measure.answers import Ready
 from bench.measure.crew import Crew, crew_of
 from bench.measure.process import CaseEnded
-from bench.measure.worker import Ready
 from bench.records.run import Plan
 from bench.records.trace import Profile, Status, Trace
 from bench.records.trace_store import TRACE_FILE

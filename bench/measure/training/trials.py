@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import cast
 
 from bench.errors import BadInput
+from bench.measure.answers import Ready
 from bench.measure.conduct import Progress
 from bench.measure.crew import Crew
 from bench.measure.process import CaseEnded, WorkerProcess
@@ -16,7 +17,6 @@ from bench.measure.training.divergence import Watch
 from bench.measure.training.notebook import Notebook
 from bench.measure.training.stopping import Stopping
 from bench.measure.training.terms import Terms
-from bench.measure.worker import Ready
 from bench.records.run import Status
 from bench.records.training import Target, Trial
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bench.judge.batches import find
+from bench.measure.answers import Finished, Ready, Rows, Turn, Warm
 from bench.measure.batches import hunter
 from bench.measure.batches.hunter import NEVER_REACHED, Hunter, expected_seconds
 from bench.measure.clock import Block
@@ -19,7 +20,6 @@ from bench.measure.disturbance import Disturbance
 from bench.measure.plan import Wish, make_plan
 from bench.measure.process import CaseEnded
 from bench.measure.warmup import WarmUp
-from bench.measure.worker import Finished, Ready, Rows, Turn, Warm
 from bench.records.batches import BatchCase, BatchHunt
 from bench.records.batches_store import read_batches
 from tests import synthetic

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from bench.measure.worker import Rows, Worker
+from bench.measure.answers import Rows
+from bench.measure.worker import Worker
 from loops.task import Batches
 from tests.loops.tiny import make_tiny_task
 

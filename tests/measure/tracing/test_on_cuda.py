@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.measure.clock import make_clock
+from bench.measure.device_clock import make_clock
 from bench.measure.proof.switches import Switches
 from bench.measure.tracing.profiled import Traced, profile_steps, read_timeline
 from bench.records.trace import Profile

@@ -13,7 +13,8 @@ import torch
 import torch._inductor.config
 from torch import Tensor
 
-from bench.measure.clock import BadStep, HostClock, make_clock
+from bench.measure.clock import BadStep, HostClock
+from bench.measure.device_clock import make_clock
 from bench.measure.tracing import profiled
 from bench.measure.tracing.costs import NOT_COUNTED
 from bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps

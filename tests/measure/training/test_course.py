@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from bench.measure.clock import make_clock
+from bench.measure.device_clock import make_clock
 from bench.measure.training.course import Course
 from bench.records.training import Target
 from loops import eager
