@@ -7,4 +7,7 @@ if __name__ == "__main__":
         from bench.cli import main
     except ModuleNotFoundError as error:
         sys.exit(f"loopmark: {sys.executable} has no module '{error.name}'; `make bench` installs all that is needed")
+    except KeyboardInterrupt:
+        print("loopmark: interrupted", file=sys.stderr)
+        sys.exit(130)
     main()

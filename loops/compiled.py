@@ -70,6 +70,7 @@ def _compiled(name: str) -> Technique:
         prepare=prepare,
         lacks=lacks,
         compiles=True,
+        captures=graphs,
         excludes=frozenset(others | ({"cuda_graph", "graph_phases"} if graphs else set())),
     )
 

@@ -72,6 +72,7 @@ cuda_graph = Technique(
     rank=90,
     prepare=prepare_capture,
     driver=GraphedStep,
+    captures=True,
     excludes=frozenset({"checkpoint"}),  # it reads and sets the random state, which capture forbids
     lacks=lambda device: needs_cuda("cuda_graph", device),
 )

@@ -66,6 +66,7 @@ graph_model = Technique(
     "the model's forward and backward as one CUDA graph each",
     rank=65,
     prepare=_prepare,
+    captures=True,
     excludes=frozenset({"checkpoint", "cuda_graph", "compile", "compile_reduce_overhead", "compile_max_autotune"}),
     lacks=lambda device: needs_cuda("graph_model", device),
 )

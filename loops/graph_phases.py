@@ -24,7 +24,8 @@ class GraphedPhases(Graphed):
 
     def __init__(self, step: Step) -> None:
         super().__init__(step)
-        self.graphs: tuple[tuple[str, torch.cuda.CUDAGraph], ...] = ()
+        self.graphs: tuple[tuple[str, torch.cuda.CUDAGraph | None], ...] = ()
+        """None for a phase that launches nothing, such as ``zero_grad``."""
 
     def phased(self, task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
         """One step that yields each phase's name once its graph is launched.
@@ -37,7 +38,8 @@ class GraphedPhases(Graphed):
             return
         self.copy_in(inputs, targets)
         for phase, graph in self.graphs:
-            graph.replay()
+            if graph is not None:
+                graph.replay()
             if phase != TAIL:
                 yield phase
 
@@ -45,26 +47,30 @@ class GraphedPhases(Graphed):
         """Capture the step from yield to yield; all in one pool, since each graph reads what those before it made."""
         pool = torch.cuda.graph_pool_handle()
         step = self.step(task, self.inputs, self.targets)
-        graphs: list[tuple[str, torch.cuda.CUDAGraph]] = []
-        with warnings.catch_warnings():
-            # zero_grad and the tail launch nothing, of which torch warns.
-            warnings.filterwarnings("ignore", message=".*CUDA Graph is empty.*")
-            while not graphs or graphs[-1][0] != TAIL:
-                graphs.append(_capture_next(step, pool, self.side))
+        graphs: list[tuple[str, torch.cuda.CUDAGraph | None]] = []
+        while not graphs or graphs[-1][0] != TAIL:
+            graphs.append(_capture_next(step, pool, self.side))
         self.graphs = tuple(graphs)
 
     def replay(self) -> None:
         """All launches, in order."""
         for _, graph in self.graphs:
-            graph.replay()
+            if graph is not None:
+                graph.replay()
 
 
-def _capture_next(step: Iterator[str], pool: Any, stream: torch.cuda.Stream | None) -> tuple[str, torch.cuda.CUDAGraph]:
-    """What ``step`` does up to its next yield, or its end."""
+def _capture_next(
+    step: Iterator[str], pool: Any, stream: torch.cuda.Stream | None
+) -> tuple[str, torch.cuda.CUDAGraph | None]:
+    """What ``step`` does up to its next yield, or its end; no graph where it launches nothing, of which torch warns."""
     graph, phase = torch.cuda.CUDAGraph(), TAIL
     failure: Exception | None = None
     try:
-        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+        with (
+            warnings.catch_warnings(record=True) as told,
+            torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
+        ):
+            warnings.simplefilter("always")
             try:
                 phase = next(step, TAIL)
             except Exception as error:
@@ -73,7 +79,8 @@ def _capture_next(step: Iterator[str], pool: Any, stream: torch.cuda.Stream | No
         raise (failure or error) from None  # a step that fails breaks the capture, whose complaint would hide why
     if failure:
         raise failure
-    return phase, graph
+    empty = any("CUDA Graph is empty" in str(warning.message) for warning in told)
+    return phase, None if empty else graph
 
 
 graph_phases = Technique(
@@ -82,6 +89,7 @@ graph_phases = Technique(
     rank=90,
     prepare=prepare_capture,
     driver=GraphedPhases,
+    captures=True,
     excludes=frozenset({"checkpoint", "cuda_graph", "graph_model"}),
     lacks=lambda device: needs_cuda("graph_phases", device),
 )

@@ -101,7 +101,10 @@ class Task:
 
     def next_batch(self) -> Batch:
         """The next batch of the endless sequence of epochs, on the model's device."""
-        inputs, targets = next(self._stream)
+        batch = next(self._stream)
+        if not (isinstance(batch, tuple | list) and len(batch) == 2 and isinstance(batch[0], Tensor)):
+            raise TypeError(f"a batch must be a pair of tensors, inputs and targets; this one is a {_kind(batch)}")
+        inputs, targets = batch
         inputs = inputs.to(self.device, non_blocking=True)
         if self.input_format is not torch.contiguous_format:
             inputs = inputs.contiguous(memory_format=self.input_format)
@@ -133,3 +136,9 @@ class Task:
                     "the task's batches gave nothing; a generator can be read only once: "
                     "give Batches, a list or a DataLoader"
                 )
+
+
+def _kind(batch: Any) -> str:
+    """What ``batch`` is, as far as it is worth telling."""
+    parts = f" of {', '.join(type(part).__name__ for part in batch[:3])}" if isinstance(batch, tuple | list) else ""
+    return f"{type(batch).__name__}{parts}"

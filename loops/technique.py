@@ -45,6 +45,8 @@ class Technique:
     """What the machine lacks for it, as a sentence; None where it can run."""
     compiles: bool = False
     """Whether torch.compile has work to do in it; a loop that says so and compiles nothing is not what it says."""
+    captures: bool = False
+    """Whether it records what the device is to do, and then has that repeated, out of sight of torch's operators."""
     excludes: frozenset[str] = frozenset()
     """Names of techniques that would do the same thing, undo it or break it."""
 

@@ -46,6 +46,8 @@ def forget(spec: str) -> None:
 
 def place_of(error: BaseException) -> str:
     """Where ``error`` arose: the innermost line outside torch and the standard library, as ``file.py:12``."""
+    if isinstance(error.__cause__, StopIteration):  # a generator may not raise it; what it says instead tells no place
+        error = error.__cause__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown(error.filename)}:{error.lineno}"
     return place_among([(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)])

@@ -62,7 +62,7 @@ def found_instead(monkeypatch: pytest.MonkeyPatch, found: Found | Exception) -> 
 
 
 def test_it_measures_prints_and_keeps_what_it_measured(tmp_path: Path, loopmark: Command) -> None:
-    done = loopmark("ceilings", "--device", "cpu", "--threads", 1, "--budget", 2, "--out", tmp_path, "--json")
+    done = loopmark("ceilings", "--device", "cpu", "--threads", 1, "--budget", 10, "--out", tmp_path, "--json")
 
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.rglob("*.json")

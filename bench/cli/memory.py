@@ -73,7 +73,12 @@ def memory(
     folder = create_folder(out, machine.name, started.isoformat())
     try:
         with RunProgress(console) as progress, crew_of(plan, folder) as crew:
-            cases = survey(plan, loop, crew, lambda doing, done: progress.tell(doing, done, None))
+
+            def tell(doing: str, done: float) -> None:
+                if console.is_terminal:  # it is over soon, and a mistake is to be the only line
+                    progress.tell(doing, done, None)
+
+            cases = survey(plan, loop, crew, tell)
     except BaseException:
         remove_if_empty(folder)
         raise

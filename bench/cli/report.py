@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.options import SummaryJsonOption
+from bench.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,8 +38,11 @@ def report(
     else:
         from bench.report.draw import draw
 
+        measured, samples = read(run)
         ceilings = read_ceilings(run / CEILINGS_FILE)
-        show_summary(draw(run, *read(run), trained, ceilings), run, as_json, stderr_console())
+        if ceilings is not None and not ceilings.belong_to(measured):
+            raise BadInput(f"{run / CEILINGS_FILE} is of another device, machine or number of threads; remove it")
+        show_summary(draw(run, measured, samples, trained, ceilings), run, as_json, stderr_console())
 
 
 def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Console") -> None:

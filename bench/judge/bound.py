@@ -5,6 +5,7 @@ beginning finds the device idle. The host's lead is how much later the device co
 device that has caught up waits for the next launch: then the phase is launch-bound, and a faster kernel changes
 nothing. While it still has work queued, it is device-bound, and a faster host changes nothing. The lead tells that
 apart where the two laps alone cannot: a host whose queue is full waits too, and then takes as long as the device.
+Of phases that repeat within a step (gradient accumulation) only sums are kept, and their leads are rough.
 """
 
 from collections.abc import Sequence

@@ -65,8 +65,9 @@ class Roofline:
     share: Estimate
     """Of that limit that the step reaches, with the intervals of both."""
     utilisation: Estimate
-    """Model FLOPs utilisation (Chowdhery and others, "PaLM", 2022): the floating-point operations that the baseline's
-    step needs, at the ceiling of the type that this loop multiplies in, over the seconds that the step takes."""
+    """Model FLOPs utilisation: the floating-point operations that the baseline's step needs, at the ceiling of the type
+    that this loop multiplies in, over the seconds that the step takes. As Chowdhery and others count it ("PaLM", 2022),
+    but of the rate that was measured: of a datasheet's, which no matrix product reaches, it would be lower."""
     taken: float | None = None
     """Of the speedup over the baseline that this limit allows, the share that the loop has; negative for a slower one,
     None for the baseline, and where it allows none."""

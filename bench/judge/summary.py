@@ -144,7 +144,7 @@ def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSu
     needed = flops_of(base.case.work)
 
     def judged(row: Row) -> Row:
-        if row.step_seconds is None:
+        if row.step_seconds is None or row.case.batch_size is None:  # whose step was counted on some batch alone
             return row
         # By the speedup, which is steadier than the ratio of the two steps.
         eagers = None if row.speedup is None or row.case.repeat else row.step_seconds.value * row.speedup.value

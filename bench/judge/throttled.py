@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from bench.records.samples import Samples
+from bench.records.throttle import disturbs
 
 _GROUP = ["case", "launch", "round", "lapped"]
 _BLOCK = ["case", "launch", "round", "block"]
@@ -19,9 +20,9 @@ def counted(blocks: pd.DataFrame) -> "pd.Series[bool]":
     """For each block, whether it counts: a throttled one does not where its round has others that were not.
 
     A turn under a throttle is taken again at its round's end; where that too was throttled, all that there is counts,
-    and is marked.
+    and is marked. A block at the power cap always counts: that is the loop's own doing.
     """
-    held = throttled(blocks)
+    held = blocks["throttle_reasons"].fillna("").map(disturbs)
     any_free = (~held).groupby([blocks[column] for column in _GROUP]).transform("any")
     return ~(held & any_free)
 

@@ -17,7 +17,8 @@ class Ready:
     """A task that has been made."""
 
     seconds: float
-    batch_size: int
+    batch_size: int | None
+    """Samples a step; None where batches differ in it."""
     parameters: int
     compiles: bool
     data_sha256: str | None

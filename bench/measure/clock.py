@@ -113,8 +113,8 @@ class HostClock:
             for phase in step(task, inputs, targets):
                 mark()
                 names.append(phase)
-            self._mark_again()
             losses.append(self.last_loss())
+            self._mark_again()
         device = self._device_laps()
         return Recording(
             steps=steps,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol, cast
 
+import pandas as pd
 import torch
 
 from bench.measure.answers import Finished, Ready, Turn, Warm
@@ -22,6 +23,7 @@ from bench.records import store
 from bench.records.machine import Machine
 from bench.records.run import Case, Launch, Plan, Run, Status
 from bench.records.samples import Samples
+from bench.records.throttle import disturbs
 from bench.records.work import PhaseWork
 from loops.catalog import find_loop, find_workload
 from loops.loop import EAGER
@@ -29,7 +31,10 @@ from loops.loop import EAGER
 LEAST_ROUNDS = 3
 """Rounds of a launch, however small its budget: a median needs more than one."""
 MOST_AGAIN = 2
-"""Times that a turn under a throttle is taken again, at the end of its round."""
+"""Times that a turn under a throttle is taken again, at the end of its round; at the power cap it stays as it is."""
+BUSY = 0.5
+"""The share of blocks with a core taken away, from which on a run's figures are those of a busy machine. On a shared
+machine with nothing else to do it was 0.2."""
 NEVER_REACHED = "the run was interrupted before this case was measured"
 
 
@@ -82,6 +87,7 @@ class Conductor:
         except KeyboardInterrupt:
             interrupted = True
         self._cases = [c if c.launches or c.status != "ok" else c.ended("skipped", NEVER_REACHED) for c in self._cases]
+        self._warnings += busy(self._collector.samples().blocks)
         return self._keep(interrupted)
 
     def _keep(self, interrupted: bool) -> tuple[Run, Samples]:
@@ -189,7 +195,7 @@ class Conductor:
                     if turn is None:
                         continue
                     self._collector.add_turn((one.index, launch), round_, turn)
-                    if any(disturbance.throttle_reasons for _, _, disturbance in turn.blocks):
+                    if any(disturbs(disturbance.throttle_reasons) for _, _, disturbance in turn.blocks):
                         again.append(one)
                 turns = again
             round_ += 1
@@ -302,6 +308,14 @@ class Conductor:
             (position + part) / (plan.launches * len(self._workloads)),
             self._forecast.remaining_seconds(workload, launch, spent),
         )
+
+
+def busy(blocks: pd.DataFrame) -> list[str]:
+    """A warning where the machine had more to do than this run: others took a core away in most blocks."""
+    disturbed = (blocks["involuntary_switches"] > 0) | (blocks["steal_seconds"] > 0)
+    if not len(blocks) or (share := float(disturbed.mean())) <= BUSY:
+        return []
+    return [f"others took the cores away in {share:.0%} of the blocks; see loopmark doctor, and measure again"]
 
 
 Lacks = dict[str, str | None]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pynvml
 
+from bench.records import throttle
 from bench.records.gpu_state import GpuState
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ SILENCE = (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError)
 
 POWER_CAP = 0x04
 THROTTLES = {
-    POWER_CAP: "power cap",
+    POWER_CAP: throttle.POWER_CAP,
     0x08: "hardware slowdown",
     0x20: "thermal slowdown",
     0x40: "hardware thermal slowdown",

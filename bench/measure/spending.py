@@ -1,7 +1,8 @@
 """Energy of steps: over a window long enough for a counter that is updated a few tens of times a second.
 
 The window begins and ends where the counter moves. Between two of its updates it stands still, so that a window of any
-other length would be off by up to one update at either end.
+other length would be off by up to one update at either end; as it still is where the steps between two looks at it take
+as long as an update.
 """
 
 import math

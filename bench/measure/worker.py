@@ -38,6 +38,7 @@ from bench.measure.warmup import warm_up
 from bench.measure.whereabouts import phase_of
 from bench.measure.work.counting import count_work
 from bench.records.footprint import Footprint
+from bench.records.gpu_state import GpuState
 from bench.records.machine import Environment
 from bench.records.trace import Profile
 from bench.records.work import PhaseWork
@@ -67,6 +68,7 @@ class Worker:
         self.step_place = ""
         self.neighbours = assignment.neighbours
         self._examination: Examination | None = None
+        self._gpu: GpuState | None = None
 
     def set_up(self, with_hash: bool) -> Ready:
         """Make the task and apply the loop's techniques."""
@@ -176,6 +178,8 @@ class Worker:
 
         spent = spend(take_steps, energy_meter(self._device))
         self._steps += spent.steps
+        if self._monitor:
+            self._gpu = self._monitor.state()  # now, before the board is idle
         return spent
 
     def finish(self) -> Finished:
@@ -188,7 +192,7 @@ class Worker:
             memory_kind=self._memory.kind,
             skipped_steps=round(float(counting.skipped)) if counting else None,
             final_scale=float(scaler.get_scale()) if scaler.is_enabled() else None,
-            gpu=self._monitor.state() if self._monitor else None,
+            gpu=self._gpu,
         )
 
     def prove(self, steps: int) -> Proven:
@@ -250,8 +254,12 @@ class Worker:
             raise Skip(reason)
         return loop, workload.make(self._device, this.size, this.batch_size, this.seed)
 
-    def _batch_size(self) -> int:
-        size = getattr(self._task.batches, "batch_size", None)
+    def _batch_size(self) -> int | None:
+        """Samples a step; None where batches differ in it, and no one number would be true."""
+        batches = self._task.batches
+        if isinstance(batches, list | tuple) and len({len(targets) for _, targets in batches}) > 1:
+            return None
+        size = getattr(batches, "batch_size", None)
         return size if type(size) is int and size > 0 else len(self._task.next_batch()[1])
 
 
@@ -312,7 +320,10 @@ def _settle_in(assignment: Assignment) -> None:
     os.environ.update({name: str(assignment.compile_cache / folder) for name, folder in CACHES.items()})
     if assignment.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, assignment.cores)
-    log = os.open(assignment.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        log = os.open(assignment.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except FileNotFoundError:  # the run was interrupted meanwhile, and its folder tidied up: nobody waits for this one
+        os._exit(1)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(log, stream.fileno() if hasattr(stream, "fileno") else 1)

@@ -10,6 +10,8 @@ from bench.records.codec import Mismatch, decode, encode
 from bench.records.store import replace_file
 
 BATCHES_FILE = "batches.json"
+MOST_ROWS, MOST_BYTES = 1e12, 1e15
+"""Of a batch; more than any machine has."""
 
 
 def write_batches(folder: Path, hunt: BatchHunt) -> None:
@@ -42,9 +44,15 @@ def read_batches(folder: Path) -> BatchHunt | None:
         hunt = decode(BatchHunt, content, "batches")
     except Mismatch as error:
         raise tables.damaged(path, error) from None
+    if not hunt.cases:
+        raise tables.damaged(path, "it holds no case")
     for attempt in [attempt for case in hunt.cases for attempt in (*case.attempts, *case.again)]:
-        if attempt.batch_size < 1 or (attempt.fits and not (attempt.block_seconds and attempt.rows_per_step)):
+        if not 0 < attempt.batch_size < MOST_ROWS or (attempt.fits and not attempt.block_seconds):
             raise tables.damaged(path, "a batch that fits should have at least one row and one block")
+        if attempt.fits and not 0 < (attempt.rows_per_step or 0) < MOST_ROWS:
+            raise tables.damaged(path, "a batch that fits should say how many rows a step has")
+        if attempt.peak_memory_bytes is not None and not 0 < attempt.peak_memory_bytes < MOST_BYTES:
+            raise tables.damaged(path, "a peak of memory should be some bytes")
         if any(not 0 < seconds <= tables.LONGEST_SECONDS for seconds in attempt.block_seconds):
             raise tables.damaged(path, "a block should take some time")
     return hunt

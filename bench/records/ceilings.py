@@ -8,6 +8,7 @@ from typing import Literal
 from bench.errors import BadInput
 from bench.records.codec import Mismatch, decode, encode
 from bench.records.machine import Environment, Machine
+from bench.records.run import Run
 from bench.records.store import replace_file
 from bench.records.tables import line
 
@@ -20,6 +21,17 @@ Variant = Literal["host", "device", "pinned", "pageable"]
 """Of a launch, whose time is meant: the host's to enqueue it, the device's to work it off. Of a transfer, how the
 host's memory lies: pinned in place, or pageable."""
 Unit = Literal["flops per second", "bytes per second", "seconds"]
+
+
+UNITS: dict[Kind, Unit] = {
+    "matrix product": "flops per second",
+    "copy": "bytes per second",
+    "launch": "seconds",
+    "host to device": "bytes per second",
+    "device to host": "bytes per second",
+}
+LEAST, MOST = 1e-12, 1e24
+"""In any of these units; no device is beyond."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,11 @@ class Ceilings:
     left_out: tuple[LeftOut, ...] = ()
     ceilings_version: int = CEILINGS_VERSION
 
+    def belong_to(self, run: Run) -> bool:
+        """Whether they are of the device, the threads and the machine of ``run``."""
+        same = (run.plan.device, run.plan.threads, run.machine.fingerprint)
+        return (self.device, self.environment.threads, self.machine.fingerprint) == same
+
     def flops_per_second(self, dtype: str) -> Ceiling | None:
         """Of matrix products in ``dtype`` (``float32``, ``tf32``, ``bfloat16``, ``float16``); None where not known."""
         return self._find("matrix product", dtype)
@@ -157,7 +174,9 @@ def read_ceilings(path: Path) -> Ceilings | None:
 
 
 def _expect_sound(path: Path, one: Ceiling) -> None:
-    if not 0 < one.low <= one.value <= one.high:
+    if one.unit != UNITS[one.kind]:
+        raise _damaged(path, f"the {one.kind} should be in {UNITS[one.kind]}")
+    if not LEAST < one.low <= one.value <= one.high < MOST:
         raise _damaged(path, f"the {one.kind} of {one.value:g} should be positive and lie in its interval")
     if one.best_size < 1 or one.samples < 1:
         raise _damaged(path, f"the {one.kind} should have a size and samples")

@@ -18,7 +18,7 @@ class Side:
     commit: str | None
     """Of its own worktree; None where the files were measured as they lay."""
     environment: Environment
-    batch_size: int
+    batch_size: int | None
     parameters: int
     data_sha256: str | None
     phases: tuple[str, ...]

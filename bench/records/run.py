@@ -63,7 +63,7 @@ class Launch:
     joules_per_step: float | None = None
     """Over a window of its own, with no other process taking turns; None where nothing counts energy."""
     gpu: GpuState | None = None
-    """At the end of its sampling; None where there is none, or no driver that tells."""
+    """Right after a second of nothing but its steps; None where there is none, or no driver that tells."""
 
     @property
     def start_seconds(self) -> float:

@@ -9,7 +9,7 @@ from bench.report.markdown_table import pipe_table
 
 
 def gpu_table(run: Run) -> str:
-    """From the lowest to the highest that any launch saw at its end; empty where no driver said anything."""
+    """From the lowest to the highest that any launch saw under load; empty where no driver said anything."""
     states = [launch.gpu for case in run.cases for launch in case.launches if launch.gpu is not None]
     facts = {
         "temperature": _figures(states, lambda state: state.temperature_celsius, "°C"),
@@ -21,7 +21,7 @@ def gpu_table(run: Run) -> str:
         "MIG": _switch(state.mig for state in states),
     }
     rows = [[name, said] for name, said in facts.items() if said]
-    return pipe_table(["at the end of each launch", ""], rows) if rows else ""
+    return pipe_table(["the GPU, after a second of each loop's steps", ""], rows) if rows else ""
 
 
 def _figures(

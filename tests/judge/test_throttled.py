@@ -15,17 +15,22 @@ def blocks(*rows: tuple[int, bool, str]) -> pd.DataFrame:
 
 
 def test_a_throttled_block_does_not_count_where_its_round_was_measured_again() -> None:
-    table = blocks((0, False, "power cap"), (0, True, ""), (0, False, ""), (1, False, ""))
+    table = blocks((0, False, "thermal slowdown"), (0, True, ""), (0, False, ""), (1, False, ""))
     assert counted(table).tolist() == [False, True, True, True]
 
 
 def test_where_every_attempt_was_throttled_all_of_them_count() -> None:
-    table = blocks((0, False, "power cap"), (0, False, "thermal slowdown"), (1, False, ""))
+    table = blocks((0, False, "thermal slowdown"), (0, False, "hardware slowdown"), (1, False, ""))
     assert counted(table).all()
 
 
 def test_blocks_with_laps_and_without_are_looked_at_apart() -> None:
-    assert counted(blocks((0, False, "power cap"), (0, True, ""))).all()
+    assert counted(blocks((0, False, "thermal slowdown"), (0, True, ""))).all()
+
+
+def test_a_block_at_the_power_cap_counts_since_that_is_the_loops_own_doing() -> None:
+    assert counted(blocks((0, False, "power cap"), (0, False, ""))).all()
+    assert counted(blocks((0, False, "power cap, thermal slowdown"), (0, False, ""))).tolist() == [False, True]
 
 
 def test_a_run_is_judged_by_what_was_measured_again_and_keeps_the_rest() -> None:
@@ -34,7 +39,7 @@ def test_a_run_is_judged_by_what_was_measured_again_and_keeps_the_rest() -> None
     held = samples.blocks["case"].eq(2) & first
     samples.blocks.loc[held, ["host_seconds", "device_seconds"]] *= 10
     unmarked = summarise(run, samples).workloads[0].rows[2]
-    samples.blocks.loc[held, "throttle_reasons"] = "power cap"
+    samples.blocks.loc[held, "throttle_reasons"] = "thermal slowdown"
     marked = summarise(run, samples).workloads[0].rows[2]
     assert unmarked.step_seconds is not None
     assert marked.step_seconds is not None

@@ -1,5 +1,6 @@
 """A CUDA that only pretends: it keeps a log, and a replay runs what was captured again."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
         fake.log.append(f"capture, {capture_error_mode}" + (f", {pool}" if pool else ""))
         fake.current, fake.stream = made.steps, "capture"
         yield
+        if not made.steps:
+            warnings.warn("The CUDA Graph is empty. This usually means …", stacklevel=2)
         fake.current, fake.stream = None, "main"
 
     @contextmanager

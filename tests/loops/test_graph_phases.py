@@ -81,6 +81,16 @@ def test_every_call_trains_on_its_own_batch_warm_up_and_capture_included(cuda: F
     assert losses_of(task, step, steps) == losses_of(*prepared(EAGER, make_tiny_task()), steps)
 
 
+def test_a_phase_that_launches_nothing_has_no_graph_and_is_still_named(cuda: FakeCuda) -> None:
+    task = make_tiny_task()
+    driver = graphed(cuda, task)  # whose whole work is captured with its first phase
+    losses_of(task, driver, WARMUP_STEPS + 1)
+    assert [graph is None for _, graph in driver.graphs] == [False, True, True, True, True, True]
+    cuda.log.clear()
+    assert list(driver.phased(task, *task.next_batch())) == PHASES
+    assert cuda.log == ["replay"]
+
+
 def test_a_step_that_fails_under_capture_says_why_itself(cuda: FakeCuda) -> None:
     def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
         yield "forward"

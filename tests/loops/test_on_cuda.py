@@ -1,11 +1,14 @@
 """The loops on a real device, the graph's above all. Deterministic kernels, so that what is compared can be equal."""
 
+import gc
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 import torch
 
+from bench.measure.proof.switches import Switches
 from bench.measure.properties.gradients import gradients_leak
 from bench.measure.properties.moves import phases_that_move_parameters
 from bench.measure.properties.trace import watch
@@ -20,6 +23,8 @@ from tests.loops.tiny import drive, losses_of, make_tiny_task, prepared
 
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda")
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""Which the technique `deterministic` sets."""
 STEPS = WARMUP_STEPS + 7
 LOOPS = (
     "eager",
@@ -57,9 +62,13 @@ def _kernels_are_deterministic_and_switches_put_back(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    precision = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(precision)
+    workspace = os.environ.get(WORKSPACE)
+    with Switches.now().restored():
+        yield
+    if workspace is None:
+        os.environ.pop(WORKSPACE, None)
+    else:
+        os.environ[WORKSPACE] = workspace
     torch.compiler.reset()
 
 
@@ -99,6 +108,7 @@ def test_every_loop_starts_to_train_every_workload_as_eager_does(name: str, work
     except Skip as skip:
         pytest.skip(str(skip))
     finally:
+        gc.collect()  # a graphed model refers to itself
         torch.cuda.empty_cache()
     eagers = losses_of(*prepared(EAGER, WORKLOADS[workload].make(CUDA, size, None, 0)), WARMUP_STEPS + 2)
     # A scaler that skips its first steps repeats their losses; where it has settled they fall as eager's do.

@@ -9,11 +9,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 
 from bench.judge.summary import summarise
-from bench.measure.conduct import NEVER_REACHED, Conductor
+from bench.measure.conduct import NEVER_REACHED, Conductor, busy
 from bench.measure.crew import crew_of
 from bench.measure.machine import describe_machine
 from bench.measure.plan import Wish, make_plan
@@ -293,3 +294,11 @@ def test_a_compile_is_cold_in_the_first_launch_and_warm_in_the_second(tmp_path: 
 
     assert [launch.compile_cache for launch in case.launches] == ["cold", "warm"]
     assert case.launches[0].compile_seconds > case.launches[1].compile_seconds > 0
+
+
+@pytest.mark.parametrize(("switches", "warns"), [([1, 2, 1, 0], True), ([1, 1, 0, 0], False), ([], False)])
+def test_a_run_on_a_busy_machine_is_warned_of(switches: list[int], warns: bool) -> None:
+    blocks = pd.DataFrame({"involuntary_switches": switches, "steal_seconds": [0.0] * len(switches)})
+    assert [text.partition(" of the blocks")[0] for text in busy(blocks)] == (
+        ["others took the cores away in 75%"] if warns else []
+    )

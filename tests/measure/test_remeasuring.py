@@ -20,11 +20,12 @@ class Throttled:
     """A process whose first ``held`` turns are under a throttle."""
 
     held: int
+    reason: str = "thermal slowdown"
     turns: int = 0
 
     def ask(self, answer: type, request: str, limit_seconds: float, **options: Any) -> Turn:
         self.turns += 1
-        reasons = "power cap" if self.turns <= self.held else ""
+        reasons = self.reason if self.turns <= self.held else ""
         quiet = Disturbance(0, 0.0, 1e9, reasons, 0)
         return Turn(((0, Block(1, 0.01, 0.01), quiet), (1, Block(1, 0.01, 0.01), replace(quiet, throttle_reasons=""))))
 
@@ -61,7 +62,7 @@ def test_a_turn_under_a_throttle_is_taken_again_in_its_round_and_both_are_kept()
     held, free = Throttled(1), Throttled(0)
     collector = sampled([held, free])
     assert (held.turns, free.turns) == (4, 3)
-    assert blocks_of(collector, 0, 0) == ["power cap", "", "", ""]
+    assert blocks_of(collector, 0, 0) == ["thermal slowdown", "", "", ""]
     assert blocks_of(collector, 0, 1) == blocks_of(collector, 1, 0) == ["", ""]
 
 
@@ -69,6 +70,13 @@ def test_a_throttle_that_does_not_end_is_given_up_on_in_each_round() -> None:
     held = Throttled(1000)
     sampled([held])
     assert held.turns == 3 * (1 + MOST_AGAIN)
+
+
+def test_a_turn_at_the_power_cap_stays_as_it_is() -> None:
+    held = Throttled(1000, "power cap")
+    collector = sampled([held])
+    assert held.turns == 3
+    assert blocks_of(collector, 0, 0) == ["power cap", ""]
 
 
 def test_a_person_may_have_them_counted_as_they_are() -> None:

@@ -22,14 +22,15 @@ def follow(task: Task, loop: Loop) -> Footprint:
     """The memory of one step of ``loop`` on ``task``, which it prepares first.
 
     Raises:
-        Skip: a driver takes the step over whole.
+        Skip: a part of the step is captured, and its memory set aside once.
         BadStep: it names phases that do not exist, or none.
     """
+    captures = [technique.name for technique in loop.techniques if technique.captures]
     step = loop.prepare(task)
-    if isinstance(step, Driver):
+    if captures or isinstance(step, Driver):
         raise Skip(
-            f"a {type(step).__name__} takes the step over whole: its replays allocate nothing, and what they need is "
-            "set aside once; `loopmark run` tells how much"
+            f"{' and '.join(captures) or type(step).__name__} repeats what was captured: that allocates nothing, and "
+            "what it needs is set aside once; `loopmark run` tells how much"
         )
     eagerly = task.device.type == "cpu" and any(technique.compiles for technique in loop.techniques)
     # Whatever is wrapped by torch.compile then runs as it is written.

@@ -1,6 +1,7 @@
 """One step's work, phase by phase, counted as its operations are dispatched."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -48,16 +49,17 @@ class Counting(TorchDispatchMode):
 def count_work(task: Task, loop: Loop, seed: int) -> tuple[PhaseWork, ...]:
     """The work of one step of ``loop``, in the order of its phases, those that repeat summed.
 
-    Compiled parts run as they were before they were compiled, and a captured step as it is before its capture: a
-    compiler's kernels say nothing of what they multiply.
+    Compiled parts run as they were before they were compiled, and what would be captured and repeated as it is: a
+    compiler's kernels, and a replay, say nothing of what they multiply.
 
     Raises:
         Exception: whatever the loop raises.
     """
     torch.manual_seed(seed)
+    loop = replace(loop, techniques=tuple(t for t in loop.techniques if not t.captures))
     with torch.compiler.set_stance("force_eager"):
         step = loop.prepare(task)
-        generator = step.step if isinstance(step, Driver) else step
+        generator = step.step if isinstance(step, Driver) else step  # a person's own driver
         for _ in range(SETTLING_STEPS):
             for _ in generator(task, *task.next_batch()):
                 pass

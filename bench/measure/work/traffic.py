@@ -14,6 +14,10 @@ from torch.multiprocessing.reductions import StorageWeakRef
 aten = torch.ops.aten
 GATHERS = {aten.index, aten.index_select, aten.gather, aten.embedding, aten.take}
 """Read only as much of their first tensor as they write."""
+OVERWRITES = {aten.copy_, aten.zero_, aten.fill_}
+"""Write to their first tensor without reading it."""
+MAKES_NOTHING = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided}
+"""Set memory aside and write nothing there."""
 
 
 class Traffic:
@@ -25,14 +29,18 @@ class Traffic:
 
     def note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """One operation, done."""
-        if _is_view(func):
+        packet = func._overloadpacket
+        if _is_view(func) or packet in MAKES_NOTHING:
             return
         changed = {_key(tensor) for tensor in _mutated(func, args, kwargs)}
         results = list(_tensors(out))
-        most = sum(map(_bytes, results)) if func._overloadpacket in GATHERS else None
+        most = sum(map(_bytes, results)) if packet in GATHERS else None
+        overwritten = {_key(tensor) for tensor in _tensors(kwargs.get("out"))}
+        if packet in OVERWRITES:
+            overwritten.add(_key(args[0]))
         for tensor in _tensors((*args, *kwargs.values())):
             key = _key(tensor)
-            if key not in self._written:
+            if key not in self._written and key not in overwritten:
                 touched = _bytes(tensor) if most is None else min(most, _bytes(tensor))
                 self._read[key] = max(self._read.get(key, 0), touched)
             if key in changed:
@@ -54,7 +62,8 @@ class Traffic:
 
 
 def _is_view(func: Any) -> bool:
-    return any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)
+    views = any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)
+    return views or func._overloadpacket is aten._unsafe_view
 
 
 def _mutated(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:

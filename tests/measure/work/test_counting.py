@@ -136,3 +136,22 @@ def test_a_phase_that_repeats_is_summed_and_the_tail_counts_for_the_last_one() -
 
     (work,) = (w for w in count_work(linear(), Loop("own", step), seed=0) if w.phase == "forward")
     assert work.flops == {"float32": 4 * 2 * ROWS * INPUTS * OUTPUTS}
+
+
+def test_what_is_overwritten_is_not_read() -> None:
+    x, y = torch.randn(1000), torch.randn(1000)
+    assert counted(lambda: x.copy_(y)).least_bytes == 2 * x.nbytes
+    assert counted(lambda: x.zero_()).least_bytes == x.nbytes
+    assert counted(lambda: torch.mul(x, y, out=torch.empty(1000))).least_bytes == 3 * x.nbytes
+
+
+def test_memory_that_is_set_aside_and_not_written_does_not_move() -> None:
+    assert counted(lambda: torch.empty(1000)).least_bytes == 0
+
+
+def test_what_is_captured_and_replayed_is_counted_as_it_is_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_sight(*_: object, **__: object) -> None:
+        raise AssertionError("captured, and so not counted")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", out_of_sight)
+    assert count_work(make_tiny_task(), find_loop("graph_model"), seed=0) == count_work(make_tiny_task(), EAGER, seed=0)
