@@ -109,7 +109,7 @@ def tell(
 
 
 def _write(path: Path, content: bytes) -> None:
-    from bench.records.store import replace_file
+    from bench.records.files import replace_file
 
     try:
         replace_file(path, content)

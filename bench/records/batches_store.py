@@ -1,13 +1,10 @@
 """A search for a batch size in its folder: ``batches.json``, written in one move."""
 
-import json
 from pathlib import Path
 
-from bench.errors import BadInput
 from bench.records import tables
 from bench.records.batches import BATCHES_VERSION, BatchHunt
-from bench.records.codec import Mismatch, decode, encode
-from bench.records.store import replace_file
+from bench.records.files import as_json, read_json, replace_file
 
 BATCHES_FILE = "batches.json"
 MOST_ROWS, MOST_BYTES = 1e12, 1e15
@@ -16,8 +13,7 @@ MOST_ROWS, MOST_BYTES = 1e12, 1e15
 
 def write_batches(folder: Path, hunt: BatchHunt) -> None:
     """Keep ``hunt`` in ``folder``."""
-    text = json.dumps(encode(hunt), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    replace_file(folder / BATCHES_FILE, text.encode(errors="backslashreplace"))
+    replace_file(folder / BATCHES_FILE, as_json(hunt))
 
 
 def read_batches(folder: Path) -> BatchHunt | None:
@@ -27,23 +23,9 @@ def read_batches(folder: Path) -> BatchHunt | None:
         BadInput: it is damaged or too new.
     """
     path = folder / BATCHES_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    hunt = read_json(path, BatchHunt, "batches_version", BATCHES_VERSION)
+    if hunt is None:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"cannot read {path}: {tables.line(error)}; {tables.AGAIN}") from None
-    version = content.get("batches_version") if isinstance(content, dict) else None
-    if not isinstance(version, int) or version < 1:
-        raise BadInput(f"{path} is not Loopmark's: it has no batches_version")
-    if version > BATCHES_VERSION:
-        raise BadInput(
-            f"{path} was written in format {version}; this Loopmark reads up to {BATCHES_VERSION}: upgrade it"
-        )
-    try:
-        hunt = decode(BatchHunt, content, "batches")
-    except Mismatch as error:
-        raise tables.damaged(path, error) from None
     if not hunt.cases:
         raise tables.damaged(path, "it holds no case")
     for attempt in [attempt for case in hunt.cases for attempt in (*case.attempts, *case.again)]:

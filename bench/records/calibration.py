@@ -8,8 +8,8 @@ from typing import Literal
 
 from bench.errors import BadInput
 from bench.records.codec import Mismatch, decode, encode
+from bench.records.files import replace_file
 from bench.records.machine import Environment, Machine
-from bench.records.store import replace_file
 
 CALIBRATION_VERSION = 2
 

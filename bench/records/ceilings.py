@@ -1,28 +1,25 @@
 """What a device can do, as `loopmark ceilings` measured it: one device with so many threads a file."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bench.errors import BadInput
-from bench.records.codec import Mismatch, decode, encode
+from bench.records.files import as_json, read_json, replace_file
 from bench.records.machine import Environment, Machine
 from bench.records.run import Run
-from bench.records.store import replace_file
-from bench.records.tables import line
+from bench.records.tables import damaged, line
 
 CEILINGS_VERSION = 1
 CEILINGS_FILE = "ceilings.json"
 """In a run's folder: what its device could do while it was measured."""
+AGAIN = "measure again: loopmark ceilings"
 
 Kind = Literal["matrix product", "copy", "launch", "host to device", "device to host"]
 Variant = Literal["host", "device", "pinned", "pageable"]
 """Of a launch, whose time is meant: the host's to enqueue it, the device's to work it off. Of a transfer, how the
 host's memory lies: pinned in place, or pageable."""
 Unit = Literal["flops per second", "bytes per second", "seconds"]
-
-
 UNITS: dict[Kind, Unit] = {
     "matrix product": "flops per second",
     "copy": "bytes per second",
@@ -137,10 +134,9 @@ def ceilings_path(folder: Path, device: str, threads: int) -> Path:
 
 def write_ceilings(path: Path, ceilings: Ceilings) -> None:
     """Keep them, in one move. Raises BadInput for a place that cannot be written to."""
-    text = json.dumps(encode(ceilings), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, text.encode(errors="backslashreplace"))
+        replace_file(path, as_json(ceilings, indent=1))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BadInput(f"cannot write {path}: {line(error)}; choose another --out") from None
 
@@ -151,36 +147,16 @@ def read_ceilings(path: Path) -> Ceilings | None:
     Raises:
         BadInput: it is damaged, too new, or none.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"cannot read {path}: {line(error)}; measure again: loopmark ceilings") from None
-    version = content.get("ceilings_version") if isinstance(content, dict) else None
-    if type(version) is not int or version < 1:
-        raise BadInput(f"{path} is not Loopmark's: it has no ceilings_version")
-    if version > CEILINGS_VERSION:
-        raise BadInput(
-            f"{path} was written in format {version}; this Loopmark reads up to {CEILINGS_VERSION}: upgrade it"
-        )
-    try:
-        ceilings = decode(Ceilings, content, "ceilings")
-    except Mismatch as error:
-        raise _damaged(path, error) from None
-    for one in ceilings.ceilings:
+    ceilings = read_json(path, Ceilings, "ceilings_version", CEILINGS_VERSION, again=AGAIN)
+    for one in ceilings.ceilings if ceilings else ():
         _expect_sound(path, one)
     return ceilings
 
 
 def _expect_sound(path: Path, one: Ceiling) -> None:
     if one.unit != UNITS[one.kind]:
-        raise _damaged(path, f"the {one.kind} should be in {UNITS[one.kind]}")
+        raise damaged(path, f"the {one.kind} should be in {UNITS[one.kind]}", AGAIN)
     if not LEAST < one.low <= one.value <= one.high < MOST:
-        raise _damaged(path, f"the {one.kind} of {one.value:g} should be positive and lie in its interval")
+        raise damaged(path, f"the {one.kind} of {one.value:g} should be positive and lie in its interval", AGAIN)
     if one.best_size < 1 or one.samples < 1:
-        raise _damaged(path, f"the {one.kind} should have a size and samples")
-
-
-def _damaged(path: Path, error: BaseException | str) -> BadInput:
-    return BadInput(f"{path} is damaged: {line(error)}; measure again: loopmark ceilings")
+        raise damaged(path, f"the {one.kind} should have a size and samples", AGAIN)

@@ -48,9 +48,9 @@ def read(folder: Path, name: str, columns: Columns) -> pd.DataFrame:
         raise BadInput(f"cannot read {path}: {line(error)}; {AGAIN}") from None
 
 
-def damaged(path: Path, error: BaseException | str) -> BadInput:
+def damaged(path: Path, error: BaseException | str, again: str = AGAIN) -> BadInput:
     """A file whose content cannot be."""
-    return BadInput(f"{path} is damaged: {line(error)}; {AGAIN}")
+    return BadInput(f"{path} is damaged: {line(error)}; {again}")
 
 
 def line(error: BaseException | str) -> str:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from bench.errors import BadInput
-from bench.records.store import RUN_FILE, create_folder, replace_file
+from bench.records.files import replace_file
+from bench.records.store import RUN_FILE, create_folder
 from bench.records.tables import line
 
 TRACES = "traces"

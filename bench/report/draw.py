@@ -11,9 +11,9 @@ from bench.judge.statistics import Estimate
 from bench.judge.summary import Summary, summarise
 from bench.judge.trained import summarise_training
 from bench.records.ceilings import Ceilings
+from bench.records.files import replace_file
 from bench.records.run import Run
 from bench.records.samples import Samples
-from bench.records.store import replace_file
 from bench.records.training import Training
 from bench.records.training_samples import TrainingSamples
 from bench.report import rooflines, spreadsheet

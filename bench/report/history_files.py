@@ -10,7 +10,7 @@ from typing import Any
 from bench.errors import BadInput
 from bench.judge.history import Change, Point, Series, Subject, by_subject, suspicions
 from bench.judge.statistics import Estimate
-from bench.records.store import replace_file
+from bench.records.files import replace_file
 from bench.report import history_words as words
 from bench.report.text import slugs
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BadInput
-from bench.records.store import replace_file
+from bench.records.files import replace_file
 from bench.report.text import slugs
 
 PLOTS = {

@@ -10,7 +10,7 @@ from typing import Any
 from bench.errors import BadInput
 from bench.judge.batches import BatchFinding, BatchRow
 from bench.judge.statistics import Estimate
-from bench.records.store import replace_file
+from bench.records.files import replace_file
 from bench.report.batches import words
 from bench.report.text import plain, slugs
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BadInput
+from bench.records.files import replace_file
 from bench.records.footprint import FootprintCase
-from bench.records.store import replace_file
 from bench.report.footprint import words
 from bench.report.text import plain, slugs
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput
 from bench.judge.trained import TrainingSummary, summarise_training
-from bench.records.store import replace_file
+from bench.records.files import replace_file
 from bench.records.training import Training
 from bench.records.training_samples import TrainingSamples
 from bench.report.plot_files import draw_plots
