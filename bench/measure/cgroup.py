@@ -1,4 +1,4 @@
-"""What a control group lets this process have of the processor: cgroup v2, v1, or both side by side; only ever read."""
+"""What control groups let this process have of processor and memory: cgroup v2, v1, or both side by side; only read."""
 
 import math
 from collections.abc import Iterator
@@ -8,6 +8,9 @@ from pathlib import Path
 MOUNT = Path("sys/fs/cgroup")
 HYBRID = MOUNT / "unified"
 """Where v2 is mounted beside v1."""
+MEMORY_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+MEMORY_2 = ("memory.max", "memory.current", "inactive_file")
+"""The files with a group's limit and use, and the row of its memory.stat with what can be given up at once."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,21 @@ def cpuset(root: Path) -> tuple[int, ...] | None:
             if listed := _text(level / name):
                 return numbers(listed)
     return None
+
+
+def memory_rooms(root: Path) -> Iterator[int]:
+    """Bytes that each control group with a limit has left: this process's, and those around it (see cgroups(7))."""
+    for level in _levels(root, "memory"):
+        names = MEMORY_1 if (level / MEMORY_1[0]).exists() else MEMORY_2
+        if (room := _memory_room(level, names)) is not None:
+            yield room
+
+
+def free_host_bytes(root: Path = Path("/")) -> int:
+    """Memory that a process may still take: what the system has, and every control group around us."""
+    import psutil
+
+    return min([int(psutil.virtual_memory().available), *memory_rooms(root)])
 
 
 def numbers(listed: str) -> tuple[int, ...]:
@@ -88,6 +106,16 @@ def _cores(level: Path) -> float | None:
     if not (quota.isdecimal() and period.isdecimal() and int(period)):
         return None  # v2's "max" and v1's -1 are no limit
     return int(quota) / int(period)
+
+
+def _memory_room(level: Path, names: tuple[str, str, str]) -> int | None:
+    """What one group has left; None where it has no limit, or cannot be read."""
+    limit, used, facts = (_text(level / name) or "" for name in (*names[:2], "memory.stat"))
+    if not (limit.isdecimal() and used.isdecimal()):
+        return None
+    rows = (row.split() for row in facts.splitlines())
+    idle = next((row[1] for row in rows if len(row) == 2 and row[0] == names[2]), "0")
+    return max(0, int(limit) - int(used) + (int(idle) if idle.isdecimal() else 0))
 
 
 def _throttled(level: Path) -> int:

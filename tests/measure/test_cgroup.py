@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.cgroup import Quota, cpu_quota, cpuset, numbers
+from bench.measure.cgroup import MEMORY_1, MEMORY_2, Quota, cpu_quota, cpuset, free_host_bytes, memory_rooms, numbers
 from tests.measure.files import write
+
+GIB = 2**30
 
 
 def test_a_containers_quota_of_version_2_is_at_its_own_root(tmp_path: Path) -> None:
@@ -107,3 +109,43 @@ def test_the_cores_that_a_group_may_use_are_those_of_the_nearest_one_that_tells(
 )
 def test_the_kernels_lists_are_read(listed: str, meant: tuple[int, ...]) -> None:
     assert numbers(listed) == meant
+
+
+def memory_of(root: Path, level: str, limit: object, used: int, idle: int, names: tuple[str, str, str]) -> None:
+    files = {names[0]: f"{limit}\n", names[1]: f"{used}\n", "memory.stat": f"anon 12\n{names[2]} {idle}\n"}
+    write(root, {f"sys/fs/cgroup/{level}/{name}": text for name, text in files.items()})
+
+
+def test_every_group_around_the_process_counts_and_one_without_a_limit_does_not(tmp_path: Path) -> None:
+    write(tmp_path, {"proc/self/cgroup": "0::/outer/inner\n"})
+    memory_of(tmp_path, ".", "max", 1, 0, MEMORY_2)
+    memory_of(tmp_path, "outer", 10 * GIB, 8 * GIB, 1 * GIB, MEMORY_2)
+    memory_of(tmp_path, "outer/inner", 9 * GIB, 1 * GIB, 0, MEMORY_2)
+    assert sorted(memory_rooms(tmp_path)) == [3 * GIB, 8 * GIB]
+
+
+def test_the_groups_of_the_first_version_are_read_too(tmp_path: Path) -> None:
+    write(tmp_path, {"proc/self/cgroup": "8:pids:/job\n4:memory:/job\n0::/\n"})
+    memory_of(tmp_path, "memory/job", 4 * GIB, 5 * GIB, 0, MEMORY_1)
+    assert list(memory_rooms(tmp_path)) == [0]
+
+
+def test_a_container_that_does_not_see_its_own_folder_is_held_to_the_one_above(tmp_path: Path) -> None:
+    write(tmp_path, {"proc/self/cgroup": "0::/docker/abc\n"})
+    memory_of(tmp_path, ".", 2 * GIB, GIB, 0, MEMORY_2)
+    assert list(memory_rooms(tmp_path)) == [GIB]
+
+
+def test_no_groups_are_no_limit(tmp_path: Path) -> None:
+    assert list(memory_rooms(write(tmp_path, {"proc/self/cgroup": "0::/\nnonsense\n\n"}))) == []
+
+
+def test_memory_is_free_within_the_tightest_limit(tmp_path: Path) -> None:
+    unlimited = free_host_bytes(tmp_path)
+    write(tmp_path, {"proc/self/cgroup": "0::/\n"})
+    memory_of(tmp_path, ".", 1_000_000, 400_000, 0, MEMORY_2)
+    assert free_host_bytes(tmp_path) == 600_000 < unlimited
+    memory_of(tmp_path, ".", 1_000_000, 2_000_000, 0, MEMORY_2)
+    assert free_host_bytes(tmp_path) == 0
+    memory_of(tmp_path, ".", "max", 400_000, 0, MEMORY_2)
+    assert free_host_bytes(tmp_path) > 600_000

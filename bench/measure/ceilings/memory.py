@@ -3,21 +3,17 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
 import torch
 
+from bench.measure.cgroup import free_host_bytes
+
 CPUS = Path("/sys/devices/system/cpu")
-QUOTA, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def free_bytes(device: torch.device) -> int:
-    """Of the device's own memory; on a CPU within a container's quota (cgroup v2)."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    free = int(psutil.virtual_memory().available)
-    quota, used = _text(QUOTA), _text(USED)
-    return min(free, max(0, int(quota) - int(used))) if quota.isdigit() and used.isdigit() else free
+    """Of the device's own memory."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_host_bytes()
 
 
 def last_level_cache_bytes(device: torch.device, cores: Iterable[int], cpus: Path = CPUS) -> int | None:

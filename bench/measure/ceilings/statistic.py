@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from statistics import median
 
-MISSES = 40
-"""At each end the interval misses in at most one of so many cases: both together leave 95 %."""
+import numpy as np
+from scipy.special import bdtr
+
+MISSES = 1 / 40
+"""At each end: both together leave 95 %."""
 LEAST_SAMPLES = 6
 """Fewer cannot bracket a median with 95 % confidence: five all lie on one side of it in 1 of 16 cases."""
 
@@ -18,16 +21,6 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
     if count < LEAST_SAMPLES:
         raise ValueError(f"{count} values cannot bracket their median; it takes {LEAST_SAMPLES}")
     ordered = sorted(values)
-    rank = _outermost(count)
+    # The largest r for which the r-th value from either end misses the median seldom enough.
+    rank = int(np.sum(bdtr(np.arange(count), count, 0.5) <= MISSES))
     return median(ordered), ordered[rank - 1], ordered[count - rank]
-
-
-def _outermost(count: int) -> int:
-    """The largest r for which the r-th value from either end misses the median seldom enough."""
-    # In whole numbers: of a long budget's samples there are more subsets than any float can count.
-    rank, subsets, missed = 0, 1, 1
-    while missed * MISSES <= 2**count:
-        subsets = subsets * (count - rank) // (rank + 1)
-        rank += 1
-        missed += subsets
-    return rank

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.measure.ceilings import memory
-from bench.measure.ceilings.memory import free_bytes, last_level_cache_bytes
+from bench.measure.ceilings.memory import last_level_cache_bytes
 
 CPU = torch.device("cpu")
 
@@ -32,17 +31,3 @@ def test_a_kernel_that_does_not_tell_is_no_cache_of_no_size(tmp_path: Path, size
     cache(tmp_path, 0, 3, 3, "Unified", size, "0")
     assert last_level_cache_bytes(CPU, (0,), tmp_path) is None
     assert last_level_cache_bytes(CPU, (), tmp_path) is None
-
-
-def test_a_containers_quota_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "QUOTA", tmp_path / "max")
-    monkeypatch.setattr(memory, "USED", tmp_path / "current")
-    unlimited = free_bytes(CPU)
-    assert unlimited > 0
-    (tmp_path / "max").write_text("1000000\n")
-    (tmp_path / "current").write_text("400000\n")
-    assert free_bytes(CPU) == 600_000
-    (tmp_path / "current").write_text("2000000\n")
-    assert free_bytes(CPU) == 0
-    (tmp_path / "max").write_text("max\n")
-    assert free_bytes(CPU) > 600_000
