@@ -11,15 +11,14 @@ from rich.table import Table
 from bench.judge.calibration import CalibrationSummary, EffectRow, Rate
 from bench.judge.statistics import Estimate
 from bench.report import format as show
+from bench.report.columns import as_wide_as
 
 FILE_WIDTH = 150
 
 
 def print_calibration(summary: CalibrationSummary, console: Console | None = None) -> None:
     """Print every planted effect's rates with their intervals, and the smallest effect that is seen."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, FILE_WIDTH)
+    console = as_wide_as(FILE_WIDTH, console)
     made = summary.calibration
     console.print(
         f"{made.workload} {made.loop} on {made.machine.name}: steps of {_steps(summary)}, "

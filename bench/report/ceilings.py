@@ -11,6 +11,7 @@ from bench.judge.statistics import Estimate
 from bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
 from bench.records.codec import encode
 from bench.report import format as show
+from bench.report.columns import as_wide_as
 from bench.report.text import plain
 
 FILE_WIDTH = 110
@@ -29,9 +30,7 @@ FORMATS: dict[Unit, Callable[[Estimate], str]] = {
 
 def print_ceilings(ceilings: Ceilings, console: Console | None = None) -> None:
     """Print every ceiling with its interval and the size that reached it, then what was left out, and the remarks."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, FILE_WIDTH)
+    console = as_wide_as(FILE_WIDTH, console)
     console.print(Text(title(ceilings), "bold"), soft_wrap=not console.is_terminal)
     table = Table(box=None, pad_edge=False)
     for heading in ("", "at best, sustained", "at size"):

@@ -19,6 +19,14 @@ FILE_WIDTH = 120
 GAP = "  "
 
 
+def as_wide_as(file_width: int, console: Console | None = None) -> Console:
+    """A console for standard output, or ``console``: as wide as the terminal; a file counts as ``file_width`` wide."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, file_width)
+    return console
+
+
 @dataclass(frozen=True)
 class Column(Generic[R]):
     """One column: what heads it, in two lines, and what a row says in it."""

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.records.diagnosis import Diagnosis, Finding, State
+from bench.report.columns import as_wide_as
 from bench.report.text import elide, plain
 
 FILE_WIDTH, NARROWEST = 110, 30
@@ -28,9 +29,7 @@ COLUMN = len(INDENT * 3) + MARK_WIDTH
 
 def print_diagnosis(found: Diagnosis, console: Console | None = None) -> None:
     """Print it, to the width of the terminal; commands stay in one piece, to be copied."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, FILE_WIDTH)
+    console = as_wide_as(FILE_WIDTH, console)
     console.print(Text(f"This machine, for loops on {elide(found.device, NAME_WIDTH)}", "bold"), soft_wrap=True)
     for title, states, show in SECTIONS:
         findings = [finding for state in states for finding in found.of_state(state)]

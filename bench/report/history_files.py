@@ -12,6 +12,7 @@ from bench.judge.history import Change, Point, Series, Subject, by_subject, susp
 from bench.judge.statistics import Estimate
 from bench.records.files import replace_file
 from bench.report import history_words as words
+from bench.report.figures import finite
 from bench.report.text import slugs
 
 Cell = str | int | float | None
@@ -77,10 +78,10 @@ def _row(series: Series, at: int) -> dict[str, Cell]:
         **asdict(series.subject),
         "loop": series.loop,
         **_point(series.points[at]),
-        "level": _finite(level.speedup.value),
-        "level_low": _finite(level.speedup.low),
-        "level_high": _finite(level.speedup.high),
-        "change": _finite(change.ratio.value) if change else None,
+        "level": finite(level.speedup.value),
+        "level_low": finite(level.speedup.low),
+        "level_high": finite(level.speedup.high),
+        "change": finite(change.ratio.value) if change else None,
     }
 
 
@@ -119,14 +120,10 @@ def _figure(estimate: Estimate) -> dict[str, float | None]:
     # A log ratio without bounds maps to [0, infinity], whose 0 says no more than its infinity.
     bounded = math.isfinite(estimate.high)
     return {
-        "value": _finite(estimate.value),
+        "value": finite(estimate.value),
         "low": estimate.low if bounded else None,
         "high": estimate.high if bounded else None,
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _draw_plots(folder: Path, subjects: dict[Subject, tuple[Series, ...]]) -> list[Path]:

@@ -8,6 +8,7 @@ from bench.judge.comparison import BASELINE
 from bench.judge.history import Series, Subject, by_subject, suspicions
 from bench.report import format as show
 from bench.report import history_words as words
+from bench.report.columns import as_wide_as
 from bench.report.text import elide
 
 FILE_WIDTH = 110
@@ -18,9 +19,7 @@ INDENT = "    "
 
 def print_history(series: tuple[Series, ...], console: Console | None = None) -> None:
     """Print every subject's loops, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, FILE_WIDTH)
+    console = as_wide_as(FILE_WIDTH, console)
     if not series:
         console.print(f"no run measured a loop beside {BASELINE}: there is no ratio to follow", markup=False)
     for number, (subject, alike) in enumerate(by_subject(series).items()):

@@ -11,6 +11,7 @@ from rich.text import Text
 from bench.judge.finding import Finding, Judgement
 from bench.judge.thresholds import STEP
 from bench.report import claim
+from bench.report.columns import as_wide_as
 from bench.report.text import elide
 
 FILE_WIDTH = 110
@@ -41,9 +42,7 @@ COLUMNS: tuple[Column, ...] = (
 
 def print_judgement(judgement: Judgement, console: Console | None = None) -> None:
     """Print the findings and the conclusion, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, FILE_WIDTH)
+    console = as_wide_as(FILE_WIDTH, console)
     console.print(JudgementTable(judgement))
     # In a file a sentence is one line; a terminal breaks it at its own width.
     broken_by_itself = not console.is_terminal

@@ -18,6 +18,8 @@ PLOTS = {
     "roofline": "Operations a second over operations a byte in each phase, below the roofline that was measured",
     "quality": "Quality on held-out data as time goes by, for every loop",
     "training": "Loss of every loop as it trained to its target",
+    "batches": "Samples a second of every loop over its batch size",
+    "memory": "Bytes in use from moment to moment within a step",
 }
 """File name stem of each plot and what it shows, in the order of the page."""
 
@@ -45,7 +47,6 @@ def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list
 
     if folder.is_symlink():
         raise BadInput(f"{folder} is a link; remove it, since plots are written to the run's own folder")
-    folder.mkdir(exist_ok=True)
     for stem in PLOTS:
         for old in (*folder.glob(f"{stem}-*.png"), *folder.glob(f"{stem}-*.svg")):
             old.unlink()
@@ -56,6 +57,7 @@ def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list
             figure = figure_of()
             if figure is None:
                 continue
+            folder.mkdir(exist_ok=True)
             name = f"{stem}-{slug[workload]}"
             replace_file(folder / f"{name}.png", style.save(figure, "png"))
             replace_file(folder / f"{name}.svg", style.save(figure, "svg"))

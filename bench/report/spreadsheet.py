@@ -2,12 +2,12 @@
 
 import csv
 import io
-import math
 from collections.abc import Callable
 
 from bench.judge.statistics import Estimate
 from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.report import cells
+from bench.report.figures import ends, finite
 from bench.report.markdown_table import phase_names
 
 Cell = str | int | float | None
@@ -57,11 +57,7 @@ def record(row: Row, workload: WorkloadSummary) -> dict[str, Cell]:
         "noise_floor": workload.noise_floor,
     }
     for name, figure in _FIGURES.items():
-        estimate = figure(row)
-        bounded = estimate is not None and math.isfinite(estimate.high - estimate.low)
-        cells_[name] = finite(estimate.value) if estimate else None
-        cells_[f"{name}_low"] = estimate.low if estimate and bounded else None
-        cells_[f"{name}_high"] = estimate.high if estimate and bounded else None
+        cells_.update(ends(name, figure(row)))
     for name, fact in _FACTS.items():
         value = fact(row)
         cells_[name] = finite(value) if isinstance(value, float) else value
@@ -82,8 +78,3 @@ def as_csv(summary: Summary) -> str:
         tables = (row.phases, row.host_phases or {}) if on_device else (row.phases,)
         writer.writerow([*values.values(), *(table.get(name) for table in tables for name in names)])
     return text.getvalue()
-
-
-def finite(value: float | None) -> float | None:
-    """``value``, or None for one that JSON and a spreadsheet have no number for."""
-    return value if value is not None and math.isfinite(value) else None

@@ -6,7 +6,7 @@ from rich.text import Text
 from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.report import cells, rooflines
 from bench.report import format as show
-from bench.report.columns import FILE_WIDTH, GAP, NAME_WIDTH, Column, Grid, cut, note
+from bench.report.columns import FILE_WIDTH, GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut, note
 from bench.report.takeaway import takeaway
 from bench.report.text import elide
 from bench.report.training import words
@@ -32,9 +32,7 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
     """Print the run's table and its takeaway, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, FILE_WIDTH)
+    console = as_wide_as(FILE_WIDTH, console)
     console.print(RunTable(summary))
     console.print()
     if summary.trained is not None:

@@ -10,7 +10,7 @@ from rich.text import Text
 from bench.records.trace import OUTSIDE, Cost, PhaseCosts, Profile, Trace
 from bench.records.trace_store import KERNELS_FILE, TRACE_FILE
 from bench.report import format as show
-from bench.report.columns import FILE_WIDTH, GAP, cut
+from bench.report.columns import FILE_WIDTH, GAP, as_wide_as, cut
 from bench.report.text import ELLIPSIS, elide, plain
 
 DEAREST = 10
@@ -26,9 +26,7 @@ MUCH_MORE = 1.05
 
 def print_trace(trace: Trace, folder: Path | None, console: Console | None = None) -> None:
     """Print what cost most in each phase, as wide as the terminal; ``folder`` holds the trace where there is one."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, FILE_WIDTH)
+    console = as_wide_as(FILE_WIDTH, console)
     name = f"{elide(trace.loop, NAME_WIDTH)} on {elide(trace.workload, NAME_WIDTH)}, {elide(trace.device, NAME_WIDTH)}"
     if trace.profile is None or folder is None:
         style = "yellow" if trace.status == "skipped" else "bold red"

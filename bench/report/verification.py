@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.records.verification import Outcome, Verification
+from bench.report.columns import as_wide_as
 from bench.report.text import elide
 
 FILE_WIDTH = 110
@@ -19,9 +20,7 @@ MARK_WIDTH = max(len(mark) for mark, _ in MARKS.values())
 
 def print_verification(found: Sequence[Verification], console: Console | None = None) -> None:
     """Print every loop's properties, those that are broken with their explanation."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, FILE_WIDTH)
+    console = as_wide_as(FILE_WIDTH, console)
     for number, one in enumerate(found):
         if number:
             console.print()

@@ -2,17 +2,18 @@
 
 import csv
 import io
-import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BadInput
 from bench.judge.batches import BatchFinding, BatchRow
-from bench.judge.statistics import Estimate
 from bench.records.files import replace_file
 from bench.report.batches import words
-from bench.report.text import plain, slugs
+from bench.report.figures import ends
+from bench.report.plot_files import Figures, draw_plots
+from bench.report.text import plain
 
 Cell = str | int | float | None
 
@@ -22,7 +23,7 @@ def write_files(folder: Path, findings: Sequence[BatchFinding]) -> None:
     try:
         # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
         replace_file(folder / "batches.csv", as_csv(findings).encode(errors="backslashreplace"))
-        _draw_plots(folder / "plots", findings)
+        draw_plots(folder / "plots", dict.fromkeys(f.case.workload for f in findings), _figures(findings))
     except OSError as error:
         raise BadInput(
             f"cannot write {error.filename or folder}: {error.strerror}; copy the folder elsewhere"
@@ -73,8 +74,8 @@ def _record(finding: BatchFinding, row: BatchRow) -> dict[str, Cell]:
         "fits": "yes" if attempt.fits else "no",
         "limit": attempt.limit,
         "reason": words.why_not(attempt) or None,
-        **_figures("step_seconds", row.step_seconds),
-        **_figures("samples_per_second", row.samples_per_second),
+        **ends("step_seconds", row.step_seconds),
+        **ends("samples_per_second", row.samples_per_second),
         "peak_memory_bytes": attempt.peak_memory_bytes,
         "forecast_bytes": attempt.forecast_bytes,
         "allowed_bytes": attempt.allowed_bytes,
@@ -82,36 +83,15 @@ def _record(finding: BatchFinding, row: BatchRow) -> dict[str, Cell]:
     }
 
 
-def _figures(name: str, estimate: Estimate | None) -> dict[str, Cell]:
-    if estimate is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    # Too few blocks bound nothing, which maps to [0, infinity]; the 0 says no more than the infinity.
-    bounded = math.isfinite(estimate.high) and math.isfinite(estimate.low)
-    return {
-        name: estimate.value,
-        f"{name}_low": estimate.low if bounded else None,
-        f"{name}_high": estimate.high if bounded else None,
-    }
-
-
 def _size(row: BatchRow | None) -> int | None:
     return row.attempt.batch_size if row else None
 
 
-def _draw_plots(folder: Path, findings: Sequence[BatchFinding]) -> None:
-    # Drawing alone needs matplotlib, which takes longer to import than all the rest.
+def _figures(findings: Sequence[BatchFinding]) -> Figures:
     from bench.report import style
     from bench.report.batches.plot import throughput
 
-    workloads = list(dict.fromkeys(finding.case.workload for finding in findings))
-    slug = slugs(workloads)
-    if folder.is_symlink():
-        raise BadInput(f"{folder} is a link; remove it, since plots are written to the search's own folder")
     styles = style.line_styles((finding.case.loop, False) for finding in findings)
-    with style.styled():
-        for workload in workloads:
-            figure = throughput([f for f in findings if f.case.workload == workload], styles)
-            if figure is not None:
-                folder.mkdir(exist_ok=True)
-                for kind in ("png", "svg"):
-                    replace_file(folder / f"batches-{slug[workload]}.{kind}", style.save(figure, kind))
+    for workload in dict.fromkeys(finding.case.workload for finding in findings):
+        theirs = [finding for finding in findings if finding.case.workload == workload]
+        yield workload, "batches", partial(throughput, theirs, styles)

@@ -9,7 +9,7 @@ from rich.text import Text
 from bench.judge.batches import BatchFinding, BatchRow
 from bench.report import format as show
 from bench.report.batches import words
-from bench.report.columns import FILE_WIDTH, GAP
+from bench.report.columns import FILE_WIDTH, GAP, as_wide_as
 from bench.report.text import elide
 
 HEADINGS = ("batch", "a step", "samples/s", "peak memory")
@@ -17,9 +17,7 @@ HEADINGS = ("batch", "a step", "samples/s", "peak memory")
 
 def print_batches(findings: Sequence[BatchFinding], console: Console | None = None) -> None:
     """Print every case's sizes, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, FILE_WIDTH)
+    console = as_wide_as(FILE_WIDTH, console)
     for finding in findings:
         if finding.rows:
             for line in _table(finding):

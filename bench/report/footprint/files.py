@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from bench.errors import BadInput
 from bench.records.files import replace_file
 from bench.records.footprint import FootprintCase
 from bench.report.footprint import words
-from bench.report.text import plain, slugs
+from bench.report.plot_files import Figures, draw_plots
+from bench.report.text import plain
 
 HEADINGS = ("workload", "loop", "batch_size", "kind", "phase", "peak_bytes", "end_bytes", "peak_reserved_bytes")
 
@@ -20,7 +22,7 @@ def write_files(folder: Path, cases: Sequence[FootprintCase]) -> None:
     try:
         # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
         replace_file(folder / "memory.csv", as_csv(cases).encode(errors="backslashreplace"))
-        _draw_plots(folder / "plots", cases)
+        draw_plots(folder / "plots", map(_name, cases), _figures(cases))
     except OSError as error:
         raise BadInput(f"cannot write {error.filename or folder}: {error.strerror}; choose another --out") from None
 
@@ -71,17 +73,12 @@ def _loop(case: FootprintCase) -> dict[str, Any]:
     }
 
 
-def _draw_plots(folder: Path, cases: Sequence[FootprintCase]) -> None:
-    # Drawing alone needs matplotlib, which takes longer to import than all the rest.
-    from bench.report import style
+def _name(case: FootprintCase) -> str:
+    return f"{case.workload}-{case.loop}"
+
+
+def _figures(cases: Sequence[FootprintCase]) -> Figures:
     from bench.report.footprint.plot import timeline
 
-    slug = slugs(f"{case.workload}-{case.loop}" for case in cases)
-    with style.styled():
-        for case in cases:
-            figure = timeline(case)
-            if figure is not None:
-                folder.mkdir(exist_ok=True)
-                for kind in ("png", "svg"):
-                    name = f"memory-{slug[f'{case.workload}-{case.loop}']}.{kind}"
-                    replace_file(folder / name, style.save(figure, kind))
+    for case in cases:
+        yield _name(case), "memory", partial(timeline, case)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from bench.records.footprint import Footprint, FootprintCase, PhaseMemory
 from bench.report import format as show
-from bench.report.columns import FILE_WIDTH, GAP
+from bench.report.columns import FILE_WIDTH, GAP, as_wide_as
 from bench.report.footprint import words
 from bench.report.text import elide
 
@@ -17,9 +17,7 @@ HEADINGS = ("phase", "peak", "at its end", "peak reserved")
 
 def print_footprints(cases: Sequence[FootprintCase], console: Console | None = None) -> None:
     """Print every loop's phases, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, FILE_WIDTH)
+    console = as_wide_as(FILE_WIDTH, console)
     for case in cases:
         if case.footprint:
             for line in _table(case, case.footprint):

@@ -2,12 +2,11 @@
 
 import csv
 import io
-import math
 from dataclasses import asdict
 from typing import Any
 
-from bench.judge.statistics import Estimate
 from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from bench.report.figures import ends, finite
 from bench.report.training.table import Starts
 from bench.report.training.words import evidence, rounding
 
@@ -36,7 +35,7 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
         "step": worst.step if worst else None,
         "kind": worst.kind if worst else None,
         "layer": worst.layer if worst else None,
-        "error": _finite(worst.error) if worst else None,
+        "error": finite(worst.error) if worst else None,
         "allowed_error": worst.allowed if worst else None,
         "metric": workload.target.metric if workload.target else None,
         "target": workload.target.value if workload.target else None,
@@ -51,12 +50,8 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
         "final_scale": learning.lessons[-1].trial.final_scale if learning and learning.lessons else None,
     }
     for name in _ESTIMATES:
-        estimate: Estimate | None = getattr(learning, name) if learning else None
-        bounded = estimate is not None and math.isfinite(estimate.high - estimate.low)
         heading = name if name.endswith("ratio") or name == "quality" else f"{name}_to_target"
-        cells[heading] = _finite(estimate.value) if estimate else None
-        cells[f"{heading}_low"] = estimate.low if estimate and bounded else None
-        cells[f"{heading}_high"] = estimate.high if estimate and bounded else None
+        cells.update(ends(heading, getattr(learning, name) if learning else None))
     return cells
 
 
@@ -99,8 +94,8 @@ def _trials(row: TrainedRow) -> list[dict[str, Any]]:
             "learns": one.learns,
             "ending": one.trial.ending,
             "steps": one.trial.steps,
-            "quality": _finite(one.quality),
-            "best_quality": _finite(one.best_quality),
+            "quality": finite(one.quality),
+            "best_quality": finite(one.best_quality),
             "steps_to_target": one.steps_to_target,
             "seconds_to_target": one.seconds_to_target,
             "joules_to_target": one.joules_to_target,
@@ -119,7 +114,3 @@ def _trials(row: TrainedRow) -> list[dict[str, Any]]:
 def _mean(values: list[int | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -9,7 +9,7 @@ from bench.judge.learning import Learning
 from bench.judge.summary import Summary
 from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
 from bench.report import format as show
-from bench.report.columns import GAP, NAME_WIDTH, Column, Grid, cut, note
+from bench.report.columns import GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut, note
 from bench.report.text import elide, plain
 from bench.report.training import words
 from bench.report.training.takeaway import training_takeaway
@@ -27,9 +27,7 @@ def starts_of(summary: Summary) -> Starts:
 
 def print_training(summary: TrainingSummary, console: Console | None = None) -> None:
     """Print a training by itself, and its takeaway, as wide as the terminal; a file counts as ``WIDE`` wide."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, WIDE)
+    console = as_wide_as(WIDE, console)
     console.print(TrainingTable(summary, alone=True))
     console.print()
     console.print(Text(training_takeaway(summary), "bold"), soft_wrap=not console.is_terminal)
