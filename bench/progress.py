@@ -50,6 +50,17 @@ class RunProgress:
             self._console.print(f"{done:4.0%}  {doing}  {left}".rstrip(), markup=False, highlight=False, soft_wrap=True)
             self._last = now
 
+    def hint(self, doing: str, done: float) -> None:
+        """The same on a terminal alone: of what is over soon, whose mistakes are to be the only line of a log."""
+        if self._console.is_terminal:
+            self.tell(doing, done, None)
+
+
+def announce_torch(console: Console, *, quiet: bool) -> None:
+    """Say on a terminal what it waits for in the first seconds."""
+    if not quiet and console.is_terminal:
+        console.print("importing torch …", style="dim", end="\r")
+
 
 def duration(seconds: float) -> str:
     """``45 s`` or ``3 min 10 s``."""

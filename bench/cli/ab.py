@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.interruption import interrupt_once, leave_undisturbed
-from bench.cli.options import BatchSizeOption, DeviceOption, LimitOption, SizeOption, ThreadsOption
+from bench.cli.options import BatchSizeOption, DeviceOption, LimitOption, SeedOption, SizeOption, ThreadsOption
 from bench.cli.status import REFERENCE
 from bench.cli.tell import (
     InconclusiveOption,
@@ -58,7 +58,7 @@ def ab(
         ),
     ] = "1%",
     threshold: Annotated[str, typer.Option(metavar="SHARE", help="How much slower the head's step may be.")] = "0",
-    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+    seed: SeedOption = 0,
     threads: ThreadsOption = None,
     limit: LimitOption = 300.0,
     out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<comparison>/.")] = Path("results"),
@@ -71,13 +71,12 @@ def ab(
 
     Exit status: 0 no regression, 1 a regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
-    from bench.progress import RunProgress, stderr_console
+    from bench.progress import RunProgress, announce_torch, stderr_console
 
     refuse_unwritable(junit, markdown)
     refuse_unwritable_folder(out)
     console = stderr_console()
-    if not as_json and console.is_terminal:
-        console.print("importing torch …", style="dim", end="\r")
+    announce_torch(console, quiet=as_json)
     from bench.judge.calibration import quotations
     from bench.judge.contest import Rules, judge
     from bench.judge.finding import Judgement

@@ -8,25 +8,30 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import BatchSizeOption, DeviceOption, SizeOption, ThreadsOption
+from bench.cli.options import (
+    BatchSizeOption,
+    DeviceOption,
+    FoundJsonOption,
+    LoopArguments,
+    SeedOption,
+    SizeOption,
+    ThreadsOption,
+    WorkloadOption,
+)
 from bench.cli.status import CANNOT_RUN, NOT_MEASURED
 
 
 def memory(
-    loop: Annotated[
-        list[str], typer.Argument(metavar="LOOP...", help="Techniques joined by +, or your own: file.py:step.")
-    ],
-    workload: Annotated[
-        str, typer.Option(metavar="NAME", help="What it trains: a workload, or file.py:make_task.")
-    ] = "resnet",
+    loop: LoopArguments,
+    workload: WorkloadOption = "resnet",
     device: DeviceOption = None,
     size: SizeOption = None,
     batch_size: BatchSizeOption = None,
     threads: ThreadsOption = None,
-    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+    seed: SeedOption = 0,
     limit: Annotated[float, typer.Option(help="Seconds after which a step counts as hung.")] = 300.0,
     out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<memory>/.")] = Path("results"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, and only that.")] = False,
+    as_json: FoundJsonOption = False,
 ) -> None:
     """Follow one step's memory through its phases, and draw it moment by moment. Nothing is timed.
 
@@ -36,12 +41,11 @@ def memory(
     from datetime import UTC, datetime
 
     from bench.cli.tell import refuse_unwritable_folder
-    from bench.progress import RunProgress, stderr_console
+    from bench.progress import RunProgress, announce_torch, stderr_console
 
     refuse_unwritable_folder(out)
     console = stderr_console()
-    if not as_json and console.is_terminal:
-        console.print("importing torch …", style="dim", end="\r")
+    announce_torch(console, quiet=as_json)
     from bench.measure.plan import Wish, make_plan
 
     plan = make_plan(
@@ -60,8 +64,7 @@ def memory(
     from bench.measure.crew import crew_of
     from bench.measure.footprint.survey import survey
     from bench.measure.launcher import apart
-    from bench.measure.machine import available_cores, describe_environment, describe_machine
-    from bench.records.footprint import Footprints
+    from bench.measure.machine import describe_machine
     from bench.records.footprint_store import write_footprints
     from bench.records.store import create_folder, remove_if_empty
     from bench.report.footprint.files import as_json as to_json
@@ -73,18 +76,12 @@ def memory(
     folder = create_folder(out, machine.name, started.isoformat())
     try:
         with RunProgress(console) as progress, crew_of(plan, folder) as crew:
-
-            def tell(doing: str, done: float) -> None:
-                if console.is_terminal:  # it is over soon, and a mistake is to be the only line
-                    progress.tell(doing, done, None)
-
-            cases = survey(plan, loop, crew, tell)
+            found = survey(plan, loop, machine, started, crew, progress.hint)
     except BaseException:
         remove_if_empty(folder)
         raise
-    environment = describe_environment(plan.threads, available_cores()[: plan.threads])
-    began = started.isoformat(timespec="seconds")
-    write_footprints(folder, Footprints(folder.name, began, plan, machine, environment, cases))
+    cases = found.cases
+    write_footprints(folder, found)
     write_files(folder, cases)
     if as_json:
         print(json.dumps({"folder": str(folder), **to_json(cases)}, indent=2, allow_nan=False))

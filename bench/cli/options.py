@@ -19,6 +19,14 @@ LoopsOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:N, xpu or mps; default: cuda where there is one.")
 ]
+LoopArguments = Annotated[
+    list[str], typer.Argument(metavar="LOOP...", help="Techniques joined by +, or your own: file.py:step.")
+]
+WorkloadOption = Annotated[
+    str, typer.Option("--workload", metavar="NAME", help="What it trains: a workload, or file.py:make_task.")
+]
+SeedOption = Annotated[int, typer.Option(help="Of weights and batches.")]
+FoundJsonOption = Annotated[bool, typer.Option("--json", help="Print what was found as JSON, and only that.")]
 SizeOption = Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")]
 BatchSizeOption = Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")]

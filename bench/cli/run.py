@@ -63,11 +63,10 @@ def run(
     if find_batch:
         refuse_what_a_search_has_no_use_for(launches, seeds)
         budget = SEARCH_SECONDS if budget is None else budget
-    from bench.progress import RunProgress, stderr_console
+    from bench.progress import RunProgress, announce_torch, stderr_console
 
     console = stderr_console()
-    if not as_json and console.is_terminal:
-        console.print("importing torch …", style="dim", end="\r")
+    announce_torch(console, quiet=as_json)
     from bench.measure.plan import Wish, ceiling_seconds, make_plan, terms_within_a_run
 
     plan = make_plan(

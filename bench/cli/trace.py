@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import BatchSizeOption, DeviceOption, LimitOption, SizeOption, ThreadsOption
+from bench.cli.options import (
+    BatchSizeOption,
+    DeviceOption,
+    FoundJsonOption,
+    LimitOption,
+    SeedOption,
+    SizeOption,
+    ThreadsOption,
+    WorkloadOption,
+)
 from bench.cli.status import CANNOT_RUN, NOT_MEASURED
 from bench.errors import BadInput
 
@@ -17,21 +26,19 @@ RESULTS = Path("results")
 
 def trace(
     loop: Annotated[str, typer.Argument(metavar="LOOP", help="Techniques joined by +, or your own: file.py:step.")],
-    workload: Annotated[
-        str, typer.Option(metavar="NAME", help="What it trains: a workload, or file.py:make_task.")
-    ] = "resnet",
+    workload: WorkloadOption = "resnet",
     device: DeviceOption = None,
     size: SizeOption = None,
     batch_size: BatchSizeOption = None,
     threads: ThreadsOption = None,
-    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+    seed: SeedOption = 0,
     limit: LimitOption = 300.0,
     steps: Annotated[int, typer.Option(help="How many steps are profiled.")] = 3,
     out: Annotated[
         Path | None,
         typer.Option(help="The folder that gets the trace; default: a new one in results/<machine>/traces."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, and only that.")] = False,
+    as_json: FoundJsonOption = False,
 ) -> None:
     """Profile a few steps of a loop once it is warm, and show what each phase's time goes to, kernel by kernel.
 
@@ -42,15 +49,14 @@ def trace(
     from datetime import UTC, datetime
 
     from bench.cli.tell import refuse_unwritable_folder
-    from bench.progress import RunProgress, stderr_console
+    from bench.progress import RunProgress, announce_torch, stderr_console
     from bench.records.trace_store import create_trace_folder, refuse_run_folder, write_trace
 
     refuse_unwritable_folder(out or RESULTS)
     if out is not None:
         refuse_run_folder(out)
     console = stderr_console()
-    if not as_json and console.is_terminal:
-        console.print("importing torch …", style="dim", end="\r")
+    announce_torch(console, quiet=as_json)
     from bench.measure.launcher import apart
     from bench.measure.machine import describe_machine
     from bench.measure.plan import Wish, make_plan
@@ -79,12 +85,7 @@ def trace(
     started = datetime.now(UTC).isoformat()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the process too
     with RunProgress(console) as progress:
-
-        def tell(doing: str, done: float) -> None:
-            if console.is_terminal:  # it is over soon, and a mistake is to be the only line
-                progress.tell(doing, done, None)
-
-        found, content = trace_case(plan, loop.strip(), steps, tell)
+        found, content = trace_case(plan, loop.strip(), steps, progress.hint)
     folder: Path | None = None
     if found.profile is not None:
         label = f"{found.workload}-{found.loop}"

@@ -49,12 +49,11 @@ def train(
     from datetime import UTC, datetime
 
     from bench.cli.tell import refuse_unwritable_folder
-    from bench.progress import RunProgress, stderr_console
+    from bench.progress import RunProgress, announce_torch, stderr_console
 
     refuse_unwritable_folder(out)
     console = stderr_console()
-    if not as_json and console.is_terminal:
-        console.print("importing torch …", style="dim", end="\r")
+    announce_torch(console, quiet=as_json)
     from bench.measure.plan import Wish, make_plan, training_terms
 
     plan = make_plan(

@@ -7,35 +7,39 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import BatchSizeOption, DeviceOption, SizeOption, ThreadsOption
+from bench.cli.options import (
+    BatchSizeOption,
+    DeviceOption,
+    FoundJsonOption,
+    LoopArguments,
+    SeedOption,
+    SizeOption,
+    ThreadsOption,
+    WorkloadOption,
+)
 from bench.cli.status import CANNOT_RUN, NOT_VERIFIED
 
 
 def verify(
-    loop: Annotated[
-        list[str], typer.Argument(metavar="LOOP...", help="Techniques joined by +, or your own: file.py:step.")
-    ],
-    workload: Annotated[
-        str, typer.Option(metavar="NAME", help="What it is tried on: a workload, or file.py:make_task.")
-    ] = "resnet",
+    loop: LoopArguments,
+    workload: WorkloadOption = "resnet",
     device: DeviceOption = None,
     size: SizeOption = None,
     batch_size: BatchSizeOption = None,
     threads: ThreadsOption = None,
-    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+    seed: SeedOption = 0,
     limit: Annotated[float, typer.Option(help="Seconds after which a check counts as hung.")] = 300.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, and only that.")] = False,
+    as_json: FoundJsonOption = False,
 ) -> None:
     """Check that a loop does what a training step promises, and explain what it does not.
 
     Gradients are zeroed, only the optimizer moves parameters, each phase does its own work, the loss falls, and so on.
     Exit status: 0 all of it holds, 1 something is broken, 2 bad input, 4 it cannot be tried here.
     """
-    from bench.progress import RunProgress, stderr_console
+    from bench.progress import RunProgress, announce_torch, stderr_console
 
     console = stderr_console()
-    if not as_json and console.is_terminal:
-        console.print("importing torch …", style="dim", end="\r")
+    announce_torch(console, quiet=as_json)
     from bench.measure.plan import Wish, make_plan
     from bench.measure.properties.verification import verify as examine
     from bench.report.verification import as_json as to_json
@@ -57,12 +61,7 @@ def verify(
     loops = tuple(dict.fromkeys(spec.strip() for spec in loop))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the processes too
     with RunProgress(console) as progress:
-
-        def tell(doing: str, done: float) -> None:
-            if console.is_terminal:  # it is over soon, and a mistake is to be the only line
-                progress.tell(doing, done, None)
-
-        found = examine(plan, loops, tell)
+        found = examine(plan, loops, progress.hint)
     if as_json:
         print(json.dumps(to_json(found), indent=2, allow_nan=False))
     else:

@@ -15,10 +15,13 @@ from bench.measure.ceilings.transfers import transfers
 from bench.measure.disturbance import DisturbanceMeter
 from bench.measure.nvml import monitor_of
 from bench.records.ceilings import LeftOut
+from loops.errors import Skip
 
 
 def ceilings_of(device: torch.device, cores: Sequence[int], budget_seconds: float, seed: int) -> Found:
-    """The device's ceilings, with the threads that torch has in this process."""
+    """The device's ceilings, with the threads that torch has in this process. Raises Skip where nobody knows how."""
+    if device.type not in ("cpu", "cuda"):
+        raise Skip(f"nothing measures yet what a device of type {device.type} can do")
     with torch.no_grad():
         wanted = targets_of(device, cores, seed)
         meter = DisturbanceMeter(cores, monitor_of(device))

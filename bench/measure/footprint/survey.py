@@ -1,12 +1,15 @@
 """One loop after the other, its step followed in a process of its own."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import cast
 
 from bench.errors import BadInput
 from bench.measure.crew import Crew
+from bench.measure.machine import describe_environment
 from bench.measure.process import CaseEnded
-from bench.records.footprint import Footprint, FootprintCase
+from bench.records.footprint import Footprint, FootprintCase, Footprints
+from bench.records.machine import Machine
 from bench.records.run import Plan, Status
 from loops.catalog import find_loop, find_workload
 
@@ -14,12 +17,19 @@ Tell = Callable[[str, float], None]
 """Is told what is being done, and what fraction of the whole is done."""
 
 
-def survey(plan: Plan, loops: Sequence[str], crew: Crew, tell: Tell) -> tuple[FootprintCase, ...]:
+def survey(plan: Plan, loops: Sequence[str], machine: Machine, started: datetime, crew: Crew, tell: Tell) -> Footprints:
     """The memory of a step of each of ``loops`` on the plan's workload.
 
     Raises:
         BadInput: a step yields unknown phases, or none.
     """
+    cases = _cases(plan, loops, crew, tell)
+    environment = describe_environment(plan.threads, crew.cores)
+    began = started.isoformat(timespec="seconds")
+    return Footprints(crew.folder.name, began, plan, machine, environment, cases)
+
+
+def _cases(plan: Plan, loops: Sequence[str], crew: Crew, tell: Tell) -> tuple[FootprintCase, ...]:
     workload = find_workload(plan.workloads[0]).name
     names = dict.fromkeys(find_loop(loop).name for loop in loops)
     found = []

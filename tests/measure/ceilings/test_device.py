@@ -8,7 +8,7 @@ import torch
 
 from bench.measure.ceilings.copies import copies, filled
 from bench.measure.ceilings.crew import measure_ceilings
-from bench.measure.ceilings.device import targets_of
+from bench.measure.ceilings.device import ceilings_of, targets_of
 from bench.measure.ceilings.launches import launches
 from bench.measure.ceilings.products import products
 from bench.measure.ceilings.stopwatch import HostStopwatch
@@ -17,6 +17,7 @@ from bench.measure.ceilings.transfers import transfers
 from bench.measure.crew import crew_of
 from bench.measure.plan import Wish, make_plan
 from bench.records.ceilings import Ceilings, LeftOut
+from loops.errors import Skip
 from tests.synthetic import machine
 
 CPU = torch.device("cpu")
@@ -150,3 +151,8 @@ def test_a_real_survey_in_a_process_of_its_own_is_whole_and_plausible(tmp_path: 
         assert one.disturbance.sampled_seconds > 0
     assert all(one.reason for one in found.left_out)
     assert (torch.get_float32_matmul_precision(), torch.get_num_threads()) == (precision, threads)
+
+
+def test_a_device_that_nobody_knows_how_to_measure_is_skipped_with_the_reason() -> None:
+    with pytest.raises(Skip, match="a device of type meta"):
+        ceilings_of(torch.device("meta"), (0,), budget_seconds=1.0, seed=0)
