@@ -7,6 +7,9 @@ from statistics import median as middle
 from bench.judge.statistics import Estimate, median
 from bench.records.batches import Attempt, BatchCase
 
+TOO_NOISY = 0.15
+"""From here on what processes of one size differ by is more than sizes do, and none is to be preferred. Chosen."""
+
 
 @dataclass(frozen=True)
 class BatchRow:
@@ -36,8 +39,8 @@ class BatchFinding:
 
     @property
     def recommended(self) -> BatchRow | None:
-        """The smallest that is as good as the best: it needs the least memory."""
-        return self.equals[0] if self.equals else None
+        """The smallest that is as good as the best: it needs the least memory. None where nobody could tell."""
+        return self.equals[0] if self.equals and (self.noise or 0.0) <= TOO_NOISY else None
 
 
 def find(case: BatchCase) -> BatchFinding:

@@ -36,13 +36,18 @@ def phase_logs(laps: pd.DataFrame) -> dict[str, Logs]:
 
 
 def memory_logs(case: Case) -> Logs:
-    """Log bytes of each launch's peak memory; empty where it was not measured.
+    """Log bytes of each launch's peak memory; empty where it was not measured."""
+    return np.log(peaks_of_memory(case))
+
+
+def peaks_of_memory(case: Case) -> list[int]:
+    """Bytes at the peak of each launch where it was measured.
 
     A launch that compiled from nothing holds the compiler's memory too, so it counts only where there is no other.
     """
     known = [(launch.compile_cache, bytes_) for launch in case.launches if (bytes_ := launch.peak_memory_bytes)]
     steady = [bytes_ for cache, bytes_ in known if cache != "cold"]
-    return np.log(steady or [bytes_ for _, bytes_ in known])
+    return steady or [bytes_ for _, bytes_ in known]
 
 
 def _medians(values: pd.Series) -> Logs:

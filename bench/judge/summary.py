@@ -9,6 +9,7 @@ import pandas as pd
 from bench.judge.bound import Bound, bounds
 from bench.judge.breakdown import phase_seconds
 from bench.judge.comparison import BASELINE, Verdict, instrumentation, log_speedup, step_seconds, verdict
+from bench.judge.launches import peaks_of_memory
 from bench.judge.roofline import Roofline, flops_of, roofline
 from bench.judge.statistics import Estimate, student
 from bench.judge.throttled import without_throttled
@@ -188,7 +189,6 @@ def _row(
     step = step_seconds(blocks) if plain else None
     speedup = log_ratio.exp() if log_ratio else None
     judged = verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None
-    memory = [launch.peak_memory_bytes for launch in case.launches if launch.peak_memory_bytes is not None]
     skipped = [launch.skipped_steps for launch in case.launches if launch.skipped_steps is not None]
     joules = [launch.joules_per_step for launch in case.launches if launch.joules_per_step is not None]
     first = case.launches[0] if case.launches else None
@@ -203,7 +203,7 @@ def _row(
         bounds=bounds(laps, case.phases),
         instrumentation=instrumentation(blocks),
         joules_per_step=student(joules) if joules else None,
-        peak_memory_bytes=max(memory, default=None),
+        peak_memory_bytes=max(peaks_of_memory(case), default=None),
         first_step_seconds=_of_start(case, [launch.first_step_seconds for launch in case.launches]),
         start_seconds=start,
         compile_seconds=first.compile_seconds if first else None,

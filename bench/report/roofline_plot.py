@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,6 +15,7 @@ from bench.report import layout, style
 PHASE_MARKERS = {"forward": ">", "backward": "<"}
 OTHER_MARKER = "o"
 BAND = "#D9D9D9"
+LARGEST_MARKER, SMALLEST_MARKER = 16.0, 4.0
 LARGEST, SMALLEST = 1e18, 1e-3
 
 
@@ -42,11 +44,12 @@ def rooflines(workload: WorkloadSummary, ceilings: Ceilings, styles: dict[str, s
     marked = [*intensities, *(roof.value / copy.value for roof in roofs)]
     left, right = min(marked) / 4, max(marked) * 4
     _draw_roofs(axes, copy, roofs, left, right)
+    # Hollow, each loop's smaller than the one's before it: where loops reach the same, all of them show.
+    sizes = np.linspace(LARGEST_MARKER, SMALLEST_MARKER, len(rows))
     for row, name, roof in points:
-        look = styles[row.case.label]
         axes.plot(
-            roof.intensity, roof.flops_per_second, _marker(name), color=look.colour, markersize=7,
-            markeredgecolor="white", markeredgewidth=0.5, zorder=3,
+            roof.intensity, roof.flops_per_second, _marker(name), color=styles[row.case.label].colour,
+            markersize=sizes[rows.index(row)], markerfacecolor="none", markeredgewidth=1.3, zorder=3,
         )  # fmt: skip
     lowest = min(min(roof.flops_per_second for _, _, roof in points), left * copy.low)
     highest = max([ceiling.high for ceiling in roofs] + [roof.flops_per_second for _, _, roof in points])

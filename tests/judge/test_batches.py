@@ -72,3 +72,11 @@ def test_too_few_blocks_bound_nothing_and_so_exclude_nothing() -> None:
     few = attempt(64, 0.01)
     few = type(few)(**{**vars(few), "block_seconds": few.block_seconds[:3]})
     assert equals(find(case(few, attempt(128, 0.018)))) == [64, 128]
+
+
+def test_where_processes_of_one_size_differ_by_more_than_sizes_do_none_is_to_be_used() -> None:
+    finding = find(case(attempt(64, 0.010, 0.001), attempt(128, 0.0150, 0.001), again=(attempt(128, 0.0198, 0.001),)))
+
+    assert finding.noise == pytest.approx(0.32, abs=0.01)
+    assert finding.best is not None
+    assert finding.recommended is None

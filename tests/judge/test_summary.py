@@ -349,3 +349,10 @@ def test_the_energy_of_a_step_is_the_mean_over_launches_and_absent_where_nothing
     assert eager.joules_per_sample is not None
     assert eager.joules_per_sample.value == pytest.approx(2 / 64)
     assert again.joules_per_step is None
+
+
+def test_a_launch_that_compiled_from_nothing_does_not_count_for_the_peak_of_memory() -> None:
+    run, samples = make_run([Truth("compile", compile_seconds=9.0)], launches=3)
+    launches = [replace(one, peak_memory_bytes=100 + (one.index == 0) * 50) for one in run.cases[0].launches]
+    run = with_case(run, 0, replace(run.cases[0], launches=tuple(launches)))
+    assert summarise(run, samples).rows[0].peak_memory_bytes == 100

@@ -1,5 +1,6 @@
 """What becomes of a run when one of its parts fails or is interrupted; the parts themselves are tested elsewhere."""
 
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,25 @@ from bench.measure import whole_run
 from bench.measure.machine import describe_machine
 from bench.measure.plan import Wish, make_plan, terms_within_a_run
 from bench.measure.process import CaseEnded
-from bench.measure.whole_run import WholeRun, measure_all
+from bench.measure.whole_run import TRAINING_SHARE, Stage, WholeRun, measure_all
 from bench.records.ceilings import CEILINGS_FILE, read_ceilings
 from bench.records.store import read_run
 from tests import synthetic
 
 
-class Silence:
+class Told:
+    """What a person was told: shares of the whole, and seconds that are left."""
+
+    def __init__(self) -> None:
+        self.done: list[float] = []
+        self.left: list[float | None] = []
+
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
-        pass
+        self.done.append(done)
+        self.left.append(remaining_seconds)
 
 
-def measured(folder: Path, *, training: bool = False) -> WholeRun:
+def measured(folder: Path, *, training: bool = False, told: Told | None = None) -> WholeRun:
     plan = make_plan(
         Wish(
             command=["loopmark", "run"], device="cpu", workloads=["regression"], loops=["foreach_optimizer"],
@@ -34,7 +42,7 @@ def measured(folder: Path, *, training: bool = False) -> WholeRun:
         folder.mkdir()
         return folder
 
-    return measure_all(plan, terms, 1.0, describe_machine("cpu"), make_folder, Silence())
+    return measure_all(plan, terms, 1.0, describe_machine("cpu"), make_folder, told or Told())
 
 
 def ceilings_instead(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | None) -> None:
@@ -81,3 +89,24 @@ def test_interrupted_after_the_loops_what_was_timed_is_there_and_nothing_more_is
 def test_without_terms_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ceilings_instead(monkeypatch, None)
     assert measured(tmp_path / "run").trained is None
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_one_bar_tells_of_the_whole_and_never_goes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: bool
+) -> None:
+    ceilings_instead(monkeypatch, None)
+    told = Told()
+    measured(tmp_path / "run", training=training, told=told)
+    assert told.done == sorted(told.done)
+    assert told.done[-1] <= 1
+    if training:  # timing has left room for it
+        assert told.done[-1] > 1 / (1 + TRAINING_SHARE)
+
+
+def test_what_is_left_counts_the_parts_that_come_after() -> None:
+    told = Told()
+    Stage(told, 0.5, 0.25, later=lambda own: 2 * own, started=time.perf_counter() - 30).tell("this", 0.4, 10.0)
+    Stage(told, 0.5, 0.25).tell("this", 0.4, None)
+    assert told.done == pytest.approx([0.6, 0.6])
+    assert told.left == [pytest.approx(10 + 2 * 40, abs=1), None]

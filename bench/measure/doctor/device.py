@@ -24,6 +24,8 @@ class Device:
 
 def find_device(name: str | None, build: TorchBuild | None) -> Device:
     """The device called ``name``, or by default a GPU where torch finds one. Raises BadInput where there is none."""
+    if name is not None and re.fullmatch(r"(xpu|mps)(:[0-9]{1,3})?", name):
+        raise BadInput(f"--device {name}: doctor looks at processors and CUDA devices; give cpu, cuda or cuda:N")
     if name is not None and not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name):
         raise BadInput(f"no device '{name}'; give cpu, cuda or cuda:N")
     if name == "cpu":

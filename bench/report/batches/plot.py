@@ -10,6 +10,7 @@ from bench.judge.batches import BatchFinding, BatchRow
 from bench.judge.statistics import Estimate
 from bench.report import format as show
 from bench.report import layout, style
+from bench.report.batches import words
 
 RING, FRAME = 12, 14
 
@@ -68,7 +69,7 @@ def _line(axes: Axes, finding: BatchFinding, look: style.LineStyle) -> None:
         at = row.attempt.batch_size
         if row is finding.recommended:
             axes.plot(at, rate.value, "o", markersize=RING, markerfacecolor="none", color=look.colour, zorder=4)
-        if row is finding.largest and finding.case.stop not in (None, "time"):
+        if row is finding.largest and words.is_known(finding):
             axes.plot(at, rate.value, "s", markersize=FRAME, markerfacecolor="none", color=look.colour, zorder=4)
 
 

@@ -62,6 +62,7 @@ def _note(row: BatchRow, finding: BatchFinding) -> str:
     if not row.attempt.fits:
         return words.why_not(row.attempt)
     marks = ["best throughput" if row is finding.best else "as good" if row in finding.equals else ""]
-    marks.append("largest that fits" if row is finding.largest else "")
+    largest = "largest that fits" if words.is_known(finding) else "largest tried"
+    marks.append(largest if row is finding.largest else "")
     marks.append("use this" if row is finding.recommended else "")
     return ", ".join(filter(None, marks))

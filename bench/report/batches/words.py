@@ -14,18 +14,26 @@ def conclusion(finding: BatchFinding) -> str:
     """What it comes to, in a few sentences on one line."""
     case, best, largest, use = finding.case, finding.best, finding.largest, finding.recommended
     who = f"{elide(case.workload, NAME_WIDTH)}, {elide(case.loop, NAME_WIDTH)}"
-    if best is None or largest is None or use is None:
+    if best is None or largest is None:
         return f"{who}: {case.status.replace('_', ' ')}: {elide(case.reason or 'interrupted', LONGEST)}."
-    known = "that fits" if case.stop not in (None, "time") else "that was tried and fits"
+    known = "that fits" if is_known(finding) else "that was tried and fits"
     text = (
         f"{who}: the largest batch {known} is {size(largest)} ({stop(finding)}); the most samples a second came at "
         f"{size(best)}, {show.count_range(best.samples_per_second)}"
     )
+    if use is None:
+        differ = f"processes of one size differ by {show.percent(finding.noise)}"
+        return f"{text}. Which one to use cannot be told here: {differ}; measure again on an idle machine."
     if len(finding.equals) == 1:
         return f"{text}: use {size(best)}."
     others = ", ".join(size(row) for row in finding.equals if row is not best)
     less = "" if use is best else f", which needs {memory(use)} of memory instead of {memory(best)}"
     return f"{text}, and not shown to be slower: {others}. Use {size(use)}{less}."
+
+
+def is_known(finding: BatchFinding) -> bool:
+    """Whether the largest that was seen to fit is the largest that does."""
+    return finding.case.stop not in (None, "time")
 
 
 def stop(finding: BatchFinding) -> str:

@@ -52,6 +52,13 @@ def test_what_was_only_tried_is_not_called_the_largest_that_fits(stop, says: str
     assert says in words.conclusion(find(case(attempt(64), stop=stop)))
 
 
+def test_on_a_machine_too_noisy_to_tell_no_size_is_recommended() -> None:
+    finding = find(case(attempt(64, 0.010, 0.001), attempt(128, 0.0150, 0.001), again=(attempt(128, 0.0198, 0.001),)))
+
+    assert "Which one to use cannot be told here: processes of one size differ by 32 %" in words.conclusion(finding)
+    assert "use this" not in printed(finding)
+
+
 def test_a_process_that_ran_out_of_what_it_was_held_to_says_so() -> None:
     finding = find(case(attempt(64), refused(128, reason="ran out of memory in `backward`"), stop="host memory"))
 
