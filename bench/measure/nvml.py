@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SILENCE = (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError)
 """What NVML raises where the driver does not tell something; the second where it is older than pynvml."""
 
+NAN = float("nan")
+
 POWER_CAP = 0x04
 THROTTLES = {
     POWER_CAP: throttle.POWER_CAP,
@@ -34,10 +36,25 @@ class GpuMonitor:
         """Raises pynvml.NVMLError where the driver's library cannot be used, or knows no such device.
 
         Args:
-            uuid: ``GPU-…``. By identity: NVML counts every device of the machine, CUDA those in CUDA_VISIBLE_DEVICES.
+            uuid: ``GPU-…``, as torch has it, of a GPU or of an instance (MIG), which the driver calls ``MIG-…``. By
+                identity: NVML counts every device of the machine, CUDA those in CUDA_VISIBLE_DEVICES.
         """
+        self._uuid = uuid
         pynvml.nvmlInit()
-        self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
+        try:
+            self._handle = self._tenant = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
+        except pynvml.NVMLError as error:
+            try:
+                self._tenant = pynvml.nvmlDeviceGetHandleByUUID(uuid.replace("GPU-", "MIG-", 1).encode())
+                self._handle = pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self._tenant)
+            except pynvml.NVMLError:
+                raise error from None
+        self._shared = self._handle is not self._tenant  # clocks are the board's; so is power, that of all instances
+
+    @property
+    def board(self) -> str:
+        """How the driver calls the whole board: ``GPU-…``."""
+        return _text(self._say("nvmlDeviceGetUUID") or self._uuid)
 
     def sm_clock_hertz(self) -> float:
         """The streaming multiprocessors' clock just now."""
@@ -64,11 +81,11 @@ class GpuMonitor:
         for name in ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV"):
             if (degrees := self._say(name, pynvml.NVML_TEMPERATURE_GPU)) is not None:  # CUDA 14 is to remove the first
                 return float(degrees)
-        return float("nan")
+        return NAN
 
     def power_watts(self) -> float:
-        """What the whole board draws: just now, or on newer boards over the last second."""
-        return self._figure("nvmlDeviceGetPowerUsage", unit=1e-3)
+        """What the whole board draws: just now, or on newer boards over the last second; NaN for an instance of it."""
+        return NAN if self._shared else self._figure("nvmlDeviceGetPowerUsage", unit=1e-3)
 
     def power_limit_watts(self) -> float:
         """What the board may draw at most, as it was set."""
@@ -85,8 +102,8 @@ class GpuMonitor:
         return None if modes is None else modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE
 
     def joules(self) -> float:
-        """Energy that the board has spent since its driver was loaded; NaN before Volta."""
-        return self._figure("nvmlDeviceGetTotalEnergyConsumption", unit=1e-3)
+        """Energy that the board has spent since its driver was loaded; NaN before Volta, and for an instance of it."""
+        return NAN if self._shared else self._figure("nvmlDeviceGetTotalEnergyConsumption", unit=1e-3)
 
     def state(self) -> GpuState:
         """All that the driver says of it just now."""
@@ -102,20 +119,23 @@ class GpuMonitor:
 
     def processes(self) -> int:
         """How many processes hold a compute context on the device; their ids may be of another namespace."""
-        return len(self._say("nvmlDeviceGetComputeRunningProcesses") or ())
+        return len(self._ask(self._tenant, "nvmlDeviceGetComputeRunningProcesses") or ())
 
     def _figure(self, name: str, *arguments: int, unit: float = 1.0) -> float:
         """A number in NVML's unit, times what that is in ours."""
         value = self._say(name, *arguments)
-        return float("nan") if value is None else float(value) * unit
+        return NAN if value is None else float(value) * unit
 
     def _say(self, name: str, *arguments: int) -> Any:
-        """The answer of an NVML function; None where driver or pynvml has none."""
+        """The answer of an NVML function about the board; None where driver or pynvml has none."""
+        return self._ask(self._handle, name, *arguments)
+
+    def _ask(self, handle: Any, name: str, *arguments: int) -> Any:
         function: Callable[..., Any] | None = getattr(pynvml, name, None)
         if function is None:
             return None
         try:
-            return function(self._handle, *arguments)
+            return function(handle, *arguments)
         except SILENCE:
             return None
 
@@ -130,9 +150,8 @@ def monitor_of(device: "torch.device") -> GpuMonitor | None:
         return None
     import torch  # not above: `loopmark doctor` asks the driver alone
 
-    uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
     try:
-        return GpuMonitor(uuid)
+        return GpuMonitor(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
     except pynvml.NVMLError:
         return None
 

@@ -77,6 +77,45 @@ def test_the_temperature_is_told_where_only_the_newer_question_is_understood(mon
     assert GpuMonitor(UUID).temperature_celsius() == 55
 
 
+def test_an_instance_has_its_boards_clocks_its_own_processes_and_no_power_that_is_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(
+        monkeypatch,
+        nvmlDeviceGetDeviceHandleFromMigDeviceHandle="board",
+        nvmlDeviceGetClockInfo=1980,
+        nvmlDeviceGetPowerUsage=312_500,
+        nvmlDeviceGetTotalEnergyConsumption=1_250,
+        nvmlDeviceGetMigMode=[1, 1],
+        nvmlDeviceGetUUID="GPU-of-the-board",
+    )
+
+    def by_uuid(uuid: bytes) -> str:
+        if not uuid.startswith(b"MIG-"):
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return "instance"
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", by_uuid)
+    of_each = {"instance": ["ours", "theirs"], "board": ["ours", "theirs", "of another instance"]}
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetComputeRunningProcesses", of_each.get)
+    gpu = GpuMonitor(UUID)
+
+    assert gpu.sm_clock_hertz() == 1.98e9
+    assert gpu.mig()
+    assert gpu.processes() == 2
+    assert math.isnan(gpu.joules())
+    assert math.isnan(gpu.power_watts())
+    assert gpu.board == "GPU-of-the-board"
+
+
+def test_a_device_that_the_driver_knows_under_neither_name_is_named_as_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch, nvmlDeviceGetHandleByUUID=pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND))
+    with pytest.raises(pynvml.NVMLError, match="Not Found"):
+        GpuMonitor(UUID)
+
+
 def test_without_a_driver_there_is_no_monitor_no_device_and_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
     no_driver(monkeypatch)
     assert device_names() == ()

@@ -82,5 +82,5 @@ def _of_gpu(device: Device) -> tuple[Finding, ...]:
     try:
         gpu = GpuSettings(device.uuid)
     except pynvml.NVMLError as error:
-        return (DRIVER.not_known(f"{error}, when asked for {device.uuid}; an instance (MIG) has another name there"),)
+        return (DRIVER.not_known(f"{error}, when asked for {device.uuid}"),)
     return tuple(check(gpu) for check in GPU_CHECKS)

@@ -26,7 +26,7 @@ def other_processes(gpu: GpuSettings) -> Finding:
     return OTHERS.bad(
         f"{number:,}",
         "End them, or wait for them.",
-        f"nvidia-smi -i {gpu.uuid} --query-compute-apps=pid,name,used_memory --format=csv",
+        f"nvidia-smi -i {gpu.board} --query-compute-apps=pid,name,used_memory --format=csv",
     )
 
 
@@ -42,7 +42,7 @@ def link(gpu: GpuSettings) -> Finding:
             reading,
             "See whether the board sits well in a slot of full width; some links give up lanes while idle, so look "
             "again during a run.",
-            f"nvidia-smi -i {gpu.uuid} -q -d PCIE",
+            f"nvidia-smi -i {gpu.board} -q -d PCIE",
         )
     if generation < highest:
         return LINK.not_known(f"{reading}; an idle link slows down, so only a run can show its generation")

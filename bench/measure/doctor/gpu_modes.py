@@ -37,7 +37,7 @@ def persistence_mode(gpu: GpuSettings) -> Finding:
     if on:
         return PERSISTENCE.good("on")
     return PERSISTENCE.could_be_better(
-        "off", "Switch it on; it lasts until the next start.", f"sudo nvidia-smi -i {gpu.uuid} -pm 1"
+        "off", "Switch it on; it lasts until the next start.", f"sudo nvidia-smi -i {gpu.board} -pm 1"
     )
 
 
@@ -48,7 +48,7 @@ def compute_mode(gpu: GpuSettings) -> Finding:
         return COMPUTE.not_known(SILENT)
     if mode == "default":
         return COMPUTE.good(mode)
-    return COMPUTE.bad(mode, "Let several processes use it.", f"sudo nvidia-smi -i {gpu.uuid} -c DEFAULT")
+    return COMPUTE.bad(mode, "Let several processes use it.", f"sudo nvidia-smi -i {gpu.board} -c DEFAULT")
 
 
 def memory_errors(gpu: GpuSettings) -> Finding:
@@ -61,7 +61,7 @@ def memory_errors(gpu: GpuSettings) -> Finding:
         f"{count:,} {kind}" for count, kind in ((lost, "uncorrected"), (corrected, "corrected")) if count is not None
     ]
     reading = f"ECC {_switch(on)}" + (f"; {', '.join(counts)} since the driver was loaded" if counts else "")
-    look = f"nvidia-smi -i {gpu.uuid} -q -d ECC,ROW_REMAPPER"
+    look = f"nvidia-smi -i {gpu.board} -q -d ECC,ROW_REMAPPER"
     if lost:
         return ECC.bad(reading, "Do not trust what this GPU computes before its memory was looked at.", look)
     if corrected:
@@ -70,7 +70,7 @@ def memory_errors(gpu: GpuSettings) -> Finding:
         return ECC.could_be_better(
             f"{reading}; {_switch(soon)} after the next start",
             "Start the machine again, or take the change back, before runs that are to compare.",
-            f"sudo nvidia-smi -i {gpu.uuid} -e {int(on)}",
+            f"sudo nvidia-smi -i {gpu.board} -e {int(on)}",
         )
     return ECC.good(reading)
 
@@ -85,7 +85,7 @@ def instances(gpu: GpuSettings) -> Finding:
     return MIG.could_be_better(
         "on",
         "Use the whole GPU; its instances, and what runs on them, go away.",
-        f"sudo nvidia-smi -i {gpu.uuid} -mig 0",
+        f"sudo nvidia-smi -i {gpu.board} -mig 0",
     )
 
 

@@ -40,13 +40,13 @@ def power_limit(gpu: GpuSettings) -> Finding:
         return LIMIT.could_be_better(
             reading,
             "Use the board's own limit, if its cooling and its supply allow.",
-            f"sudo nvidia-smi -i {gpu.uuid} -pl {usual:.0f}",
+            f"sudo nvidia-smi -i {gpu.board} -pl {usual:.0f}",
         )
     if enforced < limit - SAME_WATTS:
         return LIMIT.could_be_better(
             f"{reading}; {enforced:.0f} W in force",
             "Something besides the board's setting limits it: its power supply, a cable, or a cap of the server's.",
-            f"nvidia-smi -i {gpu.uuid} -q -d POWER",
+            f"nvidia-smi -i {gpu.board} -q -d POWER",
         )
     return LIMIT.good(reading)
 
@@ -59,7 +59,7 @@ def throttling(gpu: GpuSettings) -> Finding:
     now = gpu.throttle_reasons()
     if not now:
         return THROTTLE.good("none just now" + (", with nothing to do" if reasons & IDLE else ""))
-    look = f"nvidia-smi -i {gpu.uuid} -q -d PERFORMANCE,TEMPERATURE,POWER"
+    look = f"nvidia-smi -i {gpu.board} -q -d PERFORMANCE,TEMPERATURE,POWER"
     if reasons & sum(THROTTLES) == POWER_CAP:
         return THROTTLE.could_be_better(now, "End what computes on the GPU, or look at its power limit.", look)
     return THROTTLE.bad(now, "Let it cool, and look after its cooling and its power supply.", look)
@@ -98,7 +98,7 @@ def clocks(gpu: GpuSettings) -> Finding:
         f"{reading}; no setting shows that holds them",
         "To compare small differences, lock the clock to one that it keeps under load (blocks.parquet "
         f"of a run has it block by block).{hint} What is then measured is slower than in daily use; `-rgc` undoes it.",
-        f"sudo nvidia-smi -i {gpu.uuid} -lgc {choice}",
+        f"sudo nvidia-smi -i {gpu.board} -lgc {choice}",
     )
 
 

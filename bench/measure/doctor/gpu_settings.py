@@ -15,10 +15,6 @@ COMPUTE_MODES = {
 class GpuSettings(GpuMonitor):
     """What a run does not change. What the driver does not tell is NaN or None."""
 
-    def __init__(self, uuid: str) -> None:
-        super().__init__(uuid)
-        self.uuid = uuid
-
     def persistence(self) -> bool | None:
         """Whether the driver stays loaded while nobody uses the device."""
         mode = self._say("nvmlDeviceGetPersistenceMode")
