@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import command
+from tests.command import ROOT
+
 SMALL = ("--workload", "regression", "--device", "cpu", "--threads", "1")
 SLOW_LOOP = """
 import time
@@ -32,10 +34,8 @@ def step(task, inputs, targets):
 
 
 def loopmark(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(cwd / "tmp"), **variables}
     (cwd / "tmp").mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "bench", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    return command.loopmark(*arguments, cwd=cwd, TMPDIR=str(cwd / "tmp"), **variables)
 
 
 def left_behind(cwd: Path) -> list[str]:

@@ -1,18 +1,13 @@
 """``loopmark calibrate`` for real, as briefly as can be: it goes on where it was, and shows what it knows."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.command import Ended, loopmark
 
 
-def calibrate(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bench", "calibrate", "--workload", "regression", "--threads", "1", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False)
+def calibrate(cwd: Path, *arguments: str) -> Ended:
+    return loopmark("calibrate", "--workload", "regression", "--threads", "1", *arguments, cwd=cwd)
 
 
 def test_a_calibration_goes_on_where_it_was_and_shows_what_it_knows(tmp_path: Path) -> None:

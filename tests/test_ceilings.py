@@ -2,14 +2,10 @@
 
 import json
 import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from bench.cli import main
 from bench.measure.ceilings import crew as measuring
 from bench.measure.ceilings.survey import Found
 from bench.measure.process import CaseEnded
@@ -17,37 +13,7 @@ from bench.records.ceilings import LeftOut, ceilings_path, read_ceilings, write_
 from bench.records.store import write
 from tests import synthetic
 from tests.ceilings import COPY, make_ceilings
-
-
-class Done(NamedTuple):
-    """What a command ended with."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Command:
-    """``loopmark``, called in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capfd = monkeypatch, capfd
-
-    def __call__(self, *arguments: object) -> Done:
-        self._monkeypatch.setattr("sys.argv", ["loopmark", *map(str, arguments)])
-        self._capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        code = end.value.code
-        assert isinstance(code, int)
-        return Done(code, *self._capfd.readouterr())
-
-
-@pytest.fixture
-def loopmark(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    handler = signal.getsignal(signal.SIGTERM)
-    yield Command(monkeypatch, capfd)
-    signal.signal(signal.SIGTERM, handler)
+from tests.command import Here
 
 
 def found_instead(monkeypatch: pytest.MonkeyPatch, found: Found | Exception) -> None:
@@ -61,8 +27,8 @@ def found_instead(monkeypatch: pytest.MonkeyPatch, found: Found | Exception) -> 
     monkeypatch.setattr(measuring, "find_ceilings", find)
 
 
-def test_it_measures_prints_and_keeps_what_it_measured(tmp_path: Path, loopmark: Command) -> None:
-    done = loopmark("ceilings", "--device", "cpu", "--threads", 1, "--budget", 10, "--out", tmp_path, "--json")
+def test_it_measures_prints_and_keeps_what_it_measured(tmp_path: Path, here: Here) -> None:
+    done = here("ceilings", "--device", "cpu", "--threads", 1, "--budget", 10, "--out", tmp_path, "--json")
 
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.rglob("*.json")
@@ -78,29 +44,27 @@ def test_it_measures_prints_and_keeps_what_it_measured(tmp_path: Path, loopmark:
     assert [one for one in kept.left_out if one.kind == "host to device"]
 
 
-def test_the_table_is_for_people(tmp_path: Path, loopmark: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_is_for_people(tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     found_instead(monkeypatch, Found((COPY,), (LeftOut("launch", None, "there are none", "device"),)))
-    done = loopmark("ceilings", "--out", tmp_path, "--device", "cpu")
+    done = here("ceilings", "--out", tmp_path, "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "20 GB/s [19, 21]" in done.stdout
     assert "launch (device) left out: there are none" in done.stdout
 
 
 def test_where_nothing_could_be_measured_the_status_is_1_the_reasons_are_told_and_nothing_is_kept(
-    tmp_path: Path, loopmark: Command, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found_instead(monkeypatch, Found((), (LeftOut("copy", None, "no room"),)))
-    done = loopmark("ceilings", "--out", tmp_path, "--device", "cpu")
+    done = here("ceilings", "--out", tmp_path, "--device", "cpu")
     assert done.returncode == 1
     assert "copy left out: no room" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_that_dies_is_told_in_one_line(
-    tmp_path: Path, loopmark: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_dies_is_told_in_one_line(tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     found_instead(monkeypatch, CaseEnded("failed", "the process was killed by SIGKILL (signal 9)"))
-    done = loopmark("ceilings", "--out", tmp_path, "--device", "cpu")
+    done = here("ceilings", "--out", tmp_path, "--device", "cpu")
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines() == ["loopmark: cpu failed: the process was killed by SIGKILL (signal 9)"]
@@ -125,8 +89,8 @@ def test_a_process_that_dies_is_told_in_one_line(
         (("resnet",), "resnet"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(loopmark: Command, arguments: tuple[str, ...], said: str) -> None:
-    done = loopmark("ceilings", *arguments)
+def test_a_mistake_is_one_line_and_status_2(here: Here, arguments: tuple[str, ...], said: str) -> None:
+    done = here("ceilings", *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
@@ -134,36 +98,36 @@ def test_a_mistake_is_one_line_and_status_2(loopmark: Command, arguments: tuple[
 
 
 def test_what_stands_in_the_way_of_the_record_is_told(
-    tmp_path: Path, loopmark: Command, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found_instead(monkeypatch, Found((COPY,), ()))
-    loopmark("ceilings", "--out", tmp_path, "--device", "cpu", "--threads", 1)
+    here("ceilings", "--out", tmp_path, "--device", "cpu", "--threads", 1)
     (path,) = tmp_path.rglob("*.json")
     path.unlink()
     path.mkdir()
     found_instead(monkeypatch, AssertionError("measured for nothing"))
-    done = loopmark("ceilings", "--out", tmp_path, "--device", "cpu", "--threads", 1)
+    done = here("ceilings", "--out", tmp_path, "--device", "cpu", "--threads", 1)
     assert done.returncode == 2
     assert "is in the way" in done.stderr
     assert os.listdir(path) == []  # noqa: PTH208 - nothing was left in it
 
 
 @pytest.mark.parametrize("command", [("report",), ("check",), ("history",)])
-def test_ceilings_alone_are_never_taken_for_a_run(tmp_path: Path, loopmark: Command, command: tuple[str, ...]) -> None:
+def test_ceilings_alone_are_never_taken_for_a_run(tmp_path: Path, here: Here, command: tuple[str, ...]) -> None:
     write_ceilings(ceilings_path(tmp_path, "cpu", 2), make_ceilings())
     extra = ("--baseline", tmp_path) if command == ("check",) else ()
-    done = loopmark(*command, tmp_path, *extra)
+    done = here(*command, tmp_path, *extra)
     assert done.returncode == 2
     assert "has no run.json" in done.stderr or "holds no run" in done.stderr
 
 
-def test_history_reads_the_runs_beside_them_and_no_more(tmp_path: Path, loopmark: Command) -> None:
+def test_history_reads_the_runs_beside_them_and_no_more(tmp_path: Path, here: Here) -> None:
     machine = tmp_path / synthetic.machine().name
     write_ceilings(ceilings_path(machine, "cpu", 2), make_ceilings())
     run, samples = synthetic.make_run([synthetic.Truth("eager"), synthetic.Truth("compile")])
     (machine / run.name).mkdir()
     write(machine / run.name, run, samples)
-    done = loopmark("history", tmp_path, "--json")
+    done = here("history", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["runs"] == 1
     assert json.loads(done.stdout)["warnings"] == []

@@ -1,7 +1,6 @@
 """The command as a person types it, in a process of its own."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,15 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.records import store
+from tests.command import ROOT, loopmark
 from tests.synthetic import Truth, make_run
-
-ROOT = Path(__file__).parent.parent
-
-
-def loopmark(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "bench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=240, check=False)
 
 
 @pytest.fixture

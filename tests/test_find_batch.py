@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.records.batches_store import read_batches
-from tests.test_cli import ROOT, loopmark
+from tests.command import ROOT, loopmark
 
 QUICK = ("run", "--find-batch", "--workload", "regression", "--threads", 1)
 

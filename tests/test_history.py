@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.command import ROOT, loopmark
 from tests.histories import dated, day, keep, keep_runs
 from tests.synthetic import Truth, machine, make_run
-from tests.test_cli import ROOT, loopmark
 
 FASTER, SLOWER = 0.005, 0.006
 

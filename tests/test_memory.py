@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import ROOT, loopmark
+from tests.command import ROOT, loopmark
 
 QUICK = ("--workload", "regression_mlp", "--threads", 1)
 BAD = ROOT / "tests" / "examples" / "misbehaving.py"

@@ -3,42 +3,14 @@
 import csv
 import gzip
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.cli import main
-from tests.test_cli import ROOT, loopmark
-from tests.test_verify import Done
+from tests.command import ROOT, Here, loopmark
 
 QUICK = ("--workload", "regression", "--threads", "1", "--steps", "2")
 PHASES = ["data", "zero_grad", "forward", "loss", "backward", "optimizer"]
-
-
-class Command:
-    """``loopmark``, called in this process: ``trace``, or another command by its name."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capfd = monkeypatch, capfd
-
-    def __call__(self, *arguments: object, command: str = "trace") -> Done:
-        self._monkeypatch.setattr("sys.argv", ["loopmark", command, *map(str, arguments)])
-        self._capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        code = end.value.code
-        assert isinstance(code, int)
-        return Done(code, *self._capfd.readouterr())
-
-
-@pytest.fixture
-def trace(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    monkeypatch.chdir(ROOT)
-    handler = signal.getsignal(signal.SIGTERM)
-    yield Command(monkeypatch, capfd)
-    signal.signal(signal.SIGTERM, handler)
 
 
 def test_a_trace_goes_beside_the_machines_runs_and_says_how_to_open_it(tmp_path: Path) -> None:
@@ -56,21 +28,21 @@ def test_a_trace_goes_beside_the_machines_runs_and_says_how_to_open_it(tmp_path:
     assert "no figure of a trace enters a report" in done.stdout
 
 
-def test_report_check_and_history_take_no_trace_for_a_run(tmp_path: Path, trace: Command) -> None:
+def test_report_check_and_history_take_no_trace_for_a_run(tmp_path: Path, here: Here) -> None:
     folder = tmp_path / "cpu" / "traces" / "one"
-    assert trace("eager", "--out", folder, *QUICK).returncode == 0
+    assert here("trace", "eager", "--out", folder, *QUICK).returncode == 0
 
     for done, says in (
-        (trace(folder, command="report"), "has no run.json"),
-        (trace(folder, "--baseline", folder, command="check"), "has no run.json"),
-        (trace(tmp_path, command="history"), "holds no run"),
+        (here("report", folder), "has no run.json"),
+        (here("check", folder, "--baseline", folder), "has no run.json"),
+        (here("history", tmp_path), "holds no run"),
     ):
         assert done.returncode == 2
         assert says in done.stderr
 
 
-def test_json_is_all_that_standard_output_gets_and_names_the_files(tmp_path: Path, trace: Command) -> None:
-    done = trace("accumulate_2", "--json", "--out", tmp_path, *QUICK)
+def test_json_is_all_that_standard_output_gets_and_names_the_files(tmp_path: Path, here: Here) -> None:
+    done = here("trace", "accumulate_2", "--json", "--out", tmp_path, *QUICK)
     found = json.loads(done.stdout)
     with (tmp_path / "kernels.csv").open(encoding="utf-8", newline="") as file:
         kernels = list(csv.DictReader(file))
@@ -92,10 +64,10 @@ def test_json_is_all_that_standard_output_gets_and_names_the_files(tmp_path: Pat
     ],
 )
 def test_a_loop_that_ends_badly_has_its_reason_and_status_1_and_leaves_no_file(
-    loop: str, says: str, tmp_path: Path, trace: Command
+    loop: str, says: str, tmp_path: Path, here: Here
 ) -> None:
     many = ("--steps", "40")  # so that it goes wrong on a slow machine too, which warms up in few steps
-    done = trace(f"tests/examples/misbehaving.py:{loop}", *QUICK, *many, "--out", tmp_path / "out")
+    done = here("trace", f"tests/examples/misbehaving.py:{loop}", *QUICK, *many, "--out", tmp_path / "out")
 
     assert done.returncode == 1
     assert says in done.stdout
@@ -103,8 +75,10 @@ def test_a_loop_that_ends_badly_has_its_reason_and_status_1_and_leaves_no_file(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_loop_that_hangs_is_ended_at_the_limit(tmp_path: Path, trace: Command) -> None:
-    done = trace("tests/examples/misbehaving.py:hangs", *QUICK, "--steps", "40", "--limit", "3", "--out", tmp_path)
+def test_a_loop_that_hangs_is_ended_at_the_limit(tmp_path: Path, here: Here) -> None:
+    done = here(
+        "trace", "tests/examples/misbehaving.py:hangs", *QUICK, "--steps", "40", "--limit", "3", "--out", tmp_path
+    )
 
     assert done.returncode == 1
     assert "it timed out: gave no answer within 3 s and was ended; --limit allows more" in done.stdout
@@ -118,9 +92,9 @@ def test_a_loop_that_hangs_is_ended_at_the_limit(tmp_path: Path, trace: Command)
     ],
 )
 def test_a_loop_that_cannot_be_traced_here_has_status_4_and_the_reason(
-    loop: str, says: str, tmp_path: Path, trace: Command
+    loop: str, says: str, tmp_path: Path, here: Here
 ) -> None:
-    done = trace(loop, "--device", "cpu", "--out", tmp_path, *QUICK)
+    done = here("trace", loop, "--device", "cpu", "--out", tmp_path, *QUICK)
 
     assert done.returncode == 4
     assert f"{loop} cannot be traced here: {says}" in done.stdout
@@ -142,8 +116,8 @@ def test_a_loop_that_cannot_be_traced_here_has_status_4_and_the_reason(
         ([], "Missing argument"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str, trace: Command) -> None:
-    done = trace(*arguments)
+def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str, here: Here) -> None:
+    done = here("trace", *arguments)
 
     assert done.returncode == 2
     assert done.stdout == ""
@@ -151,9 +125,9 @@ def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: st
     assert says in done.stderr
 
 
-def test_the_folder_of_a_run_is_no_place_for_a_trace(tmp_path: Path, trace: Command) -> None:
+def test_the_folder_of_a_run_is_no_place_for_a_trace(tmp_path: Path, here: Here) -> None:
     (tmp_path / "run.json").write_text("{}")
-    done = trace("eager", "--out", tmp_path)
+    done = here("trace", "eager", "--out", tmp_path)
 
     assert done.returncode == 2
     assert "profiled steps never mix with measured ones" in done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.test_cli import ROOT, loopmark
+from tests.command import ROOT, loopmark
 
 EXAMPLES = ROOT / "tests" / "examples"
 

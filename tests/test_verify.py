@@ -1,51 +1,15 @@
 """``loopmark verify`` as a person types it; mostly within this process, so that its fork server is started once."""
 
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from bench.cli import main
+from tests.command import Here, loopmark
 from tests.measure.properties.examined import planted
 from tests.measure.properties.faults import FAULTS
-from tests.test_cli import ROOT, loopmark
 
 QUICK = ("--workload", "regression_mlp", "--threads", "1")
-
-
-class Done(NamedTuple):
-    """What a command ended with."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Command:
-    """``loopmark verify``, called in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capfd = monkeypatch, capfd
-
-    def __call__(self, *arguments: str) -> Done:
-        self._monkeypatch.setattr("sys.argv", ["loopmark", "verify", *arguments])
-        self._capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        code = end.value.code
-        assert isinstance(code, int)
-        return Done(code, *self._capfd.readouterr())
-
-
-@pytest.fixture
-def verify(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    monkeypatch.chdir(ROOT)
-    handler = signal.getsignal(signal.SIGTERM)
-    yield Command(monkeypatch, capfd)
-    signal.signal(signal.SIGTERM, handler)
 
 
 def test_a_loop_that_keeps_every_property_has_status_0_and_a_sentence_that_says_so() -> None:
@@ -57,8 +21,8 @@ def test_a_loop_that_keeps_every_property_has_status_0_and_a_sentence_that_says_
     assert "BROKEN" not in done.stdout
 
 
-def test_a_fault_is_named_with_its_line_and_makes_the_status_1(tmp_path: Path, verify: Command) -> None:
-    done = verify(planted(tmp_path, **FAULTS["forgets zero_grad"].instead), *QUICK)
+def test_a_fault_is_named_with_its_line_and_makes_the_status_1(tmp_path: Path, here: Here) -> None:
+    done = here("verify", planted(tmp_path, **FAULTS["forgets zero_grad"].instead), *QUICK)
 
     assert done.returncode == 1
     assert "BROKEN  zeroed-gradients" in done.stdout
@@ -67,8 +31,8 @@ def test_a_fault_is_named_with_its_line_and_makes_the_status_1(tmp_path: Path, v
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_json_is_all_that_standard_output_gets(tmp_path: Path, verify: Command) -> None:
-    done = verify("eager", planted(tmp_path, **FAULTS["steps twice"].instead), "--json", *QUICK)
+def test_json_is_all_that_standard_output_gets(tmp_path: Path, here: Here) -> None:
+    done = here("verify", "eager", planted(tmp_path, **FAULTS["steps twice"].instead), "--json", *QUICK)
     first, second = json.loads(done.stdout)["loops"]
 
     assert done.returncode == 1
@@ -89,8 +53,8 @@ def test_json_is_all_that_standard_output_gets(tmp_path: Path, verify: Command) 
         ("forks", "forks its process at tests/examples/misbehaving.py:"),
     ],
 )
-def test_a_loop_that_ends_badly_is_explained_and_makes_the_status_1(loop: str, says: str, verify: Command) -> None:
-    done = verify(f"tests/examples/misbehaving.py:{loop}", *QUICK)
+def test_a_loop_that_ends_badly_is_explained_and_makes_the_status_1(loop: str, says: str, here: Here) -> None:
+    done = here("verify", f"tests/examples/misbehaving.py:{loop}", *QUICK)
 
     assert done.returncode == 1
     assert says in done.stdout
@@ -98,11 +62,9 @@ def test_a_loop_that_ends_badly_is_explained_and_makes_the_status_1(loop: str, s
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_loop_that_hangs_is_ended_at_the_limit_and_said_to_hang_where_it_does(
-    tmp_path: Path, verify: Command
-) -> None:
+def test_a_loop_that_hangs_is_ended_at_the_limit_and_said_to_hang_where_it_does(tmp_path: Path, here: Here) -> None:
     spec = planted(tmp_path, predict="__import__('time').sleep(1000)")
-    done = verify(spec, "--limit", "1", *QUICK)
+    done = here("verify", spec, "--limit", "1", *QUICK)
     lines = Path(spec.partition(":")[0]).read_text().splitlines()
     number = next(i for i, line in enumerate(lines, start=1) if "sleep" in line)
 
@@ -125,8 +87,8 @@ def test_a_loop_that_hangs_is_ended_at_the_limit_and_said_to_hang_where_it_does(
         ([], "Missing argument"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str, verify: Command) -> None:
-    done = verify(*arguments)
+def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str, here: Here) -> None:
+    done = here("verify", *arguments)
 
     assert done.returncode == 2
     assert done.stdout == ""
@@ -141,14 +103,14 @@ def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: st
         ("checkpoint", "checkpoint needs a task that names its model's blocks"),
     ],
 )
-def test_a_loop_that_cannot_be_tried_here_has_status_4_and_the_reason(loop: str, says: str, verify: Command) -> None:
-    done = verify(loop, "--device", "cpu", *QUICK)
+def test_a_loop_that_cannot_be_tried_here_has_status_4_and_the_reason(loop: str, says: str, here: Here) -> None:
+    done = here("verify", loop, "--device", "cpu", *QUICK)
 
     assert done.returncode == 4
     assert f"{loop} cannot be verified here: {says}" in done.stdout
 
 
-def test_a_whole_step_driver_is_verified_by_the_step_within_it(tmp_path: Path, verify: Command) -> None:
+def test_a_whole_step_driver_is_verified_by_the_step_within_it(tmp_path: Path, here: Here) -> None:
     (tmp_path / "own.py").write_text(
         "from loops.technique import Driver, Technique\n\n\n"
         "class Whole(Driver):\n"
@@ -157,6 +119,6 @@ def test_a_whole_step_driver_is_verified_by_the_step_within_it(tmp_path: Path, v
         "            pass\n\n\n"
         "whole = Technique('whole', 'drives the step', rank=95, driver=Whole)\n"
     )
-    done = verify(f"{tmp_path}/own.py:whole", *QUICK)
+    done = here("verify", f"{tmp_path}/own.py:whole", *QUICK)
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -45,7 +45,20 @@ def test_a_confined_process_cannot_allocate_more_and_is_the_first_to_be_ended() 
     assert first == "1000"
 
 
-def test_a_process_that_is_gone_is_confined_without_a_word() -> None:
-    done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    confine(done.pid, 2**28)
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit another process")
+@pytest.mark.parametrize("error", [ProcessLookupError(), PermissionError(), ValueError("above the hard limit")])
+def test_a_limit_that_cannot_be_set_leaves_the_process_the_first_to_be_ended(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(resource, "prlimit", refuse)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1, text=True) as process:
+        confine(process.pid, 2**28)
+        first = Path(f"/proc/{process.pid}/oom_score_adj").read_text().strip()
+        process.communicate("\n")
+
+    assert first == "1000"

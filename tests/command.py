@@ -1,0 +1,57 @@
+"""``loopmark`` as a person types it: in a process of its own, or in this one, whose fork server is started once."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bench.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+Ended = subprocess.CompletedProcess[str]
+
+
+class Done(NamedTuple):
+    """What a command ended with."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def loopmark(*arguments: object, cwd: Path = ROOT, **variables: str) -> Ended:
+    """In a process of its own, with these variables in its environment."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1", **variables}
+    command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=240, check=False)
+
+
+class Here:
+    """In this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capfd = monkeypatch, capfd
+
+    def __call__(self, *arguments: object) -> Done:
+        self._monkeypatch.setattr("sys.argv", ["loopmark", *map(str, arguments)])
+        self._capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        code = end.value.code
+        assert isinstance(code, int)
+        return Done(code, *self._capfd.readouterr())
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Here]:
+    """``loopmark``, called in this process and in the repository's root."""
+    monkeypatch.chdir(ROOT)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield Here(monkeypatch, capfd)
+    signal.signal(signal.SIGTERM, handler)
