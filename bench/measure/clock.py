@@ -5,6 +5,7 @@ so the phases of a block add up to the block by construction. On a device a lap 
 nothing waits for the device until the block is over.
 """
 
+import reprlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -153,7 +154,9 @@ class HostClock:
 def refuse_unknown_phases(yielded: Sequence[str]) -> None:
     """Raise BadStep where what one step yields names a phase that does not exist, or none at all."""
     if unknown := [name for name in yielded if name not in PHASES]:
-        raise BadStep(f"the step yields {unknown[0]!r}, which is no phase; the phases are {', '.join(PHASES)}")
+        raise BadStep(
+            f"the step yields {reprlib.repr(unknown[0])}, which is no phase; the phases are {', '.join(PHASES)}"
+        )
     if not yielded:
         raise BadStep(f"the step yields no phase; it must yield each of {', '.join(PHASES[1:])} as it ends")
 

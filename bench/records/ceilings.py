@@ -75,7 +75,7 @@ class Ceiling:
     variant: Variant | None = None
     """None for a kind that has no variants."""
     steady: bool = True
-    """False where warm-up ended at its limit, before operations were seen to be steady."""
+    """False where warm-up, on the smallest size, ended at its limit before operations were seen to be steady."""
     disturbance: Disturbance | None = None
     """Of the best size's samples; None where nobody looked."""
     tried: tuple[Tried, ...] = ()

@@ -119,6 +119,15 @@ def test_an_unknown_phase_is_named_together_with_the_known_ones() -> None:
         host_clock(lambda host: step).lapped(1).block()
 
 
+def test_an_endless_name_leaves_room_for_the_known_ones() -> None:
+    def step(task, inputs, targets):
+        yield "x" * 10_000
+
+    with pytest.raises(BadStep, match="which is no phase; the phases are data, zero_grad, forward") as error:
+        host_clock(lambda host: step).lapped(1).block()
+    assert len(str(error.value)) < 200
+
+
 def test_a_step_without_a_phase_is_refused() -> None:
     def step(task, inputs, targets):
         return

@@ -33,7 +33,10 @@ def timeline(case: FootprintCase) -> Figure | None:
         for phase in phases
     ]  # fmt: skip
     entries.append(Line2D([], [], color=style.GREY, linestyle=style.DASHES[1], label="before the step"))
-    title = f"{style.fitted(case.workload)}, {style.fitted(case.loop)}: memory within a step of {step.batch_size:,}"
+    title = (
+        f"{style.fitted(case.workload)}, {style.fitted(case.loop)}: memory within a step of {step.batch_size:,} samples"
+        f"{', run without compiling it' if step.ran_eagerly else ''}"
+    )
     axes = layout.line_axes(title, entries)
     _shade(axes, step, colours)
     axes.step(range(len(moments)), [moment / size for moment in moments], where="post", color=style.BLACK, linewidth=1)
