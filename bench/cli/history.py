@@ -38,9 +38,9 @@ def history(
     from bench.judge.history import series_of
     from bench.progress import RunProgress, stderr_console
     from bench.records.search import run_folders
-    from bench.report.history_files import as_json as to_json
-    from bench.report.history_files import write_history
-    from bench.report.history_table import print_history
+    from bench.report.history.files import as_json as to_json
+    from bench.report.history.files import write_history
+    from bench.report.history.table import print_history
     from bench.report.text import plain
 
     console = stderr_console()

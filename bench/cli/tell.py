@@ -79,12 +79,12 @@ def tell(
 
     A refusal is one line on ``console`` and no table. Raises BadInput for a file that cannot be written.
     """
-    from bench.report.annotations import annotations
     from bench.report.claim import conclusion
-    from bench.report.judgement_json import as_json as to_json
-    from bench.report.judgement_markdown import as_markdown
-    from bench.report.judgement_table import print_judgement
-    from bench.report.junit import as_junit
+    from bench.report.judgement.annotations import annotations
+    from bench.report.judgement.json import as_json as to_json
+    from bench.report.judgement.junit import as_junit
+    from bench.report.judgement.markdown import as_markdown
+    from bench.report.judgement.table import print_judgement
 
     # All is made before anything is written, so that nothing is left half told.
     page = as_markdown(judgement).encode()

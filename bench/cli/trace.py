@@ -63,9 +63,9 @@ def trace(
     from bench.measure.tracing.tracer import MOST_STEPS
     from bench.measure.tracing.tracer import trace as trace_case
     from bench.report.text import slugs
-    from bench.report.trace import print_trace
-    from bench.report.trace_json import as_json as to_json
-    from bench.report.trace_spreadsheet import as_csv
+    from bench.report.trace.json import as_json as to_json
+    from bench.report.trace.spreadsheet import as_csv
+    from bench.report.trace.table import print_trace
 
     if not 1 <= steps <= MOST_STEPS:
         raise BadInput(f"--steps {steps} makes no sense; give 1 to {MOST_STEPS}")

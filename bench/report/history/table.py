@@ -7,8 +7,8 @@ from rich.text import Text
 from bench.judge.comparison import BASELINE
 from bench.judge.history import Series, Subject, by_subject, suspicions
 from bench.report import format as show
-from bench.report import history_words as words
 from bench.report.columns import as_wide_as
+from bench.report.history import words as words
 from bench.report.text import elide
 
 FILE_WIDTH = 110

@@ -14,8 +14,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from bench.judge.comparison import BASELINE
 from bench.judge.history import Change, Point, Series
 from bench.report import format as show
-from bench.report import history_words as words
 from bench.report import style
+from bench.report.history import words as words
 
 WIDTH = 9.0
 LEFT, RIGHT = 0.75, 2.45

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bench.report.judgement_json import as_json
+from bench.report.judgement.json import as_json
 from tests.judgements import EVERYTHING, REFUSED, finding, judgement
 from tests.report.hostile import NAMES
 

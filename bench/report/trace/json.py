@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.records.trace import Profile, Trace
 from bench.records.trace_store import KERNELS_FILE, TRACE_FILE
-from bench.report.trace import conclusion, notes
+from bench.report.trace.table import conclusion, notes
 
 
 def as_json(trace: Trace, folder: Path | None) -> dict[str, Any]:

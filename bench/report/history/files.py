@@ -11,8 +11,8 @@ from bench.errors import BadInput
 from bench.judge.history import Change, Point, Series, Subject, by_subject, suspicions
 from bench.judge.statistics import Estimate
 from bench.records.files import replace_file
-from bench.report import history_words as words
 from bench.report.figures import finite
+from bench.report.history import words as words
 from bench.report.text import slugs
 
 Cell = str | int | float | None
@@ -129,7 +129,7 @@ def _figure(estimate: Estimate) -> dict[str, float | None]:
 def _draw_plots(folder: Path, subjects: dict[Subject, tuple[Series, ...]]) -> list[Path]:
     # Drawing alone needs matplotlib, which takes longer to import than all the rest.
     from bench.report import style
-    from bench.report.history_plot import history
+    from bench.report.history.plot import history
 
     # A slug is by name, and two subjects of one workload and machine (another batch size, other data) share theirs:
     # the spaces tell them apart, and the slugs end in a number.

@@ -5,7 +5,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from bench.judge.finding import Judgement
-from bench.report.judgement_table import JudgementTable, print_judgement
+from bench.report.judgement.table import JudgementTable, print_judgement
 from tests.judgements import EVERYTHING, finding, judgement
 from tests.report.hostile import NAMES
 

@@ -1,0 +1,1 @@
+"""A trace's costs made readable: its table, its JSON and its spreadsheet."""
