@@ -17,6 +17,7 @@ from bench.records.samples import Samples
 from bench.records.training import Training
 from bench.records.training_samples import TrainingSamples
 from bench.report import rooflines, spreadsheet
+from bench.report.contents import contents
 from bench.report.markdown import page
 from bench.report.plot_files import draw_plots
 from bench.report.takeaway import takeaway
@@ -46,7 +47,7 @@ def draw(
         replace_file(folder / "summary.csv", spreadsheet.as_csv(summary).encode(errors="backslashreplace"))
         if summary.trained is not None:
             write_training_csv(folder, summary.trained)
-        replace_file(folder / "report.md", page(summary, samples, plots).encode())
+        replace_file(folder / "report.md", page(contents(summary, samples, plots)).encode())
     except OSError as error:
         raise unwritable(folder, error) from None
     return summary

@@ -1,14 +1,14 @@
-"""How the GPU stood while a run was measured, as a Markdown table."""
+"""How the GPU stood while a run was measured, as a table."""
 
 from collections.abc import Callable, Iterable
 
 from bench.records.gpu_state import GpuState
 from bench.records.run import Run
 from bench.report import format as show
-from bench.report.markdown_table import pipe_table
+from bench.report.grid import Cell, Grid, figure, grid
 
 
-def gpu_table(run: Run) -> str:
+def gpu_table(run: Run) -> Grid:
     """From the lowest to the highest that any launch saw under load; empty where no driver said anything."""
     states = [launch.gpu for case in run.cases for launch in case.launches if launch.gpu is not None]
     facts = {
@@ -20,8 +20,8 @@ def gpu_table(run: Run) -> str:
         "ECC": _switch(state.ecc for state in states),
         "MIG": _switch(state.mig for state in states),
     }
-    rows = [[name, said] for name, said in facts.items() if said]
-    return pipe_table(["the GPU, after a second of each loop's steps", ""], rows) if rows else ""
+    rows = ((Cell(name), figure(said)) for name, said in facts.items() if said)
+    return grid(["the GPU, after a second of each loop's steps", ""], rows)
 
 
 def _figures(

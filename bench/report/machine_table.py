@@ -1,12 +1,11 @@
-"""The machine of a run, as a Markdown table."""
+"""The machine of a run, as a table."""
 
 from bench.records.machine import Environment, Machine
 from bench.report import format as show
-from bench.report.markdown_table import pipe_table
-from bench.report.text import markdown
+from bench.report.grid import Grid, grid
 
 
-def machine_table(machine: Machine, software: Environment) -> str:
+def machine_table(machine: Machine, software: Environment) -> Grid:
     """Its hardware, and the software that ran on it."""
     pinned = ", ".join(map(str, software.cores))
     facts: list[tuple[str, str | None]] = [
@@ -35,5 +34,4 @@ def machine_table(machine: Machine, software: Environment) -> str:
         ("variables", " ".join(f"{k}={v}" for k, v in sorted(software.variables.items())) or None),
         ("packages", ", ".join(f"{k} {v}" for k, v in sorted(software.packages.items())) or None),
     ]
-    rows = [[name, markdown(value)] for name, value in facts if value]
-    return pipe_table(["", ""], rows).replace("---:", "---")
+    return grid(["", ""], ([name, value] for name, value in facts if value), figures=False)

@@ -12,7 +12,7 @@ from bench.judge.statistics import Estimate
 from bench.judge.summary import Row, WorkloadSummary, is_baseline
 from bench.report import cells, layout, style
 from bench.report import format as show
-from bench.report.markdown_table import phase_names
+from bench.report.tables import phase_names
 
 VERDICTS = {
     "faster": (">", style.GREEN),

@@ -1,4 +1,4 @@
-"""How near a loop comes to its device's limits, in words and tables."""
+"""How near a loop comes to its device's limits, in words and a table."""
 
 import math
 from dataclasses import asdict
@@ -6,10 +6,11 @@ from typing import Any
 
 from bench.judge.comparison import BASELINE
 from bench.judge.roofline import Roof, kinds_of
+from bench.judge.statistics import Estimate
 from bench.judge.summary import Row, WorkloadSummary, is_baseline
 from bench.report import format as show
-from bench.report.markdown_table import phase_names, pipe_table
-from bench.report.text import markdown
+from bench.report.grid import Cell, Grid, figure, grid
+from bench.report.tables import phase_names
 
 
 def utilisation(row: Row) -> str:
@@ -17,43 +18,42 @@ def utilisation(row: Row) -> str:
     return show.ABSENT if row.roofline is None else show.percent(row.roofline.utilisation.value)
 
 
-def table(workload: WorkloadSummary) -> str:
+def table(workload: WorkloadSummary) -> Grid:
     """Every loop whose limits are known: the step's, what it reaches of them, and each phase; else empty."""
     rows = [row for row in workload.rows if row.roofline is not None]
-    if not rows:
-        return ""
     names = phase_names(rows)
     possible = f"of the speedup over {BASELINE} that allows"
-    headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", possible, *map(markdown, names)]
-    return pipe_table(headings, (_cells(row, names) for row in rows))
+    headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", possible, *names]
+    return grid(headings, (_cells(row, names) for row in rows))
 
 
-def _cells(row: Row, names: list[str]) -> list[str]:
+def _cells(row: Row, names: list[str]) -> list[Cell]:
     found = row.roofline
     assert found is not None
-    name = markdown(row.case.label)
+    limit = found.step_limit_seconds
     return [
-        f"**{name}**" if is_baseline(row.case) else name,
-        markdown(", ".join(kinds_of(row.case.work))),
-        _share(found.utilisation.value, found.utilisation.low, found.utilisation.high),
-        show.seconds(found.step_limit_seconds.value),
-        _share(found.share.value, found.share.low, found.share.high),
-        show.ABSENT if found.taken is None else show.percent(found.taken),
+        Cell(row.case.label, strong=is_baseline(row.case)),
+        Cell(", ".join(kinds_of(row.case.work))),
+        _share(found.utilisation),
+        figure(show.seconds(limit.value), limit),
+        _share(found.share),
+        figure(show.ABSENT if found.taken is None else show.percent(found.taken), found.taken),
         *(_phase(found.phases.get(name)) for name in names),
     ]
 
 
-def _share(value: float, low: float, high: float) -> str:
+def _share(estimate: Estimate) -> Cell:
     """A share with its interval, where that has two ends."""
-    if not math.isfinite(high - low):
-        return show.percent(value)
-    return f"{show.percent(value)} [{low * 100:.3g}, {high * 100:.3g}]"
+    text = show.percent(estimate.value)
+    if math.isfinite(estimate.high - estimate.low):
+        text += f" [{estimate.low * 100:.3g}, {estimate.high * 100:.3g}]"
+    return figure(text, estimate)
 
 
-def _phase(roof: Roof | None) -> str:
+def _phase(roof: Roof | None) -> Cell:
     if roof is None or not roof.limit_seconds.value or not math.isfinite(roof.share):
-        return show.ABSENT
-    return f"{show.percent(roof.share)} ({roof.limited_by})"
+        return figure(show.ABSENT)
+    return figure(f"{show.percent(roof.share)} ({roof.limited_by})", roof.share)
 
 
 def record(row: Row) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from bench.judge.statistics import Estimate
 from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.report import cells
 from bench.report.figures import ends, finite
-from bench.report.markdown_table import phase_names
+from bench.report.tables import phase_names
 
 Cell = str | int | float | None
 

@@ -1,19 +1,23 @@
-"""What Markdown says of training: a section of a run's page, or a page of its own."""
+"""What a page says of training: a section of a run's, or a page of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.judge.comparison import BASELINE
+from bench.judge.learning import Learning
+from bench.judge.statistics import Estimate
 from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
 from bench.report import format as show
+from bench.report.grid import Cell, Grid, figure, grid, grid_of_columns
 from bench.report.machine_table import machine_table
-from bench.report.markdown_table import pipe_table
 from bench.report.plot_files import Plot
 from bench.report.templates import template
-from bench.report.text import code_block, markdown
 from bench.report.training import words
 from bench.report.training.table import Starts
 from bench.report.training.takeaway import training_takeaway
+
+Value = Callable[[Learning], Estimate | float | None]
+"""What a column sorts by."""
 
 
 def page(summary: TrainingSummary, plots: Sequence[Plot]) -> str:
@@ -32,7 +36,7 @@ def page(summary: TrainingSummary, plots: Sequence[Plot]) -> str:
             for workload in summary.workloads
         ],
         machine=machine_table(training.machine, training.environment),
-        command=code_block(training.plan.command),
+        command=training.plan.command,
     )
 
 
@@ -51,41 +55,42 @@ def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, s
     }
 
 
-def _likeness_table(workload: TrainedWorkload) -> str:
+def _likeness_table(workload: TrainedWorkload) -> Grid:
     rows = (
-        [_name(row), words.verdict(row), markdown(words.evidence(row.likeness))]
+        [_name(row), Cell(words.verdict(row)), Cell(words.evidence(row.likeness))]
         for row in workload.rows
         if row.likeness.proof.status != "skipped"
     )
-    return pipe_table(["loop", f"trains as {BASELINE}", "evidence"], rows).replace("---:", "---")
+    return grid(["loop", f"trains as {BASELINE}", "evidence"], rows, figures=False)
 
 
-def _learning_table(workload: TrainedWorkload, starts: Starts) -> str:
+def _learning_table(workload: TrainedWorkload, starts: Starts) -> Grid:
     trained = [(row, row.learning) for row in workload.rows if row.learning is not None]
-    if not trained:
-        return ""
-    columns: dict[str, list[str]] = {
+
+    def column(say: Callable[[TrainedRow, Learning], str], value: Value = lambda _: None) -> list[Cell]:
+        return [figure(say(row, learning), value(learning)) for row, learning in trained]
+
+    columns = {
         "loop": [_name(row) for row, _ in trained],
-        "learns": [words.learns(learning) for _, learning in trained],
-        "reached the target": [words.reached(learning) for _, learning in trained],
-        "steps": [words.steps(learning) for _, learning in trained],
-        "time": [words.seconds(learning) for _, learning in trained],
-        "with a cold start": [
-            words.with_start(learning, starts.get((row.workload, row.loop))) for row, learning in trained
-        ],
-        "energy": [words.joules(learning) for _, learning in trained],
-        f"of {BASELINE}'s steps": [words.in_range(one.steps_ratio, show.ratio, show.ratio_range) for _, one in trained],
-        f"sooner than {BASELINE}": [
-            words.in_range(one.seconds_ratio, show.ratio, show.ratio_range) for _, one in trained
-        ],
-        "loss in the end": [words.loss(learning) for _, learning in trained],
-        "quality in the end": [words.quality(learning) for _, learning in trained],
-        "converged": [words.ending(learning) for _, learning in trained],
+        "learns": column(lambda _, one: words.learns(one)),
+        "reached the target": column(lambda _, one: words.reached(one)),
+        "steps": column(lambda _, one: words.steps(one), lambda one: one.steps),
+        "time": column(lambda _, one: words.seconds(one), lambda one: one.seconds),
+        "with a cold start": column(lambda row, one: words.with_start(one, starts.get((row.workload, row.loop)))),
+        "energy": column(lambda _, one: words.joules(one), lambda one: one.joules),
+        f"of {BASELINE}'s steps": column(
+            lambda _, one: words.in_range(one.steps_ratio, show.ratio, show.ratio_range), lambda one: one.steps_ratio
+        ),
+        f"sooner than {BASELINE}": column(
+            lambda _, one: words.in_range(one.seconds_ratio, show.ratio, show.ratio_range),
+            lambda one: one.seconds_ratio,
+        ),
+        "loss in the end": column(lambda _, one: words.loss(one)),
+        "quality in the end": column(lambda _, one: words.quality(one)),
+        "converged": column(lambda _, one: words.ending(one)),
     }
-    told = {heading: texts for heading, texts in columns.items() if set(texts) != {show.ABSENT}}
-    return pipe_table([markdown(heading) for heading in told], zip(*told.values(), strict=True))
+    return grid_of_columns(columns, show.ABSENT)
 
 
-def _name(row: TrainedRow) -> str:
-    name = markdown(row.label)
-    return f"**{name}**" if row.loop == BASELINE and not row.repeat else name
+def _name(row: TrainedRow) -> Cell:
+    return Cell(row.label, strong=row.loop == BASELINE and not row.repeat)

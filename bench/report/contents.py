@@ -1,0 +1,125 @@
+"""What a run's pages say, section by section, before anyone lays it out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.judge.comparison import BASELINE
+from bench.judge.summary import Row, Summary, WorkloadSummary
+from bench.judge.trained import TrainedWorkload
+from bench.records.samples import Samples
+from bench.report import cells, rooflines
+from bench.report import format as show
+from bench.report.disturbance import Disturbance, disturbance
+from bench.report.gpu_table import gpu_table
+from bench.report.grid import Cell, Grid, figure, grid, grid_of_columns
+from bench.report.machine_table import machine_table
+from bench.report.plot_files import Plot
+from bench.report.tables import bound_table, main_table, phase_table, start_table
+from bench.report.takeaway import takeaway
+from bench.report.training.page import section
+from bench.report.training.table import starts_of
+
+TRAINING = ("quality", "training")
+"""The plots that belong to a section's training."""
+NOTHING = "0"
+
+
+def contents(summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[str, Any]:
+    """What the templates of a run's pages are given: plain text, tables, plots. What has nothing to say is empty."""
+    return {
+        "run": summary.run,
+        "takeaway": takeaway(summary),
+        "baseline": BASELINE,
+        "workloads": [_section(workload, summary, samples, plots) for workload in summary.workloads],
+        "machine": machine_table(summary.run.machine, summary.run.environment),
+        "gpu": gpu_table(summary.run),
+        "command": summary.run.plan.command,
+        "data": _data(summary),
+    }
+
+
+def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[str, Any]:
+    device, host = phase_table(workload, device=True), phase_table(workload, device=False)
+    titled = [("Phases, on the device's clock", device), ("Phases, as the host enqueues them", host)]
+    return {
+        "name": workload.workload,
+        "table": main_table(workload),
+        "noise": _sentence(cells.noise(workload)),
+        "lap_cost": _sentence(cells.lap_cost(workload)),
+        "batch": _batch(workload),
+        "notes": [{"name": row.case.label, "text": text} for row in workload.rows if (text := _note(row))],
+        "plots": [p for p in plots if p.workload == workload.workload and p.stem not in TRAINING],
+        "training_plots": [p for p in plots if p.workload == workload.workload and p.stem in TRAINING],
+        "training": section(_trained(workload, summary), summary.trained, starts_of(summary)),
+        "phases": [{"title": t if device else "Phases", "table": table} for t, table in titled if table],
+        "bounds": bound_table(workload),
+        "roofline": rooflines.table(workload),
+        "caveat": bool(host or device) and any(cells.compiled(row) for row in workload.rows),
+        "start": start_table(workload),
+        "disturbances": _disturbance_table(workload, summary, samples),
+    }
+
+
+def _trained(workload: WorkloadSummary, summary: Summary) -> TrainedWorkload | None:
+    trained = summary.trained.workloads if summary.trained else ()
+    return next((one for one in trained if one.workload == workload.workload), None)
+
+
+def _note(row: Row) -> str:
+    """What a row has to say beyond its figures: why it has none, or what its gradient scaler did."""
+    if row.step_seconds is None:
+        return cells.why(row)
+    notes = cells.notes(row)
+    return f"– {notes}" if notes else ""
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _batch(workload: WorkloadSummary) -> str:
+    """What the loops were given and what the memory column counts, where all of them agree."""
+    measured = [row.case for row in workload.rows if row.step_seconds is not None]
+    batches = {case.batch_size for case in measured if case.batch_size is not None}
+    kinds = {case.memory_kind for case in measured if case.memory_kind is not None}
+    parts = []
+    if len(batches) == 1:
+        parts.append(f"Batches of {show.count(batches.pop())} samples.")
+    if len(kinds) == 1:
+        parts.append(f"Peak memory is {kinds.pop()}.")
+    return " ".join(parts)
+
+
+def _disturbance_table(workload: WorkloadSummary, summary: Summary, samples: Samples) -> Grid:
+    indices = {id(case): i for i, case in enumerate(summary.run.cases)}
+    blocks = dict(tuple(samples.blocks.groupby("case")))
+    seen: list[tuple[str, Disturbance]] = []
+    for row in workload.rows:
+        rows = blocks.get(indices[id(row.case)])
+        if row.step_seconds is not None and rows is not None:
+            seen.append((row.case.label, disturbance(rows)))
+    if not any(case.any for _, case in seen):
+        return grid((), ())
+    columns = {
+        "loop": [Cell(label) for label, _ in seen],
+        "blocks": [_count(case.blocks) for _, case in seen],
+        "with the core taken away": [_count(case.switched_blocks) for _, case in seen],
+        "CPU steal": [
+            figure(show.seconds(case.steal_seconds) if case.steal_seconds else NOTHING, case.steal_seconds)
+            for _, case in seen
+        ],
+        "throttled": [_count(case.throttled_blocks) for _, case in seen],
+        "throttle reasons": [Cell(", ".join(case.throttle_reasons) or NOTHING) for _, case in seen],
+        "with another process on the GPU": [_count(case.foreign_blocks) for _, case in seen],
+    }
+    return grid_of_columns(columns, NOTHING)
+
+
+def _count(number: int) -> Cell:
+    return figure(show.count(number), number)
+
+
+def _data(summary: Summary) -> list[dict[str, str]]:
+    """Each workload's data, once for each hash: loops that differ in it are not comparable."""
+    hashes = dict.fromkeys((c.workload, c.data_sha256) for c in summary.run.cases if c.data_sha256)
+    return [{"name": name, "sha256": sha256 or ""} for name, sha256 in hashes]

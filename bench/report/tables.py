@@ -1,0 +1,110 @@
+"""The tables of a run's pages: the same rows as the terminal's, in full."""
+
+from collections.abc import Iterable
+
+from bench.judge.bound import Bound
+from bench.judge.comparison import BASELINE
+from bench.judge.statistics import Estimate
+from bench.judge.summary import Row, WorkloadSummary, is_baseline
+from bench.report import cells
+from bench.report import format as show
+from bench.report.grid import Cell, Grid, figure, grid
+from bench.report.training import words
+
+
+def main_table(workload: WorkloadSummary) -> Grid:
+    """Every case with its step, its speedup and its verdict; a case without figures with its status."""
+    checked = any(row.trained is not None for row in workload.rows)
+    trains = [f"trains as {BASELINE}"] if checked else []
+    counts = any(row.joules_per_step is not None for row in workload.rows)
+    energy = ["energy a step", "a sample"] if counts else []
+    headings = ["loop", "status", "step", "speedup", "verdict", *trains, "samples/s", "peak memory", *energy]
+    return grid(
+        headings,
+        (
+            [
+                _name(row),
+                cells.status(row),
+                figure(show.seconds_range(row.step_seconds), row.step_seconds),
+                figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup),
+                cells.verdict(row),
+                *([words.verdict(row.trained)] if checked else []),
+                figure(show.rate(cells.throughput(row)), cells.throughput(row)),
+                figure(show.data(row.peak_memory_bytes), row.peak_memory_bytes),
+                *([_joules(row.joules_per_step), _joules(row.joules_per_sample)] if counts else []),
+            ]
+            for row in workload.rows
+        ),
+    )
+
+
+def phase_table(workload: WorkloadSummary, *, device: bool) -> Grid:
+    """Seconds a step in each phase, and its share of the step; empty where that clock timed no case."""
+    measured = [(row, (row.device_phases if device else row.host_phases) or {}) for row in workload.rows]
+    measured = [(row, phases) for row, phases in measured if phases]
+    names = phase_names([row for row, _ in measured])
+    rows = (
+        [_name(row), *(_phase(name, phases) for name in names), _seconds(sum(phases.values()))]
+        for row, phases in measured
+    )
+    return grid(["loop", *names, "step with laps"], rows)
+
+
+def bound_table(workload: WorkloadSummary) -> Grid:
+    """What bounds each phase, with the two clocks' figures; empty where not both saw the phases."""
+    told = [row for row in workload.rows if row.bounds]
+    names = phase_names(told)
+    rows = ([_name(row), *(_bound(row.bounds.get(name)) for name in names)] for row in told)
+    return grid(["loop", *names], rows)
+
+
+def start_table(workload: WorkloadSummary) -> Grid:
+    """What starting costs, and after how many steps a faster loop has made up for it."""
+    started = [row for row in workload.rows if row.first_step_seconds is not None]
+    headings = ["loop", "first step after", "compile", "compile cache", "pays after steps", "steady launches"]
+    return grid(
+        headings,
+        (
+            [
+                _name(row),
+                _seconds(row.first_step_seconds),
+                figure(cells.compile_time(row), row.compile_seconds),
+                row.compile_cache if row.compile_cache and cells.compiled(row) else show.ABSENT,
+                figure(show.count_range(row.break_even_steps), row.break_even_steps),
+                figure(f"{sum(launch.steady for launch in row.case.launches)} of {len(row.case.launches)}"),
+            ]
+            for row in started
+        ),
+    )
+
+
+def phase_names(rows: Iterable[Row]) -> list[str]:
+    """The phases that any of ``rows`` has, in the order in which the cases name them."""
+    rows = list(rows)
+    present = {name for row in rows for name in (*(row.host_phases or {}), *(row.device_phases or {}))}
+    return [name for name in dict.fromkeys(n for row in rows for n in row.case.phases) if name in present]
+
+
+def _name(row: Row) -> Cell:
+    return Cell(row.case.label, strong=is_baseline(row.case))
+
+
+def _phase(name: str, phases: dict[str, float]) -> Cell:
+    if name not in phases:
+        return figure(show.ABSENT)
+    return figure(f"{show.seconds(phases[name])} ({show.percent(cells.shares(phases).get(name))})", phases[name])
+
+
+def _bound(bound: Bound | None) -> Cell:
+    if bound is None:
+        return figure(show.ABSENT)
+    text = f"{bound.by}: host {show.seconds(bound.host_seconds)}, device {show.seconds(bound.device_seconds)}"
+    return figure(text, bound.device_seconds)
+
+
+def _seconds(value: float | None) -> Cell:
+    return figure(show.seconds(value), value)
+
+
+def _joules(estimate: Estimate | None) -> Cell:
+    return figure(show.joules(estimate), estimate)
