@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from bench.judge.differences import differences
+from bench.judge.differences import differences, unlike
 from bench.records.run import Run
 from tests.synthetic import Truth, make_run
 
@@ -44,3 +44,22 @@ def test_torch_is_named_once_although_it_is_a_package_as_well() -> None:
     base = run()
     environment = replace(base.environment, torch="2.12.0", packages={**base.environment.packages, "torch": "2.12.0"})
     assert differences(replace(base, environment=environment), base) == ("torch 2.12.0 → 2.13.0",)
+
+
+def test_of_many_runs_only_what_is_not_the_same_everywhere_is_told_with_what_each_says() -> None:
+    base = run()
+    other = replace(base, environment=replace(base.environment, torch="2.12.0", packages={"numpy": "2.0.0", "x": "1"}))
+    moved = replace(base, cases=tuple(replace(case, data_sha256="cd" * 32) for case in base.cases))
+
+    assert unlike([base, other, moved]) == {
+        "torch": ("2.13.0", "2.12.0", "2.13.0"),
+        "package x": ("none", "1", "none"),
+        "data of resnet, SHA-256": ("abababababab", "abababababab", "cdcdcdcdcdcd"),
+    }
+    assert unlike([base, base]) == unlike([]) == {}
+
+
+def test_a_run_that_did_not_use_some_data_does_not_differ_in_it() -> None:
+    base = run()
+    without = replace(base, cases=tuple(replace(case, workload="gpt") for case in base.cases))
+    assert unlike([base, without]) == {}
