@@ -13,6 +13,7 @@ from bench.cli.ab import ab
 from bench.cli.calibrate import calibrate
 from bench.cli.ceilings import ceilings
 from bench.cli.check import check
+from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.history import history
 from bench.cli.list import list_
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_,
     "report": report,
     "check": check,
+    "compare": compare,
     "history": history,
     "calibrate": calibrate,
     "verify": verify,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import names
+from bench.cli.options import is_same_loop, names, refuse_unknown
 from bench.errors import BadInput
 
 if TYPE_CHECKING:
@@ -91,11 +91,8 @@ class Finder:
         """Raises BadInput where no run could be read, or none of them has a name that was asked for."""
         if not self.read and self._first_mistake is not None:
             raise self._first_mistake
-        for kind, wanted in (("workload", self._workloads), ("loop", self._loops)):
-            for name in wanted:
-                if not any(_same(name, known) for known in self._named[kind]):
-                    known = ", ".join(sorted(self._named[kind]))
-                    raise BadInput(f"no {kind} named '{name}' in these runs; they have {known}")
+        refuse_unknown("workload", self._workloads, self._named["workload"])
+        refuse_unknown("loop", self._loops, self._named["loop"])
 
     def _run(self, folder: Path) -> "list[Observation]":
         from hashlib import sha256
@@ -121,7 +118,9 @@ class Finder:
             if base in no_longer_training:
                 self._warn(f"{folder}: {workload} is left out, since eager's loss was not finite")
                 continue
-            wanted = [i for i in others if not self._loops or any(_same(n, run.cases[i].loop) for n in self._loops)]
+            wanted = [
+                i for i in others if not self._loops or any(is_same_loop(n, run.cases[i].loop) for n in self._loops)
+            ]
             for i in (i for i in wanted if i in no_longer_training):
                 self._warn(f"{folder}: {run.cases[i].loop} on {workload} is left out, since its loss was not finite")
             kept = [i for i in wanted if i not in no_longer_training]
@@ -134,8 +133,3 @@ class Finder:
     def _wanted_workloads(self, run: "Run") -> list[str]:
         present = dict.fromkeys(case.workload for case in run.cases)
         return [w for w in present if not self._workloads or w in self._workloads]
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two names are of one loop, whatever the order of their techniques."""
-    return sorted(one.split("+")) == sorted(other.split("+"))

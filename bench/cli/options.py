@@ -1,8 +1,11 @@
 """The options that several commands take, each with one meaning and one text."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
+
+from bench.errors import BadInput
 
 WorkloadsOption = Annotated[
     list[str] | None,
@@ -41,3 +44,16 @@ SummaryJsonOption = Annotated[bool, typer.Option("--json", help="Print the summa
 def names(options: list[str] | None) -> tuple[str, ...]:
     """Options that may be repeated, and may hold several names with commas between."""
     return tuple(name.strip() for option in options or () for name in option.split(","))
+
+
+def is_same_loop(one: str, other: str) -> bool:
+    """Whether two names are of one loop, whatever the order of their techniques."""
+    return sorted(one.split("+")) == sorted(other.split("+"))
+
+
+def refuse_unknown(kind: str, wanted: Iterable[str], known: Iterable[str]) -> None:
+    """Raise BadInput for a ``wanted`` name, of a workload or a loop, that none of the runs at hand has."""
+    there = sorted(known)
+    for name in wanted:
+        if not any(is_same_loop(name, one) for one in there):
+            raise BadInput(f"no {kind} named '{name}' in these runs; they have {', '.join(there)}")

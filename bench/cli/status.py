@@ -9,5 +9,7 @@ NOT_MEASURED, BAD_INPUT, CRASHED, INTERRUPTED = 1, 2, 70, 130
 NOT_VERIFIED, CANNOT_RUN = 1, 4
 """Of a loop that lacks a property, and of one that cannot be tried on this machine or with this workload."""
 
-REFERENCE = Path("results/reference")
+RESULTS = Path("results")
+"""Where runs are kept unless another place is asked for."""
+REFERENCE = RESULTS / "reference"
 """Where runs and calibrations are kept that a repository carries."""

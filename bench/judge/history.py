@@ -149,7 +149,7 @@ def observe(run: Run, blocks: pd.DataFrame, workload: str, folder: str) -> Itera
 
     ``blocks`` may lack the cases that are not wanted. Raises BadInput where the run does not say when it started.
     """
-    started = _start_of(run, folder)
+    started = start_of(run, folder)
     places, blocks = measured(run, workload), blocks[counted(blocks)]
     for i in places[1:]:
         table, baseline = (blocks[blocks["case"] == place] for place in (i, places[0]))
@@ -250,7 +250,8 @@ def _subject(run: Run, base: Case) -> Subject:
     )
 
 
-def _start_of(run: Run, folder: str) -> datetime:
+def start_of(run: Run, folder: str) -> datetime:
+    """When ``run`` started, in UTC. Raises BadInput where it does not say so."""
     try:
         started = datetime.fromisoformat(run.started)
         return started.replace(tzinfo=UTC) if started.tzinfo is None else started.astimezone(UTC)

@@ -79,7 +79,7 @@ class Side:
     @property
     def device(self) -> str:
         """``cpu``, or a CUDA device with its number."""
-        return "cuda:0" if self.run.plan.device == "cuda" else self.run.plan.device
+        return device_of(self.run)
 
     @property
     def kind(self) -> str:
@@ -90,6 +90,11 @@ class Side:
     def label(self) -> str:
         """Which run this is, in a few words."""
         return f"{self.run.name} on {self.run.machine.name} ({self.run.plan.device})"
+
+
+def device_of(run: Run) -> str:
+    """``cpu``, or a CUDA device with its number."""
+    return "cuda:0" if run.plan.device == "cuda" else run.plan.device
 
 
 def same_machine(base: Side, head: Side) -> bool:

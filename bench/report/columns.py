@@ -58,11 +58,14 @@ class Grid(Generic[R]):
         rows: that have figures.
         names: of all rows, also of those without.
         width: of the terminal.
+        head: over the names.
     """
 
-    def __init__(self, columns: Sequence[Column[R]], rows: Sequence[R], names: Sequence[str], width: int) -> None:
-        self._width = width
-        self._name_width = max(cell_len(elide(name, NAME_WIDTH)) for name in [*names, "loop"])
+    def __init__(
+        self, columns: Sequence[Column[R]], rows: Sequence[R], names: Sequence[str], width: int, head: str = "loop"
+    ) -> None:
+        self._width, self._head = width, head
+        self._name_width = max(cell_len(elide(name, NAME_WIDTH)) for name in [*names, head])
         self._shown: dict[int, tuple[Column[R], int]] = {}
         self.left_out: list[str] = []
         room = width - self._name_width
@@ -77,7 +80,7 @@ class Grid(Generic[R]):
 
     def headings(self) -> Iterator[Text]:
         """Two lines."""
-        for part, name in ((0, ""), (1, "loop")):
+        for part, name in ((0, ""), (1, self._head)):
             line = Text(name.ljust(self._name_width) + GAP, "dim")
             line.append(GAP.join(column.fit(column.heading[part], width) for column, width in self._shown.values()))
             yield cut(line, self._width)

@@ -38,15 +38,15 @@ def bar_axes(
     legend_rows = -(-len(entries) // LEGEND_COLUMNS)
     top = TITLE + LEGEND_ROW * legend_rows
     bottom = AXIS + (NOTE_LINE * len(notes) + EDGE if notes else 0)
-    axes = _axes(top + BAR * len(rows) + bottom, left=NAMES, right=right, top=top, bottom=bottom, title=title)
+    axes = blank_axes(top + BAR * len(rows) + bottom, left=NAMES, right=right, top=top, bottom=bottom, title=title)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [style.fitted(row.case.label) for row in rows])
     axes.tick_params(axis="y", length=0)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if is_baseline(row.case) else "normal")
-    _legend_above(axes, entries)
+    legend_above(axes, entries)
     for number, note in enumerate(reversed(notes)):
-        _text(axes, EDGE, EDGE + NOTE_LINE * number, note)
+        small_text(axes, EDGE, EDGE + NOTE_LINE * number, note)
     return axes
 
 
@@ -55,11 +55,11 @@ def line_axes(title: str, entries: Sequence[Line2D], *, note: str = "") -> Axes:
     lines = sum(1 + str(entry.get_label()).count("\n") for entry in entries)
     bottom = AXIS + (NOTE_LINE + EDGE if note else 0)
     height = TITLE + max(3.2, LEGEND_LINE * lines + EDGE) + bottom
-    axes = _axes(height, left=0.95, right=LEGEND, top=TITLE, bottom=bottom, title=title)
+    axes = blank_axes(height, left=0.95, right=LEGEND, top=TITLE, bottom=bottom, title=title)
     axes.grid(True, color="#E4E4E4", linewidth=0.6)
     axes.legend(handles=list(entries), loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, handlelength=2.4)
     if note:
-        _text(axes, EDGE, EDGE, style.fitted(note, NOTE, style.SMALL))
+        small_text(axes, EDGE, EDGE, style.fitted(note, NOTE, style.SMALL))
     return axes
 
 
@@ -71,7 +71,8 @@ def figure_of(axes: Axes) -> Figure:
     return figure
 
 
-def _axes(height: float, *, left: float, right: float, top: float, bottom: float, title: str) -> Axes:
+def blank_axes(height: float, *, left: float, right: float, top: float, bottom: float, title: str) -> Axes:
+    """Axes on a figure of their own, with margins in inches and a title in the top one."""
     figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)  # no window, no global state
     figure.text(EDGE / WIDTH, 1 - 0.12 / height, title, size=10.5, weight="bold", va="top")
@@ -79,15 +80,17 @@ def _axes(height: float, *, left: float, right: float, top: float, bottom: float
     return figure.add_axes(box)
 
 
-def _legend_above(axes: Axes, entries: Sequence[Line2D]) -> None:
+def legend_above(axes: Axes, entries: Sequence[Line2D], *, below: float = 0.0) -> None:
+    """A legend below the title, and so many inches further down."""
     figure = figure_of(axes)
     figure.legend(
         handles=list(entries), loc="upper left", ncols=LEGEND_COLUMNS, handletextpad=0.4, columnspacing=1.2,
-        bbox_to_anchor=(EDGE / WIDTH, 1 - (TITLE - 0.08) / figure.get_figheight()),
+        bbox_to_anchor=(EDGE / WIDTH, 1 - (TITLE - 0.08 + below) / figure.get_figheight()),
         borderaxespad=0, borderpad=0,
     )  # fmt: skip
 
 
-def _text(axes: Axes, left: float, bottom: float, text: str) -> None:
+def small_text(axes: Axes, left: float, bottom: float, text: str) -> None:
+    """A note so many inches from the figure's left and lower edges."""
     figure = figure_of(axes)
     figure.text(left / WIDTH, bottom / figure.get_figheight(), text, size=style.SMALL, color="#555555")

@@ -37,7 +37,7 @@ def phases(workload: WorkloadSummary) -> Figure | None:
     longest = max(sum(row.phases.values()) for row in rows)
     size, unit = show.seconds_unit(longest)
     title = f"{style.fitted(workload.workload)}: where a step's time goes"
-    entries = [_square(style.fitted(phase, 0.85), colours[phase]) for phase in names]
+    entries = [square(style.fitted(phase, 0.85), colours[phase]) for phase in names]
     if any(is_baseline(row.case) for row in rows):
         line = Line2D([], [], color=style.BLACK, linestyle=style.DASHES[2], linewidth=0.8, label="baseline")
         entries.append(line)
@@ -62,7 +62,7 @@ def speedup(workload: WorkloadSummary) -> Figure | None:
     ]
     floor = math.exp(workload.noise_floor or 0.0)
     if floor > 1:
-        entries.append(_square(f"noise floor {show.percent(workload.noise_floor)}", "#D9D9D9"))
+        entries.append(square(f"noise floor {show.percent(workload.noise_floor)}", "#D9D9D9"))
     title = f"{style.fitted(workload.workload)}: speedup over {BASELINE}"
     axes = layout.bar_axes(workload, rows, title, entries, right=1.85)
     axes.set_xscale("log")
@@ -160,5 +160,6 @@ def _ends(estimate: Estimate | None) -> list[float]:
     return [end for end in ends if 0 < end < math.inf]
 
 
-def _square(label: str, colour: str) -> Line2D:
+def square(label: str, colour: str) -> Line2D:
+    """A legend entry of a filled area."""
     return Line2D([], [], marker="s", linestyle="", markersize=8, color=colour, label=label)

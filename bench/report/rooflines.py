@@ -18,6 +18,11 @@ def utilisation(row: Row) -> str:
     return show.ABSENT if row.roofline is None else show.percent(row.roofline.utilisation.value)
 
 
+def reached(row: Row) -> str:
+    """The share of its device's limit that a step reaches, with its interval."""
+    return show.ABSENT if row.roofline is None else _share(row.roofline.share).text
+
+
 def table(workload: WorkloadSummary) -> Grid:
     """Every loop whose limits are known: the step's, what it reaches of them, and each phase; else empty."""
     rows = [row for row in workload.rows if row.roofline is not None]

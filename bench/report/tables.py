@@ -90,9 +90,7 @@ def _name(row: Row) -> Cell:
 
 
 def _phase(name: str, phases: dict[str, float]) -> Cell:
-    if name not in phases:
-        return figure(show.ABSENT)
-    return figure(f"{show.seconds(phases[name])} ({show.percent(cells.shares(phases).get(name))})", phases[name])
+    return figure(cells.phase(name, phases), phases.get(name))
 
 
 def _bound(bound: Bound | None) -> Cell:

@@ -1,0 +1,54 @@
+"""``loopmark compare``: runs side by side."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.cli.options import names
+from bench.cli.status import RESULTS
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders with runs in them, at any depth.")
+    ],
+    workload: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only these; several with commas, or repeated.")
+    ] = None,
+    loop: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only these; several with commas, or repeated.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder that gets compare.md, compare.csv and the plots.")] = RESULTS
+    / "comparison",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON, and only that.")] = False,
+) -> None:
+    """Put runs side by side, the newest of each machine, or those of one machine before and after. Needs no torch.
+
+    What differs between their environments, and between their work, is named first. A run that cannot be read is named
+    and left out. Exit status: 0 whatever is found, 2 for bad input.
+    """
+    from bench.cli.entrants import Reader
+    from bench.progress import RunProgress, stderr_console
+    from bench.report.compare.files import as_json as to_json
+    from bench.report.compare.files import write_comparison
+    from bench.report.compare.table import print_comparison
+    from bench.report.text import plain
+
+    console = stderr_console()
+    warnings: list[str] = []
+    with RunProgress(console) as progress:
+        reader = Reader(names(workload), names(loop), warnings.append, progress.hint)
+        reader.look_for(runs)
+        found = reader.compare()
+        progress.hint("drawing", 1.0)
+        write_comparison(out, found, warnings)
+    for warning in warnings:
+        console.print(f"warning: {plain(warning)}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        content: dict[str, Any] = {"out": str(out), "warnings": warnings, **to_json(found)}
+        print(json.dumps(content, indent=2, allow_nan=False))
+    else:
+        print_comparison(found)
+        console.print(f"Comparison: {out / 'compare.md'}", markup=False, highlight=False, soft_wrap=True)

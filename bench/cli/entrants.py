@@ -1,0 +1,200 @@
+"""Runs that are to be compared: found, told apart, and read as far as that takes."""
+
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from bench.cli.options import is_same_loop, refuse_unknown
+from bench.errors import BadInput
+from bench.judge.history import start_of
+from bench.judge.machine_names import LONGEST, apart, machine_names
+from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, by_setting, contests, shifts
+from bench.judge.summary import Summary, summarise
+from bench.judge.trained import TrainingSummary, summarise_training
+from bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilings
+from bench.records.run import Run
+from bench.records.samples import Samples
+from bench.records.search import run_folders
+from bench.records.store import RUN_FILE, read_run, read_table
+from bench.records.training_store import read_training
+from bench.report.text import elide
+
+MOST_MACHINES = 8
+"""Side by side; more could not be told apart in a plot."""
+MOST_RUNS = 6
+"""Of one machine: the oldest, and the newest of the others. More are a history."""
+
+
+class Judged(NamedTuple):
+    """A run that was read."""
+
+    found: Found
+    summary: Summary
+    samples: Samples
+
+
+class Reader:
+    """Reads what is asked for; of many runs only those that are shown in full.
+
+    Args:
+        workloads: that are wanted; all where there is none.
+        loops: likewise, with their techniques in any order.
+        warn: is told what is left out, and why.
+        tell: is told what is being done, and what fraction of it is done.
+    """
+
+    def __init__(
+        self,
+        workloads: tuple[str, ...],
+        loops: tuple[str, ...],
+        warn: Callable[[str], None],
+        tell: Callable[[str, float], None],
+    ) -> None:
+        self._workloads, self._loops, self._warn, self._tell = workloads, loops, warn, tell
+        self._found: list[Found] = []
+        self._mistakes: list[BadInput] = []
+
+    def look_for(self, places: Iterable[Path]) -> None:
+        """Find the runs at and under ``places``; each counts once. Raises BadInput where there is none to read."""
+        folders = self._folders(places)
+        digests: dict[str, Path] = {}
+        for number, folder in enumerate(folders):
+            self._tell(f"reading {folder.name}", 0.5 * number / len(folders))
+            try:
+                run = read_run(folder)
+                digest = sha256((folder / RUN_FILE).read_bytes()).hexdigest()
+                if digest in digests:
+                    self._warn(f"left out: {folder} is a copy of {digests[digest]}")
+                    continue
+                self._found.append(Found(str(folder), run, start_of(run, str(folder))))
+                digests[digest] = folder
+            except BadInput as error:
+                self._leave_out(error)
+        self._expect(self._found)
+
+    def compare(self) -> SideBySide:
+        """What was found, side by side. Raises BadInput where nothing of it has a name that was asked for."""
+        runs = [found.run for found in self._found]
+        refuse_unknown("workload", self._workloads, {case.workload for run in runs for case in run.cases})
+        refuse_unknown("loop", self._loops, {case.loop for run in runs for case in run.cases})
+        groups = by_setting(found for found in self._found if self._has_what_is_wanted(found.run))
+        if not groups:
+            raise BadInput("no run has such a loop on such a workload; ask for one of the two alone")
+        return self._course(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
+
+    def _course(self, runs: list[Found]) -> SideBySide:
+        newest = self._read(runs[::-1], MOST_RUNS - 1)
+        shown = [judged.found for judged in newest]
+        read = [*self._read([found for found in runs if found not in shown], 1), *newest[::-1]]
+        self._expect(read)
+        entrants = self._entrants(apart([elide(judged.found.run.name, LONGEST - 4) for judged in read]), read)
+        moved, not_compared = shifts(_tables(read[0]), _tables(read[-1])) if len(read) > 1 else ((), ())
+        wanted = tuple(s for s in moved if self._wants_workload(s.workload) and self._wants_loop(s.loop))
+        between = len(runs) - len(read)
+        note = f"{between} runs in between are not shown; `loopmark history DIR` says where a loop's speedup changed"
+        notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
+        return SideBySide(entrants, self._contests(entrants), True, wanted, not_compared, notes)
+
+    def _machines(self, groups: list[list[Found]]) -> SideBySide:
+        latest = sorted(groups, key=lambda runs: runs[-1].started, reverse=True)[:MOST_MACHINES]
+        left = [runs[-1].run.machine.name for runs in groups if runs not in latest]
+        if left:
+            self._warn(f"of {len(groups)} machines the latest {MOST_MACHINES} are shown, and not {', '.join(left)}")
+        read, counts = [], []
+        for runs in (runs for runs in groups if runs in latest):
+            for judged in self._read(runs[::-1], 1):
+                read.append(judged)
+                counts.append(len(runs) - 1)
+        self._expect(read)
+        entrants = self._entrants(machine_names([judged.found.run for judged in read]), read)
+        older = [f"{count} of {e.name}" for e, count in zip(entrants, counts, strict=True) if count]
+        note = f"the newest run of each machine counts; older ones are not shown: {', '.join(older)}"
+        return SideBySide(entrants, self._contests(entrants), False, notes=(note,) if older else ())
+
+    def _read(self, runs: list[Found], most: int) -> list[Judged]:
+        """The first ``most`` of ``runs`` that can be read."""
+        read: list[Judged] = []
+        for found in runs:
+            if len(read) == most:
+                break
+            self._tell(f"judging {found.run.name}", 0.5 + 0.4 * len(read) / most)
+            try:
+                read.append(self._judged(found))
+            except BadInput as error:
+                self._leave_out(error)
+        return read
+
+    def _judged(self, found: Found) -> Judged:
+        folder = Path(found.folder)
+        tables = {name: read_table(folder, name) for name in ("blocks", "phases", "losses")}
+        samples = Samples(**tables, warmup=Samples.empty().warmup)
+        if found.run.interrupted:
+            self._warn(f"{folder} was interrupted, and holds only what had been measured by then")
+        summary = summarise(found.run, samples, self._training(folder), self._ceilings(folder, found.run))
+        return Judged(found, summary, samples)
+
+    def _training(self, folder: Path) -> TrainingSummary | None:
+        try:
+            trained = read_training(folder)
+        except BadInput as error:
+            self._warn(f"how its loops train is not known: {error}")
+            return None
+        return summarise_training(*trained) if trained else None
+
+    def _ceilings(self, folder: Path, run: Run) -> Ceilings | None:
+        try:
+            ceilings = read_ceilings(folder / CEILINGS_FILE)
+        except BadInput as error:
+            self._warn(f"what its device can do is not known: {error}")
+            return None
+        if ceilings is not None and not ceilings.belong_to(run):
+            self._warn(f"{folder / CEILINGS_FILE} is of another device, machine or number of threads, and has no say")
+            return None
+        return ceilings
+
+    def _entrants(self, labels: list[str], read: list[Judged]) -> tuple[Entrant, ...]:
+        return tuple(Entrant(label, one.found, one.summary) for label, one in zip(labels, read, strict=True))
+
+    def _contests(self, entrants: tuple[Entrant, ...]) -> tuple[Contest, ...]:
+        return contests(entrants, self._wants_workload, self._wants_loop)
+
+    def _folders(self, places: Iterable[Path]) -> list[Path]:
+        folders: dict[Path, Path] = {}
+        for place in places:
+            try:
+                found = run_folders(place, self._warn)
+            except BadInput as error:
+                self._leave_out(error)
+                continue
+            for folder in found:
+                if folder.resolve() in folders:
+                    self._warn(f"{folder} is given twice, and counts once")
+                folders.setdefault(folder.resolve(), folder)
+        return list(folders.values())
+
+    def _has_what_is_wanted(self, run: Run) -> bool:
+        return any(
+            self._wants_workload(c.workload) and (not self._loops or self._wants_loop(c.loop)) for c in run.cases
+        )
+
+    def _wants_workload(self, name: str) -> bool:
+        return not self._workloads or name in self._workloads
+
+    def _wants_loop(self, name: str) -> bool:
+        return not self._loops or any(is_same_loop(name, wanted) for wanted in self._loops)
+
+    def _leave_out(self, error: BadInput) -> None:
+        self._mistakes.append(error)
+        self._warn(f"left out: {error}")
+
+    def _expect(self, anything: list[Found] | list[Judged]) -> None:
+        """Raises the first mistake where nothing is left."""
+        if not anything and self._mistakes:
+            raise self._mistakes[0]
+
+
+def _tables(judged: Judged) -> tuple[Run, pd.DataFrame, pd.DataFrame]:
+    return judged.found.run, judged.samples.blocks, judged.samples.losses

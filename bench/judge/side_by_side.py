@@ -1,0 +1,192 @@
+"""Runs side by side: which of them count, and what is the same work on each."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import pandas as pd
+
+from bench.judge.comparison import BASELINE
+from bench.judge.look import look_over
+from bench.judge.side import Side, device_of
+from bench.judge.statistics import Estimate, welch
+from bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
+from bench.judge.thresholds import RATIO
+from bench.records.run import Run
+from bench.records.samples import Samples
+
+
+class Setting(NamedTuple):
+    """What has to be one and the same for the seconds of two runs to compare."""
+
+    fingerprint: str
+    device: str
+    threads: int
+
+    @classmethod
+    def of(cls, run: Run) -> "Setting":
+        """The one that ``run`` was made in."""
+        return cls(run.machine.fingerprint, device_of(run), run.plan.threads)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run that was given, not yet judged."""
+
+    folder: str
+    run: Run
+    started: datetime
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one step of a workload is, beside its name; a figure of other work is of something else."""
+
+    size: str
+    batch_size: int | None
+    parameters: int | None
+    data_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One run of those that are compared, judged."""
+
+    name: str
+    """Short, and no other entrant's."""
+    found: Found
+    summary: Summary
+
+    @property
+    def run(self) -> Run:
+        """What it holds beside its samples."""
+        return self.found.run
+
+    def workload(self, name: str) -> WorkloadSummary | None:
+        """Its workload of that name."""
+        return next((one for one in self.summary.workloads if one.workload == name), None)
+
+    def row(self, workload: str, loop: str) -> Row | None:
+        """One loop's; None where the run did not ask for it."""
+        found = self.workload(workload)
+        rows = found.rows if found else ()
+        return next((row for row in rows if row.case.loop == loop and not row.case.repeat), None)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One workload on every entrant that has it."""
+
+    workload: str
+    loops: tuple[str, ...]
+    entrants: tuple[Entrant, ...]
+
+    def works(self, entrant: Entrant) -> tuple[Work, ...]:
+        """What a step of it is there; several only where its loops were given different work."""
+        found = entrant.workload(self.workload)
+        cases = [row.case for row in found.rows if row.step_seconds is not None] if found else []
+        size = entrant.run.plan.size
+        return tuple(dict.fromkeys(Work(size, c.batch_size, c.parameters, c.data_sha256) for c in cases))
+
+    @property
+    def is_same_work(self) -> bool:
+        """Whether a step is the same everywhere, so that its seconds say something of the machines."""
+        return len({work for entrant in self.entrants for work in self.works(entrant)}) <= 1
+
+    def rows(self, loop: str) -> list[tuple[Entrant, Row]]:
+        """One loop's row on each entrant that has it."""
+        rows = ((entrant, entrant.row(self.workload, loop)) for entrant in self.entrants)
+        return [(entrant, row) for entrant, row in rows if row is not None]
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One loop before and after, on one machine."""
+
+    workload: str
+    loop: str
+    before: Estimate
+    """Its speedup over the baseline."""
+    after: Estimate
+    ratio: Estimate
+    """The speedup after over the speedup before, by Welch's t over the launches of both runs: 0.92 is slower by 8 %."""
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Entrants, and what of them can be held against one another."""
+
+    entrants: tuple[Entrant, ...]
+    contests: tuple[Contest, ...]
+    is_course: bool
+    """Whether all are of one machine and setting, oldest first: before and after, not one machine and another."""
+    shifts: tuple[Shift, ...] = ()
+    """From the oldest to the newest entrant of a course."""
+    not_compared: tuple[str, ...] = ()
+    """What of a course has no ratio, and why, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """What was given and is not shown, a sentence each."""
+
+    @property
+    def have_something_in_common(self) -> bool:
+        """Whether any loop was measured on two of them."""
+        rows = ([row for _, row in c.rows(loop) if row.step_seconds] for c in self.contests for loop in c.loops)
+        return any(len(measured) > 1 for measured in rows)
+
+
+def by_setting(found: Iterable[Found]) -> dict[Setting, list[Found]]:
+    """The runs of each machine and setting, oldest first; the settings in the order in which they first appear."""
+    gathered: dict[Setting, list[Found]] = {}
+    for one in found:
+        gathered.setdefault(Setting.of(one.run), []).append(one)
+    return {setting: sorted(runs, key=lambda f: (f.started, f.run.name)) for setting, runs in gathered.items()}
+
+
+def contests(
+    entrants: Sequence[Entrant], wants_workload: Callable[[str], bool], wants_loop: Callable[[str], bool]
+) -> tuple[Contest, ...]:
+    """Every wanted workload with the wanted loops, the baseline always and first."""
+    made = []
+    for name in dict.fromkeys(w.workload for e in entrants for w in e.summary.workloads if wants_workload(w.workload)):
+        having = tuple(entrant for entrant in entrants if entrant.workload(name) is not None)
+        cases = [
+            row.case for e in having for row in e.summary.rows if row.case.workload == name and not row.case.repeat
+        ]
+        loops = dict.fromkeys(case.loop for case in cases if not is_baseline(case) and wants_loop(case.loop))
+        base = [BASELINE] if any(is_baseline(case) for case in cases) else []
+        made.append(Contest(name, (*base, *loops), having))
+    return tuple(made)
+
+
+def shifts(
+    before: tuple[Run, pd.DataFrame, pd.DataFrame], after: tuple[Run, pd.DataFrame, pd.DataFrame]
+) -> tuple[tuple[Shift, ...], tuple[str, ...]]:
+    """How each loop's speedup moved from one run to another of the same machine, as `check` compares them.
+
+    Nothing is claimed: that takes thresholds, and a share of false alarms, which are the gate's.
+
+    Args:
+        before: the run with its ``blocks`` and ``losses``.
+        after: likewise.
+
+    Returns:
+        The shifts, and what has none with the reason.
+    """
+    base, head = _side(*before), _side(*after)
+    looks = look_over(base, head, {})
+    found = []
+    for look in (look for look in looks.fair if look.metric == RATIO):
+        rows = base.members[look.key].row.speedup, head.members[look.key].row.speedup
+        if rows[0] is not None and rows[1] is not None:
+            found.append(Shift(*look.key, rows[0], rows[1], welch(look.base, look.head).exp()))
+    left_out = dict(looks.refused)
+    ended = [(f"now it {ailment}", key) for key, _, ailment in looks.broken]
+    for reason, key in [*ended, *((reason, key) for key, _, _, reason in looks.missing)]:
+        left_out[reason] = [*left_out.get(reason, ()), " ".join(key)]
+    return tuple(found), tuple(f"{reason} ({', '.join(keys)})" for reason, keys in left_out.items())
+
+
+def _side(run: Run, blocks: pd.DataFrame, losses: pd.DataFrame) -> Side:
+    empty = Samples.empty()
+    return Side.of(run, Samples(phases=empty.phases, blocks=blocks, warmup=empty.warmup, losses=losses))

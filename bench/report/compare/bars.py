@@ -1,0 +1,64 @@
+"""Throughput of every loop, machine beside machine, as bars."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.judge.comparison import BASELINE
+from bench.judge.side_by_side import Contest, Entrant
+from bench.judge.statistics import Estimate
+from bench.report import format as show
+from bench.report import layout, style
+from bench.report.compare.board import THICK, beside, board, note_of
+
+COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILLION, style.GREY, style.YELLOW)
+RIGHT = 2.0
+"""Inches for the figures beside the bars."""
+
+
+def throughput(contest: Contest, entrants: Sequence[Entrant]) -> Figure | None:
+    """Samples a second with their intervals; a mark in each bar where the same machine's baseline ends.
+
+    Args:
+        entrants: all of the comparison, which give a machine its colour in every workload.
+    """
+    rates = {
+        (entrant.name, loop): rate
+        for loop in contest.loops
+        for entrant, row in contest.rows(loop)
+        if (rate := row.samples_per_second) is not None and show.known(rate.value)
+    }
+    if not rates:
+        return None
+    title = f"{style.fitted(contest.workload)}: samples a second"
+    entry = Line2D([], [], color=style.BLACK, marker="|", linestyle="", markersize=9, markeredgewidth=1.6)
+    entry.set_label(f"{BASELINE} on the same machine, in the same run")
+    axes, places = board(contest, title, [entry], right=RIGHT, note=note_of(contest))
+    colours = {entrant.name: COLOURS[i % len(COLOURS)] for i, entrant in enumerate(entrants)}
+    for place in places:
+        rate = rates.get((place.entrant.name, place.row.case.loop))
+        if rate is None:
+            beside(axes, place.y, 0, show.ABSENT, inches=0.5)
+            continue
+        axes.barh(place.y, rate.value, THICK, color=colours[place.entrant.name], linewidth=0)
+        _interval(axes, place.y, rate)
+        base = rates.get((place.entrant.name, BASELINE))
+        if base is not None:
+            ends = [place.y - 0.5, place.y + 0.5]
+            axes.plot([base.value] * 2, ends, color=style.BLACK, linewidth=1.6, solid_capstyle="butt", zorder=4)
+        beside(axes, place.y, 1, show.count_range(rate), inches=RIGHT - 0.25)
+    high = max(rate.value for rate in rates.values()) * 1.1
+    axes.set_xlim(0, high)
+    ticks = [0.0, *style.round_values(high / 5, high, 5)]
+    style.fixed_ticks(axes.xaxis, ticks, [show.rate(tick) if tick else "0" for tick in ticks])
+    axes.set_xlabel("samples a second, with the 95 % interval")
+    return layout.figure_of(axes)
+
+
+def _interval(axes: Axes, y: int, rate: Estimate) -> None:
+    if math.isfinite(rate.low) and math.isfinite(rate.high):
+        for colour, width in (("white", 2.6), (style.BLACK, 1.0)):  # a light edge, or it would not show on dark bars
+            axes.plot([rate.low, rate.high], [y, y], color=colour, linewidth=width, solid_capstyle="butt", zorder=3)

@@ -1,0 +1,130 @@
+"""Runs side by side as files: ``compare.csv``, ``compare.md`` and the plots; and their JSON."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BadInput
+from bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide
+from bench.records.files import replace_file
+from bench.records.store import RUN_FILE
+from bench.report import spreadsheet
+from bench.report.compare import words as words
+from bench.report.compare.page import page
+from bench.report.figures import ends
+from bench.report.plot_files import Figures, Plot, draw_plots
+from bench.report.tables import phase_names
+
+Cell = str | int | float | None
+
+
+def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = ()) -> None:
+    """Write the spreadsheet, the page and the plots, as PNG and SVG, into ``folder``.
+
+    Raises:
+        BadInput: it cannot be written to, or is the folder of a run, which keeps what was measured and no more.
+    """
+    if (folder / RUN_FILE).exists():
+        raise BadInput(f"{folder} is the folder of a run; choose another --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
+        replace_file(folder / "compare.csv", as_csv(found).encode(errors="backslashreplace"))
+        workloads = [contest.workload for contest in found.contests]
+        plots: list[Plot] = draw_plots(folder / "plots", workloads, _figures(found))
+        replace_file(folder / "compare.md", page(found, plots, warnings).encode(errors="backslashreplace"))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"cannot write to {folder}: {reason}; choose another --out") from None
+
+
+def as_csv(found: SideBySide) -> str:
+    """One row a loop of an entrant, in base units; empty for what was not measured. A column for each phase follows."""
+    rows = [row for contest in found.contests for loop in contest.loops for _, row in contest.rows(loop)]
+    names = phase_names(rows)
+    records = [_record(contest, loop, entrant) for contest, loop, entrant in _places(found)]
+    headings = [*(records[0] if records else ["machine", "workload", "loop"]), *(f"{name}_seconds" for name in names)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(headings)
+    for record, row in zip(records, rows, strict=True):
+        writer.writerow([*record.values(), *(row.phases.get(name) for name in names)])
+    return text.getvalue()
+
+
+def as_json(found: SideBySide) -> dict[str, Any]:
+    """The comparison as strict JSON values in base units; None where nothing was measured or bounds it."""
+    return {
+        "kind": "before and after" if found.is_course else "machines",
+        "headline": words.headline(found),
+        "notes": list(found.notes),
+        "differences": words.facts(found) if len(found.entrants) > 1 else {},
+        "entrants": [_entrant(entrant) for entrant in found.entrants],
+        "workloads": [
+            {
+                "workload": contest.workload,
+                "is_same_work": contest.is_same_work,
+                "work": words.works(contest),
+                "loops": [
+                    {**_record(contest, loop, entrant), "phases": row.phases}
+                    for loop in contest.loops
+                    for entrant, row in contest.rows(loop)
+                ],
+            }
+            for contest in found.contests
+        ],
+        "conclusions": list(words.conclusions(found)),
+        "shifts": [_shift(shift) for shift in found.shifts],
+        "without_a_ratio": list(found.not_compared),
+    }
+
+
+def _places(found: SideBySide) -> list[tuple[Contest, str, Entrant]]:
+    return [(c, loop, entrant) for c in found.contests for loop in c.loops for entrant, _ in c.rows(loop)]
+
+
+def _entrant(entrant: Entrant) -> dict[str, Cell]:
+    run = entrant.run
+    return {
+        "entrant": entrant.name,
+        "machine": run.machine.name,
+        "device": run.plan.device,
+        "threads": run.plan.threads,
+        "run": run.name,
+        "folder": entrant.found.folder,
+        "started": entrant.found.started.isoformat(),
+        "torch": run.environment.torch,
+        "size": run.plan.size,
+    }
+
+
+def _record(contest: Contest, loop: str, entrant: Entrant) -> dict[str, Cell]:
+    row, workload = entrant.row(contest.workload, loop), entrant.workload(contest.workload)
+    assert row is not None
+    assert workload is not None
+    return {**_entrant(entrant), **spreadsheet.record(row, workload)}
+
+
+def _shift(shift: Shift) -> dict[str, Cell]:
+    return {
+        "workload": shift.workload,
+        "loop": shift.loop,
+        **ends("before", shift.before),
+        **ends("after", shift.after),
+        **ends("ratio", shift.ratio),
+    }
+
+
+def _figures(found: SideBySide) -> Figures:
+    from functools import partial
+
+    from bench.report.compare.bars import throughput
+    from bench.report.compare.heat_map import speedups
+    from bench.report.compare.shares import shares
+
+    for contest in found.contests:
+        yield contest.workload, "machines", partial(throughput, contest, found.entrants)
+        yield contest.workload, "speedups", partial(speedups, contest)
+        yield contest.workload, "shares", partial(shares, contest)

@@ -1,0 +1,114 @@
+"""``compare.md``: runs side by side on one page that renders anywhere."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide
+from bench.judge.statistics import Estimate
+from bench.judge.summary import Row, is_baseline
+from bench.report import cells, rooflines
+from bench.report import format as show
+from bench.report.compare import words as words
+from bench.report.grid import Cell, Grid, figure, grid
+from bench.report.plot_files import Plot
+from bench.report.tables import phase_names
+from bench.report.templates import template
+from bench.report.training import words as training
+
+
+def page(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) -> str:
+    """The page in Markdown."""
+    return template("compare.md.jinja").render(contents(found, plots, warnings))
+
+
+def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) -> dict[str, Any]:
+    """What the templates are given: plain text, tables, plots. What has nothing to say is empty."""
+    facts = words.facts(found) if len(found.entrants) > 1 else {}
+    names = [entrant.name for entrant in found.entrants]
+    return {
+        "headline": words.headline(found),
+        "notes": found.notes,
+        "warnings": warnings,
+        "facts": grid(["", *names], ([name, *values] for name, values in facts.items()), figures=False),
+        "conclusions": [] if found.is_course else list(words.conclusions(found)),
+        "is_course": found.is_course and len(names) > 1,
+        "ask": words.ASK_FOR_A_VERDICT,
+        "shifts": _shifts(found.shifts),
+        "not_compared": found.not_compared,
+        "workloads": [_section(contest, plots) for contest in found.contests],
+        "legend": words.LEGEND,
+        "runs": _runs(found.entrants),
+    }
+
+
+def _section(contest: Contest, plots: Sequence[Plot]) -> dict[str, Any]:
+    return {
+        "name": contest.workload,
+        "work": words.works(contest),
+        "table": _table(contest),
+        "noise": words.noise(contest),
+        "remarks": [{"name": name, "text": text} for name, text in words.remarks(contest)],
+        "plots": [plot for plot in plots if plot.workload == contest.workload],
+        "phases": _phases(contest),
+    }
+
+
+def _table(contest: Contest) -> Grid:
+    rows = [(loop, entrant, row) for loop in contest.loops for entrant, row in contest.rows(loop)]
+    headings = [
+        "loop", "on", "status", "step", "samples/s", "speedup", "verdict", "trains as eager", "peak memory",
+        "energy a step", "of its ceiling", "MFU",
+    ]  # fmt: skip
+    return grid(headings, (_cells(loop, entrant, row) for loop, entrant, row in rows))
+
+
+def _cells(loop: str, entrant: Entrant, row: Row) -> list[Cell]:
+    rate, roofline = row.samples_per_second, row.roofline
+    return [
+        Cell(loop, strong=is_baseline(row.case)),
+        Cell(entrant.name),
+        Cell(cells.status(row)),
+        figure(show.seconds_range(row.step_seconds), row.step_seconds),
+        figure(show.count_range(rate), rate),
+        figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup),
+        Cell(cells.verdict(row)),
+        Cell(training.verdict(row.trained)),
+        figure(show.data(row.peak_memory_bytes), row.peak_memory_bytes),
+        figure(show.joules(row.joules_per_step), row.joules_per_step),
+        figure(rooflines.reached(row), roofline.share if roofline else None),
+        figure(rooflines.utilisation(row), roofline.utilisation if roofline else None),
+    ]
+
+
+def _phases(contest: Contest) -> Grid:
+    rows = [(loop, e, row) for loop in contest.loops for e, row in contest.rows(loop) if row.phases]
+    names = phase_names([row for _, _, row in rows])
+    return grid(
+        ["loop", "on", *names],
+        (
+            [
+                Cell(loop, strong=is_baseline(row.case)),
+                Cell(entrant.name),
+                *(figure(cells.phase(name, row.phases), row.phases.get(name)) for name in names),
+            ]
+            for loop, entrant, row in rows
+        ),
+    )
+
+
+def _shifts(shifts: Sequence[Shift]) -> Grid:
+    def ratio(estimate: Estimate) -> Cell:
+        return figure(show.ratio_range(estimate), estimate)
+
+    rows: Iterator[list[Cell | str]] = (
+        [s.loop, s.workload, ratio(s.before), ratio(s.after), ratio(s.ratio)] for s in shifts
+    )
+    return grid(["loop", "workload", "speedup before", "after", "after over before"], rows)
+
+
+def _runs(entrants: Sequence[Entrant]) -> Grid:
+    rows = (
+        [e.name, e.run.machine.name, e.run.plan.device, str(e.run.plan.threads), e.run.name, e.found.folder]
+        for e in entrants
+    )
+    return grid(["name", "machine", "device", "threads", "run", "folder"], rows, figures=False)

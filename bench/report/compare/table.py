@@ -1,0 +1,133 @@
+"""Runs side by side on a terminal: what differs, then a block a loop with a line for each machine or run."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from bench.judge.side_by_side import Contest, Entrant, SideBySide
+from bench.judge.summary import Row
+from bench.report import cells, rooflines
+from bench.report import format as show
+from bench.report.columns import GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut
+from bench.report.compare import words as words
+from bench.report.text import elide, plain
+
+FILE_WIDTH = 150
+"""Of what is no terminal: a comparison has more to say than a run."""
+LONGEST_FACT = 32
+MOST_FACTS = 24
+BULLET = "· "
+COLOURS = {"faster": "green", "slower": "red"}
+
+
+class Line(NamedTuple):
+    """One loop on one entrant."""
+
+    entrant: Entrant
+    row: Row
+
+
+def print_comparison(found: SideBySide, console: Console | None = None) -> None:
+    """Print it as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
+    console = as_wide_as(FILE_WIDTH, console)
+    for line in _lines(found, console):
+        # A sentence goes on on the next line; a row of a table was cut to the width.
+        console.print(line, soft_wrap=not console.is_terminal)
+
+
+def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
+    yield Text(plain(words.headline(found)), "bold")
+    yield from (Text(plain(note), "dim") for note in found.notes)
+    yield from _differences(found, console.width)
+    for contest in found.contests:
+        yield Text()
+        yield from _contest(contest, console)
+    if found.is_course and len(found.entrants) > 1:
+        yield Text()
+        yield from (Text(line) for line in words.moves(found))
+        yield Text(words.ASK_FOR_A_VERDICT, "dim")
+    sentences = [] if found.is_course else list(words.conclusions(found))
+    if sentences:
+        yield Text()
+        yield from (Text(sentence, "bold") for sentence in sentences)
+
+
+def _differences(found: SideBySide, width: int) -> Iterator[Text]:
+    if len(found.entrants) < 2:
+        return
+    facts = words.facts(found)
+    shown = dict(list(facts.items())[:MOST_FACTS])
+    yield Text("what differs between them" if len(facts) > 1 else "their environments are the same", "dim")
+    columns: list[Column[str]] = [
+        _fact_column(entrant.name, {name: values[i] for name, values in shown.items()})
+        for i, entrant in enumerate(found.entrants)
+    ]
+    table = Grid(columns, list(shown), list(shown), width, "")
+    if not table.left_out:
+        yield next(table.headings())
+        yield from (table.line(name, name) for name in shown)
+    else:  # too wide for a table
+        yield from (Text(f"{elide(name, NAME_WIDTH)}: {words.shared(found.entrants, shown[name])}") for name in shown)
+    if len(shown) < len(facts):
+        yield Text(f"and {len(facts) - len(shown)} facts more: compare.md has all", "dim")
+
+
+def _fact_column(name: str, values: dict[str, str]) -> Column[str]:
+    return Column((name, ""), lambda fact: elide(values[fact], LONGEST_FACT), left=True)
+
+
+def _contest(contest: Contest, console: Console) -> Iterator[Text]:
+    title = Text(elide(contest.workload, NAME_WIDTH), "bold")
+    work = words.works(contest)
+    if contest.is_same_work:
+        title.append(f"{GAP}{work}", "not bold dim")
+    yield title
+    if not contest.is_same_work:
+        yield Text(work, "yellow")
+    lines = {loop: [Line(*pair) for pair in contest.rows(loop)] for loop in contest.loops}
+    measured = [line for own in lines.values() for line in own if line.row.step_seconds is not None]
+    names = [f"{BULLET}{entrant.name}" for entrant in contest.entrants]
+    table = Grid(_columns(), measured, [*names, *contest.loops], console.width)
+    if measured:
+        yield from table.headings()
+    for loop, own in lines.items():
+        if why := words.nowhere(contest, loop):
+            yield table.named(loop, Text(why, "dim"))
+            continue
+        yield cut(Text(elide(loop, NAME_WIDTH), "bold"), console.width)
+        for line in own:
+            name = f"{BULLET}{line.entrant.name}"
+            if line.row.step_seconds is None:
+                yield table.named(name, Text(cells.why(line.row), "dim"))
+            else:
+                yield table.line(name, line)
+    if noise := words.noise(contest):
+        yield Text(noise, "dim")
+    for name, text in words.remarks(contest):
+        yield Text(f"{name}: {text}", "dim")
+    if table.left_out:
+        yield Text(f"too narrow for {', '.join(table.left_out)}: compare.md has all", "dim")
+
+
+def _columns() -> tuple[Column[Line], ...]:
+    return (
+        Column(("", "a step"), lambda line: _step(line.row)),
+        Column(("", "samples/s"), lambda line: show.count_range(line.row.samples_per_second)),
+        Column(("", "speedup"), lambda line: cells.speedup(line.row), left=True, style=_colour),
+        Column(("fwd/bwd/", "opt %"), lambda line: cells.short_shares(line.row)),
+        Column(("peak", "memory"), lambda line: show.data(line.row.peak_memory_bytes)),
+        Column(("energy", "a step"), lambda line: show.joules(line.row.joules_per_step)),
+        Column(("of its", "ceiling"), lambda line: rooflines.reached(line.row)),
+        Column(("", "MFU"), lambda line: rooflines.utilisation(line.row)),
+    )
+
+
+def _step(row: Row) -> str:
+    step = row.step_seconds
+    return f"{show.seconds(step.value)} {show.plus_minus(step)}" if step else show.ABSENT
+
+
+def _colour(line: Line) -> str:
+    return COLOURS.get(line.row.verdict or "", "")
