@@ -1,5 +1,6 @@
 """Names of machines that fit beside a figure, and that are no other machine's."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -51,5 +52,5 @@ def _cut(text: str, length: int) -> str:
     """``text``, or as many whole words of it as are no longer."""
     if len(text) <= length:
         return text
-    words = text[: length + 1].rpartition("-")[0]
-    return words or text[:length]
+    words = text[: length + 1].rpartition("-")[0] or text[:length]
+    return re.sub(r"-\d+$", "", words) if text[len(words) :] == "-core" else words

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import types
 import typing
+from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
 
 def _record(kind: Any, value: Any, path: str) -> Any:
     _expect(isinstance(value, dict), "an object", value, path)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     given = {}
     for field in dataclasses.fields(kind):
         if field.name in value:
@@ -63,6 +64,12 @@ def _record(kind: Any, value: Any, path: str) -> Any:
         elif field.default is dataclasses.MISSING:
             raise Mismatch(f"{path}.{field.name} is missing")
     return kind(**given)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    # Looked up once a type: of 200 runs it would take longer than all else about reading them.
+    return typing.get_type_hints(kind)
 
 
 def _expect(true: bool, expected: str, value: Any, path: str) -> None:

@@ -17,6 +17,8 @@ from bench.report.compare.board import THICK, beside, board, note_of
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILLION, style.GREY, style.YELLOW)
 RIGHT = 2.0
 """Inches for the figures beside the bars."""
+MOST_EMPTY = 1.5
+"""How many times as long as its longest bar the scale may be, for an interval's end to be in view."""
 
 
 def throughput(contest: Contest, entrants: Sequence[Entrant]) -> Figure | None:
@@ -50,7 +52,9 @@ def throughput(contest: Contest, entrants: Sequence[Entrant]) -> Figure | None:
             ends = [place.y - 0.5, place.y + 0.5]
             axes.plot([base.value] * 2, ends, color=style.BLACK, linewidth=1.6, solid_capstyle="butt", zorder=4)
         beside(axes, place.y, 1, show.count_range(rate), inches=RIGHT - 0.25)
-    high = max(rate.value for rate in rates.values()) * 1.1
+    longest = max(rate.value for rate in rates.values())
+    # One interval that reaches far would flatten all bars: its end is told in figures.
+    high = 1.05 * max(min(rate.high, MOST_EMPTY * longest) for rate in rates.values())
     axes.set_xlim(0, high)
     ticks = [0.0, *style.round_values(high / 5, high, 5)]
     style.fixed_ticks(axes.xaxis, ticks, [show.rate(tick) if tick else "0" for tick in ticks])

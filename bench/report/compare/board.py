@@ -88,4 +88,4 @@ def measured(contest: Contest) -> list[str]:
 
 def note_of(contest: Contest) -> str:
     """What the title does not say: that the work is not the same."""
-    return "" if contest.is_same_work else words.works(contest)
+    return "" if contest.is_same_work else words.other_work(contest)

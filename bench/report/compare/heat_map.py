@@ -25,6 +25,9 @@ RIGHT = 1.25
 CELL, WIDEST = 0.4, 1.5
 LABEL_LINES = 3
 TINY = 6.0
+DARK = 0.7
+"""The share of the scale from which blue takes white letters."""
+KEY = f"below each figure its 95 % interval; {cells.SAME} no claim; grey: not measured"
 ABSENT = "#DDDDDD"
 
 
@@ -66,8 +69,9 @@ def speedups(contest: Contest) -> Figure | None:
         )  # fmt: skip
     for y, line in enumerate(rows):
         for x, row in enumerate(line):
-            dark = np.isfinite(logs[y, x]) and abs(logs[y, x]) > 0.6 * reach
+            dark = logs[y, x] > DARK * reach  # the orange end is light enough for black
             _write(axes, x + 0.5, y + 0.5, row, "white" if dark else "black", width)
+    layout.small_text(axes, layout.EDGE, layout.EDGE, KEY)
     _colour_bar(axes, scale, reach, top, height)
     return layout.figure_of(axes)
 

@@ -1,6 +1,7 @@
 """Runs side by side in words: what differs, which technique pays where, and what moved; each from verdicts alone."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 from bench.judge.comparison import BASELINE, Verdict
 from bench.judge.differences import unlike
@@ -12,6 +13,7 @@ from bench.report.text import elide, plain
 from bench.report.training.words import doubt
 
 NAME_LENGTH = 60
+LONGEST_VALUE = 10
 DIGEST = 6
 """Characters of a hash that tell two data sets apart."""
 VERBS: dict[Verdict, str] = {
@@ -86,6 +88,17 @@ def works(contest: Contest) -> str:
         return next(iter(by_work), "")
     told = "; ".join(f"{listed(names)}: {text}" for text, names in by_work.items())
     return f"not the same work, so only ratios to {BASELINE} compare: {told}"
+
+
+def other_work(contest: Contest) -> str:
+    """In what it is not the same, on a line: ``not the same work (batch size 64 or 256): only ratios to eager …``."""
+    all_works = [one for entrant in contest.entrants for one in contest.works(entrant)]
+    told = []
+    for field in fields(Work):
+        values = dict.fromkeys(str(getattr(one, field.name))[:LONGEST_VALUE] for one in all_works)
+        if len(values) > 1:
+            told.append(f"{field.name.replace('_', ' ')} {' or '.join(values)}")
+    return plain(f"not the same work ({', '.join(told)}): only ratios to {BASELINE} compare")
 
 
 def conclusions(found: SideBySide) -> Iterator[str]:
