@@ -12,7 +12,7 @@ from bench.records.samples import Samples
 from bench.report import format as show
 from bench.report import layout, style
 
-BINS = 120
+MOST_BINS, FEWEST_BINS = 120, 30
 TAIL = 0.01
 """Of a loop's blocks at either end: they may lie beyond the axis, where one of them would press all others together."""
 FLOOR, HEIGHT = 0.3, 0.72
@@ -41,7 +41,8 @@ def step_times(workload: WorkloadSummary, cases: dict[str, int], samples: Sample
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.set_ylim(len(rows) - 0.45, -0.55)
-    edges = np.geomspace(low, high, BINS + 1)
+    fewest = min(len(group) for group in groups.values())
+    edges = np.geomspace(low, high, int(np.clip(4 * np.sqrt(fewest), FEWEST_BINS, MOST_BINS)) + 1)
     for y, row in enumerate(rows):
         group = groups[cases[row.case.label]]
         colour = style.GREY if row.case.repeat else style.BLACK if is_baseline(row.case) else style.BLUE

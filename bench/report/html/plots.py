@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from markupsafe import Markup, escape
 
 from bench.report.plot_files import Plot
+from bench.report.text import plain
 
 COLOURS = {
     "#000000": "ink", "#ffffff": "paper", "#555555": "muted", "#8a8a8a": "grey", "#c4c4c4": "rule",
@@ -37,10 +38,10 @@ def embedded(plot: Plot) -> Markup:
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", svg)
     svg = re.sub("#[0-9a-f]{6}", lambda found: _colour(found[0]), svg)
     svg = re.sub(r">\s+<", "><", svg)
-    opening = rf'<svg class="plot" role="img" aria-labelledby="{key}-title" \1><title id="{key}-title">'
-    return Markup(
-        re.sub(r"<svg\b([^>]*)>", lambda found: f"{found.expand(opening)}{escape(plot.text)}</title>", svg, count=1)
-    )
+    title = f'<title id="{key}-title">{escape(plain(plot.text))}</title>'
+    opening = f'<svg class="plot" role="img" aria-labelledby="{key}-title"'
+    svg = re.sub(r"<svg\b([^>]*)>", lambda found: f"{opening}{found[1]}>{title}", svg, count=1)
+    return Markup(svg)
 
 
 def _colour(colour: str) -> str:
