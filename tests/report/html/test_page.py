@@ -105,9 +105,13 @@ def test_a_table_has_a_caption_headings_and_the_figures_that_it_sorts_by(tmp_pat
     assert any(0.009 < value < 0.011 for value in figures)  # eager's step, in seconds
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Outline:
+    return Outline(page_of(tmp_path_factory.mktemp("plain"), *LOOPS))
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_whatever_others_wrote_is_text(name: str, tmp_path: Path) -> None:
-    plain = Outline(page_of(tmp_path, *LOOPS))
+def test_whatever_others_wrote_is_text(name: str, plain: Outline, tmp_path: Path) -> None:
     hostile = Outline(
         page_of(
             tmp_path, *LOOPS[:2], Truth(name, 0.006), Truth("fails", status="failed", reason=f"said {name}"),
