@@ -21,7 +21,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="A folder that `loopmark run` or `loopmark train` wrote.")],
     as_json: SummaryJsonOption = False,
 ) -> None:
-    """Draw a stored run, training or search for a batch size again: tables, report.md and the plots. Needs no torch."""
+    """Draw a stored run, training or search for a batch size again: tables, pages and plots. Needs no torch."""
     from bench.progress import stderr_console
     from bench.records.batches_store import read_batches
     from bench.records.ceilings import CEILINGS_FILE, read_ceilings
@@ -55,7 +55,7 @@ def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Cons
         print(json.dumps(content, indent=2, allow_nan=False))
     else:
         print_summary(summary)
-        console.print(f"Report: {folder / 'report.md'}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: "Console") -> None:
@@ -68,7 +68,7 @@ def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, conso
         print(json.dumps(content, indent=2, allow_nan=False))
     else:
         print_training(summary)
-        console.print(f"Report: {folder / 'report.md'}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_batches(hunt: "BatchHunt", folder: Path, as_json: bool, console: "Console") -> None:

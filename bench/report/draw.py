@@ -1,4 +1,4 @@
-"""A run's folder made readable: ``summary.csv``, ``report.md`` and ``plots/``, all derived."""
+"""A run's folder made readable: ``report.html``, ``report.md``, ``summary.csv`` and ``plots/``, all derived."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ from bench.records.training import Training
 from bench.records.training_samples import TrainingSamples
 from bench.report import rooflines, spreadsheet
 from bench.report.contents import contents
+from bench.report.html.page import run_page
 from bench.report.markdown import page
 from bench.report.plot_files import draw_plots
 from bench.report.takeaway import takeaway
@@ -47,7 +48,9 @@ def draw(
         replace_file(folder / "summary.csv", spreadsheet.as_csv(summary).encode(errors="backslashreplace"))
         if summary.trained is not None:
             write_training_csv(folder, summary.trained)
-        replace_file(folder / "report.md", page(contents(summary, samples, plots)).encode())
+        said = contents(summary, samples, plots)
+        replace_file(folder / "report.md", page(said).encode())
+        replace_file(folder / "report.html", run_page(said, plots).encode())
     except OSError as error:
         raise unwritable(folder, error) from None
     return summary
@@ -94,7 +97,7 @@ def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
 def _figures(
     summary: Summary, samples: Samples, training: TrainingSamples | None, ceilings: Ceilings | None
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    from bench.report import courses, plots, roofline_plot, style
+    from bench.report import courses, distributions, plots, roofline_plot, style
 
     styles = style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
     for workload in summary.workloads:
@@ -102,6 +105,7 @@ def _figures(
         yield name, "phases", partial(plots.phases, workload)
         yield name, "speedup", partial(plots.speedup, workload)
         yield name, "breakeven", partial(plots.break_even, workload, styles)
+        yield name, "distribution", partial(distributions.step_times, workload, cases, samples)
         yield name, "steps", partial(courses.step_times, workload, cases, samples, styles)
         yield name, "losses", partial(courses.losses, workload, cases, samples, styles)
         if ceilings is not None:

@@ -1,5 +1,6 @@
 """A table as it is, before anyone lays it out: headings, and rows of cells."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,11 @@ class Cell:
     strong: bool = False
     figure: bool = False
     """Whether Loopmark itself wrote the text, of digits and units: nothing in it could be read as markup."""
+
+    @property
+    def sorts(self) -> bool:
+        """Whether there is a number to sort by."""
+        return self.value is not None and math.isfinite(self.value)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ PLOTS = {
     "phases": "Seconds a step in each phase, stacked, for every loop",
     "speedup": "Speedup of every loop with its interval",
     "breakeven": "Time since the start over the baseline's, as steps go by",
+    "distribution": "Distribution of every loop's step times, with the median of each launch",
     "steps": "Step time of every loop over the rounds of the run",
     "losses": "Loss of every loop over its steps",
     "roofline": "Operations a second over operations a byte in each phase, below the roofline that was measured",
@@ -37,6 +38,8 @@ class Plot:
     stem: str
     text: str
     """What it shows, for who cannot see it."""
+    svg: str = ""
+    """The drawing itself."""
 
 
 Figures = Iterable[tuple[str, str, Callable[[], Any]]]
@@ -63,6 +66,7 @@ def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list
             folder.mkdir(exist_ok=True)
             name = f"{stem}-{slug[workload]}"
             replace_file(folder / f"{name}.png", style.save(figure, "png"))
-            replace_file(folder / f"{name}.svg", style.save(figure, "svg"))
-            drawn.append(Plot(workload, f"{name}.svg", stem, f"{PLOTS[stem]}, on {workload}"))
+            svg = style.save(figure, "svg")
+            replace_file(folder / f"{name}.svg", svg)
+            drawn.append(Plot(workload, f"{name}.svg", stem, f"{PLOTS[stem]}, on {workload}", svg.decode()))
     return drawn

@@ -123,7 +123,7 @@ def _stack(axes: Axes, y: int, row: Row, colours: dict[str, str], size: float, l
         width = row.phases.get(phase, 0.0) / size
         axes.barh(y, width, 0.72, left, color=colour, edgecolor="white", linewidth=0.6)
         if width * size > 0.055 * longest:
-            ink = "white" if colour in LIGHT_TEXT_ON else "black"
+            ink = style.LIGHT_INK if colour in LIGHT_TEXT_ON else style.DARK_INK
             share = show.percent(shares[phase])
             axes.text(left + width / 2, y, share, color=ink, size=style.SMALL, ha="center", va="center")
         left += width

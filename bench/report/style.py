@@ -25,6 +25,8 @@ from bench.report.text import ELLIPSIS, plain
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#8A8A8A"
+LIGHT_INK, DARK_INK = "#FEFEFE", "#010101"
+"""Of text on a coloured ground: no page's own white and black, since that ground stays what it is on a dark page."""
 PHASE_COLOURS = {
     "data": SKY, "zero_grad": YELLOW, "forward": BLUE,
     "loss": PURPLE, "backward": VERMILLION, "optimizer": GREEN,

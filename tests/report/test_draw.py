@@ -31,7 +31,7 @@ def test_drawing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     first = files(tmp_path)
     draw(tmp_path, run, samples)
     assert files(tmp_path) == first
-    assert len([name for name in first if name.endswith(".svg")]) == 10
+    assert len([name for name in first if name.endswith(".svg")]) == 12
 
 
 def test_plots_of_an_earlier_drawing_are_removed_and_other_files_are_not(tmp_path: Path) -> None:

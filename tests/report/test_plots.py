@@ -8,7 +8,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from bench.judge.summary import summarise
-from bench.report import courses, layout, plots, roofline_plot, style
+from bench.report import courses, distributions, layout, plots, roofline_plot, style
 from tests.report.hostile import NAMES
 from tests.synthetic import Truth, ceilings, make_run
 
@@ -36,6 +36,7 @@ def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet"
             "phases": plots.phases(first),
             "speedup": plots.speedup(first),
             "breakeven": plots.break_even(first, styles),
+            "distribution": distributions.step_times(first, cases, samples),
             "steps": courses.step_times(first, cases, samples, styles),
             "losses": courses.losses(first, cases, samples, styles),
             "roofline": roofline_plot.rooflines(first, ceilings(), styles),
@@ -84,7 +85,7 @@ def test_no_two_texts_overlap_and_all_lie_on_the_figure(loops: int, device: bool
 
 
 def test_a_plot_with_nothing_to_show_is_not_drawn() -> None:
-    assert set(figures(truths(1))) == {"phases", "steps", "losses", "roofline"}
+    assert set(figures(truths(1))) == {"phases", "distribution", "steps", "losses", "roofline"}
     assert figures([Truth("eager", status="failed", reason="boom")]) == {}
     assert "breakeven" not in figures([Truth("eager"), Truth("tf32", 0.02)])
 

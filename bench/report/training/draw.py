@@ -1,4 +1,4 @@
-"""Training made readable: ``training.csv``, plots, and where no run was timed, a ``report.md`` of its own."""
+"""Training made readable: ``training.csv``, plots, and where no run was timed, pages of its own."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,8 +10,9 @@ from bench.judge.trained import TrainingSummary, summarise_training
 from bench.records.files import replace_file
 from bench.records.training import Training
 from bench.records.training_samples import TrainingSamples
+from bench.report.html.page import training_page
 from bench.report.plot_files import draw_plots
-from bench.report.training.page import page
+from bench.report.training.page import contents, page
 from bench.report.training.spreadsheet import as_csv
 from bench.report.training.table import Starts
 
@@ -29,7 +30,9 @@ def draw_training(folder: Path, training: Training, samples: TrainingSamples) ->
         names = [workload.workload for workload in summary.workloads]
         plots = draw_plots(folder / "plots", names, training_figures(summary, samples, styles, {}))
         write_training_csv(folder, summary)
-        replace_file(folder / "report.md", page(summary, plots).encode())
+        said = contents(summary, plots)
+        replace_file(folder / "report.md", page(said).encode())
+        replace_file(folder / "report.html", training_page(said, plots).encode())
     except OSError as error:
         raise unwritable(folder, error) from None
     return summary

@@ -1,4 +1,4 @@
-"""What a page says of training: a section of a run's, or a page of its own."""
+"""What a page says of training: a section of a run's, or all of it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,14 +20,14 @@ Value = Callable[[Learning], Estimate | float | None]
 """What a column sorts by."""
 
 
-def page(summary: TrainingSummary, plots: Sequence[Plot]) -> str:
-    """The page of a training where nothing was timed."""
+def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
+    """What the templates of a training's pages are given, where nothing was timed."""
     training = summary.training
-    return template("training_report.md.jinja").render(
-        training=training,
-        takeaway=training_takeaway(summary),
-        baseline=BASELINE,
-        workloads=[
+    return {
+        "training": training,
+        "takeaway": training_takeaway(summary),
+        "baseline": BASELINE,
+        "workloads": [
             {
                 "name": workload.workload,
                 "plots": [plot for plot in plots if plot.workload == workload.workload],
@@ -35,9 +35,14 @@ def page(summary: TrainingSummary, plots: Sequence[Plot]) -> str:
             }
             for workload in summary.workloads
         ],
-        machine=machine_table(training.machine, training.environment),
-        command=training.plan.command,
-    )
+        "machine": machine_table(training.machine, training.environment),
+        "command": training.plan.command,
+    }
+
+
+def page(contents: dict[str, Any]) -> str:
+    """The page in Markdown."""
+    return template("training_report.md.jinja").render(contents)
 
 
 def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, starts: Starts) -> dict[str, Any] | None:

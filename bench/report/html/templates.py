@@ -1,0 +1,59 @@
+"""The templates of pages, in which whatever others wrote is text and nothing else."""
+
+import base64
+import hashlib
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.report.html.plots import embedded
+from bench.report.text import elide, plain
+
+SCRIPT, STYLE = "page.js", "page.css"
+
+
+def render(name: str, **context: Any) -> str:
+    """The page that the template of that file name makes of ``context``."""
+    return (
+        _environment()
+        .get_template(name)
+        .render(
+            style=Markup(_source(STYLE)),
+            script=Markup(_source(SCRIPT)),
+            script_hash=_digest(_source(SCRIPT)),
+            **context,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bench", "report/html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,
+        finalize=_sound,
+    )
+    environment.filters |= {"short": elide, "embedded": embedded}
+    return environment
+
+
+def _sound(value: Any) -> Any:
+    """Text of others without the control and direction characters that could rewrite a page, or a surrogate alone."""
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@cache
+def _source(name: str) -> str:
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), name)[0]
+
+
+def _digest(script: str) -> str:
+    """By which the page's policy knows its own script, and lets no other run."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

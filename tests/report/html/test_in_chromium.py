@@ -1,0 +1,148 @@
+"""``report.html`` in a real browser: what it says on its console, how it sorts, and how it looks on any screen."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.report.draw import draw
+from tests.report.hostile import NAMES
+from tests.report.html.chromium import browser, needed, show
+from tests.synthetic import Truth, ceilings, make_run
+
+pytestmark = needed
+LOOPS = [
+    Truth("eager"), Truth("eager", repeat=True), Truth("compile", 0.006, compile_seconds=20.0), Truth("slow", 0.1),
+    Truth("cuda_graph", status="skipped", reason="needs a <CUDA> device"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    run, samples = make_run(LOOPS, ("resnet",), launches=3, rounds=4)
+    draw(folder, run, samples, ceilings=ceilings())
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile")
+    loops = [*LOOPS[:2], *(Truth(name, 0.006) for name in NAMES), Truth("fails", status="failed", reason=NAMES[0])]
+    run, samples = make_run(loops, (NAMES[0],), launches=2, rounds=2)
+    draw(folder, dataclasses.replace(run, warnings=NAMES), samples)
+    return folder / "report.html"
+
+
+def column(driver: Any, heading: str) -> list[str]:
+    """What the first table's rows say under ``heading``, from the top."""
+    return driver.execute_script(
+        "const t = document.querySelector('table'); const at = [...t.tHead.rows[0].cells]"
+        ".findIndex(c => c.textContent.trim() === arguments[0]);"
+        "return [...t.tBodies[0].rows].map(r => r.cells[at].textContent)",
+        heading,
+    )
+
+
+def press(driver: Any, heading: str, key: str | None = None) -> str | None:
+    """Click the heading of the first table, or press a key on it; returns how it says that it is sorted."""
+    from selenium.webdriver.common.by import By
+
+    button = driver.find_element(By.XPATH, f"(//table)[1]//button[normalize-space()='{heading}']")
+    if key is None:
+        button.click()
+    else:
+        button.send_keys(key)
+    return driver.execute_script("return arguments[0].closest('th').ariaSort", button)
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["page", "hostile"])
+def test_the_console_stays_silent_and_nothing_is_wider_than_the_screen(
+    driver: Any, which: str, scheme: str, width: int, request: pytest.FixtureRequest
+) -> None:
+    show(driver, request.getfixturevalue(which), width=width, scheme=scheme)
+
+    assert driver.get_log("browser") == []
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_the_page_asks_for_nothing_but_itself(driver: Any, page: Path) -> None:
+    driver.get_log("performance")
+    show(driver, page)
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+
+    assert {url for url in asked if not url.startswith("data:")} == {page.as_uri()}
+
+
+def test_a_heading_that_is_clicked_sorts_by_figures_up_then_down_then_as_it_was(driver: Any, page: Path) -> None:
+    show(driver, page)
+    original = column(driver, "loop")
+
+    assert press(driver, "step") == "ascending"
+    assert column(driver, "loop") == ["compile", "eager", "eager (again)", "slow", "cuda_graph"] or column(
+        driver, "loop"
+    ) == ["compile", "eager (again)", "eager", "slow", "cuda_graph"]
+    assert press(driver, "step") == "descending"
+    assert column(driver, "loop")[0] == "slow"
+    assert column(driver, "loop")[-1] == "cuda_graph"  # what has no figure stays last
+    assert press(driver, "step") == "none"
+    assert column(driver, "loop") == original
+
+
+def test_what_is_absent_stays_last_among_words_as_well(driver: Any, page: Path) -> None:
+    show(driver, page)
+    for order in ("ascending", "descending"):
+        assert press(driver, "verdict") == order
+        assert column(driver, "verdict")[-1] == "–"
+
+
+def test_a_key_sorts_as_a_click_does_and_says_so_to_who_cannot_see(driver: Any, page: Path) -> None:
+    show(driver, page)
+    assert press(driver, "loop", " ") == "ascending"
+    assert column(driver, "loop") == sorted(column(driver, "loop"))
+    assert driver.execute_script("return document.getElementById('sorted').textContent") == (
+        "Every loop on resnet: ascending by loop"
+    )
+
+
+def test_dark_and_light_differ_in_paper_and_ink_of_the_plots_as_well(driver: Any, page: Path) -> None:
+    def colours(scheme: str) -> tuple[str, str, str]:
+        show(driver, page, scheme=scheme)
+        return tuple(
+            driver.execute_script(
+                "const p = document.querySelector('svg.plot'); return [getComputedStyle(document.body).backgroundColor,"
+                "getComputedStyle(p).fill, getComputedStyle(p.querySelector('[id$=patch_1] path')).fill]"
+            )
+        )
+
+    assert colours("light") == ("rgb(255, 255, 255)", "rgb(0, 0, 0)", "rgb(255, 255, 255)")
+    assert colours("dark") == ("rgb(21, 24, 27)", "rgb(242, 243, 244)", "rgb(21, 24, 27)")
+
+
+def test_a_screen_reader_is_told_of_every_plot_table_and_part(driver: Any, page: Path) -> None:
+    show(driver, page)
+    tree = driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node["ignored"]]
+    roles = {role for role, _ in named}
+
+    assert {"banner", "main", "navigation", "heading", "table", "image"} & roles >= {"main", "navigation", "table"}
+    plots = [name for role, name in named if role in ("image", "img")]
+    assert any("Speedup of every loop with its interval, on resnet" in name for name in plots)
+    assert all(name for role, name in named if role in ("image", "img", "table", "region", "link", "button"))
+
+
+def test_the_page_prints(driver: Any, page: Path) -> None:
+    show(driver, page)
+    assert len(driver.execute_cdp_cmd("Page.printToPDF", {})["data"]) > 10_000

@@ -1,0 +1,165 @@
+"""``report.html`` read as text: what it holds, what it cannot do, and that whatever others wrote is text in it."""
+
+import dataclasses
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from bench.records.store import read
+from bench.report.draw import draw
+from bench.report.html.plots import embedded, fitting
+from bench.report.plot_files import Plot
+from tests.report.hostile import NAMES
+from tests.synthetic import Truth, ceilings, make_run
+
+VOID = {"meta", "link", "br", "img"}
+LOOPS = [
+    Truth("eager"), Truth("eager", repeat=True), Truth("compile", 0.006, compile_seconds=20.0),
+    Truth("cuda_graph", status="skipped", reason="needs a <CUDA> device"),
+]  # fmt: skip
+
+
+class Outline(HTMLParser):
+    """What a page is made of, as a browser would read it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(page)
+        assert self._open == [], "an element is not closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & set(self._open):
+            self.text += data
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, found, value in self.attributes if found == name]
+
+
+def page_of(folder: Path, *truths: Truth, workloads: tuple[str, ...] = ("resnet",), **changes: object) -> str:
+    run, samples = make_run(list(truths), workloads, launches=3, rounds=4)
+    draw(folder, dataclasses.replace(run, **changes), samples, ceilings=ceilings())  # type: ignore[arg-type]
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_holds_the_sentence_the_tables_every_plot_and_the_command(tmp_path: Path) -> None:
+    page = Outline(page_of(tmp_path, *LOOPS))
+
+    assert page.tags["h1"] == 1
+    assert "On resnet on this CPU, compile is 1.6" in page.text
+    assert "noise floor" in page.text.lower()
+    assert "cuda_graph skipped: needs a <CUDA> device" in page.text
+    assert "loopmark run" in page.text
+    assert page.tags["svg"] == len(list((tmp_path / "plots").glob("*.svg"))) >= 6
+
+
+def test_it_stands_alone(tmp_path: Path) -> None:
+    page = page_of(tmp_path, *LOOPS)
+    outline = Outline(page)
+
+    assert not {"img", "iframe", "object", "embed", "base", "form"} & set(outline.tags)
+    assert all(value.startswith(("#", "data:")) for value in outline.values("href"))
+    assert not outline.values("src")
+    assert "default-src 'none'" in page
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert len(page) < 5e6
+
+
+def test_a_plot_says_in_words_what_it_shows_and_shares_no_name_with_another(tmp_path: Path) -> None:
+    page = Outline(page_of(tmp_path, *LOOPS, workloads=("resnet", "gpt")))
+    names = page.values("id")
+
+    assert len(names) == len(set(names))
+    labelled = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-labelledby")]
+    assert len(labelled) == page.tags["svg"]
+    assert set(labelled) <= set(names)
+    assert "Speedup of every loop with its interval, on gpt" in page.text
+
+
+def test_a_table_has_a_caption_headings_and_the_figures_that_it_sorts_by(tmp_path: Path) -> None:
+    page = Outline(page_of(tmp_path, *LOOPS))
+
+    assert page.tags["caption"] == page.tags["table"] >= 4
+    assert set(page.values("scope")) == {"col", "row"}
+    figures = [float(value) for value in page.values("data-value")]
+    assert any(0.009 < value < 0.011 for value in figures)  # eager's step, in seconds
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Outline:
+    return Outline(page_of(tmp_path_factory.mktemp("plain"), *LOOPS))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whatever_others_wrote_is_text(name: str, plain: Outline, tmp_path: Path) -> None:
+    hostile = Outline(
+        page_of(
+            tmp_path, *LOOPS[:2], Truth(name, 0.006), Truth("fails", status="failed", reason=f"said {name}"),
+            workloads=(name,), warnings=(f"beware of {name}",), name=name,
+        )
+    )  # fmt: skip
+
+    assert hostile.tags["script"] == 1
+    assert set(hostile.tags) <= {*plain.tags, "li", "strong"}
+    assert not [value for _, found, value in hostile.attributes if found.startswith("on")]
+
+
+def test_an_interruption_and_warnings_come_first_with_what_to_do(tmp_path: Path) -> None:
+    page = Outline(page_of(tmp_path, *LOOPS, interrupted=True, warnings=("the governor is powersave: set it",)))
+
+    assert page.text.index("Interrupted") < page.text.index("Every loop on resnet")
+    assert "Run the command at the end of this page again" in page.text
+    assert "the governor is powersave: set it" in page.text
+
+
+def test_a_plot_that_the_page_has_no_room_for_is_named_with_its_file(tmp_path: Path) -> None:
+    plots = [Plot("resnet", f"{i}.svg", "phases", "it", "x" * 100) for i in range(5)]
+    assert fitting(plots, 250) == tuple(plots[:2])
+
+
+def test_a_plots_colours_follow_the_pages_where_they_mean_nothing_by_themselves() -> None:
+    svg = '<?xml version="1.0"?><svg width="9"><!-- a --><g id="a" style="fill: #000000; stroke: #0072b2"/></svg>'
+    shown = embedded(Plot("resnet", "phases-resnet.svg", "phases", "<it>", svg))
+
+    assert shown == (
+        '<svg class="plot" role="img" aria-labelledby="phases-resnet-title" width="9">'
+        '<title id="phases-resnet-title">&lt;it&gt;</title>'
+        '<g id="phases-resnet-a" style="fill: var(--ink); stroke: #0072b2"/></svg>'
+    )
+
+
+def test_a_training_by_itself_has_a_page_of_its_own(tmp_path: Path) -> None:
+    from bench.report.training.draw import draw_training
+    from tests.trainings import Taught, make_training
+
+    draw_training(tmp_path, *make_training([Taught("eager"), Taught("amp_bf16", error=0.02, bits=8)], ("resnet",)))
+    page = Outline((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "The same training" in page.text
+    assert page.tags["svg"] >= 1
+
+
+def test_the_reference_runs_page_is_small(tmp_path: Path) -> None:
+    (folder,) = Path("results/reference").glob("*/2*/run.json")
+    run, samples = read(folder.parent)
+    draw(tmp_path, run, samples)
+    assert (tmp_path / "report.html").stat().st_size < 5e6
