@@ -77,7 +77,7 @@ def beside(axes: Axes, y: int, x: float, text: str, *, inches: float) -> None:
     """A grey text in a line, from the axes' fraction ``x`` on."""
     axes.annotate(
         style.fitted(text, inches, style.SMALL), (x, y), (6, 0), xycoords=("axes fraction", "data"),
-        textcoords="offset points", size=style.SMALL, va="center", color="#444444", annotation_clip=False,
+        textcoords="offset points", size=style.SMALL, va="center", color="#555555", annotation_clip=False,
     )  # fmt: skip
 
 

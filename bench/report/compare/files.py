@@ -1,4 +1,4 @@
-"""Runs side by side as files: ``compare.csv``, ``compare.md`` and the plots; and their JSON."""
+"""Runs side by side as files: ``compare.csv``, ``compare.md``, ``compare.html`` and the plots; and their JSON."""
 
 import csv
 import io
@@ -12,16 +12,18 @@ from bench.records.files import replace_file
 from bench.records.store import RUN_FILE
 from bench.report import spreadsheet
 from bench.report.compare import words as words
-from bench.report.compare.page import page
+from bench.report.compare.contents import contents
 from bench.report.figures import ends
-from bench.report.plot_files import Figures, Plot, draw_plots
+from bench.report.html.page import comparison_page
+from bench.report.plot_files import Figures, draw_plots
 from bench.report.tables import phase_names
+from bench.report.templates import template
 
 Cell = str | int | float | None
 
 
 def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = ()) -> None:
-    """Write the spreadsheet, the page and the plots, as PNG and SVG, into ``folder``.
+    """Write the spreadsheet, the pages and the plots, as PNG and SVG, into ``folder``.
 
     Raises:
         BadInput: it cannot be written to, or is the folder of a run, which keeps what was measured and no more.
@@ -33,8 +35,11 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
         # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
         replace_file(folder / "compare.csv", as_csv(found).encode(errors="backslashreplace"))
         workloads = [contest.workload for contest in found.contests]
-        plots: list[Plot] = draw_plots(folder / "plots", workloads, _figures(found))
-        replace_file(folder / "compare.md", page(found, plots, warnings).encode(errors="backslashreplace"))
+        plots = draw_plots(folder / "plots", workloads, _figures(found))
+        said = contents(found, plots, warnings)
+        pages = {"compare.md": template("compare.md.jinja").render(said), "compare.html": comparison_page(said, plots)}
+        for name, page in pages.items():
+            replace_file(folder / name, page.encode(errors="backslashreplace"))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else error
         raise BadInput(f"cannot write to {folder}: {reason}; choose another --out") from None

@@ -15,7 +15,7 @@ from bench.report import cells, layout, style
 from bench.report import format as show
 from bench.report.compare.board import measured, note_of
 
-COLOURS = LinearSegmentedColormap.from_list("slower to faster", [style.VERMILLION, "white", style.BLUE])
+COLOURS = LinearSegmentedColormap.from_list("slower to faster", [style.VERMILLION, style.LIGHT_INK, style.BLUE])
 """Orange and blue differ to every eye, and in grey both are darker than the middle."""
 LEAST_REACH = math.log(1.25)
 """The scale ends no nearer to 1, so that a few per cent look like a few per cent."""
@@ -29,10 +29,11 @@ DARK = 0.7
 """The share of the scale from which blue takes white letters."""
 KEY = f"below each figure its 95 % interval; {cells.SAME} no claim; grey: not measured"
 ABSENT = "#DDDDDD"
+"""Light on every page, as its letters are dark."""
 
 
 def speedups(contest: Contest) -> Figure | None:
-    """Rows are loops, columns machines. What is no claim is printed as ~ on white; what was not measured is grey."""
+    """Rows are loops, columns machines. What is no claim is printed as ~ on the middle colour; what was not measured is grey."""
     loops = [loop for loop in measured(contest) if loop != BASELINE]
     rows = [[entrant.row(contest.workload, loop) for entrant in contest.entrants] for loop in loops]
     logs = np.array([[_log(row) for row in line] for line in rows], dtype=float)
@@ -70,7 +71,7 @@ def speedups(contest: Contest) -> Figure | None:
     for y, line in enumerate(rows):
         for x, row in enumerate(line):
             dark = logs[y, x] > DARK * reach  # the orange end is light enough for black
-            _write(axes, x + 0.5, y + 0.5, row, "white" if dark else "black", width)
+            _write(axes, x + 0.5, y + 0.5, row, style.LIGHT_INK if dark else style.DARK_INK, width)
     layout.small_text(axes, layout.EDGE, layout.EDGE, KEY)
     _colour_bar(axes, scale, reach, top, height)
     return layout.figure_of(axes)
@@ -86,7 +87,15 @@ def _log(row: Row | None) -> float:
 def _write(axes: Axes, x: float, y: float, row: Row | None, ink: str, inches: float) -> None:
     if row is None or row.speedup is None:
         text = show.ABSENT if row is None or row.step_seconds is not None else cells.status(row)
-        axes.text(x, y, style.fitted(text, inches - 0.1, style.SMALL), size=style.SMALL, ha="center", va="center")
+        axes.text(
+            x,
+            y,
+            style.fitted(text, inches - 0.1, style.SMALL),
+            size=style.SMALL,
+            color=style.DARK_INK,
+            ha="center",
+            va="center",
+        )
         return
     claimed = row.verdict in ("faster", "slower")
     value = show.ratio(row.speedup.value) if claimed else cells.SAME

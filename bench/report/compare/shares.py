@@ -29,7 +29,7 @@ def shares(contest: Contest) -> Figure | None:
         for name in (name for name in names if name in own):
             axes.barh(place.y, own[name], THICK, left, color=colours[name], edgecolor="white", linewidth=0.6)
             if own[name] > LEAST_LABELLED:
-                ink = "white" if colours[name] in LIGHT_TEXT_ON else "black"
+                ink = style.LIGHT_INK if colours[name] in LIGHT_TEXT_ON else style.DARK_INK
                 text = f"{own[name] * 100:.0f}"
                 axes.text(left + own[name] / 2, place.y, text, color=ink, size=style.SMALL, ha="center", va="center")
             left += own[name]

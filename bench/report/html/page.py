@@ -1,4 +1,4 @@
-"""``report.html``: everything a run, or a training, has to say on one page that stands alone."""
+"""Everything a run, a training or several runs side by side have to say, on one page that stands alone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,3 +17,8 @@ def run_page(contents: dict[str, Any], plots: Sequence[Plot]) -> str:
 def training_page(contents: dict[str, Any], plots: Sequence[Plot]) -> str:
     """The page of a training where nothing was timed."""
     return render("training.html.jinja", **contents, shown=fitting(plots))
+
+
+def comparison_page(contents: dict[str, Any], plots: Sequence[Plot]) -> str:
+    """``compare.html``, of what ``contents`` made of runs side by side."""
+    return render("compare.html.jinja", **contents, shown=fitting(plots))

@@ -1,4 +1,4 @@
-"""``compare.md``: runs side by side on one page that renders anywhere."""
+"""What the pages on runs side by side say, section by section, before anyone lays it out."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,13 +12,7 @@ from bench.report.compare import words as words
 from bench.report.grid import Cell, Grid, figure, grid
 from bench.report.plot_files import Plot
 from bench.report.tables import phase_names
-from bench.report.templates import template
 from bench.report.training import words as training
-
-
-def page(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) -> str:
-    """The page in Markdown."""
-    return template("compare.md.jinja").render(contents(found, plots, warnings))
 
 
 def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) -> dict[str, Any]:
