@@ -41,7 +41,7 @@ def _section(contest: Contest, plots: Sequence[Plot]) -> dict[str, Any]:
         "work": words.works(contest),
         "table": _table(contest),
         "noise": words.noise(contest),
-        "remarks": [{"name": name, "text": text} for name, text in words.remarks(contest)],
+        "remarks": [{"name": name, "text": text} for name, text in [*words.endings(contest), *words.remarks(contest)]],
         "plots": [plot for plot in plots if plot.workload == contest.workload],
         "phases": _phases(contest),
     }

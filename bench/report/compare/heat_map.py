@@ -33,7 +33,7 @@ ABSENT = "#DDDDDD"
 
 
 def speedups(contest: Contest) -> Figure | None:
-    """Rows are loops, columns machines. What is no claim is printed as ~ on the middle colour; what was not measured is grey."""
+    """Rows are loops, columns machines. What is no claim is a ~ on the middle colour; what was not measured is grey."""
     loops = [loop for loop in measured(contest) if loop != BASELINE]
     rows = [[entrant.row(contest.workload, loop) for entrant in contest.entrants] for loop in loops]
     logs = np.array([[_log(row) for row in line] for line in rows], dtype=float)

@@ -152,6 +152,18 @@ def remarks(contest: Contest) -> Iterator[tuple[str, str]]:
                 yield f"{elide(loop, NAME_LENGTH)} on {entrant.name}", text
 
 
+def endings(contest: Contest) -> Iterator[tuple[str, str]]:
+    """Why what has no figures has none, each with whose it is."""
+    for loop in contest.loops:
+        name = elide(loop, NAME_LENGTH)
+        if why := nowhere(contest, loop):
+            yield name, why
+            continue
+        for entrant, row in contest.rows(loop):
+            if row.step_seconds is None:
+                yield f"{name} on {entrant.name}", cells.why(row)
+
+
 def nowhere(contest: Contest, loop: str) -> str:
     """Why a loop has no figures anywhere, where that is one and the same reason; empty otherwise."""
     reasons = {cells.why(row) if row.step_seconds is None else "" for _, row in contest.rows(loop)}

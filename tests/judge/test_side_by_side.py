@@ -1,0 +1,136 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from bench.judge.machine_names import LONGEST, apart, machine_names
+from bench.judge.side_by_side import Found, Setting, by_setting, contests, shifts
+from bench.records.machine import Gpu
+from bench.records.run import Run
+from bench.records.samples import Samples
+from tests.side_by_side import entrant, everything, on, side_by_side
+from tests.synthetic import Truth, machine, make_run
+
+
+def plain_run(**plan: object) -> Run:
+    run, _ = make_run([Truth("eager")], launches=1, rounds=1)
+    return replace(run, plan=replace(run.plan, **plan))  # type: ignore[arg-type]
+
+
+def measured(step: float, seed: int = 0) -> tuple[Run, Samples]:
+    truths = [Truth("eager"), Truth("eager", repeat=True), Truth("tf32", step)]
+    return make_run(truths, launches=5, rounds=4, steps=1, launch_noise=0.002, seed=seed)
+
+
+def test_runs_of_one_machine_device_and_number_of_threads_are_one_setting_oldest_first() -> None:
+    runs = [plain_run(), plain_run(threads=1), on("Another", plain_run()), plain_run()]
+    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (9, 1, 1, 3)]
+    found = [Found(str(i), run, day) for i, (run, day) in enumerate(zip(runs, days, strict=True))]
+
+    assert [[one.folder for one in group] for group in by_setting(found).values()] == [["3", "0"], ["1"], ["2"]]
+
+
+def test_the_first_cuda_device_is_one_setting_by_either_of_its_names() -> None:
+    assert Setting.of(plain_run(device="cuda")) == Setting.of(plain_run(device="cuda:0"))
+
+
+def test_a_machine_is_called_by_its_hardware_alone_while_that_is_no_other_s() -> None:
+    assert machine_names([on("AMD EPYC", plain_run()), on("Apple M3", plain_run())]) == [
+        "amd-epyc-2-core", "apple-m3-2-core",
+    ]  # fmt: skip
+
+
+def test_machines_that_are_called_alike_are_told_apart_by_their_fingerprints() -> None:
+    small, large = (replace(plain_run(), machine=replace(machine(), memory_bytes=n * 2**30)) for n in (16, 64))
+    names = machine_names([small, large])
+    assert names == [f"imaginary-2-core-{run.machine.fingerprint}" for run in (small, large)]
+
+
+def test_one_machine_in_several_settings_is_told_apart_by_what_differs() -> None:
+    assert machine_names([plain_run(threads=1), plain_run(threads=2)]) == [
+        "imaginary-2-core 1 thread", "imaginary-2-core 2 threads",
+    ]  # fmt: skip
+
+
+def test_a_machine_with_a_gpu_that_was_measured_on_its_processor_says_so() -> None:
+    gpu = replace(machine(), gpus=(Gpu("NVIDIA H100", 80 * 2**30, "9.0", 132),))
+    on_cpu, on_gpu = (replace(plain_run(device=device), machine=gpu) for device in ("cpu", "cuda"))
+    assert machine_names([on_cpu]) == ["nvidia-h100 cpu"]
+    assert machine_names([on_gpu]) == ["nvidia-h100"]
+    assert machine_names([on_cpu, on_gpu]) == ["nvidia-h100 cpu", "nvidia-h100 cuda:0"]
+
+
+@pytest.mark.parametrize("cpu", ["x" * 300, "word " * 60, "", "漢字", "../../etc <b>"])
+def test_names_are_short_and_no_two_alike_however_long_the_hardware_is_called(cpu: str) -> None:
+    runs = [
+        replace(plain_run(threads=threads), machine=replace(machine(), cpu=cpu, memory_bytes=gib * 2**30))
+        for gib in (16, 64)
+        for threads in (1, 128)
+    ]
+    names = machine_names(runs)
+    assert len(set(names)) == 4
+    assert all(len(name) <= LONGEST for name in names)
+
+
+def test_names_that_are_alike_are_numbered_and_the_others_left() -> None:
+    assert apart(["a", "b", "a"]) == ["a (1)", "b", "a (2)"]
+
+
+def test_other_work_under_one_name_is_not_the_same_work() -> None:
+    run, samples = measured(0.005)
+    larger = replace(run, cases=tuple(replace(case, batch_size=256) for case in run.cases))
+    (same,) = everything([entrant(run, samples, "a"), entrant(on("b", run), samples, "b")])
+    (other,) = everything([entrant(run, samples, "a"), entrant(on("b", larger), samples, "b")])
+
+    assert same.is_same_work
+    assert not other.is_same_work
+    assert [work.batch_size for e in other.entrants for work in other.works(e)] == [64, 256]
+
+
+def test_the_baseline_comes_first_and_stays_whatever_loops_are_wanted() -> None:
+    run, samples = make_run([Truth("tf32"), Truth("eager"), Truth("compile")], launches=1, rounds=1)
+    (contest,) = contests([entrant(run, samples)], lambda _: True, lambda loop: loop == "compile")
+    assert contest.loops == ("eager", "compile")
+
+
+def test_a_workload_is_held_against_those_alone_that_have_it() -> None:
+    run, samples = measured(0.005)
+    other, other_samples = make_run([Truth("eager")], ("gpt",), launches=1, rounds=1)
+    both = everything([entrant(run, samples, "a"), entrant(other, other_samples, "b")])
+    assert {c.workload: [e.name for e in c.entrants] for c in both} == {"resnet": ["a"], "gpt": ["b"]}
+
+
+def test_runs_without_a_loop_in_common_have_nothing_in_common() -> None:
+    assert side_by_side({"tf32": [0.005]}, 2).have_something_in_common
+    assert not side_by_side({"tf32": [0.005]}, 1).have_something_in_common
+
+
+def test_a_loop_whose_speedup_doubled_has_a_ratio_of_two_within_its_interval() -> None:
+    before, after = (measured(step, seed) for step, seed in ((0.010, 1), (0.005, 2)))
+    (shift,), left_out = shifts(*((run, samples.blocks, samples.losses) for run, samples in (before, after)))
+
+    assert (shift.workload, shift.loop, left_out) == ("resnet", "tf32", ())
+    assert shift.ratio.low < 2 < shift.ratio.high
+    assert shift.ratio.high / shift.ratio.low < 1.1
+    assert shift.before.value == pytest.approx(1, rel=0.05)
+    assert shift.after.value == pytest.approx(2, rel=0.05)
+
+
+def test_a_loop_at_other_work_has_no_ratio_but_a_reason() -> None:
+    run, samples = measured(0.005)
+    larger = replace(run, cases=tuple(replace(case, batch_size=256) for case in run.cases))
+    tables = samples.blocks, samples.losses
+    found, left_out = shifts((run, *tables), (larger, *tables))
+
+    assert found == ()
+    assert all("different batch sizes, 64 in the baseline and 256 in the run" in reason for reason in left_out)
+
+
+def test_every_loop_that_failed_since_is_named() -> None:
+    run, samples = make_run([Truth("eager"), Truth("tf32"), Truth("compile")], launches=2, rounds=2, steps=1)
+    ended = [run.cases[0], *(case.ended("failed", "boom") for case in run.cases[1:])]
+    tables = samples.blocks, samples.losses
+    found, left_out = shifts((run, *tables), (replace(run, cases=tuple(ended)), *tables))
+
+    assert found == ()
+    assert left_out == ("now it failed: boom (resnet tf32, resnet compile)",)

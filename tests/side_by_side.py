@@ -1,0 +1,59 @@
+"""Machines that were never measured, side by side: what each loop does on each is what the test says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from bench.judge.machine_names import machine_names
+from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, contests
+from bench.judge.summary import summarise
+from bench.records.run import Run
+from bench.records.samples import Samples
+from tests.synthetic import Truth, ceilings, machine, make_run
+
+CPUS = (
+    "AMD EPYC 7763", "Intel Xeon Platinum 8480C", "Apple M3", "A Processor with a Very Long and Winding Name Indeed",
+    "NVIDIA H100 80GB HBM3", "Ampere Altra Max", "Intel Core i9", "AMD Ryzen 9 7950X3D",
+)  # fmt: skip
+
+
+def on(cpu: str, run: Run) -> Run:
+    """``run`` as if made on a machine with that processor."""
+    return replace(run, machine=replace(machine(), cpu=cpu))
+
+
+def entrant(run: Run, samples: Samples, name: str | None = None, *, with_ceilings: bool = False) -> Entrant:
+    """One run, judged."""
+    summary = summarise(run, samples, ceilings=ceilings() if with_ceilings else None)
+    return Entrant(
+        name or machine_names([run])[0], Found("results/a/b", run, datetime(2026, 1, 1, tzinfo=UTC)), summary
+    )
+
+
+def everything(entrants: Sequence[Entrant]) -> tuple[Contest, ...]:
+    """Every workload and loop of theirs."""
+    return contests(entrants, lambda _: True, lambda _: True)
+
+
+def side_by_side(
+    seconds: Mapping[str, Sequence[float | None]],
+    machines: int,
+    *,
+    quiet: bool = True,
+    sizes: Sequence[str] = ("small",),
+) -> SideBySide:
+    """Machines on which a step of eager takes 10 ms, and of each loop so many seconds; None where it was skipped."""
+    runs = []
+    for number in range(machines):
+        truths = [Truth("eager"), Truth("eager", repeat=True)]
+        for loop, own in seconds.items():
+            value = own[number % len(own)]
+            skipped = Truth(loop, status="skipped", reason="it needs a CUDA device; this machine has none")
+            truths.append(skipped if value is None else Truth(loop, value))
+        noise = dict(launch_noise=0.0005, block_noise=0.001, drift=0.0) if quiet else {}
+        run, samples = make_run(truths, launches=2, rounds=2, steps=1, seed=number, **noise)
+        run = replace(run, plan=replace(run.plan, size=sizes[number % len(sizes)]))
+        runs.append((on(CPUS[number], run), samples))
+    names = machine_names([run for run, _ in runs])
+    judged = tuple(entrant(*run, name, with_ceilings=True) for run, name in zip(runs, names, strict=True))
+    return SideBySide(judged, everything(judged), is_course=False)
