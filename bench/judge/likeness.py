@@ -1,12 +1,13 @@
 """Whether a loop trains the model that eager trains, from its steps beside the canonical ones."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.records.training import Proof
 
@@ -101,17 +102,42 @@ def _of_same_steps(proof: Proof, eager: Proof | None, again: Proof | None) -> Li
     return Likeness("departs" if repeats and not proof.skipped_steps else "within rounding", proof)
 
 
+class _Rows(NamedTuple):
+    """One layer's deviations, as columns: a proof has hundreds of layers, of a few rows each."""
+
+    step: NDArray[np.float64]
+    error: NDArray[np.float64]
+    eager_error: NDArray[np.float64]
+    rounding_error: NDArray[np.float64]
+    coarse_error: NDArray[np.float64]
+
+
 def _looks(deviations: pd.DataFrame, steps: int) -> list[Departure]:
     """What each layer has to show, in the order in which a step's deviations come about."""
     looks: list[Departure] = []
-    deviations = deviations.assign(error=deviations["error"].fillna(math.inf))
-    for (kind, layer), rows in deviations.groupby(["kind", "layer"], sort=False):
-        known, coarser = [rows["eager_error"], rows["rounding_error"]], []
+    for kind, layer, rows in _by_layer(deviations):
+        known, coarser = [rows.eager_error, rows.rounding_error], []
         if kind == "gradient":
-            coarser = [rows["coarse_error"]]
-            looks.append(_typical(rows, steps, str(kind), str(layer), _allowed([k.median() for k in known])))
-        looks.append(_worst(rows, str(kind), str(layer), _allowed([k.max() for k in (*known, *coarser)])))
+            coarser = [rows.coarse_error]
+            looks.append(_typical(rows, steps, kind, layer, _allowed([_of_known(np.median, k) for k in known])))
+        looks.append(_worst(rows, kind, layer, _allowed([_of_known(np.max, k) for k in (*known, *coarser)])))
     return looks
+
+
+def _by_layer(deviations: pd.DataFrame) -> Iterator[tuple[str, str, _Rows]]:
+    columns = {name: deviations[name].to_numpy(dtype=float) for name in _Rows._fields}
+    columns["error"] = np.where(np.isnan(columns["error"]), math.inf, columns["error"])
+    kinds, layers = (deviations[name].to_numpy() for name in ("kind", "layer"))
+    numbers = deviations.groupby(["kind", "layer"], sort=False).ngroup().to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    for places in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else ():
+        first = places[0]
+        yield str(kinds[first]), str(layers[first]), _Rows(*(columns[name][places] for name in _Rows._fields))
+
+
+def _of_known(statistic: Callable[[NDArray[np.float64]], np.floating[Any]], values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(statistic(known)) if len(known) else math.nan
 
 
 def _allowed(known: Sequence[float]) -> float:
@@ -119,16 +145,16 @@ def _allowed(known: Sequence[float]) -> float:
     return max([LEAST, *(ROOM * error for error in known if not math.isnan(error))])
 
 
-def _typical(rows: pd.DataFrame, steps: int, kind: str, layer: str, allowed: float) -> Departure:
+def _typical(rows: _Rows, steps: int, kind: str, layer: str, allowed: float) -> Departure:
     """The upper median over all steps, those without a row being exact; at the first step that goes so far."""
-    errors = np.sort(np.concatenate([np.zeros(max(0, steps - len(rows))), rows["error"].to_numpy()]))
+    errors = np.sort(np.concatenate([np.zeros(max(0, steps - len(rows.error))), rows.error]))
     error = float(errors[len(errors) // 2])
-    step = rows["step"][rows["error"] >= error].min() if error else rows["step"].min()
+    step = rows.step[rows.error >= error].min() if error else rows.step.min()
     return Departure(int(step), kind, layer, error, allowed)
 
 
-def _worst(rows: pd.DataFrame, kind: str, layer: str, allowed: float) -> Departure:
+def _worst(rows: _Rows, kind: str, layer: str, allowed: float) -> Departure:
     """The first step beyond ``allowed``; where there is none, the furthest."""
-    beyond = rows[rows["error"] > allowed]
-    row = rows.iloc[int(rows["error"].to_numpy().argmax())] if beyond.empty else beyond.iloc[0]
-    return Departure(int(row["step"]), kind, layer, float(row["error"]), allowed)
+    beyond = np.flatnonzero(rows.error > allowed)
+    place = beyond[0] if len(beyond) else rows.error.argmax()
+    return Departure(int(rows.step[place]), kind, layer, float(rows.error[place]), allowed)
