@@ -24,7 +24,7 @@ BASELINE ?= $(shell { ls -d results/reference/$(MACHINE)/*/run.json | sort -r; \
   ls -d results/$(MACHINE)/*/run.json | sort -r | awk '$$0 < "$(RUN_FOLDER)"'; } 2>/dev/null | head -n 1 | xargs -r dirname)
 
 .DEFAULT_GOAL := help
-.PHONY: setup bench test test-gpu lint format report check clean help
+.PHONY: setup bench test test-gpu lint format report check compare clean help
 
 setup: $(READY) ## Install everything into .venv, which the other targets do as well
 
@@ -54,6 +54,9 @@ check: $(READY) ## Compare a run with a baseline, and fail on a regression (RUN=
 	$(if $(RUN),,$(error there is no run under results/ yet: make bench, or give RUN=folder))
 	$(if $(BASELINE),,$(error there is nothing to compare $(RUN) with: give BASELINE=folder, or measure once more))
 	$(PY) -m bench check $(RUN) --baseline $(BASELINE) $(ARGS)
+
+compare: $(READY) ## Put the newest run of every machine under results/ side by side (ARGS="…": any option of loopmark compare)
+	$(PY) -m bench compare results $(ARGS)
 
 clean: ## Remove the environment and every cache; runs stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks

@@ -17,6 +17,8 @@ class Cell:
     strong: bool = False
     figure: bool = False
     """Whether Loopmark itself wrote the text, of digits and units: nothing in it could be read as markup."""
+    whole: bool = False
+    """Whether it is short and stays on one line, where it would else be broken at its hyphens."""
 
     @property
     def sorts(self) -> bool:

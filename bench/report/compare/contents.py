@@ -50,7 +50,7 @@ def _section(contest: Contest, plots: Sequence[Plot]) -> dict[str, Any]:
 def _table(contest: Contest) -> Grid:
     rows = [(loop, entrant, row) for loop in contest.loops for entrant, row in contest.rows(loop)]
     headings = [
-        "loop", "on", "status", "step", "samples/s", "speedup", "verdict", "trains as eager", "peak memory",
+        "loop", "on", "step", "samples/s", "speedup", "verdict", "trains as eager", "peak memory",
         "energy a step", "of its ceiling", "MFU",
     ]  # fmt: skip
     return grid(headings, (_cells(loop, entrant, row) for loop, entrant, row in rows))
@@ -60,12 +60,11 @@ def _cells(loop: str, entrant: Entrant, row: Row) -> list[Cell]:
     rate, roofline = row.samples_per_second, row.roofline
     return [
         Cell(loop, strong=is_baseline(row.case)),
-        Cell(entrant.name),
-        Cell(cells.status(row)),
+        Cell(entrant.name, whole=True),
         figure(show.seconds_range(row.step_seconds), row.step_seconds),
         figure(show.count_range(rate), rate),
         figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup),
-        Cell(cells.verdict(row)),
+        Cell(cells.verdict(row) if row.step_seconds is not None else cells.status(row)),
         Cell(training.verdict(row.trained)),
         figure(show.data(row.peak_memory_bytes), row.peak_memory_bytes),
         figure(show.joules(row.joules_per_step), row.joules_per_step),
@@ -82,7 +81,7 @@ def _phases(contest: Contest) -> Grid:
         (
             [
                 Cell(loop, strong=is_baseline(row.case)),
-                Cell(entrant.name),
+                Cell(entrant.name, whole=True),
                 *(figure(cells.phase(name, row.phases), row.phases.get(name)) for name in names),
             ]
             for loop, entrant, row in rows

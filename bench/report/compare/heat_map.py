@@ -42,7 +42,9 @@ def speedups(contest: Contest) -> Figure | None:
     note = note_of(contest)
     columns = len(contest.entrants)
     width = min(WIDEST, (layout.WIDTH - layout.NAMES - RIGHT) / columns)
-    top = layout.TITLE + layout.NOTE_LINE * (LABEL_LINES + bool(note)) + layout.EDGE
+    labels = [_wrapped(entrant.name, width - 0.08) for entrant in contest.entrants]
+    lines = 1 + max(label.count("\n") for label in labels)
+    top = layout.TITLE + layout.NOTE_LINE * (lines + bool(note)) + layout.EDGE
     height = top + max(CELL * len(loops), 1.2) + 0.5
     left_over = layout.WIDTH - layout.NAMES - width * columns
     title = f"{style.fitted(contest.workload)}: speedup over {BASELINE}"
@@ -62,8 +64,7 @@ def speedups(contest: Contest) -> Figure | None:
     axes.set_yticks([i + 0.5 for i in range(len(loops))], [style.fitted(loop) for loop in loops])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    for x, entrant in enumerate(contest.entrants):
-        label = _wrapped(entrant.name, width - 0.08)
+    for x, label in enumerate(labels):
         axes.annotate(
             label, (x + 0.5, 1), (0, 4), xycoords=("data", "axes fraction"), textcoords="offset points",
             ha="center", va="bottom", size=style.SMALL, annotation_clip=False, linespacing=1.1,
