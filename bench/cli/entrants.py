@@ -191,7 +191,6 @@ class Reader:
         self._warn(f"left out: {error}")
 
     def _expect(self, anything: list[Found] | list[Judged]) -> None:
-        """Raises the first mistake where nothing is left."""
         if not anything and self._mistakes:
             raise self._mistakes[0]
 

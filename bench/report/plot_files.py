@@ -20,9 +20,9 @@ PLOTS = {
     "quality": "Quality on held-out data as time goes by, for every loop",
     "training": "Loss of every loop as it trained to its target",
     "batches": "Samples a second of every loop over its batch size",
-    "machines": "Samples a second of every loop, machine beside machine",
-    "speedups": "Speedup of every loop on every machine, as a heat map",
-    "shares": "Share of a step in each phase, for every loop on every machine",
+    "machines": "Samples a second of every loop, side by side",
+    "speedups": "Speedups of every loop side by side, as a heat map",
+    "shares": "Share of a step in each phase, for every loop side by side",
     "memory": "Bytes in use from moment to moment within a step",
 }
 """File name stem of each plot and what it shows, in the order of the page."""
