@@ -27,7 +27,7 @@ class Kept:
     threads: int
     machine: str
     """The machine's name, which ends in the fingerprint that decides whether seconds compare."""
-    torch: str
+    torch: str | None
     step_logs: tuple[float, ...]
     """ln(seconds a step), one a launch."""
     ratio_logs: tuple[float, ...]

@@ -11,8 +11,8 @@ def machine_table(machine: Machine, software: Environment) -> str:
     pinned = ", ".join(map(str, software.cores))
     facts: list[tuple[str, str | None]] = [
         ("machine", machine.name),
-        ("CPU", f"{machine.cpu}, {machine.physical_cores} cores, {machine.logical_cores} threads"),
-        ("memory", show.data(machine.memory_bytes)),
+        ("CPU", ", ".join([machine.cpu, *_counts(machine)])),
+        ("memory", None if machine.memory_bytes is None else show.data(machine.memory_bytes)),
         *(
             ("GPU", f"{gpu.name}, {show.data(gpu.memory_bytes)}, compute capability {gpu.compute_capability}")
             for gpu in machine.gpus
@@ -26,7 +26,9 @@ def machine_table(machine: Machine, software: Environment) -> str:
         ("Loopmark", software.loopmark + (f", {software.revision}" if software.revision else "")),
         (
             "threads",
-            f"{software.threads}" + (f", pinned to logical cores {pinned}" if pinned else ", not pinned"),
+            f"{software.threads}" + (f", pinned to logical cores {pinned}" if pinned else ", not pinned")
+            if software.threads is not None
+            else None,
         ),
         ("CPU capability", software.cpu_capability),
         ("compiler", software.compiler),
@@ -37,3 +39,9 @@ def machine_table(machine: Machine, software: Environment) -> str:
     ]
     rows = [[name, markdown(value)] for name, value in facts if value]
     return pipe_table(["", ""], rows).replace("---:", "---")
+
+
+def _counts(machine: Machine) -> list[str]:
+    """How many cores and threads it has, as far as that is known."""
+    counts = {"cores": machine.physical_cores, "threads": machine.logical_cores}
+    return [f"{count} {what}" for what, count in counts.items() if count is not None]

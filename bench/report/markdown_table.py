@@ -97,7 +97,7 @@ def start_table(workload: WorkloadSummary) -> str:
                 cells.compile_time(row),
                 row.compile_cache if row.compile_cache and cells.compiled(row) else show.ABSENT,
                 show.count_range(row.break_even_steps),
-                f"{sum(launch.steady for launch in row.case.launches)} of {len(row.case.launches)}",
+                f"{sum(bool(launch.steady) for launch in row.case.launches)} of {len(row.case.launches)}",
             ]
             for row in started
         ),
