@@ -30,7 +30,7 @@ def _machine(a: Machine, b: Machine) -> Iterator[str]:
 
 
 def _gpu(gpu: Gpu) -> str:
-    return f"{gpu.name} {gpu.memory_bytes / 2**30:.0f} GiB"
+    return gpu.name if gpu.memory_bytes is None else f"{gpu.name} {gpu.memory_bytes / 2**30:.0f} GiB"
 
 
 def environment_differences(base: Environment, head: Environment) -> tuple[str, ...]:

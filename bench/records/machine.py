@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Gpu:
-    """One CUDA device as the driver describes it."""
+    """One CUDA device as the driver describes it; of an imported run its name alone is known."""
 
     name: str
-    memory_bytes: int
-    compute_capability: str
-    multiprocessors: int
+    memory_bytes: int | None
+    compute_capability: str | None
+    multiprocessors: int | None
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The hardware that decides whether absolute seconds may be compared; what an imported run does not tell is None."""
+    """The hardware that decides whether absolute seconds may be compared; None: an imported run does not tell it."""
 
     cpu: str
     physical_cores: int | None

@@ -15,7 +15,7 @@ CacheState = Literal["cold", "warm", "none"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for, complete enough to ask for it again. Of a run that was imported nothing was: numbers are 0."""
+    """What was asked for, complete enough to ask for it again. Of an imported run nothing was: its numbers are 0."""
 
     command: str
     workloads: tuple[str, ...]

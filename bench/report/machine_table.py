@@ -1,6 +1,6 @@
 """The machine of a run, as a Markdown table."""
 
-from bench.records.machine import Environment, Machine
+from bench.records.machine import Environment, Gpu, Machine
 from bench.report import format as show
 from bench.report.markdown_table import pipe_table
 from bench.report.text import markdown
@@ -13,10 +13,7 @@ def machine_table(machine: Machine, software: Environment) -> str:
         ("machine", machine.name),
         ("CPU", ", ".join([machine.cpu, *_counts(machine)])),
         ("memory", None if machine.memory_bytes is None else show.data(machine.memory_bytes)),
-        *(
-            ("GPU", f"{gpu.name}, {show.data(gpu.memory_bytes)}, compute capability {gpu.compute_capability}")
-            for gpu in machine.gpus
-        ),
+        *(("GPU", _gpu(gpu)) for gpu in machine.gpus),
         ("system", f"{machine.operating_system}, {machine.architecture}"),
         ("torch", software.torch),
         ("Python", software.python),
@@ -39,6 +36,12 @@ def machine_table(machine: Machine, software: Environment) -> str:
     ]
     rows = [[name, markdown(value)] for name, value in facts if value]
     return pipe_table(["", ""], rows).replace("---:", "---")
+
+
+def _gpu(gpu: Gpu) -> str:
+    if gpu.memory_bytes is None or gpu.compute_capability is None:
+        return gpu.name
+    return f"{gpu.name}, {show.data(gpu.memory_bytes)}, compute capability {gpu.compute_capability}"
 
 
 def _counts(machine: Machine) -> list[str]:
