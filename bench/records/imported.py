@@ -15,11 +15,10 @@ from bench.records.samples import Samples
 from bench.records.tables import line
 
 UNKNOWN = "unknown"
-IMPORTED = (
-    "imported from pytest-benchmark: start-up, warm-up, memory, losses and what disturbed it were not recorded; the "
-    "benchmarks ran one after the other and not in turns, so that the machine's drift is in their ratios; and with no "
-    "noise floor measured nothing is called faster or slower"
-)
+IMPORTED = "imported from pytest-benchmark: start-up, warm-up, memory, losses and what disturbed it are not known"
+IN_SEQUENCE = "the benchmarks ran one after the other and not in turns, so that the machine's drift is in their ratios"
+UNPAIRED = "which rounds were side by side is not known, so that a ratio is of two launches' medians"
+NO_FLOOR = "no noise floor was measured, so that nothing is called faster or slower"
 ONE_LAUNCH = "one file is one launch, which says nothing of the next: import several of the same benchmarks"
 PHASES_UNFIT = "the phases of {} are left out: their rounds do not fit together"
 
@@ -55,7 +54,12 @@ def run_of(files: Sequence[Stored], baseline: str | None, canonical: str, comman
     kept = [row for row in named if row.fullname not in timeless]
     if not kept:
         raise BadInput(f"every benchmark of {first.path} has a round that took no time; make its rounds longer")
-    warnings = [IMPORTED, *(f"{line(n)} is left out: its clock saw a round take no time" for n in sorted(timeless))]
+    warnings = [
+        IMPORTED,
+        UNPAIRED if all(row.told.workload for row in kept) else IN_SEQUENCE,
+        *([] if any(keys[row.fullname][2] for row in kept) else [NO_FLOOR]),
+        *(f"{line(name)} is left out: its clock saw a round take no time" for name in sorted(timeless)),
+    ]
     rounds, cases = Rounds(), []
     for place, row in enumerate(kept):
         launches: list[Launch] = []
