@@ -19,7 +19,7 @@ from bench.judge.summary import Summary
 from bench.judge.throttled import without_throttled
 from bench.records.pytest_benchmark import KEY
 from bench.records.run import Run
-from bench.records.samples import Samples
+from bench.records.samples import Samples, seconds_of
 from bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
 from bench.report.spreadsheet import record
 from bench.report.text import elide, plain
@@ -60,16 +60,16 @@ def _rounds(entry: Entry, samples: Samples) -> "pd.Series[float]":
 def _phases(entry: Entry, samples: Samples) -> dict[str, "pd.Series[float]"]:
     """The same of each phase, in each lapped block; the device's clock where there is one."""
     laps = samples.phases[samples.phases["case"] == entry.index]
-    seconds = laps["device_seconds"].fillna(laps["host_seconds"]).dropna()
+    seconds = seconds_of(laps).dropna()
     at = laps.loc[seconds.index]
     steps = seconds.groupby([at[name] for name in ("phase", *_BLOCK, "step")]).sum()
     means = steps.groupby(level=["phase", *_BLOCK]).mean()
-    present = set(means.index.get_level_values("phase"))
-    return {
-        phase: pd.Series(rows.to_numpy(), rows.index.get_level_values("launch"), dtype=float)
-        for phase in entry.row.case.phases
-        if phase in present and (rows := means.loc[phase]) is not None
-    }
+    found = {}
+    for phase in entry.row.case.phases:
+        rows = means[means.index.get_level_values("phase") == phase]
+        if len(rows):
+            found[phase] = pd.Series(rows.to_numpy(), rows.index.get_level_values("launch").to_numpy(), dtype=float)
+    return found
 
 
 def _benchmarks(
