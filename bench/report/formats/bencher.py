@@ -33,7 +33,7 @@ def _measures(entry: Entry) -> dict[str, Metric]:
     step = row.step_seconds
     found = {
         "latency": _metric(step.map(lambda seconds: seconds / NANOSECOND) if step else None),
-        "throughput": _metric(step.map(lambda seconds: 1 / seconds) if step else None),
+        "throughput": _metric(entry.steps_per_second),
         "speedup": _metric(row.speedup),
         "joules-per-step": _metric(row.joules_per_step),
         "peak-memory": None if row.peak_memory_bytes is None else {"value": float(row.peak_memory_bytes)},

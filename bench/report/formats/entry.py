@@ -1,5 +1,7 @@
 """A case under names that every format can hold: on one line, not too long, and no two alike."""
 
+import math
+import sys
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -36,6 +38,12 @@ class Entry:
         return f"{self.workload}/{self.loop}"
 
     @property
+    def steps_per_second(self) -> Estimate | None:
+        """Of the step's seconds; infinite where an end of them is zero, as of one launch alone."""
+        step = self.row.step_seconds
+        return step.map(lambda seconds: 1 / seconds if seconds > 1 / sys.float_info.max else math.inf) if step else None
+
+    @property
     def words(self) -> tuple[str, ...]:
         """What may be said of it, a line each: its verdict, its speedup with the interval, and the noise floor."""
         said = [f"verdict: {cells.verdict(self.row)}"]
@@ -67,6 +75,8 @@ def distinct(named: Iterable[tuple[Key, str]], length: int) -> dict[Key, str]:
     given: dict[Key, str] = {}
     taken: set[str] = set()
     for key, raw in named:
+        if key in given:
+            continue
         name = elide(raw, length).strip() or UNNAMED
         number, candidate = 2, name
         while candidate in taken:

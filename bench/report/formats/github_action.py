@@ -40,7 +40,7 @@ def _smaller(entry: Entry) -> Iterator[Result | None]:
 
 def _bigger(entry: Entry) -> Iterator[Result | None]:
     row = entry.row
-    yield _result(entry, "steps a second", row.step_seconds.map(lambda s: 1 / s) if row.step_seconds else None, "1/s")
+    yield _result(entry, "steps a second", entry.steps_per_second, "1/s")
     yield _result(entry, "samples a second", row.samples_per_second, "1/s")
     yield _result(entry, "speedup over eager", row.speedup, "x")
 
