@@ -27,8 +27,8 @@ def writer(name: str) -> Writer:
     if name in FORMATS:
         return FORMATS[name]
     close = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.5)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
-    raise BadInput(f"no format named '{name}'{hint} there are {', '.join(FORMATS)}")
+    hint = f" did you mean '{close[0]}'?" if close else ""
+    raise BadInput(f"no format named '{name}';{hint} there are {', '.join(FORMATS)}")
 
 
 def export(name: str, summary: Summary, samples: Samples) -> str:
