@@ -150,7 +150,7 @@ def test_history_follows_imported_runs(here: Here, imported, tmp_path: Path) -> 
 
     assert done.returncode == 0
     assert series["loop"] == "test_new"
-    assert len(series["runs"]) == 3
+    assert len(series["points"]) == 3
 
 
 def test_importing_and_reporting_need_no_torch(tmp_path: Path) -> None:
