@@ -58,18 +58,15 @@ def _rounds(entry: Entry, samples: Samples) -> "pd.Series[float]":
 
 
 def _phases(entry: Entry, samples: Samples) -> dict[str, "pd.Series[float]"]:
-    """The same of each phase, in each lapped block; the device's clock where there is one."""
+    """Seconds a step of each phase in each lapped block; on the device's clock where there is one."""
     laps = samples.phases[samples.phases["case"] == entry.index]
-    seconds = seconds_of(laps).dropna()
-    at = laps.loc[seconds.index]
-    steps = seconds.groupby([at[name] for name in ("phase", *_BLOCK, "step")]).sum()
-    means = steps.groupby(level=["phase", *_BLOCK]).mean()
-    found = {}
-    for phase in entry.row.case.phases:
-        rows = means[means.index.get_level_values("phase") == phase]
-        if len(rows):
-            found[phase] = pd.Series(rows.to_numpy(), rows.index.get_level_values("launch").to_numpy(), dtype=float)
-    return found
+    blocks = samples.blocks[(samples.blocks["case"] == entry.index) & samples.blocks["lapped"]]
+    place = [laps["phase"].astype("category"), *(laps[name] for name in _BLOCK)]
+    sums = seconds_of(laps).groupby(place, observed=True).sum(min_count=1).unstack("phase")
+    seconds = sums.div(blocks.set_index(_BLOCK)["steps"], axis="index").sort_index()
+    found = {phase: seconds[phase].dropna() for phase in entry.row.case.phases if phase in seconds}
+    launches = {phase: rows.index.get_level_values("launch").to_numpy() for phase, rows in found.items()}
+    return {phase: pd.Series(rows.to_numpy(), launches[phase]) for phase, rows in found.items() if len(rows)}
 
 
 def _benchmarks(
