@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bench.judge.statistics import Estimate, median, over_launches
+from bench.records.samples import seconds_of
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 
@@ -21,7 +22,7 @@ would call the same."""
 
 def block_seconds(blocks: pd.DataFrame) -> pd.Series:
     """Seconds a step of each block: the device's where a device was timed, else the host's."""
-    return blocks["device_seconds"].fillna(blocks["host_seconds"]) / blocks["steps"]
+    return seconds_of(blocks) / blocks["steps"]
 
 
 def round_logs(blocks: pd.DataFrame, *, lapped: bool) -> pd.Series:

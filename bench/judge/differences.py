@@ -23,14 +23,14 @@ def _machine(a: Machine, b: Machine) -> Iterator[str]:
     yield from _changed("CPU", a.cpu, b.cpu)
     yield from _changed("physical cores", a.physical_cores, b.physical_cores)
     yield from _changed("logical cores", a.logical_cores, b.logical_cores)
-    yield from _changed("memory", *(f"{m.memory_bytes / 2**30:.0f} GiB" for m in (a, b)))
+    yield from _changed("memory", *(m.memory_bytes and f"{m.memory_bytes / 2**30:.0f} GiB" for m in (a, b)))
     yield from _changed("architecture", a.architecture, b.architecture)
     yield from _changed("operating system", a.operating_system, b.operating_system)
     yield from _changed("GPUs", *(", ".join(map(_gpu, m.gpus)) or NONE for m in (a, b)))
 
 
 def _gpu(gpu: Gpu) -> str:
-    return f"{gpu.name} {gpu.memory_bytes / 2**30:.0f} GiB"
+    return gpu.name if gpu.memory_bytes is None else f"{gpu.name} {gpu.memory_bytes / 2**30:.0f} GiB"
 
 
 def environment_differences(base: Environment, head: Environment) -> tuple[str, ...]:

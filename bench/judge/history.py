@@ -35,7 +35,7 @@ class Subject:
     batch_size: int | None
     parameters: int | None
     data_sha256: str | None
-    threads: int
+    threads: int | None
 
 
 @dataclass(frozen=True)

@@ -229,12 +229,13 @@ def _start(case: Case) -> float | None:
     return _of_start(case, [launch.start_seconds for launch in case.launches])
 
 
-def _of_start(case: Case, values: list[float]) -> float | None:
+def _of_start(case: Case, values: list[float | None]) -> float | None:
     """A figure of the start: the first launch's, where it alone compiled from nothing; else the median launch's."""
-    if not values:
+    known = [value for value in values if value is not None]
+    if not known:
         return None
     compiled = case.launches[0].compile_cache != "none"
-    return values[0] if compiled else statistics.median(values)
+    return known[0] if compiled else statistics.median(known)
 
 
 def _lost_at(losses: pd.DataFrame) -> int | None:

@@ -64,6 +64,12 @@ class Measurement:
         phases = [phase for phase in self.rows[loop].case.phases if phase in present]
         return {phase: [float(value) for value in means.loc[phase]] for phase in phases}
 
+    def rounds_per_launch(self, loop: str, *, lapped: bool) -> tuple[int, ...]:
+        """How many of the rounds, or of a phase's, are of each launch."""
+        blocks = self.blocks(loop)
+        launches = blocks.loc[blocks["lapped"] == lapped, "launch"]
+        return tuple(int(count) for count in launches.value_counts(sort=False).sort_index())
+
     def _index(self, loop: str) -> int:
         return self.run.cases.index(self.rows[loop].case)
 

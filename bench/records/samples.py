@@ -61,6 +61,11 @@ class Samples:
         return cls(**{name: tables.table(COLUMNS[name]) for name in TABLES})
 
 
+def seconds_of(rows: pd.DataFrame) -> "pd.Series[float]":
+    """The seconds of blocks or phases: the device's where a device was timed, else the host's."""
+    return rows["device_seconds"].fillna(rows["host_seconds"])
+
+
 TABLES: tuple[str, ...] = tuple(field.name for field in fields(Samples))
 
 
