@@ -49,8 +49,9 @@ def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
     alone = block["step"].transform("nunique") == 1
     counted = seen.assign(lead_seconds=lead)[later | alone]
     columns = ["host_seconds", "device_seconds", "lead_seconds"]
-    medians = counted.groupby("phase")[columns].median().reindex([p for p in order if p in set(counted["phase"])])
-    return {phase: _bound(*figures) for phase, *figures in medians.itertuples()}
+    medians = counted.groupby("phase", observed=True)[columns].median()
+    found = {str(phase): _bound(*figures) for phase, *figures in medians.itertuples()}
+    return {phase: found[phase] for phase in order if phase in found}
 
 
 def _bound(host: float, device: float, lead: float) -> Bound:
