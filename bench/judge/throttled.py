@@ -43,7 +43,8 @@ def laps_of(laps: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``Samples.phases`` that belong to ``blocks``."""
     # A block's laps were written one after the other: only the first of each has to be looked for.
     first = np.ones(len(laps), dtype=bool)
-    if len(laps):
-        first[1:] = np.logical_or.reduce([np.diff(laps[column].to_numpy()) != 0 for column in _BLOCK])
-    kept = pd.MultiIndex.from_frame(laps.loc[first, _BLOCK]).isin(pd.MultiIndex.from_frame(blocks[_BLOCK]))
-    return laps[kept[np.cumsum(first) - 1]]
+    first[1:] = np.logical_or.reduce([np.diff(laps[column].to_numpy()) != 0 for column in _BLOCK])
+    sought = laps.loc[first, _BLOCK]
+    numbers = pd.concat([sought, blocks[_BLOCK]]).groupby(_BLOCK, sort=False).ngroup().to_numpy()
+    kept = np.isin(numbers[: len(sought)], numbers[len(sought) :])
+    return laps.loc[kept[np.cumsum(first) - 1]]

@@ -1,5 +1,6 @@
 """A run's table, case by case."""
 
+import numpy as np
 import pandas as pd
 
 
@@ -17,4 +18,4 @@ class ByCase:
     def __getitem__(self, case: int) -> pd.DataFrame:
         """The rows of ``case``, in their order and with their index; none where there are none."""
         places = self._places.get(case)
-        return self._table.iloc[:0] if places is None else self._table.take(places)
+        return self._table.iloc[:0] if places is None else self._table.take(np.asarray(places, dtype=np.intp))

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -86,10 +87,13 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
     if not (pd.api.types.is_string_dtype(texts) if kind == "str" else values.dtype == kind):
         raise TypeError(f"column '{column}' should be {kind}, not {texts.dtype}")
     if column.endswith("seconds"):
-        low, high = values.min(), values.max()  # of what is not NaN
+        low, high = (bound.reduce(values.to_numpy(), initial=np.nan) for bound in (np.fmin, np.fmax))  # NaN passed over
         if low < 0 or high > LONGEST_SECONDS:
             raise ValueError(f"column '{column}' holds seconds that cannot be, {low:g} to {high:g}")
     if kind != "str":
         # A column in one piece is Arrow's own memory, which nobody may write to.
         return values if values.to_numpy().flags.writeable else values.copy()
-    return values.cat.reorder_categories(sorted(texts)) if as_categories else values.astype(kind)
+    if not as_categories:
+        return values.astype(kind)
+    sorted_: pd.Series = values.cat.reorder_categories(sorted(texts))
+    return sorted_
