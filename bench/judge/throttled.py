@@ -47,4 +47,5 @@ def laps_of(laps: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
     sought = laps.loc[first, _BLOCK]
     numbers = pd.concat([sought, blocks[_BLOCK]]).groupby(_BLOCK, sort=False).ngroup().to_numpy()
     kept = np.isin(numbers[: len(sought)], numbers[len(sought) :])
-    return laps.loc[kept[np.cumsum(first) - 1]]
+    chosen: pd.DataFrame = laps[kept[np.cumsum(first) - 1]]
+    return chosen

@@ -91,9 +91,8 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
         if low < 0 or high > LONGEST_SECONDS:
             raise ValueError(f"column '{column}' holds seconds that cannot be, {low:g} to {high:g}")
     if kind != "str":
-        # A column in one piece is Arrow's own memory, which nobody may write to.
-        return values if values.to_numpy().flags.writeable else values.copy()
-    if not as_categories:
-        return values.astype(kind)
-    sorted_: pd.Series = values.cat.reorder_categories(sorted(texts))
-    return sorted_
+        # A column in one piece stays Arrow's own memory, which nobody may write to.
+        own: pd.Series = values.copy() if table.column(0).num_chunks == 1 else values
+    else:
+        own = values.cat.reorder_categories(sorted(texts)) if as_categories else values.astype(kind)
+    return own

@@ -74,7 +74,7 @@ def rounds_of(plain: pd.DataFrame) -> Rounds:
     group, width = _groups(len(places), begins if apart else begins[:0])
     at = np.bincount(group, np.arange(len(places))) / np.bincount(group)
     first = group[begins] if apart else begins[:0]
-    rounds["group"] = group[places.get_indexer(rounds.index.droplevel(["case"]))]
+    rounds["group"] = group[places.get_indexer(rounds.reset_index("case").index)]
     return Rounds(
         width=width,
         places=len(places),
