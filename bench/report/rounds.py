@@ -11,6 +11,8 @@ from bench.report.disturbance import disturbed
 
 MOST_GROUPS = 240
 """About as many as can be told apart side by side: a plot has no more points than that across."""
+MOST_BANDED = 2400
+"""Groups of all cases together, each of which has a band: of twenty loops, an SVG of 300 kB."""
 MOST_LAUNCHES = 60
 """Of so many the beginnings are marked; of more, groups may join rounds of several launches."""
 BAND = (0.1, 0.9)
@@ -71,7 +73,8 @@ def rounds_of(plain: pd.DataFrame) -> Rounds:
     launch = places.get_level_values("launch").to_numpy()
     begins = np.flatnonzero(np.diff(launch)) + 1
     apart = len(begins) < MOST_LAUNCHES
-    group, width = _groups(len(places), begins if apart else begins[:0])
+    most = min(MOST_GROUPS, MOST_BANDED // plain["case"].nunique())
+    group, width = _groups(len(places), begins if apart else begins[:0], most)
     at = np.bincount(group, np.arange(len(places))) / np.bincount(group)
     first = group[begins] if apart else begins[:0]
     rounds["group"] = group[places.get_indexer(rounds.reset_index("case").index)]
@@ -86,9 +89,13 @@ def rounds_of(plain: pd.DataFrame) -> Rounds:
     )
 
 
-def _groups(places: int, begins: NDArray[np.intp]) -> tuple[NDArray[np.intp], int]:
-    """The group of each place, and how many places the largest has; no group reaches over one of ``begins``."""
-    room = max(1, MOST_GROUPS - len(begins))  # each launch ends in a group that may not be full
+def _groups(places: int, begins: NDArray[np.intp], most: int) -> tuple[NDArray[np.intp], int]:
+    """The group of each place, and how many places the largest has; no group reaches over one of ``begins``.
+
+    Args:
+        most: how many groups there may be, where there have to be groups.
+    """
+    room = max(1, most - len(begins))  # each launch ends in a group that may not be full
     width = 1 if places <= MOST_GROUPS else -(-places // room)
     inside = np.arange(places) - np.concatenate([[0], begins])[np.searchsorted(begins, np.arange(places), "right")]
     new = inside % width == 0
