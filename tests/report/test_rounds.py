@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from bench.judge.summary import summarise
 from bench.records.samples import Samples
 from bench.report import courses, style
-from bench.report.rounds import MOST_GROUPS, Rounds, rounds_of
+from bench.report.rounds import MOST_GROUPS, rounds_of
 from tests.synthetic import Truth, make_run
 
 
