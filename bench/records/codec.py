@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import types
 import typing
+from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ def decode(kind: type[T], value: Any, path: str = "run") -> T:
 def _decode(kind: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _record(kind, value, path)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    origin, arguments = _parts(kind)
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
@@ -55,14 +56,26 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
 
 def _record(kind: Any, value: Any, path: str) -> Any:
     _expect(isinstance(value, dict), "an object", value, path)
-    hints = typing.get_type_hints(kind)
     given = {}
-    for field in dataclasses.fields(kind):
-        if field.name in value:
-            given[field.name] = _decode(hints[field.name], value[field.name], f"{path}.{field.name}")
-        elif field.default is dataclasses.MISSING:
-            raise Mismatch(f"{path}.{field.name} is missing")
+    for name, hint, needed in _fields(kind):
+        if name in value:
+            given[name] = _decode(hint, value[name], f"{path}.{name}")
+        elif needed:
+            raise Mismatch(f"{path}.{name} is missing")
     return kind(**given)
+
+
+@cache  # a history reads hundreds of runs of thousands of values each
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    return typing.get_origin(kind), typing.get_args(kind)
+
+
+@cache
+def _fields(kind: Any) -> tuple[tuple[str, Any, bool], ...]:
+    """Of a record: the name and type of each field, and whether it has to be given."""
+    hints = typing.get_type_hints(kind)
+    fields = dataclasses.fields(kind)
+    return tuple((field.name, hints[field.name], field.default is dataclasses.MISSING) for field in fields)
 
 
 def _expect(true: bool, expected: str, value: Any, path: str) -> None:

@@ -45,6 +45,9 @@ COLUMNS: dict[str, dict[str, str]] = {
     "losses": {"case": "int32", "launch": "int32", "step": "int64", "loss": "float64"},
 }
 
+CATEGORIES: dict[str, tuple[str, ...]] = {"phases": ("phase",)}
+"""The columns of text that are read as categories; group by them with ``observed=True``."""
+
 
 @dataclass(frozen=True)
 class Samples:
