@@ -15,7 +15,9 @@ from bench.cli.ceilings import ceilings
 from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
+from bench.cli.export import export
 from bench.cli.history import history
+from bench.cli.import_ import import_
 from bench.cli.list import list_
 from bench.cli.memory import memory
 from bench.cli.report import report
@@ -58,6 +60,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "compare": compare,
     "history": history,
+    "export": export,
+    "import": import_,
     "calibrate": calibrate,
     "verify": verify,
     "doctor": doctor,

@@ -92,7 +92,7 @@ def tell(
     # GitHub takes ##[ for a command wherever it stands.
     text = json.dumps(to_json(judgement), indent=2, allow_nan=False).replace("##[", r"##\u005b")
     for path, content in files:
-        _write(path, content)
+        write_file(path, content)
     _add_to_summary(page, console)
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
     with _to_whoever_listens():
@@ -108,7 +108,8 @@ def tell(
             print("\n".join(annotations(judgement)), file=sys.stderr if as_json else sys.stdout, flush=True)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that was asked for, in one move. Raises BadInput where it cannot be written."""
     from bench.records.files import replace_file
 
     try:

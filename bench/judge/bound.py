@@ -45,12 +45,13 @@ def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
         return {}
     block = seen.groupby(["launch", "round", "block"], sort=False)
     lead = block["device_seconds"].cumsum() - block["host_seconds"].cumsum()
-    later = seen["step"] > block["step"].transform("min")
-    alone = block["step"].transform("nunique") == 1
+    first = block["step"].transform("min")
+    later, alone = seen["step"] > first, block["step"].transform("max") == first
     counted = seen.assign(lead_seconds=lead)[later | alone]
     columns = ["host_seconds", "device_seconds", "lead_seconds"]
-    medians = counted.groupby("phase")[columns].median().reindex([p for p in order if p in set(counted["phase"])])
-    return {phase: _bound(*figures) for phase, *figures in medians.itertuples()}
+    medians = counted.groupby("phase", observed=True)[columns].median()
+    found = {str(phase): _bound(*figures) for phase, *figures in medians.itertuples()}
+    return {phase: found[phase] for phase in order if phase in found}
 
 
 def _bound(host: float, device: float, lead: float) -> Bound:

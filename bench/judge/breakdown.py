@@ -21,23 +21,18 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
         order: the phases' names in the order in which the result has them.
         column: ``host_seconds`` or ``device_seconds``; rows where it is NaN are absent phases.
     """
-    present = samples[samples[column].notna()]
+    present = samples.loc[samples[column].notna(), ["launch", "step", "phase", column]]
     if present.empty:
         return {}
-    steps = present.groupby(["launch", "step"])[column].sum()
+    of_step = present.groupby(["launch", "step"])
+    steps = of_step[column].sum()
     launch = steps.groupby("launch")
     rank, count = launch.rank(method="first"), launch.transform("size")
     # At least one step at either end, so that few steps are robust too, but never all of them.
     cut = np.minimum(np.ceil(TRIMMED * count), (count - 1) // 2)
     inside = (rank > cut) & (rank <= count - cut)
-    kept = steps.index[inside]
-    sums = (
-        present.set_index(["launch", "step"])
-        .loc[lambda frame: frame.index.isin(kept)]
-        .groupby(["launch", "phase"])[column]
-        .sum()
-        .unstack(fill_value=0)
-    )
+    kept = present[inside.to_numpy()[of_step.ngroup()]]
+    sums = kept.groupby(["launch", "phase"], observed=True)[column].sum().unstack(fill_value=0)
     launches = sums.div(inside.groupby("launch").sum(), axis="index")
     totals = launches.sum(axis="columns")
     means = launches.div(totals, axis="index").mean() * totals.median()

@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bench.judge.statistics import Estimate, median, over_launches
+from bench.judge.statistics import Estimate, median, over_launches, student
+from bench.records.samples import seconds_of
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 
@@ -21,7 +22,7 @@ would call the same."""
 
 def block_seconds(blocks: pd.DataFrame) -> pd.Series:
     """Seconds a step of each block: the device's where a device was timed, else the host's."""
-    return blocks["device_seconds"].fillna(blocks["host_seconds"]) / blocks["steps"]
+    return seconds_of(blocks) / blocks["steps"]
 
 
 def round_logs(blocks: pd.DataFrame, *, lapped: bool) -> pd.Series:
@@ -49,6 +50,22 @@ def log_speedup(blocks: pd.DataFrame, baseline: pd.DataFrame) -> Estimate | None
     """
     pairs = (round_logs(baseline, lapped=False) - round_logs(blocks, lapped=False)).dropna()
     return over_launches(_by_launch(pairs)) if len(pairs) else None
+
+
+def log_speedups(blocks: pd.DataFrame, baseline: int) -> dict[int, Estimate]:
+    """``log_speedup`` of every case of ``blocks`` but the ``baseline``, by case; only of those that share a round.
+
+    All cases at once, since a history has thousands of them.
+    """
+    plain = blocks.loc[~blocks["lapped"], ["case", "launch", "round", "steps", "host_seconds", "device_seconds"]]
+    logs = pd.Series(np.log(block_seconds(plain)), plain.index)
+    medians = logs.groupby([plain["case"], plain["launch"], plain["round"]]).median().unstack("case")
+    if baseline not in medians:
+        return {}
+    pairs = medians.drop(columns=baseline).rsub(medians[baseline], axis="index")
+    launches = pairs.groupby(level="launch").median()  # of the pairs that there are
+    known = {int(str(case)): column.dropna() for case, column in launches.items()}
+    return {case: student(values) for case, values in known.items() if len(values)}
 
 
 def instrumentation(blocks: pd.DataFrame) -> Estimate | None:

@@ -46,7 +46,7 @@ def _machine(machine: Machine) -> Facts:
             "CPU": machine.cpu,
             "physical cores": machine.physical_cores,
             "logical cores": machine.logical_cores,
-            "memory": f"{machine.memory_bytes / 2**30:.0f} GiB",
+            "memory": machine.memory_bytes and f"{machine.memory_bytes / 2**30:.0f} GiB",
             "architecture": machine.architecture,
             "operating system": machine.operating_system,
             "GPUs": ", ".join(map(_gpu, machine.gpus)) or None,
@@ -55,7 +55,7 @@ def _machine(machine: Machine) -> Facts:
 
 
 def _gpu(gpu: Gpu) -> str:
-    return f"{gpu.name} {gpu.memory_bytes / 2**30:.0f} GiB"
+    return gpu.name if gpu.memory_bytes is None else f"{gpu.name} {gpu.memory_bytes / 2**30:.0f} GiB"
 
 
 def _environment(environment: Environment) -> tuple[Facts, ...]:

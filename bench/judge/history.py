@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from bench.errors import BadInput
 from bench.judge.change_points import LEAST_RUNS, change_points, noise
-from bench.judge.comparison import log_speedup
+from bench.judge.comparison import log_speedups
 from bench.judge.differences import differences
 from bench.judge.statistics import CONFIDENCE, Estimate
 from bench.judge.summary import is_baseline
@@ -35,7 +35,7 @@ class Subject:
     batch_size: int | None
     parameters: int | None
     data_sha256: str | None
-    threads: int
+    threads: int | None
 
 
 @dataclass(frozen=True)
@@ -150,10 +150,11 @@ def observe(run: Run, blocks: pd.DataFrame, workload: str, folder: str) -> Itera
     ``blocks`` may lack the cases that are not wanted. Raises BadInput where the run does not say when it started.
     """
     started = start_of(run, folder)
-    places, blocks = measured(run, workload), blocks[counted(blocks)]
+    places = measured(run, workload)
+    chosen = blocks["case"].isin(places) & counted(blocks)
+    ratios = log_speedups(blocks.loc[chosen], places[0]) if places else {}
     for i in places[1:]:
-        table, baseline = (blocks[blocks["case"] == place] for place in (i, places[0]))
-        ratio = log_speedup(table, baseline) if len(table) else None
+        ratio = ratios.get(i)
         # Of one launch alone the ratio is a figure without an interval, and still a point.
         if ratio is not None and math.isfinite(ratio.value):
             point = Point(run, folder, started, len(run.cases[i].launches), ratio)

@@ -30,9 +30,10 @@ def phase_logs(laps: pd.DataFrame) -> dict[str, Logs]:
     """
     column = "device_seconds" if laps["device_seconds"].notna().any() else "host_seconds"
     present = laps[laps[column].notna()]
-    steps = present.groupby(["phase", "launch", "step"])[column].sum()
-    medians = steps.groupby(level=["phase", "launch"]).median()
-    return {str(name): np.log(rows.to_numpy()) for name, rows in medians.groupby(level="phase") if (rows > 0).all()}
+    steps = present.groupby(["phase", "launch", "step"], observed=True)[column].sum()
+    medians = steps.groupby(level=["phase", "launch"], observed=True).median()
+    by_phase = medians.groupby(level="phase", observed=True)
+    return {str(name): np.log(rows.to_numpy()) for name, rows in by_phase if (rows > 0).all()}
 
 
 def memory_logs(case: Case) -> Logs:

@@ -12,8 +12,9 @@ from bench.judge.comparison import BASELINE, Verdict, instrumentation, log_speed
 from bench.judge.launches import peaks_of_memory
 from bench.judge.roofline import Roofline, flops_of, roofline
 from bench.judge.statistics import Estimate, student
-from bench.judge.throttled import without_throttled
+from bench.judge.throttled import counted, laps_of, throttled
 from bench.judge.trained import TrainedRow, TrainingSummary
+from bench.records.cases import ByCase
 from bench.records.ceilings import Ceilings
 from bench.records.run import CacheState, Case, Run
 from bench.records.samples import Samples
@@ -124,8 +125,8 @@ def summarise(
     run: Run, samples: Samples, trained: TrainingSummary | None = None, ceilings: Ceilings | None = None
 ) -> Summary:
     """Judge every case of ``run``, with what is known of its training, and of its device, beside its speed."""
-    names, samples = dict.fromkeys(case.workload for case in run.cases), without_throttled(samples)
-    workloads = tuple(_summarise_workload(name, run, samples) for name in names)
+    names, tables = dict.fromkeys(case.workload for case in run.cases), _Tables(samples)
+    workloads = tuple(_summarise_workload(name, run, tables) for name in names)
     if trained is not None:
         workloads = tuple(_with_training(workload, trained) for workload in workloads)
     if ceilings is not None:
@@ -154,9 +155,23 @@ def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSu
     return replace(workload, rows=tuple(judged(row) for row in workload.rows))
 
 
-def _summarise_workload(name: str, run: Run, samples: Samples) -> WorkloadSummary:
+class _Tables:
+    """The samples that count, case by case: ten million laps are not copied to leave a few throttled ones out."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._held = bool(throttled(samples.blocks).any())
+        self.blocks = ByCase(samples.blocks[counted(samples.blocks)] if self._held else samples.blocks)
+        self.losses = ByCase(samples.losses)
+        self._laps = ByCase(samples.phases)
+
+    def laps(self, case: int, blocks: pd.DataFrame) -> pd.DataFrame:
+        """The laps of the case whose blocks these are."""
+        return laps_of(self._laps[case], blocks) if self._held else self._laps[case]
+
+
+def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary:
     cases = {i: case for i, case in enumerate(run.cases) if case.workload == name}
-    measured = {i: samples.blocks[samples.blocks["case"] == i] for i, c in cases.items() if c.status == "ok"}
+    measured = {i: tables.blocks[i] for i, case in cases.items() if case.status == "ok"}
     blocks = {i: rows for i, rows in measured.items() if len(rows)}
     base = next((i for i, case in cases.items() if is_baseline(case) and i in blocks), None)
     repeat = next((i for i, case in cases.items() if case.repeat and i in blocks), None)
@@ -166,8 +181,7 @@ def _summarise_workload(name: str, run: Run, samples: Samples) -> WorkloadSummar
     rows = []
     for i, case in cases.items():
         if i in blocks:
-            laps = samples.phases[samples.phases["case"] == i]
-            lost = _lost_at(samples.losses[samples.losses["case"] == i])
+            laps, lost = tables.laps(i, blocks[i]), _lost_at(tables.losses[i])
             start = _start(cases[base]) if base is not None else None
             rows.append(_row(case, start, blocks[i], laps, against.get(i), floor, lost))
         else:
@@ -229,12 +243,13 @@ def _start(case: Case) -> float | None:
     return _of_start(case, [launch.start_seconds for launch in case.launches])
 
 
-def _of_start(case: Case, values: list[float]) -> float | None:
+def _of_start(case: Case, values: list[float | None]) -> float | None:
     """A figure of the start: the first launch's, where it alone compiled from nothing; else the median launch's."""
-    if not values:
+    known = [value for value in values if value is not None]
+    if not known:
         return None
     compiled = case.launches[0].compile_cache != "none"
-    return values[0] if compiled else statistics.median(values)
+    return known[0] if compiled else statistics.median(known)
 
 
 def _lost_at(losses: pd.DataFrame) -> int | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from bench.records.samples import Samples
@@ -22,7 +23,10 @@ def counted(blocks: pd.DataFrame) -> "pd.Series[bool]":
     A turn under a throttle is taken again at its round's end; where that too was throttled, all that there is counts,
     and is marked. A block at the power cap always counts: that is the loop's own doing.
     """
-    held = blocks["throttle_reasons"].fillna("").map(disturbs)
+    reasons = blocks["throttle_reasons"].fillna("")
+    held = reasons.isin([reason for reason in reasons.unique() if disturbs(reason)])
+    if not held.any():
+        return ~held
     any_free = (~held).groupby([blocks[column] for column in _GROUP]).transform("any")
     return ~(held & any_free)
 
@@ -32,6 +36,16 @@ def without_throttled(samples: Samples) -> Samples:
     if not throttled(samples.blocks).any():
         return samples
     blocks = samples.blocks[counted(samples.blocks)]
-    kept = pd.MultiIndex.from_frame(blocks[_BLOCK])
-    laps = samples.phases[pd.MultiIndex.from_frame(samples.phases[_BLOCK]).isin(kept)]
-    return replace(samples, blocks=blocks, phases=laps)
+    return replace(samples, blocks=blocks, phases=laps_of(samples.phases, blocks))
+
+
+def laps_of(laps: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``Samples.phases`` that belong to ``blocks``."""
+    # A block's laps were written one after the other: only the first of each has to be looked for.
+    first = np.ones(len(laps), dtype=bool)
+    first[1:] = np.logical_or.reduce([np.diff(laps[column].to_numpy()) != 0 for column in _BLOCK])
+    sought = laps.loc[first, _BLOCK]
+    numbers = pd.concat([sought, blocks[_BLOCK]]).groupby(_BLOCK, sort=False).ngroup().to_numpy()
+    kept = np.isin(numbers[: len(sought)], numbers[len(sought) :])
+    chosen: pd.DataFrame = laps[kept[np.cumsum(first) - 1]]
+    return chosen

@@ -31,7 +31,9 @@ class _Fixture:
     has_error: bool = False
 
 
-def add_phases(config: pytest.Config, benchmark: Any, phases: Mapping[str, Sequence[float]]) -> str | None:
+def add_phases(
+    config: pytest.Config, benchmark: Any, phases: Mapping[str, Sequence[float]], rounds_per_launch: Sequence[int] = ()
+) -> str | None:
     """Give each phase a row, its data in seconds a step; None when they have them, else what is missing for that.
 
     A phase is one more parameter of the test: ``test_step[resnet]`` has ``test_step[resnet-forward]``, in the group
@@ -39,7 +41,7 @@ def add_phases(config: pytest.Config, benchmark: Any, phases: Mapping[str, Seque
     """
     try:
         total = benchmark.stats
-        rows = [_row(total, phase, values) for phase, values in phases.items()]
+        rows = [_row(total, phase, values, rounds_per_launch) for phase, values in phases.items()]
         config._benchmarksession.benchmarks.extend(rows)  # type: ignore[attr-defined]
         listed = {id(row) for row in config._benchmarksession.benchmarks}  # type: ignore[attr-defined]
         if not listed.issuperset(map(id, [total, *rows])):
@@ -51,7 +53,7 @@ def add_phases(config: pytest.Config, benchmark: Any, phases: Mapping[str, Seque
     return None
 
 
-def _row(total: Any, phase: str, values: Sequence[float]) -> Any:
+def _row(total: Any, phase: str, values: Sequence[float], rounds_per_launch: Sequence[int]) -> Any:
     param = f"{total.param}-{phase}" if total.param else phase
     fixture = _Fixture(
         name=_with_param(total.name, phase),
@@ -59,7 +61,7 @@ def _row(total: Any, phase: str, values: Sequence[float]) -> Any:
         group=f"{total.group} {phase}",
         param=param,
         params={PHASE: phase, **(total.params or {})},
-        extra_info={"loopmark": {PHASE: phase}},
+        extra_info={"loopmark": {PHASE: phase, "rounds_per_launch": list(rounds_per_launch)}},
     )
     row = type(total)(fixture, iterations=1, options=total.options)
     for value in values:

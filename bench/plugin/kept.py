@@ -27,7 +27,7 @@ class Kept:
     threads: int
     machine: str
     """The machine's name, which ends in the fingerprint that decides whether seconds compare."""
-    torch: str
+    torch: str | None
     step_logs: tuple[float, ...]
     """ln(seconds a step), one a launch."""
     ratio_logs: tuple[float, ...]
@@ -41,6 +41,8 @@ class Kept:
     eager_lost_at_step: int | None = None
     """The same of the eager of its run, by which its ratios are taken."""
     data_sha256: str | None = None
+    rounds_per_launch: tuple[int, ...] = ()
+    """How many of the row's rounds, in order, are of each launch: `loopmark import` tells launches apart by it."""
     format_version: int = FORMAT_VERSION
 
     @classmethod
@@ -67,6 +69,7 @@ class Kept:
             lost_at_step=row.lost_at_step,
             eager_lost_at_step=eager.lost_at_step if (eager := measured.rows.get(BASELINE)) else None,
             data_sha256=row.case.data_sha256,
+            rounds_per_launch=measured.rounds_per_launch(loop, lapped=False),
         )
 
     def as_extra_info(self) -> dict[str, Any]:

@@ -59,10 +59,16 @@ class Measurement:
         laps = self.samples.phases[self.samples.phases["case"] == self._index(loop)]
         seconds = laps["device_seconds"].fillna(laps["host_seconds"]).dropna()
         block = [laps.loc[seconds.index, name] for name in ("phase", "launch", "round", "block")]
-        means = seconds.groupby(block).mean()
+        means = seconds.groupby(block, observed=True).mean()
         present = set(means.index.get_level_values("phase"))
         phases = [phase for phase in self.rows[loop].case.phases if phase in present]
         return {phase: [float(value) for value in means.loc[phase]] for phase in phases}
+
+    def rounds_per_launch(self, loop: str, *, lapped: bool) -> tuple[int, ...]:
+        """How many of the rounds, or of a phase's, are of each launch."""
+        blocks = self.blocks(loop)
+        launches = blocks.loc[blocks["lapped"] == lapped, "launch"]
+        return tuple(int(count) for count in launches.value_counts(sort=False).sort_index())
 
     def _index(self, loop: str) -> int:
         return self.run.cases.index(self.rows[loop].case)

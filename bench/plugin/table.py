@@ -66,7 +66,8 @@ class BenchmarkTable:
         if not replay.was_read:
             self._warn("it does not read the timer of the benchmark mark", "its seconds are not those of the loop")
             return
-        missing = internals.add_phases(self._item.config, benchmark, measured.phase_rounds(kept.loop))
+        phases, launches = measured.phase_rounds(kept.loop), measured.rounds_per_launch(kept.loop, lapped=True)
+        missing = internals.add_phases(self._item.config, benchmark, phases, launches)
         if missing is not None:
             self._warn(missing, "the phases have no rows of their own and are in extra_info only")
 

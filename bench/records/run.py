@@ -15,7 +15,7 @@ CacheState = Literal["cold", "warm", "none"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for, complete enough to ask for it again."""
+    """What was asked for, complete enough to ask for it again. Of an imported run nothing was: its numbers are 0."""
 
     command: str
     workloads: tuple[str, ...]
@@ -38,36 +38,41 @@ class Plan:
 
 @dataclass(frozen=True)
 class Launch:
-    """One fresh process of one case: how it got going, and what it held at the end."""
+    """One fresh process of one case: how it got going, and what it held at the end.
+
+    Of one that another tool measured, and that was imported, what that tool does not tell is None.
+    """
 
     index: int
-    setup_seconds: float
-    first_step_seconds: float
+    setup_seconds: float | None
+    first_step_seconds: float | None
     """From the start of the set-up to the end of the first step: what a person waits for."""
-    warmup_steps: int
-    warmup_seconds: float
-    steady: bool
+    warmup_steps: int | None
+    warmup_seconds: float | None
+    steady: bool | None
     """False when warm-up ended at its ceiling with steps still getting faster."""
-    steady_step_seconds: float
-    excess_seconds: float
+    steady_step_seconds: float | None
+    excess_seconds: float | None
     """What warm-up took beyond as many steady steps: compilation, autotuning, first touches."""
-    compile_seconds: float
+    compile_seconds: float | None
     """As torch's own counters tell it; 0 where nothing was compiled."""
-    compile_cache: CacheState
+    compile_cache: CacheState | None
     steps: int
     peak_memory_bytes: int | None
     skipped_steps: int | None
     """Steps that a gradient scaler skipped; None where there is none."""
     final_scale: float | None
-    pid: int
+    pid: int | None
     joules_per_step: float | None = None
     """Over a window of its own, with no other process taking turns; None where nothing counts energy."""
     gpu: GpuState | None = None
     """Right after a second of nothing but its steps; None where there is none, or no driver that tells."""
 
     @property
-    def start_seconds(self) -> float:
+    def start_seconds(self) -> float | None:
         """What this launch took beyond its steady steps: set-up, compilation and whatever else came first."""
+        if self.setup_seconds is None or self.excess_seconds is None:
+            return None
         return self.setup_seconds + self.excess_seconds
 
 

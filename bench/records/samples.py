@@ -45,6 +45,9 @@ COLUMNS: dict[str, dict[str, str]] = {
     "losses": {"case": "int32", "launch": "int32", "step": "int64", "loss": "float64"},
 }
 
+CATEGORIES: dict[str, tuple[str, ...]] = {"phases": ("phase",)}
+"""The columns of text that are read as categories; group by them with ``observed=True``."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -59,6 +62,11 @@ class Samples:
     def empty(cls) -> "Samples":
         """Four tables of the right columns and types, without a row."""
         return cls(**{name: tables.table(COLUMNS[name]) for name in TABLES})
+
+
+def seconds_of(rows: pd.DataFrame) -> "pd.Series[float]":
+    """The seconds of blocks or phases: the device's where a device was timed, else the host's."""
+    return rows["device_seconds"].fillna(rows["host_seconds"])
 
 
 TABLES: tuple[str, ...] = tuple(field.name for field in fields(Samples))

@@ -1,7 +1,9 @@
 """Run folders, wherever they lie under a folder."""
 
+import glob
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench.errors import BadInput
@@ -26,3 +28,37 @@ def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
     if not found:
         raise BadInput(f"{root} holds no run; give a folder that `loopmark run` wrote to, such as results")
     return sorted(found)
+
+
+def runs_at(places: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Run folders at every one of ``places``: folders that are or hold runs, and globs for them; each run once.
+
+    Raises:
+        BadInput: there is nothing at one of them, or no run at any.
+    """
+    found: dict[Path, Path] = {}
+    empty: BadInput | None = None
+    for place in places:
+        for path in _matches(os.fspath(place)):
+            try:
+                folders = run_folders(path, warnings.warn)
+            except BadInput as error:
+                empty = empty or error
+                continue
+            for folder in folders:
+                found.setdefault(folder.resolve(), folder)
+    if not found:
+        raise empty or BadInput("nowhere to look for runs was given; give a folder that holds some, such as results")
+    return list(found.values())
+
+
+def _matches(place: str) -> list[Path]:
+    path = Path(place).expanduser()
+    if path.exists() or not glob.has_magic(place):
+        return [path]
+    # Of files, a run's own one stands for its folder.
+    matches = [Path(match) for match in sorted(glob.glob(os.fspath(path), recursive=True))]  # noqa: PTH207 - absolute too
+    folders = [match.parent if match.name == RUN_FILE else match for match in matches]
+    if not (folders := [folder for folder in folders if folder.is_dir()]):
+        raise BadInput(f"no folder matches {place}; give one that holds runs, such as results")
+    return folders

@@ -9,7 +9,7 @@ from bench.errors import BadInput
 from bench.records import tables
 from bench.records.files import as_json, read_json, replace_file
 from bench.records.run import FORMAT_VERSION, Run
-from bench.records.samples import COLUMNS, TABLES, Samples, typed
+from bench.records.samples import CATEGORIES, COLUMNS, TABLES, Samples, typed
 from bench.records.tables import line
 
 RUN_FILE = "run.json"
@@ -69,7 +69,7 @@ def read_run(folder: Path) -> Run:
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
     """One of the ``TABLES`` alone, for who reads many runs. Raises BadInput as ``read`` does."""
-    frame = tables.read(folder, name, COLUMNS[name])
+    frame = tables.read(folder, name, COLUMNS[name], CATEGORIES.get(name, ()))
     if name == "blocks":
         _expect_sound_blocks(folder / f"{name}.parquet", frame)
     return frame

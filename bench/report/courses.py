@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.judge.comparison import block_seconds
 from bench.judge.summary import Summary, WorkloadSummary
 from bench.records.samples import Samples
 from bench.report import format as show
 from bench.report import layout, style
-from bench.report.disturbance import disturbed
+from bench.report.rounds import Rounds, rounds_of
 
+CAUSES = "the core taken away, a throttled clock, others on the GPU"
 LOSS_BINS = 120
 """Steps are drawn in at most so many groups: a plot has no more points than that across."""
 
@@ -26,43 +26,51 @@ def case_indices(summary: Summary, workload: WorkloadSummary) -> dict[str, int]:
 def step_times(
     workload: WorkloadSummary, cases: dict[str, int], samples: Samples, styles: dict[str, style.LineStyle]
 ) -> Figure | None:
-    """Seconds a step of each case over the rounds of the run; a cross where something disturbed the round."""
+    """Seconds a step of each case over the rounds of the run; a cross where something disturbed the round.
+
+    Of many rounds, each group's median, a band for most of its rounds, and a cross where most were disturbed.
+    """
     plain = samples.blocks[samples.blocks["case"].isin(cases.values()) & ~samples.blocks["lapped"]]
     if plain.empty:
         return None
-    plain = plain.assign(seconds=block_seconds(plain), disturbed=disturbed(plain))
-    rounds = plain.groupby(["case", "launch", "round"]).agg(
-        seconds=("seconds", "median"), disturbed=("disturbed", "any")
-    )
-    places = pd.MultiIndex.from_frame(plain[["launch", "round"]].drop_duplicates().sort_values(["launch", "round"]))
-    entries = [styles[label].proxy(style.fitted(label)) for label in cases]
-    note = "+ something disturbed that round more than usual: the core taken away, a throttled clock, others on the GPU"
+    rounds = rounds_of(plain)
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: step time over the run",
-        entries,
-        note=note if rounds["disturbed"].any() else "",
+        [styles[label].proxy(style.fitted(label)) for label in cases],
+        note=_note(rounds),
     )
     axes.set_yscale("log")
     for label, case in cases.items():
-        if case not in rounds.index.get_level_values("case"):
+        if case not in rounds.courses:
             continue
-        course, look = rounds.loc[case].reindex(places), styles[label]
-        seconds, marked = course["seconds"].to_numpy(), course["disturbed"].eq(True).to_numpy()
-        at = np.arange(len(places))
-        for launch in places.unique("launch"):  # a line joins the rounds of one process only
-            inside = places.get_level_values("launch") == launch
-            axes.plot(at[inside], seconds[inside], color=look.colour, linestyle=look.dash, linewidth=1.1)
-        axes.plot(at[marked], seconds[marked], "+", color=look.colour, markersize=5, markeredgewidth=0.9)
-    starts = np.flatnonzero(np.diff(places.get_level_values("launch"))) + 0.5
-    for start in starts:
+        course, look = rounds.courses[case], styles[label]
+        for piece in rounds.pieces:  # a line joins the rounds of one process only
+            at = rounds.at[piece]
+            if rounds.width > 1:
+                ends = course.low[piece], course.high[piece]
+                axes.fill_between(at, *ends, color=look.colour, alpha=0.12, linewidth=0)
+            axes.plot(at, course.seconds[piece], color=look.colour, linestyle=look.dash, linewidth=1.1)
+        marked = rounds.at[course.marked], course.seconds[course.marked]
+        axes.plot(*marked, "+", color=look.colour, markersize=5, markeredgewidth=0.9)
+    for start in rounds.starts:
         axes.axvline(start, color="#C4C4C4", linewidth=0.8)
-    axes.set_xlim(-0.5, max(len(places) - 0.5, 0.5))
-    low, high = rounds["seconds"].min() / 1.05, rounds["seconds"].max() * 1.05
+    axes.set_xlim(-0.5, max(rounds.places - 0.5, 0.5))
+    low, high = rounds.low / 1.05, rounds.high * 1.05
     axes.set_ylim(low, high)
     style.log_ticks(axes.yaxis, low, high, show.seconds)
-    axes.set_xlabel("round; a grey line where fresh processes were launched" if len(starts) else "round")
-    axes.set_ylabel("median seconds a step")
+    grouped = f", in groups of {show.count(rounds.width)}" if rounds.width > 1 else ""
+    axes.set_xlabel(f"round{grouped}" + ("; a grey line where fresh processes were launched" if rounds.starts else ""))
+    axes.set_ylabel("median seconds a step" + (", and 80 % of the rounds" if grouped else ""))
     return layout.figure_of(axes)
+
+
+def _note(rounds: Rounds) -> str:
+    if not rounds.disturbed_share:
+        return ""
+    if rounds.width == 1:
+        return f"+ something disturbed that round more than usual: {CAUSES}"
+    share = show.percent(rounds.disturbed_share)
+    return f"+ at least half of a group's rounds were disturbed, as {share} of all were: {CAUSES}"
 
 
 def losses(

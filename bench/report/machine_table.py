@@ -1,6 +1,6 @@
 """The machine of a run, as a table."""
 
-from bench.records.machine import Environment, Machine
+from bench.records.machine import Environment, Gpu, Machine
 from bench.report import format as show
 from bench.report.grid import Grid, grid
 
@@ -10,12 +10,9 @@ def machine_table(machine: Machine, software: Environment) -> Grid:
     pinned = ", ".join(map(str, software.cores))
     facts: list[tuple[str, str | None]] = [
         ("machine", machine.name),
-        ("CPU", f"{machine.cpu}, {machine.physical_cores} cores, {machine.logical_cores} threads"),
-        ("memory", show.data(machine.memory_bytes)),
-        *(
-            ("GPU", f"{gpu.name}, {show.data(gpu.memory_bytes)}, compute capability {gpu.compute_capability}")
-            for gpu in machine.gpus
-        ),
+        ("CPU", ", ".join([machine.cpu, *_counts(machine)])),
+        ("memory", None if machine.memory_bytes is None else show.data(machine.memory_bytes)),
+        *(("GPU", _gpu(gpu)) for gpu in machine.gpus),
         ("system", f"{machine.operating_system}, {machine.architecture}"),
         ("torch", software.torch),
         ("Python", software.python),
@@ -25,7 +22,9 @@ def machine_table(machine: Machine, software: Environment) -> Grid:
         ("Loopmark", software.loopmark + (f", {software.revision}" if software.revision else "")),
         (
             "threads",
-            f"{software.threads}" + (f", pinned to logical cores {pinned}" if pinned else ", not pinned"),
+            f"{software.threads}" + (f", pinned to logical cores {pinned}" if pinned else ", not pinned")
+            if software.threads is not None
+            else None,
         ),
         ("CPU capability", software.cpu_capability),
         ("compiler", software.compiler),
@@ -35,3 +34,15 @@ def machine_table(machine: Machine, software: Environment) -> Grid:
         ("packages", ", ".join(f"{k} {v}" for k, v in sorted(software.packages.items())) or None),
     ]
     return grid(["", ""], ([name, value] for name, value in facts if value), figures=False)
+
+
+def _gpu(gpu: Gpu) -> str:
+    if gpu.memory_bytes is None or gpu.compute_capability is None:
+        return gpu.name
+    return f"{gpu.name}, {show.data(gpu.memory_bytes)}, compute capability {gpu.compute_capability}"
+
+
+def _counts(machine: Machine) -> list[str]:
+    """How many cores and threads it has, as far as that is known."""
+    counts = {"cores": machine.physical_cores, "threads": machine.logical_cores}
+    return [f"{count} {what}" for what, count in counts.items() if count is not None]

@@ -71,7 +71,7 @@ def start_table(workload: WorkloadSummary) -> Grid:
                 figure(cells.compile_time(row), row.compile_seconds),
                 row.compile_cache if row.compile_cache and cells.compiled(row) else show.ABSENT,
                 figure(show.count_range(row.break_even_steps), row.break_even_steps),
-                figure(f"{sum(launch.steady for launch in row.case.launches)} of {len(row.case.launches)}"),
+                figure(_steady(row)),
             ]
             for row in started
         ),
@@ -83,6 +83,11 @@ def phase_names(rows: Iterable[Row]) -> list[str]:
     rows = list(rows)
     present = {name for row in rows for name in (*(row.host_phases or {}), *(row.device_phases or {}))}
     return [name for name in dict.fromkeys(n for row in rows for n in row.case.phases) if name in present]
+
+
+def _steady(row: Row) -> str:
+    known = [launch.steady for launch in row.case.launches if launch.steady is not None]
+    return f"{sum(known)} of {len(known)}" if known else show.ABSENT
 
 
 def _name(row: Row) -> Cell:

@@ -10,6 +10,7 @@ from bench.judge.comparison import (
     block_seconds,
     instrumentation,
     log_speedup,
+    log_speedups,
     round_logs,
     step_seconds,
     verdict,
@@ -230,3 +231,13 @@ def test_the_verdict_keeps_its_rules_at_their_edges(
     value: float, low: float, high: float, floor: float | None, expected: str
 ) -> None:
     assert verdict(Estimate(value, low, high), floor) == expected
+
+
+def test_all_cases_at_once_are_told_the_same_as_each_by_itself() -> None:
+    truths = [Truth("eager"), Truth("tf32", 0.008), Truth("amp_bf16", 0.012), Truth("compile", 0.005)]
+    blocks = make_run(truths)[1].blocks
+    few, late = blocks["case"].eq(2) & blocks["launch"].ge(3), blocks["case"].eq(3) & blocks["round"].lt(99)
+    blocks = blocks[~few & ~late]
+    cases = [blocks[blocks["case"] == i] for i in range(3)]
+    assert log_speedups(blocks, 0) == {i: log_speedup(cases[i], cases[0]) for i in (1, 2)}
+    assert log_speedups(blocks, 3) == {}

@@ -11,6 +11,8 @@ from pytest_benchmark.stats import Metadata
 from pytest_benchmark.timers import default_timer
 from pytest_benchmark.utils import NameWrapper
 
+from bench.records.imported import run_of
+from bench.records.pytest_benchmark import read_stored
 from tests.plugin.conftest import Project
 from tests.synthetic import PHASES
 
@@ -46,6 +48,18 @@ def test_the_data_of_the_total_are_the_seconds_that_were_measured(project: Proje
 
     assert rows["test_step"]["stats"]["data"] == kept[0].rounds("amp_bf16")
     assert rows["test_step[forward]"]["stats"]["data"] == kept[0].phase_rounds("amp_bf16")["forward"]
+
+
+def test_an_import_of_the_file_has_the_launches_and_the_phases(project: Project) -> None:
+    project.rows(test=TWO_LOOPS)
+    run, samples = run_of([read_stored(Path("rows.json"))], None, "eager", "loopmark import rows.json")
+
+    assert [(case.workload, case.loop) for case in run.cases] == [("resnet", "eager"), ("resnet", "amp_bf16")]
+    assert [len(case.launches) for case in run.cases] == [5, 5]
+    assert run.cases[0].phases == tuple(PHASES)
+    assert run.plan.device == "cpu"
+    assert samples.blocks.groupby(["case", "launch", "lapped"]).size().tolist() == [4 * 2] * 2 * 5 * 2
+    assert len(samples.phases) == 2 * 5 * 4 * 2 * len(PHASES)
 
 
 def test_the_table_has_a_group_for_the_steps_of_a_workload_and_one_for_each_phase(project: Project) -> None:

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from bench.errors import BadInput
 from bench.records import store
 from bench.records.run import FORMAT_VERSION, Run
-from bench.records.samples import COLUMNS, TABLES, Samples
+from bench.records.samples import COLUMNS, TABLES, Samples, typed
 from bench.records.store import create_folder, read, read_run, write
-from tests.synthetic import Truth, make_run
+from tests.synthetic import PHASES, Truth, make_run
 
 STARTED = "2026-03-04T05:06:07.891+00:00"
 
@@ -65,7 +66,21 @@ def test_what_was_written_is_read_back_equal(tmp_path: Path, device: bool) -> No
     again, same = read(tmp_path)
     assert again == run
     for name in TABLES:
-        pd.testing.assert_frame_equal(getattr(same, name), getattr(samples, name), check_exact=True)
+        pd.testing.assert_frame_equal(typed(name, getattr(same, name)), getattr(samples, name), check_exact=True)
+
+
+def test_the_phases_names_are_read_as_categories_in_alphabetical_order(folder: Path) -> None:
+    # Groups then come in the order in which they come of text, and ten million names fit into 10 MB.
+    names = read(folder)[1].phases["phase"]
+    assert isinstance(names.dtype, pd.CategoricalDtype)
+    assert list(names.cat.categories) == sorted(PHASES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_what_was_read_may_be_written_to(folder: Path, name: str) -> None:
+    table = getattr(read(folder)[1], name)
+    table.loc[0, "case"] = 7
+    assert table["case"].iloc[0] == 7
 
 
 def test_a_run_without_samples_is_read_back_with_its_columns(tmp_path: Path) -> None:
@@ -76,7 +91,7 @@ def test_a_run_without_samples_is_read_back_with_its_columns(tmp_path: Path) -> 
         table = getattr(samples, name)
         assert list(table) == list(COLUMNS[name])
         assert len(table) == 0
-        pd.testing.assert_series_equal(table.dtypes, getattr(Samples.empty(), name).dtypes)
+        pd.testing.assert_series_equal(typed(name, table).dtypes, getattr(Samples.empty(), name).dtypes)
 
 
 def test_text_beyond_ascii_and_beyond_unicode_is_kept(tmp_path: Path) -> None:
@@ -298,7 +313,7 @@ def test_whatever_the_parquet_reader_makes_of_damage_is_one_line(
     def refuse(*_: object, **__: object) -> None:
         raise error("Unknown encoding\ntype")
 
-    monkeypatch.setattr(pd, "read_parquet", refuse)
+    monkeypatch.setattr(parquet, "ParquetFile", refuse)
     text = complaint(lambda: read(folder))
     assert f"cannot read {folder / 'phases.parquet'}: Unknown encoding type" in text
 
@@ -317,7 +332,7 @@ def test_a_flipped_byte_never_changes_a_sample_in_silence(folder: Path) -> None:
             assert str(path) in str(error)
             assert "\n" not in str(error)
             refused += 1
-    assert refused > 60
+    assert refused > 50  # the rest lies in what is not read, such as pandas' own notes
 
 
 @pytest.mark.parametrize(("name", "column"), [(name, column) for name in TABLES for column in COLUMNS[name]])

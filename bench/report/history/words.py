@@ -16,7 +16,8 @@ def where(subject: Subject) -> str:
     parts = [subject.device, subject.size]
     if subject.batch_size is not None:
         parts.append(f"batch of {subject.batch_size:,}")
-    parts.append(f"{subject.threads} thread{'' if subject.threads == 1 else 's'}")
+    if subject.threads is not None:
+        parts.append(f"{subject.threads} thread{'' if subject.threads == 1 else 's'}")
     if subject.parameters is not None:
         parts.append(f"{subject.parameters:,} parameters")
     if subject.data_sha256:

@@ -15,6 +15,8 @@ from bench.report import layout, style
 from bench.report.training.table import Starts
 
 LOSS_BINS = 120
+MOST_EVALUATIONS = 240
+"""Of a loop; of more, those of neighbouring steps are drawn as one."""
 
 
 def quality(
@@ -102,14 +104,19 @@ def _trials(row: TrainedRow, summary: TrainingSummary) -> list[int]:
 
 
 def _course(row: TrainedRow, summary: TrainingSummary, evaluations: pd.DataFrame) -> pd.DataFrame | None:
-    """For each step at which any seed was measured: median seconds, and the median, least and best quality."""
+    """For each step at which any seed was measured: median seconds, and the median, least and best quality.
+
+    Of more steps than a plot has room for, neighbours are taken together.
+    """
     lessons = {lesson.trial: lesson for lesson in row.learning.lessons} if row.learning else {}
     trials = {i: lessons[trial] for i, trial in enumerate(summary.training.trials) if trial in lessons}
     own = evaluations[evaluations["trial"].isin(list(trials)) & np.isfinite(evaluations["quality"])]
     if own.empty:
         return None
     late = {i: lesson.start_seconds - (lesson.trial.setup_seconds or 0.0) for i, lesson in trials.items()}
-    steps = own.assign(seconds=(own["seconds"] - own["trial"].map(late)).clip(lower=0.0)).groupby("step")
+    order = np.unique(own["step"], return_inverse=True)[1]
+    group = order // math.ceil((int(order.max()) + 1) / MOST_EVALUATIONS)
+    steps = own.assign(seconds=(own["seconds"] - own["trial"].map(late)).clip(lower=0.0)).groupby(group)
     return pd.DataFrame(
         {
             "seconds": steps["seconds"].median(),

@@ -90,3 +90,11 @@ def test_a_hostile_name_is_drawn_as_text(name: str) -> None:
         warnings.simplefilter("error")
         for figure in figures([Taught("eager"), Taught(name)], workload=name, seeds=(0,)).values():
             assert style.save(figure, "svg").startswith(b"<?xml")
+
+
+def test_a_training_that_was_looked_at_thousands_of_times_is_drawn_with_a_few_hundred_points() -> None:
+    rising = tuple(i / 4000 for i in range(3000))
+    figure = figures([Taught("eager", epochs_to_target=4000, qualities=rising)])["quality"]
+    longest = max(figure.axes[0].lines, key=lambda line: len(line.get_xdata()))
+    assert 120 < len(longest.get_xdata()) <= 240
+    assert max(longest.get_ydata()) == pytest.approx(rising[-1], abs=0.01)

@@ -1,0 +1,56 @@
+"""``loopmark export``: a stored run in the format of another tool."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.tell import refuse_unwritable, write_file
+from bench.errors import BadInput
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A folder that `loopmark run` or `loopmark import` wrote.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="pytest-benchmark, github-action-benchmark, github-action-benchmark-bigger, bencher, openmetrics or "
+            "chrome-trace.",
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The file to write; default: standard output.")
+    ] = None,
+) -> None:
+    """Write a stored run in a format that another tool reads. Needs no torch.
+
+    github-action-benchmark is its customSmallerIsBetter, the one that ends in -bigger its customBiggerIsBetter.
+    Verdicts, intervals and the noise floor come along wherever the format has a place for them.
+    """
+    from bench.report.formats.registry import export as exported
+    from bench.report.formats.registry import writer
+
+    writer(to)  # before anything is read
+    refuse_unwritable(output)
+
+    from bench.judge.summary import summarise
+    from bench.judge.trained import summarise_training
+    from bench.records.ceilings import CEILINGS_FILE, read_ceilings
+    from bench.records.store import read
+    from bench.records.training_store import read_training
+
+    measured, samples = read(run)
+    trained, ceilings = read_training(run), read_ceilings(run / CEILINGS_FILE)
+    if ceilings is not None and not ceilings.belong_to(measured):
+        raise BadInput(f"{run / CEILINGS_FILE} is of another device, machine or number of threads; remove it")
+    text = exported(
+        to, summarise(measured, samples, summarise_training(*trained) if trained else None, ceilings), samples
+    )
+    if output is not None:
+        write_file(output, text.encode())
+    else:
+        sys.stdout.buffer.write(text.encode())  # UTF-8 whatever the terminal's encoding
+        sys.stdout.flush()

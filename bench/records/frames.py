@@ -1,0 +1,198 @@
+"""Many runs as tidy frames for a notebook: one row a thing, units in the columns' names, nothing judged."""
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import BadInput
+from bench.records.run import Case, Launch, Run
+from bench.records.samples import COLUMNS, seconds_of
+from bench.records.store import read_run, read_table
+from bench.records.tables import damaged
+
+NAMES = ("run", "machine", "workload", "loop")
+"""Categorical in every frame that has them, with the same categories, so that frames join and group at once."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of some runs, each read at the first time of asking and kept then.
+
+    Every frame has ``run`` and ``machine``, and from ``cases`` on ``workload``, ``loop`` and ``repeat``, which is True
+    for the baseline's second appearance, by which a machine's noise is told. Together they name a case. ``launch``
+    counts from 0 within a case. What is not known, or was not measured, is missing (NaN, NaT or None), and never 0.
+
+    A table that cannot be read is a ``UserWarning`` that names it, and the frame has the other runs' rows.
+    """
+
+    runs_by_name: dict[str, tuple[Path, Run]]
+    """By name, or where two runs share it by machine and name, or else by folder."""
+
+    @classmethod
+    def of(cls, folders: Iterable[Path]) -> "Frames":
+        """The runs in ``folders``. Raises BadInput where none can be read."""
+        found, mistakes = [], []
+        for folder in folders:
+            try:
+                found.append((folder, read_run(folder)))
+            except BadInput as error:
+                mistakes.append(error)
+        if not found:
+            raise mistakes[0] if mistakes else BadInput("no run was given; give a folder that `loopmark run` wrote")
+        for mistake in mistakes:
+            _warn(mistake)
+        return cls(dict(zip(_distinct(found), found, strict=True)))
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row a run.
+
+        ``run``, ``machine``, ``folder``, ``device``, ``size``, ``started`` (UTC), ``seconds`` (the whole run),
+        ``interrupted``, ``threads``, ``torch``, ``cuda``, ``driver``, ``python``, ``cpu``, ``gpu``,
+        ``memory_bytes`` (the machine's), ``loopmark``, ``revision``, ``warnings`` (how many).
+        """
+        rows = [
+            {
+                "run": name,
+                "machine": run.machine.name,
+                "folder": os.fspath(folder),
+                "device": run.plan.device,
+                "size": run.plan.size,
+                "started": run.started,
+                "seconds": run.seconds,
+                "interrupted": run.interrupted,
+                "threads": run.environment.threads,
+                "torch": run.environment.torch,
+                "cuda": run.environment.cuda,
+                "driver": run.environment.driver,
+                "python": run.environment.python,
+                "cpu": run.machine.cpu,
+                "gpu": run.machine.gpus[0].name if run.machine.gpus else None,
+                "memory_bytes": run.machine.memory_bytes,
+                "loopmark": run.environment.loopmark,
+                "revision": run.environment.revision,
+                "warnings": len(run.warnings),
+            }
+            for name, (folder, run) in self.runs_by_name.items()
+        ]
+        frame = pd.DataFrame(rows).astype({"threads": "Int64", "memory_bytes": "Int64"})
+        frame["started"] = pd.to_datetime(frame["started"], utc=True, format="ISO8601", errors="coerce")
+        return self._named(frame)
+
+    @cached_property
+    def cases(self) -> pd.DataFrame:
+        """One row a case.
+
+        ``status`` (``ok``, ``skipped``, ``failed``, ``timed_out``) with its ``reason``, ``batch_size``, ``parameters``,
+        ``phases`` (a tuple of names), ``launches`` (how many), ``memory_kind``, ``data_sha256``.
+        """
+        kept = ("status", "reason", "batch_size", "parameters", "phases", "memory_kind", "data_sha256")
+        rows = [
+            {**self._case(name, run, case), **{k: getattr(case, k) for k in kept}, "launches": len(case.launches)}
+            for name, (_, run) in self.runs_by_name.items()
+            for case in run.cases
+        ]
+        return self._named(pd.DataFrame(rows).astype({"batch_size": "Int64", "parameters": "Int64"}))
+
+    @cached_property
+    def launches(self) -> pd.DataFrame:
+        """One row a launch: everything that ``bench.records.run.Launch`` has but the GPU's state, under its names."""
+        kept = [field.name for field in fields(Launch) if field.name not in ("index", "gpu")]
+        columns = [*NAMES, "repeat", "launch", *kept]
+        rows = [
+            {**self._case(name, run, case), "launch": number, **{k: getattr(launch, k) for k in kept}}
+            for name, (_, run) in self.runs_by_name.items()
+            for case in run.cases
+            for number, launch in enumerate(case.launches)
+        ]
+        whole = dict.fromkeys(("warmup_steps", "steps", "peak_memory_bytes", "skipped_steps", "pid"), "Int64")
+        seconds = dict.fromkeys((name for name in kept if name.endswith("_seconds")), "float64")
+        others = {"steady": "boolean", "final_scale": "float64", "joules_per_step": "float64"}
+        return self._named(pd.DataFrame(rows, columns=columns).astype({**whole, **seconds, **others}))
+
+    @cached_property
+    def blocks(self) -> pd.DataFrame:
+        """One row a block, the columns of ``bench.records.samples.COLUMNS`` and ``seconds_per_step``.
+
+        That is of the device's clock where a device was timed, else of the host's. Blocks with ``lapped`` were timed
+        phase by phase; whole steps are compared by the others.
+        """
+        return self._table("blocks", lambda rows: rows.assign(seconds_per_step=seconds_of(rows) / rows["steps"]))
+
+    @cached_property
+    def phases(self) -> pd.DataFrame:
+        """One row a phase of a lapped step, with ``seconds`` of the device's clock where it was timed, else the host's.
+
+        A phase that repeats within a step (gradient accumulation) has a row for each time.
+        """
+        return self._table("phases", lambda rows: rows.assign(seconds=seconds_of(rows)).astype({"phase": "category"}))
+
+    @cached_property
+    def warmup(self) -> pd.DataFrame:
+        """One row a warm-up step, with its ``seconds``."""
+        return self._table("warmup")
+
+    @cached_property
+    def losses(self) -> pd.DataFrame:
+        """One row a step whose ``loss`` was read; NaN where it was not finite."""
+        return self._table("losses")
+
+    def _table(self, table: str, finish: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows) -> pd.DataFrame:
+        found = []
+        for name, (folder, run) in self.runs_by_name.items():
+            try:
+                rows = read_table(folder, table)
+                if not rows["case"].between(0, len(run.cases) - 1).all():
+                    raise damaged(folder / f"{table}.parquet", "it names a case that there is none of")
+            except BadInput as error:
+                _warn(error)
+                continue
+            cases = self._named(pd.DataFrame([self._case(name, run, case) for case in run.cases]))
+            found.append(cases.iloc[rows["case"]].reset_index(drop=True).join(rows.drop(columns="case")))
+        if found:
+            return finish(self._named(pd.concat(found, ignore_index=True)))
+        columns = [*NAMES, "repeat", *list(COLUMNS[table])[1:]]
+        types = {"repeat": "bool", **{name: kind for name, kind in COLUMNS[table].items() if name != "case"}}
+        return finish(self._named(pd.DataFrame(columns=columns).astype(types)))
+
+    def _case(self, name: str, run: Run, case: Case) -> dict[str, Any]:
+        return {
+            "run": name,
+            "machine": run.machine.name,
+            "workload": case.workload,
+            "loop": case.loop,
+            "repeat": case.repeat,
+        }
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.astype({name: kind for name, kind in self._categories.items() if name in frame})
+
+    @cached_property
+    def _categories(self) -> dict[str, pd.CategoricalDtype]:
+        """Of each of ``NAMES``, in the order in which the runs have them."""
+        runs = [run for _, run in self.runs_by_name.values()]
+        values: dict[str, Iterable[str]] = {
+            "run": self.runs_by_name,
+            "machine": (run.machine.name for run in runs),
+            "workload": (case.workload for run in runs for case in run.cases),
+            "loop": (case.loop for run in runs for case in run.cases),
+        }
+        return {name: pd.CategoricalDtype(list(dict.fromkeys(found))) for name, found in values.items()}
+
+
+def _distinct(found: Iterable[tuple[Path, Run]]) -> list[str]:
+    """A name for each run: its own, or where others have that too its machine's before it, or else its folder."""
+    candidates = [[run.name, f"{run.machine.name}/{run.name}", os.fspath(folder)] for folder, run in found]
+    times = Counter(name for options in candidates for name in set(options))
+    return [next((name for name in options if times[name] == 1), options[-1]) for options in candidates]
+
+
+def _warn(error: BadInput) -> None:
+    warnings.warn(f"left out: {error}", UserWarning, stacklevel=3)

@@ -1,0 +1,182 @@
+"""A run made of pytest-benchmark's files, each of which is a launch: one process, whose rounds are its blocks."""
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from bench import __version__
+from bench.errors import BadInput
+from bench.records.imported_samples import Rounds, fitting
+from bench.records.machine import Environment, Gpu, Machine
+from bench.records.pytest_benchmark import MAKE_ONE, Benchmark, Host, Stored
+from bench.records.run import Case, Launch, Plan, Run
+from bench.records.samples import Samples
+from bench.records.tables import line
+
+UNKNOWN = "unknown"
+IMPORTED = "imported from pytest-benchmark: start-up, warm-up, memory, losses and what disturbed it are not known"
+IN_SEQUENCE = "the benchmarks ran one after the other and not in turns, so that the machine's drift is in their ratios"
+UNPAIRED = "which rounds were side by side is not known, so that a ratio is of two launches' medians"
+NO_FLOOR = "no noise floor was measured, so that nothing is called faster or slower"
+ONE_LAUNCH = "one file is one launch, which says nothing of the next: import several of the same benchmarks"
+PHASES_UNFIT = "the phases of {} are left out: their rounds do not fit together"
+
+Key = tuple[str, str, bool]
+"""Workload, loop, and whether it is the baseline's second appearance."""
+
+
+def run_of(files: Sequence[Stored], baseline: str | None, canonical: str, command: str) -> tuple[Run, Samples]:
+    """The run that ``files`` are launches of; whoever keeps it gives it its name.
+
+    Args:
+        files: in the order of their launches. A row that Loopmark wrote may be several launches.
+        baseline: the benchmark that others are compared with, by its name or full name; None where none is.
+        canonical: the loop's name that it gets.
+        command: how the run can be made again.
+
+    Raises:
+        BadInput: the files are of several machines or other benchmarks, there is no such baseline, or no round took
+            any time.
+    """
+    first = files[0]
+    for file in files[1:]:
+        if file.host != first.host:
+            raise BadInput(f"{file.path} and {first.path} are of different machines or software; import each by itself")
+        if other := sorted(set(_steps(first)) ^ set(_steps(file))):
+            raise BadInput(
+                f"{file.path} and {first.path} are not launches of the same benchmarks: only one of them has "
+                f"{line(other[0])}; import each by itself"
+            )
+    named = list(_steps(first).values())
+    keys = _with_baseline(_keys(named), baseline, canonical)
+    timeless = {full for file in files for full, row in _steps(file).items() if 0 in (row.stats.data or ())}
+    kept = [row for row in named if row.fullname not in timeless]
+    if not kept:
+        raise BadInput(f"every benchmark of {first.path} has a round that took no time; make its rounds longer")
+    warnings = [
+        IMPORTED,
+        UNPAIRED if all(row.told.workload for row in kept) else IN_SEQUENCE,
+        *([] if any(keys[row.fullname][2] for row in kept) else [NO_FLOOR]),
+        *(f"{line(name)} is left out: its clock saw a round take no time" for name in sorted(timeless)),
+    ]
+    rounds, cases = Rounds(), []
+    for place, row in enumerate(kept):
+        launches: list[Launch] = []
+        phases = _phases(files, row, warnings)
+        for file, parts in zip(files, phases, strict=True):
+            launches += rounds.add(place, len(launches), _steps(file)[row.fullname], parts)
+        cases.append(_case(keys[row.fullname], row, [str(p.told.phase) for p in phases[0]], launches))
+    if max(len(case.launches) for case in cases) == 1:
+        warnings.append(ONE_LAUNCH)
+    return _run(files, cases, warnings, command), rounds.samples()
+
+
+def _steps(file: Stored) -> dict[str, Benchmark]:
+    """The rows that are no phase of another, by their full names."""
+    return {row.fullname: row for row in file.benchmarks if row.told.phase is None}
+
+
+def _phases(files: Sequence[Stored], row: Benchmark, warnings: list[str]) -> list[list[Benchmark]]:
+    """The phases of ``row`` in each file; none anywhere, with a warning, where they are not alike in all of them."""
+    found = [[p for p in file.benchmarks if p.told.phase is not None and p.parent == row.fullname] for file in files]
+    if not any(found):
+        return found
+    names = {tuple(phase.told.phase for phase in parts) for parts in found}
+    pairs = zip(files, found, strict=True)
+    if len(names) == 1 and all(fitting(_steps(file)[row.fullname], parts) for file, parts in pairs):
+        return found
+    warnings.append(PHASES_UNFIT.format(line(row.fullname)))
+    return [[] for _ in files]
+
+
+def _keys(rows: Sequence[Benchmark]) -> dict[str, Key]:
+    """Each benchmark's key by its full name, which is the loop's too where the short name is not enough."""
+    named = {r.fullname: (_workload(r), r.told.loop or r.name, r.told.repeat == "yes") for r in rows}
+    times = Counter(named.values())
+    return {full: key if times[key] == 1 else (key[0], full, key[2]) for full, key in named.items()}
+
+
+def _workload(row: Benchmark) -> str:
+    return row.told.workload or row.group or row.fullname.partition("::")[0]
+
+
+def _with_baseline(keys: dict[str, Key], baseline: str | None, canonical: str) -> dict[str, Key]:
+    """``keys``, with the baseline under its canonical name."""
+    if baseline is None:
+        return keys
+    chosen = [full for full, (_, loop, repeat) in keys.items() if baseline in (full, loop) and not repeat]
+    if not chosen:
+        known = list(dict.fromkeys(key[1] for key in keys.values()))
+        close = difflib.get_close_matches(baseline, known, n=1)
+        hint = f"did you mean '{line(close[0])}'?" if close else f"there are {line(', '.join(known))}"
+        raise BadInput(f"no benchmark named '{line(baseline)}'; {hint}")
+    renamed = {full: (key[0], canonical, False) if full in chosen else key for full, key in keys.items()}
+    if len(set(renamed.values())) < len(renamed):
+        raise BadInput(f"a group would have two baselines by '{line(baseline)}'; give one benchmark's full name")
+    return renamed
+
+
+def _case(key: Key, row: Benchmark, phases: list[str], launches: list[Launch]) -> Case:
+    told = row.told
+    return Case(
+        workload=key[0], loop=key[1], repeat=key[2], status="ok", reason=None, batch_size=told.batch_size,
+        parameters=told.parameters, data_sha256=told.data_sha256, phases=tuple(phases), memory_kind=None,
+        launches=tuple(launches),
+    )  # fmt: skip
+
+
+def _run(files: Sequence[Stored], cases: list[Case], warnings: list[str], command: str) -> Run:
+    host, told = files[0].host, files[0].benchmarks[0].told
+    names = {"workloads": [case.workload for case in cases], "loops": [case.loop for case in cases]}
+    plan = Plan(
+        command=command,
+        workloads=tuple(dict.fromkeys(names["workloads"])),
+        loops=tuple(dict.fromkeys(names["loops"])),
+        # pytest-benchmark's own clock is the host's.
+        device=told.device or host.loopmark.device or "cpu",
+        size=told.size or host.loopmark.size or UNKNOWN,
+        batch_size=None, budget_seconds=0.0, launches=max(len(case.launches) for case in cases), seed=0,
+        threads=told.threads or host.loopmark.threads or 0, block_seconds=0.0, warmup_ceiling_seconds=0.0,
+        limit_seconds=0.0,
+    )  # fmt: skip
+    return Run(
+        name="",
+        started=min(_started(file) for file in files).isoformat(timespec="seconds"),
+        seconds=sum(sum(r.stats.data or ()) * r.stats.iterations for file in files for r in _steps(file).values()),
+        interrupted=False,
+        plan=plan,
+        machine=_machine(host),
+        environment=_environment(host, told.threads),
+        cases=tuple(cases),
+        warnings=tuple(warnings),
+    )
+
+
+def _started(file: Stored) -> datetime:
+    try:
+        started = datetime.fromisoformat(file.datetime)
+        return started.replace(tzinfo=UTC) if started.tzinfo is None else started.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadInput(f"{file.path} does not say when it was made: {line(file.datetime)!r:.60}; {MAKE_ONE}") from None
+
+
+def _machine(host: Host) -> Machine:
+    return Machine(
+        cpu=host.cpu.brand_raw or UNKNOWN,
+        physical_cores=host.loopmark.physical_cores,
+        logical_cores=host.cpu.count,
+        memory_bytes=host.loopmark.memory_bytes,
+        architecture=host.machine or UNKNOWN,
+        operating_system=" ".join(filter(None, (host.system, host.release))) or UNKNOWN,
+        gpus=tuple(Gpu(name, None, None, None) for name in host.loopmark.gpus),
+    )
+
+
+def _environment(host: Host, threads: int | None) -> Environment:
+    facts = host.loopmark
+    return Environment(
+        loopmark=__version__, revision=None, python=host.python_version or UNKNOWN, torch=facts.torch, cuda=facts.cuda,
+        cudnn=None, driver=facts.driver, packages={}, variables={}, threads=threads or facts.threads, cores=(),
+        cpu_capability=None, compiler=None, huge_pages=None, governor=None,
+    )  # fmt: skip

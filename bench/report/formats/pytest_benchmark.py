@@ -1,0 +1,174 @@
+"""A run as pytest-benchmark stores one, so that ``pytest-benchmark compare`` and ``--benchmark-compare`` read it.
+
+A case is a benchmark in its workload's group, each phase one in a group of its own, under the names that the pytest
+plugin gives them. Rounds are seconds a step of the blocks that were timed as a whole; a phase's are of the lapped ones.
+The launches' numbers of rounds, the verdict and the intervals are in ``extra_info``, where there is room for them.
+"""
+
+import json
+import statistics
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench import __version__
+from bench.judge.comparison import block_seconds
+from bench.judge.summary import Summary
+from bench.judge.throttled import without_throttled
+from bench.records.pytest_benchmark import KEY
+from bench.records.run import Run
+from bench.records.samples import Samples, seconds_of
+from bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
+from bench.report.spreadsheet import record
+from bench.report.text import elide, plain
+
+MOST_ROUNDS = 100_000
+"""Of all benchmarks together; of a larger run the file holds what pytest-benchmark makes of them, and not the rounds
+themselves, which it does without unless it is asked to ``--benchmark-save-data``."""
+
+_BLOCK = ["launch", "round", "block"]
+
+
+def export(summary: Summary, samples: Samples) -> str:
+    """Every case that was measured, and its phases."""
+    samples = without_throttled(samples)
+    measured = [(entry, _rounds(entry, samples), _phases(entry, samples)) for entry in entries(summary)]
+    count = sum(len(rounds) + sum(map(len, phases.values())) for _, rounds, phases in measured)
+    benchmarks = [b for one in measured for b in _benchmarks(*one, include_data=count <= MOST_ROUNDS)]
+    stored = {
+        "machine_info": _machine(summary.run),
+        "commit_info": {
+            "id": "unknown", "time": None, "author_time": None, "dirty": False, "project": "unknown",
+            "branch": "(unknown)",
+        },
+        "benchmarks": benchmarks,
+        "datetime": summary.run.started,
+        "version": f"loopmark {__version__}",
+    }  # fmt: skip
+    return json.dumps(stored, indent=4, allow_nan=False) + "\n"
+
+
+def _rounds(entry: Entry, samples: Samples) -> "pd.Series[float]":
+    """Seconds a step in each block timed as a whole, by launch, in the order in which they were measured."""
+    blocks = samples.blocks
+    chosen = blocks[(blocks["case"] == entry.index) & ~blocks["lapped"]].sort_values(_BLOCK)
+    return pd.Series(block_seconds(chosen).to_numpy(), chosen["launch"].to_numpy(), dtype=float)
+
+
+def _phases(entry: Entry, samples: Samples) -> dict[str, "pd.Series[float]"]:
+    """Seconds a step of each phase in each lapped block; on the device's clock where there is one."""
+    laps = samples.phases[samples.phases["case"] == entry.index]
+    blocks = samples.blocks[(samples.blocks["case"] == entry.index) & samples.blocks["lapped"]]
+    place = [laps["phase"].astype("category"), *(laps[name] for name in _BLOCK)]
+    sums = seconds_of(laps).groupby(place, observed=True).sum(min_count=1).unstack("phase")
+    seconds = sums.div(blocks.set_index(_BLOCK)["steps"], axis="index").sort_index()
+    found = {phase: seconds[phase].dropna() for phase in entry.row.case.phases if phase in seconds}
+    launches = {phase: rows.index.get_level_values("launch").to_numpy() for phase, rows in found.items()}
+    return {phase: pd.Series(rows.to_numpy(), launches[phase]) for phase, rows in found.items() if len(rows)}
+
+
+def _benchmarks(
+    entry: Entry, rounds: "pd.Series[float]", phases: dict[str, "pd.Series[float]"], *, include_data: bool
+) -> Iterator[dict[str, Any]]:
+    figures = {name: plain(v) if isinstance(v, str) else v for name, v in record(entry.row, entry.of).items()}
+    yield _benchmark(entry, None, rounds, {**figures, "said": list(entry.words)}, include_data)
+    names = distinct(((name, name) for name in phases), LOOP_LENGTH)
+    for phase, seconds in phases.items():
+        yield _benchmark(entry, names[phase], seconds, {"phase": names[phase]}, include_data)
+
+
+def _benchmark(
+    entry: Entry, phase: str | None, rounds: "pd.Series[float]", extra: dict[str, Any], include_data: bool
+) -> dict[str, Any]:
+    ending = f"-{phase}" if phase else ""
+    name = f"{entry.workload}[{entry.loop}{ending}]"
+    launches = [int(count) for count in rounds.groupby(level=0).size()]
+    whose = {"workload": entry.workload, "loop": elide(entry.row.case.loop, LOOP_LENGTH), "rounds_per_launch": launches}
+    return {
+        "group": f"{entry.workload} {phase}" if phase else entry.workload,
+        "name": name,
+        "fullname": f"loopmark::{name}",
+        "params": {"workload": entry.workload, "loop": entry.loop, "phase": phase or "step"},
+        "param": f"{entry.loop}{ending}",
+        "extra_info": {KEY: extra | whose},
+        "options": {},
+        "stats": stats([float(value) for value in rounds], include_data),
+    }
+
+
+def stats(data: Sequence[float], include_data: bool = True) -> dict[str, Any]:
+    """What pytest-benchmark makes of at least one round, by its own definitions (``pytest_benchmark.stats.Stats``)."""
+    ordered, count, total = sorted(data), len(data), sum(data)
+    mean = statistics.mean(data)
+    deviation = statistics.stdev(data) if count > 1 else 0.0
+    q1, q3 = _quartiles(ordered)
+    iqr = q3 - q1
+    unusual = sum(not mean - deviation <= value <= mean + deviation for value in data)
+    outliers = sum(not q1 - 1.5 * iqr <= value <= q3 + 1.5 * iqr for value in data)
+    return {
+        "min": ordered[0],
+        "max": ordered[-1],
+        "mean": mean,
+        "stddev": deviation,
+        "rounds": count,
+        "median": statistics.median(data),
+        "iqr": iqr,
+        "q1": q1,
+        "q3": q3,
+        "iqr_outliers": outliers,
+        "stddev_outliers": unusual,
+        "outliers": f"{unusual};{outliers}",
+        "ld15iqr": ordered[0] if count == 1 else ordered[bisect_left(ordered, q1 - 1.5 * iqr)],
+        "hd15iqr": ordered[bisect_right(ordered, q3 + 1.5 * iqr) - 1],
+        "ops": count / total if total else 0.0,
+        "total": total,
+        **({"data": list(data)} if include_data else {}),
+        "iterations": 1,
+    }
+
+
+def _quartiles(ordered: Sequence[float]) -> tuple[float, float]:
+    n, left = divmod(len(ordered), 4)
+    if len(ordered) == 1:
+        return ordered[0], ordered[0]
+    if left == 1:
+        return (
+            0.25 * ordered[n - 1] + 0.75 * ordered[n],
+            0.75 * ordered[3 * n] + 0.25 * ordered[3 * n + 1],
+        )
+    if left == 3:
+        return (
+            0.75 * ordered[n] + 0.25 * ordered[n + 1],
+            0.25 * ordered[3 * n + 1] + 0.75 * ordered[3 * n + 2],
+        )
+    half = len(ordered) // 2
+    return statistics.median(ordered[:half]), statistics.median(ordered[half:])
+
+
+def _machine(run: Run) -> dict[str, Any]:
+    machine, software = run.machine, run.environment
+    system, _, release = plain(machine.operating_system).partition(" ")
+    return {
+        "machine": plain(machine.architecture),
+        "python_version": plain(software.python),
+        "system": system,
+        "release": release,
+        "cpu": {"brand_raw": plain(machine.cpu), "count": machine.logical_cores},
+        KEY: {
+            "gpus": [plain(gpu.name) for gpu in machine.gpus],
+            "driver": _plain(software.driver),
+            "torch": _plain(software.torch),
+            "cuda": _plain(software.cuda),
+            "physical_cores": machine.physical_cores,
+            "memory_bytes": machine.memory_bytes,
+            "threads": software.threads,
+            "device": plain(run.plan.device),
+            "size": plain(run.plan.size),
+        },
+    }
+
+
+def _plain(text: str | None) -> str | None:
+    return None if text is None else plain(text)

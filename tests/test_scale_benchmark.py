@@ -1,0 +1,102 @@
+"""What large runs and many runs take to read, judge and draw, by pytest-benchmark; ``make bench-scale`` for all of it.
+
+How long it takes is shown, not asserted: that is the machine's. How much memory it takes is asserted, and how large
+what is drawn becomes.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench.records import store
+from bench.records.files import as_json, replace_file
+from tests.command import ROOT
+from tests.histories import dated
+from tests.large import make_large_run
+
+FULL = os.environ.get("LOOPMARK_SCALE") == "full"
+ROWS, RUNS = (10_000_000, 200) if FULL else (400_000, 5)
+KILOBYTE, MEBIBYTE = 1000, 2**20
+ALONE_BYTES, ROW_BYTES = 400 * MEBIBYTE, 110
+"""What a report may take beside its samples, and for each row of the phases: 1.41 GiB for ten million."""
+PLOT_BYTES = 300 * KILOBYTE
+
+# A process's peak counts what its parent held when it was started: this one holds next to nothing.
+SMALL_PARENT = """
+import json, resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+unit = 1 if sys.platform == "darwin" else 1024
+print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss * unit]))
+"""
+
+
+class Spent(NamedTuple):
+    """What a command took."""
+
+    cpu_seconds: float
+    peak_bytes: int
+
+
+@pytest.fixture
+def spend(benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str]) -> Callable[..., Spent]:
+    """Run ``loopmark`` once, in a process of its own, and tell what it took; the whole size is told on the terminal."""
+
+    def run(*arguments: object) -> Spent:
+        command = [sys.executable, "-c", SMALL_PARENT, sys.executable, "-m", "bench", *map(str, arguments)]
+        ended = benchmark.pedantic(
+            subprocess.run, (command,), dict(check=True, capture_output=True, text=True, cwd=ROOT), rounds=1
+        )
+        spent = Spent(*json.loads(ended.stdout))
+        benchmark.extra_info |= spent._asdict()
+        if FULL:
+            with capsys.disabled():
+                wall, gibibytes = benchmark.stats.stats.max, spent.peak_bytes / 2**30
+                print(f"\n{arguments[0]}: {wall:.1f} s, {spent.cpu_seconds:.1f} s of CPU, {gibibytes:.2f} GiB at most")
+        return spent
+
+    return run
+
+
+@pytest.mark.benchmark(group=f"a report on {ROWS:,} rows of phases")
+@pytest.mark.parametrize("device", [False, True] if FULL else [True], ids=lambda gpu: "of a GPU" if gpu else "of a CPU")
+def test_a_report_on_a_large_run_keeps_to_its_memory_and_its_plots_are_small(
+    spend: Callable[..., Spent], tmp_path: Path, device: bool
+) -> None:
+    store.write(tmp_path, *make_large_run(ROWS, device=device))
+    spent = spend("report", tmp_path)
+
+    assert spent.peak_bytes < ALONE_BYTES + ROWS * ROW_BYTES
+    plots = {plot.name: plot.stat().st_size for plot in (tmp_path / "plots").glob("*.svg")}
+    assert {"phases-gpt.svg", "steps-gpt.svg", "losses-gpt.svg"} <= plots.keys()
+    assert {name: size for name, size in plots.items() if size > PLOT_BYTES} == {}
+
+
+@pytest.mark.benchmark(group=f"a history of {RUNS} runs")
+def test_a_history_of_many_runs_has_one_of_them_in_memory_at_a_time(
+    spend: Callable[..., Spent], tmp_path: Path
+) -> None:
+    some = [make_large_run(80_000, seed=seed) for seed in range(5)]
+    kept = [tmp_path / "runs" / str(number) for number in range(RUNS)]
+    for number, folder in enumerate(kept):
+        run, samples = some[number % len(some)]
+        if number < len(some):
+            folder.mkdir(parents=True)
+            store.write(folder, run, samples)
+        else:
+            shutil.copytree(kept[number % len(some)], folder)
+        replace_file(folder / store.RUN_FILE, as_json(dated(run, number)))
+    spent = spend("history", tmp_path / "runs", "--out", tmp_path / "history")
+
+    assert spent.peak_bytes < ALONE_BYTES
+    plots = [plot.stat().st_size for plot in (tmp_path / "history").glob("*.svg")]
+    assert len(plots) == 3
+    assert max(plots) < PLOT_BYTES
