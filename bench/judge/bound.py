@@ -47,10 +47,9 @@ def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
     lead = block["device_seconds"].cumsum() - block["host_seconds"].cumsum()
     first = block["step"].transform("min")
     later, alone = seen["step"] > first, block["step"].transform("max") == first
-    counted = seen.assign(lead_seconds=lead)[later | alone]
-    columns = ["host_seconds", "device_seconds", "lead_seconds"]
-    medians = counted.groupby("phase", observed=True)[columns].median()
-    found = {str(phase): _bound(*figures) for phase, *figures in medians.itertuples()}
+    figures = seen[["phase", "host_seconds", "device_seconds"]].assign(lead_seconds=lead)
+    medians = figures[later | alone].groupby("phase", observed=True).median()
+    found = {str(phase): _bound(*three) for phase, *three in medians.itertuples()}
     return {phase: found[phase] for phase in order if phase in found}
 
 

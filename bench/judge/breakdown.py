@@ -21,7 +21,8 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
         order: the phases' names in the order in which the result has them.
         column: ``host_seconds`` or ``device_seconds``; rows where it is NaN are absent phases.
     """
-    present = samples.loc[samples[column].notna(), ["launch", "step", "phase", column]]
+    seen = samples[column].notna()
+    present = samples if seen.all() else samples[seen]
     if present.empty:
         return {}
     of_step = present.groupby(["launch", "step"])

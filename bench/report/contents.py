@@ -6,10 +6,11 @@ from typing import Any
 from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.judge.trained import TrainedWorkload
+from bench.records.cases import ByCase
 from bench.records.samples import Samples
 from bench.report import cells, rooflines
 from bench.report import format as show
-from bench.report.disturbance import Disturbance, disturbance
+from bench.report.disturbance import disturbance
 from bench.report.gpu_table import gpu_table
 from bench.report.grid import Cell, Grid, figure, grid, grid_of_columns
 from bench.report.machine_table import machine_table
@@ -92,12 +93,9 @@ def _batch(workload: WorkloadSummary) -> str:
 
 def _disturbance_table(workload: WorkloadSummary, summary: Summary, samples: Samples) -> Grid:
     indices = {id(case): i for i, case in enumerate(summary.run.cases)}
-    blocks = dict(tuple(samples.blocks.groupby("case")))
-    seen: list[tuple[str, Disturbance]] = []
-    for row in workload.rows:
-        rows = blocks.get(indices[id(row.case)])
-        if row.step_seconds is not None and rows is not None:
-            seen.append((row.case.label, disturbance(rows)))
+    measured = {row.case.label: indices[id(row.case)] for row in workload.rows if row.step_seconds is not None}
+    blocks = ByCase(samples.blocks[samples.blocks["case"].isin(measured.values())])
+    seen = [(label, disturbance(rows)) for label, case in measured.items() if len(rows := blocks[case])]
     if not any(case.any for _, case in seen):
         return grid((), ())
     columns = {
