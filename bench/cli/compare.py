@@ -51,4 +51,4 @@ def compare(
         print(json.dumps(content, indent=2, allow_nan=False))
     else:
         print_comparison(found)
-        console.print(f"Comparison: {out / 'compare.md'}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Comparison: {out / 'compare.html'}", markup=False, highlight=False, soft_wrap=True)
