@@ -17,6 +17,11 @@ ROOT = Path(__file__).parent.parent
 Ended = subprocess.CompletedProcess[str]
 
 
+def outside_pytest() -> dict[str, str]:
+    """This environment, but for what makes a pytest within think that it is one of xdist's workers."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+
+
 class Done(NamedTuple):
     """What a command ended with."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.records import store
-from tests.command import ROOT, Here, loopmark
+from tests.command import ROOT, Here, loopmark, outside_pytest
 from tests.synthetic import Truth, make_run
 
 FORMATS = (
@@ -91,7 +91,7 @@ def test_pytest_compares_its_own_benchmarks_with_an_exported_run(here: Here, kep
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:loopmark", "test_own.py",
          "--benchmark-storage", tmp_path / "storage", "--benchmark-compare=0001"],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
+        capture_output=True, text=True, cwd=tmp_path, env=outside_pytest(), check=False,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,7 +13,7 @@ import pytest
 from bench.records import store
 from bench.records.run import Run
 from bench.records.samples import Samples
-from tests.command import ROOT, Here
+from tests.command import ROOT, Here, outside_pytest
 from tests.report.hostile import NAMES
 from tests.synthetic import Truth, make_run
 
@@ -72,7 +72,8 @@ def test_what_pytest_benchmark_wrote_becomes_a_run(imported, tmp_path: Path) -> 
     (tmp_path / "test_sums.py").write_text(OWN_TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:loopmark", "test_sums.py"]
     for number in range(2):
-        subprocess.run([*command, f"--benchmark-json={number}.json"], cwd=tmp_path, check=True, capture_output=True)
+        made = [*command, f"--benchmark-json={number}.json"]
+        subprocess.run(made, cwd=tmp_path, env=outside_pytest(), check=True, capture_output=True)
     _, run, samples = imported(tmp_path / "0.json", tmp_path / "1.json", "--baseline", "test_sum[10]")
 
     assert [(case.workload, case.loop, len(case.launches)) for case in run.cases] == [
