@@ -37,7 +37,7 @@ test: $(READY) ## Run the tests
 test-gpu: $(READY) ## Run the tests that need a CUDA device
 	$(PY) -m pytest -m cuda $(ARGS)
 
-bench-scale: $(READY) ## Time a report on ten million samples, and a history of 200 runs (2 minutes, 4 GiB)
+bench-scale: $(READY) ## Time a report on ten million samples, and a history and a comparison of 200 runs (4 minutes, 4 GiB)
 	LOOPMARK_SCALE=full $(PY) -m pytest tests/test_scale_benchmark.py --benchmark-columns=median $(ARGS)
 
 lint: $(READY) ## Check format, style and types

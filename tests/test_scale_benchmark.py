@@ -21,13 +21,14 @@ from bench.records.files import as_json, replace_file
 from tests.command import ROOT
 from tests.histories import dated
 from tests.large import make_large_run
+from tests.side_by_side import on
 
 FULL = os.environ.get("LOOPMARK_SCALE") == "full"
 ROWS, RUNS = (10_000_000, 200) if FULL else (400_000, 5)
 KILOBYTE, MEBIBYTE = 1000, 2**20
 ALONE_BYTES, ROW_BYTES = 400 * MEBIBYTE, 110
 """What a report may take beside its samples, and for each row of the phases: 1.41 GiB for ten million."""
-PLOT_BYTES = 300 * KILOBYTE
+PLOT_BYTES, PAGE_BYTES = 300 * KILOBYTE, 5000 * KILOBYTE
 
 # A process's peak counts what its parent held when it was started: this one holds next to nothing.
 SMALL_PARENT = """
@@ -78,25 +79,43 @@ def test_a_report_on_a_large_run_keeps_to_its_memory_and_its_plots_are_small(
     plots = {plot.name: plot.stat().st_size for plot in (tmp_path / "plots").glob("*.svg")}
     assert {"phases-gpt.svg", "steps-gpt.svg", "losses-gpt.svg"} <= plots.keys()
     assert {name: size for name, size in plots.items() if size > PLOT_BYTES} == {}
+    assert (tmp_path / "report.html").stat().st_size < PAGE_BYTES
+
+
+def keep_many(folder: Path, machines: int) -> None:
+    """So many runs under ``folder``, of ``machines`` machines in turn, a day apart."""
+    some = [make_large_run(80_000, seed=seed) for seed in range(5)]
+    kept = [folder / str(number) for number in range(RUNS)]
+    for number, place in enumerate(kept):
+        run, samples = some[number % len(some)]
+        if number < len(some):
+            place.mkdir(parents=True)
+            store.write(place, run, samples)
+        else:
+            shutil.copytree(kept[number % len(some)], place)
+        replace_file(place / store.RUN_FILE, as_json(dated(on(f"CPU {number % machines}", run), number)))
 
 
 @pytest.mark.benchmark(group=f"a history of {RUNS} runs")
 def test_a_history_of_many_runs_has_one_of_them_in_memory_at_a_time(
     spend: Callable[..., Spent], tmp_path: Path
 ) -> None:
-    some = [make_large_run(80_000, seed=seed) for seed in range(5)]
-    kept = [tmp_path / "runs" / str(number) for number in range(RUNS)]
-    for number, folder in enumerate(kept):
-        run, samples = some[number % len(some)]
-        if number < len(some):
-            folder.mkdir(parents=True)
-            store.write(folder, run, samples)
-        else:
-            shutil.copytree(kept[number % len(some)], folder)
-        replace_file(folder / store.RUN_FILE, as_json(dated(run, number)))
+    keep_many(tmp_path / "runs", machines=1)
     spent = spend("history", tmp_path / "runs", "--out", tmp_path / "history")
 
     assert spent.peak_bytes < ALONE_BYTES
     plots = [plot.stat().st_size for plot in (tmp_path / "history").glob("*.svg")]
     assert len(plots) == 3
     assert max(plots) < PLOT_BYTES
+
+
+@pytest.mark.benchmark(group=f"a comparison over {RUNS} runs")
+@pytest.mark.parametrize("machines", [1, 8] if FULL else [3], ids=lambda n: f"{n} machine{'s' * (n > 1)}")
+def test_a_comparison_over_many_runs_keeps_to_its_memory_and_its_page_is_small(
+    spend: Callable[..., Spent], tmp_path: Path, machines: int
+) -> None:
+    keep_many(tmp_path / "runs", machines)
+    spent = spend("compare", tmp_path / "runs", "--out", tmp_path / "comparison")
+
+    assert spent.peak_bytes < ALONE_BYTES
+    assert (tmp_path / "comparison" / "compare.html").stat().st_size < PAGE_BYTES
