@@ -58,7 +58,7 @@ check: $(READY) ## Compare a run with a baseline, and fail on a regression (RUN=
 	$(if $(BASELINE),,$(error there is nothing to compare $(RUN) with: give BASELINE=folder, or measure once more))
 	$(PY) -m bench check $(RUN) --baseline $(BASELINE) $(ARGS)
 
-compare: $(READY) ## Put the newest run of every machine under results/ side by side (ARGS="…": any option of loopmark compare)
+compare: $(READY) ## Put the newest run of every machine under results/ side by side, or those of one machine before and after (ARGS="…": any option of loopmark compare)
 	$(PY) -m bench compare results $(ARGS)
 
 clean: ## Remove the environment and every cache; runs stay

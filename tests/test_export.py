@@ -116,3 +116,20 @@ def test_exporting_needs_no_torch(kept: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("# EOF\n")
+
+
+def test_a_runs_own_file_is_not_overwritten(here: Here, kept: Path) -> None:
+    before = (kept / "run.json").read_bytes()
+    done = here("export", kept, "--to", "bencher", "--output", kept / "run.json")
+    assert done.returncode == 2
+    assert "is a file of a run's own; choose another" in done.stderr
+    assert (kept / "run.json").read_bytes() == before
+
+
+def test_a_link_to_what_is_no_file_is_left_as_it_is(here: Here, kept: Path, tmp_path: Path) -> None:
+    link = tmp_path / "out"
+    link.symlink_to("/dev/null")
+    done = here("export", kept, "--to", "bencher", "--output", link)
+    assert done.returncode == 2
+    assert "is in the way: it is no file" in done.stderr
+    assert link.is_symlink()

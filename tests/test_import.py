@@ -340,3 +340,27 @@ def test_bad_input_is_one_clear_line_and_status_2(here: Here, tmp_path: Path, ar
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert says in done.stderr
+
+
+def test_a_file_given_twice_is_no_second_launch(tmp_path: Path, here: Here) -> None:
+    (path,) = launches(tmp_path / "files", count=1)
+    other = tmp_path / "copy.json"
+    other.write_bytes(path.read_bytes())
+    for again in (path, other):
+        done = here("import", path, again, "--out", tmp_path / "out")
+        assert done.returncode == 2
+        assert f"{again} has the very rounds of {path}; give each launch once" in done.stderr
+
+
+def test_two_benchmarks_of_one_name_are_refused(tmp_path: Path, here: Here) -> None:
+    path = tmp_path / "twice.json"
+    path.write_text(json.dumps(stored(benchmark("test_it", 0.01, 0), benchmark("test_it", 0.02, 1))))
+    done = here("import", path, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "has 2 benchmarks called tests/test_speed.py::test_it" in done.stderr
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path, here: Here) -> None:
+    path = tmp_path / "bom.json"
+    path.write_text(json.dumps(stored(benchmark("test_it", 0.01, 0))), encoding="utf-8-sig")
+    assert here("import", path, "--out", tmp_path / "out").returncode == 0

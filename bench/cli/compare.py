@@ -20,7 +20,7 @@ def compare(
     loop: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only these; several with commas, or repeated.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder that gets compare.md, compare.csv and the plots.")] = RESULTS
+    out: Annotated[Path, typer.Option(help="The folder that gets compare.html, .md, .csv and the plots.")] = RESULTS
     / "comparison",
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON, and only that.")] = False,
 ) -> None:

@@ -24,6 +24,8 @@ from bench.report.text import elide
 
 MOST_MACHINES = 8
 """Side by side; more could not be told apart in a plot."""
+MOST_NAMED = 5
+"""Of what is left out for one reason; more are counted."""
 MOST_RUNS = 6
 """Of one machine: the oldest, and the newest of the others. More are a history."""
 
@@ -80,9 +82,13 @@ class Reader:
         runs = [found.run for found in self._found]
         refuse_unknown("workload", self._workloads, {case.workload for run in runs for case in run.cases})
         refuse_unknown("loop", self._loops, {case.loop for run in runs for case in run.cases})
-        groups = by_setting(found for found in self._found if self._has_what_is_wanted(found.run))
-        if not groups:
+        wanted = [found for found in self._found if self._has_what_is_wanted(found.run)]
+        if not wanted:
             raise BadInput("no run has such a loop on such a workload; ask for one of the two alone")
+        if without := [found.folder for found in self._found if found not in wanted]:
+            more = f" and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
+            self._warn(f"left out, with nothing of what is asked for: {', '.join(without[:MOST_NAMED])}{more}")
+        groups = by_setting(wanted)
         return self._course(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
 
     def _course(self, runs: list[Found]) -> SideBySide:
@@ -156,6 +162,9 @@ class Reader:
         return ceilings
 
     def _entrants(self, labels: list[str], read: list[Judged]) -> tuple[Entrant, ...]:
+        for label, one in zip(labels, read, strict=True):
+            for warning in one.found.run.warnings:  # what a run says against itself, it says in a comparison as well
+                self._warn(f"{label}: {warning}")
         return tuple(Entrant(label, one.found, one.summary) for label, one in zip(labels, read, strict=True))
 
     def _contests(self, entrants: tuple[Entrant, ...]) -> tuple[Contest, ...]:

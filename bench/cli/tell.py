@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -54,10 +53,17 @@ def refuse_unwritable_folder(out: Path) -> None:
 def refuse_unwritable(*paths: Path | None) -> None:
     """Raise BadInput for a file that could not be written in the end; to be called before anything is measured."""
     given = [path for path in paths if path is not None]
+    if not given:
+        return
+    from bench.records.store import is_of_a_run
+
     for path in given:
         try:
-            if not stat.S_ISREG(path.lstat().st_mode) and not path.is_symlink():
+            path.lstat()
+            if path.exists() and not path.is_file():  # a link is what it leads to: /dev/stdout is no file
                 raise BadInput(f"{path} is in the way: it is no file; choose another")
+            if is_of_a_run(path):
+                raise BadInput(f"{path} is a file of a run's own; choose another")
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name

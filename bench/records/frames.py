@@ -4,7 +4,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Frames:
         found, mistakes = [], []
         for folder in folders:
             try:
-                found.append((folder, read_run(folder)))
+                found.append((folder, _sound(read_run(folder))))
             except BadInput as error:
                 mistakes.append(error)
         if not found:
@@ -49,6 +49,11 @@ class Frames:
         for mistake in mistakes:
             _warn(mistake)
         return cls(dict(zip(_distinct(found), found, strict=True)))
+
+    def __repr__(self) -> str:
+        machines = {run.machine.name for _, run in self.runs_by_name.values()}
+        frames = "runs, cases, launches, blocks, phases, warmup, losses"
+        return f"<{len(self.runs_by_name)} run(s) of {len(machines)} machine(s); frames: {frames}>"
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -192,6 +197,17 @@ def _distinct(found: Iterable[tuple[Path, Run]]) -> list[str]:
     candidates = [[run.name, f"{run.machine.name}/{run.name}", os.fspath(folder)] for folder, run in found]
     times = Counter(name for options in candidates for name in set(options))
     return [next((name for name in options if times[name] == 1), options[-1]) for options in candidates]
+
+
+def _sound(run: Run) -> Run:
+    """The run with names that are whole text: Arrow refuses a lone surrogate, which becomes its escape."""
+
+    def text(name: str) -> str:
+        return name.encode(errors="backslashreplace").decode()
+
+    cases = (replace(case, workload=text(case.workload), loop=text(case.loop), reason=case.reason and text(case.reason))
+             for case in run.cases)  # fmt: skip
+    return replace(run, name=text(run.name), cases=tuple(cases))
 
 
 def _warn(error: BadInput) -> None:

@@ -40,6 +40,8 @@ def run_of(files: Sequence[Stored], baseline: str | None, canonical: str, comman
             any time.
     """
     first = files[0]
+    for number, file in enumerate(files):
+        _expect_own_rounds(file, files[:number])
     for file in files[1:]:
         if file.host != first.host:
             raise BadInput(f"{file.path} and {first.path} are of different machines or software; import each by itself")
@@ -49,6 +51,8 @@ def run_of(files: Sequence[Stored], baseline: str | None, canonical: str, comman
                 f"{line(other[0])}; import each by itself"
             )
     named = list(_steps(first).values())
+    if not named:
+        raise BadInput(f"{first.path} holds phases alone, and no whole step; import the file that has both")
     keys = _with_baseline(_keys(named), baseline, canonical)
     timeless = {full for file in files for full, row in _steps(file).items() if 0 in (row.stats.data or ())}
     kept = [row for row in named if row.fullname not in timeless]
@@ -70,6 +74,16 @@ def run_of(files: Sequence[Stored], baseline: str | None, canonical: str, comman
     if max(len(case.launches) for case in cases) == 1:
         warnings.append(ONE_LAUNCH)
     return _run(files, cases, warnings, command), rounds.samples()
+
+
+def _expect_own_rounds(file: Stored, others: Sequence[Stored]) -> None:
+    """Raise BadInput for a launch that is another's copy, or that has two benchmarks of one name."""
+    names = Counter(row.fullname for row in file.benchmarks)
+    name, times = names.most_common(1)[0] if names else ("", 0)
+    if times > 1:
+        raise BadInput(f"{file.path} has {times} benchmarks called {line(name)}; give each a name of its own")
+    if copied := next((other for other in others if other.benchmarks == file.benchmarks), None):
+        raise BadInput(f"{file.path} has the very rounds of {copied.path}; give each launch once")
 
 
 def _steps(file: Stored) -> dict[str, Benchmark]:

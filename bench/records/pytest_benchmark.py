@@ -128,7 +128,7 @@ def read_stored(path: Path) -> Stored:
         BadInput: there is no such file, or it is none of pytest-benchmark's, damaged, or without its rounds.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadInput(f"there is no file {path}; {MAKE_ONE}") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -34,21 +34,24 @@ def runs_at(places: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Run folders at every one of ``places``: folders that are or hold runs, and globs for them; each run once.
 
     Raises:
-        BadInput: there is nothing at one of them, or no run at any.
+        BadInput: there is no run at any of them; a place without one among others is a warning.
     """
     found: dict[Path, Path] = {}
-    empty: BadInput | None = None
+    empty: list[BadInput] = []
     for place in places:
         for path in _matches(os.fspath(place)):
             try:
                 folders = run_folders(path, warnings.warn)
             except BadInput as error:
-                empty = empty or error
+                empty.append(error)
                 continue
             for folder in folders:
                 found.setdefault(folder.resolve(), folder)
     if not found:
-        raise empty or BadInput("nowhere to look for runs was given; give a folder that holds some, such as results")
+        nowhere = "nowhere to look for runs was given; give a folder that holds some, such as results"
+        raise empty[0] if empty else BadInput(nowhere)
+    for mistake in empty:
+        warnings.warn(f"left out: {mistake}", UserWarning, stacklevel=3)
     return list(found.values())
 
 

@@ -33,6 +33,12 @@ def create_folder(root: Path, machine: str, started: str, ending: str = "") -> P
     raise BadInput(f"{root / machine} holds 999 runs of {stamp}; choose another --out")
 
 
+def is_of_a_run(path: Path) -> bool:
+    """Whether a run lies beside ``path`` that would lose a file of its own with it."""
+    own = (RUN_FILE, "ceilings.json", "training.json")
+    return (path.name in own or path.suffix == ".parquet") and (path.parent / RUN_FILE).exists()
+
+
 def remove_if_empty(folder: Path) -> None:
     """Take back a folder that nothing was written to after all; one that holds anything stays."""
     with contextlib.suppress(OSError):
@@ -53,7 +59,11 @@ def write(folder: Path, run: Run, samples: Samples) -> None:
 def read(folder: Path) -> tuple[Run, Samples]:
     """The run and samples that ``folder`` holds. Raises BadInput for one that is none, broken, or too new."""
     run = read_run(folder)
-    return run, Samples(**{name: read_table(folder, name) for name in TABLES})
+    tables_ = {name: read_table(folder, name) for name in TABLES}
+    for name, table in tables_.items():
+        if len(table) and not 0 <= table["case"].min() <= table["case"].max() < len(run.cases):
+            raise tables.damaged(folder / f"{name}.parquet", "it names a case that there is none of")
+    return run, Samples(**tables_)
 
 
 def read_run(folder: Path) -> Run:

@@ -88,6 +88,8 @@ def _batch(workload: WorkloadSummary) -> str:
         parts.append(f"Batches of {show.count(batches.pop())} samples.")
     if len(kinds) == 1:
         parts.append(f"Peak memory is {kinds.pop()}.")
+    if measured and all(row.joules_per_step is None for row in workload.rows):
+        parts.append("Neither GPU nor processor counted energy.")
     return " ".join(parts)
 
 

@@ -1,5 +1,7 @@
 """The plot of how step times are spread: a density for each loop, since a median says nothing of its tail."""
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,6 +32,8 @@ def step_times(workload: WorkloadSummary, cases: dict[str, int], samples: Sample
     rows = [row for row in rows if cases[row.case.label] in groups]
     ends = [np.quantile(group["seconds"], (TAIL, 1 - TAIL)) for group in groups.values()]
     low, high = min(end[0] for end in ends) / 1.03, max(end[1] for end in ends) * 1.03
+    if not 0 < low < high < math.inf:
+        return None
     entries = [
         Line2D([], [], linestyle="", marker="s", markersize=8, alpha=0.45, color=style.BLUE, label="density of blocks"),
         Line2D([], [], color=style.BLACK, linewidth=3, label="middle half"),

@@ -218,3 +218,17 @@ def test_the_example_in_the_documentation_prints_what_it_says(monkeypatch) -> No
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "results/README.md", "exec"), {})
     assert [line.rstrip() for line in printed.getvalue().splitlines()] == [line.rstrip() for line in shown.splitlines()]
+
+
+def test_a_place_without_a_run_among_others_is_a_warning_that_names_it(kept: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="before is not a folder"):
+        assert len(load([tmp_path / "before", kept]).runs) == 2
+
+
+def test_a_name_that_is_no_whole_text_is_told_by_its_escape(tmp_path: Path) -> None:
+    keep(tmp_path, "odd", *make_run([Truth("eager"), Truth("a\udc80")], launches=2, rounds=2))
+    assert list(load(tmp_path).cases["loop"]) == ["eager", "a\\udc80"]
+
+
+def test_frames_are_shown_in_a_line(kept: Path) -> None:
+    assert repr(load(kept)).startswith("<2 run(s) of 2 machine(s); frames: runs, cases")

@@ -196,7 +196,9 @@ def test_a_run_without_ceilings_claims_nothing_of_limits(tmp_path: Path) -> None
 def test_energy_is_told_where_it_was_counted_and_has_no_column_elsewhere(tmp_path: Path) -> None:
     run, samples = make_run(LOOPS, launches=2, rounds=2)
     draw(tmp_path, run, samples)
-    assert "energy" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "energy a step" not in page
+    assert "Neither GPU nor processor counted energy." in page
     first = run.cases[0]
     launches = tuple(dataclasses.replace(launch, joules_per_step=1.5) for launch in first.launches)
     counted = dataclasses.replace(run, cases=(dataclasses.replace(first, launches=launches), *run.cases[1:]))

@@ -56,7 +56,8 @@ def throughput(contest: Contest, entrants: Sequence[Entrant]) -> Figure | None:
     # One interval that reaches far would flatten all bars: its end is told in figures.
     high = 1.05 * max(min(rate.high, MOST_EMPTY * longest) for rate in rates.values())
     axes.set_xlim(0, high)
-    ticks = [0.0, *style.round_values(high / 5, high, 5)]
+    first, second, *_ = [*style.round_values(high / 5, high, 5), high]
+    ticks = [(second - first) * i for i in range(1 + math.floor(high / (second - first)))]
     style.fixed_ticks(axes.xaxis, ticks, [show.rate(tick) if tick else "0" for tick in ticks])
     axes.set_xlabel("samples a second, with the 95 % interval")
     return layout.figure_of(axes)

@@ -20,6 +20,7 @@ from bench.judge.throttled import without_throttled
 from bench.records.pytest_benchmark import KEY
 from bench.records.run import Run
 from bench.records.samples import Samples, seconds_of
+from bench.report.figures import finite
 from bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
 from bench.report.spreadsheet import record
 from bench.report.text import elide, plain
@@ -37,10 +38,11 @@ def export(summary: Summary, samples: Samples) -> str:
     measured = [(entry, _rounds(entry, samples), _phases(entry, samples)) for entry in entries(summary)]
     count = sum(len(rounds) + sum(map(len, phases.values())) for _, rounds, phases in measured)
     benchmarks = [b for one in measured for b in _benchmarks(*one, include_data=count <= MOST_ROUNDS)]
+    commit, _, changes = (summary.run.environment.revision or "").partition("+")
     stored = {
         "machine_info": _machine(summary.run),
         "commit_info": {
-            "id": "unknown", "time": None, "author_time": None, "dirty": False, "project": "unknown",
+            "id": commit or "unknown", "time": None, "author_time": None, "dirty": bool(changes), "project": "unknown",
             "branch": "(unknown)",
         },
         "benchmarks": benchmarks,
@@ -122,7 +124,7 @@ def stats(data: Sequence[float], include_data: bool = True) -> dict[str, Any]:
         "outliers": f"{unusual};{outliers}",
         "ld15iqr": ordered[0] if count == 1 else ordered[bisect_left(ordered, q1 - 1.5 * iqr)],
         "hd15iqr": ordered[bisect_right(ordered, q3 + 1.5 * iqr) - 1],
-        "ops": count / total if total else 0.0,
+        "ops": finite(count / total if total else 0.0) or 0.0,
         "total": total,
         **({"data": list(data)} if include_data else {}),
         "iterations": 1,

@@ -2,11 +2,12 @@
 
 import base64
 import hashlib
+import re
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bench.report.html.plots import embedded
 from bench.report.text import elide, plain
@@ -38,13 +39,18 @@ def _environment() -> Environment:
         autoescape=True,
         finalize=_sound,
     )
-    environment.filters |= {"short": elide, "embedded": embedded}
+    environment.filters |= {"short": elide, "embedded": embedded, "spans": _code_spans}
     return environment
 
 
 def _sound(value: Any) -> Any:
     """Text of others without the control and direction characters that could rewrite a page, or a surrogate alone."""
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _code_spans(text: str) -> Markup:
+    """A sentence of our own, with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 @cache
