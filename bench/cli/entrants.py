@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.cli.options import is_same_loop, refuse_unknown
 from bench.errors import BadInput
+from bench.judge.comparison import BASELINE
 from bench.judge.history import start_of
 from bench.judge.machine_names import LONGEST, apart, machine_names
 from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, by_setting, contests, shifts
@@ -97,12 +98,13 @@ class Reader:
         read = [*self._read([found for found in runs if found not in shown], 1), *newest[::-1]]
         self._expect(read)
         entrants = self._entrants(apart([elide(judged.found.run.name, LONGEST - 4) for judged in read]), read)
-        moved, not_compared = shifts(_tables(read[0]), _tables(read[-1])) if len(read) > 1 else ((), ())
-        wanted = tuple(s for s in moved if self._wants_workload(s.workload) and self._wants_loop(s.loop))
+        moved, not_compared = (
+            shifts(_tables(read[0]), _tables(read[-1]), self._wants_in_a_ratio) if len(read) > 1 else ((), ())
+        )
         between = len(runs) - len(read)
         note = f"{between} runs in between are not shown; `loopmark history DIR` says where a loop's speedup changed"
         notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
-        return SideBySide(entrants, self._contests(entrants), True, wanted, not_compared, notes)
+        return SideBySide(entrants, self._contests(entrants), True, moved, not_compared, notes)
 
     def _machines(self, groups: list[list[Found]]) -> SideBySide:
         latest = sorted(groups, key=lambda runs: runs[-1].started, reverse=True)[:MOST_MACHINES]
@@ -194,6 +196,9 @@ class Reader:
 
     def _wants_loop(self, name: str) -> bool:
         return not self._loops or any(is_same_loop(name, wanted) for wanted in self._loops)
+
+    def _wants_in_a_ratio(self, workload: str, loop: str) -> bool:
+        return self._wants_workload(workload) and (loop == BASELINE or self._wants_loop(loop))
 
     def _leave_out(self, error: BadInput) -> None:
         self._mistakes.append(error)

@@ -12,7 +12,7 @@ from bench.judge.look import look_over
 from bench.judge.side import Side, device_of
 from bench.judge.statistics import Estimate, welch
 from bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
-from bench.judge.thresholds import RATIO
+from bench.judge.thresholds import RATIO, STEP
 from bench.records.run import Run
 from bench.records.samples import Samples
 
@@ -107,10 +107,16 @@ class Shift:
     workload: str
     loop: str
     before: Estimate
-    """Its speedup over the baseline."""
+    """Its speedup over the baseline; of the baseline itself its seconds a step, by which all other ratios move."""
     after: Estimate
     ratio: Estimate
-    """The speedup after over the speedup before, by Welch's t over the launches of both runs: 0.92 is slower by 8 %."""
+    """How many times as fast it is after as before, by Welch's t over the launches of both runs: 0.92 is slower by 8 %.
+    Of a loop relative to the baseline, of the baseline in seconds."""
+
+    @property
+    def is_of_seconds(self) -> bool:
+        """Whether ``before`` and ``after`` are seconds, and no speedups."""
+        return self.loop == BASELINE
 
 
 @dataclass(frozen=True)
@@ -160,29 +166,46 @@ def contests(
 
 
 def shifts(
-    before: tuple[Run, pd.DataFrame, pd.DataFrame], after: tuple[Run, pd.DataFrame, pd.DataFrame]
+    before: tuple[Run, pd.DataFrame, pd.DataFrame],
+    after: tuple[Run, pd.DataFrame, pd.DataFrame],
+    wants: Callable[[str, str], bool] = lambda *_: True,
 ) -> tuple[tuple[Shift, ...], tuple[str, ...]]:
     """How each loop's speedup moved from one run to another of the same machine, as `check` compares them.
+
+    The baseline comes first, by its seconds: where it moved itself, so do all ratios to it.
 
     Nothing is claimed: that takes thresholds, and a share of false alarms, which are the gate's.
 
     Args:
         before: the run with its ``blocks`` and ``losses``.
         after: likewise.
+        wants: whether a loop on a workload is asked for.
 
     Returns:
-        The shifts, and what has none with the reason.
+        The shifts, and what was measured in one of them and has none, with the reason.
     """
     base, head = _side(*before), _side(*after)
     looks = look_over(base, head, {})
     found = []
-    for look in (look for look in looks.fair if look.metric == RATIO):
-        rows = base.members[look.key].row.speedup, head.members[look.key].row.speedup
-        if rows[0] is not None and rows[1] is not None:
-            found.append(Shift(*look.key, rows[0], rows[1], welch(look.base, look.head).exp()))
-    left_out = dict(looks.refused)
+    for look in (look for look in looks.fair if wants(*look.key)):
+        if look.metric != (STEP if look.key[1] == BASELINE else RATIO):
+            continue
+        rows = base.members[look.key].row, head.members[look.key].row
+        sides = [row.step_seconds if look.metric == STEP else row.speedup for row in rows]
+        if sides[0] is not None and sides[1] is not None:
+            found.append(Shift(*look.key, sides[0], sides[1], welch(look.base, look.head).exp()))
+    measured = {
+        " ".join(key)
+        for side in (base, head)
+        for key, member in side.members.items()
+        if wants(*key) and member.row.step_seconds is not None
+    }
+    told = {reason: [name for name in names if name in measured] for reason, names in looks.refused.items()}
+    left_out = {reason: names for reason, names in told.items() if names}
     ended = [(f"now it {ailment}", key) for key, _, ailment in looks.broken]
     for reason, key in [*ended, *((reason, key) for key, _, _, reason in looks.missing)]:
+        if not wants(*key):
+            continue
         left_out[reason] = [*left_out.get(reason, ()), " ".join(key)]
     return tuple(found), tuple(f"{reason} ({', '.join(keys)})" for reason, keys in left_out.items())
 

@@ -107,13 +107,34 @@ def test_runs_without_a_loop_in_common_have_nothing_in_common() -> None:
 
 def test_a_loop_whose_speedup_doubled_has_a_ratio_of_two_within_its_interval() -> None:
     before, after = (measured(step, seed) for step, seed in ((0.010, 1), (0.005, 2)))
-    (shift,), left_out = shifts(*((run, samples.blocks, samples.losses) for run, samples in (before, after)))
+    (eager, shift), left_out = shifts(*((run, samples.blocks, samples.losses) for run, samples in (before, after)))
 
     assert (shift.workload, shift.loop, left_out) == ("resnet", "tf32", ())
     assert shift.ratio.low < 2 < shift.ratio.high
     assert shift.ratio.high / shift.ratio.low < 1.1
     assert shift.before.value == pytest.approx(1, rel=0.05)
     assert shift.after.value == pytest.approx(2, rel=0.05)
+    assert (eager.loop, eager.is_of_seconds) == ("eager", True)
+    assert eager.before.value == pytest.approx(0.010, rel=0.3)
+
+
+def test_a_baseline_that_became_slower_is_seen_although_no_ratio_moved() -> None:
+    truths = [Truth("eager"), Truth("tf32", 0.005)], [Truth("eager", 0.020), Truth("tf32", 0.010)]
+    runs = [make_run(made, drift=0.0, seed=seed) for seed, made in enumerate(truths)]
+    (eager, tf32), _ = shifts(*((run, samples.blocks, samples.losses) for run, samples in runs))
+
+    assert eager.ratio.value == pytest.approx(0.5, rel=0.05)
+    assert tf32.ratio.value == pytest.approx(1, rel=0.05)
+
+
+def test_what_is_not_asked_for_has_neither_a_ratio_nor_a_reason() -> None:
+    before, after = make_run([Truth("eager"), Truth("tf32"), Truth("compile")]), make_run([Truth("eager")])
+    tables = [(run, samples.blocks, samples.losses) for run, samples in (before, after)]
+
+    assert shifts(tables[0], tables[1])[1] == ("only the baseline has it (resnet tf32, resnet compile)",)
+    assert shifts(tables[0], tables[1], lambda _, loop: loop == "tf32")[1] == (
+        "only the baseline has it (resnet tf32)",
+    )
 
 
 def test_a_loop_at_other_work_has_no_ratio_but_a_reason() -> None:
@@ -132,5 +153,5 @@ def test_every_loop_that_failed_since_is_named() -> None:
     tables = samples.blocks, samples.losses
     found, left_out = shifts((run, *tables), (replace(run, cases=tuple(ended)), *tables))
 
-    assert found == ()
+    assert [shift.loop for shift in found] == ["eager"]
     assert left_out == ("now it failed: boom (resnet tf32, resnet compile)",)

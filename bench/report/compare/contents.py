@@ -90,13 +90,17 @@ def _phases(contest: Contest) -> Grid:
 
 
 def _shifts(shifts: Sequence[Shift]) -> Grid:
-    def ratio(estimate: Estimate) -> Cell:
-        return figure(show.ratio_range(estimate), estimate)
+    def cell(estimate: Estimate, *, seconds: bool = False) -> Cell:
+        return figure((show.seconds_range if seconds else show.ratio_range)(estimate), estimate)
 
     rows: Iterator[list[Cell | str]] = (
-        [s.loop, s.workload, ratio(s.before), ratio(s.after), ratio(s.ratio)] for s in shifts
-    )
-    return grid(["loop", "workload", "speedup before", "after", "after over before"], rows)
+        [
+            Cell(s.loop, strong=s.is_of_seconds), s.workload,
+            *(cell(side, seconds=s.is_of_seconds) for side in (s.before, s.after)), cell(s.ratio),
+        ]
+        for s in shifts
+    )  # fmt: skip
+    return grid(["loop", "workload", "speedup, or eager's step, before", "after", "times as fast"], rows)
 
 
 def _runs(entrants: Sequence[Entrant]) -> Grid:

@@ -116,6 +116,7 @@ def _shift(shift: Shift) -> dict[str, Cell]:
     return {
         "workload": shift.workload,
         "loop": shift.loop,
+        "unit": "seconds a step" if shift.is_of_seconds else "speedup over the baseline",
         **ends("before", shift.before),
         **ends("after", shift.after),
         **ends("ratio", shift.ratio),

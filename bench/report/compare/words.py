@@ -171,8 +171,9 @@ def nowhere(contest: Contest, loop: str) -> str:
 
 
 def moved(shift: Shift) -> str:
-    """``1.21x [1.20, 1.22] → 1.11x [1.10, 1.12]: 0.92x [0.90, 0.94]``."""
-    before_after = f"{show.ratio_range(shift.before)} → {show.ratio_range(shift.after)}"
+    """``1.21x [1.20, 1.22] → 1.11x [1.10, 1.12]: 0.92x [0.90, 0.94]``; of the baseline seconds."""
+    text = show.seconds_range if shift.is_of_seconds else show.ratio_range
+    before_after = f"{text(shift.before)} → {text(shift.after)}"
     return f"{before_after}: {show.ratio_range(shift.ratio)}"
 
 
@@ -182,7 +183,8 @@ def moves(found: SideBySide) -> Iterator[str]:
         return
     first, last = found.entrants[0].name, found.entrants[-1].name
     if found.shifts:
-        yield f"speedup over {BASELINE} in {first} → in {last}, and how many times the first the last is:"
+        what = f"{BASELINE}'s step and speedups over it"
+        yield f"{what} in {first} → in {last}, and how many times as fast the last is as the first:"
     for shift in found.shifts:
         yield f"  {elide(shift.workload, NAME_LENGTH)}: {elide(shift.loop, NAME_LENGTH)} {moved(shift)}"
     for reason in found.not_compared:
