@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
 from bench.judge.comparison import BASELINE
-from bench.report.text import ELLIPSIS, plain
+from bench.report.text import ELLIPSIS, HEAD, is_name, plain
 
 # Okabe and Ito 2008, "Color Universal Design".
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -102,16 +102,22 @@ def phase_colours(phases: Sequence[str]) -> dict[str, str]:
 
 
 def fitted(text: str, inches: float = NAME_INCHES, size: float = 9.0) -> str:
-    """``text`` on one line of characters that the font has, elided to ``inches`` at ``size`` points."""
+    """``text`` on one line of characters that the font has, elided as by ``elide`` to ``inches`` at ``size`` points."""
     line = drawable(plain(text))
     room = inches * 72 / size
-    for place, end in enumerate(accumulate(map(_advance, line))):
-        if end > room:
-            kept = line[: place + 1]
-            while kept and sum(map(_advance, kept + ELLIPSIS)) > room:
-                kept = kept[:-1]
-            return kept.rstrip() + ELLIPSIS
-    return line
+    if _reach(line, room) == len(line):
+        return line
+    room -= _advance(ELLIPSIS)
+    if not is_name(line):
+        return line[: _reach(line, room)].rstrip() + ELLIPSIS
+    head = line[: _reach(line, HEAD * room)]
+    tail = _reach(line[::-1], room - sum(map(_advance, head)))
+    return head + ELLIPSIS + line[len(line) - tail :]
+
+
+def _reach(line: str, room: float) -> int:
+    """How many of its first characters fit into ``room``, in multiples of the font's size."""
+    return sum(end <= room for end in accumulate(map(_advance, line)))
 
 
 def drawable(text: str) -> str:

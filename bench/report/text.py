@@ -13,10 +13,28 @@ def plain(text: str) -> str:
     return "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
 
 
+HEAD = 0.6
+"""Of what is kept of a long name, the share that comes before the ellipsis."""
+SHORTEST_NAME = 12
+
+
 def elide(text: str, length: int) -> str:
-    """``text`` on one line of at most ``length`` characters, its end replaced by an ellipsis."""
+    """``text`` on one line of at most ``length`` characters: a sentence without its end, a name without its middle.
+
+    Names of loops begin alike and end apart (``amp_bf16+compile+accumulate_2``, ``…_4``).
+    """
     line = plain(text)
-    return line if len(line) <= length else line[: length - 1].rstrip() + ELLIPSIS
+    if len(line) <= length:
+        return line
+    if not is_name(line) or length < SHORTEST_NAME:
+        return line[: length - 1].rstrip() + ELLIPSIS
+    head = round(HEAD * (length - 1))
+    return line[:head] + ELLIPSIS + line[len(line) - (length - 1 - head) :]
+
+
+def is_name(line: str) -> bool:
+    """Whether a line is one word, as names of loops are."""
+    return " " not in line
 
 
 def markdown(text: str) -> str:

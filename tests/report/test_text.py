@@ -33,4 +33,13 @@ def test_a_code_block_holds_whatever_backticks_it_is_given() -> None:
 
 def test_a_long_text_is_elided_to_its_length() -> None:
     assert elide("abcdef", 4) == "abc…"
+    assert elide("what was said goes on", 12) == "what was sa…"
+
+
+def test_names_that_begin_alike_stay_apart_however_little_room_there_is() -> None:
+    names = [f"amp_bf16+channels_last+compile_reduce_overhead+accumulate_{number}" for number in range(2, 16)]
+    for length in (20, 30, 48):
+        shown = [elide(name, length) for name in names]
+        assert len(set(shown)) == len(names)
+        assert {len(one) for one in shown} == {length}
     assert elide("abcd", 4) == "abcd"
