@@ -35,7 +35,8 @@ def test_json_is_all_that_standard_output_gets_and_a_loop_that_fits_nowhere_make
     hunt = read_batches(folder)
 
     assert done.returncode == 1
-    assert eager["recommended_batch_size"] in {150, 300, eager["data_rows"]}
+    # None: on a machine so busy that its processes differ by more than sizes do, none is recommended.
+    assert eager["recommended_batch_size"] in {150, 300, eager["data_rows"], None}
     assert raises["status"] == "failed"
     assert "wrong from the start" in raises["reason"]
     assert hunt is not None

@@ -43,7 +43,7 @@ def test_a_training_ends_with_a_table_a_sentence_and_a_folder_that_holds_everyth
     assert "cuda_graph needs a CUDA device; this machine has none" in done.stdout
     assert {path.name for path in folder.iterdir()} == {
         "training.json", "evaluations.parquet", "training_losses.parquet", "deviations.parquet", "training.csv",
-        "report.md", "plots",
+        "report.html", "report.md", "plots",
     }  # fmt: skip
 
 
