@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import names
+from bench.cli.options import OnlyOption, names
 from bench.cli.status import RESULTS
 
 
@@ -14,12 +14,8 @@ def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders with runs in them, at any depth.")
     ],
-    workload: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only these; several with commas, or repeated.")
-    ] = None,
-    loop: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only these; several with commas, or repeated.")
-    ] = None,
+    workload: OnlyOption = None,
+    loop: OnlyOption = None,
     out: Annotated[Path, typer.Option(help="The folder that gets compare.html, .md, .csv and the plots.")] = RESULTS
     / "comparison",
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON, and only that.")] = False,

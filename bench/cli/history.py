@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import is_same_loop, names, refuse_unknown
+from bench.cli.options import OnlyOption, is_same_loop, names, refuse_unknown
 from bench.errors import BadInput
 
 if TYPE_CHECKING:
@@ -19,12 +19,8 @@ Wanted = tuple[str, ...]
 
 def history(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with runs in it, at any depth.")],
-    workload: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only these; several with commas, or repeated.")
-    ] = None,
-    loop: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only these; several with commas, or repeated.")
-    ] = None,
+    workload: OnlyOption = None,
+    loop: OnlyOption = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder that gets the plots and history.csv; default: DIR/history.")
     ] = None,

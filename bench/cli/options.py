@@ -19,6 +19,9 @@ LoopsOption = Annotated[
         "--loop", metavar="NAME", help="Techniques joined by +, or file.py:step; several with commas, or repeated."
     ),
 ]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="Only these; several with commas, or repeated.")
+]
 DeviceOption = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:N, xpu or mps; default: cuda where there is one.")
 ]

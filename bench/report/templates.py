@@ -1,11 +1,15 @@
 """The pages' templates."""
 
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from bench.report.markdown_table import as_markdown
 from bench.report.text import code_block, markdown
+
+Filters = Mapping[str, Callable[..., str]]
 
 
 def template(name: str) -> Template:
@@ -13,15 +17,21 @@ def template(name: str) -> Template:
     return _environment().get_template(name)
 
 
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("bench", "report"),
+def environment(folder: str, filters: Filters, **options: Any) -> Environment:
+    """Where the templates of that folder of the package are found, and how they are read."""
+    made = Environment(
+        loader=PackageLoader("bench", folder),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )  # autoescape is for HTML; here every text from outside goes through the md filter
-    environment.filters |= {"md": markdown, "code": code_block, "table": as_markdown}
-    return environment
+        **options,
+    )
+    made.filters |= filters
+    return made
+
+
+@cache
+def _environment() -> Environment:
+    filters: Filters = {"md": markdown, "code": code_block, "table": as_markdown}
+    # autoescape is for HTML; here every text from outside goes through the md filter
+    return environment("report", filters, keep_trailing_newline=True, autoescape=False)

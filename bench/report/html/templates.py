@@ -6,10 +6,11 @@ import re
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from bench.report.html.plots import embedded
+from bench.report.templates import Filters, environment
 from bench.report.text import elide, plain
 
 SCRIPT, STYLE = "page.js", "page.css"
@@ -17,30 +18,15 @@ SCRIPT, STYLE = "page.js", "page.css"
 
 def render(name: str, **context: Any) -> str:
     """The page that the template of that file name makes of ``context``."""
-    return (
-        _environment()
-        .get_template(name)
-        .render(
-            style=Markup(_source(STYLE)),
-            script=Markup(_source(SCRIPT)),
-            script_hash=_digest(_source(SCRIPT)),
-            **context,
-        )
-    )
+    style, script = _source(STYLE), _source(SCRIPT)
+    given = {"style": Markup(style), "script": Markup(script), "script_hash": _digest(script)}
+    return _environment().get_template(name).render(given, **context)
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("bench", "report/html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=True,
-        finalize=_sound,
-    )
-    environment.filters |= {"short": elide, "embedded": embedded, "spans": _code_spans}
-    return environment
+    filters: Filters = {"short": elide, "embedded": embedded, "spans": _code_spans}
+    return environment("report/html", filters, autoescape=True, finalize=_sound)
 
 
 def _sound(value: Any) -> Any:
