@@ -15,7 +15,6 @@ from bench.errors import BadInput
 from bench.records.run import Case, Launch, Run
 from bench.records.samples import COLUMNS, seconds_of
 from bench.records.store import read_run, read_table
-from bench.records.tables import damaged
 
 NAMES = ("run", "machine", "workload", "loop")
 """Categorical in every frame that has them, with the same categories, so that frames join and group at once."""
@@ -153,9 +152,7 @@ class Frames:
         found = []
         for name, (folder, run) in self.runs_by_name.items():
             try:
-                rows = read_table(folder, table)
-                if not rows["case"].between(0, len(run.cases) - 1).all():
-                    raise damaged(folder / f"{table}.parquet", "it names a case that there is none of")
+                rows = read_table(folder, table, run)
             except BadInput as error:
                 _warn(error)
                 continue

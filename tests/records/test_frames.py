@@ -135,7 +135,7 @@ def test_a_run_that_cannot_be_read_is_a_warning_and_the_rest_is_intact(kept: Pat
     assert len(frames.blocks)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing", "names a case that there is none of"])
+@pytest.mark.parametrize("damage", ["truncated", "missing", "of a case that there is none of"])
 def test_a_table_that_cannot_be_read_is_a_warning_and_the_others_are_intact(
     kept: Path, tmp_path: Path, damage: str
 ) -> None:

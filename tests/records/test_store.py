@@ -339,13 +339,12 @@ def test_a_flipped_byte_never_changes_a_sample_in_silence(folder: Path) -> None:
 def test_a_missing_column_is_named(folder: Path, name: str, column: str) -> None:
     edit_table(folder, name, lambda table: table.drop(columns=column))
     text = complaint(lambda: read(folder))
-    assert f"{folder / name}.parquet is damaged" in text
-    assert column in text
+    assert text == f"{folder / name}.parquet lacks the column '{column}'; copy the folder again or repeat the run"
 
 
 def test_a_block_that_took_no_time_on_its_device_is_damage_and_one_without_a_device_is_none(folder: Path) -> None:
     edit_table(folder, "blocks", lambda table: table.assign(device_seconds=0.0))
-    assert "a block should take some time on its device" in complaint(lambda: read(folder))
+    assert "a block takes some time on its device" in complaint(lambda: read(folder))
     edit_table(folder, "blocks", lambda table: table.assign(device_seconds=float("nan")))
     read(folder)
 
@@ -371,6 +370,50 @@ def test_a_column_of_the_wrong_type_is_named(folder: Path, name: str, column: st
     text = complaint(lambda: read(folder))
     assert str(folder / f"{name}.parquet") in text
     assert f"'{column}' should be {COLUMNS[name][column]}" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "why"),
+    [
+        ("phases", "case", 2, "run.json has 2 case(s)"),
+        ("blocks", "case", -1, "which is not between 0 and"),
+        ("blocks", "launch", 2, "run.json has fewer launches of its case"),
+        ("losses", "launch", 2**31 - 1, "run.json has fewer launches of its case"),
+        ("warmup", "launch", -1, "which is not between 0 and"),
+        ("phases", "round", -3, "which is not between 0 and"),
+        ("phases", "block", -(2**31), "which is not between 0 and"),
+        ("phases", "step", -1, "which is not between 0 and"),
+        ("losses", "step", 2**63 - 1, "which is not between 0 and"),
+        ("blocks", "first_step", 2**60, "which is not between 0 and"),
+        ("blocks", "steps", 0, "a block has at least one step"),
+        ("blocks", "steps", 2**62, "which is not between 0 and"),
+        ("blocks", "involuntary_switches", -1, "which is not between 0 and"),
+        ("blocks", "foreign_processes", -1, "which is not between 0 and"),
+        ("blocks", "host_seconds", float("nan"), "a block takes some time"),
+        ("blocks", "sm_clock_hertz", float("inf"), "which is not between 0 and"),
+        ("blocks", "steal_seconds", -0.5, "which is not between 0 and"),
+        ("phases", "host_seconds", 1e300, "which is not between 0 and"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_its_file_column_and_row(
+    folder: Path, name: str, column: str, value: float, why: str
+) -> None:
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[5, column] = value
+        return table.astype(COLUMNS[name])
+
+    edit_table(folder, name, change)
+    text = complaint(lambda: read(folder))
+    assert str(folder / f"{name}.parquet") in text
+    assert f"column '{column}' holds {np.array(value, COLUMNS[name][column])} in row 5, " in text
+    assert why in text
+
+
+def test_a_launch_is_looked_for_in_its_own_case(folder: Path) -> None:
+    edit(folder, lambda content: set_in(content, ("cases", 1, "launches"), content["cases"][1]["launches"][:1]))
+    text = complaint(lambda: read(folder))
+    assert "column 'launch' holds 1 in row" in text
+    assert "run.json has fewer launches of its case" in text
 
 
 # Where runs go
