@@ -58,7 +58,7 @@ def read(folder: Path, name: str, columns: Columns, categories: Collection[str] 
     texts = [column for column, kind in columns.items() if kind == "str"]
     try:
         # From an open file: given a path, pyarrow and pandas would take a folder for a table.
-        with path.open("rb") as content:
+        with no_pipe(path).open("rb") as content:
             file = parquet.ParquetFile(content, page_checksum_verification=True, read_dictionary=texts)
             # A column at a time, since a whole table would be in memory twice while it is made pandas' own.
             found = {column: _column(file, column, kind, column in categories) for column, kind in columns.items()}
@@ -69,6 +69,13 @@ def read(folder: Path, name: str, columns: Columns, categories: Collection[str] 
         raise BadInput(f"{path} lacks the column {error}; {AGAIN}") from None
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise BadInput(f"cannot read {path}: {line(error)}; {AGAIN}") from None
+
+
+def no_pipe(path: Path) -> Path:
+    """``path``, to be opened. Raises OSError for a pipe or a device, which might be waited for without end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # of a folder, opening it says so
+        raise OSError("it is a pipe or a device, and no file")
+    return path
 
 
 def expect(path: Path, column: "pd.Series[Any]", possible: "pd.Series[bool]", why: str) -> None:

@@ -1,7 +1,7 @@
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -291,6 +291,47 @@ def test_a_folder_in_place_of_a_table_is_named(folder: Path, name: str) -> None:
     path.mkdir()
     (path / "part.parquet").write_bytes(table)  # pandas alone would read it as a table in parts
     assert f"cannot read {path}" in complaint(lambda: read(folder))
+
+
+@pytest.mark.parametrize("name", ["run.json", *(f"{name}.parquet" for name in TABLES)])
+@pytest.mark.parametrize("odd", ["a pipe", "a link to itself", "a device"])
+def test_what_is_no_file_is_named_and_never_waited_for(folder: Path, name: str, odd: str) -> None:
+    path = folder / name
+    path.unlink()
+    if odd == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path if odd == "a link to itself" else "/dev/zero")
+    assert str(path) in complaint(lambda: read(folder))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_named(folder: Path) -> None:
+    (folder / "blocks.parquet").chmod(0)
+    assert f"cannot read {folder / 'blocks.parquet'}" in complaint(lambda: read(folder))
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in a JSON value; of a list, its first."""
+    keys = list(value) if isinstance(value, dict) else range(len(value))[:1] if isinstance(value, list) else ()
+    for key in keys:
+        yield (*path, key)
+        yield from places(value[key], (*path, key))
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 10**400, float("nan"), "\udc80", [], {}, [None]], ids=repr)
+def test_any_field_with_any_other_value_is_read_or_named(folder: Path, value: object) -> None:
+    text = (folder / "run.json").read_text()
+    refused = 0
+    for place in places(json.loads(text)):
+        (folder / "run.json").write_text(json.dumps(set_in(json.loads(text), place, value)))
+        try:
+            read_run(folder)
+        except BadInput as error:
+            assert str(folder / "run.json") in str(error)
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 50
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"junk" * 99, b"PAR1\x00\x00\x00\x00PAR1", b'{"a": 1}\n'])
