@@ -19,7 +19,7 @@ GIVE_A_RUN = "give a folder that `loopmark run` wrote"
 
 def create_folder(root: Path, machine: str, started: str, ending: str = "") -> Path:
     """A new, empty folder for a run under ``root/machine``, named by its start (UTC, ISO 8601) and an ``ending``."""
-    stamp = started.replace("-", "").replace(":", "").replace("T", "-")[:15] + ending
+    stamp = folder_name(started) + ending
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
         folder = root / machine / f"{stamp}{suffix}"
         try:
@@ -32,6 +32,11 @@ def create_folder(root: Path, machine: str, started: str, ending: str = "") -> P
         else:
             return folder
     raise BadInput(f"{root / machine} holds 999 runs of {stamp}; choose another --out")
+
+
+def folder_name(started: str) -> str:
+    """``20260304-050607``; of several runs of one second, the others have a number after it."""
+    return started.replace("-", "").replace(":", "").replace("T", "-")[:15]
 
 
 def is_of_a_run(path: Path) -> bool:
