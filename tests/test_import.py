@@ -288,6 +288,7 @@ def broken(change: str) -> str:
         ("stats.iterations=10000000000000000", "9 rounds of 10,000,000,000,000,000 iterations, which cannot be"),
         ('row.extra_info={"loopmark": {"phase": "forward"}}', "holds phases alone, and no whole step"),
         ("stats.iterations=10000000000000000000", "a whole number of 64 bits"),
+        ('row.extra_info={"loopmark": {"batch_size": 0}}', "tests/test_speed.py::test_old has a batch of 0"),
         ("row.name=3", "benchmarks[0].name should be a str"),
         ("row.stats=[]", "benchmarks[0].stats should be an object"),
         ("file.benchmarks=[]", "holds no benchmark"),

@@ -167,6 +167,8 @@ def _expect_rounds(path: Path, row: Benchmark) -> None:
     if not 0 < row.stats.iterations * len(data) < MOST_COUNTED:
         many = f"{len(data):,} rounds of {row.stats.iterations:,} iterations"
         raise BadInput(f"{path} is damaged: {name} has {many}, which cannot be; {MAKE_ONE}")
+    if row.told.batch_size is not None and row.told.batch_size < 1:
+        raise BadInput(f"{path} is damaged: {name} has a batch of {row.told.batch_size}; {MAKE_ONE}")
     bad = next((seconds for seconds in data if not 0 <= seconds * row.stats.iterations <= LONGEST_SECONDS), None)
     if bad is not None:
         raise BadInput(f"{path} is damaged: a round of {name} took {bad:g} s; {MAKE_ONE}")

@@ -76,6 +76,9 @@ def read_run(folder: Path) -> Run:
         raise BadInput(f"{folder} {'has no run.json' if folder.is_dir() else 'is not a folder'}; {GIVE_A_RUN}")
     if not run.cases:
         raise BadInput(f"{path} holds no case; repeat the run")
+    for place, case in enumerate(run.cases):
+        if case.batch_size is not None and case.batch_size < 1:
+            raise tables.damaged(path, f"run.cases[{place}].batch_size should be at least 1, not {case.batch_size}")
     return run
 
 

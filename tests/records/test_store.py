@@ -311,6 +311,12 @@ def test_a_file_that_may_not_be_read_is_named(folder: Path) -> None:
     assert f"cannot read {folder / 'blocks.parquet'}" in complaint(lambda: read(folder))
 
 
+@pytest.mark.parametrize("size", [0, -64])
+def test_a_batch_of_nothing_is_refused(folder: Path, size: int) -> None:
+    edit(folder, lambda content: set_in(content, ("cases", 1, "batch_size"), size))
+    assert f"run.cases[1].batch_size should be at least 1, not {size}" in complaint(lambda: read_run(folder))
+
+
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """Every place in a JSON value; of a list, its first."""
     keys = list(value) if isinstance(value, dict) else range(len(value))[:1] if isinstance(value, list) else ()
