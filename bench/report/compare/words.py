@@ -11,11 +11,10 @@ from bench.report import cells
 from bench.report import format as show
 from bench.report.text import elide, plain
 from bench.report.training.words import doubt
+from bench.report.work import work
 
 NAME_LENGTH = 60
 LONGEST_VALUE = 10
-DIGEST = 6
-"""Characters of a hash that tell two data sets apart."""
 VERBS: dict[Verdict, str] = {
     "faster": "pays on",
     "slower": "costs on",
@@ -63,18 +62,6 @@ def shared(entrants: Sequence[Entrant], values: Sequence[str]) -> str:
     for entrant, value in zip(entrants, values, strict=True):
         holders.setdefault(elide(value, NAME_LENGTH), []).append(entrant.name)
     return "; ".join(f"{value} on {listed(names)}" for value, names in holders.items())
-
-
-def work(one: Work) -> str:
-    """``small, batch of 64, 77,200 parameters, data 0e117e``."""
-    parts = [one.size]
-    if one.batch_size is not None:
-        parts.append(f"batch of {one.batch_size:,}")
-    if one.parameters is not None:
-        parts.append(f"{one.parameters:,} parameters")
-    if one.data_sha256:
-        parts.append(f"data {one.data_sha256[:DIGEST]}")
-    return plain(", ".join(parts))
 
 
 def works(contest: Contest) -> str:
