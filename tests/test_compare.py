@@ -132,7 +132,7 @@ def test_what_many_runs_are_warned_of_is_one_line_that_counts_them_and_names_the
     found = compared(here, tmp_path, out=tmp_path / "out")
     unreadable, copies = sorted(found["warnings"])  # type: ignore[call-overload]
 
-    assert unreadable.startswith("9 runs: left out: run.json is not Loopmark's")
+    assert unreadable.startswith("9 runs: left out: cannot read run.json: ")
     assert copies.startswith("9 runs: left out: it is a copy of ")
     assert unreadable.endswith(f"({', '.join(str(tmp_path / 'broken' / str(n)) for n in range(3))} and 6 more)")
 
