@@ -34,7 +34,7 @@ def draw(
     trained: tuple[Training, TrainingSamples] | None = None,
     ceilings: Ceilings | None = None,
 ) -> Summary:
-    """Judge ``run`` and write what a person reads into ``folder``; an earlier drawing's plots are removed.
+    """Judge ``run`` and write what a person reads into ``folder``, over an earlier drawing.
 
     Args:
         trained: the run's training; None where it has none.
@@ -108,7 +108,6 @@ def _figures(
         yield name, "distribution", partial(distributions.step_times, workload, cases, samples)
         yield name, "steps", partial(courses.step_times, workload, cases, samples, styles)
         yield name, "losses", partial(courses.losses, workload, cases, samples, styles)
-        if ceilings is not None:
-            yield name, "roofline", partial(roofline_plot.rooflines, workload, ceilings, styles)
+        yield name, "roofline", partial(roofline_plot.rooflines, workload, ceilings, styles)
     if summary.trained is not None and training is not None:
         yield from training_figures(summary.trained, training, styles, starts_of(summary))

@@ -134,6 +134,13 @@ def data(value: float | None) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{_wide(value / size)} {unit}"
 
 
+def data_range(low: float, high: float) -> str:
+    """``398 to 401 MiB``: the least and the most bytes in one unit; once where both read the same."""
+    size, unit = data_unit(high)
+    least, most = (f"{value:.0f}" if unit == "B" else _wide(value / size) for value in (low, high))
+    return f"{most} {unit}" if least == most else f"{least} to {most} {unit}"
+
+
 def data_unit(value: float) -> tuple[float, str]:
     """The unit that suits ``value`` bytes, as its size in bytes and its symbol."""
     return next(((size, unit) for size, unit in _BYTES if abs(_rounded(value / size)) >= 1), _BYTES[-1])

@@ -34,13 +34,15 @@ def test_drawing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len([name for name in first if name.endswith(".svg")]) == 12
 
 
-def test_plots_of_an_earlier_drawing_are_removed_and_other_files_are_not(tmp_path: Path) -> None:
+def test_plots_that_have_nothing_to_show_any_more_are_removed_and_a_person_s_own_files_are_not(tmp_path: Path) -> None:
     run, samples = make_run(LOOPS, launches=2, rounds=2)
-    draw(tmp_path, run, samples)
-    (tmp_path / "plots" / "phases-gone.svg").write_text("old")
-    (tmp_path / "plots" / "mine.png").write_text("mine")
+    draw(tmp_path, run, samples, ceilings=ceilings())
+    assert (tmp_path / "plots" / "roofline-resnet.svg").exists()
+    own = {"mine.png", "phases-mine.svg", "speedup-resnet-annotated.png"}
+    for name in own:
+        (tmp_path / "plots" / name).touch()
     draw(tmp_path, run, Samples.empty())
-    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["mine.png"]
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == own
 
 
 def test_every_plot_on_the_page_exists(tmp_path: Path) -> None:

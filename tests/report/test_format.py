@@ -27,6 +27,17 @@ def test_bytes_are_scaled_in_binary_units(value: float, text: str) -> None:
     assert show.data(value) in {text, text.replace("1.00 GiB", "1024 MiB")}
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (398 * 2**20, 401 * 2**20, "398 to 401 MiB"), (401 * 2**20, 401 * 2**20 + 1, "401 MiB"),
+        (900 * 2**20, 2**30, "0.879 to 1.00 GiB"), (3, 17, "3 to 17 B"),
+    ],
+)  # fmt: skip
+def test_the_least_and_the_most_bytes_share_a_unit(low: float, high: float, text: str) -> None:
+    assert show.data_range(low, high) == text
+
+
 @pytest.mark.parametrize("figure", [show.seconds, show.data, show.ratio, show.percent, show.count, show.rate])
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
 def test_absent_is_a_dash_and_never_zero(figure, value) -> None:  # type: ignore[no-untyped-def]
