@@ -2,14 +2,17 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.judge.differences import differences, unlike
 from bench.records import store
 from bench.records.run import Run
 from bench.records.samples import Samples
@@ -281,7 +284,9 @@ def broken(change: str) -> str:
         ('round "fast"', "should be a finite number, not 'fast'"),
         ("round null", "should be a finite number, not None"),
         ("round 0", "every benchmark of"),
-        ("stats.iterations=0", "rounds of 0 iterations"),
+        ("stats.iterations=0", "9 rounds of 0 iterations"),
+        ("stats.iterations=10000000000000000", "9 rounds of 10,000,000,000,000,000 iterations, which cannot be"),
+        ('row.extra_info={"loopmark": {"phase": "forward"}}', "holds phases alone, and no whole step"),
         ("stats.iterations=10000000000000000000", "a whole number of 64 bits"),
         ("row.name=3", "benchmarks[0].name should be a str"),
         ("row.stats=[]", "benchmarks[0].stats should be an object"),
@@ -305,6 +310,16 @@ def test_a_file_that_is_no_good_is_one_clear_line(here: Here, tmp_path: Path, ch
     assert len(done.stderr.strip().splitlines()) == 1
     assert says in done.stderr
     assert not (tmp_path / "results").exists()
+
+
+def test_a_pipe_is_refused_and_never_waited_for(here: Here, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    (tmp_path / "b.json").symlink_to(tmp_path / "b.json")
+    for name, says in (("a.json", "it is a pipe or a device, and no file"), ("b.json", "Too many levels of symbolic")):
+        done = here("import", tmp_path / name, "--out", tmp_path / "results")
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert says in done.stderr
 
 
 def test_files_that_do_not_belong_together_are_refused(here: Here, tmp_path: Path) -> None:
@@ -364,3 +379,70 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path, here: Here) -> No
     path = tmp_path / "bom.json"
     path.write_text(json.dumps(stored(benchmark("test_it", 0.01, 0))), encoding="utf-8-sig")
     assert here("import", path, "--out", tmp_path / "out").returncode == 0
+
+
+def test_phases_of_a_step_that_is_not_there_are_left_out_with_a_warning(imported, tmp_path: Path) -> None:
+    phase = benchmark("test_new[forward]", 0.004, 1, extra_info={"loopmark": {"phase": "forward"}})
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(stored(benchmark("test_old", 0.01, 0), phase)))
+    _, run, _ = imported(path)
+
+    assert [case.loop for case in run.cases] == ["test_old"]
+    assert "the phases of tests/test_speed.py::test_new are left out: there is no whole step of it" in run.warnings
+
+
+def test_files_that_were_imported_before_make_no_second_run(here: Here, imported, tmp_path: Path) -> None:
+    paths = launches(tmp_path / "a", count=2)
+    folder, *_ = imported(*paths)
+    moved = [path.rename(tmp_path / f"moved-{path.name}") for path in paths]
+    again = here("import", *moved, "--out", tmp_path / "results")
+
+    assert again.returncode == 0
+    assert f"Was imported before; it is in {folder}; see: loopmark report {folder}" in again.stderr
+    other, *_ = imported(*moved, "--baseline", "test_old")  # which is another run of the same rounds
+    assert other != folder
+
+
+def measured_on(out: Path, **facts: object) -> Path:
+    """A run that Loopmark itself measured, on the machine of ``stored``, but for ``facts``."""
+    run, samples = make_run([Truth("eager")], launches=2, rounds=1)
+    run = replace(run, machine=replace(run.machine, **facts))
+    folder = store.create_folder(out, run.machine.name, run.started)
+    store.write(folder, run, samples)
+    return folder.parent
+
+
+def test_a_file_is_of_the_one_machine_known_that_has_all_it_tells(imported, tmp_path: Path) -> None:
+    machine = measured_on(tmp_path / "results")
+    measured_on(tmp_path / "results", logical_cores=128)
+    folder, run, _ = imported(*launches(tmp_path / "a", count=2))
+
+    assert folder.parent == machine
+    assert run.machine.memory_bytes == 16 * 2**30
+    assert any(f"taken for a run of {machine.name}, the one machine known" in warning for warning in run.warnings)
+
+
+def test_a_file_that_could_be_of_two_machines_or_of_another_is_of_its_own(imported, tmp_path: Path) -> None:
+    two = [measured_on(tmp_path / "two", memory_bytes=size * 2**30) for size in (16, 64)]
+    other = measured_on(tmp_path / "other", cpu="Another CPU")
+    files = launches(tmp_path / "a", count=2)
+
+    assert imported(*files, out="two")[0].parent not in two
+    folder, run, _ = imported(*files, out="other")
+    assert folder.parent != other
+    assert run.machine.memory_bytes is None
+
+
+def test_what_an_imported_run_does_not_tell_is_never_told_to_differ(imported, tmp_path: Path) -> None:
+    native, _ = make_run([Truth("eager")], launches=2, rounds=1)
+    _, run, _ = imported(*launches(tmp_path / "a", count=2))
+
+    told = " ".join(differences(native, run))
+    assert "none" not in told
+    assert "torch" not in told
+    assert "seed" not in told
+    assert "package" not in told
+    newer = replace(run, environment=replace(run.environment, python="3.12.0"))
+    assert differences(native, newer)[0] == "Python 3.11.7 → 3.12.0"
+    assert "unknown" not in {value for values in unlike([run, newer]).values() for value in values}
+    assert unlike([native, newer])["Python"] == ("3.11.7", "3.12.0")

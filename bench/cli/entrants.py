@@ -137,7 +137,7 @@ class Reader:
 
     def _judged(self, found: Found) -> Judged:
         folder = Path(found.folder)
-        tables = {name: read_table(folder, name) for name in ("blocks", "phases", "losses")}
+        tables = {name: read_table(folder, name, found.run) for name in ("blocks", "phases", "losses")}
         samples = Samples(**tables, warmup=Samples.empty().warmup)
         if found.run.interrupted:
             self._warnings.add("it was interrupted, and holds only what had been measured by then", folder)

@@ -104,7 +104,7 @@ class Finder:
         self._named["workload"] |= {case.workload for case in run.cases}
         self._named["loop"] |= {case.loop for case in run.cases}
         seen: list[Observation] = []
-        blocks, no_longer_training = read_table(folder, "blocks"), lost(read_table(folder, "losses"))
+        blocks, no_longer_training = read_table(folder, "blocks", run), lost(read_table(folder, "losses", run))
         for workload in self._wanted_workloads(run):
             places = measured(run, workload)
             if not places:

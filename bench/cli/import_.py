@@ -19,20 +19,26 @@ def import_(
     """Make a run of pytest-benchmark's files, with their rounds as blocks. Needs no torch.
 
     Each file is one launch, so give several of the same benchmarks to get intervals. A benchmark's group, or else its
-    file, is the workload, and its name is the loop. What the files do not tell stays unknown.
+    file, is the workload, and its name is the loop. What the files do not tell stays unknown. Files that were imported
+    before make no second run.
     """
     from bench.judge.comparison import BASELINE
     from bench.progress import stderr_console
     from bench.records.imported import run_of
+    from bench.records.imported_folder import kept_before, machines_in
     from bench.records.pytest_benchmark import read_stored
     from bench.records.store import create_folder, write
     from bench.report.text import plain
 
     command = ["loopmark", "import", *map(str, files), *(["--baseline", baseline] if baseline is not None else [])]
-    run, samples = run_of([read_stored(file) for file in files], baseline, BASELINE, shlex.join(command))
-    folder = create_folder(out, run.machine.name, run.started)
-    write(folder, replace(run, name=folder.name), samples)
+    stored = [read_stored(file) for file in files]
+    run, samples = run_of(stored, baseline, BASELINE, shlex.join(command), machines_in(out))
+    folder = before = kept_before(out, run, samples)
+    if folder is None:
+        folder = create_folder(out, run.machine.name, run.started)
+        write(folder, replace(run, name=folder.name), samples)
     console = stderr_console()
     for warning in run.warnings:
         console.print(f"warning: {plain(warning)}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Kept in {folder}; see: loopmark report {folder}", markup=False, highlight=False, soft_wrap=True)
+    kept = "Was imported before; it is" if before else "Kept"
+    console.print(f"{kept} in {folder}; see: loopmark report {folder}", markup=False, highlight=False, soft_wrap=True)

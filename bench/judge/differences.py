@@ -6,10 +6,23 @@ from bench.records.machine import Environment, Gpu, Machine
 from bench.records.run import Run
 
 NONE = "none"
+UNKNOWN = "unknown"
+"""Of a run that was imported: what the other tool does not tell, and what is never told to differ."""
 UNPINNED = "not pinned"
 
-Facts = Mapping[str, str]
-"""By their names, in the order in which they are told."""
+
+class Facts(dict[str, str | None]):
+    """What a run says of its surroundings, by name, in the order in which it is told.
+
+    ``silent`` is what it says of a name that it lacks, or whose fact is None; None itself where it has no say.
+    """
+
+    def __init__(self, facts: Mapping[str, object], silent: str | None = NONE) -> None:
+        super().__init__({name: silent if fact is None else str(fact) for name, fact in facts.items()})
+        self._silent = silent
+
+    def __missing__(self, name: str) -> str | None:
+        return self._silent
 
 
 def differences(base: Run, head: Run) -> tuple[str, ...]:
@@ -20,28 +33,34 @@ def differences(base: Run, head: Run) -> tuple[str, ...]:
 
 def environment_differences(base: Environment, head: Environment) -> tuple[str, ...]:
     """What differs in software and settings."""
-    groups = zip(_environment(base), _environment(head), strict=True)
+    groups = zip(_environment(base, NONE), _environment(head, NONE), strict=True)
     return tuple(sentence for a, b in groups for sentence in _changed(a, b))
 
 
 def unlike(runs: Sequence[Run]) -> dict[str, tuple[str | None, ...]]:
     """The facts of ``differences`` that are not the same in all of ``runs``, each with what every run says of it.
 
-    None where a run has no say: it did not use that data.
+    None where a run has no say: it did not use that data. ``unknown`` differs from nothing.
     """
     everyones = [_groups(run) for run in runs]
     told = [_told(group) for group in zip(*everyones, strict=True)] if runs else []
-    told += [_told([_plan(run) for run in runs]), _told([_data(run) for run in runs], silent=None)]
+    told += [_told([_plan(run) for run in runs]), _told([_data(run) for run in runs])]
     facts = {name: values for group in told for name, values in group.items()}
-    return {name: values for name, values in facts.items() if len({*values} - {None}) > 1}
+    return {name: values for name, values in facts.items() if len({*values} - {None, UNKNOWN}) > 1}
 
 
 def _groups(run: Run) -> tuple[Facts, ...]:
-    return (_machine(run.machine), *_environment(run.environment))
+    silent = _silent(run)
+    return (_machine(run.machine, silent), *_environment(run.environment, silent))
 
 
-def _machine(machine: Machine) -> Facts:
-    return _as_text(
+def _silent(run: Run) -> str:
+    """What is said of a fact that the run does not have: an imported one never had most of them told."""
+    return NONE if run.imported_from is None else UNKNOWN
+
+
+def _machine(machine: Machine, silent: str) -> Facts:
+    return Facts(
         {
             "CPU": machine.cpu,
             "physical cores": machine.physical_cores,
@@ -50,7 +69,8 @@ def _machine(machine: Machine) -> Facts:
             "architecture": machine.architecture,
             "operating system": machine.operating_system,
             "GPUs": ", ".join(map(_gpu, machine.gpus)) or None,
-        }
+        },
+        silent,
     )
 
 
@@ -58,7 +78,7 @@ def _gpu(gpu: Gpu) -> str:
     return gpu.name if gpu.memory_bytes is None else f"{gpu.name} {gpu.memory_bytes / 2**30:.0f} GiB"
 
 
-def _environment(environment: Environment) -> tuple[Facts, ...]:
+def _environment(environment: Environment, silent: str) -> tuple[Facts, ...]:
     """Packages and variables are groups of their own, whose names not every run has."""
     software = {
         "torch": environment.torch,
@@ -69,53 +89,50 @@ def _environment(environment: Environment) -> tuple[Facts, ...]:
         "compiler": environment.compiler,
         "CPU capability": environment.cpu_capability,
         "threads": environment.threads,
-        "cores": ", ".join(map(str, environment.cores)) or UNPINNED,
+        "cores": ", ".join(map(str, environment.cores)) or (UNPINNED if silent == NONE else None),
         "huge pages": environment.huge_pages,
         "governor": environment.governor,
     }
     # torch has been named, by the version that it gives itself.
     packages = {f"package {name}": version for name, version in environment.packages.items() if name != "torch"}
     own = {"Loopmark": environment.loopmark, "revision": environment.revision}
-    return _as_text(software), packages, environment.variables, _as_text(own)
+    return tuple(Facts(group, silent) for group in (software, packages, environment.variables, own))
 
 
 def _plan(run: Run) -> Facts:
-    plan = run.plan
-    return _as_text(
+    plan, told = run.plan, run.imported_from is None
+    return Facts(
         {
             "device": plan.device,
             "size": plan.size,
             "launches": plan.launches,
-            "seed": plan.seed,
-            "seconds a block": plan.block_seconds,
-        }
+            "seed": plan.seed if told else None,
+            "seconds a block": plan.block_seconds if told else None,
+        },
+        _silent(run),
     )
 
 
 def _data(run: Run) -> Facts:
     known = {case.workload: case.data_sha256[:12] for case in run.cases if case.data_sha256 is not None}
-    return {f"data of {name}, SHA-256": sha256 for name, sha256 in known.items()}
+    return Facts({f"data of {name}, SHA-256": sha256 for name, sha256 in known.items()}, silent=None)
 
 
 def _shared_data(base: Run, head: Run) -> tuple[Facts, Facts]:
     a, b = _data(base), _data(head)
     shared = [name for name in a if name in b]
-    return {name: a[name] for name in shared}, {name: b[name] for name in shared}
+    return Facts({name: a[name] for name in shared}), Facts({name: b[name] for name in shared})
 
 
-def _as_text(facts: Mapping[str, object]) -> Facts:
-    return {name: NONE if value is None else str(value) for name, value in facts.items()}
-
-
-def _told(group: Sequence[Facts], silent: str | None = NONE) -> dict[str, tuple[str | None, ...]]:
-    """Each fact with what every run says of it, where one that lacks it says ``silent``."""
-    return {name: tuple(facts.get(name, silent) for facts in group) for name in _names(*group)}
+def _told(group: Sequence[Facts]) -> dict[str, tuple[str | None, ...]]:
+    """Each fact with what every run says of it."""
+    return {name: tuple(facts[name] for facts in group) for name in _names(*group)}
 
 
 def _changed(base: Facts, head: Facts) -> Iterator[str]:
     for name in _names(base, head):
-        a, b = base.get(name, NONE), head.get(name, NONE)
-        if a != b:
+        a, b = base[name], head[name]
+        if a != b and UNKNOWN not in (a, b):
             yield f"{name} {a} → {b}"
 
 

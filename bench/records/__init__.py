@@ -19,14 +19,26 @@ def load(where: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> 
             depth), or several of these.
 
     Returns:
-        ``runs``, ``cases``, ``launches``, ``blocks``, ``phases``, ``warmup`` and ``losses``; see
+        ``runs``, ``warnings``, ``cases``, ``launches``, ``blocks``, ``phases``, ``warmup`` and ``losses``; see
         ``bench.records.frames.Frames``.
 
     Raises:
-        BadInput: nothing is there, or no run of it can be read. One that cannot be read among others is a
+        TypeError: ``where`` is no path and no iterable of paths. Bytes are none.
+        bench.errors.BadInput: nothing is there, or no run of it can be read. One that cannot be read among others is a
             ``UserWarning`` that names it, and the rest are loaded.
     """
     from bench.records.frames import Frames  # here, so that the commands start without pandas
     from bench.records.search import runs_at
 
-    return Frames.of(runs_at([where] if isinstance(where, str | os.PathLike) else list(where)))
+    return Frames.of(runs_at(_paths(where)))
+
+
+def _paths(where: object) -> list[str]:
+    """One path or several, as text. Raises TypeError for anything else."""
+    several = isinstance(where, Iterable) and not isinstance(where, str | bytes | os.PathLike)
+    paths = [os.fspath(path) if isinstance(path, os.PathLike) else path for path in (where if several else [where])]
+    for path in paths:
+        if not isinstance(path, str):
+            kind = type(path).__name__
+            raise TypeError(f"load takes a folder or a glob, or several, each a str or os.PathLike and not {kind}")
+    return paths

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from bench.errors import BadInput
 from bench.records.codec import Mismatch, decode, encode
-from bench.records.tables import AGAIN, damaged, line
+from bench.records.tables import AGAIN, damaged, line, no_pipe
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def read_json(
         BadInput: it is damaged, too new, or none of Loopmark's.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(no_pipe(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -15,7 +15,6 @@ from bench.errors import BadInput
 from bench.records.run import Case, Launch, Run
 from bench.records.samples import COLUMNS, seconds_of
 from bench.records.store import read_run, read_table
-from bench.records.tables import damaged
 
 NAMES = ("run", "machine", "workload", "loop")
 """Categorical in every frame that has them, with the same categories, so that frames join and group at once."""
@@ -52,7 +51,7 @@ class Frames:
 
     def __repr__(self) -> str:
         machines = {run.machine.name for _, run in self.runs_by_name.values()}
-        frames = "runs, cases, launches, blocks, phases, warmup, losses"
+        frames = "runs, warnings, cases, launches, blocks, phases, warmup, losses"
         return f"<{len(self.runs_by_name)} run(s) of {len(machines)} machine(s); frames: {frames}>"
 
     @cached_property
@@ -90,6 +89,16 @@ class Frames:
         frame = pd.DataFrame(rows).astype({"threads": "Int64", "memory_bytes": "Int64"})
         frame["started"] = pd.to_datetime(frame["started"], utc=True, format="ISO8601", errors="coerce")
         return self._named(frame)
+
+    @cached_property
+    def warnings(self) -> pd.DataFrame:
+        """One row a ``warning`` of a run, in the order in which they came up."""
+        rows = [
+            {"run": name, "machine": run.machine.name, "warning": warning}
+            for name, (_, run) in self.runs_by_name.items()
+            for warning in run.warnings
+        ]
+        return self._named(pd.DataFrame(rows, columns=["run", "machine", "warning"]).astype({"warning": "str"}))
 
     @cached_property
     def cases(self) -> pd.DataFrame:
@@ -153,9 +162,7 @@ class Frames:
         found = []
         for name, (folder, run) in self.runs_by_name.items():
             try:
-                rows = read_table(folder, table)
-                if not rows["case"].between(0, len(run.cases) - 1).all():
-                    raise damaged(folder / f"{table}.parquet", "it names a case that there is none of")
+                rows = read_table(folder, table, run)
             except BadInput as error:
                 _warn(error)
                 continue
@@ -207,7 +214,7 @@ def _sound(run: Run) -> Run:
 
     cases = (replace(case, workload=text(case.workload), loop=text(case.loop), reason=case.reason and text(case.reason))
              for case in run.cases)  # fmt: skip
-    return replace(run, name=text(run.name), cases=tuple(cases))
+    return replace(run, name=text(run.name), cases=tuple(cases), warnings=tuple(map(text, run.warnings)))
 
 
 def _warn(error: BadInput) -> None:

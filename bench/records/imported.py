@@ -7,26 +7,31 @@ from datetime import UTC, datetime
 
 from bench import __version__
 from bench.errors import BadInput
+from bench.records.imported_machine import UNKNOWN, machine_of
 from bench.records.imported_samples import Rounds, fitting
-from bench.records.machine import Environment, Gpu, Machine
+from bench.records.machine import Environment, Machine
 from bench.records.pytest_benchmark import MAKE_ONE, Benchmark, Host, Stored
 from bench.records.run import Case, Launch, Plan, Run
 from bench.records.samples import Samples
 from bench.records.tables import line
 
-UNKNOWN = "unknown"
+TOOL = "pytest-benchmark"
 IMPORTED = "imported from pytest-benchmark: start-up, warm-up, memory, losses and what disturbed it are not known"
 IN_SEQUENCE = "the benchmarks ran one after the other and not in turns, so that the machine's drift is in their ratios"
 UNPAIRED = "which rounds were side by side is not known, so that a ratio is of two launches' medians"
 NO_FLOOR = "no noise floor was measured, so that nothing is called faster or slower"
 ONE_LAUNCH = "one file is one launch, which says nothing of the next: import several of the same benchmarks"
+TAKEN_FOR = "taken for a run of {}, the one machine known that has all that is told of this one"
+PHASES_ALONE = "the phases of {} are left out: there is no whole step of it"
 PHASES_UNFIT = "the phases of {} are left out: their rounds do not fit together"
 
 Key = tuple[str, str, bool]
 """Workload, loop, and whether it is the baseline's second appearance."""
 
 
-def run_of(files: Sequence[Stored], baseline: str | None, canonical: str, command: str) -> tuple[Run, Samples]:
+def run_of(
+    files: Sequence[Stored], baseline: str | None, canonical: str, command: str, known: Sequence[Machine] = ()
+) -> tuple[Run, Samples]:
     """The run that ``files`` are launches of; whoever keeps it gives it its name.
 
     Args:
@@ -34,6 +39,7 @@ def run_of(files: Sequence[Stored], baseline: str | None, canonical: str, comman
         baseline: the benchmark that others are compared with, by its name or full name; None where none is.
         canonical: the loop's name that it gets.
         command: how the run can be made again.
+        known: machines that it may have been made on; see ``machine_of``.
 
     Raises:
         BadInput: the files are of several machines or other benchmarks, there is no such baseline, or no round took
@@ -64,6 +70,8 @@ def run_of(files: Sequence[Stored], baseline: str | None, canonical: str, comman
         *([] if any(keys[row.fullname][2] for row in kept) else [NO_FLOOR]),
         *(f"{line(name)} is left out: its clock saw a round take no time" for name in sorted(timeless)),
     ]
+    alone = {p.parent for file in files for p in file.benchmarks if p.told.phase is not None} - _steps(first).keys()
+    warnings += [PHASES_ALONE.format(line(parent)) for parent in sorted(alone)]
     rounds, cases = Rounds(), []
     for place, row in enumerate(kept):
         launches: list[Launch] = []
@@ -73,7 +81,10 @@ def run_of(files: Sequence[Stored], baseline: str | None, canonical: str, comman
         cases.append(_case(keys[row.fullname], row, [str(p.told.phase) for p in phases[0]], launches))
     if max(len(case.launches) for case in cases) == 1:
         warnings.append(ONE_LAUNCH)
-    return _run(files, cases, warnings, command), rounds.samples()
+    machine = machine_of(first.host, known)
+    if machine != machine_of(first.host, ()):
+        warnings.append(TAKEN_FOR.format(machine.name))
+    return _run(files, cases, warnings, command, machine), rounds.samples()
 
 
 def _expect_own_rounds(file: Stored, others: Sequence[Stored]) -> None:
@@ -140,7 +151,7 @@ def _case(key: Key, row: Benchmark, phases: list[str], launches: list[Launch]) -
     )  # fmt: skip
 
 
-def _run(files: Sequence[Stored], cases: list[Case], warnings: list[str], command: str) -> Run:
+def _run(files: Sequence[Stored], cases: list[Case], warnings: list[str], command: str, machine: Machine) -> Run:
     host, told = files[0].host, files[0].benchmarks[0].told
     names = {"workloads": [case.workload for case in cases], "loops": [case.loop for case in cases]}
     plan = Plan(
@@ -160,10 +171,11 @@ def _run(files: Sequence[Stored], cases: list[Case], warnings: list[str], comman
         seconds=sum(sum(r.stats.data or ()) * r.stats.iterations for file in files for r in _steps(file).values()),
         interrupted=False,
         plan=plan,
-        machine=_machine(host),
+        machine=machine,
         environment=_environment(host, told.threads),
         cases=tuple(cases),
         warnings=tuple(warnings),
+        imported_from=TOOL,
     )
 
 
@@ -173,18 +185,6 @@ def _started(file: Stored) -> datetime:
         return started.replace(tzinfo=UTC) if started.tzinfo is None else started.astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadInput(f"{file.path} does not say when it was made: {line(file.datetime)!r:.60}; {MAKE_ONE}") from None
-
-
-def _machine(host: Host) -> Machine:
-    return Machine(
-        cpu=host.cpu.brand_raw or UNKNOWN,
-        physical_cores=host.loopmark.physical_cores,
-        logical_cores=host.cpu.count,
-        memory_bytes=host.loopmark.memory_bytes,
-        architecture=host.machine or UNKNOWN,
-        operating_system=" ".join(filter(None, (host.system, host.release))) or UNKNOWN,
-        gpus=tuple(Gpu(name, None, None, None) for name in host.loopmark.gpus),
-    )
 
 
 def _environment(host: Host, threads: int | None) -> Environment:

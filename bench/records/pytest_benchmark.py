@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.errors import BadInput
 from bench.records.codec import Mismatch, decode
-from bench.records.tables import LONGEST_SECONDS, line
+from bench.records.tables import LONGEST_SECONDS, MOST_COUNTED, line, no_pipe
 
 KEY = "loopmark"
 """Of what Loopmark adds, in ``extra_info`` and in ``machine_info``."""
@@ -88,7 +88,8 @@ class Cpu:
 class Facts:
     """What Loopmark adds of the machine."""
 
-    gpus: tuple[str, ...] = ()
+    gpus: tuple[str, ...] | None = None
+    """None where nobody looked for any."""
     driver: str | None = None
     torch: str | None = None
     cuda: str | None = None
@@ -128,7 +129,7 @@ def read_stored(path: Path) -> Stored:
         BadInput: there is no such file, or it is none of pytest-benchmark's, damaged, or without its rounds.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(no_pipe(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadInput(f"there is no file {path}; {MAKE_ONE}") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -163,8 +164,9 @@ def _expect_rounds(path: Path, row: Benchmark) -> None:
             f"{path} holds no rounds of {name}, of which all else is derived: repeat it with --benchmark-save-data, or "
             "with --benchmark-json=FILE"
         )
-    if not 0 < row.stats.iterations < 2**53:
-        raise BadInput(f"{path} is damaged: {name} has rounds of {row.stats.iterations} iterations; {MAKE_ONE}")
+    if not 0 < row.stats.iterations * len(data) < MOST_COUNTED:
+        many = f"{len(data):,} rounds of {row.stats.iterations:,} iterations"
+        raise BadInput(f"{path} is damaged: {name} has {many}, which cannot be; {MAKE_ONE}")
     bad = next((seconds for seconds in data if not 0 <= seconds * row.stats.iterations <= LONGEST_SECONDS), None)
     if bad is not None:
         raise BadInput(f"{path} is damaged: a round of {name} took {bad:g} s; {MAKE_ONE}")

@@ -120,4 +120,6 @@ class Run:
     environment: Environment
     cases: tuple[Case, ...]
     warnings: tuple[str, ...] = ()
+    imported_from: str | None = None
+    """The tool that measured it, if not Loopmark: what is None or empty then is not known."""
     format_version: int = FORMAT_VERSION

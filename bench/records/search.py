@@ -3,11 +3,12 @@
 import glob
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bench.errors import BadInput
 from bench.records.store import RUN_FILE
+from bench.records.tables import line
 
 
 def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
@@ -30,7 +31,7 @@ def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
     return sorted(found)
 
 
-def runs_at(places: Iterable[str | os.PathLike[str]]) -> list[Path]:
+def runs_at(places: Iterable[str]) -> list[Path]:
     """Run folders at every one of ``places``: folders that are or hold runs, and globs for them; each run once.
 
     Raises:
@@ -39,14 +40,8 @@ def runs_at(places: Iterable[str | os.PathLike[str]]) -> list[Path]:
     found: dict[Path, Path] = {}
     empty: list[BadInput] = []
     for place in places:
-        for path in _matches(os.fspath(place)):
-            try:
-                folders = run_folders(path, warnings.warn)
-            except BadInput as error:
-                empty.append(error)
-                continue
-            for folder in folders:
-                found.setdefault(folder.resolve(), folder)
+        for folder in _folders(place, empty):
+            found.setdefault(folder.resolve(), folder)
     if not found:
         nowhere = "nowhere to look for runs was given; give a folder that holds some, such as results"
         raise empty[0] if empty else BadInput(nowhere)
@@ -55,7 +50,26 @@ def runs_at(places: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return list(found.values())
 
 
+def _folders(place: str, empty: list[BadInput]) -> Iterator[Path]:
+    """Run folders at one place; what has none is added to ``empty``."""
+    try:
+        paths = _matches(place)
+    except (OSError, ValueError, RuntimeError) as error:  # too long; a NUL in it; a ~ of nobody
+        empty.append(BadInput(f"cannot look for runs in {line(place)}: {line(error)}"))
+        return
+    except BadInput as error:
+        empty.append(error)
+        return
+    for path in paths:
+        try:
+            yield from run_folders(path, warnings.warn)
+        except BadInput as error:
+            empty.append(error)
+
+
 def _matches(place: str) -> list[Path]:
+    if not place:
+        raise BadInput("'' is no folder; give one that holds runs, such as results")
     path = Path(place).expanduser()
     if path.exists() or not glob.has_magic(place):
         return [path]

@@ -3,6 +3,7 @@
 import contextlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from bench.errors import BadInput
@@ -18,7 +19,7 @@ GIVE_A_RUN = "give a folder that `loopmark run` wrote"
 
 def create_folder(root: Path, machine: str, started: str, ending: str = "") -> Path:
     """A new, empty folder for a run under ``root/machine``, named by its start (UTC, ISO 8601) and an ``ending``."""
-    stamp = started.replace("-", "").replace(":", "").replace("T", "-")[:15] + ending
+    stamp = folder_name(started) + ending
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
         folder = root / machine / f"{stamp}{suffix}"
         try:
@@ -31,6 +32,11 @@ def create_folder(root: Path, machine: str, started: str, ending: str = "") -> P
         else:
             return folder
     raise BadInput(f"{root / machine} holds 999 runs of {stamp}; choose another --out")
+
+
+def folder_name(started: str) -> str:
+    """``20260304-050607``; of several runs of one second, the others have a number after it."""
+    return started.replace("-", "").replace(":", "").replace("T", "-")[:15]
 
 
 def is_of_a_run(path: Path) -> bool:
@@ -59,11 +65,7 @@ def write(folder: Path, run: Run, samples: Samples) -> None:
 def read(folder: Path) -> tuple[Run, Samples]:
     """The run and samples that ``folder`` holds. Raises BadInput for one that is none, broken, or too new."""
     run = read_run(folder)
-    tables_ = {name: read_table(folder, name) for name in TABLES}
-    for name, table in tables_.items():
-        if len(table) and not 0 <= table["case"].min() <= table["case"].max() < len(run.cases):
-            raise tables.damaged(folder / f"{name}.parquet", "it names a case that there is none of")
-    return run, Samples(**tables_)
+    return run, Samples(**{name: read_table(folder, name, run) for name in TABLES})
 
 
 def read_run(folder: Path) -> Run:
@@ -77,16 +79,26 @@ def read_run(folder: Path) -> Run:
     return run
 
 
-def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """One of the ``TABLES`` alone, for who reads many runs. Raises BadInput as ``read`` does."""
+def read_table(folder: Path, name: str, run: Run) -> pd.DataFrame:
+    """One of the ``TABLES`` of ``run`` alone, for who reads many runs. Raises BadInput as ``read`` does."""
     frame = tables.read(folder, name, COLUMNS[name], CATEGORIES.get(name, ()))
+    path = folder / f"{name}.parquet"
+    _expect_launches_of(run, path, frame)
     if name == "blocks":
-        _expect_sound_blocks(folder / f"{name}.parquet", frame)
+        _expect_sound_blocks(path, frame)
     return frame
 
 
+def _expect_launches_of(run: Run, path: Path, rows: pd.DataFrame) -> None:
+    case, launch = rows["case"], rows["launch"]
+    launches = np.array([len(each.launches) for each in run.cases])
+    tables.expect(path, case, case < len(launches), f"run.json has {len(launches)} case(s)")
+    if len(rows) and launch.max() >= launches.min():  # else no row needs to be looked at by its case
+        tables.expect(path, launch, launch < launches[case], "run.json has fewer launches of its case")
+
+
 def _expect_sound_blocks(path: Path, blocks: pd.DataFrame) -> None:
-    if not ((blocks["steps"] > 0) & (blocks["host_seconds"] > 0)).all():
-        raise tables.damaged(path, "a block should have at least one step and take some time")
-    if (blocks["device_seconds"] == 0).any():
-        raise tables.damaged(path, "a block should take some time on its device, or have no device seconds at all")
+    steps, host, device = (blocks[name] for name in ("steps", "host_seconds", "device_seconds"))
+    tables.expect(path, steps, steps > 0, "a block has at least one step")
+    tables.expect(path, host, host > 0, "a block takes some time")
+    tables.expect(path, device, device != 0, "a block takes some time on its device, or has no device seconds at all")

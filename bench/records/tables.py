@@ -2,11 +2,12 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from bench.errors import BadInput
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 LONGEST_SECONDS = 1e9
 """Thirty years; what was timed longer was not timed."""
+MOST = {"seconds": LONGEST_SECONDS, "hertz": 1e12, "joules": 1e15}
+"""By the unit that ends a column's name; none of them is ever below 0."""
+MOST_COUNTED = 2**53
+"""Of whole numbers, which are all counts and indices; beyond it a float would tell no more of them apart."""
 AGAIN = "copy the folder again or repeat the run"
 
 Columns = dict[str, str]
@@ -53,7 +58,7 @@ def read(folder: Path, name: str, columns: Columns, categories: Collection[str] 
     texts = [column for column, kind in columns.items() if kind == "str"]
     try:
         # From an open file: given a path, pyarrow and pandas would take a folder for a table.
-        with path.open("rb") as content:
+        with no_pipe(path).open("rb") as content:
             file = parquet.ParquetFile(content, page_checksum_verification=True, read_dictionary=texts)
             # A column at a time, since a whole table would be in memory twice while it is made pandas' own.
             found = {column: _column(file, column, kind, column in categories) for column, kind in columns.items()}
@@ -61,9 +66,23 @@ def read(folder: Path, name: str, columns: Columns, categories: Collection[str] 
     except FileNotFoundError:
         raise BadInput(f"{folder} lacks {path.name}; copy the whole folder, or repeat the run") from None
     except KeyError as error:
-        raise damaged(path, error) from None
+        raise BadInput(f"{path} lacks the column {error}; {AGAIN}") from None
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise BadInput(f"cannot read {path}: {line(error)}; {AGAIN}") from None
+
+
+def no_pipe(path: Path) -> Path:
+    """``path``, to be opened. Raises OSError for a pipe or a device, which might be waited for without end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # of a folder, opening it says so
+        raise OSError("it is a pipe or a device, and no file")
+    return path
+
+
+def expect(path: Path, column: "pd.Series[Any]", possible: "pd.Series[bool]", why: str) -> None:
+    """Raise BadInput with the first row of the table ``path`` whose value of ``column`` is not ``possible``."""
+    if not possible.all():
+        row = int(possible.to_numpy().argmin())
+        raise damaged(path, f"column '{column.name}' holds {column.iloc[row]} in row {row}, but {why}")
 
 
 def damaged(path: Path, error: BaseException | str, again: str = AGAIN) -> BadInput:
@@ -86,13 +105,21 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
     # A cast would hide damage: as a bool, the text "False" is True.
     if not (pd.api.types.is_string_dtype(texts) if kind == "str" else values.dtype == kind):
         raise TypeError(f"column '{column}' should be {kind}, not {texts.dtype}")
-    if column.endswith("seconds"):
-        low, high = (bound.reduce(values.to_numpy(), initial=np.nan) for bound in (np.fmin, np.fmax))  # NaN passed over
-        if low < 0 or high > LONGEST_SECONDS:
-            raise ValueError(f"column '{column}' holds seconds that cannot be, {low:g} to {high:g}")
+    most = MOST_COUNTED if kind.startswith("int") else MOST.get(column.rpartition("_")[2])
+    if most is not None:
+        _expect_between(column, values.to_numpy(), most)
     if kind != "str":
         # A column in one piece stays Arrow's own memory, which nobody may write to.
         own: pd.Series = values.copy() if table.column(0).num_chunks == 1 else values
     else:
         own = values.cat.reorder_categories(sorted(texts)) if as_categories else values.astype(kind)
     return own
+
+
+def _expect_between(column: str, values: NDArray[Any], most: float) -> None:
+    """Raise ValueError with the first row that is below 0 or beyond ``most``; NaN is neither."""
+    bounds = (np.minimum, np.maximum) if values.dtype.kind == "i" else (np.fmin, np.fmax)  # the latter pass NaN over
+    low, high = (bound.reduce(values, initial=0) for bound in bounds)  # no copy of ten million rows
+    if low < 0 or high > most:
+        row = int(np.argmax((values < 0) | (values > most)))
+        raise ValueError(f"column '{column}' holds {values[row]} in row {row}, which is not between 0 and {most:g}")

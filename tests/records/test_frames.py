@@ -21,7 +21,7 @@ from tests.command import ROOT
 from tests.synthetic import Truth, make_run
 
 LOOPS = [Truth("eager"), Truth("eager", repeat=True), Truth("amp_bf16", 0.005), Truth("tf32", status="skipped")]
-TABLES = ("runs", "cases", "launches", "blocks", "phases", "warmup", "losses")
+TABLES = ("runs", "warnings", "cases", "launches", "blocks", "phases", "warmup", "losses")
 
 
 def keep(root: Path, name: str, run: Run, samples: Samples) -> Path:
@@ -135,7 +135,7 @@ def test_a_run_that_cannot_be_read_is_a_warning_and_the_rest_is_intact(kept: Pat
     assert len(frames.blocks)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing", "names a case that there is none of"])
+@pytest.mark.parametrize("damage", ["truncated", "missing", "of a case that there is none of"])
 def test_a_table_that_cannot_be_read_is_a_warning_and_the_others_are_intact(
     kept: Path, tmp_path: Path, damage: str
 ) -> None:
@@ -163,7 +163,7 @@ def test_where_no_table_can_be_read_the_frame_is_empty_with_its_columns(kept: Pa
     copy = tmp_path / "copy"
     shutil.copytree(kept, copy)
     whole = load(copy)
-    columns = {name: list(getattr(whole, name)) for name in TABLES[3:]}
+    columns = {name: list(getattr(whole, name)) for name in TABLES[4:]}
     for table in copy.rglob("*.parquet"):
         table.unlink()
     frames = load(copy)
@@ -182,6 +182,12 @@ def test_where_no_table_can_be_read_the_frame_is_empty_with_its_columns(kept: Pa
         ("nowhere/*", "no folder matches nowhere/.*; give one that holds runs"),
         ("tests", "tests holds no run; give a folder"),
         ([], "nowhere to look for runs was given"),
+        ("", "'' is no folder; give one that holds runs"),
+        ("README.md", "README.md is not a folder; give one that holds runs"),
+        ("x" * 5000, "cannot look for runs in xxx.*: .*File name too long"),
+        ("x" * 5000 + "*", "xxx"),
+        (Path("a\0b"), "not a folder|embedded null"),
+        ("~nobody-of-that-name/runs", "cannot look for runs in ~nobody"),
         ("[", "no folder matches|not a folder"),
     ],
 )
@@ -190,6 +196,34 @@ def test_where_there_is_no_run_one_line_says_what_to_do(where: object, says: str
     with pytest.raises(BadInput, match=says) as told:
         load(where)  # type: ignore[arg-type]
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("where", [None, b"results", 7, 1.5, object(), [None], [["results"]], [b"results"]])
+def test_what_is_no_path_is_a_type_error_that_names_what_it_is(where: object) -> None:
+    with pytest.raises(TypeError, match=r"load takes a folder or a glob, or several, each a str .* and not \w+$"):
+        load(where)  # type: ignore[arg-type]
+
+
+def test_any_iterable_of_places_is_taken(kept: Path) -> None:
+    (first,) = kept.glob("*/first")
+    for where in ((str(first),), {first}, iter([first]), (path for path in [f"{kept}/*/f*t"])):
+        assert list(load(where).runs["run"]) == ["first"]
+
+
+def test_a_glob_that_matches_nothing_among_others_is_a_warning(kept: Path) -> None:
+    with pytest.warns(UserWarning, match=r"no folder matches .*none\*"):
+        assert len(load([f"{kept}/none*", kept]).runs) == 2
+
+
+def test_every_warning_has_a_row_with_its_run(tmp_path: Path) -> None:
+    run, samples = make_run(LOOPS[:1], launches=2, rounds=1)
+    keep(tmp_path, "calm", run, samples)
+    keep(tmp_path, "noisy", replace(run, warnings=("steal was high", "odd \udc80")), samples)
+    frames = load(tmp_path)
+
+    assert list(frames.warnings["run"]) == ["noisy", "noisy"]
+    assert list(frames.warnings["warning"]) == ["steal was high", "odd \\udc80"]
+    assert dict(zip(frames.runs["run"], frames.runs["warnings"], strict=True)) == {"calm": 0, "noisy": 2}
 
 
 def test_runs_of_which_none_can_be_read_are_refused(kept: Path, tmp_path: Path) -> None:
@@ -231,4 +265,4 @@ def test_a_name_that_is_no_whole_text_is_told_by_its_escape(tmp_path: Path) -> N
 
 
 def test_frames_are_shown_in_a_line(kept: Path) -> None:
-    assert repr(load(kept)).startswith("<2 run(s) of 2 machine(s); frames: runs, cases")
+    assert repr(load(kept)).startswith("<2 run(s) of 2 machine(s); frames: runs, warnings, cases")

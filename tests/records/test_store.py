@@ -1,7 +1,7 @@
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -293,6 +293,47 @@ def test_a_folder_in_place_of_a_table_is_named(folder: Path, name: str) -> None:
     assert f"cannot read {path}" in complaint(lambda: read(folder))
 
 
+@pytest.mark.parametrize("name", ["run.json", *(f"{name}.parquet" for name in TABLES)])
+@pytest.mark.parametrize("odd", ["a pipe", "a link to itself", "a device"])
+def test_what_is_no_file_is_named_and_never_waited_for(folder: Path, name: str, odd: str) -> None:
+    path = folder / name
+    path.unlink()
+    if odd == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path if odd == "a link to itself" else "/dev/zero")
+    assert str(path) in complaint(lambda: read(folder))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_named(folder: Path) -> None:
+    (folder / "blocks.parquet").chmod(0)
+    assert f"cannot read {folder / 'blocks.parquet'}" in complaint(lambda: read(folder))
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in a JSON value; of a list, its first."""
+    keys = list(value) if isinstance(value, dict) else range(len(value))[:1] if isinstance(value, list) else ()
+    for key in keys:
+        yield (*path, key)
+        yield from places(value[key], (*path, key))
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 10**400, float("nan"), "\udc80", [], {}, [None]], ids=repr)
+def test_any_field_with_any_other_value_is_read_or_named(folder: Path, value: object) -> None:
+    text = (folder / "run.json").read_text()
+    refused = 0
+    for place in places(json.loads(text)):
+        (folder / "run.json").write_text(json.dumps(set_in(json.loads(text), place, value)))
+        try:
+            read_run(folder)
+        except BadInput as error:
+            assert str(folder / "run.json") in str(error)
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 50
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"junk" * 99, b"PAR1\x00\x00\x00\x00PAR1", b'{"a": 1}\n'])
 def test_a_table_that_is_none_is_named(folder: Path, content: bytes) -> None:
     (folder / "blocks.parquet").write_bytes(content)
@@ -339,13 +380,12 @@ def test_a_flipped_byte_never_changes_a_sample_in_silence(folder: Path) -> None:
 def test_a_missing_column_is_named(folder: Path, name: str, column: str) -> None:
     edit_table(folder, name, lambda table: table.drop(columns=column))
     text = complaint(lambda: read(folder))
-    assert f"{folder / name}.parquet is damaged" in text
-    assert column in text
+    assert text == f"{folder / name}.parquet lacks the column '{column}'; copy the folder again or repeat the run"
 
 
 def test_a_block_that_took_no_time_on_its_device_is_damage_and_one_without_a_device_is_none(folder: Path) -> None:
     edit_table(folder, "blocks", lambda table: table.assign(device_seconds=0.0))
-    assert "a block should take some time on its device" in complaint(lambda: read(folder))
+    assert "a block takes some time on its device" in complaint(lambda: read(folder))
     edit_table(folder, "blocks", lambda table: table.assign(device_seconds=float("nan")))
     read(folder)
 
@@ -371,6 +411,50 @@ def test_a_column_of_the_wrong_type_is_named(folder: Path, name: str, column: st
     text = complaint(lambda: read(folder))
     assert str(folder / f"{name}.parquet") in text
     assert f"'{column}' should be {COLUMNS[name][column]}" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "why"),
+    [
+        ("phases", "case", 2, "run.json has 2 case(s)"),
+        ("blocks", "case", -1, "which is not between 0 and"),
+        ("blocks", "launch", 2, "run.json has fewer launches of its case"),
+        ("losses", "launch", 2**31 - 1, "run.json has fewer launches of its case"),
+        ("warmup", "launch", -1, "which is not between 0 and"),
+        ("phases", "round", -3, "which is not between 0 and"),
+        ("phases", "block", -(2**31), "which is not between 0 and"),
+        ("phases", "step", -1, "which is not between 0 and"),
+        ("losses", "step", 2**63 - 1, "which is not between 0 and"),
+        ("blocks", "first_step", 2**60, "which is not between 0 and"),
+        ("blocks", "steps", 0, "a block has at least one step"),
+        ("blocks", "steps", 2**62, "which is not between 0 and"),
+        ("blocks", "involuntary_switches", -1, "which is not between 0 and"),
+        ("blocks", "foreign_processes", -1, "which is not between 0 and"),
+        ("blocks", "host_seconds", float("nan"), "a block takes some time"),
+        ("blocks", "sm_clock_hertz", float("inf"), "which is not between 0 and"),
+        ("blocks", "steal_seconds", -0.5, "which is not between 0 and"),
+        ("phases", "host_seconds", 1e300, "which is not between 0 and"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_its_file_column_and_row(
+    folder: Path, name: str, column: str, value: float, why: str
+) -> None:
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[5, column] = value
+        return table.astype(COLUMNS[name])
+
+    edit_table(folder, name, change)
+    text = complaint(lambda: read(folder))
+    assert str(folder / f"{name}.parquet") in text
+    assert f"column '{column}' holds {np.array(value, COLUMNS[name][column])} in row 5, " in text
+    assert why in text
+
+
+def test_a_launch_is_looked_for_in_its_own_case(folder: Path) -> None:
+    edit(folder, lambda content: set_in(content, ("cases", 1, "launches"), content["cases"][1]["launches"][:1]))
+    text = complaint(lambda: read(folder))
+    assert "column 'launch' holds 1 in row" in text
+    assert "run.json has fewer launches of its case" in text
 
 
 # Where runs go

@@ -79,7 +79,7 @@ def test_a_negative_time_is_refused(folder: Path) -> None:
     path = folder / "evaluations.parquet"
     frame = pd.read_parquet(path)
     frame.assign(seconds=-1.0).to_parquet(path, index=False)
-    with pytest.raises(BadInput, match="seconds that cannot be"):
+    with pytest.raises(BadInput, match="which is not between 0 and"):
         read_training(folder)
 
 

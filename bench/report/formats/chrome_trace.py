@@ -16,6 +16,7 @@ from bench.judge.comparison import block_seconds
 from bench.judge.summary import Summary
 from bench.records.samples import Samples
 from bench.report import cells
+from bench.report import format as show
 from bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
 from bench.report.takeaway import takeaway
 from bench.report.text import elide
@@ -24,6 +25,8 @@ MOST_BLOCKS, MOST_LAPS = 20_000, 100_000
 """In a trace. A viewer takes more, but not gladly; of a larger run each launch's first ones are shown."""
 NANOSECONDS = 1e9
 LONGEST_VALUE = 400
+NAME_LENGTH = 40
+"""In letters, of a workload or a loop: a viewer has a narrow column for its processes and threads."""
 APPROXIMATE = (
     "blocks are laid end to end, since records hold how long each took and not when it began: launch by launch, round "
     "by round, the cases of a round in the order of the table, though they took turns in random order; starting, "
@@ -55,8 +58,9 @@ def export(summary: Summary, samples: Samples) -> str:
         "approximate": APPROXIMATE,
         "blocks": f"{len(blocks):,} of {len(all_blocks):,}",
         "phases": f"{len(laps):,} of {len(all_laps):,}",
-        "left_out": "of a large run, all but the first blocks and phases of each launch",
     }
+    if len(blocks) < len(all_blocks) or len(laps) < len(all_laps):
+        about["left_out"] = "all but the first blocks and phases of each launch"
     kept = {key: elide(value, 4 * LONGEST_VALUE) for key, value in about.items()}
     trace = {"traceEvents": events, "displayTimeUnit": "ms", "otherData": kept}
     return json.dumps(trace, allow_nan=False, separators=(",", ":")) + "\n"
@@ -84,15 +88,21 @@ def _by_block(laps: pd.DataFrame) -> dict[tuple[Any, ...], list[Record]]:
 def _names(measured: dict[int, Entry]) -> Iterator[Event]:
     """What the viewer calls each process and thread: workload and noise floor, loop and verdict."""
     workloads = _workloads(measured)
+    short = distinct(((name, name) for name in workloads), NAME_LENGTH)
     for entry in {entry.workload: entry for entry in measured.values()}.values():
-        pid = workloads[entry.workload]
-        yield _metadata("process_name", pid, 0, {"name": f"{entry.workload} ({cells.noise(entry.of)})"})
+        pid, floor = workloads[entry.workload], entry.of.noise_floor
+        noise = "" if floor is None else f" (noise floor {show.percent(floor)})"
+        yield _metadata("process_name", pid, 0, {"name": f"{short[entry.workload]}{noise}"})
         yield _metadata("process_sort_index", pid, 0, {"sort_index": pid})
+    loops = {}
+    for workload in workloads:
+        within = ((index, entry.loop) for index, entry in measured.items() if entry.workload == workload)
+        loops |= distinct(within, NAME_LENGTH)
     for index, entry in measured.items():
         pid, said = workloads[entry.workload], [cells.verdict(entry.row)]
         if entry.row.verdict is not None:
             said.append(cells.speedup(entry.row))
-        yield _metadata("thread_name", pid, index + 1, {"name": f"{entry.loop} ({' '.join(said)})"})
+        yield _metadata("thread_name", pid, index + 1, {"name": f"{loops[index]} ({' '.join(said)})"})
         yield _metadata("thread_sort_index", pid, index + 1, {"sort_index": index + 1})
 
 

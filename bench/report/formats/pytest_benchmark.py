@@ -16,7 +16,8 @@ import pandas as pd
 from bench import __version__
 from bench.judge.comparison import block_seconds
 from bench.judge.summary import Summary
-from bench.judge.throttled import without_throttled
+from bench.judge.throttled import counted, laps_of
+from bench.records.cases import ByCase
 from bench.records.pytest_benchmark import KEY
 from bench.records.run import Run
 from bench.records.samples import Samples, seconds_of
@@ -34,8 +35,12 @@ _BLOCK = ["launch", "round", "block"]
 
 def export(summary: Summary, samples: Samples) -> str:
     """Every case that was measured, and its phases."""
-    samples = without_throttled(samples)
-    measured = [(entry, _rounds(entry, samples), _phases(entry, samples)) for entry in entries(summary)]
+    # Case by case: ten million laps without the throttled ones would be in memory twice.
+    blocks, laps = ByCase(samples.blocks[counted(samples.blocks)]), ByCase(samples.phases)
+    measured = []
+    for entry in entries(summary):
+        own = blocks[entry.index]
+        measured.append((entry, _rounds(own), _phases(entry, own, laps[entry.index])))
     count = sum(len(rounds) + sum(map(len, phases.values())) for _, rounds, phases in measured)
     benchmarks = [b for one in measured for b in _benchmarks(*one, include_data=count <= MOST_ROUNDS)]
     commit, _, changes = (summary.run.environment.revision or "").partition("+")
@@ -52,17 +57,21 @@ def export(summary: Summary, samples: Samples) -> str:
     return json.dumps(stored, indent=4, allow_nan=False) + "\n"
 
 
-def _rounds(entry: Entry, samples: Samples) -> "pd.Series[float]":
+def _rounds(blocks: pd.DataFrame) -> "pd.Series[float]":
     """Seconds a step in each block timed as a whole, by launch, in the order in which they were measured."""
-    blocks = samples.blocks
-    chosen = blocks[(blocks["case"] == entry.index) & ~blocks["lapped"]].sort_values(_BLOCK)
+    chosen = blocks[~blocks["lapped"]].sort_values(_BLOCK)
     return pd.Series(block_seconds(chosen).to_numpy(), chosen["launch"].to_numpy(), dtype=float)
 
 
-def _phases(entry: Entry, samples: Samples) -> dict[str, "pd.Series[float]"]:
-    """Seconds a step of each phase in each lapped block; on the device's clock where there is one."""
-    laps = samples.phases[samples.phases["case"] == entry.index]
-    blocks = samples.blocks[(samples.blocks["case"] == entry.index) & samples.blocks["lapped"]]
+def _phases(entry: Entry, blocks: pd.DataFrame, laps: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
+    """Seconds a step of each phase in each lapped block; on the device's clock where there is one.
+
+    Args:
+        blocks: the case's that count.
+        laps: all of the case's.
+    """
+    blocks = blocks[blocks["lapped"]]
+    laps = laps_of(laps, blocks)
     place = [laps["phase"].astype("category"), *(laps[name] for name in _BLOCK)]
     sums = seconds_of(laps).groupby(place, observed=True).sum(min_count=1).unstack("phase")
     seconds = sums.div(blocks.set_index(_BLOCK)["steps"], axis="index").sort_index()

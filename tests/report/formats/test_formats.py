@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -156,6 +157,28 @@ def test_an_array_of_results_as_the_action_takes_them(name: str, measured: tuple
         assert all(isinstance(result[key], str) for key in set(result) - {"value"})
 
 
+def as_the_action_extracts(text: str) -> list[dict[str, Any]]:
+    """What the action makes of a custom tool's file (its src/extract.ts): each entry's five keys, and no empty list."""
+    entries = json.loads(text, parse_constant=refuse)  # JSON.parse takes neither NaN nor Infinity
+    assert isinstance(entries, list)
+    assert entries, "it throws: no benchmark result was found"
+    return [{key: entry.get(key) for key in ("name", "value", "unit", "range", "extra")} for entry in entries]
+
+
+@pytest.mark.parametrize("name", ["github-action-benchmark", "github-action-benchmark-bigger"])
+def test_the_actions_extractor_leaves_nothing_of_it_behind(name: str, measured: tuple[Run, Samples]) -> None:
+    run, samples = measured
+    text = export(name, summarise(run, samples), samples)
+    extracted = as_the_action_extracts(text)
+
+    assert [{key: v for key, v in entry.items() if v is not None} for entry in extracted] == json.loads(text)
+    for entry in extracted:
+        # It scales a value into the unit of the run before when both are of these, and reads "±" in a range as a width
+        # to be scaled along: ours stay as they are, since units are fixed and a range is text.
+        assert entry["unit"] in {"ms", "MiB", "1/s", "x"}
+        assert not re.search(r"(\+-|±)\s*\d", entry["range"] or "")
+
+
 def test_smaller_is_better_for_milliseconds_and_bigger_for_a_speedup(measured: tuple[Run, Samples]) -> None:
     smaller, bigger = (
         {result["name"]: result for result in exported(name, *measured)}
@@ -188,6 +211,33 @@ def test_bencher_gets_nanoseconds_and_operations_a_second_with_the_ends_of_their
             assert metric.get("lower_value", -math.inf) <= metric["value"] <= metric.get("upper_value", math.inf)
     assert results["resnet"]["noise-floor"]["value"] == pytest.approx(1, abs=2)
     assert "latency" in results["resnet/eager (again)"]
+
+
+def is_bencher_metric_format(content: Any) -> bool:
+    """Whether ``content`` is what https://bencher.dev/bmf.json demands, draft 7: objects within objects of numbers."""
+
+    def number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    def metric(value: Any) -> bool:
+        known = ("value", "lower_value", "upper_value")
+        return isinstance(value, dict) and "value" in value and all(number(value[key]) for key in known if key in value)
+
+    return isinstance(content, dict) and all(
+        isinstance(measures, dict) and all(map(metric, measures.values())) for measures in content.values()
+    )
+
+
+def test_bencher_gets_what_its_schema_and_its_lengths_of_names_demand(measured: tuple[Run, Samples]) -> None:
+    for run, samples in (measured, alone(*measured)):
+        content = exported("bencher", run, samples)
+        assert is_bencher_metric_format(content)
+        for benchmark, measures in content.items():
+            assert 0 < len(benchmark) <= 1024
+            assert all(re.fullmatch(r"[a-z0-9-]{1,64}", measure) for measure in measures)  # a slug, and never a UUID
+            assert not benchmark.endswith("-bencher-ignore")  # which would be taken off, with its alerts
+    assert not is_bencher_metric_format({"a": {"latency": {"lower_value": 1.0}}})
+    assert not is_bencher_metric_format({"a": {"latency": {"value": "1"}}})
 
 
 @pytest.mark.parametrize("letter", ["a", "\N{GRINNING FACE}"])
@@ -259,12 +309,56 @@ def test_a_trace_has_a_process_a_workload_and_a_thread_a_case(measured: tuple[Ru
     trace = exported("chrome-trace", *measured)
     names = [event["args"]["name"] for event in events(trace, "M") if event["name"].endswith("_name")]
 
-    assert names[0].startswith("resnet (noise floor ")
+    assert re.fullmatch(r"resnet \(noise floor [\d.]+ %\)", names[0])
     assert "eager (baseline)" in names
     assert any(name.startswith("amp_bf16 (faster ") for name in names)
     threads = {(e["pid"], e["tid"]) for e in events(trace, "X")}
     assert len(threads) == 2 * 3
     assert "laid end to end" in trace["otherData"]["approximate"]
+    assert "left_out" not in trace["otherData"]
+
+
+def test_a_viewers_names_of_processes_and_threads_are_short_and_differ() -> None:
+    loops = [Truth("eager"), *(Truth(f"{'amp_bf16+' * 30}accumulate_{number}") for number in (2, 4)), Truth("é" * 9999)]
+    trace = exported("chrome-trace", *make_run(loops, ("w" * 10_000,), launches=2, rounds=2))
+    names = [event["args"]["name"] for event in events(trace, "M") if event["name"].endswith("_name")]
+
+    assert len(set(names)) == 1 + len(loops)
+    assert max(map(len, names)) < 80
+
+
+def expect_trace_event_format(trace: Any) -> None:
+    """The JSON object form of the Trace Event Format, with events of the kinds X (complete) and M (metadata)."""
+    assert isinstance(trace["traceEvents"], list)
+    assert trace["displayTimeUnit"] in ("ms", "ns")
+    for event in trace["traceEvents"]:
+        assert isinstance(event["name"], str)
+        assert type(event["pid"]) is int
+        assert type(event["tid"]) is int
+        assert isinstance(event["args"], dict)
+        if event["ph"] == "M":
+            key, kind = ("sort_index", int) if event["name"].endswith("_sort_index") else ("name", str)
+            assert event["name"] in {f"process_{key}", f"thread_{key}"}
+            assert type(event["args"][key]) is kind
+        else:
+            assert event["ph"] == "X"
+            assert type(event["ts"]) is float
+            assert type(event["dur"]) is float
+            assert event["ts"] >= 0
+            assert event["dur"] >= 0
+    named = {(e["pid"], e["tid"]) for e in trace["traceEvents"] if e["name"] == "thread_name"}
+    assert {(e["pid"], e["tid"]) for e in trace["traceEvents"] if e["ph"] == "X"} <= named
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_a_trace_keeps_to_the_trace_event_format_in_microseconds(device: bool) -> None:
+    run, samples = make_run(LOOPS, launches=2, rounds=3, device=device)
+    trace = exported("chrome-trace", run, samples)
+
+    expect_trace_event_format(trace)
+    found = events(trace, "X")
+    lasts = max(event["ts"] + event["dur"] for event in found)
+    assert lasts == pytest.approx(1e6 * samples.blocks["device_seconds" if device else "host_seconds"].sum())
 
 
 @pytest.mark.parametrize("device", [False, True])
@@ -325,6 +419,7 @@ def test_a_large_run_is_bounded_launch_by_launch_and_says_so(measured, monkeypat
     }
     assert sum(event["name"] in PHASES for event in found) <= 200
     assert trace["otherData"]["blocks"] == f"60 of {len(samples.blocks):,}"
+    assert trace["otherData"]["left_out"] == "all but the first blocks and phases of each launch"
 
 
 def test_a_block_tells_what_could_have_disturbed_it(measured: tuple[Run, Samples]) -> None:
