@@ -15,7 +15,7 @@ from bench.report.training.table import TrainingTable, starts_of
 STYLES = {"faster": "green", "slower": "red"}
 
 COLUMNS: tuple[Column[Row], ...] = (
-    Column(("", "a step"), lambda row: _step(row)),
+    Column(("", "a step"), lambda row: show.seconds_plus_minus(row.step_seconds)),
     Column(("", "speedup"), cells.speedup, left=True, style=lambda row: STYLES.get(row.verdict or "", "")),
     Column(("trains", "as eager"), lambda row: words.verdict(row.trained), left=True, style=lambda row: _alarm(row)),
     Column(("samples", "/s"), lambda row: show.rate(cells.throughput(row))),
@@ -81,12 +81,6 @@ def _heading(workload: WorkloadSummary) -> list[Text]:
 
 def _alarm(row: Row) -> str:
     return "red" if row.departs else ""
-
-
-def _step(row: Row) -> str:
-    if row.step_seconds is None:
-        return show.ABSENT
-    return f"{show.seconds(row.step_seconds.value)} {show.plus_minus(row.step_seconds)}"
 
 
 def _pays_after(row: Row) -> str:

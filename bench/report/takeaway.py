@@ -62,7 +62,7 @@ def _winner(row: Row) -> str:
 
 def _no_winner(workload: WorkloadSummary, judged: list[Row]) -> str:
     if not judged and workload.baseline and workload.baseline.step_seconds:
-        step = show.seconds(workload.baseline.step_seconds.value)
+        step = show.seconds_of(workload.baseline.step_seconds)
         return f"{BASELINE} takes {step} a step{_hot_spot(workload.baseline)}"
     if all(row.verdict == "inconclusive" for row in judged):
         return f"no difference from {BASELINE} is settled: every verdict is inconclusive"
