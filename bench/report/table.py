@@ -11,7 +11,10 @@ from bench.report.takeaway import takeaway
 from bench.report.text import elide
 from bench.report.training import words
 from bench.report.training.table import TrainingTable, starts_of
+from bench.report.warnings import warnings_of
 
+MOST_WARNINGS = 6
+"""That the terminal has room for; the pages have all."""
 STYLES = {"faster": "green", "slower": "red"}
 
 COLUMNS: tuple[Column[Row], ...] = (
@@ -31,12 +34,18 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
-    """Print the run's table and its takeaway, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
+    """Print the run's table, warnings and takeaway, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(FILE_WIDTH, console)
     console.print(RunTable(summary))
     console.print()
     if summary.trained is not None:
         console.print(TrainingTable(summary.trained, starts_of(summary)))
+        console.print()
+    if warnings := warnings_of(summary.run):
+        for warning in warnings[:MOST_WARNINGS]:
+            console.print(Text(f"warning: {warning}", "yellow"), soft_wrap=not console.is_terminal)
+        if len(warnings) > MOST_WARNINGS:
+            console.print(Text(f"more of them, in report.html: {len(warnings) - MOST_WARNINGS}", "yellow"))
         console.print()
     # In a file a sentence is one line; a terminal breaks it at its own width.
     console.print(Text(takeaway(summary), "bold"), soft_wrap=not console.is_terminal)

@@ -82,7 +82,7 @@ def _hot_spot(baseline: Row) -> str:
 
 def _extreme(rows: list[Row], verdict: Verdict) -> Row | None:
     """The row furthest from the baseline among those of one verdict."""
-    chosen = [row for row in rows if row.verdict == verdict and row.speedup]
+    chosen = [row for row in rows if row.verdict == verdict and row.speedup and 0 < row.speedup.value < math.inf]
     return max(chosen, key=_distance, default=None)
 
 
