@@ -19,6 +19,7 @@ from bench.records.training_samples import TrainingSamples
 from bench.report import rooflines, spreadsheet
 from bench.report.contents import contents
 from bench.report.html.page import run_page
+from bench.report.key_figures import with_key_figures
 from bench.report.markdown import page
 from bench.report.plot_files import draw_plots
 from bench.report.takeaway import takeaway
@@ -43,7 +44,8 @@ def draw(
     summary = summarise(run, samples, summarise_training(*trained) if trained else None, ceilings)
     try:
         figures = _figures(summary, samples, trained[1] if trained else None, ceilings)
-        plots = draw_plots(folder / "plots", (workload.workload for workload in summary.workloads), figures)
+        drawn = draw_plots(folder / "plots", (workload.workload for workload in summary.workloads), figures)
+        plots = with_key_figures(drawn, summary.workloads, summary.trained)
         # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
         replace_file(folder / "summary.csv", spreadsheet.as_csv(summary).encode(errors="backslashreplace"))
         if summary.trained is not None:

@@ -75,6 +75,21 @@ def test_seconds_and_their_interval_share_one_unit() -> None:
     assert show.seconds_range(Estimate(0.0009996, 0.00098, 0.00102)) == "1.00 ms [0.98, 1.02]"
 
 
+@pytest.mark.parametrize(
+    ("estimate", "value"),
+    [
+        (Estimate(0.00126, 0.00110, 0.00143), "1.26 ms"),
+        (Estimate(0.0068912, 0.0068902, 0.0068921), "6.891 ms"),
+        (Estimate(0.000972, 0.00086, 0.001097), "972 µs"),
+        (Estimate(0.0126, 0.0, math.inf), "12.6 ms"),
+    ],
+)
+def test_a_figure_has_the_same_digits_with_both_ends_with_plus_minus_and_alone(estimate: Estimate, value: str) -> None:
+    assert show.seconds_of(estimate) == value
+    assert show.seconds_range(estimate).startswith(f"{value} [")
+    assert show.seconds_plus_minus(estimate).startswith(f"{value} ±")
+
+
 def test_counts_and_rates_and_percents() -> None:
     assert show.count(10_171.7) == "10,200"
     assert show.count(999) == "999"
@@ -88,9 +103,9 @@ def test_counts_and_rates_and_percents() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (1.82, "1.8 J [1.6, 2.0]"),
-        (0.0182, "18 mJ [16, 20]"),
-        (25_000.0, "25 kJ [22, 28]"),
+        (1.82, "1.82 J [1.64, 2.00]"),
+        (0.0182, "18.2 mJ [16.4, 20.0]"),
+        (25_000.0, "25.0 kJ [22.5, 27.5]"),
         (0.0, "0 µJ [0, 0]"),
     ],
 )

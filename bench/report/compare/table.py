@@ -118,7 +118,7 @@ def _contest(contest: Contest, console: Console, *, alone: bool) -> Iterator[Tex
 
 def _columns() -> tuple[Column[Line], ...]:
     return (
-        Column(("", "a step"), lambda line: _step(line.row)),
+        Column(("", "a step"), lambda line: show.seconds_plus_minus(line.row.step_seconds)),
         Column(("", "speedup"), lambda line: cells.speedup(line.row), left=True, style=_colour),
         Column(("", "samples/s"), lambda line: show.count_range(line.row.samples_per_second)),
         Column(("fwd/bwd/", "opt %"), lambda line: cells.short_shares(line.row)),
@@ -127,11 +127,6 @@ def _columns() -> tuple[Column[Line], ...]:
         Column(("of its", "ceiling"), lambda line: rooflines.reached(line.row)),
         Column(("", "MFU"), lambda line: rooflines.utilisation(line.row)),
     )
-
-
-def _step(row: Row) -> str:
-    step = row.step_seconds
-    return f"{show.seconds(step.value)} {show.plus_minus(step)}" if step else show.ABSENT
 
 
 def _colour(line: Line) -> str:
