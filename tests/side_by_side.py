@@ -5,11 +5,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from bench.judge.machine_names import machine_names
-from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, contests
+from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, contests, phases_of
 from bench.judge.summary import summarise
+from bench.judge.trained import TrainingSummary, summarise_training
 from bench.records.run import Run
 from bench.records.samples import Samples
 from tests.synthetic import Truth, ceilings, machine, make_run
+from tests.trainings import Taught, make_training
 
 CPUS = (
     "AMD EPYC 7763", "Intel Xeon Platinum 8480C", "Apple M3", "A Processor with a Very Long and Winding Name Indeed",
@@ -22,12 +24,18 @@ def on(cpu: str, run: Run) -> Run:
     return replace(run, machine=replace(machine(), cpu=cpu))
 
 
-def entrant(run: Run, samples: Samples, name: str | None = None, *, with_ceilings: bool = False) -> Entrant:
+def entrant(
+    run: Run,
+    samples: Samples,
+    name: str | None = None,
+    *,
+    with_ceilings: bool = False,
+    trained: TrainingSummary | None = None,
+) -> Entrant:
     """One run, judged."""
-    summary = summarise(run, samples, ceilings=ceilings() if with_ceilings else None)
-    return Entrant(
-        name or machine_names([run])[0], Found("results/a/b", run, datetime(2026, 1, 1, tzinfo=UTC)), summary
-    )
+    summary = summarise(run, samples, trained, ceilings() if with_ceilings else None)
+    found = Found("results/a/b", run, datetime(2026, 1, 1, tzinfo=UTC))
+    return Entrant(name or machine_names([run])[0], found, summary, phases_of(run, samples))
 
 
 def everything(entrants: Sequence[Entrant]) -> tuple[Contest, ...]:
@@ -41,8 +49,21 @@ def side_by_side(
     *,
     quiet: bool = True,
     sizes: Sequence[str] = ("small",),
+    launches: int = 2,
+    trained: Sequence[bool] = (True,),
+    departing: Sequence[str] = (),
 ) -> SideBySide:
-    """Machines on which a step of eager takes 10 ms, and of each loop so many seconds; None where it was skipped."""
+    """Machines on which a step of eager takes 10 ms, and of each loop so many seconds; None where it was skipped.
+
+    Args:
+        quiet: whether next to nothing disturbs the steps.
+        sizes: of the workload, machine by machine in turn.
+        launches: of each loop.
+        trained: whether it was looked at how the loops train, machine by machine in turn.
+        departing: loops that do not train as eager does.
+    """
+    taught = [Taught(loop, error=0.3 if loop in departing else 0.0) for loop in ("eager", *seconds)]
+    training = summarise_training(*make_training(taught, target=None))
     runs = []
     for number in range(machines):
         truths = [Truth("eager"), Truth("eager", repeat=True)]
@@ -51,9 +72,12 @@ def side_by_side(
             skipped = Truth(loop, status="skipped", reason="it needs a CUDA device; this machine has none")
             truths.append(skipped if value is None else Truth(loop, value))
         noise = dict(launch_noise=0.0005, block_noise=0.001, drift=0.0) if quiet else {}
-        run, samples = make_run(truths, launches=2, rounds=2, steps=1, seed=number, **noise)
+        run, samples = make_run(truths, launches=launches, rounds=2, steps=1, seed=number, **noise)
         run = replace(run, plan=replace(run.plan, size=sizes[number % len(sizes)]))
         runs.append((on(CPUS[number], run), samples))
     names = machine_names([run for run, _ in runs])
-    judged = tuple(entrant(*run, name, with_ceilings=True) for run, name in zip(runs, names, strict=True))
+    judged = tuple(
+        entrant(*run, name, with_ceilings=True, trained=training if trained[i % len(trained)] else None)
+        for i, (run, name) in enumerate(zip(runs, names, strict=True))
+    )
     return SideBySide(judged, everything(judged), is_course=False)

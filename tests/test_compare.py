@@ -1,5 +1,6 @@
 """``loopmark compare`` as a person types it, on runs that were never measured."""
 
+import csv
 import json
 import shutil
 import subprocess
@@ -50,10 +51,12 @@ def test_the_newest_run_of_each_machine_counts_and_the_others_are_counted(
 ) -> None:
     done = here("compare", two, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert f"tf32 pays on {AMD} (" in done.stdout
+    assert f"tf32 is faster on {AMD} (" in done.stdout
     assert f", costs on {XEON} (0." in done.stdout
     assert f"older ones are not shown: 1 of {AMD}" in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"compare.csv", "compare.md", "compare.html", "plots"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "compare.csv", "before_after.csv", "compare.md", "compare.html", "plots",
+    }  # fmt: skip
 
 
 def test_json_is_all_that_standard_output_gets(here: Here, two: Path, tmp_path: Path) -> None:
@@ -85,7 +88,13 @@ def test_two_runs_of_one_machine_are_before_and_after_with_the_ratio_of_their_sp
     assert shift["ratio_low"] < 2 < shift["ratio_high"]
     done = here("compare", newer, older, "--out", tmp_path / "out")
     assert "No regression is claimed here" in done.stdout
-    assert "pays on" not in done.stdout
+    assert "faster on" not in done.stdout
+    rows = list(csv.DictReader((tmp_path / "out" / "before_after.csv").open()))
+    assert [(row["loop"], row["unit"], row["run_before"], row["run_after"]) for row in rows] == [
+        ("eager", "seconds a step", older.name, newer.name),
+        ("tf32", "speedup over the baseline", older.name, newer.name),
+    ]
+    assert float(rows[1]["ratio"]) == shift["ratio"]
 
 
 def test_of_many_runs_of_one_machine_the_oldest_and_the_newest_are_shown_and_the_history_named(
@@ -111,6 +120,23 @@ def test_a_run_that_cannot_be_read_is_a_warning_and_the_next_older_one_counts(he
     assert all(str(path) in warnings for path in (newest, broken, tmp_path / "nothing"))
 
 
+def test_what_many_runs_are_warned_of_is_one_line_that_counts_them_and_names_the_first(
+    here: Here, tmp_path: Path
+) -> None:
+    folder = kept(tmp_path, "AMD EPYC", 0)
+    for number in range(9):
+        shutil.copytree(folder, tmp_path / "copies" / str(number))
+        broken = tmp_path / "broken" / str(number)
+        broken.mkdir(parents=True)
+        (broken / "run.json").write_text("{")
+    found = compared(here, tmp_path, out=tmp_path / "out")
+    unreadable, copies = sorted(found["warnings"])  # type: ignore[call-overload]
+
+    assert unreadable.startswith("9 runs: left out: cannot read run.json: ")
+    assert copies.startswith("9 runs: left out: it is a copy of ")
+    assert unreadable.endswith(f"({', '.join(str(tmp_path / 'broken' / str(n)) for n in range(3))} and 6 more)")
+
+
 def test_one_folder_given_twice_counts_once_and_so_does_a_copy(here: Here, tmp_path: Path) -> None:
     folder = kept(tmp_path / "a", "AMD EPYC", 0)
     shutil.copytree(folder, tmp_path / "copy")
@@ -119,7 +145,7 @@ def test_one_folder_given_twice_counts_once_and_so_does_a_copy(here: Here, tmp_p
     assert len(found["entrants"]) == 1  # type: ignore[arg-type]
     first, second = found["warnings"]  # type: ignore[misc]
     assert "is given twice, and counts once" in first
-    assert "is a copy of" in second
+    assert "it is a copy of" in second
 
 
 def test_other_work_under_one_name_is_named_before_the_figures(here: Here, tmp_path: Path) -> None:
@@ -137,7 +163,24 @@ def test_runs_with_nothing_in_common_are_one_line_and_still_shown(here: Here, tm
     done = here("compare", first, second, "--out", tmp_path / "out")
     assert done.returncode == 0
     assert done.stdout.startswith("nothing in common")
+    assert done.stdout.splitlines()[-1] == done.stdout.splitlines()[0]
     assert "compile" in done.stdout
+
+
+def test_two_runs_of_one_machine_with_nothing_in_common_are_not_sent_to_check(here: Here, tmp_path: Path) -> None:
+    first = kept(tmp_path, "AMD EPYC", 0)
+    run, samples = make_run([Truth("eager"), Truth("compile")], ("gpt",), launches=2, rounds=2)
+    second = keep(tmp_path, on("AMD EPYC", dated(run, 1)), samples)
+    done = here("compare", first, second, "--out", tmp_path / "out")
+    assert done.stdout.splitlines()[-1].startswith("nothing in common")
+    assert "loopmark check" not in done.stdout + (tmp_path / "out" / "compare.html").read_text()
+
+
+def test_one_machine_alone_is_its_table_what_pays_there_and_how_to_add_another(here: Here, tmp_path: Path) -> None:
+    done = here("compare", "results/reference", "--workload", "resnet", "--out", tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("one run alone: give a second one")
+    assert f"resnet: channels_last pays on {AMD} (1.19x [1.15, 1.24])." in done.stdout
 
 
 def test_each_machine_s_own_ceilings_are_used_and_those_of_another_are_not(here: Here, tmp_path: Path) -> None:
@@ -150,7 +193,7 @@ def test_each_machine_s_own_ceilings_are_used_and_those_of_another_are_not(here:
 
     assert shares[str(own)] > 0
     assert shares[str(other)] is None
-    assert f"{other / CEILINGS_FILE} is of another device" in str(found["warnings"])
+    assert f"{other}: {CEILINGS_FILE} is of another device" in str(found["warnings"])
 
 
 def test_only_what_is_asked_for_is_shown_and_eager_beside_it(here: Here, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import Annotated, NoReturn
 
@@ -75,6 +76,8 @@ for _name, _function in COMMANDS.items():
 
 def main() -> NoReturn:
     """Run the command line; a mistake in what was asked for is one line and exit status 2."""
+    # Of times too small or too large to compute with, numpy has remarks; what came of them is shown as absent.
+    warnings.simplefilter("ignore", RuntimeWarning)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters gets a stand-in, not an error
             stream.reconfigure(errors="replace")

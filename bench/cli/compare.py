@@ -16,8 +16,9 @@ def compare(
     ],
     workload: OnlyOption = None,
     loop: OnlyOption = None,
-    out: Annotated[Path, typer.Option(help="The folder that gets compare.html, .md, .csv and the plots.")] = RESULTS
-    / "comparison",
+    out: Annotated[
+        Path, typer.Option(help="The folder that gets compare.html, .md, .csv, before_after.csv and the plots.")
+    ] = RESULTS / "comparison",
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON, and only that.")] = False,
 ) -> None:
     """Put runs side by side, the newest of each machine, or those of one machine before and after. Needs no torch.
@@ -26,6 +27,7 @@ def compare(
     and left out. Exit status: 0 whatever is found, 2 for bad input.
     """
     from bench.cli.entrants import Reader
+    from bench.cli.warnings import Warnings
     from bench.progress import RunProgress, stderr_console
     from bench.report.compare.files import as_json as to_json
     from bench.report.compare.files import write_comparison
@@ -33,11 +35,12 @@ def compare(
     from bench.report.text import plain
 
     console = stderr_console()
-    warnings: list[str] = []
+    gathered = Warnings()
     with RunProgress(console) as progress:
-        reader = Reader(names(workload), names(loop), warnings.append, progress.hint)
+        reader = Reader(names(workload), names(loop), gathered, progress.hint)
         reader.look_for(runs)
         found = reader.compare()
+        warnings = gathered.lines()
         progress.hint("drawing", 1.0)
         write_comparison(out, found, warnings)
     for warning in warnings:

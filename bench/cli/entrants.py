@@ -8,11 +8,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from bench.cli.options import is_same_loop, refuse_unknown
+from bench.cli.warnings import Warnings
 from bench.errors import BadInput
 from bench.judge.comparison import BASELINE
 from bench.judge.history import start_of
 from bench.judge.machine_names import LONGEST, apart, machine_names
-from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, by_setting, contests, shifts
+from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, by_setting, contests, phases_of, shifts
 from bench.judge.summary import Summary, summarise
 from bench.judge.trained import TrainingSummary, summarise_training
 from bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilings
@@ -21,12 +22,11 @@ from bench.records.samples import Samples
 from bench.records.search import run_folders
 from bench.records.store import RUN_FILE, read_run, read_table
 from bench.records.training_store import read_training
+from bench.report.compare.words import named
 from bench.report.text import elide
 
 MOST_MACHINES = 8
 """Side by side; more could not be told apart in a plot."""
-MOST_NAMED = 5
-"""Of what is left out for one reason; more are counted."""
 MOST_RUNS = 6
 """Of one machine: the oldest, and the newest of the others. More are a history."""
 
@@ -45,7 +45,7 @@ class Reader:
     Args:
         workloads: that are wanted; all where there is none.
         loops: likewise, with their techniques in any order.
-        warn: is told what is left out, and why.
+        warnings: gets what is left out, and why.
         tell: is told what is being done, and what fraction of it is done.
     """
 
@@ -53,10 +53,10 @@ class Reader:
         self,
         workloads: tuple[str, ...],
         loops: tuple[str, ...],
-        warn: Callable[[str], None],
+        warnings: Warnings,
         tell: Callable[[str, float], None],
     ) -> None:
-        self._workloads, self._loops, self._warn, self._tell = workloads, loops, warn, tell
+        self._workloads, self._loops, self._warnings, self._tell = workloads, loops, warnings, tell
         self._found: list[Found] = []
         self._mistakes: list[BadInput] = []
 
@@ -70,12 +70,12 @@ class Reader:
                 run = read_run(folder)
                 digest = sha256((folder / RUN_FILE).read_bytes()).hexdigest()
                 if digest in digests:
-                    self._warn(f"left out: {folder} is a copy of {digests[digest]}")
+                    self._warnings.add(f"left out: it is a copy of {digests[digest]}", folder)
                     continue
                 self._found.append(Found(str(folder), run, start_of(run, str(folder))))
                 digests[digest] = folder
             except BadInput as error:
-                self._leave_out(error)
+                self._leave_out(folder, error)
         self._expect(self._found)
 
     def compare(self) -> SideBySide:
@@ -87,8 +87,7 @@ class Reader:
         if not wanted:
             raise BadInput("no run has such a loop on such a workload; ask for one of the two alone")
         if without := [found.folder for found in self._found if found not in wanted]:
-            more = f" and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
-            self._warn(f"left out, with nothing of what is asked for: {', '.join(without[:MOST_NAMED])}{more}")
+            self._warnings.add(f"left out, with nothing of what is asked for: {named(without)}")
         groups = by_setting(wanted)
         return self._course(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
 
@@ -97,10 +96,11 @@ class Reader:
         shown = [judged.found for judged in newest]
         read = [*self._read([found for found in runs if found not in shown], 1), *newest[::-1]]
         self._expect(read)
+        if len(read) == 1:  # with nothing before it, it is shown as its machine
+            alone = self._entrants(machine_names([read[0].found.run]), read)
+            return SideBySide(alone, self._contests(alone), is_course=False)
         entrants = self._entrants(apart([elide(judged.found.run.name, LONGEST - 4) for judged in read]), read)
-        moved, not_compared = (
-            shifts(_tables(read[0]), _tables(read[-1]), self._wants_in_a_ratio) if len(read) > 1 else ((), ())
-        )
+        moved, not_compared = shifts(_tables(read[0]), _tables(read[-1]), self._wants_in_a_ratio)
         between = len(runs) - len(read)
         note = f"{between} runs in between are not shown; `loopmark history DIR` says where a loop's speedup changed"
         notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
@@ -110,7 +110,7 @@ class Reader:
         latest = sorted(groups, key=lambda runs: runs[-1].started, reverse=True)[:MOST_MACHINES]
         left = [runs[-1].run.machine.name for runs in groups if runs not in latest]
         if left:
-            self._warn(f"of {len(groups)} machines the latest {MOST_MACHINES} are shown, and not {', '.join(left)}")
+            self._warnings.add(f"of {len(groups)} machines the latest {MOST_MACHINES} are shown, and not {named(left)}")
         read, counts = [], []
         for runs in (runs for runs in groups if runs in latest):
             for judged in self._read(runs[::-1], 1):
@@ -119,7 +119,7 @@ class Reader:
         self._expect(read)
         entrants = self._entrants(machine_names([judged.found.run for judged in read]), read)
         older = [f"{count} of {e.name}" for e, count in zip(entrants, counts, strict=True) if count]
-        note = f"the newest run of each machine counts; older ones are not shown: {', '.join(older)}"
+        note = f"the newest run of each machine counts; older ones are not shown: {named(older)}"
         return SideBySide(entrants, self._contests(entrants), False, notes=(note,) if older else ())
 
     def _read(self, runs: list[Found], most: int) -> list[Judged]:
@@ -132,7 +132,7 @@ class Reader:
             try:
                 read.append(self._judged(found))
             except BadInput as error:
-                self._leave_out(error)
+                self._leave_out(Path(found.folder), error)
         return read
 
     def _judged(self, found: Found) -> Judged:
@@ -140,7 +140,7 @@ class Reader:
         tables = {name: read_table(folder, name, found.run) for name in ("blocks", "phases", "losses")}
         samples = Samples(**tables, warmup=Samples.empty().warmup)
         if found.run.interrupted:
-            self._warn(f"{folder} was interrupted, and holds only what had been measured by then")
+            self._warnings.add("it was interrupted, and holds only what had been measured by then", folder)
         summary = summarise(found.run, samples, self._training(folder), self._ceilings(folder, found.run))
         return Judged(found, summary, samples)
 
@@ -148,7 +148,7 @@ class Reader:
         try:
             trained = read_training(folder)
         except BadInput as error:
-            self._warn(f"how its loops train is not known: {error}")
+            self._warnings.add_error("how its loops train is not known", folder, error)
             return None
         return summarise_training(*trained) if trained else None
 
@@ -156,18 +156,22 @@ class Reader:
         try:
             ceilings = read_ceilings(folder / CEILINGS_FILE)
         except BadInput as error:
-            self._warn(f"what its device can do is not known: {error}")
+            self._warnings.add_error("what its device can do is not known", folder, error)
             return None
         if ceilings is not None and not ceilings.belong_to(run):
-            self._warn(f"{folder / CEILINGS_FILE} is of another device, machine or number of threads, and has no say")
+            foreign = f"{CEILINGS_FILE} is of another device, machine or number of threads, and has no say"
+            self._warnings.add(foreign, folder)
             return None
         return ceilings
 
     def _entrants(self, labels: list[str], read: list[Judged]) -> tuple[Entrant, ...]:
         for label, one in zip(labels, read, strict=True):
             for warning in one.found.run.warnings:  # what a run says against itself, it says in a comparison as well
-                self._warn(f"{label}: {warning}")
-        return tuple(Entrant(label, one.found, one.summary) for label, one in zip(labels, read, strict=True))
+                self._warnings.add(warning, label)
+        return tuple(
+            Entrant(label, one.found, one.summary, phases_of(one.found.run, one.samples))
+            for label, one in zip(labels, read, strict=True)
+        )
 
     def _contests(self, entrants: tuple[Entrant, ...]) -> tuple[Contest, ...]:
         return contests(entrants, self._wants_workload, self._wants_loop)
@@ -176,13 +180,13 @@ class Reader:
         folders: dict[Path, Path] = {}
         for place in places:
             try:
-                found = run_folders(place, self._warn)
+                found = run_folders(place, self._warnings.add)
             except BadInput as error:
-                self._leave_out(error)
+                self._leave_out(place, error)
                 continue
             for folder in found:
                 if folder.resolve() in folders:
-                    self._warn(f"{folder} is given twice, and counts once")
+                    self._warnings.add("it is given twice, and counts once", folder)
                 folders.setdefault(folder.resolve(), folder)
         return list(folders.values())
 
@@ -200,9 +204,9 @@ class Reader:
     def _wants_in_a_ratio(self, workload: str, loop: str) -> bool:
         return self._wants_workload(workload) and (loop == BASELINE or self._wants_loop(loop))
 
-    def _leave_out(self, error: BadInput) -> None:
+    def _leave_out(self, folder: Path, error: BadInput) -> None:
         self._mistakes.append(error)
-        self._warn(f"left out: {error}")
+        self._warnings.add_error("left out", folder, error)
 
     def _expect(self, anything: list[Found] | list[Judged]) -> None:
         if not anything and self._mistakes:

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pandas as pd
+
+from bench.judge.laps import begins_block, phases_of
 
 CAUGHT_UP_SECONDS, CAUGHT_UP_SHARE = 10e-6, 0.1
 """A lead of less than this, or than this share of the phase, is none: the last kernel itself takes some time, and the
@@ -40,16 +43,23 @@ def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
             left out: it alone begins with an idle device.
         order: the phases' names in the order in which the result has them.
     """
-    seen = laps[laps["host_seconds"].notna() & laps["device_seconds"].notna()]
-    if seen.empty:
+    host, device = laps["host_seconds"].to_numpy(), laps["device_seconds"].to_numpy()
+    if not (seen := ~(np.isnan(host) | np.isnan(device))).all():
+        laps, host, device = laps[seen], host[seen], device[seen]
+    if laps.empty:
         return {}
-    block = seen.groupby(["launch", "round", "block"], sort=False)
-    lead = block["device_seconds"].cumsum() - block["host_seconds"].cumsum()
-    first = block["step"].transform("min")
-    later, alone = seen["step"] > first, block["step"].transform("max") == first
-    figures = seen[["phase", "host_seconds", "device_seconds"]].assign(lead_seconds=lead)
-    medians = figures[later | alone].groupby("phase", observed=True).median()
-    found = {str(phase): _bound(*three) for phase, *three in medians.itertuples()}
+    begins = np.flatnonzero(begins_block(laps))
+    block = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(laps)))
+    leads = np.cumsum(device - host)
+    lead = leads - np.append(0.0, leads[begins[1:] - 1])[block]
+    step = laps["step"].to_numpy()
+    first, last = (reach.reduceat(step, begins) for reach in (np.minimum, np.maximum))
+    counts = (step > first[block]) | (first == last)[block]
+    phase, names = phases_of(laps)
+    found = {}
+    for i in np.flatnonzero(np.bincount(phase[counts])):
+        chosen = counts & (phase == i)
+        found[names[i]] = _bound(*(float(np.median(figure[chosen])) for figure in (host, device, lead)))
     return {phase: found[phase] for phase in order if phase in found}
 
 

@@ -1,9 +1,13 @@
 """Where a step's time goes: its phases, from the lapped blocks, adding up to the step."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from bench.judge.laps import phases_of, steps_of
 
 TRIMMED = 0.25
 """The share of steps, by total time, left out at either end of each launch; rounded up to whole steps."""
@@ -21,20 +25,33 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
         order: the phases' names in the order in which the result has them.
         column: ``host_seconds`` or ``device_seconds``; rows where it is NaN are absent phases.
     """
-    seen = samples[column].notna()
-    present = samples if seen.all() else samples[seen]
-    if present.empty:
+    seconds = samples[column].to_numpy()
+    if not (seen := ~np.isnan(seconds)).all():
+        samples, seconds = samples[seen], seconds[seen]
+    if samples.empty:
         return {}
-    of_step = present.groupby(["launch", "step"])
-    steps = of_step[column].sum()
-    launch = steps.groupby("launch")
-    rank, count = launch.rank(method="first"), launch.transform("size")
+    step, launch = steps_of(samples)
+    phase, names = phases_of(samples)
+    inside = _middle(np.bincount(step, seconds), launch)
+    steps = np.bincount(launch[inside])
+    shape = len(steps), len(names)
+    place = np.ravel_multi_index((launch[step], phase), shape)
+    sums = np.bincount(place, seconds * inside[step], minlength=math.prod(shape)).reshape(shape)
+    launches = sums / steps[:, None]
+    totals = launches.sum(axis=1)
+    timed = totals > 0  # of a launch that took no time nobody knows the shares
+    shares = (launches[timed] / totals[timed, None]).mean(axis=0) if timed.any() else np.zeros(len(names))
+    found = {names[i]: float(shares[i] * np.median(totals)) for i in np.flatnonzero(np.bincount(phase))}
+    return {phase: found[phase] for phase in order if phase in found}
+
+
+def _middle(seconds: NDArray[np.float64], launch: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """For each step, whether its ``seconds`` are within the middle half of those of its launch. All (steps,)."""
+    order = np.lexsort((seconds, launch))
+    count = np.bincount(launch)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
     # At least one step at either end, so that few steps are robust too, but never all of them.
     cut = np.minimum(np.ceil(TRIMMED * count), (count - 1) // 2)
-    inside = (rank > cut) & (rank <= count - cut)
-    kept = present[inside.to_numpy()[of_step.ngroup()]]
-    sums = kept.groupby(["launch", "phase"], observed=True)[column].sum().unstack(fill_value=0)
-    launches = sums.div(inside.groupby("launch").sum(), axis="index")
-    totals = launches.sum(axis="columns")
-    means = launches.div(totals, axis="index").mean() * totals.median()
-    return {phase: float(means[phase]) for phase in order if phase in means.index}
+    inside: NDArray[np.bool_] = (rank >= cut[launch]) & (rank < (count - cut)[launch])
+    return inside

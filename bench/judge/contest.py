@@ -174,7 +174,7 @@ def judge(comparison: Comparison, referee: Referee, rules: Rules, facts: Sequenc
     if "compile" in f"{base.loop} {head.loop}":
         warnings.append("torch.compile moves work between forward and backward: whole steps compare, phases hardly")
     if not any(finding.metric == MEMORY for finding in referee.findings()):
-        warnings.append("peak memory was not compared: no launch pair gave both sides'")
+        warnings.append("peak memory was not compared: no launch pair gave both sides'; give a larger --budget")
     if not differing and base.commit == head.commit:
         warnings.append("both sides are the same: what differs is this machine's noise")
     return Judgement(

@@ -204,6 +204,6 @@ def _facts(here: bool, thresholds: Thresholds, findings: Iterable[Finding], fals
 def _about_runs(base: Side, head: Side) -> Iterator[str]:
     for what, side in (("baseline", base), ("run", head)):
         if side.run.interrupted:
-            yield f"the {what} was interrupted, and holds only what had been measured by then"
+            yield f"the {what} was interrupted, and holds only what had been measured by then; measure it again"
     if base.run == head.run:
-        yield "the run and its baseline are one and the same"
+        yield "the run and its baseline are one and the same; give another run"

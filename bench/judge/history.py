@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from bench.errors import BadInput
 from bench.judge.change_points import LEAST_RUNS, change_points, noise
-from bench.judge.comparison import log_speedups
+from bench.judge.comparison import log_speedups, round_logs
 from bench.judge.differences import differences
 from bench.judge.statistics import CONFIDENCE, Estimate
 from bench.judge.summary import is_baseline
@@ -152,7 +152,7 @@ def observe(run: Run, blocks: pd.DataFrame, workload: str, folder: str) -> Itera
     started = start_of(run, folder)
     places = measured(run, workload)
     chosen = blocks["case"].isin(places) & counted(blocks)
-    ratios = log_speedups(blocks.loc[chosen], places[0]) if places else {}
+    ratios = log_speedups(round_logs(blocks.loc[chosen]), places[0]) if places else {}
     for i in places[1:]:
         ratio = ratios.get(i)
         # Of one launch alone the ratio is a figure without an interval, and still a point.

@@ -13,12 +13,12 @@ Logs = NDArray[np.float64]
 
 def step_logs(blocks: pd.DataFrame) -> Logs:
     """Log seconds a step of each launch of one case, from its blocks without laps: the median of its rounds."""
-    return _medians(round_logs(blocks, lapped=False))
+    return _medians(_rounds(blocks))
 
 
 def ratio_logs(blocks: pd.DataFrame, baseline: pd.DataFrame) -> Logs:
     """ln(this step / the baseline's step) of each launch, paired by round in one run; empty where they share none."""
-    pairs = round_logs(blocks, lapped=False) - round_logs(baseline, lapped=False)
+    pairs = _rounds(blocks) - _rounds(baseline)
     return _medians(pairs.dropna())
 
 
@@ -49,6 +49,11 @@ def peaks_of_memory(case: Case) -> list[int]:
     known = [(launch.compile_cache, bytes_) for launch in case.launches if (bytes_ := launch.peak_memory_bytes)]
     steady = [bytes_ for cache, bytes_ in known if cache != "cold"]
     return steady or [bytes_ for _, bytes_ in known]
+
+
+def _rounds(blocks: pd.DataFrame) -> "pd.Series[float]":
+    """Of one case."""
+    return round_logs(blocks).squeeze(axis="columns")
 
 
 def _medians(values: pd.Series) -> Logs:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.judge.side_by_side import Setting
 from bench.records.run import Run
 
-LONGEST = 30
+LONGEST = 28
 
 
 def machine_names(runs: Sequence[Run]) -> list[str]:

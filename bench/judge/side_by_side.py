@@ -1,7 +1,7 @@
 """Runs side by side: which of them count, and what is the same work on each."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -9,10 +9,13 @@ import pandas as pd
 
 from bench.judge.comparison import BASELINE
 from bench.judge.look import look_over
+from bench.judge.phase_estimates import phase_estimates
 from bench.judge.side import Side, device_of
 from bench.judge.statistics import Estimate, welch
 from bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
 from bench.judge.thresholds import RATIO, STEP
+from bench.judge.throttled import without_throttled
+from bench.records.cases import ByCase
 from bench.records.run import Run
 from bench.records.samples import Samples
 
@@ -57,6 +60,8 @@ class Entrant:
     """Short, and no other entrant's."""
     found: Found
     summary: Summary
+    phases: Mapping[tuple[str, str], Mapping[str, Estimate]] = field(default_factory=dict)
+    """Seconds a step in each phase, by workload and loop, on the clock of the row's ``phases``."""
 
     @property
     def run(self) -> Run:
@@ -139,6 +144,13 @@ class SideBySide:
         """Whether any loop was measured on two of them."""
         rows = ([row for _, row in c.rows(loop) if row.step_seconds] for c in self.contests for loop in c.loops)
         return any(len(measured) > 1 for measured in rows)
+
+
+def phases_of(run: Run, samples: Samples) -> dict[tuple[str, str], dict[str, Estimate]]:
+    """What an entrant knows of each loop's phases; the baseline's repetition left out."""
+    laps = ByCase(without_throttled(samples).phases)
+    cases = [(i, case) for i, case in enumerate(run.cases) if case.status == "ok" and not case.repeat]
+    return {(c.workload, c.loop): phase_estimates(rows, c.phases) for i, c in cases if len(rows := laps[i])}
 
 
 def by_setting(found: Iterable[Found]) -> dict[Setting, list[Found]]:

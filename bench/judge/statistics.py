@@ -1,7 +1,7 @@
 """Intervals. Small on purpose: each function is one textbook method, named with its source."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,19 +90,6 @@ def median(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
     if below == 0:
         return Estimate(middle, -math.inf, math.inf)
     return Estimate(middle, float(ordered[below - 1]), float(ordered[count - below]))
-
-
-def over_launches(launches: Sequence[ArrayLike]) -> Estimate:
-    """What repeated launches say: the mean of each launch's median, with the spread between launches.
-
-    A launch is the unit because processes differ from one another (memory layout, hash seeds, thread
-    placement) by more than the samples within one of them do. One launch alone gives an infinite interval: a claim is
-    about the next process too, and of that it says nothing.
-    """
-    filled = [np.asarray(values, dtype=float) for values in launches if np.size(values)]
-    if not filled:
-        raise ValueError("no launch has a value")
-    return student([float(np.median(values)) for values in filled])
 
 
 def falls(values: ArrayLike) -> float:

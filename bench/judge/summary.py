@@ -3,16 +3,27 @@
 import math
 import statistics
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import pandas as pd
 
 from bench.judge.bound import Bound, bounds
 from bench.judge.breakdown import phase_seconds
-from bench.judge.comparison import BASELINE, Verdict, instrumentation, log_speedup, step_seconds, verdict
+from bench.judge.comparison import (
+    BASELINE,
+    FIGURES,
+    Verdict,
+    instrumentation,
+    lap_costs,
+    log_speedups,
+    round_logs,
+    step_seconds,
+    verdict,
+)
 from bench.judge.launches import peaks_of_memory
 from bench.judge.roofline import Roofline, flops_of, roofline
 from bench.judge.statistics import Estimate, student
-from bench.judge.throttled import counted, laps_of, throttled
+from bench.judge.throttled import are_of, counted, throttled
 from bench.judge.trained import TrainedRow, TrainingSummary
 from bench.records.cases import ByCase
 from bench.records.ceilings import Ceilings
@@ -159,48 +170,50 @@ class _Tables:
     """The samples that count, case by case: ten million laps are not copied to leave a few throttled ones out."""
 
     def __init__(self, samples: Samples) -> None:
-        self._held = bool(throttled(samples.blocks).any())
-        self.blocks = ByCase(samples.blocks[counted(samples.blocks)] if self._held else samples.blocks)
+        held = bool(throttled(samples.blocks).any())
+        counting = samples.blocks[counted(samples.blocks)] if held else samples.blocks
+        self.blocks = counting[list(FIGURES)]
+        self.laps = ByCase(samples.phases, are_of(samples.phases, self.blocks) if held else None)
         self.losses = ByCase(samples.losses)
-        self._laps = ByCase(samples.phases)
-
-    def laps(self, case: int, blocks: pd.DataFrame) -> pd.DataFrame:
-        """The laps of the case whose blocks these are."""
-        return laps_of(self._laps[case], blocks) if self._held else self._laps[case]
 
 
 def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary:
     cases = {i: case for i, case in enumerate(run.cases) if case.workload == name}
-    measured = {i: tables.blocks[i] for i, case in cases.items() if case.status == "ok"}
-    blocks = {i: rows for i, rows in measured.items() if len(rows)}
-    base = next((i for i, case in cases.items() if is_baseline(case) and i in blocks), None)
-    repeat = next((i for i, case in cases.items() if case.repeat and i in blocks), None)
-    against = {i: log_speedup(blocks[i], blocks[base]) for i in blocks if base is not None and i != base}
+    blocks = tables.blocks[tables.blocks["case"].isin([i for i, case in cases.items() if case.status == "ok"])]
+    timed = set(blocks["case"])
+    base = next((i for i, case in cases.items() if is_baseline(case) and i in timed), None)
+    repeat = next((i for i, case in cases.items() if case.repeat and i in timed), None)
+    rounds, costs = round_logs(blocks), lap_costs(blocks)
+    steps = step_seconds(rounds)
+    against = log_speedups(rounds, base) if base is not None else {}
+    lapping = {int(str(case)): instrumentation(rows) for case, rows in costs.groupby(level="case")}
     floor_estimate = against.get(repeat) if repeat is not None else None
     floor = floor_estimate.reach if floor_estimate and math.isfinite(floor_estimate.reach) else None
+    start = _start(cases[base]) if base is not None else None
     rows = []
     for i, case in cases.items():
-        if i in blocks:
-            laps, lost = tables.laps(i, blocks[i]), _lost_at(tables.losses[i])
-            start = _start(cases[base]) if base is not None else None
-            rows.append(_row(case, start, blocks[i], laps, against.get(i), floor, lost))
+        if i in timed:
+            laps, lost = tables.laps[i], _lost_at(tables.losses[i])
+            measured = _Measured(steps.get(i), against.get(i), lapping.get(i), laps, lost)
+            rows.append(_row(case, measured, start, floor))
         else:
             rows.append(Row(case))
-    together = instrumentation(pd.concat(blocks.values())) if blocks else None
-    return WorkloadSummary(name, tuple(rows), floor, together)
+    return WorkloadSummary(name, tuple(rows), floor, instrumentation(costs))
 
 
-def _row(
-    case: Case,
-    baseline_start: float | None,
-    blocks: pd.DataFrame,
-    laps: pd.DataFrame,
-    log_ratio: Estimate | None,
-    floor: float | None,
-    lost: int | None,
-) -> Row:
-    plain = not blocks["lapped"].all()  # a run that was interrupted may have laps alone
-    step = step_seconds(blocks) if plain else None
+class _Measured(NamedTuple):
+    """What the samples say of one case."""
+
+    step: Estimate | None
+    """None of a run that was interrupted while it had laps alone."""
+    log_ratio: Estimate | None
+    instrumentation: Estimate | None
+    laps: pd.DataFrame
+    lost: int | None
+
+
+def _row(case: Case, measured: _Measured, baseline_start: float | None, floor: float | None) -> Row:
+    step, log_ratio, lapping, laps, lost = measured
     speedup = log_ratio.exp() if log_ratio else None
     judged = verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None
     skipped = [launch.skipped_steps for launch in case.launches if launch.skipped_steps is not None]
@@ -215,7 +228,7 @@ def _row(
         host_phases=phase_seconds(laps, case.phases, "host_seconds") or None,
         device_phases=phase_seconds(laps, case.phases, "device_seconds") or None,
         bounds=bounds(laps, case.phases),
-        instrumentation=instrumentation(blocks),
+        instrumentation=lapping,
         joules_per_step=student(joules) if joules else None,
         peak_memory_bytes=max(peaks_of_memory(case), default=None),
         first_step_seconds=_of_start(case, [launch.first_step_seconds for launch in case.launches]),

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from bench.judge.laps import begins_block
 from bench.records.samples import Samples
 from bench.records.throttle import disturbs
 
@@ -36,16 +38,14 @@ def without_throttled(samples: Samples) -> Samples:
     if not throttled(samples.blocks).any():
         return samples
     blocks = samples.blocks[counted(samples.blocks)]
-    return replace(samples, blocks=blocks, phases=laps_of(samples.phases, blocks))
+    return replace(samples, blocks=blocks, phases=samples.phases[are_of(samples.phases, blocks)])
 
 
-def laps_of(laps: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``Samples.phases`` that belong to ``blocks``."""
-    # A block's laps were written one after the other: only the first of each has to be looked for.
-    first = np.ones(len(laps), dtype=bool)
-    first[1:] = np.logical_or.reduce([np.diff(laps[column].to_numpy()) != 0 for column in _BLOCK])
+def are_of(laps: pd.DataFrame, blocks: pd.DataFrame) -> NDArray[np.bool_]:
+    """For each row of ``Samples.phases``, whether it belongs to one of ``blocks``. (rows,)"""
+    first = begins_block(laps)
     sought = laps.loc[first, _BLOCK]
     numbers = pd.concat([sought, blocks[_BLOCK]]).groupby(_BLOCK, sort=False).ngroup().to_numpy()
     kept = np.isin(numbers[: len(sought)], numbers[len(sought) :])
-    chosen: pd.DataFrame = laps[kept[np.cumsum(first) - 1]]
-    return chosen
+    found: NDArray[np.bool_] = kept[np.cumsum(first) - 1]
+    return found

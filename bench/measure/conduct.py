@@ -1,7 +1,7 @@
 """A whole run: every loop of every workload in a process of its own, taking turns, launch after launch."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -72,7 +72,7 @@ class Conductor:
         self._warnings: list[str] = []
         self._unfinished: set[LaunchKey] = set()
         if not self._cores:
-            self._warnings.append("this system cannot pin processes to cores; expect more noise")
+            self._warnings.append("this system cannot pin processes to cores, which adds noise; give more --launches")
         self._forecast = Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
     def conduct(self, crew: Crew) -> tuple[Run, Samples]:
@@ -87,6 +87,7 @@ class Conductor:
         except KeyboardInterrupt:
             interrupted = True
         self._cases = [c if c.launches or c.status != "ok" else c.ended("skipped", NEVER_REACHED) for c in self._cases]
+        self._warnings += unsteady(self._cases, self._plan.warmup_ceiling_seconds)
         self._warnings += busy(self._collector.samples().blocks)
         return self._keep(interrupted)
 
@@ -162,13 +163,8 @@ class Conductor:
             raise
         self._collector.add_warm_up((index, launch), warm)
         self._unfinished.add((index, launch))
-        if not warm.warm_up.steady:
-            self._warnings.append(
-                f"{case.workload}, {case.label}: launch {launch + 1} was still getting faster when its warm-up "
-                f"reached {plan.warmup_ceiling_seconds:g} s"
-            )
         if ready.compiles and warm.compile_cache == "none":
-            self._warnings.append(f"{case.workload}, {case.label}: torch compiled nothing; this is not what it says")
+            self._warnings.append(f"{case.workload}, {case.label}: torch compiled nothing; see why in loopmark doctor")
         known = replace(
             case,
             batch_size=ready.batch_size,
@@ -308,6 +304,17 @@ class Conductor:
             (position + part) / (plan.launches * len(self._workloads)),
             self._forecast.remaining_seconds(workload, launch, spent),
         )
+
+
+def unsteady(cases: Iterable[Case], ceiling_seconds: float) -> list[str]:
+    """A warning for each case that was still getting faster in some launch when its warm-up ended at its ceiling."""
+    late = ((case, sum(launch.steady is False for launch in case.launches)) for case in cases)
+    return [
+        f"{case.workload}, {case.label}: {count} of {len(case.launches)} launches were still getting faster when their "
+        f"warm-up reached {ceiling_seconds:g} s; measure again on an idle machine, and not with --quick"
+        for case, count in late
+        if count
+    ]
 
 
 def busy(blocks: pd.DataFrame) -> list[str]:

@@ -184,7 +184,9 @@ class Contest:
         self._look_at_losses(head, 0, warm.losses)
         if with_facts and not warm.warm_up.steady:
             name, ceiling = self._contestants[head].name, f"{self._ceiling_seconds:g} s"
-            self.warnings.append(f"{name} was still getting faster when its warm-up reached {ceiling}")
+            self.warnings.append(
+                f"{name} was still getting faster when its warm-up reached {ceiling}; measure on an idle machine"
+            )
         environment = self._ask(head, process, Environment, "environment") if with_facts else None
         return _Started(ready, warm, environment)
 
@@ -216,12 +218,15 @@ class Contest:
                 "give both the same --batch-size"
             )
         if None in (base.data_sha256, head_side.data_sha256):
-            self.warnings.append("the data has no data_sha256(); that both sides train on the same is taken on trust")
+            self.warnings.append(
+                "the data has no data_sha256(); that both sides train on the same is taken on trust; give it one"
+            )
         elif base.data_sha256 != head_side.data_sha256:
             raise NotComparable("the sides train on different data; give both a workload on the same data")
         if base.parameters != head_side.parameters:
             self.warnings.append(
-                f"the sides train different models, of {base.parameters:,} and {head_side.parameters:,} parameters"
+                f"the sides train different models, of {base.parameters:,} and {head_side.parameters:,} parameters; "
+                "give both sides the same workload, unless that is what is compared"
             )
         return base, head_side
 

@@ -111,7 +111,9 @@ def _with_ceilings(found: WholeRun, crew: Crew, seconds: float) -> WholeRun:
     try:
         ceilings = measure_ceilings(crew, run.plan, run.machine, seconds)
     except CaseEnded as end:
-        warned = replace(run, warnings=(*run.warnings, f"what the device can do is not known: {end.reason}"))
+        warned = replace(
+            run, warnings=(*run.warnings, f"what the device can do is not known: {end.reason}; try loopmark ceilings")
+        )
         store.write(found.folder, warned, found.samples)
         return replace(found, run=warned)
     write_ceilings(found.folder / CEILINGS_FILE, ceilings)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 
 class ByCase:
@@ -9,11 +10,17 @@ class ByCase:
 
     To look for each case's rows among all of them takes cases x rows. A case's rows are copied only when asked for, so
     that the table is not in memory twice.
+
+    Args:
+        table: it has a column ``case``.
+        kept: for each row whether it is wanted; None where all are. (rows,)
     """
 
-    def __init__(self, table: pd.DataFrame) -> None:
+    def __init__(self, table: pd.DataFrame, kept: NDArray[np.bool_] | None = None) -> None:
         self._table = table
-        self._places = table.groupby("case", sort=False).indices
+        rows = None if kept is None else np.flatnonzero(kept)
+        places = (table if rows is None else table[["case"]].take(rows)).groupby("case", sort=False).indices
+        self._places = places if rows is None else {case: rows[at] for case, at in places.items()}
 
     def __getitem__(self, case: int) -> pd.DataFrame:
         """The rows of ``case``, in their order and with their index; none where there are none."""

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import types
 import typing
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -24,61 +25,131 @@ def decode(kind: type[T], value: Any, path: str = "run") -> T:
 
     Keys that ``kind`` does not know are passed over; a missing one takes its default or raises ``Mismatch``.
     """
-    return typing.cast(T, _decode(kind, value, path))
+    try:
+        return typing.cast(T, _reader(kind)(value))
+    except _Wrong as wrong:
+        raise Mismatch(f"{path}{wrong}") from None
 
 
-def _decode(kind: Any, value: Any, path: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _record(kind, value, path)
-    origin, arguments = _parts(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        return _decode(next(a for a in arguments if a is not type(None)), value, path)
-    if origin is tuple:
-        _expect(isinstance(value, list | tuple), "a list", value, path)
-        return tuple(_decode(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
-    if origin is dict:
-        _expect(isinstance(value, dict), "an object", value, path)
-        return {str(key): _decode(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
-    if origin is typing.Literal:
-        _expect(value in arguments, f"one of {', '.join(map(repr, arguments))}", value, path)
-        return value
-    if kind is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
-        _expect(number and abs(value) <= sys.float_info.max, "a finite number", value, path)
-        return float(value)
-    _expect(type(value) is kind, f"a {kind.__name__}", value, path)
-    _expect(kind is not int or abs(value) < 2**63, "a whole number of 64 bits", value, path)
-    return value
+Reader = Callable[[Any], Any]
+"""What makes a value of one type out of JSON's. Raises _Wrong."""
 
 
-def _record(kind: Any, value: Any, path: str) -> Any:
-    _expect(isinstance(value, dict), "an object", value, path)
-    given = {}
-    for name, hint, needed in _fields(kind):
-        if name in value:
-            given[name] = _decode(hint, value[name], f"{path}.{name}")
-        elif needed:
-            raise Mismatch(f"{path}.{name} is missing")
-    return kind(**given)
+class _Wrong(ValueError):  # noqa: N818 - it says what is wrong
+    """What is wrong with a value, and where within it. The place is put together only now, on the way out."""
+
+    def within(self, place: str) -> "_Wrong":
+        """The same, seen from the value that has it at ``place``."""
+        return _Wrong(f"{place}{self}")
 
 
 @cache  # a history reads hundreds of runs of thousands of values each
-def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
-    return typing.get_origin(kind), typing.get_args(kind)
+def _reader(kind: Any) -> Reader:
+    if dataclasses.is_dataclass(kind):
+        return _record(kind)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        inner = _reader(next(a for a in arguments if a is not type(None)))
+        return (lambda value: None if value is None else inner(value)) if type(None) in arguments else inner
+    if origin is tuple:
+        return _tuple(_reader(arguments[0]))
+    if origin is dict:
+        return _dict(_reader(arguments[1]))
+    if origin is typing.Literal:
+        return _literal(arguments)
+    return _number if kind is float else _whole if kind is int else _exactly(kind)
+
+
+def _record(kind: Any) -> Reader:
+    fields: list[tuple[str, Reader, bool]] = []
+
+    def read(value: Any) -> Any:
+        if not fields:  # only now, since a record may hold others of its kind
+            hints = typing.get_type_hints(kind)
+            fields.extend((f.name, _reader(hints[f.name]), _is_needed(f)) for f in dataclasses.fields(kind))
+        if not isinstance(value, dict):
+            raise _not("an object", value)
+        given = {}
+        for name, reader, needed in fields:
+            if name in value:
+                try:
+                    given[name] = reader(value[name])
+                except _Wrong as wrong:
+                    raise wrong.within(f".{name}") from None
+            elif needed:
+                raise _Wrong(f".{name} is missing")
+        return kind(**given)
+
+    return read
+
+
+def _is_needed(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING
+
+
+def _tuple(reader: Reader) -> Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise _not("a list", value)
+        items: list[Any] = []
+        try:
+            for item in value:
+                items.append(reader(item))  # noqa: PERF401 - its length is the place of what is wrong
+        except _Wrong as wrong:
+            raise wrong.within(f"[{len(items)}]") from None
+        return tuple(items)
+
+    return read
+
+
+def _dict(reader: Reader) -> Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _not("an object", value)
+        items = {}
+        for key, item in value.items():
+            try:
+                items[str(key)] = reader(item)
+            except _Wrong as wrong:
+                raise wrong.within(f".{key}") from None
+        return items
+
+    return read
+
+
+def _literal(values: tuple[Any, ...]) -> Reader:
+    def read(value: Any) -> Any:
+        if value not in values:
+            raise _not(f"one of {', '.join(map(repr, values))}", value)
+        return value
+
+    return read
+
+
+def _number(value: Any) -> float:
+    # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+        raise _not("a finite number", value)
+    return float(value)
+
+
+def _whole(value: Any) -> int:
+    number: int = _exactly(int)(value)
+    if abs(number) >= 2**63:
+        raise _not("a whole number of 64 bits", value)
+    return number
 
 
 @cache
-def _fields(kind: Any) -> tuple[tuple[str, Any, bool], ...]:
-    """Of a record: the name and type of each field, and whether it has to be given."""
-    hints = typing.get_type_hints(kind)
-    fields = dataclasses.fields(kind)
-    return tuple((field.name, hints[field.name], field.default is dataclasses.MISSING) for field in fields)
+def _exactly(kind: type) -> Reader:
+    def read(value: Any) -> Any:
+        if type(value) is not kind:
+            raise _not(f"a {kind.__name__}", value)
+        return value
+
+    return read
 
 
-def _expect(true: bool, expected: str, value: Any, path: str) -> None:
-    if not true:
-        shown = repr(value)
-        raise Mismatch(f"{path} should be {expected}, not {shown[:60]}{'…' if len(shown) > 60 else ''}")
+def _not(expected: str, value: Any) -> _Wrong:
+    shown = repr(value)
+    return _Wrong(f" should be {expected}, not {shown[:60]}{'…' if len(shown) > 60 else ''}")

@@ -114,5 +114,4 @@ def _doubts(one: Ceiling) -> Iterator[tuple[str, str]]:
 def _scaled(estimate: Estimate, units: tuple[tuple[float, str], ...]) -> str:
     """In the largest unit that the figure reaches, else in the smallest; the interval in the same."""
     factor, unit = next((one for one in units if estimate.value >= one[0]), units[-1])
-    value, ends = show.in_digits(estimate.map(lambda x: x / factor))
-    return f"{value} {unit} {ends}"
+    return " ".join(show.in_unit(estimate, factor, unit))

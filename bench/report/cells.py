@@ -103,7 +103,11 @@ def lap_cost(workload: WorkloadSummary) -> str:
     text = f"timing the phases costs {show.overhead_range(cost)}"
     if base is None or base.step_seconds is None or base.step_seconds.value < ALLOWED_FROM_SECONDS:
         return text
-    return f"{text}, more than it may: the phases are distorted" if cost.low > MOST_LAP_COST else text
+    return (
+        f"{text}, more than it may: the phases are distorted, so trust the whole steps"
+        if cost.low > MOST_LAP_COST
+        else text
+    )
 
 
 def lost(row: Row) -> str:

@@ -6,29 +6,28 @@ from typing import Any
 from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.judge.trained import TrainedWorkload
-from bench.records.cases import ByCase
 from bench.records.samples import Samples
 from bench.report import cells, rooflines
 from bench.report import format as show
-from bench.report.disturbance import disturbance
+from bench.report.disturbance_table import advice, disturbance_table, seen_by_case
 from bench.report.gpu_table import gpu_table
-from bench.report.grid import Cell, Grid, figure, grid, grid_of_columns
 from bench.report.machine_table import machine_table
 from bench.report.plot_files import Plot
 from bench.report.tables import bound_table, main_table, phase_table, start_table
 from bench.report.takeaway import takeaway
 from bench.report.training.page import section
 from bench.report.training.table import starts_of
+from bench.report.warnings import warnings_of
 
 TRAINING = ("quality", "training")
 """The plots that belong to a section's training."""
-NOTHING = "0"
 
 
 def contents(summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[str, Any]:
     """What the templates of a run's pages are given: plain text, tables, plots. What has nothing to say is empty."""
     return {
         "run": summary.run,
+        "warnings": warnings_of(summary.run),
         "takeaway": takeaway(summary),
         "baseline": BASELINE,
         "workloads": [_section(workload, summary, samples, plots) for workload in summary.workloads],
@@ -41,6 +40,7 @@ def contents(summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[
 
 def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[str, Any]:
     device, host = phase_table(workload, device=True), phase_table(workload, device=False)
+    seen = seen_by_case(workload, summary, samples)
     titled = [("Phases, on the device's clock", device), ("Phases, as the host enqueues them", host)]
     return {
         "name": workload.workload,
@@ -57,7 +57,8 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "roofline": rooflines.table(workload),
         "caveat": bool(host or device) and any(cells.compiled(row) for row in workload.rows),
         "start": start_table(workload),
-        "disturbances": _disturbance_table(workload, summary, samples),
+        "disturbances": disturbance_table(seen),
+        "advice": advice(seen.values()),
     }
 
 
@@ -91,32 +92,6 @@ def _batch(workload: WorkloadSummary) -> str:
     if measured and all(row.joules_per_step is None for row in workload.rows):
         parts.append("Neither GPU nor processor counted energy.")
     return " ".join(parts)
-
-
-def _disturbance_table(workload: WorkloadSummary, summary: Summary, samples: Samples) -> Grid:
-    indices = {id(case): i for i, case in enumerate(summary.run.cases)}
-    measured = {row.case.label: indices[id(row.case)] for row in workload.rows if row.step_seconds is not None}
-    blocks = ByCase(samples.blocks[samples.blocks["case"].isin(measured.values())])
-    seen = [(label, disturbance(rows)) for label, case in measured.items() if len(rows := blocks[case])]
-    if not any(case.any for _, case in seen):
-        return grid((), ())
-    columns = {
-        "loop": [Cell(label) for label, _ in seen],
-        "blocks": [_count(case.blocks) for _, case in seen],
-        "with the core taken away": [_count(case.switched_blocks) for _, case in seen],
-        "CPU steal": [
-            figure(show.seconds(case.steal_seconds) if case.steal_seconds else NOTHING, case.steal_seconds)
-            for _, case in seen
-        ],
-        "throttled": [_count(case.throttled_blocks) for _, case in seen],
-        "throttle reasons": [Cell(", ".join(case.throttle_reasons) or NOTHING) for _, case in seen],
-        "with another process on the GPU": [_count(case.foreign_blocks) for _, case in seen],
-    }
-    return grid_of_columns(columns, NOTHING)
-
-
-def _count(number: int) -> Cell:
-    return figure(show.count(number), number)
 
 
 def _data(summary: Summary) -> list[dict[str, str]]:

@@ -17,6 +17,8 @@ from bench.report import layout, style
 MOST_BINS, FEWEST_BINS = 120, 30
 TAIL = 0.01
 """Of a loop's blocks at either end: they may lie beyond the axis, where one of them would press all others together."""
+DENSE = 0.65
+"""How opaque a density is: it has to show on a dark page as well."""
 FLOOR, HEIGHT = 0.3, 0.72
 """Where a density stands below its loop's line, and how high it is at most; of 1 from loop to loop."""
 
@@ -35,13 +37,15 @@ def step_times(workload: WorkloadSummary, cases: dict[str, int], samples: Sample
     if not 0 < low < high < math.inf:
         return None
     entries = [
-        Line2D([], [], linestyle="", marker="s", markersize=8, alpha=0.45, color=style.BLUE, label="density of blocks"),
+        Line2D(
+            [], [], linestyle="", marker="s", markersize=8, alpha=DENSE, color=style.BLUE, label="density of blocks"
+        ),
         Line2D([], [], color=style.BLACK, linewidth=3, label="middle half"),
         Line2D([], [], linestyle="", marker="|", markersize=11, markeredgewidth=2, color=style.BLACK, label="median"),
         Line2D([], [], linestyle="", marker="^", markersize=5, color=style.VERMILLION, label="median of a launch"),
     ]
     title = f"{style.fitted(workload.workload)}: how step times are spread"
-    axes = layout.bar_axes(workload, rows, title, entries, right=1.35)
+    axes = layout.bar_axes(rows, title, entries, right=1.35)
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.set_ylim(len(rows) - 0.45, -0.55)
@@ -68,7 +72,7 @@ def _spread(
     counts, _ = np.histogram(seconds, edges)
     if counts.max():
         height = np.append(counts, counts[-1]) / counts.max() * HEIGHT
-        axes.fill_between(edges, y + FLOOR - height, y + FLOOR, step="post", color=colour, alpha=0.45, linewidth=0)
+        axes.fill_between(edges, y + FLOOR - height, y + FLOOR, step="post", color=colour, alpha=DENSE, linewidth=0)
     quarter, median, three_quarters = np.quantile(seconds, (0.25, 0.5, 0.75))
     axes.plot([quarter, three_quarters], [y + FLOOR] * 2, color=style.BLACK, linewidth=3, solid_capstyle="butt")
     axes.plot(median, y + FLOOR - 0.1, "|", color=style.BLACK, markersize=11, markeredgewidth=2)

@@ -19,6 +19,7 @@ from bench.records.training_samples import TrainingSamples
 from bench.report import rooflines, spreadsheet
 from bench.report.contents import contents
 from bench.report.html.page import run_page
+from bench.report.key_figures import with_key_figures
 from bench.report.markdown import page
 from bench.report.plot_files import draw_plots
 from bench.report.takeaway import takeaway
@@ -34,7 +35,7 @@ def draw(
     trained: tuple[Training, TrainingSamples] | None = None,
     ceilings: Ceilings | None = None,
 ) -> Summary:
-    """Judge ``run`` and write what a person reads into ``folder``; an earlier drawing's plots are removed.
+    """Judge ``run`` and write what a person reads into ``folder``, over an earlier drawing.
 
     Args:
         trained: the run's training; None where it has none.
@@ -43,7 +44,8 @@ def draw(
     summary = summarise(run, samples, summarise_training(*trained) if trained else None, ceilings)
     try:
         figures = _figures(summary, samples, trained[1] if trained else None, ceilings)
-        plots = draw_plots(folder / "plots", (workload.workload for workload in summary.workloads), figures)
+        drawn = draw_plots(folder / "plots", (workload.workload for workload in summary.workloads), figures)
+        plots = with_key_figures(drawn, summary.workloads, summary.trained)
         # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
         replace_file(folder / "summary.csv", spreadsheet.as_csv(summary).encode(errors="backslashreplace"))
         if summary.trained is not None:
@@ -108,7 +110,6 @@ def _figures(
         yield name, "distribution", partial(distributions.step_times, workload, cases, samples)
         yield name, "steps", partial(courses.step_times, workload, cases, samples, styles)
         yield name, "losses", partial(courses.losses, workload, cases, samples, styles)
-        if ceilings is not None:
-            yield name, "roofline", partial(roofline_plot.rooflines, workload, ceilings, styles)
+        yield name, "roofline", partial(roofline_plot.rooflines, workload, ceilings, styles)
     if summary.trained is not None and training is not None:
         yield from training_figures(summary.trained, training, styles, starts_of(summary))

@@ -17,7 +17,7 @@ _LONG_SECONDS = 100.0
 """From here on minutes read better than seconds."""
 _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
 _JOULES = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
-_MOST_DECIMALS, _LEAST_RATIO_DECIMALS = 4, 2
+_MOST_DECIMALS, _LEAST_RATIO_DECIMALS = 3, 2
 _WIDEST_PLUS_MINUS = 0.5
 _HUGE_RATIO = 100.0
 
@@ -43,9 +43,21 @@ def seconds_range(estimate: Estimate | None) -> str:
     """``4.31 ms [4.28, 4.34]``: seconds and their interval in one unit."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    size, unit = seconds_unit(estimate.value)
-    value, ends = in_digits(estimate.map(lambda x: x / size))
-    return f"{value} {unit} {ends}"
+    return " ".join(in_unit(estimate, *seconds_unit(estimate.value)))
+
+
+def seconds_of(estimate: Estimate | None) -> str:
+    """``4.31 ms``: the value of ``seconds_range``, in the same digits."""
+    if estimate is None or not known(estimate.value):
+        return ABSENT
+    return in_unit(estimate, *seconds_unit(estimate.value))[0]
+
+
+def seconds_plus_minus(estimate: Estimate | None) -> str:
+    """``4.31 ms ±1.2 %``: ``seconds_of`` and ``plus_minus``, where there is no room for both ends."""
+    if estimate is None or not known(estimate.value):
+        return ABSENT
+    return f"{seconds_of(estimate)} {plus_minus(estimate)}"
 
 
 def joules(estimate: Estimate | None) -> str:
@@ -53,8 +65,7 @@ def joules(estimate: Estimate | None) -> str:
     if estimate is None or not known(estimate.value):
         return ABSENT
     size, unit = next((one for one in _JOULES if abs(estimate.value) >= one[0]), _JOULES[-1])
-    value, ends = in_digits(estimate.map(lambda x: x / size))
-    return f"{value} {unit} {ends}"
+    return " ".join(in_unit(estimate, size, unit))
 
 
 def plus_minus(estimate: Estimate | None) -> str:
@@ -75,7 +86,7 @@ def ratio_range(estimate: Estimate | None) -> str:
     """``1.21x [1.19, 1.23]``."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    value, ends = in_digits(_believable(estimate), _LEAST_RATIO_DECIMALS)
+    value, ends = _ratio_digits(estimate)
     return f"{value}x {ends}"
 
 
@@ -83,7 +94,7 @@ def interval(estimate: Estimate | None) -> str:
     """``[1.19, 1.23]``, in the value's own unit."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    return in_digits(_believable(estimate), _LEAST_RATIO_DECIMALS)[1]
+    return _ratio_digits(estimate)[1]
 
 
 def count(value: float | None) -> str:
@@ -134,6 +145,13 @@ def data(value: float | None) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{_wide(value / size)} {unit}"
 
 
+def data_range(low: float, high: float) -> str:
+    """``398 to 401 MiB``: the least and the most bytes in one unit; once where both read the same."""
+    size, unit = data_unit(high)
+    least, most = (f"{value:.0f}" if unit == "B" else _wide(value / size) for value in (low, high))
+    return f"{most} {unit}" if least == most else f"{least} to {most} {unit}"
+
+
 def data_unit(value: float) -> tuple[float, str]:
     """The unit that suits ``value`` bytes, as its size in bytes and its symbol."""
     return next(((size, unit) for size, unit in _BYTES if abs(_rounded(value / size)) >= 1), _BYTES[-1])
@@ -150,14 +168,24 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:,.{_decimals(value, digits)}f}"
 
 
-def in_digits(estimate: Estimate, least_decimals: int = 0) -> tuple[str, str]:
-    """Value and interval, to the first digit in which the interval's half width shows, or to ``least_decimals``."""
+def in_unit(estimate: Estimate, size: float, unit: str) -> tuple[str, str]:
+    """The value with its unit, of at least three significant digits, and the interval."""
+    scaled = estimate.map(lambda x: x / size)
+    value, ends = _in_digits(scaled, _decimals(_rounded(scaled.value), 3))
+    return f"{value} {unit}", ends
+
+
+def _in_digits(estimate: Estimate, least: int) -> tuple[str, str]:
+    """Value and interval, to ``least`` decimals, or as far as the interval's half width shows if that is further."""
     half = (estimate.high - estimate.low) / 2
     if not math.isfinite(half) or half <= 0:
         return significant(estimate.value), _ends(estimate, significant)
-    least = _decimals(estimate.value, 2)
-    decimals = min(_MOST_DECIMALS, max(least_decimals, least, _decimals(_rounded(half, 1), 1)))
+    decimals = max(least, min(_MOST_DECIMALS, _decimals(_rounded(half, 1), 1)))
     return f"{estimate.value:,.{decimals}f}", _ends(estimate, lambda end: f"{end:,.{decimals}f}")
+
+
+def _ratio_digits(estimate: Estimate) -> tuple[str, str]:
+    return _in_digits(_believable(estimate), max(_LEAST_RATIO_DECIMALS, _decimals(estimate.value, 2)))
 
 
 def _signed(value: float) -> str:

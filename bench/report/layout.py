@@ -7,8 +7,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.judge.summary import Row, WorkloadSummary, is_baseline
-from bench.report import cells, style
+from bench.judge.summary import Row, is_baseline
+from bench.report import style
 
 WIDTH = 9.0
 NAMES = 2.1
@@ -26,27 +26,17 @@ LEGEND_COLUMNS = 7
 NOTE = 0.92 * (WIDTH - 2 * EDGE)  # small letters are drawn up to 8 % wider than designed
 
 
-def bar_axes(
-    workload: WorkloadSummary, rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, right: float
-) -> Axes:
-    """Axes with one line a row, the first on top, a legend above and what is not drawn named below."""
-    notes = [
-        style.fitted(f"{style.fitted(row.case.label)} {cells.why(row)}", NOTE, style.SMALL)
-        for row in workload.rows
-        if row not in rows and row.step_seconds is None
-    ]
+def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, right: float) -> Axes:
+    """Axes with one line a row, the first on top, and a legend above."""
     legend_rows = -(-len(entries) // LEGEND_COLUMNS)
     top = TITLE + LEGEND_ROW * legend_rows
-    bottom = AXIS + (NOTE_LINE * len(notes) + EDGE if notes else 0)
-    axes = blank_axes(top + BAR * len(rows) + bottom, left=NAMES, right=right, top=top, bottom=bottom, title=title)
+    axes = blank_axes(top + BAR * len(rows) + AXIS, left=NAMES, right=right, top=top, bottom=AXIS, title=title)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [style.fitted(row.case.label) for row in rows])
     axes.tick_params(axis="y", length=0)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if is_baseline(row.case) else "normal")
     legend_above(axes, entries)
-    for number, note in enumerate(reversed(notes)):
-        small_text(axes, EDGE, EDGE + NOTE_LINE * number, note)
     return axes
 
 

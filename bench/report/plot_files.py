@@ -47,26 +47,28 @@ Figures = Iterable[tuple[str, str, Callable[[], Any]]]
 
 
 def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list[Plot]:
-    """Draw ``figures`` into ``folder``; an earlier drawing's plots are removed, other files are not."""
+    """Draw ``figures`` into ``folder``, and take away an earlier drawing of one that has nothing to show now.
+
+    No other file is touched: the folder may be a person's own, and so may whatever else lies in it.
+    """
     # Drawing is the only command that needs matplotlib, which takes longer to import than all the rest.
     from bench.report import style
 
     if folder.is_symlink():
         raise BadInput(f"{folder} is a link; remove it, since plots are written to the run's own folder")
-    for stem in PLOTS:
-        for old in (*folder.glob(f"{stem}-*.png"), *folder.glob(f"{stem}-*.svg")):
-            old.unlink()
     slug = slugs(workloads)
     drawn = []
     with style.styled():
         for workload, stem, figure_of in figures:
             figure = figure_of()
+            png, svg = (folder / f"{stem}-{slug[workload]}.{kind}" for kind in ("png", "svg"))
             if figure is None:
+                png.unlink(missing_ok=True)
+                svg.unlink(missing_ok=True)
                 continue
             folder.mkdir(exist_ok=True)
-            name = f"{stem}-{slug[workload]}"
-            replace_file(folder / f"{name}.png", style.save(figure, "png"))
-            svg = style.save(figure, "svg")
-            replace_file(folder / f"{name}.svg", svg)
-            drawn.append(Plot(workload, f"{name}.svg", stem, f"{PLOTS[stem]}, on {workload}", svg.decode()))
+            replace_file(png, style.save(figure, "png"))
+            drawing = style.save(figure, "svg")
+            replace_file(svg, drawing)
+            drawn.append(Plot(workload, svg.name, stem, f"{PLOTS[stem]}, on {workload}", drawing.decode()))
     return drawn

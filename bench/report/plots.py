@@ -24,6 +24,8 @@ VERDICTS = {
 }
 """Marker and colour of each verdict."""
 
+SMALLEST, LARGEST = 1e-9, 1e9
+"""Ratios beyond which none has a place on the axis: such times cannot be computed with."""
 LIGHT_TEXT_ON = (style.BLUE, style.VERMILLION, style.BLACK, style.GREEN)
 
 
@@ -41,7 +43,7 @@ def phases(workload: WorkloadSummary) -> Figure | None:
     if any(is_baseline(row.case) for row in rows):
         line = Line2D([], [], color=style.BLACK, linestyle=style.DASHES[2], linewidth=0.8, label="baseline")
         entries.append(line)
-    axes = layout.bar_axes(workload, rows, title, entries, right=0.3)
+    axes = layout.bar_axes(rows, title, entries, right=0.3)
     for y, row in enumerate(rows):
         _stack(axes, y, row, {name: colours[name] for name in names}, size, longest)
     axes.set_xlim(0, longest / size * 1.12)
@@ -52,7 +54,7 @@ def phases(workload: WorkloadSummary) -> Figure | None:
 
 def speedup(workload: WorkloadSummary) -> Figure | None:
     """Each loop's speedup over the baseline with its interval, and the noise floor as a band around 1."""
-    rows = [row for row in workload.rows if row.speedup and math.isfinite(row.speedup.value)]
+    rows = [row for row in workload.rows if row.speedup and SMALLEST < row.speedup.value < LARGEST]
     if not rows:
         return None
     markers = {cells.verdict(row): VERDICTS[cells.verdict(row)] for row in rows}
@@ -60,11 +62,12 @@ def speedup(workload: WorkloadSummary) -> Figure | None:
         Line2D([], [], marker=marker, color=colour, linestyle="", markeredgewidth=1.6, label=verdict)
         for verdict, (marker, colour) in markers.items()
     ]
+    entries.append(Line2D([], [], color=style.BLACK, linewidth=0.9, label=BASELINE))
     floor = math.exp(workload.noise_floor or 0.0)
     if floor > 1:
         entries.append(square(f"noise floor {show.percent(workload.noise_floor)}", "#D9D9D9"))
     title = f"{style.fitted(workload.workload)}: speedup over {BASELINE}"
-    axes = layout.bar_axes(workload, rows, title, entries, right=1.85)
+    axes = layout.bar_axes(rows, title, entries, right=1.85)
     axes.set_xscale("log")
     axes.axvspan(1 / floor, floor, color="#D9D9D9", linewidth=0, zorder=0)
     axes.axvline(1, color=style.BLACK, linewidth=0.9, zorder=1)
@@ -155,9 +158,9 @@ def _relative_totals(row: Row, crossing: float, start: float, steps: Sequence[fl
 
 
 def _ends(estimate: Estimate | None) -> list[float]:
-    """The ends and the value of an interval, as far as they are known and have a logarithm."""
+    """The ends and the value of an interval, as far as they are known and have a place on the axis."""
     ends = (estimate.low, estimate.value, estimate.high) if estimate else ()
-    return [end for end in ends if 0 < end < math.inf]
+    return [end for end in ends if SMALLEST < end < LARGEST]
 
 
 def square(label: str, colour: str) -> Line2D:

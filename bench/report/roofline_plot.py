@@ -19,15 +19,17 @@ LARGEST_MARKER, SMALLEST_MARKER = 16.0, 4.0
 LARGEST, SMALLEST = 1e18, 1e-3
 
 
-def rooflines(workload: WorkloadSummary, ceilings: Ceilings, styles: dict[str, style.LineStyle]) -> Figure | None:
+def rooflines(
+    workload: WorkloadSummary, ceilings: Ceilings | None, styles: dict[str, style.LineStyle]
+) -> Figure | None:
     """Operations a second over operations a byte, on logarithmic axes; None where nothing of it is known.
 
     A phase that multiplies nothing has no place on these axes; the table has it.
     """
-    copy = ceilings.bytes_per_second()
+    copy = ceilings.bytes_per_second() if ceilings else None
     rows = [row for row in workload.rows if row.roofline is not None and not row.case.repeat]
     points = [(row, name, roof) for row in rows for name, roof in _multiplying(row)]
-    if copy is None or not points:
+    if ceilings is None or copy is None or not points:
         return None
     kinds = dict.fromkeys(kind for row in rows for kind in kinds_of(row.case.work))
     roofs = [ceiling for kind in kinds if (ceiling := ceilings.flops_per_second(kind)) is not None]

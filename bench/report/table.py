@@ -11,11 +11,14 @@ from bench.report.takeaway import takeaway
 from bench.report.text import elide
 from bench.report.training import words
 from bench.report.training.table import TrainingTable, starts_of
+from bench.report.warnings import warnings_of
 
+MOST_WARNINGS = 6
+"""That the terminal has room for; the pages have all."""
 STYLES = {"faster": "green", "slower": "red"}
 
 COLUMNS: tuple[Column[Row], ...] = (
-    Column(("", "a step"), lambda row: _step(row)),
+    Column(("", "a step"), lambda row: show.seconds_plus_minus(row.step_seconds)),
     Column(("", "speedup"), cells.speedup, left=True, style=lambda row: STYLES.get(row.verdict or "", "")),
     Column(("trains", "as eager"), lambda row: words.verdict(row.trained), left=True, style=lambda row: _alarm(row)),
     Column(("samples", "/s"), lambda row: show.rate(cells.throughput(row))),
@@ -31,12 +34,18 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
-    """Print the run's table and its takeaway, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
+    """Print the run's table, warnings and takeaway, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(FILE_WIDTH, console)
     console.print(RunTable(summary))
     console.print()
     if summary.trained is not None:
         console.print(TrainingTable(summary.trained, starts_of(summary)))
+        console.print()
+    if warnings := warnings_of(summary.run):
+        for warning in warnings[:MOST_WARNINGS]:
+            console.print(Text(f"warning: {warning}", "yellow"), soft_wrap=not console.is_terminal)
+        if len(warnings) > MOST_WARNINGS:
+            console.print(Text(f"more of them, in report.html: {len(warnings) - MOST_WARNINGS}", "yellow"))
         console.print()
     # In a file a sentence is one line; a terminal breaks it at its own width.
     console.print(Text(takeaway(summary), "bold"), soft_wrap=not console.is_terminal)
@@ -81,12 +90,6 @@ def _heading(workload: WorkloadSummary) -> list[Text]:
 
 def _alarm(row: Row) -> str:
     return "red" if row.departs else ""
-
-
-def _step(row: Row) -> str:
-    if row.step_seconds is None:
-        return show.ABSENT
-    return f"{show.seconds(row.step_seconds.value)} {show.plus_minus(row.step_seconds)}"
 
 
 def _pays_after(row: Row) -> str:

@@ -102,7 +102,7 @@ def _bound(bound: Bound | None) -> Cell:
     if bound is None:
         return figure(show.ABSENT)
     text = f"{bound.by}: host {show.seconds(bound.host_seconds)}, device {show.seconds(bound.device_seconds)}"
-    return figure(text, bound.device_seconds)
+    return Cell(text, bound.device_seconds)
 
 
 def _seconds(value: float | None) -> Cell:

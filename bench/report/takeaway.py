@@ -62,7 +62,7 @@ def _winner(row: Row) -> str:
 
 def _no_winner(workload: WorkloadSummary, judged: list[Row]) -> str:
     if not judged and workload.baseline and workload.baseline.step_seconds:
-        step = show.seconds(workload.baseline.step_seconds.value)
+        step = show.seconds_of(workload.baseline.step_seconds)
         return f"{BASELINE} takes {step} a step{_hot_spot(workload.baseline)}"
     if all(row.verdict == "inconclusive" for row in judged):
         return f"no difference from {BASELINE} is settled: every verdict is inconclusive"
@@ -82,7 +82,7 @@ def _hot_spot(baseline: Row) -> str:
 
 def _extreme(rows: list[Row], verdict: Verdict) -> Row | None:
     """The row furthest from the baseline among those of one verdict."""
-    chosen = [row for row in rows if row.verdict == verdict and row.speedup]
+    chosen = [row for row in rows if row.verdict == verdict and row.speedup and 0 < row.speedup.value < math.inf]
     return max(chosen, key=_distance, default=None)
 
 

@@ -1,24 +1,41 @@
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import ArrayLike
 
 from bench.judge.comparison import (
     WIDEST_SAME,
     block_seconds,
     instrumentation,
-    log_speedup,
+    lap_costs,
     log_speedups,
+    over_launches,
     round_logs,
     step_seconds,
     verdict,
 )
 from bench.judge.statistics import Estimate, student
+from tests.judge.test_statistics import coverage
 from tests.synthetic import Truth, make_run
 
 EXPERIMENTS = 250
+
+
+def log_speedup(blocks: pd.DataFrame, baseline: pd.DataFrame) -> Estimate | None:
+    """Of one case's blocks against another's."""
+    both = pd.concat([blocks.assign(case=1), baseline.assign(case=0)])
+    return log_speedups(round_logs(both), 0).get(1)
+
+
+def of_launches(launches: Sequence[ArrayLike]) -> Estimate:
+    """What launches with these values come to."""
+    places = [(launch, i) for launch, values in enumerate(launches) for i in range(np.size(values))]
+    index = pd.MultiIndex.from_tuples(places, names=["launch", "round"])
+    return over_launches(pd.DataFrame({0: np.concatenate(launches)}, index))[0]
 
 
 def blocks_of(truth: Truth, **options: float) -> pd.DataFrame:
@@ -49,11 +66,10 @@ def experiments() -> list[Experiment]:
     blocks, rng = samples.blocks, np.random.default_rng(12)
     hit = rng.random(len(blocks)) < 0.05
     blocks["host_seconds"] *= np.where(hit, 1 + rng.pareto(1.0, len(blocks)), 1.0)
-    case = [rows for _, rows in blocks.groupby("case")]
-    found = []
-    for i in range(0, len(case), 4):
-        estimates = [log_speedup(case[i + k], case[i]) for k in (1, 2, 3)]
-        found.append(Experiment(*(e for e in estimates if e)))
+    rounds, found = round_logs(blocks), []
+    for i in range(0, 4 * EXPERIMENTS, 4):
+        ratios = log_speedups(rounds[list(range(i, i + 4))], i)
+        found.append(Experiment(*(ratios[i + k] for k in (1, 2, 3))))
     return found
 
 
@@ -173,7 +189,7 @@ def test_one_launch_alone_makes_no_claim_however_many_rounds_it_has() -> None:
 def test_the_device_clock_is_preferred_to_the_hosts() -> None:
     blocks = blocks_of(Truth("eager"), device=True)
     blocks["host_seconds"] = 99.0
-    assert step_seconds(blocks).value == pytest.approx(0.010, rel=0.3)
+    assert step_seconds(round_logs(blocks))[0].value == pytest.approx(0.010, rel=0.3)
     blocks.loc[0, "device_seconds"] = math.nan
     assert block_seconds(blocks).iloc[0] == 99.0 / blocks["steps"].iloc[0]
 
@@ -181,20 +197,49 @@ def test_the_device_clock_is_preferred_to_the_hosts() -> None:
 def test_a_block_is_counted_by_the_step_however_long_it_is() -> None:
     blocks = blocks_of(Truth("eager"))
     double = blocks.assign(steps=blocks["steps"] * 2, host_seconds=blocks["host_seconds"] * 2)
-    pd.testing.assert_series_equal(round_logs(double, lapped=False), round_logs(blocks, lapped=False))
+    pd.testing.assert_frame_equal(round_logs(double), round_logs(blocks))
 
 
 def test_step_seconds_recover_the_truth() -> None:
-    exact = step_seconds(blocks_of(Truth("eager", 0.004), launch_noise=0, block_noise=0, drift=0))
+    exact = step_seconds(round_logs(blocks_of(Truth("eager", 0.004), launch_noise=0, block_noise=0, drift=0)))[0]
     assert (exact.low, exact.value, exact.high) == pytest.approx((0.004,) * 3)
-    noisy = step_seconds(blocks_of(Truth("eager", 0.004), drift=0))
+    noisy = step_seconds(round_logs(blocks_of(Truth("eager", 0.004), drift=0)))[0]
     assert noisy.low < 0.004 < noisy.high
     assert noisy.value == pytest.approx(0.004, rel=0.02)
 
 
+def test_over_launches_covers_the_truth_although_launches_differ_more_than_their_samples() -> None:
+    rng = np.random.default_rng(4)
+    biases = rng.normal(0, 0.02, (1500, 5, 1))
+    values = 1 + biases + rng.normal(0, 0.003, (1500, 5, 9))
+    rounds = pd.MultiIndex.from_product([range(5), range(9)], names=["launch", "round"])
+    runs = over_launches(pd.DataFrame(values.reshape(1500, 45).T, rounds))
+    assert coverage(list(runs.values()), 1.0) == pytest.approx(0.95, abs=0.018)
+    # The same samples taken for independent would claim far too much.
+    assert coverage([student(run.ravel()) for run in values], 1.0) < 0.6
+
+
+def test_over_launches_is_not_moved_by_an_outlier_within_a_launch() -> None:
+    calm = [[1.0, 1.1, 1.2], [1.1, 1.2, 1.3]]
+    assert of_launches([[1.0, 1.1, 99.0], [1.1, 1.2, 1.3]]) == of_launches(calm)
+
+
+def test_every_launch_counts_once_however_many_values_it_has() -> None:
+    assert of_launches([[1.0] * 100, [3.0]]).value == 2.0
+
+
+def test_a_launch_without_values_is_passed_over() -> None:
+    assert of_launches([[1.0, 2.0], [], [2.0, 3.0]]) == of_launches([[1.0, 2.0], [2.0, 3.0]])
+
+
+def test_a_single_launch_says_nothing_of_the_next_one() -> None:
+    values = np.random.default_rng(5).normal(size=20)
+    assert of_launches([values]) == Estimate(float(np.median(values)), -math.inf, math.inf)
+
+
 @pytest.mark.parametrize("lap_cost", [1.0, 1.05, 1.5])
 def test_instrumentation_recovers_what_a_lap_costs(lap_cost: float) -> None:
-    estimate = instrumentation(blocks_of(Truth("eager", lap_cost=lap_cost), launch_noise=0.05, drift=0.5))
+    estimate = instrumentation(lap_costs(blocks_of(Truth("eager", lap_cost=lap_cost), launch_noise=0.05, drift=0.5)))
     assert estimate is not None
     assert estimate.low <= lap_cost <= estimate.high
     assert estimate.high - estimate.low < 0.02  # launches and drift cancel within a turn
@@ -202,7 +247,7 @@ def test_instrumentation_recovers_what_a_lap_costs(lap_cost: float) -> None:
 
 def test_without_laps_there_is_no_instrumentation_to_tell() -> None:
     blocks = blocks_of(Truth("eager"))
-    assert instrumentation(blocks[~blocks["lapped"]]) is None
+    assert instrumentation(lap_costs(blocks[~blocks["lapped"]])) is None
 
 
 @pytest.mark.parametrize(
@@ -239,5 +284,6 @@ def test_all_cases_at_once_are_told_the_same_as_each_by_itself() -> None:
     few, late = blocks["case"].eq(2) & blocks["launch"].ge(3), blocks["case"].eq(3) & blocks["round"].lt(99)
     blocks = blocks[~few & ~late]
     cases = [blocks[blocks["case"] == i] for i in range(3)]
-    assert log_speedups(blocks, 0) == {i: log_speedup(cases[i], cases[0]) for i in (1, 2)}
-    assert log_speedups(blocks, 3) == {}
+    rounds = round_logs(blocks)
+    assert log_speedups(rounds, 0) == {i: log_speedup(cases[i], cases[0]) for i in (1, 2)}
+    assert log_speedups(rounds, 3) == {}

@@ -321,7 +321,7 @@ def test_an_interrupted_run_is_compared_by_what_it_holds_and_says_so() -> None:
 
 
 def test_a_run_against_itself_is_remarked_on() -> None:
-    assert "the run and its baseline are one and the same" in checked(BASE, BASE).warnings
+    assert "the run and its baseline are one and the same; give another run" in checked(BASE, BASE).warnings
 
 
 def test_runs_without_a_sample_are_refused() -> None:

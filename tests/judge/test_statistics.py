@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.judge.statistics import Estimate, median, over_launches, student, welch
+from bench.judge.statistics import Estimate, median, student, welch
 
 
 def coverage(estimates: list[Estimate], truth: float) -> float:
@@ -65,39 +65,6 @@ def test_ties_are_values_like_any_other() -> None:
 def test_the_order_of_the_values_does_not_matter() -> None:
     values = np.random.default_rng(3).normal(size=31)
     assert median(values) == median(values[::-1])
-    assert over_launches([values, values + 1]) == over_launches([values[::-1] + 1, values])
-
-
-def test_over_launches_covers_the_truth_although_launches_differ_more_than_their_samples() -> None:
-    rng = np.random.default_rng(4)
-    biases = rng.normal(0, 0.02, (1500, 5, 1))
-    values = 1 + biases + rng.normal(0, 0.003, (1500, 5, 9))
-    assert coverage([over_launches(list(run)) for run in values], 1.0) == pytest.approx(0.95, abs=0.018)
-    # The same samples taken for independent would claim far too much.
-    assert coverage([student(run.ravel()) for run in values], 1.0) < 0.6
-
-
-def test_over_launches_is_not_moved_by_an_outlier_within_a_launch() -> None:
-    calm = [[1.0, 1.1, 1.2], [1.1, 1.2, 1.3]]
-    assert over_launches([[1.0, 1.1, 99.0], [1.1, 1.2, 1.3]]) == over_launches(calm)
-
-
-def test_every_launch_counts_once_however_many_values_it_has() -> None:
-    assert over_launches([[1.0] * 100, [3.0]]).value == 2.0
-
-
-def test_a_launch_without_values_is_passed_over() -> None:
-    assert over_launches([[1.0, 2.0], [], [2.0, 3.0]]) == over_launches([[1.0, 2.0], [2.0, 3.0]])
-
-
-def test_a_single_launch_says_nothing_of_the_next_one() -> None:
-    values = np.random.default_rng(5).normal(size=20)
-    assert over_launches([values]) == Estimate(float(np.median(values)), -math.inf, math.inf)
-
-
-def test_no_value_at_all_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no launch has a value"):
-        over_launches([[], []])
 
 
 def test_a_decreasing_function_swaps_the_ends_of_the_interval() -> None:

@@ -72,7 +72,9 @@ def test_a_device_that_cannot_be_measured_is_a_warning_and_the_rest_goes_on(
     found = measured(tmp_path / "run", training=True)
     assert found.ceilings is None
     assert found.trained is not None
-    assert found.run.warnings[-1] == "what the device can do is not known: the process was killed"
+    assert (
+        found.run.warnings[-1] == "what the device can do is not known: the process was killed; try loopmark ceilings"
+    )
     assert read_run(tmp_path / "run").warnings == found.run.warnings
 
 

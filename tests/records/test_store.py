@@ -424,8 +424,8 @@ def test_a_column_of_the_wrong_type_is_named(folder: Path, name: str, column: st
     [
         ("phases", "case", 2, "run.json has 2 case(s)"),
         ("blocks", "case", -1, "which is not between 0 and"),
-        ("blocks", "launch", 2, "run.json has fewer launches of its case"),
-        ("losses", "launch", 2**31 - 1, "run.json has fewer launches of its case"),
+        ("blocks", "launch", 2, "run.json has no such launch of its case"),
+        ("losses", "launch", 2**31 - 1, "run.json has no such launch of its case"),
         ("warmup", "launch", -1, "which is not between 0 and"),
         ("phases", "round", -3, "which is not between 0 and"),
         ("phases", "block", -(2**31), "which is not between 0 and"),
@@ -460,7 +460,7 @@ def test_a_launch_is_looked_for_in_its_own_case(folder: Path) -> None:
     edit(folder, lambda content: set_in(content, ("cases", 1, "launches"), content["cases"][1]["launches"][:1]))
     text = complaint(lambda: read(folder))
     assert "column 'launch' holds 1 in row" in text
-    assert "run.json has fewer launches of its case" in text
+    assert "run.json has no such launch of its case" in text
 
 
 # Where runs go

@@ -4,11 +4,13 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from bench.errors import BadInput
 from bench.records.samples import Samples
 from bench.report.draw import as_json, draw
 from bench.report.table import print_summary
@@ -34,13 +36,15 @@ def test_drawing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len([name for name in first if name.endswith(".svg")]) == 12
 
 
-def test_plots_of_an_earlier_drawing_are_removed_and_other_files_are_not(tmp_path: Path) -> None:
+def test_plots_that_have_nothing_to_show_any_more_are_removed_and_a_person_s_own_files_are_not(tmp_path: Path) -> None:
     run, samples = make_run(LOOPS, launches=2, rounds=2)
-    draw(tmp_path, run, samples)
-    (tmp_path / "plots" / "phases-gone.svg").write_text("old")
-    (tmp_path / "plots" / "mine.png").write_text("mine")
+    draw(tmp_path, run, samples, ceilings=ceilings())
+    assert (tmp_path / "plots" / "roofline-resnet.svg").exists()
+    own = {"mine.png", "phases-mine.svg", "speedup-resnet-annotated.png"}
+    for name in own:
+        (tmp_path / "plots" / name).touch()
     draw(tmp_path, run, Samples.empty())
-    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["mine.png"]
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == own
 
 
 def test_every_plot_on_the_page_exists(tmp_path: Path) -> None:
@@ -80,7 +84,41 @@ def test_warnings_and_an_interruption_are_on_the_page(tmp_path: Path) -> None:
     draw(tmp_path, dataclasses.replace(run, warnings=("the <governor> is powersave",), interrupted=True), samples)
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "- the &lt;governor&gt; is powersave" in page
-    assert "**Interrupted:**" in page
+    assert "- Interrupted: the run was stopped before its plan was done" in page
+
+
+def test_a_warning_that_several_cases_share_is_said_once_with_all_their_names(tmp_path: Path) -> None:
+    run, samples = make_run(LOOPS[:3], launches=2, rounds=2)
+    shared = ("resnet, eager: it is slow; wait", "resnet, channels_last+compile: it is slow; wait", "see to it")
+    output = io.StringIO()
+    print_summary(draw(tmp_path, dataclasses.replace(run, warnings=shared), samples), Console(file=output, width=200))
+    lines = output.getvalue().splitlines()
+    assert [line for line in lines if line.startswith("warning: ")] == [
+        "warning: resnet, eager; resnet, channels_last+compile: it is slow; wait",
+        "warning: see to it",
+    ]
+    assert lines[-1].startswith("On resnet")
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md", "summary.csv"])
+def test_a_folder_in_a_files_place_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(BadInput, match=f"{name} is a folder, where a file is to be written; move it away"):
+        draw(tmp_path, *make_run(LOOPS[:2], launches=2, rounds=2))
+
+
+def test_a_file_in_the_plots_place_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "plots").write_text("mine")
+    with pytest.raises(BadInput, match="plots is no folder, where one is to be made; move it away"):
+        draw(tmp_path, *make_run(LOOPS[:2], launches=2, rounds=2))
+
+
+@pytest.mark.parametrize("seconds", [1e-308, 1e-300, 1e300])
+def test_times_that_cannot_be_computed_with_are_drawn_without_an_error(tmp_path: Path, seconds: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", RuntimeWarning)  # as the command does
+        draw(tmp_path, *make_run([*LOOPS[:2], Truth("odd", seconds)], launches=2, rounds=2))
 
 
 def test_the_spreadsheet_has_a_row_a_case_and_an_empty_cell_where_nothing_was_measured(tmp_path: Path) -> None:

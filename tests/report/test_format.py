@@ -27,6 +27,17 @@ def test_bytes_are_scaled_in_binary_units(value: float, text: str) -> None:
     assert show.data(value) in {text, text.replace("1.00 GiB", "1024 MiB")}
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (398 * 2**20, 401 * 2**20, "398 to 401 MiB"), (401 * 2**20, 401 * 2**20 + 1, "401 MiB"),
+        (900 * 2**20, 2**30, "0.879 to 1.00 GiB"), (3, 17, "3 to 17 B"),
+    ],
+)  # fmt: skip
+def test_the_least_and_the_most_bytes_share_a_unit(low: float, high: float, text: str) -> None:
+    assert show.data_range(low, high) == text
+
+
 @pytest.mark.parametrize("figure", [show.seconds, show.data, show.ratio, show.percent, show.count, show.rate])
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
 def test_absent_is_a_dash_and_never_zero(figure, value) -> None:  # type: ignore[no-untyped-def]
@@ -64,6 +75,21 @@ def test_seconds_and_their_interval_share_one_unit() -> None:
     assert show.seconds_range(Estimate(0.0009996, 0.00098, 0.00102)) == "1.00 ms [0.98, 1.02]"
 
 
+@pytest.mark.parametrize(
+    ("estimate", "value"),
+    [
+        (Estimate(0.00126, 0.00110, 0.00143), "1.26 ms"),
+        (Estimate(0.0068912, 0.0068902, 0.0068921), "6.891 ms"),
+        (Estimate(0.000972, 0.00086, 0.001097), "972 µs"),
+        (Estimate(0.0126, 0.0, math.inf), "12.6 ms"),
+    ],
+)
+def test_a_figure_has_the_same_digits_with_both_ends_with_plus_minus_and_alone(estimate: Estimate, value: str) -> None:
+    assert show.seconds_of(estimate) == value
+    assert show.seconds_range(estimate).startswith(f"{value} [")
+    assert show.seconds_plus_minus(estimate).startswith(f"{value} ±")
+
+
 def test_counts_and_rates_and_percents() -> None:
     assert show.count(10_171.7) == "10,200"
     assert show.count(999) == "999"
@@ -77,9 +103,9 @@ def test_counts_and_rates_and_percents() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (1.82, "1.8 J [1.6, 2.0]"),
-        (0.0182, "18 mJ [16, 20]"),
-        (25_000.0, "25 kJ [22, 28]"),
+        (1.82, "1.82 J [1.64, 2.00]"),
+        (0.0182, "18.2 mJ [16.4, 20.0]"),
+        (25_000.0, "25.0 kJ [22.5, 27.5]"),
         (0.0, "0 µJ [0, 0]"),
     ],
 )

@@ -51,7 +51,9 @@ class Trainer:
             **(endings or {}),
         }
         self._environment = describe_environment(plan.threads, cores)
-        self._warnings = () if cores else ("this system cannot pin processes to cores; expect more noise",)
+        self._warnings = (
+            () if cores else ("this system cannot pin processes to cores, which adds noise; give more --seeds",)
+        )
         self._seeds = tuple(plan.seed + number for number in range(terms.seeds))
         self._schedule = Schedule(plan.seed)
         self._notebook = Notebook()

@@ -45,10 +45,9 @@ def _table(finding: BatchFinding) -> list[Text]:
 
 
 def _cells(row: BatchRow) -> tuple[str, str, str, str]:
-    step = row.step_seconds
     return (
         words.size(row),
-        f"{show.seconds(step.value)} {show.plus_minus(step)}" if step else show.ABSENT,
+        show.seconds_plus_minus(row.step_seconds),
         show.count_range(row.samples_per_second),
         words.memory(row),
     )

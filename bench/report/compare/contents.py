@@ -1,6 +1,6 @@
 """What the pages on runs side by side say, section by section, before anyone lays it out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide
@@ -25,7 +25,7 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "warnings": warnings,
         "facts": grid(["", *names], ([name, *values] for name, values in facts.items()), figures=False),
         "conclusions": [] if found.is_course else list(words.conclusions(found)),
-        "is_course": found.is_course and len(names) > 1,
+        "is_course": found.is_course and found.have_something_in_common,
         "ask": words.ASK_FOR_A_VERDICT,
         "shifts": _shifts(found.shifts),
         "not_compared": found.not_compared,
@@ -66,7 +66,7 @@ def _cells(loop: str, entrant: Entrant, row: Row) -> list[Cell]:
         figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup),
         Cell(cells.verdict(row) if row.step_seconds is not None else cells.status(row)),
         Cell(training.verdict(row.trained)),
-        figure(show.data(row.peak_memory_bytes), row.peak_memory_bytes),
+        figure(words.memory(row), row.peak_memory_bytes),
         figure(show.joules(row.joules_per_step), row.joules_per_step),
         figure(rooflines.reached(row), roofline.share if roofline else None),
         figure(rooflines.utilisation(row), roofline.utilisation if roofline else None),
@@ -82,11 +82,15 @@ def _phases(contest: Contest) -> Grid:
             [
                 Cell(loop, strong=is_baseline(row.case)),
                 Cell(entrant.name, whole=True),
-                *(figure(cells.phase(name, row.phases), row.phases.get(name)) for name in names),
+                *(_phase(name, row, entrant.phases.get((contest.workload, loop), {})) for name in names),
             ]
             for loop, entrant, row in rows
         ),
     )
+
+
+def _phase(name: str, row: Row, estimates: Mapping[str, Estimate]) -> Cell:
+    return figure(words.phase(name, row, estimates), estimates.get(name))
 
 
 def _shifts(shifts: Sequence[Shift]) -> Grid:

@@ -1,13 +1,15 @@
-"""Runs side by side as files: ``compare.csv``, ``compare.md``, ``compare.html`` and the plots; and their JSON."""
+"""Runs side by side as files: ``compare.csv``, ``before_after.csv``, pages and plots; and their JSON."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BadInput
+from bench.judge.launches import peaks_of_memory
 from bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide
+from bench.judge.statistics import Estimate
 from bench.records.files import replace_file
 from bench.records.store import RUN_FILE
 from bench.report import spreadsheet
@@ -21,9 +23,14 @@ from bench.report.templates import template
 
 Cell = str | int | float | None
 
+SHIFT_HEADINGS = (
+    "machine", "run_before", "run_after", "workload", "loop", "unit", "before", "before_low", "before_high", "after",
+    "after_low", "after_high", "ratio", "ratio_low", "ratio_high",
+)  # fmt: skip
+
 
 def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = ()) -> None:
-    """Write the spreadsheet, the pages and the plots, as PNG and SVG, into ``folder``.
+    """Write the spreadsheets, the pages and the plots, as PNG and SVG, into ``folder``.
 
     Raises:
         BadInput: it cannot be written to, or is the folder of a run, which keeps what was measured and no more.
@@ -32,30 +39,49 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
         raise BadInput(f"{folder} is the folder of a run; choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
-        replace_file(folder / "compare.csv", as_csv(found).encode(errors="backslashreplace"))
         workloads = [contest.workload for contest in found.contests]
         plots = draw_plots(folder / "plots", workloads, _figures(found))
         said = contents(found, plots, warnings)
-        pages = {"compare.md": template("compare.md.jinja").render(said), "compare.html": comparison_page(said, plots)}
-        for name, page in pages.items():
-            replace_file(folder / name, page.encode(errors="backslashreplace"))
+        texts = {
+            "compare.csv": as_csv(found),
+            "before_after.csv": shifts_as_csv(found),
+            "compare.md": template("compare.md.jinja").render(said),
+            "compare.html": comparison_page(said, plots),
+        }
+        for name, text in texts.items():
+            # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
+            replace_file(folder / name, text.encode(errors="backslashreplace"))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else error
         raise BadInput(f"cannot write to {folder}: {reason}; choose another --out") from None
 
 
 def as_csv(found: SideBySide) -> str:
-    """One row a loop of an entrant, in base units; empty for what was not measured. A column for each phase follows."""
+    """One row a loop of an entrant, in base units; empty for what was not measured. Each phase's columns follow."""
     rows = [row for contest in found.contests for loop in contest.loops for _, row in contest.rows(loop)]
     names = phase_names(rows)
-    records = [_record(contest, loop, entrant) for contest, loop, entrant in _places(found)]
-    headings = [*(records[0] if records else ["machine", "workload", "loop"]), *(f"{name}_seconds" for name in names)]
+    records = []
+    for contest, loop, entrant in _places(found):
+        record, phases = _record(contest, loop, entrant), _phases(contest, loop, entrant)
+        for name in names:
+            record |= ends(f"{name}_seconds", phases.get(name))
+        records.append(record)
+    return _csv(records, ("entrant", "workload", "loop"))
+
+
+def shifts_as_csv(found: SideBySide) -> str:
+    """One row a loop before and after, in base units; headings alone where the runs are of several machines."""
+    first, last = found.entrants[0].run, found.entrants[-1].run
+    runs = {"machine": first.machine.name, "run_before": first.name, "run_after": last.name}
+    return _csv([{**runs, **_shift(shift)} for shift in found.shifts], SHIFT_HEADINGS)
+
+
+def _csv(records: Sequence[dict[str, Cell]], headings: Sequence[str]) -> str:
+    """``headings`` are of a table without rows."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(headings)
-    for record, row in zip(records, rows, strict=True):
-        writer.writerow([*record.values(), *(row.phases.get(name) for name in names)])
+    writer = csv.DictWriter(text, list(records[0]) if records else headings, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
     return text.getvalue()
 
 
@@ -73,9 +99,12 @@ def as_json(found: SideBySide) -> dict[str, Any]:
                 "is_same_work": contest.is_same_work,
                 "work": words.works(contest),
                 "loops": [
-                    {**_record(contest, loop, entrant), "phases": row.phases}
+                    {
+                        **_record(contest, loop, entrant),
+                        "phases": {name: ends("seconds", e) for name, e in _phases(contest, loop, entrant).items()},
+                    }
                     for loop in contest.loops
-                    for entrant, row in contest.rows(loop)
+                    for entrant, _ in contest.rows(loop)
                 ],
             }
             for contest in found.contests
@@ -109,7 +138,13 @@ def _record(contest: Contest, loop: str, entrant: Entrant) -> dict[str, Cell]:
     row, workload = entrant.row(contest.workload, loop), entrant.workload(contest.workload)
     assert row is not None
     assert workload is not None
-    return {**_entrant(entrant), **spreadsheet.record(row, workload)}
+    peaks = peaks_of_memory(row.case)
+    least = min(peaks) if len(peaks) > 1 else None
+    return {**_entrant(entrant), **spreadsheet.record(row, workload), "least_peak_memory_bytes": least}
+
+
+def _phases(contest: Contest, loop: str, entrant: Entrant) -> Mapping[str, Estimate]:
+    return entrant.phases.get((contest.workload, loop), {})
 
 
 def _shift(shift: Shift) -> dict[str, Cell]:

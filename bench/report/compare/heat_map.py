@@ -1,6 +1,7 @@
 """Speedup of every loop on every machine as a heat map."""
 
 import math
+import re
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,7 +24,8 @@ MOST_REACH = math.log(8)
 """Nor further away: beyond, all is the darkest."""
 RIGHT = 1.25
 CELL, WIDEST = 0.4, 1.5
-LABEL_LINES = 3
+LABEL_LINES, NAME_LINES = 3, 2
+"""Of a machine's name above its column, and of a loop's beside its row: cut short, those of a family look alike."""
 TINY = 6.0
 DARK = 0.7
 """The share of the scale from which blue takes white letters."""
@@ -42,7 +44,7 @@ def speedups(contest: Contest) -> Figure | None:
     note = note_of(contest)
     columns = len(contest.entrants)
     width = min(WIDEST, (layout.WIDTH - layout.NAMES - RIGHT) / columns)
-    labels = [_wrapped(entrant.name, width - 0.08) for entrant in contest.entrants]
+    labels = [_wrapped(entrant.name, width - 0.08, LABEL_LINES) for entrant in contest.entrants]
     lines = 1 + max(label.count("\n") for label in labels)
     top = layout.TITLE + layout.NOTE_LINE * (lines + bool(note)) + layout.EDGE
     height = top + max(CELL * len(loops), 1.2) + 0.5
@@ -61,8 +63,9 @@ def speedups(contest: Contest) -> Figure | None:
     axes.set_ylim(len(loops), 0)
     axes.set_xlim(0, columns)
     axes.set_xticks([])
-    axes.set_yticks([i + 0.5 for i in range(len(loops))], [style.fitted(loop) for loop in loops])
-    axes.tick_params(length=0)
+    names = [_wrapped(loop, layout.NAMES - 0.2, NAME_LINES) for loop in loops]
+    axes.set_yticks([i + 0.5 for i in range(len(loops))], names, linespacing=1.1)
+    axes.tick_params(length=0, labelsize=style.SMALL)
     axes.spines[:].set_visible(False)
     for x, label in enumerate(labels):
         axes.annotate(
@@ -105,14 +108,14 @@ def _write(axes: Axes, x: float, y: float, row: Row | None, ink: str, inches: fl
     axes.text(x, y + 0.12, ends, size=TINY, color=ink, ha="center", va="top")
 
 
-def _wrapped(name: str, inches: float) -> str:
-    """``name`` on at most ``LABEL_LINES`` lines, broken behind hyphens and spaces."""
+def _wrapped(name: str, inches: float, most: int) -> str:
+    """``name`` on at most so many lines, broken behind hyphens, plus signs and spaces."""
     lines = [""]
-    for word in style.drawable(name).replace("-", "-\0").replace(" ", " \0").split("\0"):
+    for word in re.split(r"(?<=[-+ ])", style.drawable(name)):
         if lines[-1] and style.fitted(lines[-1] + word, inches, style.SMALL) != (lines[-1] + word).rstrip():
             lines.append("")
         lines[-1] += word
-    kept = [*lines[: LABEL_LINES - 1], "".join(lines[LABEL_LINES - 1 :])]
+    kept = [*lines[: most - 1], "".join(lines[most - 1 :])]
     return "\n".join(style.fitted(line, inches, style.SMALL) for line in kept if line)
 
 

@@ -43,15 +43,19 @@ def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
     yield from _differences(found, console.width)
     for contest in found.contests:
         yield Text()
-        yield from _contest(contest, console)
-    if found.is_course and len(found.entrants) > 1:
+        yield from _contest(contest, console, alone=len(found.entrants) == 1)
+    if found.shifts or found.not_compared:
         yield Text()
         yield from (Text(line) for line in words.moves(found))
+    if found.is_course and found.have_something_in_common:
         yield Text(words.ASK_FOR_A_VERDICT, "dim")
     sentences = [] if found.is_course else list(words.conclusions(found))
     if sentences:
         yield Text()
         yield from (Text(sentence, "bold") for sentence in sentences)
+    if len(found.entrants) > 1 and not found.have_something_in_common:
+        yield Text()
+        yield Text(words.NOTHING_IN_COMMON, "bold")
 
 
 def _differences(found: SideBySide, width: int) -> Iterator[Text]:
@@ -59,7 +63,7 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
         return
     facts = words.facts(found)
     shown = dict(list(facts.items())[:MOST_FACTS])
-    yield Text("what differs between them" if len(facts) > 1 else "their environments are the same", "dim")
+    yield Text("what differs between them" if {*facts} - {words.RUN} else "their environments are the same", "dim")
     columns: list[Column[str]] = [
         _fact_column(entrant.name, {name: values[i] for name, values in shown.items()})
         for i, entrant in enumerate(found.entrants)
@@ -78,7 +82,7 @@ def _fact_column(name: str, values: dict[str, str]) -> Column[str]:
     return Column((name, ""), lambda fact: elide(values[fact], LONGEST_FACT), left=True)
 
 
-def _contest(contest: Contest, console: Console) -> Iterator[Text]:
+def _contest(contest: Contest, console: Console, *, alone: bool) -> Iterator[Text]:
     title = Text(elide(contest.workload, NAME_WIDTH), "bold")
     work = words.works(contest)
     if contest.is_same_work:
@@ -88,7 +92,7 @@ def _contest(contest: Contest, console: Console) -> Iterator[Text]:
         yield Text(work, "yellow")
     lines = {loop: [Line(*pair) for pair in contest.rows(loop)] for loop in contest.loops}
     measured = [line for own in lines.values() for line in own if line.row.step_seconds is not None]
-    names = [f"{BULLET}{entrant.name}" for entrant in contest.entrants]
+    names = [] if alone else [f"{BULLET}{entrant.name}" for entrant in contest.entrants]
     table = Grid(_columns(), measured, [*names, *contest.loops], console.width)
     if measured:
         yield from table.headings()
@@ -96,9 +100,10 @@ def _contest(contest: Contest, console: Console) -> Iterator[Text]:
         if why := words.nowhere(contest, loop):
             yield table.named(loop, Text(why, "dim"))
             continue
-        yield cut(Text(elide(loop, NAME_WIDTH), "bold"), console.width)
+        if not alone:
+            yield cut(Text(elide(loop, NAME_WIDTH), "bold"), console.width)
         for line in own:
-            name = f"{BULLET}{line.entrant.name}"
+            name = loop if alone else f"{BULLET}{line.entrant.name}"
             if line.row.step_seconds is None:
                 yield table.named(name, Text(cells.why(line.row), "dim"))
             else:
@@ -113,20 +118,15 @@ def _contest(contest: Contest, console: Console) -> Iterator[Text]:
 
 def _columns() -> tuple[Column[Line], ...]:
     return (
-        Column(("", "a step"), lambda line: _step(line.row)),
-        Column(("", "samples/s"), lambda line: show.count_range(line.row.samples_per_second)),
+        Column(("", "a step"), lambda line: show.seconds_plus_minus(line.row.step_seconds)),
         Column(("", "speedup"), lambda line: cells.speedup(line.row), left=True, style=_colour),
+        Column(("", "samples/s"), lambda line: show.count_range(line.row.samples_per_second)),
         Column(("fwd/bwd/", "opt %"), lambda line: cells.short_shares(line.row)),
-        Column(("peak", "memory"), lambda line: show.data(line.row.peak_memory_bytes)),
+        Column(("peak", "memory"), lambda line: words.memory(line.row)),
         Column(("energy", "a step"), lambda line: show.joules(line.row.joules_per_step)),
         Column(("of its", "ceiling"), lambda line: rooflines.reached(line.row)),
         Column(("", "MFU"), lambda line: rooflines.utilisation(line.row)),
     )
-
-
-def _step(row: Row) -> str:
-    step = row.step_seconds
-    return f"{show.seconds(step.value)} {show.plus_minus(step)}" if step else show.ABSENT
 
 
 def _colour(line: Line) -> str:

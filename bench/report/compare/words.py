@@ -1,21 +1,28 @@
 """Runs side by side in words: what differs, which technique pays where, and what moved; each from verdicts alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 
 from bench.judge.comparison import BASELINE, Verdict
 from bench.judge.differences import unlike
+from bench.judge.launches import peaks_of_memory
 from bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide, Work
+from bench.judge.statistics import Estimate
 from bench.judge.summary import Row
 from bench.report import cells
 from bench.report import format as show
 from bench.report.text import elide, plain
 from bench.report.training.words import doubt
+from bench.report.work import work
 
+RUN = "run"
+"""The fact that is told of every machine, and of which nothing follows."""
 NAME_LENGTH = 60
 LONGEST_VALUE = 10
-DIGEST = 6
-"""Characters of a hash that tell two data sets apart."""
+MOST_NAMED = 3
+"""Of those of whom one thing is said; more are counted."""
+MOST_VALUES = 3
+"""Of a fact, in a sentence; tables have all."""
 VERBS: dict[Verdict, str] = {
     "faster": "pays on",
     "slower": "costs on",
@@ -23,14 +30,23 @@ VERBS: dict[Verdict, str] = {
     "inconclusive": "is not settled on",
 }
 NOTHING_IN_COMMON = "nothing in common: no loop was measured in two of these runs; each is shown by itself"
-ALONE = "one run alone: give a second one, or a folder with several, to compare it with"
+ONE_LAUNCH = "one launch of each loop alone: nothing bounds its figures"
+NOT_LOOKED_AT = "how it trains was not looked at"
+ALONE = (
+    "one run alone: give a second one to compare it with, or copy results/<machine>/<run> from another machine into "
+    "results and run `make compare`"
+)
 ASK_FOR_A_VERDICT = (
     "No regression is claimed here: `loopmark check NEW --baseline OLD` gives a verdict on stored runs, "
     "`loopmark ab` a surer one, by turns."
 )
 LEGEND = (
-    f"Speedups are over {BASELINE} in the same run, with 95 % intervals; {cells.SAME} is no claim. Of its ceiling: the "
-    "least time that a step can take by what the same run measured of its device, over what it takes."
+    f"Speedups are over {BASELINE} in the same run, with 95 % intervals; {cells.SAME} is no claim. A loop pays where "
+    f"it is faster and was seen to train as {BASELINE} does. Intervals are Student's t over launches; {show.UNKNOWN} "
+    "is an end that one launch alone, or a phase that took no time in one, does not bound. Peak memory: of the launch "
+    "with the least to that with the most. Of its ceiling: the least time that a step can take by what the same run "
+    f"measured of its device, over what it takes. {show.ABSENT} was not measured: energy where nothing counts it, "
+    "memory where the tool that measured did not tell, phases where no step was timed phase by phase."
 )
 
 
@@ -53,28 +69,25 @@ def facts(found: SideBySide) -> dict[str, list[str]]:
     """What is not the same everywhere, with what each entrant says of it; by machines, the runs come first."""
     runs = [entrant.run for entrant in found.entrants]
     told = {name: [show.ABSENT if v is None else plain(v) for v in values] for name, values in unlike(runs).items()}
-    named = {} if found.is_course else {"run": [plain(run.name) for run in runs]}
-    return {**named, **{plain(name): values for name, values in told.items()}}
+    own = {} if found.is_course else {RUN: [plain(run.name) for run in runs]}
+    return {**own, **{plain(name): values for name, values in told.items()}}
 
 
 def shared(entrants: Sequence[Entrant], values: Sequence[str]) -> str:
-    """``2.13.0 on a and b; 2.12.0 on c``: one fact, where there is no room for a table."""
+    """``2.12.0 on a and b; 2.13.0 on the other 5``: one fact, where there is no room for a table."""
     holders: dict[str, list[str]] = {}
     for entrant, value in zip(entrants, values, strict=True):
         holders.setdefault(elide(value, NAME_LENGTH), []).append(entrant.name)
-    return "; ".join(f"{value} on {listed(names)}" for value, names in holders.items())
-
-
-def work(one: Work) -> str:
-    """``small, batch of 64, 77,200 parameters, data 0e117e``."""
-    parts = [one.size]
-    if one.batch_size is not None:
-        parts.append(f"batch of {one.batch_size:,}")
-    if one.parameters is not None:
-        parts.append(f"{one.parameters:,} parameters")
-    if one.data_sha256:
-        parts.append(f"data {one.data_sha256[:DIGEST]}")
-    return plain(", ".join(parts))
+    told = [f"{value} on {named(names)}" for value, names in holders.items()]
+    if len(told) > MOST_VALUES:
+        return f"{'; '.join(told[:MOST_VALUES])}; and {len(told) - MOST_VALUES} values more"
+    usual, names = max(holders.items(), key=lambda held: len(held[1]))
+    if len(told) == 1:
+        return f"{usual} on all"
+    if len(names) <= MOST_NAMED:
+        return "; ".join(told)
+    told.remove(f"{usual} on {named(names)}")
+    return "; ".join([*told, f"{usual} on the other {len(names)}"])
 
 
 def works(contest: Contest) -> str:
@@ -86,7 +99,7 @@ def works(contest: Contest) -> str:
             by_work.setdefault(text, []).append(entrant.name)
     if contest.is_same_work:
         return next(iter(by_work), "")
-    told = "; ".join(f"{listed(names)}: {text}" for text, names in by_work.items())
+    told = "; ".join(f"{named(names)}: {text}" for text, names in by_work.items())
     return f"not the same work, so only ratios to {BASELINE} compare: {told}"
 
 
@@ -114,42 +127,62 @@ def conclusions(found: SideBySide) -> Iterator[str]:
 
 def _clauses(contest: Contest, loop: str) -> Iterator[str]:
     rows = [(entrant, row) for entrant, row in contest.rows(loop) if row.verdict is not None]
-    doubts = {id(row): _doubt(contest, entrant, row) for entrant, row in rows}
     for verdict, verb in VERBS.items():
-        ours = [(entrant, row) for entrant, row in rows if row.verdict == verdict]
-        sure = [pair for pair in ours if verdict != "faster" or not doubts[id(pair[1])]]
-        if sure:
-            yield f"{verb} {listed([_place(e, row, verdict) for e, row in sure])}"
-        for entrant, row in ours:
-            if (entrant, row) not in sure:
-                yield f"is faster on {_place(entrant, row, verdict)}, but {doubts[id(row)]} there"
+        by_doubt: dict[str, list[tuple[Entrant, Row]]] = {}
+        for entrant, row in rows:
+            if row.verdict == verdict:
+                why = _doubt(contest, entrant, row) if verdict == "faster" else ""
+                by_doubt.setdefault(why, []).append((entrant, row))
+        for why, ours in sorted(by_doubt.items(), key=lambda said: said[0] != ""):  # what is sure comes first
+            places = _places(ours, len(contest.entrants))
+            yield f"is faster on {places}, but {why} there" if why else f"{verb} {places}"
 
 
 def _doubt(contest: Contest, entrant: Entrant, row: Row) -> str:
+    """Why a faster loop is not said to pay: speed alone is no gain, if what it trains is not the same."""
+    if row.trained is None:
+        return NOT_LOOKED_AT
     base = entrant.row(contest.workload, BASELINE)
     return doubt(row.trained, base.trained if base else None)
 
 
-def _place(entrant: Entrant, row: Row, verdict: str) -> str:
-    return f"{entrant.name} ({show.ratio_range(row.speedup)})" if verdict in ("faster", "slower") else entrant.name
+def _places(rows: Sequence[tuple[Entrant, Row]], of: int) -> str:
+    """Where one verdict stands, out of so many: with each ratio, or for many with the least and the most."""
+    is_claim = rows[0][1].verdict in ("faster", "slower")
+    if len(rows) <= MOST_NAMED:
+        return listed([f"{e.name} ({show.ratio_range(row.speedup)})" if is_claim else e.name for e, row in rows])
+    who = f"all {of}" if len(rows) == of else named([entrant.name for entrant, _ in rows])
+    if not is_claim:
+        return who
+    ratios = sorted(row.speedup.value for _, row in rows if row.speedup)
+    ends = dict.fromkeys(map(show.ratio, (ratios[0], ratios[-1])))  # once where both read the same
+    return f"{who} ({' to '.join(ends)})"
 
 
 def noise(contest: Contest) -> str:
-    """Each entrant's noise floor, on one line; empty where nobody measured one."""
+    """Each entrant's noise floor, or of many the least and the most, on one line; empty where nobody measured one."""
     pairs = [(entrant, entrant.workload(contest.workload)) for entrant in contest.entrants]
-    floors = [(entrant.name, found.noise_floor) for entrant, found in pairs if found and found.noise_floor is not None]
+    floors = [(found.noise_floor, entrant.name) for entrant, found in pairs if found and found.noise_floor is not None]
     if not floors:
         return ""
-    told = ", ".join(f"{show.percent(floor)} on {name}" for name, floor in floors)
-    return f"noise floor {told}: smaller differences are printed as {cells.SAME}"
+    few = len(floors) <= MOST_NAMED
+    told = [f"{show.percent(floor)} on {name}" for floor, name in (floors if few else (min(floors), max(floors)))]
+    return f"noise floor {(', ' if few else ' to ').join(told)}: smaller differences are printed as {cells.SAME}"
 
 
 def remarks(contest: Contest) -> Iterator[tuple[str, str]]:
-    """What rows have to say beyond their figures, each with whose it is."""
+    """What rows have to say beyond their figures, each with whose it is; what several say is told once."""
+    told: dict[str, list[str]] = {}
     for loop in contest.loops:
         for entrant, row in contest.rows(loop):
             if row.step_seconds is not None and (text := cells.notes(row)):
-                yield f"{elide(loop, NAME_LENGTH)} on {entrant.name}", text
+                told.setdefault(text, []).append(f"{elide(loop, NAME_LENGTH)} on {entrant.name}")
+    for entrant in contest.entrants:
+        every = (entrant.row(contest.workload, loop) for loop in contest.loops)
+        launches = {len(row.case.launches) for row in every if row is not None and row.step_seconds is not None}
+        if launches == {1}:
+            told.setdefault(ONE_LAUNCH, []).append(entrant.name)
+    yield from ((named(names), text) for text, names in told.items())
 
 
 def endings(contest: Contest) -> Iterator[tuple[str, str]]:
@@ -159,9 +192,11 @@ def endings(contest: Contest) -> Iterator[tuple[str, str]]:
         if why := nowhere(contest, loop):
             yield name, why
             continue
+        told: dict[str, list[str]] = {}
         for entrant, row in contest.rows(loop):
             if row.step_seconds is None:
-                yield f"{name} on {entrant.name}", cells.why(row)
+                told.setdefault(cells.why(row), []).append(entrant.name)
+        yield from ((f"{name} on {named(names)}", text) for text, names in told.items())
 
 
 def nowhere(contest: Contest, loop: str) -> str:
@@ -194,3 +229,23 @@ def moves(found: SideBySide) -> Iterator[str]:
 def listed(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def named(names: Sequence[str]) -> str:
+    """``a, b and c``, of many the first ones: ``a, b, c and 5 more``."""
+    if len(names) <= MOST_NAMED + 1:  # to count one would take no less room than to name it
+        return listed(names)
+    return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
+
+
+def memory(row: Row) -> str:
+    """``398 to 401 MiB``: the peaks of the launch with the least and of that with the most."""
+    peaks = peaks_of_memory(row.case)
+    return show.data_range(min(peaks), max(peaks)) if peaks else show.ABSENT
+
+
+def phase(name: str, row: Row, estimates: Mapping[str, Estimate]) -> str:
+    """``4.31 ms [4.28, 4.34] (35 %)``: a phase of a step, and its share."""
+    if name not in estimates:
+        return show.ABSENT
+    return f"{show.seconds_range(estimates[name])} ({show.percent(cells.shares(row.phases).get(name))})"

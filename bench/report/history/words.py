@@ -4,25 +4,16 @@ from bench.judge.comparison import BASELINE
 from bench.judge.history import Change, Series, Subject, Suspicion
 from bench.report import format as show
 from bench.report.text import elide, plain
+from bench.report.work import work
 
-DIGEST = 6
-"""Characters of a hash that tell two data sets apart."""
 LONGEST = 400
 """Letters of what changed at a run; a machine that was set up anew changes it all."""
 
 
 def where(subject: Subject) -> str:
-    """``amd-epyc-2-core-749cb0: cpu, small, batch of 64, 2 threads, data 0e117e``: what its runs have in common."""
-    parts = [subject.device, subject.size]
-    if subject.batch_size is not None:
-        parts.append(f"batch of {subject.batch_size:,}")
-    if subject.threads is not None:
-        parts.append(f"{subject.threads} thread{'' if subject.threads == 1 else 's'}")
-    if subject.parameters is not None:
-        parts.append(f"{subject.parameters:,} parameters")
-    if subject.data_sha256:
-        parts.append(f"data {subject.data_sha256[:DIGEST]}")
-    return plain(f"{subject.machine}: {', '.join(parts)}")
+    """``amd-epyc-2-core-749cb0: cpu, 2 threads, small, batch of 64, data 0e117e``: what its runs have in common."""
+    threads = "" if subject.threads is None else f"{subject.threads} thread{'' if subject.threads == 1 else 's'}, "
+    return plain(f"{subject.machine}: {subject.device}, {threads}{work(subject)}")
 
 
 def file_stem(subject: Subject) -> str:

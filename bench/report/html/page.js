@@ -1,5 +1,9 @@
 // Tables sort by a click, or a key, on a heading: up, down, and back to how they came. What is absent stays last.
 "use strict";
+// Who moves by keyboard stops at a table or plot only where there is something to scroll.
+for (const box of document.querySelectorAll(".scroll")) {
+  new ResizeObserver(() => { box.tabIndex = box.scrollWidth > box.clientWidth ? 0 : -1; }).observe(box);
+}
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const original = [...body.rows];

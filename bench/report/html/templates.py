@@ -25,7 +25,13 @@ def render(name: str, **context: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    filters: Filters = {"short": elide, "embedded": embedded, "spans": _code_spans}
+    filters: Filters = {
+        "short": elide,
+        "embedded": embedded,
+        "spans": _code_spans,
+        "breakable": _breakable,
+        "with_units": _with_units,
+    }
     return environment("report/html", filters, autoescape=True, finalize=_sound)
 
 
@@ -37,6 +43,17 @@ def _sound(value: Any) -> Any:
 def _code_spans(text: str) -> Markup:
     """A sentence of our own, with what stands between backticks as code."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken where its parts meet, before a browser has to break it within a word."""
+    return Markup(re.sub(r"([+_/:.])", r"\1<wbr>", str(escape(plain(name)))))
+
+
+def _with_units(text: str) -> Markup:
+    """``text`` with each unit on the line of its figure."""
+    unit = r"(?<=\d) (?=(?:[a-zµ]{1,3}|[KMGT]iB|[km]?J|%)(?!\w))"
+    return Markup(re.sub(unit, "&nbsp;", str(escape(plain(text)))))
 
 
 @cache

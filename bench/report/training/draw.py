@@ -11,6 +11,7 @@ from bench.records.files import replace_file
 from bench.records.training import Training
 from bench.records.training_samples import TrainingSamples
 from bench.report.html.page import training_page
+from bench.report.key_figures import with_key_figures
 from bench.report.plot_files import draw_plots
 from bench.report.training.page import contents, page
 from bench.report.training.spreadsheet import as_csv
@@ -28,7 +29,8 @@ def draw_training(folder: Path, training: Training, samples: TrainingSamples) ->
 
         styles = style.line_styles((row.label, row.repeat) for workload in summary.workloads for row in workload.rows)
         names = [workload.workload for workload in summary.workloads]
-        plots = draw_plots(folder / "plots", names, training_figures(summary, samples, styles, {}))
+        drawn = draw_plots(folder / "plots", names, training_figures(summary, samples, styles, {}))
+        plots = with_key_figures(drawn, (), summary)
         write_training_csv(folder, summary)
         said = contents(summary, plots)
         replace_file(folder / "report.md", page(said).encode())
@@ -56,5 +58,10 @@ def training_figures(
 
 
 def unwritable(folder: Path, error: OSError) -> BadInput:
-    """A folder that takes no files."""
+    """A folder that takes no files, or has something else in a file's or a folder's place."""
+    path = Path(error.filename2 or error.filename or folder)
+    if path.is_dir() and path != folder and isinstance(error, (IsADirectoryError, PermissionError)):
+        return BadInput(f"{path} is a folder, where a file is to be written; move it away")
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return BadInput(f"{path} is no folder, where one is to be made; move it away")
     return BadInput(f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere")

@@ -55,7 +55,7 @@ class TrainingTable:
             if number:
                 yield Text()
             yield cut(self._heading(workload), width)
-            shown = [row for row in workload.rows if self._alone or not row.repeat]
+            shown = [row for row in workload.rows if self._alone or not (row.repeat or self._is_told_above(row))]
             if any(_has_figures(row) for row in shown):
                 yield from grid.headings()
             for row in shown:
@@ -65,6 +65,10 @@ class TrainingTable:
                     yield from note(row.label, "; ".join(said), console, width)
         if grid.left_out:
             yield cut(Text(f"columns without room here: {', '.join(grid.left_out)}; see report.md", "dim"), width)
+
+    def _is_told_above(self, row: TrainedRow) -> bool:
+        """Whether the table of the timed run has said already why there is nothing to see of this loop."""
+        return not _has_figures(row) and self._starts.get((row.workload, row.loop), 0.0) is None
 
     def _heading(self, workload: TrainedWorkload) -> Text:
         told = words.heading(workload, self._summary.training)

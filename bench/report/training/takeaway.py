@@ -52,7 +52,7 @@ def _soonest(trained: dict[str, Learning], target: str) -> str:
     base = trained.get(BASELINE)
     if base is None or base.seconds is None:
         return f"{BASELINE} is not at {target} with every seed"
-    return f"no loop is sure to be at {target} sooner, where {BASELINE} is in {show.seconds(base.seconds.value)}"
+    return f"no loop is sure to be at {target} sooner, where {BASELINE} is in {show.seconds_of(base.seconds)}"
 
 
 def _name(text: str) -> str:

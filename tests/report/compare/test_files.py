@@ -1,12 +1,16 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.errors import BadInput
-from bench.report.compare.files import as_csv, as_json, write_comparison
+from bench.judge.side_by_side import Shift
+from bench.judge.statistics import Estimate
+from bench.report.compare import words
+from bench.report.compare.files import SHIFT_HEADINGS, as_csv, as_json, shifts_as_csv, write_comparison
 from tests.report.hostile import NAMES
 from tests.report.html.test_page import Outline
 from tests.side_by_side import side_by_side
@@ -21,8 +25,49 @@ def test_the_spreadsheet_has_a_row_a_loop_and_machine_in_base_units() -> None:
     assert float(rows[0]["step_seconds"]) == pytest.approx(0.010, rel=0.01)
     assert float(rows[0]["backward_seconds"]) == pytest.approx(0.0053, rel=0.01)
     assert rows[4]["step_seconds"] == rows[4]["backward_seconds"] == rows[4]["peak_memory_bytes"] == ""
+    low, high = (float(rows[0][f"backward_seconds_{end}"]) for end in ("low", "high"))
+    assert low < float(rows[0]["backward_seconds"]) < high
+    assert float(rows[0]["least_peak_memory_bytes"]) == float(rows[0]["peak_memory_bytes"]) == 500 * 2**20
     assert rows[0]["joules_per_step"] == ""
     assert float(rows[0]["share_of_limit"]) > 0
+
+
+def test_one_launch_alone_has_no_interval_of_phases_and_no_spread_of_memory_and_the_pages_say_why(
+    tmp_path: Path,
+) -> None:
+    found = side_by_side({"tf32": [0.005]}, 1, launches=1)
+    (row, *_) = csv.DictReader(io.StringIO(as_csv(found)))
+    assert float(row["backward_seconds"]) > 0
+    assert row["backward_seconds_low"] == row["backward_seconds_high"] == row["least_peak_memory_bytes"] == ""
+    write_comparison(tmp_path, found)
+    for name in ("compare.md", "compare.html"):
+        page = (tmp_path / name).read_text()
+        assert words.ONE_LAUNCH in page
+        assert "[?, ?]" in page.replace("\\", "")
+
+
+def test_machines_have_no_rows_before_and_after_but_the_headings() -> None:
+    assert shifts_as_csv(side_by_side({"tf32": [0.005]}, 2)) == ",".join(SHIFT_HEADINGS) + "\n"
+
+
+def test_what_moved_is_a_row_with_its_interval() -> None:
+    shift = Shift("resnet", "tf32", Estimate(1.2, 1.1, 1.3), Estimate(0.9, 0.8, 1.0), Estimate(0.75, 0.7, 0.8))
+    found = replace(side_by_side({"tf32": [0.005]}, 2), is_course=True, shifts=(shift,))
+    (row,) = csv.DictReader(io.StringIO(shifts_as_csv(found)))
+    assert tuple(row) == SHIFT_HEADINGS
+    assert (row["loop"], row["unit"]) == ("tf32", "speedup over the baseline")
+    assert [float(row[name]) for name in ("before", "after", "ratio_low", "ratio_high")] == [1.2, 0.9, 0.7, 0.8]
+
+
+def test_a_person_s_own_plots_in_the_folder_stay(tmp_path: Path) -> None:
+    own = tmp_path / "plots" / "speedups-mine.png"
+    own.parent.mkdir()
+    own.touch()
+    write_comparison(tmp_path, side_by_side({"tf32": [0.005]}, 2))
+    write_comparison(tmp_path, side_by_side({}, 2))
+    names = {path.name for path in own.parent.iterdir()}
+    assert own.name in names
+    assert "speedups-resnet.png" not in names  # the first comparison's; the second has no speedup to show
 
 
 def test_the_json_is_strict_and_says_what_the_table_says() -> None:

@@ -26,6 +26,34 @@ def test_a_technique_pays_where_its_verdict_is_faster_and_costs_where_it_is_slow
     assert f"costs on {XEON} (0.50" in sentence
 
 
+def test_a_technique_that_nobody_saw_train_alike_is_faster_and_is_not_said_to_pay() -> None:
+    (sentence,) = words.conclusions(side_by_side({"amp_bf16": [0.005]}, 2, trained=(True, False)))
+    assert f"pays on {AMD} (" in sentence
+    assert f"is faster on {XEON} (" in sentence
+    assert "but how it trains was not looked at there" in sentence
+
+
+def test_a_technique_that_trains_otherwise_pays_nowhere() -> None:
+    (sentence,) = words.conclusions(side_by_side({"amp_bf16": [0.005]}, 2, departing=("amp_bf16",)))
+    assert "pays" not in sentence
+    assert "but trains otherwise there" in sentence
+
+
+def test_on_many_machines_the_first_are_named_with_the_least_and_the_most() -> None:
+    everywhere, most = words.conclusions(side_by_side({"a": [0.005, 0.004], "b": [0.005] * 7 + [0.020]}, 8))
+    assert everywhere.startswith("resnet: a pays on all 8 (2.00x to 2.50x)")
+    assert f"pays on {AMD}, {XEON}, " in most
+    assert " and 4 more (" in most
+    assert "costs on amd-ryzen-9-7950x3d-2-core (0.50" in most
+
+
+def test_a_fact_that_most_share_is_told_of_the_others() -> None:
+    entrants = side_by_side({}, 8).entrants
+    assert words.shared(entrants, ["2.12", *["2.13"] * 7]) == f"2.12 on {AMD}; 2.13 on the other 7"
+    assert words.shared(entrants[:2], ["2.12", "2.13"]) == f"2.12 on {AMD}; 2.13 on {XEON}"
+    assert words.shared(entrants, list("abcdefgh")).endswith("; and 5 values more")
+
+
 def test_what_has_no_verdict_is_not_spoken_of() -> None:
     assert list(words.conclusions(side_by_side({"cuda_graph": [None]}, 2))) == []
     (sentence,) = words.conclusions(side_by_side({"cuda_graph": [None, 0.005]}, 2))
@@ -57,9 +85,21 @@ def test_what_differs_between_the_machines_comes_before_the_figures() -> None:
     assert "torch" not in text
 
 
+@pytest.mark.parametrize("is_course", [True, False])
+def test_one_fact_that_differs_is_a_difference_and_the_runs_names_are_none(is_course: bool) -> None:
+    found = side_by_side({}, 2)
+    alike = replace(found.entrants[0].run, name="20260102-000000")
+    other = replace(alike, environment=replace(alike.environment, torch="2.12.0"))
+    for run, heading in [(alike, "their environments are the same"), (other, "what differs between them")]:
+        second = replace(found.entrants[1], found=replace(found.entrants[1].found, run=run))
+        text = printed(replace(found, entrants=(found.entrants[0], second), is_course=is_course))
+        assert text.splitlines()[1] == heading
+
+
 def test_many_machines_are_told_fact_by_fact_where_a_table_is_too_wide() -> None:
     text = printed(side_by_side({"tf32": [0.005]}, 8), width=100)
     assert f"AMD EPYC 7763 on {AMD}; Intel Xeon Platinum 8480C on {XEON}" in " ".join(text.split())
+    assert "and 5 values more" in text
 
 
 def test_what_was_not_measured_is_a_dash_and_why_is_told_once_where_it_is_the_same_everywhere() -> None:
@@ -74,6 +114,13 @@ def test_how_near_its_own_ceiling_each_machine_comes_is_a_column() -> None:
     assert "MFU" in text
 
 
+def test_a_narrow_terminal_keeps_the_speedup() -> None:
+    output = io.StringIO()
+    print_comparison(side_by_side({"tf32": [0.005]}, 2), Console(file=output, width=80, force_terminal=True))
+    assert "speedup" in output.getvalue()
+    assert "too narrow for samples/s" in output.getvalue()
+
+
 def test_one_run_alone_says_what_is_missing() -> None:
     assert words.ALONE in printed(side_by_side({"tf32": [0.005]}, 1))
 
@@ -83,7 +130,7 @@ def test_runs_with_nothing_in_common_say_so_in_one_line_and_are_shown_all_the_sa
     gpt = replace(other.contests[0], workload="gpt", entrants=(), loops=())
     found = replace(other, contests=(one.contests[0], gpt))
     text = printed(found)
-    assert text.splitlines()[0] == words.NOTHING_IN_COMMON
+    assert text.splitlines()[0] == text.splitlines()[-1] == words.NOTHING_IN_COMMON
     assert "eager" in text
 
 

@@ -15,7 +15,7 @@ from bench.report.plot_files import Plot
 from tests.report.hostile import NAMES
 from tests.synthetic import Truth, ceilings, make_run
 
-VOID = {"meta", "link", "br", "img"}
+VOID = {"meta", "link", "br", "img", "wbr"}
 LOOPS = [
     Truth("eager"), Truth("eager", repeat=True), Truth("compile", 0.006, compile_seconds=20.0),
     Truth("cuda_graph", status="skipped", reason="needs a <CUDA> device"),
@@ -96,6 +96,27 @@ def test_a_plot_says_in_words_what_it_shows_and_shares_no_name_with_another(tmp_
     assert "Speedup of every loop with its interval, on gpt" in page.text
 
 
+def test_a_plots_text_ends_with_the_figures_that_it_comes_to(tmp_path: Path) -> None:
+    page = Outline(page_of(tmp_path, *LOOPS, Truth("slow", 0.1)))
+
+    assert re.search(r"Speedup .* on resnet: compile 1\.6\S* \[.*\], faster; slow 0\.1\S* \[.*\], slower", page.text)
+    assert re.search(
+        r"Seconds a step in each phase.*: eager \S+ ms, 5\d % of it in backward; compile \S+ ms", page.text
+    )
+
+
+def test_what_disturbed_the_run_comes_with_what_to_do_about_each_kind_of_it(tmp_path: Path) -> None:
+    page = Outline(page_of(tmp_path, *LOOPS)).text
+
+    assert "Core taken away: end other programs" in page
+    assert "Throttled:" not in page
+    assert "Another process on the GPU:" not in page
+
+
+def test_why_a_loop_was_skipped_is_said_once(tmp_path: Path) -> None:
+    assert Outline(page_of(tmp_path, *LOOPS)).text.count("needs a <CUDA> device") == 1
+
+
 def test_a_table_has_a_caption_headings_and_the_figures_that_it_sorts_by(tmp_path: Path) -> None:
     page = Outline(page_of(tmp_path, *LOOPS))
 
@@ -128,7 +149,7 @@ def test_an_interruption_and_warnings_come_first_with_what_to_do(tmp_path: Path)
     page = Outline(page_of(tmp_path, *LOOPS, interrupted=True, warnings=("the governor is powersave: set it",)))
 
     assert page.text.index("Interrupted") < page.text.index("Every loop on resnet")
-    assert "Run the command at the end of this page again" in page.text
+    assert "run its command again for all of it" in page.text
     assert "the governor is powersave: set it" in page.text
 
 
