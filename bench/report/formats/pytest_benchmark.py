@@ -16,7 +16,7 @@ import pandas as pd
 from bench import __version__
 from bench.judge.comparison import block_seconds
 from bench.judge.summary import Summary
-from bench.judge.throttled import counted, laps_of
+from bench.judge.throttled import are_of, counted
 from bench.records.cases import ByCase
 from bench.records.pytest_benchmark import KEY
 from bench.records.run import Run
@@ -71,7 +71,7 @@ def _phases(entry: Entry, blocks: pd.DataFrame, laps: pd.DataFrame) -> dict[str,
         laps: all of the case's.
     """
     blocks = blocks[blocks["lapped"]]
-    laps = laps_of(laps, blocks)
+    laps = laps[are_of(laps, blocks)]
     place = [laps["phase"].astype("category"), *(laps[name] for name in _BLOCK)]
     sums = seconds_of(laps).groupby(place, observed=True).sum(min_count=1).unstack("phase")
     seconds = sums.div(blocks.set_index(_BLOCK)["steps"], axis="index").sort_index()
