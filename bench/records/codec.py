@@ -26,7 +26,7 @@ def decode(kind: type[T], value: Any, path: str = "run") -> T:
     Keys that ``kind`` does not know are passed over; a missing one takes its default or raises ``Mismatch``.
     """
     try:
-        return typing.cast(T, _reader(kind)(value))
+        return typing.cast(T, _reader(typing.cast(Any, kind))(value))
     except _Wrong as wrong:
         raise Mismatch(f"{path}{wrong}") from None
 
