@@ -35,10 +35,14 @@ def load(where: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> 
 
 def _paths(where: object) -> list[str]:
     """One path or several, as text. Raises TypeError for anything else."""
-    several = isinstance(where, Iterable) and not isinstance(where, str | bytes | os.PathLike)
-    paths = [os.fspath(path) if isinstance(path, os.PathLike) else path for path in (where if several else [where])]
-    for path in paths:
+    places: Iterable[object] = [where]
+    if isinstance(where, Iterable) and not isinstance(where, str | bytes | os.PathLike):
+        places = where
+    paths = []
+    for place in places:
+        path = os.fspath(place) if isinstance(place, os.PathLike) else place
         if not isinstance(path, str):
             kind = type(path).__name__
             raise TypeError(f"load takes a folder or a glob, or several, each a str or os.PathLike and not {kind}")
+        paths.append(path)
     return paths

@@ -94,7 +94,7 @@ def _names(measured: dict[int, Entry]) -> Iterator[Event]:
         noise = "" if floor is None else f" (noise floor {show.percent(floor)})"
         yield _metadata("process_name", pid, 0, {"name": f"{short[entry.workload]}{noise}"})
         yield _metadata("process_sort_index", pid, 0, {"sort_index": pid})
-    loops = {}
+    loops: dict[int, str] = {}
     for workload in workloads:
         within = ((index, entry.loop) for index, entry in measured.items() if entry.workload == workload)
         loops |= distinct(within, NAME_LENGTH)
