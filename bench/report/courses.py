@@ -57,7 +57,7 @@ def step_times(
     axes.set_xlim(-0.5, max(rounds.places - 0.5, 0.5))
     low, high = rounds.low / 1.05, rounds.high * 1.05
     axes.set_ylim(low, high)
-    style.log_ticks(axes.yaxis, low, high, show.seconds)
+    style.log_ticks(axes.yaxis, low, high, show.round_seconds)
     grouped = f", in groups of {show.count(rounds.width)}" if rounds.width > 1 else ""
     axes.set_xlabel(f"round{grouped}" + ("; a grey line where fresh processes were launched" if rounds.starts else ""))
     axes.set_ylabel("median seconds a step" + (", and 80 % of the rounds" if grouped else ""))

@@ -56,7 +56,7 @@ def step_times(workload: WorkloadSummary, cases: dict[str, int], samples: Sample
         colour = style.GREY if row.case.repeat else style.BLACK if is_baseline(row.case) else style.BLUE
         medians = group.groupby("launch")["seconds"].median().to_numpy()
         _spread(axes, y, group["seconds"].to_numpy(), medians, edges, colour)
-    style.log_ticks(axes.xaxis, low, high, show.seconds)
+    style.log_ticks(axes.xaxis, low, high, show.round_seconds)
     axes.set_xlabel("seconds a step, of blocks whose phases are not timed")
     return layout.figure_of(axes)
 

@@ -30,6 +30,12 @@ def seconds(value: float | None) -> str:
     return f"{significant(value / size)} {unit}"
 
 
+def round_seconds(value: float) -> str:
+    """``6 ms``: as ``seconds``, of a round value, which ends in no zeros that say nothing."""
+    size, unit = seconds_unit(value)
+    return f"{_rounded(value / size):g} {unit}"
+
+
 def seconds_unit(value: float) -> tuple[float, str]:
     """The unit that suits ``value`` seconds, as its size in seconds and its symbol."""
     value = abs(_rounded(value))

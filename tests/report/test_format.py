@@ -8,6 +8,11 @@ from bench.report import format as show
 UNBOUNDED = Estimate(1.1, 0.0, math.inf)
 
 
+def test_a_round_value_ends_in_no_zeros_that_say_nothing() -> None:
+    values = (0.006, 0.010, 0.0125, 2e-6, 1.0, 120.0)
+    assert [show.round_seconds(value) for value in values] == ["6 ms", "10 ms", "12.5 ms", "2 µs", "1 s", "2 min"]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
