@@ -32,7 +32,7 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
         return {}
     step, launch = steps_of(samples)
     phase, names = phases_of(samples)
-    inside = _middle(np.bincount(step, seconds), launch)
+    inside = _middle(np.bincount(step, seconds).astype(float), launch)
     steps = np.bincount(launch[inside])
     shape = len(steps), len(names)
     place = np.ravel_multi_index((launch[step], phase), shape)

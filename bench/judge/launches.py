@@ -53,7 +53,7 @@ def peaks_of_memory(case: Case) -> list[int]:
 
 def _rounds(blocks: pd.DataFrame) -> "pd.Series[float]":
     """Of one case."""
-    return round_logs(blocks).squeeze(axis="columns")
+    return round_logs(blocks).sum(axis="columns", min_count=1)  # of the one column; of none, nothing
 
 
 def _medians(values: pd.Series) -> Logs:

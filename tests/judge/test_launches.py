@@ -52,3 +52,9 @@ def test_a_phase_of_no_time_at_all_is_left_out() -> None:
     laps = of(1, "phases").copy()
     laps.loc[laps["phase"] == "data", "host_seconds"] = 0.0
     assert "data" not in phase_logs(laps)
+
+
+def test_blocks_whose_phases_were_all_timed_say_nothing_of_a_step() -> None:
+    blocks = make_run([Truth("eager")])[1].blocks
+    lapped = blocks[blocks["lapped"]]
+    assert [len(step_logs(lapped)), len(ratio_logs(lapped, blocks)), len(ratio_logs(blocks, lapped))] == [0, 0, 0]
