@@ -27,7 +27,7 @@ def compare(
     and left out. Exit status: 0 whatever is found, 2 for bad input.
     """
     from bench.cli.entrants import Reader
-    from bench.cli.warnings import Warnings
+    from bench.cli.warning_list import Warnings
     from bench.progress import RunProgress, stderr_console
     from bench.report.compare.files import as_json as to_json
     from bench.report.compare.files import write_comparison

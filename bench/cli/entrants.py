@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from bench.cli.options import is_same_loop, refuse_unknown
-from bench.cli.warnings import Warnings
+from bench.cli.warning_list import Warnings
 from bench.errors import BadInput
 from bench.judge.comparison import BASELINE
 from bench.judge.history import start_of
