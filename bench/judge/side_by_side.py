@@ -14,8 +14,7 @@ from bench.judge.side import Side, device_of
 from bench.judge.statistics import Estimate, welch
 from bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
 from bench.judge.thresholds import RATIO, STEP
-from bench.judge.throttled import without_throttled
-from bench.records.cases import ByCase
+from bench.judge.throttled import laps_by_case
 from bench.records.run import Run
 from bench.records.samples import Samples
 
@@ -148,7 +147,7 @@ class SideBySide:
 
 def phases_of(run: Run, samples: Samples) -> dict[tuple[str, str], dict[str, Estimate]]:
     """What an entrant knows of each loop's phases; the baseline's repetition left out."""
-    laps = ByCase(without_throttled(samples).phases)
+    laps = laps_by_case(samples)
     cases = [(i, case) for i, case in enumerate(run.cases) if case.status == "ok" and not case.repeat]
     return {(c.workload, c.loop): phase_estimates(rows, c.phases) for i, c in cases if len(rows := laps[i])}
 

@@ -23,7 +23,7 @@ from bench.judge.comparison import (
 from bench.judge.launches import peaks_of_memory
 from bench.judge.roofline import Roofline, flops_of, roofline
 from bench.judge.statistics import Estimate, student
-from bench.judge.throttled import are_of, counted, throttled
+from bench.judge.throttled import counted, laps_by_case
 from bench.judge.trained import TrainedRow, TrainingSummary
 from bench.records.cases import ByCase
 from bench.records.ceilings import Ceilings
@@ -167,13 +167,11 @@ def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSu
 
 
 class _Tables:
-    """The samples that count, case by case: ten million laps are not copied to leave a few throttled ones out."""
+    """The samples that count."""
 
     def __init__(self, samples: Samples) -> None:
-        held = bool(throttled(samples.blocks).any())
-        counting = samples.blocks[counted(samples.blocks)] if held else samples.blocks
-        self.blocks = counting[list(FIGURES)]
-        self.laps = ByCase(samples.phases, are_of(samples.phases, self.blocks) if held else None)
+        self.blocks = samples.blocks.loc[counted(samples.blocks), list(FIGURES)]
+        self.laps = laps_by_case(samples)
         self.losses = ByCase(samples.losses)
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.judge.laps import begins_block
+from bench.records.cases import ByCase
 from bench.records.samples import Samples
 from bench.records.throttle import disturbs
 
@@ -38,10 +39,17 @@ def without_throttled(samples: Samples) -> Samples:
     if not throttled(samples.blocks).any():
         return samples
     blocks = samples.blocks[counted(samples.blocks)]
-    return replace(samples, blocks=blocks, phases=samples.phases[are_of(samples.phases, blocks)])
+    return replace(samples, blocks=blocks, phases=samples.phases[_are_of(samples.phases, blocks)])
 
 
-def are_of(laps: pd.DataFrame, blocks: pd.DataFrame) -> NDArray[np.bool_]:
+def laps_by_case(samples: Samples) -> ByCase:
+    """The laps that count: ten million of them are not copied to leave a few throttled ones out."""
+    if not throttled(samples.blocks).any():
+        return ByCase(samples.phases)
+    return ByCase(samples.phases, _are_of(samples.phases, samples.blocks[counted(samples.blocks)]))
+
+
+def _are_of(laps: pd.DataFrame, blocks: pd.DataFrame) -> NDArray[np.bool_]:
     """For each row of ``Samples.phases``, whether it belongs to one of ``blocks``. (rows,)"""
     first = begins_block(laps)
     sought = laps.loc[first, _BLOCK]

@@ -27,15 +27,15 @@ BAD = EXAMPLES / "misbehaving.py"
 
 
 class Silence:
-    """Progress that nobody watches; it can do something at the first turn instead."""
+    """Progress that nobody watches; it can do something as the second round begins instead."""
 
-    def __init__(self, at_first_turn=lambda: None) -> None:
+    def __init__(self, at_second_round=lambda: None) -> None:
         self.told: list[tuple[str, float, float | None]] = []
-        self._at_first_turn = at_first_turn
+        self._at_second_round = at_second_round
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
-        if "round" in doing and not any("round" in before for before, _, _ in self.told):
-            self._at_first_turn()
+        if "round 2" in doing and not any("round 2" in before for before, _, _ in self.told):
+            self._at_second_round()
         self.told.append((doing, done, remaining_seconds))
 
 

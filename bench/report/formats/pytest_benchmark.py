@@ -16,7 +16,7 @@ import pandas as pd
 from bench import __version__
 from bench.judge.comparison import block_seconds
 from bench.judge.summary import Summary
-from bench.judge.throttled import are_of, counted
+from bench.judge.throttled import counted, laps_by_case
 from bench.records.cases import ByCase
 from bench.records.pytest_benchmark import KEY
 from bench.records.run import Run
@@ -35,8 +35,7 @@ _BLOCK = ["launch", "round", "block"]
 
 def export(summary: Summary, samples: Samples) -> str:
     """Every case that was measured, and its phases."""
-    # Case by case: ten million laps without the throttled ones would be in memory twice.
-    blocks, laps = ByCase(samples.blocks[counted(samples.blocks)]), ByCase(samples.phases)
+    blocks, laps = ByCase(samples.blocks[counted(samples.blocks)]), laps_by_case(samples)
     measured = []
     for entry in entries(summary):
         own = blocks[entry.index]
@@ -64,14 +63,7 @@ def _rounds(blocks: pd.DataFrame) -> "pd.Series[float]":
 
 
 def _phases(entry: Entry, blocks: pd.DataFrame, laps: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
-    """Seconds a step of each phase in each lapped block; on the device's clock where there is one.
-
-    Args:
-        blocks: the case's that count.
-        laps: all of the case's.
-    """
-    blocks = blocks[blocks["lapped"]]
-    laps = laps[are_of(laps, blocks)]
+    """Seconds a step of each phase in each lapped block; on the device's clock where there is one."""
     place = [laps["phase"].astype("category"), *(laps[name] for name in _BLOCK)]
     sums = seconds_of(laps).groupby(place, observed=True).sum(min_count=1).unstack("phase")
     seconds = sums.div(blocks.set_index(_BLOCK)["steps"], axis="index").sort_index()
