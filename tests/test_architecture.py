@@ -15,9 +15,10 @@ ROOT = Path(__file__).parents[1]
 MAY_KNOW = {
     "loops": (),
     "bench.errors": (),
+    "bench.cores": (),
     "bench.records": ("bench.errors",),
-    "bench.judge": ("bench.errors", "bench.records"),
-    "bench.report": ("bench.errors", "bench.records", "bench.judge"),
+    "bench.judge": ("bench.errors", "bench.records", "bench.cores"),
+    "bench.report": ("bench.errors", "bench.records", "bench.judge", "bench.cores"),
     "bench.measure": ("bench.errors", "bench.records", "loops"),
 }
 TORCH = ("loops", "bench.measure")

@@ -3,25 +3,19 @@
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
-import pandas as pd
-
+from bench.cli.judged import Judged, Reading, judge, side_of
 from bench.cli.options import is_same_loop, refuse_unknown
 from bench.cli.warning_list import Warnings
+from bench.cores import over_cores
 from bench.errors import BadInput
 from bench.judge.comparison import BASELINE
 from bench.judge.history import start_of
 from bench.judge.machine_names import LONGEST, apart, machine_names
-from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, by_setting, contests, phases_of, shifts
-from bench.judge.summary import Summary, summarise
-from bench.judge.trained import TrainingSummary, summarise_training
-from bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilings
+from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, by_setting, contests, shifts
 from bench.records.run import Run
-from bench.records.samples import Samples
 from bench.records.search import run_folders
-from bench.records.store import RUN_FILE, read_run, read_table
-from bench.records.training_store import read_training
+from bench.records.store import RUN_FILE, read_run
 from bench.report.compare.words import named
 from bench.report.text import elide
 
@@ -29,14 +23,6 @@ MOST_MACHINES = 8
 """Side by side; more could not be told apart in a plot."""
 MOST_RUNS = 6
 """Of one machine: the oldest, and the newest of the others. More are a history."""
-
-
-class Judged(NamedTuple):
-    """A run that was read."""
-
-    found: Found
-    summary: Summary
-    samples: Samples
 
 
 class Reader:
@@ -59,6 +45,8 @@ class Reader:
         self._workloads, self._loops, self._warnings, self._tell = workloads, loops, warnings, tell
         self._found: list[Found] = []
         self._mistakes: list[BadInput] = []
+        self._readings: dict[str, Reading] = {}
+        """By folder."""
 
     def look_for(self, places: Iterable[Path]) -> None:
         """Find the runs at and under ``places``; each counts once. Raises BadInput where there is none to read."""
@@ -92,15 +80,16 @@ class Reader:
         return self._course(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
 
     def _course(self, runs: list[Found]) -> SideBySide:
+        self._read_ahead([runs[0], *runs[1 - MOST_RUNS :]])
         newest = self._read(runs[::-1], MOST_RUNS - 1)
-        shown = [judged.found for judged in newest]
-        read = [*self._read([found for found in runs if found not in shown], 1), *newest[::-1]]
+        shown = {judged.found.folder for judged in newest}
+        read = [*self._read([found for found in runs if found.folder not in shown], 1), *newest[::-1]]
         self._expect(read)
         if len(read) == 1:  # with nothing before it, it is shown as its machine
             alone = self._entrants(machine_names([read[0].found.run]), read)
             return SideBySide(alone, self._contests(alone), is_course=False)
         entrants = self._entrants(apart([elide(judged.found.run.name, LONGEST - 4) for judged in read]), read)
-        moved, not_compared = shifts(_tables(read[0]), _tables(read[-1]), self._wants_in_a_ratio)
+        moved, not_compared = shifts(side_of(read[0]), side_of(read[-1]), self._wants_in_a_ratio)
         between = len(runs) - len(read)
         note = f"{between} runs in between are not shown; `loopmark history DIR` says where a loop's speedup changed"
         notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
@@ -111,6 +100,7 @@ class Reader:
         left = [runs[-1].run.machine.name for runs in groups if runs not in latest]
         if left:
             self._warnings.add(f"of {len(groups)} machines the latest {MOST_MACHINES} are shown, and not {named(left)}")
+        self._read_ahead(runs[-1] for runs in latest)
         read, counts = [], []
         for runs in (runs for runs in groups if runs in latest):
             for judged in self._read(runs[::-1], 1):
@@ -122,55 +112,32 @@ class Reader:
         note = f"the newest run of each machine counts; older ones are not shown: {named(older)}"
         return SideBySide(entrants, self._contests(entrants), False, notes=(note,) if older else ())
 
+    def _read_ahead(self, runs: Iterable[Found]) -> None:
+        """Read those that are shown unless something is wrong with them, all cores at once."""
+        wanted = {found.folder: found for found in runs}
+        readings = over_cores(judge, wanted.values(), lambda done: self._tell("judging", 0.5 + 0.4 * done))
+        self._readings |= dict(zip(wanted, readings, strict=True))
+
     def _read(self, runs: list[Found], most: int) -> list[Judged]:
         """The first ``most`` of ``runs`` that can be read."""
         read: list[Judged] = []
         for found in runs:
             if len(read) == most:
                 break
-            self._tell(f"judging {found.run.name}", 0.5 + 0.4 * len(read) / most)
-            try:
-                read.append(self._judged(found))
-            except BadInput as error:
-                self._leave_out(Path(found.folder), error)
+            reading = self._readings.get(found.folder) or judge(found)
+            self._warnings.include(reading.warnings)
+            if reading.mistake is not None:
+                self._leave_out(Path(found.folder), reading.mistake)
+            elif reading.judged is not None:
+                read.append(reading.judged)
         return read
-
-    def _judged(self, found: Found) -> Judged:
-        folder = Path(found.folder)
-        tables = {name: read_table(folder, name, found.run) for name in ("blocks", "phases", "losses")}
-        samples = Samples(**tables, warmup=Samples.empty().warmup)
-        if found.run.interrupted:
-            self._warnings.add("it was interrupted, and holds only what had been measured by then", folder)
-        summary = summarise(found.run, samples, self._training(folder), self._ceilings(folder, found.run))
-        return Judged(found, summary, samples)
-
-    def _training(self, folder: Path) -> TrainingSummary | None:
-        try:
-            trained = read_training(folder)
-        except BadInput as error:
-            self._warnings.add_error("how its loops train is not known", folder, error)
-            return None
-        return summarise_training(*trained) if trained else None
-
-    def _ceilings(self, folder: Path, run: Run) -> Ceilings | None:
-        try:
-            ceilings = read_ceilings(folder / CEILINGS_FILE)
-        except BadInput as error:
-            self._warnings.add_error("what its device can do is not known", folder, error)
-            return None
-        if ceilings is not None and not ceilings.belong_to(run):
-            foreign = f"{CEILINGS_FILE} is of another device, machine or number of threads, and has no say"
-            self._warnings.add(foreign, folder)
-            return None
-        return ceilings
 
     def _entrants(self, labels: list[str], read: list[Judged]) -> tuple[Entrant, ...]:
         for label, one in zip(labels, read, strict=True):
             for warning in one.found.run.warnings:  # what a run says against itself, it says in a comparison as well
                 self._warnings.add(warning, label)
         return tuple(
-            Entrant(label, one.found, one.summary, phases_of(one.found.run, one.samples))
-            for label, one in zip(labels, read, strict=True)
+            Entrant(label, one.found, one.summary, one.phases) for label, one in zip(labels, read, strict=True)
         )
 
     def _contests(self, entrants: tuple[Entrant, ...]) -> tuple[Contest, ...]:
@@ -211,7 +178,3 @@ class Reader:
     def _expect(self, anything: list[Found] | list[Judged]) -> None:
         if not anything and self._mistakes:
             raise self._mistakes[0]
-
-
-def _tables(judged: Judged) -> tuple[Run, pd.DataFrame, pd.DataFrame]:
-    return judged.found.run, judged.samples.blocks, judged.samples.losses

@@ -23,6 +23,11 @@ class Warnings:
             said = f"it{said.removeprefix(str(folder))}"
         self.add(f"{text}: {said}", folder)
 
+    def include(self, others: "Warnings") -> None:
+        """Warn of all that ``others`` gathered."""
+        for text, whose in others._whose.items():
+            self._whose.setdefault(text, []).extend(whose)
+
     def lines(self) -> list[str]:
         """A line each, in the order in which they first came."""
         return [self._line(text, whose) for text, whose in self._whose.items()]

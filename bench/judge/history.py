@@ -11,11 +11,10 @@ from scipy.special import stdtrit
 
 from bench.errors import BadInput
 from bench.judge.change_points import LEAST_RUNS, change_points, noise
-from bench.judge.comparison import log_speedups, round_logs
+from bench.judge.comparison import log_speedups
 from bench.judge.differences import differences
 from bench.judge.statistics import CONFIDENCE, Estimate
 from bench.judge.summary import is_baseline
-from bench.judge.throttled import counted
 from bench.records.run import Case, Run
 
 EFFICIENCY_OF_MEDIAN = math.sqrt(math.pi / 2)
@@ -144,15 +143,19 @@ def lost(losses: pd.DataFrame) -> set[int]:
     return {int(case) for case in losses.loc[losses["loss"].isna(), "case"].unique()}
 
 
-def observe(run: Run, blocks: pd.DataFrame, workload: str, folder: str) -> Iterator[Observation]:
+def observe(run: Run, rounds: pd.DataFrame, workload: str, folder: str) -> Iterator[Observation]:
     """Each loop's ratio to the baseline in one run. Nothing where the baseline was not measured, or no round shared.
 
-    ``blocks`` may lack the cases that are not wanted. Raises BadInput where the run does not say when it started.
+    Args:
+        rounds: ``round_logs`` of the blocks that count; it may lack the cases that are not wanted.
+
+    Raises:
+        BadInput: the run does not say when it started.
     """
     started = start_of(run, folder)
     places = measured(run, workload)
-    chosen = blocks["case"].isin(places) & counted(blocks)
-    ratios = log_speedups(round_logs(blocks.loc[chosen]), places[0]) if places else {}
+    own = rounds[[i for i in places if i in rounds]]
+    ratios = log_speedups(own, places[0]) if places else {}
     for i in places[1:]:
         ratio = ratios.get(i)
         # Of one launch alone the ratio is a figure without an interval, and still a point.

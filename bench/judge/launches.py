@@ -1,5 +1,7 @@
 """What each launch of a case came to, as logs: the values that two separate runs are compared by."""
 
+from typing import TypeAlias
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -9,17 +11,23 @@ from bench.records.run import Case
 
 Logs = NDArray[np.float64]
 """One value a launch, the natural log of seconds, bytes or a ratio; the order says nothing. (launches,)"""
+Rounds: TypeAlias = "pd.Series[float]"
+"""One value a round, the natural log of seconds a step; the index tells launch and round. (rounds,)"""
 
 
-def step_logs(blocks: pd.DataFrame) -> Logs:
-    """Log seconds a step of each launch of one case, from its blocks without laps: the median of its rounds."""
-    return _medians(_rounds(blocks))
+def rounds_of(blocks: pd.DataFrame) -> Rounds:
+    """Log seconds a step of one case in each of its rounds, from its blocks without laps; of lapped ones, none."""
+    return round_logs(blocks).sum(axis="columns", min_count=1)  # of the one column
 
 
-def ratio_logs(blocks: pd.DataFrame, baseline: pd.DataFrame) -> Logs:
+def step_logs(rounds: Rounds) -> Logs:
+    """Log seconds a step of each launch of one case: the median of its rounds."""
+    return _medians(rounds)
+
+
+def ratio_logs(rounds: Rounds, baseline: Rounds) -> Logs:
     """ln(this step / the baseline's step) of each launch, paired by round in one run; empty where they share none."""
-    pairs = _rounds(blocks) - _rounds(baseline)
-    return _medians(pairs.dropna())
+    return _medians((rounds - baseline).dropna())
 
 
 def phase_logs(laps: pd.DataFrame) -> dict[str, Logs]:
@@ -51,10 +59,5 @@ def peaks_of_memory(case: Case) -> list[int]:
     return steady or [bytes_ for _, bytes_ in known]
 
 
-def _rounds(blocks: pd.DataFrame) -> "pd.Series[float]":
-    """Of one case."""
-    return round_logs(blocks).sum(axis="columns", min_count=1)  # of the one column; of none, nothing
-
-
-def _medians(values: pd.Series) -> Logs:
-    return values.groupby(level="launch").median().to_numpy(dtype=float)
+def _medians(values: Rounds) -> Logs:
+    return np.asarray(values.groupby(level="launch").median(), dtype=np.float64)

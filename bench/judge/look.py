@@ -103,7 +103,7 @@ def _look_at(looks: Looks, key: Key, base: Side, head: Side, asked: Mapping[str,
     if ratios is not None:
         looks.fair.append(Look(key, RATIO, "ratio", *ratios, decides=True, noise_floor=floor))
     if same_machine(base, head):
-        steps = step_logs(before.blocks), step_logs(now.blocks)
+        steps = step_logs(before.rounds), step_logs(now.rounds)
         # Without eager on both sides a loop's seconds are all there is to decide by.
         looks.fair.append(Look(key, STEP, "seconds", *steps, decides=ratios is None, noise_floor=floor))
         looks.fair += [*_memory(looks, key, before, now), *_phases(looks, key, before, now, asked)]
@@ -122,7 +122,7 @@ def _ratios(key: Key, base: Side, head: Side) -> tuple[Logs, Logs] | None:
         eager = side.eager(key[0])
         if key[1] == BASELINE or eager is None:
             return None
-        logs.append(ratio_logs(side.members[key].blocks, eager.blocks))
+        logs.append(ratio_logs(side.members[key].rounds, eager.rounds))
     return (logs[0], logs[1]) if all(map(len, logs)) else None
 
 

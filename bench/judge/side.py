@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.judge.comparison import BASELINE
-from bench.judge.summary import Row, WorkloadSummary, summarise
+from bench.judge.comparison import BASELINE, round_logs
+from bench.judge.launches import Rounds, rounds_of
+from bench.judge.summary import Row, Summary, WorkloadSummary, summarise
 from bench.judge.throttled import without_throttled
+from bench.records.cases import ByCase
 from bench.records.run import Run
 from bench.records.samples import Samples
 
@@ -21,7 +23,7 @@ class Member:
     """One case of a side, with its own samples."""
 
     row: Row
-    blocks: pd.DataFrame
+    rounds: Rounds
     laps: pd.DataFrame
 
     @property
@@ -50,16 +52,17 @@ class Side:
     workloads: Mapping[str, WorkloadSummary]
 
     @classmethod
-    def of(cls, run: Run, samples: Samples) -> "Side":
-        """The side that ``run`` is."""
+    def of(cls, run: Run, samples: Samples, summary: Summary | None = None) -> "Side":
+        """The side that ``run`` is; ``summary`` is how it was judged, where it was."""
         samples = without_throttled(samples)
-        summary = summarise(run, samples)
-        rows = {id(row.case): row for row in summary.rows}
+        summary = summary or summarise(run, samples)
+        rows = {(row.case.workload, row.case.loop): row for row in summary.rows if not row.case.repeat}
+        laps, rounds = ByCase(samples.phases), round_logs(samples.blocks)
         members = {
             (case.workload, case.loop): Member(
-                rows[id(case)],
-                samples.blocks[samples.blocks["case"] == index],
-                samples.phases[samples.phases["case"] == index],
+                rows[case.workload, case.loop],
+                rounds[index].dropna() if index in rounds else rounds_of(samples.blocks[:0]),
+                laps[index],
             )
             for index, case in enumerate(run.cases)
             if not case.repeat

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-import pandas as pd
-
 from bench.judge.comparison import BASELINE
 from bench.judge.look import look_over
 from bench.judge.phase_estimates import phase_estimates
@@ -17,6 +15,9 @@ from bench.judge.thresholds import RATIO, STEP
 from bench.judge.throttled import laps_by_case
 from bench.records.run import Run
 from bench.records.samples import Samples
+
+Phases = Mapping[tuple[str, str], Mapping[str, Estimate]]
+"""Seconds a step in each phase, by workload and loop."""
 
 
 class Setting(NamedTuple):
@@ -59,8 +60,8 @@ class Entrant:
     """Short, and no other entrant's."""
     found: Found
     summary: Summary
-    phases: Mapping[tuple[str, str], Mapping[str, Estimate]] = field(default_factory=dict)
-    """Seconds a step in each phase, by workload and loop, on the clock of the row's ``phases``."""
+    phases: Phases = field(default_factory=dict)
+    """On the clock of the row's ``phases``."""
 
     @property
     def run(self) -> Run:
@@ -145,7 +146,7 @@ class SideBySide:
         return any(len(measured) > 1 for measured in rows)
 
 
-def phases_of(run: Run, samples: Samples) -> dict[tuple[str, str], dict[str, Estimate]]:
+def phases_of(run: Run, samples: Samples) -> Phases:
     """What an entrant knows of each loop's phases; the baseline's repetition left out."""
     laps = laps_by_case(samples)
     cases = [(i, case) for i, case in enumerate(run.cases) if case.status == "ok" and not case.repeat]
@@ -177,9 +178,7 @@ def contests(
 
 
 def shifts(
-    before: tuple[Run, pd.DataFrame, pd.DataFrame],
-    after: tuple[Run, pd.DataFrame, pd.DataFrame],
-    wants: Callable[[str, str], bool] = lambda *_: True,
+    base: Side, head: Side, wants: Callable[[str, str], bool] = lambda *_: True
 ) -> tuple[tuple[Shift, ...], tuple[str, ...]]:
     """How each loop's speedup moved from one run to another of the same machine, as `check` compares them.
 
@@ -188,14 +187,13 @@ def shifts(
     Nothing is claimed: that takes thresholds, and a share of false alarms, which are the gate's.
 
     Args:
-        before: the run with its ``blocks`` and ``losses``.
-        after: likewise.
+        base: the run before, without its phases: they have no ratio here.
+        head: the one after, likewise.
         wants: whether a loop on a workload is asked for.
 
     Returns:
         The shifts, and what was measured in one of them and has none, with the reason.
     """
-    base, head = _side(*before), _side(*after)
     looks = look_over(base, head, {})
     found = []
     for look in (look for look in looks.fair if wants(*look.key)):
@@ -219,8 +217,3 @@ def shifts(
             continue
         left_out[reason] = [*left_out.get(reason, ()), " ".join(key)]
     return tuple(found), tuple(f"{reason} ({', '.join(keys)})" for reason, keys in left_out.items())
-
-
-def _side(run: Run, blocks: pd.DataFrame, losses: pd.DataFrame) -> Side:
-    empty = Samples.empty()
-    return Side.of(run, Samples(phases=empty.phases, blocks=blocks, warmup=empty.warmup, losses=losses))

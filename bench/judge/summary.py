@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from bench.cores import over_cores
 from bench.judge.bound import Bound, bounds
 from bench.judge.breakdown import phase_seconds
 from bench.judge.comparison import (
@@ -136,7 +137,7 @@ def summarise(
     run: Run, samples: Samples, trained: TrainingSummary | None = None, ceilings: Ceilings | None = None
 ) -> Summary:
     """Judge every case of ``run``, with what is known of its training, and of its device, beside its speed."""
-    names, tables = dict.fromkeys(case.workload for case in run.cases), _Tables(samples)
+    names, tables = dict.fromkeys(case.workload for case in run.cases), _Tables(run, samples)
     workloads = tuple(_summarise_workload(name, run, tables) for name in names)
     if trained is not None:
         workloads = tuple(_with_training(workload, trained) for workload in workloads)
@@ -166,13 +167,29 @@ def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSu
     return replace(workload, rows=tuple(judged(row) for row in workload.rows))
 
 
+class _Phases(NamedTuple):
+    """What the laps of one case come to."""
+
+    host: dict[str, float]
+    device: dict[str, float]
+    bounds: dict[str, Bound]
+
+
 class _Tables:
     """The samples that count."""
 
-    def __init__(self, samples: Samples) -> None:
+    def __init__(self, run: Run, samples: Samples) -> None:
         self.blocks = samples.blocks.loc[counted(samples.blocks), list(FIGURES)]
-        self.laps = laps_by_case(samples)
         self.losses = ByCase(samples.losses)
+        laps = laps_by_case(samples)
+
+        def phases(case: int) -> _Phases:
+            own, order = laps[case], run.cases[case].phases
+            host, device = (phase_seconds(own, order, f"{clock}_seconds") for clock in ("host", "device"))
+            return _Phases(host, device, bounds(own, order))
+
+        self.phases = over_cores(phases, range(len(run.cases)))
+        """Case by case."""
 
 
 def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary:
@@ -191,8 +208,8 @@ def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary
     rows = []
     for i, case in cases.items():
         if i in timed:
-            laps, lost = tables.laps[i], _lost_at(tables.losses[i])
-            measured = _Measured(steps.get(i), against.get(i), lapping.get(i), laps, lost)
+            lost = _lost_at(tables.losses[i])
+            measured = _Measured(steps.get(i), against.get(i), lapping.get(i), tables.phases[i], lost)
             rows.append(_row(case, measured, start, floor))
         else:
             rows.append(Row(case))
@@ -206,12 +223,12 @@ class _Measured(NamedTuple):
     """None of a run that was interrupted while it had laps alone."""
     log_ratio: Estimate | None
     instrumentation: Estimate | None
-    laps: pd.DataFrame
+    phases: _Phases
     lost: int | None
 
 
 def _row(case: Case, measured: _Measured, baseline_start: float | None, floor: float | None) -> Row:
-    step, log_ratio, lapping, laps, lost = measured
+    step, log_ratio, lapping, phases, lost = measured
     speedup = log_ratio.exp() if log_ratio else None
     judged = verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None
     skipped = [launch.skipped_steps for launch in case.launches if launch.skipped_steps is not None]
@@ -223,9 +240,9 @@ def _row(case: Case, measured: _Measured, baseline_start: float | None, floor: f
         step_seconds=step,
         speedup=speedup,
         verdict=judged,
-        host_phases=phase_seconds(laps, case.phases, "host_seconds") or None,
-        device_phases=phase_seconds(laps, case.phases, "device_seconds") or None,
-        bounds=bounds(laps, case.phases),
+        host_phases=phases.host or None,
+        device_phases=phases.device or None,
+        bounds=phases.bounds,
         instrumentation=lapping,
         joules_per_step=student(joules) if joules else None,
         peak_memory_bytes=max(peaks_of_memory(case), default=None),

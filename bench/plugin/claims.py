@@ -8,7 +8,7 @@ import numpy as np
 from bench.judge.comparison import BASELINE
 from bench.judge.finding import Finding
 from bench.judge.gate import EAGERS_GAIN, verdict
-from bench.judge.launches import ratio_logs
+from bench.judge.launches import ratio_logs, rounds_of
 from bench.judge.statistics import Estimate, exp, student, welch
 from bench.judge.thresholds import RATIO, STEP
 from bench.plugin.kept import Kept
@@ -25,7 +25,7 @@ def confidence_of(false_alarms: float, claims: int) -> float:
 
 def against_loop(measured: Measurement, loop: str, other: str, threshold: float, confidence: float) -> Finding:
     """``loop`` held against ``other``, which took turns with it: Student's t over launches of rounds' paired ratios."""
-    logs = ratio_logs(measured.blocks(loop), measured.blocks(other))
+    logs = ratio_logs(*(rounds_of(measured.blocks(name)) for name in (loop, other)))
     floor = None if measured.noise_floor is None else math.expm1(measured.noise_floor)
     change = student(logs, confidence).exp() if len(logs) else None
     seconds = [measured.rows[name].step_seconds for name in (other, loop)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.judge.comparison import BASELINE
-from bench.judge.launches import ratio_logs, step_logs
+from bench.judge.launches import ratio_logs, rounds_of, step_logs
 from bench.plugin.measurement import Measurement
 from bench.records.codec import Mismatch, decode, encode
 
@@ -49,8 +49,8 @@ class Kept:
     def of(cls, measured: Measurement, loop: str) -> "Kept":
         """What to keep of ``loop``."""
         row, run = measured.rows[loop], measured.run
-        blocks = measured.blocks(loop)
-        ratios = () if loop == BASELINE else ratio_logs(blocks, measured.blocks(BASELINE))
+        rounds = rounds_of(measured.blocks(loop))
+        ratios = () if loop == BASELINE else ratio_logs(rounds, rounds_of(measured.blocks(BASELINE)))
         floor = measured.noise_floor
         return cls(
             workload=row.case.workload,
@@ -62,7 +62,7 @@ class Kept:
             threads=run.plan.threads,
             machine=run.machine.name,
             torch=run.environment.torch,
-            step_logs=tuple(map(float, step_logs(blocks))),
+            step_logs=tuple(map(float, step_logs(rounds))),
             ratio_logs=tuple(map(float, ratios)),
             noise_floor=None if floor is None else math.expm1(floor),
             phases=row.phases,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.cores import over_cores
 from bench.errors import BadInput
 from bench.records.files import replace_file
 from bench.report.text import slugs
@@ -57,18 +58,19 @@ def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list
     if folder.is_symlink():
         raise BadInput(f"{folder} is a link; remove it, since plots are written to the run's own folder")
     slug = slugs(workloads)
-    drawn = []
+
+    def draw(workload: str, stem: str, figure_of: Callable[[], Any]) -> Plot | None:
+        figure = figure_of()
+        png, svg = (folder / f"{stem}-{slug[workload]}.{kind}" for kind in ("png", "svg"))
+        if figure is None:
+            png.unlink(missing_ok=True)
+            svg.unlink(missing_ok=True)
+            return None
+        folder.mkdir(exist_ok=True)
+        replace_file(png, style.save(figure, "png"))
+        drawing = style.save(figure, "svg")
+        replace_file(svg, drawing)
+        return Plot(workload, svg.name, stem, f"{PLOTS[stem]}, on {workload}", drawing.decode())
+
     with style.styled():
-        for workload, stem, figure_of in figures:
-            figure = figure_of()
-            png, svg = (folder / f"{stem}-{slug[workload]}.{kind}" for kind in ("png", "svg"))
-            if figure is None:
-                png.unlink(missing_ok=True)
-                svg.unlink(missing_ok=True)
-                continue
-            folder.mkdir(exist_ok=True)
-            replace_file(png, style.save(figure, "png"))
-            drawing = style.save(figure, "svg")
-            replace_file(svg, drawing)
-            drawn.append(Plot(workload, svg.name, stem, f"{PLOTS[stem]}, on {workload}", drawing.decode()))
-    return drawn
+        return [plot for plot in over_cores(lambda figure: draw(*figure), figures) if plot is not None]

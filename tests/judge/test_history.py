@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench.judge.change_points import change_points, noise
+from bench.judge.comparison import round_logs
 from bench.judge.history import Observation, Series, lost, measured, observe, series_of, suspicions
 from bench.judge.statistics import Estimate
 from tests.histories import SUBJECT, dated, history_of, point
@@ -175,7 +176,7 @@ def test_when_most_loops_change_at_one_run_the_baseline_is_suspected() -> None:
 def test_a_run_gives_each_loop_s_ratio_to_eager_and_neither_the_repetition_nor_what_failed() -> None:
     truths = [Truth("eager"), Truth("eager", repeat=True), Truth("tf32", 0.005), Truth("x", status="failed")]
     run, samples = make_run(truths)
-    (seen,) = observe(dated(run, 0), samples.blocks, "resnet", "here")
+    (seen,) = observe(dated(run, 0), round_logs(samples.blocks), "resnet", "here")
     assert seen.loop == "tf32"
     assert seen.point.speedup.value == pytest.approx(2.0, rel=0.02)
     assert seen.subject == dataclasses.replace(SUBJECT, machine=run.machine.name)
@@ -184,18 +185,18 @@ def test_a_run_gives_each_loop_s_ratio_to_eager_and_neither_the_repetition_nor_w
 def test_a_run_without_eager_has_nothing_to_follow() -> None:
     run, samples = make_run([Truth("tf32", 0.005), Truth("eager", status="failed", reason="x")])
     assert measured(run, "resnet") == ()
-    assert list(observe(run, samples.blocks, "resnet", "here")) == []
+    assert list(observe(run, round_logs(samples.blocks), "resnet", "here")) == []
 
 
 def test_a_case_without_a_block_has_no_ratio() -> None:
     run, samples = make_run([Truth("eager"), Truth("tf32", 0.005)])
-    assert list(observe(run, samples.blocks[samples.blocks["case"] == 0], "resnet", "here")) == []
-    assert list(observe(run, samples.blocks[samples.blocks["case"] == 1], "resnet", "here")) == []
+    assert list(observe(run, round_logs(samples.blocks[samples.blocks["case"] == 0]), "resnet", "here")) == []
+    assert list(observe(run, round_logs(samples.blocks[samples.blocks["case"] == 1]), "resnet", "here")) == []
 
 
 def test_a_run_of_one_launch_is_a_point_whose_interval_is_open() -> None:
     run, samples = make_run([Truth("eager"), Truth("tf32", 0.005)], launches=1)
-    (seen,) = observe(run, samples.blocks, "resnet", "here")
+    (seen,) = observe(run, round_logs(samples.blocks), "resnet", "here")
     assert seen.point.log_speedup.high == math.inf
     assert seen.point.standard_error == math.inf
 

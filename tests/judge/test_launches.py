@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.judge.launches import memory_logs, phase_logs, ratio_logs, step_logs
+from bench.judge.launches import memory_logs, phase_logs, ratio_logs, rounds_of, step_logs
 from bench.records.samples import Samples
 from tests.synthetic import PHASES, Truth, make_run
 
@@ -16,18 +16,19 @@ def of(case: int, table: str = "blocks", samples: Samples = SAMPLES):  # type: i
 
 
 def test_each_launch_has_one_value() -> None:
-    assert step_logs(of(1)).shape == memory_logs(RUN.cases[1]).shape == (4,)
+    assert step_logs(rounds_of(of(1))).shape == memory_logs(RUN.cases[1]).shape == (4,)
     assert {name: len(logs) for name, logs in phase_logs(of(1, "phases")).items()} == dict.fromkeys(PHASES, 4)
 
 
 def test_a_ratio_to_eager_is_steady_where_the_weather_moves_both() -> None:
-    assert np.exp(ratio_logs(of(1), of(0))) == pytest.approx(0.5, rel=0.03)
-    assert np.std(ratio_logs(of(1), of(0))) < np.std(step_logs(of(1))) / 3
+    own, eagers = rounds_of(of(1)), rounds_of(of(0))
+    assert np.exp(ratio_logs(own, eagers)) == pytest.approx(0.5, rel=0.03)
+    assert np.std(ratio_logs(own, eagers)) < np.std(step_logs(own)) / 3
 
 
 def test_loops_that_share_no_round_have_no_ratio() -> None:
     later = of(0).assign(round=lambda frame: frame["round"] + 100)
-    assert len(ratio_logs(of(1), later)) == 0
+    assert len(ratio_logs(rounds_of(of(1)), rounds_of(later))) == 0
 
 
 def test_the_phases_of_a_launch_are_those_of_its_steps() -> None:
@@ -56,5 +57,5 @@ def test_a_phase_of_no_time_at_all_is_left_out() -> None:
 
 def test_blocks_whose_phases_were_all_timed_say_nothing_of_a_step() -> None:
     blocks = make_run([Truth("eager")])[1].blocks
-    lapped = blocks[blocks["lapped"]]
-    assert [len(step_logs(lapped)), len(ratio_logs(lapped, blocks)), len(ratio_logs(blocks, lapped))] == [0, 0, 0]
+    rounds, none = rounds_of(blocks), rounds_of(blocks[blocks["lapped"]])
+    assert [len(step_logs(none)), len(ratio_logs(none, rounds)), len(ratio_logs(rounds, none))] == [0, 0, 0]

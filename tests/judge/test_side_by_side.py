@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bench.judge.machine_names import LONGEST, apart, machine_names
+from bench.judge.side import Side
 from bench.judge.side_by_side import Found, Setting, by_setting, contests, shifts
 from bench.records.machine import Gpu
 from bench.records.run import Run
@@ -20,6 +21,10 @@ def plain_run(**plan: object) -> Run:
 def measured(step: float, seed: int = 0) -> tuple[Run, Samples]:
     truths = [Truth("eager"), Truth("eager", repeat=True), Truth("tf32", step)]
     return make_run(truths, launches=5, rounds=4, steps=1, launch_noise=0.002, seed=seed)
+
+
+def side(run: Run, samples: Samples) -> Side:
+    return Side.of(run, replace(samples, phases=Samples.empty().phases))
 
 
 def test_runs_of_one_machine_device_and_number_of_threads_are_one_setting_oldest_first() -> None:
@@ -107,7 +112,7 @@ def test_runs_without_a_loop_in_common_have_nothing_in_common() -> None:
 
 def test_a_loop_whose_speedup_doubled_has_a_ratio_of_two_within_its_interval() -> None:
     before, after = (measured(step, seed) for step, seed in ((0.010, 1), (0.005, 2)))
-    (eager, shift), left_out = shifts(*((run, samples.blocks, samples.losses) for run, samples in (before, after)))
+    (eager, shift), left_out = shifts(*(side(*run) for run in (before, after)))
 
     assert (shift.workload, shift.loop, left_out) == ("resnet", "tf32", ())
     assert shift.ratio.low < 2 < shift.ratio.high
@@ -121,7 +126,7 @@ def test_a_loop_whose_speedup_doubled_has_a_ratio_of_two_within_its_interval() -
 def test_a_baseline_that_became_slower_is_seen_although_no_ratio_moved() -> None:
     truths = [Truth("eager"), Truth("tf32", 0.005)], [Truth("eager", 0.020), Truth("tf32", 0.010)]
     runs = [make_run(made, drift=0.0, seed=seed) for seed, made in enumerate(truths)]
-    (eager, tf32), _ = shifts(*((run, samples.blocks, samples.losses) for run, samples in runs))
+    (eager, tf32), _ = shifts(*(side(*run) for run in runs))
 
     assert eager.ratio.value == pytest.approx(0.5, rel=0.05)
     assert tf32.ratio.value == pytest.approx(1, rel=0.05)
@@ -129,19 +134,16 @@ def test_a_baseline_that_became_slower_is_seen_although_no_ratio_moved() -> None
 
 def test_what_is_not_asked_for_has_neither_a_ratio_nor_a_reason() -> None:
     before, after = make_run([Truth("eager"), Truth("tf32"), Truth("compile")]), make_run([Truth("eager")])
-    tables = [(run, samples.blocks, samples.losses) for run, samples in (before, after)]
+    sides = side(*before), side(*after)
 
-    assert shifts(tables[0], tables[1])[1] == ("only the baseline has it (resnet tf32, resnet compile)",)
-    assert shifts(tables[0], tables[1], lambda _, loop: loop == "tf32")[1] == (
-        "only the baseline has it (resnet tf32)",
-    )
+    assert shifts(*sides)[1] == ("only the baseline has it (resnet tf32, resnet compile)",)
+    assert shifts(*sides, lambda _, loop: loop == "tf32")[1] == ("only the baseline has it (resnet tf32)",)
 
 
 def test_a_loop_at_other_work_has_no_ratio_but_a_reason() -> None:
     run, samples = measured(0.005)
     larger = replace(run, cases=tuple(replace(case, batch_size=256) for case in run.cases))
-    tables = samples.blocks, samples.losses
-    found, left_out = shifts((run, *tables), (larger, *tables))
+    found, left_out = shifts(side(run, samples), side(larger, samples))
 
     assert found == ()
     assert all("different batch sizes, 64 in the baseline and 256 in the run" in reason for reason in left_out)
@@ -150,8 +152,7 @@ def test_a_loop_at_other_work_has_no_ratio_but_a_reason() -> None:
 def test_every_loop_that_failed_since_is_named() -> None:
     run, samples = make_run([Truth("eager"), Truth("tf32"), Truth("compile")], launches=2, rounds=2, steps=1)
     ended = [run.cases[0], *(case.ended("failed", "boom") for case in run.cases[1:])]
-    tables = samples.blocks, samples.losses
-    found, left_out = shifts((run, *tables), (replace(run, cases=tuple(ended)), *tables))
+    found, left_out = shifts(side(run, samples), side(replace(run, cases=tuple(ended)), samples))
 
     assert [shift.loop for shift in found] == ["eager"]
     assert left_out == ("now it failed: boom (resnet tf32, resnet compile)",)

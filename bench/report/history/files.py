@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.cores import over_cores
 from bench.errors import BadInput
 from bench.judge.history import Change, Point, Series, Subject, by_subject, suspicions
 from bench.judge.statistics import Estimate
@@ -135,12 +136,13 @@ def _draw_plots(folder: Path, subjects: dict[Subject, tuple[Series, ...]]) -> li
     # the spaces tell them apart, and the slugs end in a number.
     names = {subject: f"history-{words.file_stem(subject)}{' ' * i}" for i, subject in enumerate(subjects)}
     slug = slugs(names.values())
-    written = []
+
+    def draw(subject: Subject) -> list[Path]:
+        figure = history(subjects[subject])
+        paths = [folder / f"{slug[names[subject]]}.{kind}" for kind in ("png", "svg")]
+        for path in paths:
+            replace_file(path, style.save(figure, path.suffix[1:]))
+        return paths
+
     with style.styled():
-        for subject, alike in subjects.items():
-            figure = history(alike)
-            for kind in ("png", "svg"):
-                path = folder / f"{slug[names[subject]]}.{kind}"
-                replace_file(path, style.save(figure, kind))
-                written.append(path)
-    return written
+        return [path for paths in over_cores(draw, subjects) for path in paths]

@@ -1,0 +1,81 @@
+"""A run of those that are compared, read and judged in one go, whichever process does it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.cli.warning_list import Warnings
+from bench.errors import BadInput
+from bench.judge.side import Side
+from bench.judge.side_by_side import Found, Phases, phases_of
+from bench.judge.summary import Summary, summarise
+from bench.judge.trained import TrainingSummary, summarise_training
+from bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilings
+from bench.records.run import Run
+from bench.records.samples import Samples
+from bench.records.store import read_table
+from bench.records.training_store import read_training
+
+
+class Judged(NamedTuple):
+    """A run that was read, and is known by what its samples came to."""
+
+    found: Found
+    summary: Summary
+    phases: Phases
+    samples: Samples
+    """Without the phases, which are most of them."""
+
+
+class Reading(NamedTuple):
+    """What came of reading a run: it was judged, or there was a mistake."""
+
+    judged: Judged | None
+    mistake: BadInput | None
+    warnings: Warnings
+
+
+def judge(found: Found) -> Reading:
+    """Read and judge a run that was found."""
+    warnings = Warnings()
+    try:
+        return Reading(_judged(found, warnings), None, warnings)
+    except BadInput as error:
+        return Reading(None, error, warnings)
+
+
+def _judged(found: Found, warnings: Warnings) -> Judged:
+    folder, run = Path(found.folder), found.run
+    tables = {name: read_table(folder, name, run) for name in ("blocks", "phases", "losses")}
+    samples = Samples(**tables, warmup=Samples.empty().warmup)
+    if run.interrupted:
+        warnings.add("it was interrupted, and holds only what had been measured by then", folder)
+    summary = summarise(run, samples, _training(folder, warnings), _ceilings(folder, run, warnings))
+    return Judged(found, summary, phases_of(run, samples), replace(samples, phases=Samples.empty().phases))
+
+
+def _training(folder: Path, warnings: Warnings) -> TrainingSummary | None:
+    try:
+        trained = read_training(folder)
+    except BadInput as error:
+        warnings.add_error("how its loops train is not known", folder, error)
+        return None
+    return summarise_training(*trained) if trained else None
+
+
+def _ceilings(folder: Path, run: Run, warnings: Warnings) -> Ceilings | None:
+    try:
+        ceilings = read_ceilings(folder / CEILINGS_FILE)
+    except BadInput as error:
+        warnings.add_error("what its device can do is not known", folder, error)
+        return None
+    if ceilings is not None and not ceilings.belong_to(run):
+        foreign = f"{CEILINGS_FILE} is of another device, machine or number of threads, and has no say"
+        warnings.add(foreign, folder)
+        return None
+    return ceilings
+
+
+def side_of(judged: Judged) -> Side:
+    """The run as it is held against another."""
+    return Side.of(judged.found.run, judged.samples, judged.summary)
