@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from bench.cli.tell import refuse_unwritable, write_file
-from bench.errors import BadInput
 
 
 def export(
@@ -38,14 +37,9 @@ def export(
 
     from bench.judge.summary import summarise
     from bench.judge.trained import summarise_training
-    from bench.records.ceilings import CEILINGS_FILE, read_ceilings
-    from bench.records.store import read
-    from bench.records.training_store import read_training
+    from bench.records.whole import read_whole
 
-    measured, samples = read(run)
-    trained, ceilings = read_training(run), read_ceilings(run / CEILINGS_FILE)
-    if ceilings is not None and not ceilings.belong_to(measured):
-        raise BadInput(f"{run / CEILINGS_FILE} is of another device, machine or number of threads; remove it")
+    measured, samples, trained, ceilings = read_whole(run)
     text = exported(
         to, summarise(measured, samples, summarise_training(*trained) if trained else None, ceilings), samples
     )

@@ -10,11 +10,11 @@ from bench.judge.side import Side
 from bench.judge.side_by_side import Found, Phases, phases_of
 from bench.judge.summary import Summary, summarise
 from bench.judge.trained import TrainingSummary, summarise_training
-from bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilings
+from bench.records.ceilings import Ceilings
 from bench.records.run import Run
 from bench.records.samples import Samples
 from bench.records.store import read_table
-from bench.records.training_store import read_training
+from bench.records.whole import ceilings_of, training_of
 
 
 class Judged(NamedTuple):
@@ -50,13 +50,13 @@ def _judged(found: Found, warnings: Warnings) -> Judged:
     samples = Samples(**tables, warmup=Samples.empty().warmup)
     if run.interrupted:
         warnings.add("it was interrupted, and holds only what had been measured by then", folder)
-    summary = summarise(run, samples, _training(folder, warnings), _ceilings(folder, run, warnings))
+    summary = summarise(run, samples, _training(folder, run, warnings), _ceilings(folder, run, warnings))
     return Judged(found, summary, phases_of(run, samples), replace(samples, phases=Samples.empty().phases))
 
 
-def _training(folder: Path, warnings: Warnings) -> TrainingSummary | None:
+def _training(folder: Path, run: Run, warnings: Warnings) -> TrainingSummary | None:
     try:
-        trained = read_training(folder)
+        trained = training_of(folder, run)
     except BadInput as error:
         warnings.add_error("how its loops train is not known", folder, error)
         return None
@@ -65,15 +65,10 @@ def _training(folder: Path, warnings: Warnings) -> TrainingSummary | None:
 
 def _ceilings(folder: Path, run: Run, warnings: Warnings) -> Ceilings | None:
     try:
-        ceilings = read_ceilings(folder / CEILINGS_FILE)
+        return ceilings_of(folder, run)
     except BadInput as error:
         warnings.add_error("what its device can do is not known", folder, error)
         return None
-    if ceilings is not None and not ceilings.belong_to(run):
-        foreign = f"{CEILINGS_FILE} is of another device, machine or number of threads, and has no say"
-        warnings.add(foreign, folder)
-        return None
-    return ceilings
 
 
 def side_of(judged: Judged) -> Side:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.options import SummaryJsonOption
-from bench.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,25 +23,21 @@ def report(
     """Draw a stored run, training or search for a batch size again: tables, pages and plots. Needs no torch."""
     from bench.progress import stderr_console
     from bench.records.batches_store import read_batches
-    from bench.records.ceilings import CEILINGS_FILE, read_ceilings
-    from bench.records.store import RUN_FILE, read
+    from bench.records.store import RUN_FILE
     from bench.records.training_store import read_training
+    from bench.records.whole import read_whole
 
-    trained, hunt = read_training(run), read_batches(run)
+    hunt, is_timed = read_batches(run), (run / RUN_FILE).exists()
     if hunt is not None:
         show_batches(hunt, run, as_json, stderr_console())
-    elif trained is not None and not (run / RUN_FILE).exists():
+    elif not is_timed and (trained := read_training(run)) is not None:
         from bench.report.training.draw import draw_training
 
         show_training(draw_training(run, *trained), run, as_json, stderr_console())
     else:
         from bench.report.draw import draw
 
-        measured, samples = read(run)
-        ceilings = read_ceilings(run / CEILINGS_FILE)
-        if ceilings is not None and not ceilings.belong_to(measured):
-            raise BadInput(f"{run / CEILINGS_FILE} is of another device, machine or number of threads; remove it")
-        show_summary(draw(run, measured, samples, trained, ceilings), run, as_json, stderr_console())
+        show_summary(draw(run, *read_whole(run)), run, as_json, stderr_console())
 
 
 def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Console") -> None:

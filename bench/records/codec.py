@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
+from bench.records.limits import span_of
+
 T = TypeVar("T")
 
 
@@ -23,7 +25,8 @@ def encode(record: Any) -> Any:
 def decode(kind: type[T], value: Any, path: str = "run") -> T:
     """The record of type ``kind`` that ``encode`` made ``value`` from.
 
-    Keys that ``kind`` does not know are passed over; a missing one takes its default or raises ``Mismatch``.
+    Keys that ``kind`` does not know are passed over; a missing one takes its default or raises ``Mismatch``, as does a
+    number that is not what its name's unit can be.
     """
     try:
         return typing.cast(T, _reader(typing.cast(Any, kind))(value))
@@ -31,6 +34,7 @@ def decode(kind: type[T], value: Any, path: str = "run") -> T:
         raise Mismatch(f"{path}{wrong}") from None
 
 
+Span = tuple[float, float]
 Reader = Callable[[Any], Any]
 """What makes a value of one type out of JSON's. Raises _Wrong."""
 
@@ -44,20 +48,22 @@ class _Wrong(ValueError):  # noqa: N818 - it says what is wrong
 
 
 @cache  # a history reads hundreds of runs of thousands of values each
-def _reader(kind: Any) -> Reader:
+def _reader(kind: Any, span: Span | None = None) -> Reader:
     if dataclasses.is_dataclass(kind):
         return _record(kind)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        inner = _reader(next(a for a in arguments if a is not type(None)))
+        inner = _reader(next(a for a in arguments if a is not type(None)), span)
         return (lambda value: None if value is None else inner(value)) if type(None) in arguments else inner
     if origin is tuple:
-        return _tuple(_reader(arguments[0]))
+        return _tuple(_reader(arguments[0], span))
     if origin is dict:
-        return _dict(_reader(arguments[1]))
+        return _dict(_reader(arguments[1], span))
     if origin is typing.Literal:
         return _literal(arguments)
-    return _number if kind is float else _whole if kind is int else _exactly(kind)
+    if kind is float:
+        return _number if span is None else _between(*span)
+    return _whole if kind is int else _exactly(kind)
 
 
 def _record(kind: Any) -> Reader:
@@ -66,7 +72,8 @@ def _record(kind: Any) -> Reader:
     def read(value: Any) -> Any:
         if not fields:  # only now, since a record may hold others of its kind
             hints = typing.get_type_hints(kind)
-            fields.extend((f.name, _reader(hints[f.name]), _is_needed(f)) for f in dataclasses.fields(kind))
+            known = [(field.name, hints[field.name], _is_needed(field)) for field in dataclasses.fields(kind)]
+            fields.extend((name, _reader(hint, span_of(name)), needed) for name, hint, needed in known)
         if not isinstance(value, dict):
             raise _not("an object", value)
         given = {}
@@ -131,6 +138,16 @@ def _number(value: Any) -> float:
     if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
         raise _not("a finite number", value)
     return float(value)
+
+
+def _between(least: float, most: float) -> Reader:
+    def read(value: Any) -> float:
+        number = _number(value)
+        if not least <= number <= most:
+            raise _not(f"between {least:g} and {most:g}", value)
+        return number
+
+    return read
 
 
 def _whole(value: Any) -> int:

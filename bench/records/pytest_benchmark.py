@@ -12,7 +12,8 @@ from typing import Any
 
 from bench.errors import BadInput
 from bench.records.codec import Mismatch, decode
-from bench.records.tables import LONGEST_SECONDS, MOST_COUNTED, line, no_pipe
+from bench.records.limits import LONGEST_SECONDS, MOST_COUNTED
+from bench.records.tables import line, no_pipe
 
 KEY = "loopmark"
 """Of what Loopmark adds, in ``extra_info`` and in ``machine_info``."""

@@ -10,16 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.errors import BadInput
+from bench.records.limits import MOST_COUNTED, span_of
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
-LONGEST_SECONDS = 1e9
-"""Thirty years; what was timed longer was not timed."""
-MOST = {"seconds": LONGEST_SECONDS, "hertz": 1e12, "joules": 1e15}
-"""By the unit that ends a column's name; none of them is ever below 0."""
-MOST_COUNTED = 2**53
-"""Of whole numbers, which are all counts and indices; beyond it a float would tell no more of them apart."""
 AGAIN = "copy the folder again or repeat the run"
 
 Columns = dict[str, str]
@@ -66,7 +61,9 @@ def read(folder: Path, name: str, columns: Columns, categories: Collection[str] 
     except FileNotFoundError:
         raise BadInput(f"{folder} lacks {path.name}; copy the whole folder, or repeat the run") from None
     except KeyError as error:
-        raise BadInput(f"{path} lacks the column {error}; {AGAIN}") from None
+        (column,) = error.args
+        name = column.decode(errors="replace") if isinstance(column, bytes) else column  # pyarrow's own are bytes
+        raise BadInput(f"{path} lacks the column '{name}'; {AGAIN}") from None
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise BadInput(f"cannot read {path}: {line(error)}; {AGAIN}") from None
 
@@ -105,9 +102,9 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
     # A cast would hide damage: as a bool, the text "False" is True.
     if not (pd.api.types.is_string_dtype(texts) if kind == "str" else values.dtype == kind):
         raise TypeError(f"column '{column}' should be {kind}, not {texts.dtype}")
-    most = MOST_COUNTED if kind.startswith("int") else MOST.get(column.rpartition("_")[2])
-    if most is not None:
-        _expect_between(column, values.to_numpy(), most)
+    span = (0, MOST_COUNTED) if kind.startswith("int") else span_of(column)
+    if span is not None:
+        _expect_between(column, values.to_numpy(), *span)
     if kind != "str":
         # A column in one piece stays Arrow's own memory, which nobody may write to.
         own: pd.Series = values.copy() if table.column(0).num_chunks == 1 else values
@@ -116,10 +113,12 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
     return own
 
 
-def _expect_between(column: str, values: NDArray[Any], most: float) -> None:
-    """Raise ValueError with the first row that is below 0 or beyond ``most``; NaN is neither."""
+def _expect_between(column: str, values: NDArray[Any], least: float, most: float) -> None:
+    """Raise ValueError with the first row that is below ``least`` or beyond ``most``; NaN is neither."""
     bounds = (np.minimum, np.maximum) if values.dtype.kind == "i" else (np.fmin, np.fmax)  # the latter pass NaN over
     low, high = (bound.reduce(values, initial=0) for bound in bounds)  # no copy of ten million rows
-    if low < 0 or high > most:
-        row = int(np.argmax((values < 0) | (values > most)))
-        raise ValueError(f"column '{column}' holds {values[row]} in row {row}, which is not between 0 and {most:g}")
+    if low < least or high > most:
+        row = int(np.argmax((values < least) | (values > most)))
+        raise ValueError(
+            f"column '{column}' holds {values[row]} in row {row}, which is not between {least:g} and {most:g}"
+        )

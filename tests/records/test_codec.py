@@ -108,6 +108,42 @@ def test_a_number_that_no_clock_shows_is_refused(text: str) -> None:
         decode(Outer, damaged(seconds=json.loads(text)))
 
 
+@dataclass(frozen=True)
+class Timed:
+    setup_seconds: float | None
+    first_steps_seconds: tuple[float, ...]
+    excess_seconds: float
+    loss: float
+
+
+TIMED: dict[str, Any] = {
+    "setup_seconds": None,
+    "first_steps_seconds": [0.0, 1e9],
+    "excess_seconds": -0.5,
+    "loss": -1e300,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"setup_seconds": -1e-9}, "run.setup_seconds should be between 0 and 1e+09, not -1e-09"),
+        (
+            {"first_steps_seconds": [1, 2e9]},
+            "run.first_steps_seconds[1] should be between 0 and 1e+09, not 2000000000.0",
+        ),
+        ({"excess_seconds": -1e308}, "run.excess_seconds should be between -1e+09 and 1e+09, not -1e+308"),
+    ],
+)
+def test_a_time_that_nothing_takes_is_refused_and_one_beyond_another_may_be_below_zero(
+    changes: dict[str, Any], message: str
+) -> None:
+    assert decode(Timed, TIMED).excess_seconds == -0.5
+    with pytest.raises(Mismatch) as caught:
+        decode(Timed, {**TIMED, **changes})
+    assert str(caught.value) == message
+
+
 def test_a_long_value_is_cut_in_the_message() -> None:
     with pytest.raises(Mismatch) as caught:
         decode(Outer, damaged(inner="x" * 10_000))
