@@ -27,7 +27,7 @@ def test_a_run_alone_is_whole(folder: Path) -> None:
 
 
 def test_what_lies_beside_a_run_comes_with_it(folder: Path) -> None:
-    training, samples = make_training([Taught("eager"), Taught("tf32")], target=None)
+    training, samples = make_training([Taught("eager"), Taught("tf32")])
     write_training(folder, training, samples)
     replace_file(folder / CEILINGS_FILE, as_json(ceilings()))
     whole = read_whole(folder)
@@ -39,7 +39,7 @@ def test_what_lies_beside_a_run_comes_with_it(folder: Path) -> None:
 @pytest.mark.parametrize("part", ["trials", "proofs"])
 @pytest.mark.parametrize("name", ["workload", "loop"])
 def test_a_training_of_what_the_run_has_not_is_another_run_s(folder: Path, part: str, name: str) -> None:
-    training, samples = make_training([Taught("eager"), Taught("tf32")], target=None)
+    training, samples = make_training([Taught("eager"), Taught("tf32")])
     first, *others = getattr(training, part)
     strange = replace(training, **{part: (replace(first, **{name: "no\nsuch"}), *others)})
     write_training(folder, strange, samples)
