@@ -48,7 +48,7 @@ def test_the_table_is_for_people(tmp_path: Path, here: Here, monkeypatch: pytest
     found_instead(monkeypatch, Found((COPY,), (LeftOut("launch", None, "there are none", "device"),)))
     done = here("ceilings", "--out", tmp_path, "--device", "cpu")
     assert done.returncode == 0, done.stderr
-    assert "20 GB/s [19, 21]" in done.stdout
+    assert "20.0 GB/s [19.0, 21.0]" in done.stdout
     assert "launch (device) left out: there are none" in done.stdout
 
 

@@ -1,21 +1,18 @@
 """Runs that are to be compared: found, told apart, and read as far as that takes."""
 
 from collections.abc import Callable, Iterable
-from hashlib import sha256
 from pathlib import Path
 
-from bench.cli.judged import Judged, Reading, judge, side_of
+from bench.cli.judged import Judged, Reading, find, judge, side_of
 from bench.cli.options import is_same_loop, refuse_unknown
 from bench.cli.warning_list import Warnings
 from bench.cores import over_cores
 from bench.errors import BadInput
 from bench.judge.comparison import BASELINE
-from bench.judge.history import start_of
 from bench.judge.machine_names import LONGEST, apart, machine_names
 from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, by_setting, contests, shifts
 from bench.records.run import Run
 from bench.records.search import run_folders
-from bench.records.store import RUN_FILE, read_run
 from bench.report.compare.words import named
 from bench.report.text import elide
 
@@ -51,19 +48,16 @@ class Reader:
     def look_for(self, places: Iterable[Path]) -> None:
         """Find the runs at and under ``places``; each counts once. Raises BadInput where there is none to read."""
         folders = self._folders(places)
+        found = over_cores(find, folders, lambda done: self._tell(f"reading {len(folders)} runs", 0.5 * done))
         digests: dict[str, Path] = {}
-        for number, folder in enumerate(folders):
-            self._tell(f"reading {folder.name}", 0.5 * number / len(folders))
-            try:
-                run = read_run(folder)
-                digest = sha256((folder / RUN_FILE).read_bytes()).hexdigest()
-                if digest in digests:
-                    self._warnings.add(f"left out: it is a copy of {digests[digest]}", folder)
-                    continue
-                self._found.append(Found(str(folder), run, start_of(run, str(folder))))
+        for folder, one in zip(folders, found, strict=True):
+            if isinstance(one, BadInput):
+                self._leave_out(folder, one)
+            elif (digest := one[1]) in digests:
+                self._warnings.add(f"left out: it is a copy of {digests[digest]}", folder)
+            else:
+                self._found.append(one[0])
                 digests[digest] = folder
-            except BadInput as error:
-                self._leave_out(folder, error)
         self._expect(self._found)
 
     def compare(self) -> SideBySide:

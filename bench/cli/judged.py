@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from bench.cli.warning_list import Warnings
 from bench.errors import BadInput
+from bench.judge.history import start_of
 from bench.judge.side import Side
 from bench.judge.side_by_side import Found, Phases, phases_of
 from bench.judge.summary import Summary, summarise
@@ -13,7 +14,7 @@ from bench.judge.trained import TrainingSummary, summarise_training
 from bench.records.ceilings import Ceilings
 from bench.records.run import Run
 from bench.records.samples import Samples
-from bench.records.store import read_table
+from bench.records.store import digest_of, read_run, read_table
 from bench.records.whole import ceilings_of, training_of
 
 
@@ -33,6 +34,15 @@ class Reading(NamedTuple):
     judged: Judged | None
     mistake: BadInput | None
     warnings: Warnings
+
+
+def find(folder: Path) -> tuple[Found, str] | BadInput:
+    """The run of ``folder`` with its digest, or why there is none to be read."""
+    try:
+        run = read_run(folder)
+        return Found(str(folder), run, start_of(run, str(folder))), digest_of(folder)
+    except BadInput as error:
+        return error
 
 
 def judge(found: Found) -> Reading:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from bench.cli.options import is_same_loop, refuse_unknown
@@ -12,7 +11,7 @@ from bench.judge.comparison import round_logs
 from bench.judge.history import Observation, lost, measured, observe
 from bench.judge.throttled import counted
 from bench.records.run import Run
-from bench.records.store import RUN_FILE, read_run, read_table
+from bench.records.store import digest_of, read_run, read_table
 
 Wanted = tuple[str, ...]
 
@@ -92,7 +91,7 @@ class Finder:
     def _read(self, reading: Reading) -> None:
         folder = reading.folder
         run = read_run(folder)
-        reading.digest = sha256((folder / RUN_FILE).read_bytes()).hexdigest()
+        reading.digest = digest_of(folder)
         reading.workloads = {case.workload for case in run.cases}
         reading.loops = {case.loop for case in run.cases}
         blocks, no_longer_training = read_table(folder, "blocks", run), lost(read_table(folder, "losses", run))

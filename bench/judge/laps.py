@@ -5,6 +5,35 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.intp]
+BLOCK = ["case", "launch", "round", "block"]
+"""The columns that tell one block from the others."""
+
+
+class LapsByCase:
+    """A run's laps, case by case; ten million of them are neither sorted nor copied to be split, their blocks are.
+
+    Args:
+        laps: ``Samples.phases``.
+        blocks: rows of ``Samples.blocks`` whose laps are wanted; None where all are.
+    """
+
+    def __init__(self, laps: pd.DataFrame, blocks: pd.DataFrame | None = None) -> None:
+        self._laps = laps
+        self._starts = np.flatnonzero(begins_block(laps))
+        self._lengths = np.diff(self._starts, append=len(laps))
+        if blocks is not None:
+            own, wanted = (pd.MultiIndex.from_frame(frame[BLOCK]) for frame in (laps.take(self._starts), blocks))
+            kept = own.isin(wanted)
+            self._starts, self._lengths = self._starts[kept], self._lengths[kept]
+        cases = laps["case"].to_numpy()[self._starts]
+        self._blocks = {case: np.flatnonzero(cases == case) for case in np.unique(cases)}
+
+    def __getitem__(self, case: int) -> pd.DataFrame:
+        """The rows of ``case``, in their order and with their index; none where there are none."""
+        blocks = self._blocks.get(case, self._starts[:0])
+        starts, lengths = self._starts[blocks], self._lengths[blocks]
+        before = np.cumsum(lengths) - lengths
+        return self._laps.take(np.repeat(starts - before, lengths) + np.arange(lengths.sum()))
 
 
 def begins_block(laps: pd.DataFrame) -> NDArray[np.bool_]:
@@ -13,7 +42,7 @@ def begins_block(laps: pd.DataFrame) -> NDArray[np.bool_]:
     ``laps`` may hold several cases. (rows,)
     """
     begins = np.ones(len(laps), dtype=bool)
-    places = (laps[column].to_numpy() for column in ("case", "launch", "round", "block") if column in laps)
+    places = (laps[column].to_numpy() for column in BLOCK if column in laps)
     begins[1:] = np.logical_or.reduce([np.diff(place) != 0 for place in places])
     return begins
 

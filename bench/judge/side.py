@@ -9,8 +9,7 @@ import pandas as pd
 from bench.judge.comparison import BASELINE, round_logs
 from bench.judge.launches import Rounds, rounds_of
 from bench.judge.summary import Row, Summary, WorkloadSummary, summarise
-from bench.judge.throttled import without_throttled
-from bench.records.cases import ByCase
+from bench.judge.throttled import counted, laps_by_case
 from bench.records.run import Run
 from bench.records.samples import Samples
 
@@ -54,10 +53,9 @@ class Side:
     @classmethod
     def of(cls, run: Run, samples: Samples, summary: Summary | None = None) -> "Side":
         """The side that ``run`` is; ``summary`` is how it was judged, where it was."""
-        samples = without_throttled(samples)
         summary = summary or summarise(run, samples)
         rows = {(row.case.workload, row.case.loop): row for row in summary.rows if not row.case.repeat}
-        laps, rounds = ByCase(samples.phases), round_logs(samples.blocks)
+        laps, rounds = laps_by_case(samples), round_logs(samples.blocks[counted(samples.blocks)])
         members = {
             (case.workload, case.loop): Member(
                 rows[case.workload, case.loop],

@@ -1,18 +1,12 @@
 """Blocks under a throttle, and what became of them."""
 
-from dataclasses import replace
-
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from bench.judge.laps import begins_block
-from bench.records.cases import ByCase
+from bench.judge.laps import LapsByCase
 from bench.records.samples import Samples
 from bench.records.throttle import disturbs
 
 _GROUP = ["case", "launch", "round", "lapped"]
-_BLOCK = ["case", "launch", "round", "block"]
 
 
 def throttled(blocks: pd.DataFrame) -> "pd.Series[bool]":
@@ -34,26 +28,7 @@ def counted(blocks: pd.DataFrame) -> "pd.Series[bool]":
     return ~(held & any_free)
 
 
-def without_throttled(samples: Samples) -> Samples:
-    """The samples that count."""
-    if not throttled(samples.blocks).any():
-        return samples
-    blocks = samples.blocks[counted(samples.blocks)]
-    return replace(samples, blocks=blocks, phases=samples.phases[_are_of(samples.phases, blocks)])
-
-
-def laps_by_case(samples: Samples) -> ByCase:
-    """The laps that count: ten million of them are not copied to leave a few throttled ones out."""
-    if not throttled(samples.blocks).any():
-        return ByCase(samples.phases)
-    return ByCase(samples.phases, _are_of(samples.phases, samples.blocks[counted(samples.blocks)]))
-
-
-def _are_of(laps: pd.DataFrame, blocks: pd.DataFrame) -> NDArray[np.bool_]:
-    """For each row of ``Samples.phases``, whether it belongs to one of ``blocks``. (rows,)"""
-    first = begins_block(laps)
-    sought = laps.loc[first, _BLOCK]
-    numbers = pd.concat([sought, blocks[_BLOCK]]).groupby(_BLOCK, sort=False).ngroup().to_numpy()
-    kept = np.isin(numbers[: len(sought)], numbers[len(sought) :])
-    found: NDArray[np.bool_] = kept[np.cumsum(first) - 1]
-    return found
+def laps_by_case(samples: Samples) -> LapsByCase:
+    """The laps that count."""
+    blocks = counted(samples.blocks)
+    return LapsByCase(samples.phases, None if blocks.all() else samples.blocks[blocks])

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 
 class ByCase:
@@ -13,14 +12,11 @@ class ByCase:
 
     Args:
         table: it has a column ``case``.
-        kept: for each row whether it is wanted; None where all are. (rows,)
     """
 
-    def __init__(self, table: pd.DataFrame, kept: NDArray[np.bool_] | None = None) -> None:
+    def __init__(self, table: pd.DataFrame) -> None:
         self._table = table
-        rows = None if kept is None else np.flatnonzero(kept)
-        places = (table if rows is None else table[["case"]].take(rows)).groupby("case", sort=False).indices
-        self._places = places if rows is None else {case: rows[at] for case, at in places.items()}
+        self._places = table.groupby("case", sort=False).indices
 
     def __getitem__(self, case: int) -> pd.DataFrame:
         """The rows of ``case``, in their order and with their index; none where there are none."""

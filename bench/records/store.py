@@ -1,6 +1,7 @@
 """A run's folder: written whole or not at all, and read back with errors that say what to do."""
 
 import contextlib
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,11 @@ def read_run(folder: Path) -> Run:
         if case.batch_size is not None and case.batch_size < 1:
             raise tables.damaged(path, f"run.cases[{place}].batch_size should be at least 1, not {case.batch_size}")
     return run
+
+
+def digest_of(folder: Path) -> str:
+    """What the copies of one run have in common, and no two runs: the SHA-256 of ``run.json``."""
+    return sha256((folder / RUN_FILE).read_bytes()).hexdigest()
 
 
 def read_table(folder: Path, name: str, run: Run) -> pd.DataFrame:

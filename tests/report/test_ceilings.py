@@ -27,7 +27,7 @@ def test_each_figure_stands_with_its_interval_its_unit_and_the_size_that_reached
     text = printed(make_ceilings(left_out=(LeftOut("matrix product", "tf32", "tf32 needs a CUDA device"),)))
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "matrix product float32 100 GFLOP/s [98, 101] 1,024 × 1,024 20" in lines
-    assert "copy 20 GB/s [19, 21] 128 MiB 20" in lines
+    assert "copy 20.0 GB/s [19.0, 21.0] 128 MiB 20" in lines
     assert "launch (host) 700 ns [690, 720] 1 element 20" in lines
     assert "matrix product tf32 left out: tf32 needs a CUDA device" in lines
 

@@ -40,18 +40,20 @@ def throughput(contest: Contest, entrants: Sequence[Entrant]) -> Figure | None:
     entry.set_label(f"{BASELINE} on the same machine, in the same run")
     axes, places = board(contest, title, [entry], right=RIGHT, note=note_of(contest))
     colours = {entrant.name: COLOURS[i % len(COLOURS)] for i, entrant in enumerate(entrants)}
+    drawn: dict[int, tuple[Estimate, str]] = {}
+    bases: dict[int, float] = {}
     for place in places:
         rate = rates.get((place.entrant.name, place.row.case.loop))
         if rate is None:
             beside(axes, place.y, 0, show.ABSENT, inches=0.5)
             continue
-        axes.barh(place.y, rate.value, THICK, color=colours[place.entrant.name], linewidth=0)
-        _interval(axes, place.y, rate)
-        base = rates.get((place.entrant.name, BASELINE))
-        if base is not None:
-            ends = [place.y - 0.5, place.y + 0.5]
-            axes.plot([base.value] * 2, ends, color=style.BLACK, linewidth=1.6, solid_capstyle="butt", zorder=4)
+        drawn[place.y] = rate, colours[place.entrant.name]
+        if (base := rates.get((place.entrant.name, BASELINE))) is not None:
+            bases[place.y] = base.value
         beside(axes, place.y, 1, show.count_range(rate), inches=RIGHT - 0.25)
+    _bars(axes, drawn)
+    tops, bottoms = [y - 0.5 for y in bases], [y + 0.5 for y in bases]
+    axes.vlines(list(bases.values()), tops, bottoms, color=style.BLACK, linewidth=1.6, zorder=4)
     longest = max(rate.value for rate in rates.values())
     # One interval that reaches far would flatten all bars: its end is told in figures.
     high = 1.05 * max(min(rate.high, MOST_EMPTY * longest) for rate in rates.values())
@@ -63,7 +65,11 @@ def throughput(contest: Contest, entrants: Sequence[Entrant]) -> Figure | None:
     return layout.figure_of(axes)
 
 
-def _interval(axes: Axes, y: int, rate: Estimate) -> None:
-    if math.isfinite(rate.low) and math.isfinite(rate.high):
-        for colour, width in (("white", 2.6), (style.BLACK, 1.0)):  # a light edge, or it would not show on dark bars
-            axes.plot([rate.low, rate.high], [y, y], color=colour, linewidth=width, solid_capstyle="butt", zorder=3)
+def _bars(axes: Axes, drawn: dict[int, tuple[Estimate, str]]) -> None:
+    """All at once: of hundreds of bars, each by itself would take four times as long."""
+    rates, colours = zip(*drawn.values(), strict=True)
+    axes.barh(list(drawn), [rate.value for rate in rates], THICK, color=colours, linewidth=0)
+    bounded = {y: rate for y, (rate, _) in drawn.items() if math.isfinite(rate.low) and math.isfinite(rate.high)}
+    lows, highs = ([getattr(rate, end) for rate in bounded.values()] for end in ("low", "high"))
+    for colour, width in (("white", 2.6), (style.BLACK, 1.0)):  # a light edge, or it would not show on dark bars
+        axes.hlines(list(bounded), lows, highs, color=colour, linewidth=width, zorder=3)

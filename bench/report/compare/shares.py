@@ -24,16 +24,22 @@ def shares(contest: Contest) -> Figure | None:
     title = f"{style.fitted(contest.workload)}: what share of a step each phase takes"
     entries = [square(style.fitted(name, 0.85), colours[name]) for name in names]
     axes, places = board(contest, title, entries, right=RIGHT, note=note_of(contest))
+    bars: dict[str, list[tuple[int, float, float]]] = {name: [] for name in names}
     for place in places:
         left, own = 0.0, cells.shares(place.row.phases)
         for name in (name for name in names if name in own):
-            axes.barh(place.y, own[name], THICK, left, color=colours[name], edgecolor="white", linewidth=0.6)
+            bars[name].append((place.y, own[name], left))
             if own[name] > LEAST_LABELLED:
                 ink = style.LIGHT_INK if colours[name] in LIGHT_TEXT_ON else style.DARK_INK
                 text = f"{own[name] * 100:.0f}"
                 axes.text(left + own[name] / 2, place.y, text, color=ink, size=style.SMALL, ha="center", va="center")
             left += own[name]
         beside(axes, place.y, 1, show.seconds(sum(place.row.phases.values())) if own else show.ABSENT, inches=RIGHT)
+    for name, own_bars in ((name, one) for name, one in bars.items() if one):
+        y, widths, lefts = zip(
+            *own_bars, strict=True
+        )  # at once: hundreds of bars take four times as long by themselves
+        axes.barh(y, widths, THICK, lefts, color=colours[name], edgecolor="white", linewidth=0.6)
     axes.set_xlim(0, 1)
     ticks = [0, 0.25, 0.5, 0.75, 1]
     style.fixed_ticks(axes.xaxis, ticks, [f"{tick * 100:.0f}" for tick in ticks])
