@@ -116,8 +116,22 @@ DIFFICULT: dict[str, tuple[MakeTask, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+def runs_recurrences_in_bf16() -> bool:
+    """oneDNN, by which torch trains an LSTM in bfloat16, raises on a processor without AVX-512."""
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            Last()(torch.randn(1, 5, 2))
+    except RuntimeError as error:
+        if "primitive" in str(error):
+            return False
+        raise
+    return True
+
+
 @pytest.mark.parametrize(("case", "name"), [(case, name) for case, (_, names) in DIFFICULT.items() for name in names])
 def test_a_model_that_is_hard_to_compare_is_within_rounding_too(case: str, name: str) -> None:
+    if case == "a rounding recurrence" and not runs_recurrences_in_bf16():
+        pytest.skip("this processor runs no recurrence in bfloat16, for want of AVX-512")
     found = judged(find_loop(name), DIFFICULT[case][0])
     assert found.verdict == "within rounding", found
 
