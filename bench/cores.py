@@ -9,15 +9,18 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 MOST = 4
 """Processes at once: each holds what it makes, and what one core does in seconds gains little from more."""
+ENDS_WITHIN_SECONDS = 5.0
+"""Of a process that is told to end; then it is killed."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_in_a_share = False
+_sharing = False
 
 
 def over_cores(
@@ -27,63 +30,93 @@ def over_cores(
 
     The others are its forks: what they work on, ten million rows of samples, is neither copied nor sent to them, and
     what comes of it is sent back. Each takes every so-manieth item and ends. A share that comes to nothing (an error,
-    no memory, no process to be had) is worked off here after all, and its error is raised here. Within a share, and
-    elsewhere than on Linux, where libraries do not bear a fork, everything is done in this process.
+    no memory, no process to be had) is worked off here after all, and its error is raised here. Within a share, in a
+    process that may have no children, and elsewhere than on Linux, where libraries do not bear a fork, everything is
+    done in this process.
 
     Args:
         tell: is told, in this process alone, what fraction of its share is done, before each item of it.
     """
     items = list(items)
-    alone = _in_a_share or sys.platform != "linux" or not items
+    alone = _sharing or sys.platform != "linux" or multiprocessing.current_process().daemon or not items
     count = 1 if alone else min(len(os.sched_getaffinity(0)), len(items), MOST)
     shares = [items[first::count] for first in range(count)]
     with contextlib.ExitStack() as ended:
-        answers = [_started(work, share, ended) for share in shares[1:]]
-        ended.enter_context(_uncollected())
+        ended.enter_context(_in_a_share())
+        answers: list[Connection[Any, Any] | None] = []
+        for share in shares[1:]:
+            answers.append(_started(work, share, answers, ended))
         worked_off = [_worked_off(work, shares[0], tell)]
         for share, answer in zip(shares[1:], answers, strict=True):
             received = _received(answer)
-            worked_off.append(_worked_off(work, share, tell) if received is None else received)
+            worked_off.append(_worked_off(work, share) if received is None else received)
     results: list[Any] = [None] * len(items)
     for first, own in enumerate(worked_off):
         results[first::count] = own
     return results
 
 
-def _started(
-    work: Callable[[Item], Result], share: Sequence[Item], ended: contextlib.ExitStack
-) -> "Connection[Any, Any] | None":
-    """Where the results of ``share`` will come from; None where the system has no process to give."""
-    context = multiprocessing.get_context("fork")
-    answer, told = context.Pipe(duplex=False)
-    ended.callback(answer.close)
-    process = context.Process(target=_work_off, args=(work, share, told), daemon=True)
-    with told, warnings.catch_warnings():
-        # Of threads that may hold a lock at the fork: numpy's and Arrow's look after themselves, and torch's and the
-        # progress bar's are of no use to a share.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            process.start()
-        except OSError:
-            return None
-    ended.callback(process.join)
-    ended.callback(process.terminate)  # before it is waited for: it has answered, or nobody waits for its answer
-    return answer
-
-
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, which walks through all that was read again and again: a tenth of the time."""
-    collects = gc.isenabled()
-    gc.disable()
+def _in_a_share() -> Iterator[None]:
+    """What is shared out is not shared out again, and the garbage collector leaves what was there before alone.
+
+    To walk through all that was read, again and again, takes a tenth of the time; and memory of a GPU, of which a fork
+    inherits the handles, is its parent's to free.
+    """
+    global _sharing
+    before, _sharing = _sharing, True
+    freezes = not before and not gc.get_freeze_count()
+    if freezes:
+        gc.freeze()
     try:
         yield
     finally:
-        if collects:
-            gc.enable()
+        _sharing = before
+        if freezes:
+            gc.unfreeze()
 
 
-def _worked_off(work: Callable[[Item], Result], share: Sequence[Item], tell: Callable[[float], None]) -> list[Result]:
+def _started(
+    work: Callable[[Item], Result],
+    share: Sequence[Item],
+    answers: "Sequence[Connection[Any, Any] | None]",
+    ended: contextlib.ExitStack,
+) -> "Connection[Any, Any] | None":
+    """Where the results of ``share`` will come from; None where the system has no process to give."""
+    context = multiprocessing.get_context("fork")
+    with warnings.catch_warnings():
+        # Python warns of threads that may hold a lock at the fork. Those of numpy, Arrow and torch know of forks.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            answer, told = context.Pipe(duplex=False)
+            ended.callback(answer.close)
+            with told:
+                inherited = [one for one in (*answers, answer) if one is not None]
+                process = context.Process(target=_work_off, args=(work, share, told, inherited), daemon=True)
+                process.start()
+        except OSError:
+            return None
+    ended.callback(_end, process)
+    return answer
+
+
+def _work_off(
+    work: Callable[[Item], Result],
+    share: Sequence[Item],
+    told: "Connection[Any, Any]",
+    inherited: "Sequence[Connection[Any, Any]]",
+) -> None:
+    for one in inherited:  # while any process can still read them, nobody learns that the one who would read has died
+        one.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whom Ctrl-C stops, stops this one
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing half-written stays
+    with contextlib.suppress(Exception):  # it happens again where it is to be raised
+        told.send(_worked_off(work, share))
+
+
+def _worked_off(
+    work: Callable[[Item], Result], share: Sequence[Item], tell: Callable[[float], None] = lambda _: None
+) -> list[Result]:
     done: list[Result] = []
     for item in share:
         tell(len(done) / len(share))
@@ -91,21 +124,20 @@ def _worked_off(work: Callable[[Item], Result], share: Sequence[Item], tell: Cal
     return done
 
 
-def _work_off(work: Callable[[Item], Result], share: Sequence[Item], told: "Connection[Any, Any]") -> None:
-    global _in_a_share
-    _in_a_share = True
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whom Ctrl-C stops, stops this one
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    gc.disable()  # what was inherited, its parent gives back: memory of a GPU must not be freed from here
-    with contextlib.suppress(Exception):  # it happens again where it is to be raised
-        told.send([work(item) for item in share])
-
-
 def _received(answer: "Connection[Any, Any] | None") -> list[Any] | None:
     if answer is None:
         return None
     try:
         received: list[Any] = answer.recv()
-    except (EOFError, OSError):
+    except Exception:
         return None
     return received
+
+
+def _end(process: BaseProcess) -> None:
+    """It has answered, or nobody waits for its answer any more."""
+    process.terminate()
+    process.join(ENDS_WITHIN_SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()

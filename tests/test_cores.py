@@ -3,11 +3,18 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import psutil
 import pytest
 
 from bench.cores import over_cores
+from tests.command import ROOT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="there is no fork to share work with")
 
@@ -68,6 +75,19 @@ def test_the_share_of_a_process_that_was_killed_is_done_here() -> None:
     assert over_cores(die_elsewhere, range(5)) == list(range(5))
 
 
+class Unreadable(Exception):  # noqa: N818
+    """It can be sent, and not be read again."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first + second)
+
+
+def test_what_cannot_be_read_back_is_worked_out_here() -> None:
+    assert [str(one) for one in over_cores(lambda number: Unreadable("a", str(number)), range(4))] == [
+        "a0", "a1", "a2", "a3",
+    ]  # fmt: skip
+
+
 def test_what_cannot_be_sent_back_is_worked_out_here() -> None:
     results = over_cores(lambda number: lambda: number, range(4))
     assert [result() for result in results] == list(range(4))
@@ -81,11 +101,30 @@ def test_a_system_without_a_process_to_give_has_everything_done_here(monkeypatch
     assert over_cores(of_processes, range(4)) == [(n, os.getpid()) for n in range(4)]
 
 
-def test_work_within_a_share_is_not_shared_out_again() -> None:
+def test_no_pipe_to_be_had_is_no_process_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("multiprocessing.connection.Pipe", refused)
+    assert over_cores(of_processes, range(4)) == [(n, os.getpid()) for n in range(4)]
+
+
+def test_work_within_a_share_is_not_shared_out_again_and_afterwards_it_is() -> None:
     nested = over_cores(lambda _: over_cores(of_processes, range(3)), range(3))
-    elsewhere = [{process for _, process in inner} for inner in nested[1:]]
-    assert all(len(processes) == 1 for processes in elsewhere)
-    assert len(set.union(*elsewhere)) == 2
+    processes = [{process for _, process in inner} for inner in nested]
+    assert [len(own) for own in processes] == [1, 1, 1]
+    assert len(set.union(*processes)) == 3
+    assert len({process for _, process in over_cores(of_processes, range(3))}) == 3
+
+
+def test_a_process_that_may_have_no_children_works_alone() -> None:
+    context = multiprocessing.get_context("fork")
+    answer, told = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: told.send(over_cores(of_processes, range(4))), daemon=True)
+    process.start()
+    assert answer.poll(20)
+    assert answer.recv() == [(n, process.pid) for n in range(4)]
+    process.join()
 
 
 def test_an_interruption_ends_every_process() -> None:
@@ -100,3 +139,57 @@ def test_an_interruption_ends_every_process() -> None:
     with pytest.raises(KeyboardInterrupt):
         over_cores(interrupt, range(3))
     assert multiprocessing.active_children() == []
+
+
+def test_a_process_that_is_told_to_end_takes_back_what_it_had_half_written(tmp_path: Path) -> None:
+    here = os.getpid()
+
+    def interrupt(number: int) -> None:
+        if os.getpid() != here:
+            with half_written(tmp_path / str(number)):
+                signal.pause()
+        while not (tmp_path / "1").exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        over_cores(interrupt, range(2))
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def half_written(path: Path) -> Iterator[None]:
+    path.touch()
+    try:
+        yield
+    finally:
+        path.unlink()
+
+
+PARENT = """
+import os, sys, time
+os.sched_getaffinity = lambda _: {0, 1, 2}
+from bench.cores import over_cores
+from tests.command import ROOT
+
+here = os.getpid()
+
+def work(number):
+    if os.getpid() == here:
+        print("ready", flush=True)
+        time.sleep(600)
+    print(os.getpid(), flush=True)
+    return bytes(1_000_000)
+
+over_cores(work, range(3))
+"""
+
+
+def test_processes_end_with_the_one_that_would_read_their_answers() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert parent.stdout is not None
+    forks = [int(line) for line in (parent.stdout.readline() for _ in range(3)) if line != "ready\n"]
+    parent.kill()
+    parent.wait()
+    assert len(forks) == 2
+    assert psutil.wait_procs([psutil.Process(fork) for fork in forks if psutil.pid_exists(fork)], timeout=20)[1] == []

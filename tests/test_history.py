@@ -140,6 +140,18 @@ def test_a_run_whose_eager_no_longer_trains_has_no_ratio_to_it(tmp_path: Path) -
     assert "resnet is left out, since eager's loss was not finite" in done.stderr
 
 
+def test_a_loop_that_only_a_damaged_run_has_is_known_and_the_damage_is_told(tmp_path: Path) -> None:
+    run, samples = make_run([Truth("eager"), Truth("compile", 0.005)], launches=2, rounds=2)
+    keep(tmp_path, dated(run, 0), samples)
+    other, other_samples = make_run([Truth("eager"), Truth("tf32", 0.005)], launches=2, rounds=2)
+    (keep(tmp_path, dated(other, 1), other_samples) / "blocks.parquet").write_bytes(b"no table")
+    done = loopmark("history", tmp_path, "--json", "--loop", "tf32")
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["series"] == []
+    assert "left out: cannot read" in done.stderr
+
+
 def test_a_run_from_before_all_dates_is_left_out_and_the_others_are_told(tmp_path: Path) -> None:
     run, samples = make_run([Truth("eager"), Truth("tf32", 0.005)], launches=2, rounds=2)
     for number in range(2):

@@ -62,7 +62,7 @@ sys.exit(command.returncode)
 
 
 class Spent(NamedTuple):
-    """What a command took, its forks included."""
+    """What a command took, its forks included, whose memory is looked at ten times a second."""
 
     cpu_seconds: float
     peak_bytes: int

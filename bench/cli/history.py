@@ -47,7 +47,7 @@ def history(
         raise BadInput(f"{kept} is a link; remove it, or choose another place with --out")
     write_history(kept, series)
     if as_json:
-        content: dict[str, Any] = {"folder": str(folder), "out": str(kept), "runs": found.read, "warnings": warnings}
+        content: dict[str, Any] = {"folder": str(folder), "out": str(kept), "runs": found.count, "warnings": warnings}
         print(json.dumps({**content, **to_json(series)}, indent=2, allow_nan=False))
     else:
         print_history(series)

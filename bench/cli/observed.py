@@ -17,8 +17,8 @@ Wanted = tuple[str, ...]
 
 
 @dataclass
-class Reading:
-    """What came of reading a run."""
+class Observed:
+    """What came of looking at a run."""
 
     folder: Path
     digest: str = ""
@@ -32,7 +32,7 @@ class Reading:
 
 
 class Finder:
-    """Reads runs, and keeps what was asked for.
+    """Looks at runs, and keeps what was asked for.
 
     Args:
         workloads: that are wanted; all where there is none.
@@ -42,12 +42,12 @@ class Finder:
 
     def __init__(self, workloads: Wanted, loops: Wanted, warn: Callable[[str], None]) -> None:
         self._workloads, self._loops, self._warn = workloads, loops, warn
-        self._readings: list[Reading] = []
+        self._kept: list[Observed] = []
 
     @property
-    def read(self) -> int:
-        """How many runs could be read."""
-        return len(self._readings)
+    def count(self) -> int:
+        """Of the runs that could be read."""
+        return len(self._kept)
 
     def observations(
         self, folders: Sequence[Path], tell: Callable[[str, float, float | None], None]
@@ -57,62 +57,63 @@ class Finder:
         Raises:
             BadInput: no run could be read, or none of them has a name that was asked for.
         """
-        found = over_cores(self._reading, folders, lambda done: tell(f"reading {len(folders)} runs", done, None))
+        found = over_cores(self._look_at, folders, lambda done: tell(f"reading {len(folders)} runs", done, None))
         digests: dict[str, Path] = {}
-        for reading in found:
-            if reading.digest in digests:
-                self._warn(f"left out: {reading.folder} is a copy of {digests[reading.digest]}")
+        for one in found:
+            if one.digest in digests:
+                self._warn(f"left out: {one.folder} is a copy of {digests[one.digest]}")
                 continue
-            for warning in reading.warnings:
+            for warning in one.warnings:
                 self._warn(warning)
-            if reading.mistake is not None:
-                self._warn(f"left out: {reading.mistake}")
+            if one.mistake is not None:
+                self._warn(f"left out: {one.mistake}")
                 continue
             # Only now: the copy of a run that could not be read may be whole.
-            digests[reading.digest] = reading.folder
-            self._readings.append(reading)
-        self._check(next((reading.mistake for reading in found if reading.mistake is not None), None))
-        return [seen for reading in self._readings for seen in reading.observations]
+            digests[one.digest] = one.folder
+            self._kept.append(one)
+        self._check(found)
+        return [seen for one in self._kept for seen in one.observations]
 
-    def _check(self, first_mistake: BadInput | None) -> None:
-        if not self._readings and first_mistake is not None:
+    def _check(self, found: Sequence[Observed]) -> None:
+        first_mistake = next((one.mistake for one in found if one.mistake is not None), None)
+        if not self._kept and first_mistake is not None:
             raise first_mistake
-        refuse_unknown("workload", self._workloads, {name for r in self._readings for name in r.workloads})
-        refuse_unknown("loop", self._loops, {name for r in self._readings for name in r.loops})
+        refuse_unknown("workload", self._workloads, {name for one in found for name in one.workloads})
+        refuse_unknown("loop", self._loops, {name for one in found for name in one.loops})
 
-    def _reading(self, folder: Path) -> Reading:
-        reading = Reading(folder)
+    def _look_at(self, folder: Path) -> Observed:
+        observed = Observed(folder)
         try:
-            self._read(reading)
+            self._observe(observed)
         except BadInput as error:
-            reading.mistake = error
-        return reading
+            observed.mistake = error
+        return observed
 
-    def _read(self, reading: Reading) -> None:
-        folder = reading.folder
+    def _observe(self, observed: Observed) -> None:
+        folder = observed.folder
         run = read_run(folder)
-        reading.digest = digest_of(folder)
-        reading.workloads = {case.workload for case in run.cases}
-        reading.loops = {case.loop for case in run.cases}
+        observed.digest = digest_of(folder)
+        observed.workloads = {case.workload for case in run.cases}
+        observed.loops = {case.loop for case in run.cases}
         blocks, no_longer_training = read_table(folder, "blocks", run), lost(read_table(folder, "losses", run))
         rounds = round_logs(blocks[counted(blocks)])
         for workload in self._wanted_workloads(run):
             places = measured(run, workload)
             if not places:
-                reading.warnings.append(f"{folder}: {workload} has no ratio there, since eager was not measured")
+                observed.warnings.append(f"{folder}: {workload} has no ratio there, since eager was not measured")
                 continue
             base, *others = places
             if base in no_longer_training:
-                reading.warnings.append(f"{folder}: {workload} is left out, since eager's loss was not finite")
+                observed.warnings.append(f"{folder}: {workload} is left out, since eager's loss was not finite")
                 continue
             wanted = [
                 i for i in others if not self._loops or any(is_same_loop(n, run.cases[i].loop) for n in self._loops)
             ]
             for i in (i for i in wanted if i in no_longer_training):
                 loop = run.cases[i].loop
-                reading.warnings.append(f"{folder}: {loop} on {workload} is left out, since its loss was not finite")
+                observed.warnings.append(f"{folder}: {loop} on {workload} is left out, since its loss was not finite")
             kept = [i for i in (base, *wanted) if i not in no_longer_training and i in rounds]
-            reading.observations += observe(run, rounds[kept], workload, str(folder))
+            observed.observations += observe(run, rounds[kept], workload, str(folder))
 
     def _wanted_workloads(self, run: Run) -> list[str]:
         present = dict.fromkeys(case.workload for case in run.cases)

@@ -154,8 +154,7 @@ def observe(run: Run, rounds: pd.DataFrame, workload: str, folder: str) -> Itera
     """
     started = start_of(run, folder)
     places = measured(run, workload)
-    own = rounds[[i for i in places if i in rounds]]
-    ratios = log_speedups(own, places[0]) if places else {}
+    ratios = log_speedups(rounds[[i for i in places if i in rounds]], places[0]) if places else {}
     for i in places[1:]:
         ratio = ratios.get(i)
         # Of one launch alone the ratio is a figure without an interval, and still a point.

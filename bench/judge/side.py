@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.judge.comparison import BASELINE, round_logs
-from bench.judge.launches import Rounds, rounds_of
+from bench.judge.launches import Rounds
 from bench.judge.summary import Row, Summary, WorkloadSummary, summarise
 from bench.judge.throttled import counted, laps_by_case
 from bench.records.run import Run
@@ -55,11 +55,12 @@ class Side:
         """The side that ``run`` is; ``summary`` is how it was judged, where it was."""
         summary = summary or summarise(run, samples)
         rows = {(row.case.workload, row.case.loop): row for row in summary.rows if not row.case.repeat}
-        laps, rounds = laps_by_case(samples), round_logs(samples.blocks[counted(samples.blocks)])
+        laps = laps_by_case(samples)
+        rounds = round_logs(samples.blocks[counted(samples.blocks)]).reindex(columns=range(len(run.cases)))
         members = {
             (case.workload, case.loop): Member(
                 rows[case.workload, case.loop],
-                rounds[index].dropna() if index in rounds else rounds_of(samples.blocks[:0]),
+                rounds[index].dropna(),
                 laps[index],
             )
             for index, case in enumerate(run.cases)

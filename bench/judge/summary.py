@@ -31,6 +31,8 @@ from bench.records.ceilings import Ceilings
 from bench.records.run import CacheState, Case, Run
 from bench.records.samples import Samples
 
+MANY_LAPS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Row:
@@ -188,8 +190,11 @@ class _Tables:
             host, device = (phase_seconds(own, order, f"{clock}_seconds") for clock in ("host", "device"))
             return _Phases(host, device, bounds(own, order))
 
-        self.phases = over_cores(phases, range(len(run.cases)))
-        """Case by case."""
+        measured = [i for i, case in enumerate(run.cases) if case.status == "ok"]
+        # Of few laps, a process would take longer to start than to look at them.
+        found = over_cores(phases, measured) if len(samples.phases) > MANY_LAPS else map(phases, measured)
+        self.phases = dict(zip(measured, found, strict=True))
+        """By the place of a case in the run; of those that ended well."""
 
 
 def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary:

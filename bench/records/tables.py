@@ -62,8 +62,8 @@ def read(folder: Path, name: str, columns: Columns, categories: Collection[str] 
         raise BadInput(f"{folder} lacks {path.name}; copy the whole folder, or repeat the run") from None
     except KeyError as error:
         (column,) = error.args
-        name = column.decode(errors="replace") if isinstance(column, bytes) else column  # pyarrow's own are bytes
-        raise BadInput(f"{path} lacks the column '{name}'; {AGAIN}") from None
+        text = column.decode(errors="replace") if isinstance(column, bytes) else column  # pyarrow's own are bytes
+        raise BadInput(f"{path} lacks the column '{text}'; {AGAIN}") from None
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise BadInput(f"cannot read {path}: {line(error)}; {AGAIN}") from None
 
