@@ -1,4 +1,4 @@
-"""The command as a person types it, in a process of its own."""
+"""The command as a person types it, once in a process of its own."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.records import store
-from tests.command import ROOT, loopmark
+from tests.command import ROOT, Here, loopmark
 from tests.synthetic import Truth, make_run
 
 
@@ -39,9 +39,9 @@ def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(t
     assert not list(folder.glob("*.partial"))
 
 
-def test_json_is_all_that_standard_output_gets_and_a_failed_case_makes_the_status_1(tmp_path: Path) -> None:
+def test_json_is_all_that_standard_output_gets_and_a_failed_case_makes_the_status_1(here: Here, tmp_path: Path) -> None:
     bad = ROOT / "tests" / "examples" / "misbehaving.py"
-    done = loopmark(
+    done = here(
         "run", "--workload", "regression", "--loop", f"{bad}:raises_at_once", "--budget", 0.2, "--launches", 1,
         "--json", "--out", tmp_path,
     )  # fmt: skip
@@ -71,8 +71,8 @@ def test_json_is_all_that_standard_output_gets_and_a_failed_case_makes_the_statu
         (["nonsense"], "nonsense"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str) -> None:
-    done = loopmark(*arguments)
+def test_bad_input_is_one_clear_line_and_status_2(here: Here, arguments: list[str], says: str) -> None:
+    done = here(*arguments)
 
     assert done.returncode == 2
     assert done.stdout == ""
@@ -81,10 +81,10 @@ def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: st
     assert "Traceback" not in done.stderr
 
 
-def test_a_run_of_a_newer_format_is_refused_with_what_to_do(stored: Path) -> None:
+def test_a_run_of_a_newer_format_is_refused_with_what_to_do(here: Here, stored: Path) -> None:
     path = stored / "run.json"
     path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 99'))
-    done = loopmark("report", stored)
+    done = here("report", stored)
 
     assert done.returncode == 2
     assert "format 99" in done.stderr
@@ -117,8 +117,8 @@ def test_help_names_every_command_without_torch() -> None:
     assert all(command in done.stdout for command in ("run", "list", "report"))
 
 
-def test_list_names_every_workload_and_loop_with_the_reason_for_what_cannot_run_here() -> None:
-    done = loopmark("list")
+def test_list_names_every_workload_and_loop_with_the_reason_for_what_cannot_run_here(here: Here) -> None:
+    done = here("list")
 
     assert done.returncode == 0, done.stderr
     for name in ("regression_mlp", "resnet", "gpt", "eager", "amp_fp16", "accumulate_K", "checkpoint", "cuda_graph"):

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from bench.records.batches_store import read_batches
-from tests.command import ROOT, loopmark
+from tests.command import ROOT, Here
 
 QUICK = ("run", "--find-batch", "--workload", "regression", "--threads", 1)
 
 
-def test_a_search_ends_with_a_table_a_sentence_and_a_folder_that_can_be_drawn_again(tmp_path: Path) -> None:
-    done = loopmark(*QUICK, "--loop", "foreach_optimizer", "--batch-size", 200, "--budget", 15, "--out", tmp_path)
+def test_a_search_ends_with_a_table_a_sentence_and_a_folder_that_can_be_drawn_again(here: Here, tmp_path: Path) -> None:
+    done = here(*QUICK, "--loop", "foreach_optimizer", "--batch-size", 200, "--budget", 15, "--out", tmp_path)
     (folder,) = tmp_path.glob("*/*")
 
     assert done.returncode == 0, done.stderr
@@ -20,14 +20,16 @@ def test_a_search_ends_with_a_table_a_sentence_and_a_folder_that_can_be_drawn_ag
     assert "regression, foreach_optimizer: the largest batch that" in done.stdout
     assert {path.name for path in folder.iterdir()} == {"batches.json", "batches.csv", "plots"}
 
-    again = loopmark("report", folder)
+    again = here("report", folder)
     assert again.returncode == 0, again.stderr
     assert again.stdout == done.stdout
 
 
-def test_json_is_all_that_standard_output_gets_and_a_loop_that_fits_nowhere_makes_the_status_1(tmp_path: Path) -> None:
+def test_json_is_all_that_standard_output_gets_and_a_loop_that_fits_nowhere_makes_the_status_1(
+    here: Here, tmp_path: Path
+) -> None:
     bad = ROOT / "tests" / "examples" / "misbehaving.py"
-    done = loopmark(
+    done = here(
         *QUICK, "--loop", f"{bad}:raises_at_once", "--batch-size", 300, "--budget", 4, "--json", "--out", tmp_path
     )
     eager, raises = json.loads(done.stdout)["cases"]
@@ -54,8 +56,8 @@ def test_json_is_all_that_standard_output_gets_and_a_loop_that_fits_nowhere_make
         (["--out", "/dev/null/x"], "choose another --out"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str) -> None:
-    done = loopmark(*QUICK, *arguments)
+def test_bad_input_is_one_clear_line_and_status_2(here: Here, arguments: list[str], says: str) -> None:
+    done = here(*QUICK, *arguments)
 
     assert done.returncode == 2
     assert done.stdout == ""

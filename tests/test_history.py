@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.command import ROOT, loopmark
+from tests.command import ROOT, Here
 from tests.histories import dated, day, keep, keep_runs
 from tests.synthetic import Truth, machine, make_run
 
@@ -25,8 +25,10 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_the_run_at_which_a_loop_became_slower_is_named_with_its_revision(kept: Path, tmp_path: Path) -> None:
-    done = loopmark("history", kept, "--out", tmp_path / "out")
+def test_the_run_at_which_a_loop_became_slower_is_named_with_its_revision(
+    here: Here, kept: Path, tmp_path: Path
+) -> None:
+    done = here("history", kept, "--out", tmp_path / "out")
 
     assert done.returncode == 0, done.stderr
     assert f"slower by 17 % since {day(6):%Y%m%d-%H%M%S}" in done.stdout
@@ -35,8 +37,8 @@ def test_the_run_at_which_a_loop_became_slower_is_named_with_its_revision(kept: 
     assert not (kept / "history").exists()
 
 
-def test_json_is_all_that_standard_output_gets(kept: Path, tmp_path: Path) -> None:
-    done = loopmark("history", kept, "--json", "--out", tmp_path)
+def test_json_is_all_that_standard_output_gets(here: Here, kept: Path, tmp_path: Path) -> None:
+    done = here("history", kept, "--json", "--out", tmp_path)
     (series,) = json.loads(done.stdout)["series"]
 
     assert done.returncode == 0, done.stderr
@@ -45,22 +47,24 @@ def test_json_is_all_that_standard_output_gets(kept: Path, tmp_path: Path) -> No
     assert (change["run"], change["direction"]) == (f"{day(6):%Y%m%d-%H%M%S}", "slower")
 
 
-def test_the_default_place_is_beside_the_runs_and_is_no_run_when_they_are_looked_for_again(tmp_path: Path) -> None:
+def test_the_default_place_is_beside_the_runs_and_is_no_run_when_they_are_looked_for_again(
+    here: Here, tmp_path: Path
+) -> None:
     (folder,) = keep_runs(tmp_path, [FASTER])
-    first = loopmark("history", tmp_path, "--json")
-    second = loopmark("history", tmp_path, "--json")
+    first = here("history", tmp_path, "--json")
+    second = here("history", tmp_path, "--json")
 
     assert (tmp_path / "history" / "history.csv").exists()
     assert first.stdout == second.stdout
-    assert loopmark("history", folder).returncode == 0
-    assert loopmark("history", folder.parent).returncode == 0
+    assert here("history", folder).returncode == 0
+    assert here("history", folder.parent).returncode == 0
 
 
-def test_a_damaged_run_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+def test_a_damaged_run_is_named_and_the_others_are_read(here: Here, tmp_path: Path) -> None:
     folders = keep_runs(tmp_path, [FASTER] * 4)
     (folders[0] / "run.json").write_text("{")
     (folders[1] / "blocks.parquet").write_bytes(b"PAR1")
-    done = loopmark("history", tmp_path, "--json")
+    done = here("history", tmp_path, "--json")
 
     assert done.returncode == 0
     assert json.loads(done.stdout)["runs"] == 2
@@ -68,106 +72,106 @@ def test_a_damaged_run_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     assert all(str(folder) in done.stderr for folder in folders[:2])
 
 
-def test_a_run_that_does_not_say_when_it_started_is_left_out(tmp_path: Path) -> None:
+def test_a_run_that_does_not_say_when_it_started_is_left_out(here: Here, tmp_path: Path) -> None:
     keep_runs(tmp_path, [FASTER] * 2)
     path = next(tmp_path.glob("*/*/run.json"))
     path.write_text(path.read_text().replace('"started": "2026', '"started": "some day in 2026'))
-    done = loopmark("history", tmp_path, "--json")
+    done = here("history", tmp_path, "--json")
 
     assert json.loads(done.stdout)["runs"] == 1
     assert "does not say when it started" in done.stderr
 
 
-def test_a_folder_of_damaged_runs_alone_is_bad_input(tmp_path: Path) -> None:
+def test_a_folder_of_damaged_runs_alone_is_bad_input(here: Here, tmp_path: Path) -> None:
     (folder,) = keep_runs(tmp_path, [FASTER])
     (folder / "run.json").write_text("{")
-    done = loopmark("history", tmp_path)
+    done = here("history", tmp_path)
 
     assert done.returncode == 2
     assert str(folder) in done.stderr
 
 
-def test_a_copy_of_a_run_counts_once(tmp_path: Path) -> None:
+def test_a_copy_of_a_run_counts_once(here: Here, tmp_path: Path) -> None:
     (folder,) = keep_runs(tmp_path, [FASTER])
     shutil.copytree(folder, tmp_path / "copy")
-    done = loopmark("history", tmp_path, "--json")
+    done = here("history", tmp_path, "--json")
 
     assert json.loads(done.stdout)["runs"] == 1
     assert "is a copy of" in done.stderr
 
 
-def test_runs_of_two_machines_are_two_series(tmp_path: Path) -> None:
+def test_runs_of_two_machines_are_two_series(here: Here, tmp_path: Path) -> None:
     for number in range(4):
         run, samples = make_run([Truth("eager"), Truth("tf32", 0.005 + 0.002 * (number % 2))], launches=2, rounds=2)
         hardware = machine() if number % 2 else replace(machine(), cpu="Another CPU")
         keep(tmp_path, replace(dated(run, number), machine=hardware), samples)
-    found = json.loads(loopmark("history", tmp_path, "--json").stdout)["series"]
+    found = json.loads(here("history", tmp_path, "--json").stdout)["series"]
 
     assert [len(series["points"]) for series in found] == [2, 2]
     assert len({series["machine"] for series in found}) == 2
     assert len(list((tmp_path / "history").glob("*.png"))) == 2
 
 
-def test_only_what_is_asked_for_is_shown_whatever_the_order_of_its_techniques(tmp_path: Path) -> None:
+def test_only_what_is_asked_for_is_shown_whatever_the_order_of_its_techniques(here: Here, tmp_path: Path) -> None:
     truths = [Truth("eager"), Truth("amp_bf16+compile", 0.004), Truth("tf32", 0.005)]
     run, samples = make_run(truths, ("resnet", "gpt"), launches=2, rounds=2)
     keep(tmp_path, dated(run, 0), samples)
-    done = loopmark("history", tmp_path, "--json", "--workload", "gpt", "--loop", "compile+amp_bf16")
+    done = here("history", tmp_path, "--json", "--workload", "gpt", "--loop", "compile+amp_bf16")
 
     (series,) = json.loads(done.stdout)["series"]
     assert (series["workload"], series["loop"]) == ("gpt", "amp_bf16+compile")
 
 
-def test_a_loop_whose_loss_was_not_finite_is_left_out_with_the_reason(tmp_path: Path) -> None:
+def test_a_loop_whose_loss_was_not_finite_is_left_out_with_the_reason(here: Here, tmp_path: Path) -> None:
     run, samples = make_run([Truth("eager"), Truth("amp_fp16", 0.004), Truth("tf32", 0.005)], launches=2, rounds=2)
     losses = samples.losses.copy()
     losses.loc[losses["case"] == 1, "loss"] = np.nan
     keep(tmp_path, dated(run, 0), replace(samples, losses=losses))
-    done = loopmark("history", tmp_path, "--json")
+    done = here("history", tmp_path, "--json")
 
     assert [series["loop"] for series in json.loads(done.stdout)["series"]] == ["tf32"]
     assert "amp_fp16 on resnet is left out" in done.stderr
 
 
-def test_a_run_whose_eager_no_longer_trains_has_no_ratio_to_it(tmp_path: Path) -> None:
+def test_a_run_whose_eager_no_longer_trains_has_no_ratio_to_it(here: Here, tmp_path: Path) -> None:
     run, samples = make_run([Truth("eager"), Truth("tf32", 0.005)], launches=2, rounds=2)
     losses = samples.losses.copy()
     losses.loc[losses["case"] == 0, "loss"] = np.nan
     keep(tmp_path, dated(run, 0), replace(samples, losses=losses))
-    done = loopmark("history", tmp_path, "--json")
+    done = here("history", tmp_path, "--json")
 
     assert json.loads(done.stdout)["series"] == []
     assert "resnet is left out, since eager's loss was not finite" in done.stderr
 
 
-def test_a_loop_that_only_a_damaged_run_has_is_known_and_the_damage_is_told(tmp_path: Path) -> None:
+def test_a_loop_that_only_a_damaged_run_has_is_known_and_the_damage_is_told(here: Here, tmp_path: Path) -> None:
     run, samples = make_run([Truth("eager"), Truth("compile", 0.005)], launches=2, rounds=2)
     keep(tmp_path, dated(run, 0), samples)
     other, other_samples = make_run([Truth("eager"), Truth("tf32", 0.005)], launches=2, rounds=2)
     (keep(tmp_path, dated(other, 1), other_samples) / "blocks.parquet").write_bytes(b"no table")
-    done = loopmark("history", tmp_path, "--json", "--loop", "tf32")
+    done = here("history", tmp_path, "--json", "--loop", "tf32")
 
     assert done.returncode == 0
     assert json.loads(done.stdout)["series"] == []
     assert "left out: cannot read" in done.stderr
 
 
-def test_a_run_from_before_all_dates_is_left_out_and_the_others_are_told(tmp_path: Path) -> None:
+def test_a_run_from_before_all_dates_is_left_out_and_the_others_are_told(here: Here, tmp_path: Path) -> None:
     run, samples = make_run([Truth("eager"), Truth("tf32", 0.005)], launches=2, rounds=2)
     for number in range(2):
         keep(tmp_path, dated(run, number), samples)
     keep(tmp_path, replace(dated(run, 2), started="0001-01-01T00:00:00+14:00"), samples)
-    done = loopmark("history", tmp_path, "--json")
+    done = here("history", tmp_path, "--json")
 
     (series,) = json.loads(done.stdout)["series"]
     assert len(series["points"]) == 2
     assert "does not say when it started" in done.stderr
 
 
-def test_runs_without_eager_have_nothing_to_show_and_say_so(tmp_path: Path) -> None:
+def test_runs_without_eager_have_nothing_to_show_and_say_so(here: Here, tmp_path: Path) -> None:
     run, samples = make_run([Truth("tf32", 0.004)], launches=2, rounds=2)
     keep(tmp_path, dated(run, 0), samples)
-    done = loopmark("history", tmp_path)
+    done = here("history", tmp_path)
 
     assert done.returncode == 0
     assert "eager was not measured" in done.stderr
@@ -185,8 +189,8 @@ def test_runs_without_eager_have_nothing_to_show_and_say_so(tmp_path: Path) -> N
         ([], "Missing argument"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str) -> None:
-    done = loopmark("history", *arguments)
+def test_bad_input_is_one_clear_line_and_status_2(here: Here, arguments: list[str], says: str) -> None:
+    done = here("history", *arguments)
 
     assert done.returncode == 2
     assert done.stdout == ""

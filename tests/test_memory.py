@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, loopmark
+from tests.command import ROOT, Here
 
 QUICK = ("--workload", "regression_mlp", "--threads", 1)
 BAD = ROOT / "tests" / "examples" / "misbehaving.py"
 
 
-def test_a_step_is_shown_phase_by_phase_and_kept_with_a_plot(tmp_path: Path) -> None:
-    done = loopmark("memory", "eager", "tests/examples/own_loop.py:step", "cuda_graph", *QUICK, "--out", tmp_path)
+def test_a_step_is_shown_phase_by_phase_and_kept_with_a_plot(here: Here, tmp_path: Path) -> None:
+    done = here("memory", "eager", "tests/examples/own_loop.py:step", "cuda_graph", *QUICK, "--out", tmp_path)
     (folder,) = tmp_path.glob("*/*")
 
     assert done.returncode == 0, done.stderr
@@ -23,8 +23,10 @@ def test_a_step_is_shown_phase_by_phase_and_kept_with_a_plot(tmp_path: Path) -> 
     assert len(list((folder / "plots").glob("*.png"))) == 2
 
 
-def test_json_is_all_that_standard_output_gets_and_a_loop_that_fails_makes_the_status_1(tmp_path: Path) -> None:
-    done = loopmark("memory", "eager", f"{BAD}:raises_at_once", "--json", *QUICK, "--out", tmp_path)
+def test_json_is_all_that_standard_output_gets_and_a_loop_that_fails_makes_the_status_1(
+    here: Here, tmp_path: Path
+) -> None:
+    done = here("memory", "eager", f"{BAD}:raises_at_once", "--json", *QUICK, "--out", tmp_path)
     eager, raises = json.loads(done.stdout)["loops"]
 
     assert done.returncode == 1
@@ -33,8 +35,8 @@ def test_json_is_all_that_standard_output_gets_and_a_loop_that_fails_makes_the_s
     assert "wrong from the start" in raises["reason"]
 
 
-def test_status_4_where_none_of_them_can_be_looked_at(tmp_path: Path) -> None:
-    assert loopmark("memory", "cuda_graph", "--device", "cpu", *QUICK, "--out", tmp_path).returncode == 4
+def test_status_4_where_none_of_them_can_be_looked_at(here: Here, tmp_path: Path) -> None:
+    assert here("memory", "cuda_graph", "--device", "cpu", *QUICK, "--out", tmp_path).returncode == 4
 
 
 @pytest.mark.parametrize(
@@ -47,8 +49,8 @@ def test_status_4_where_none_of_them_can_be_looked_at(tmp_path: Path) -> None:
         ([f"{BAD}:yields_an_unknown_phase", *QUICK], "yields 'fwd', which is no phase"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], says: str, tmp_path: Path) -> None:
-    done = loopmark("memory", *(["--out", tmp_path] if "--out" not in arguments else []), *arguments)
+def test_bad_input_is_one_clear_line_and_status_2(here: Here, arguments: list[str], says: str, tmp_path: Path) -> None:
+    done = here("memory", *(["--out", tmp_path] if "--out" not in arguments else []), *arguments)
 
     assert done.returncode == 2
     assert done.stdout == ""

@@ -1,4 +1,4 @@
-"""``loopmark train`` as a person types it, in a process of its own."""
+"""``loopmark train`` as a person types it, once in a process of its own."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.command import ROOT, loopmark
+from tests.command import ROOT, Here, loopmark
 
 EXAMPLES = ROOT / "tests" / "examples"
 
@@ -74,10 +74,12 @@ def test_a_stored_training_is_drawn_again_without_torch(trained) -> None:
     assert done.stdout.splitlines()[-1] in again.stdout
 
 
-def test_the_same_command_twice_gives_the_same_losses_and_says_what_determinism_costs(tmp_path: Path) -> None:
+def test_the_same_command_twice_gives_the_same_losses_and_says_what_determinism_costs(
+    here: Here, tmp_path: Path
+) -> None:
     losses = []
     for name in ("one", "two"):
-        done = loopmark(
+        done = here(
             "train", "--workload", "regression_mlp", "--loop", "fused_optimizer", "--deterministic", "--seeds", 1,
             "--out", tmp_path / name, "--json",
         )  # fmt: skip
@@ -91,9 +93,9 @@ def test_the_same_command_twice_gives_the_same_losses_and_says_what_determinism_
     assert losses[0].equals(losses[1])
 
 
-def test_an_own_workload_and_an_own_step_train_like_any_other(tmp_path: Path) -> None:
+def test_an_own_workload_and_an_own_step_train_like_any_other(here: Here, tmp_path: Path) -> None:
     workload, step = f"{EXAMPLES / 'own_workload.py'}:make_task", f"{EXAMPLES / 'own_loop.py'}:step"
-    done = loopmark(
+    done = here(
         "train", "--workload", workload, "--loop", step, "--seeds", 1, "--threads", 1, "--out", tmp_path, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -105,8 +107,8 @@ def test_an_own_workload_and_an_own_step_train_like_any_other(tmp_path: Path) ->
     assert cases["own_loop:step"]["kind"] == "gradient"
 
 
-def test_a_loop_that_fails_is_a_row_and_makes_the_status_1(tmp_path: Path) -> None:
-    done = loopmark(
+def test_a_loop_that_fails_is_a_row_and_makes_the_status_1(here: Here, tmp_path: Path) -> None:
+    done = here(
         "train", "--workload", "regression", "--loop", f"{EXAMPLES / 'misbehaving.py'}:raises_at_once", "--seeds", 1,
         "--out", tmp_path,
     )  # fmt: skip
@@ -135,8 +137,8 @@ def test_a_loop_that_fails_is_a_row_and_makes_the_status_1(tmp_path: Path) -> No
         (["--out", "/proc/none"], "--out"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_status_2(tmp_path: Path, arguments: list[str], says: str) -> None:
-    done = loopmark("train", "--workload", "regression", "--out", tmp_path, *arguments)
+def test_bad_input_is_one_clear_line_and_status_2(here: Here, tmp_path: Path, arguments: list[str], says: str) -> None:
+    done = here("train", "--workload", "regression", "--out", tmp_path, *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     assert says in done.stderr.strip().splitlines()[-1]
@@ -144,9 +146,9 @@ def test_bad_input_is_one_clear_line_and_status_2(tmp_path: Path, arguments: lis
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_workload_without_a_target_is_one_clear_line_and_status_2(tmp_path: Path) -> None:
+def test_a_workload_without_a_target_is_one_clear_line_and_status_2(here: Here, tmp_path: Path) -> None:
     (tmp_path / "aimless.py").write_text(NO_TARGET)
-    done = loopmark("train", "--workload", f"{tmp_path / 'aimless.py'}:make_task", "--out", tmp_path / "results")
+    done = here("train", "--workload", f"{tmp_path / 'aimless.py'}:make_task", "--out", tmp_path / "results")
     assert done.returncode == 2
     assert done.stdout == ""
     assert (
@@ -155,10 +157,10 @@ def test_a_workload_without_a_target_is_one_clear_line_and_status_2(tmp_path: Pa
     assert not list((tmp_path / "results").glob("*/*"))
 
 
-def test_a_run_trains_too_and_a_workload_without_a_target_is_only_compared(tmp_path: Path) -> None:
+def test_a_run_trains_too_and_a_workload_without_a_target_is_only_compared(here: Here, tmp_path: Path) -> None:
     (tmp_path / "aimless.py").write_text(NO_TARGET)
     workloads = f"regression,{tmp_path / 'aimless.py'}:make_task"
-    done = loopmark(
+    done = here(
         "run", "--workload", workloads, "--loop", "foreach_optimizer", "--budget", 0.3, "--launches", 2,
         "--threads", 1, "--out", tmp_path / "results", "--json",
     )  # fmt: skip
@@ -170,8 +172,8 @@ def test_a_run_trains_too_and_a_workload_without_a_target_is_only_compared(tmp_p
     assert aimless["cases"][0]["seeds"] is None
 
 
-def test_a_run_that_is_not_to_train_does_not(tmp_path: Path) -> None:
-    done = loopmark(
+def test_a_run_that_is_not_to_train_does_not(here: Here, tmp_path: Path) -> None:
+    done = here(
         "run", "--workload", "regression", "--loop", "eager", "--deterministic", "--no-train", "--budget", 0.3,
         "--launches", 2, "--threads", 1, "--out", tmp_path, "--json",
     )  # fmt: skip
