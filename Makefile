@@ -14,6 +14,7 @@ endif
 # make bench QUICK=1, make bench ARGS="--workload gpt --budget 10"
 ARGS ?=
 BENCH_FLAGS := $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+BENCHMARK_FLAGS := --benchmark-columns=median,iqr,rounds --benchmark-warmup=on
 # make report RUN=results/…/…; the newest run otherwise.
 RUN ?= $(shell ls -td results/*/*/run.json 2>/dev/null | head -n 1 | xargs -r dirname)
 # make check RUN=… BASELINE=…; by default the newest run, against the reference of its machine under results/reference/
@@ -31,8 +32,13 @@ setup: $(READY) ## Install everything into .venv, which the other targets do as 
 bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 s; ARGS="…": any option of loopmark run)
 	$(PY) -m bench run $(BENCH_FLAGS)
 
-test: $(READY) ## Run the tests
-	$(PY) -m pytest --benchmark-columns=median,iqr,rounds --benchmark-warmup=on $(ARGS)
+test: $(READY) ## Run the tests, two at a time, and then those that time something (ARGS="-k …": one after the other)
+ifeq ($(strip $(ARGS)),)
+	$(PY) -m pytest --numprocesses=2 --dist=worksteal --benchmark-skip
+	$(PY) -m pytest $(BENCHMARK_FLAGS) --benchmark-only tests/test_*_benchmark.py
+else
+	$(PY) -m pytest $(BENCHMARK_FLAGS) $(ARGS)
+endif
 
 test-gpu: $(READY) ## Run the tests that need a CUDA device
 	$(PY) -m pytest -m cuda $(ARGS)
