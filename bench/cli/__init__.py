@@ -82,7 +82,7 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters gets a stand-in, not an error
             stream.reconfigure(errors="replace")
     try:
-        status = app(standalone_mode=False, prog_name="loopmark")
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="loopmark")
     except BadInput as error:
         _say_mistake(str(error))
     except KeyboardInterrupt:

@@ -48,7 +48,7 @@ class Reader:
     def look_for(self, places: Iterable[Path]) -> None:
         """Find the runs at and under ``places``; each counts once. Raises BadInput where there is none to read."""
         folders = self._folders(places)
-        found = over_cores(find, folders, lambda done: self._tell(f"reading {len(folders)} runs", 0.5 * done))
+        found = over_cores(find, folders, lambda done: self._tell("reading the runs", 0.5 * done))
         digests: dict[str, Path] = {}
         for folder, one in zip(folders, found, strict=True):
             if isinstance(one, BadInput):

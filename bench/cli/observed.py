@@ -57,7 +57,7 @@ class Finder:
         Raises:
             BadInput: no run could be read, or none of them has a name that was asked for.
         """
-        found = over_cores(self._look_at, folders, lambda done: tell(f"reading {len(folders)} runs", done, None))
+        found = over_cores(self._look_at, folders, lambda done: tell("reading the runs", done, None))
         digests: dict[str, Path] = {}
         for one in found:
             if one.digest in digests:

@@ -100,5 +100,10 @@ def device_of(run: Run) -> str:
 
 
 def same_machine(base: Side, head: Side) -> bool:
-    """Whether absolute seconds compare: the same hardware, and the same device of it."""
-    return base.run.machine.fingerprint == head.run.machine.fingerprint and base.device == head.device
+    """Whether absolute seconds compare: the same hardware, and the same device of it.
+
+    A hypervisor may call all processors of a maker by one name: those whose instructions differ are two.
+    """
+    sides = base, head
+    instructions = {side.run.environment.cpu_capability for side in sides if side.kind == "cpu"} - {None}
+    return len({(side.run.machine.fingerprint, side.device) for side in sides}) == 1 and len(instructions) <= 1

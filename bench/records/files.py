@@ -50,7 +50,9 @@ def read_json(
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"cannot read {path}: {line(error)}; {unreadable or again}") from None
+        is_damaged = isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError)
+        advice = again if is_damaged else unreadable or again
+        raise BadInput(f"cannot read {path}: {line(error)}; {advice}") from None
     found = content.get(version) if isinstance(content, dict) else None
     if type(found) is not int or found < 1:
         raise BadInput(f"{path} is not Loopmark's: it has no {version}")

@@ -89,7 +89,7 @@ def noise(workload: WorkloadSummary) -> str:
     """What the noise floor is and what follows from it."""
     if workload.noise_floor is None:
         return f"noise floor not measured: it takes {BASELINE}, its repetition, and two launches of both"
-    floor = f"noise floor {show.percent(workload.noise_floor)}"
+    floor = f"noise floor {show.noise_floor(workload.noise_floor)}"
     if workload.noise_floor > WIDE:
         return f"{floor} (wide: give more --launches or an idle machine); smaller differences are printed as {SAME}"
     return f"{floor}: smaller differences are printed as {SAME}"

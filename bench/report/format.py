@@ -131,6 +131,11 @@ def percent(share: float | None, digits: int = 2) -> str:
     return f"{significant(share * 100, digits)} %" if abs(share) < 1 else f"{share * 100:,.0f} %"
 
 
+def noise_floor(log_ratio: float | None) -> str:
+    """``2.4 %`` of a floor of 0.024, which is a log ratio: of 0.69 it is 100 %, twice as fast."""
+    return percent(math.expm1(log_ratio)) if known(log_ratio) else ABSENT
+
+
 def overhead(estimate: Estimate | None) -> str:
     """``+0.1 %`` of a ratio of 1.001."""
     return f"{_signed(estimate.value)} %" if estimate and known(estimate.value) else ABSENT

@@ -65,7 +65,7 @@ def speedup(workload: WorkloadSummary) -> Figure | None:
     entries.append(Line2D([], [], color=style.BLACK, linewidth=0.9, label=BASELINE))
     floor = math.exp(workload.noise_floor or 0.0)
     if floor > 1:
-        entries.append(square(f"noise floor {show.percent(workload.noise_floor)}", "#D9D9D9"))
+        entries.append(square(f"noise floor {show.noise_floor(workload.noise_floor)}", "#D9D9D9"))
     title = f"{style.fitted(workload.workload)}: speedup over {BASELINE}"
     axes = layout.bar_axes(rows, title, entries, right=1.85)
     axes.set_xscale("log")

@@ -68,7 +68,7 @@ def _no_winner(workload: WorkloadSummary, judged: list[Row]) -> str:
         return f"no difference from {BASELINE} is settled: every verdict is inconclusive"
     if all(row.verdict == "slower" for row in judged) or workload.noise_floor is None:
         return f"no loop is faster than {BASELINE}"
-    return f"no loop is faster than {BASELINE} beyond the noise floor of {show.percent(workload.noise_floor)}"
+    return f"no loop is faster than {BASELINE} beyond the noise floor of {show.noise_floor(workload.noise_floor)}"
 
 
 def _hot_spot(baseline: Row) -> str:

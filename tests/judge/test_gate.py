@@ -157,6 +157,18 @@ def test_another_device_of_the_machine_counts_as_another_machine() -> None:
     assert "step" in {f.metric for f in checked((first, samples), (run, samples)).findings}
 
 
+@pytest.mark.parametrize(("now", "metrics_then"), [("AVX2", {"step / eager"}), (None, {"step / eager", "step"})])
+def test_a_processor_with_other_instructions_is_another_machine_whatever_it_is_called(
+    now: str | None, metrics_then: set[str]
+) -> None:
+    run, samples = BASE
+    before = replace(run, environment=replace(run.environment, cpu_capability="AVX512"))
+    after = replace(run, name="later", environment=replace(run.environment, cpu_capability=now))
+    found = {f.metric for f in checked((after, samples), (before, samples)).findings}
+
+    assert found & {"step / eager", "step"} == metrics_then
+
+
 def test_a_slower_ratio_is_a_regression_on_another_machine_too() -> None:
     judged = checked(elsewhere(measured(EAGER, AGAIN, Truth("compile", 0.0096), seed=2)), BASE)
     assert judged.outcome == "regression"

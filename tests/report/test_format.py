@@ -116,3 +116,9 @@ def test_counts_and_rates_and_percents() -> None:
 )
 def test_energy_is_told_in_the_unit_that_suits_it(value: float, text: str) -> None:
     assert show.joules(Estimate(value, 0.9 * value, 1.1 * value)) == text
+
+
+def test_a_noise_floor_is_a_log_ratio_and_shown_as_how_much_faster_the_faster_one_may_be() -> None:
+    assert show.noise_floor(0.024) == "2.4 %"
+    assert show.noise_floor(math.log(2)) == "100 %"
+    assert show.noise_floor(None) == show.ABSENT

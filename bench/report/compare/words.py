@@ -166,7 +166,7 @@ def noise(contest: Contest) -> str:
     if not floors:
         return ""
     few = len(floors) <= MOST_NAMED
-    told = [f"{show.percent(floor)} on {name}" for floor, name in (floors if few else (min(floors), max(floors)))]
+    told = [f"{show.noise_floor(floor)} on {name}" for floor, name in (floors if few else (min(floors), max(floors)))]
     return f"noise floor {(', ' if few else ' to ').join(told)}: smaller differences are printed as {cells.SAME}"
 
 

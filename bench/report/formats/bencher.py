@@ -6,6 +6,7 @@ first reported. It holds numbers only, so that the verdict stays behind; the noi
 """
 
 import json
+import math
 
 from bench.judge.statistics import Estimate
 from bench.judge.summary import Summary
@@ -24,7 +25,7 @@ def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - every f
     results = {entry.name: _measures(entry) for entry in measured}
     for entry in measured:
         if entry.of.noise_floor is not None and entry.workload not in results:
-            results[entry.workload] = {"noise-floor": {"value": 100 * entry.of.noise_floor}}
+            results[entry.workload] = {"noise-floor": {"value": 100 * math.expm1(entry.of.noise_floor)}}
     return json.dumps(results, indent=2, allow_nan=False) + "\n"
 
 

@@ -91,7 +91,7 @@ def _names(measured: dict[int, Entry]) -> Iterator[Event]:
     short = distinct(((name, name) for name in workloads), NAME_LENGTH)
     for entry in {entry.workload: entry for entry in measured.values()}.values():
         pid, floor = workloads[entry.workload], entry.of.noise_floor
-        noise = "" if floor is None else f" (noise floor {show.percent(floor)})"
+        noise = "" if floor is None else f" (noise floor {show.noise_floor(floor)})"
         yield _metadata("process_name", pid, 0, {"name": f"{short[entry.workload]}{noise}"})
         yield _metadata("process_sort_index", pid, 0, {"sort_index": pid})
     loops: dict[int, str] = {}

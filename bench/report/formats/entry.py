@@ -49,7 +49,7 @@ class Entry:
         said = [f"verdict: {cells.verdict(self.row)}"]
         if self.row.speedup is not None:
             said.append(f"speedup over eager: {show.ratio_range(self.row.speedup)}")
-        said.append(f"noise floor: {show.percent(self.of.noise_floor)}")
+        said.append(f"noise floor: {show.noise_floor(self.of.noise_floor)}")
         said.append(f"launches: {len(self.row.case.launches)}")
         if notes := cells.notes(self.row):
             said.append(notes)

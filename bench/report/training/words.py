@@ -171,12 +171,12 @@ def heading(workload: TrainedWorkload, training: Training) -> str:
 
 def _of_learning(learning: Learning) -> list[str]:
     said = []
-    astray, of = learning.diverged, learning.seeds
+    astray = learning.diverged
     if astray is not None:
         how = {"not a number": "became NaN", "infinite": "became infinite", "exploded": "exploded"}
         what = how.get(astray.trial.divergence or "", "went astray")
         said.append(f"diverged: its loss {what} at step {astray.trial.diverged_at_step:,}, seed {astray.trial.seed}")
-    elif learning.learns < of:
+    elif learning.learns < len(learning.lessons):
         said.append(f"does not learn with {len(learning.lessons) - learning.learns} of {len(learning.lessons)} seeds")
     elif learning.reached < len(learning.lessons):
         said.append(
