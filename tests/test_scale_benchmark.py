@@ -53,7 +53,7 @@ command = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subpr
 process, together = psutil.Process(command.pid), 0
 while command.poll() is None:
     together = max(together, sum(map(held, family(process))))
-    time.sleep(0.1)
+    time.sleep(0.5)
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 alone = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 print(json.dumps([used.ru_utime + used.ru_stime, max(alone, together)]))
@@ -62,7 +62,7 @@ sys.exit(command.returncode)
 
 
 class Spent(NamedTuple):
-    """What a command took, its forks included, whose memory is looked at ten times a second."""
+    """What a command took, its forks included, whose memory is looked at twice a second."""
 
     cpu_seconds: float
     peak_bytes: int
