@@ -166,7 +166,7 @@ def half_written(path: Path) -> Iterator[None]:
         path.unlink()
 
 
-PARENT = """
+PARENT = r"""
 import os, sys, time
 os.sched_getaffinity = lambda _: {0, 1, 2}
 from bench.cores import over_cores
