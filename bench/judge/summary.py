@@ -191,7 +191,7 @@ class _Tables:
             return _Phases(host, device, bounds(own, order))
 
         measured = [i for i, case in enumerate(run.cases) if case.status == "ok"]
-        # Of few laps, a process would take longer to start than to look at them.
+        # Few laps are not worth a process.
         found = over_cores(phases, measured) if len(samples.phases) > MANY_LAPS else map(phases, measured)
         self.phases = dict(zip(measured, found, strict=True))
         """By the place of a case in the run; of those that ended well."""

@@ -66,7 +66,7 @@ def throughput(contest: Contest, entrants: Sequence[Entrant]) -> Figure | None:
 
 
 def _bars(axes: Axes, drawn: dict[int, tuple[Estimate, str]]) -> None:
-    """All at once: of hundreds of bars, each by itself would take four times as long."""
+    """All at once: one by one, hundreds of bars take twice as long."""
     rates, colours = zip(*drawn.values(), strict=True)
     axes.barh(list(drawn), [rate.value for rate in rates], THICK, color=colours, linewidth=0)
     bounded = {y: rate for y, (rate, _) in drawn.items() if math.isfinite(rate.low) and math.isfinite(rate.high)}

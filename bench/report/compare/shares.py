@@ -35,7 +35,7 @@ def shares(contest: Contest) -> Figure | None:
                 axes.text(left + own[name] / 2, place.y, text, color=ink, size=style.SMALL, ha="center", va="center")
             left += own[name]
         beside(axes, place.y, 1, show.seconds(sum(place.row.phases.values())) if own else show.ABSENT, inches=RIGHT)
-    # A phase's bars at once: hundreds of them, each by itself, take four times as long.
+    # A phase's bars at once: one by one, hundreds of them take twice as long.
     for name, own_bars in ((name, one) for name, one in bars.items() if one):
         y, widths, lefts = zip(*own_bars, strict=True)
         axes.barh(y, widths, THICK, lefts, color=colours[name], edgecolor="white", linewidth=0.6)
