@@ -32,7 +32,7 @@ def over_cores(
     what comes of it is sent back. Each takes every so-manieth item and ends. A share that comes to nothing (an error,
     no memory, no process to be had) is worked off here after all, and its error is raised here. Within a share, in a
     process that may have no children, and elsewhere than on Linux, where libraries do not bear a fork, everything is
-    done in this process.
+    done in this process. A file that is open before has one place to read at for all of them: work opens its own.
 
     Args:
         tell: is told, in this process alone, what fraction of its share is done, before each item of it.

@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import FT2Font, LoadFlags
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
@@ -164,9 +164,9 @@ def save(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-@cache
 def _font() -> FT2Font:
-    return FT2Font(findfont(FontProperties(family="DejaVu Sans")))
+    # matplotlib's own, which a fork opens anew: of one file open in both, each would move the place the other reads at.
+    return get_font(findfont(FontProperties(family="DejaVu Sans")))
 
 
 @cache
@@ -179,5 +179,5 @@ def _advance(character: str) -> float:
     """How wide a character is, in multiples of the font's size."""
     font = _font()
     font.set_size(100, 72)
-    # Unhinted, as the linear advance is: now and then FreeType gives up on a rare glyph's hints.
+    # Unhinted, as the linear advance is.
     return font.load_char(ord(character), flags=LoadFlags.NO_HINTING).linearHoriAdvance / 65536 / 100

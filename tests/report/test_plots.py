@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from bench.cores import over_cores
 from bench.judge.summary import summarise
 from bench.report import courses, distributions, layout, plots, roofline_plot, style
 from tests.report.hostile import NAMES
@@ -145,3 +146,14 @@ def test_loops_whose_names_begin_alike_have_labels_that_differ() -> None:
     for figure in figures(truths(16, names)).values():
         shown = [text for text, _ in texts_of(figure) if text.startswith("amp_bf16+")]
         assert len(set(shown)) == len(shown)
+
+
+def test_processes_that_draw_at_once_do_not_move_each_other_s_place_in_the_font_s_file() -> None:
+    characters = [chr(number) for number in sorted(style._glyphs())]
+    known = [style._advance(character) for character in characters]
+
+    def measure(_: int) -> list[float]:
+        style._advance.cache_clear()
+        return [style._advance(character) for character in characters]
+
+    assert over_cores(measure, range(2)) == [known] * 2

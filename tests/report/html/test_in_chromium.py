@@ -132,9 +132,14 @@ def test_dark_and_light_differ_in_paper_and_ink_of_the_plots_as_well(driver: Any
 
 
 def test_a_screen_reader_is_told_of_every_plot_table_and_part(driver: Any, page: Path) -> None:
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    def tree(driver: Any) -> list[tuple[str, str]]:
+        nodes = driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        return [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
+
     show(driver, page)
-    tree = driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node["ignored"]]
+    named = WebDriverWait(driver, 30).until(tree)  # it is made after the page is there
     roles = {role for role, _ in named}
 
     assert {"banner", "main", "navigation", "heading", "table", "image"} & roles >= {"main", "navigation", "table"}
