@@ -25,7 +25,7 @@ def report(
     from bench.records.batches_store import read_batches
     from bench.records.store import RUN_FILE
     from bench.records.training_store import read_training
-    from bench.records.whole import read_whole
+    from bench.records.whole import salvage
 
     hunt, is_timed = read_batches(run), (run / RUN_FILE).exists()
     if hunt is not None:
@@ -37,7 +37,7 @@ def report(
     else:
         from bench.report.draw import draw
 
-        show_summary(draw(run, *read_whole(run)), run, as_json, stderr_console())
+        show_summary(draw(run, *salvage(run)), run, as_json, stderr_console())
 
 
 def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Console") -> None:

@@ -88,8 +88,8 @@ def damaged(path: Path, error: BaseException | str, again: str = AGAIN) -> BadIn
 
 
 def line(error: BaseException | str) -> str:
-    """What ``error`` says, on one line that is not too long."""
-    return " ".join(str(error).split())[:160]
+    """What ``error`` says, on one line that is not too long and may go on."""
+    return " ".join(str(error).split())[:160].rstrip(".")
 
 
 def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) -> pd.Series:

@@ -1,16 +1,21 @@
 """A run with what lies beside it in its folder: how its loops trained, and what its device can do."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bench.errors import BadInput
 from bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilings
 from bench.records.run import Run
 from bench.records.samples import Samples
-from bench.records.store import read
+from bench.records.store import read, read_run, read_table
 from bench.records.training import Training
 from bench.records.training_samples import TrainingSamples
 from bench.records.training_store import TRAINING_FILE, read_training
+
+T = TypeVar("T")
 
 
 class Whole(NamedTuple):
@@ -26,6 +31,33 @@ def read_whole(folder: Path) -> Whole:
     """All that ``folder`` holds. Raises BadInput where it holds no run, or anything of it is damaged or another's."""
     run, samples = read(folder)
     return Whole(run, samples, training_of(folder, run), ceilings_of(folder, run))
+
+
+def salvage(folder: Path) -> Whole:
+    """All of ``folder`` that can be read; what cannot is a warning of the run, beside what is known without it.
+
+    Raises:
+        BadInput: where ``folder`` holds no run, or what every verdict rests on is damaged: its blocks, or the losses,
+            which tell what speed is claimed of no loop.
+    """
+    run, lost = read_run(folder), []
+
+    def attempt(read: Callable[[], T], without: T, unknown: str) -> T:
+        try:
+            return read()
+        except BadInput as error:
+            lost.append(f"{unknown} is not known: {error}")
+            return without
+
+    needed = {name: read_table(folder, name, run) for name in ("blocks", "losses")}
+    spared = {
+        name: attempt(partial(read_table, folder, name, run), getattr(Samples.empty(), name), unknown)
+        for name, unknown in (("phases", "how long each phase takes"), ("warmup", "how each loop warmed up"))
+    }
+    trained = attempt(lambda: training_of(folder, run), None, "how the loops train")
+    ceilings = attempt(lambda: ceilings_of(folder, run), None, "what the device can do")
+    warned = replace(run, warnings=(*run.warnings, *lost))
+    return Whole(warned, Samples(**needed, **spared), trained, ceilings)
 
 
 def training_of(folder: Path, run: Run) -> tuple[Training, TrainingSamples] | None:

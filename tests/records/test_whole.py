@@ -10,7 +10,7 @@ from bench.records import store
 from bench.records.ceilings import CEILINGS_FILE
 from bench.records.files import as_json, replace_file
 from bench.records.training_store import TRAINING_FILE, write_training
-from bench.records.whole import read_whole
+from bench.records.whole import read_whole, salvage
 from tests.synthetic import Truth, ceilings, make_run
 from tests.trainings import Taught, make_training
 
@@ -52,3 +52,48 @@ def test_ceilings_of_another_device_are_no_part_of_it(folder: Path) -> None:
     replace_file(folder / CEILINGS_FILE, as_json(replace(ceilings(), device="cuda:3")))
     with pytest.raises(BadInput, match=f"{CEILINGS_FILE} is of another device, machine or number of threads; remove"):
         read_whole(folder)
+
+
+def everything(folder: Path) -> None:
+    training, samples = make_training([Taught("eager"), Taught("tf32")])
+    write_training(folder, training, samples)
+    replace_file(folder / CEILINGS_FILE, as_json(ceilings()))
+
+
+def test_where_nothing_is_damaged_all_is_salvaged_without_a_word(folder: Path) -> None:
+    everything(folder)
+    whole, found = read_whole(folder), salvage(folder)
+    assert (found.run, found.ceilings) == (whole.run, whole.ceilings)
+    assert found.trained is not None
+    assert all(getattr(found.samples, name).equals(getattr(whole.samples, name)) for name in store.TABLES)
+
+
+@pytest.mark.parametrize(
+    ("file", "unknown"),
+    [
+        ("phases.parquet", "how long each phase takes"),
+        ("warmup.parquet", "how each loop warmed up"),
+        (TRAINING_FILE, "how the loops train"),
+        ("evaluations.parquet", "how the loops train"),
+        (CEILINGS_FILE, "what the device can do"),
+    ],
+)
+def test_what_is_damaged_beside_what_the_verdicts_rest_on_is_a_warning_and_the_rest_is_there(
+    folder: Path, file: str, unknown: str
+) -> None:
+    everything(folder)
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content[: len(content) // 2])
+    found = salvage(folder)
+    (warning,) = found.run.warnings
+    assert warning.startswith(f"{unknown} is not known: ")
+    assert file in warning
+    assert len(found.samples.blocks)
+
+
+@pytest.mark.parametrize("file", ["run.json", "blocks.parquet", "losses.parquet"])
+def test_what_the_verdicts_rest_on_cannot_be_spared(folder: Path, file: str) -> None:
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(BadInput, match=file):
+        salvage(folder)
