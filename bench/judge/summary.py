@@ -129,6 +129,11 @@ class Summary:
         """Every row of every workload, in the run's order."""
         return tuple(row for workload in self.workloads for row in workload.rows)
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether a person had had enough before all was timed and trained."""
+        return self.run.interrupted or (self.trained is not None and self.trained.training.interrupted)
+
 
 def is_baseline(case: Case) -> bool:
     """Whether ``case`` is the one that the others are compared with."""

@@ -101,20 +101,28 @@ def measure_all(
                     trained = Trainer(plan, terms, machine, stage, endings_of(run)).conduct(crew)
                     found = replace(found, trained=trained, interrupted=trained[0].interrupted)
         except KeyboardInterrupt:  # what was timed is still shown
+            unknown = [("what the device can do", found.ceilings)] + [("how the loops train", found.trained)] * bool(
+                terms
+            )
+            missing = " and ".join(what for what, known in unknown if known is None)
+            found = _warned(
+                found, f"interrupted after the timing: {missing} is not known; run its command again for it"
+            )
             found = replace(found, interrupted=True)
     return found
 
 
 def _with_ceilings(found: WholeRun, crew: Crew, seconds: float) -> WholeRun:
     """The run with its device's ceilings, or a warning that they are not known: what was timed stands."""
-    run = found.run
     try:
-        ceilings = measure_ceilings(crew, run.plan, run.machine, seconds)
+        ceilings = measure_ceilings(crew, found.run.plan, found.run.machine, seconds)
     except CaseEnded as end:
-        warned = replace(
-            run, warnings=(*run.warnings, f"what the device can do is not known: {end.reason}; try loopmark ceilings")
-        )
-        store.write(found.folder, warned, found.samples)
-        return replace(found, run=warned)
+        return _warned(found, f"what the device can do is not known: {end.reason}; try loopmark ceilings")
     write_ceilings(found.folder / CEILINGS_FILE, ceilings)
     return replace(found, ceilings=ceilings)
+
+
+def _warned(found: WholeRun, warning: str) -> WholeRun:
+    run = replace(found.run, warnings=(*found.run.warnings, warning))
+    store.write(found.folder, run, found.samples)
+    return replace(found, run=run)

@@ -10,21 +10,29 @@ from bench.report.text import elide
 from bench.report.training.words import doubt
 
 NAME_LENGTH = 48
+INTERRUPTED = "Interrupted before all was measured: "
 
 
 def takeaway(summary: Summary) -> str:
     """One sentence, plain text: on each workload the fastest loop, or that there is none, and why.
 
-    A loop is called faster or slower only where that is its verdict; one that was not shown to train the model that the
-    baseline trains, where that was looked at, or that does not learn, is never the fastest.
+    What was interrupted says so first, since what it lacks may be faster. A loop is called faster or slower only where
+    that is its verdict; one that was not shown to train the model that the baseline trains, where that was looked at,
+    or that does not learn, is never the fastest.
     """
     device = "this CPU" if summary.run.plan.device == "cpu" else "this GPU"
     names = [_name(workload.workload) for workload in summary.workloads]
     if len(names) == 1:
-        return f"On {names[0]} on {device}, {_clause(summary.workloads[0], alone=True)}."
+        text = f"on {names[0]} on {device}, {_clause(summary.workloads[0], alone=True)}."
+        return sentence(text, summary.interrupted)
     clauses = [_clause(workload, alone=False) for workload in summary.workloads]
     text = "; ".join(f"on {name}, {clause}" for name, clause in zip(names, clauses, strict=True))
-    return f"On {device}: {text}."
+    return sentence(f"on {device}: {text}.", summary.interrupted)
+
+
+def sentence(text: str, interrupted: bool) -> str:
+    """``text`` with its capital letter, or behind the word that not all has been looked at."""
+    return f"{INTERRUPTED}{text}" if interrupted else f"{text[:1].upper()}{text[1:]}"
 
 
 def _clause(workload: WorkloadSummary, *, alone: bool) -> str:

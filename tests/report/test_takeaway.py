@@ -91,3 +91,10 @@ def test_several_workloads_make_one_sentence_with_a_clause_each() -> None:
     assert text.count("; on ") == 2
     assert text.count(". ") == 0
     assert text.endswith(".")
+
+
+def test_what_was_interrupted_says_so_first_since_what_it_lacks_may_be_faster() -> None:
+    summary = judged(*EAGER, Truth("tf32", 0.008))
+    cut = dataclasses.replace(summary, run=dataclasses.replace(summary.run, interrupted=True))
+    assert takeaway(cut).startswith("Interrupted before all was measured: on resnet on this CPU, tf32 is 1.2")
+    assert takeaway(summary).startswith("On resnet on this CPU, tf32 is 1.2")

@@ -5,6 +5,7 @@ from bench.judge.learning import Learning
 from bench.judge.statistics import Estimate
 from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
 from bench.report import format as show
+from bench.report.takeaway import sentence
 from bench.report.text import elide
 
 NAME_LENGTH = 48
@@ -16,7 +17,7 @@ def training_takeaway(summary: TrainingSummary) -> str:
     A loop is called sooner only where its whole interval says so.
     """
     text = "; ".join(f"on {_name(w.workload)}, {', and '.join(_clauses(w))}" for w in summary.workloads)
-    return f"{text[:1].upper()}{text[1:]}."
+    return sentence(f"{text}.", summary.training.interrupted)
 
 
 def _clauses(workload: TrainedWorkload) -> list[str]:
