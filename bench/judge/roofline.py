@@ -7,8 +7,8 @@ that is launches, waiting, kernels that are not at their best, and bytes that mo
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.judge.statistics import Estimate
@@ -71,6 +71,9 @@ class Roofline:
     taken: float | None = None
     """Of the speedup over the baseline that this limit allows, the share that the loop has; negative for a slower one,
     None for the baseline, and where it allows none."""
+    slow_types: Mapping[str, float] = field(default_factory=dict)
+    """Those that it multiplies in and that the device is surely slower in than in float32, with how fast it is in them:
+    0.1 is a tenth of float32's rate. A processor without instructions for a type works them out one by one."""
 
 
 def roofline(
@@ -110,6 +113,7 @@ def roofline(
         utilisation=_over(needed, step_seconds),
         taken=(baseline_seconds - step_seconds.value) / possible if baseline_seconds and possible and possible > 0
         else None,
+        slow_types=_slow_types(kinds_of(work), ceilings),
     )  # fmt: skip
 
 
@@ -124,6 +128,12 @@ def kinds_of(work: Iterable[PhaseWork]) -> tuple[str, ...]:
     for one in work:
         total.update({kind: int(flops) for kind, flops in one.flops.items()})
     return tuple(kind for kind, _ in total.most_common())
+
+
+def _slow_types(kinds: Iterable[str], ceilings: Ceilings) -> dict[str, float]:
+    usual = ceilings.flops_per_second("float32")
+    known = ((kind, ceilings.flops_per_second(kind)) for kind in kinds) if usual else ()
+    return {kind: one.value / usual.value for kind, one in known if usual and one and one.high < usual.low}
 
 
 def _arithmetic(work: PhaseWork, ceilings: Ceilings) -> Estimate | None:

@@ -124,7 +124,7 @@ def departure(row: Row) -> str:
 
 def notes(row: Row) -> str:
     """What a measured row has to say beyond its figures; empty for most."""
-    return "; ".join(filter(None, (lost(row), departure(row), scaling(row), launch_bound(row))))
+    return "; ".join(filter(None, (lost(row), departure(row), scaling(row), launch_bound(row), slow_types(row))))
 
 
 def launch_bound(row: Row) -> str:
@@ -136,6 +136,15 @@ def launch_bound(row: Row) -> str:
     all_of_it = len(waiting) == sum(part >= COUNTS_FROM for part in share.values())
     where = "" if all_of_it else f" in {', '.join(waiting)}"
     return f"launch-bound{where}: the device waits for the host"
+
+
+def slow_types(row: Row) -> str:
+    """What a loop multiplies in although its device is slow at that; empty where it is not, or that is not known."""
+    slow = row.roofline.slow_types if row.roofline else {}
+    told = [
+        f"multiplies in {plain(name)}, at {show.percent(rate)} of what float32 does here" for name, rate in slow.items()
+    ]
+    return "; ".join(told)
 
 
 def scaling(row: Row) -> str:

@@ -122,3 +122,15 @@ def test_what_is_plotted_is_operations_a_byte_against_operations_a_second() -> N
 def test_the_types_of_a_step_are_told_the_one_with_the_most_operations_first() -> None:
     mixed = (PhaseWork("forward", {"float32": 1.0, "bfloat16": 9.0}, 1.0), PhaseWork("loss", {"float32": 2.0}, 1.0))
     assert kinds_of(mixed) == ("bfloat16", "float32")
+
+
+@pytest.mark.parametrize(("rate", "slow"), [(1, {"float16": 0.01}), (95, {}), (400, {})])
+def test_a_type_that_the_device_is_surely_slower_in_than_in_float32_is_told(rate: float, slow: object) -> None:
+    work = (PhaseWork("forward", {"float16": 1 * GIGA, "float32": GIGA}, 1e6),)
+    known = ceilings(ceiling("matrix product", "float16", rate * GIGA, spread=0.04), spread=0.04)
+    assert judged(work, ceilings=known).slow_types == slow
+
+
+def test_the_slow_types_of_others_are_not_its_own() -> None:
+    known = ceilings(ceiling("matrix product", "float16", 1 * GIGA))
+    assert judged(ceilings=known).slow_types == {}
