@@ -14,7 +14,7 @@ from bench.records.samples import Samples
 from tests.synthetic import Truth, make_run
 
 FIRST = datetime(2026, 11, 1, 10, 0, 0, tzinfo=UTC)
-SUBJECT = Subject("imaginary-2-core-f2a132", "cpu", "resnet", "small", 64, 77_000, "ab" * 32, 2)
+SUBJECT = Subject("imaginary-2-core-f2a132", "cpu", "resnet", "small", 64, 77_000, "ab" * 32, 2, instructions="AVX2")
 
 
 @cache

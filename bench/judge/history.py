@@ -13,6 +13,7 @@ from bench.errors import BadInput
 from bench.judge.change_points import LEAST_RUNS, change_points, noise
 from bench.judge.comparison import log_speedups
 from bench.judge.differences import differences
+from bench.judge.instructions import Instructed, fill, instructions_of
 from bench.judge.statistics import CONFIDENCE, Estimate
 from bench.judge.summary import is_baseline
 from bench.records.run import Case, Run
@@ -24,7 +25,7 @@ SHARED_BY = 3
 
 
 @dataclass(frozen=True)
-class Subject:
+class Subject(Instructed):
     """What has to be one and the same for two runs' ratios to be of one thing."""
 
     machine: str
@@ -166,10 +167,11 @@ def observe(run: Run, rounds: pd.DataFrame, workload: str, folder: str) -> Itera
 def series_of(observations: Iterable[Observation]) -> tuple[Series, ...]:
     """Every series with its levels, the loops of one subject together, in the order in which they first appear."""
     ordered = sorted(observations, key=lambda o: (o.point.started, o.point.run.name))
-    subjects = dict.fromkeys(o.subject for o in ordered)
+    filled = fill(o.subject for o in ordered)
+    subjects = dict.fromkeys(filled.values())
     gathered: dict[tuple[Subject, str], list[Point]] = {}
     for seen in ordered:
-        gathered.setdefault((seen.subject, seen.loop), []).append(seen.point)
+        gathered.setdefault((filled[seen.subject], seen.loop), []).append(seen.point)
     place = {subject: i for i, subject in enumerate(sorted(subjects, key=lambda s: (s.machine, s.workload)))}
     return tuple(
         _series(subject, loop, points)
@@ -250,6 +252,7 @@ def _subject(run: Run, base: Case) -> Subject:
         parameters=base.parameters,
         data_sha256=base.data_sha256,
         threads=run.environment.threads,
+        instructions=instructions_of(run),
     )
 
 

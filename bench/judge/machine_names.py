@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.judge.side_by_side import Setting
+from bench.judge.differences import UNKNOWN
+from bench.judge.side_by_side import Setting, settings_of
 from bench.records.run import Run
 
 LONGEST = 28
@@ -13,10 +14,11 @@ LONGEST = 28
 def machine_names(runs: Sequence[Run]) -> list[str]:
     """A name for each run by what it was made on: the machine's own, as short as tells it from the others.
 
-    The fingerprint is part of it where two machines would else be called alike; the device and the threads where one
-    machine was measured with several, and the device where a machine with a GPU was measured without it.
+    The fingerprint is part of it where two machines would else be called alike; the device, the threads and the
+    instructions where one machine was measured with several, and the device where a machine with a GPU was measured
+    without it.
     """
-    settings = [Setting.of(run) for run in runs]
+    settings = settings_of(runs)
     suffixes = [_suffix(run, setting, settings) for run, setting in zip(runs, settings, strict=True)]
     stems = [
         _cut(run.machine.name.removesuffix(f"-{run.machine.fingerprint}"), LONGEST - len(suffix))
@@ -44,8 +46,14 @@ def _suffix(run: Run, setting: Setting, settings: Sequence[Setting]) -> str:
     own = [other for other in settings if other.fingerprint == setting.fingerprint]
     device = len({other.device for other in own}) > 1 or (setting.device == "cpu" and bool(run.machine.gpus))
     threads = len({other.threads for other in own if other.device == setting.device}) > 1
-    text = f" {setting.device[:8]}" if device else ""
-    return text + (f" {setting.threads} thread{'' if setting.threads == 1 else 's'}" if threads else "")
+    instructions = len({other.instructions for other in own if other.device == setting.device}) > 1
+    return "".join(
+        [
+            f" {setting.device[:8]}" if device else "",
+            f" {setting.threads} thread{'' if setting.threads == 1 else 's'}" if threads else "",
+            f" {(setting.instructions or UNKNOWN)[:8]}" if instructions else "",
+        ]
+    )
 
 
 def _cut(text: str, length: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.judge.comparison import BASELINE, round_logs
+from bench.judge.instructions import instructions_of
 from bench.judge.launches import Rounds
 from bench.judge.summary import Row, Summary, WorkloadSummary, summarise
 from bench.judge.throttled import counted, laps_by_case
@@ -105,5 +106,5 @@ def same_machine(base: Side, head: Side) -> bool:
     A hypervisor may call all processors of a maker by one name: those whose instructions differ are two.
     """
     sides = base, head
-    instructions = {side.run.environment.cpu_capability for side in sides if side.kind == "cpu"} - {None}
+    instructions = {instructions_of(side.run) for side in sides} - {None}
     return len({(side.run.machine.fingerprint, side.device) for side in sides}) == 1 and len(instructions) <= 1

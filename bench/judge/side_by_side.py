@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 
 from bench.judge.comparison import BASELINE
+from bench.judge.instructions import Instructed, fill, instructions_of
 from bench.judge.look import look_over
 from bench.judge.phase_estimates import phase_estimates
 from bench.judge.side import Side, device_of
@@ -20,7 +20,8 @@ Phases = Mapping[tuple[str, str], Mapping[str, Estimate]]
 """Seconds a step in each phase, by workload and loop."""
 
 
-class Setting(NamedTuple):
+@dataclass(frozen=True)
+class Setting(Instructed):
     """What has to be one and the same for the seconds of two runs to compare."""
 
     fingerprint: str
@@ -30,7 +31,7 @@ class Setting(NamedTuple):
     @classmethod
     def of(cls, run: Run) -> "Setting":
         """The one that ``run`` was made in."""
-        return cls(run.machine.fingerprint, device_of(run), run.plan.threads)
+        return cls(run.machine.fingerprint, device_of(run), run.plan.threads, instructions=instructions_of(run))
 
 
 @dataclass(frozen=True)
@@ -153,11 +154,19 @@ def phases_of(run: Run, samples: Samples) -> Phases:
     return {(c.workload, c.loop): phase_estimates(rows, c.phases) for i, c in cases if len(rows := laps[i])}
 
 
+def settings_of(runs: Sequence[Run]) -> list[Setting]:
+    """Each run's, together: what one does not tell of its instructions may be that of another."""
+    own = [Setting.of(run) for run in runs]
+    filled = fill(own)
+    return [filled[setting] for setting in own]
+
+
 def by_setting(found: Iterable[Found]) -> dict[Setting, list[Found]]:
     """The runs of each machine and setting, oldest first; the settings in the order in which they first appear."""
+    runs = list(found)
     gathered: dict[Setting, list[Found]] = {}
-    for one in found:
-        gathered.setdefault(Setting.of(one.run), []).append(one)
+    for setting, one in zip(settings_of([one.run for one in runs]), runs, strict=True):
+        gathered.setdefault(setting, []).append(one)
     return {setting: sorted(runs, key=lambda f: (f.started, f.run.name)) for setting, runs in gathered.items()}
 
 

@@ -152,13 +152,19 @@ def test_runs_are_put_in_the_order_of_their_starts() -> None:
     "change",
     [
         {"machine": "another"}, {"device": "cuda:0"}, {"workload": "gpt"}, {"size": "large"}, {"batch_size": 128},
-        {"parameters": 1}, {"data_sha256": None}, {"threads": 4},
+        {"parameters": 1}, {"data_sha256": None}, {"threads": 4}, {"instructions": "AVX512"},
     ],
 )  # fmt: skip
 def test_what_is_not_the_same_is_never_mixed(change: dict[str, object]) -> None:
     other = dataclasses.replace(SUBJECT, **change)  # type: ignore[arg-type]
     mixed = [Observation(SUBJECT if k % 2 else other, "tf32", point(k, 0.1)) for k in range(10)]
     assert [len(series.points) for series in series_of(mixed)] == [5, 5]
+
+
+def test_runs_that_do_not_tell_their_instructions_are_followed_with_the_only_ones_there_are() -> None:
+    silent = dataclasses.replace(SUBJECT, instructions=None)
+    mixed = [Observation(SUBJECT if k % 2 else silent, "tf32", point(k, 0.1)) for k in range(10)]
+    assert [(series.subject, len(series.points)) for series in series_of(mixed)] == [(SUBJECT, 10)]
 
 
 def test_a_loop_that_some_runs_lack_is_followed_through_the_others() -> None:

@@ -39,6 +39,33 @@ def test_the_first_cuda_device_is_one_setting_by_either_of_its_names() -> None:
     assert Setting.of(plain_run(device="cuda")) == Setting.of(plain_run(device="cuda:0"))
 
 
+def with_instructions(capability: str | None, **plan: object) -> Run:
+    run = plain_run(**plan)
+    return replace(run, environment=replace(run.environment, cpu_capability=capability))
+
+
+def groups_of(*runs: Run) -> list[list[str]]:
+    found = [Found(str(i), run, datetime(2026, 1, 1 + i, tzinfo=UTC)) for i, run in enumerate(runs)]
+    return [[one.folder for one in group] for group in by_setting(found).values()]
+
+
+def test_processors_of_one_name_and_other_instructions_are_two_settings_with_names_of_their_own() -> None:
+    narrow, wide = with_instructions("AVX2"), with_instructions("AVX512")
+    assert groups_of(narrow, wide, narrow) == [["0", "2"], ["1"]]
+    assert machine_names([narrow, wide]) == ["imaginary-2-core AVX2", "imaginary-2-core AVX512"]
+
+
+def test_a_run_that_does_not_tell_its_instructions_belongs_to_the_only_ones_there_are() -> None:
+    silent, narrow, wide = map(with_instructions, (None, "AVX2", "AVX512"))
+    assert groups_of(silent, narrow) == [["0", "1"]]
+    assert groups_of(silent, narrow, wide) == [["0"], ["1"], ["2"]]
+    assert machine_names([silent, narrow, wide])[0] == "imaginary-2-core unknown"
+
+
+def test_a_processor_s_instructions_do_not_tell_runs_on_a_gpu_apart() -> None:
+    assert groups_of(*(with_instructions(one, device="cuda") for one in ("AVX2", "AVX512"))) == [["0", "1"]]
+
+
 def test_a_machine_is_called_by_its_hardware_alone_while_that_is_no_other_s() -> None:
     assert machine_names([on("AMD EPYC", plain_run()), on("Apple M3", plain_run())]) == [
         "amd-epyc-2-core", "apple-m3-2-core",

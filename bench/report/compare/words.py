@@ -1,12 +1,12 @@
 """Runs side by side in words: what differs, which technique pays where, and what moved; each from verdicts alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
 from bench.judge.comparison import BASELINE, Verdict
 from bench.judge.differences import unlike
 from bench.judge.launches import peaks_of_memory
-from bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide, Work
+from bench.judge.side_by_side import Contest, Entrant, Setting, Shift, SideBySide, Work, settings_of
 from bench.judge.statistics import Estimate
 from bench.judge.summary import Row
 from bench.report import cells
@@ -29,6 +29,13 @@ VERBS: dict[Verdict, str] = {
     "same": "makes no difference on",
     "inconclusive": "is not settled on",
 }
+KINDS: dict[str, Callable[[Setting], object]] = {
+    "machine": lambda setting: setting.fingerprint,
+    "device": lambda setting: setting.device,
+    "threads": lambda setting: setting.threads,
+    "instructions": lambda setting: setting.instructions,
+}
+"""What settings are told apart by."""
 NOTHING_IN_COMMON = "nothing in common: no loop was measured in two of these runs; each is shown by itself"
 ONE_LAUNCH = "one launch of each loop alone: nothing bounds its figures"
 NOT_LOOKED_AT = "how it trains was not looked at"
@@ -58,10 +65,11 @@ def headline(found: SideBySide) -> str:
         return NOTHING_IN_COMMON
     if found.is_course:
         return f"{found.entrants[0].run.machine.name}, before and after: {len(found.entrants)} runs, the oldest first"
-    machines = len({entrant.run.machine.fingerprint for entrant in found.entrants})
+    settings = settings_of([entrant.run for entrant in found.entrants])
+    machines = len({setting.fingerprint for setting in settings})
     if machines < len(found.entrants):
-        kinds = "device and threads" if machines == 1 else "machine, device and threads"
-        return f"{len(found.entrants)} settings side by side, by {kinds}"
+        kinds = [kind for kind, of in KINDS.items() if len(set(map(of, settings))) > 1]
+        return f"{len(found.entrants)} settings side by side, by {listed(kinds)}"
     return f"{machines} machines side by side"
 
 

@@ -49,7 +49,7 @@ def as_json(series: tuple[Series, ...]) -> dict[str, Any]:
     return {
         "series": [
             {
-                **asdict(one.subject),
+                **_subject(one.subject),
                 "loop": one.loop,
                 "noise": one.noise,
                 "points": [_point(point) for point in one.points],
@@ -76,13 +76,21 @@ def _row(series: Series, at: int) -> dict[str, Cell]:
     level = next(level for level in series.levels if level.start <= at < level.end)
     change = next((change for change in series.changes if change.at == at), None)
     return {
-        **asdict(series.subject),
+        **_subject(series.subject),
         "loop": series.loop,
         **_point(series.points[at]),
         "level": finite(level.speedup.value),
         "level_low": finite(level.speedup.low),
         "level_high": finite(level.speedup.high),
         "change": finite(change.ratio.value) if change else None,
+    }
+
+
+def _subject(subject: Subject) -> dict[str, Cell]:
+    facts = asdict(subject)
+    return {
+        **{name: fact for name, fact in facts.items() if name != "instructions"},
+        "instructions": subject.instructions,
     }
 
 

@@ -13,7 +13,8 @@ LONGEST = 400
 def where(subject: Subject) -> str:
     """``amd-epyc-2-core-749cb0: cpu, 2 threads, small, batch of 64, data 0e117e``: what its runs have in common."""
     threads = "" if subject.threads is None else f"{subject.threads} thread{'' if subject.threads == 1 else 's'}, "
-    return plain(f"{subject.machine}: {subject.device}, {threads}{work(subject)}")
+    instructions = "" if subject.instructions is None else f"{subject.instructions}, "
+    return plain(f"{subject.machine}: {subject.device}, {threads}{instructions}{work(subject)}")
 
 
 def file_stem(subject: Subject) -> str:
