@@ -36,6 +36,12 @@ class Column(Generic[R]):
     left: bool = False
     style: Callable[[R], str] = lambda _: ""
 
+    @property
+    def name(self) -> str:
+        """Its heading on one line."""
+        first, second = self.heading
+        return f"{first}{second}" if first.endswith("/") else f"{first} {second}".strip()
+
     def width(self, rows: Sequence[R]) -> int:
         """Of its widest text."""
         return max(cell_len(text) for text in (*self.heading, *(self.cell(row) for row in rows)))
@@ -73,7 +79,7 @@ class Grid(Generic[R]):
             needed = column.width(rows)
             room -= needed + len(GAP)
             if room < 0:
-                self.left_out.append(" ".join(column.heading).strip())
+                self.left_out.append(column.name)
                 room = -1
             else:
                 self._shown[number] = column, needed

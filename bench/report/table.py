@@ -75,7 +75,7 @@ class RunTable:
                 if text := cells.notes(row):
                     yield from note(row.case.label, text, console, width)
         if grid.left_out:
-            yield cut(Text(f"columns without room here: {', '.join(grid.left_out)}; see report.md", "dim"), width)
+            yield cut(Text(f"report.md also has: {', '.join(grid.left_out)}", "dim"), width)
 
 
 def _ending(row: Row) -> Text:

@@ -113,7 +113,7 @@ def _contest(contest: Contest, console: Console, *, alone: bool) -> Iterator[Tex
     for name, text in words.remarks(contest):
         yield Text(f"{name}: {text}", "dim")
     if table.left_out:
-        yield Text(f"too narrow for {', '.join(table.left_out)}: compare.md has all", "dim")
+        yield Text(f"compare.md also has: {', '.join(table.left_out)}", "dim")
 
 
 def _columns() -> tuple[Column[Line], ...]:

@@ -64,7 +64,7 @@ class TrainingTable:
                 if said := words.remarks(row, likeness=self._alone):
                     yield from note(row.label, "; ".join(said), console, width)
         if grid.left_out:
-            yield cut(Text(f"columns without room here: {', '.join(grid.left_out)}; see report.md", "dim"), width)
+            yield cut(Text(f"report.md also has: {', '.join(grid.left_out)}", "dim"), width)
 
     def _is_told_above(self, row: TrainedRow) -> bool:
         """Whether the table of the timed run has said already why there is nothing to see of this loop."""
