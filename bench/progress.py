@@ -40,7 +40,8 @@ class RunProgress:
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
         """Say what is being done, what fraction of the whole is done, and how long it will still take."""
-        left = "" if remaining_seconds is None else f"{duration(remaining_seconds)} left"
+        # A forecast of no time at all says nothing, and would go on saying it where it was wrong.
+        left = f"{duration(remaining_seconds)} left" if remaining_seconds and remaining_seconds >= 1 else ""
         now = time.monotonic()
         if self._console.is_terminal:
             if now - self._last > 0.2:

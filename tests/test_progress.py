@@ -1,9 +1,11 @@
 """The line that a person watches, and nobody may be watching."""
 
+import io
 import os
 import sys
 
 import pytest
+from rich.console import Console
 
 from bench import progress
 from bench.progress import RunProgress, stderr_console
@@ -20,3 +22,13 @@ def test_a_run_goes_on_when_nobody_reads_its_progress_any_more(monkeypatch: pyte
             for done in (0.1, 0.2, 0.3):
                 shown.tell("launch pair", done, 1.0)
         assert console.quiet
+
+
+@pytest.mark.parametrize(
+    ("remaining", "told"), [(None, ""), (0.0, ""), (0.6, ""), (1.0, "  1 s left"), (75, "  1 min 15 s left")]
+)
+def test_a_forecast_of_no_time_at_all_is_not_told(remaining: float | None, told: str) -> None:
+    output = io.StringIO()
+    with RunProgress(Console(file=output, width=80)) as shown:
+        shown.tell("training", 0.5, remaining)
+    assert output.getvalue() == f" 50%  training{told}\n"

@@ -21,6 +21,7 @@ from bench.cli.history import history
 from bench.cli.import_ import import_
 from bench.cli.list import list_
 from bench.cli.memory import memory
+from bench.cli.output import patient_output
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.status import BAD_INPUT, CRASHED, INTERRUPTED
@@ -78,11 +79,11 @@ def main() -> NoReturn:
     """Run the command line; a mistake in what was asked for is one line and exit status 2."""
     # Of times too small or too large to compute with, numpy has remarks; what came of them is shown as absent.
     warnings.simplefilter("ignore", RuntimeWarning)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters gets a stand-in, not an error
-            stream.reconfigure(errors="replace")
+    if isinstance(sys.stderr, io.TextIOWrapper):  # a terminal without our letters gets a stand-in, not an error
+        sys.stderr.reconfigure(errors="replace")
     try:
-        status = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="loopmark")
+        with patient_output():
+            status = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="loopmark")
     except BadInput as error:
         _say_mistake(str(error))
     except KeyboardInterrupt:
@@ -92,9 +93,6 @@ def main() -> NoReturn:
         if (error.name or "").partition(".")[0] in {"bench", "loops"}:
             raise
         _say_mistake(f"{sys.executable} has no module '{error.name}'; `make bench` installs all that is needed")
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
     except OSError as error:
         _say_mistake(str(error))
     except Exception as error:

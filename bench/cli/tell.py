@@ -101,17 +101,16 @@ def tell(
         write_file(path, content)
     _add_to_summary(page, console)
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
-    with _to_whoever_listens():
-        if as_json:
-            print(text)
-        elif judgement.refusal is not None:
-            with _no_commands(on_github, sys.stderr):
-                console.print(f"loopmark: {conclusion(judgement)}", markup=False, highlight=False, soft_wrap=True)
-        else:
-            with _no_commands(on_github, sys.stdout):
-                print_judgement(judgement)
-        if on_github:
-            print("\n".join(annotations(judgement)), file=sys.stderr if as_json else sys.stdout, flush=True)
+    if as_json:
+        print(text)
+    elif judgement.refusal is not None:
+        with _no_commands(on_github, sys.stderr):
+            console.print(f"loopmark: {conclusion(judgement)}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        with _no_commands(on_github, sys.stdout):
+            print_judgement(judgement)
+    if on_github:
+        print("\n".join(annotations(judgement)), file=sys.stderr if as_json else sys.stdout, flush=True)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -135,19 +134,6 @@ def _add_to_summary(page: bytes, console: "Console") -> None:
     except (OSError, ValueError) as error:
         # It is the CI's file and not asked for by anyone: the verdict counts without it.
         console.print(f"warning: {_unwritable(Path(SUMMARY), error)}", markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _to_whoever_listens() -> Iterator[None]:
-    """Print to a pipe that may be closed before its end: who reads only the first lines changes no verdict."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still to be flushed when Python ends goes nowhere, without a complaint.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except SystemExit:  # rich does the same, and leaves with status 1, which would be a regression
-        pass
 
 
 @contextmanager

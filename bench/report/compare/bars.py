@@ -40,8 +40,8 @@ def throughput(contest: Contest, entrants: Sequence[Entrant]) -> Figure | None:
     entry.set_label(f"{BASELINE} on the same machine, in the same run")
     axes, places = board(contest, title, [entry], right=RIGHT, note=note_of(contest))
     colours = {entrant.name: COLOURS[i % len(COLOURS)] for i, entrant in enumerate(entrants)}
-    drawn: dict[int, tuple[Estimate, str]] = {}
-    bases: dict[int, float] = {}
+    drawn: dict[float, tuple[Estimate, str]] = {}
+    bases: dict[float, float] = {}
     for place in places:
         rate = rates.get((place.entrant.name, place.row.case.loop))
         if rate is None:
@@ -65,7 +65,7 @@ def throughput(contest: Contest, entrants: Sequence[Entrant]) -> Figure | None:
     return layout.figure_of(axes)
 
 
-def _bars(axes: Axes, drawn: dict[int, tuple[Estimate, str]]) -> None:
+def _bars(axes: Axes, drawn: dict[float, tuple[Estimate, str]]) -> None:
     """All at once: one by one, hundreds of bars take twice as long."""
     rates, colours = zip(*drawn.values(), strict=True)
     axes.barh(list(drawn), [rate.value for rate in rates], THICK, color=colours, linewidth=0)

@@ -17,6 +17,8 @@ LINE = 0.19
 LEFT = 2.25
 NAME = LEFT - 0.2
 INDENT = 0.12
+APART = 0.35
+"""Lines between two groups, or a loop's name would stand as near to the bars above as to its own."""
 THICK = 0.78
 """Of a bar, in lines."""
 
@@ -25,7 +27,7 @@ THICK = 0.78
 class Place:
     """A line of the plot."""
 
-    y: int
+    y: float
     entrant: Entrant
     row: Row
 
@@ -41,7 +43,7 @@ def board(
     legend = -(-len(entries) // layout.LEGEND_COLUMNS)
     top = layout.TITLE + layout.NOTE_LINE * len(notes) + layout.LEGEND_ROW * legend
     groups = {loop: contest.rows(loop) for loop in measured(contest)}
-    lines = sum(1 + len(rows) for rows in groups.values())
+    lines = sum(APART + 1 + len(rows) for rows in groups.values()) - APART
     height = top + LINE * lines + layout.AXIS
     axes = layout.blank_axes(height, left=LEFT, right=right, top=top, bottom=layout.AXIS, title=title)
     axes.set_ylim(lines - 0.5, -0.5)
@@ -55,7 +57,7 @@ def board(
 
 
 def _places(axes: Axes, groups: dict[str, list[tuple[Entrant, Row]]]) -> Iterator[Place]:
-    y, ticks = 0, {}
+    y, ticks = 0.0, {}
     for loop, rows in groups.items():
         weight = "bold" if loop == BASELINE else "normal"
         axes.annotate(
@@ -69,11 +71,11 @@ def _places(axes: Axes, groups: dict[str, list[tuple[Entrant, Row]]]) -> Iterato
                 beside(axes, place.y, 0, cells.why(place.row), inches=4.0)
             else:
                 yield place
-        y += 1 + len(rows)
+        y += 1 + len(rows) + APART
     axes.set_yticks(list(ticks), list(ticks.values()))
 
 
-def beside(axes: Axes, y: int, x: float, text: str, *, inches: float) -> None:
+def beside(axes: Axes, y: float, x: float, text: str, *, inches: float) -> None:
     """A grey text in a line, from the axes' fraction ``x`` on."""
     axes.annotate(
         style.fitted(text, inches, style.SMALL), (x, y), (6, 0), xycoords=("axes fraction", "data"),

@@ -24,7 +24,7 @@ def shares(contest: Contest) -> Figure | None:
     title = f"{style.fitted(contest.workload)}: what share of a step each phase takes"
     entries = [square(style.fitted(name, 0.85), colours[name]) for name in names]
     axes, places = board(contest, title, entries, right=RIGHT, note=note_of(contest))
-    bars: dict[str, list[tuple[int, float, float]]] = {name: [] for name in names}
+    bars: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
     for place in places:
         left, own = 0.0, cells.shares(place.row.phases)
         for name in (name for name in names if name in own):
