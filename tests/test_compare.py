@@ -162,7 +162,7 @@ def test_runs_with_nothing_in_common_are_one_line_and_still_shown(here: Here, tm
     second = keep(tmp_path, on("Xeon", dated(run, 1)), samples)
     done = here("compare", first, second, "--out", tmp_path / "out")
     assert done.returncode == 0
-    assert done.stdout.startswith("nothing in common")
+    assert done.stdout.startswith("Nothing in common")
     assert done.stdout.splitlines()[-1] == done.stdout.splitlines()[0]
     assert "compile" in done.stdout
 
@@ -172,14 +172,14 @@ def test_two_runs_of_one_machine_with_nothing_in_common_are_not_sent_to_check(he
     run, samples = make_run([Truth("eager"), Truth("compile")], ("gpt",), launches=2, rounds=2)
     second = keep(tmp_path, on("AMD EPYC", dated(run, 1)), samples)
     done = here("compare", first, second, "--out", tmp_path / "out")
-    assert done.stdout.splitlines()[-1].startswith("nothing in common")
+    assert done.stdout.splitlines()[-1].startswith("Nothing in common")
     assert "loopmark check" not in done.stdout + (tmp_path / "out" / "compare.html").read_text()
 
 
 def test_one_machine_alone_is_its_table_what_pays_there_and_how_to_add_another(here: Here, tmp_path: Path) -> None:
     done = here("compare", "results/reference", "--workload", "resnet", "--out", tmp_path)
     assert done.returncode == 0
-    assert done.stdout.startswith("one run alone: give a second one")
+    assert done.stdout.startswith("One run alone: give a second one")
     assert f"resnet: channels_last pays on {AMD} (1.19x [1.15, 1.24])." in done.stdout
 
 

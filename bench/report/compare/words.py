@@ -36,11 +36,11 @@ KINDS: dict[str, Callable[[Setting], object]] = {
     "instructions": lambda setting: setting.instructions,
 }
 """What settings are told apart by."""
-NOTHING_IN_COMMON = "nothing in common: no loop was measured in two of these runs; each is shown by itself"
+NOTHING_IN_COMMON = "Nothing in common: no loop was measured in two of these runs; each is shown by itself"
 ONE_LAUNCH = "one launch of each loop alone: nothing bounds its figures"
 NOT_LOOKED_AT = "how it trains was not looked at"
 ALONE = (
-    "one run alone: give a second one to compare it with, or copy results/<machine>/<run> from another machine into "
+    "One run alone: give a second one to compare it with, or copy results/<machine>/<run> from another machine into "
     "results and run `make compare`"
 )
 ASK_FOR_A_VERDICT = (
