@@ -14,11 +14,12 @@ TRIMMED = 0.25
 
 
 def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> dict[str, float]:
-    """Seconds of each phase of a typical step of one case: each phase's mean share of the median launch's step.
+    """Seconds of each phase of a typical step of one case: each phase's mean share of a step.
 
     A launch's step is the mean over the middle half of its lapped steps. Whole steps are left out, by their total
-    time, never single phases, so that the phases still add up to a step, and no one launch that something disturbed
-    decides how long it is. A phase that repeats within a step (gradient accumulation) counts with all its turns.
+    time, never single phases, so that the phases still add up to a step; and that is the geometric mean over launches,
+    as the step's whose phases nobody timed is, or the two would differ where launches do. A phase that repeats within a
+    step (gradient accumulation) counts with all its turns.
 
     Args:
         samples: rows of one case from ``Samples.phases``.
@@ -41,7 +42,8 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
     totals = launches.sum(axis=1)
     timed = totals > 0  # of a launch that took no time nobody knows the shares
     shares = (launches[timed] / totals[timed, None]).mean(axis=0) if timed.any() else np.zeros(len(names))
-    found = {names[i]: float(shares[i] * np.median(totals)) for i in np.flatnonzero(np.bincount(phase))}
+    typical = math.exp(np.log(totals[timed]).mean()) if timed.any() else 0.0
+    found = {names[i]: float(shares[i] * typical) for i in np.flatnonzero(np.bincount(phase))}
     return {phase: found[phase] for phase in order if phase in found}
 
 

@@ -24,7 +24,11 @@ FLOOR, HEIGHT = 0.3, 0.72
 
 
 def step_times(workload: WorkloadSummary, cases: dict[str, int], samples: Samples) -> Figure | None:
-    """Seconds a step of all blocks without laps: their density, middle half and median, and each launch's median."""
+    """Seconds a step of all blocks without laps: their density and middle half, each launch's median, and the step.
+
+    The step is the table's, in the middle of the launches' medians; the median of all blocks would be another figure
+    where launches differ.
+    """
     rows = [row for row in workload.rows if row.case.label in cases]
     plain = samples.blocks[samples.blocks["case"].isin(cases.values()) & ~samples.blocks["lapped"]]
     if plain.empty:
@@ -41,7 +45,7 @@ def step_times(workload: WorkloadSummary, cases: dict[str, int], samples: Sample
             [], [], linestyle="", marker="s", markersize=8, alpha=DENSE, color=style.BLUE, label="density of blocks"
         ),
         Line2D([], [], color=style.BLACK, linewidth=3, label="middle half"),
-        Line2D([], [], linestyle="", marker="|", markersize=11, markeredgewidth=2, color=style.BLACK, label="median"),
+        Line2D([], [], linestyle="", marker="|", markersize=11, markeredgewidth=2, color=style.BLACK, label="a step"),
         Line2D([], [], linestyle="", marker="^", markersize=5, color=style.VERMILLION, label="median of a launch"),
     ]
     title = f"{style.fitted(workload.workload)}: how step times are spread"
@@ -55,7 +59,8 @@ def step_times(workload: WorkloadSummary, cases: dict[str, int], samples: Sample
         group = groups[cases[row.case.label]]
         colour = style.GREY if row.case.repeat else style.BLACK if is_baseline(row.case) else style.BLUE
         medians = group.groupby("launch")["seconds"].median().to_numpy()
-        _spread(axes, y, group["seconds"].to_numpy(), medians, edges, colour)
+        step = row.step_seconds.value if row.step_seconds else float(np.median(medians))
+        _spread(axes, y, group["seconds"].to_numpy(), medians, step, edges, colour)
     style.log_ticks(axes.xaxis, low, high, show.round_seconds)
     axes.set_xlabel("seconds a step, of blocks whose phases are not timed")
     return layout.figure_of(axes)
@@ -66,6 +71,7 @@ def _spread(
     y: int,
     seconds: NDArray[np.float64],
     launches: NDArray[np.float64],
+    step: float,
     edges: NDArray[np.float64],
     colour: str,
 ) -> None:
@@ -73,12 +79,12 @@ def _spread(
     if counts.max():
         height = np.append(counts, counts[-1]) / counts.max() * HEIGHT
         axes.fill_between(edges, y + FLOOR - height, y + FLOOR, step="post", color=colour, alpha=DENSE, linewidth=0)
-    quarter, median, three_quarters = np.quantile(seconds, (0.25, 0.5, 0.75))
+    quarter, three_quarters = np.quantile(seconds, (0.25, 0.75))
     axes.plot([quarter, three_quarters], [y + FLOOR] * 2, color=style.BLACK, linewidth=3, solid_capstyle="butt")
-    axes.plot(median, y + FLOOR - 0.1, "|", color=style.BLACK, markersize=11, markeredgewidth=2)
+    axes.plot(step, y + FLOOR - 0.1, "|", color=style.BLACK, markersize=11, markeredgewidth=2)
     axes.plot(launches, [y + FLOOR + 0.05] * len(launches), "^", color=style.VERMILLION, markersize=4.5, zorder=3)
     beyond = int(np.sum((seconds < edges[0]) | (seconds > edges[-1])))
-    text = show.seconds(float(median)) + (f"\n{show.percent(beyond / len(seconds))} beyond" if beyond else "")
+    text = show.seconds(step) + (f"\n{show.percent(beyond / len(seconds))} beyond" if beyond else "")
     axes.annotate(
         text, (1, y), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
         size=style.SMALL, va="center", annotation_clip=False,

@@ -49,7 +49,7 @@ def _clause(workload: WorkloadSummary, *, alone: bool) -> str:
     if winner:
         clause = _winner(winner) + (_hot_spot(workload.baseline) if alone else "")
     else:
-        clause = _no_winner(workload, alike)
+        clause = _no_winner(workload, judged, alike)
     astray = _extreme([row for row in judged if row not in alike], "faster")
     if astray and (winner is None or _distance(astray) > _distance(winner)):
         why = doubt(astray.trained, eager)
@@ -68,15 +68,18 @@ def _winner(row: Row) -> str:
     return text
 
 
-def _no_winner(workload: WorkloadSummary, judged: list[Row]) -> str:
-    if not judged and workload.baseline and workload.baseline.step_seconds:
+def _no_winner(workload: WorkloadSummary, judged: list[Row], alike: list[Row]) -> str:
+    if not alike and workload.baseline and workload.baseline.step_seconds:
         step = show.seconds_of(workload.baseline.step_seconds)
         return f"{BASELINE} takes {step} a step{_hot_spot(workload.baseline)}"
     if all(row.verdict == "inconclusive" for row in judged):
         return f"no difference from {BASELINE} is settled: every verdict is inconclusive"
-    if all(row.verdict == "slower" for row in judged) or workload.noise_floor is None:
-        return f"no loop is faster than {BASELINE}"
-    return f"no loop is faster than {BASELINE} beyond the noise floor of {show.noise_floor(workload.noise_floor)}"
+    shown = "shown to be " if any(row.verdict == "inconclusive" for row in alike) else ""
+    if all(row.verdict == "slower" for row in alike) or workload.noise_floor is None:
+        return f"no loop is {shown}faster than {BASELINE}"
+    return (
+        f"no loop is {shown}faster than {BASELINE} beyond the noise floor of {show.noise_floor(workload.noise_floor)}"
+    )
 
 
 def _hot_spot(baseline: Row) -> str:

@@ -61,6 +61,16 @@ def test_where_only_loops_that_depart_are_faster_no_loop_is_named() -> None:
     assert "but trains otherwise" in said
 
 
+def test_where_one_that_departs_is_slower_not_every_verdict_is_open() -> None:
+    made = summary([*TRUTHS[:2], Truth("accumulate_2", 0.02), Truth("amp_bf16", 0.010)])
+    (workload,) = made.workloads
+    rows = [dataclasses.replace(r, verdict="inconclusive") if r.verdict == "same" else r for r in workload.rows]
+    said = takeaway(dataclasses.replace(made, workloads=(dataclasses.replace(workload, rows=tuple(rows)),)))
+    assert "no loop is shown to be faster than eager" in said
+    assert "accumulate_2 is slower (0.5" in said
+    assert "every verdict" not in said
+
+
 def test_a_winner_that_beats_one_that_departs_needs_no_excuse() -> None:
     truths = [*TRUTHS[:2], Truth("accumulate_2", 0.009), Truth("amp_bf16", 0.005)]
     assert "trains otherwise" not in takeaway(summary(truths))
