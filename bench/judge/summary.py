@@ -129,6 +129,11 @@ class Summary:
         """Every row of every workload, in the run's order."""
         return tuple(row for workload in self.workloads for row in workload.rows)
 
+    def places(self, workload: WorkloadSummary) -> dict[str, int]:
+        """Where in ``Run.cases`` each measured case of a workload stands, by its label."""
+        measured = {id(row.case) for row in workload.rows if row.step_seconds is not None}
+        return {case.label: i for i, case in enumerate(self.run.cases) if id(case) in measured}
+
     @property
     def interrupted(self) -> bool:
         """Whether a person had had enough before all was timed and trained."""

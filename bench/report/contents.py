@@ -7,7 +7,7 @@ from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.judge.trained import TrainedWorkload
 from bench.records.samples import Samples
-from bench.report import cells, rooflines
+from bench.report import cells, rooflines, slow_spells
 from bench.report import format as show
 from bench.report.disturbance_table import advice, disturbance_table, seen_by_case
 from bench.report.gpu_table import gpu_table
@@ -41,6 +41,8 @@ def contents(summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[
 def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[str, Any]:
     device, host = phase_table(workload, device=True), phase_table(workload, device=False)
     seen = seen_by_case(workload, summary, samples)
+    blocks = samples.blocks
+    spells = slow_spells.told(blocks[blocks["case"].isin(summary.places(workload).values())])
     titled = [("Phases, on the device's clock", device), ("Phases, as the host enqueues them", host)]
     return {
         "name": workload.workload,
@@ -58,7 +60,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "caveat": bool(host or device) and any(cells.compiled(row) for row in workload.rows),
         "start": start_table(workload),
         "disturbances": disturbance_table(seen),
-        "advice": advice(seen.values()),
+        "advice": [*advice(seen.values()), *([spells] if spells else [])],
     }
 
 

@@ -6,27 +6,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.judge.summary import Summary, WorkloadSummary
+from bench.judge.summary import WorkloadSummary
 from bench.records.samples import Samples
 from bench.report import format as show
 from bench.report import layout, style
+from bench.report.disturbance import causes
 from bench.report.rounds import Rounds, rounds_of
 
-CAUSES = "the core taken away, a throttled clock, others on the GPU"
 LOSS_BINS = 120
 """Steps are drawn in at most so many groups: a plot has no more points than that across."""
-
-
-def case_indices(summary: Summary, workload: WorkloadSummary) -> dict[str, int]:
-    """Where in ``Run.cases`` each measured case of a workload stands, by its label."""
-    measured = {id(row.case) for row in workload.rows if row.step_seconds is not None}
-    return {case.label: i for i, case in enumerate(summary.run.cases) if id(case) in measured}
 
 
 def step_times(
     workload: WorkloadSummary, cases: dict[str, int], samples: Samples, styles: dict[str, style.LineStyle]
 ) -> Figure | None:
     """Seconds a step of each case over the rounds of the run; a cross where something disturbed the round.
+
+    Rounds in which the loops were slow together are shaded.
 
     Of many rounds, each group's median, a band for most of its rounds, and a cross where most were disturbed.
     """
@@ -37,7 +33,7 @@ def step_times(
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: step time over the run",
         [styles[label].proxy(style.fitted(label)) for label in cases],
-        note=_note(rounds),
+        note=_note(rounds, causes(plain)),
     )
     axes.set_yscale("log")
     for label, case in cases.items():
@@ -52,6 +48,8 @@ def step_times(
             axes.plot(at, course.seconds[piece], color=look.colour, linestyle=look.dash, linewidth=1.1)
         marked = rounds.at[course.marked], course.seconds[course.marked]
         axes.plot(*marked, "+", color=look.colour, markersize=5, markeredgewidth=0.9)
+    for spell in rounds.spells:
+        axes.axvspan(*spell, color="#E4E4E4", linewidth=0, zorder=0)
     for start in rounds.starts:
         axes.axvline(start, color="#C4C4C4", linewidth=0.8)
     axes.set_xlim(-0.5, max(rounds.places - 0.5, 0.5))
@@ -64,13 +62,16 @@ def step_times(
     return layout.figure_of(axes)
 
 
-def _note(rounds: Rounds) -> str:
-    if not rounds.disturbed_share:
-        return ""
-    if rounds.width == 1:
-        return f"+ something disturbed that round more than usual: {CAUSES}"
-    share = show.percent(rounds.disturbed_share)
-    return f"+ at least half of a group's rounds were disturbed, as {share} of all were: {CAUSES}"
+def _note(rounds: Rounds, causes: str) -> str:
+    said = []
+    if rounds.disturbed_share and rounds.width == 1:
+        said.append(f"+ that round was disturbed more than usual: {causes}")
+    elif rounds.disturbed_share:
+        share = show.percent(rounds.disturbed_share)
+        said.append(f"+ half of a group's rounds or more were disturbed, as {share} of all were: {causes}")
+    if rounds.spells:
+        said.append("shaded: all loops slow together, whatever the cause")
+    return "; ".join(said)
 
 
 def losses(

@@ -38,6 +38,17 @@ def disturbed(blocks: pd.DataFrame) -> "pd.Series[bool]":
     return (switches > usual) | (blocks["steal_seconds"] > 0) | throttled(blocks) | (blocks["foreign_processes"] > 0)
 
 
+def causes(blocks: pd.DataFrame) -> str:
+    """What there was of all that ``disturbed`` looks for, in words."""
+    there = {
+        "the core taken away": (blocks["involuntary_switches"] > 0).any(),
+        "CPU steal": (blocks["steal_seconds"] > 0).any(),
+        "a throttled clock": throttled(blocks).any(),
+        "others on the GPU": (blocks["foreign_processes"] > 0).any(),
+    }
+    return ", ".join(cause for cause, seen in there.items() if seen)
+
+
 def disturbance(blocks: pd.DataFrame) -> Disturbance:
     """What was seen during the blocks of one case."""
     held = throttled(blocks)

@@ -17,8 +17,7 @@ Seen = Mapping[str, Disturbance]
 
 def seen_by_case(workload: WorkloadSummary, summary: Summary, samples: Samples) -> Seen:
     """Every case of a workload that has blocks; empty where nothing disturbed any of them."""
-    indices = {id(case): i for i, case in enumerate(summary.run.cases)}
-    measured = {row.case.label: indices[id(row.case)] for row in workload.rows if row.step_seconds is not None}
+    measured = summary.places(workload)
     blocks = ByCase(samples.blocks[samples.blocks["case"].isin(measured.values())])
     seen = {label: disturbance(rows) for label, case in measured.items() if len(rows := blocks[case])}
     return seen if any(one.any for one in seen.values()) else {}

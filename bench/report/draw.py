@@ -103,7 +103,7 @@ def _figures(
 
     styles = style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
     for workload in summary.workloads:
-        name, cases = workload.workload, courses.case_indices(summary, workload)
+        name, cases = workload.workload, summary.places(workload)
         yield name, "phases", partial(plots.phases, workload)
         yield name, "speedup", partial(plots.speedup, workload)
         yield name, "breakeven", partial(plots.break_even, workload, styles)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bench.judge.comparison import block_seconds
 from bench.report.disturbance import disturbed
+from bench.report.slow_spells import SLOWER, slowness
 
 MOST_GROUPS = 240
 """About as many as can be told apart side by side: a plot has no more points than that across."""
@@ -51,6 +52,8 @@ class Rounds:
     """By case; only those that have a round."""
     disturbed_share: float
     """Of all the rounds of all cases, how many something disturbed."""
+    spells: tuple[tuple[float, float], ...] = ()
+    """From where to where, among the rounds, the loops were slow together."""
 
     @property
     def low(self) -> float:
@@ -77,6 +80,7 @@ def rounds_of(plain: pd.DataFrame) -> Rounds:
     group, width = _groups(len(places), begins if apart else begins[:0], most)
     at = np.bincount(group, np.arange(len(places))) / np.bincount(group)
     first = group[begins] if apart else begins[:0]
+    slow = slowness(rounds["seconds"]).reindex(places).to_numpy() > SLOWER
     rounds["group"] = group[places.get_indexer(rounds.reset_index("case").index)]
     return Rounds(
         width=width,
@@ -86,6 +90,7 @@ def rounds_of(plain: pd.DataFrame) -> Rounds:
         starts=tuple(begins - 0.5) if apart else (),
         courses={int(str(case)): _course(table, len(at)) for case, table in rounds.groupby(level="case")},
         disturbed_share=float(rounds["disturbed"].mean()),
+        spells=_spells(np.bincount(group, slow) / np.bincount(group) >= MOSTLY, np.bincount(group)),
     )
 
 
@@ -100,6 +105,13 @@ def _groups(places: int, begins: NDArray[np.intp], most: int) -> tuple[NDArray[n
     inside = np.arange(places) - np.concatenate([[0], begins])[np.searchsorted(begins, np.arange(places), "right")]
     new = inside % width == 0
     return np.cumsum(new) - 1, width
+
+
+def _spells(slow: NDArray[np.bool_], sizes: NDArray[np.intp]) -> tuple[tuple[float, float], ...]:
+    """Where groups of so many rounds that are ``slow`` begin and end, neighbours as one."""
+    edges = np.concatenate([[0], np.cumsum(sizes)]) - 0.5
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], slow, [False]]).astype(int)))
+    return tuple((float(edges[a]), float(edges[b])) for a, b in zip(changes[::2], changes[1::2], strict=True))
 
 
 def _course(rounds: pd.DataFrame, groups: int) -> Course:

@@ -31,7 +31,7 @@ def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet"
     run, samples = make_run(made, (workload,), launches=3, rounds=6, device=device)
     summary = summarise(run, samples, ceilings=ceilings())
     first, styles = summary.workloads[0], style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
-    cases = courses.case_indices(summary, first)
+    cases = summary.places(first)
     with style.styled():
         drawn = {
             "phases": plots.phases(first),

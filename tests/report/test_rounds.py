@@ -33,7 +33,7 @@ def drawn(rounds: int, loops: int = 8) -> Figure:
     styles = style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
     workload = summary.workloads[0]
     with style.styled():
-        figure = courses.step_times(workload, courses.case_indices(summary, workload), many, styles)
+        figure = courses.step_times(workload, summary.places(workload), many, styles)
     assert figure is not None
     return figure
 
