@@ -20,6 +20,8 @@ _JOULES = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
 _MOST_DECIMALS, _LEAST_RATIO_DECIMALS = 3, 2
 _WIDEST_PLUS_MINUS = 0.5
 _HUGE_RATIO = 100.0
+_MILLION = 1e6
+"""From here on a rate has too many digits to be read, or to fit beside a bar."""
 
 
 def seconds(value: float | None) -> str:
@@ -118,10 +120,20 @@ def count_range(estimate: Estimate | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """``6,400`` a second; below a hundred with three significant digits."""
+    """``6,400`` a second, ``2.12 M`` of them, ``0.448``: three significant digits."""
     if not known(value):
         return ABSENT
+    if abs(_rounded(value)) >= _MILLION:
+        return f"{significant(value / _MILLION)} M"
     return count(value) if abs(value) >= 1000 else significant(value)
+
+
+def rate_range(estimate: Estimate | None) -> str:
+    """``6,400 [6,210, 6,600]`` a second, ``2.12 M [1.98, 2.31]``."""
+    if estimate is None or not known(estimate.value):
+        return ABSENT
+    size = _MILLION if abs(_rounded(estimate.value)) >= _MILLION else 1.0
+    return f"{rate(estimate.value)} {_ends(estimate, lambda end: rate(end / size))}"
 
 
 def percent(share: float | None, digits: int = 2) -> str:
@@ -129,6 +141,18 @@ def percent(share: float | None, digits: int = 2) -> str:
     if not known(share):
         return ABSENT
     return f"{significant(share * 100, digits)} %" if abs(share) < 1 else f"{share * 100:,.0f} %"
+
+
+def percent_range(estimate: Estimate | None) -> str:
+    """``21.4 % [18.2, 24.8]``: a share and its interval, to the decimals that its half width shows."""
+    if estimate is None or not known(estimate.value):
+        return ABSENT
+    scaled = estimate.map(lambda share: share * 100)
+    half = (scaled.high - scaled.low) / 2
+    if not math.isfinite(half) or half <= 0:
+        return percent(estimate.value)
+    decimals = min(_MOST_DECIMALS, _decimals(_rounded(half, 2), 2))
+    return f"{scaled.value:,.{decimals}f} % {_ends(scaled, lambda end: f'{end:,.{decimals}f}')}"
 
 
 def noise_floor(log_ratio: float | None) -> str:

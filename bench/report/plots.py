@@ -140,8 +140,13 @@ def _whisker(axes: Axes, y: int, row: Row, marker: str, colour: str) -> None:
     if row.speedup is None:
         return
     ends = _ends(row.speedup)
-    axes.plot([min(ends), max(ends)], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
-    axes.plot(row.speedup.value, y, marker, color=colour, markersize=7, markeredgewidth=1.6, zorder=3)
+    axes.plot(row.speedup.value, y, marker, color=colour, markersize=7, markeredgewidth=1.6, zorder=2)
+    # Above its marker, with an edge of the paper's colour and caps: a narrow interval would be hidden below it.
+    for ink, width, cap in (("white", 2.4, 7.5), (style.BLACK, 1.2, 6.5)):
+        axes.plot(
+            [min(ends), max(ends)], [y, y], "|-", color=ink, linewidth=width, markersize=cap, markeredgewidth=width,
+            solid_capstyle="butt", zorder=3,
+        )  # fmt: skip
     axes.annotate(
         cells.speedup(row), (1, y), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
         size=8, va="center", annotation_clip=False,

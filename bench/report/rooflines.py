@@ -48,10 +48,7 @@ def _cells(row: Row, names: list[str]) -> list[Cell]:
 
 def _share(estimate: Estimate) -> Cell:
     """A share with its interval, where that has two ends."""
-    text = show.percent(estimate.value)
-    if math.isfinite(estimate.high - estimate.low):
-        text += f" [{estimate.low * 100:.3g}, {estimate.high * 100:.3g}]"
-    return figure(text, estimate)
+    return figure(show.percent_range(estimate), estimate)
 
 
 def _phase(roof: Roof | None) -> Cell:

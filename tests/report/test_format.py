@@ -122,3 +122,33 @@ def test_a_noise_floor_is_a_log_ratio_and_shown_as_how_much_faster_the_faster_on
     assert show.noise_floor(0.024) == "2.4 %"
     assert show.noise_floor(math.log(2)) == "100 %"
     assert show.noise_floor(None) == show.ABSENT
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(0.448, 0.4, 0.51), "0.448 [0.400, 0.510]"),
+        (Estimate(15_800, 14_100, 17_800), "15,800 [14,100, 17,800]"),
+        (Estimate(2.12e6, 9.7e5, 2.69e6), "2.12 M [0.970, 2.69]"),
+        (Estimate(999_999, 9e5, 1.2e6), "1.00 M [0.900, 1.20]"),
+        (Estimate(5, -math.inf, math.inf), "5.00 [?, ?]"), (None, "–"),
+    ],
+)  # fmt: skip
+def test_a_rate_has_three_digits_however_small_or_large_and_its_interval_the_same_unit(
+    estimate: Estimate | None, text: str
+) -> None:
+    assert show.rate_range(estimate) == text
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(0.214, 0.182, 0.248), "21.4 % [18.2, 24.8]"), (Estimate(0.39, 0.33, 0.464), "39.0 % [33.0, 46.4]"),
+        (Estimate(101.88, 76.5, 136.0), "10,188 % [7,650, 13,600]"), (Estimate(0.5, -math.inf, math.inf), "50 %"),
+        (Estimate(0.0041, 0.00359, 0.00464), "0.410 % [0.359, 0.464]"), (None, "–"),
+    ],
+)  # fmt: skip
+def test_a_share_and_its_interval_have_the_decimals_that_the_interval_shows(
+    estimate: Estimate | None, text: str
+) -> None:
+    assert show.percent_range(estimate) == text

@@ -48,7 +48,7 @@ def _cells(row: BatchRow) -> tuple[str, str, str, str]:
     return (
         words.size(row),
         show.seconds_plus_minus(row.step_seconds),
-        show.count_range(row.samples_per_second),
+        show.rate_range(row.samples_per_second),
         words.memory(row),
     )
 

@@ -19,7 +19,7 @@ def conclusion(finding: BatchFinding) -> str:
     known = "that fits" if is_known(finding) else "that was tried and fits"
     text = (
         f"{who}: the largest batch {known} is {size(largest)} ({stop(finding)}); the most samples a second came at "
-        f"{size(best)}, {show.count_range(best.samples_per_second)}"
+        f"{size(best)}, {show.rate_range(best.samples_per_second)}"
     )
     if use is None:
         differ = f"processes of one size differ by {show.percent(finding.noise)}"

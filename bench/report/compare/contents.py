@@ -62,7 +62,7 @@ def _cells(loop: str, entrant: Entrant, row: Row) -> list[Cell]:
         Cell(loop, strong=is_baseline(row.case)),
         Cell(entrant.name, whole=True),
         figure(show.seconds_range(row.step_seconds), row.step_seconds),
-        figure(show.count_range(rate), rate),
+        figure(show.rate_range(rate), rate),
         figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup),
         Cell(cells.verdict(row) if row.step_seconds is not None else cells.status(row)),
         Cell(training.verdict(row.trained)),

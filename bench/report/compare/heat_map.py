@@ -102,9 +102,10 @@ def _write(axes: Axes, x: float, y: float, row: Row | None, ink: str, inches: fl
         )
         return
     claimed = row.verdict in ("faster", "slower")
-    value = show.ratio(row.speedup.value) if claimed else cells.SAME
+    value, _, ends = show.ratio_range(row.speedup).partition(" ")
+    value = value if claimed else cells.SAME
     axes.text(x, y - 0.04, value, size=9, color=ink, ha="center", va="bottom", weight="bold" if claimed else "normal")
-    ends = style.fitted(show.interval(row.speedup), inches - 0.06, TINY)
+    ends = style.fitted(ends, inches - 0.06, TINY)
     axes.text(x, y + 0.12, ends, size=TINY, color=ink, ha="center", va="top")
 
 

@@ -120,7 +120,7 @@ def _columns() -> tuple[Column[Line], ...]:
     return (
         Column(("", "a step"), lambda line: show.seconds_plus_minus(line.row.step_seconds)),
         Column(("", "speedup"), lambda line: cells.speedup(line.row), left=True, style=_colour),
-        Column(("", "samples/s"), lambda line: show.count_range(line.row.samples_per_second)),
+        Column(("", "samples/s"), lambda line: show.rate_range(line.row.samples_per_second)),
         Column(("fwd/bwd/", "opt %"), lambda line: cells.short_shares(line.row)),
         Column(("peak", "memory"), lambda line: words.memory(line.row)),
         Column(("energy", "a step"), lambda line: show.joules(line.row.joules_per_step)),
