@@ -40,3 +40,10 @@ def test_a_full_disk_is_one_line_however_little_was_to_be_written(folder: Path, 
         done = report_to(full, folder, *options)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "loopmark: [Errno 28] No space left on device"
+
+
+def test_a_standard_output_that_was_closed_is_no_failure(folder: Path) -> None:
+    command = f"exec {sys.executable} -m bench check {folder} --baseline {folder} >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=240, check=False)
+    assert done.returncode in (0, 3)
+    assert "Traceback" not in done.stderr

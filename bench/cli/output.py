@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,9 +30,13 @@ def patient_output() -> Iterator[None]:
     Raises:
         OSError: it cannot be written, to a full disk for example.
     """
+    if sys.stdout is None:  # it was closed before we began
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            yield
+        return
     try:
         number = sys.stdout.fileno()
-    except (AttributeError, OSError, ValueError):  # there is none, or it is no file of the system's
+    except (OSError, ValueError):  # it is no file of the system's
         yield
         return
     sys.stdout.flush()

@@ -31,6 +31,10 @@ class Rate:
     estimate: Estimate
 
 
+ENOUGH = 10
+"""Comparisons of unchanged code from which on a calibration is quoted."""
+
+
 @dataclass(frozen=True)
 class EffectRow:
     """The trials of one planted effect."""
@@ -191,9 +195,15 @@ def _sensitivity(
 
 
 def quotations(calibrations: Iterable[Calibration]) -> tuple[str, ...]:
-    """What each calibration of this method showed, a sentence each, for those who compare on the same machine."""
+    """What each calibration of this method showed, a sentence each, for those who compare on the same machine.
+
+    One that was stopped after a few comparisons shows nothing yet: whether there are alarms takes ``ENOUGH``.
+    """
     current = [calibration for calibration in calibrations if calibration.method == METHOD]
-    return tuple(_quotation(summarise_calibration(calibration, replays=0)) for calibration in current)
+    made = [summarise_calibration(calibration, replays=0) for calibration in current]
+    return tuple(
+        _quotation(one) for one in made if any(r.effect == 0 and r.called_slower.of >= ENOUGH for r in one.rows)
+    )
 
 
 def _quotation(summary: CalibrationSummary) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from bench.records.machine import Environment, Gpu, Machine
 from bench.records.run import Run
 
+SET_BY_LIBRARIES = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"}
+"""Variables that scikit-learn and torch set for themselves where nobody did; none of them changes a step's speed."""
 NONE = "none"
 UNKNOWN = "unknown"
 """Of a run that was imported: what the other tool does not tell, and what is never told to differ."""
@@ -96,7 +98,8 @@ def _environment(environment: Environment, silent: str) -> tuple[Facts, ...]:
     # torch has been named, by the version that it gives itself.
     packages = {f"package {name}": version for name, version in environment.packages.items() if name != "torch"}
     own = {"Loopmark": environment.loopmark, "revision": environment.revision}
-    return tuple(Facts(group, silent) for group in (software, packages, environment.variables, own))
+    variables = {name: value for name, value in environment.variables.items() if name not in SET_BY_LIBRARIES}
+    return tuple(Facts(group, silent) for group in (software, packages, variables, own))
 
 
 def _plan(run: Run) -> Facts:

@@ -219,7 +219,7 @@ def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary
     lapping = {int(str(case)): instrumentation(rows) for case, rows in costs.groupby(level="case")}
     floor_estimate = against.get(repeat) if repeat is not None else None
     floor = floor_estimate.reach if floor_estimate and math.isfinite(floor_estimate.reach) else None
-    start = _start(cases[base]) if base is not None else None
+    start = _baseline_start(cases[base]) if base is not None else None
     rows = []
     for i, case in cases.items():
         if i in timed:
@@ -229,6 +229,14 @@ def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary
         else:
             rows.append(Row(case))
     return WorkloadSummary(name, tuple(rows), floor, instrumentation(costs))
+
+
+class _BaselineStart(NamedTuple):
+    """How long the baseline takes to get going."""
+
+    seconds: float
+    spread_seconds: float
+    """From its quickest launch to its slowest."""
 
 
 class _Measured(NamedTuple):
@@ -242,7 +250,7 @@ class _Measured(NamedTuple):
     lost: int | None
 
 
-def _row(case: Case, measured: _Measured, baseline_start: float | None, floor: float | None) -> Row:
+def _row(case: Case, measured: _Measured, baseline: _BaselineStart | None, floor: float | None) -> Row:
     step, log_ratio, lapping, phases, lost = measured
     speedup = log_ratio.exp() if log_ratio else None
     judged = verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None
@@ -266,8 +274,8 @@ def _row(case: Case, measured: _Measured, baseline_start: float | None, floor: f
         compile_seconds=first.compile_seconds if first else None,
         compile_cache=first.compile_cache if first else None,
         break_even_steps=(
-            _break_even(start - baseline_start, step.value, speedup)
-            if start is not None and baseline_start is not None and step and speedup and judged == "faster"
+            _break_even(start - baseline.seconds, step.value, speedup, baseline.spread_seconds)
+            if start is not None and baseline is not None and step and speedup and judged == "faster"
             else None
         ),
         skipped_steps=sum(skipped) if skipped else None,
@@ -276,10 +284,20 @@ def _row(case: Case, measured: _Measured, baseline_start: float | None, floor: f
     )
 
 
-def _break_even(later_seconds: float, step: float, speedup: Estimate) -> Estimate:
-    """Steps until a loop that starts ``later_seconds`` later and steps faster has caught up with the baseline."""
-    cost = max(0.0, later_seconds)
+def _break_even(later_seconds: float, step: float, speedup: Estimate, unsure_seconds: float) -> Estimate:
+    """Steps until a loop that starts ``later_seconds`` later and steps faster has caught up with the baseline.
+
+    Args:
+        unsure_seconds: by which the baseline's own starts differ; what is no later than that is not late.
+    """
+    cost = later_seconds if later_seconds > unsure_seconds else 0.0
     return speedup.map(lambda ratio: cost / (step * (ratio - 1)) if ratio > 1 else math.inf)
+
+
+def _baseline_start(case: Case) -> _BaselineStart | None:
+    starts = [launch.start_seconds for launch in case.launches if launch.start_seconds is not None]
+    seconds = _start(case)
+    return None if seconds is None else _BaselineStart(seconds, max(starts) - min(starts))
 
 
 def _start(case: Case) -> float | None:

@@ -124,7 +124,11 @@ def departure(row: Row) -> str:
 
 def notes(row: Row) -> str:
     """What a measured row has to say beyond its figures; empty for most."""
-    return "; ".join(filter(None, (lost(row), departure(row), scaling(row), launch_bound(row), slow_types(row))))
+    return "; ".join(
+        filter(
+            None, (lost(row), departure(row), scaling(row), launch_bound(row), slow_types(row), beyond_its_ceiling(row))
+        )
+    )
 
 
 def launch_bound(row: Row) -> str:
@@ -145,6 +149,14 @@ def slow_types(row: Row) -> str:
         f"multiplies in {plain(name)}, at {show.percent(rate)} of what float32 does here" for name, rate in slow.items()
     ]
     return "; ".join(told)
+
+
+def beyond_its_ceiling(row: Row) -> str:
+    """That a step multiplies faster than its device can; empty where it does not, or that is not known."""
+    if row.roofline is None or row.roofline.utilisation.value <= 1:
+        return ""
+    share = show.percent(row.roofline.utilisation.value)
+    return f"MFU of {share} cannot be: something held the device down while its ceiling was measured; run it once more"
 
 
 def scaling(row: Row) -> str:

@@ -97,6 +97,13 @@ def test_a_calibration_survives_its_file_and_is_quoted(tmp_path) -> None:  # typ
     assert "+2 % found in 20 of 20" in quotation
 
 
+def test_one_that_was_stopped_after_a_few_comparisons_is_not_quoted() -> None:
+    kept = many()
+    unchanged = [trial for trial in kept.trials if trial.effect == 0]
+    assert quotations([replace(kept, trials=tuple(unchanged[:10]))])
+    assert not quotations([replace(kept, trials=tuple(unchanged[:9]))])
+
+
 def test_a_damaged_calibration_is_one_line_and_is_not_quoted(tmp_path) -> None:  # type: ignore[no-untyped-def]
     kept = many()
     path = calibration_path(tmp_path / kept.machine.name, "own.py:make", "a/b")

@@ -63,3 +63,9 @@ def test_a_run_that_did_not_use_some_data_does_not_differ_in_it() -> None:
     base = run()
     without = replace(base, cases=tuple(replace(case, workload="gpt") for case in base.cases))
     assert unlike([base, without]) == {}
+
+
+def test_what_libraries_set_for_themselves_is_no_difference() -> None:
+    base = run()
+    imported = {"KMP_INIT_AT_FORK": "FALSE", "KMP_DUPLICATE_LIB_OK": "True", "TORCHINDUCTOR_CACHE_DIR": "/tmp/x"}
+    assert differences(base, replace(base, environment=replace(base.environment, variables=imported))) == ()

@@ -264,6 +264,18 @@ def test_a_faster_loop_that_starts_no_later_pays_from_its_first_step() -> None:
     assert (found.low, found.value, found.high) == (0, 0, 0)
 
 
+@pytest.mark.parametrize(("later", "pays"), [(0.05, False), (0.5, True)])
+def test_a_start_that_is_later_by_less_than_the_baseline_s_own_differ_is_not_late(later: float, pays: bool) -> None:
+    run, samples = make_run([EAGER, AGAIN, Truth("fused", 0.008)], **QUIET)
+    eager = run.cases[0]
+    starts = [replace(launch, setup_seconds=1.0 + 0.1 * i) for i, launch in enumerate(eager.launches[:2])]
+    eager = replace(eager, launches=(*starts, *(replace(one, setup_seconds=1.05) for one in eager.launches[2:])))
+    fused = replace(run.cases[2], launches=tuple(replace(o, setup_seconds=1.05 + later) for o in run.cases[2].launches))
+    found = summarise(replace(run, cases=(eager, run.cases[1], fused)), samples).rows[2].break_even_steps
+    assert found is not None
+    assert (found.value > 0) is pays
+
+
 def test_a_loop_that_is_not_faster_never_breaks_even() -> None:
     truths = [EAGER, AGAIN, Truth("slow", 0.0125, compile_seconds=5), Truth("same", compile_seconds=5)]
     assert [row.break_even_steps for row in judged(*truths).rows] == [None] * 4

@@ -9,6 +9,9 @@ from bench.records.verification import Outcome, Property
 
 PROPERTY = Property("seed-decides", "The same seed gives the same losses bit for bit, and another seed gives others.")
 
+ROUNDING = 2.0**-20
+"""The relative difference, of eight float32 steps at most, up to which sums in another order part two losses."""
+
 
 def check(subject: Subject) -> Outcome:
     """Whether it does."""
@@ -21,8 +24,14 @@ def check(subject: Subject) -> Outcome:
     if at := _parting(first, again):
         if _parting(losses_of(subject.eager(), len(first)), losses_of(subject.eager(), len(first))):
             return PROPERTY.not_applicable("eager's losses are not the same twice either on this device")
+        parted = f"from step {at} on: {first[at - 1]!r}, then {again[at - 1]!r}"
+        if at > 1 and _as_near_as_rounding(first[at - 1], again[at - 1]):
+            return PROPERTY.not_applicable(
+                f"the same seed gives losses that differ as rounding does {parted}; threads that add up in no fixed "
+                "order do that, in compiled code for example: `--threads 1` tells"
+            )
         return PROPERTY.broken(
-            f"the same seed gives different losses from step {at} on: {first[at - 1]!r}, then {again[at - 1]!r}; draw "
+            f"the same seed gives different losses {parted}; draw "
             "by torch's generator, which the seed sets, and keep what changes in the task"
         )
     losses, eagers = subject.course
@@ -41,6 +50,10 @@ def losses_of(trial: Trial, steps: int) -> list[float | None]:
 def _parting(some: list[float | None], others: list[float | None]) -> int | None:
     """The first step, counted from one, whose losses differ; None where none do."""
     return next((i for i, (a, b) in enumerate(zip(some, others, strict=True), start=1) if not _same(a, b)), None)
+
+
+def _as_near_as_rounding(a: float | None, b: float | None) -> bool:
+    return a is not None and b is not None and math.isclose(a, b, rel_tol=ROUNDING, abs_tol=0.0)
 
 
 def _same(a: float | None, b: float | None) -> bool:

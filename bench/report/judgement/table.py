@@ -80,7 +80,7 @@ def _sentences(judgement: Judgement) -> Iterator[tuple[str, str]]:
     unseen = sum(not _is_shown(finding) for finding in judgement.findings)
     if unseen:
         phases = "1 phase that has" if unseen == 1 else f"{unseen} phases that have"
-        yield f"not shown: {phases} no say and did not change; --json and --markdown have all", "dim"
+        yield f"not shown: {phases} no say and of which no change is sure; --json and --markdown have all", "dim"
     for fact in judgement.facts:
         yield elide(fact, claim.SENTENCE_LENGTH), "dim"
     for difference in judgement.differences:

@@ -8,13 +8,14 @@ from bench.judge.learning import Learning
 from bench.judge.likeness import Departure, Likeness
 from bench.judge.statistics import Estimate
 from bench.judge.trained import TrainedRow, TrainedWorkload
-from bench.records.training import Training
+from bench.records.training import Ending, Training
 from bench.report import format as show
 from bench.report.text import elide, plain
 
 LAYER_LENGTH = 60
 FORMATS = {24: "float32", 11: "11 bits, as of float16 and TensorFloat-32", 8: "bfloat16"}
 """By the significant bits that they keep."""
+SPENT: Ending = "spent its budget"
 WHAT = {"loss": "the loss", "gradient": "the gradient of", "update": "the update of", "buffer": "the buffer"}
 
 
@@ -178,6 +179,11 @@ def _of_learning(learning: Learning) -> list[str]:
         said.append(f"diverged: its loss {what} at step {astray.trial.diverged_at_step:,}, seed {astray.trial.seed}")
     elif learning.learns < len(learning.lessons):
         said.append(f"does not learn with {len(learning.lessons) - learning.learns} of {len(learning.lessons)} seeds")
+    elif late := [one.trial for one in learning.lessons if one.steps_to_target is None and one.trial.ending == SPENT]:
+        said.append(
+            f"had no time left to reach its target with {len(late)} of {len(learning.lessons)} seeds, after "
+            f"{show.count(max(trial.steps for trial in late))} steps; `loopmark train --budget` gives more"
+        )
     elif learning.reached < len(learning.lessons):
         said.append(
             f"missed its target with {len(learning.lessons) - learning.reached} of {len(learning.lessons)} seeds"

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.measure.properties import seeds
+from bench.measure.properties.trial import Trial
 from loops.task import Task
 from tests.measure.properties.examined import CANONICAL, broken, outcomes, planted, subject, tiny
 from tests.measure.properties.faults import FAULTS, ODD
@@ -55,6 +57,22 @@ def test_a_workload_that_ignores_its_seed_is_not_the_loops_fault(tmp_path: Path)
     found = outcomes(subject(planted(tmp_path), lambda _: tiny(7)))["seed-decides"]
     assert found.status == "not applicable"
     assert "workload" in found.explanation
+
+
+@pytest.mark.parametrize(("apart", "status"), [(2.0**-23, "not applicable"), (2.0**-10, "broken")])
+def test_losses_that_part_by_no_more_than_rounding_are_told_from_those_of_other_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: float, status: str
+) -> None:
+    told = seeds.losses_of
+
+    def unsteady(trial: Trial, steps: int) -> list[float | None]:
+        losses = told(trial, steps)
+        return [*losses[:2], *(loss and loss * (1 + apart) for loss in losses[2:])]
+
+    monkeypatch.setattr(seeds, "losses_of", unsteady)
+    found = outcomes(subject(planted(tmp_path)))["seed-decides"]
+    assert found.status == status
+    assert "from step 3 on" in found.explanation
 
 
 def test_a_loss_that_does_not_fall_in_eager_either_is_not_the_loops_fault(tmp_path: Path) -> None:

@@ -121,6 +121,13 @@ def test_a_loop_that_diverges_says_at_which_step_and_how() -> None:
     assert "bad: diverged: its loss exploded at step 7, seed 0" in text
 
 
+def test_a_loop_whose_time_ran_out_is_not_said_to_miss_its_target() -> None:
+    late = Taught("late", qualities=(0.2, 0.5), ending="spent its budget")
+    text = " ".join(printed(summarise_training(*make_training([Taught("eager"), late]))).split())
+    assert "late: had no time left to reach its target with 3 of 3 seeds, after 40 steps" in text
+    assert "missed" not in text
+
+
 def test_seconds_with_a_cold_start_take_it_from_the_timed_launches() -> None:
     truths = [*TRUTHS[:2], Truth("compile", 0.008, compile_seconds=20.0)]
     taught = [Taught("eager"), Taught("compile", error=1e-7, compile_seconds=2.0, start_seconds=2.0)]
