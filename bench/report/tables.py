@@ -13,23 +13,22 @@ from bench.report.training import words
 
 
 def main_table(workload: WorkloadSummary) -> Grid:
-    """Every case with its step, its speedup and its verdict; a case without figures with its status."""
+    """Every case with its speedup and its verdict, what a reader came for, first; without figures, with its status."""
     checked = any(row.trained is not None for row in workload.rows)
     trains = [f"trains as {BASELINE}"] if checked else []
     counts = any(row.joules_per_step is not None for row in workload.rows)
     energy = ["energy a step", "a sample"] if counts else []
-    headings = ["loop", "status", "step", "speedup", "verdict", *trains, "samples/s", "peak memory", *energy]
+    headings = ["loop", "speedup", "verdict", "step", *trains, "samples/s", "peak memory", *energy]
     return grid(
         headings,
         (
             [
                 _name(row),
-                cells.status(row),
-                figure(show.seconds_range(row.step_seconds), row.step_seconds),
                 figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup),
-                cells.verdict(row),
-                *([words.verdict(row.trained)] if checked else []),
-                figure(show.rate(cells.throughput(row)), cells.throughput(row)),
+                cells.verdict(row) if row.step_seconds is not None else cells.status(row),
+                figure(show.seconds_range(row.step_seconds), row.step_seconds),
+                *([Cell(words.verdict(row.trained), whole=True)] if checked else []),
+                figure(show.rate_range(row.samples_per_second), row.samples_per_second),
                 figure(show.data(row.peak_memory_bytes), row.peak_memory_bytes),
                 *([_joules(row.joules_per_step), _joules(row.joules_per_sample)] if counts else []),
             ]

@@ -245,5 +245,5 @@ def test_energy_is_told_where_it_was_counted_and_has_no_column_elsewhere(tmp_pat
     draw(tmp_path, counted, samples)
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "| energy a step | a sample |" in page
-    eager = next(line for line in page.splitlines() if line.startswith("| **eager** | ok |"))
+    eager = next(line for line in page.splitlines() if line.startswith("| **eager** | baseline |"))
     assert eager.endswith("| 1.50 J [1.50, 1.50] | 23.4 mJ [23.4, 23.4] |")

@@ -50,7 +50,7 @@ def _section(contest: Contest, plots: Sequence[Plot]) -> dict[str, Any]:
 def _table(contest: Contest) -> Grid:
     rows = [(loop, entrant, row) for loop in contest.loops for entrant, row in contest.rows(loop)]
     headings = [
-        "loop", "on", "step", "samples/s", "speedup", "verdict", "trains as eager", "peak memory",
+        "loop", "on", "speedup", "verdict", "step", "samples/s", "trains as eager", "peak memory",
         "energy a step", "of its ceiling", "MFU",
     ]  # fmt: skip
     return grid(headings, (_cells(loop, entrant, row) for loop, entrant, row in rows))
@@ -61,11 +61,11 @@ def _cells(loop: str, entrant: Entrant, row: Row) -> list[Cell]:
     return [
         Cell(loop, strong=is_baseline(row.case)),
         Cell(entrant.name, whole=True),
-        figure(show.seconds_range(row.step_seconds), row.step_seconds),
-        figure(show.rate_range(rate), rate),
         figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup),
         Cell(cells.verdict(row) if row.step_seconds is not None else cells.status(row)),
-        Cell(training.verdict(row.trained)),
+        figure(show.seconds_range(row.step_seconds), row.step_seconds),
+        figure(show.rate_range(rate), rate),
+        Cell(training.verdict(row.trained), whole=True),
         figure(words.memory(row), row.peak_memory_bytes),
         figure(show.joules(row.joules_per_step), row.joules_per_step),
         figure(rooflines.reached(row), roofline.share if roofline else None),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
-from bench.report.plot_files import Plot
+from bench.report.plot_files import PLOTS, Plot
 from bench.report.text import plain
 
 COLOURS = {
@@ -14,15 +14,12 @@ COLOURS = {
 }  # fmt: skip
 """Which of a plot's colours stand for one of the page's, light or dark; all others mean something by themselves."""
 
-MOST_BYTES = 4_000_000
-"""Of the plots of one page; what comes after stays a file."""
 
-
-def fitting(plots: Iterable[Plot], most_bytes: int = MOST_BYTES) -> tuple[Plot, ...]:
-    """The plots, the first of them first, that a page has room for."""
-    kept, room = [], most_bytes
-    for plot in plots:
-        room -= len(plot.svg)
+def fitting(plots: Iterable[Plot], most_bytes: int) -> tuple[Plot, ...]:
+    """The plots that ``most_bytes`` of a page have room for: of every workload those that say most come first."""
+    kept, room, order = [], most_bytes, list(PLOTS)
+    for plot in sorted(plots, key=lambda plot: order.index(plot.stem)):
+        room -= len(embedded(plot).encode())
         if room < 0:
             break
         kept.append(plot)

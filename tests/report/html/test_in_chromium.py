@@ -101,13 +101,6 @@ def test_a_heading_that_is_clicked_sorts_by_figures_up_then_down_then_as_it_was(
     assert column(driver, "loop") == original
 
 
-def test_what_is_absent_stays_last_among_words_as_well(driver: Any, page: Path) -> None:
-    show(driver, page)
-    for order in ("ascending", "descending"):
-        assert press(driver, "verdict") == order
-        assert column(driver, "verdict")[-1] == "–"
-
-
 def test_a_key_sorts_as_a_click_does_and_says_so_to_who_cannot_see(driver: Any, page: Path) -> None:
     show(driver, page)
     assert press(driver, "loop", " ") == "ascending"

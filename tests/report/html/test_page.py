@@ -10,6 +10,7 @@ import pytest
 
 from bench.records.store import read
 from bench.report.draw import draw
+from bench.report.html import page as pages
 from bench.report.html.plots import embedded, fitting
 from bench.report.plot_files import Plot
 from tests.report.hostile import NAMES
@@ -154,8 +155,22 @@ def test_an_interruption_and_warnings_come_first_with_what_to_do(tmp_path: Path)
 
 
 def test_a_plot_that_the_page_has_no_room_for_is_named_with_its_file(tmp_path: Path) -> None:
-    plots = [Plot("resnet", f"{i}.svg", "phases", "it", "x" * 100) for i in range(5)]
-    assert fitting(plots, 250) == tuple(plots[:2])
+    plots = [Plot("resnet", f"{i}.svg", "phases", "it", f"<svg>{'x' * 100}</svg>") for i in range(5)]
+    assert fitting(plots, 3 * len(embedded(plots[0])) - 1) == tuple(plots[:2])
+
+
+def test_what_says_least_of_any_workload_is_the_first_to_go() -> None:
+    plots = [Plot(name, f"{stem}-{name}.svg", stem, "it", "<svg/>") for name in "ab" for stem in ("phases", "losses")]
+    room = 3 * len(embedded(plots[1]))
+    assert [plot.file for plot in fitting(plots, room)] == ["phases-a.svg", "phases-b.svg", "losses-a.svg"]
+
+
+def test_a_page_keeps_to_its_size_however_much_the_rest_of_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    plots = [Plot("resnet", f"{i}.svg", "phases", "it", f"<svg>{'x' * 30_000}</svg>") for i in range(5)]
+    monkeypatch.setattr(pages, "render", lambda _, shown, **rest: "r" * 40_000 + "".join(map(embedded, shown)))
+    monkeypatch.setattr(pages, "MOST_BYTES", 110_000)
+    made = pages.training_page({}, plots)
+    assert 100_000 < len(made) <= 110_000
 
 
 def test_a_plots_colours_follow_the_pages_where_they_mean_nothing_by_themselves() -> None:
