@@ -155,8 +155,9 @@ def beyond_its_ceiling(row: Row) -> str:
     """That a step multiplies faster than its device can; empty where it does not, or that is not known."""
     if row.roofline is None or row.roofline.utilisation.value <= 1:
         return ""
-    share = show.percent(row.roofline.utilisation.value)
-    return f"MFU of {share} cannot be: something held the device down while its ceiling was measured; run it once more"
+    return (
+        "an MFU above 100 % cannot be: something held the device down while its ceiling was measured; run it once more"
+    )
 
 
 def scaling(row: Row) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.report import format as show
-from bench.report.text import elide
+from bench.report.text import distinct, elide
 
 R = TypeVar("R")
 
@@ -71,7 +71,8 @@ class Grid(Generic[R]):
         self, columns: Sequence[Column[R]], rows: Sequence[R], names: Sequence[str], width: int, head: str = "loop"
     ) -> None:
         self._width, self._head = width, head
-        self._name_width = max(cell_len(elide(name, NAME_WIDTH)) for name in [*names, head])
+        self._names = distinct(dict.fromkeys(names), lambda name: elide(name, NAME_WIDTH))
+        self._name_width = max(cell_len(name) for name in [*self._names.values(), head])
         self._shown: dict[int, tuple[Column[R], int]] = {}
         self.left_out: list[str] = []
         room = width - self._name_width
@@ -96,9 +97,13 @@ class Grid(Generic[R]):
         parts = [Text(column.fit(column.cell(row), width), column.style(row)) for column, width in self._shown.values()]
         return self.named(name, Text(GAP).join(parts))
 
+    def short(self, name: str) -> str:
+        """One of the names as it is shown."""
+        return self._names[name]
+
     def named(self, name: str, rest: Text) -> Text:
         """A row that has something else to say than figures."""
-        return cut(Text(set_cell_size(elide(name, NAME_WIDTH), self._name_width) + GAP) + rest, self._width)
+        return cut(Text(set_cell_size(self._names[name], self._name_width) + GAP) + rest, self._width)
 
 
 def cut(line: Text, width: int) -> Text:

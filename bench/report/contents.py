@@ -6,6 +6,7 @@ from typing import Any
 from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.judge.trained import TrainedWorkload
+from bench.records.run import Run
 from bench.records.samples import Samples
 from bench.report import cells, rooflines, slow_spells
 from bench.report import format as show
@@ -15,6 +16,7 @@ from bench.report.machine_table import machine_table
 from bench.report.plot_files import Plot
 from bench.report.tables import bound_table, main_table, phase_table, start_table
 from bench.report.takeaway import takeaway
+from bench.report.text import plain
 from bench.report.training.page import section
 from bench.report.training.table import starts_of
 from bench.report.warnings import warnings_of
@@ -34,6 +36,7 @@ def contents(summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[
         "machine": machine_table(summary.run.machine, summary.run.environment),
         "gpu": gpu_table(summary.run),
         "command": summary.run.plan.command,
+        "came_to": _came_to(summary.run),
         "data": _data(summary),
     }
 
@@ -62,6 +65,19 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "disturbances": disturbance_table(seen),
         "advice": [*advice(seen.values()), *([spells] if spells else [])],
     }
+
+
+def _came_to(run: Run) -> str:
+    """What the command left to this machine and to defaults, which another time may choose otherwise."""
+    if run.imported_from is not None:
+        return ""
+    plan, revision = run.plan, run.environment.revision
+    facts = [
+        f"device {plan.device}", f"size {plan.size}", f"threads {plan.threads}", f"launches {plan.launches}",
+        f"{show.seconds(plan.budget_seconds)} of sampling a case", f"seed {plan.seed}",
+        f"Loopmark {run.environment.loopmark}" + (f" at revision {revision}" if revision else ""),
+    ]  # fmt: skip
+    return plain(f"Here it came to: {', '.join(facts)}.")
 
 
 def _trained(workload: WorkloadSummary, summary: Summary) -> TrainedWorkload | None:

@@ -32,7 +32,7 @@ def step_times(
     rounds = rounds_of(plain)
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: step time over the run",
-        [styles[label].proxy(style.fitted(label)) for label in cases],
+        [styles[label].proxy() for label in cases],
         note=_note(rounds, causes(plain)),
     )
     axes.set_yscale("log")
@@ -86,7 +86,7 @@ def losses(
     entries = []
     for label, case in cases.items():
         lost = int(bad.get(case, 0)) if isinstance(bad, pd.Series) else 0
-        entries.append(styles[label].proxy(style.fitted(label) + (f"\n{lost} not finite" if lost else "")))
+        entries.append(styles[label].proxy(f"\n{lost} not finite" if lost else ""))
     axes = layout.line_axes(f"{style.fitted(workload.workload)}: the loss as it trained", entries)
     width = max(1, math.ceil((int(finite["step"].max()) + 1) / LOSS_BINS))
     # A launch reads the losses of its lapped steps only, and those are drawn at random: grouped, they meet.

@@ -32,7 +32,8 @@ def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, righ
     top = TITLE + LEGEND_ROW * legend_rows
     axes = blank_axes(top + BAR * len(rows) + AXIS, left=NAMES, right=right, top=top, bottom=AXIS, title=title)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_yticks(range(len(rows)), [style.fitted(row.case.label) for row in rows])
+    labels = style.fitted_all(row.case.label for row in rows)
+    axes.set_yticks(range(len(rows)), [labels[row.case.label] for row in rows])
     axes.tick_params(axis="y", length=0)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if is_baseline(row.case) else "normal")

@@ -91,11 +91,11 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
     rows = [row for row in workload.rows if row.break_even_steps and 1 <= row.break_even_steps.value < math.inf]
     if base is None or not base.case.launches or not rows:
         return None
-    entries = [styles[base.case.label].proxy(style.fitted(base.case.label))]
+    entries = [styles[base.case.label].proxy()]
     crossings = [row.break_even_steps.value for row in rows if row.break_even_steps]
     for row, crossing in zip(rows, crossings, strict=True):
-        label = f"{style.fitted(row.case.label)}\n{show.count(crossing)} steps"
-        entries.append(styles[row.case.label].proxy(label, styles[row.case.label].marker))
+        look = styles[row.case.label]
+        entries.append(look.proxy(f"\n{show.count(crossing)} steps", look.marker))
     axes = layout.line_axes(f"{style.fitted(workload.workload)}: how soon a slower start is made up for", entries)
     axes.set_xscale("log")
     axes.set_yscale("log")

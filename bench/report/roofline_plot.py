@@ -34,7 +34,7 @@ def rooflines(
     kinds = dict.fromkeys(kind for row in rows for kind in kinds_of(row.case.work))
     roofs = [ceiling for kind in kinds if (ceiling := ceilings.flops_per_second(kind)) is not None]
     phases = dict.fromkeys(name for _, name, _ in points)
-    entries = [_entry(row.case.label, "s", styles[row.case.label].colour) for row in rows]
+    entries = [_entry(styles[row.case.label].label, "s", styles[row.case.label].colour) for row in rows]
     entries += [_entry(name, _marker(name), style.GREY) for name in phases]
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: what the phases reach of what the device can do", entries,

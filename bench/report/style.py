@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
 from bench.judge.comparison import BASELINE
-from bench.report.text import ELLIPSIS, HEAD, is_name, plain
+from bench.report.text import ELLIPSIS, HEAD, distinct, is_name, plain
 
 # Okabe and Ito 2008, "Color Universal Design".
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -59,16 +59,18 @@ SETTINGS: dict[Any, Any] = {
 class LineStyle:
     """How one loop is drawn in every plot of a run."""
 
+    label: str
+    """Its name as far as there is room, and no other loop's."""
     colour: str
     dash: LineStyleType
     marker: str
     width: float = 1.4
 
-    def proxy(self, label: str, marker: str = "") -> Line2D:
-        """A legend entry."""
+    def proxy(self, more: str = "", marker: str = "") -> Line2D:
+        """A legend entry, with something below the name."""
         return Line2D(
             [], [], color=self.colour, linestyle=self.dash, linewidth=self.width,
-            marker=marker, markeredgecolor="white", markersize=8, label=label,
+            marker=marker, markeredgecolor="white", markersize=8, label=f"{self.label}{more}",
         )  # fmt: skip
 
 
@@ -86,11 +88,13 @@ def line_styles(loops: Iterable[tuple[str, bool]]) -> dict[str, LineStyle]:
         loops: the label of each, and whether it is the baseline's repetition.
     """
     others = dict(loops)
-    styles = {label: LineStyle(BLACK, "-", "o", 1.8) for label in others if label == BASELINE}
-    styles |= {label: LineStyle(GREY, DASHES[2], "x") for label, repeat in others.items() if repeat}
+    shown = fitted_all(others)
+    styles = {label: LineStyle(shown[label], BLACK, "-", "o", 1.8) for label in others if label == BASELINE}
+    styles |= {label: LineStyle(shown[label], GREY, DASHES[2], "x") for label, repeat in others.items() if repeat}
     for i, label in enumerate(label for label in others if label not in styles):
         turn, colour = divmod(i, len(LINE_COLOURS))
-        styles[label] = LineStyle(LINE_COLOURS[colour], DASHES[turn % len(DASHES)], MARKERS[i % len(MARKERS)])
+        dash, marker = DASHES[turn % len(DASHES)], MARKERS[i % len(MARKERS)]
+        styles[label] = LineStyle(shown[label], LINE_COLOURS[colour], dash, marker)
     return styles
 
 
@@ -113,6 +117,11 @@ def fitted(text: str, inches: float = NAME_INCHES, size: float = 9.0) -> str:
     head = line[: _reach(line, HEAD * room)]
     tail = _reach(line[::-1], room - sum(map(_advance, head)))
     return head + ELLIPSIS + line[len(line) - tail :]
+
+
+def fitted_all(names: Iterable[str], inches: float = NAME_INCHES, size: float = 9.0) -> dict[str, str]:
+    """Each of ``names`` as ``fitted`` has it, no two alike."""
+    return distinct(names, lambda name: fitted(name, inches, size))
 
 
 def _reach(line: str, room: float) -> int:

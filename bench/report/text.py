@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 
 ELLIPSIS = "…"
 
@@ -30,6 +31,28 @@ def elide(text: str, length: int) -> str:
         return line[: length - 1].rstrip() + ELLIPSIS
     head = round(HEAD * (length - 1))
     return line[:head] + ELLIPSIS + line[len(line) - (length - 1 - head) :]
+
+
+def distinct(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
+    """Each of ``names`` as ``shorten`` has it; those that would look alike by where they differ, or else numbered."""
+    shown = {name: shorten(name) for name in names}
+    alike: dict[str, list[str]] = {}
+    for name, short in shown.items():
+        alike.setdefault(short, []).append(name)
+    for group in (group for group in alike.values() if len(group) > 1):
+        head = _shared(group)
+        tail = min(_shared([name[::-1] for name in group]), min(map(len, group)) - head)
+        shown |= {name: shorten(f"{ELLIPSIS}{name[head : len(name) - tail]}{ELLIPSIS}") for name in group}
+        if len({shown[name] for name in group}) < len(group):
+            shown |= {name: shorten(f"{number}:{name}") for number, name in enumerate(group, start=1)}
+    return shown
+
+
+def _shared(names: Sequence[str]) -> int:
+    """With how many characters all of them begin alike: whole words of them, where there are words."""
+    alike = sum(1 for _ in takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)))
+    words = [end.end() for end in re.finditer(r"[-+/.:_ ]", names[0][:alike])]
+    return words[-1] if words else alike
 
 
 def is_name(line: str) -> bool:

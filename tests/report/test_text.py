@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from bench.report.text import code_block, elide, markdown, plain, slugs
+from bench.report.text import code_block, distinct, elide, markdown, plain, slugs
 from tests.report.hostile import NAMES
 
 
@@ -43,3 +43,28 @@ def test_names_that_begin_alike_stay_apart_however_little_room_there_is() -> Non
         assert len(set(shown)) == len(names)
         assert {len(one) for one in shown} == {length}
     assert elide("abcd", 4) == "abcd"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["fused_optimizer+compile+amp_bf16", "fused_optimizer+channels_last+amp_bf16", "fused_optimizer+amp_bf16"],
+        ["experiments/transformer_v1.py:step+compile", "experiments/transformer_v2.py:step+compile"],
+        ["x" * 300 + "a" + "y" * 300, "x" * 300 + "b" + "y" * 300, "short"],
+        ["a" * 50, "a" * 51, "a" * 52],
+    ],
+)
+def test_names_that_would_look_alike_are_told_apart_and_are_no_longer_for_it(names: list[str]) -> None:
+    shown = distinct(names, lambda name: elide(name, 20))
+    assert len(set(shown.values())) == len(names)
+    assert all(len(short) <= 20 for short in shown.values())
+    assert list(shown) == names
+
+
+def test_names_that_do_not_look_alike_stay_as_they_are() -> None:
+    assert distinct(["eager", "compile"], lambda name: elide(name, 20)) == {"eager": "eager", "compile": "compile"}
+
+
+def test_what_tells_names_apart_is_what_is_kept_of_them() -> None:
+    long = ["fused_optimizer+compile+amp_bf16+accumulate_2", "fused_optimizer+channels+amp_bf16+accumulate_2"]
+    assert [*distinct(long, lambda name: elide(name, 24)).values()] == ["…compile…", "…channels…"]

@@ -20,7 +20,7 @@ def throughput(findings: Sequence[BatchFinding], styles: dict[str, style.LineSty
     drawn = [finding for finding in findings if finding.best is not None]
     if not drawn:
         return None
-    entries = [styles[f.case.loop].proxy(style.fitted(f.case.loop), styles[f.case.loop].marker) for f in drawn]
+    entries = [styles[f.case.loop].proxy(marker=styles[f.case.loop].marker) for f in drawn]
     entries += [
         Line2D([], [], linestyle="", marker="o", markersize=RING, markerfacecolor="none", color=style.GREY,
                label="smallest that is as\ngood as the best: use it"),

@@ -101,7 +101,7 @@ def _contest(contest: Contest, console: Console, *, alone: bool) -> Iterator[Tex
             yield table.named(loop, Text(why, "dim"))
             continue
         if not alone:
-            yield cut(Text(elide(loop, NAME_WIDTH), "bold"), console.width)
+            yield cut(Text(table.short(loop), "bold"), console.width)
         for line in own:
             name = loop if alone else f"{BULLET}{line.entrant.name}"
             if line.row.step_seconds is None:

@@ -29,6 +29,8 @@ VERBS: dict[Verdict, str] = {
     "same": "makes no difference on",
     "inconclusive": "is not settled on",
 }
+ENDED = {"skipped": "is skipped"}
+"""How a sentence tells a status; the others say it themselves."""
 KINDS: dict[str, Callable[[Setting], object]] = {
     "machine": lambda setting: setting.fingerprint,
     "device": lambda setting: setting.device,
@@ -144,6 +146,12 @@ def _clauses(contest: Contest, loop: str) -> Iterator[str]:
         for why, ours in sorted(by_doubt.items(), key=lambda said: said[0] != ""):  # what is sure comes first
             places = _places(ours, len(contest.entrants))
             yield f"is faster on {places}, but {why} there" if why else f"{verb} {places}"
+    if rows:  # where it has no figures it neither pays nor costs, and that is an answer too
+        ends: dict[str, list[str]] = {}
+        for entrant, row in contest.rows(loop):
+            if row.step_seconds is None:
+                ends.setdefault(cells.status(row), []).append(entrant.name)
+        yield from (f"{ENDED.get(status, status)} on {named(names)}" for status, names in ends.items())
 
 
 def _doubt(contest: Contest, entrant: Entrant, row: Row) -> str:
@@ -191,6 +199,14 @@ def remarks(contest: Contest) -> Iterator[tuple[str, str]]:
         if launches == {1}:
             told.setdefault(ONE_LAUNCH, []).append(entrant.name)
     yield from ((named(names), text) for text, names in told.items())
+    kinds: dict[str, list[str]] = {}
+    for entrant in contest.entrants:
+        rows = filter(None, (entrant.row(contest.workload, loop) for loop in contest.loops))
+        for kind in dict.fromkeys(row.case.memory_kind for row in rows if peaks_of_memory(row.case)):
+            kinds.setdefault(plain(kind or "of an unknown kind"), []).append(entrant.name)
+    if len(kinds) > 1:
+        told_kinds = "; ".join(f"{kind} on {named(names)}" for kind, names in kinds.items())
+        yield "peak memory", f"{told_kinds}: these do not compare"
 
 
 def endings(contest: Contest) -> Iterator[tuple[str, str]]:

@@ -42,7 +42,7 @@ def quality(
             known = starts.get((row.workload, row.loop))
             start = row.learning.start_seconds if known is None and row.learning else known
             late = f"\nafter {show.seconds(start)} to start" if start else ""
-            entries.append(styles[row.label].proxy(style.fitted(row.label) + late))
+            entries.append(styles[row.label].proxy(late))
             drawn.append((row, course))
     if not drawn:
         return None
@@ -73,7 +73,7 @@ def losses(
         return None
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: the loss in training",
-        [styles[row.label].proxy(style.fitted(row.label)) for row in rows],
+        [styles[row.label].proxy() for row in rows],
     )
     width = max(1, math.ceil((int(read["step"].max()) + 1) / LOSS_BINS))
     binned = read.assign(at=read["step"] // width * width + (width - 1) / 2)
