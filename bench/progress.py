@@ -51,10 +51,10 @@ class RunProgress:
             self._console.print(f"{done:4.0%}  {doing}  {left}".rstrip(), markup=False, highlight=False, soft_wrap=True)
             self._last = now
 
-    def hint(self, doing: str, done: float) -> None:
+    def hint(self, doing: str, done: float, remaining_seconds: float | None = None) -> None:
         """The same on a terminal alone: of what is over soon, whose mistakes are to be the only line of a log."""
         if self._console.is_terminal:
-            self.tell(doing, done, None)
+            self.tell(doing, done, remaining_seconds)
 
 
 def announce_torch(console: Console, *, quiet: bool) -> None:

@@ -210,3 +210,13 @@ def test_a_history_is_told_without_torch(kept: Path, tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "slower by" in done.stdout
+
+
+def test_a_run_s_folder_is_no_place_for_a_history(here: Here, kept: Path) -> None:
+    (run, *_) = sorted(path.parent for path in kept.rglob("run.json"))
+    before = {path.name for path in run.iterdir()}
+    done = here("history", kept, "--out", run)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        2, [f"loopmark: {run} is the folder of a run; choose another --out"],
+    )  # fmt: skip
+    assert {path.name for path in run.iterdir()} == before

@@ -38,7 +38,7 @@ def history(
     folders = run_folders(folder, warnings.append)
     with RunProgress(console) as progress:
         found = Finder(names(workload), names(loop), warnings.append)
-        observations = found.observations(folders, progress.tell)
+        observations = found.observations(folders, progress.hint)
     for warning in warnings:
         console.print(f"warning: {plain(warning)}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     series = series_of(observations)

@@ -1,6 +1,7 @@
 """``loopmark report``: a stored run, drawn again."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,8 @@ def report(
     from bench.records.training_store import read_training
     from bench.records.whole import salvage
 
-    hunt, is_timed = read_batches(run), (run / RUN_FILE).exists()
+    is_timed = os.path.lexists(run / RUN_FILE)  # a link to nowhere is a damaged run, and no training alone
+    hunt = None if is_timed else read_batches(run)
     if hunt is not None:
         show_batches(hunt, run, as_json, stderr_console())
     elif not is_timed and (trained := read_training(run)) is not None:

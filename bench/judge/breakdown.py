@@ -14,7 +14,7 @@ TRIMMED = 0.25
 
 
 def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> dict[str, float]:
-    """Seconds of each phase of a typical step of one case: each phase's mean share of a step.
+    """Seconds of each phase of a typical step of one case: each phase's share of a step, the median launch's.
 
     A launch's step is the mean over the middle half of its lapped steps. Whole steps are left out, by their total
     time, never single phases, so that the phases still add up to a step; and that is the geometric mean over launches,
@@ -41,10 +41,22 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
     launches = sums / steps[:, None]
     totals = launches.sum(axis=1)
     timed = totals > 0  # of a launch that took no time nobody knows the shares
-    shares = (launches[timed] / totals[timed, None]).mean(axis=0) if timed.any() else np.zeros(len(names))
+    shares = _shares(launches[timed] / totals[timed, None]) if timed.any() else np.zeros(len(names))
     typical = math.exp(np.log(totals[timed]).mean()) if timed.any() else 0.0
     found = {names[i]: float(shares[i] * typical) for i in np.flatnonzero(np.bincount(phase))}
     return {phase: found[phase] for phase in order if phase in found}
+
+
+def _shares(launches: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each phase the median of its shares in the launches, (launches, phases), so that all of them are one whole.
+
+    One launch in which something held up one phase does not decide where a step's time goes. A phase that fewer than
+    half of the launches have is there with its mean.
+    """
+    middle = np.median(launches, axis=0)
+    middle = np.where(middle > 0, middle, launches.mean(axis=0))
+    whole: NDArray[np.float64] = middle / middle.sum()
+    return whole
 
 
 def _middle(seconds: NDArray[np.float64], launch: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -147,8 +147,9 @@ def _allowed(known: Sequence[float]) -> float:
 
 def _typical(rows: _Rows, steps: int, kind: str, layer: str, allowed: float) -> Departure:
     """The upper median over all steps, those without a row being exact; at the first step that goes so far."""
-    errors = np.sort(np.concatenate([np.zeros(max(0, steps - len(rows.error))), rows.error]))
-    error = float(errors[len(errors) // 2])
+    errors, exact = np.sort(rows.error), max(0, steps - len(rows.error))
+    middle = (exact + len(errors)) // 2
+    error = 0.0 if middle < exact else float(errors[middle - exact])
     step = rows.step[rows.error >= error].min() if error else rows.step.min()
     return Departure(int(step), kind, layer, error, allowed)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from bench.records import tables
 from bench.records.batches import BATCHES_VERSION, BatchHunt
 from bench.records.files import as_json, read_json, replace_file
+from bench.records.limits import LEAST_SECONDS
 
 BATCHES_FILE = "batches.json"
 MOST_ROWS, MOST_BYTES = 1e12, 1e15
@@ -35,6 +36,6 @@ def read_batches(folder: Path) -> BatchHunt | None:
             raise tables.damaged(path, "a batch that fits should say how many rows a step has")
         if attempt.peak_memory_bytes is not None and not 0 < attempt.peak_memory_bytes < MOST_BYTES:
             raise tables.damaged(path, "a peak of memory should be some bytes")
-        if not all(attempt.block_seconds):
+        if any(seconds < LEAST_SECONDS for seconds in attempt.block_seconds):
             raise tables.damaged(path, "a block should take some time")
     return hunt

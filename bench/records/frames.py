@@ -4,7 +4,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -207,14 +207,21 @@ def _distinct(found: Iterable[tuple[Path, Run]]) -> list[str]:
 
 
 def _sound(run: Run) -> Run:
-    """The run with names that are whole text: Arrow refuses a lone surrogate, which becomes its escape."""
+    """The run with text that is whole: Arrow refuses a lone surrogate, which becomes its escape."""
+    sound: Run = _whole(run)
+    return sound
 
-    def text(name: str) -> str:
-        return name.encode(errors="backslashreplace").decode()
 
-    cases = (replace(case, workload=text(case.workload), loop=text(case.loop), reason=case.reason and text(case.reason))
-             for case in run.cases)  # fmt: skip
-    return replace(run, name=text(run.name), cases=tuple(cases), warnings=tuple(map(text, run.warnings)))
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, tuple):
+        return tuple(map(_whole, value))
+    if isinstance(value, dict):
+        return {_whole(key): _whole(one) for key, one in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _whole(getattr(value, field.name)) for field in fields(value)})
+    return value
 
 
 def _warn(error: BadInput) -> None:

@@ -2,6 +2,8 @@
 
 LONGEST_SECONDS = 1e9
 """Thirty years; what was timed longer was not timed."""
+LEAST_SECONDS = 1e-12
+"""Of a block, which has a step at least: a thousandth of what a clock can tell. Ratios of smaller ones are no float."""
 MOST_COUNTED = 2**53
 """Of a table's whole numbers, which are all counts and indices; beyond it a float would tell no more of them apart."""
 _MOST = {"seconds": LONGEST_SECONDS, "hertz": 1e12, "joules": 1e15}

@@ -10,6 +10,7 @@ import pandas as pd
 from bench.errors import BadInput
 from bench.records import tables
 from bench.records.files import as_json, read_json, replace_file
+from bench.records.limits import LEAST_SECONDS
 from bench.records.run import FORMAT_VERSION, Run
 from bench.records.samples import CATEGORIES, COLUMNS, TABLES, Samples, typed
 from bench.records.tables import line
@@ -77,7 +78,11 @@ def read_run(folder: Path) -> Run:
         raise BadInput(f"{folder} {'has no run.json' if folder.is_dir() else 'is not a folder'}; {GIVE_A_RUN}")
     if not run.cases:
         raise BadInput(f"{path} holds no case; repeat the run")
+    seen: set[tuple[str, str, bool]] = set()
     for place, case in enumerate(run.cases):
+        if (key := (case.workload, case.loop, case.repeat)) in seen:
+            raise tables.damaged(path, f"run.cases[{place}] is {case.loop!r:.60} on {case.workload!r:.60} once more")
+        seen.add(key)
         if case.batch_size is not None and case.batch_size < 1:
             raise tables.damaged(path, f"run.cases[{place}].batch_size should be at least 1, not {case.batch_size}")
     return run
@@ -110,5 +115,6 @@ def _expect_launches_of(run: Run, path: Path, rows: pd.DataFrame) -> None:
 def _expect_sound_blocks(path: Path, blocks: pd.DataFrame) -> None:
     steps, host, device = (blocks[name] for name in ("steps", "host_seconds", "device_seconds"))
     tables.expect(path, steps, steps > 0, "a block has at least one step")
-    tables.expect(path, host, host > 0, "a block takes some time")
-    tables.expect(path, device, device != 0, "a block takes some time on its device, or has no device seconds at all")
+    tables.expect(path, host, host >= LEAST_SECONDS, "a block takes some time")
+    timed = device.isna() | (device >= LEAST_SECONDS)
+    tables.expect(path, device, timed, "a block takes some time on its device, or has no device seconds at all")

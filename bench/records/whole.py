@@ -67,7 +67,7 @@ def training_of(folder: Path, run: Run) -> tuple[Training, TrainingSamples] | No
     """
     trained = read_training(folder)
     if trained is not None:
-        own = {(case.workload, case.loop) for case in run.cases}
+        own = {(case.workload, case.loop) for case in run.cases if not case.repeat}
         training, _ = trained
         its = [*(trial.key for trial in training.trials), *(proof.key for proof in training.proofs)]
         for workload, loop in (key for key in its if key not in own):

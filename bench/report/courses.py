@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -79,10 +78,11 @@ def losses(
 ) -> Figure | None:
     """Loss over steps: the median over launches, and a band from the least to the most of them."""
     read = samples.losses[samples.losses["case"].isin(cases.values())]
-    finite = read[np.isfinite(read["loss"])]
+    drawn = style.drawn(read["loss"])
+    finite = read[drawn]
     if finite.empty:
         return None
-    bad = (len(read) - len(finite)) and read[~np.isfinite(read["loss"])].groupby("case").size()
+    bad = (len(read) - len(finite)) and read[~drawn].groupby("case").size()
     entries = []
     for label, case in cases.items():
         lost = int(bad.get(case, 0)) if isinstance(bad, pd.Series) else 0

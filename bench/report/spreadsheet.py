@@ -1,12 +1,11 @@
 """``summary.csv``: one row a case, every figure in its base unit, for a spreadsheet or another program."""
 
-import csv
-import io
 from collections.abc import Callable
 
 from bench.judge.statistics import Estimate
 from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.report import cells
+from bench.report.csv_text import csv_text
 from bench.report.figures import ends, finite
 from bench.report.tables import phase_names
 
@@ -71,10 +70,8 @@ def as_csv(summary: Summary) -> str:
     on_device = any(row.device_phases for row in summary.rows)
     clocks = ("", "host_") if on_device else ("",)
     headings = [*(records[0] if records else ()), *(f"{n}_{clock}seconds" for clock in clocks for n in names)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(headings)
+    rows = []
     for row, values in zip(summary.rows, records, strict=True):
         tables = (row.phases, row.host_phases or {}) if on_device else (row.phases,)
-        writer.writerow([*values.values(), *(table.get(name) for table in tables for name in names)])
-    return text.getvalue()
+        rows.append([*values.values(), *(table.get(name) for table in tables for name in names)])
+    return csv_text(headings, rows)

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Any
 
 import matplotlib
+import pandas as pd
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -37,6 +38,8 @@ LINE_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 DASHES: tuple[LineStyleType, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 
+LARGEST = 1e100
+"""Of what is drawn."""
 NAME_INCHES = 1.75
 SMALL = 7.5
 SETTINGS: dict[Any, Any] = {
@@ -103,6 +106,11 @@ def phase_colours(phases: Sequence[str]) -> dict[str, str]:
     spare = [phase for phase in phases if phase not in PHASE_COLOURS]
     turns = {phase: SPARE_COLOURS[i % len(SPARE_COLOURS)] for i, phase in enumerate(spare)}
     return {phase: PHASE_COLOURS.get(phase) or turns[phase] for phase in phases}
+
+
+def drawn(values: "pd.Series[float]") -> "pd.Series[bool]":
+    """Which of them have a place on an axis: of those near the largest float, the axis itself would have none."""
+    return values.abs() < LARGEST
 
 
 def fitted(text: str, inches: float = NAME_INCHES, size: float = 9.0) -> str:

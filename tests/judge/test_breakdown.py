@@ -109,3 +109,15 @@ def test_a_phase_that_only_some_steps_have_is_averaged_over_all_of_them() -> Non
     phases = phase_seconds(laps(steps), ORDER, "host_seconds")
     assert sum(phases.values()) == pytest.approx(4e-3)
     assert phases["zero_grad"] == pytest.approx(0.5e-3)
+
+
+def test_one_launch_in_which_one_phase_was_held_up_does_not_decide_where_the_time_goes() -> None:
+    calm, held = {"forward": 2.0, "backward": 3.0}, {"forward": 2.0, "backward": 48.0}
+    phases = phase_seconds(laps(*[[step] * 9 for step in (calm, held, calm)]), ORDER, "host_seconds")
+    assert phases["backward"] / sum(phases.values()) == pytest.approx(0.6)
+
+
+def test_a_phase_that_one_launch_alone_has_is_not_lost() -> None:
+    plain, more = {"forward": 2.0}, {"forward": 2.0, "data": 1.0}
+    phases = phase_seconds(laps([plain] * 5, [plain] * 5, [more] * 5), ORDER, "host_seconds")
+    assert phases["data"] > 0

@@ -266,3 +266,13 @@ def test_a_name_that_is_no_whole_text_is_told_by_its_escape(tmp_path: Path) -> N
 
 def test_frames_are_shown_in_a_line(kept: Path) -> None:
     assert repr(load(kept)).startswith("<2 run(s) of 2 machine(s); frames: runs, warnings, cases")
+
+
+def test_text_that_is_no_utf_8_is_shown_as_its_escape_wherever_it_stands(tmp_path: Path) -> None:
+    run, samples = make_run([Truth("eager")], launches=1, rounds=1)
+    odd = "cp\ud800"
+    run = replace(run, plan=replace(run.plan, device=odd), environment=replace(run.environment, torch=odd))
+    store.write(tmp_path, replace(run, cases=(replace(run.cases[0], data_sha256=odd),)), samples)
+    runs = load(tmp_path)
+    assert runs.runs["device"].tolist() == runs.runs["torch"].tolist() == ["cp\\ud800"]
+    assert len(runs.cases) == 1

@@ -535,3 +535,19 @@ def test_a_thousandth_run_of_one_second_is_refused(tmp_path: Path) -> None:
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
         (tmp_path / "m" / f"20260304-050607{suffix}").mkdir(parents=True)
     assert "holds 999 runs" in complaint(lambda: create_folder(tmp_path, "m", STARTED))
+
+
+def test_a_case_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    run, samples = make_run([Truth("eager"), Truth("tf32")], launches=1, rounds=1)
+    write(tmp_path, replace(run, cases=(run.cases[0], replace(run.cases[1], loop="eager"))), samples)
+    with pytest.raises(BadInput, match=r"run.cases\[1\] is 'eager' on 'resnet' once more"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["host_seconds", "device_seconds"])
+def test_a_block_that_took_less_than_any_clock_can_tell_is_refused(tmp_path: Path, column: str) -> None:
+    run, samples = make_run([Truth("eager")], launches=1, rounds=1, device=True)
+    samples.blocks.loc[0, column] = 5e-324
+    write(tmp_path, run, samples)
+    with pytest.raises(BadInput, match=f"column '{column}' holds 5e-324 in row 0, but a block takes some time"):
+        read(tmp_path)

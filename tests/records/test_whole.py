@@ -97,3 +97,13 @@ def test_what_the_verdicts_rest_on_cannot_be_spared(folder: Path, file: str) -> 
     (folder / file).write_bytes(content[: len(content) // 2])
     with pytest.raises(BadInput, match=file):
         salvage(folder)
+
+
+def test_a_training_of_a_loop_that_the_run_has_only_once_more_is_another_run_s(folder: Path) -> None:
+    training, samples = make_training([Taught("eager"), Taught("tf32")])
+    write_training(folder, training, samples)
+    run = store.read_run(folder)
+    cases = tuple(replace(case, repeat=True) if case.loop == "tf32" else case for case in run.cases)
+    replace_file(folder / store.RUN_FILE, as_json(replace(run, cases=cases)))
+    with pytest.raises(BadInput, match="'tf32' on 'resnet' is none of this one's"):
+        read_whole(folder)

@@ -1,7 +1,5 @@
 """Runs side by side as files: ``compare.csv``, ``before_after.csv``, pages and plots; and their JSON."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from bench.records.store import RUN_FILE
 from bench.report import spreadsheet
 from bench.report.compare import words as words
 from bench.report.compare.contents import contents
+from bench.report.csv_text import csv_text
 from bench.report.figures import ends
 from bench.report.html.page import comparison_page
 from bench.report.plot_files import Figures, draw_plots
@@ -78,11 +77,7 @@ def shifts_as_csv(found: SideBySide) -> str:
 
 def _csv(records: Sequence[dict[str, Cell]], headings: Sequence[str]) -> str:
     """``headings`` are of a table without rows."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(records[0]) if records else headings, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
+    return csv_text(list(records[0]) if records else headings, records)
 
 
 def as_json(found: SideBySide) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """A step's memory as files: ``memory.csv`` and a plot of each loop; and its JSON."""
 
-import csv
-import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 from bench.errors import BadInput
 from bench.records.files import replace_file
 from bench.records.footprint import FootprintCase
+from bench.report.csv_text import csv_text
 from bench.report.footprint import words
 from bench.report.plot_files import Figures, draw_plots
 from bench.report.text import plain
@@ -29,21 +28,19 @@ def write_files(folder: Path, cases: Sequence[FootprintCase]) -> None:
 
 def as_csv(cases: Sequence[FootprintCase]) -> str:
     """One row a phase of a loop, in bytes."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, HEADINGS, lineterminator="\n")
-    writer.writeheader()
-    for case in cases:
-        for phase in case.footprint.phases if case.footprint else ():
-            writer.writerow(
-                {
-                    "workload": plain(case.workload),
-                    "loop": plain(case.loop),
-                    "batch_size": case.footprint.batch_size if case.footprint else None,
-                    "kind": case.footprint.kind if case.footprint else None,
-                    **vars(phase),
-                }
-            )
-    return text.getvalue()
+    rows = [
+        {
+            "workload": plain(case.workload),
+            "loop": plain(case.loop),
+            "batch_size": case.footprint.batch_size,
+            "kind": case.footprint.kind,
+            **vars(phase),
+        }
+        for case in cases
+        if case.footprint
+        for phase in case.footprint.phases
+    ]
+    return csv_text(HEADINGS, rows)
 
 
 def as_json(cases: Sequence[FootprintCase]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """A history kept: ``history.csv`` and the plots, and its JSON."""
 
-import csv
-import io
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +10,8 @@ from bench.errors import BadInput
 from bench.judge.history import Change, Point, Series, Subject, by_subject, suspicions
 from bench.judge.statistics import Estimate
 from bench.records.files import replace_file
+from bench.records.store import RUN_FILE
+from bench.report.csv_text import csv_text
 from bench.report.figures import finite
 from bench.report.history import words as words
 from bench.report.text import slugs
@@ -22,6 +22,8 @@ Cell = str | int | float | None
 def write_history(folder: Path, series: tuple[Series, ...]) -> list[Path]:
     """Write ``history.csv`` and a plot of each subject, as PNG and SVG, into ``folder``; returns what was written."""
     try:
+        if (folder / RUN_FILE).exists():
+            raise BadInput(f"{folder} is the folder of a run; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
         written = [folder / "history.csv"]
         # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
@@ -35,13 +37,9 @@ def write_history(folder: Path, series: tuple[Series, ...]) -> list[Path]:
 
 def as_csv(series: tuple[Series, ...]) -> str:
     """One row a point; the level's columns say where the run stands, ``change`` where a new level begins."""
-    text = io.StringIO()
     rows = [_row(one, i) for one in series for i in range(len(one.points))]
     headings = rows[0] if rows else {"machine": None, "workload": None, "loop": None, "run": None, "speedup": None}
-    writer = csv.DictWriter(text, list(headings), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(list(headings), rows)
 
 
 def as_json(series: tuple[Series, ...]) -> dict[str, Any]:

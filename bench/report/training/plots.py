@@ -66,7 +66,7 @@ def losses(
 ) -> Figure | None:
     """The training loss over steps: the median over seeds, and a band from the least to the most of them."""
     rows = [row for row in _trained(workload) if row.learning]
-    read = samples.training_losses[np.isfinite(samples.training_losses["loss"])]
+    read = samples.training_losses[style.drawn(samples.training_losses["loss"])]
     trials = {row.label: _trials(row, summary) for row in rows}
     read = read[read["trial"].isin([trial for several in trials.values() for trial in several])]
     if read.empty:
@@ -110,7 +110,7 @@ def _course(row: TrainedRow, summary: TrainingSummary, evaluations: pd.DataFrame
     """
     lessons = {lesson.trial: lesson for lesson in row.learning.lessons} if row.learning else {}
     trials = {i: lessons[trial] for i, trial in enumerate(summary.training.trials) if trial in lessons}
-    own = evaluations[evaluations["trial"].isin(list(trials)) & np.isfinite(evaluations["quality"])]
+    own = evaluations[evaluations["trial"].isin(list(trials)) & style.drawn(evaluations["quality"])]
     if own.empty:
         return None
     late = {i: lesson.start_seconds - (lesson.trial.setup_seconds or 0.0) for i, lesson in trials.items()}

@@ -1,11 +1,10 @@
 """``training.csv`` and the JSON of a training: every figure in its base unit, for another program."""
 
-import csv
-import io
 from dataclasses import asdict
 from typing import Any
 
 from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from bench.report.csv_text import csv_text
 from bench.report.figures import ends, finite
 from bench.report.training.table import Starts
 from bench.report.training.words import evidence, rounding
@@ -58,11 +57,7 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
 def as_csv(summary: TrainingSummary) -> str:
     """The whole table, one row a case."""
     records = [record(row, workload) for workload in summary.workloads for row in workload.rows]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(records[0] if records else ())
-    writer.writerows(row.values() for row in records)
-    return text.getvalue()
+    return csv_text(list(records[0]) if records else (), records)
 
 
 def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]:

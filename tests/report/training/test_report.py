@@ -220,3 +220,26 @@ def test_a_hostile_name_stays_out_of_the_markup(tmp_path: Path, name: str) -> No
     assert "\x1b" not in page
     assert all(line.endswith(" |") for line in page.splitlines() if line.startswith("| "))
     assert "\x1b[31m" not in printed(summarise_training(training, samples))
+
+
+def test_where_nothing_could_be_compared_the_page_says_so(tmp_path: Path) -> None:
+    training, samples = make_training([Taught("eager"), Taught("tf32")])
+    skipped = tuple(dataclasses.replace(proof, status="skipped") for proof in training.proofs)
+    draw_training(tmp_path, dataclasses.replace(training, proofs=skipped), samples)
+    for name in ("report.html", "report.md"):
+        assert "Nothing was compared with eager." in (tmp_path / name).read_text(encoding="utf-8")
+
+
+def test_a_number_of_steps_that_nobody_could_hold_takes_no_memory() -> None:
+    training, samples = make_training(TAUGHT)
+    endless = tuple(dataclasses.replace(proof, steps=2**62) for proof in training.proofs)
+    (workload,) = summarise_training(dataclasses.replace(training, proofs=endless), samples).workloads
+    assert len(workload.rows) >= len(TAUGHT)
+
+
+@pytest.mark.parametrize("loss", [1.7e308, -1e308])
+def test_a_loss_near_the_largest_float_costs_its_plot_and_no_more(tmp_path: Path, loss: float) -> None:
+    run, samples = make_run(TRUTHS[:2], launches=2, rounds=2)
+    samples.losses["loss"] = loss
+    draw(tmp_path, run, samples)
+    assert (tmp_path / "report.html").exists()

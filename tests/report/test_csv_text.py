@@ -1,0 +1,29 @@
+import csv
+import io
+
+import pytest
+
+from bench.report.csv_text import csv_text
+
+
+def cell(value: object) -> str:
+    (_, (text, _)) = csv.reader(io.StringIO(csv_text(["a", "b"], [[value, 1]])))
+    return text
+
+
+@pytest.mark.parametrize("name", ["=cmd|calc!A1", "+1+1", "-2", "@SUM(A1)", "\x1b=1", "\u202e=1"])
+def test_a_text_is_no_formula_to_a_spreadsheet(name: str) -> None:
+    assert cell(name)[0] == "'"
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred\x07", "a\x00b", "\x9b31m", "a\u202eb", "a\r\nb"])
+def test_a_text_is_no_command_to_a_terminal(name: str) -> None:
+    assert cell(name).isprintable()
+
+
+def test_figures_and_plain_names_stay_as_they_are() -> None:
+    assert csv_text(["a", "b", "c"], [[-0.5, "fused+compile", None]]) == "a,b,c\n-0.5,fused+compile,\n"
+
+
+def test_rows_by_heading_have_its_order_and_nothing_for_what_they_lack() -> None:
+    assert csv_text(["a", "b"], [{"b": 2, "a": 1}, {"b": 3}]) == "a,b\n1,2\n,3\n"
