@@ -31,7 +31,7 @@ def step_times(
     rounds = rounds_of(plain)
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: step time over the run",
-        [styles[label].proxy() for label in cases],
+        style.legend(styles[label] for label in cases),
         note=_note(rounds, causes(plain)),
     )
     axes.set_yscale("log")
@@ -41,10 +41,15 @@ def step_times(
         course, look = rounds.courses[case], styles[label]
         for piece in rounds.pieces:  # a line joins the rounds of one process only
             at = rounds.at[piece]
-            if rounds.width > 1:
+            if rounds.width > 1 and not look.behind:
                 ends = course.low[piece], course.high[piece]
                 axes.fill_between(at, *ends, color=look.colour, alpha=0.12, linewidth=0)
-            axes.plot(at, course.seconds[piece], color=look.colour, linestyle=look.dash, linewidth=1.1)
+            axes.plot(
+                at, course.seconds[piece], color=look.colour, linestyle=look.dash, linewidth=min(1.1, look.width),
+                zorder=look.zorder,
+            )  # fmt: skip
+        if look.behind:
+            continue
         marked = rounds.at[course.marked], course.seconds[course.marked]
         axes.plot(*marked, "+", color=look.colour, markersize=5, markeredgewidth=0.9)
     for spell in rounds.spells:
@@ -83,10 +88,9 @@ def losses(
     if finite.empty:
         return None
     bad = (len(read) - len(finite)) and read[~drawn].groupby("case").size()
-    entries = []
-    for label, case in cases.items():
-        lost = int(bad.get(case, 0)) if isinstance(bad, pd.Series) else 0
-        entries.append(styles[label].proxy(f"\n{lost} not finite" if lost else ""))
+    lost = {label: int(bad.get(case, 0)) if isinstance(bad, pd.Series) else 0 for label, case in cases.items()}
+    entries = style.legend(styles[label] for label in cases if not lost[label])
+    entries += [styles[label].proxy(f"\n{count} not finite") for label, count in lost.items() if count]
     axes = layout.line_axes(f"{style.fitted(workload.workload)}: the loss as it trained", entries)
     width = max(1, math.ceil((int(finite["step"].max()) + 1) / LOSS_BINS))
     # A launch reads the losses of its lapped steps only, and those are drawn at random: grouped, they meet.
@@ -96,8 +100,12 @@ def losses(
     for label, case in cases.items():
         if case in bands.index.get_level_values("case"):
             band, look = bands.loc[case], styles[label]
-            axes.fill_between(band.index, band["min"], band["max"], color=look.colour, alpha=0.12, linewidth=0)
-            axes.plot(band.index, band["median"], color=look.colour, linestyle=look.dash, linewidth=look.width)
+            if not look.behind:
+                axes.fill_between(band.index, band["min"], band["max"], color=look.colour, alpha=0.12, linewidth=0)
+            axes.plot(
+                band.index, band["median"], color=look.colour, linestyle=look.dash, linewidth=look.width,
+                zorder=look.zorder,
+            )  # fmt: skip
     low, high = float(bands["min"].min()), float(bands["max"].max())
     if low > 0 and high / low > 50:
         axes.set_yscale("log")

@@ -96,12 +96,21 @@ def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
     return {part: value if math.isfinite(value) else None for part, value in asdict(estimate).items()}
 
 
+def _fastest_first(summary: Summary) -> list[str]:
+    """The labels of loops that have a speedup, by its geometric mean over the workloads."""
+    logs: dict[str, list[float]] = {}
+    for row in summary.rows:
+        if row.speedup is not None and 0 < row.speedup.value < math.inf:
+            logs.setdefault(row.case.label, []).append(math.log(row.speedup.value))
+    return sorted(logs, key=lambda label: -sum(logs[label]) / len(logs[label]))
+
+
 def _figures(
     summary: Summary, samples: Samples, training: TrainingSamples | None, ceilings: Ceilings | None
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     from bench.report import courses, distributions, plots, roofline_plot, style
 
-    styles = style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
+    styles = style.line_styles(((row.case.label, row.case.repeat) for row in summary.rows), _fastest_first(summary))
     for workload in summary.workloads:
         name, cases = workload.workload, summary.places(workload)
         yield name, "phases", partial(plots.phases, workload)

@@ -88,7 +88,11 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
     hide that: where one is 1.2 times faster, they differ by a line's width on axes that hold both ends.
     """
     base = workload.baseline
-    rows = [row for row in workload.rows if row.break_even_steps and 1 <= row.break_even_steps.value < math.inf]
+    rows = [
+        row
+        for row in workload.rows
+        if row.break_even_steps and 1 <= row.break_even_steps.value < math.inf and not styles[row.case.label].behind
+    ]
     if base is None or not base.case.launches or not rows:
         return None
     entries = [styles[base.case.label].proxy()]

@@ -34,7 +34,10 @@ def rooflines(
     kinds = dict.fromkeys(kind for row in rows for kind in kinds_of(row.case.work))
     roofs = [ceiling for kind in kinds if (ceiling := ceilings.flops_per_second(kind)) is not None]
     phases = dict.fromkeys(name for _, name, _ in points)
-    entries = [_entry(styles[row.case.label].label, "s", styles[row.case.label].colour) for row in rows]
+    looks = [styles[row.case.label] for row in rows]
+    entries = [_entry(look.label, "s", look.colour) for look in looks if not look.behind]
+    if behind := sum(look.behind for look in looks):
+        entries.append(_entry(f"{behind} other loop{'' if behind == 1 else 's'}", "s", style.BEHIND))
     entries += [_entry(name, _marker(name), style.GREY) for name in phases]
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: what the phases reach of what the device can do", entries,
@@ -51,7 +54,8 @@ def rooflines(
     for row, name, roof in points:
         axes.plot(
             roof.intensity, roof.flops_per_second, _marker(name), color=styles[row.case.label].colour,
-            markersize=sizes[rows.index(row)], markerfacecolor="none", markeredgewidth=1.3, zorder=3,
+            markersize=sizes[rows.index(row)], markerfacecolor="none", markeredgewidth=1.3,
+            zorder=1 + styles[row.case.label].zorder,
         )  # fmt: skip
     lowest = min(min(roof.flops_per_second for _, _, roof in points), left * copy.low)
     highest = max([ceiling.high for ceiling in roofs] + [roof.flops_per_second for _, _, roof in points])
@@ -88,6 +92,10 @@ def _draw_roofs(axes: Axes, copy: Ceiling, roofs: list[Ceiling], left: float, ri
         begin = roof.value / copy.value
         axes.fill_between([begin, right], roof.low, roof.high, color=BAND, linewidth=0)
         axes.plot([begin, right], [roof.value, roof.value], color=style.BLACK, linewidth=1.0)
+    axes.annotate(
+        f"copy {_rate(copy.value)}B/s", (left, left * copy.value), (8, 0), textcoords="offset points",
+        size=style.SMALL, va="top",
+    )  # fmt: skip
     _name_roofs(axes, roofs)
 
 

@@ -36,6 +36,9 @@ SPARE_COLOURS = (ORANGE, BLACK, GREY)
 # Yellow is left out of the lines: on white it cannot be seen.
 LINE_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 DASHES: tuple[LineStyleType, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
+MOST_APART = 8
+"""Lines of one plot, beside the baseline's, that an eye can tell apart by colour and dashes."""
+BEHIND = "#C4C4C4"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 
 LARGEST = 1e100
@@ -68,6 +71,13 @@ class LineStyle:
     dash: LineStyleType
     marker: str
     width: float = 1.4
+    behind: bool = False
+    """Whether it is one of many that are drawn for the sake of the others, in grey and below them."""
+
+    @property
+    def zorder(self) -> float:
+        """Of its line: what is behind lies below the others."""
+        return 1.5 if self.behind else 2.0
 
     def proxy(self, more: str = "", marker: str = "") -> Line2D:
         """A legend entry, with something below the name."""
@@ -84,21 +94,40 @@ def styled() -> Iterator[None]:
         yield
 
 
-def line_styles(loops: Iterable[tuple[str, bool]]) -> dict[str, LineStyle]:
+def line_styles(loops: Iterable[tuple[str, bool]], first: Sequence[str] = ()) -> dict[str, LineStyle]:
     """A style for each label of ``loops``, one and the same on every workload; the baseline is black.
+
+    Of more than can be told apart, as many as there are colours have one, and the others are grey behind them.
 
     Args:
         loops: the label of each, and whether it is the baseline's repetition.
+        first: the labels in the order in which they are of interest; else that of ``loops``.
     """
     others = dict(loops)
     shown = fitted_all(others)
     styles = {label: LineStyle(shown[label], BLACK, "-", "o", 1.8) for label in others if label == BASELINE}
     styles |= {label: LineStyle(shown[label], GREY, DASHES[2], "x") for label, repeat in others.items() if repeat}
-    for i, label in enumerate(label for label in others if label not in styles):
+    plain_ones = [label for label in others if label not in styles]
+    if len(plain_ones) > MOST_APART:
+        wanted = sorted(plain_ones, key=lambda label: first.index(label) if label in first else len(first))
+        behind = wanted[len(LINE_COLOURS) :]
+        styles |= {label: LineStyle(shown[label], BEHIND, "-", ".", 0.8, behind=True) for label in behind}
+    for i, label in enumerate(label for label in plain_ones if label not in styles):
         turn, colour = divmod(i, len(LINE_COLOURS))
         dash, marker = DASHES[turn % len(DASHES)], MARKERS[i % len(MARKERS)]
         styles[label] = LineStyle(shown[label], LINE_COLOURS[colour], dash, marker)
     return styles
+
+
+def legend(looks: Iterable[LineStyle]) -> list[Line2D]:
+    """An entry for each of ``looks``; those behind have one together, the last."""
+    looks = list(looks)
+    behind = [look for look in looks if look.behind]
+    entries = [look.proxy() for look in looks if not look.behind]
+    if behind:
+        count = f"{len(behind)} other loop{'' if len(behind) == 1 else 's'}"
+        entries.append(Line2D([], [], color=BEHIND, linewidth=0.8, label=count))
+    return entries
 
 
 def phase_colours(phases: Sequence[str]) -> dict[str, str]:

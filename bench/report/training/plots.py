@@ -42,11 +42,13 @@ def quality(
             known = starts.get((row.workload, row.loop))
             start = row.learning.start_seconds if known is None and row.learning else known
             late = f"\nafter {show.seconds(start)} to start" if start else ""
-            entries.append(styles[row.label].proxy(late))
+            if not styles[row.label].behind:
+                entries.append(styles[row.label].proxy(late))
             drawn.append((row, course))
     if not drawn:
         return None
     title = f"{style.fitted(workload.workload)}: {style.fitted(workload.target.metric)} on held-out data"
+    entries += style.legend(styles[row.label] for row, _ in drawn if styles[row.label].behind)
     axes = layout.line_axes(title, [*entries, target])
     axes.axhline(workload.target.value, color=style.BLACK, linestyle=style.DASHES[1], linewidth=0.9)
     longest = max(float(course["seconds"].max()) for _, course in drawn)
@@ -73,7 +75,7 @@ def losses(
         return None
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: the loss in training",
-        [styles[row.label].proxy() for row in rows],
+        style.legend(styles[row.label] for row in rows),
     )
     width = max(1, math.ceil((int(read["step"].max()) + 1) / LOSS_BINS))
     binned = read.assign(at=read["step"] // width * width + (width - 1) / 2)
@@ -128,12 +130,15 @@ def _course(row: TrainedRow, summary: TrainingSummary, evaluations: pd.DataFrame
 
 
 def _band(axes: Axes, bands: pd.DataFrame, look: style.LineStyle) -> None:
-    axes.fill_between(bands["at"], bands["min"], bands["max"], color=look.colour, alpha=0.12, linewidth=0)
-    axes.plot(bands["at"], bands["median"], color=look.colour, linestyle=look.dash, linewidth=look.width)
+    if not look.behind:
+        axes.fill_between(bands["at"], bands["min"], bands["max"], color=look.colour, alpha=0.12, linewidth=0)
+    axes.plot(
+        bands["at"], bands["median"], color=look.colour, linestyle=look.dash, linewidth=look.width, zorder=look.zorder
+    )
 
 
 def _mark_target(axes: Axes, row: TrainedRow, size: float, target: float, look: style.LineStyle) -> None:
-    if row.learning and row.learning.seconds:
+    if row.learning and row.learning.seconds and not look.behind:
         at = row.learning.seconds.value / size
         axes.plot(at, target, look.marker, color=look.colour, markersize=7, markeredgecolor="white", zorder=3)
 
