@@ -13,6 +13,7 @@ from bench.records.store import RUN_FILE
 from bench.report import spreadsheet
 from bench.report.compare import words as words
 from bench.report.compare.contents import contents
+from bench.report.compare.key_figures import with_key_figures
 from bench.report.csv_text import csv_text
 from bench.report.figures import ends
 from bench.report.html.page import comparison_page
@@ -39,7 +40,8 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         workloads = [contest.workload for contest in found.contests]
-        plots = draw_plots(folder / "plots", workloads, _figures(found))
+        drawn = draw_plots(folder / "plots", workloads, _figures(found))
+        plots = with_key_figures(drawn, found.contests)
         said = contents(found, plots, warnings)
         texts = {
             "compare.csv": as_csv(found),

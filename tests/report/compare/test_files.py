@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +93,17 @@ def test_the_pages_hold_the_plots_the_differences_and_every_warning(tmp_path: Pa
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         f"{stem}-resnet.{kind}" for stem in ("machines", "speedups", "shares") for kind in ("png", "svg")
     }
+
+
+def test_who_cannot_see_the_plots_is_told_what_they_come_to(tmp_path: Path) -> None:
+    write_comparison(tmp_path, side_by_side({"tf32": [0.005], "slow": [0.02]}, 5))
+    page = (tmp_path / "compare.html").read_text(encoding="utf-8")
+    captions = re.findall(r"<figcaption>([^<]*)", page)
+    assert len(captions) == 3
+    assert re.search(r"eager 6,[34]\d\d a second, tf32 12,[789]\d\d a second", captions[0])
+    assert re.search(r"tf32 (1\.9|2\.0)\d*x \[[^]]*\], slow 0\.(49|50)", captions[1])
+    assert "of eager&#39;s step in backward" in captions[2]
+    assert all(caption.endswith("; and 2 more") for caption in captions)
 
 
 def test_hostile_names_are_text_in_every_file(tmp_path: Path) -> None:
