@@ -16,6 +16,10 @@ from bench.judge.throttled import laps_by_case
 from bench.records.run import Run
 from bench.records.samples import Samples
 
+ENDS_OF_A_COURSE = {
+    "only the baseline has it": "only the oldest run has it", "only the run has it": "only the newest run has it",
+    "in the baseline": "before", "in the run": "now",
+}  # fmt: skip
 Phases = Mapping[tuple[str, str], Mapping[str, Estimate]]
 """Seconds a step in each phase, by workload and loop."""
 
@@ -225,4 +229,11 @@ def shifts(
         if not wants(*key):
             continue
         left_out[reason] = [*left_out.get(reason, ()), " ".join(key)]
-    return tuple(found), tuple(f"{reason} ({', '.join(keys)})" for reason, keys in left_out.items())
+    return tuple(found), tuple(f"{_of_time(reason)} ({', '.join(keys)})" for reason, keys in left_out.items())
+
+
+def _of_time(reason: str) -> str:
+    """A reason in the words of before and after: a run and its baseline are a check's."""
+    for check, course in ENDS_OF_A_COURSE.items():
+        reason = reason.replace(check, course)
+    return reason

@@ -32,6 +32,13 @@ def figure(finding: Finding, value: float | None) -> str:
     return {"seconds": show.seconds, "bytes": show.data, "ratio": show.ratio}[finding.unit](value)
 
 
+def allowed(finding: Finding) -> str:
+    """``5.0 %``: how much slower it may be; ``no say`` of what decides nothing, however much it changed."""
+    if not finding.decides:
+        return "no say"
+    return show.percent(finding.threshold) if finding.threshold else "none"
+
+
 def title(finding: Finding) -> str:
     """Which loop and metric it is about, on one short line."""
     return f"{place(finding)}: {elide(finding.metric, NAME_LENGTH)}"

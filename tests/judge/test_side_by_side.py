@@ -163,8 +163,8 @@ def test_what_is_not_asked_for_has_neither_a_ratio_nor_a_reason() -> None:
     before, after = make_run([Truth("eager"), Truth("tf32"), Truth("compile")]), make_run([Truth("eager")])
     sides = side(*before), side(*after)
 
-    assert shifts(*sides)[1] == ("only the baseline has it (resnet tf32, resnet compile)",)
-    assert shifts(*sides, lambda _, loop: loop == "tf32")[1] == ("only the baseline has it (resnet tf32)",)
+    assert shifts(*sides)[1] == ("only the oldest run has it (resnet tf32, resnet compile)",)
+    assert shifts(*sides, lambda _, loop: loop == "tf32")[1] == ("only the oldest run has it (resnet tf32)",)
 
 
 def test_a_loop_at_other_work_has_no_ratio_but_a_reason() -> None:
@@ -173,7 +173,7 @@ def test_a_loop_at_other_work_has_no_ratio_but_a_reason() -> None:
     found, left_out = shifts(side(run, samples), side(larger, samples))
 
     assert found == ()
-    assert all("different batch sizes, 64 in the baseline and 256 in the run" in reason for reason in left_out)
+    assert all("different batch sizes, 64 before and 256 now" in reason for reason in left_out)
 
 
 def test_every_loop_that_failed_since_is_named() -> None:

@@ -247,7 +247,7 @@ def moves(found: SideBySide) -> Iterator[str]:
     for shift in found.shifts:
         yield f"  {elide(shift.workload, NAME_LENGTH)}: {elide(shift.loop, NAME_LENGTH)} {moved(shift)}"
     for reason in found.not_compared:
-        yield f"no ratio: {elide(reason.replace('in the baseline', 'before').replace('in the run', 'now'), 300)}"
+        yield f"no ratio: {elide(reason, 300)}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -34,6 +34,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("metric", lambda finding: elide(finding.metric, METRIC_WIDTH), left=True),
     Column("verdict", claim.word, left=True),
     Column("change", claim.change, left=True),
+    Column("allowed", claim.allowed),
     Column("base", lambda finding: claim.figure(finding, finding.base)),
     Column("head", lambda finding: claim.figure(finding, finding.head)),
 )

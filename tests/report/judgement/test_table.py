@@ -37,6 +37,13 @@ def test_a_phase_without_a_say_is_shown_where_it_changed_and_counted_where_not()
     assert "not shown: 1 phase that has no say" in text
 
 
+def test_what_decides_has_how_much_it_may_change_and_the_rest_no_say() -> None:
+    lines = printed(EVERYTHING).splitlines()
+    assert any("forward" in line and "no say" in line for line in lines)
+    assert any("step / eager" in line and "5.0 %" in line for line in lines)
+    assert "allowed" in next(line for line in lines if line.startswith("loop"))
+
+
 @pytest.mark.parametrize("width", [20, 40, 80, 110, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert max(map(cell_len, printed(EVERYTHING, width, terminal=True).splitlines())) <= width
