@@ -6,10 +6,12 @@ from typing import Any
 from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, Summary, WorkloadSummary
 from bench.judge.trained import TrainedWorkload
+from bench.records.ceilings import Ceilings
 from bench.records.run import Run
 from bench.records.samples import Samples
 from bench.report import cells, rooflines, slow_spells
 from bench.report import format as show
+from bench.report.ceilings import remarks
 from bench.report.disturbance_table import advice, disturbance_table, seen_by_case
 from bench.report.gpu_table import gpu_table
 from bench.report.machine_table import machine_table
@@ -25,7 +27,9 @@ TRAINING = ("quality", "training")
 """The plots that belong to a section's training."""
 
 
-def contents(summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[str, Any]:
+def contents(
+    summary: Summary, samples: Samples, plots: Sequence[Plot], ceilings: Ceilings | None = None
+) -> dict[str, Any]:
     """What the templates of a run's pages are given: plain text, tables, plots. What has nothing to say is empty."""
     return {
         "run": summary.run,
@@ -38,6 +42,7 @@ def contents(summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[
         "command": summary.run.plan.command,
         "came_to": _came_to(summary.run),
         "data": _data(summary),
+        "doubts": [_sentence(remark) for remark in remarks(ceilings)] if ceilings else [],
     }
 
 

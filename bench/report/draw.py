@@ -50,7 +50,7 @@ def draw(
         replace_file(folder / "summary.csv", spreadsheet.as_csv(summary).encode(errors="backslashreplace"))
         if summary.trained is not None:
             write_training_csv(folder, summary.trained)
-        said = contents(summary, samples, plots)
+        said = contents(summary, samples, plots, ceilings)
         replace_file(folder / "report.md", page(said).encode())
         replace_file(folder / "report.html", run_page(said, plots).encode())
     except OSError as error:

@@ -227,6 +227,20 @@ def test_a_run_with_ceilings_says_how_near_each_phase_comes_to_them(tmp_path: Pa
     assert case["roofline"]["optimizer"]["limited_by"] == "memory"
 
 
+def test_what_disturbed_the_device_while_its_ceilings_were_measured_stands_beside_the_limits(tmp_path: Path) -> None:
+    known = ceilings()
+    unsteady = dataclasses.replace(known, ceilings=(dataclasses.replace(known.ceilings[0], steady=False),))
+    for found, said in ((known, 0), (unsteady, 2)):
+        draw(tmp_path, *make_run(LOOPS, launches=2, rounds=2), ceilings=dataclasses.replace(
+            found, ceilings=(*found.ceilings[:1], *known.ceilings[1:])
+        ))  # fmt: skip
+        pages = [(tmp_path / name).read_text(encoding="utf-8") for name in ("report.md", "report.html")]
+        assert (
+            sum("Not seen to be steady before sampling began: matrix product float32." in page for page in pages)
+            == said
+        )
+
+
 def test_a_run_without_ceilings_claims_nothing_of_limits(tmp_path: Path) -> None:
     summary = draw(tmp_path, *make_run(LOOPS, launches=2, rounds=2))
     assert "device's limits" not in (tmp_path / "report.md").read_text(encoding="utf-8")
