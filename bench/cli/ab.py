@@ -69,6 +69,7 @@ def ab(
 ) -> None:
     """Compare two sides in turns, and say as soon as it is sure whether the head is slower.
 
+    Ctrl-C ends it with the verdict on what there is.
     Exit status: 0 no regression, 1 a regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
     from bench.progress import RunProgress, announce_torch, stderr_console

@@ -27,7 +27,8 @@ def export(
     """Write a stored run in a format that another tool reads. Needs no torch.
 
     github-action-benchmark is its customSmallerIsBetter, the one that ends in -bigger its customBiggerIsBetter.
-    Verdicts, intervals and the noise floor come along wherever the format has a place for them.
+    Verdicts, intervals and the noise floor come along wherever the format has a place for them. Exit status: 0, or 2
+    for bad input.
     """
     from bench.report.formats.registry import export as exported
     from bench.report.formats.registry import writer

@@ -21,8 +21,8 @@ def history(
 ) -> None:
     """Follow each loop's speedup over eager through many runs, and say at which runs it changed. Needs no torch.
 
-    Runs of different machines, devices, batch sizes, threads or data are never mixed. A run that cannot be read is
-    named and left out. Exit status: 0 whatever is found, 2 for bad input.
+    Runs of different machines, devices, sizes, batch sizes, threads, instructions or data are never mixed. A run that
+    cannot be read is named and left out. Exit status: 0 whatever is found, 2 for bad input.
     """
     from bench.cli.observed import Finder
     from bench.judge.history import series_of

@@ -20,7 +20,7 @@ def import_(
 
     Each file is one launch, so give several of the same benchmarks to get intervals. A benchmark's group, or else its
     file, is the workload, and its name is the loop. What the files do not tell stays unknown. Files that were imported
-    before make no second run.
+    before make no second run. Exit status: 0, or 2 for bad input.
     """
     from bench.judge.comparison import BASELINE
     from bench.progress import stderr_console

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A folder that `loopmark run` or `loopmark train` wrote.")],
+    run: Annotated[Path, typer.Argument(help="A folder that `loopmark run`, `train` or `import` wrote.")],
     as_json: SummaryJsonOption = False,
 ) -> None:
-    """Draw a stored run, training or search for a batch size again: tables, pages and plots. Needs no torch."""
+    """Draw a stored run, training or search for a batch size again: tables, pages and plots. Needs no torch.
+
+    Of a damaged folder what is left is drawn, with a warning of what is not known. Exit status: 0, or 2 for bad input.
+    """
     from bench.progress import stderr_console
     from bench.records.batches_store import read_batches
     from bench.records.store import RUN_FILE

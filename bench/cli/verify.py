@@ -34,7 +34,8 @@ def verify(
     """Check that a loop does what a training step promises, and explain what it does not.
 
     Gradients are zeroed, only the optimizer moves parameters, each phase does its own work, the loss falls, and so on.
-    Exit status: 0 all of it holds, 1 something is broken, 2 bad input, 4 it cannot be tried here.
+    Exit status: 0 all of it holds, 1 something is broken, 2 bad input, 4 it cannot be tried here, 130 when
+    interrupted.
     """
     from bench.progress import RunProgress, announce_torch, stderr_console
 
