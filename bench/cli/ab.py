@@ -106,6 +106,9 @@ def ab(
             limit_seconds=limit,
         )
     )
+    if not base and not head:  # said before a budget is spent on it
+        note = "neither --base nor --head is given: both sides are the same, and what differs is this machine's noise"
+        console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     interrupt_once()
     try:
         with matchup(*wishes, plan, workload=workload, loop=loop) as sides, RunProgress(console) as progress:
