@@ -101,14 +101,15 @@ def measure_all(
                     trained = Trainer(plan, terms, machine, stage, endings_of(run)).conduct(crew)
                     found = replace(found, trained=trained, interrupted=trained[0].interrupted)
         except KeyboardInterrupt:  # what was timed is still shown
-            unknown = [("what the device can do", found.ceilings)] + [("how the loops train", found.trained)] * bool(
-                terms
-            )
-            missing = " and ".join(what for what, known in unknown if known is None)
-            found = _warned(
-                found, f"interrupted after the timing: {missing} is not known; run its command again for it"
-            )
             found = replace(found, interrupted=True)
+            unknown = ["what the device can do"] if found.ceilings is None else []
+            if terms is not None and found.trained is None:
+                unknown.append("how the loops train")
+            if unknown:
+                missing = " and ".join(unknown)
+                found = _warned(
+                    found, f"interrupted after the timing, without {missing}; run its command again for that"
+                )
     return found
 
 

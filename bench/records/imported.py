@@ -9,6 +9,7 @@ from bench import __version__
 from bench.errors import BadInput
 from bench.records.imported_machine import UNKNOWN, machine_of
 from bench.records.imported_samples import Rounds, fitting
+from bench.records.limits import LEAST_SECONDS
 from bench.records.machine import Environment, Machine
 from bench.records.pytest_benchmark import MAKE_ONE, Benchmark, Host, Stored
 from bench.records.run import Case, Launch, Plan, Run
@@ -60,7 +61,7 @@ def run_of(
     if not named:
         raise BadInput(f"{first.path} holds phases alone, and no whole step; import the file that has both")
     keys = _with_baseline(_keys(named), baseline, canonical)
-    timeless = {full for file in files for full, row in _steps(file).items() if 0 in (row.stats.data or ())}
+    timeless = {full for file in files for full, row in _steps(file).items() if _takes_no_time(row)}
     kept = [row for row in named if row.fullname not in timeless]
     if not kept:
         raise BadInput(f"every benchmark of {first.path} has a round that took no time; make its rounds longer")
@@ -185,6 +186,11 @@ def _started(file: Stored) -> datetime:
         return started.replace(tzinfo=UTC) if started.tzinfo is None else started.astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadInput(f"{file.path} does not say when it was made: {line(file.datetime)!r:.60}; {MAKE_ONE}") from None
+
+
+def _takes_no_time(row: Benchmark) -> bool:
+    """Whether any of its rounds took less than a clock can tell."""
+    return any(seconds * row.stats.iterations < LEAST_SECONDS for seconds in row.stats.data or ())
 
 
 def _environment(host: Host, threads: int | None) -> Environment:

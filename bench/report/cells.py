@@ -152,11 +152,12 @@ def slow_types(row: Row) -> str:
 
 
 def beyond_its_ceiling(row: Row) -> str:
-    """That a step multiplies faster than its device can; empty where it does not, or that is not known."""
-    if row.roofline is None or row.roofline.utilisation.value <= 1:
+    """That a step surely multiplies faster than its device was seen to; empty where it does not, or nobody knows."""
+    if row.roofline is None or not row.roofline.utilisation.low > 1:
         return ""
     return (
-        "an MFU above 100 % cannot be: something held the device down while its ceiling was measured; run it once more"
+        "an MFU above 100 %: something held the device down while its ceiling was measured, which another run would "
+        "show, or less is computed than is counted"
     )
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.report import format as show
-from bench.report.text import distinct, elide
+from bench.report.text import elide, told_apart
 
 R = TypeVar("R")
 
@@ -71,7 +71,7 @@ class Grid(Generic[R]):
         self, columns: Sequence[Column[R]], rows: Sequence[R], names: Sequence[str], width: int, head: str = "loop"
     ) -> None:
         self._width, self._head = width, head
-        self._names = distinct(dict.fromkeys(names), lambda name: elide(name, NAME_WIDTH))
+        self._names = told_apart(dict.fromkeys(names), lambda name: elide(name, NAME_WIDTH))
         self._name_width = max(cell_len(name) for name in [*self._names.values(), head])
         self._shown: dict[int, tuple[Column[R], int]] = {}
         self.left_out: list[str] = []
@@ -115,5 +115,5 @@ def cut(line: Text, width: int) -> Text:
 
 
 def note(name: str, text: str, console: Console, width: int) -> Iterator[Text]:
-    """What a row has to say below its table, on as many lines as it takes."""
-    yield from Text(f"{elide(name, NAME_WIDTH)}: {text}", "dim").wrap(console, width)
+    """What a row, by its name in the table, has to say below it, on as many lines as it takes."""
+    yield from Text(f"{name}: {text}", "dim").wrap(console, width)

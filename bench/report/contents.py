@@ -49,8 +49,8 @@ def contents(
 def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[str, Any]:
     device, host = phase_table(workload, device=True), phase_table(workload, device=False)
     seen = seen_by_case(workload, summary, samples)
-    blocks = samples.blocks
-    spells = slow_spells.told(blocks[blocks["case"].isin(summary.places(workload).values())])
+    own = samples.blocks["case"].isin(summary.places(workload).values())
+    spells = slow_spells.told(samples.blocks[own]) if summary.run.imported_from is None else ""
     titled = [("Phases, on the device's clock", device), ("Phases, as the host enqueues them", host)]
     return {
         "name": workload.workload,

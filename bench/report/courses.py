@@ -1,7 +1,9 @@
 """The plots of what happened as the run went on: step times over its rounds, losses over its steps."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -17,18 +19,23 @@ LOSS_BINS = 120
 
 
 def step_times(
-    workload: WorkloadSummary, cases: dict[str, int], samples: Samples, styles: dict[str, style.LineStyle]
+    workload: WorkloadSummary,
+    cases: dict[str, int],
+    samples: Samples,
+    styles: dict[str, style.LineStyle],
+    *,
+    in_turns: bool = True,
 ) -> Figure | None:
     """Seconds a step of each case over the rounds of the run; a cross where something disturbed the round.
 
-    Rounds in which the loops were slow together are shaded.
+    Rounds in which most loops were slow together are shaded, where loops took turns within a round.
 
     Of many rounds, each group's median, a band for most of its rounds, and a cross where most were disturbed.
     """
     plain = samples.blocks[samples.blocks["case"].isin(cases.values()) & ~samples.blocks["lapped"]]
     if plain.empty:
         return None
-    rounds = rounds_of(plain)
+    rounds = rounds_of(plain) if in_turns else replace(rounds_of(plain), spells=())
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: step time over the run",
         style.legend(styles[label] for label in cases),
@@ -74,7 +81,7 @@ def _note(rounds: Rounds, causes: str) -> str:
         share = show.percent(rounds.disturbed_share)
         said.append(f"+ half of a group's rounds or more were disturbed, as {share} of all were: {causes}")
     if rounds.spells:
-        said.append("shaded: all loops slow together, whatever the cause")
+        said.append("shaded: most loops slow together, whatever the cause")
     return "; ".join(said)
 
 
@@ -83,11 +90,10 @@ def losses(
 ) -> Figure | None:
     """Loss over steps: the median over launches, and a band from the least to the most of them."""
     read = samples.losses[samples.losses["case"].isin(cases.values())]
-    drawn = style.drawn(read["loss"])
-    finite = read[drawn]
+    finite = read[style.drawn(read["loss"])]
     if finite.empty:
         return None
-    bad = (len(read) - len(finite)) and read[~drawn].groupby("case").size()
+    bad = (len(read) - len(finite)) and read[~np.isfinite(read["loss"])].groupby("case").size()
     lost = {label: int(bad.get(case, 0)) if isinstance(bad, pd.Series) else 0 for label, case in cases.items()}
     entries = style.legend(styles[label] for label in cases if not lost[label])
     entries += [styles[label].proxy(f"\n{count} not finite") for label, count in lost.items() if count]

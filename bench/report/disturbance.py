@@ -33,20 +33,27 @@ USUAL_SWITCHES = 0.9
 
 def disturbed(blocks: pd.DataFrame) -> "pd.Series[bool]":
     """For each block, whether something was seen that could have slowed it, beyond what its case is used to."""
-    switches = blocks["involuntary_switches"]
-    usual = switches.groupby(blocks["case"]).transform(lambda counts: counts.quantile(USUAL_SWITCHES))
-    return (switches > usual) | (blocks["steal_seconds"] > 0) | throttled(blocks) | (blocks["foreign_processes"] > 0)
+    found = pd.Series(False, blocks.index)
+    for seen in _seen(blocks).values():
+        found |= seen
+    return found
 
 
 def causes(blocks: pd.DataFrame) -> str:
     """What there was of all that ``disturbed`` looks for, in words."""
-    there = {
-        "the core taken away": (blocks["involuntary_switches"] > 0).any(),
-        "CPU steal": (blocks["steal_seconds"] > 0).any(),
-        "a throttled clock": throttled(blocks).any(),
-        "others on the GPU": (blocks["foreign_processes"] > 0).any(),
+    return ", ".join(cause for cause, seen in _seen(blocks).items() if seen.any())
+
+
+def _seen(blocks: pd.DataFrame) -> "dict[str, pd.Series[bool]]":
+    """For each cause, by its name, the blocks in which it was seen."""
+    switches = blocks["involuntary_switches"]
+    usual = switches.groupby(blocks["case"]).transform(lambda counts: counts.quantile(USUAL_SWITCHES))
+    return {
+        "the core taken away": switches > usual,
+        "CPU steal": blocks["steal_seconds"] > 0,
+        "a throttled clock": throttled(blocks),
+        "others on the GPU": blocks["foreign_processes"] > 0,
     }
-    return ", ".join(cause for cause, seen in there.items() if seen)
 
 
 def disturbance(blocks: pd.DataFrame) -> Disturbance:

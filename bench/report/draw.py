@@ -111,13 +111,14 @@ def _figures(
     from bench.report import courses, distributions, plots, roofline_plot, style
 
     styles = style.line_styles(((row.case.label, row.case.repeat) for row in summary.rows), _fastest_first(summary))
+    in_turns = summary.run.imported_from is None
     for workload in summary.workloads:
         name, cases = workload.workload, summary.places(workload)
         yield name, "phases", partial(plots.phases, workload)
         yield name, "speedup", partial(plots.speedup, workload)
         yield name, "breakeven", partial(plots.break_even, workload, styles)
         yield name, "distribution", partial(distributions.step_times, workload, cases, samples)
-        yield name, "steps", partial(courses.step_times, workload, cases, samples, styles)
+        yield name, "steps", partial(courses.step_times, workload, cases, samples, styles, in_turns=in_turns)
         yield name, "losses", partial(courses.losses, workload, cases, samples, styles)
         yield name, "roofline", partial(roofline_plot.rooflines, workload, ceilings, styles)
     if summary.trained is not None and training is not None:

@@ -88,18 +88,16 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
     hide that: where one is 1.2 times faster, they differ by a line's width on axes that hold both ends.
     """
     base = workload.baseline
-    rows = [
-        row
-        for row in workload.rows
-        if row.break_even_steps and 1 <= row.break_even_steps.value < math.inf and not styles[row.case.label].behind
-    ]
+    rows = [row for row in workload.rows if row.break_even_steps and 1 <= row.break_even_steps.value < math.inf]
     if base is None or not base.case.launches or not rows:
         return None
     entries = [styles[base.case.label].proxy()]
     crossings = [row.break_even_steps.value for row in rows if row.break_even_steps]
     for row, crossing in zip(rows, crossings, strict=True):
         look = styles[row.case.label]
-        entries.append(look.proxy(f"\n{show.count(crossing)} steps", look.marker))
+        if not look.behind:
+            entries.append(look.proxy(f"\n{show.count(crossing)} steps", look.marker))
+    entries += style.legend(styles[row.case.label] for row in rows if styles[row.case.label].behind)
     axes = layout.line_axes(f"{style.fitted(workload.workload)}: how soon a slower start is made up for", entries)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -111,7 +109,7 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
     for row, crossing in zip(rows, crossings, strict=True):
         look = styles[row.case.label]
         totals = _relative_totals(row, crossing, start, steps)
-        axes.plot(steps, totals, color=look.colour, linestyle=look.dash, linewidth=look.width)
+        axes.plot(steps, totals, color=look.colour, linestyle=look.dash, linewidth=look.width, zorder=look.zorder)
         axes.plot(crossing, 1, look.marker, color=look.colour, markersize=8, markeredgecolor="white", zorder=3)
         drawn += totals
     axes.set_xlim(1, last)

@@ -20,7 +20,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
 from bench.judge.comparison import BASELINE
-from bench.report.text import ELLIPSIS, HEAD, distinct, is_name, plain
+from bench.report.text import ELLIPSIS, HEAD, is_name, plain, told_apart
 
 # Okabe and Ito 2008, "Color Universal Design".
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -158,7 +158,7 @@ def fitted(text: str, inches: float = NAME_INCHES, size: float = 9.0) -> str:
 
 def fitted_all(names: Iterable[str], inches: float = NAME_INCHES, size: float = 9.0) -> dict[str, str]:
     """Each of ``names`` as ``fitted`` has it, no two alike."""
-    return distinct(names, lambda name: fitted(name, inches, size))
+    return told_apart(names, lambda name: fitted(name, inches, size))
 
 
 def _reach(line: str, room: float) -> int:

@@ -73,7 +73,7 @@ class RunTable:
                 yield grid.line(row.case.label, row) if measured else grid.named(row.case.label, _ending(row))
             for row in workload.rows:
                 if text := cells.notes(row):
-                    yield from note(row.case.label, text, console, width)
+                    yield from note(grid.short(row.case.label), text, console, width)
         if grid.left_out:
             yield cut(Text(f"report.md also has: {', '.join(grid.left_out)}", "dim"), width)
 

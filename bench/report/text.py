@@ -17,6 +17,8 @@ def plain(text: str) -> str:
 HEAD = 0.6
 """Of what is kept of a long name, the share that comes before the ellipsis."""
 SHORTEST_NAME = 12
+LEAD = 8
+"""Letters with which a name begins that are kept beside where it differs from others."""
 
 
 def elide(text: str, length: int) -> str:
@@ -33,18 +35,27 @@ def elide(text: str, length: int) -> str:
     return line[:head] + ELLIPSIS + line[len(line) - (length - 1 - head) :]
 
 
-def distinct(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
-    """Each of ``names`` as ``shorten`` has it; those that would look alike by where they differ, or else numbered."""
+def told_apart(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
+    """Each of ``names``, which differ, as ``shorten`` has it, and no two alike.
+
+    Those that would look alike are shown by how they begin and by where they differ, or else numbered.
+    """
     shown = {name: shorten(name) for name in names}
     alike: dict[str, list[str]] = {}
     for name, short in shown.items():
         alike.setdefault(short, []).append(name)
+    taken = {short for short, group in alike.items() if len(group) == 1}
     for group in (group for group in alike.values() if len(group) > 1):
         head = _shared(group)
         tail = min(_shared([name[::-1] for name in group]), min(map(len, group)) - head)
-        shown |= {name: shorten(f"{ELLIPSIS}{name[head : len(name) - tail]}{ELLIPSIS}") for name in group}
-        if len({shown[name] for name in group}) < len(group):
-            shown |= {name: shorten(f"{number}:{name}") for number, name in enumerate(group, start=1)}
+        for name in group:
+            end = ELLIPSIS if tail else ""
+            differs = name[head : len(name) - tail] or name[-1:]
+            short, number = shorten(f"{name[: min(head, LEAD)]}{ELLIPSIS}{differs}{end}"), 1
+            while short in taken:
+                short, number = shorten(f"{number}:{name}"), number + 1
+            taken.add(short)
+            shown[name] = short
     return shown
 
 

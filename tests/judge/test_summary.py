@@ -268,8 +268,9 @@ def test_a_faster_loop_that_starts_no_later_pays_from_its_first_step() -> None:
 def test_a_start_that_is_later_by_less_than_the_baseline_s_own_differ_is_not_late(later: float, pays: bool) -> None:
     run, samples = make_run([EAGER, AGAIN, Truth("fused", 0.008)], **QUIET)
     eager = run.cases[0]
-    starts = [replace(launch, setup_seconds=1.0 + 0.1 * i) for i, launch in enumerate(eager.launches[:2])]
-    eager = replace(eager, launches=(*starts, *(replace(one, setup_seconds=1.05) for one in eager.launches[2:])))
+    seconds = (1.0, 1.0, 1.05, 1.1, 30.0)  # the last one found cold caches
+    starts = [replace(launch, setup_seconds=one) for launch, one in zip(eager.launches, seconds, strict=True)]
+    eager = replace(eager, launches=tuple(starts))
     fused = replace(run.cases[2], launches=tuple(replace(o, setup_seconds=1.05 + later) for o in run.cases[2].launches))
     found = summarise(replace(run, cases=(eager, run.cases[1], fused)), samples).rows[2].break_even_steps
     assert found is not None

@@ -87,8 +87,8 @@ def test_interrupted_after_the_loops_what_was_timed_is_there_and_nothing_more_is
     assert found.trained is found.ceilings is None
     assert all(case.launches for case in found.run.cases)
     assert read_run(tmp_path / "run").warnings[-1] == (
-        "interrupted after the timing: what the device can do and how the loops train is not known; "
-        "run its command again for it"
+        "interrupted after the timing, without what the device can do and how the loops train; "
+        "run its command again for that"
     )
 
 

@@ -261,3 +261,19 @@ def test_energy_is_told_where_it_was_counted_and_has_no_column_elsewhere(tmp_pat
     assert "| energy a step | a sample |" in page
     eager = next(line for line in page.splitlines() if line.startswith("| **eager** | baseline |"))
     assert eager.endswith("| 1.50 J [1.50, 1.50] | 23.4 mJ [23.4, 23.4] |")
+
+
+@pytest.mark.parametrize(("fast", "told"), [(0.002, True), (0.0099, False)])
+def test_a_step_that_is_surely_faster_than_its_device_has_that_said_of_its_mfu(
+    tmp_path: Path, fast: float, told: bool
+) -> None:
+    draw(tmp_path, *make_run([Truth("eager", fast)], launches=3, rounds=3, drift=0.0), ceilings=ceilings())
+    assert ("an MFU above 100 %" in (tmp_path / "report.md").read_text(encoding="utf-8")) is told
+
+
+def test_of_an_imported_run_nothing_is_said_of_turns(tmp_path: Path) -> None:
+    run, samples = make_run([Truth("eager"), Truth("tf32")], launches=5, rounds=2, drift=0.0)
+    samples.blocks.loc[samples.blocks["launch"] == 2, "host_seconds"] *= 1.5
+    for imported, said in ((None, True), ("pytest-benchmark", False)):
+        draw(tmp_path, dataclasses.replace(run, imported_from=imported), samples)
+        assert ("Slow together" in (tmp_path / "report.md").read_text(encoding="utf-8")) is said

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from bench.report.text import code_block, distinct, elide, markdown, plain, slugs
+from bench.report.text import code_block, elide, markdown, plain, slugs, told_apart
 from tests.report.hostile import NAMES
 
 
@@ -55,16 +55,27 @@ def test_names_that_begin_alike_stay_apart_however_little_room_there_is() -> Non
     ],
 )
 def test_names_that_would_look_alike_are_told_apart_and_are_no_longer_for_it(names: list[str]) -> None:
-    shown = distinct(names, lambda name: elide(name, 20))
+    shown = told_apart(names, lambda name: elide(name, 20))
     assert len(set(shown.values())) == len(names)
     assert all(len(short) <= 20 for short in shown.values())
     assert list(shown) == names
 
 
 def test_names_that_do_not_look_alike_stay_as_they_are() -> None:
-    assert distinct(["eager", "compile"], lambda name: elide(name, 20)) == {"eager": "eager", "compile": "compile"}
+    assert told_apart(["eager", "compile"], lambda name: elide(name, 20)) == {"eager": "eager", "compile": "compile"}
 
 
 def test_what_tells_names_apart_is_what_is_kept_of_them() -> None:
     long = ["fused_optimizer+compile+amp_bf16+accumulate_2", "fused_optimizer+channels+amp_bf16+accumulate_2"]
-    assert [*distinct(long, lambda name: elide(name, 24)).values()] == ["…compile…", "…channels…"]
+    assert [*told_apart(long, lambda name: elide(name, 28)).values()] == ["fused_op…compile…", "fused_op…channels…"]
+
+
+def test_names_of_several_groups_that_would_look_alike_are_all_told_apart() -> None:
+    ends = "+channels_last+compile+accumulate_{}+foreach_optimizer"
+    crossed = [f"amp_{kind}{ends.format(parts)}" for kind in ("bf16", "fp16") for parts in (2, 4)]
+    odd = ["a" * 30 + "x" + "b" * 30, "a" * 30 + "y" + "b" * 30, "aaaaaaaa…x…", "a" * 61, "a" * 62]
+    for names in (crossed, odd):
+        shown = told_apart(names, lambda name: elide(name, 30))
+        assert len(set(shown.values())) == len(names)
+        assert all(len(short) <= 30 for short in shown.values())
+    assert told_apart(crossed, lambda name: elide(name, 30))[crossed[1]] == "amp_bf16…4…"

@@ -58,10 +58,11 @@ def board(
 
 def _places(axes: Axes, groups: dict[str, list[tuple[Entrant, Row]]]) -> Iterator[Place]:
     y, ticks = 0.0, {}
+    names = style.fitted_all(groups, 3.5, 8.5)
     for loop, rows in groups.items():
         weight = "bold" if loop == BASELINE else "normal"
         axes.annotate(
-            style.fitted(loop, 3.5, 8.5), (0, y), (72 * (layout.EDGE - LEFT), 0),
+            names[loop], (0, y), (72 * (layout.EDGE - LEFT), 0),
             xycoords=("axes fraction", "data"), textcoords="offset points", size=8.5, weight=weight, va="center",
             annotation_clip=False,
         )  # fmt: skip

@@ -64,6 +64,8 @@ def speedups(contest: Contest) -> Figure | None:
     axes.set_xlim(0, columns)
     axes.set_xticks([])
     names = [_wrapped(loop, layout.NAMES - 0.2, NAME_LINES) for loop in loops]
+    if len(set(names)) < len(names):  # on one line they are told apart
+        names = list(style.fitted_all(loops, layout.NAMES - 0.2, style.SMALL).values())
     axes.set_yticks([i + 0.5 for i in range(len(loops))], names, linespacing=1.1)
     axes.tick_params(length=0, labelsize=style.SMALL)
     axes.spines[:].set_visible(False)

@@ -29,8 +29,5 @@ def comparison_page(contents: dict[str, Any], plots: Sequence[Plot]) -> str:
 
 def _page(template: str, plots: Sequence[Plot], **contents: Any) -> str:
     """With all the plots that there is room for beside the rest; the others stay files."""
-    whole = render(template, **contents, shown=tuple(plots))
-    if not plots or len(whole.encode()) <= MOST_BYTES:
-        return whole
     rest = len(render(template, **contents, shown=()).encode())
     return render(template, **contents, shown=fitting(plots, MOST_BYTES - rest))

@@ -62,7 +62,7 @@ class TrainingTable:
                 yield grid.line(row.label, row) if _has_figures(row) else grid.named(row.label, _ending(row))
             for row in shown:
                 if said := words.remarks(row, likeness=self._alone):
-                    yield from note(row.label, "; ".join(said), console, width)
+                    yield from note(grid.short(row.label), "; ".join(said), console, width)
         if grid.left_out:
             yield cut(Text(f"report.md also has: {', '.join(grid.left_out)}", "dim"), width)
 

@@ -179,17 +179,26 @@ def _of_learning(learning: Learning) -> list[str]:
         said.append(f"diverged: its loss {what} at step {astray.trial.diverged_at_step:,}, seed {astray.trial.seed}")
     elif learning.learns < len(learning.lessons):
         said.append(f"does not learn with {len(learning.lessons) - learning.learns} of {len(learning.lessons)} seeds")
-    elif late := [one.trial for one in learning.lessons if one.steps_to_target is None and one.trial.ending == SPENT]:
-        said.append(
-            f"had no time left to reach its target with {len(late)} of {len(learning.lessons)} seeds, after "
-            f"{show.count(max(trial.steps for trial in late))} steps; `loopmark train --budget` gives more"
-        )
-    elif learning.reached < len(learning.lessons):
-        said.append(
-            f"missed its target with {len(learning.lessons) - learning.reached} of {len(learning.lessons)} seeds"
-        )
+    else:
+        said += _short_of_target(learning)
     if learning.skipped_steps is not None:
         said.append(_scaling(learning))
+    return said
+
+
+def _short_of_target(learning: Learning) -> list[str]:
+    """Of the seeds that did not reach their target, those whose time was over and those that could not."""
+    short, of = [one.trial for one in learning.lessons if one.steps_to_target is None], len(learning.lessons)
+    late = [trial for trial in short if trial.ending == SPENT]
+    said = []
+    if late:
+        steps = show.count(max(trial.steps for trial in late))
+        said.append(
+            f"had no time left to reach its target with {len(late)} of {of} seeds, after {steps} steps; "
+            "`loopmark train --budget` gives more"
+        )
+    if len(short) > len(late):
+        said.append(f"missed its target with {len(short) - len(late)} of {of} seeds")
     return said
 
 

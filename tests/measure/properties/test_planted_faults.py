@@ -59,9 +59,12 @@ def test_a_workload_that_ignores_its_seed_is_not_the_loops_fault(tmp_path: Path)
     assert "workload" in found.explanation
 
 
-@pytest.mark.parametrize(("apart", "status"), [(2.0**-23, "not applicable"), (2.0**-10, "broken")])
+@pytest.mark.parametrize(
+    ("apart", "threads", "status"),
+    [(2.0**-23, 2, "not applicable"), (2.0**-23, 1, "broken"), (2.0**-10, 2, "broken")],
+)
 def test_losses_that_part_by_no_more_than_rounding_are_told_from_those_of_other_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: float, status: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: float, threads: int, status: str
 ) -> None:
     told = seeds.losses_of
 
@@ -70,6 +73,7 @@ def test_losses_that_part_by_no_more_than_rounding_are_told_from_those_of_other_
         return [*losses[:2], *(loss and loss * (1 + apart) for loss in losses[2:])]
 
     monkeypatch.setattr(seeds, "losses_of", unsteady)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     found = outcomes(subject(planted(tmp_path)))["seed-decides"]
     assert found.status == status
     assert "from step 3 on" in found.explanation
