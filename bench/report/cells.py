@@ -124,11 +124,8 @@ def departure(row: Row) -> str:
 
 def notes(row: Row) -> str:
     """What a measured row has to say beyond its figures; empty for most."""
-    return "; ".join(
-        filter(
-            None, (lost(row), departure(row), scaling(row), launch_bound(row), slow_types(row), beyond_its_ceiling(row))
-        )
-    )
+    said = lost, departure, scaling, launch_bound, slow_types, beyond_its_ceiling
+    return "; ".join(filter(None, (say(row) for say in said)))
 
 
 def launch_bound(row: Row) -> str:

@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.judge.summary import WorkloadSummary
@@ -60,9 +59,9 @@ def step_times(
         marked = rounds.at[course.marked], course.seconds[course.marked]
         axes.plot(*marked, "+", color=look.colour, markersize=5, markeredgewidth=0.9)
     for spell in rounds.spells:
-        axes.axvspan(*spell, color="#E4E4E4", linewidth=0, zorder=0)
+        axes.axvspan(*spell, color=style.GRID, linewidth=0, zorder=0)
     for start in rounds.starts:
-        axes.axvline(start, color="#C4C4C4", linewidth=0.8)
+        axes.axvline(start, color=style.BEHIND, linewidth=0.8)
     axes.set_xlim(-0.5, max(rounds.places - 0.5, 0.5))
     low, high = rounds.low / 1.05, rounds.high * 1.05
     axes.set_ylim(low, high)
@@ -93,8 +92,8 @@ def losses(
     finite = read[style.drawn(read["loss"])]
     if finite.empty:
         return None
-    bad = (len(read) - len(finite)) and read[~np.isfinite(read["loss"])].groupby("case").size()
-    lost = {label: int(bad.get(case, 0)) if isinstance(bad, pd.Series) else 0 for label, case in cases.items()}
+    bad = read.loc[~np.isfinite(read["loss"]), "case"].value_counts()
+    lost = {label: int(bad.get(case, 0)) for label, case in cases.items()}
     entries = style.legend(styles[label] for label in cases if not lost[label])
     entries += [styles[label].proxy(f"\n{count} not finite") for label, count in lost.items() if count]
     axes = layout.line_axes(f"{style.fitted(workload.workload)}: the loss as it trained", entries)
@@ -105,13 +104,7 @@ def losses(
     bands = launches.agg(["median", "min", "max"])
     for label, case in cases.items():
         if case in bands.index.get_level_values("case"):
-            band, look = bands.loc[case], styles[label]
-            if not look.behind:
-                axes.fill_between(band.index, band["min"], band["max"], color=look.colour, alpha=0.12, linewidth=0)
-            axes.plot(
-                band.index, band["median"], color=look.colour, linestyle=look.dash, linewidth=look.width,
-                zorder=look.zorder,
-            )  # fmt: skip
+            layout.banded_line(axes, bands.loc[case].rename_axis("at").reset_index(), styles[label])
     low, high = float(bands["min"].min()), float(bands["max"].max())
     if low > 0 and high / low > 50:
         axes.set_yscale("log")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -47,11 +48,20 @@ def line_axes(title: str, entries: Sequence[Line2D], *, note: str = "") -> Axes:
     bottom = AXIS + (NOTE_LINE + EDGE if note else 0)
     height = TITLE + max(3.2, LEGEND_LINE * lines + EDGE) + bottom
     axes = blank_axes(height, left=0.95, right=LEGEND, top=TITLE, bottom=bottom, title=title)
-    axes.grid(True, color="#E4E4E4", linewidth=0.6)
+    axes.grid(True, color=style.GRID, linewidth=0.6)
     axes.legend(handles=list(entries), loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, handlelength=2.4)
     if note:
         small_text(axes, EDGE, EDGE, style.fitted(note, NOTE, style.SMALL))
     return axes
+
+
+def banded_line(axes: Axes, bands: pd.DataFrame, look: style.LineStyle) -> None:
+    """A line through the ``median`` at each ``at``, and a band from ``min`` to ``max``, but for what is behind."""
+    if not look.behind:
+        axes.fill_between(bands["at"], bands["min"], bands["max"], color=look.colour, alpha=0.12, linewidth=0)
+    axes.plot(
+        bands["at"], bands["median"], color=look.colour, linestyle=look.dash, linewidth=look.width, zorder=look.zorder
+    )
 
 
 def figure_of(axes: Axes) -> Figure:

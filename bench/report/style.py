@@ -38,7 +38,8 @@ LINE_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 DASHES: tuple[LineStyleType, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
 MOST_APART = 8
 """Lines of one plot, beside the baseline's, that an eye can tell apart by colour and dashes."""
-BEHIND = "#C4C4C4"
+GRID, BEHIND = "#E4E4E4", "#C4C4C4"
+"""What lies under the figures, and lines that are there for the sake of others."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 
 LARGEST = 1e100

@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from bench.report.csv_text import csv_text
+from bench.report.csv_text import csv_of, csv_text
 
 
 def cell(value: object) -> str:
@@ -25,5 +25,6 @@ def test_figures_and_plain_names_stay_as_they_are() -> None:
     assert csv_text(["a", "b", "c"], [[-0.5, "fused+compile", None]]) == "a,b,c\n-0.5,fused+compile,\n"
 
 
-def test_rows_by_heading_have_its_order_and_nothing_for_what_they_lack() -> None:
-    assert csv_text(["a", "b"], [{"b": 2, "a": 1}, {"b": 3}]) == "a,b\n1,2\n,3\n"
+def test_records_have_the_order_of_the_first_and_nothing_for_what_they_lack() -> None:
+    assert csv_of([{"a": 1, "b": 2}, {"b": 3}]) == "a,b\n1,2\n,3\n"
+    assert csv_of([], ("a", "b")) == "a,b\n"

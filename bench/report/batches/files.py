@@ -9,7 +9,7 @@ from bench.errors import BadInput
 from bench.judge.batches import BatchFinding, BatchRow
 from bench.records.files import replace_file
 from bench.report.batches import words
-from bench.report.csv_text import csv_text
+from bench.report.csv_text import csv_of
 from bench.report.figures import ends
 from bench.report.plot_files import Figures, draw_plots
 from bench.report.text import plain
@@ -32,7 +32,7 @@ def write_files(folder: Path, findings: Sequence[BatchFinding]) -> None:
 def as_csv(findings: Sequence[BatchFinding]) -> str:
     """One row a batch size of a case, in base units; empty for what was not measured or has no bound."""
     rows = [_record(finding, row) for finding in findings for row in finding.rows]
-    return csv_text(list(rows[0]) if rows else ["workload", "loop", "batch_size"], rows)
+    return csv_of(rows, ("workload", "loop", "batch_size"))
 
 
 def as_json(findings: Sequence[BatchFinding]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _bars(axes: Axes, drawn: dict[float, tuple[Estimate, str]]) -> None:
 def _dots(axes: Axes, drawn: dict[float, tuple[Estimate, str]]) -> None:
     """On a log scale, where a bar's length would say nothing: it has no zero to begin at."""
     rates, colours = zip(*drawn.values(), strict=True)
-    axes.hlines(list(drawn), 0, 1, color="#E4E4E4", linewidth=0.8, zorder=0, transform=axes.get_yaxis_transform())
+    axes.hlines(list(drawn), 0, 1, color=style.GRID, linewidth=0.8, zorder=0, transform=axes.get_yaxis_transform())
     axes.scatter([rate.value for rate in rates], list(drawn), s=46, color=colours, linewidths=0, zorder=2)
     _whiskers(axes, drawn)
 

@@ -14,7 +14,7 @@ from bench.report import spreadsheet
 from bench.report.compare import words as words
 from bench.report.compare.contents import contents
 from bench.report.compare.key_figures import with_key_figures
-from bench.report.csv_text import csv_text
+from bench.report.csv_text import csv_of
 from bench.report.figures import ends
 from bench.report.html.page import comparison_page
 from bench.report.plot_files import Figures, draw_plots
@@ -67,19 +67,14 @@ def as_csv(found: SideBySide) -> str:
         for name in names:
             record |= ends(f"{name}_seconds", phases.get(name))
         records.append(record)
-    return _csv(records, ("entrant", "workload", "loop"))
+    return csv_of(records, ("entrant", "workload", "loop"))
 
 
 def shifts_as_csv(found: SideBySide) -> str:
     """One row a loop before and after, in base units; headings alone where the runs are of several machines."""
     first, last = found.entrants[0].run, found.entrants[-1].run
     runs = {"machine": first.machine.name, "run_before": first.name, "run_after": last.name}
-    return _csv([{**runs, **_shift(shift)} for shift in found.shifts], SHIFT_HEADINGS)
-
-
-def _csv(records: Sequence[dict[str, Cell]], headings: Sequence[str]) -> str:
-    """``headings`` are of a table without rows."""
-    return csv_text(list(records[0]) if records else headings, records)
+    return csv_of([{**runs, **_shift(shift)} for shift in found.shifts], SHIFT_HEADINGS)
 
 
 def as_json(found: SideBySide) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from bench.errors import BadInput
 from bench.records.files import replace_file
 from bench.records.footprint import FootprintCase
-from bench.report.csv_text import csv_text
+from bench.report.csv_text import csv_of
 from bench.report.footprint import words
 from bench.report.plot_files import Figures, draw_plots
 from bench.report.text import plain
@@ -40,7 +40,7 @@ def as_csv(cases: Sequence[FootprintCase]) -> str:
         if case.footprint
         for phase in case.footprint.phases
     ]
-    return csv_text(HEADINGS, rows)
+    return csv_of(rows, HEADINGS)
 
 
 def as_json(cases: Sequence[FootprintCase]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from bench.judge.history import Change, Point, Series, Subject, by_subject, susp
 from bench.judge.statistics import Estimate
 from bench.records.files import replace_file
 from bench.records.store import RUN_FILE
-from bench.report.csv_text import csv_text
+from bench.report.csv_text import csv_of
 from bench.report.figures import finite
 from bench.report.history import words as words
 from bench.report.text import slugs
@@ -38,8 +38,7 @@ def write_history(folder: Path, series: tuple[Series, ...]) -> list[Path]:
 def as_csv(series: tuple[Series, ...]) -> str:
     """One row a point; the level's columns say where the run stands, ``change`` where a new level begins."""
     rows = [_row(one, i) for one in series for i in range(len(one.points))]
-    headings = rows[0] if rows else {"machine": None, "workload": None, "loop": None, "run": None, "speedup": None}
-    return csv_text(list(headings), rows)
+    return csv_of(rows, ("machine", "workload", "loop", "run", "speedup"))
 
 
 def as_json(series: tuple[Series, ...]) -> dict[str, Any]:

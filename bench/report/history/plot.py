@@ -34,7 +34,6 @@ MOST_EMPTY = 4.0
 LEAST_SPAN = 0.02
 LARGEST_LOG = 700.0
 """Beyond, there is no float."""
-FAINT = "#E4E4E4"
 
 
 def history(series: Sequence[Series]) -> Figure:
@@ -96,7 +95,7 @@ def _panel(axes: Axes, series: Series, places: Sequence[int]) -> None:
             axes.fill_between(across, ratio.low, ratio.high, color=style.BLUE, alpha=0.18, linewidth=0, zorder=1.5)
             axes.plot(across, [ratio.value] * 2, color=style.BLUE, linewidth=1.6, solid_capstyle="butt", zorder=3)
     style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}x", most=3)
-    axes.grid(True, axis="y", color=FAINT, linewidth=0.6)
+    axes.grid(True, axis="y", color=style.GRID, linewidth=0.6)
     axes.tick_params(axis="y", labelsize=style.SMALL)
     axes.annotate(
         style.fitted(series.loop, 3.2), (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points",

@@ -54,7 +54,7 @@ def quality(
     longest = max(float(course["seconds"].max()) for _, course in drawn)
     size, unit = show.seconds_unit(longest or 1.0)
     for row, course in drawn:
-        _band(axes, course.assign(at=course["seconds"] / size), styles[row.label])
+        layout.banded_line(axes, course.assign(at=course["seconds"] / size), styles[row.label])
         _mark_target(axes, row, size, workload.target.value, styles[row.label])
     axes.set_xlim(0, longest / size * 1.02 or 1.0)
     axes.set_ylim(*_quality_limits([course for _, course in drawn], workload.target.value))
@@ -85,7 +85,7 @@ def losses(
         bands = means.agg(["median", "min", "max"]).reset_index()
         if len(bands):
             drawn.append(bands)
-            _band(axes, bands, styles[row.label])
+            layout.banded_line(axes, bands, styles[row.label])
     low, high = (float(pd.concat(drawn)[column].agg(how)) for column, how in (("min", "min"), ("max", "max")))
     if low > 0 and high / low > 50:
         axes.set_yscale("log")
@@ -126,14 +126,6 @@ def _course(row: TrainedRow, summary: TrainingSummary, evaluations: pd.DataFrame
             "min": steps["quality"].min(),
             "max": steps["quality"].max(),
         }
-    )
-
-
-def _band(axes: Axes, bands: pd.DataFrame, look: style.LineStyle) -> None:
-    if not look.behind:
-        axes.fill_between(bands["at"], bands["min"], bands["max"], color=look.colour, alpha=0.12, linewidth=0)
-    axes.plot(
-        bands["at"], bands["median"], color=look.colour, linestyle=look.dash, linewidth=look.width, zorder=look.zorder
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
-from bench.report.csv_text import csv_text
+from bench.report.csv_text import csv_of
 from bench.report.figures import ends, finite
 from bench.report.training.table import Starts
 from bench.report.training.words import evidence, rounding
@@ -57,7 +57,7 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
 def as_csv(summary: TrainingSummary) -> str:
     """The whole table, one row a case."""
     records = [record(row, workload) for workload in summary.workloads for row in workload.rows]
-    return csv_text(list(records[0]) if records else (), records)
+    return csv_of(records)
 
 
 def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]:
