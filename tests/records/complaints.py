@@ -1,0 +1,18 @@
+"""What is said of bad input."""
+
+from collections.abc import Callable
+
+import pytest
+
+from bench.errors import BadInput
+
+
+def complaint(call: Callable[[], object]) -> str:
+    """The text of the BadInput that ``call`` raises, which must be one line that says what to do next."""
+    with pytest.raises(BadInput) as caught:
+        call()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "\r" not in text
+    assert len(text) < 700
+    return text
