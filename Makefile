@@ -11,6 +11,9 @@ else
   READY := $(VENV)/.ready
 endif
 
+CUDA_TORCH ?= 2.11.0
+CUDA_VENV := .venv-cuda-$(CUDA_TORCH)
+
 # make bench QUICK=1, make bench ARGS="--workload gpt --budget 10"
 ARGS ?=
 BENCH_FLAGS := $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
@@ -25,7 +28,7 @@ BASELINE ?= $(shell { ls -d results/reference/$(MACHINE)/*/run.json | sort -r; \
   ls -d results/$(MACHINE)/*/run.json | sort -r | awk '$$0 < "$(RUN_FOLDER)"'; } 2>/dev/null | head -n 1 | xargs -r dirname)
 
 .DEFAULT_GOAL := help
-.PHONY: setup bench bench-scale test test-gpu lint format report check compare clean help
+.PHONY: setup bench bench-scale test test-gpu test-cuda-build lint format report check compare clean help
 
 setup: $(READY) ## Install everything into .venv, which the other targets do as well
 
@@ -42,6 +45,9 @@ endif
 
 test-gpu: $(READY) ## Run the tests that need a CUDA device
 	$(PY) -m pytest -m cuda $(ARGS)
+
+test-cuda-build: $(CUDA_VENV)/.ready ## Run the tests that need no GPU with torch's CUDA build (CUDA_TORCH=2.11.0; several GB)
+	$(CUDA_VENV)/bin/python -m pytest -m "not cuda" --numprocesses=2 --dist=worksteal --benchmark-skip $(ARGS)
 
 bench-scale: $(READY) ## Time a report on ten million samples, and a history and a comparison of 200 runs (4 minutes, 4 GiB)
 	LOOPMARK_SCALE=full $(PY) -m pytest tests/test_scale_benchmark.py --benchmark-columns=median $(ARGS)
@@ -68,15 +74,21 @@ compare: $(READY) ## Put the newest run of every machine under results/ side by 
 	$(PY) -m bench compare results $(ARGS)
 
 clean: ## Remove the environment and every cache; runs stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks
+	rm -rf $(VENV) .venv-cuda-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Loopmark needs Python 3.11 or newer; $(SYSTEM_PYTHON) is older: make SYSTEM_PYTHON=/path/to/python3.12 …"; exit 2; }
 	$(SYSTEM_PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(CUDA_VENV)/.ready: pyproject.toml constraints.txt
+	$(SYSTEM_PYTHON) -m venv $(CUDA_VENV)
+	grep -v '^torch==' constraints.txt > $(CUDA_VENV)/constraints.txt
+	$(CUDA_VENV)/bin/python -m pip install --quiet --constraint $(CUDA_VENV)/constraints.txt --editable '.[dev]' torch==$(CUDA_TORCH)
 	touch $@

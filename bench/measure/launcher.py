@@ -159,7 +159,7 @@ def _context(first: list[str]) -> ForkServerContext:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     context = multiprocessing.get_context("forkserver")
     data = {workload.data for workload in WORKLOADS.values() if workload.data}
-    context.set_forkserver_preload([*first, "torch._dynamo", "torch._inductor.compile_fx", *sorted(data)])
+    context.set_forkserver_preload(["bench.measure.preload", *first, *sorted(data)])
     return context
 
 

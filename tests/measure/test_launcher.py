@@ -7,9 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from bench.measure.assignment import Assignment, Tree
-from bench.measure.launcher import SPIN_COUNT, _environment
+from bench.measure.launcher import SPIN_COUNT, _environment, apart
 from bench.measure.strangers import refuse_strangers
 from loops.errors import BadSpec
 
@@ -19,6 +20,23 @@ def assignment(tree: Tree | None) -> Assignment:
         workload="resnet", loop="eager", device="cpu", size="small", batch_size=None, seed=0, threads=1, cores=(0,),
         compile_cache=Path("/a"), neighbours=1, log=Path("/b"), tree=tree,
     )  # fmt: skip
+
+
+def cuda_cannot_be_used() -> bool:
+    return torch.cuda._is_in_bad_fork()
+
+
+def how_inductor_was_imported() -> tuple[bool, str]:
+    return "torch._inductor.compile_fx" in sys.modules, torch.cuda.is_available.__module__
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="needs a torch built for CUDA: make test-cuda-build")
+def test_a_forked_process_can_use_cuda_since_the_fork_server_did_not() -> None:
+    assert not apart(cuda_cannot_be_used)
+
+
+def test_a_forked_process_has_inductor_and_asks_for_devices_as_torch_does() -> None:
+    assert apart(how_inductor_was_imported) == (True, "torch.cuda")
 
 
 @pytest.mark.parametrize("tree", [None, Tree(Path("/c"), Path("/d")), Tree(Path("/c"), Path("/d"), Path("/e"))])

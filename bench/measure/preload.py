@@ -1,0 +1,15 @@
+"""What the fork server imports of torch.compile: seconds that no launch has to spend, and no question to the device.
+
+Torch 2.11 asks ``torch.cuda.is_available()`` while its inductor is imported. CUDA's runtime answers, which
+no forked process can use once its parent has: every launch on a GPU would end in "Cannot re-initialize CUDA in forked
+subprocess". Torch chooses a benchmarker for GPU kernels by the answer, so whether torch is built for CUDA says enough.
+"""
+
+import torch
+
+asks, torch.cuda.is_available = torch.cuda.is_available, torch.backends.cuda.is_built
+try:
+    import torch._dynamo
+    import torch._inductor.compile_fx
+finally:
+    torch.cuda.is_available = asks
