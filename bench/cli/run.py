@@ -32,7 +32,7 @@ def run(
     size: SizeOption = None,
     batch_size: BatchSizeOption = None,
     budget: Annotated[float | None, typer.Option(help="Seconds of sampling per case; default: 4.")] = None,
-    launches: Annotated[int | None, typer.Option(help="Fresh processes per case; default: 5.")] = None,
+    launches: Annotated[int | None, typer.Option(help="Processes per case; default: 5 on a CPU, 3 on a GPU.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, batches and the order of turns.")] = 0,
     threads: ThreadsOption = None,
     limit: LimitOption = 300.0,

@@ -78,7 +78,7 @@ def make_plan(wish: Wish) -> Plan:
     if not 1 <= threads <= cores:
         raise BadInput(f"--threads {threads} does not fit this machine; give 1 to {cores}")
     budget = wish.budget_seconds if wish.budget_seconds is not None else (1.5 if quick else 4.0)
-    launches = wish.launches if wish.launches is not None else (3 if quick else 5)
+    launches = wish.launches if wish.launches is not None else (5 if device == "cpu" and not quick else 3)
     _at_least(budget, "budget", "seconds per case", above=0)
     if budget > A_DAY:
         raise BadInput(f"--budget {budget:g} is more than a day a case; give at most {A_DAY} seconds")

@@ -22,6 +22,15 @@ def test_the_default_plan_has_the_baseline_first_and_every_default_loop() -> Non
     assert made.size == "small"
 
 
+def test_a_gpu_gets_three_launches_since_each_start_costs_more_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+
+    assert plan().launches == 3
+    assert plan(device="cpu").launches == 5
+    assert plan(launches=7).launches == 7
+
+
 def test_a_plan_without_the_baseline_gets_it() -> None:
     assert plan(loops=["amp_bf16"], device="cpu").loops == ("eager", "amp_bf16")
 
