@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.measure.clock import HostClock
 from bench.measure.device_clock import make_clock
+from bench.measure.proof.switches import Switches
 from loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loops.cuda_graph import GraphedStep
 from loops.errors import Skip
@@ -32,6 +33,12 @@ CYCLES = {
 """Of the device's clock that each phase takes: about half a millisecond to five."""
 ALLOWED, LAUNCH_SECONDS = 0.01, 10e-6
 """Relative; and of a graph for each phase, the launch that lies between two of its kernels."""
+
+
+@pytest.fixture(autouse=True)
+def _switches_that_a_technique_turns_are_turned_back() -> Iterator[None]:
+    with Switches.now().restored():
+        yield
 
 
 def sleeping(task: Task, _inputs: Tensor, _targets: Tensor) -> Iterator[str]:
