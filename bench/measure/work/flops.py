@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from bench.measure.proof.switches import Switches
+from loops.tf32 import tf32
 
 aten = torch.ops.aten
 
@@ -50,8 +51,8 @@ def flops_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any)
 
 def _kind(tensor: Tensor, convolves: bool) -> str:
     kind = str(tensor.dtype).removeprefix("torch.")
-    if kind != "float32" or tensor.device.type != "cuda":
-        return kind
+    if kind != "float32" or tensor.device.type != "cuda" or tf32.lacks(tensor.device):
+        return kind  # before Ampere the switches below change nothing
     now = Switches.now()
     rounds = now.cudnn_tf32 is not False if convolves else now.matmul_precision != "highest"
     return "tf32" if rounds else kind
