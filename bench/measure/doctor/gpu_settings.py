@@ -1,5 +1,7 @@
 """How a GPU is set up, as its driver tells it; never set here."""
 
+import math
+
 import pynvml
 
 from bench.measure.nvml import GpuMonitor
@@ -53,7 +55,10 @@ class GpuSettings(GpuMonitor):
 
     def slowdown_celsius(self) -> float:
         """From which temperature on the board slows itself down."""
-        return self._figure("nvmlDeviceGetTemperatureThreshold", pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN)
+        limit = self._figure("nvmlDeviceGetTemperatureThreshold", pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN)
+        if math.isnan(limit):  # newer boards give what is left of it instead
+            return self.temperature_celsius() + self._figure("nvmlDeviceGetMarginTemperature")
+        return limit
 
     def ecc_after_next_start(self) -> bool | None:
         """Whether memory errors will be corrected."""

@@ -151,6 +151,12 @@ def test_a_temperature_is_held_against_the_boards_own_limit(find: Find, degrees:
     assert (found.state, found.reading) == (state, f"{degrees} °C; it slows down at 90 °C")
 
 
+@pytest.mark.parametrize(("margin", "state"), [(40, "good"), (10, "could be better"), (2, "bad")])
+def test_a_board_that_gives_only_its_margin_is_held_against_that(find: Find, margin: int, state: str) -> None:
+    found = find(temperature, nvmlDeviceGetTemperature=50, nvmlDeviceGetMarginTemperature=margin)
+    assert (found.state, found.reading) == (state, f"50 °C; it slows down at {50 + margin} °C")
+
+
 def test_a_temperature_without_a_limit_is_told_and_not_judged(find: Find) -> None:
     found = find(temperature, nvmlDeviceGetTemperature=40)
     assert found.state == "not known"
