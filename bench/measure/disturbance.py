@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from bench.measure.nvml import GpuMonitor
 
 _STAT = Path("/proc/stat")
@@ -24,7 +26,7 @@ class Disturbance:
     sm_clock_hertz: float
     throttle_reasons: str
     foreign_processes: int
-    """Processes on the GPU that are not this run's."""
+    """Processes on the GPU that are not this run's; 0 where the driver lists fewer than our own, as in containers."""
 
 
 class DisturbanceMeter:
@@ -48,7 +50,7 @@ class DisturbanceMeter:
             steal_seconds=self._steal_seconds() - steal,
             sm_clock_hertz=gpu.sm_clock_hertz() if gpu else float("nan"),
             throttle_reasons=gpu.throttle_reasons() if gpu else "",
-            foreign_processes=max(0, gpu.processes() - own_processes) if gpu else 0,
+            foreign_processes=foreign(gpu.pids(), own_processes) if gpu else 0,
         )
 
     def _steal_seconds(self) -> float:
@@ -57,6 +59,20 @@ class DisturbanceMeter:
         rows = (line.split() for line in _STAT.read_text().splitlines() if line.startswith("cpu"))
         ticks = sum(int(row[_STEAL_FIELD]) for row in rows if row[0] in self._names and len(row) > _STEAL_FIELD)
         return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def foreign(pids: Sequence[int], own_processes: int) -> int:
+    """How many of ``pids``, the processes on the GPU, are not this run's.
+
+    Inductor's compile workers may be among them: whatever descends from this process's parent is the run's own. Where
+    this process is not listed, the ids are of another namespace, and only their number counts.
+    """
+    if len(pids) <= own_processes:
+        return 0
+    if os.getpid() not in pids:
+        return len(pids) - own_processes
+    parent = psutil.Process(os.getppid())  # seldom asked: it takes a look at every process of the machine
+    return len(set(pids) - {parent.pid, *(child.pid for child in parent.children(recursive=True))})
 
 
 def _switches() -> int:

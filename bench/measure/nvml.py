@@ -117,9 +117,10 @@ class GpuMonitor:
             mig=self.mig(),
         )
 
-    def processes(self) -> int:
-        """How many processes hold a compute context on the device; their ids may be of another namespace."""
-        return len(self._ask(self._tenant, "nvmlDeviceGetComputeRunningProcesses") or ())
+    def pids(self) -> tuple[int, ...]:
+        """The ids of the processes that hold a compute context on the device; they may be of another namespace."""
+        found = self._ask(self._tenant, "nvmlDeviceGetComputeRunningProcesses") or ()
+        return tuple(process.pid for process in found)
 
     def _figure(self, name: str, *arguments: int, unit: float = 1.0) -> float:
         """A number in NVML's unit, times what that is in ours."""

@@ -1,6 +1,7 @@
 """What a GPU's driver says, in our units; and that what it does not say is not known, rather than nothing."""
 
 import math
+from types import SimpleNamespace
 
 import pynvml
 import pytest
@@ -11,6 +12,10 @@ from bench.records.gpu_state import GpuState
 from tests.measure.nvml_fake import UUID, install, no_driver
 
 FIGURES = ("sm_clock_hertz", "memory_clock_hertz", "temperature_celsius", "power_watts", "power_limit_watts", "joules")
+
+
+def of_pids(*pids: int) -> list[SimpleNamespace]:
+    return [SimpleNamespace(pid=pid) for pid in pids]
 
 
 def test_figures_come_in_our_units(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,13 +50,13 @@ def test_what_the_driver_does_not_say_is_not_known(monkeypatch: pytest.MonkeyPat
 
     assert all(math.isnan(getattr(gpu, name)()) for name in FIGURES)
     assert (gpu.ecc(), gpu.mig(), gpu.clock_reasons()) == (None, None, None)
-    assert (gpu.throttle_reasons(), gpu.processes()) == ("", 0)
+    assert (gpu.throttle_reasons(), gpu.pids()) == ("", ())
     assert gpu.state() == GpuState()
 
 
 def test_a_driver_older_than_pynvml_counts_no_processes_and_stops_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, nvmlDeviceGetComputeRunningProcesses=pynvml.NVMLLibraryMismatchError("other versions"))
-    assert GpuMonitor(UUID).processes() == 0
+    assert GpuMonitor(UUID).pids() == ()
 
 
 @pytest.mark.parametrize(
@@ -96,13 +101,13 @@ def test_an_instance_has_its_boards_clocks_its_own_processes_and_no_power_that_i
         return "instance"
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", by_uuid)
-    of_each = {"instance": ["ours", "theirs"], "board": ["ours", "theirs", "of another instance"]}
+    of_each = {"instance": of_pids(1, 2), "board": of_pids(1, 2, 3)}
     monkeypatch.setattr(pynvml, "nvmlDeviceGetComputeRunningProcesses", of_each.get)
     gpu = GpuMonitor(UUID)
 
     assert gpu.sm_clock_hertz() == 1.98e9
     assert gpu.mig()
-    assert gpu.processes() == 2
+    assert gpu.pids() == (1, 2)
     assert math.isnan(gpu.joules())
     assert math.isnan(gpu.power_watts())
     assert gpu.board == "GPU-of-the-board"
