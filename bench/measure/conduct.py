@@ -244,7 +244,7 @@ class Conductor:
             return
         warm, case = one.warm, self._cases[one.index]
         if launch == 0:
-            case = replace(case, work=self._work(one.process))
+            case = replace(case, work=self._work(one))
         made = Launch(
             index=launch,
             setup_seconds=one.ready.seconds,
@@ -267,11 +267,13 @@ class Conductor:
         self._unfinished.discard(key)
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
 
-    def _work(self, process: WorkerProcess) -> tuple[PhaseWork, ...]:
+    def _work(self, one: _Live) -> tuple[PhaseWork, ...]:
         """What the case's step has to do, counted once all its timing is over; empty where it cannot be counted."""
         try:
-            return process.ask(tuple, "count_work", self._plan.limit_seconds)
-        except CaseEnded:  # what was measured stands
+            return one.process.ask(tuple, "count_work", self._plan.limit_seconds)
+        except CaseEnded as end:  # what was measured stands
+            case = self._cases[one.index]
+            self._warnings.append(f"{case.workload}, {case.label}: its MFU is not known: {end.reason}")
             return ()
 
     def _end(self, index: int, end: CaseEnded) -> None:
