@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bench.errors import BadInput
+
 LEAST_RUNS = 2
 """Of a level. One run alone may be an outlier; the second one tells."""
 LEAST_NOISE = 0.001
@@ -43,12 +45,13 @@ def change_points(logs: ArrayLike, sigma: float) -> list[int]:
     in the middle of 30 runs was found, to the run or its neighbour, in 95 % (74 % with the random outliers). Squares in
     place of the kernel found as many steps, and changes in most of the series with outliers.
     """
-    # It takes a second to import, and nothing else needs it.
-    from ruptures import KernelCPD
-
     scaled = np.asarray(logs, dtype=float)[:, None] / sigma  # (runs, 1)
     count = len(scaled)
     if count < 2 * LEAST_RUNS:
         return []
+    try:  # not above: it takes a second to import, and nothing else needs it
+        from ruptures import KernelCPD
+    except ImportError:
+        raise BadInput("changes are found by ruptures, which is not installed; pip install ruptures") from None
     search = KernelCPD(kernel="rbf", params={"gamma": GAMMA}, min_size=LEAST_RUNS).fit(scaled)
     return [int(end) for end in search.predict(pen=2 * GAMMA * PENALTY * math.log(count))[:-1]]

@@ -15,18 +15,29 @@ from bench.measure.nvml import driver_version
 from bench.records.machine import Environment, Gpu, Machine
 
 PACKAGES = ("torch", "triton", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "nvidia-ml-py")
-VARIABLES = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_", "CUDA_", "CUBLAS_", "NVIDIA_TF32")
+VARIABLES = (
+    "OMP_",
+    "KMP_",
+    "GOMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "TORCH",
+    "PYTORCH_",
+    "CUDA_",
+    "CUBLAS_",
+    "CUDNN_",
+    "TRITON_",
+    "NVIDIA_TF32",
+)
 VARIABLES_ALONE = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_CONF", "THP_MEM_ALLOC_ENABLE", "CXX", "PYTHONHASHSEED")
 
 
 def describe_machine(device: str) -> Machine:
     """This machine's hardware; of its GPUs, the one that ``device`` names comes first."""
-    import cpuinfo
     import psutil
 
-    cpu = cpuinfo.get_cpu_info().get("brand_raw") or platform.processor() or platform.machine()
     return Machine(
-        cpu=str(cpu).strip(),
+        cpu=_processor(),
         physical_cores=psutil.cpu_count(logical=False) or os.cpu_count() or 1,
         logical_cores=psutil.cpu_count(logical=True) or 1,
         memory_bytes=int(psutil.virtual_memory().total),
@@ -86,6 +97,18 @@ def _quota() -> int | None:
     """The whole cores of a container's quota; None without one. More threads would be throttled."""
     quota = cpu_quota(Path("/"))
     return max(1, int(quota.cores)) if quota is not None and math.isfinite(quota.cores) else None
+
+
+def _processor() -> str:
+    """The processor's name: by cpuinfo, or where that is not installed as Linux has it, which cpuinfo reads first."""
+    try:
+        import cpuinfo
+
+        name = cpuinfo.get_cpu_info().get("brand_raw")
+    except ImportError:
+        lines = (line.partition(":") for line in (_line(Path("/proc/cpuinfo")) or "").splitlines())
+        name = next((value for key, _, value in lines if key.strip() == "model name"), None)
+    return str(name or platform.processor() or platform.machine()).strip()
 
 
 def _gpus(device: str) -> Iterable[Gpu]:
