@@ -35,12 +35,12 @@ setup: $(READY) ## Install everything into .venv, which the other targets do as 
 bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 s; ARGS="…": any option of loopmark run)
 	$(PY) -m bench run $(BENCH_FLAGS)
 
-test: $(READY) ## Run the tests, two at a time, and then those that time something (ARGS="-k …": one after the other)
+test: $(READY) ## Run the tests that need no GPU, two at a time, and then those that time something (ARGS="-k …": one after the other)
 ifeq ($(strip $(ARGS)),)
-	$(PY) -m pytest --numprocesses=2 --dist=worksteal --benchmark-skip
-	$(PY) -m pytest $(BENCHMARK_FLAGS) --benchmark-only tests/test_*_benchmark.py
+	$(PY) -m pytest -m "not cuda" --numprocesses=2 --dist=worksteal --benchmark-skip
+	$(PY) -m pytest -m "not cuda" $(BENCHMARK_FLAGS) --benchmark-only tests/test_*_benchmark.py
 else
-	$(PY) -m pytest $(BENCHMARK_FLAGS) $(ARGS)
+	$(PY) -m pytest -m "not cuda" $(BENCHMARK_FLAGS) $(ARGS)
 endif
 
 test-gpu: $(READY) ## Run the tests that need a CUDA device

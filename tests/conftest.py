@@ -1,5 +1,6 @@
-"""What every test may count on: one that needs a CUDA device is skipped, with the reason, where there is none."""
+"""What every test may count on: no GPU under `make test`, and a reason where one that needs it is skipped."""
 
+import os
 from importlib.metadata import distributions
 
 import pytest
@@ -10,6 +11,12 @@ INSTALLED = any(point.value == "bench.plugin" for found in distributions() for p
 pytest_plugins = ["pytester", "tests.command", *([] if INSTALLED else ["bench.plugin"])]
 
 NO_CUDA = "needs a CUDA device; this machine has none"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where no test for CUDA was asked for, a machine with a GPU looks like one without, to every process of a test."""
+    if config.option.markexpr == "not cuda":
+        os.environ.update(CUDA_VISIBLE_DEVICES="", HIP_VISIBLE_DEVICES="")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
