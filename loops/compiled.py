@@ -32,7 +32,7 @@ def lacks_compiler(name: str, device: torch.device) -> str | None:
         return f"{name} needs torch.compile: {error}"
     if device.type == "cpu":
         compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as torch chooses
-        if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        if not has_headers():
             return f"{name} on a CPU needs Python's headers; install python3-dev, or the like of it"
         if shutil.which(compiler) is None:
             return f"{name} on a CPU needs a C++ compiler; {compiler} is not on the PATH: install g++ or set CXX"
@@ -45,7 +45,16 @@ def lacks_compiler(name: str, device: torch.device) -> str | None:
             return f"{name} on a GPU needs triton; install the triton that belongs to this torch"
         if not any(shutil.which(name) for name in (os.environ.get("CC", "gcc"), "clang")):
             return f"{name} on a GPU needs a C compiler for triton; install gcc or set CC"
+        if not has_headers():
+            return (
+                f"{name} on a GPU needs Python's headers, which triton includes; install python3-dev, or the like of it"
+            )
     return None
+
+
+def has_headers() -> bool:
+    """Whether Python's headers are installed, which both inductor's and triton's C code includes."""
+    return (Path(sysconfig.get_path("include")) / "Python.h").is_file()
 
 
 def _compiled(name: str) -> Technique:

@@ -69,7 +69,7 @@ def torch(build: TorchBuild | None, gpus: Sequence[str], uses_gpu: bool) -> Find
 
 
 def compiler(host: Host, uses_gpu: bool) -> Finding:
-    """The compiler that torch.compile calls, and on a CPU Python's headers, which it includes."""
+    """The compiler that torch.compile calls, or triton on a GPU, and Python's headers, which both include."""
     default = "clang++" if sys.platform == "darwin" else "g++"
     name = host.variables.get("CC", "gcc") if uses_gpu else host.variables.get("CXX", default)
     path = host.variables.get("PATH")
@@ -81,11 +81,11 @@ def compiler(host: Host, uses_gpu: bool) -> Finding:
             f"Install it, or name another in {variable}.",
             f"sudo apt-get install {package}",
         )
-    if not uses_gpu and not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
         return COMPILER.could_be_better(
             f"{name}, but without Python's headers", "Install them.", "sudo apt-get install python3-dev"
         )
-    return COMPILER.good(name if uses_gpu else f"{name}, and Python's headers")
+    return COMPILER.good(f"{name}, and Python's headers")
 
 
 def triton() -> Finding:
