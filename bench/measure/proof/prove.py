@@ -7,6 +7,8 @@ the state that the loop had come to: what the two differ by is one step's doing 
 
 import hashlib
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +23,10 @@ from loops.loop import Loop
 from loops.task import Task
 from loops.user_code import described
 
+BUDGET_SECONDS = 10.0
+"""Of comparing. A GPU with few float64 units (1/64 of float32's rate) takes seconds a step."""
+LEAST_STEPS = 2
+"""That are compared however long they take."""
 MOST_STEPS = 4
 """Times as many steps as are to be compared: a gradient scaler skips the first few until it has found its scale."""
 
@@ -50,8 +56,10 @@ class Proven:
     """Why the canonical step could not be taken beside the loop's, which is no fault of the loop."""
 
 
-def prove(task: Task, loop: Loop, steps: int, seed: int) -> Proven:
+def prove(task: Task, loop: Loop, steps: int, seed: int, now: Callable[[], float] = time.perf_counter) -> Proven:
     """Train ``task`` by ``loop`` for some steps and compare each with the canonical step from the same state.
+
+    All ``steps`` are taken; where ``BUDGET_SECONDS`` do not suffice, fewer of them are compared (``Proven.steps``).
 
     Gradients and the loss are measured against a step in float64, and so are those of eager and of eager with each
     operation rounded at random to the loop's precision: how far rounding alone can move them. The update is measured
@@ -69,7 +77,8 @@ def prove(task: Task, loop: Loop, steps: int, seed: int) -> Proven:
     handed = Handed(task)
     tally, number, log = Tally(), 0, CompilationLog()
     why_not = twins if isinstance(twins, str) else None
-    while tally.compared < steps and number < MOST_STEPS * steps and tally.lost is None and why_not is None:
+    budget, last, beyond = _Budget(now), False, 0
+    while tally.compared + beyond < steps and number < MOST_STEPS * steps and tally.lost is None and why_not is None:
         before, batch = state_of(task), task.next_batch()
         canonical = tuple(tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in batch)
         torch.manual_seed(seed + number)
@@ -78,10 +87,13 @@ def prove(task: Task, loop: Loop, steps: int, seed: int) -> Proven:
             tally.lost = number
         elif was_skipped(before, own):
             tally.skipped += 1
+        elif last:
+            beyond += 1  # taken all the same: every loop's digest is of as many steps
         elif not isinstance(twins, str):
             comparer = Comparer(*twins, before, (canonical[0], canonical[1]), own, seed + number, number)
+            last = budget.holds_no_more_than_one(tally.compared) or tally.compared == steps - 1
             try:
-                compare(comparer, tally, watched.bits(), last=tally.compared == steps - 1)
+                compare(comparer, tally, watched.bits(), last=last)
             except Exception as error:  # a model may hold what no other type or rounding can
                 why_not = f"the canonical step could not be taken beside it: {described(error)}"
         number += 1
@@ -98,6 +110,21 @@ def prove(task: Task, loop: Loop, steps: int, seed: int) -> Proven:
         deviations=tuple(tally.rows),
         why_not=why_not,
     )
+
+
+class _Budget:
+    """``BUDGET_SECONDS``, counted from the first comparison on: what the loop compiles is compiled by then."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+
+    def holds_no_more_than_one(self, compared: int) -> bool:
+        """Whether, after so many compared steps, the next is the last that fits."""
+        if not compared:
+            self._began = self._now()
+            return False
+        spent = self._now() - self._began
+        return compared + 1 >= LEAST_STEPS and spent + 2 * spent / compared > BUDGET_SECONDS
 
 
 def _twins(task: Task) -> tuple[Twin, Twin | None] | str:

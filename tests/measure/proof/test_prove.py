@@ -57,6 +57,25 @@ def test_a_loop_trains_while_it_is_compared_as_it_does_by_itself(name: str) -> N
         assert torch.equal(one, other)
 
 
+class Slow:
+    """A clock on which every look is ``seconds`` after the one before."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._now = seconds, 0.0
+
+    def __call__(self) -> float:
+        self._now += self._seconds
+        return self._now
+
+
+@pytest.mark.parametrize(("seconds", "compared"), [(1000.0, 2), (2.0, 5), (0.001, 8)])
+def test_steps_that_take_long_are_fewer_and_at_least_two(seconds: float, compared: int) -> None:
+    seen = prove(make_tiny_task(), find_loop("amp_bf16"), 8, 0, Slow(seconds))
+    assert seen.steps == compared
+    assert {d.step for d in seen.deviations} == set(range(compared))
+    assert seen.sha256 == prove(make_tiny_task(), find_loop("amp_bf16"), 8, 0, Slow(0.0)).sha256
+
+
 def test_two_comparisons_of_one_loop_see_the_same_to_the_last_bit() -> None:
     loop = find_loop("channels_last")
     one, two = (proven(loop, make_tiny_task, seed=3) for _ in range(2))
