@@ -90,7 +90,7 @@ def run(
     if find_batch:
         search_batch(plan, out, as_json, console)
         return
-    terms = terms_within_a_run(seeds, quick=quick)
+    terms = terms_within_a_run(seeds, quick=quick, device=plan.device)
     from bench.measure.launcher import apart
     from bench.measure.machine import describe_machine
     from bench.measure.whole_run import measure_all
@@ -108,6 +108,7 @@ def run(
             machine,
             lambda started: create_folder(out, machine.name, started.isoformat()),
             progress,
+            lambda forecast: console.print(forecast, style="dim", markup=False, highlight=False, soft_wrap=True),
         )
     summary = draw(found.folder, found.run, found.samples, found.trained, found.ceilings)
     show_summary(summary, found.folder, as_json, console)

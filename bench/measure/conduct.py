@@ -18,7 +18,7 @@ from bench.measure.launcher import apart
 from bench.measure.machine import available_cores, describe_environment
 from bench.measure.process import CaseEnded, WorkerProcess
 from bench.measure.schedule import QUADS_A_TURN, Schedule, steps_per_block
-from bench.measure.spending import Spent
+from bench.measure.spending import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, Spent
 from bench.records import store
 from bench.records.machine import Machine
 from bench.records.run import Case, Launch, Plan, Run, Status
@@ -61,7 +61,7 @@ class Conductor:
     """Carries out a plan and keeps the run in a folder, which is whole after every launch of every workload."""
 
     def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
-        self._plan, self._machine, self._progress = plan, machine, progress
+        self._plan, self._machine, self.progress = plan, machine, progress
         self._started = started
         self._cores = available_cores()[: plan.threads]
         self._environment = describe_environment(plan.threads, self._cores)
@@ -74,6 +74,11 @@ class Conductor:
         if not self._cores:
             self._warnings.append("this system cannot pin processes to cores, which adds noise; give more --launches")
         self._forecast = Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
+
+    @property
+    def loops(self) -> tuple[str, ...]:
+        """The loop of each case that this machine can run."""
+        return tuple(case.loop for case in self._cases if case.status == "ok")
 
     def conduct(self, crew: Crew) -> tuple[Run, Samples]:
         """Measure into the crew's folder, and return what was measured; Ctrl-C ends it early with what there is."""
@@ -215,9 +220,12 @@ class Conductor:
 
     def _measure_energy(self, launch: int, live: list[_Live]) -> None:
         """What a step of each case spends, one after the other in random order: a counter counts for all."""
+        window = max(LEAST_WINDOW_SECONDS, WINDOW_SECONDS / self._plan.launches)
         for one in self._schedule.shuffled(live):
             try:
-                spent = one.process.ask(Spent, "spend", self._plan.limit_seconds, steps=one.steps)
+                spent = one.process.ask(
+                    Spent, "spend", self._plan.limit_seconds, steps=one.steps, window_seconds=window
+                )
             except CaseEnded as end:
                 self._lose(one, launch, live, end)
             else:
@@ -301,7 +309,7 @@ class Conductor:
         position = launch * len(self._workloads) + self._workloads.index(workload)
         budget = self._forecast.sampling_seconds[workload]
         part = 0.5 * started_part + 0.5 * min(1.0, (spent or 0.0) / budget if budget else 0.0)
-        self._progress.tell(
+        self.progress.tell(
             f"{workload} · {self._cases[index].label} · launch {launch + 1}/{plan.launches} · {doing}",
             (position + part) / (plan.launches * len(self._workloads)),
             self._forecast.remaining_seconds(workload, launch, spent),

@@ -1,7 +1,87 @@
-"""How long still: from what the launches so far have cost."""
+"""How long a run takes: before it begins by what its parts cost elsewhere, later by what its launches have cost."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+
+from bench.measure.training.terms import Terms
+from bench.records.run import Plan
+from loops.catalog import find_loop
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds that the parts of a run cost on one kind of device."""
+
+    start: float
+    """A process that gets its task and is warm."""
+    compilation: float
+    """A loop compiled from nothing, beside ``start``."""
+    compiled: float
+    """The same where compiled code is in the cache."""
+    energy: float
+    """Windows of one launch."""
+    proof: float
+    """A case compared with eager."""
+    training: float
+    """A case trained from one seed, when no budget ends it before."""
+
+
+ON_CPU = Costs(start=0.4, compilation=13.0, compiled=1.6, energy=0.0, proof=0.7, training=0.8)
+"""Seen in the reference run, on two cores of an AMD EPYC with the small sizes."""
+ON_GPU = Costs(start=4.7, compilation=40.0, compiled=3.0, energy=0.5, proof=10.0, training=8.0)
+"""Not measured: estimates for the large sizes on a card of the H100's class, from the sizes of their work."""
+
+
+def costs_on(device: str) -> Costs:
+    """What parts cost on the device of that name."""
+    return ON_CPU if device == "cpu" else ON_GPU
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a run spends time on."""
+
+    name: str
+    seconds: float
+    after: bool = False
+    """Whether it comes after all timing and the ceilings."""
+
+
+def parts_of(plan: Plan, cases: Sequence[str], terms: Terms | None, ceiling_seconds: float) -> tuple[Part, ...]:
+    """What a run of ``cases`` (their loops' names, each once a workload) is going to spend its time on."""
+    costs, compiling = costs_on(plan.device), sum(map(compiles, cases))
+    later = plan.launches - 1
+    parts = [
+        Part("starts", len(cases) * plan.launches * costs.start),
+        Part("compilation", compiling * (costs.compilation + later * costs.compiled)),
+        Part("sampling", len(cases) * (plan.budget_seconds + plan.launches * costs.energy)),
+        Part("ceilings", ceiling_seconds),
+    ]
+    if terms is not None:
+        each = min(costs.training, terms.budget_seconds)
+        starts = costs.start + costs.compiled * compiling / max(1, len(cases))
+        parts.append(Part("proofs", len(cases) * (costs.proof + starts), after=True))
+        parts.append(Part("training", len(cases) * terms.seeds * (each + starts), after=True))
+    return tuple(parts)
+
+
+def sentence(parts: Iterable[Part]) -> str:
+    """``about 9 minutes: starts 7, sampling 2``, the longest first; what takes less than a twentieth is left out."""
+    known = sorted(parts, key=lambda part: -part.seconds)
+    total = sum(part.seconds for part in known)
+    unit, name = (60.0, "minutes") if total >= 100 else (1.0, "seconds")
+    shown = [f"{part.name} {_amount(part.seconds / unit)}" for part in known if part.seconds >= total / 20]
+    return f"about {max(1, round(total / unit))} {name}: {', '.join(shown)}"
+
+
+def compiles(loop: str) -> bool:
+    """Whether torch.compile has work to do in the loop of that name."""
+    return any(technique.compiles for technique in find_loop(loop).techniques)
+
+
+def _amount(value: float) -> str:
+    return f"{value:.0f}" if value >= 2 else f"{value:.1f}"
 
 
 @dataclass

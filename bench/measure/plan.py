@@ -163,9 +163,10 @@ def _workloads(specs: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
-def terms_within_a_run(seeds: int, *, quick: bool) -> Terms:
+def terms_within_a_run(seeds: int, *, quick: bool, device: str = "cpu") -> Terms:
     """How long `loopmark run` trains, and how often: until the target, since its time is for timing."""
-    return Terms(seeds=_seeds(seeds), until="target", budget_seconds=5.0 if quick else 15.0)
+    short = quick or device != "cpu"
+    return Terms(seeds=_seeds(seeds), until="target", budget_seconds=5.0 if short else 15.0)
 
 
 def ceiling_seconds(*, quick: bool) -> float:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from bench.measure.energy import EnergyMeter
 
 WINDOW_SECONDS = 1.0
+LEAST_WINDOW_SECONDS = 0.4
+"""A window is shorter where several launches measure, so that a case spends about as long on energy however many."""
 MOST_WINDOWS = 3
 """Of ``WINDOW_SECONDS``, until the counter has moved."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.measure.ceilings.crew import measure_ceilings
 from bench.measure.conduct import Conductor, Progress
 from bench.measure.crew import Crew, crew_of
+from bench.measure.forecast import parts_of, sentence
 from bench.measure.process import CaseEnded
 from bench.measure.training.terms import Terms
 from bench.measure.training.trainer import Trainer, endings_of
@@ -19,10 +20,6 @@ from bench.records.run import Plan, Run
 from bench.records.samples import Samples
 from bench.records.training import Training
 from bench.records.training_samples import TrainingSamples
-
-TRAINING_SHARE = 0.19
-"""Of the time that timing takes, what comparing and training took beside it: 52 s of 276 s, on two CPU cores. A bar
-that knows of both needs a guess; nothing else depends on it."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +70,27 @@ def measure_all(
     machine: Machine,
     make_folder: Callable[[datetime], Path],
     progress: Progress,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> WholeRun:
     """The loops' times; then what the device can do; then whether they train what eager trains.
 
     Args:
         terms: of the training; None for none.
         ceiling_seconds: for what the device can do.
+        announce: told how long it is going to take, before anything is measured.
         make_folder: makes the run's folder, once there is something to keep; it is given the start.
 
     Raises:
         BadInput: whatever its parts raise of it.
     """
-    started, training = datetime.now(UTC), TRAINING_SHARE if terms is not None else 0.0
+    started = datetime.now(UTC)
+    conductor = Conductor(plan, machine, started, progress)
+    parts = parts_of(plan, conductor.loops, terms, ceiling_seconds)
+    announce(sentence(parts) + ("" if plan.device == "cpu" else "; estimates, not measured on a GPU yet"))
+    seconds = {after: sum(part.seconds for part in parts if part.after is after) for after in (False, True)}
+    training = seconds[True] / seconds[False]
     timing = 1 / (1 + training)
-    stage = Stage(progress, 0.0, timing, lambda seconds: ceiling_seconds + training * seconds)
-    conductor = Conductor(plan, machine, started, stage)
+    conductor.progress = Stage(progress, 0.0, timing, lambda own: ceiling_seconds + training * own)
     folder = make_folder(started)
     with crew_of(plan, folder) as crew:
         run, samples = conductor.conduct(crew)

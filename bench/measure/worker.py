@@ -170,14 +170,14 @@ class Worker:
         self._steps += rounds
         return Solo(rounds, total / rounds)
 
-    def spend(self, steps: int) -> Spent:
+    def spend(self, steps: int, window_seconds: float) -> Spent:
         """What a step spends, in windows of some steps with no other process taking turns."""
 
         def take_steps() -> int:
             self._clock.plain(steps)
             return steps
 
-        spent = spend(take_steps, energy_meter(self._device))
+        spent = spend(take_steps, energy_meter(self._device), window_seconds)
         self._steps += spent.steps
         if self._monitor:
             self._gpu = self._monitor.state()  # now, before the board is idle

@@ -1,6 +1,5 @@
 from collections import Counter
 
-from bench.measure.forecast import Forecast
 from bench.measure.schedule import Schedule, steps_per_block
 
 
@@ -37,22 +36,3 @@ def test_a_block_holds_as_many_steps_as_fit_and_at_least_one() -> None:
     assert steps_per_block(0.001, 0.005) == 5
     assert steps_per_block(2.0, 0.005) == 1
     assert steps_per_block(1e-9, 0.005) == 1000
-
-
-def test_nothing_is_foretold_before_the_first_launch_is_warm() -> None:
-    assert Forecast(("a",), 2, {"a": 5.0}).remaining_seconds("a", 0, None) is None
-
-
-def test_later_launches_are_foretold_without_the_first_ones_compilation() -> None:
-    forecast = Forecast(("a", "b"), 3, {"a": 5.0, "b": 5.0})
-    forecast.started("a", 0, overhead_seconds=30.0, compile_seconds=20.0)
-
-    # Still to come: 3 s of this sampling, b's first launch (30 + 5), and two later launches of each (10 + 5).
-    assert forecast.remaining_seconds("a", 0, sampled_seconds=2.0) == 3 + 35 + 4 * 15
-
-
-def test_the_last_block_of_the_last_launch_leaves_nothing() -> None:
-    forecast = Forecast(("a",), 1, {"a": 5.0})
-    forecast.started("a", 0, 1.0, 0.0)
-
-    assert forecast.remaining_seconds("a", 0, sampled_seconds=6.0) == 0

@@ -1,0 +1,147 @@
+"""How long a run takes, held against runs on a clock that moves by what their parts are said to cost."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench.measure import conduct
+from bench.measure.answers import Finished, Ready, Turn, Warm
+from bench.measure.clock import Block
+from bench.measure.conduct import Conductor
+from bench.measure.disturbance import Disturbance
+from bench.measure.forecast import Forecast, Part, compiles, costs_on, parts_of, sentence
+from bench.measure.machine import describe_machine
+from bench.measure.plan import Wish, make_plan, terms_within_a_run
+from bench.measure.spending import Spent
+from bench.measure.warmup import WarmUp
+from bench.records.run import Plan
+
+STEP_SECONDS = 0.004
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Process:
+    """A worker that does nothing, in as much time as its device needs for it."""
+
+    clock: Clock
+    device: str
+    loop: str
+    launch: int
+    pid: int = 1
+
+    def ask(self, answer: type, request: str, limit_seconds: float, *, ours: bool = False, **options: Any) -> Any:
+        costs = costs_on(self.device)
+        if request == "set_up":
+            self.clock.seconds += costs.start
+            return Ready(costs.start, 64, 1, compiles(self.loop), None)
+        if request == "warm":
+            compilation = (costs.compiled if self.launch else costs.compilation) if compiles(self.loop) else 0.0
+            self.clock.seconds += compilation
+            cache = "none" if not compilation else "warm" if self.launch else "cold"
+            return Warm(WarmUp((STEP_SECONDS,) * 12, True), (), 0.0, compilation, cache, (), "resident set", True)
+        if request == "take_turn":
+            self.clock.seconds += len(options["order"]) * options["steps"] * STEP_SECONDS
+            block = Block(options["steps"], options["steps"] * STEP_SECONDS, float("nan"))
+            return Turn(((0, block, Disturbance(0, 0.0, float("nan"), "", 0)),))
+        if request == "spend":
+            self.clock.seconds += costs.energy
+            return Spent(1, 1.0, 1.0)
+        if request == "finish":
+            return Finished(1, None, "resident set", None, None, None)
+        return ()
+
+    def settle(self, limit_seconds: float) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+    kill = close
+
+
+@dataclass
+class Crew:
+    clock: Clock
+    device: str
+    folder: Path
+
+    def start(self, workload: str, loop: str, *, log: str, neighbours: int) -> Process:
+        return Process(self.clock, self.device, loop, int(log.rpartition("-")[2]))
+
+
+class Told:
+    def __init__(self) -> None:
+        self.left: list[float | None] = []
+
+    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+        self.left.append(remaining_seconds)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return make_plan(Wish(command=["loopmark", "run"], device="cpu", threads=1, launches=3))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_timing_takes_as_long_as_was_said_before_it_began(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plan: Plan, device: str
+) -> None:
+    clock, told = Clock(), Told()
+    machine = describe_machine("cpu")
+    loops = [loop for loop in plan.loops if loop != "tf32"]
+    monkeypatch.setattr(
+        conduct, "apart", lambda *_: (dict.fromkeys(plan.workloads), {**dict.fromkeys(loops), "tf32": "no GPU"})
+    )
+    monkeypatch.setattr(conduct, "time", SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(conduct.store, "write", lambda *_: None)
+    on_device = Plan(**{**vars(plan), "device": device})
+    conductor = Conductor(on_device, machine, datetime.now(UTC), told)
+
+    parts = parts_of(on_device, conductor.loops, None, ceiling_seconds=0.0)
+    conductor.conduct(Crew(clock, device, tmp_path))  # type: ignore[arg-type]
+
+    assert len(conductor.loops) == len(plan.workloads) * (len(loops) + 1)
+    assert clock.seconds == pytest.approx(sum(part.seconds for part in parts), rel=0.1)
+
+
+def test_a_training_is_foretold_no_longer_than_its_budget(plan: Plan) -> None:
+    short, long = (parts_of(plan, ["eager"], terms_within_a_run(seeds, quick=True), 0.0)[-1] for seeds in (1, 3))
+    assert long.seconds == pytest.approx(3 * short.seconds)
+    assert terms_within_a_run(1, quick=False, device="cuda:0").budget_seconds == 5.0
+
+
+def test_the_sentence_names_what_takes_the_longest_first_and_leaves_out_what_takes_little() -> None:
+    parts = (Part("sampling", 120.0), Part("starts", 400.0), Part("ceilings", 8.0))
+    assert sentence(parts) == "about 9 minutes: starts 7, sampling 2"
+    assert sentence([Part("sampling", 6.0), Part("starts", 1.4)]) == "about 7 seconds: sampling 6, starts 1.4"
+
+
+def test_nothing_is_foretold_before_the_first_launch_is_warm() -> None:
+    assert Forecast(("a",), 2, {"a": 5.0}).remaining_seconds("a", 0, None) is None
+
+
+def test_later_launches_are_foretold_without_the_first_ones_compilation() -> None:
+    forecast = Forecast(("a", "b"), 3, {"a": 5.0, "b": 5.0})
+    forecast.started("a", 0, overhead_seconds=30.0, compile_seconds=20.0)
+
+    # Still to come: 3 s of this sampling, b's first launch (30 + 5), and two later launches of each (10 + 5).
+    assert forecast.remaining_seconds("a", 0, sampled_seconds=2.0) == 3 + 35 + 4 * 15
+
+
+def test_the_last_block_of_the_last_launch_leaves_nothing() -> None:
+    forecast = Forecast(("a",), 1, {"a": 5.0})
+    forecast.started("a", 0, 1.0, 0.0)
+
+    assert forecast.remaining_seconds("a", 0, sampled_seconds=6.0) == 0
