@@ -86,12 +86,12 @@ def measure_all(
     started = datetime.now(UTC)
     conductor = Conductor(plan, machine, started, progress)
     parts = parts_of(plan, conductor.loops, terms, ceiling_seconds)
-    announce(sentence(parts) + ("" if plan.device == "cpu" else "; estimates, not measured on a GPU yet"))
     seconds = {after: sum(part.seconds for part in parts if part.after is after) for after in (False, True)}
     training = seconds[True] / seconds[False]
     timing = 1 / (1 + training)
     conductor.progress = Stage(progress, 0.0, timing, lambda own: ceiling_seconds + training * own)
     folder = make_folder(started)
+    announce(sentence(parts) + ("" if plan.device == "cpu" else "; estimates, not measured on a GPU yet"))
     with crew_of(plan, folder) as crew:
         run, samples = conductor.conduct(crew)
         found = WholeRun(folder, run, samples, interrupted=run.interrupted)
