@@ -28,7 +28,7 @@ BASELINE ?= $(shell { ls -d results/reference/$(MACHINE)/*/run.json | sort -r; \
   ls -d results/$(MACHINE)/*/run.json | sort -r | awk '$$0 < "$(RUN_FOLDER)"'; } 2>/dev/null | head -n 1 | xargs -r dirname)
 
 .DEFAULT_GOAL := help
-.PHONY: setup bench bench-scale test test-gpu test-cuda-build lint format report check compare clean help
+.PHONY: setup bench bench-scale test test-gpu test-gpu-all test-cuda-build gpu-evidence lint format report check compare clean help
 
 setup: $(READY) ## Install everything into .venv, which the other targets do as well
 
@@ -43,11 +43,17 @@ else
 	$(PY) -m pytest -m "not cuda" $(BENCHMARK_FLAGS) $(ARGS)
 endif
 
-test-gpu: $(READY) ## Run the tests that need a CUDA device
+test-gpu: $(READY) ## Run the short tests that need a CUDA device: each technique once on each workload
+	$(PY) -m pytest -m "cuda and not long" $(ARGS)
+
+test-gpu-all: $(READY) ## Run all tests that need a CUDA device (hours)
 	$(PY) -m pytest -m cuda $(ARGS)
 
 test-cuda-build: $(CUDA_VENV)/.ready ## Run the tests that need no GPU with torch's CUDA build (CUDA_TORCH=2.11.0; several GB)
 	$(CUDA_VENV)/bin/python -m pytest -m "not cuda" --numprocesses=2 --dist=worksteal --benchmark-skip $(ARGS)
+
+gpu-evidence: $(READY) ## Say which promises hold on this GPU, in an archive (STEP=1, 2 or 3 alone; EVIDENCE=folder; DEVICE=cpu)
+	$(PY) -m bench.evidence $(if $(STEP),--step $(STEP)) $(if $(EVIDENCE),--evidence $(EVIDENCE)) $(if $(DEVICE),--device $(DEVICE))
 
 bench-scale: $(READY) ## Time a report on ten million samples, and a history and a comparison of 200 runs (4 minutes, 4 GiB)
 	LOOPMARK_SCALE=full $(PY) -m pytest tests/test_scale_benchmark.py --benchmark-columns=median $(ARGS)

@@ -2,11 +2,13 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import pairwise
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 
 from bench.measure.proof.switches import Switches
 from bench.measure.properties.gradients import gradients_leak
@@ -57,6 +59,16 @@ GRAPHED = (
 )
 
 
+ALL = tuple(dict.fromkeys((*LOOPS, *GRAPHED)))
+LARGE = ("eager", "amp_bf16", "compile", "cuda_graph")
+"""The loops whose first loss at the large size is looked at in the short set."""
+
+
+def long_where_combined(names: Iterable[str]) -> list[str | ParameterSet]:
+    """``names`` as parameters; of those that combine techniques the tests take long."""
+    return [pytest.param(name, marks=pytest.mark.long) if "+" in name else name for name in names]
+
+
 @pytest.fixture(autouse=True)
 def _kernels_are_deterministic_and_switches_put_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
@@ -94,9 +106,22 @@ def test_a_graphs_losses_are_eagers_on_every_small_workload(workload: str) -> No
     assert losses("cuda_graph", workload) == pytest.approx(losses("eager", workload), rel=1e-3)
 
 
-@pytest.mark.parametrize("size", ["small", "large"])
 @pytest.mark.parametrize("workload", WORKLOADS)
-@pytest.mark.parametrize("name", [name for name in (*LOOPS, *GRAPHED) if name != "eager"])
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_models_first_loss_is_that_of_the_same_model_in_eager(name: str, workload: str) -> None:
+    loop = find_loop(name)
+    if reason := loop.lacks(CUDA):
+        pytest.skip(reason)
+    make_large = partial(WORKLOADS[workload].make, CUDA, "large", None, 0)
+    found = losses_of(*prepared(loop, make_large()), WARMUP_STEPS + 2 if "graph" in name else 1)
+    gc.collect()
+    torch.cuda.empty_cache()
+    assert found[0] == pytest.approx(losses_of(*prepared(EAGER, make_large()), 1)[0], rel=0.02)
+
+
+@pytest.mark.parametrize("size", ["small", pytest.param("large", marks=pytest.mark.long)])
+@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("name", long_where_combined(name for name in ALL if name != "eager"))
 def test_every_loop_starts_to_train_every_workload_as_eager_does(name: str, workload: str, size: str) -> None:
     # A few steps: batch normalisation over parts of a batch, and sixteen bits, lead elsewhere in time.
     loop = find_loop(name)
@@ -117,19 +142,19 @@ def test_every_loop_starts_to_train_every_workload_as_eager_does(name: str, work
     assert found[0] == pytest.approx(eagers[0], rel=loose)
 
 
-@pytest.mark.parametrize("name", GRAPHED)
+@pytest.mark.parametrize("name", long_where_combined(GRAPHED))
 def test_a_graphs_losses_are_those_of_the_loop_that_it_captured(name: str) -> None:
     without = "+".join(part for part in name.split("+") if "graph" not in part) or "eager"
     assert losses(name, "tiny") == pytest.approx(losses(without, "tiny"), rel=1e-3)
 
 
-@pytest.mark.parametrize("name", [*LOOPS, *GRAPHED])
+@pytest.mark.parametrize("name", long_where_combined(ALL))
 def test_it_trains_like_eager(name: str) -> None:
     loose = 0.05 if "amp" in name or "tf32" in name else 1e-3
     assert losses(name, "tiny") == pytest.approx(losses("eager", "tiny"), rel=loose)
 
 
-@pytest.mark.parametrize("name", [*LOOPS, *GRAPHED])
+@pytest.mark.parametrize("name", long_where_combined(ALL))
 def test_gradients_do_not_leak_from_one_step_into_the_next(name: str) -> None:
     loop = find_loop(name)
     if reason := loop.lacks(CUDA):

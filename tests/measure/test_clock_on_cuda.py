@@ -90,6 +90,15 @@ def test_a_graphs_phases_are_those_of_a_graph_for_each_phase() -> None:
     assert shares[0] == pytest.approx(shares[1], abs=0.02)
 
 
+def test_a_graphs_phases_add_up_to_its_replay() -> None:
+    clock = warm("cuda_graph", "resnet", "large")
+    block = clock.lapped(10).block()
+    if not block.phases:
+        pytest.skip("this torch has no external events")
+    replay = statistics.median(clock.plain(10).device_seconds / 10 for _ in range(5))
+    assert float(statistics.median(block.device.sum(axis=1))) == pytest.approx(replay, rel=0.02)
+
+
 def warm(name: str, workload: str, size: str = "small") -> HostClock:
     loop = find_loop(name)
     if reason := loop.lacks(CUDA):
@@ -105,7 +114,14 @@ def warm(name: str, workload: str, size: str = "small") -> HostClock:
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-@pytest.mark.parametrize("name", [name for name in ("eager", *TECHNIQUES) if name != "amp_fp16"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long) if "compile" in name else name
+        for name in ("eager", *TECHNIQUES)
+        if name != "amp_fp16"
+    ],
+)
 def test_no_step_waits_for_the_device(name: str, workload: str) -> None:
     # amp_fp16's scaler asks the device whether to skip the step, unless the optimizer is fused.
     clock = warm(name, workload)
