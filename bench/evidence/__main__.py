@@ -1,0 +1,112 @@
+"""``make gpu-evidence``: the steps, each in bounded time and alone where wanted, and the archive."""
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.evidence.promises import summary
+
+STEP_SECONDS, GRACE_SECONDS = 540.0, 20.0
+MOST_BYTES = 16_000_000
+CLOCK_FILE = "tests/measure/test_clock_on_cuda.py"
+CLOCK_TESTS = "known_length or graphs_phases or timing_the_phases"
+
+
+def commands(step: int, folder: Path, device: str | None) -> list[tuple[str, ...]]:
+    """What step 1, 2 or 3 runs; on a CPU little of each."""
+    bench, on, out = ("-m", "bench"), ("--device", device) if device else (), ("--out", str(folder / "results"))
+    small = device == "cpu"
+    if step == 1:
+        return [("-m", "pytest", "-q", "-m", "cuda and not long", f"--junitxml={folder / 'tests.xml'}")]
+    if step == 2:
+        return [(*bench, "run", *on, *out, *(("--quick",) if small else ()))]
+    return [
+        ("-m", "pytest", "-q", "-m", "cuda", "-k", CLOCK_TESTS, CLOCK_FILE, f"--junitxml={folder / 'clock.xml'}"),
+        (*bench, "ceilings", *on, *out, *(("--budget", "5") if small else ())),
+        (*bench, "calibrate", "--trials", "0.01", "--budget", "10" if small else "60", *on, *out),
+    ]
+
+
+def carry_out(step: int, folder: Path, device: str | None, seconds: float = STEP_SECONDS) -> None:
+    """Run a step's commands one after the other, until its time is over; what became of each is kept."""
+    ends, done = time.monotonic() + seconds, []
+    for number, command in enumerate(commands(step, folder, device)):
+        log = folder / f"step-{step}-{number}.txt"
+        print(f"step {step}: python {shlex.join(command)}", flush=True)
+        begun = time.monotonic()
+        status = run([sys.executable, *command], log, max(0.0, ends - begun))
+        done.append(
+            {
+                "command": f"python {shlex.join(command)}",
+                "status": status,
+                "seconds": time.monotonic() - begun,
+                "log": log.name,
+            }
+        )
+        (folder / f"step-{step}.json").write_text(json.dumps(done, indent=2))
+
+
+def run(command: Sequence[str], log: Path, seconds: float) -> int | None:
+    """The command's exit status; None where its time was over and it was ended, orderly if it could be."""
+    with log.open("wb") as file:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            return child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGINT)  # it keeps what it has measured
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_SECONDS)
+            return None
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def pack(folder: Path, most_bytes: int = MOST_BYTES) -> Path:
+    """Write summary.md and evidence.tar.gz, without the largest tables where it would be larger than ``most_bytes``."""
+    archive = folder / "evidence.tar.gz"
+    archive.unlink(missing_ok=True)
+    tables = sorted(folder.rglob("*.parquet"), key=lambda path: path.stat().st_size)
+    left_out: list[Path] = []
+    while True:
+        notes = tuple(f"{path.relative_to(folder)} is left out of the archive for its size" for path in left_out)
+        (folder / "summary.md").write_text(summary(folder, notes))
+        with tarfile.open(archive, "w:gz") as tar:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file() and path != archive and path not in left_out:
+                    tar.add(path, str(path.relative_to(folder)))
+        if archive.stat().st_size <= most_bytes or not tables:
+            return archive
+        left_out.append(tables.pop())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m bench.evidence", description=__doc__)
+    parser.add_argument("--evidence", type=Path, default=Path("results/evidence"), help="the folder that gets it all")
+    parser.add_argument("--step", type=int, choices=(1, 2, 3), help="one step alone: tests, the default run, precision")
+    parser.add_argument("--device", help="cpu, cuda or cuda:N; cuda where there is one")
+    given = parser.parse_args(arguments)
+    folder: Path = given.evidence.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    for step in (given.step,) if given.step else (1, 2, 3):
+        carry_out(step, folder, given.device)
+    archive = pack(folder)
+    print((folder / "summary.md").read_text())
+    print(f"Archive: {archive}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The steps: bounded, alone or together, and packed."""
+
+import json
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.evidence import __main__ as evidence
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) -> None:
+    child = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).wait()"
+    begun = time.monotonic()
+    assert evidence.run([sys.executable, "-c", child], tmp_path / "log", 2.0) is None
+    assert time.monotonic() - begun < 2.0 + evidence.GRACE_SECONDS
+    assert "KeyboardInterrupt" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_commands_status_and_output_are_kept(tmp_path: Path, status: int) -> None:
+    assert evidence.run([sys.executable, "-c", f"print('said'); exit({status})"], tmp_path / "log", 60.0) == status
+    assert (tmp_path / "log").read_text() == "said\n"
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_each_step_runs_alone_and_adds_to_the_summary(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], step: int
+) -> None:
+    limits = []
+
+    def instead(command: list[str], log: Path, seconds: float) -> int:
+        limits.append(seconds)
+        log.write_text("log")
+        return 0
+
+    monkeypatch.setattr(evidence, "run", instead)
+    evidence.main(["--evidence", str(tmp_path), "--step", str(step), "--device", "cpu"])
+
+    kept = json.loads((tmp_path / f"step-{step}.json").read_text())
+    assert len(kept) == len(limits) == len(evidence.commands(step, tmp_path, "cpu"))
+    assert max(limits) <= evidence.STEP_SECONDS
+    assert [path.name for path in tmp_path.glob("step-*.json")] == [f"step-{step}.json"]
+    assert "| not tried |" in capsys.readouterr().out
+    with tarfile.open(tmp_path / "evidence.tar.gz") as archive:
+        assert {"summary.md", f"step-{step}.json", f"step-{step}-0.txt"} <= set(archive.getnames())
+
+
+def test_the_largest_tables_stay_behind_where_the_archive_would_be_too_large(tmp_path: Path) -> None:
+    (tmp_path / "large.parquet").write_bytes(bytes(range(256)) * 400)
+    (tmp_path / "small.parquet").write_bytes(b"few")
+    archive = evidence.pack(tmp_path, most_bytes=1_500)
+    with tarfile.open(archive) as packed:
+        assert set(packed.getnames()) == {"small.parquet", "summary.md"}
+    assert "large.parquet is left out" in (tmp_path / "summary.md").read_text()
