@@ -49,6 +49,13 @@ class Warm:
     memory_kind: str
     laps_count: bool
     """Whether a step with laps runs as one without does; a graph's runs by itself, and is read before the next."""
+    device_step_seconds: float | None = None
+    """Of a step without laps, where one with laps says less: warm-up steps of a graph hold the device for a while."""
+
+    @property
+    def step_seconds(self) -> float:
+        """What a steady step takes in a block, as far as warm-up can tell."""
+        return self.device_step_seconds or self.warm_up.steady_step_seconds
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ class Conductor:
             phases=warm.phases or case.phases,
         )
         self._cases[index] = known
-        steps = steps_per_block(warm.warm_up.steady_step_seconds, plan.block_seconds)
+        steps = steps_per_block(warm.step_seconds, plan.block_seconds)
         return _Live(index, process, ready, warm, steps)
 
     def _sample(self, workload: str, launch: int, live: list[_Live]) -> None:
@@ -292,7 +292,7 @@ class Conductor:
 
     def _turn_limit(self, one: _Live) -> float:
         """Far more than a turn takes, and far less than a person waits for one that hangs."""
-        expected = (4 * QUADS_A_TURN * one.steps + 1) * one.warm.warm_up.steady_step_seconds
+        expected = (4 * QUADS_A_TURN * one.steps + 1) * one.warm.step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
     def _tell(

@@ -239,7 +239,7 @@ class Contest:
     ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
         """Quads of turns, each of a plain block and one with laps: base, head, head, base or the other way round."""
         # Both take the same number of steps, or the one with more would be measured with warmer caches.
-        step = max(one.warm.warm_up.steady_step_seconds for one in started.values())
+        step = max(one.warm.step_seconds for one in started.values())
         steps = steps_per_block(step, self._block_seconds)
         limit = min(self._limit_seconds, 30 + 50 * 3 * steps * step)
         blocks: list[dict[str, object]] = []

@@ -35,7 +35,7 @@ from bench.measure.spending import Spent, spend
 from bench.measure.strangers import refuse_strangers
 from bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
 from bench.measure.training.course import Begun, Course, Leg
-from bench.measure.warmup import warm_up
+from bench.measure.warmup import WINDOW, warm_up
 from bench.measure.whereabouts import phase_of
 from bench.measure.work.counting import count_work
 from bench.records.footprint import Footprint
@@ -128,6 +128,7 @@ class Worker:
 
         log = CompilationLog()
         warm = warm_up(take_step, ceiling_seconds)
+        device_step_seconds = None if self._clock.laps_count else self._plain_step_seconds()
         self._memory = peak_memory_of(self._device)
         self._memory.reset()
         self._monitor = monitor_of(self._device)
@@ -141,6 +142,7 @@ class Worker:
             phases=phases,
             memory_kind=self._memory.kind,
             laps_count=self._clock.laps_count,
+            device_step_seconds=device_step_seconds,
         )
 
     def environment(self) -> Environment:
@@ -243,6 +245,11 @@ class Worker:
         """Measure what the device can do; no task is set up before."""
         self._take_place()
         return ceilings_of(self._device, self._assignment.cores, budget_seconds, seed)
+
+    def _plain_step_seconds(self) -> float:
+        block = self._clock.plain(WINDOW)
+        self._steps += block.steps
+        return block.device_seconds / block.steps
 
     def _take_place(self) -> None:
         torch.set_num_threads(self._assignment.threads)

@@ -30,16 +30,16 @@ class Timeline:
 
 
 class FakeTask:
-    """A task whose batch takes one millisecond to fetch."""
+    """A task whose batch takes one millisecond to fetch, unless told otherwise."""
 
     device = torch.device("cpu")
     last_loss: torch.Tensor | None = None
 
-    def __init__(self, host: Timeline) -> None:
-        self._host = host
+    def __init__(self, host: Timeline, fetch_ms: float = 1.0) -> None:
+        self._host, self._fetch_ms = host, fetch_ms
 
     def next_batch(self) -> tuple[int, int]:
-        self._host.spend(1)
+        self._host.spend(self._fetch_ms)
         return 0, 0
 
 
@@ -166,11 +166,35 @@ class FakeDevice:
         self.synchronisations += 1
 
 
+class Queue(FakeDevice):
+    """A device that begins what it is given once the host has enqueued it and all before it is done."""
+
+    def __init__(self, host: Timeline) -> None:
+        super().__init__()
+        self._host = host
+
+    def work(self, milliseconds: float) -> None:
+        self.now_ms = max(self.now_ms, self._host.now / MS) + milliseconds
+
+    def synchronize(self, device=None) -> None:
+        super().synchronize()
+        self._host.now = max(self._host.now, round(self.now_ms * MS))
+
+    def names(self) -> SimpleNamespace:
+        """What stands in for ``torch.cuda``; its device has a clock of 2 GHz."""
+        return SimpleNamespace(
+            Event=self.event,
+            synchronize=self.synchronize,
+            _sleep=lambda cycles: self.work(cycles / 2e6),
+        )
+
+
 class FakeEvent:
     def __init__(self, device: FakeDevice) -> None:
         self._device, self.at = device, float("nan")
 
     def record(self) -> None:
+        self._device.work(0)
         self.at = self._device.now_ms
 
     def elapsed_time(self, end: "FakeEvent") -> float:

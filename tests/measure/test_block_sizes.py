@@ -1,0 +1,128 @@
+"""How many steps a block has: as many as fill it as they run in it, not as they ran in warm-up."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from bench.measure import conduct, worker
+from bench.measure import device_clock as clock_module
+from bench.measure.answers import Finished, Ready, Rows, Turn, Warm
+from bench.measure.assignment import Assignment
+from bench.measure.batches.attempt import Try
+from bench.measure.clock import HostClock
+from bench.measure.conduct import Conductor
+from bench.measure.contest import Contest
+from bench.measure.device_clock import GraphClock
+from bench.measure.plan import Wish, make_plan
+from bench.measure.warmup import WINDOW, WarmUp
+from bench.records.run import Case
+from loops.cuda_graph import GraphedStep
+from tests.measure.test_clock import FakeTask, Queue, Timeline, step_on
+
+REPLAY_MS = 0.1
+HELD = Warm(WarmUp((0.0005,), True), (), 0.0, 0.0, "none", (), "", False, REPLAY_MS / 1e3)
+"""A graph's warm-up: most of its steps' 0.5 ms is the time for which its stopwatch held the device."""
+PLAIN = Warm(WarmUp((0.0005,), True), (), 0.0, 0.0, "none", (), "", True)
+
+
+class Graph(GraphedStep):
+    """A captured step of which the device makes 0.1 ms, and the host 0.01."""
+
+    def __init__(self, host: Timeline, queue: Queue) -> None:
+        super().__init__(lambda task, inputs, targets: iter(()))
+        self._host, self._queue, self.replays = host, queue, 0
+
+    def __call__(self, task: Any, inputs: Any, targets: Any) -> None:
+        self.replays += 1
+        self._host.spend(0.01)
+        self._queue.work(REPLAY_MS)
+
+
+class Process:
+    """A worker process that answers at once, and remembers how it was asked to take turns."""
+
+    pid = 2**30  # of nobody
+
+    def __init__(self, warm: Warm) -> None:
+        self._warm, self.turns = warm, list[dict[str, Any]]()
+
+    def ask(self, answer: type, request: str, *_: object, **arguments: Any) -> Any:
+        if request == "take_turn":
+            self.turns.append(arguments)
+        return {
+            "set_up": Ready(0.0, 8, 1, False, None),
+            "rows": Rows(8, None, 8),
+            "warm": self._warm,
+            "take_turn": Turn(()),
+            "finish": Finished(1, None, "", None, None, None),
+        }[request]
+
+
+def warmed(clock: HostClock, host: Timeline, monkeypatch: pytest.MonkeyPatch) -> tuple[Warm, int]:
+    """What a worker with ``clock`` tells of its warm-up, and how many steps it has counted by then."""
+    monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: host.now / 1e9))
+    one = worker.Worker(Assignment("", "", "cpu", "small", None, 0, 1, (), Path(), 0, Path()))
+    one._clock, one._started = clock, 0.0
+    warm = one.warm(ceiling_seconds=10.0)
+    return warm, one._steps
+
+
+def test_a_graphs_step_is_as_long_as_its_replays_are_back_to_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Timeline()
+    queue = Queue(host)
+    graph, task = Graph(host, queue), FakeTask(host, fetch_ms=0.0)
+    monkeypatch.setattr(clock_module.torch, "cuda", queue.names())
+    warm, counted = warmed(GraphClock(cast(Any, task), graph, now=host), host, monkeypatch)
+
+    assert warm.warm_up.steady_step_seconds > 3 * REPLAY_MS / 1e3
+    assert warm.step_seconds == pytest.approx(REPLAY_MS / 1e3, rel=0.05)
+    assert counted == graph.replays == len(warm.warm_up.seconds) + WINDOW
+
+
+def test_any_other_step_is_as_long_as_in_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Timeline()
+    warm, counted = warmed(HostClock(cast(Any, FakeTask(host)), step_on(host), now=host), host, monkeypatch)
+
+    assert warm.device_step_seconds is None
+    assert warm.step_seconds == warm.warm_up.steady_step_seconds == pytest.approx(0.0155)
+    assert counted == len(warm.warm_up.seconds)
+
+
+def test_a_runs_blocks_are_filled_by_steps_as_they_run_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = SimpleNamespace(workload="", loop="", label="", status="ok", data_sha256=None, phases=())
+    monkeypatch.setattr(conduct, "replace", lambda record, **_: record)
+    conductor = Conductor.__new__(Conductor)
+    conductor._plan = make_plan(Wish(command=["loopmark"], device="cpu", threads=1))
+    conductor._cases, conductor._unfinished = [cast(Case, case)], set()
+    conductor._collector = cast(Any, SimpleNamespace(add_warm_up=lambda *_: None))
+    lives = []
+    for warm in (PLAIN, HELD):
+        conductor._crew = cast(Any, SimpleNamespace(start=lambda *_, warm=warm, **__: Process(warm)))
+        live = conductor._start(0, 0)
+        assert live is not None
+        lives.append(live)
+
+    assert [live.steps for live in lives] == [10, 50]
+    assert conductor._turn_limit(lives[1]) == pytest.approx(30 + 50 * (8 * 50 + 1) * REPLAY_MS / 1e3)
+
+
+@pytest.mark.parametrize(("warm", "steps"), [(PLAIN, 10), (HELD, 50)])
+def test_a_contests_blocks_are_filled_by_steps_as_they_run_in_them(warm: Warm, steps: int) -> None:
+    contest, process = Contest.__new__(Contest), Process(warm)
+    contest._random, contest._block_seconds, contest._limit_seconds = np.random.default_rng(0), 0.005, 60.0
+    contest._contestants = cast(Any, (SimpleNamespace(name="base"), SimpleNamespace(name="head")))
+    started = {head: cast(Any, SimpleNamespace(warm=warm)) for head in (False, True)}
+    contest._quads(0, cast(Any, {False: process, True: process}), started, 0.0)
+
+    assert {turn["steps"] for turn in process.turns} == {steps}
+
+
+@pytest.mark.parametrize(("warm", "steps"), [(PLAIN, 10), (HELD, 50)])
+def test_a_batch_sizes_blocks_are_filled_by_steps_as_they_run_in_them(warm: Warm, steps: int) -> None:
+    process = Process(warm)
+    Try(8, block_seconds=0.005, limit_seconds=60.0).by(cast(Any, process))
+
+    assert [turn["steps"] for turn in process.turns] == [steps]
