@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from loops.graphed import Graphed, prepare_capture
+from loops.phases import DATA
 from loops.task import Task
 from loops.technique import Step, Technique, needs_cuda
 
@@ -26,17 +27,21 @@ class GraphedPhases(Graphed):
         super().__init__(step)
         self.graphs: tuple[tuple[str, torch.cuda.CUDAGraph | None], ...] = ()
         """None for a phase that launches nothing, such as ``zero_grad``."""
+        self._empty: list[torch.cuda.CUDAGraph] = []
+        """Kept for the pool that all share: it is given back with the last graph that uses it, even between two."""
 
     def phased(self, task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
-        """One step that yields each phase's name once its graph is launched.
+        """One step that yields each phase's name once its graph is launched, ``data`` first: the batch is copied in.
 
         The calls before the first replay do the whole step and name its phases only then: they run aside.
         """
         if not self.captured:
+            yield DATA
             self(task, inputs, targets)
             yield from self.names
             return
         self.copy_in(inputs, targets)
+        yield DATA
         for phase, graph in self.graphs:
             if graph is not None:
                 graph.replay()
@@ -49,7 +54,10 @@ class GraphedPhases(Graphed):
         step = self.step(task, self.inputs, self.targets)
         graphs: list[tuple[str, torch.cuda.CUDAGraph | None]] = []
         while not graphs or graphs[-1][0] != TAIL:
-            graphs.append(_capture_next(step, pool, self.side))
+            phase, graph, launches = _capture_next(step, pool, self.side)
+            graphs.append((phase, graph if launches else None))
+            if not launches:
+                self._empty.append(graph)
         self.graphs = tuple(graphs)
 
     def replay(self) -> None:
@@ -61,8 +69,8 @@ class GraphedPhases(Graphed):
 
 def _capture_next(
     step: Iterator[str], pool: Any, stream: torch.cuda.Stream | None
-) -> tuple[str, torch.cuda.CUDAGraph | None]:
-    """What ``step`` does up to its next yield, or its end; no graph where it launches nothing, of which torch warns."""
+) -> tuple[str, torch.cuda.CUDAGraph, bool]:
+    """What ``step`` does up to its next yield, or its end, and whether it launches anything: torch warns if not."""
     graph, phase = torch.cuda.CUDAGraph(), TAIL
     failure: Exception | None = None
     try:
@@ -80,7 +88,7 @@ def _capture_next(
     if failure:
         raise failure
     empty = any("CUDA Graph is empty" in str(warning.message) for warning in told)
-    return phase, None if empty else graph
+    return phase, graph, not empty
 
 
 graph_phases = Technique(

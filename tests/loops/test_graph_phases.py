@@ -62,13 +62,14 @@ def test_its_phases_are_named_as_their_graphs_are_launched(cuda: FakeCuda) -> No
     prepared(EAGER, task)
     driver = GraphedPhases(in_pieces(cuda))
     for _ in range(WARMUP_STEPS + 1):
-        assert list(driver.phased(task, *task.next_batch())) == ["forward", "backward", "forward", "backward"]
+        assert list(driver.phased(task, *task.next_batch())) == ["data", "forward", "backward", "forward", "backward"]
     cuda.log.clear()
     seen = []
     for phase in driver.phased(task, *task.next_batch()):
         seen.append((phase, list(cuda.log)))
         cuda.log.clear()
-    assert seen == [(phase, ["replay", phase]) for phase in ("forward", "backward", "forward", "backward")]
+    replays = [(phase, ["replay", phase]) for phase in ("forward", "backward", "forward", "backward")]
+    assert seen == [("data", []), *replays]
     assert cuda.log == ["replay", "tail"]
 
 
@@ -87,8 +88,18 @@ def test_a_phase_that_launches_nothing_has_no_graph_and_is_still_named(cuda: Fak
     losses_of(task, driver, WARMUP_STEPS + 1)
     assert [graph is None for _, graph in driver.graphs] == [False, True, True, True, True, True]
     cuda.log.clear()
-    assert list(driver.phased(task, *task.next_batch())) == PHASES
+    assert list(driver.phased(task, *task.next_batch())) == ["data", *PHASES]
     assert cuda.log == ["replay"]
+
+
+def test_the_batch_is_copied_in_before_the_first_phase_as_a_graph_of_the_whole_step_has_it(cuda: FakeCuda) -> None:
+    task = make_tiny_task()
+    driver = graphed(cuda, task)
+    losses_of(task, driver, WARMUP_STEPS + 1)
+    inputs, targets = task.next_batch()
+    step = driver.phased(task, inputs + 1, targets)
+    assert next(step) == "data"
+    assert driver.inputs.equal(inputs + 1)
 
 
 def test_a_step_that_fails_under_capture_says_why_itself(cuda: FakeCuda) -> None:
