@@ -13,6 +13,7 @@ from loops.checkpoint import checkpoint
 from loops.compiled import compile_default, compile_max_autotune, compile_reduce_overhead
 from loops.compiled_optimizer import compile_optimizer
 from loops.cuda_graph import cuda_graph
+from loops.cudnn_benchmark import cudnn_benchmark
 from loops.deterministic import deterministic
 from loops.errors import BadSpec
 from loops.foreach_optimizer import foreach_optimizer
@@ -33,6 +34,7 @@ TECHNIQUES: dict[str, Technique] = {
     for technique in (
         deterministic,
         tf32,
+        cudnn_benchmark,
         amp_bf16,
         amp_fp16,
         channels_last,
