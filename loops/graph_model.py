@@ -22,7 +22,7 @@ def _prepare(task: Task) -> None:
             return forward(inputs)
         model.forward = forward
         _capture(model, inputs)
-        model.forward = _of_one_shape(model.forward, inputs, model)
+        model.forward = _guarded(model.forward, inputs, model)
         return model.forward(inputs)
 
     # At the first batch of the training itself: to ask for one here would leave it out.
@@ -46,15 +46,25 @@ def _capture(model: nn.Module, inputs: Any) -> None:
             buffer.copy_(before)
 
 
-def _of_one_shape(graphed: Any, first: Tensor, model: nn.Module) -> Any:
-    """``graphed``, which would spread a batch of one row over all of the old ones, but refusing other shapes."""
-    shape = first.shape
+def _guarded(graphed: Any, first: Tensor, model: nn.Module) -> Any:
+    """``graphed``, but refusing what it would get wrong without a word.
+
+    Another shape: a batch of one row would be spread over all of the old ones. A gradient that is still there: autograd
+    keeps the graph's own static gradient as the parameter's, the next replay overwrites it in place, and autograd then
+    adds it to itself.
+    """
+    shape, parameters = first.shape, tuple(model.parameters())
 
     def forward(inputs: Tensor) -> Any:
         if model.training and inputs.shape != shape:
             raise Skip(
                 f"graph_model needs batches of one shape; after {tuple(shape)} came {tuple(inputs.shape)}: "
                 "drop an epoch's last, smaller batch"
+            )
+        if model.training and any(parameter.grad is not None for parameter in parameters):
+            raise Skip(
+                "graph_model needs gradients that are None before the model is called, or they would count twice: "
+                "call optimizer.zero_grad(set_to_none=True) first in the step"
             )
         return graphed(inputs)
 

@@ -1,6 +1,6 @@
 """The graphed model against a ``make_graphed_callables`` that only pretends, warm-up included."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +100,26 @@ def test_a_batch_of_another_shape_is_refused_rather_than_spread() -> None:
     drive(task, step, (inputs, targets))
     with pytest.raises(Skip, match=r"one shape; after \(16, 3, 8, 8\) came \(1, 3, 8, 8\).* smaller batch"):
         drive(task, step, (inputs[:1], targets[:1]))
+
+
+def zeroes(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+    task.optimizer.zero_grad(set_to_none=False)
+    yield "zero_grad"
+    loss = task.loss_fn(task.model(inputs), targets)
+    yield "forward"
+    loss.backward()
+    yield "backward"
+    task.optimizer.step()
+    yield "optimizer"
+    task.last_loss = loss.detach()
+
+
+@pytest.mark.usefixtures("captures")
+def test_gradients_that_are_set_to_zero_are_refused_rather_than_counted_twice() -> None:
+    task, _ = prepared(find_loop("graph_model"), make_tiny_task())
+    drive(task, zeroes)
+    with pytest.raises(Skip, match=r"call optimizer.zero_grad\(set_to_none=True\) first in the step"):
+        drive(task, zeroes)
 
 
 @pytest.mark.usefixtures("captures")
