@@ -62,6 +62,8 @@ GRAPHED = (
 ALL = tuple(dict.fromkeys((*LOOPS, *GRAPHED)))
 LARGE = ("eager", "amp_bf16", "compile", "cuda_graph")
 """The loops whose first loss at the large size is looked at in the short set."""
+LARGE_SECONDS = 1800
+"""Of one test at the large size: tuning every kernel of a large model takes longer than other tests may."""
 
 
 def long_where_combined(names: Iterable[str]) -> list[str | ParameterSet]:
@@ -119,7 +121,9 @@ def test_a_large_models_first_loss_is_that_of_the_same_model_in_eager(name: str,
     assert found[0] == pytest.approx(losses_of(*prepared(EAGER, make_large()), 1)[0], rel=0.02)
 
 
-@pytest.mark.parametrize("size", ["small", pytest.param("large", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "size", ["small", pytest.param("large", marks=[pytest.mark.long, pytest.mark.timeout(LARGE_SECONDS)])]
+)
 @pytest.mark.parametrize("workload", WORKLOADS)
 @pytest.mark.parametrize("name", long_where_combined(name for name in ALL if name != "eager"))
 def test_every_loop_starts_to_train_every_workload_as_eager_does(name: str, workload: str, size: str) -> None:
