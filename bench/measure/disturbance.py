@@ -1,5 +1,6 @@
 """What could have disturbed a block: read before and after it, recorded beside it, never hidden."""
 
+import contextlib
 import os
 import resource
 from collections.abc import Sequence
@@ -65,14 +66,16 @@ def foreign(pids: Sequence[int], own_processes: int) -> int:
     """How many of ``pids``, the processes on the GPU, are not this run's.
 
     Inductor's compile workers may be among them: whatever descends from this process's parent is the run's own. Where
-    this process is not listed, the ids are of another namespace, and only their number counts.
+    this process is not listed, the ids are of another namespace, and only their number counts; so it does where who
+    descends from whom cannot be told.
     """
     if len(pids) <= own_processes:
         return 0
-    if os.getpid() not in pids:
-        return len(pids) - own_processes
-    parent = psutil.Process(os.getppid())  # seldom asked: it takes a look at every process of the machine
-    return len(set(pids) - {parent.pid, *(child.pid for child in parent.children(recursive=True))})
+    if os.getpid() in pids:
+        with contextlib.suppress(psutil.Error):  # a process that is gone meanwhile, or may not be looked at
+            parent = psutil.Process(os.getppid())  # seldom asked: it takes a look at every process of the machine
+            return len(set(pids) - {parent.pid, *(child.pid for child in parent.children(recursive=True))})
+    return len(pids) - own_processes
 
 
 def _switches() -> int:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from bench.measure.disturbance import foreign
@@ -32,6 +33,13 @@ def test_what_a_worker_started_is_never_foreign() -> None:
             compiles.communicate(b"\n")
 
 
-@pytest.mark.parametrize("own", [1, 2])
-def test_a_process_that_ended_meanwhile_is_no_reason_to_fail(own: int) -> None:
-    assert foreign([ME, 4_000_001], own_processes=own) in (0, 1)
+@pytest.mark.parametrize("error", [psutil.NoSuchProcess(ME), psutil.AccessDenied(ME)])
+@pytest.mark.parametrize("asked", ["__init__", "children"])
+def test_where_descent_cannot_be_told_processes_are_counted(
+    monkeypatch: pytest.MonkeyPatch, asked: str, error: psutil.Error
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(psutil.Process, asked, refuse)
+    assert foreign([ME, INIT, 4_000_001], own_processes=2) == 1
