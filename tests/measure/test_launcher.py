@@ -3,6 +3,8 @@
 import pickle
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -10,8 +12,10 @@ import pytest
 import torch
 
 from bench.measure.assignment import Assignment, Tree
-from bench.measure.launcher import SPIN_COUNT, _environment, apart
+from bench.measure.launcher import SPIN_COUNT, Interpreter, _environment, apart
+from bench.measure.process import WorkerProcess
 from bench.measure.strangers import refuse_strangers
+from bench.records.machine import Environment
 from loops.errors import BadSpec
 
 
@@ -54,6 +58,17 @@ def test_a_side_that_says_how_idle_threads_wait_is_taken_at_its_word(monkeypatch
     assert _environment({"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "7"})["GOMP_SPINCOUNT"] == "7"
     monkeypatch.setenv("GOMP_SPINCOUNT", "99")
     assert _environment({"OMP_WAIT_POLICY": "ACTIVE"})["GOMP_SPINCOUNT"] == "99"  # a person's own
+
+
+def test_a_runs_environment_has_what_was_set_for_cudnn_and_triton_and_not_what_each_launch_is_given(
+    tmp_path: Path,
+) -> None:
+    given = {"CUDNN_LOGLEVEL_DBG": "0", "TRITON_PRINT_AUTOTUNING": "0"}
+    own = replace(assignment(None), cores=(), compile_cache=tmp_path, log=tmp_path / "log")
+    with closing(WorkerProcess(Interpreter(Path(sys.executable), given), own)) as process:
+        found = process.ask(Environment, "environment", 120).variables
+    assert given.items() <= found.items()
+    assert not {"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"} & set(found)
 
 
 @pytest.mark.parametrize(
