@@ -37,6 +37,16 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Held:
+    """A device's memory as a process sees it, in bytes."""
+
+    reserved: int
+    """The most that torch's allocator has reserved for this process."""
+    free: int
+    """What is left, whoever has the rest."""
+
+
+@dataclass(frozen=True)
 class Warm:
     """A task that has been warmed up."""
 
@@ -51,6 +61,8 @@ class Warm:
     """Whether a step with laps runs as one without does; a graph's runs by itself, and is read before the next."""
     device_step_seconds: float | None = None
     """Of a step without laps, where one with laps says less: warm-up steps of a graph hold the device for a while."""
+    held: Held | None = None
+    """None where that is not known, as on a CPU."""
 
     @property
     def step_seconds(self) -> float:

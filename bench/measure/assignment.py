@@ -38,7 +38,7 @@ class Assignment:
     compile_cache: Path
     """The case's own folder for compiled code: empty at its first launch, so that launch compiles from nothing."""
     neighbours: int
-    """How many other loops of the workload may be resident at the same time."""
+    """How many other loops are resident when this one starts."""
     log: Path
     """Where whatever the process prints goes."""
     tree: Tree | None = None

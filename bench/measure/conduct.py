@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 from typing import Protocol, cast
 
 import pandas as pd
-import torch
 
 from bench.measure.answers import Finished, Ready, Turn, Warm
+from bench.measure.cases import cases_of, lacking
 from bench.measure.collector import Collector, LaunchKey
 from bench.measure.crew import Crew
 from bench.measure.forecast import Forecast
 from bench.measure.launcher import apart
 from bench.measure.machine import available_cores, describe_environment
-from bench.measure.process import CaseEnded, WorkerProcess
+from bench.measure.process import CaseEnded
+from bench.measure.residency import Resident, Residents, Room
 from bench.measure.schedule import QUADS_A_TURN, Schedule, steps_per_block
 from bench.measure.spending import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, Spent
 from bench.records import store
@@ -25,8 +26,6 @@ from bench.records.run import Case, Launch, Plan, Run, Status
 from bench.records.samples import Samples
 from bench.records.throttle import disturbs
 from bench.records.work import PhaseWork
-from loops.catalog import find_loop, find_workload
-from loops.loop import EAGER
 
 LEAST_ROUNDS = 3
 """Rounds of a launch, however small its budget: a median needs more than one."""
@@ -46,15 +45,27 @@ class Progress(Protocol):
 
 
 @dataclass
-class _Live:
-    """A case's process in the present launch."""
+class _UnderWay:
+    """One launch of a workload, and how far it is."""
 
-    index: int
-    process: WorkerProcess
-    ready: Ready
-    warm: Warm
-    steps: int
-    joules_per_step: float | None = None
+    workload: str
+    launch: int
+    cases: int
+    residents: Residents
+    groups: int = 0
+    rounds: int = 0
+    sampled_seconds: float = 0.0
+    starting_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    part: float = 0.0
+    """Of the launch, as a fraction; it never goes back."""
+    whole_batch: int | None = None
+    """Samples a step before it was halved, if it was."""
+
+    @property
+    def live(self) -> list[Resident]:
+        """The cases that are there."""
+        return self.residents.live
 
 
 class Conductor:
@@ -67,12 +78,14 @@ class Conductor:
         self._environment = describe_environment(plan.threads, self._cores)
         self._schedule = Schedule(plan.seed)
         self._collector = Collector()
-        self._cases = _cases(*apart(lacking, plan))
+        self._cases = cases_of(*apart(lacking, plan))
         self._workloads = tuple(dict.fromkeys(case.workload for case in self._cases))
         self._warnings: list[str] = []
         self._unfinished: set[LaunchKey] = set()
         if not self._cores:
             self._warnings.append("this system cannot pin processes to cores, which adds noise; give more --launches")
+        self._rooms = {workload: Room() for workload in self._workloads}
+        self._in_groups: set[str] = set()
         self._forecast = Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
     @property
@@ -113,32 +126,80 @@ class Conductor:
         return run, samples
 
     def _launch(self, workload: str, launch: int) -> None:
-        """One launch of every case of ``workload``: processes up, warmed, taking turns, gone."""
+        """One launch of every case of ``workload``: processes up, warmed, taking turns, gone; in groups that fit."""
         indices = [i for i, c in enumerate(self._cases) if c.workload == workload and c.status == "ok"]
-        if not indices:
-            return
-        with self._processes() as live:
-            start = time.perf_counter()
-            for number, index in enumerate(self._schedule.shuffled(indices)):
-                self._tell(workload, launch, index, "starting", started_part=number / len(indices))
-                if started := self._start(index, launch):
-                    live.append(started)
-            self._forecast.sampling_seconds[workload] = self._sampling_seconds(len(live))
-            compiled = sum(one.warm.compile_seconds for one in live)
-            self._forecast.started(workload, launch, time.perf_counter() - start, compiled)
+        order, baseline = self._schedule.shuffled(indices), min(indices, default=0)
+        if self._plan.device != "cpu":  # whoever is first shows how much room a case takes
+            order.sort(key=lambda index: index != baseline)
+        here = _UnderWay(workload, launch, len(indices), Residents(baseline, order, self._rooms[workload]))
+        with self._processes(here.live):
+            while here.residents.waiting:
+                fresh = self._fill(here)
+                staying: list[Resident] = []
+                try:
+                    self._sample(here)
+                    self._measure_energy(here, fresh)
+                    staying = [one for one in here.live if here.residents.waiting and one.index == baseline]
+                finally:
+                    # Also when a person has had enough: what was measured so far is a launch, if a short one.
+                    for one in [one for one in here.live if one not in staying]:
+                        self._finish(one, launch)
+                        one.process.close()
+                        here.live.remove(one)
+        self._warn_of_room(here)
+
+    def _fill(self, here: _UnderWay) -> list[Resident]:
+        """Start the cases that fit beside those that are there, and return them."""
+        start, fresh = time.perf_counter(), list[Resident]()
+        here.groups += 1
+        while (index := here.residents.next()) is not None:
+            self._tell(here, index, "starting")
             try:
-                self._sample(workload, launch, live)
-                self._measure_energy(launch, live)
-            finally:
-                # Also when a person has had enough: what was measured so far is a launch, if a short one.
-                for one in live:
-                    self._finish(one, launch)
+                one = self._start(index, here)
+            except CaseEnded as end:
+                self._give_up(index, here, end)
+                continue
+            here.live.append(one)
+            fresh.append(one)
+            here.residents.room.note(one.warm.held)
+            here.compile_seconds += one.warm.compile_seconds
+            if here.live == [one] and not here.residents.room.holds_one_more() and self._shrink(index, here):
+                fresh.clear()
+                self._lose(one, here)
+        here.starting_seconds += time.perf_counter() - start
+        budget = here.sampled_seconds + self._sampling_seconds(len(here.live) + len(here.residents.waiting))
+        self._forecast.sampling_seconds[here.workload] = budget
+        self._forecast.started(here.workload, here.launch, here.starting_seconds, here.compile_seconds)
+        return fresh
+
+    def _shrink(self, index: int, here: _UnderWay) -> bool:
+        """Have the baseline start again with half of each batch, if not even one other case fits beside it."""
+        before = self._cases[index].batch_size
+        if here.launch or index != here.residents.baseline or self._crew.shrink(here.workload, before) is None:
+            return False
+        here.whole_batch = here.whole_batch or before
+        here.residents.room.forget()
+        here.residents.waiting.insert(0, index)
+        return True
+
+    def _warn_of_room(self, here: _UnderWay) -> None:
+        now = self._cases[here.residents.baseline].batch_size
+        if here.whole_batch not in (None, now):
+            self._warnings.append(
+                f"{here.workload}: two loops with batches of {here.whole_batch} do not fit the device together, so "
+                f"batches have {now} samples; --batch-size chooses another"
+            )
+        if here.groups > 1 and here.workload not in self._in_groups:
+            self._in_groups.add(here.workload)
+            self._warnings.append(
+                f"{here.workload}: its {here.cases} cases do not fit the device together; they took turns in "
+                f"{here.groups} groups, each with {self._cases[here.residents.baseline].label}"
+            )
 
     @contextmanager
-    def _processes(self) -> Iterator[list[_Live]]:
-        live: list[_Live] = []
+    def _processes(self, live: list[Resident]) -> Iterator[None]:
         try:
-            yield live
+            yield
         finally:
             # Whatever came in between, a launch that was not finished leaves no samples behind.
             for key in self._unfinished:
@@ -147,22 +208,22 @@ class Conductor:
             for one in live:
                 one.process.close()
 
-    def _start(self, index: int, launch: int) -> _Live | None:
-        """A process for the case, warmed up; None when the case has ended instead."""
-        plan, case = self._plan, self._cases[index]
+    def _start(self, index: int, here: _UnderWay) -> Resident:
+        """A process for the case, warmed up. Raises CaseEnded where it has ended instead."""
+        plan, case, launch = self._plan, self._cases[index], here.launch
         process = self._crew.start(
-            case.workload,
-            case.loop,
-            log=f"case-{index}-launch-{launch}",
-            neighbours=sum(c.workload == case.workload and c.status == "ok" for c in self._cases) - 1,
+            case.workload, case.loop, log=f"case-{index}-launch-{launch}", neighbours=len(here.live)
         )
         try:
             ready = process.ask(Ready, "set_up", plan.limit_seconds, with_hash=launch == 0)
+            case = replace(
+                case,
+                batch_size=ready.batch_size,
+                parameters=ready.parameters,
+                data_sha256=case.data_sha256 or ready.data_sha256,
+            )
+            self._cases[index] = case
             warm = process.ask(Warm, "warm", plan.limit_seconds, ceiling_seconds=plan.warmup_ceiling_seconds)
-        except CaseEnded as end:
-            process.kill()
-            self._end(index, end)
-            return None
         except BaseException:
             process.kill()
             raise
@@ -170,38 +231,34 @@ class Conductor:
         self._unfinished.add((index, launch))
         if ready.compiles and warm.compile_cache == "none":
             self._warnings.append(f"{case.workload}, {case.label}: torch compiled nothing; see why in loopmark doctor")
-        known = replace(
-            case,
-            batch_size=ready.batch_size,
-            parameters=ready.parameters,
-            data_sha256=case.data_sha256 or ready.data_sha256,
-            phases=warm.phases or case.phases,
-        )
-        self._cases[index] = known
+        self._cases[index] = replace(case, phases=warm.phases or case.phases)
         steps = steps_per_block(warm.step_seconds, plan.block_seconds)
-        return _Live(index, process, ready, warm, steps)
+        return Resident(index, process, ready, warm, steps)
 
-    def _sample(self, workload: str, launch: int, live: list[_Live]) -> None:
-        """Rounds, in each of which every case takes one turn, until the budget is spent."""
-        budget, spent, round_ = self._sampling_seconds(len(live)), 0.0, 0
-        while live and (round_ < LEAST_ROUNDS or spent < budget):
+    def _sample(self, here: _UnderWay) -> None:
+        """Rounds, in each of which every case that is there takes one turn, until the budget is spent."""
+        live = here.live
+        budget, spent, first = self._sampling_seconds(len(live)), 0.0, here.rounds
+        while live and (here.rounds - first < LEAST_ROUNDS or spent < budget):
             turns = list(live)
             for _ in range(1 + (MOST_AGAIN if self._plan.remeasure_throttled else 0)):
                 again = []
                 for one in self._schedule.shuffled(turns):
-                    self._tell(workload, launch, one.index, f"round {round_ + 1}", spent=spent)
+                    self._tell(here, one.index, f"round {here.rounds + 1}", sampling=True)
                     start = time.perf_counter()
-                    turn = self._turn(one, launch, live)
-                    spent += time.perf_counter() - start
+                    turn = self._turn(one, here)
+                    took = time.perf_counter() - start
+                    spent += took
+                    here.sampled_seconds += took
                     if turn is None:
                         continue
-                    self._collector.add_turn((one.index, launch), round_, turn)
+                    self._collector.add_turn((one.index, here.launch), here.rounds, turn)
                     if any(disturbs(disturbance.throttle_reasons) for _, _, disturbance in turn.blocks):
                         again.append(one)
                 turns = again
-            round_ += 1
+            here.rounds += 1
 
-    def _turn(self, one: _Live, launch: int, live: list[_Live]) -> Turn | None:
+    def _turn(self, one: Resident, here: _UnderWay) -> Turn | None:
         """One turn of a case; None where it ends the case, which then is live no longer."""
         limit = self._turn_limit(one)
         try:
@@ -212,33 +269,42 @@ class Conductor:
                 ours=limit < self._plan.limit_seconds,
                 order=self._schedule.turn(),
                 steps=one.steps,
-                own_processes=len(live),
+                own_processes=len(here.live),
             )
         except CaseEnded as end:
-            self._lose(one, launch, live, end)
+            self._lose(one, here)
+            self._give_up(one.index, here, end)
             return None
 
-    def _measure_energy(self, launch: int, live: list[_Live]) -> None:
-        """What a step of each case spends, one after the other in random order: a counter counts for all."""
+    def _measure_energy(self, here: _UnderWay, fresh: list[Resident]) -> None:
+        """What a step of each of ``fresh`` spends, one after the other in random order: a counter counts for all."""
         window = max(LEAST_WINDOW_SECONDS, WINDOW_SECONDS / self._plan.launches)
-        for one in self._schedule.shuffled(live):
+        for one in self._schedule.shuffled([one for one in fresh if one in here.live]):
             try:
                 spent = one.process.ask(
                     Spent, "spend", self._plan.limit_seconds, steps=one.steps, window_seconds=window
                 )
             except CaseEnded as end:
-                self._lose(one, launch, live, end)
+                self._lose(one, here)
+                self._give_up(one.index, here, end)
             else:
                 one.joules_per_step = spent.joules_per_step
 
-    def _lose(self, one: _Live, launch: int, live: list[_Live], end: CaseEnded) -> None:
-        """A case has ended within a launch, of which nothing is kept."""
-        live.remove(one)
+    def _lose(self, one: Resident, here: _UnderWay) -> None:
+        """A case is there no longer, and nothing of it is kept."""
+        here.live.remove(one)
         one.process.kill()
-        self._collector.drop((one.index, launch))
-        self._end(one.index, end)
+        self._collector.drop((one.index, here.launch))
 
-    def _finish(self, one: _Live, launch: int) -> None:
+    def _give_up(self, index: int, here: _UnderWay, end: CaseEnded) -> None:
+        """End a case, unless it only had too little room beside others, or can have it with smaller batches."""
+        again = end.ran_out_of == "device memory" and (
+            here.residents.put_off(index) or (not here.live and self._shrink(index, here))
+        )
+        if not again:
+            self._end(index, end)
+
+    def _finish(self, one: Resident, launch: int) -> None:
         """Ask a worker for its last figures and write its launch down."""
         key = (one.index, launch)
         try:
@@ -275,7 +341,7 @@ class Conductor:
         self._unfinished.discard(key)
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
 
-    def _work(self, one: _Live) -> tuple[PhaseWork, ...]:
+    def _work(self, one: Resident) -> tuple[PhaseWork, ...]:
         """What the case's step has to do, counted once all its timing is over; empty where it cannot be counted."""
         try:
             return one.process.ask(tuple, "count_work", self._plan.limit_seconds)
@@ -290,29 +356,22 @@ class Conductor:
     def _sampling_seconds(self, cases: int) -> float:
         return self._plan.budget_seconds / self._plan.launches * cases
 
-    def _turn_limit(self, one: _Live) -> float:
+    def _turn_limit(self, one: Resident) -> float:
         """Far more than a turn takes, and far less than a person waits for one that hangs."""
         expected = (4 * QUADS_A_TURN * one.steps + 1) * one.warm.step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
-    def _tell(
-        self,
-        workload: str,
-        launch: int,
-        index: int,
-        doing: str,
-        *,
-        started_part: float = 1.0,
-        spent: float | None = None,
-    ) -> None:
-        plan = self._plan
-        position = launch * len(self._workloads) + self._workloads.index(workload)
-        budget = self._forecast.sampling_seconds[workload]
-        part = 0.5 * started_part + 0.5 * min(1.0, (spent or 0.0) / budget if budget else 0.0)
+    def _tell(self, here: _UnderWay, index: int, doing: str, *, sampling: bool = False) -> None:
+        plan, spent = self._plan, here.sampled_seconds if sampling else None
+        position = here.launch * len(self._workloads) + self._workloads.index(here.workload)
+        budget = self._forecast.sampling_seconds[here.workload]
+        started = 1 - (len(here.residents.waiting) + (not sampling)) / here.cases
+        part = 0.5 * started + 0.5 * min(1.0, here.sampled_seconds / budget if budget else 0.0)
+        here.part = max(here.part, part)
         self.progress.tell(
-            f"{workload} · {self._cases[index].label} · launch {launch + 1}/{plan.launches} · {doing}",
-            (position + part) / (plan.launches * len(self._workloads)),
-            self._forecast.remaining_seconds(workload, launch, spent),
+            f"{here.workload} · {self._cases[index].label} · launch {here.launch + 1}/{plan.launches} · {doing}",
+            (position + here.part) / (plan.launches * len(self._workloads)),
+            self._forecast.remaining_seconds(here.workload, here.launch, spent),
         )
 
 
@@ -333,39 +392,3 @@ def busy(blocks: pd.DataFrame) -> list[str]:
     if not len(blocks) or (share := float(disturbed.mean())) <= BUSY:
         return []
     return [f"others took the cores away in {share:.0%} of the blocks; see loopmark doctor, and measure again"]
-
-
-Lacks = dict[str, str | None]
-"""Names, each with what this machine lacks for it, as a sentence; None where it can run."""
-
-
-def lacking(plan: Plan) -> tuple[Lacks, Lacks]:
-    """The plan's workloads and its loops, the baseline first."""
-    device = torch.device(plan.device)
-    workloads = {workload.name: workload.lacks() for workload in map(find_workload, plan.workloads)}
-    return workloads, {loop.name: loop.lacks(device) for loop in (EAGER, *map(find_loop, plan.loops))}
-
-
-def _cases(workloads: Lacks, loops: Lacks) -> list[Case]:
-    """The baseline, the baseline again, and every other loop, for each workload."""
-    cases = []
-    for workload, no_data in workloads.items():
-        for loop, no_support in loops.items():
-            reason = no_data or no_support
-            case = Case(
-                workload=workload,
-                loop=loop,
-                repeat=False,
-                status="skipped" if reason else "ok",
-                reason=reason,
-                batch_size=None,
-                parameters=None,
-                data_sha256=None,
-                phases=(),
-                memory_kind=None,
-                launches=(),
-            )
-            cases.append(case)
-            if loop == EAGER.name:
-                cases.append(replace(case, repeat=True))
-    return cases

@@ -33,6 +33,7 @@ class Crew:
         self.limit_seconds = plan.limit_seconds
         self._plan, self._caches = plan, caches
         self._launcher = ForkServer()
+        self._batch_sizes: dict[str, int] = {}
 
     def start(
         self,
@@ -48,9 +49,9 @@ class Crew:
 
         Args:
             log: the name of the file in ``logs/`` that what it prints goes to.
-            neighbours: how many others may be there at the same time.
+            neighbours: how many others are there.
             seed: of weights and batches; None for the plan's.
-            batch_size: None for the plan's.
+            batch_size: None for the plan's, or what ``shrink`` has made of it.
         """
         plan = self._plan
         assignment = Assignment(
@@ -58,7 +59,7 @@ class Crew:
             loop=next(spec for spec in (EAGER.name, *plan.loops) if find_loop(spec).name == loop),
             device=plan.device,
             size=cast(Size, plan.size),
-            batch_size=plan.batch_size if batch_size is None else batch_size,
+            batch_size=self._batch_sizes.get(workload, plan.batch_size) if batch_size is None else batch_size,
             seed=plan.seed if seed is None else seed,
             threads=plan.threads,
             cores=self.cores,
@@ -67,6 +68,17 @@ class Crew:
             log=self.folder / "logs" / f"{log}.txt",
         )
         return WorkerProcess(self._launcher, assignment)
+
+    def shrink(self, workload: str, batch_size: int | None) -> int | None:
+        """Halve the batches of all later processes of ``workload``, and return their size.
+
+        None where that cannot be: a person has chosen the size, there is none, or the workload does not heed it.
+        """
+        asked = self._batch_sizes.get(workload, batch_size)
+        if self._plan.batch_size is not None or batch_size is None or batch_size < 2 or batch_size != asked:
+            return None
+        self._batch_sizes[workload] = batch_size // 2
+        return batch_size // 2
 
     def start_idle(self, *, log: str) -> WorkerProcess:
         """A new process like the others that has no task to set up: it is there for the device and not for a case."""

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import torch
 
+from bench.measure.answers import Held
+
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -99,3 +101,10 @@ def peak_memory_of(device: torch.device) -> PeakMemory:
         with contextlib.suppress(RuntimeError, AttributeError):  # the latter from a torch before 2.9
             return AcceleratorMemory(device)
     return ResidentMemory()
+
+
+def held_on(device: torch.device) -> Held | None:
+    """What this process has held of ``device`` at most, and what is free of it; None where that is not known."""
+    if device.type != "cuda":
+        return None
+    return Held(torch.cuda.max_memory_reserved(device), torch.cuda.mem_get_info(device)[0])

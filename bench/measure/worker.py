@@ -26,7 +26,7 @@ from bench.measure.disturbance import Disturbance, DisturbanceMeter
 from bench.measure.energy import energy_meter
 from bench.measure.footprint.follow import follow
 from bench.measure.machine import describe_environment
-from bench.measure.memory import peak_memory_of
+from bench.measure.memory import held_on, peak_memory_of
 from bench.measure.nvml import monitor_of
 from bench.measure.proof.prove import Proven, prove
 from bench.measure.properties.examination import Checked, Examination
@@ -129,7 +129,7 @@ class Worker:
         log = CompilationLog()
         warm = warm_up(take_step, ceiling_seconds)
         device_step_seconds = None if self._clock.laps_count else self._plain_step_seconds()
-        self._memory = peak_memory_of(self._device)
+        held, self._memory = held_on(self._device), peak_memory_of(self._device)
         self._memory.reset()
         self._monitor = monitor_of(self._device)
         self._meter = DisturbanceMeter(self._assignment.cores, self._monitor)
@@ -143,6 +143,7 @@ class Worker:
             memory_kind=self._memory.kind,
             laps_count=self._clock.laps_count,
             device_step_seconds=device_step_seconds,
+            held=held,
         )
 
     def environment(self) -> Environment:
@@ -152,6 +153,7 @@ class Worker:
 
     def take_turn(self, order: tuple[bool, ...], steps: int, own_processes: int) -> Turn:
         """One step that is not counted, then a block for each of ``order``: True with laps, False without."""
+        self.neighbours = own_processes - 1
         self._clock.plain(1)
         self._steps += 1
         taken: list[tuple[int, Block | Recording, Disturbance]] = []
@@ -314,9 +316,9 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
 
 
 def _out_of_device_memory(worker: Worker, request: str, error: BaseException) -> Failed:
-    others = f", with up to {worker.neighbours} other loops resident; give fewer loops or a smaller --batch-size"
-    where = f"{_where(request, error)}{others if worker.neighbours else ''}"
-    return Failed(f"{OUT_OF_MEMORY}{where}: {described(error)}", ran_out_of="device memory")
+    others = " beside other loops; give a smaller --batch-size" if worker.neighbours else ""
+    reason = f"{OUT_OF_MEMORY}{_where(request, error)}{others}: {described(error)}"
+    return Failed(reason, ran_out_of="device memory")
 
 
 def _where(request: str, error: BaseException) -> str:

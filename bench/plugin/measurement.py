@@ -95,7 +95,7 @@ def measure(plan: Plan, session: "Session") -> Measurement:
 
 def expect_possible(plan: Plan) -> None:
     """Raise Stop where this machine lacks something for one of the loops, before the others are measured in vain."""
-    from bench.measure.conduct import lacking
+    from bench.measure.cases import lacking
     from bench.measure.launcher import apart
 
     workloads, loops = apart(lacking, plan)

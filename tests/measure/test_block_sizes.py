@@ -17,6 +17,7 @@ from bench.measure.conduct import Conductor
 from bench.measure.contest import Contest
 from bench.measure.device_clock import GraphClock
 from bench.measure.plan import Wish, make_plan
+from bench.measure.residency import Residents, Room
 from bench.measure.warmup import WINDOW, WarmUp
 from bench.records.run import Case
 from loops.cuda_graph import GraphedStep
@@ -101,9 +102,8 @@ def test_a_runs_blocks_are_filled_by_steps_as_they_run_in_them(monkeypatch: pyte
     lives = []
     for warm in (PLAIN, HELD):
         conductor._crew = cast(Any, SimpleNamespace(start=lambda *_, warm=warm, **__: Process(warm)))
-        live = conductor._start(0, 0)
-        assert live is not None
-        lives.append(live)
+        residents = Residents(0, [], Room())
+        lives.append(conductor._start(0, conduct._UnderWay("", 0, 1, residents)))
 
     assert [live.steps for live in lives] == [10, 50]
     assert conductor._turn_limit(lives[1]) == pytest.approx(30 + 50 * (8 * 50 + 1) * REPLAY_MS / 1e3)

@@ -8,9 +8,10 @@ import pytest
 from bench.measure.answers import Ready, Turn, Warm
 from bench.measure.clock import Block
 from bench.measure.collector import Collector
-from bench.measure.conduct import MOST_AGAIN, Conductor, _Live
+from bench.measure.conduct import MOST_AGAIN, Conductor, _UnderWay
 from bench.measure.disturbance import Disturbance
 from bench.measure.plan import Wish, make_plan
+from bench.measure.residency import Resident, Residents, Room
 from bench.measure.schedule import Schedule
 from bench.measure.warmup import WarmUp
 
@@ -46,8 +47,8 @@ def sampled(processes: list[Throttled], **wishes: Any) -> Collector:
     conductor._tell = lambda *_, **__: None  # type: ignore[method-assign]
     ready = Ready(0.0, 1, 1, False, None)
     warm = Warm(WarmUp((0.01,), True), (), 0.0, 0.0, "none", (), "", True)
-    live = [_Live(i, process, ready, warm, 1) for i, process in enumerate(processes)]  # type: ignore[arg-type]
-    conductor._sample("resnet", 0, live)
+    live = [Resident(i, process, ready, warm, 1) for i, process in enumerate(processes)]  # type: ignore[arg-type]
+    conductor._sample(_UnderWay("resnet", 0, len(live), Residents(0, [], Room(), live)))
     return conductor._collector
 
 

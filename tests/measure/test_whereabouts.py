@@ -121,7 +121,7 @@ def test_a_case_that_runs_out_of_device_memory_says_in_which_phase(phase: str) -
     answer = _answer(worker, "warm", {})  # type: ignore[arg-type]
 
     assert isinstance(answer, Failed)
-    assert answer.reason.startswith(f"{OUT_OF_MEMORY} in `{phase}`, with up to 2 other loops resident")
+    assert answer.reason.startswith(f"{OUT_OF_MEMORY} in `{phase}` beside other loops; give a smaller --batch-size: ")
     assert "Tried to allocate 2.00 GiB" in answer.reason
     assert answer.ran_out_of == "device memory"
 

@@ -9,7 +9,8 @@ from typing import cast
 from bench.measure.batches.attempt import LEAST_STEPS, Made, Try
 from bench.measure.batches.room import forecast_bytes, safe_bytes
 from bench.measure.batches.search import BatchSearch
-from bench.measure.conduct import Lacks, Progress, lacking
+from bench.measure.cases import Lacks, lacking
+from bench.measure.conduct import Progress
 from bench.measure.crew import Crew
 from bench.measure.launcher import apart
 from bench.measure.machine import available_cores, describe_environment

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import cast
 
 from bench.errors import BadInput
-from bench.measure.conduct import Progress, lacking
+from bench.measure.cases import lacking
+from bench.measure.conduct import Progress
 from bench.measure.crew import Crew
 from bench.measure.launcher import apart
 from bench.measure.machine import available_cores, describe_environment

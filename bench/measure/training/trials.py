@@ -53,6 +53,10 @@ class Trials:
         self._crew, self._notebook = crew, notebook
         self._limit = crew.limit_seconds
         self._live: list[_Live] = []
+        self._running: list[_Live] = []
+        """Of ``_live``, those that are not at their end."""
+        self._put_off: list[int] = []
+        """Trials that ran out of device memory beside others, and come when these have ended."""
 
     def train(
         self, loops: tuple[str, ...], endings: dict[Key, tuple[Status, str]], schedule: Schedule, progress: Progress
@@ -72,16 +76,17 @@ class Trials:
         indices = range(first, len(self._notebook.trials))
         try:
             for index in schedule.shuffled(indices):
-                self._start(index, neighbours=len(loops) - 1)
-            running = list(self._live)
-            while running:
-                for one in schedule.shuffled(running):
+                self._start(index)
+            while self._running or self._put_off:
+                if not self._running:
+                    self._start(self._put_off.pop(0))
+                for one in schedule.shuffled(self._running):
                     trial = self._notebook.trials[one.index]
                     # Of the loop that has trained the longest, so that it never goes back.
                     spent = min(1.0, max(each.seconds for each in self._live) / self._terms.budget_seconds)
                     progress.tell(f"{trial.loop} · training, seed {self._seed} · step {trial.steps:,}", spent, None)
                     if not self._go_on(one):
-                        running.remove(one)
+                        self._running.remove(one)
                         one.process.close()  # at once: the others may need its memory
         except KeyboardInterrupt:
             self._interrupt(indices)
@@ -95,20 +100,20 @@ class Trials:
         ending = endings.get(trial.key)
         return replace(trial, status=ending[0], reason=ending[1]) if ending else trial
 
-    def _start(self, index: int, neighbours: int) -> None:
+    def _start(self, index: int) -> None:
         """A process for the trial, unless it has ended already or does so now."""
         trial = self._notebook.trials[index]
         if trial.status != "ok":
             return
         process = self._crew.start(
-            trial.workload, trial.loop, log=f"training-{index}", neighbours=neighbours, seed=trial.seed
+            trial.workload, trial.loop, log=f"training-{index}", neighbours=len(self._running), seed=trial.seed
         )
         try:
             ready, begun = begin(process, self._limit)
             target = expect_target(trial.workload, begun, self._terms, self._notebook)
         except CaseEnded as end:
             process.close()
-            self._end(index, end)
+            self._give_up(index, end, others=len(self._running))
             return
         except BaseException:
             process.kill()
@@ -122,9 +127,12 @@ class Trials:
         self._notebook.trials[index] = replace(
             trial, setup_seconds=ready.seconds, steps_per_epoch=begun.steps_per_epoch
         )
-        self._notebook.add_evaluation(index, 0, 0.0, 0.0, untrained)
+        if trial.setup_seconds is None:  # else it was put off, and this is known
+            self._notebook.add_evaluation(index, 0, 0.0, 0.0, untrained)
         stopping = Stopping(target, self._terms.until, self._terms.budget_seconds, untrained)
-        self._live.append(_Live(index, process, stopping, Watch(), legs(begun.steps_per_epoch)))
+        one = _Live(index, process, stopping, Watch(), legs(begun.steps_per_epoch))
+        self._live.append(one)
+        self._running.append(one)
 
     def _go_on(self, one: _Live) -> bool:
         """Train one trial a leg further; whether it goes on after that."""
@@ -133,7 +141,7 @@ class Trials:
         try:
             leg = one.process.ask(Leg, "train", self._limit, steps=next(one.legs), one_by_one=first_steps)
         except CaseEnded as end:
-            self._end(one.index, end)
+            self._give_up(one.index, end, others=len(self._running) - 1)
             return False
         self._notebook.add_losses(one.index, trial.steps, leg.losses)
         one.seconds += leg.seconds
@@ -158,7 +166,11 @@ class Trials:
         self._notebook.trials[one.index] = trial
         return trial.ending is None
 
-    def _end(self, index: int, end: CaseEnded) -> None:
+    def _give_up(self, index: int, end: CaseEnded, others: int) -> None:
+        """End a trial, unless all that it lacked before its first steps was the memory that ``others`` hold."""
+        if others and end.ran_out_of == "device memory" and not self._notebook.trials[index].steps:
+            self._put_off.append(index)
+            return
         refuse_bad_step(end, self._terms)
         trial = self._notebook.trials[index]
         ended = replace(trial, status=cast(Status, end.status), reason=end.reason)
