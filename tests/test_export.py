@@ -13,7 +13,6 @@ from tests.synthetic import Truth, make_run
 
 FORMATS = (
     "pytest-benchmark", "github-action-benchmark", "github-action-benchmark-bigger", "bencher", "openmetrics",
-    "chrome-trace",
 )  # fmt: skip
 
 

@@ -16,8 +16,7 @@ def export(
         typer.Option(
             "--to",
             metavar="FORMAT",
-            help="pytest-benchmark, github-action-benchmark, github-action-benchmark-bigger, bencher, openmetrics or "
-            "chrome-trace.",
+            help="pytest-benchmark, github-action-benchmark, github-action-benchmark-bigger, bencher or openmetrics.",
         ),
     ],
     output: Annotated[

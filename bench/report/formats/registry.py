@@ -6,7 +6,7 @@ from collections.abc import Callable
 from bench.errors import BadInput
 from bench.judge.summary import Summary
 from bench.records.samples import Samples
-from bench.report.formats import bencher, chrome_trace, github_action, openmetrics, pytest_benchmark
+from bench.report.formats import bencher, github_action, openmetrics, pytest_benchmark
 from bench.report.formats.entry import entries
 
 Writer = Callable[[Summary, Samples], str]
@@ -18,7 +18,6 @@ FORMATS: dict[str, Writer] = {
     "github-action-benchmark-bigger": github_action.bigger_is_better,
     "bencher": bencher.export,
     "openmetrics": openmetrics.export,
-    "chrome-trace": chrome_trace.export,
 }
 
 

@@ -15,7 +15,7 @@ from bench.errors import BadInput
 from bench.judge.summary import summarise
 from bench.records.run import Run
 from bench.records.samples import Samples
-from bench.report.formats import chrome_trace, pytest_benchmark
+from bench.report.formats import pytest_benchmark
 from bench.report.formats.registry import FORMATS, export
 from tests.report.hostile import NAMES
 from tests.synthetic import PHASES, Truth, make_run
@@ -55,7 +55,7 @@ def alone(run: Run, samples: Samples) -> tuple[Run, Samples]:
 
 
 def test_an_unknown_format_is_refused_with_what_was_meant() -> None:
-    with pytest.raises(BadInput, match=r"no format named 'openmetric'; did you mean 'openmetrics'.*chrome-trace"):
+    with pytest.raises(BadInput, match=r"no format named 'openmetric'; did you mean 'openmetrics'.*bencher"):
         export("openmetric", *[None, None])  # type: ignore[arg-type]
 
 
@@ -296,139 +296,6 @@ def test_prometheus_own_parser_reads_hostile_names_as_what_they_are() -> None:
         "unnamed (2)",
     } <= loops
     assert len(loops) == 2 + len(NAMES)
-
-
-# Chrome trace
-
-
-def events(trace: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    return [event for event in trace["traceEvents"] if event["ph"] == kind]
-
-
-def test_a_trace_has_a_process_a_workload_and_a_thread_a_case(measured: tuple[Run, Samples]) -> None:
-    trace = exported("chrome-trace", *measured)
-    names = [event["args"]["name"] for event in events(trace, "M") if event["name"].endswith("_name")]
-
-    assert re.fullmatch(r"resnet \(noise floor [\d.]+ %\)", names[0])
-    assert "eager (baseline)" in names
-    assert any(name.startswith("amp_bf16 (faster ") for name in names)
-    threads = {(e["pid"], e["tid"]) for e in events(trace, "X")}
-    assert len(threads) == 2 * 3
-    assert "laid end to end" in trace["otherData"]["approximate"]
-    assert "left_out" not in trace["otherData"]
-
-
-def test_a_viewers_names_of_processes_and_threads_are_short_and_differ() -> None:
-    loops = [Truth("eager"), *(Truth(f"{'amp_bf16+' * 30}accumulate_{number}") for number in (2, 4)), Truth("é" * 9999)]
-    trace = exported("chrome-trace", *make_run(loops, ("w" * 10_000,), launches=2, rounds=2))
-    names = [event["args"]["name"] for event in events(trace, "M") if event["name"].endswith("_name")]
-
-    assert len(set(names)) == 1 + len(loops)
-    assert max(map(len, names)) < 80
-
-
-def expect_trace_event_format(trace: Any) -> None:
-    """The JSON object form of the Trace Event Format, with events of the kinds X (complete) and M (metadata)."""
-    assert isinstance(trace["traceEvents"], list)
-    assert trace["displayTimeUnit"] in ("ms", "ns")
-    for event in trace["traceEvents"]:
-        assert isinstance(event["name"], str)
-        assert type(event["pid"]) is int
-        assert type(event["tid"]) is int
-        assert isinstance(event["args"], dict)
-        if event["ph"] == "M":
-            key, kind = ("sort_index", int) if event["name"].endswith("_sort_index") else ("name", str)
-            assert event["name"] in {f"process_{key}", f"thread_{key}"}
-            assert type(event["args"][key]) is kind
-        else:
-            assert event["ph"] == "X"
-            assert type(event["ts"]) is float
-            assert type(event["dur"]) is float
-            assert event["ts"] >= 0
-            assert event["dur"] >= 0
-    named = {(e["pid"], e["tid"]) for e in trace["traceEvents"] if e["name"] == "thread_name"}
-    assert {(e["pid"], e["tid"]) for e in trace["traceEvents"] if e["ph"] == "X"} <= named
-
-
-@pytest.mark.parametrize("device", [False, True])
-def test_a_trace_keeps_to_the_trace_event_format_in_microseconds(device: bool) -> None:
-    run, samples = make_run(LOOPS, launches=2, rounds=3, device=device)
-    trace = exported("chrome-trace", run, samples)
-
-    expect_trace_event_format(trace)
-    found = events(trace, "X")
-    lasts = max(event["ts"] + event["dur"] for event in found)
-    assert lasts == pytest.approx(1e6 * samples.blocks["device_seconds" if device else "host_seconds"].sum())
-
-
-@pytest.mark.parametrize("device", [False, True])
-def test_events_nest_and_blocks_take_what_was_measured(device: bool) -> None:
-    run, samples = make_run(LOOPS, launches=2, rounds=3, device=device)
-    found = events(exported("chrome-trace", run, samples), "X")
-    blocks = [e for e in found if "block" in e["name"]]
-    column = "device_seconds" if device else "host_seconds"
-
-    assert sum(e["dur"] for e in blocks) == pytest.approx(1e6 * samples.blocks[column].sum(), rel=1e-6)
-    assert sum(e["name"] == "lapped block" for e in blocks) == samples.blocks["lapped"].sum()
-    assert sum(e["name"] in PHASES for e in found) == len(samples.phases)
-    assert nested(found)
-    ends = [round(1000 * (e["ts"] + e["dur"])) for e in blocks]
-    assert [round(1000 * e["ts"]) for e in blocks[1:]] == ends[:-1]
-
-
-def nested(found: list[dict[str, Any]]) -> bool:
-    """Whether on each thread every event lies within the one that it begins in, as a viewer needs it."""
-    open_until: dict[tuple[int, int], list[int]] = {}
-    for event in found:
-        start, end = round(1000 * event["ts"]), round(1000 * (event["ts"] + event["dur"]))
-        stack = open_until.setdefault((event["pid"], event["tid"]), [])
-        while stack and stack[-1] <= start:
-            stack.pop()
-        if stack and end > stack[-1]:
-            return False
-        stack.append(end)
-    return True
-
-
-def test_phases_that_take_longer_than_their_block_stay_within_it(measured: tuple[Run, Samples]) -> None:
-    run, samples = measured
-    longer = samples.phases.assign(host_seconds=samples.phases["host_seconds"] * 3)
-
-    assert nested(events(exported("chrome-trace", run, replace(samples, phases=longer)), "X"))
-
-
-def test_a_phase_that_nobody_saw_is_no_event(measured: tuple[Run, Samples]) -> None:
-    run, samples = measured
-    unseen = samples.phases.assign(host_seconds=samples.phases["host_seconds"].mask(samples.phases["phase"] == "loss"))
-    found = events(exported("chrome-trace", run, replace(samples, phases=unseen)), "X")
-
-    assert "loss" not in {event["name"] for event in found}
-    assert "forward" in {event["name"] for event in found}
-
-
-def test_a_large_run_is_bounded_launch_by_launch_and_says_so(measured, monkeypatch) -> None:
-    monkeypatch.setattr(chrome_trace, "MOST_BLOCKS", 60)
-    monkeypatch.setattr(chrome_trace, "MOST_LAPS", 200)
-    run, samples = measured
-    trace = exported("chrome-trace", run, samples)
-    found = events(trace, "X")
-
-    assert sum("block" in event["name"] for event in found) == 60
-    assert {(e["tid"], e["args"]["launch"]) for e in found if e["args"]} == {
-        (case + 1, launch) for case in (0, 1, 2, 4, 5, 6) for launch in range(5)
-    }
-    assert sum(event["name"] in PHASES for event in found) <= 200
-    assert trace["otherData"]["blocks"] == f"60 of {len(samples.blocks):,}"
-    assert trace["otherData"]["left_out"] == "all but the first blocks and phases of each launch"
-
-
-def test_a_block_tells_what_could_have_disturbed_it(measured: tuple[Run, Samples]) -> None:
-    run, samples = measured
-    samples = replace(samples, blocks=samples.blocks.assign(steal_seconds=0.25, throttle_reasons="power cap"))
-    block = next(e for e in events(exported("chrome-trace", run, samples), "X") if "block" in e["name"])
-
-    assert block["args"]["seconds stolen"] == 0.25
-    assert block["args"]["throttled"] == "power cap"
 
 
 def test_a_figure_that_no_json_has_is_left_out() -> None:
