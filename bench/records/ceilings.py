@@ -78,6 +78,9 @@ class Ceiling:
     """False where warm-up, on the smallest size, ended at its limit before operations were seen to be steady."""
     disturbance: Disturbance | None = None
     """Of the best size's samples; None where nobody looked."""
+    held: float | None = None
+    """What was left of it after seconds of nothing else, as the board grew hot or came to its power limit; only of the
+    best matrix product on a GPU."""
     tried: tuple[Tried, ...] = ()
     """The sizes that were in the running, each with all its samples, the best one among them."""
 
@@ -158,5 +161,7 @@ def _expect_sound(path: Path, one: Ceiling) -> None:
         raise damaged(path, f"the {one.kind} should be in {UNITS[one.kind]}", AGAIN)
     if not LEAST < one.low <= one.value <= one.high < MOST:
         raise damaged(path, f"the {one.kind} of {one.value:g} should be positive and lie in its interval", AGAIN)
+    if one.held is not None and not LEAST < one.held < MOST:
+        raise damaged(path, f"what the {one.kind} held should be positive", AGAIN)
     if one.best_size < 1 or one.samples < 1:
         raise damaged(path, f"the {one.kind} should have a size and samples", AGAIN)

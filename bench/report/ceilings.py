@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,8 @@ from bench.report.text import plain
 
 FILE_WIDTH = 110
 WIDE = 0.1
+FALLEN = 0.03
+"""Below its ceiling, as a share of it, from which on a product is said not to hold it."""
 """Half an interval's width, as a share of the figure, from which on something looks disturbed."""
 STOLEN = 0.02
 """A share of the cores' time that a hypervisor gave to others, from which on the same."""
@@ -98,6 +101,9 @@ def _doubts(one: Ceiling) -> Iterator[tuple[str, str]]:
         yield "wide intervals, which an idle machine or a longer --budget makes narrower", f"±{show.percent(half)}"
     if not one.steady:
         yield "not seen to be steady before sampling began", ""
+    if one.held is not None and (fallen := 1 - one.held / one.value) > FALLEN:
+        held = figure(replace(one, value=one.held, low=one.held, high=one.held)).partition(" [")[0]
+        yield "reached by short samples, and not held", f"({held} after seconds of it, {show.percent(fallen)} less)"
     seen = one.disturbance
     if seen is None:
         return

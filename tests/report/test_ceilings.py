@@ -55,6 +55,7 @@ def test_a_launch_is_of_elements_and_a_product_of_rows() -> None:
 
 
 def test_what_is_calm_has_no_remark() -> None:
+    assert remarks(make_ceilings(ceilings=(replace(PRODUCT, held=98e9),))) == []
     assert remarks(make_ceilings(ceilings=(replace(PRODUCT, disturbance=CALM), COPY, LAUNCH))) == []
 
 
@@ -64,6 +65,7 @@ def test_what_is_calm_has_no_remark() -> None:
         ({"low": 60e9}, "wide intervals, which an idle machine or a longer --budget makes narrower: matrix product"),
         ({"low": 60e9}, "matrix product float32 ±20 %"),
         ({"steady": False}, "not seen to be steady before sampling began: matrix product float32"),
+        ({"held": 80e9}, "and not held: matrix product float32 (80.0 GFLOP/s after seconds of it, 20 % less)"),
         ({"disturbance": replace(CALM, steal_seconds=0.5)}, "took time of the cores: matrix product float32 25 %"),
         ({"disturbance": replace(CALM, involuntary_switches=90)}, "matrix product float32 90 times in 20 samples"),
         (

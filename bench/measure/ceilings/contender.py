@@ -75,6 +75,11 @@ class Contender:
         self.operation_seconds = min(self.seconds() for _ in range(TRIALS)) / self.repeats
         self.repeats = self._repeats(sample_seconds)
 
+    def value_held(self, sample_seconds: float, samples: int) -> float:
+        """In the target's unit, over the last of some long samples that follow one another."""
+        self.repeats = self._repeats(sample_seconds)
+        return [self.target.value(self.size, self.seconds() / self.repeats) for _ in range(samples)][-1]
+
     def _repeats(self, seconds: float) -> int:
         return max(1, round(seconds / self.operation_seconds))
 

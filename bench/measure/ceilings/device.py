@@ -25,7 +25,9 @@ def ceilings_of(device: torch.device, cores: Sequence[int], budget_seconds: floa
     with torch.no_grad():
         wanted = targets_of(device, cores, seed)
         meter = DisturbanceMeter(cores, monitor_of(device))
-        found = survey([one for one in wanted if isinstance(one, Target)], budget_seconds, seed, meter)
+        found = survey(
+            [one for one in wanted if isinstance(one, Target)], budget_seconds, seed, meter, soak=device.type == "cuda"
+        )
     absent = tuple(one for one in wanted if isinstance(one, LeftOut))
     return Found(found.ceilings, found.left_out + absent)
 

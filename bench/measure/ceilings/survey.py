@@ -8,7 +8,8 @@ chip grows hot, a neighbour who comes and goes) favours none. Now and then, thos
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from bench.measure.ceilings.contender import Contender
 from bench.measure.ceilings.statistic import LEAST_SAMPLES, median_interval
@@ -25,6 +26,9 @@ SAMPLE_SHARE, WARM_UP_SHARE = 1 / 750, 1 / 20
 """Of the budget: the longest sample of operations that are shorter, and the longest warm-up of a target."""
 OPERATION_SHARE, SMALLEST_SHARE = 1 / 60, 1 / 20
 """Of the budget: the longest operation that a size may have, and that the smallest size may have."""
+SOAK_SECONDS, SOAK_SHARE, SOAK_SAMPLES = 2.0, 1 / 4, 4
+"""Samples are short and rest between: a board at its power limit may not hold what they reach. So the best product runs
+for so long without a rest, or this share of the budget, and its last sample tells what it holds."""
 ENOUGH_ROUNDS = 3 * LEAST_SAMPLES
 """Where the budget is too small for so many, it goes to fewer sizes."""
 
@@ -53,6 +57,8 @@ def survey(
     seed: int,
     meter: DisturbanceMeter | None = None,
     now: Callable[[], float] = time.perf_counter,
+    *,
+    soak: bool = False,
 ) -> Found:
     """The ceiling of every target, or the reason why it has none.
 
@@ -60,12 +66,16 @@ def survey(
         budget_seconds: of all targets together, whatever it takes to prepare them included.
         seed: of the order.
         meter: looks at what disturbs each sample.
+        soak: whether to tell what the best matrix product holds, within the budget too.
     """
-    end = now() + budget_seconds
+    soak_seconds = min(SOAK_SECONDS, SOAK_SHARE * budget_seconds) if soak else 0.0
+    end = now() + budget_seconds - soak_seconds
     entries = [_entry(target, budget_seconds) for target in targets]
     running = _affordable([one for entry in entries for one in entry.contenders], end - now())
     _take_rounds(running, random.Random(seed), meter, lambda: end - now())
     outcomes = [_outcome(entry, budget_seconds) for entry in entries]
+    if soak:
+        outcomes = _soaked(outcomes, entries, soak_seconds)
     return Found(
         ceilings=tuple(one for one in outcomes if isinstance(one, Ceiling)),
         left_out=tuple(one for one in outcomes if isinstance(one, LeftOut)),
@@ -163,6 +173,20 @@ def _outcome(entry: Entry, budget_seconds: float) -> Ceiling | LeftOut:
         disturbance=_disturbance(best),
         tried=tuple(Tried(one.size, tuple(one.values)) for one in entry.contenders if one.values),
     )
+
+
+def _soaked(
+    outcomes: Sequence[Ceiling | LeftOut], entries: Sequence[Entry], seconds: float
+) -> list[Ceiling | LeftOut]:
+    """The outcomes, that of the best matrix product with what it holds; as they were where it fails."""
+    found = list(outcomes)
+    products = [(i, one) for i, one in enumerate(found) if isinstance(one, Ceiling) and one.kind == "matrix product"]
+    if products:
+        place, best = max(products, key=lambda pair: pair[1].value)
+        one = next(one for one in entries[place].contenders if one.size == best.best_size)
+        with suppress(Exception):  # memory that another process has taken meanwhile
+            found[place] = replace(best, held=one.value_held(seconds / SOAK_SAMPLES, SOAK_SAMPLES))
+    return found
 
 
 def _disturbance(best: Contender) -> Disturbance | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.measure.ceilings import products as products_module
 from bench.measure.ceilings.copies import copies, filled
 from bench.measure.ceilings.crew import measure_ceilings
 from bench.measure.ceilings.device import ceilings_of, targets_of
@@ -30,10 +31,33 @@ def products_here(free_bytes: int = 8 * GIB) -> dict[str | None, Target | LeftOu
 
 def test_products_come_in_every_type_that_the_loops_multiply_in() -> None:
     found = products_here()
-    assert list(found) == ["float32", "tf32", "bfloat16", "float16"]
-    tf32 = found["tf32"]
-    assert isinstance(tf32, LeftOut)
-    assert "needs a CUDA device" in tf32.reason
+    assert list(found) == ["float32", "tf32", "bfloat16", "float16", "float8_e4m3fn"]
+    for name in ("tf32", "float8_e4m3fn"):
+        absent = found[name]
+        assert isinstance(absent, LeftOut)
+        assert "needs a CUDA device" in absent.reason
+
+
+@pytest.mark.parametrize(
+    ("capability", "lacks"), [((8, 0), "float8 needs compute capability 8.9; this device has 8.0"), ((8, 9), None)]
+)
+def test_float8_needs_units_for_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], lacks: str | None
+) -> None:
+    monkeypatch.setattr(products_module, "needs_cuda", lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert products_module._float8_lacks(torch.device("cuda")) == lacks
+
+
+def test_a_float8_product_is_what_its_rounded_matrices_come_to() -> None:
+    operation = products_module._float8_product(CPU, products_module.FLOAT8, 0, 256)
+    left, right = operation.args[:2]  # type: ignore[attr-defined]
+    product = operation()
+    assert isinstance(product, torch.Tensor)
+    assert product.dtype == torch.bfloat16
+    torch.testing.assert_close(product.float(), left.float() @ right.float(), rtol=0.01, atol=0.3)
+    assert left.is_contiguous()
+    assert right.t().is_contiguous()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -1,5 +1,6 @@
 """A survey recovers what is known of its operations, chooses the best size, and says why something is left out."""
 
+from dataclasses import replace
 from itertools import count, cycle
 
 import pytest
@@ -244,3 +245,33 @@ def test_what_disturbs_the_samples_is_kept_beside_them() -> None:
     assert one.disturbance.throttle_reasons == ("power cap", "thermal slowdown")
     assert one.disturbance.foreign_processes == 1
     assert one.disturbance.sampled_seconds == pytest.approx(0.02 * one.samples)
+
+
+def test_the_best_product_runs_for_two_seconds_more_and_tells_what_it_holds() -> None:
+    clock = FakeClock()
+    hot: list[float] = []
+
+    def seconds(size: int) -> float:
+        if clock.time_seconds < 12.9:
+            return 0.01
+        hot.append(clock.time_seconds)
+        return 0.01 if clock.time_seconds < 14 else 0.0125
+
+    fast, slow = (
+        replace(fake_target(clock, rate, name=name, sizes=(1000,), unit="flops per second"), kind="matrix product")
+        for name, rate in (("bfloat16", seconds), ("float32", lambda _: 0.05))
+    )
+    copy = fake_target(clock, lambda _: 0.001, name="copy", sizes=(10**6,))
+    found = {one.dtype: one for one in survey([slow, fast, copy], 15.0, 0, now=clock.now, soak=True).ceilings}
+
+    assert found["bfloat16"].value == pytest.approx(100_000)
+    assert found["bfloat16"].held == pytest.approx(80_000)
+    assert found["float32"].held is found["copy"].held is None
+    assert clock.time_seconds == pytest.approx(15.0, abs=0.5)
+
+
+def test_without_a_soak_nothing_is_said_to_be_held() -> None:
+    clock = FakeClock()
+    one = the_only(surveyed(clock, fake_target(clock, lambda _: 0.0625, sizes=(1000,))).ceilings)
+    assert isinstance(one, Ceiling)
+    assert one.held is None
