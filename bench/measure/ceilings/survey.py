@@ -175,9 +175,7 @@ def _outcome(entry: Entry, budget_seconds: float) -> Ceiling | LeftOut:
     )
 
 
-def _soaked(
-    outcomes: Sequence[Ceiling | LeftOut], entries: Sequence[Entry], seconds: float
-) -> list[Ceiling | LeftOut]:
+def _soaked(outcomes: Sequence[Ceiling | LeftOut], entries: Sequence[Entry], seconds: float) -> list[Ceiling | LeftOut]:
     """The outcomes, that of the best matrix product with what it holds; as they were where it fails."""
     found = list(outcomes)
     products = [(i, one) for i, one in enumerate(found) if isinstance(one, Ceiling) and one.kind == "matrix product"]
