@@ -105,9 +105,10 @@ class Frames:
         """One row a case.
 
         ``status`` (``ok``, ``skipped``, ``failed``, ``timed_out``) with its ``reason``, ``batch_size``, ``parameters``,
-        ``phases`` (a tuple of names), ``launches`` (how many), ``memory_kind``, ``data_sha256``.
+        ``phases`` (a tuple of names), ``launches`` (how many), ``memory_kind``, ``data_sha256``,
+        ``attention`` (the kernels of it, a tuple of names).
         """
-        kept = ("status", "reason", "batch_size", "parameters", "phases", "memory_kind", "data_sha256")
+        kept = ("status", "reason", "batch_size", "parameters", "phases", "memory_kind", "data_sha256", "attention")
         rows = [
             {**self._case(name, run, case), **{k: getattr(case, k) for k in kept}, "launches": len(case.launches)}
             for name, (_, run) in self.runs_by_name.items()

@@ -101,6 +101,11 @@ class Case:
         """The loop's name, marked where it is the baseline's repetition."""
         return f"{self.loop} (again)" if self.repeat else self.loop
 
+    @property
+    def attention(self) -> tuple[str, ...]:
+        """The kernels that torch chose for its attention; empty where it has none, or where that was not seen."""
+        return tuple(sorted({kernel for phase in self.work for kernel in phase.attention}))
+
     def ended(self, status: Status, reason: str) -> "Case":
         """This case, ended before its time; ``reason`` is shown in every report."""
         return replace(self, status=status, reason=reason)

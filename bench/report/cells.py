@@ -110,6 +110,17 @@ def lap_cost(workload: WorkloadSummary) -> str:
     )
 
 
+def attention(workload: WorkloadSummary) -> str:
+    """Which kernel the attention of which loops ran in; empty where all ran in one, or that is not known."""
+    loops: dict[str, list[str]] = {}
+    for row in workload.rows:
+        if row.case.attention:
+            loops.setdefault(" and ".join(row.case.attention), []).append(plain(row.case.label))
+    if len(loops) < 2:
+        return ""
+    return "attention ran as " + "; ".join(f"{kernel} in {', '.join(of)}" for kernel, of in loops.items())
+
+
 def lost(row: Row) -> str:
     """Where a loop stopped training; empty where it did not."""
     if row.lost_at_step is None:

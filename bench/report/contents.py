@@ -56,7 +56,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "name": workload.workload,
         "table": main_table(workload),
         "noise": _sentence(cells.noise(workload)),
-        "lap_cost": _sentence(cells.lap_cost(workload)),
+        "lap_cost": " ".join(map(_sentence, filter(None, (cells.lap_cost(workload), cells.attention(workload))))),
         "batch": _batch(workload),
         "notes": [{"name": row.case.label, "text": text} for row in workload.rows if (text := _note(row))],
         "plots": [p for p in plots if p.workload == workload.workload and p.stem not in TRAINING],

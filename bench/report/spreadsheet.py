@@ -34,6 +34,7 @@ _FACTS: dict[str, Callable[[Row], Cell]] = {
     "possible_speedup_taken": lambda row: row.roofline.taken if row.roofline else None,
     "skipped_steps": lambda row: row.skipped_steps,
     "final_scale": lambda row: row.final_scale,
+    "attention": lambda row: ", ".join(row.case.attention) or None,
     "batch_size": lambda row: row.case.batch_size,
     "parameters": lambda row: row.case.parameters,
     "launches": lambda row: len(row.case.launches),

@@ -84,8 +84,8 @@ def _ending(row: Row) -> Text:
 
 def _heading(workload: WorkloadSummary) -> list[Text]:
     first = Text(elide(workload.workload, NAME_WIDTH), "bold") + Text(f"{GAP}{cells.noise(workload)}", "dim")
-    cost = cells.lap_cost(workload)
-    return [first, Text(cost, "dim")] if cost else [first]
+    said = cells.lap_cost(workload), cells.attention(workload)
+    return [first, *(Text(sentence, "dim") for sentence in said if sentence)]
 
 
 def _alarm(row: Row) -> str:

@@ -6,6 +6,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from bench.judge.summary import Summary, summarise
+from bench.records.work import PhaseWork
 from bench.report.markdown_table import as_markdown
 from bench.report.table import print_summary
 from bench.report.tables import main_table
@@ -81,3 +82,25 @@ def test_hostile_names_are_printed_as_text(name: str) -> None:
     lines = printed(summarise(*make_run(truths, (name,), launches=2, rounds=2)), 80)
     assert max(map(cell_len, lines)) <= 80
     assert "\x1b" not in "".join(lines)
+
+
+def with_attention(kernels: dict[str, tuple[str, ...]]) -> Summary:
+    run, samples = make_run(LOOPS)
+    cases = tuple(
+        dataclasses.replace(case, work=(PhaseWork("forward", {}, 0.0, kernels.get(case.loop, ("efficient",))),))
+        for case in run.cases
+    )
+    return summarise(dataclasses.replace(run, cases=cases), samples)
+
+
+def test_the_kernels_of_attention_are_told_where_loops_differ_in_them() -> None:
+    summary = with_attention({"amp_bf16": ("flash",), "cuda_graph": ()})
+    said = next(line for line in printed(summary, 200) if "attention" in line)
+    loops = "eager, eager (again), channels_last+compile, tf32"
+    assert said.strip() == f"attention ran as efficient in {loops}; flash in amp_bf16"
+    assert max(map(cell_len, printed(summary, 40))) <= 40
+
+
+@pytest.mark.parametrize("kernels", [{}, {"amp_bf16": ()}])
+def test_one_kernel_for_all_is_nothing_to_tell(kernels: dict[str, tuple[str, ...]]) -> None:
+    assert "attention" not in "\n".join(printed(with_attention(kernels), 200))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.measure.work.flops import flops_of
+from bench.measure.work.flops import attention_of, flops_of
 from bench.measure.work.traffic import Traffic
 from bench.records.work import PhaseWork
 from loops.loop import Loop
@@ -26,6 +26,7 @@ class Counting(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._flops: Counter[str] = Counter()
         self._traffic = Traffic()
+        self._attention: set[str] = set()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -36,13 +37,17 @@ class Counting(TorchDispatchMode):
         kind, flops = flops_of(func, args, kwargs, out)
         if flops:
             self._flops[kind] += flops  # type: ignore[assignment]  # a count may be beyond what an int32 holds
+        if kernel := attention_of(func):
+            self._attention.add(kernel)
         self._traffic.note(func, args, kwargs, out)
         return out
 
     def lap(self, phase: str) -> PhaseWork:
         """What was done since the last lap."""
-        work = PhaseWork(phase, {kind: float(count) for kind, count in self._flops.items()}, self._traffic.end_phase())
+        flops, kernels = {kind: float(count) for kind, count in self._flops.items()}, tuple(sorted(self._attention))
+        work = PhaseWork(phase, flops, self._traffic.end_phase(), kernels)
         self._flops.clear()
+        self._attention.clear()
         return work
 
 
@@ -78,5 +83,6 @@ def _summed(laps: list[PhaseWork]) -> tuple[PhaseWork, ...]:
         before = work.get(lap.phase, PhaseWork(lap.phase, {}, 0.0))
         flops = Counter(before.flops)
         flops.update(lap.flops)
-        work[lap.phase] = PhaseWork(lap.phase, dict(flops), before.least_bytes + lap.least_bytes)
+        kernels = tuple(sorted({*before.attention, *lap.attention}))
+        work[lap.phase] = PhaseWork(lap.phase, dict(flops), before.least_bytes + lap.least_bytes, kernels)
     return tuple(work.values())

@@ -1,5 +1,6 @@
 """Floating-point operations of one operation, by the formulas of torch's FlopCounterMode."""
 
+import re
 from typing import Any
 
 import torch
@@ -26,6 +27,18 @@ FORMULAS: dict[Any, Any] = {
     aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
+_ATTENTION = re.compile(r"_scaled_dot_product_(\w+?)_attention(_for_cpu|_overrideable)?(_backward)?|_safe_softmax")
+
+
+def attention_of(func: Any) -> str | None:
+    """The kernel that ``func`` is of torch's scaled_dot_product_attention (``flash``…); None where it is none of these.
+
+    ``math`` is no kernel but products and a softmax that nothing else uses.
+    """
+    found = _ATTENTION.fullmatch(func._overloadpacket.__name__)
+    return (found[1] or "math") if found else None
+
+
 CONVOLUTIONS = {
     aten.convolution,
     aten._convolution,

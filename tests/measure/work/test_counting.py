@@ -6,9 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.measure.work.counting import Counting, count_work
+from bench.measure.work.flops import attention_of
 from bench.records.work import PhaseWork
 from loops.catalog import WORKLOADS, find_loop
 from loops.loop import EAGER, Loop
@@ -107,6 +109,37 @@ def test_attention_on_a_cpu_counts_as_its_two_products_do() -> None:
     assert forward == {"float32": 2 * (2 * 2 * 4 * 64 * 64 * 16)}
     out = F.scaled_dot_product_attention(q, k, v)
     assert sum(counted(lambda: out.sum().backward()).flops.values()) >= 2 * forward["float32"]
+
+
+@pytest.mark.parametrize(("backend", "kernel"), [(SDPBackend.MATH, "math"), (SDPBackend.FLASH_ATTENTION, "flash")])
+def test_the_kernel_that_attention_ran_in_is_told(backend: SDPBackend, kernel: str) -> None:
+    q = torch.randn(2, 4, 64, 16, requires_grad=True)
+    with sdpa_kernel(backend):
+        assert counted(lambda: F.scaled_dot_product_attention(q, q, q)).attention == (kernel,)
+    assert counted(lambda: torch.softmax(q @ q.mT, dim=-1) @ q).attention == ()
+
+
+@pytest.mark.parametrize(
+    ("operation", "kernel"),
+    [
+        ("_scaled_dot_product_flash_attention", "flash"),
+        ("_scaled_dot_product_efficient_attention_backward", "efficient"),
+        ("_scaled_dot_product_cudnn_attention", "cudnn"),
+        ("_scaled_dot_product_fused_attention_overrideable_backward", "fused"),
+        ("_scaled_dot_product_flash_attention_for_cpu_backward", "flash"),
+        ("bmm", None),
+        ("_softmax", None),
+    ],
+)
+def test_every_kernel_of_torchs_attention_has_its_name(operation: str, kernel: str | None) -> None:
+    assert attention_of(getattr(torch.ops.aten, operation).default) == kernel
+
+
+def test_a_case_of_gpt_says_which_kernel_its_forward_and_backward_had() -> None:
+    task = WORKLOADS["gpt"].make(CPU, "small", 2, 0)
+    found = {work.phase: work.attention for work in count_work(task, EAGER, seed=0)}
+    assert {phase for phase, kernels in found.items() if kernels} == {"forward", "backward"}
+    assert found["forward"] == found["backward"] == ("flash",)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("amp_bf16", "bfloat16"), ("amp_fp16", "float16"), ("eager", "float32")])
