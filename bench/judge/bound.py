@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bench.judge.laps import begins_block, phases_of
+from bench.judge.laps import begins_block, found_busy, phases_of
 
 CAUGHT_UP_SECONDS, CAUGHT_UP_SHARE = 10e-6, 0.1
 """A lead of less than this, or than this share of the phase, is none: the last kernel itself takes some time, and the
@@ -52,9 +52,7 @@ def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
     block = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(laps)))
     leads = np.cumsum(device - host)
     lead = leads - np.append(0.0, leads[begins[1:] - 1])[block]
-    step = laps["step"].to_numpy()
-    first, last = (reach.reduceat(step, begins) for reach in (np.minimum, np.maximum))
-    counts = (step > first[block]) | (first == last)[block]
+    counts = found_busy(laps)
     phase, names = phases_of(laps)
     found = {}
     for i in np.flatnonzero(np.bincount(phase[counts])):

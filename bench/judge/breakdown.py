@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.judge.laps import phases_of, steps_of
+from bench.judge.laps import found_busy, phases_of, steps_of
 
 TRIMMED = 0.25
 """The share of steps, by total time, left out at either end of each launch; rounded up to whole steps."""
@@ -24,11 +24,14 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
     Args:
         samples: rows of one case from ``Samples.phases``.
         order: the phases' names in the order in which the result has them.
-        column: ``host_seconds`` or ``device_seconds``; rows where it is NaN are absent phases.
+        column: ``host_seconds`` or ``device_seconds``; rows where it is NaN are absent phases. On the device's clock
+            only steps count that found the device at work.
     """
     seconds = samples[column].to_numpy()
     if not (seen := ~np.isnan(seconds)).all():
         samples, seconds = samples[seen], seconds[seen]
+    if column == "device_seconds" and not (busy := found_busy(samples)).all():
+        samples, seconds = samples[busy], seconds[busy]
     if samples.empty:
         return {}
     step, launch = steps_of(samples)

@@ -47,6 +47,18 @@ def begins_block(laps: pd.DataFrame) -> NDArray[np.bool_]:
     return begins
 
 
+def found_busy(laps: pd.DataFrame) -> NDArray[np.bool_]:
+    """For each row whether its step found the device at work: not the first of a block that has several. (rows,)"""
+    if laps.empty:
+        return np.empty(0, dtype=bool)
+    begins = np.flatnonzero(begins_block(laps))
+    block = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(laps)))
+    step = laps["step"].to_numpy()
+    first, last = (reach.reduceat(step, begins) for reach in (np.minimum, np.maximum))
+    found: NDArray[np.bool_] = (step > first[block]) | (first == last)[block]
+    return found
+
+
 def steps_of(laps: pd.DataFrame) -> tuple[Numbers, Numbers]:
     """The step that each row of one case is of, numbered from 0 (rows,), and the launch that each step is of (steps,).
 

@@ -9,7 +9,7 @@ import reprlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -33,17 +33,19 @@ class Block:
     steps: int
     host_seconds: float
     device_seconds: float
+    lead_in: int = field(default=0, kw_only=True)
+    """Steps before these, after which the clock started without waiting for them; they do not count."""
 
 
 @dataclass(frozen=True)
 class LappedBlock(Block):
-    """A block with its phases: ``host`` and ``device`` are seconds, (steps, phases), NaN where not seen."""
+    """A block with its phases: ``host`` and ``device`` are seconds, (lead_in + steps, phases), NaN where not seen."""
 
     phases: tuple[str, ...]
     host: Seconds
     device: Seconds
     losses: Seconds
-    """(steps,), or empty where a step leaves none in ``Task.last_loss``."""
+    """(lead_in + steps,), or empty where a step leaves none in ``Task.last_loss``."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,15 @@ class Recording:
     """Seconds a lap, or the stamps between the laps, in nanoseconds."""
     device_laps: Seconds | None
     losses: list[torch.Tensor | None]
+    lead_in: int = 0
 
     def block(self) -> LappedBlock:
         """The recording by step and phase. Raises BadStep for phases that do not exist."""
         laps = np.diff(self.host_laps) / 1e9 if isinstance(self.host_laps, list) else self.host_laps
-        phases, host = _by_phase(self.names, laps, self.steps)
+        taken = self.lead_in + self.steps
+        phases, host = _by_phase(self.names, laps, taken)
         absent = np.full(len(self.names), np.nan)
-        _, device = _by_phase(self.names, absent if self.device_laps is None else self.device_laps, self.steps)
+        _, device = _by_phase(self.names, absent if self.device_laps is None else self.device_laps, taken)
         return LappedBlock(
             steps=self.steps,
             host_seconds=self.host_seconds,
@@ -77,6 +81,7 @@ class Recording:
             host=host,
             device=device,
             losses=_read_losses(self.losses),
+            lead_in=self.lead_in,
         )
 
 
@@ -87,27 +92,34 @@ class HostClock:
     """Whether reading a number from a tensor makes the host wait for the device."""
     laps_count = True
     """Whether a lapped block says as much of a step's time as a plain one."""
+    lead_in = 0
+    """Steps that a block needs before it, so that it begins as it goes on: a device is not to wait for its first."""
 
     def __init__(self, task: Task, step: Step, now: Callable[[], int] = time.perf_counter_ns) -> None:
         self._task, self._step, self._now = task, step, now
         self._stamps: list[int] = []
 
-    def plain(self, steps: int) -> Block:
-        """``steps`` steps without a lap."""
+    def plain(self, steps: int, lead_in: int = 0) -> Block:
+        """``steps`` steps without a lap, after ``lead_in`` that do not count."""
         self._begin(steps)
+        for _ in range(lead_in):
+            self.take_step()
         start = self._now()
         for _ in range(steps):
             self.take_step()
-        return Block(steps, (self._now() - start) / 1e9, float("nan"))
+        return Block(steps, (self._now() - start) / 1e9, float("nan"), lead_in=lead_in)
 
-    def lapped(self, steps: int) -> Recording:
-        """``steps`` steps with a lap at each phase's end; what comes after the last yield counts for the last phase."""
-        self._begin(steps)
+    def lapped(self, steps: int, lead_in: int = 0) -> Recording:
+        """``steps`` steps with a lap at each phase's end; what comes after the last yield counts for the last phase.
+
+        The laps of the ``lead_in`` before them are there too, and in no sum.
+        """
+        self._begin(lead_in + steps)
         task, step, mark = self._task, self._step, self._mark
         names: list[str] = []
         losses = []
         mark()
-        for _ in range(steps):
+        for _ in range(lead_in + steps):
             inputs, targets = task.next_batch()
             mark()
             names.append(DATA)
@@ -117,14 +129,16 @@ class HostClock:
             losses.append(self.last_loss())
             self._mark_again()
         device = self._device_laps()
+        first = len(names) // (lead_in + steps) * lead_in
         return Recording(
             steps=steps,
-            host_seconds=(self._stamps[-1] - self._stamps[0]) / 1e9,
-            device_seconds=float("nan") if device is None else float(device.sum()),
+            host_seconds=(self._stamps[-1] - self._stamps[first]) / 1e9,
+            device_seconds=float("nan") if device is None else float(device[first:].sum()),
             names=names,
             host_laps=self._stamps,
             device_laps=device,
             losses=losses,
+            lead_in=lead_in,
         )
 
     def synchronise(self) -> None:

@@ -68,7 +68,7 @@ class Collector:
         for (case, launch), rows in self._blocks.items():
             for (_, _, first_step), block, _ in rows:
                 if isinstance(block, LappedBlock):
-                    yield _losses(case, launch, first_step, block.losses)
+                    yield _losses(case, launch, first_step - block.lead_in, block.losses)
 
     def _block_rows(self) -> list[dict[str, object]]:
         return [
@@ -97,15 +97,15 @@ class Collector:
             for (round_, number, first_step), block, _ in rows:
                 if not isinstance(block, LappedBlock) or not block.phases:
                     continue
-                count = len(block.phases)
+                count, taken = len(block.phases), block.lead_in + block.steps
                 yield pd.DataFrame(
                     {
                         "case": case,
                         "launch": launch,
                         "round": round_,
                         "block": number,
-                        "step": np.repeat(np.arange(first_step, first_step + block.steps), count),
-                        "phase": list(block.phases) * block.steps,
+                        "step": np.repeat(np.arange(first_step - block.lead_in, first_step + block.steps), count),
+                        "phase": list(block.phases) * taken,
                         "host_seconds": block.host.ravel(),
                         "device_seconds": block.device.ravel(),
                     }

@@ -358,7 +358,7 @@ class Conductor:
 
     def _turn_limit(self, one: Resident) -> float:
         """Far more than a turn takes, and far less than a person waits for one that hangs."""
-        expected = (4 * QUADS_A_TURN * one.steps + 1) * one.warm.step_seconds
+        expected = (4 * QUADS_A_TURN * (one.steps + 1) + 1) * one.warm.step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
     def _tell(self, here: _UnderWay, index: int, doing: str, *, sampling: bool = False) -> None:

@@ -263,7 +263,7 @@ class Contest:
                 for first_step, block, disturbance in taken.blocks:
                     lapped = isinstance(block, LappedBlock)
                     if isinstance(block, LappedBlock):
-                        self._look_at_losses(head, first_step, block.losses)
+                        self._look_at_losses(head, first_step - block.lead_in, block.losses)
                     blocks.append(
                         {
                             **place,
@@ -278,7 +278,7 @@ class Contest:
                         }
                     )
                     if isinstance(block, LappedBlock):
-                        host, device = block.host.mean(axis=0), block.device.mean(axis=0)
+                        host, device = (laps[block.lead_in :].mean(axis=0) for laps in (block.host, block.device))
                         phases += [
                             {**place, "phase": phase, "host_seconds": host[i], "device_seconds": device[i]}
                             for i, phase in enumerate(block.phases)

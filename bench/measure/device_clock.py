@@ -22,23 +22,26 @@ class DeviceClock(HostClock):
     """Times a step on a device by torch's events; the host's laps are the time to enqueue each phase."""
 
     waits_to_read = True
+    lead_in = 1
 
     def __init__(self, task: Task, step: Step, now: Callable[[], int] = time.perf_counter_ns) -> None:
         super().__init__(task, step, now)
         self._ring: list[torch.Event] = []
         self._marks_per_step = len(PHASES)
 
-    def plain(self, steps: int) -> Block:
+    def plain(self, steps: int, lead_in: int = 0) -> Block:
         """``steps`` steps enqueued without a lap or a pause, from the first event to the last."""
         first, last = self._events(2)
         self.synchronise()
+        for _ in range(lead_in):
+            self.take_step()
         start = self._now()
         first.record()
         for _ in range(steps):
             self.take_step()
         last.record()
         self.synchronise()
-        return Block(steps, (self._now() - start) / 1e9, first.elapsed_time(last) / 1e3)
+        return Block(steps, (self._now() - start) / 1e9, first.elapsed_time(last) / 1e3, lead_in=lead_in)
 
     def synchronise(self) -> None:
         """Wait for the device."""
@@ -48,10 +51,10 @@ class DeviceClock(HostClock):
         """A new event that can be timed."""
         return torch.Event(device=self._task.device, enable_timing=True)
 
-    def lapped(self, steps: int) -> Recording:
+    def lapped(self, steps: int, lead_in: int = 0) -> Recording:
         """``steps`` steps with an event at each phase's end; those of later blocks are made before they begin."""
-        recording = super().lapped(steps)
-        self._marks_per_step = len(recording.names) // steps
+        recording = super().lapped(steps, lead_in)
+        self._marks_per_step = len(recording.names) // (lead_in + steps)
         return recording
 
     def _begin(self, steps: int) -> None:
@@ -117,7 +120,7 @@ class GraphClock(CudaClock):
         super().__init__(task, step.step, now)
         self._graphed = step
 
-    def lapped(self, steps: int) -> Recording:
+    def lapped(self, steps: int, lead_in: int = 0) -> Recording:  # noqa: ARG002 - each replay begins by itself
         """``steps`` replays, each read before the next. Before capture, and without external events, no phases."""
         first, last = self._events(2)
         self.synchronise()

@@ -159,9 +159,10 @@ class Worker:
         taken: list[tuple[int, Block | Recording, Disturbance]] = []
         for lapped in order:
             self._meter.begin()
-            timed = self._clock.lapped(steps) if lapped else self._clock.plain(steps)
-            taken.append((self._steps, timed, self._meter.end(own_processes)))
-            self._steps += steps
+            take = self._clock.lapped if lapped else self._clock.plain
+            timed = take(steps, self._clock.lead_in)
+            taken.append((self._steps + timed.lead_in, timed, self._meter.end(own_processes)))
+            self._steps += timed.lead_in + steps
         return Turn(tuple((at, t.block() if isinstance(t, Recording) else t, d) for at, t, d in taken))
 
     def take_alone(self, seconds: float) -> Solo:

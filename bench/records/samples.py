@@ -11,7 +11,8 @@ import pandas as pd
 from bench.records import tables
 
 COLUMNS: dict[str, dict[str, str]] = {
-    # One row a phase of a lapped step. Host seconds are NaN where the host sees nothing (in a graph).
+    # One row a phase of a lapped step. Host seconds are NaN where the host sees nothing (in a graph). On a device the
+    # step before a block's first is here too: it found the device idle, and counts for nothing.
     "phases": {
         "case": "int32",
         "launch": "int32",

@@ -121,3 +121,17 @@ def test_a_phase_that_one_launch_alone_has_is_not_lost() -> None:
     plain, more = {"forward": 2.0}, {"forward": 2.0, "data": 1.0}
     phases = phase_seconds(laps([plain] * 5, [plain] * 5, [more] * 5), ORDER, "host_seconds")
     assert phases["data"] > 0
+
+
+def test_a_step_that_found_the_device_idle_does_not_count_on_the_devices_clock() -> None:
+    waited, at_work = {"forward": 5e-3, "backward": 5e-3}, {"forward": 3e-3, "backward": 5e-3}
+    table = laps([waited, at_work] * 6, device=True)
+    table["block"] = table["step"] // 2
+    assert phase_seconds(table, ORDER, "device_seconds") == pytest.approx({"forward": 1.5e-3, "backward": 2.5e-3})
+    assert phase_seconds(table, ORDER, "host_seconds")["forward"] > 3e-3
+
+
+def test_blocks_of_one_step_have_no_other_to_count() -> None:
+    table = laps([{"forward": 5e-3}] * 6, device=True)
+    table["block"] = table["step"]
+    assert phase_seconds(table, ORDER, "device_seconds") == pytest.approx({"forward": 2.5e-3})

@@ -13,15 +13,17 @@ from bench.measure.answers import Finished, Ready, Rows, Turn, Warm
 from bench.measure.assignment import Assignment
 from bench.measure.batches.attempt import Try
 from bench.measure.clock import HostClock
+from bench.measure.collector import Collector
 from bench.measure.conduct import Conductor
 from bench.measure.contest import Contest
 from bench.measure.device_clock import GraphClock
+from bench.measure.disturbance import Disturbance
 from bench.measure.plan import Wish, make_plan
 from bench.measure.residency import Residents, Room
 from bench.measure.warmup import WINDOW, WarmUp
 from bench.records.run import Case
 from loops.cuda_graph import GraphedStep
-from tests.measure.test_clock import FakeTask, Queue, Timeline, step_on
+from tests.measure.test_clock import FakeTask, Queue, Timeline, queued_clock, step_on
 
 REPLAY_MS = 0.1
 HELD = Warm(WarmUp((0.0005,), True), (), 0.0, 0.0, "none", (), "", False, REPLAY_MS / 1e3)
@@ -71,6 +73,23 @@ def warmed(clock: HostClock, host: Timeline, monkeypatch: pytest.MonkeyPatch) ->
     return warm, one._steps
 
 
+def test_a_turn_numbers_its_steps_with_those_before_each_block_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = worker.Worker(Assignment("", "", "cpu", "small", None, 0, 1, (), Path(), 0, Path()))
+    one._clock, one._steps = queued_clock(monkeypatch, host_ms=1.0, device_ms=20.0), 10
+    one._meter = cast(Any, SimpleNamespace(begin=lambda: None, end=lambda _: Disturbance(0, 0.0, 0.0, "", 0)))
+    turn = one.take_turn(order=(True, False, False, True), steps=2, own_processes=1)
+    collector = Collector()
+    collector.add_warm_up((0, 0), PLAIN)
+    collector.add_turn((0, 0), 0, turn)
+    samples = collector.samples()
+
+    assert samples.blocks["first_step"].tolist() == [12, 15, 18, 21]
+    assert samples.phases["step"].unique().tolist() == [11, 12, 13, 20, 21, 22]
+    assert samples.losses["step"].tolist() == [11, 12, 13, 20, 21, 22]
+    assert one._steps == 23
+    assert samples.blocks["device_seconds"].tolist() == pytest.approx([0.08] * 4)
+
+
 def test_a_graphs_step_is_as_long_as_its_replays_are_back_to_back(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Timeline()
     queue = Queue(host)
@@ -106,7 +125,7 @@ def test_a_runs_blocks_are_filled_by_steps_as_they_run_in_them(monkeypatch: pyte
         lives.append(conductor._start(0, conduct._UnderWay("", 0, 1, residents)))
 
     assert [live.steps for live in lives] == [10, 50]
-    assert conductor._turn_limit(lives[1]) == pytest.approx(30 + 50 * (8 * 50 + 1) * REPLAY_MS / 1e3)
+    assert conductor._turn_limit(lives[1]) == pytest.approx(30 + 50 * (8 * 51 + 1) * REPLAY_MS / 1e3)
 
 
 @pytest.mark.parametrize(("warm", "steps"), [(PLAIN, 10), (HELD, 50)])

@@ -265,6 +265,54 @@ def test_a_plain_block_on_the_device_lasts_from_its_first_event_to_its_last(devi
     assert block.device_seconds == pytest.approx(3 * 0.060)
 
 
+def queued_clock(monkeypatch: pytest.MonkeyPatch, host_ms: float, device_ms: float) -> CudaClock:
+    """Of a step whose batch takes 1 ms, and each of two phases ``host_ms`` to enqueue and ``device_ms`` on the device."""
+    host = Timeline()
+    queue = Queue(host)
+    monkeypatch.setattr(clock_module.torch, "cuda", queue.names())
+
+    def step(task, inputs, targets):
+        for phase in ("forward", "backward"):
+            host.spend(host_ms)
+            queue.work(device_ms)
+            yield phase
+        task.last_loss = torch.tensor(0.0)
+
+    return CudaClock(FakeTask(host), step, now=host)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_block_after_a_step_that_does_not_count_finds_the_device_at_work(
+    monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    clock = queued_clock(monkeypatch, host_ms=1.0, device_ms=20.0)
+
+    assert clock.plain(steps).device_seconds == pytest.approx(steps * 0.040 + 0.002)  # it waited for the first kernel
+    assert clock.plain(steps, clock.lead_in).device_seconds == pytest.approx(steps * 0.040)
+    recording = clock.lapped(steps, clock.lead_in)
+    block = recording.block()
+    assert recording.device_seconds == block.device_seconds == pytest.approx(steps * 0.040)
+    assert block.host_seconds == pytest.approx(steps * 0.003)
+    assert block.device.shape == (steps + 1, 3)
+    assert block.device[0] == pytest.approx([0.001, 0.021, 0.020])
+    assert block.device[-1] == pytest.approx([0, 0.020, 0.020])
+    assert (block.steps, block.lead_in, len(block.losses)) == (steps, 1, steps + 1)
+
+
+def test_a_device_that_waits_for_each_launch_waits_as_long_after_a_step_that_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = queued_clock(monkeypatch, host_ms=5.0, device_ms=0.1)
+
+    assert clock.plain(1, clock.lead_in).device_seconds == pytest.approx(0.011)
+
+
+def test_a_host_needs_no_such_step() -> None:
+    clock = host_clock()
+    assert clock.lead_in == 0
+    assert clock.plain(2, 1).host_seconds == pytest.approx(2 * 0.0155)
+
+
 class FakeGraphed(GraphedStep):
     """A captured step: each call copies a batch in (2 ms), then replays its marks (10 and 20 ms)."""
 
