@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.evidence.promises import PEAKS, Promise, promises, summary
+from tests.evidence.promises import PEAKS, Promise, promises, summary
 
 REFERENCE = next((Path(__file__).parents[2] / "results" / "reference").glob("*/*/run.json")).parent
 PASSED = '<testcase name="test_{0}" />'

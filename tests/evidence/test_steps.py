@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.evidence import __main__ as evidence
+from tests.evidence import __main__ as evidence
 
 
 def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) -> None:

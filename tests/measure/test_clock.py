@@ -266,7 +266,7 @@ def test_a_plain_block_on_the_device_lasts_from_its_first_event_to_its_last(devi
 
 
 def queued_clock(monkeypatch: pytest.MonkeyPatch, host_ms: float, device_ms: float) -> CudaClock:
-    """Of a step whose batch takes 1 ms, and each of two phases ``host_ms`` to enqueue and ``device_ms`` on the device."""
+    """Of a step whose batch takes 1 ms, each of two phases ``host_ms`` to enqueue and ``device_ms`` on the device."""
     host = Timeline()
     queue = Queue(host)
     monkeypatch.setattr(clock_module.torch, "cuda", queue.names())

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.evidence.promises import summary
+from tests.evidence.promises import summary
 
 STEP_SECONDS, GRACE_SECONDS = 540.0, 20.0
 MOST_BYTES = 16_000_000
@@ -94,7 +94,7 @@ def pack(folder: Path, most_bytes: int = MOST_BYTES) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.evidence", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.evidence", description=__doc__)
     parser.add_argument("--evidence", type=Path, default=Path("results/evidence"), help="the folder that gets it all")
     parser.add_argument("--step", type=int, choices=(1, 2, 3), help="one step alone: tests, the default run, precision")
     parser.add_argument("--device", help="cpu, cuda or cuda:N; cuda where there is one")
