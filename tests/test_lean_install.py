@@ -1,33 +1,43 @@
-"""What a machine needs that has its own Python and no network."""
+"""What a machine needs that has its own Python and no network: neither ruptures nor cpuinfo, in whatever process."""
 
-import shutil
-import subprocess
-import sys
+import os
 from pathlib import Path
 
-WITHOUT = "import sys; sys.modules.update(ruptures=None, cpuinfo=None); "
+import pytest
+
+from bench.measure.machine import describe_machine
+from tests.command import ROOT, loopmark
+from tests.histories import dated, keep
+from tests.synthetic import Truth, make_run
+
+WITHOUT = ("ruptures", "cpuinfo")
 
 
-def python(code: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-c", WITHOUT + code], capture_output=True, text=True)
+@pytest.fixture
+def lean(tmp_path: Path) -> str:
+    """A PYTHONPATH on which they cannot be imported, not by the worker processes either."""
+    for name in WITHOUT:
+        (tmp_path / "lean").mkdir(exist_ok=True)
+        (tmp_path / "lean" / f"{name}.py").write_text(f"raise ModuleNotFoundError('No module named {name}')\n")
+    return os.pathsep.join((str(tmp_path / "lean"), str(ROOT)))
 
 
-def test_a_machine_has_the_same_name_without_cpuinfo() -> None:
-    asked = "import bench.measure.machine as m; print(m.describe_machine('cpu').name)"
-    plain = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
-    assert python(asked).stdout == plain.stdout != ""
-
-
-def test_what_a_run_and_its_report_need_is_there_without_ruptures_and_cpuinfo(tmp_path: Path) -> None:
-    reference = next((Path(__file__).parents[1] / "results/reference").glob("*/*/run.json")).parent
-    run = shutil.copytree(reference, tmp_path / "run")
-    done = python(
-        "import bench.measure.whole_run, bench.measure.worker, bench.cli; "
-        f"sys.argv = ['loopmark', 'report', {str(run)!r}]; bench.cli.main()"
-    )
+def test_a_run_measures_reports_and_keeps_the_machines_name_without_them(lean: str, tmp_path: Path) -> None:
+    arguments = ("--quick", "--device", "cpu", "--workload", "regression", "--loop", "fused_optimizer", "--no-train")
+    done = loopmark("run", *arguments, "--budget", "0.2", "--launches", "1", cwd=tmp_path, PYTHONPATH=lean)
     assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "results").glob("*/*/run.json")
+    assert (run.parent / "report.html").exists()
+    assert run.parent.parent.name == describe_machine("cpu").name  # with cpuinfo
 
 
-def test_a_history_without_ruptures_says_what_to_install() -> None:
-    done = python("from bench.judge.change_points import change_points; change_points([0.0] * 9, 0.1)")
-    assert done.stderr.splitlines()[-1].endswith("not installed; pip install ruptures")
+def test_a_history_without_ruptures_says_what_to_install_in_one_line(lean: str, tmp_path: Path) -> None:
+    run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("compile", 0.008)], rounds=2)
+    for number in range(6):
+        keep(tmp_path, dated(run, number), samples)
+    done = loopmark("history", tmp_path / run.machine.name, PYTHONPATH=lean)
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "loopmark: changes are found by ruptures, which is not installed; pip install ruptures"
+    ]
