@@ -100,14 +100,15 @@ def _quota() -> int | None:
 
 
 def _processor() -> str:
-    """The processor's name: by cpuinfo, or where that is not installed as Linux has it, which cpuinfo reads first."""
+    """The processor's name: by cpuinfo, or where that is not installed from where cpuinfo reads it on Linux."""
     try:
         import cpuinfo
 
         name = cpuinfo.get_cpu_info().get("brand_raw")
     except ImportError:
-        lines = (line.partition(":") for line in (_line(Path("/proc/cpuinfo")) or "").splitlines())
-        name = next((value for key, _, value in lines if key.strip() == "model name"), None)
+        told = (_line(Path("/proc/cpuinfo")) or "", _output("lscpu") or "")  # the latter alone where it is an ARM
+        lines = (line.partition(":") for text in told for line in text.splitlines())
+        name = next((value for key, _, value in lines if key.strip().lower() == "model name"), None)
     return str(name or platform.processor() or platform.machine()).strip()
 
 
