@@ -19,11 +19,11 @@ SEARCH_SECONDS = 60.0
 """Of one case, unless it is said otherwise."""
 
 
-def refuse_what_a_search_has_no_use_for(launches: int | None, seeds: int) -> None:
+def refuse_what_a_search_has_no_use_for(launches: int | None, seeds: int | None) -> None:
     """Raise BadInput for options that a search would leave unheard."""
     if launches is not None:
         raise BadInput("--find-batch tries each batch size in one fresh process; leave --launches out")
-    if seeds != 1:
+    if seeds is not None:
         raise BadInput("--find-batch trains nothing; leave --seeds out")
 
 

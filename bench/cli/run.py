@@ -31,7 +31,9 @@ def run(
     device: DeviceOption = None,
     size: SizeOption = None,
     batch_size: BatchSizeOption = None,
-    budget: Annotated[float | None, typer.Option(help="Seconds of sampling per case; default: 4.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Seconds of sampling per case; default: 4 on a CPU, 3 on a GPU.")
+    ] = None,
     launches: Annotated[int | None, typer.Option(help="Processes per case; default: 5 on a CPU, 3 on a GPU.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, batches and the order of turns.")] = 0,
     threads: ThreadsOption = None,
@@ -40,7 +42,9 @@ def run(
     training: Annotated[
         bool, typer.Option("--train/--no-train", help="Also compare every loop with eager and train it to its target.")
     ] = True,
-    seeds: Annotated[int, typer.Option(help="How many seeds each loop trains from.")] = 1,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many seeds each loop trains from; default: 1 on a CPU, none on a GPU.")
+    ] = None,
     keep_throttled: Annotated[
         bool, typer.Option("--keep-throttled", help="Do not measure again what a GPU did with its clock held down.")
     ] = False,

@@ -18,7 +18,7 @@ from bench.measure.launcher import apart
 from bench.measure.machine import available_cores, describe_environment
 from bench.measure.process import CaseEnded
 from bench.measure.residency import Resident, Residents, Room
-from bench.measure.schedule import QUADS_A_TURN, Schedule, steps_per_block
+from bench.measure.schedule import LEAST_ROUNDS, QUADS_A_TURN, Schedule, quads_a_turn, steps_per_block
 from bench.measure.spending import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, Spent
 from bench.records import store
 from bench.records.machine import Machine
@@ -27,8 +27,6 @@ from bench.records.samples import Samples
 from bench.records.throttle import disturbs
 from bench.records.work import PhaseWork
 
-LEAST_ROUNDS = 3
-"""Rounds of a launch, however small its budget: a median needs more than one."""
 MOST_AGAIN = 2
 """Times that a turn under a throttle is taken again, at the end of its round; at the power cap it stays as it is."""
 BUSY = 0.5
@@ -89,9 +87,9 @@ class Conductor:
         self._forecast = Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
     @property
-    def loops(self) -> tuple[str, ...]:
-        """The loop of each case that this machine can run."""
-        return tuple(case.loop for case in self._cases if case.status == "ok")
+    def cases(self) -> tuple[tuple[str, str], ...]:
+        """Workload and loop of each case that this machine can run."""
+        return tuple((case.workload, case.loop) for case in self._cases if case.status == "ok")
 
     def conduct(self, crew: Crew) -> tuple[Run, Samples]:
         """Measure into the crew's folder, and return what was measured; Ctrl-C ends it early with what there is."""
@@ -267,7 +265,7 @@ class Conductor:
                 "take_turn",
                 limit,
                 ours=limit < self._plan.limit_seconds,
-                order=self._schedule.turn(),
+                order=self._schedule.turn(quads_a_turn(one.steps, self._plan.device)),
                 steps=one.steps,
                 own_processes=len(here.live),
             )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from bench.measure.schedule import LEAST_ROUNDS
 from bench.measure.training.terms import Terms
 from bench.records.run import Plan
 from loops.catalog import find_loop
@@ -11,14 +12,16 @@ from loops.catalog import find_loop
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds that the parts of a run cost on one kind of device."""
+    """Seconds that the parts of a run cost for one loop, on one kind of device."""
 
     start: float
-    """A process that gets its task and is warm."""
+    """A process that gets its task."""
+    warm_up: float
     compilation: float
-    """A loop compiled from nothing, beside ``start``."""
+    """A loop compiled from nothing, beside the former two."""
     compiled: float
     """The same where compiled code is in the cache."""
+    step: float
     energy: float
     """Windows of one launch."""
     proof: float
@@ -27,15 +30,22 @@ class Costs:
     """A case trained from one seed, when no budget ends it before."""
 
 
-ON_CPU = Costs(start=0.4, compilation=13.0, compiled=1.6, energy=0.0, proof=0.7, training=0.8)
+ON_CPU = Costs(start=0.3, warm_up=0.1, compilation=13.0, compiled=1.6, step=0.005, energy=0.0, proof=0.7, training=0.8)
 """Seen in the reference run, on two cores of an AMD EPYC with the small sizes."""
-ON_GPU = Costs(start=4.7, compilation=40.0, compiled=3.0, energy=0.5, proof=10.0, training=8.0)
-"""Not measured: estimates for the large sizes on a card of the H100's class, from the sizes of their work."""
+ON_GPU = Costs(start=2.0, warm_up=1.8, compilation=35.0, compiled=3.0, step=0.06, energy=0.5, proof=4.0, training=8.0)
+TINY_ON_GPU = Costs(
+    start=1.2, warm_up=0.3, compilation=8.0, compiled=2.0, step=0.001, energy=0.5, proof=0.7, training=1.5
+)
+"""Not measured: estimates for a card of the H100's class, from the sizes of the work."""
+STEPS_A_TURN = 9
+"""Of slow steps: four blocks of one, each after one that does not count, and one to begin with."""
+TINY = ("regression", "regression_mlp")
+"""The workloads whose steps are short at their large size too."""
 
 
-def costs_on(device: str) -> Costs:
-    """What parts cost on the device of that name."""
-    return ON_CPU if device == "cpu" else ON_GPU
+def costs_on(device: str, workload: str) -> Costs:
+    """What parts cost for a loop of ``workload`` on the device of that name."""
+    return ON_CPU if device == "cpu" else TINY_ON_GPU if workload in TINY else ON_GPU
 
 
 @dataclass(frozen=True)
@@ -48,21 +58,25 @@ class Part:
     """Whether it comes after all timing and the ceilings."""
 
 
-def parts_of(plan: Plan, cases: Sequence[str], terms: Terms | None, ceiling_seconds: float) -> tuple[Part, ...]:
-    """What a run of ``cases`` (their loops' names, each once a workload) is going to spend its time on."""
-    costs, compiling = costs_on(plan.device), sum(map(compiles, cases))
+def parts_of(
+    plan: Plan, cases: Sequence[tuple[str, str]], terms: Terms | None, ceiling_seconds: float
+) -> tuple[Part, ...]:
+    """What a run of ``cases`` (workload and loop, the baseline's repetition too) is going to spend its time on."""
+    known = [(costs_on(plan.device, workload), compiles(loop)) for workload, loop in cases]
     later = plan.launches - 1
-    parts = [
-        Part("starts", len(cases) * plan.launches * costs.start),
-        Part("compilation", compiling * (costs.compilation + later * costs.compiled)),
-        Part("sampling", len(cases) * (plan.budget_seconds + plan.launches * costs.energy)),
-        Part("ceilings", ceiling_seconds),
-    ]
+    starts = plan.launches * sum(costs.start + costs.warm_up for costs, _ in known)
+    compilation = sum(costs.compilation + later * costs.compiled for costs, compiled in known if compiled)
+    each_launch = plan.budget_seconds / plan.launches
+    sampling = plan.launches * sum(
+        costs.energy + max(each_launch, LEAST_ROUNDS * STEPS_A_TURN * costs.step) for costs, _ in known
+    )
+    parts = [Part("starts", starts), Part("compilation", compilation), Part("sampling", sampling)]
+    parts.append(Part("ceilings", ceiling_seconds))
     if terms is not None:
-        each = min(costs.training, terms.budget_seconds)
-        starts = costs.start + costs.compiled * compiling / max(1, len(cases))
-        parts.append(Part("proofs", len(cases) * (costs.proof + starts), after=True))
-        parts.append(Part("training", len(cases) * terms.seeds * (each + starts), after=True))
+        begun = [(costs, costs.start + costs.compiled * compiled) for costs, compiled in known]
+        parts.append(Part("proofs", sum(start + costs.proof for costs, start in begun), after=True))
+        each = sum(start + min(costs.training, terms.budget_seconds) for costs, start in begun)
+        parts.append(Part("training", terms.seeds * each, after=True))
     return tuple(parts)
 
 

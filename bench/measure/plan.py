@@ -30,7 +30,10 @@ DEFAULT_LOOPS = (
     "fused_optimizer+compile",
     "cuda_graph",
 )
-MORE_ON_CUDA = ("graph_model",)
+DEFAULT_LOOPS_ON_CUDA = (
+    *(loop for loop in DEFAULT_LOOPS if loop != "fused_optimizer+compile"),  # compiling is the longest part of a run
+    "graph_model",
+)
 IN_PLACE_OF_EXTERNAL_EVENTS = ("graph_phases",)
 """Where a graph of the whole step cannot tell its phases."""
 QUICK_WORKLOADS = ("resnet",)
@@ -77,7 +80,7 @@ def make_plan(wish: Wish) -> Plan:
     cores = len(available_cores()) or threads
     if not 1 <= threads <= cores:
         raise BadInput(f"--threads {threads} does not fit this machine; give 1 to {cores}")
-    budget = wish.budget_seconds if wish.budget_seconds is not None else (1.5 if quick else 4.0)
+    budget = wish.budget_seconds if wish.budget_seconds is not None else _default_budget(device, quick=quick)
     launches = wish.launches if wish.launches is not None else (5 if device == "cpu" and not quick else 3)
     _at_least(budget, "budget", "seconds per case", above=0)
     if budget > A_DAY:
@@ -110,10 +113,15 @@ def make_plan(wish: Wish) -> Plan:
     )
 
 
+def _default_budget(device: str, *, quick: bool) -> float:
+    """Seconds of sampling for each case: noise of a GPU is less than that of a CPU's cores."""
+    return 1.5 if quick else 4.0 if device == "cpu" else 3.0
+
+
 def _default_loops(device: str) -> tuple[str, ...]:
     if not device.startswith("cuda"):
         return DEFAULT_LOOPS
-    return (*DEFAULT_LOOPS, *MORE_ON_CUDA, *(() if has_external_events() else IN_PLACE_OF_EXTERNAL_EVENTS))
+    return (*DEFAULT_LOOPS_ON_CUDA, *(() if has_external_events() else IN_PLACE_OF_EXTERNAL_EVENTS))
 
 
 def _device(name: str | None) -> str:
@@ -163,10 +171,14 @@ def _workloads(specs: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
-def terms_within_a_run(seeds: int, *, quick: bool, device: str = "cpu") -> Terms:
-    """How long `loopmark run` trains, and how often: until the target, since its time is for timing."""
-    short = quick or device != "cpu"
-    return Terms(seeds=_seeds(seeds), until="target", budget_seconds=5.0 if short else 15.0)
+def terms_within_a_run(seeds: int | None, *, quick: bool, device: str = "cpu") -> Terms:
+    """How long `loopmark run` trains, and how often: until the target, since its time is for timing.
+
+    On a device it compares steps and trains no more unless it is told to: of the large sizes, the seconds that it could
+    give to each loop show nothing.
+    """
+    short, seeds = quick or device != "cpu", _seeds(seeds) if seeds is not None else int(device == "cpu")
+    return Terms(seeds=seeds, until="target", budget_seconds=5.0 if short else 15.0)
 
 
 def ceiling_seconds(*, quick: bool) -> float:

@@ -7,9 +7,12 @@ import numpy as np
 
 T = TypeVar("T")
 
+LEAST_ROUNDS = 3
+"""Rounds of a launch, however small its budget: a median needs more than one."""
 MOST_STEPS_A_BLOCK = 1000
-QUADS_A_TURN = 2
-"""Of four blocks each: enough that the uncounted first step of a turn costs little of it."""
+QUADS_A_TURN, QUADS_OF_SLOW_STEPS = 2, 1
+"""Of four blocks each: enough that the uncounted first step of a turn costs little of it; fewer where a block is one
+step long and another, that does not count, comes before each."""
 
 
 class Schedule:
@@ -22,12 +25,17 @@ class Schedule:
         """All of ``items``, in random order."""
         return [items[i] for i in self._random.permutation(len(items))]
 
-    def turn(self) -> tuple[bool, ...]:
+    def turn(self, quads: int = QUADS_A_TURN) -> tuple[bool, ...]:
         """The blocks of a turn, True with laps: quads of ABBA or BAAB, so that a steady drift within one cancels."""
-        firsts = (bool(self._random.integers(2)) for _ in range(QUADS_A_TURN))
+        firsts = (bool(self._random.integers(2)) for _ in range(quads))
         return tuple(lapped for first in firsts for lapped in (first, not first, not first, first))
 
 
 def steps_per_block(step_seconds: float, block_seconds: float) -> int:
     """As many steps as fill a block, at least one."""
     return max(1, min(MOST_STEPS_A_BLOCK, round(block_seconds / step_seconds)))
+
+
+def quads_a_turn(steps: int, device: str) -> int:
+    """How many quads a turn has, whose blocks have so many steps."""
+    return QUADS_OF_SLOW_STEPS if steps == 1 and device != "cpu" else QUADS_A_TURN

@@ -85,7 +85,7 @@ def measure_all(
     """
     started = datetime.now(UTC)
     conductor = Conductor(plan, machine, started, progress)
-    parts = parts_of(plan, conductor.loops, terms, ceiling_seconds)
+    parts = parts_of(plan, conductor.cases, terms, ceiling_seconds)
     seconds = {after: sum(part.seconds for part in parts if part.after is after) for after in (False, True)}
     training = seconds[True] / seconds[False]
     timing = 1 / (1 + training)

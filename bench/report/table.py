@@ -38,7 +38,7 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
     console = as_wide_as(FILE_WIDTH, console)
     console.print(RunTable(summary))
     console.print()
-    if summary.trained is not None:
+    if summary.trained is not None and any(one.target is not None for one in summary.trained.workloads):
         console.print(TrainingTable(summary.trained, starts_of(summary)))
         console.print()
     if warnings := warnings_of(summary.run):

@@ -9,18 +9,17 @@ from typing import Any
 import pytest
 
 from bench.measure import conduct
+from bench.measure import plan as plan_module
 from bench.measure.answers import Finished, Ready, Turn, Warm
 from bench.measure.clock import Block
 from bench.measure.conduct import Conductor
 from bench.measure.disturbance import Disturbance
 from bench.measure.forecast import Forecast, Part, compiles, costs_on, parts_of, sentence
 from bench.measure.machine import describe_machine
-from bench.measure.plan import Wish, make_plan, terms_within_a_run
+from bench.measure.plan import Wish, ceiling_seconds, make_plan, terms_within_a_run
 from bench.measure.spending import Spent
 from bench.measure.warmup import WarmUp
 from bench.records.run import Plan
-
-STEP_SECONDS = 0.004
 
 
 class Clock:
@@ -37,23 +36,25 @@ class Process:
 
     clock: Clock
     device: str
+    workload: str
     loop: str
     launch: int
     pid: int = 1
 
     def ask(self, answer: type, request: str, limit_seconds: float, *, ours: bool = False, **options: Any) -> Any:
-        costs = costs_on(self.device)
+        costs = costs_on(self.device, self.workload)
         if request == "set_up":
             self.clock.seconds += costs.start
             return Ready(costs.start, 64, 1, compiles(self.loop), None)
         if request == "warm":
             compilation = (costs.compiled if self.launch else costs.compilation) if compiles(self.loop) else 0.0
-            self.clock.seconds += compilation
+            self.clock.seconds += costs.warm_up + compilation
             cache = "none" if not compilation else "warm" if self.launch else "cold"
-            return Warm(WarmUp((STEP_SECONDS,) * 12, True), (), 0.0, compilation, cache, (), "resident set", True)
+            return Warm(WarmUp((costs.step,) * 12, True), (), 0.0, compilation, cache, (), "resident set", True)
         if request == "take_turn":
-            self.clock.seconds += len(options["order"]) * options["steps"] * STEP_SECONDS
-            block = Block(options["steps"], options["steps"] * STEP_SECONDS, float("nan"))
+            lead_in = 0 if self.device == "cpu" else 1
+            self.clock.seconds += (1 + len(options["order"]) * (lead_in + options["steps"])) * costs.step
+            block = Block(options["steps"], options["steps"] * costs.step, float("nan"))
             return Turn(((0, block, Disturbance(0, 0.0, float("nan"), "", 0)),))
         if request == "spend":
             self.clock.seconds += costs.energy
@@ -78,7 +79,7 @@ class Crew:
     folder: Path
 
     def start(self, workload: str, loop: str, *, log: str, neighbours: int) -> Process:
-        return Process(self.clock, self.device, loop, int(log.rpartition("-")[2]))
+        return Process(self.clock, self.device, workload, loop, int(log.rpartition("-")[2]))
 
 
 class Told:
@@ -109,17 +110,34 @@ def test_timing_takes_as_long_as_was_said_before_it_began(
     on_device = Plan(**{**vars(plan), "device": device})
     conductor = Conductor(on_device, machine, datetime.now(UTC), told)
 
-    parts = parts_of(on_device, conductor.loops, None, ceiling_seconds=0.0)
+    parts = parts_of(on_device, conductor.cases, None, ceiling_seconds=0.0)
     conductor.conduct(Crew(clock, device, tmp_path))  # type: ignore[arg-type]
 
-    assert len(conductor.loops) == len(plan.workloads) * (len(loops) + 1)
+    assert len(conductor.cases) == len(plan.workloads) * (len(loops) + 1)
     assert clock.seconds == pytest.approx(sum(part.seconds for part in parts), rel=0.1)
 
 
 def test_a_training_is_foretold_no_longer_than_its_budget(plan: Plan) -> None:
-    short, long = (parts_of(plan, ["eager"], terms_within_a_run(seeds, quick=True), 0.0)[-1] for seeds in (1, 3))
+    cases = [("resnet", "eager")]
+    short, long = (parts_of(plan, cases, terms_within_a_run(seeds, quick=True), 0.0)[-1] for seeds in (1, 3))
     assert long.seconds == pytest.approx(3 * short.seconds)
     assert terms_within_a_run(1, quick=False, device="cuda:0").budget_seconds == 5.0
+
+
+def test_a_run_at_the_defaults_on_a_gpu_is_foretold_to_take_ten_minutes_and_trains_only_when_told_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan_module, "_device", lambda _: "cuda:0")
+    at_defaults = make_plan(Wish(command=["loopmark", "run"], threads=1))
+    terms = terms_within_a_run(None, quick=False, device="cuda:0")
+    cases = [(workload, loop) for workload in at_defaults.workloads for loop in ("eager", *at_defaults.loops)]
+    runnable = [case for case in cases if case[1] != "channels_last" or case[0] == "resnet"]
+    parts = parts_of(at_defaults, runnable, terms, ceiling_seconds(quick=False))
+
+    assert at_defaults.size == "large"
+    assert sum(part.seconds for part in parts) == pytest.approx(600, abs=30)
+    assert [part.seconds for part in parts if part.name == "training"] == [0.0]
+    assert terms_within_a_run(None, quick=False).seeds == terms_within_a_run(1, quick=False, device="cuda:0").seeds == 1
 
 
 def test_the_sentence_names_what_takes_the_longest_first_and_leaves_out_what_takes_little() -> None:

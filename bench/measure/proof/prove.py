@@ -23,7 +23,7 @@ from loops.loop import Loop
 from loops.task import Task
 from loops.user_code import described
 
-BUDGET_SECONDS = 10.0
+BUDGET_SECONDS = 4.0
 """Of comparing. A GPU with few float64 units (1/64 of float32's rate) takes seconds a step."""
 LEAST_STEPS = 2
 """That are compared however long they take."""

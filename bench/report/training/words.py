@@ -161,10 +161,12 @@ def in_range(
 def heading(workload: TrainedWorkload, training: Training) -> str:
     """What was trained for, and how often."""
     count = len(training.seeds)
-    seeds = f"{count} seeds" if count != 1 else f"seed {training.seeds[0]} alone, hence no intervals"
+    if not count:
+        return "compared with eager step by step, and not trained; `loopmark train` does both"
     if workload.target is None:
         failed = any(row.ended is not None and row.ended.status in ("failed", "timed_out") for row in workload.rows)
         return "not trained: see the reasons below" if failed else "states no target: compared with eager, not trained"
+    seeds = f"{count} seeds" if count != 1 else f"seed {training.seeds[0]} alone, hence no intervals"
     side = "at least" if workload.target.higher_is_better else "at most"
     figure = f"{elide(workload.target.metric, LAYER_LENGTH)} of {side} {workload.target.value:g} on held-out data"
     return f"trained to {figure}, {seeds}"

@@ -243,3 +243,16 @@ def test_a_loss_near_the_largest_float_costs_its_plot_and_no_more(tmp_path: Path
     samples.losses["loss"] = loss
     draw(tmp_path, run, samples)
     assert (tmp_path / "report.html").exists()
+
+
+def test_a_run_that_compared_steps_and_trained_nothing_says_so_and_keeps_its_verdicts() -> None:
+    made = summary(seeds=(), target=None)
+    terminal = printed(made)
+
+    assert "within rounding" in terminal
+    assert "trained to" not in terminal
+    assert "\n\n\n" not in terminal
+    assert made.trained is not None
+    for workload in made.trained.workloads:
+        told = words.heading(workload, made.trained.training)
+        assert told == "compared with eager step by step, and not trained; `loopmark train` does both"
