@@ -48,15 +48,26 @@ def begins_block(laps: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def found_busy(laps: pd.DataFrame) -> NDArray[np.bool_]:
-    """For each row whether its step found the device at work: not the first of a block that has several. (rows,)"""
+    """For each row whether its step found the device at work. (rows,)
+
+    The first of a block that has several did not: it is there for those after it. A graph's step, of which the host
+    sees no phases, is read by itself and begins at work.
+    """
     if laps.empty:
         return np.empty(0, dtype=bool)
     begins = np.flatnonzero(begins_block(laps))
     block = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(laps)))
     step = laps["step"].to_numpy()
     first, last = (reach.reduceat(step, begins) for reach in (np.minimum, np.maximum))
-    found: NDArray[np.bool_] = (step > first[block]) | (first == last)[block]
+    found: NDArray[np.bool_] = (step > first[block]) | (first == last)[block] | laps["host_seconds"].isna().to_numpy()
     return found
+
+
+def counted(laps: pd.DataFrame) -> pd.DataFrame:
+    """The rows that count, with their ``seconds``: on the device's clock those of steps that found it at work."""
+    device = laps["device_seconds"]
+    seconds = device.where(found_busy(laps)) if device.notna().any() else laps["host_seconds"]
+    return laps.assign(seconds=seconds)[seconds.notna()]
 
 
 def steps_of(laps: pd.DataFrame) -> tuple[Numbers, Numbers]:

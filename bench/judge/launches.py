@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.judge.comparison import round_logs
+from bench.judge.laps import counted
 from bench.records.run import Case
 
 Logs = NDArray[np.float64]
@@ -36,9 +37,7 @@ def phase_logs(laps: pd.DataFrame) -> dict[str, Logs]:
     On the device's clock where there is one, else the host's. A phase that repeats within a step (gradient
     accumulation) counts with all its turns. One that the clock is too coarse for, at no time at all, is left out.
     """
-    column = "device_seconds" if laps["device_seconds"].notna().any() else "host_seconds"
-    present = laps[laps[column].notna()]
-    steps = present.groupby(["phase", "launch", "step"], observed=True)[column].sum()
+    steps = counted(laps).groupby(["phase", "launch", "step"], observed=True)["seconds"].sum()
     medians = steps.groupby(level=["phase", "launch"], observed=True).median()
     by_phase = medians.groupby(level="phase", observed=True)
     return {str(name): np.log(rows.to_numpy()) for name, rows in by_phase if (rows > 0).all()}

@@ -61,6 +61,8 @@ class Warm:
     """Whether a step with laps runs as one without does; a graph's runs by itself, and is read before the next."""
     device_step_seconds: float | None = None
     """Of a step without laps, where one with laps says less: warm-up steps of a graph hold the device for a while."""
+    lead_in: int = 0
+    """Steps that a block takes before it, and that do not count."""
     held: Held | None = None
     """None where that is not known, as on a CPU."""
 

@@ -131,20 +131,27 @@ class Conductor:
             order.sort(key=lambda index: index != baseline)
         here = _UnderWay(workload, launch, len(indices), Residents(baseline, order, self._rooms[workload]))
         with self._processes(here.live):
-            while here.residents.waiting:
-                fresh = self._fill(here)
-                staying: list[Resident] = []
-                try:
-                    self._sample(here)
-                    self._measure_energy(here, fresh)
-                    staying = [one for one in here.live if here.residents.waiting and one.index == baseline]
-                finally:
-                    # Also when a person has had enough: what was measured so far is a launch, if a short one.
-                    for one in [one for one in here.live if one not in staying]:
-                        self._finish(one, launch)
-                        one.process.close()
-                        here.live.remove(one)
-        self._warn_of_room(here)
+            try:
+                while here.residents.waiting:
+                    self._take_group(here)
+            finally:
+                self._warn_of_room(here)
+
+    def _take_group(self, here: _UnderWay) -> None:
+        """Those that fit the device together, from start to end; the baseline stays while others wait."""
+        staying: list[Resident] = []
+        try:
+            fresh = self._fill(here)
+            self._sample(here)
+            self._measure_energy(here, fresh)
+            residents = here.residents
+            staying = [one for one in here.live if residents.waiting and one.index == residents.baseline]
+        finally:
+            # Also when a person has had enough: what was measured so far is a launch, if a short one.
+            for one in [one for one in here.live if one not in staying]:
+                self._finish(one, here.launch)
+                one.process.close()
+                here.live.remove(one)
 
     def _fill(self, here: _UnderWay) -> list[Resident]:
         """Start the cases that fit beside those that are there, and return them."""
@@ -173,7 +180,8 @@ class Conductor:
     def _shrink(self, index: int, here: _UnderWay) -> bool:
         """Have the baseline start again with half of each batch, if not even one other case fits beside it."""
         before = self._cases[index].batch_size
-        if here.launch or index != here.residents.baseline or self._crew.shrink(here.workload, before) is None:
+        begins = not here.launch and not here.rounds and here.residents.waiting and index == here.residents.baseline
+        if not begins or self._crew.shrink(here.workload, before) is None:
             return False
         here.whole_batch = here.whole_batch or before
         here.residents.room.forget()
@@ -184,8 +192,8 @@ class Conductor:
         now = self._cases[here.residents.baseline].batch_size
         if here.whole_batch not in (None, now):
             self._warnings.append(
-                f"{here.workload}: two loops with batches of {here.whole_batch} do not fit the device together, so "
-                f"batches have {now} samples; --batch-size chooses another"
+                f"{here.workload}: by estimate no second loop fits the device beside eager with batches of "
+                f"{here.whole_batch}, so batches have {now} samples; --batch-size chooses another"
             )
         if here.groups > 1 and here.workload not in self._in_groups:
             self._in_groups.add(here.workload)
@@ -265,7 +273,7 @@ class Conductor:
                 "take_turn",
                 limit,
                 ours=limit < self._plan.limit_seconds,
-                order=self._schedule.turn(quads_a_turn(one.steps, self._plan.device)),
+                order=self._schedule.turn(quads_a_turn(one.steps, one.warm.lead_in)),
                 steps=one.steps,
                 own_processes=len(here.live),
             )
@@ -296,10 +304,16 @@ class Conductor:
 
     def _give_up(self, index: int, here: _UnderWay, end: CaseEnded) -> None:
         """End a case, unless it only had too little room beside others, or can have it with smaller batches."""
-        again = end.ran_out_of == "device memory" and (
-            here.residents.put_off(index) or (not here.live and self._shrink(index, here))
-        )
-        if not again:
+        case, lacked_memory = self._cases[index], end.ran_out_of == "device memory"
+        if lacked_memory and here.residents.put_off(index):
+            if here.launch == 0:  # which is to compile from nothing
+                self._crew.forget_compiled(case.workload, case.loop)
+            if index == here.residents.baseline and here.groups > 1:
+                self._warnings.append(
+                    f"{case.workload}: {case.label} ran out of device memory in launch {here.launch + 1} and started "
+                    "again; cases that had had their turns by then have no ratio of that launch"
+                )
+        elif not (lacked_memory and not here.live and self._shrink(index, here)):
             self._end(index, end)
 
     def _finish(self, one: Resident, launch: int) -> None:
@@ -356,7 +370,7 @@ class Conductor:
 
     def _turn_limit(self, one: Resident) -> float:
         """Far more than a turn takes, and far less than a person waits for one that hangs."""
-        expected = (4 * QUADS_A_TURN * (one.steps + 1) + 1) * one.warm.step_seconds
+        expected = (4 * QUADS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
     def _tell(self, here: _UnderWay, index: int, doing: str, *, sampling: bool = False) -> None:

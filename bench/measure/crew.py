@@ -80,6 +80,10 @@ class Crew:
         self._batch_sizes[workload] = batch_size // 2
         return batch_size // 2
 
+    def forget_compiled(self, workload: str, loop: str) -> None:
+        """Have the case's next process compile from nothing."""
+        shutil.rmtree(self._cache(workload, loop), ignore_errors=True)
+
     def start_idle(self, *, log: str) -> WorkerProcess:
         """A new process like the others that has no task to set up: it is there for the device and not for a case."""
         return self.start(find_workload(self._plan.workloads[0]).name, EAGER.name, log=log, neighbours=0)

@@ -33,15 +33,16 @@ class DeviceClock(HostClock):
         """``steps`` steps enqueued without a lap or a pause, from the first event to the last."""
         first, last = self._events(2)
         self.synchronise()
+        start = self._now()
         for _ in range(lead_in):
             self.take_step()
-        start = self._now()
         first.record()
         for _ in range(steps):
             self.take_step()
         last.record()
         self.synchronise()
-        return Block(steps, (self._now() - start) / 1e9, first.elapsed_time(last) / 1e3, lead_in=lead_in)
+        host_seconds = (self._now() - start) / 1e9 * steps / (lead_in + steps)
+        return Block(steps, host_seconds, first.elapsed_time(last) / 1e3, lead_in=lead_in)
 
     def synchronise(self) -> None:
         """Wait for the device."""

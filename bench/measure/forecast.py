@@ -8,6 +8,7 @@ from bench.measure.schedule import LEAST_ROUNDS
 from bench.measure.training.terms import Terms
 from bench.records.run import Plan
 from loops.catalog import find_loop
+from loops.loop import EAGER
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def parts_of(
     plan: Plan, cases: Sequence[tuple[str, str]], terms: Terms | None, ceiling_seconds: float
 ) -> tuple[Part, ...]:
     """What a run of ``cases`` (workload and loop, the baseline's repetition too) is going to spend its time on."""
-    known = [(costs_on(plan.device, workload), compiles(loop)) for workload, loop in cases]
+    loops = map(find_loop, (EAGER.name, *plan.loops))  # by what was asked for: a name alone may be of another file
+    compiling = {loop.name for loop in loops if any(technique.compiles for technique in loop.techniques)}
+    known = [(costs_on(plan.device, workload), loop in compiling) for workload, loop in cases]
     later = plan.launches - 1
     starts = plan.launches * sum(costs.start + costs.warm_up for costs, _ in known)
     compilation = sum(costs.compilation + later * costs.compiled for costs, compiled in known if compiled)
@@ -87,11 +90,6 @@ def sentence(parts: Iterable[Part]) -> str:
     unit, name = (60.0, "minutes") if total >= 100 else (1.0, "seconds")
     shown = [f"{part.name} {_amount(part.seconds / unit)}" for part in known if part.seconds >= total / 20]
     return f"about {max(1, round(total / unit))} {name}: {', '.join(shown)}"
-
-
-def compiles(loop: str) -> bool:
-    """Whether torch.compile has work to do in the loop of that name."""
-    return any(technique.compiles for technique in find_loop(loop).techniques)
 
 
 def _amount(value: float) -> str:

@@ -36,6 +36,6 @@ def steps_per_block(step_seconds: float, block_seconds: float) -> int:
     return max(1, min(MOST_STEPS_A_BLOCK, round(block_seconds / step_seconds)))
 
 
-def quads_a_turn(steps: int, device: str) -> int:
-    """How many quads a turn has, whose blocks have so many steps."""
-    return QUADS_OF_SLOW_STEPS if steps == 1 and device != "cpu" else QUADS_A_TURN
+def quads_a_turn(steps: int, lead_in: int) -> int:
+    """How many quads a turn has, whose blocks have so many steps, after so many that do not count."""
+    return QUADS_OF_SLOW_STEPS if steps <= lead_in else QUADS_A_TURN

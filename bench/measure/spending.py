@@ -52,7 +52,7 @@ def spend(
     begun = now()
     while meter.joules() == before:  # the steps until it moves do not count
         take_steps()
-        if now() - begun > MOST_WINDOWS * window_seconds:
+        if now() - begun > MOST_WINDOWS * window_seconds and meter.joules() == before:
             return NOTHING
     start, first, steps = now(), meter.joules(), 0
     while True:

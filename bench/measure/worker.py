@@ -142,6 +142,7 @@ class Worker:
             phases=phases,
             memory_kind=self._memory.kind,
             laps_count=self._clock.laps_count,
+            lead_in=self._clock.lead_in,
             device_step_seconds=device_step_seconds,
             held=held,
         )
@@ -210,6 +211,7 @@ class Worker:
         """Count what one step has to do, on a task of its own; the one that was timed is given up for its memory."""
         for name in ("_task", "_step", "_clock"):
             self.__dict__.pop(name, None)
+        torch.compiler.reset()  # whose caches hold models and the pools of their graphs
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.judge.comparison import block_seconds
+from bench.judge.laps import counted
 from bench.judge.summary import Row, is_baseline, summarise
 from bench.records.machine import Machine
 from bench.records.run import Case, Plan, Run
@@ -56,13 +57,11 @@ class Measurement:
 
     def phase_rounds(self, loop: str) -> dict[str, list[float]]:
         """Seconds a step of each phase in each block that was timed phase by phase; on a GPU, the device's."""
-        laps = self.samples.phases[self.samples.phases["case"] == self._index(loop)]
-        seconds = laps["device_seconds"].fillna(laps["host_seconds"]).dropna()
-        block = [laps.loc[seconds.index, name] for name in ("phase", "launch", "round", "block")]
-        means = seconds.groupby(block, observed=True).mean()
+        laps = counted(self.samples.phases[self.samples.phases["case"] == self._index(loop)])
+        means = laps.groupby(["phase", "launch", "round", "block"], observed=True)["seconds"].mean()
         present = set(means.index.get_level_values("phase"))
         phases = [phase for phase in self.rows[loop].case.phases if phase in present]
-        return {phase: [float(value) for value in means.loc[phase]] for phase in phases}
+        return {phase: means[means.index.get_level_values("phase") == phase].tolist() for phase in phases}
 
     def rounds_per_launch(self, loop: str, *, lapped: bool) -> tuple[int, ...]:
         """How many of the rounds, or of a phase's, are of each launch."""

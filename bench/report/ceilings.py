@@ -16,9 +16,9 @@ from bench.report.columns import as_wide_as
 from bench.report.text import plain
 
 FILE_WIDTH = 110
-WIDE = 0.1
 FALLEN = 0.03
 """Below its ceiling, as a share of it, from which on a product is said not to hold it."""
+WIDE = 0.1
 """Half an interval's width, as a share of the figure, from which on something looks disturbed."""
 STOLEN = 0.02
 """A share of the cores' time that a hypervisor gave to others, from which on the same."""

@@ -118,7 +118,9 @@ def attention(workload: WorkloadSummary) -> str:
             loops.setdefault(" and ".join(row.case.attention), []).append(plain(row.case.label))
     if len(loops) < 2:
         return ""
-    return "attention ran as " + "; ".join(f"{kernel} in {', '.join(of)}" for kernel, of in loops.items())
+    return "attention, not compiled, runs as " + "; ".join(
+        f"{kernel} in {', '.join(of)}" for kernel, of in loops.items()
+    )
 
 
 def lost(row: Row) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.evidence.promises import summary
+import psutil
+
+from tests.evidence.promises import CLOCK, summary
 
 STEP_SECONDS, GRACE_SECONDS = 540.0, 20.0
 MOST_BYTES = 16_000_000
@@ -23,21 +26,27 @@ CLOCK_TESTS = "known_length or graphs_phases or timing_the_phases"
 
 def commands(step: int, folder: Path, device: str | None) -> list[tuple[str, ...]]:
     """What step 1, 2 or 3 runs; on a CPU little of each."""
-    bench, on, out = ("-m", "bench"), ("--device", device) if device else (), ("--out", str(folder / "results"))
+    bench, on = ("-m", "bench"), ("--device", device) if device else ()
+    out = ("--out", str(folder / f"step-{step}-results"))
     small = device == "cpu"
     if step == 1:
-        return [("-m", "pytest", "-q", "-m", "cuda and not long", f"--junitxml={folder / 'tests.xml'}")]
+        return [("-m", "pytest", "-q", "-m", "cuda and not long", f"--junitxml={folder / 'step-1-tests.xml'}")]
     if step == 2:
         return [(*bench, "run", *on, *out, *(("--quick",) if small else ()))]
     return [
-        ("-m", "pytest", "-q", "-m", "cuda", "-k", CLOCK_TESTS, CLOCK_FILE, f"--junitxml={folder / 'clock.xml'}"),
+        ("-m", "pytest", "-q", "-m", "cuda", "-k", CLOCK_TESTS, CLOCK_FILE, f"--junitxml={folder / CLOCK}"),
         (*bench, "ceilings", *on, *out, *(("--budget", "5") if small else ())),
         (*bench, "calibrate", "--trials", "0.01", "--budget", "10" if small else "60", *on, *out),
     ]
 
 
 def carry_out(step: int, folder: Path, device: str | None, seconds: float = STEP_SECONDS) -> None:
-    """Run a step's commands one after the other, until its time is over; what became of each is kept."""
+    """Run a step's commands one after the other, until its time is over; what became of each is kept.
+
+    What an earlier try of the step left goes first.
+    """
+    for old in folder.glob(f"step-{step}*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
     ends, done = time.monotonic() + seconds, []
     for number, command in enumerate(commands(step, folder, device)):
         log = folder / f"step-{step}-{number}.txt"
@@ -69,8 +78,14 @@ def run(command: Sequence[str], log: Path, seconds: float) -> int | None:
                 child.wait(GRACE_SECONDS)
             return None
         finally:
+            left = []
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left = psutil.Process(child.pid).children(recursive=True)  # workers lead groups of their own
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
+            for one in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
             child.wait()
 
 

@@ -21,6 +21,7 @@ PEAKS = {
 }
 LEAST_SECONDS = 60.0
 """Of a comparison, from which on it is expected to find +1 %."""
+CLOCK = "step-3-clock.xml"
 LEAST_SHARE = 0.4
 """Of a peak, below which a ceiling was measured badly or the card was held down."""
 
@@ -37,11 +38,11 @@ class Promise:
 def promises(folder: Path) -> tuple[Promise, ...]:
     """Every promise, by what lies in ``folder``."""
     judges: tuple[tuple[str, Callable[[Path], tuple[State, str]]], ...] = (
-        ("the short tests for CUDA pass", lambda f: _tests(f / "tests.xml")),
+        ("the short tests for CUDA pass", lambda f: _tests(f / "step-1-tests.xml")),
         ("a launch from the fork server can use the GPU", _launches),
-        ("kernels of known length are timed within 1 %", lambda f: _tests(f / "clock.xml", "test_kernels_of_known")),
-        ("a graph's phases add up to its replay", lambda f: _tests(f / "clock.xml", "test_a_graphs_phases")),
-        ("timing the phases costs at most 0.5 %", lambda f: _tests(f / "clock.xml", "test_timing_the_phases")),
+        ("kernels of known length are timed within 1 %", lambda f: _tests(f / CLOCK, "test_kernels_of_known")),
+        ("a graph's phases add up to its replay", lambda f: _tests(f / CLOCK, "test_a_graphs_phases")),
+        ("timing the phases costs at most 0.5 %", lambda f: _tests(f / CLOCK, "test_timing_the_phases")),
         ("unchanged code is not called slower or faster", lambda f: _compared(f, 0.0, ("same", "inconclusive"))),
         ("+1 % is found", lambda f: _compared(f, 0.01, ("slower",))),
         (f"make bench takes at most {DEFAULTS_SECONDS:.0f} s at the defaults", _defaults),
@@ -86,14 +87,24 @@ def _tests(report: Path, beginning: str = "test_") -> tuple[State, str]:
     if bad:
         return "fails", f"{len(bad)} of {len(cases)}, the first is {bad[0]}"
     passed = len(cases) - len(skipped)
+    status = _status(report)
+    if passed and (status is None or status > 1):
+        return "fails", f"ended after {passed} had passed"
     reason = skipped[0].find("skipped") if skipped else None
     if not passed:
         return "not tried", (reason.get("message", "") if reason is not None else "no such test ran")
     return "holds", f"{passed} passed, {len(skipped)} skipped"
 
 
+def _status(report: Path) -> int | None:
+    """Of the command that wrote ``report``, as its step kept it; None where its time was over."""
+    step = report.parent / f"{report.name[: len('step-1')]}.json"
+    commands = json.loads(step.read_text()) if step.is_file() else []
+    return next((one["status"] for one in commands if report.name in one["command"]), 0)
+
+
 def _run(folder: Path) -> tuple[dict[str, Any], Path] | None:
-    found = sorted(folder.glob("results/*/*/run.json"))
+    found = sorted(folder.glob("step-2-results/*/*/run.json"))
     return (json.loads(found[-1].read_text()), found[-1].parent) if found else None
 
 
@@ -111,7 +122,7 @@ def _launches(folder: Path) -> tuple[State, str]:
 
 
 def _compared(folder: Path, effect: float, wanted: tuple[str, ...]) -> tuple[State, str]:
-    for path in sorted(folder.glob("results/*/calibration-*.json")):
+    for path in sorted(folder.glob("step-3-results/*/calibration-*.json")):
         known = json.loads(path.read_text())
         verdicts = [trial["verdict"] for trial in known["trials"] if trial["effect"] == effect]
         if verdicts:
@@ -119,6 +130,8 @@ def _compared(folder: Path, effect: float, wanted: tuple[str, ...]) -> tuple[Sta
                 return "not tried", f"{known['budget_seconds']:.0f} s a comparison are too few"
             right = sum(verdict in wanted for verdict in verdicts)
             figure = f"{right} of {len(verdicts)} comparisons on {known['device']}: {', '.join(verdicts)}"
+            if right < len(verdicts) and {*verdicts} <= {*wanted, "inconclusive"}:
+                return "not tried", f"{figure}: too few to tell"
             return ("holds" if right == len(verdicts) else "fails"), figure
     return "not tried", "no comparison of that size"
 
@@ -128,8 +141,10 @@ def _defaults(folder: Path) -> tuple[State, str]:
     if not path.is_file() or found is None or not _on_gpu(found[0]):
         return "not tried", "no run on a GPU"
     (command,) = json.loads(path.read_text())
-    in_time = command["status"] is not None and command["seconds"] <= DEFAULTS_SECONDS
-    return ("holds" if in_time else "fails"), f"{command['seconds']:.0f} s, {_ended(command)}"
+    figure, in_time = f"{command['seconds']:.0f} s, {_ended(command)}", command["seconds"] <= DEFAULTS_SECONDS
+    if command["status"] is None and in_time:
+        return "not tried", f"{figure}; run make bench by itself"
+    return ("holds" if command["status"] in (0, 1) and in_time else "fails"), figure
 
 
 def _cases(folder: Path) -> tuple[State, str]:
@@ -140,9 +155,11 @@ def _cases(folder: Path) -> tuple[State, str]:
     lost = [
         case for case in cases if case["status"] not in ("ok", "skipped") or not (case["launches"] or case["reason"])
     ]
-    if lost or found[0]["interrupted"]:
-        first = f", the first is {lost[0]['workload']} {lost[0]['loop']}: {lost[0]['reason']}" if lost else ""
-        return "fails", f"{len(lost)} of {len(cases)} lost{first}{'; interrupted' if found[0]['interrupted'] else ''}"
+    if lost:
+        first = f"the first is {lost[0]['workload']} {lost[0]['loop']}: {lost[0]['reason']}"
+        return "fails", f"{len(lost)} of {len(cases)} lost, {first}"
+    if found[0]["interrupted"]:
+        return "not tried", "the run was ended before its time"
     ran = sum(case["status"] == "ok" for case in cases)
     return "holds", f"{ran} measured, {len(cases) - ran} skipped, on {found[0]['plan']['device']}"
 
@@ -161,7 +178,7 @@ def _known(folder: Path, column: str) -> tuple[State, str]:
 
 
 def _ceilings(folder: Path) -> tuple[State, str]:
-    for path in sorted(folder.glob("results/*/ceilings-*.json")):
+    for path in sorted(folder.glob("step-3-results/*/ceilings-*.json")):
         found = json.loads(path.read_text())
         name = next((gpu["name"] for gpu in found["machine"]["gpus"]), "")
         peaks = next((peak for card, peak in PEAKS.items() if card in name), None)
@@ -169,7 +186,9 @@ def _ceilings(folder: Path) -> tuple[State, str]:
             return "not tried", f"no peak is known for {name or found['device']}"
         shares = dict(_shares(found["ceilings"], *peaks))
         figure = ", ".join(f"{what} {share:.0%} of the datasheet's" for what, share in shares.items())
-        return ("holds" if all(LEAST_SHARE <= share <= 1.0 for share in shares.values()) else "fails"), figure
+        return (
+            "holds" if all(LEAST_SHARE <= share <= 1.0 for share in shares.values()) and len(shares) == 2 else "fails"
+        ), figure
     return "not tried", "no ceilings"
 
 

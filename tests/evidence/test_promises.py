@@ -22,7 +22,9 @@ def found(folder: Path, text: str) -> Promise:
 
 def a_run(folder: Path, device: str = "cuda:0", **changes: Any) -> Path:
     """The reference run, as if it were of ``device``."""
-    run = shutil.copytree(REFERENCE, folder / "results" / "machine" / "run", ignore=shutil.ignore_patterns("*.parquet"))
+    run = shutil.copytree(
+        REFERENCE, folder / "step-2-results" / "machine" / "run", ignore=shutil.ignore_patterns("*.parquet")
+    )
     content = json.loads((run / "run.json").read_text())
     content["plan"]["device"] = device
     (run / "run.json").write_text(json.dumps({**content, **changes}))
@@ -30,10 +32,10 @@ def a_run(folder: Path, device: str = "cuda:0", **changes: Any) -> Path:
 
 
 def a_calibration(folder: Path, *trials: tuple[float, str], budget: float = 60.0) -> None:
-    (folder / "results" / "machine").mkdir(parents=True)
+    (folder / "step-3-results" / "machine").mkdir(parents=True)
     content = {"device": "cuda:0", "budget_seconds": budget}
     content["trials"] = [{"effect": effect, "verdict": verdict} for effect, verdict in trials]
-    (folder / "results" / "machine" / "calibration-a.json").write_text(json.dumps(content))
+    (folder / "step-3-results" / "machine" / "calibration-a.json").write_text(json.dumps(content))
 
 
 def step(folder: Path, seconds: float, status: int | None) -> None:
@@ -56,17 +58,26 @@ def test_nothing_is_claimed_of_an_empty_folder(tmp_path: Path) -> None:
 )
 def test_tests_that_were_skipped_are_no_proof(tmp_path: Path, cases: list[str], state: str, figure: str) -> None:
     listed = "".join(case.format(number) for number, case in enumerate(cases))
-    (tmp_path / "tests.xml").write_text(f"<testsuites><testsuite>{listed}</testsuite></testsuites>")
+    (tmp_path / "step-1-tests.xml").write_text(f"<testsuites><testsuite>{listed}</testsuite></testsuites>")
     assert found(tmp_path, "short tests") == Promise("the short tests for CUDA pass", state, figure)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("status", [None, 2, 3])
+def test_tests_that_were_cut_short_fail(tmp_path: Path, status: int | None) -> None:
+    (tmp_path / "step-1-tests.xml").write_text(f"<testsuites>{PASSED.format(1)}</testsuites>")
+    command = {"command": f"python -m pytest --junitxml={tmp_path}/step-1-tests.xml", "status": status}
+    (tmp_path / "step-1.json").write_text(json.dumps([{**command, "seconds": 540.0, "log": ""}]))
+    assert found(tmp_path, "short tests").state == "fails"
+
+
 def test_tests_that_were_ended_before_their_report_fail(tmp_path: Path) -> None:
-    (tmp_path / "tests.xml").write_text("<testsuites>")
+    (tmp_path / "step-1-tests.xml").write_text("<testsuites>")
     assert found(tmp_path, "short tests").state == "fails"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "status", "state"), [(500.0, 0, "holds"), (650.0, 0, "fails"), (540.0, None, "fails")]
+    ("seconds", "status", "state"),
+    [(500.0, 0, "holds"), (650.0, 0, "fails"), (540.0, None, "not tried"), (3.0, 2, "fails")],
 )
 def test_the_default_run_is_held_to_its_ten_minutes(
     tmp_path: Path, seconds: float, status: int | None, state: str
@@ -104,7 +115,8 @@ def test_a_lost_case_and_an_unknown_figure_are_named(tmp_path: Path) -> None:
     ("trials", "unchanged", "slowed"),
     [
         ([(0.0, "same"), (0.01, "slower")], "holds", "holds"),
-        ([(0.0, "inconclusive"), (0.01, "inconclusive")], "holds", "fails"),
+        ([(0.0, "inconclusive"), (0.01, "inconclusive")], "holds", "not tried"),
+        ([(0.0, "same"), (0.01, "same")], "holds", "fails"),
         ([(0.0, "faster")], "fails", "not tried"),
     ],
 )
@@ -130,15 +142,22 @@ def test_comparisons_too_short_to_find_it_are_no_trial(tmp_path: Path) -> None:
     ],
 )
 def test_ceilings_are_held_against_the_cards_peak(tmp_path: Path, card: str, share: float, state: str) -> None:
-    (tmp_path / "results" / "machine").mkdir(parents=True)
+    (tmp_path / "step-3-results" / "machine").mkdir(parents=True)
     flops, bytes_ = PEAKS["H200"]
     rows = [
         {"kind": "matrix product", "dtype": "bfloat16", "value": share * flops},
         {"kind": "copy", "dtype": None, "value": 0.9 * bytes_},
     ]
     content = {"machine": {"gpus": [{"name": card}]}, "device": "cuda:0", "ceilings": rows}
-    (tmp_path / "results" / "machine" / "ceilings-a.json").write_text(json.dumps(content))
+    (tmp_path / "step-3-results" / "machine" / "ceilings-a.json").write_text(json.dumps(content))
     assert found(tmp_path, "ceilings").state == state
+
+
+def test_ceilings_that_were_not_measured_prove_nothing(tmp_path: Path) -> None:
+    (tmp_path / "step-3-results" / "machine").mkdir(parents=True)
+    content = {"machine": {"gpus": [{"name": "NVIDIA H200"}]}, "device": "cuda:0", "ceilings": []}
+    (tmp_path / "step-3-results" / "machine" / "ceilings-a.json").write_text(json.dumps(content))
+    assert found(tmp_path, "ceilings").state == "fails"
 
 
 def test_the_summary_names_every_promise_and_every_command(tmp_path: Path) -> None:

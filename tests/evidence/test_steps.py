@@ -37,8 +37,12 @@ def test_each_step_runs_alone_and_adds_to_the_summary(
         return 0
 
     monkeypatch.setattr(evidence, "run", instead)
+    old = tmp_path / f"step-{step}-results" / "machine" / "run.json"
+    old.parent.mkdir(parents=True)
+    old.write_text("of an earlier try")
     evidence.main(["--evidence", str(tmp_path), "--step", str(step), "--device", "cpu"])
 
+    assert not old.exists()
     kept = json.loads((tmp_path / f"step-{step}.json").read_text())
     assert len(kept) == len(limits) == len(evidence.commands(step, tmp_path, "cpu"))
     assert max(limits) <= evidence.STEP_SECONDS

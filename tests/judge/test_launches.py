@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.judge.launches import memory_logs, phase_logs, ratio_logs, rounds_of, step_logs
@@ -59,3 +60,12 @@ def test_blocks_whose_phases_were_all_timed_say_nothing_of_a_step() -> None:
     blocks = make_run([Truth("eager")])[1].blocks
     rounds, none = rounds_of(blocks), rounds_of(blocks[blocks["lapped"]])
     assert [len(step_logs(none)), len(ratio_logs(none, rounds)), len(ratio_logs(rounds, none))] == [0, 0, 0]
+
+
+def test_a_step_that_found_the_device_idle_has_no_say_in_a_phases_launches() -> None:
+    rows = [
+        {"launch": launch, "round": 0, "block": block, "step": 2 * block + late, "phase": "forward",
+         "host_seconds": 0.1, "device_seconds": 1.0 if late else 1.3}
+        for launch in range(2) for block in range(3) for late in range(2)
+    ]  # fmt: skip
+    assert phase_logs(pd.DataFrame(rows))["forward"] == pytest.approx([0.0, 0.0])

@@ -125,7 +125,7 @@ def test_a_runs_blocks_are_filled_by_steps_as_they_run_in_them(monkeypatch: pyte
         lives.append(conductor._start(0, conduct._UnderWay("", 0, 1, residents)))
 
     assert [live.steps for live in lives] == [10, 50]
-    assert conductor._turn_limit(lives[1]) == pytest.approx(30 + 50 * (8 * 51 + 1) * REPLAY_MS / 1e3)
+    assert conductor._turn_limit(lives[1]) == pytest.approx(30 + 50 * (8 * 50 + 1) * REPLAY_MS / 1e3)
 
 
 @pytest.mark.parametrize(("warm", "steps"), [(PLAIN, 10), (HELD, 50)])

@@ -288,7 +288,9 @@ def test_a_block_after_a_step_that_does_not_count_finds_the_device_at_work(
     clock = queued_clock(monkeypatch, host_ms=1.0, device_ms=20.0)
 
     assert clock.plain(steps).device_seconds == pytest.approx(steps * 0.040 + 0.002)  # it waited for the first kernel
-    assert clock.plain(steps, clock.lead_in).device_seconds == pytest.approx(steps * 0.040)
+    plain = clock.plain(steps, clock.lead_in)
+    assert plain.device_seconds == pytest.approx(steps * 0.040)
+    assert plain.host_seconds == pytest.approx(steps * 0.040, abs=0.003)
     recording = clock.lapped(steps, clock.lead_in)
     block = recording.block()
     assert recording.device_seconds == block.device_seconds == pytest.approx(steps * 0.040)

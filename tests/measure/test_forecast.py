@@ -14,12 +14,17 @@ from bench.measure.answers import Finished, Ready, Turn, Warm
 from bench.measure.clock import Block
 from bench.measure.conduct import Conductor
 from bench.measure.disturbance import Disturbance
-from bench.measure.forecast import Forecast, Part, compiles, costs_on, parts_of, sentence
+from bench.measure.forecast import Forecast, Part, costs_on, parts_of, sentence
 from bench.measure.machine import describe_machine
 from bench.measure.plan import Wish, ceiling_seconds, make_plan, terms_within_a_run
 from bench.measure.spending import Spent
 from bench.measure.warmup import WarmUp
 from bench.records.run import Plan
+from loops.catalog import find_loop
+
+
+def compiles(loop: str) -> bool:
+    return any(technique.compiles for technique in find_loop(loop).techniques)
 
 
 class Clock:
@@ -50,7 +55,8 @@ class Process:
             compilation = (costs.compiled if self.launch else costs.compilation) if compiles(self.loop) else 0.0
             self.clock.seconds += costs.warm_up + compilation
             cache = "none" if not compilation else "warm" if self.launch else "cold"
-            return Warm(WarmUp((costs.step,) * 12, True), (), 0.0, compilation, cache, (), "resident set", True)
+            warm_up, lead_in = WarmUp((costs.step,) * 12, True), int(self.device != "cpu")
+            return Warm(warm_up, (), 0.0, compilation, cache, (), "resident set", True, lead_in=lead_in)
         if request == "take_turn":
             lead_in = 0 if self.device == "cpu" else 1
             self.clock.seconds += (1 + len(options["order"]) * (lead_in + options["steps"])) * costs.step
@@ -163,3 +169,11 @@ def test_the_last_block_of_the_last_launch_leaves_nothing() -> None:
     forecast.started("a", 0, 1.0, 0.0)
 
     assert forecast.remaining_seconds("a", 0, sampled_seconds=6.0) == 0
+
+
+def test_a_loop_of_ones_own_is_looked_up_by_its_file_and_not_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "bench.py").write_text("from loops.eager import step\n")
+    own = make_plan(Wish(command=["x"], device="cpu", threads=1, loops=[f"{tmp_path / 'bench.py'}:step", "compile"]))
+    parts = {p.name: p.seconds for p in parts_of(own, [("resnet", "bench:step"), ("resnet", "compile")], None, 0.0)}
+
+    assert parts["compilation"] == parts_of(own, [("resnet", "compile")], None, 0.0)[1].seconds > 0

@@ -46,6 +46,7 @@ class Card:
     holders: list["Process"] = field(default_factory=list)
     seconds: float = 0.0
     fullest: int = 0
+    forgotten: list[str] = field(default_factory=list)
 
     @property
     def free(self) -> int:
@@ -109,25 +110,31 @@ class StandIn(Crew):
         batch = self._plan.batch_size or self._batch_sizes.get(workload, DEFAULT_BATCH)
         return Process(self.card, loop, DEFAULT_BATCH if self.card.fixed_batches else batch, neighbours)
 
+    def forget_compiled(self, workload: str, loop: str) -> None:
+        self.card.forgotten.append(loop)
+
 
 class Told:
-    def __init__(self) -> None:
+    def __init__(self, stop_at: str) -> None:
         self.done: list[float] = []
+        self._stop_at = stop_at
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
         self.done.append(done)
+        if self._stop_at in doing and "starting" in doing and done > 0.2:
+            raise KeyboardInterrupt
 
 
 @pytest.fixture
 def measure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    def measured(card: Card, **wishes: Any) -> tuple[Run, Samples, list[float]]:
+    def measured(card: Card, stop_at: str = "never", **wishes: Any) -> tuple[Run, Samples, list[float]]:
         wish = Wish(command=["loopmark"], device="cpu", threads=1, launches=2, workloads=["gpt"], **wishes)
         plan = Plan(**{**vars(make_plan(wish)), "device": "cuda:0", "budget_seconds": 6.0})
         loops = dict.fromkeys(["eager", *LOOPS])
         monkeypatch.setattr(conduct, "apart", lambda *_: ({"gpt": None}, loops))
         monkeypatch.setattr(conduct, "time", SimpleNamespace(perf_counter=lambda: card.seconds))
         monkeypatch.setattr(conduct.store, "write", lambda *_: None)
-        told = Told()
+        told = Told(stop_at)
         conductor = Conductor(plan, describe_machine("cpu"), datetime.now(UTC), told)
         run, samples = conductor.conduct(StandIn(plan, tmp_path, card))
         assert not card.holders
@@ -164,12 +171,12 @@ def test_batches_shrink_and_cases_part_no_further_than_they_must_and_the_run_say
     measure: Any, total: int, batch: int, groups: int
 ) -> None:
     run, _, _ = measure(Card(total * GIB))
-    said = [warning for warning in run.warnings if "fit the device" in warning]
+    said = [warning for warning in run.warnings if "the device" in warning]
     expected = []
     if batch < DEFAULT_BATCH:
         expected.append(
-            f"gpt: two loops with batches of 16 do not fit the device together, so batches have {batch} samples; "
-            "--batch-size chooses another"
+            f"gpt: by estimate no second loop fits the device beside eager with batches of 16, so batches have {batch} "
+            "samples; --batch-size chooses another"
         )
     if groups > 1:
         expected.append(
@@ -204,10 +211,12 @@ def test_eager_gets_smaller_batches_where_it_does_not_fit_by_itself(measure: Any
 
 
 def test_a_loop_that_takes_far_more_than_eager_comes_again_with_eager_alone(measure: Any) -> None:
-    run, samples, _ = measure(Card(45 * GIB, most={"cuda_graph": 2.2}))
+    card = Card(60 * GIB, most={"compile": 3.0})
+    run, samples, _ = measure(card)
 
     assert {case.status for case in run.cases} == {"ok"}
     assert paired(run, samples)
+    assert card.forgotten == ["compile"]  # what it compiled before: its first launch is to compile from nothing
 
 
 def test_a_loop_that_fits_with_nobody_else_is_lost_by_itself(measure: Any) -> None:
@@ -230,3 +239,29 @@ def test_a_device_that_does_not_tell_its_memory_holds_whoever_comes() -> None:
     room.note(None)
 
     assert room.holds_one_more()
+
+
+def test_batches_stay_as_they_are_once_a_case_was_measured_with_them(measure: Any) -> None:
+    run, _, _ = measure(Card(30 * GIB, grows={"eager": 3 * GIB}))
+
+    assert len({case.batch_size for case in run.cases}) == 1
+    assert not any("batches have" in warning for warning in run.warnings)
+
+
+def test_ctrl_c_while_a_later_group_starts_keeps_what_the_first_has_measured(measure: Any) -> None:
+    run, _, _ = measure(Card(24 * GIB), stop_at="launch 1")
+    measured = {case.label for case in run.cases if case.launches}
+
+    assert run.interrupted
+    assert "eager" in measured
+    assert len(measured) >= 2
+    assert any("batches have 8 samples" in warning for warning in run.warnings)
+
+
+def test_eager_that_runs_out_in_a_later_group_starts_again_and_says_what_that_costs(measure: Any) -> None:
+    run, _, _ = measure(Card(34 * GIB, grows={"eager": GIB // 2}))
+    said = "gpt: eager ran out of device memory in launch 1 and started again"
+
+    assert any(warning.startswith(said) for warning in run.warnings)
+    assert run.cases[0].status == "ok"
+    assert len(run.cases[0].launches) == 2

@@ -1,6 +1,6 @@
 from collections import Counter
 
-from bench.measure.schedule import Schedule, steps_per_block
+from bench.measure.schedule import Schedule, quads_a_turn, steps_per_block
 
 
 def test_the_same_seed_makes_the_same_choices_and_another_seed_makes_others() -> None:
@@ -30,6 +30,11 @@ def test_a_turn_is_two_quads_in_each_of_which_a_steady_drift_cancels() -> None:
             lapped = [place for place, laps in enumerate(quad) if laps]
             assert sum(lapped) == 3  # 0 + 3 or 1 + 2: the same mean place as those without laps
     assert seen == {(True, False, False, True), (False, True, True, False)}
+
+
+def test_a_turn_of_slow_steps_is_one_quad_where_each_block_has_a_step_before_it() -> None:
+    assert [quads_a_turn(steps, lead_in) for steps, lead_in in ((1, 0), (1, 1), (2, 1), (50, 0))] == [2, 1, 2, 2]
+    assert len(Schedule(0).turn(1)) == 4
 
 
 def test_a_block_holds_as_many_steps_as_fit_and_at_least_one() -> None:

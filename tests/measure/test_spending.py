@@ -57,3 +57,10 @@ def test_a_counter_that_stops_moving_is_given_up_on_too() -> None:
         joules = staticmethod(lambda: float(int(100 * min(0.5, world.seconds))))
 
     assert spend(world.take_steps, Stopped(), now=world.now).joules_per_step is None
+
+
+@pytest.mark.parametrize("step_seconds", [0.5, 1.5, 4.0])
+def test_steps_far_longer_than_the_window_have_their_joules_too(step_seconds: float) -> None:
+    world = World(step_seconds=step_seconds / 5)
+    spent = spend(world.take_steps, world, window_seconds=0.4, now=world.now)
+    assert spent.joules_per_step == pytest.approx(200 * step_seconds / 5, rel=0.1)

@@ -78,7 +78,7 @@ class Try:
             return self._made("data", f"a batch has no more than {rows.batch} rows")
         warm = process.ask(Warm, "warm", self._left(), ceiling_seconds=WARMUP_SECONDS)
         steps = steps_per_block(warm.step_seconds, self._block_seconds)
-        blocks = round(SAMPLING_SECONDS / (steps * warm.step_seconds))
+        blocks = round(SAMPLING_SECONDS / ((warm.lead_in + steps) * warm.step_seconds))
         order = (False,) * min(MOST_BLOCKS, max(LEAST_BLOCKS, blocks))
         turn = process.ask(Turn, "take_turn", self._left(), order=order, steps=steps, own_processes=1)
         finished = process.ask(Finished, "finish", self._left())
