@@ -53,7 +53,7 @@ test-cuda-build: $(CUDA_VENV)/.ready ## Run the tests that need no GPU with torc
 	$(CUDA_VENV)/bin/python -m pytest -m "not cuda" --numprocesses=2 --dist=worksteal --benchmark-skip $(ARGS)
 
 gpu-evidence: $(READY) ## Say which promises hold on this GPU, in an archive (STEP=1, 2 or 3 alone; EVIDENCE=folder; DEVICE=cpu)
-	$(PY) -m tests.evidence $(if $(STEP),--step $(STEP)) $(if $(EVIDENCE),--evidence $(EVIDENCE)) $(if $(DEVICE),--device $(DEVICE))
+	$(PY) -m tests.evidence $(if $(STEP),--step $(STEP)) $(if $(EVIDENCE),--evidence "$(EVIDENCE)") $(if $(DEVICE),--device $(DEVICE))
 
 bench-scale: $(READY) ## Time a report on ten million samples, and a history and a comparison of 200 runs (4 minutes, 4 GiB)
 	LOOPMARK_SCALE=full $(PY) -m pytest tests/test_scale_benchmark.py --benchmark-columns=median $(ARGS)

@@ -126,7 +126,8 @@ class Conductor:
     def _launch(self, workload: str, launch: int) -> None:
         """One launch of every case of ``workload``: processes up, warmed, taking turns, gone; in groups that fit."""
         indices = [i for i, c in enumerate(self._cases) if c.workload == workload and c.status == "ok"]
-        order, baseline = self._schedule.shuffled(indices), min(indices, default=0)
+        order = self._schedule.shuffled(indices)
+        baseline = next(i for i, c in enumerate(self._cases) if c.workload == workload)
         if self._plan.device != "cpu":  # whoever is first shows how much room a case takes
             order.sort(key=lambda index: index != baseline)
         here = _UnderWay(workload, launch, len(indices), Residents(baseline, order, self._rooms[workload]))
@@ -189,17 +190,19 @@ class Conductor:
         return True
 
     def _warn_of_room(self, here: _UnderWay) -> None:
-        now = self._cases[here.residents.baseline].batch_size
-        if here.whole_batch not in (None, now):
+        baseline = self._cases[here.residents.baseline]
+        if here.whole_batch not in (None, baseline.batch_size):
             self._warnings.append(
-                f"{here.workload}: by estimate no second loop fits the device beside eager with batches of "
-                f"{here.whole_batch}, so batches have {now} samples; --batch-size chooses another"
+                f"{here.workload}: by estimate no second loop fits the device beside {baseline.label} with batches of "
+                f"{here.whole_batch}, so it is measured with batches of {baseline.batch_size}; --batch-size chooses "
+                "another"
             )
         if here.groups > 1 and here.workload not in self._in_groups:
             self._in_groups.add(here.workload)
+            together = f", each with {baseline.label}" if baseline.status == "ok" else ""
             self._warnings.append(
                 f"{here.workload}: its {here.cases} cases do not fit the device together; they took turns in "
-                f"{here.groups} groups, each with {self._cases[here.residents.baseline].label}"
+                f"{here.groups} groups{together}"
             )
 
     @contextmanager
@@ -250,6 +253,8 @@ class Conductor:
             for _ in range(1 + (MOST_AGAIN if self._plan.remeasure_throttled else 0)):
                 again = []
                 for one in self._schedule.shuffled(turns):
+                    if one not in live:  # it has to come again with the baseline
+                        continue
                     self._tell(here, one.index, f"round {here.rounds + 1}", sampling=True)
                     start = time.perf_counter()
                     turn = self._turn(one, here)
@@ -285,7 +290,9 @@ class Conductor:
     def _measure_energy(self, here: _UnderWay, fresh: list[Resident]) -> None:
         """What a step of each of ``fresh`` spends, one after the other in random order: a counter counts for all."""
         window = max(LEAST_WINDOW_SECONDS, WINDOW_SECONDS / self._plan.launches)
-        for one in self._schedule.shuffled([one for one in fresh if one in here.live]):
+        for one in self._schedule.shuffled(fresh):
+            if one not in here.live:
+                continue
             try:
                 spent = one.process.ask(
                     Spent, "spend", self._plan.limit_seconds, steps=one.steps, window_seconds=window
@@ -305,16 +312,28 @@ class Conductor:
     def _give_up(self, index: int, here: _UnderWay, end: CaseEnded) -> None:
         """End a case, unless it only had too little room beside others, or can have it with smaller batches."""
         case, lacked_memory = self._cases[index], end.ran_out_of == "device memory"
+        is_baseline = index == here.residents.baseline
         if lacked_memory and here.residents.put_off(index):
             if here.launch == 0:  # which is to compile from nothing
                 self._crew.forget_compiled(case.workload, case.loop)
-            if index == here.residents.baseline and here.groups > 1:
-                self._warnings.append(
-                    f"{case.workload}: {case.label} ran out of device memory in launch {here.launch + 1} and started "
-                    "again; cases that had had their turns by then have no ratio of that launch"
-                )
+            if is_baseline:
+                self._start_over(here)
         elif not (lacked_memory and not here.live and self._shrink(index, here)):
+            if is_baseline and here.whole_batch:  # in vain
+                self._crew.unshrink(here.workload)
+                here.whole_batch = None
             self._end(index, end)
+
+    def _start_over(self, here: _UnderWay) -> None:
+        """The baseline has run out of memory beside others: these come again with it, since no ratio is without it."""
+        for one in list(here.live):
+            self._lose(one, here)
+            here.residents.waiting.append(one.index)
+        if here.groups > 1:
+            self._warnings.append(
+                f"{here.workload}: {self._cases[here.residents.baseline].label} ran out of device memory in launch "
+                f"{here.launch + 1} and started again; cases that had had their turns by then have no ratio of it"
+            )
 
     def _finish(self, one: Resident, launch: int) -> None:
         """Ask a worker for its last figures and write its launch down."""
@@ -374,16 +393,20 @@ class Conductor:
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
     def _tell(self, here: _UnderWay, index: int, doing: str, *, sampling: bool = False) -> None:
-        plan, spent = self._plan, here.sampled_seconds if sampling else None
+        plan, waiting = self._plan, len(here.residents.waiting)
+        spent = here.sampled_seconds if sampling or here.groups > 1 else None
+        left = self._forecast.remaining_seconds(here.workload, here.launch, spent)
+        if left is not None and spent is not None:
+            left += here.starting_seconds / max(1, here.cases - waiting) * waiting
         position = here.launch * len(self._workloads) + self._workloads.index(here.workload)
         budget = self._forecast.sampling_seconds[here.workload]
-        started = 1 - (len(here.residents.waiting) + (not sampling)) / here.cases
+        started = 1 - (waiting + (not sampling)) / here.cases
         part = 0.5 * started + 0.5 * min(1.0, here.sampled_seconds / budget if budget else 0.0)
         here.part = max(here.part, part)
         self.progress.tell(
             f"{here.workload} · {self._cases[index].label} · launch {here.launch + 1}/{plan.launches} · {doing}",
             (position + here.part) / (plan.launches * len(self._workloads)),
-            self._forecast.remaining_seconds(here.workload, here.launch, spent),
+            left,
         )
 
 

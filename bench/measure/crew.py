@@ -80,6 +80,10 @@ class Crew:
         self._batch_sizes[workload] = batch_size // 2
         return batch_size // 2
 
+    def unshrink(self, workload: str) -> None:
+        """Give later processes of ``workload`` the batches that were asked for again."""
+        self._batch_sizes.pop(workload, None)
+
     def forget_compiled(self, workload: str, loop: str) -> None:
         """Have the case's next process compile from nothing."""
         shutil.rmtree(self._cache(workload, loop), ignore_errors=True)

@@ -78,7 +78,8 @@ def parts_of(
     if terms is not None:
         begun = [(costs, costs.start + costs.compiled * compiled) for costs, compiled in known]
         parts.append(Part("proofs", sum(start + costs.proof for costs, start in begun), after=True))
-        each = sum(start + min(costs.training, terms.budget_seconds) for costs, start in begun)
+        trained = dict(zip(cases, begun, strict=True)).values()  # the baseline once
+        each = sum(start + min(costs.training, terms.budget_seconds) for costs, start in trained)
         parts.append(Part("training", terms.seeds * each, after=True))
     return tuple(parts)
 

@@ -3,7 +3,7 @@
 from bench.judge.comparison import BASELINE
 from bench.judge.summary import Row, WorkloadSummary, is_baseline
 from bench.report import format as show
-from bench.report.text import plain
+from bench.report.text import elide, plain
 from bench.report.training.words import evidence
 
 SAME = "~"
@@ -110,12 +110,15 @@ def lap_cost(workload: WorkloadSummary) -> str:
     )
 
 
+KERNEL_LENGTH = 24
+
+
 def attention(workload: WorkloadSummary) -> str:
     """Which kernel the attention of which loops ran in; empty where all ran in one, or that is not known."""
     loops: dict[str, list[str]] = {}
     for row in workload.rows:
-        if row.case.attention:
-            loops.setdefault(" and ".join(row.case.attention), []).append(plain(row.case.label))
+        if kernels := [elide(kernel, KERNEL_LENGTH) for kernel in row.case.attention]:
+            loops.setdefault(" and ".join(kernels), []).append(plain(row.case.label))
     if len(loops) < 2:
         return ""
     return "attention, not compiled, runs as " + "; ".join(

@@ -20,6 +20,7 @@ from tests.evidence.promises import CLOCK, summary
 
 STEP_SECONDS, GRACE_SECONDS = 540.0, 20.0
 MOST_BYTES = 16_000_000
+ARCHIVE = "evidence.tar.gz"
 CLOCK_FILE = "tests/measure/test_clock_on_cuda.py"
 CLOCK_TESTS = "known_length or graphs_phases or timing_the_phases"
 
@@ -45,8 +46,8 @@ def carry_out(step: int, folder: Path, device: str | None, seconds: float = STEP
 
     What an earlier try of the step left goes first.
     """
-    for old in folder.glob(f"step-{step}*"):
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    for old in (folder / f"step-{step}.json", *folder.glob(f"step-{step}-*")):
+        shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink(missing_ok=True)
     ends, done = time.monotonic() + seconds, []
     for number, command in enumerate(commands(step, folder, device)):
         log = folder / f"step-{step}-{number}.txt"
@@ -72,10 +73,12 @@ def run(command: Sequence[str], log: Path, seconds: float) -> int | None:
         )
         try:
             return child.wait(seconds)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as end:
             child.send_signal(signal.SIGINT)  # it keeps what it has measured
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(GRACE_SECONDS)
+            if isinstance(end, KeyboardInterrupt):
+                raise
             return None
         finally:
             left = []
@@ -91,16 +94,17 @@ def run(command: Sequence[str], log: Path, seconds: float) -> int | None:
 
 def pack(folder: Path, most_bytes: int = MOST_BYTES) -> Path:
     """Write summary.md and evidence.tar.gz, without the largest tables where it would be larger than ``most_bytes``."""
-    archive = folder / "evidence.tar.gz"
+    archive = folder / ARCHIVE
     archive.unlink(missing_ok=True)
-    tables = sorted(folder.rglob("*.parquet"), key=lambda path: path.stat().st_size)
+    files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    tables = [*(path for path in files if path.suffix != ".parquet"), *(p for p in files if p.suffix == ".parquet")]
     left_out: list[Path] = []
     while True:
         notes = tuple(f"{path.relative_to(folder)} is left out of the archive for its size" for path in left_out)
         (folder / "summary.md").write_text(summary(folder, notes))
         with tarfile.open(archive, "w:gz") as tar:
             for path in sorted(folder.rglob("*")):
-                if path.is_file() and path != archive and path not in left_out:
+                if path.is_file() and path != archive and (path not in left_out or path.name == "summary.md"):
                     tar.add(path, str(path.relative_to(folder)))
         if archive.stat().st_size <= most_bytes or not tables:
             return archive
@@ -115,9 +119,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", help="cpu, cuda or cuda:N; cuda where there is one")
     given = parser.parse_args(arguments)
     folder: Path = given.evidence.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    for step in (given.step,) if given.step else (1, 2, 3):
-        carry_out(step, folder, given.device)
+    if "$" in str(folder) or (folder / ARCHIVE).is_dir():
+        parser.error(f"{folder} cannot hold the evidence: a $ in its name, or a folder {ARCHIVE} in it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"{folder}: {error.strerror}")
+    try:
+        for step in (given.step,) if given.step else (1, 2, 3):
+            carry_out(step, folder, given.device)
+    except KeyboardInterrupt:
+        print("interrupted: what there is follows", file=sys.stderr)
     archive = pack(folder)
     print((folder / "summary.md").read_text())
     print(f"Archive: {archive}")

@@ -51,17 +51,21 @@ def promises(folder: Path) -> tuple[Promise, ...]:
         ("energy is known for each measured case", lambda f: _known(f, "joules_per_step")),
         ("ceilings lie below the card's peak, and near it", _ceilings),
     )
-    return tuple(Promise(text, *judge(folder)) for text, judge in judges)
+    return tuple(Promise(text, *_judged(judge, folder)) for text, judge in judges)
+
+
+def _judged(judge: Callable[[Path], tuple[State, str]], folder: Path) -> tuple[State, str]:
+    try:
+        state, figure = judge(folder)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return "fails", f"what its step left cannot be read: {type(error).__name__}"
+    return state, " ".join(figure.split()).replace("|", "\\|")
 
 
 def summary(folder: Path, notes: tuple[str, ...] = ()) -> str:
     """One page in Markdown: each promise's state and figure, then what each step came to."""
     rows = [f"| {one.text} | {one.state} | {one.figure} |" for one in promises(folder)]
-    steps = [
-        f"- `{command['command']}`: {_ended(command)} after {command['seconds']:.0f} s, log in {command['log']}"
-        for path in sorted(folder.glob("step-*.json"))
-        for command in json.loads(path.read_text())
-    ]
+    steps = [line for path in sorted(folder.glob("step-[123].json")) for line in _commands(path)]
     head = [
         "# What this machine shows of Loopmark's promises",
         "",
@@ -69,6 +73,15 @@ def summary(folder: Path, notes: tuple[str, ...] = ()) -> str:
         "| --- | --- | --- |",
     ]
     return "\n".join([*head, *rows, "", "## Commands", "", *steps, *(f"- {note}" for note in notes), ""])
+
+
+def _commands(path: Path) -> Iterator[str]:
+    try:
+        for command in json.loads(path.read_text()):
+            ended = f"{_ended(command)} after {command['seconds']:.0f} s"
+            yield f"- `{command['command']}`: {ended}, log in {command['log']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        yield f"- {path.name} cannot be read"
 
 
 def _ended(command: dict[str, Any]) -> str:

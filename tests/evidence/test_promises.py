@@ -166,3 +166,26 @@ def test_the_summary_names_every_promise_and_every_command(tmp_path: Path) -> No
     assert all(promise.text in page for promise in promises(tmp_path))
     assert "`python -m bench run`: took too long and was ended after 540 s, log in step-2-0.txt" in page
     assert "left out of the archive" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("step-2.json", '[{"comm'),
+        ("step-2.json", "[]"),
+        ("step-2-results/machine/run/run.json", '{"plan": {}}'),
+        ("step-3-results/machine/calibration-a.json", ""),
+        ("step-3-results/machine/ceilings-a.json", "{}"),
+        ("step-1-tests.xml", '<?xml version="1.0" encoding="nobody-knows"?><testsuites />'),
+    ],
+)
+def test_a_damaged_file_costs_its_own_promises_alone(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(text)
+    page = summary(tmp_path)
+    assert all(promise.text in page for promise in promises(tmp_path))
+
+
+def test_a_reason_of_two_lines_stays_in_its_cell(tmp_path: Path) -> None:
+    a_run(tmp_path, cases=[{"status": "failed", "workload": "w", "loop": "l", "launches": [], "reason": "a | b\nc"}])
+    assert found(tmp_path, "no case is lost").figure == "1 of 1 lost, the first is w l: a \\| b c"

@@ -59,3 +59,33 @@ def test_the_largest_tables_stay_behind_where_the_archive_would_be_too_large(tmp
     with tarfile.open(archive) as packed:
         assert set(packed.getnames()) == {"small.parquet", "summary.md"}
     assert "large.parquet is left out" in (tmp_path / "summary.md").read_text()
+
+
+def test_only_what_an_earlier_try_of_the_step_left_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(evidence, "run", lambda *_: 0)
+    kept = [tmp_path / "step-10-notes.txt", tmp_path / "step-1b" / "mine.txt", tmp_path / "elsewhere" / "mine.txt"]
+    for file in kept:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+    (tmp_path / "step-1-results").symlink_to(tmp_path / "elsewhere")
+    evidence.carry_out(1, tmp_path, "cpu")
+    assert all(file.exists() for file in kept)
+    assert not (tmp_path / "step-1-results").exists()
+
+
+def test_ctrl_c_still_leaves_a_summary_and_an_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evidence, "run", interrupted)
+    evidence.main(["--evidence", str(tmp_path), "--step", "3", "--device", "cpu"])
+    assert (tmp_path / "evidence.tar.gz").exists()
+
+
+@pytest.mark.parametrize("name", ["a$HOME", "file", "full"])
+def test_a_place_that_cannot_hold_it_is_refused_before_anything_runs(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "full" / "evidence.tar.gz").mkdir(parents=True)
+    with pytest.raises(SystemExit) as end:
+        evidence.main(["--evidence", str(tmp_path / name), "--step", "1"])
+    assert end.value.code == 2
