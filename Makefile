@@ -95,6 +95,6 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(CUDA_VENV)/.ready: pyproject.toml constraints.txt
 	$(SYSTEM_PYTHON) -m venv $(CUDA_VENV)
-	grep -v '^torch==' constraints.txt > $(CUDA_VENV)/constraints.txt
+	grep -v -e '^torch==' -e '^setuptools==' constraints.txt > $(CUDA_VENV)/constraints.txt
 	$(CUDA_VENV)/bin/python -m pip install --quiet --constraint $(CUDA_VENV)/constraints.txt --editable '.[dev]' torch==$(CUDA_TORCH)
 	touch $@
