@@ -33,7 +33,7 @@ BASELINE ?= $(shell { ls -d results/reference/$(MACHINE)/*/run.json | sort -r; \
 setup: $(READY) ## Install everything into .venv, which the other targets do as well
 
 bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 s; ARGS="…": any option of loopmark run)
-	$(PY) -m bench run $(BENCH_FLAGS)
+	$(PY) -m loopmark run $(BENCH_FLAGS)
 
 test: $(READY) ## Run the tests that need no GPU, two at a time, and then those that time something (ARGS="-k …": one after the other)
 ifeq ($(strip $(ARGS)),)
@@ -69,15 +69,15 @@ format: $(READY) ## Format the code
 
 report: $(READY) ## Draw a stored run again (RUN=folder; the newest otherwise)
 	$(if $(RUN),,$(error there is no run under results/ yet: make bench, or give RUN=folder))
-	$(PY) -m bench report $(RUN)
+	$(PY) -m loopmark report $(RUN)
 
 check: $(READY) ## Compare a run with a baseline, and fail on a regression (RUN=folder BASELINE=folder ARGS="…")
 	$(if $(RUN),,$(error there is no run under results/ yet: make bench, or give RUN=folder))
 	$(if $(BASELINE),,$(error there is nothing to compare $(RUN) with: give BASELINE=folder, or measure once more))
-	$(PY) -m bench check $(RUN) --baseline $(BASELINE) $(ARGS)
+	$(PY) -m loopmark check $(RUN) --baseline $(BASELINE) $(ARGS)
 
 compare: $(READY) ## Put the newest run of every machine under results/ side by side, or those of one machine before and after (ARGS="…": any option of loopmark compare)
-	$(PY) -m bench compare results $(ARGS)
+	$(PY) -m loopmark compare results $(ARGS)
 
 clean: ## Remove the environment and every cache; runs stay
 	rm -rf $(VENV) .venv-cuda-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks

@@ -1,3 +1,1 @@
 """Loopmark's harness: measure training loops, keep what was seen, judge it, show it."""
-
-__version__ = "0.1.0"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from loops.errors import Skip
-from loops.task import Task
-from loops.technique import Step, Technique
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Step, Technique
 
 
 def accumulate(parts: int) -> Technique:

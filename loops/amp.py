@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from loops.task import Task
-from loops.technique import Technique
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique
 
 
 class CountingGradScaler(torch.amp.GradScaler):

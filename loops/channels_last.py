@@ -5,9 +5,9 @@ See https://docs.pytorch.org/tutorials/intermediate/memory_format_tutorial.html.
 
 import torch
 
-from loops.errors import Skip
-from loops.task import Task
-from loops.technique import Technique
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique
 
 
 def _prepare(task: Task) -> None:

@@ -8,9 +8,9 @@ from functools import partial
 
 from torch.utils.checkpoint import checkpoint as recompute
 
-from loops.errors import Skip
-from loops.task import Task
-from loops.technique import Technique
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique
 
 
 def _prepare(task: Task) -> None:

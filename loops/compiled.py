@@ -14,8 +14,8 @@ from typing import cast
 import torch
 from torch import nn
 
-from loops.task import Task
-from loops.technique import Technique, needs_cuda
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique, needs_cuda
 
 MODES = {
     "compile": ("default", "model compiled by torch.compile"),

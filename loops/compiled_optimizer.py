@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from loops.compiled import lacks_compiler
-from loops.task import Task
-from loops.technique import Technique
+from loopmark.loops.compiled import lacks_compiler
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique
 
 NAME = "compile_optimizer"
 

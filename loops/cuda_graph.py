@@ -8,9 +8,9 @@ import inspect
 
 import torch
 
-from loops.graphed import Graphed, prepare_capture
-from loops.task import Task
-from loops.technique import Step, Technique, needs_cuda
+from loopmark.loops.graphed import Graphed, prepare_capture
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Step, Technique, needs_cuda
 
 
 class GraphedStep(Graphed):

@@ -5,9 +5,9 @@ See https://docs.pytorch.org/docs/stable/backends.html#torch.backends.cudnn.torc
 
 import torch
 
-from loops.errors import Skip
-from loops.task import Task
-from loops.technique import Technique, needs_cuda
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique, needs_cuda
 
 
 def _prepare(task: Task) -> None:

@@ -8,8 +8,8 @@ import os
 
 import torch
 
-from loops.task import Task
-from loops.technique import Technique
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique
 
 
 def _prepare(_: Task) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from loops.task import Task
+from loopmark.loops.task import Task
 
 
 def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:

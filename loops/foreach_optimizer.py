@@ -3,9 +3,9 @@
 On CUDA this is torch's default; on a CPU the default is a Python loop over the parameters.
 """
 
-from loops.errors import Skip
-from loops.task import Task
-from loops.technique import Technique
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique
 
 
 def _prepare(task: Task) -> None:

@@ -1,8 +1,8 @@
 """The optimizer's update as one kernel over all parameters (``fused=True``)."""
 
-from loops.errors import Skip
-from loops.task import Task
-from loops.technique import Technique
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique
 
 
 def _prepare(task: Task) -> None:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loops.errors import BadSpec
-from loops.precise import double
-from loops.user_code import defined_at
+from loopmark.loops.errors import BadSpec
+from loopmark.loops.precise import double
+from loopmark.loops.user_code import defined_at
 
 ROWS_AT_ONCE = 256
 """Of the held-out data: enough to fill a device, few enough for its memory."""

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from loops.errors import Skip
-from loops.task import Task
-from loops.technique import Technique, needs_cuda
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique, needs_cuda
 
 
 def _prepare(task: Task) -> None:

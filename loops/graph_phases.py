@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loops.graphed import Graphed, prepare_capture
-from loops.phases import DATA
-from loops.task import Task
-from loops.technique import Step, Technique, needs_cuda
+from loopmark.loops.graphed import Graphed, prepare_capture
+from loopmark.loops.phases import DATA
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Step, Technique, needs_cuda
 
 TAIL = ""
 """Names the graph of what a step does after its last yield."""

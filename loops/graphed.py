@@ -7,9 +7,9 @@ on a side stream, copy each batch into static tensors, capture, replay.
 import torch
 from torch import Tensor
 
-from loops.errors import Skip
-from loops.task import Task
-from loops.technique import Driver, Step
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Driver, Step
 
 WARMUP_STEPS = 3
 """Ordinary steps before capture, as torch's notes ask for; they are real training steps, one a batch."""

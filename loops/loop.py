@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from loops import eager
-from loops.task import Task
-from loops.technique import Driver, Step, Technique
+from loopmark.loops import eager
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Driver, Step, Technique
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loops.goal import Goal
+from loopmark.loops.goal import Goal
 
 Batch = tuple[Tensor, Tensor]
 

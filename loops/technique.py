@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from loops.task import Task
+from loopmark.loops.task import Task
 
 Step: TypeAlias = Callable[[Task, Any, Any], Iterator[str]]
 """A training step: a generator that names each phase just after finishing it."""

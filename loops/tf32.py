@@ -6,8 +6,8 @@ https://docs.pytorch.org/docs/stable/notes/cuda.html#tensorfloat-32-tf32-on-ampe
 
 import torch
 
-from loops.task import Task
-from loops.technique import Technique, needs_cuda
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique, needs_cuda
 
 
 def _prepare(_: Task) -> None:

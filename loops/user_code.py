@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from loops.errors import BadSpec
+from loopmark.loops.errors import BadSpec
 
 SPEC = re.compile(r"(?P<place>[^:]+(?:\.py)?):(?P<name>[A-Za-z_]\w*)")
 
@@ -129,6 +129,8 @@ def _load_file(path: Path, what: str) -> ModuleType:
     _forget_namesakes(folder)
     # Its neighbours can be imported, as they can when Python runs a file.
     sys.path.insert(0, str(folder))
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # and what lies where the command was called, as for python -m
     try:
         spec.loader.exec_module(module)
     except KeyboardInterrupt:

@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 
-from loops.errors import BadSpec
-from loops.task import Task
-from loops.user_code import defined_at
+from loopmark.loops.errors import BadSpec
+from loopmark.loops.task import Task
+from loopmark.loops.user_code import defined_at
 
 Size = Literal["small", "large"]
 MakeTask = Callable[[torch.device, int, int], Task]
@@ -44,6 +44,6 @@ class Workload:
         torch.manual_seed(seed)
         task = make_task(device, default if batch_size is None else batch_size, seed)
         if not isinstance(task, Task):
-            returned = f"{self.name} returned a {type(task).__name__}; return a loops.task.Task"
+            returned = f"{self.name} returned a {type(task).__name__}; return a loopmark.loops.task.Task"
             raise BadSpec(f"{defined_at(make_task)}: {returned}")
         return task

@@ -1,6 +1,6 @@
 """Ceilings that were never measured: what keeping and showing them are tested against."""
 
-from bench.records.ceilings import Ceiling, Ceilings, LeftOut
+from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut
 from tests import synthetic
 
 PRODUCT = Ceiling(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from bench.cli import main
+from loopmark.bench.cli import main
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,7 +33,7 @@ class Done(NamedTuple):
 def loopmark(*arguments: object, cwd: Path = ROOT, **variables: str) -> Ended:
     """In a process of its own, with these variables in its environment."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1", **variables}
-    command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    command = [sys.executable, "-m", "loopmark", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=240, check=False)
 
 

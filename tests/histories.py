@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from bench.judge.history import Observation, Point, Series, Subject, series_of
-from bench.judge.statistics import Estimate
-from bench.records import store
-from bench.records.run import Run
-from bench.records.samples import Samples
+from loopmark.bench.judge.history import Observation, Point, Series, Subject, series_of
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.records import store
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
 from tests.synthetic import Truth, make_run
 
 FIRST = datetime(2026, 11, 1, 10, 0, 0, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """Searches for a batch size that were never made, with a known truth."""
 
-from bench.records.batches import Attempt, BatchCase, BatchHunt, Limit
+from loopmark.bench.records.batches import Attempt, BatchCase, BatchHunt, Limit
 from tests import synthetic
 
 MIB = 2**20

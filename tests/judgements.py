@@ -2,8 +2,8 @@
 
 import math
 
-from bench.judge.finding import Finding, Judgement
-from bench.judge.statistics import Estimate
+from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.judge.statistics import Estimate
 
 
 def finding(loop: str = "compile", verdict: str = "same", **changes: object) -> Finding:

@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.records.run import Run
-from bench.records.samples import Samples, typed
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples, typed
 from tests.synthetic import PHASES, Truth, make_run
 
 WORKLOADS = ("regression-mlp", "resnet", "gpt")

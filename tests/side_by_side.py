@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from bench.judge.machine_names import machine_names
-from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, contests, phases_of
-from bench.judge.summary import summarise
-from bench.judge.trained import TrainingSummary, summarise_training
-from bench.records.run import Run
-from bench.records.samples import Samples
+from loopmark.bench.judge.machine_names import machine_names
+from loopmark.bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, contests, phases_of
+from loopmark.bench.judge.summary import summarise
+from loopmark.bench.judge.trained import TrainingSummary, summarise_training
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
 from tests.synthetic import Truth, ceilings, machine, make_run
 from tests.trainings import Taught, make_training
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.records.ceilings import Ceiling, Ceilings, Kind, Unit
-from bench.records.machine import Environment, Gpu, Machine
-from bench.records.run import Case, Launch, Plan, Run, Status
-from bench.records.samples import Samples, typed
-from bench.records.work import PhaseWork
+from loopmark.bench.records.ceilings import Ceiling, Ceilings, Kind, Unit
+from loopmark.bench.records.machine import Environment, Gpu, Machine
+from loopmark.bench.records.run import Case, Launch, Plan, Run, Status
+from loopmark.bench.records.samples import Samples, typed
+from loopmark.bench.records.work import PhaseWork
 
 PHASES = {"data": 0.02, "zero_grad": 0.03, "forward": 0.3, "loss": 0.02, "backward": 0.53, "optimizer": 0.1}
 """Each phase's share of a synthetic step."""

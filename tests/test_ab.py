@@ -185,7 +185,7 @@ def test_ctrl_c_gives_the_verdict_on_what_there_is_and_cleans_up(repository: Pat
     before = set(repository.glob("results/*/*/comparison.json"))
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "bench", "ab", "--base", "rev=quick", "--head", "rev=quick"),
+            *(sys.executable, "-m", "loopmark", "ab", "--base", "rev=quick", "--head", "rev=quick"),
             *("--loop", "loop.py:step", *SMALL, "--margin", "0.0001", "--budget", "600"),
         ],
         cwd=repository,

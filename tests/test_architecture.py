@@ -7,21 +7,26 @@ from typing import NamedTuple
 
 import pytest
 
-from bench.measure.properties.yields import yields_inside_with
+from loopmark.bench.measure.properties.yields import yields_inside_with
 
 ROOT = Path(__file__).parents[1]
 
 # For each package of Loopmark's own, what of Loopmark it may import besides itself.
 MAY_KNOW = {
-    "loops": (),
-    "bench.errors": (),
-    "bench.cores": (),
-    "bench.records": ("bench.errors",),
-    "bench.judge": ("bench.errors", "bench.records", "bench.cores"),
-    "bench.report": ("bench.errors", "bench.records", "bench.judge", "bench.cores"),
-    "bench.measure": ("bench.errors", "bench.records", "loops"),
+    "loopmark.loops": (),
+    "loopmark.bench.errors": (),
+    "loopmark.bench.cores": (),
+    "loopmark.bench.records": ("loopmark.bench.errors",),
+    "loopmark.bench.judge": ("loopmark.bench.errors", "loopmark.bench.records", "loopmark.bench.cores"),
+    "loopmark.bench.report": (
+        "loopmark.bench.errors",
+        "loopmark.bench.records",
+        "loopmark.bench.judge",
+        "loopmark.bench.cores",
+    ),
+    "loopmark.bench.measure": ("loopmark.bench.errors", "loopmark.bench.records", "loopmark.loops"),
 }
-TORCH = ("loops", "bench.measure")
+TORCH = ("loopmark.loops", "loopmark.bench.measure")
 """The only packages that may import torch."""
 
 
@@ -69,21 +74,23 @@ def broken_rules(source: str, module: str, *, is_package: bool = False) -> list[
     own = next((package for package in MAY_KNOW if within(module, (package,))), None)
     for name, line, at_module_level in imports_of(source, module, is_package=is_package):
         place = f"{module}:{line} imports {name}"
-        house = within(name, ("bench", "loops"))
-        # `from bench import __version__`, which is all that the package itself holds.
-        package_itself = own != "loops" and (name == "bench" or name.startswith("bench.__"))
-        if own and house and not package_itself and not within(name, (own, *MAY_KNOW[own])):
+        house = within(name, ("loopmark.bench", "loopmark.loops"))
+        if within(name, ("bench", "loops")):
+            found.append(f"{place}, a name that other repositories have")
+        elif own and house and not within(name, (own, *MAY_KNOW[own])):
             found.append(f"{place}, but {own} may know only {', '.join(MAY_KNOW[own]) or 'itself'}")
-        elif within(name, ("bench.cli",)) and not within(module, ("bench.cli", "bench.__main__")):
-            found.append(f"{place}, but only bench.__main__ may know bench.cli")
-        elif within(name, ("bench.plugin",)) and not within(module, ("bench.plugin",)):
-            found.append(f"{place}, but nobody may know bench.plugin: pytest finds it by its entry point")
-        elif name.partition(".")[0] in ("pytest", "_pytest") and not within(module, ("bench.plugin",)):
-            found.append(f"{place}, but only bench.plugin may know pytest, which a measuring machine may not have")
+        elif within(name, ("loopmark.bench.cli",)) and not within(module, ("loopmark.bench.cli", "loopmark.__main__")):
+            found.append(f"{place}, but only loopmark.__main__ may know loopmark.bench.cli")
+        elif within(name, ("loopmark.bench.plugin",)) and not within(module, ("loopmark.bench.plugin",)):
+            found.append(f"{place}, but nobody may know loopmark.bench.plugin: pytest finds it by its entry point")
+        elif name.partition(".")[0] in ("pytest", "_pytest") and not within(module, ("loopmark.bench.plugin",)):
+            found.append(
+                f"{place}, but only loopmark.bench.plugin may know pytest, which a measuring machine may not have"
+            )
         if within(module, TORCH):
             continue
         if name.partition(".")[0].startswith("torch"):
-            found.append(f"{place}, but only loops and bench.measure may know torch")
+            found.append(f"{place}, but only loopmark.loops and loopmark.bench.measure may know torch")
         if within(name, TORCH) and at_module_level:
             found.append(f"{place} and with it torch; import it inside the function that needs it")
     return found
@@ -95,7 +102,7 @@ def modules_of(package: str) -> list[Path]:
 
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return ".".join(("loopmark", *(parts[:-1] if parts[-1] == "__init__" else parts)))
 
 
 @pytest.mark.parametrize(
@@ -113,45 +120,45 @@ def test_a_step_never_yields_inside_a_with(path: Path) -> None:
 
 def test_there_are_modules_to_check() -> None:
     names = {module_name(path) for path in modules_of("bench")}
-    assert {"bench", "bench.records.store", "bench.judge.summary"} <= names
+    assert {"loopmark.bench", "loopmark.bench.records.store", "loopmark.bench.judge.summary"} <= names
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("loops.eager", "import bench"),
-        ("loops.workloads.gpt", "def f():\n    from bench.records import run"),
-        ("bench.records.store", "from bench.judge import summary"),
-        ("bench.records.store", "from ..judge import summary"),
-        ("bench.records.store", "from bench import measure"),
-        ("bench.records.store", "import loops.phases"),
-        ("bench.judge.summary", "from bench.report.terminal import table"),
-        ("bench.judge.summary", "if True:\n    import bench.measure.worker"),
-        ("bench.report.page", "import bench.measure"),
-        ("bench.report.page", "import loops"),
-        ("bench.measure.worker", "from bench.judge.statistics import median"),
-        ("bench.measure.worker", "from bench.report import page"),
-        ("bench.measure.worker", "from bench.cli import main"),
-        ("bench.errors", "from bench import records"),
-        ("bench.other", "from bench import cli"),
-        ("bench.other", "import bench.cli as c"),
-        ("bench.judge.summary", "import torch"),
-        ("bench.judge.summary", "def f():\n    from torch.nn import Module"),
-        ("bench.report.page", "import importlib\nimportlib.import_module('torch')"),
-        ("bench.records.store", "import torchvision"),
-        ("bench.cli", "def f():\n    import torch"),
-        ("bench.cli", "from bench.measure import schedule"),
-        ("bench.cli", "from bench.measure.schedule import measure"),
-        ("bench.cli", "class C:\n    import loops"),
-        ("bench.__main__", "import bench.measure"),
-        ("bench.judge.summary", "if TYPE_CHECKING:\n    from bench.measure import schedule"),
-        ("loops.eager", "from bench import __version__"),
-        ("bench.cli", "def f():\n    from bench.plugin import kept"),
-        ("bench.other", "import bench.plugin"),
-        ("bench.cli.run", "import pytest"),
-        ("bench.plugin.table", "import torch"),
-        ("bench.plugin.table", "from bench.measure import conduct"),
-        ("bench.plugin.table", "from bench.cli import main"),
+        ("loopmark.loops.eager", "import bench"),
+        ("loopmark.loops.workloads.gpt", "def f():\n    from loopmark.bench.records import run"),
+        ("loopmark.bench.records.store", "from loopmark.bench.judge import summary"),
+        ("loopmark.bench.records.store", "from ..judge import summary"),
+        ("loopmark.bench.records.store", "from loopmark.bench import measure"),
+        ("loopmark.bench.records.store", "import loopmark.loops.phases"),
+        ("loopmark.bench.judge.summary", "from loopmark.bench.report.terminal import table"),
+        ("loopmark.bench.judge.summary", "if True:\n    import loopmark.bench.measure.worker"),
+        ("loopmark.bench.report.page", "import loopmark.bench.measure"),
+        ("loopmark.bench.report.page", "import loopmark.loops"),
+        ("loopmark.bench.measure.worker", "from loopmark.bench.judge.statistics import median"),
+        ("loopmark.bench.measure.worker", "from loopmark.bench.report import page"),
+        ("loopmark.bench.measure.worker", "from loopmark.bench.cli import main"),
+        ("loopmark.bench.errors", "from loopmark.bench import records"),
+        ("loopmark.bench.other", "from loopmark.bench import cli"),
+        ("loopmark.bench.other", "import loopmark.bench.cli as c"),
+        ("loopmark.bench.judge.summary", "import torch"),
+        ("loopmark.bench.judge.summary", "def f():\n    from torch.nn import Module"),
+        ("loopmark.bench.report.page", "import importlib\nimportlib.import_module('torch')"),
+        ("loopmark.bench.records.store", "import torchvision"),
+        ("loopmark.bench.cli", "def f():\n    import torch"),
+        ("loopmark.bench.cli", "from loopmark.bench.measure import schedule"),
+        ("loopmark.bench.cli", "from loopmark.bench.measure.schedule import measure"),
+        ("loopmark.bench.cli", "class C:\n    import loopmark.loops"),
+        ("loopmark.__main__", "import loopmark.bench.measure"),
+        ("loopmark.bench.judge.summary", "if TYPE_CHECKING:\n    from loopmark.bench.measure import schedule"),
+        ("loopmark.loops.eager", "import bench"),
+        ("loopmark.bench.cli", "def f():\n    from loopmark.bench.plugin import kept"),
+        ("loopmark.bench.other", "import loopmark.bench.plugin"),
+        ("loopmark.bench.cli.run", "import pytest"),
+        ("loopmark.bench.plugin.table", "import torch"),
+        ("loopmark.bench.plugin.table", "from loopmark.bench.measure import conduct"),
+        ("loopmark.bench.plugin.table", "from loopmark.bench.cli import main"),
     ],
 )
 def test_a_forbidden_import_is_caught(module: str, source: str) -> None:
@@ -161,18 +168,39 @@ def test_a_forbidden_import_is_caught(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("loops.eager", "import torch\nfrom loops.task import Task\nfrom . import phases"),
-        ("bench.records.store", "from bench.errors import BadInput\nfrom bench.records.codec import decode"),
-        ("bench.judge.summary", "from bench.records.run import Run\nfrom . import statistics\nimport scipy"),
-        ("bench.report.page", "from bench import __version__\nfrom bench.judge.summary import Summary"),
-        ("bench.measure.worker", "import torch\nimport loops\nfrom bench.records.run import Launch"),
-        ("bench.cli", "from bench.report import page\ndef f():\n    from bench.measure import schedule"),
-        ("bench.cli", "import typing\nif typing.TYPE_CHECKING:\n    from bench.measure import schedule"),
-        ("bench.measure.machine", "import bench\nbench.__version__"),
-        ("bench.__main__", "from bench.cli import main"),
-        ("bench.records.store", "import benchmarks, torn"),
-        ("bench.plugin.table", "import pytest\nfrom bench.report import format\nfrom bench.plugin import internals"),
-        ("bench.plugin.table", "def f():\n    from bench.measure import conduct"),
+        ("loopmark.loops.eager", "import torch\nfrom loopmark.loops.task import Task\nfrom . import phases"),
+        (
+            "loopmark.bench.records.store",
+            "from loopmark.bench.errors import BadInput\nfrom loopmark.bench.records.codec import decode",
+        ),
+        (
+            "loopmark.bench.judge.summary",
+            "from loopmark.bench.records.run import Run\nfrom . import statistics\nimport scipy",
+        ),
+        (
+            "loopmark.bench.report.page",
+            "from loopmark import __version__\nfrom loopmark.bench.judge.summary import Summary",
+        ),
+        (
+            "loopmark.bench.measure.worker",
+            "import torch\nimport loopmark.loops\nfrom loopmark.bench.records.run import Launch",
+        ),
+        (
+            "loopmark.bench.cli",
+            "from loopmark.bench.report import page\ndef f():\n    from loopmark.bench.measure import schedule",
+        ),
+        (
+            "loopmark.bench.cli",
+            "import typing\nif typing.TYPE_CHECKING:\n    from loopmark.bench.measure import schedule",
+        ),
+        ("loopmark.bench.measure.machine", "import loopmark\nloopmark.__version__"),
+        ("loopmark.__main__", "from loopmark.bench.cli import main"),
+        ("loopmark.bench.records.store", "import benchmarks, torn"),
+        (
+            "loopmark.bench.plugin.table",
+            "import pytest\nfrom loopmark.bench.report import format\nfrom loopmark.bench.plugin import internals",
+        ),
+        ("loopmark.bench.plugin.table", "def f():\n    from loopmark.bench.measure import conduct"),
     ],
 )
 def test_an_allowed_import_is_let_pass(module: str, source: str) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.ceilings import crew as measuring
-from bench.measure.ceilings.survey import Found
-from bench.measure.process import CaseEnded
-from bench.records.ceilings import LeftOut, ceilings_path, read_ceilings, write_ceilings
-from bench.records.store import write
+from loopmark.bench.measure.ceilings import crew as measuring
+from loopmark.bench.measure.ceilings.survey import Found
+from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.records.ceilings import LeftOut, ceilings_path, read_ceilings, write_ceilings
+from loopmark.bench.records.store import write
 from tests import synthetic
 from tests.ceilings import COPY, make_ceilings
 from tests.command import Here

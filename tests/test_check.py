@@ -12,9 +12,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.records import store
-from bench.records.run import Run
-from bench.records.samples import Samples
+from loopmark.bench.records import store
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
 from tests.synthetic import Truth, make_run
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +30,7 @@ def check(
 ) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
     environment = {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1", **variables}
-    command = [sys.executable, "-m", "bench", "check", *map(str, arguments)]
+    command = [sys.executable, "-m", "loopmark", "check", *map(str, arguments)]
     return subprocess.run(
         command, stdout=out, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment, timeout=60, check=False
     )
@@ -276,7 +276,7 @@ def test_a_mistake_in_the_project_is_one_line_that_names_the_file(base: Path, tm
 def test_a_check_and_its_help_need_no_torch(base: Path) -> None:
     for arguments in (["--help"], [str(base), "--baseline", str(base)]):
         program = (
-            f"import sys\nsys.argv = ['loopmark', 'check', *{arguments!r}]\nfrom bench.cli import main\n"
+            f"import sys\nsys.argv = ['loopmark', 'check', *{arguments!r}]\nfrom loopmark.bench.cli import main\n"
             "try:\n    main()\nfinally:\n    assert not {'torch', 'matplotlib'} & set(sys.modules)\n"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)

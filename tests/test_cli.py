@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import store
+from loopmark.bench.records import store
 from tests.command import ROOT, Here, loopmark
 from tests.synthetic import Truth, make_run
 
@@ -95,7 +95,7 @@ def test_a_stored_run_is_drawn_again_without_torch(stored: Path) -> None:
     program = (
         "import sys\n"
         f"sys.argv = ['loopmark', 'report', {str(stored)!r}]\n"
-        "from bench.cli import main\n"
+        "from loopmark.bench.cli import main\n"
         "try:\n    main()\n"
         "finally:\n    assert 'torch' not in sys.modules, 'torch was imported'\n"
     )
@@ -108,7 +108,7 @@ def test_a_stored_run_is_drawn_again_without_torch(stored: Path) -> None:
 
 def test_help_names_every_command_without_torch() -> None:
     program = (
-        "import sys\nsys.argv = ['loopmark', '--help']\nfrom bench.cli import main\n"
+        "import sys\nsys.argv = ['loopmark', '--help']\nfrom loopmark.bench.cli import main\n"
         "try:\n    main()\nfinally:\n    assert not {'torch', 'pandas', 'matplotlib'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import store
-from bench.records.ceilings import CEILINGS_FILE, write_ceilings
-from bench.records.search import run_folders
+from loopmark.bench.records import store
+from loopmark.bench.records.ceilings import CEILINGS_FILE, write_ceilings
+from loopmark.bench.records.search import run_folders
 from tests.command import ROOT, Here, here
 from tests.histories import dated, keep
 from tests.side_by_side import on
@@ -249,7 +249,7 @@ def test_hostile_run_names_stay_apart(here: Here, tmp_path: Path) -> None:
 
 def test_neither_torch_nor_the_drawing_is_imported_before_the_command_runs() -> None:
     code = (
-        "import sys, bench.cli; print([m for m in ('torch', 'pandas', 'matplotlib', 'scipy', 'jinja2') "
+        "import sys, loopmark.bench.cli; print([m for m in ('torch', 'pandas', 'matplotlib', 'scipy', 'jinja2') "
         "if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -259,7 +259,7 @@ def test_neither_torch_nor_the_drawing_is_imported_before_the_command_runs() -> 
 def test_comparing_runs_imports_no_torch(two: Path, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.argv = ['loopmark', 'compare', {str(two)!r}, '--out', {str(tmp_path)!r}]\n"
-        "from bench.cli import main\ntry:\n    main()\nexcept SystemExit as end:\n"
+        "from loopmark.bench.cli import main\ntry:\n    main()\nexcept SystemExit as end:\n"
         "    assert not end.code and 'torch' not in sys.modules, end.code"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)

@@ -14,7 +14,7 @@ from tests.command import ROOT
 TOLD = """
 import sys
 sys.argv = ["loopmark", "compare", *sys.argv[1:]]
-from bench.cli import main
+from loopmark.bench.cli import main
 try:
     main()
 except SystemExit:

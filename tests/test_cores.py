@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.cores import over_cores
+from loopmark.bench.cores import over_cores
 from tests.command import ROOT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="there is no fork to share work with")
@@ -169,7 +169,7 @@ def half_written(path: Path) -> Iterator[None]:
 PARENT = r"""
 import os, sys, time
 os.sched_getaffinity = lambda _: {0, 1, 2}
-from bench.cores import over_cores
+from loopmark.bench.cores import over_cores
 from tests.command import ROOT
 
 here = os.getpid()

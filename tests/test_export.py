@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import store
+from loopmark.bench.records import store
 from tests.command import ROOT, Here, loopmark, outside_pytest
 from tests.synthetic import Truth, make_run
 
@@ -107,7 +107,7 @@ def test_a_terminal_without_our_letters_still_gets_utf_8(kept: Path) -> None:
 def test_exporting_needs_no_torch(kept: Path) -> None:
     program = (
         f"import sys\nsys.argv = ['loopmark', 'export', {str(kept)!r}, '--to', 'openmetrics']\n"
-        "from bench.cli import main\n"
+        "from loopmark.bench.cli import main\n"
         "try:\n    main()\n"
         "finally:\n    assert not {'torch', 'matplotlib'} & set(sys.modules), 'too much was imported'\n"
     )

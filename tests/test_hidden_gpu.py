@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bench.measure.launcher import apart
+from loopmark.bench.measure.launcher import apart
 
 HIDDEN = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
 

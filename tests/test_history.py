@@ -202,7 +202,7 @@ def test_a_history_is_told_without_torch(kept: Path, tmp_path: Path) -> None:
     program = (
         "import sys\n"
         f"sys.argv = ['loopmark', 'history', {str(kept)!r}, '--out', {str(tmp_path)!r}]\n"
-        "from bench.cli import main\n"
+        "from loopmark.bench.cli import main\n"
         "try:\n    main()\n"
         "finally:\n    assert 'torch' not in sys.modules, 'torch was imported'\n"
     )

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.cli import hold as module
-from bench.cli.hold import Held, hold
-from bench.judge.contest import Referee, Rules
-from bench.measure.contest import Measured
+from loopmark.bench.cli import hold as module
+from loopmark.bench.cli.hold import Held, hold
+from loopmark.bench.judge.contest import Referee, Rules
+from loopmark.bench.measure.contest import Measured
 from tests.judge.test_contest import SHARES, launch_pair, side
 
 PAIR_SECONDS = 2.0

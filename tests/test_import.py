@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.judge.differences import differences, unlike
-from bench.records import store
-from bench.records.run import Run
-from bench.records.samples import Samples
+from loopmark.bench.judge.differences import differences, unlike
+from loopmark.bench.records import store
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
 from tests.command import ROOT, Here, outside_pytest
 from tests.report.hostile import NAMES
 from tests.synthetic import Truth, make_run
@@ -161,7 +161,7 @@ def test_importing_and_reporting_need_no_torch(tmp_path: Path) -> None:
     paths = launches(tmp_path / "a")
     program = (
         f"import sys\nsys.argv = ['loopmark', 'import', *{list(map(str, paths))!r}, '--out', {str(tmp_path)!r}]\n"
-        "from bench.cli import main\n"
+        "from loopmark.bench.cli import main\n"
         "try:\n    main()\nfinally:\n    assert not {'torch', 'matplotlib'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.measure.clock import HostClock
+from loopmark.bench.measure.clock import HostClock
 
 STEPS = 1000
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.machine import describe_machine
+from loopmark.bench.measure.machine import describe_machine
 from tests.command import ROOT, loopmark
 from tests.histories import dated, keep
 from tests.synthetic import Truth, make_run

@@ -8,7 +8,7 @@ from typing import IO
 
 import pytest
 
-from bench.records import store
+from loopmark.bench.records import store
 from tests.command import ROOT
 from tests.synthetic import Truth, make_run
 
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def report_to(output: IO[str], folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "bench", "report", str(folder), *options]
+    command = [sys.executable, "-m", "loopmark", "report", str(folder), *options]
     return subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=240, check=False)
 
 
@@ -43,7 +43,7 @@ def test_a_full_disk_is_one_line_however_little_was_to_be_written(folder: Path, 
 
 
 def test_a_standard_output_that_was_closed_is_no_failure(folder: Path) -> None:
-    command = f"exec {sys.executable} -m bench check {folder} --baseline {folder} >&-"
+    command = f"exec {sys.executable} -m loopmark check {folder} --baseline {folder} >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=240, check=False)
     assert done.returncode in (0, 3)
     assert "Traceback" not in done.stderr

@@ -7,8 +7,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from bench import progress
-from bench.progress import RunProgress, stderr_console
+from loopmark.bench import progress
+from loopmark.bench.progress import RunProgress, stderr_console
 
 
 def test_a_run_goes_on_when_nobody_reads_its_progress_any_more(monkeypatch: pytest.MonkeyPatch) -> None:

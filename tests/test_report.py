@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import store
-from bench.records.batches_store import write_batches
-from bench.records.training_store import write_training
+from loopmark.bench.records import store
+from loopmark.bench.records.batches_store import write_batches
+from loopmark.bench.records.training_store import write_training
 from tests.command import Here
 from tests.hunts import attempt, case, hunt
 from tests.synthetic import Truth, make_run

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.records import store
-from bench.records.files import as_json, replace_file
+from loopmark.bench.records import store
+from loopmark.bench.records.files import as_json, replace_file
 from tests.command import ROOT
 from tests.histories import dated
 from tests.large import make_large_run
@@ -73,7 +73,7 @@ def spend(benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str]) -> Ca
     """Run ``loopmark`` once, in a process of its own, and tell what it took; the whole size is told on the terminal."""
 
     def run(*arguments: object) -> Spent:
-        command = [sys.executable, "-c", SMALL_PARENT, sys.executable, "-m", "bench", *map(str, arguments)]
+        command = [sys.executable, "-c", SMALL_PARENT, sys.executable, "-m", "loopmark", *map(str, arguments)]
         ended = benchmark.pedantic(
             subprocess.run, (command,), dict(check=True, capture_output=True, text=True, cwd=ROOT), rounds=1
         )

@@ -14,7 +14,7 @@ EXAMPLES = ROOT / "tests" / "examples"
 
 NO_TARGET = """
 import torch
-from loops.task import Batches, Task
+from loopmark.loops.task import Batches, Task
 
 
 def make_task(device, batch_size, seed):
@@ -65,7 +65,7 @@ def test_a_stored_training_is_drawn_again_without_torch(trained) -> None:
     program = (
         "import sys\n"
         f"sys.argv = ['loopmark', 'report', {str(folder)!r}]\n"
-        "from bench.cli import main\n"
+        "from loopmark.bench.cli import main\n"
         "try:\n    main()\n"
         "finally:\n    assert 'torch' not in sys.modules, 'torch was imported'\n"
     )

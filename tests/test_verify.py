@@ -112,7 +112,7 @@ def test_a_loop_that_cannot_be_tried_here_has_status_4_and_the_reason(loop: str,
 
 def test_a_whole_step_driver_is_verified_by_the_step_within_it(tmp_path: Path, here: Here) -> None:
     (tmp_path / "own.py").write_text(
-        "from loops.technique import Driver, Technique\n\n\n"
+        "from loopmark.loops.technique import Driver, Technique\n\n\n"
         "class Whole(Driver):\n"
         "    def __call__(self, task, inputs, targets):\n"
         "        for _ in self.step(task, inputs, targets):\n"

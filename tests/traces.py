@@ -1,6 +1,6 @@
 """Profiles that were never taken, for what keeps and shows them."""
 
-from bench.records.trace import OUTSIDE, Cost, Counted, PhaseCosts, Profile, Trace
+from loopmark.bench.records.trace import OUTSIDE, Cost, Counted, PhaseCosts, Profile, Trace
 
 
 def costs(count: int, seconds: float = 1e-3) -> tuple[Cost, ...]:

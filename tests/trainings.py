@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass, field
 
-from bench.records import tables
-from bench.records.run import Status
-from bench.records.training import Divergence, Ending, Proof, Target, Training, Trial, Until
-from bench.records.training_samples import COLUMNS, TrainingSamples
+from loopmark.bench.records import tables
+from loopmark.bench.records.run import Status
+from loopmark.bench.records.training import Divergence, Ending, Proof, Target, Training, Trial, Until
+from loopmark.bench.records.training_samples import COLUMNS, TrainingSamples
 from tests.synthetic import environment, machine, plan
 
 ACCURACY = Target("accuracy", 0.9, higher_is_better=True)

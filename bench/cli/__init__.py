@@ -9,27 +9,27 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bench import __version__
-from bench.cli.ab import ab
-from bench.cli.calibrate import calibrate
-from bench.cli.ceilings import ceilings
-from bench.cli.check import check
-from bench.cli.compare import compare
-from bench.cli.doctor import doctor
-from bench.cli.export import export
-from bench.cli.history import history
-from bench.cli.import_ import import_
-from bench.cli.list import list_
-from bench.cli.memory import memory
-from bench.cli.output import patient_output
-from bench.cli.report import report
-from bench.cli.run import run
-from bench.cli.status import BAD_INPUT, CRASHED, INTERRUPTED
-from bench.cli.trace import trace
-from bench.cli.train import train
-from bench.cli.verify import verify
-from bench.errors import BadInput
-from bench.report.text import plain
+from loopmark import __version__
+from loopmark.bench.cli.ab import ab
+from loopmark.bench.cli.calibrate import calibrate
+from loopmark.bench.cli.ceilings import ceilings
+from loopmark.bench.cli.check import check
+from loopmark.bench.cli.compare import compare
+from loopmark.bench.cli.doctor import doctor
+from loopmark.bench.cli.export import export
+from loopmark.bench.cli.history import history
+from loopmark.bench.cli.import_ import import_
+from loopmark.bench.cli.list import list_
+from loopmark.bench.cli.memory import memory
+from loopmark.bench.cli.output import patient_output
+from loopmark.bench.cli.report import report
+from loopmark.bench.cli.run import run
+from loopmark.bench.cli.status import BAD_INPUT, CRASHED, INTERRUPTED
+from loopmark.bench.cli.trace import trace
+from loopmark.bench.cli.train import train
+from loopmark.bench.cli.verify import verify
+from loopmark.bench.errors import BadInput
+from loopmark.bench.report.text import plain
 
 LONGEST_LINE = 1000
 
@@ -90,7 +90,7 @@ def main() -> NoReturn:
         print("loopmark: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in {"bench", "loops"}:
+        if (error.name or "").partition(".")[0] == "loopmark":
             raise
         _say_mistake(f"{sys.executable} has no module '{error.name}'; `make bench` installs all that is needed")
     except OSError as error:

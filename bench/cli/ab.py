@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.interruption import interrupt_once, leave_undisturbed
-from bench.cli.options import BatchSizeOption, DeviceOption, LimitOption, SeedOption, SizeOption, ThreadsOption
-from bench.cli.status import REFERENCE
-from bench.cli.tell import (
+from loopmark.bench.cli.interruption import interrupt_once, leave_undisturbed
+from loopmark.bench.cli.options import BatchSizeOption, DeviceOption, LimitOption, SeedOption, SizeOption, ThreadsOption
+from loopmark.bench.cli.status import REFERENCE
+from loopmark.bench.cli.tell import (
     InconclusiveOption,
     JsonOption,
     JunitOption,
@@ -19,14 +19,14 @@ from bench.cli.tell import (
     refuse_unwritable_folder,
     tell,
 )
-from bench.errors import NotComparable
+from loopmark.bench.errors import NotComparable
 
 if TYPE_CHECKING:
-    from bench.judge.contest import Referee, Rules
-    from bench.measure.matchup import Matchup
-    from bench.progress import RunProgress
-    from bench.records.comparison import Comparison
-    from bench.records.run import Plan
+    from loopmark.bench.judge.contest import Referee, Rules
+    from loopmark.bench.measure.matchup import Matchup
+    from loopmark.bench.progress import RunProgress
+    from loopmark.bench.records.comparison import Comparison
+    from loopmark.bench.records.run import Plan
 
 DEFAULT_BUDGET_SECONDS = 90.0
 
@@ -72,21 +72,21 @@ def ab(
     Ctrl-C ends it with the verdict on what there is.
     Exit status: 0 no regression, 1 a regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
-    from bench.progress import RunProgress, announce_torch, stderr_console
+    from loopmark.bench.progress import RunProgress, announce_torch, stderr_console
 
     refuse_unwritable(junit, markdown)
     refuse_unwritable_folder(out)
     console = stderr_console()
     announce_torch(console, quiet=as_json)
-    from bench.judge.calibration import quotations
-    from bench.judge.contest import Rules, judge
-    from bench.judge.finding import Judgement
-    from bench.judge.settings import parse_false_alarms
-    from bench.judge.thresholds import parse_share
-    from bench.measure.matchup import matchup
-    from bench.measure.plan import Wish, make_plan
-    from bench.measure.side import parse_side
-    from bench.records.calibration import calibrations_of
+    from loopmark.bench.judge.calibration import quotations
+    from loopmark.bench.judge.contest import Rules, judge
+    from loopmark.bench.judge.finding import Judgement
+    from loopmark.bench.judge.settings import parse_false_alarms
+    from loopmark.bench.judge.thresholds import parse_share
+    from loopmark.bench.measure.matchup import matchup
+    from loopmark.bench.measure.plan import Wish, make_plan
+    from loopmark.bench.measure.side import parse_side
+    from loopmark.bench.records.calibration import calibrations_of
 
     rules = Rules(
         false_alarms=parse_false_alarms(false_alarms, "--false-alarms"),
@@ -131,12 +131,12 @@ def _compare(
 
     import pandas as pd
 
-    from bench.cli.hold import hold
-    from bench.measure.launcher import apart
-    from bench.measure.machine import describe_machine
-    from bench.records.comparison import Comparison
-    from bench.records.comparison_store import write_comparison
-    from bench.records.store import create_folder
+    from loopmark.bench.cli.hold import hold
+    from loopmark.bench.measure.launcher import apart
+    from loopmark.bench.measure.machine import describe_machine
+    from loopmark.bench.records.comparison import Comparison
+    from loopmark.bench.records.comparison_store import write_comparison
+    from loopmark.bench.records.store import create_folder
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
     with sides.contest(plan) as contest:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bench.cli.report import show_batches
-from bench.cli.status import INTERRUPTED, NOT_MEASURED
-from bench.errors import BadInput
+from loopmark.bench.cli.report import show_batches
+from loopmark.bench.cli.status import INTERRUPTED, NOT_MEASURED
+from loopmark.bench.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.records.run import Plan
+    from loopmark.bench.records.run import Plan
 
 SEARCH_SECONDS = 60.0
 """Of one case, unless it is said otherwise."""
@@ -31,12 +31,12 @@ def search_batch(plan: "Plan", out: Path, as_json: bool, console: "Console") -> 
     """Search every case of ``plan``, keep what was found under ``out`` and show it."""
     from datetime import UTC, datetime
 
-    from bench.measure.batches.hunter import Hunter
-    from bench.measure.crew import crew_of
-    from bench.measure.launcher import apart
-    from bench.measure.machine import describe_machine
-    from bench.progress import RunProgress
-    from bench.records.store import create_folder, remove_if_empty
+    from loopmark.bench.measure.batches.hunter import Hunter
+    from loopmark.bench.measure.crew import crew_of
+    from loopmark.bench.measure.launcher import apart
+    from loopmark.bench.measure.machine import describe_machine
+    from loopmark.bench.progress import RunProgress
+    from loopmark.bench.records.store import create_folder, remove_if_empty
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
     # A polite `kill` is as good as Ctrl-C: processes end, and what was found is kept.

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, LimitOption, SizeOption, ThreadsOption
-from bench.cli.status import INTERRUPTED
-from bench.cli.tell import JsonOption, refuse_unwritable_folder
-from bench.errors import BadInput, NotComparable
+from loopmark.bench.cli.options import DeviceOption, LimitOption, SizeOption, ThreadsOption
+from loopmark.bench.cli.status import INTERRUPTED
+from loopmark.bench.cli.tell import JsonOption, refuse_unwritable_folder
+from loopmark.bench.errors import BadInput, NotComparable
 
 if TYPE_CHECKING:
-    from bench.records.calibration import Calibration, Trial
-    from bench.records.machine import Environment, Machine
-    from bench.records.run import Plan
+    from loopmark.bench.records.calibration import Calibration, Trial
+    from loopmark.bench.records.machine import Environment, Machine
+    from loopmark.bench.records.run import Plan
 
 WANTED = {0.0: 60, 0.01: 30, 0.02: 30, 0.005: 10, 0.05: 10}
 """How many comparisons are made of each planted slowdown, 0 being unchanged code."""
@@ -48,19 +48,19 @@ def calibrate(
     It takes hours, can be stopped at any time, and goes on where it was when it is called again.
     Exit status: 0, or 2 for bad input, 130 when interrupted.
     """
-    from bench.progress import stderr_console
+    from loopmark.bench.progress import stderr_console
 
     refuse_unwritable_folder(out)
     if not 0 < trials <= 100:
         raise BadInput(f"--trials {trials:g} makes no sense; give a number above 0 and up to 100")
     console = stderr_console()
-    from bench.judge.calibration import summarise_calibration
-    from bench.measure.launcher import apart
-    from bench.measure.machine import available_cores, describe_environment, describe_machine
-    from bench.measure.plan import Wish, make_plan
-    from bench.records.calibration import calibration_path, read_calibration, write_calibration
-    from bench.report.calibration_table import as_json as to_json
-    from bench.report.calibration_table import print_calibration
+    from loopmark.bench.judge.calibration import summarise_calibration
+    from loopmark.bench.measure.launcher import apart
+    from loopmark.bench.measure.machine import available_cores, describe_environment, describe_machine
+    from loopmark.bench.measure.plan import Wish, make_plan
+    from loopmark.bench.records.calibration import calibration_path, read_calibration, write_calibration
+    from loopmark.bench.report.calibration_table import as_json as to_json
+    from loopmark.bench.report.calibration_table import print_calibration
 
     plan = make_plan(
         Wish(
@@ -127,7 +127,7 @@ def _next_effects(made: list[float], wanted: dict[float, int]) -> Iterator[float
 
 def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
     """In what trials made now would differ from those that are known, a few words each."""
-    from bench.judge.differences import environment_differences
+    from loopmark.bench.judge.differences import environment_differences
 
     for name in ("workload", "loop", "device", "size", "budget_seconds", "false_alarms", "margin", "method"):
         then, now = getattr(known, name), getattr(anew, name)
@@ -139,11 +139,11 @@ def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
 
 def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
     """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
-    from bench.cli.hold import hold
-    from bench.judge.contest import Rules
-    from bench.measure.matchup import matchup
-    from bench.measure.side import SideWish
-    from bench.records.calibration import Trial
+    from loopmark.bench.cli.hold import hold
+    from loopmark.bench.judge.contest import Rules
+    from loopmark.bench.measure.matchup import matchup
+    from loopmark.bench.measure.side import SideWish
+    from loopmark.bench.records.calibration import Trial
 
     workload, loop, solo_seconds = known.workload, known.loop, known.solo_seconds
     with (
@@ -173,8 +173,8 @@ def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
 def _begin(plan: "Plan", machine: "Machine", environment: "Environment", workload: str, loop: str) -> "Calibration":
     from datetime import UTC, datetime
 
-    from bench.judge.contest import METHOD, Rules
-    from bench.records.calibration import Calibration
+    from loopmark.bench.judge.contest import METHOD, Rules
+    from loopmark.bench.records.calibration import Calibration
 
     rules = Rules()
     return Calibration(

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, LimitOption, ThreadsOption
-from bench.cli.status import NOT_MEASURED
-from bench.cli.tell import refuse_unwritable, refuse_unwritable_folder
-from bench.errors import BadInput
+from loopmark.bench.cli.options import DeviceOption, LimitOption, ThreadsOption
+from loopmark.bench.cli.status import NOT_MEASURED
+from loopmark.bench.cli.tell import refuse_unwritable, refuse_unwritable_folder
+from loopmark.bench.errors import BadInput
 
 if TYPE_CHECKING:
-    from bench.records.ceilings import Ceilings
-    from bench.records.machine import Machine
-    from bench.records.run import Plan
+    from loopmark.bench.records.ceilings import Ceilings
+    from loopmark.bench.records.machine import Machine
+    from loopmark.bench.records.run import Plan
 
 MOST_SECONDS = 3600.0
 
@@ -35,21 +35,21 @@ def ceilings(
     Nothing comes from a datasheet; what cannot be measured here is left out, with the reason.
     Exit status: 0, or 1 where nothing could be measured, 2 for bad input, 130 when interrupted.
     """
-    from bench.progress import stderr_console
+    from loopmark.bench.progress import stderr_console
 
     refuse_unwritable_folder(out)
     if not 0 < budget <= MOST_SECONDS:
         raise BadInput(f"--budget {budget:g} makes no sense; give seconds, more than 0 and at most {MOST_SECONDS:g}")
     console = stderr_console()
-    from bench.measure.launcher import apart
-    from bench.measure.machine import describe_machine
-    from bench.measure.plan import Wish, make_plan
-    from bench.measure.process import CaseEnded
-    from bench.records.ceilings import ceilings_path, write_ceilings
-    from bench.records.store import remove_if_empty
-    from bench.report.ceilings import as_json as to_json
-    from bench.report.ceilings import print_ceilings
-    from bench.report.text import plain
+    from loopmark.bench.measure.launcher import apart
+    from loopmark.bench.measure.machine import describe_machine
+    from loopmark.bench.measure.plan import Wish, make_plan
+    from loopmark.bench.measure.process import CaseEnded
+    from loopmark.bench.records.ceilings import ceilings_path, write_ceilings
+    from loopmark.bench.records.store import remove_if_empty
+    from loopmark.bench.report.ceilings import as_json as to_json
+    from loopmark.bench.report.ceilings import print_ceilings
+    from loopmark.bench.report.text import plain
 
     plan = make_plan(
         Wish(
@@ -96,8 +96,8 @@ def _make_room(path: Path) -> None:
 
 def _measure(plan: "Plan", machine: "Machine") -> "Ceilings":
     """By a process like those of a run, with its threads and on its cores; the parent never touches the device."""
-    from bench.measure.ceilings.crew import measure_ceilings
-    from bench.measure.crew import crew_of
+    from loopmark.bench.measure.ceilings.crew import measure_ceilings
+    from loopmark.bench.measure.crew import crew_of
 
     with tempfile.TemporaryDirectory(prefix="loopmark-ceilings-") as folder, crew_of(plan, Path(folder)) as crew:
         return measure_ceilings(crew, plan, machine, plan.budget_seconds)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.status import REFERENCE
-from bench.cli.tell import InconclusiveOption, JsonOption, JunitOption, MarkdownOption, refuse_unwritable, tell
+from loopmark.bench.cli.status import REFERENCE
+from loopmark.bench.cli.tell import InconclusiveOption, JsonOption, JunitOption, MarkdownOption, refuse_unwritable, tell
 
 
 def check(
@@ -37,19 +37,19 @@ def check(
 
     Exit status: 0 no regression, 1 regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
-    from bench.judge.settings import load_settings, parse_false_alarms
-    from bench.judge.thresholds import parse_flags
+    from loopmark.bench.judge.settings import load_settings, parse_false_alarms
+    from loopmark.bench.judge.thresholds import parse_flags
 
     refuse_unwritable(junit, markdown)
     settings = load_settings(Path.cwd())
     thresholds = settings.thresholds.changed(parse_flags(threshold or ()))
     allowed = settings.false_alarms if false_alarms is None else parse_false_alarms(false_alarms, "--false-alarms")
 
-    from bench.judge.calibration import quotations
-    from bench.judge.gate import check as judge
-    from bench.progress import stderr_console
-    from bench.records.calibration import calibrations_of
-    from bench.records.store import read
+    from loopmark.bench.judge.calibration import quotations
+    from loopmark.bench.judge.gate import check as judge
+    from loopmark.bench.progress import stderr_console
+    from loopmark.bench.records.calibration import calibrations_of
+    from loopmark.bench.records.store import read
 
     before, now = read(baseline), read(run)
     judgement = judge(*now, *before, thresholds, allowed)

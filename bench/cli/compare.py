@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import OnlyOption, names
-from bench.cli.status import RESULTS
+from loopmark.bench.cli.options import OnlyOption, names
+from loopmark.bench.cli.status import RESULTS
 
 
 def compare(
@@ -26,13 +26,13 @@ def compare(
     What differs between their environments, and between their work, is named first. A run that cannot be read is named
     and left out. Exit status: 0 whatever is found, 2 for bad input.
     """
-    from bench.cli.entrants import Reader
-    from bench.cli.warning_list import Warnings
-    from bench.progress import RunProgress, stderr_console
-    from bench.report.compare.files import as_json as to_json
-    from bench.report.compare.files import write_comparison
-    from bench.report.compare.table import print_comparison
-    from bench.report.text import plain
+    from loopmark.bench.cli.entrants import Reader
+    from loopmark.bench.cli.warning_list import Warnings
+    from loopmark.bench.progress import RunProgress, stderr_console
+    from loopmark.bench.report.compare.files import as_json as to_json
+    from loopmark.bench.report.compare.files import write_comparison
+    from loopmark.bench.report.compare.table import print_comparison
+    from loopmark.bench.report.text import plain
 
     console = stderr_console()
     gathered = Warnings()

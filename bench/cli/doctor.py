@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption
+from loopmark.bench.cli.options import DeviceOption
 
 
 def doctor(
@@ -17,10 +17,10 @@ def doctor(
     All of it is only read: Loopmark never changes a clock, a limit or a mode. Exit status: 0 whatever is found, 2 bad
     input.
     """
-    from bench.measure.doctor.examine import examine
-    from bench.measure.doctor.host import this_host
-    from bench.report.doctor import as_json as to_json
-    from bench.report.doctor import print_diagnosis
+    from loopmark.bench.measure.doctor.examine import examine
+    from loopmark.bench.measure.doctor.host import this_host
+    from loopmark.bench.report.doctor import as_json as to_json
+    from loopmark.bench.report.doctor import print_diagnosis
 
     found = examine(device, this_host())
     if as_json:

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench.cli.judged import Judged, Reading, find, judge, side_of
-from bench.cli.options import is_same_loop, refuse_unknown
-from bench.cli.warning_list import Warnings
-from bench.cores import over_cores
-from bench.errors import BadInput
-from bench.judge.comparison import BASELINE
-from bench.judge.machine_names import LONGEST, apart, machine_names
-from bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, by_setting, contests, shifts
-from bench.records.run import Run
-from bench.records.search import run_folders
-from bench.report.compare.words import named
-from bench.report.text import elide
+from loopmark.bench.cli.judged import Judged, Reading, find, judge, side_of
+from loopmark.bench.cli.options import is_same_loop, refuse_unknown
+from loopmark.bench.cli.warning_list import Warnings
+from loopmark.bench.cores import over_cores
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
+from loopmark.bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, by_setting, contests, shifts
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.search import run_folders
+from loopmark.bench.report.compare.words import named
+from loopmark.bench.report.text import elide
 
 MOST_MACHINES = 8
 """Side by side; more could not be told apart in a plot."""

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import OnlyOption, names
-from bench.errors import BadInput
+from loopmark.bench.cli.options import OnlyOption, names
+from loopmark.bench.errors import BadInput
 
 
 def history(
@@ -24,14 +24,14 @@ def history(
     Runs of different machines, devices, sizes, batch sizes, threads, instructions or data are never mixed. A run that
     cannot be read is named and left out. Exit status: 0 whatever is found, 2 for bad input.
     """
-    from bench.cli.observed import Finder
-    from bench.judge.history import series_of
-    from bench.progress import RunProgress, stderr_console
-    from bench.records.search import run_folders
-    from bench.report.history.files import as_json as to_json
-    from bench.report.history.files import write_history
-    from bench.report.history.table import print_history
-    from bench.report.text import plain
+    from loopmark.bench.cli.observed import Finder
+    from loopmark.bench.judge.history import series_of
+    from loopmark.bench.progress import RunProgress, stderr_console
+    from loopmark.bench.records.search import run_folders
+    from loopmark.bench.report.history.files import as_json as to_json
+    from loopmark.bench.report.history.files import write_history
+    from loopmark.bench.report.history.table import print_history
+    from loopmark.bench.report.text import plain
 
     console = stderr_console()
     warnings: list[str] = []

@@ -4,12 +4,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.progress import RunProgress
+from loopmark.bench.progress import RunProgress
 
 if TYPE_CHECKING:
-    from bench.judge.contest import Referee, Rules
-    from bench.judge.finding import Finding
-    from bench.measure.contest import Contest, Measured
+    from loopmark.bench.judge.contest import Referee, Rules
+    from loopmark.bench.judge.finding import Finding
+    from loopmark.bench.measure.contest import Contest, Measured
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def hold(
     Args:
         least_seconds: go on measuring for so long even when the verdict is sure; it stays what it was.
     """
-    from bench.judge.contest import Referee
+    from loopmark.bench.judge.contest import Referee
 
     measured: list[Measured] = []
     referee: Referee | None = None

@@ -22,13 +22,13 @@ def import_(
     file, is the workload, and its name is the loop. What the files do not tell stays unknown. Files that were imported
     before make no second run. Exit status: 0, or 2 for bad input.
     """
-    from bench.judge.comparison import BASELINE
-    from bench.progress import stderr_console
-    from bench.records.imported import run_of
-    from bench.records.imported_folder import kept_before, machines_in
-    from bench.records.pytest_benchmark import read_stored
-    from bench.records.store import create_folder, write
-    from bench.report.text import plain
+    from loopmark.bench.judge.comparison import BASELINE
+    from loopmark.bench.progress import stderr_console
+    from loopmark.bench.records.imported import run_of
+    from loopmark.bench.records.imported_folder import kept_before, machines_in
+    from loopmark.bench.records.pytest_benchmark import read_stored
+    from loopmark.bench.records.store import create_folder, write
+    from loopmark.bench.report.text import plain
 
     command = ["loopmark", "import", *map(str, files), *(["--baseline", baseline] if baseline is not None else [])]
     stored = [read_stored(file) for file in files]

@@ -4,18 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.cli.warning_list import Warnings
-from bench.errors import BadInput
-from bench.judge.history import start_of
-from bench.judge.side import Side
-from bench.judge.side_by_side import Found, Phases, phases_of
-from bench.judge.summary import Summary, summarise
-from bench.judge.trained import TrainingSummary, summarise_training
-from bench.records.ceilings import Ceilings
-from bench.records.run import Run
-from bench.records.samples import Samples
-from bench.records.store import digest_of, read_run, read_table
-from bench.records.whole import ceilings_of, training_of
+from loopmark.bench.cli.warning_list import Warnings
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.history import start_of
+from loopmark.bench.judge.side import Side
+from loopmark.bench.judge.side_by_side import Found, Phases, phases_of
+from loopmark.bench.judge.summary import Summary, summarise
+from loopmark.bench.judge.trained import TrainingSummary, summarise_training
+from loopmark.bench.records.ceilings import Ceilings
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.store import digest_of, read_run, read_table
+from loopmark.bench.records.whole import ceilings_of, training_of
 
 
 class Judged(NamedTuple):

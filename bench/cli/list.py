@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.measure.inventory import Item
+    from loopmark.bench.measure.inventory import Item
 
 
 def list_() -> None:
     """Say every workload, loop and technique, and whether it can run here."""
     from rich.console import Console
 
-    from bench.measure import inventory
+    from loopmark.bench.measure import inventory
 
     device = inventory.default_device()
     console = Console(highlight=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import (
+from loopmark.bench.cli.options import (
     BatchSizeOption,
     DeviceOption,
     FoundJsonOption,
@@ -18,7 +18,7 @@ from bench.cli.options import (
     ThreadsOption,
     WorkloadOption,
 )
-from bench.cli.status import CANNOT_RUN, NOT_MEASURED
+from loopmark.bench.cli.status import CANNOT_RUN, NOT_MEASURED
 
 
 def memory(
@@ -40,13 +40,13 @@ def memory(
     """
     from datetime import UTC, datetime
 
-    from bench.cli.tell import refuse_unwritable_folder
-    from bench.progress import RunProgress, announce_torch, stderr_console
+    from loopmark.bench.cli.tell import refuse_unwritable_folder
+    from loopmark.bench.progress import RunProgress, announce_torch, stderr_console
 
     refuse_unwritable_folder(out)
     console = stderr_console()
     announce_torch(console, quiet=as_json)
-    from bench.measure.plan import Wish, make_plan
+    from loopmark.bench.measure.plan import Wish, make_plan
 
     plan = make_plan(
         Wish(
@@ -61,15 +61,15 @@ def memory(
             limit_seconds=limit,
         )
     )
-    from bench.measure.crew import crew_of
-    from bench.measure.footprint.survey import survey
-    from bench.measure.launcher import apart
-    from bench.measure.machine import describe_machine
-    from bench.records.footprint_store import write_footprints
-    from bench.records.store import create_folder, remove_if_empty
-    from bench.report.footprint.files import as_json as to_json
-    from bench.report.footprint.files import write_files
-    from bench.report.footprint.table import print_footprints
+    from loopmark.bench.measure.crew import crew_of
+    from loopmark.bench.measure.footprint.survey import survey
+    from loopmark.bench.measure.launcher import apart
+    from loopmark.bench.measure.machine import describe_machine
+    from loopmark.bench.records.footprint_store import write_footprints
+    from loopmark.bench.records.store import create_folder, remove_if_empty
+    from loopmark.bench.report.footprint.files import as_json as to_json
+    from loopmark.bench.report.footprint.files import write_files
+    from loopmark.bench.report.footprint.table import print_footprints
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the processes too

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.cli.options import is_same_loop, refuse_unknown
-from bench.cores import over_cores
-from bench.errors import BadInput
-from bench.judge.comparison import round_logs
-from bench.judge.history import Observation, lost, measured, observe
-from bench.judge.throttled import counted
-from bench.records.run import Run
-from bench.records.store import digest_of, read_run, read_table
+from loopmark.bench.cli.options import is_same_loop, refuse_unknown
+from loopmark.bench.cores import over_cores
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.comparison import round_logs
+from loopmark.bench.judge.history import Observation, lost, measured, observe
+from loopmark.bench.judge.throttled import counted
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.store import digest_of, read_run, read_table
 
 Wanted = tuple[str, ...]
 

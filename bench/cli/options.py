@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.errors import BadInput
+from loopmark.bench.errors import BadInput
 
 WorkloadsOption = Annotated[
     list[str] | None,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import SummaryJsonOption
+from loopmark.bench.cli.options import SummaryJsonOption
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.judge.summary import Summary
-    from bench.judge.trained import TrainingSummary
-    from bench.records.batches import BatchHunt
+    from loopmark.bench.judge.summary import Summary
+    from loopmark.bench.judge.trained import TrainingSummary
+    from loopmark.bench.records.batches import BatchHunt
 
 
 def report(
@@ -25,30 +25,30 @@ def report(
 
     Of a damaged folder what is left is drawn, with a warning of what is not known. Exit status: 0, or 2 for bad input.
     """
-    from bench.progress import stderr_console
-    from bench.records.batches_store import read_batches
-    from bench.records.store import RUN_FILE
-    from bench.records.training_store import read_training
-    from bench.records.whole import salvage
+    from loopmark.bench.progress import stderr_console
+    from loopmark.bench.records.batches_store import read_batches
+    from loopmark.bench.records.store import RUN_FILE
+    from loopmark.bench.records.training_store import read_training
+    from loopmark.bench.records.whole import salvage
 
     is_timed = os.path.lexists(run / RUN_FILE)  # a link to nowhere is a damaged run, and no training alone
     hunt = None if is_timed else read_batches(run)
     if hunt is not None:
         show_batches(hunt, run, as_json, stderr_console())
     elif not is_timed and (trained := read_training(run)) is not None:
-        from bench.report.training.draw import draw_training
+        from loopmark.bench.report.training.draw import draw_training
 
         show_training(draw_training(run, *trained), run, as_json, stderr_console())
     else:
-        from bench.report.draw import draw
+        from loopmark.bench.report.draw import draw
 
         show_summary(draw(run, *salvage(run)), run, as_json, stderr_console())
 
 
 def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Console") -> None:
     """Print the summary as a table and a sentence, or as JSON and nothing else."""
-    from bench.report.draw import as_json as to_json
-    from bench.report.table import print_summary
+    from loopmark.bench.report.draw import as_json as to_json
+    from loopmark.bench.report.table import print_summary
 
     if as_json:
         content: dict[str, Any] = {"folder": str(folder), **to_json(summary)}
@@ -60,8 +60,8 @@ def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Cons
 
 def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: "Console") -> None:
     """Print a training by itself as a table and a sentence, or as JSON and nothing else."""
-    from bench.report.training.spreadsheet import training_as_json
-    from bench.report.training.table import print_training
+    from loopmark.bench.report.training.spreadsheet import training_as_json
+    from loopmark.bench.report.training.table import print_training
 
     if as_json:
         content: dict[str, Any] = {"folder": str(folder), **training_as_json(summary, {})}
@@ -73,10 +73,10 @@ def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, conso
 
 def show_batches(hunt: "BatchHunt", folder: Path, as_json: bool, console: "Console") -> None:
     """Write a search's spreadsheet and plots, and print it as a table and sentences, or as JSON and nothing else."""
-    from bench.judge.batches import find
-    from bench.report.batches.files import as_json as to_json
-    from bench.report.batches.files import write_files
-    from bench.report.batches.table import print_batches
+    from loopmark.bench.judge.batches import find
+    from loopmark.bench.report.batches.files import as_json as to_json
+    from loopmark.bench.report.batches.files import write_files
+    from loopmark.bench.report.batches.table import print_batches
 
     findings = [find(case) for case in hunt.cases]
     write_files(folder, findings)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.batch import SEARCH_SECONDS, refuse_what_a_search_has_no_use_for, search_batch
-from bench.cli.options import (
+from loopmark.bench.cli.batch import SEARCH_SECONDS, refuse_what_a_search_has_no_use_for, search_batch
+from loopmark.bench.cli.options import (
     BatchSizeOption,
     DeterministicOption,
     DeviceOption,
@@ -21,8 +21,8 @@ from bench.cli.options import (
     WorkloadsOption,
     names,
 )
-from bench.cli.report import show_summary
-from bench.cli.status import INTERRUPTED, NOT_MEASURED
+from loopmark.bench.cli.report import show_summary
+from loopmark.bench.cli.status import INTERRUPTED, NOT_MEASURED
 
 
 def run(
@@ -67,11 +67,11 @@ def run(
     if find_batch:
         refuse_what_a_search_has_no_use_for(launches, seeds)
         budget = SEARCH_SECONDS if budget is None else budget
-    from bench.progress import RunProgress, announce_torch, stderr_console
+    from loopmark.bench.progress import RunProgress, announce_torch, stderr_console
 
     console = stderr_console()
     announce_torch(console, quiet=as_json)
-    from bench.measure.plan import Wish, ceiling_seconds, make_plan, terms_within_a_run
+    from loopmark.bench.measure.plan import Wish, ceiling_seconds, make_plan, terms_within_a_run
 
     plan = make_plan(
         Wish(
@@ -95,11 +95,11 @@ def run(
         search_batch(plan, out, as_json, console)
         return
     terms = terms_within_a_run(seeds, quick=quick, device=plan.device)
-    from bench.measure.launcher import apart
-    from bench.measure.machine import describe_machine
-    from bench.measure.whole_run import measure_all
-    from bench.records.store import create_folder
-    from bench.report.draw import draw
+    from loopmark.bench.measure.launcher import apart
+    from loopmark.bench.measure.machine import describe_machine
+    from loopmark.bench.measure.whole_run import measure_all
+    from loopmark.bench.records.store import create_folder
+    from loopmark.bench.report.draw import draw
 
     machine = apart(describe_machine, plan.device)
     # A polite `kill` is as good as Ctrl-C: processes end, and what was measured is kept.

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from bench.errors import BadInput
+from loopmark.bench.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.judge.finding import Judgement
+    from loopmark.bench.judge.finding import Judgement
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 """GitHub's variable with the file whose Markdown a job shows."""
@@ -55,7 +55,7 @@ def refuse_unwritable(*paths: Path | None) -> None:
     given = [path for path in paths if path is not None]
     if not given:
         return
-    from bench.records.store import is_of_a_run
+    from loopmark.bench.records.store import is_of_a_run
 
     for path in given:
         try:
@@ -85,12 +85,12 @@ def tell(
 
     A refusal is one line on ``console`` and no table. Raises BadInput for a file that cannot be written.
     """
-    from bench.report.claim import conclusion
-    from bench.report.judgement.annotations import annotations
-    from bench.report.judgement.json import as_json as to_json
-    from bench.report.judgement.junit import as_junit
-    from bench.report.judgement.markdown import as_markdown
-    from bench.report.judgement.table import print_judgement
+    from loopmark.bench.report.claim import conclusion
+    from loopmark.bench.report.judgement.annotations import annotations
+    from loopmark.bench.report.judgement.json import as_json as to_json
+    from loopmark.bench.report.judgement.junit import as_junit
+    from loopmark.bench.report.judgement.markdown import as_markdown
+    from loopmark.bench.report.judgement.table import print_judgement
 
     # All is made before anything is written, so that nothing is left half told.
     page = as_markdown(judgement).encode()
@@ -115,7 +115,7 @@ def tell(
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file that was asked for, in one move. Raises BadInput where it cannot be written."""
-    from bench.records.files import replace_file
+    from loopmark.bench.records.files import replace_file
 
     try:
         replace_file(path, content)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import (
+from loopmark.bench.cli.options import (
     BatchSizeOption,
     DeviceOption,
     FoundJsonOption,
@@ -18,8 +18,8 @@ from bench.cli.options import (
     ThreadsOption,
     WorkloadOption,
 )
-from bench.cli.status import CANNOT_RUN, NOT_MEASURED
-from bench.errors import BadInput
+from loopmark.bench.cli.status import CANNOT_RUN, NOT_MEASURED
+from loopmark.bench.errors import BadInput
 
 RESULTS = Path("results")
 
@@ -48,24 +48,24 @@ def trace(
     """
     from datetime import UTC, datetime
 
-    from bench.cli.tell import refuse_unwritable_folder
-    from bench.progress import RunProgress, announce_torch, stderr_console
-    from bench.records.trace_store import create_trace_folder, refuse_run_folder, write_trace
+    from loopmark.bench.cli.tell import refuse_unwritable_folder
+    from loopmark.bench.progress import RunProgress, announce_torch, stderr_console
+    from loopmark.bench.records.trace_store import create_trace_folder, refuse_run_folder, write_trace
 
     refuse_unwritable_folder(out or RESULTS)
     if out is not None:
         refuse_run_folder(out)
     console = stderr_console()
     announce_torch(console, quiet=as_json)
-    from bench.measure.launcher import apart
-    from bench.measure.machine import describe_machine
-    from bench.measure.plan import Wish, make_plan
-    from bench.measure.tracing.tracer import MOST_STEPS
-    from bench.measure.tracing.tracer import trace as trace_case
-    from bench.report.text import slugs
-    from bench.report.trace.json import as_json as to_json
-    from bench.report.trace.spreadsheet import as_csv
-    from bench.report.trace.table import print_trace
+    from loopmark.bench.measure.launcher import apart
+    from loopmark.bench.measure.machine import describe_machine
+    from loopmark.bench.measure.plan import Wish, make_plan
+    from loopmark.bench.measure.tracing.tracer import MOST_STEPS
+    from loopmark.bench.measure.tracing.tracer import trace as trace_case
+    from loopmark.bench.report.text import slugs
+    from loopmark.bench.report.trace.json import as_json as to_json
+    from loopmark.bench.report.trace.spreadsheet import as_csv
+    from loopmark.bench.report.trace.table import print_trace
 
     if not 1 <= steps <= MOST_STEPS:
         raise BadInput(f"--steps {steps} makes no sense; give 1 to {MOST_STEPS}")

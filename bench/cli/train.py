@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import (
+from loopmark.bench.cli.options import (
     BatchSizeOption,
     DeterministicOption,
     DeviceOption,
@@ -19,8 +19,8 @@ from bench.cli.options import (
     WorkloadsOption,
     names,
 )
-from bench.cli.report import show_training
-from bench.cli.status import INTERRUPTED, NOT_MEASURED
+from loopmark.bench.cli.report import show_training
+from loopmark.bench.cli.status import INTERRUPTED, NOT_MEASURED
 
 
 def train(
@@ -48,13 +48,13 @@ def train(
     """
     from datetime import UTC, datetime
 
-    from bench.cli.tell import refuse_unwritable_folder
-    from bench.progress import RunProgress, announce_torch, stderr_console
+    from loopmark.bench.cli.tell import refuse_unwritable_folder
+    from loopmark.bench.progress import RunProgress, announce_torch, stderr_console
 
     refuse_unwritable_folder(out)
     console = stderr_console()
     announce_torch(console, quiet=as_json)
-    from bench.measure.plan import Wish, make_plan, training_terms
+    from loopmark.bench.measure.plan import Wish, make_plan, training_terms
 
     plan = make_plan(
         Wish(
@@ -72,12 +72,12 @@ def train(
         )
     )
     terms = training_terms(seeds, budget, quick=quick)
-    from bench.measure.crew import crew_of
-    from bench.measure.launcher import apart
-    from bench.measure.machine import describe_machine
-    from bench.measure.training.trainer import Trainer
-    from bench.records.store import create_folder, remove_if_empty
-    from bench.report.training.draw import draw_training
+    from loopmark.bench.measure.crew import crew_of
+    from loopmark.bench.measure.launcher import apart
+    from loopmark.bench.measure.machine import describe_machine
+    from loopmark.bench.measure.training.trainer import Trainer
+    from loopmark.bench.records.store import create_folder, remove_if_empty
+    from loopmark.bench.report.training.draw import draw_training
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
     # A polite `kill` is as good as Ctrl-C: processes end, and what was learnt is kept.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import (
+from loopmark.bench.cli.options import (
     BatchSizeOption,
     DeviceOption,
     FoundJsonOption,
@@ -17,7 +17,7 @@ from bench.cli.options import (
     ThreadsOption,
     WorkloadOption,
 )
-from bench.cli.status import CANNOT_RUN, NOT_VERIFIED
+from loopmark.bench.cli.status import CANNOT_RUN, NOT_VERIFIED
 
 
 def verify(
@@ -37,14 +37,14 @@ def verify(
     Exit status: 0 all of it holds, 1 something is broken, 2 bad input, 4 it cannot be tried here, 130 when
     interrupted.
     """
-    from bench.progress import RunProgress, announce_torch, stderr_console
+    from loopmark.bench.progress import RunProgress, announce_torch, stderr_console
 
     console = stderr_console()
     announce_torch(console, quiet=as_json)
-    from bench.measure.plan import Wish, make_plan
-    from bench.measure.properties.verification import verify as examine
-    from bench.report.verification import as_json as to_json
-    from bench.report.verification import print_verification
+    from loopmark.bench.measure.plan import Wish, make_plan
+    from loopmark.bench.measure.properties.verification import verify as examine
+    from loopmark.bench.report.verification import as_json as to_json
+    from loopmark.bench.report.verification import print_verification
 
     plan = make_plan(
         Wish(

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from statistics import median as middle
 
-from bench.judge.statistics import Estimate, median
-from bench.records.batches import Attempt, BatchCase
+from loopmark.bench.judge.statistics import Estimate, median
+from loopmark.bench.records.batches import Attempt, BatchCase
 
 TOO_NOISY = 0.15
 """From here on what processes of one size differ by is more than sizes do, and none is to be preferred. Chosen."""

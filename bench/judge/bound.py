@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bench.judge.laps import begins_block, found_busy, phases_of
+from loopmark.bench.judge.laps import begins_block, found_busy, phases_of
 
 CAUGHT_UP_SECONDS, CAUGHT_UP_SHARE = 10e-6, 0.1
 """A lead of less than this, or than this share of the phase, is none: the last kernel itself takes some time, and the

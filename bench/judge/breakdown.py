@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.judge.laps import found_busy, phases_of, steps_of
+from loopmark.bench.judge.laps import found_busy, phases_of, steps_of
 
 TRIMMED = 0.25
 """The share of steps, by total time, left out at either end of each launch; rounded up to whole steps."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv, ndtri
 
-from bench.judge.contest import MEMORY_SHARE, METHOD
-from bench.judge.sequential import TO_DEVIATIONS, ever_excludes, final_interval
-from bench.judge.statistics import CONFIDENCE, Estimate
-from bench.records.calibration import Calibration, Trial
+from loopmark.bench.judge.contest import MEMORY_SHARE, METHOD
+from loopmark.bench.judge.sequential import TO_DEVIATIONS, ever_excludes, final_interval
+from loopmark.bench.judge.statistics import CONFIDENCE, Estimate
+from loopmark.bench.records.calibration import Calibration, Trial
 
 DETECTION = 0.95
 """The share of comparisons in which an effect that counts as seen must be found."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.errors import BadInput
+from loopmark.bench.errors import BadInput
 
 LEAST_RUNS = 2
 """Of a level. One run alone may be an outlier; the second one tells."""

@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bench.judge.statistics import Estimate, median, student
-from bench.records.samples import seconds_of
+from loopmark.bench.judge.statistics import Estimate, median, student
+from loopmark.bench.records.samples import seconds_of
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 

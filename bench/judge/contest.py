@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from bench.judge.comparison import Verdict, block_seconds
-from bench.judge.differences import environment_differences
-from bench.judge.finding import Finding, Judgement
-from bench.judge.sequential import TO_DEVIATIONS, ConfidenceSequence
-from bench.judge.statistics import Estimate
-from bench.records.comparison import Comparison, Pair, Side
+from loopmark.bench.judge.comparison import Verdict, block_seconds
+from loopmark.bench.judge.differences import environment_differences
+from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.judge.sequential import TO_DEVIATIONS, ConfidenceSequence
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.records.comparison import Comparison, Pair, Side
 
 METHOD = 2
 """Of reducing launch pairs and judging them: counted up with every change that could change a verdict, since what was
@@ -69,7 +69,7 @@ class Referee:
         self._sequences = {metric: ConfidenceSequence(error) for metric, error in errors.items()}
 
     def add(self, pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame) -> None:
-        """A launch pair has ended; see ``bench.records.comparison_samples`` for the tables."""
+        """A launch pair has ended; see ``loopmark.bench.records.comparison_samples`` for the tables."""
         if self._lost_at_step is None:
             self._lost_at_step = pair.head_lost_at_step
         values = pair_values(pair, blocks, phases, laps_count=self._laps_count)

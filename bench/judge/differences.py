@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench.records.machine import Environment, Gpu, Machine
-from bench.records.run import Run
+from loopmark.bench.records.machine import Environment, Gpu, Machine
+from loopmark.bench.records.run import Run
 
 SET_BY_LIBRARIES = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"}
 """Variables that scikit-learn and torch set for themselves where nobody did; none of them changes a step's speed."""

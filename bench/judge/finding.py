@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.judge.comparison import Verdict
-from bench.judge.statistics import Estimate
+from loopmark.bench.judge.comparison import Verdict
+from loopmark.bench.judge.statistics import Estimate
 
 Outcome = Literal["no regression", "regression", "inconclusive", "not comparable"]
 Unit = Literal["seconds", "bytes", "ratio"]

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.judge.comparison import BASELINE, Verdict
-from bench.judge.differences import differences
-from bench.judge.finding import Finding, Judgement
-from bench.judge.look import Look, Looks, look_over
-from bench.judge.side import Key, Member, Side, same_machine
-from bench.judge.statistics import Estimate, exp, welch
-from bench.judge.thresholds import RATIO, STEP, Thresholds
-from bench.records.run import Run
-from bench.records.samples import Samples
+from loopmark.bench.judge.comparison import BASELINE, Verdict
+from loopmark.bench.judge.differences import differences
+from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.judge.look import Look, Looks, look_over
+from loopmark.bench.judge.side import Key, Member, Side, same_machine
+from loopmark.bench.judge.statistics import Estimate, exp, welch
+from loopmark.bench.judge.thresholds import RATIO, STEP, Thresholds
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
 
 EAGERS_GAIN = "eager became faster, and this loop's own seconds did not become slower"
 WRONG_PASS = 0.05

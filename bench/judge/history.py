@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from bench.errors import BadInput
-from bench.judge.change_points import LEAST_RUNS, change_points, noise
-from bench.judge.comparison import log_speedups
-from bench.judge.differences import differences
-from bench.judge.instructions import Instructed, fill, instructions_of
-from bench.judge.statistics import CONFIDENCE, Estimate
-from bench.judge.summary import is_baseline
-from bench.records.run import Case, Run
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.change_points import LEAST_RUNS, change_points, noise
+from loopmark.bench.judge.comparison import log_speedups
+from loopmark.bench.judge.differences import differences
+from loopmark.bench.judge.instructions import Instructed, fill, instructions_of
+from loopmark.bench.judge.statistics import CONFIDENCE, Estimate
+from loopmark.bench.judge.summary import is_baseline
+from loopmark.bench.records.run import Case, Run
 
 EFFICIENCY_OF_MEDIAN = math.sqrt(math.pi / 2)
 """How much wider than a mean's a median's interval is, of many normal values."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from bench.records.run import Run
+from loopmark.bench.records.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

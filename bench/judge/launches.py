@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.judge.comparison import round_logs
-from bench.judge.laps import counted
-from bench.records.run import Case
+from loopmark.bench.judge.comparison import round_logs
+from loopmark.bench.judge.laps import counted
+from loopmark.bench.records.run import Case
 
 Logs = NDArray[np.float64]
 """One value a launch, the natural log of seconds, bytes or a ratio; the order says nothing. (launches,)"""

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.judge.statistics import CONFIDENCE, Estimate, falls, student
-from bench.records.training import Proof, Target, Training, Trial
+from loopmark.bench.judge.statistics import CONFIDENCE, Estimate, falls, student
+from loopmark.bench.records.training import Proof, Target, Training, Trial
 
 LEAST = 1e-9
 """What a logarithm is taken of where a training took no time that the clock could see."""

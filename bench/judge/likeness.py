@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.records.training import Proof
+from loopmark.bench.records.training import Proof
 
 Verdict = Literal["same", "within rounding", "departs"]
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from bench.judge.comparison import BASELINE
-from bench.judge.finding import Unit
-from bench.judge.launches import Logs, memory_logs, phase_logs, ratio_logs, step_logs
-from bench.judge.side import Key, Member, Side, same_machine
-from bench.judge.thresholds import MEMORY, RATIO, STEP
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.finding import Unit
+from loopmark.bench.judge.launches import Logs, memory_logs, phase_logs, ratio_logs, step_logs
+from loopmark.bench.judge.side import Key, Member, Side, same_machine
+from loopmark.bench.judge.thresholds import MEMORY, RATIO, STEP
 
 HASH_LENGTH = 12
 

@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.judge.differences import UNKNOWN
-from bench.judge.side_by_side import Setting, settings_of
-from bench.records.run import Run
+from loopmark.bench.judge.differences import UNKNOWN
+from loopmark.bench.judge.side_by_side import Setting, settings_of
+from loopmark.bench.records.run import Run
 
 LONGEST = 28
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bench.judge.breakdown import phase_seconds
-from bench.judge.statistics import Estimate, exp, student
+from loopmark.bench.judge.breakdown import phase_seconds
+from loopmark.bench.judge.statistics import Estimate, exp, student
 
 
 def phase_estimates(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Estimate]:

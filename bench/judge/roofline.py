@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.judge.statistics import Estimate
-from bench.records.ceilings import Ceiling, Ceilings
-from bench.records.work import PhaseWork
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.records.ceilings import Ceiling, Ceilings
+from loopmark.bench.records.work import PhaseWork
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import trim_mean
 
-from bench.judge.statistics import Estimate
+from loopmark.bench.judge.statistics import Estimate
 
 Floats: TypeAlias = NDArray[np.float64]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from bench.errors import BadInput
-from bench.judge.finding import Inconclusive
-from bench.judge.thresholds import Thresholds, metric_name, parse_share
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.finding import Inconclusive
+from loopmark.bench.judge.thresholds import Thresholds, metric_name, parse_share
 
 FILE = "pyproject.toml"
 TABLE = "[tool.loopmark.check]"

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.judge.comparison import BASELINE, round_logs
-from bench.judge.instructions import instructions_of
-from bench.judge.launches import Rounds
-from bench.judge.summary import Row, Summary, WorkloadSummary, summarise
-from bench.judge.throttled import counted, laps_by_case
-from bench.records.run import Run
-from bench.records.samples import Samples
+from loopmark.bench.judge.comparison import BASELINE, round_logs
+from loopmark.bench.judge.instructions import instructions_of
+from loopmark.bench.judge.launches import Rounds
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, summarise
+from loopmark.bench.judge.throttled import counted, laps_by_case
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
 
 Key = tuple[str, str]
 """Workload and loop."""

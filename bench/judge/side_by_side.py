@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bench.judge.comparison import BASELINE
-from bench.judge.instructions import Instructed, fill, instructions_of
-from bench.judge.look import look_over
-from bench.judge.phase_estimates import phase_estimates
-from bench.judge.side import Side, device_of
-from bench.judge.statistics import Estimate, welch
-from bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
-from bench.judge.thresholds import RATIO, STEP
-from bench.judge.throttled import laps_by_case
-from bench.records.run import Run
-from bench.records.samples import Samples
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.instructions import Instructed, fill, instructions_of
+from loopmark.bench.judge.look import look_over
+from loopmark.bench.judge.phase_estimates import phase_estimates
+from loopmark.bench.judge.side import Side, device_of
+from loopmark.bench.judge.statistics import Estimate, welch
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
+from loopmark.bench.judge.thresholds import RATIO, STEP
+from loopmark.bench.judge.throttled import laps_by_case
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
 
 ENDS_OF_A_COURSE = {
     "only the baseline has it": "only the oldest run has it", "only the run has it": "only the newest run has it",

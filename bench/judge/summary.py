@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench.cores import over_cores
-from bench.judge.bound import Bound, bounds
-from bench.judge.breakdown import phase_seconds
-from bench.judge.comparison import (
+from loopmark.bench.cores import over_cores
+from loopmark.bench.judge.bound import Bound, bounds
+from loopmark.bench.judge.breakdown import phase_seconds
+from loopmark.bench.judge.comparison import (
     BASELINE,
     FIGURES,
     Verdict,
@@ -22,15 +22,15 @@ from bench.judge.comparison import (
     step_seconds,
     verdict,
 )
-from bench.judge.launches import peaks_of_memory
-from bench.judge.roofline import Roofline, flops_of, roofline
-from bench.judge.statistics import Estimate, student
-from bench.judge.throttled import counted, laps_by_case
-from bench.judge.trained import TrainedRow, TrainingSummary
-from bench.records.cases import ByCase
-from bench.records.ceilings import Ceilings
-from bench.records.run import CacheState, Case, Run
-from bench.records.samples import Samples
+from loopmark.bench.judge.launches import peaks_of_memory
+from loopmark.bench.judge.roofline import Roofline, flops_of, roofline
+from loopmark.bench.judge.statistics import Estimate, student
+from loopmark.bench.judge.throttled import counted, laps_by_case
+from loopmark.bench.judge.trained import TrainedRow, TrainingSummary
+from loopmark.bench.records.cases import ByCase
+from loopmark.bench.records.ceilings import Ceilings
+from loopmark.bench.records.run import CacheState, Case, Run
+from loopmark.bench.records.samples import Samples
 
 MANY_LAPS = 1_000_000
 

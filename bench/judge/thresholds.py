@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
-from bench.errors import BadInput
+from loopmark.bench.errors import BadInput
 
 STEP, RATIO, MEMORY = "step", "step / eager", "peak memory"
 """The metrics that every loop has; each phase is one more, by its name."""

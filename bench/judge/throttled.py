@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from bench.judge.laps import LapsByCase
-from bench.records.samples import Samples
-from bench.records.throttle import disturbs
+from loopmark.bench.judge.laps import LapsByCase
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.throttle import disturbs
 
 _GROUP = ["case", "launch", "round", "lapped"]
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from bench.judge.comparison import BASELINE
-from bench.judge.learning import Learning, learning, lessons_of
-from bench.judge.likeness import Likeness, likeness
-from bench.records.training import Proof, Target, Training, Trial
-from bench.records.training_samples import TrainingSamples
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.learning import Learning, learning, lessons_of
+from loopmark.bench.judge.likeness import Likeness, likeness
+from loopmark.bench.records.training import Proof, Target, Training, Trial
+from loopmark.bench.records.training_samples import TrainingSamples
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.measure.clock import Block
-from bench.measure.disturbance import Disturbance
-from bench.measure.warmup import WarmUp
-from bench.records.gpu_state import GpuState
-from bench.records.run import CacheState
+from loopmark.bench.measure.clock import Block
+from loopmark.bench.measure.disturbance import Disturbance
+from loopmark.bench.measure.warmup import WarmUp
+from loopmark.bench.records.gpu_state import GpuState
+from loopmark.bench.records.run import CacheState
 
 MemoryKind = Literal["device memory", "host memory"]
 

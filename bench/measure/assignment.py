@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loops.workload import Size
+    from loopmark.loops.workload import Size
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import torch
 
-from bench.records.run import Case, Plan
-from loops.catalog import find_loop, find_workload
-from loops.loop import EAGER
+from loopmark.bench.records.run import Case, Plan
+from loopmark.loops.catalog import find_loop, find_workload
+from loopmark.loops.loop import EAGER
 
 Lacks = dict[str, str | None]
 """Names, each with what this machine lacks for it, as a sentence; None where it can run."""

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loops.phases import DATA, PHASES
-from loops.task import Task
-from loops.technique import Step
+from loopmark.loops.phases import DATA, PHASES
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Step
 
 Seconds = NDArray[np.float64]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from bench.measure.answers import Turn, Warm
-from bench.measure.clock import Block, LappedBlock
-from bench.measure.disturbance import Disturbance
-from bench.records.samples import TABLES, Samples, typed
+from loopmark.bench.measure.answers import Turn, Warm
+from loopmark.bench.measure.clock import Block, LappedBlock
+from loopmark.bench.measure.disturbance import Disturbance
+from loopmark.bench.records.samples import TABLES, Samples, typed
 
 LaunchKey = tuple[int, int]
 """The case's index and the launch's."""

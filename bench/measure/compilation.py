@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.records.run import CacheState
+from loopmark.bench.records.run import CacheState
 
 
 class CompilationLog:

@@ -9,23 +9,23 @@ from typing import Protocol, cast
 
 import pandas as pd
 
-from bench.measure.answers import Finished, Ready, Turn, Warm
-from bench.measure.cases import cases_of, lacking
-from bench.measure.collector import Collector, LaunchKey
-from bench.measure.crew import Crew
-from bench.measure.forecast import Forecast
-from bench.measure.launcher import apart
-from bench.measure.machine import available_cores, describe_environment
-from bench.measure.process import CaseEnded
-from bench.measure.residency import Resident, Residents, Room
-from bench.measure.schedule import LEAST_ROUNDS, QUADS_A_TURN, Schedule, quads_a_turn, steps_per_block
-from bench.measure.spending import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, Spent
-from bench.records import store
-from bench.records.machine import Machine
-from bench.records.run import Case, Launch, Plan, Run, Status
-from bench.records.samples import Samples
-from bench.records.throttle import disturbs
-from bench.records.work import PhaseWork
+from loopmark.bench.measure.answers import Finished, Ready, Turn, Warm
+from loopmark.bench.measure.cases import cases_of, lacking
+from loopmark.bench.measure.collector import Collector, LaunchKey
+from loopmark.bench.measure.crew import Crew
+from loopmark.bench.measure.forecast import Forecast
+from loopmark.bench.measure.launcher import apart
+from loopmark.bench.measure.machine import available_cores, describe_environment
+from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.residency import Resident, Residents, Room
+from loopmark.bench.measure.schedule import LEAST_ROUNDS, QUADS_A_TURN, Schedule, quads_a_turn, steps_per_block
+from loopmark.bench.measure.spending import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, Spent
+from loopmark.bench.records import store
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.records.run import Case, Launch, Plan, Run, Status
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.throttle import disturbs
+from loopmark.bench.records.work import PhaseWork
 
 MOST_AGAIN = 2
 """Times that a turn under a throttle is taken again, at the end of its round; at the power cap it stays as it is."""

@@ -12,17 +12,17 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from bench.errors import BadInput, NotComparable
-from bench.measure.answers import Finished, Ready, Solo, Turn, Warm
-from bench.measure.assignment import Assignment
-from bench.measure.clock import LappedBlock
-from bench.measure.launcher import Launcher
-from bench.measure.process import CaseEnded, WorkerProcess
-from bench.measure.schedule import steps_per_block
-from bench.records.comparison import Pair, Side
-from bench.records.comparison_samples import BLOCKS, PHASES
-from bench.records.machine import Environment
-from bench.records.tables import table
+from loopmark.bench.errors import BadInput, NotComparable
+from loopmark.bench.measure.answers import Finished, Ready, Solo, Turn, Warm
+from loopmark.bench.measure.assignment import Assignment
+from loopmark.bench.measure.clock import LappedBlock
+from loopmark.bench.measure.launcher import Launcher
+from loopmark.bench.measure.process import CaseEnded, WorkerProcess
+from loopmark.bench.measure.schedule import steps_per_block
+from loopmark.bench.records.comparison import Pair, Side
+from loopmark.bench.records.comparison_samples import BLOCKS, PHASES
+from loopmark.bench.records.machine import Environment
+from loopmark.bench.records.tables import table
 
 PAIR_SECONDS = 1.75
 """Of sampling per launch pair. Nearly all the noise was seen to lie within a pair: longer ones lose less of the time to
@@ -48,7 +48,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Measured:
-    """One launch pair and its samples; see ``bench.records.comparison_samples`` for the columns."""
+    """One launch pair and its samples; see ``loopmark.bench.records.comparison_samples`` for the columns."""
 
     pair: Pair
     blocks: pd.DataFrame

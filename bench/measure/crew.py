@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from bench.measure.assignment import Assignment
-from bench.measure.launcher import ForkServer
-from bench.measure.machine import available_cores
-from bench.measure.process import WorkerProcess
-from bench.records.run import Plan
-from loops.catalog import find_loop, find_workload
-from loops.loop import EAGER
-from loops.workload import Size
+from loopmark.bench.measure.assignment import Assignment
+from loopmark.bench.measure.launcher import ForkServer
+from loopmark.bench.measure.machine import available_cores
+from loopmark.bench.measure.process import WorkerProcess
+from loopmark.bench.records.run import Plan
+from loopmark.loops.catalog import find_loop, find_workload
+from loopmark.loops.loop import EAGER
+from loopmark.loops.workload import Size
 
 
 class Crew:

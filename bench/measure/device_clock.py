@@ -7,12 +7,12 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from bench.measure.clock import BadStep, Block, HostClock, Recording, Seconds
-from loops.cuda_graph import GraphedStep
-from loops.graph_phases import GraphedPhases
-from loops.phases import DATA, PHASES
-from loops.task import Task
-from loops.technique import Driver, Step
+from loopmark.bench.measure.clock import BadStep, Block, HostClock, Recording, Seconds
+from loopmark.loops.cuda_graph import GraphedStep
+from loopmark.loops.graph_phases import GraphedPhases
+from loopmark.loops.phases import DATA, PHASES
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Driver, Step
 
 HOLD_CYCLES = 600_000
 """Of the device's clock, 300 µs at 2 GHz: meant to outlast the host as it enqueues a graph and what comes before."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.measure.nvml import GpuMonitor
+from loopmark.bench.measure.nvml import GpuMonitor
 
 _STAT = Path("/proc/stat")
 _STEAL_FIELD = 8

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from bench.measure.nvml import monitor_of
+from loopmark.bench.measure.nvml import monitor_of
 
 _POWERCAP = Path("/sys/class/powercap")
 

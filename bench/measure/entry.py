@@ -1,39 +1,56 @@
 """Where a worker process begins: it finds the code that it is to measure, and only then imports it."""
 
+import importlib
 import importlib.util
 import os
 import sys
+from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 
-from bench.measure.assignment import Assignment, Tree
+import loopmark
+from loopmark.bench.measure.assignment import Assignment, Tree
 
-HOME = Path(__file__).resolve().parents[2]
-"""The folder that holds ``bench`` and ``loops``: a checkout, or a ``site-packages``."""
+PACKAGE = Path(loopmark.__file__).resolve().parent
+"""The folder ``loopmark``: of a checkout, or in a ``site-packages``."""
+LOOPS = "loopmark.loops"
 
 BOOT = """
 import importlib.util, sys
-spec = importlib.util.spec_from_file_location("bench", sys.argv[1] + "/bench/__init__.py")
-sys.modules["bench"] = package = importlib.util.module_from_spec(spec)
+spec = importlib.util.spec_from_file_location("loopmark", sys.argv[1] + "/__init__.py")
+sys.modules["loopmark"] = package = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
 from multiprocessing.connection import Connection
-from bench.measure.entry import enter
+from loopmark.bench.measure.entry import enter
 connection = Connection(int(sys.argv[2]))
 enter(connection, connection.recv())
 """
-"""What another interpreter runs, with HOME and a connection's file descriptor. Our ``bench`` is loaded from its place
+"""What another interpreter runs, with PACKAGE and a connection's file descriptor. Our package is loaded from its place
 rather than by ``sys.path``: a place in a ``site-packages`` would bring along the packages of this interpreter."""
 
 
 def enter(connection: Connection, assignment: Assignment) -> None:
     """Be a worker for ``assignment`` until the other end of ``connection`` closes."""
+    leave_working_directory()
     if assignment.tree is not None:
         _move_to(assignment.tree)
-    if "loops" not in sys.modules:
-        _adopt_loops(assignment.tree.root if assignment.tree else HOME)
-    from bench.measure import worker
+    if LOOPS not in sys.modules:
+        _adopt_loops(assignment.tree.root if assignment.tree else None)
+    from loopmark.bench.measure import worker
 
     worker.main(connection, assignment)
+
+
+def leave_working_directory() -> None:
+    """Import nothing from the working directory from now on, but for a person's own code, which is looked up there.
+
+    A checkout that holds our package stays, behind all else.
+    """
+    sys.path[:] = [folder for folder in sys.path if folder not in ("", str(Path.cwd()))]
+    if "site-packages" not in PACKAGE.parts:
+        home = str(PACKAGE.parent)
+        sys.path[:] = [*(folder for folder in sys.path if folder != home), home]
 
 
 def _move_to(tree: Tree) -> None:
@@ -44,13 +61,32 @@ def _move_to(tree: Tree) -> None:
             sys.path.insert(0, str(folder))
 
 
-def _adopt_loops(root: Path) -> None:
-    """Let ``import loops`` find the tree's own, where the tree is Loopmark's; else the one that came with ``bench``."""
-    own = root / "loops"
-    home = own if (own / "catalog.py").is_file() else HOME / "loops"
-    spec = importlib.util.spec_from_file_location("loops", home / "__init__.py")
+def _adopt_loops(root: Path | None) -> None:
+    """Let ``loopmark.loops`` be the tree's own, where the tree is Loopmark's; else it is the harness's."""
+    own = root / "loops" if root is not None else PACKAGE / "loops"
+    if not (own / "catalog.py").is_file():
+        own = PACKAGE / "loops"
+    elif root is not None and not (root / "loopmark").is_dir():
+        sys.meta_path.insert(0, _FormerName())
+    spec = importlib.util.spec_from_file_location(LOOPS, own / "__init__.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["loops"] = module
+    sys.modules[LOOPS] = loopmark.loops = module
     spec.loader.exec_module(module)
+
+
+class _FormerName:
+    """Finds what a revision from before there was one package imports as ``loops``: the modules of today's name."""
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        """A spec for ``loops`` and all below it."""
+        known = name.partition(".")[0] == "loops"
+        return importlib.util.spec_from_loader(name, self) if known else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module of today's name."""
+        return importlib.import_module(f"loopmark.{spec.name}")
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It has run already."""

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from bench.measure.schedule import LEAST_ROUNDS
-from bench.measure.training.terms import Terms
-from bench.records.run import Plan
-from loops.catalog import find_loop
-from loops.loop import EAGER
+from loopmark.bench.measure.schedule import LEAST_ROUNDS
+from loopmark.bench.measure.training.terms import Terms
+from loopmark.bench.records.run import Plan
+from loopmark.loops.catalog import find_loop
+from loopmark.loops.loop import EAGER
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from loops.catalog import TECHNIQUES, WORKLOADS
-from loops.loop import EAGER
+from loopmark.loops.catalog import TECHNIQUES, WORKLOADS
+from loopmark.loops.loop import EAGER
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """Ways to start a process: forked from a server that has imported torch, or plainly, by any interpreter."""
 
 import contextlib
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -14,9 +15,10 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from bench.measure.assignment import Assignment
-from bench.measure.entry import BOOT, HOME, enter
-from loops.catalog import WORKLOADS
+from loopmark.bench.measure.assignment import Assignment
+from loopmark.bench.measure.entry import BOOT, PACKAGE, enter
+from loopmark.bench.measure.variables import RESTORE, restore_variables
+from loopmark.loops.catalog import WORKLOADS
 
 T = TypeVar("T")
 
@@ -68,7 +70,7 @@ class ForkServer:
     """
 
     def __init__(self, *, own_loops: bool = True) -> None:
-        self._context = _context(["bench.measure.worker"] if own_loops else ["bench.measure.entry"])
+        self._context = _context(["loopmark.bench.measure.worker"] if own_loops else ["loopmark.bench.measure.entry"])
         _start_server()
 
     def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
@@ -94,7 +96,7 @@ class Interpreter:
         ours, theirs = multiprocessing.Pipe()
         with assignment.log.open("ab") as log:
             child = subprocess.Popen(
-                [str(self._python), "-c", BOOT, str(HOME), str(theirs.fileno())],
+                [str(self._python), "-c", BOOT, str(PACKAGE), str(theirs.fileno())],
                 env=_environment(self._variables),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -148,7 +150,7 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
     For questions about the device: asking torch for them here could leave this process with a CUDA context, which
     takes memory from the loops and looks like a stranger on the device.
     """
-    context = _context(["bench.measure.worker"])
+    context = _context(["loopmark.bench.measure.worker"])
     _start_server()
     with ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_leave_soon) as pool:
         return pool.submit(function, *arguments).result()
@@ -159,15 +161,35 @@ def _context(first: list[str]) -> ForkServerContext:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     context = multiprocessing.get_context("forkserver")
     data = {workload.data for workload in WORKLOADS.values() if workload.data}
-    context.set_forkserver_preload(["bench.measure.preload", *first, *sorted(data)])
+    context.set_forkserver_preload(["loopmark.bench.measure.preload", *first, *sorted(data)])
     return context
 
 
 def _start_server() -> None:
     """The fork server; there is one for all, and what it has imported is settled when it starts.
 
-    It learns to ignore Ctrl-C only once it has imported torch, unless it inherits that.
+    It learns to ignore Ctrl-C only once it has imported torch, unless it inherits that. It imports nothing from the
+    working directory, where a person may have files of any name.
     """
+    with _variables_of_the_server():
+        _ensure_running()
+
+
+@contextlib.contextmanager
+def _variables_of_the_server() -> Iterator[None]:
+    """Its import path is safe, and finds our package where a checkout is not installed; `preload` undoes both."""
+    ours = {"PYTHONSAFEPATH": "1"}
+    if "site-packages" not in PACKAGE.parts:
+        ours["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours, **{RESTORE: json.dumps(before)})
+    try:
+        yield
+    finally:
+        restore_variables()
+
+
+def _ensure_running() -> None:
     if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
         forkserver.ensure_running()
         return

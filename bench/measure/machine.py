@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-import bench
-from bench.measure.cgroup import cpu_quota
-from bench.measure.nvml import driver_version
-from bench.records.machine import Environment, Gpu, Machine
+import loopmark
+from loopmark.bench.measure.cgroup import cpu_quota
+from loopmark.bench.measure.nvml import driver_version
+from loopmark.bench.records.machine import Environment, Gpu, Machine
 
 PACKAGES = ("torch", "triton", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "nvidia-ml-py")
 VARIABLES = (
@@ -53,7 +53,7 @@ def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
 
     cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
     return Environment(
-        loopmark=bench.__version__,
+        loopmark=loopmark.__version__,
         revision=_revision(),
         python=platform.python_version(),
         torch=torch.__version__,
@@ -143,7 +143,7 @@ def _versions(names: Iterable[str]) -> dict[str, str]:
 
 
 def _revision() -> str | None:
-    root = Path(bench.__file__).resolve().parent.parent
+    root = Path(loopmark.__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
     head = _output("git", "-C", str(root), "rev-parse", "--short=12", "HEAD")

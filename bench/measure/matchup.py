@@ -8,18 +8,18 @@ from typing import cast
 
 import torch
 
-from bench.errors import BadInput, NotComparable
-from bench.measure.assignment import Assignment, Tree
-from bench.measure.contest import Contest, Contestant
-from bench.measure.launcher import ForkServer, Interpreter
-from bench.measure.machine import available_cores
-from bench.measure.side import SideWish, own_interpreter, side_threads
-from bench.measure.worktree import resolve, working_tree, worktree
-from bench.records.run import Plan
-from loops.catalog import find_loop, find_workload
-from loops.errors import BadSpec
-from loops.loop import EAGER
-from loops.workload import Size
+from loopmark.bench.errors import BadInput, NotComparable
+from loopmark.bench.measure.assignment import Assignment, Tree
+from loopmark.bench.measure.contest import Contest, Contestant
+from loopmark.bench.measure.launcher import ForkServer, Interpreter
+from loopmark.bench.measure.machine import available_cores
+from loopmark.bench.measure.side import SideWish, own_interpreter, side_threads
+from loopmark.bench.measure.worktree import resolve, working_tree, worktree
+from loopmark.bench.records.run import Plan
+from loopmark.loops.catalog import find_loop, find_workload
+from loopmark.loops.errors import BadSpec
+from loopmark.loops.loop import EAGER
+from loopmark.loops.workload import Size
 
 DEFAULT_WORKLOAD = "resnet"
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from bench.measure.answers import Held
+from loopmark.bench.measure.answers import Held
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pynvml
 
-from bench.records import throttle
-from bench.records.gpu_state import GpuState
+from loopmark.bench.records import throttle
+from loopmark.bench.records.gpu_state import GpuState
 
 if TYPE_CHECKING:
     import torch

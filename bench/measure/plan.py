@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.errors import BadInput
-from bench.measure.device_clock import why_untimed
-from bench.measure.launcher import apart
-from bench.measure.machine import available_cores, default_threads
-from bench.measure.training.terms import Terms
-from bench.records.run import Plan
-from loops.catalog import find_loop, find_workload
-from loops.cuda_graph import has_external_events
-from loops.deterministic import deterministic
-from loops.errors import BadSpec
-from loops.loop import EAGER
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure.device_clock import why_untimed
+from loopmark.bench.measure.launcher import apart
+from loopmark.bench.measure.machine import available_cores, default_threads
+from loopmark.bench.measure.training.terms import Terms
+from loopmark.bench.records.run import Plan
+from loopmark.loops.catalog import find_loop, find_workload
+from loopmark.loops.cuda_graph import has_external_events
+from loopmark.loops.deterministic import deterministic
+from loopmark.loops.errors import BadSpec
+from loopmark.loops.loop import EAGER
 
 DEFAULT_WORKLOADS = ("regression_mlp", "resnet", "gpt")
 DEFAULT_LOOPS = (

@@ -7,9 +7,9 @@ import signal
 from multiprocessing import connection
 from typing import Any, TypeVar
 
-from bench.measure.answers import Failed, MemoryKind
-from bench.measure.assignment import Assignment
-from bench.measure.launcher import Launcher
+from loopmark.bench.measure.answers import Failed, MemoryKind
+from loopmark.bench.measure.assignment import Assignment
+from loopmark.bench.measure.launcher import Launcher
 
 T = TypeVar("T")
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from bench.measure.answers import Held, Ready, Warm
-from bench.measure.process import WorkerProcess
+from loopmark.bench.measure.answers import Held, Ready, Warm
+from loopmark.bench.measure.process import WorkerProcess
 
 CONTEXT_BYTES = 768 * 2**20
 """Of a process beside what torch's allocator reserves: its CUDA context, kernels and libraries. An estimate."""

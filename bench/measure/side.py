@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.errors import BadInput
+from loopmark.bench.errors import BadInput
 
 KEYS = ("loop", "workload", "rev", "python", "env")
 _NEXT_KEY = re.compile(rf"[,\s]+(?=(?:{'|'.join(KEYS)})=)")

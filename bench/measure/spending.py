@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.measure.energy import EnergyMeter
+from loopmark.bench.measure.energy import EnergyMeter
 
 WINDOW_SECONDS = 1.0
 LEAST_WINDOW_SECONDS = 0.4

@@ -3,16 +3,17 @@
 import sys
 from pathlib import Path
 
-from bench.measure.assignment import Tree
-from loops.errors import BadSpec
+from loopmark.bench.measure.assignment import Tree
+from loopmark.bench.measure.entry import PACKAGE
+from loopmark.loops.errors import BadSpec
 
-_OWN = Path(__file__).resolve().parents[1]
+_OWN = {PACKAGE, Path(__file__).resolve().parents[1]}
 
 
 def refuse_strangers(tree: Tree) -> None:
     """Raise BadSpec where a module came from the checkout whose place ``tree`` takes: both sides would measure it.
 
-    Loopmark's own ``bench`` and what is installed inside the checkout (a virtual environment) are not meant.
+    Loopmark's own harness and what is installed inside the checkout (a virtual environment) are not meant.
     """
     if tree.instead_of is None:
         return
@@ -23,7 +24,7 @@ def refuse_strangers(tree: Tree) -> None:
             continue
         path = Path(file).resolve()
         installed = "site-packages" in path.parts or Path(sys.prefix).resolve() in path.parents
-        if checkout in path.parents and root not in path.parents and _OWN not in path.parents and not installed:
+        if checkout in path.parents and root not in path.parents and not _OWN & {*path.parents} and not installed:
             raise BadSpec(
                 f"{name} was imported from {path} and not from the revision to be measured; "
                 "call from the folder that it is imported from, or name it by its file"

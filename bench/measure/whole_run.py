@@ -6,20 +6,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.measure.ceilings.crew import measure_ceilings
-from bench.measure.conduct import Conductor, Progress
-from bench.measure.crew import Crew, crew_of
-from bench.measure.forecast import parts_of, sentence
-from bench.measure.process import CaseEnded
-from bench.measure.training.terms import Terms
-from bench.measure.training.trainer import Trainer, endings_of
-from bench.records import store
-from bench.records.ceilings import CEILINGS_FILE, Ceilings, write_ceilings
-from bench.records.machine import Machine
-from bench.records.run import Plan, Run
-from bench.records.samples import Samples
-from bench.records.training import Training
-from bench.records.training_samples import TrainingSamples
+from loopmark.bench.measure.ceilings.crew import measure_ceilings
+from loopmark.bench.measure.conduct import Conductor, Progress
+from loopmark.bench.measure.crew import Crew, crew_of
+from loopmark.bench.measure.forecast import parts_of, sentence
+from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.training.terms import Terms
+from loopmark.bench.measure.training.trainer import Trainer, endings_of
+from loopmark.bench.records import store
+from loopmark.bench.records.ceilings import CEILINGS_FILE, Ceilings, write_ceilings
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.records.run import Plan, Run
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.training import Training
+from loopmark.bench.records.training_samples import TrainingSamples
 
 
 @dataclass(frozen=True)

@@ -15,41 +15,41 @@ from typing import Any
 
 import torch
 
-from bench.measure.answers import Failed, Finished, Ready, Rows, Solo, Turn, Warm
-from bench.measure.assignment import Assignment
-from bench.measure.ceilings.device import ceilings_of
-from bench.measure.ceilings.survey import Found
-from bench.measure.clock import BadStep, Block, HostClock, Recording
-from bench.measure.compilation import CompilationLog
-from bench.measure.device_clock import make_clock
-from bench.measure.disturbance import Disturbance, DisturbanceMeter
-from bench.measure.energy import energy_meter
-from bench.measure.footprint.follow import follow
-from bench.measure.machine import describe_environment
-from bench.measure.memory import held_on, peak_memory_of
-from bench.measure.nvml import monitor_of
-from bench.measure.proof.prove import Proven, prove
-from bench.measure.properties.examination import Checked, Examination
-from bench.measure.slowdown import slowed
-from bench.measure.spending import Spent, spend
-from bench.measure.strangers import refuse_strangers
-from bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
-from bench.measure.training.course import Begun, Course, Leg
-from bench.measure.warmup import WINDOW, warm_up
-from bench.measure.whereabouts import phase_of
-from bench.measure.work.counting import count_work
-from bench.records.footprint import Footprint
-from bench.records.gpu_state import GpuState
-from bench.records.machine import Environment
-from bench.records.trace import Profile
-from bench.records.work import PhaseWork
-from loops.amp import CountingGradScaler
-from loops.catalog import find_loop, find_workload
-from loops.errors import BadSpec, Skip
-from loops.graph_phases import GraphedPhases
-from loops.loop import Loop
-from loops.task import Batches, Task
-from loops.user_code import defined_at, described
+from loopmark.bench.measure.answers import Failed, Finished, Ready, Rows, Solo, Turn, Warm
+from loopmark.bench.measure.assignment import Assignment
+from loopmark.bench.measure.ceilings.device import ceilings_of
+from loopmark.bench.measure.ceilings.survey import Found
+from loopmark.bench.measure.clock import BadStep, Block, HostClock, Recording
+from loopmark.bench.measure.compilation import CompilationLog
+from loopmark.bench.measure.device_clock import make_clock
+from loopmark.bench.measure.disturbance import Disturbance, DisturbanceMeter
+from loopmark.bench.measure.energy import energy_meter
+from loopmark.bench.measure.footprint.follow import follow
+from loopmark.bench.measure.machine import describe_environment
+from loopmark.bench.measure.memory import held_on, peak_memory_of
+from loopmark.bench.measure.nvml import monitor_of
+from loopmark.bench.measure.proof.prove import Proven, prove
+from loopmark.bench.measure.properties.examination import Checked, Examination
+from loopmark.bench.measure.slowdown import slowed
+from loopmark.bench.measure.spending import Spent, spend
+from loopmark.bench.measure.strangers import refuse_strangers
+from loopmark.bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
+from loopmark.bench.measure.training.course import Begun, Course, Leg
+from loopmark.bench.measure.warmup import WINDOW, warm_up
+from loopmark.bench.measure.whereabouts import phase_of
+from loopmark.bench.measure.work.counting import count_work
+from loopmark.bench.records.footprint import Footprint
+from loopmark.bench.records.gpu_state import GpuState
+from loopmark.bench.records.machine import Environment
+from loopmark.bench.records.trace import Profile
+from loopmark.bench.records.work import PhaseWork
+from loopmark.loops.amp import CountingGradScaler
+from loopmark.loops.catalog import find_loop, find_workload
+from loopmark.loops.errors import BadSpec, Skip
+from loopmark.loops.graph_phases import GraphedPhases
+from loopmark.loops.loop import Loop
+from loopmark.loops.task import Batches, Task
+from loopmark.loops.user_code import defined_at, described
 
 GRACE_SECONDS = 30
 OUT_OF_MEMORY = "ran out of device memory"

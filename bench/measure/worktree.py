@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import BadInput
-from bench.measure.assignment import Tree
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure.assignment import Tree
 
 GIT_SECONDS = 300
 

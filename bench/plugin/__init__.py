@@ -1,16 +1,16 @@
 """The pytest plugin: the ``loop_benchmark`` fixture, and its place beside pytest-benchmark.
 
-Like ``bench.cli`` it knows all the wings, and nobody knows it. pytest loads it at the start of every session, in
-projects that may not have a single loop to time, so it imports nothing but pytest until the fixture is used.
+Like ``loopmark.bench.cli`` it knows all the wings, and nobody knows it. pytest loads it at the start of every session,
+in projects that may not have a single loop to time, so it imports nothing but pytest until the fixture is used.
 """
 
 from typing import Any
 
 import pytest
 
-from bench.plugin import fixture
-from bench.plugin.replay import REPLAY, Replay
-from bench.plugin.session import SESSION, Session
+from loopmark.bench.plugin import fixture
+from loopmark.bench.plugin.replay import REPLAY, Replay
+from loopmark.bench.plugin.session import SESSION, Session
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,7 +39,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     """Tell the GPUs, the driver and torch beside what pytest-benchmark tells of the machine."""
-    from bench.plugin.machine_info import machine_facts
+    from loopmark.bench.plugin.machine_info import machine_facts
 
     # Always, not only where a loop was timed: while a stored run is read, nobody knows yet which tests there will
     # be, and pytest-benchmark warns of machines that differ.

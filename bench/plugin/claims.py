@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.judge.comparison import BASELINE
-from bench.judge.finding import Finding
-from bench.judge.gate import EAGERS_GAIN, verdict
-from bench.judge.launches import ratio_logs, rounds_of
-from bench.judge.statistics import Estimate, exp, student, welch
-from bench.judge.thresholds import RATIO, STEP
-from bench.plugin.kept import Kept
-from bench.plugin.measurement import Measurement
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.finding import Finding
+from loopmark.bench.judge.gate import EAGERS_GAIN, verdict
+from loopmark.bench.judge.launches import ratio_logs, rounds_of
+from loopmark.bench.judge.statistics import Estimate, exp, student, welch
+from loopmark.bench.judge.thresholds import RATIO, STEP
+from loopmark.bench.plugin.kept import Kept
+from loopmark.bench.plugin.measurement import Measurement
 
 LEAST_ABSOLUTE_THRESHOLD = 0.25
 """For eager itself, which has nothing but seconds to be compared by: a shared machine is another one tomorrow."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from bench.plugin.loop_benchmark import LoopBenchmark
+    from loopmark.bench.plugin.loop_benchmark import LoopBenchmark
 
 
 class BesideBenchmark:
@@ -18,8 +18,8 @@ class BesideBenchmark:
     @pytest.fixture
     def loop_benchmark(self, request: pytest.FixtureRequest, benchmark: Any) -> "LoopBenchmark":
         """Measures a training loop in processes of its own: ``loop_benchmark("resnet", "compile")``."""
-        from bench.plugin.loop_benchmark import LoopBenchmark
-        from bench.plugin.table import BenchmarkTable
+        from loopmark.bench.plugin.loop_benchmark import LoopBenchmark
+        from loopmark.bench.plugin.table import BenchmarkTable
 
         return LoopBenchmark(request.node, BenchmarkTable(request.node, benchmark))
 
@@ -30,7 +30,7 @@ class Alone:
     @pytest.fixture
     def loop_benchmark(self, request: pytest.FixtureRequest) -> "LoopBenchmark":
         """Measures a training loop in processes of its own: ``loop_benchmark("resnet", "compile")``."""
-        from bench.plugin.loop_benchmark import LoopBenchmark
-        from bench.plugin.table import NoTable
+        from loopmark.bench.plugin.loop_benchmark import LoopBenchmark
+        from loopmark.bench.plugin.table import NoTable
 
         return LoopBenchmark(request.node, NoTable(request.config))

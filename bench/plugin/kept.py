@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bench.judge.comparison import BASELINE
-from bench.judge.launches import ratio_logs, rounds_of, step_logs
-from bench.plugin.measurement import Measurement
-from bench.records.codec import Mismatch, decode, encode
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.launches import ratio_logs, rounds_of, step_logs
+from loopmark.bench.plugin.measurement import Measurement
+from loopmark.bench.records.codec import Mismatch, decode, encode
 
 KEY = "loopmark"
 """In ``extra_info`` and in ``machine_info``."""

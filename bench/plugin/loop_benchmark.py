@@ -5,20 +5,20 @@ from typing import NoReturn
 
 import pytest
 
-from bench.errors import BadInput
-from bench.judge.comparison import BASELINE
-from bench.judge.finding import Finding
-from bench.judge.settings import parse_false_alarms
-from bench.judge.thresholds import parse_share
-from bench.plugin import words
-from bench.plugin.claims import against_loop, against_stored, confidence_of
-from bench.plugin.kept import Kept, read_kept
-from bench.plugin.measurement import Measurement, Stop, measure
-from bench.plugin.result import LoopResult
-from bench.plugin.session import SESSION
-from bench.plugin.smoke import smoke
-from bench.plugin.table import LoopmarkWarning, Table
-from bench.plugin.wanted import Wanted, in_python
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.finding import Finding
+from loopmark.bench.judge.settings import parse_false_alarms
+from loopmark.bench.judge.thresholds import parse_share
+from loopmark.bench.plugin import words
+from loopmark.bench.plugin.claims import against_loop, against_stored, confidence_of
+from loopmark.bench.plugin.kept import Kept, read_kept
+from loopmark.bench.plugin.measurement import Measurement, Stop, measure
+from loopmark.bench.plugin.result import LoopResult
+from loopmark.bench.plugin.session import SESSION
+from loopmark.bench.plugin.smoke import smoke
+from loopmark.bench.plugin.table import LoopmarkWarning, Table
+from loopmark.bench.plugin.wanted import Wanted, in_python
 
 
 class LoopBenchmark:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.judge.comparison import block_seconds
-from bench.judge.laps import counted
-from bench.judge.summary import Row, is_baseline, summarise
-from bench.records.machine import Machine
-from bench.records.run import Case, Plan, Run
-from bench.records.samples import Samples
+from loopmark.bench.judge.comparison import block_seconds
+from loopmark.bench.judge.laps import counted
+from loopmark.bench.judge.summary import Row, is_baseline, summarise
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.records.run import Case, Plan, Run
+from loopmark.bench.records.samples import Samples
 
 if TYPE_CHECKING:
-    from bench.plugin.session import Session
+    from loopmark.bench.plugin.session import Session
 
 
 class Stop(Exception):  # noqa: N818 - a skip is no error
@@ -80,8 +80,8 @@ def measure(plan: Plan, session: "Session") -> Measurement:
         Stop: one of the loops could not be measured.
         KeyboardInterrupt: a person has had enough; every process has ended.
     """
-    from bench.measure.conduct import Conductor
-    from bench.measure.crew import crew_of
+    from loopmark.bench.measure.conduct import Conductor
+    from loopmark.bench.measure.crew import crew_of
 
     expect_possible(plan)
     machine = machine_of(plan, session)
@@ -94,8 +94,8 @@ def measure(plan: Plan, session: "Session") -> Measurement:
 
 def expect_possible(plan: Plan) -> None:
     """Raise Stop where this machine lacks something for one of the loops, before the others are measured in vain."""
-    from bench.measure.cases import lacking
-    from bench.measure.launcher import apart
+    from loopmark.bench.measure.cases import lacking
+    from loopmark.bench.measure.launcher import apart
 
     workloads, loops = apart(lacking, plan)
     for reason in (*workloads.values(), *loops.values()):
@@ -105,8 +105,8 @@ def expect_possible(plan: Plan) -> None:
 
 def machine_of(plan: Plan, session: "Session") -> Machine:
     """This machine, described in a process of its own at the first time of asking."""
-    from bench.measure.launcher import apart
-    from bench.measure.machine import describe_machine
+    from loopmark.bench.measure.launcher import apart
+    from loopmark.bench.measure.machine import describe_machine
 
     if plan.device not in session.machines:
         session.machines[plan.device] = apart(describe_machine, plan.device)

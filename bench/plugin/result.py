@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bench.judge.comparison import Verdict
-from bench.judge.finding import Finding
-from bench.judge.statistics import Estimate
+from loopmark.bench.judge.comparison import Verdict
+from loopmark.bench.judge.finding import Finding
+from loopmark.bench.judge.statistics import Estimate
 
 
 @dataclass(frozen=True)

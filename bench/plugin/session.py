@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from bench.records.machine import Machine
+    from loopmark.bench.records.machine import Machine
 
 
 @dataclass

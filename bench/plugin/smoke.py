@@ -4,11 +4,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from bench.plugin.measurement import Stop, expect_possible
-from bench.records.run import Plan
+from loopmark.bench.plugin.measurement import Stop, expect_possible
+from loopmark.bench.records.run import Plan
 
 if TYPE_CHECKING:
-    from loops.workload import Size
+    from loopmark.loops.workload import Size
 
 
 def smoke(plan: Plan) -> None:
@@ -26,10 +26,10 @@ def smoke(plan: Plan) -> None:
 
 
 def _try(plan: Plan, loop: str, folder: Path) -> None:
-    from bench.measure.answers import Ready, Warm
-    from bench.measure.assignment import Assignment
-    from bench.measure.launcher import ForkServer
-    from bench.measure.process import CaseEnded, WorkerProcess
+    from loopmark.bench.measure.answers import Ready, Warm
+    from loopmark.bench.measure.assignment import Assignment
+    from loopmark.bench.measure.launcher import ForkServer
+    from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 
     folder.mkdir()
     assignment = Assignment(

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import pytest
 
-from bench import __version__
-from bench.plugin import internals
-from bench.plugin.kept import KEY, Kept
-from bench.plugin.measurement import Measurement
-from bench.plugin.replay import REPLAY
-from bench.plugin.session import SESSION
+from loopmark import __version__
+from loopmark.bench.plugin import internals
+from loopmark.bench.plugin.kept import KEY, Kept
+from loopmark.bench.plugin.measurement import Measurement
+from loopmark.bench.plugin.replay import REPLAY
+from loopmark.bench.plugin.session import SESSION
 
 
 class LoopmarkWarning(pytest.PytestWarning):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import BadInput
+from loopmark.bench.errors import BadInput
 
 if TYPE_CHECKING:
-    from bench.records.run import Plan
+    from loopmark.bench.records.run import Plan
 
 _OPTION = re.compile(r"--([a-z][a-z-]*)")
 _IN_PYTHON = {"budget": "seconds"}
@@ -42,7 +42,7 @@ class Wanted:
         Raises:
             BadInput: it cannot be carried out; one line.
         """
-        from bench.measure.plan import Wish, make_plan
+        from loopmark.bench.measure.plan import Wish, make_plan
 
         loops = [spec for spec in (self.loop, self.against) if spec is not None]
         return make_plan(
@@ -64,7 +64,7 @@ class Wanted:
 
     def names(self, root: Path) -> "Names":
         """What was asked for, by the names that the run has for it. Raises BadInput for a loop against itself."""
-        from loops.catalog import find_loop, find_workload
+        from loopmark.loops.catalog import find_loop, find_workload
 
         loop = find_loop(rooted(self.loop, root)).name
         against = None if self.against is None else find_loop(rooted(self.against, root)).name

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.judge.finding import Finding
-from bench.judge.thresholds import RATIO
-from bench.plugin.result import LoopResult
-from bench.report.format import percent, ratio, ratio_range, seconds, seconds_range
+from loopmark.bench.judge.finding import Finding
+from loopmark.bench.judge.thresholds import RATIO
+from loopmark.bench.plugin.result import LoopResult
+from loopmark.bench.report.format import percent, ratio, ratio_range, seconds, seconds_range
 
 REVISION_DIGITS = 12
 

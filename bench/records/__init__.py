@@ -1,6 +1,6 @@
 """What a run keeps: frozen records, raw samples, and the folder that holds them. No torch, no judging.
 
-For notebooks: ``from bench.records import load``.
+For notebooks: ``from loopmark import load``.
 """
 
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.records.frames import Frames
+    from loopmark.bench.records.frames import Frames
 
 
 def load(where: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> "Frames":
@@ -20,15 +20,15 @@ def load(where: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> 
 
     Returns:
         ``runs``, ``warnings``, ``cases``, ``launches``, ``blocks``, ``phases``, ``warmup`` and ``losses``; see
-        ``bench.records.frames.Frames``.
+        ``loopmark.bench.records.frames.Frames``.
 
     Raises:
         TypeError: ``where`` is no path and no iterable of paths. Bytes are none.
-        bench.errors.BadInput: nothing is there, or no run of it can be read. One that cannot be read among others is a
-            ``UserWarning`` that names it, and the rest are loaded.
+        loopmark.bench.errors.BadInput: nothing is there, or no run of it can be read. One that cannot be read among
+            others is a ``UserWarning`` that names it, and the rest are loaded.
     """
-    from bench.records.frames import Frames  # here, so that the commands start without pandas
-    from bench.records.search import runs_at
+    from loopmark.bench.records.frames import Frames  # here, so that the commands start without pandas
+    from loopmark.bench.records.search import runs_at
 
     return Frames.of(runs_at(_paths(where)))
 

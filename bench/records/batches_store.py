@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bench.records import tables
-from bench.records.batches import BATCHES_VERSION, BatchHunt
-from bench.records.files import as_json, read_json, replace_file
-from bench.records.limits import LEAST_SECONDS
+from loopmark.bench.records import tables
+from loopmark.bench.records.batches import BATCHES_VERSION, BatchHunt
+from loopmark.bench.records.files import as_json, read_json, replace_file
+from loopmark.bench.records.limits import LEAST_SECONDS
 
 BATCHES_FILE = "batches.json"
 MOST_ROWS, MOST_BYTES = 1e12, 1e15

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bench.errors import BadInput
-from bench.records.codec import Mismatch, decode, encode
-from bench.records.files import replace_file
-from bench.records.machine import Environment, Machine
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.codec import Mismatch, decode, encode
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.machine import Environment, Machine
 
 CALIBRATION_VERSION = 2
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.errors import BadInput
-from bench.records.files import as_json, read_json, replace_file
-from bench.records.machine import Environment, Machine
-from bench.records.run import Run
-from bench.records.tables import damaged, line
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.files import as_json, read_json, replace_file
+from loopmark.bench.records.machine import Environment, Machine
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.tables import damaged, line
 
 CEILINGS_VERSION = 1
 CEILINGS_FILE = "ceilings.json"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
-from bench.records.limits import span_of
+from loopmark.bench.records.limits import span_of
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bench.records.machine import Environment, Machine
+from loopmark.bench.records.machine import Environment, Machine
 
 COMPARISON_VERSION = 1
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.records.comparison import Comparison
-from bench.records.files import as_json, replace_file
-from bench.records.tables import as_parquet
+from loopmark.bench.records.comparison import Comparison
+from loopmark.bench.records.files import as_json, replace_file
+from loopmark.bench.records.tables import as_parquet
 
 COMPARISON_FILE = "comparison.json"
 

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.errors import BadInput
-from bench.records.codec import Mismatch, decode, encode
-from bench.records.tables import AGAIN, damaged, line, no_pipe
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.codec import Mismatch, decode, encode
+from loopmark.bench.records.tables import AGAIN, damaged, line, no_pipe
 
 T = TypeVar("T")
 

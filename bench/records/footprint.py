@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.records.machine import Environment, Machine
-from bench.records.run import Plan, Status
+from loopmark.bench.records.machine import Environment, Machine
+from loopmark.bench.records.run import Plan, Status
 
 FOOTPRINT_VERSION = 1
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bench.records.files import as_json, replace_file
-from bench.records.footprint import Footprints
+from loopmark.bench.records.files import as_json, replace_file
+from loopmark.bench.records.footprint import Footprints
 
 MEMORY_FILE = "memory.json"
 

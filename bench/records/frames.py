@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.errors import BadInput
-from bench.records.run import Case, Launch, Run
-from bench.records.samples import COLUMNS, seconds_of
-from bench.records.store import read_run, read_table
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.run import Case, Launch, Run
+from loopmark.bench.records.samples import COLUMNS, seconds_of
+from loopmark.bench.records.store import read_run, read_table
 
 NAMES = ("run", "machine", "workload", "loop")
 """Categorical in every frame that has them, with the same categories, so that frames join and group at once."""
@@ -118,7 +118,7 @@ class Frames:
 
     @cached_property
     def launches(self) -> pd.DataFrame:
-        """One row a launch: everything that ``bench.records.run.Launch`` has but the GPU's state, under its names."""
+        """One row a launch: what ``loopmark.bench.records.run.Launch`` has, under its names, but the GPU's state."""
         kept = [field.name for field in fields(Launch) if field.name not in ("index", "gpu")]
         columns = [*NAMES, "repeat", "launch", *kept]
         rows = [
@@ -134,7 +134,7 @@ class Frames:
 
     @cached_property
     def blocks(self) -> pd.DataFrame:
-        """One row a block, the columns of ``bench.records.samples.COLUMNS`` and ``seconds_per_step``.
+        """One row a block, the columns of ``loopmark.bench.records.samples.COLUMNS`` and ``seconds_per_step``.
 
         That is of the device's clock where a device was timed, else of the host's. Blocks with ``lapped`` were timed
         phase by phase; whole steps are compared by the others.

@@ -5,16 +5,16 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from bench import __version__
-from bench.errors import BadInput
-from bench.records.imported_machine import UNKNOWN, machine_of
-from bench.records.imported_samples import Rounds, fitting
-from bench.records.limits import LEAST_SECONDS
-from bench.records.machine import Environment, Machine
-from bench.records.pytest_benchmark import MAKE_ONE, Benchmark, Host, Stored
-from bench.records.run import Case, Launch, Plan, Run
-from bench.records.samples import Samples
-from bench.records.tables import line
+from loopmark import __version__
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.imported_machine import UNKNOWN, machine_of
+from loopmark.bench.records.imported_samples import Rounds, fitting
+from loopmark.bench.records.limits import LEAST_SECONDS
+from loopmark.bench.records.machine import Environment, Machine
+from loopmark.bench.records.pytest_benchmark import MAKE_ONE, Benchmark, Host, Stored
+from loopmark.bench.records.run import Case, Launch, Plan, Run
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.tables import line
 
 TOOL = "pytest-benchmark"
 IMPORTED = "imported from pytest-benchmark: start-up, warm-up, memory, losses and what disturbed it are not known"

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from bench.errors import BadInput
-from bench.records.machine import Machine
-from bench.records.run import Run
-from bench.records.samples import TABLES, Samples, typed
-from bench.records.store import RUN_FILE, folder_name, read, read_run
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import TABLES, Samples, typed
+from loopmark.bench.records.store import RUN_FILE, folder_name, read, read_run
 
 
 def machines_in(root: Path) -> list[Machine]:

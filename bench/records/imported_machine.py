@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from bench.records.machine import Gpu, Machine
-from bench.records.pytest_benchmark import Host
+from loopmark.bench.records.machine import Gpu, Machine
+from loopmark.bench.records.pytest_benchmark import Host
 
 UNKNOWN = "unknown"
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.records.pytest_benchmark import Benchmark
-from bench.records.run import Launch
-from bench.records.samples import COLUMNS, Samples
-from bench.records.tables import typed
+from loopmark.bench.records.pytest_benchmark import Benchmark
+from loopmark.bench.records.run import Launch
+from loopmark.bench.records.samples import COLUMNS, Samples
+from loopmark.bench.records.tables import typed
 
 WHOLE, LAPPED = 0, 1
 """The rounds that blocks are put in. All whole rounds of a launch share one, since the rounds of two benchmarks were

@@ -10,10 +10,10 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadInput
-from bench.records.codec import Mismatch, decode
-from bench.records.limits import LONGEST_SECONDS, MOST_COUNTED
-from bench.records.tables import line, no_pipe
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.codec import Mismatch, decode
+from loopmark.bench.records.limits import LONGEST_SECONDS, MOST_COUNTED
+from loopmark.bench.records.tables import line, no_pipe
 
 KEY = "loopmark"
 """Of what Loopmark adds, in ``extra_info`` and in ``machine_info``."""

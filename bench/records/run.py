@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.records.gpu_state import GpuState
-from bench.records.machine import Environment, Machine
-from bench.records.work import PhaseWork
+from loopmark.bench.records.gpu_state import GpuState
+from loopmark.bench.records.machine import Environment, Machine
+from loopmark.bench.records.work import PhaseWork
 
 FORMAT_VERSION = 1
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
-from bench.records import tables
+from loopmark.bench.records import tables
 
 COLUMNS: dict[str, dict[str, str]] = {
     # One row a phase of a lapped step. Host seconds are NaN where the host sees nothing (in a graph). On a device the

@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from bench.errors import BadInput
-from bench.records.store import RUN_FILE
-from bench.records.tables import line
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.store import RUN_FILE
+from loopmark.bench.records.tables import line
 
 
 def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.errors import BadInput
-from bench.records import tables
-from bench.records.files import as_json, read_json, replace_file
-from bench.records.limits import LEAST_SECONDS
-from bench.records.run import FORMAT_VERSION, Run
-from bench.records.samples import CATEGORIES, COLUMNS, TABLES, Samples, typed
-from bench.records.tables import line
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records import tables
+from loopmark.bench.records.files import as_json, read_json, replace_file
+from loopmark.bench.records.limits import LEAST_SECONDS
+from loopmark.bench.records.run import FORMAT_VERSION, Run
+from loopmark.bench.records.samples import CATEGORIES, COLUMNS, TABLES, Samples, typed
+from loopmark.bench.records.tables import line
 
 RUN_FILE = "run.json"
 GIVE_A_RUN = "give a folder that `loopmark run` wrote"

@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.errors import BadInput
-from bench.records.limits import MOST_COUNTED, span_of
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.limits import MOST_COUNTED, span_of
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bench.errors import BadInput
-from bench.records.files import replace_file
-from bench.records.store import RUN_FILE, create_folder
-from bench.records.tables import line
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.store import RUN_FILE, create_folder
+from loopmark.bench.records.tables import line
 
 TRACES = "traces"
 TRACE_FILE, KERNELS_FILE = "trace.json.gz", "kernels.csv"

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.records.machine import Environment, Machine
-from bench.records.run import CacheState, Plan, Status
+from loopmark.bench.records.machine import Environment, Machine
+from loopmark.bench.records.run import CacheState, Plan, Status
 
 TRAINING_VERSION = 1
 

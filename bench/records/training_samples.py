@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
-from bench.records import tables
+from loopmark.bench.records import tables
 
 COLUMNS: dict[str, tables.Columns] = {
     # One row each time that quality was measured; the first is of the untrained model.
@@ -19,7 +19,7 @@ COLUMNS: dict[str, tables.Columns] = {
     },
     # One row a training step. A loss that is not finite is kept as it is.
     "training_losses": {"trial": "int32", "step": "int64", "loss": "float64"},
-    # One row a layer of a step that was compared; see bench.records.proof.Deviation.
+    # One row a layer of a step that was compared; see loopmark.bench.records.proof.Deviation.
     "deviations": {
         "proof": "int32",
         "step": "int64",

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bench.records import tables
-from bench.records.files import as_json, read_json, replace_file
-from bench.records.training import TRAINING_VERSION, Training
-from bench.records.training_samples import COLUMNS, TABLES, TrainingSamples
+from loopmark.bench.records import tables
+from loopmark.bench.records.files import as_json, read_json, replace_file
+from loopmark.bench.records.training import TRAINING_VERSION, Training
+from loopmark.bench.records.training_samples import COLUMNS, TABLES, TrainingSamples
 
 TRAINING_FILE = "training.json"
 

@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from bench.errors import BadInput
-from bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilings
-from bench.records.run import Run
-from bench.records.samples import Samples
-from bench.records.store import read, read_run, read_table
-from bench.records.training import Training
-from bench.records.training_samples import TrainingSamples
-from bench.records.training_store import TRAINING_FILE, read_training
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilings
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.store import read, read_run, read_table
+from loopmark.bench.records.training import Training
+from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.records.training_store import TRAINING_FILE, read_training
 
 T = TypeVar("T")
 

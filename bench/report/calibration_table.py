@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.judge.calibration import CalibrationSummary, EffectRow, Rate
-from bench.judge.statistics import Estimate
-from bench.report import format as show
-from bench.report.columns import as_wide_as
+from loopmark.bench.judge.calibration import CalibrationSummary, EffectRow, Rate
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.report import format as show
+from loopmark.bench.report.columns import as_wide_as
 
 FILE_WIDTH = 150
 

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.judge.statistics import Estimate
-from bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
-from bench.records.codec import encode
-from bench.report import format as show
-from bench.report.columns import as_wide_as
-from bench.report.text import plain
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
+from loopmark.bench.records.codec import encode
+from loopmark.bench.report import format as show
+from loopmark.bench.report.columns import as_wide_as
+from loopmark.bench.report.text import plain
 
 FILE_WIDTH = 110
 FALLEN = 0.03

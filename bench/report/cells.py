@@ -1,10 +1,10 @@
 """What a case's row says, cell by cell, before anyone lays it out."""
 
-from bench.judge.comparison import BASELINE
-from bench.judge.summary import Row, WorkloadSummary, is_baseline
-from bench.report import format as show
-from bench.report.text import elide, plain
-from bench.report.training.words import evidence
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
+from loopmark.bench.report import format as show
+from loopmark.bench.report.text import elide, plain
+from loopmark.bench.report.training.words import evidence
 
 SAME = "~"
 """Stands in for a ratio that is no claim: within the noise floor, or not settled by these samples."""

@@ -1,8 +1,8 @@
 """A judgement in words: the same in the terminal, in a job summary, in JUnit and in annotations."""
 
-from bench.judge.finding import Finding, Judgement
-from bench.report import format as show
-from bench.report.text import elide
+from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.report import format as show
+from loopmark.bench.report.text import elide
 
 NAME_LENGTH, SENTENCE_LENGTH = 60, 500
 MOST_NAMED = 3

@@ -8,8 +8,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from bench.report import format as show
-from bench.report.text import elide, told_apart
+from loopmark.bench.report import format as show
+from loopmark.bench.report.text import elide, told_apart
 
 R = TypeVar("R")
 

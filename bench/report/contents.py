@@ -3,25 +3,25 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.judge.comparison import BASELINE
-from bench.judge.summary import Row, Summary, WorkloadSummary
-from bench.judge.trained import TrainedWorkload
-from bench.records.ceilings import Ceilings
-from bench.records.run import Run
-from bench.records.samples import Samples
-from bench.report import cells, rooflines, slow_spells
-from bench.report import format as show
-from bench.report.ceilings import remarks
-from bench.report.disturbance_table import advice, disturbance_table, seen_by_case
-from bench.report.gpu_table import gpu_table
-from bench.report.machine_table import machine_table
-from bench.report.plot_files import Plot
-from bench.report.tables import bound_table, main_table, phase_table, start_table
-from bench.report.takeaway import takeaway
-from bench.report.text import plain
-from bench.report.training.page import section
-from bench.report.training.table import starts_of
-from bench.report.warnings import warnings_of
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
+from loopmark.bench.judge.trained import TrainedWorkload
+from loopmark.bench.records.ceilings import Ceilings
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report import cells, rooflines, slow_spells
+from loopmark.bench.report import format as show
+from loopmark.bench.report.ceilings import remarks
+from loopmark.bench.report.disturbance_table import advice, disturbance_table, seen_by_case
+from loopmark.bench.report.gpu_table import gpu_table
+from loopmark.bench.report.machine_table import machine_table
+from loopmark.bench.report.plot_files import Plot
+from loopmark.bench.report.tables import bound_table, main_table, phase_table, start_table
+from loopmark.bench.report.takeaway import takeaway
+from loopmark.bench.report.text import plain
+from loopmark.bench.report.training.page import section
+from loopmark.bench.report.training.table import starts_of
+from loopmark.bench.report.warnings import warnings_of
 
 TRAINING = ("quality", "training")
 """The plots that belong to a section's training."""

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.judge.summary import WorkloadSummary
-from bench.records.samples import Samples
-from bench.report import format as show
-from bench.report import layout, style
-from bench.report.disturbance import causes
-from bench.report.rounds import Rounds, rounds_of
+from loopmark.bench.judge.summary import WorkloadSummary
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report import format as show
+from loopmark.bench.report import layout, style
+from loopmark.bench.report.disturbance import causes
+from loopmark.bench.report.rounds import Rounds, rounds_of
 
 LOSS_BINS = 120
 """Steps are drawn in at most so many groups: a plot has no more points than that across."""

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from bench.judge.comparison import block_seconds
-from bench.judge.summary import WorkloadSummary, is_baseline
-from bench.records.samples import Samples
-from bench.report import format as show
-from bench.report import layout, style
+from loopmark.bench.judge.comparison import block_seconds
+from loopmark.bench.judge.summary import WorkloadSummary, is_baseline
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report import format as show
+from loopmark.bench.report import layout, style
 
 MOST_BINS, FEWEST_BINS = 120, 30
 TAIL = 0.01

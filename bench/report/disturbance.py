@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.judge.throttled import throttled
+from loopmark.bench.judge.throttled import throttled
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
-from bench.judge.summary import Summary, WorkloadSummary
-from bench.records.cases import ByCase
-from bench.records.samples import Samples
-from bench.records.throttle import POWER_CAP, disturbs
-from bench.report import format as show
-from bench.report.disturbance import Disturbance, disturbance
-from bench.report.grid import Cell, Grid, figure, grid, grid_of_columns
+from loopmark.bench.judge.summary import Summary, WorkloadSummary
+from loopmark.bench.records.cases import ByCase
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.throttle import POWER_CAP, disturbs
+from loopmark.bench.report import format as show
+from loopmark.bench.report.disturbance import Disturbance, disturbance
+from loopmark.bench.report.grid import Cell, Grid, figure, grid, grid_of_columns
 
 NOTHING = "0"
 Seen = Mapping[str, Disturbance]

@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bench.records.diagnosis import Diagnosis, Finding, State
-from bench.report.columns import as_wide_as
-from bench.report.text import elide, plain
+from loopmark.bench.records.diagnosis import Diagnosis, Finding, State
+from loopmark.bench.report.columns import as_wide_as
+from loopmark.bench.report.text import elide, plain
 
 FILE_WIDTH, NARROWEST = 110, 30
 NAME_WIDTH, LONGEST = 60, 500

@@ -7,25 +7,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.judge.statistics import Estimate
-from bench.judge.summary import Summary, summarise
-from bench.judge.trained import summarise_training
-from bench.records.ceilings import Ceilings
-from bench.records.files import replace_file
-from bench.records.run import Run
-from bench.records.samples import Samples
-from bench.records.training import Training
-from bench.records.training_samples import TrainingSamples
-from bench.report import rooflines, spreadsheet
-from bench.report.contents import contents
-from bench.report.html.page import run_page
-from bench.report.key_figures import with_key_figures
-from bench.report.markdown import page
-from bench.report.plot_files import draw_plots
-from bench.report.takeaway import takeaway
-from bench.report.training.draw import training_figures, unwritable, write_training_csv
-from bench.report.training.spreadsheet import training_as_json
-from bench.report.training.table import starts_of
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Summary, summarise
+from loopmark.bench.judge.trained import summarise_training
+from loopmark.bench.records.ceilings import Ceilings
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.training import Training
+from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.report import rooflines, spreadsheet
+from loopmark.bench.report.contents import contents
+from loopmark.bench.report.html.page import run_page
+from loopmark.bench.report.key_figures import with_key_figures
+from loopmark.bench.report.markdown import page
+from loopmark.bench.report.plot_files import draw_plots
+from loopmark.bench.report.takeaway import takeaway
+from loopmark.bench.report.training.draw import training_figures, unwritable, write_training_csv
+from loopmark.bench.report.training.spreadsheet import training_as_json
+from loopmark.bench.report.training.table import starts_of
 
 
 def draw(
@@ -108,7 +108,7 @@ def _fastest_first(summary: Summary) -> list[str]:
 def _figures(
     summary: Summary, samples: Samples, training: TrainingSamples | None, ceilings: Ceilings | None
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    from bench.report import courses, distributions, plots, roofline_plot, style
+    from loopmark.bench.report import courses, distributions, plots, roofline_plot, style
 
     styles = style.line_styles(((row.case.label, row.case.repeat) for row in summary.rows), _fastest_first(summary))
     in_turns = summary.run.imported_from is None

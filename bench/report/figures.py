@@ -2,7 +2,7 @@
 
 import math
 
-from bench.judge.statistics import Estimate
+from loopmark.bench.judge.statistics import Estimate
 
 
 def finite(value: float | None) -> float | None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import TypeGuard
 
-from bench.judge.statistics import Estimate
+from loopmark.bench.judge.statistics import Estimate
 
 ABSENT = "–"
 """What was not measured. Never 0: a phase that a loop does not have takes no time, not zero time."""

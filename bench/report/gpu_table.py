@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
-from bench.records.gpu_state import GpuState
-from bench.records.run import Run
-from bench.report import format as show
-from bench.report.grid import Cell, Grid, figure, grid
+from loopmark.bench.records.gpu_state import GpuState
+from loopmark.bench.records.run import Run
+from loopmark.bench.report import format as show
+from loopmark.bench.report.grid import Cell, Grid, figure, grid
 
 
 def gpu_table(run: Run) -> Grid:

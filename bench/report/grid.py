@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.judge.statistics import Estimate
+from loopmark.bench.judge.statistics import Estimate
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bench.judge.comparison import BASELINE
-from bench.judge.summary import Row, WorkloadSummary
-from bench.judge.trained import TrainedRow, TrainingSummary
-from bench.report import cells, rooflines
-from bench.report import format as show
-from bench.report.plot_files import Plot
-from bench.report.text import elide
-from bench.report.training import words
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.summary import Row, WorkloadSummary
+from loopmark.bench.judge.trained import TrainedRow, TrainingSummary
+from loopmark.bench.report import cells, rooflines
+from loopmark.bench.report import format as show
+from loopmark.bench.report.plot_files import Plot
+from loopmark.bench.report.text import elide
+from loopmark.bench.report.training import words
 
 NAME_LENGTH = 48
 

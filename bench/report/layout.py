@@ -8,8 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.judge.summary import Row, is_baseline
-from bench.report import style
+from loopmark.bench.judge.summary import Row, is_baseline
+from loopmark.bench.report import style
 
 WIDTH = 9.0
 NAMES = 2.1

@@ -1,8 +1,8 @@
 """The machine of a run, as a table."""
 
-from bench.records.machine import Environment, Gpu, Machine
-from bench.report import format as show
-from bench.report.grid import Grid, grid
+from loopmark.bench.records.machine import Environment, Gpu, Machine
+from loopmark.bench.report import format as show
+from loopmark.bench.report.grid import Grid, grid
 
 
 def machine_table(machine: Machine, software: Environment) -> Grid:

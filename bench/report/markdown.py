@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.report.templates import template
+from loopmark.bench.report.templates import template
 
 
 def page(contents: dict[str, Any]) -> str:

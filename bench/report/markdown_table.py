@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from bench.report.grid import Cell, Grid
-from bench.report.text import markdown
+from loopmark.bench.report.grid import Cell, Grid
+from loopmark.bench.report.text import markdown
 
 
 def pipe_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, figures: bool = True) -> str:

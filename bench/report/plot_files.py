@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cores import over_cores
-from bench.errors import BadInput
-from bench.records.files import replace_file
-from bench.report.text import slugs
+from loopmark.bench.cores import over_cores
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.report.text import slugs
 
 PLOTS = {
     "phases": "Seconds a step in each phase, stacked, for every loop",
@@ -53,7 +53,7 @@ def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list
     No other file is touched: the folder may be a person's own, and so may whatever else lies in it.
     """
     # Drawing is the only command that needs matplotlib, which takes longer to import than all the rest.
-    from bench.report import style
+    from loopmark.bench.report import style
 
     if folder.is_symlink():
         raise BadInput(f"{folder} is a link; remove it, since plots are written to the run's own folder")

@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.judge.comparison import BASELINE
-from bench.judge.statistics import Estimate
-from bench.judge.summary import Row, WorkloadSummary, is_baseline
-from bench.report import cells, layout, style
-from bench.report import format as show
-from bench.report.tables import phase_names
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
+from loopmark.bench.report import cells, layout, style
+from loopmark.bench.report import format as show
+from loopmark.bench.report.tables import phase_names
 
 VERDICTS = {
     "faster": (">", style.GREEN),

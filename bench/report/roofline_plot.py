@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.judge.roofline import Roof, kinds_of
-from bench.judge.summary import Row, WorkloadSummary
-from bench.records.ceilings import Ceiling, Ceilings
-from bench.report import layout, style
+from loopmark.bench.judge.roofline import Roof, kinds_of
+from loopmark.bench.judge.summary import Row, WorkloadSummary
+from loopmark.bench.records.ceilings import Ceiling, Ceilings
+from loopmark.bench.report import layout, style
 
 PHASE_MARKERS = {"forward": ">", "backward": "<"}
 OTHER_MARKER = "o"

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.judge.comparison import block_seconds
-from bench.report.disturbance import disturbed
-from bench.report.slow_spells import SLOWER, slowness
+from loopmark.bench.judge.comparison import block_seconds
+from loopmark.bench.report.disturbance import disturbed
+from loopmark.bench.report.slow_spells import SLOWER, slowness
 
 MOST_GROUPS = 240
 """About as many as can be told apart side by side: a plot has no more points than that across."""

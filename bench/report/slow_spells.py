@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from bench.judge.comparison import block_seconds
-from bench.report import format as show
+from loopmark.bench.judge.comparison import block_seconds
+from loopmark.bench.report import format as show
 
 SLOWER = 1.1
 """How many times as long as usual a round has to take to count."""

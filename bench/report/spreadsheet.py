@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from bench.judge.statistics import Estimate
-from bench.judge.summary import Row, Summary, WorkloadSummary
-from bench.report import cells
-from bench.report.csv_text import csv_text
-from bench.report.figures import ends, finite
-from bench.report.tables import phase_names
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
+from loopmark.bench.report import cells
+from loopmark.bench.report.csv_text import csv_text
+from loopmark.bench.report.figures import ends, finite
+from loopmark.bench.report.tables import phase_names
 
 Cell = str | int | float | None
 

@@ -19,8 +19,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
-from bench.judge.comparison import BASELINE
-from bench.report.text import ELLIPSIS, HEAD, is_name, plain, told_apart
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.report.text import ELLIPSIS, HEAD, is_name, plain, told_apart
 
 # Okabe and Ito 2008, "Color Universal Design".
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"

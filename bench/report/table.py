@@ -3,15 +3,15 @@
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from bench.judge.summary import Row, Summary, WorkloadSummary
-from bench.report import cells, rooflines
-from bench.report import format as show
-from bench.report.columns import FILE_WIDTH, GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut, note
-from bench.report.takeaway import takeaway
-from bench.report.text import elide
-from bench.report.training import words
-from bench.report.training.table import TrainingTable, starts_of
-from bench.report.warnings import warnings_of
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
+from loopmark.bench.report import cells, rooflines
+from loopmark.bench.report import format as show
+from loopmark.bench.report.columns import FILE_WIDTH, GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut, note
+from loopmark.bench.report.takeaway import takeaway
+from loopmark.bench.report.text import elide
+from loopmark.bench.report.training import words
+from loopmark.bench.report.training.table import TrainingTable, starts_of
+from loopmark.bench.report.warnings import warnings_of
 
 MOST_WARNINGS = 6
 """That the terminal has room for; the pages have all."""

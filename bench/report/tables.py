@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from bench.judge.bound import Bound
-from bench.judge.comparison import BASELINE
-from bench.judge.statistics import Estimate
-from bench.judge.summary import Row, WorkloadSummary, is_baseline
-from bench.report import cells
-from bench.report import format as show
-from bench.report.grid import Cell, Grid, figure, grid
-from bench.report.training import words
+from loopmark.bench.judge.bound import Bound
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
+from loopmark.bench.report import cells
+from loopmark.bench.report import format as show
+from loopmark.bench.report.grid import Cell, Grid, figure, grid
+from loopmark.bench.report.training import words
 
 
 def main_table(workload: WorkloadSummary) -> Grid:

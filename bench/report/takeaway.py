@@ -2,12 +2,12 @@
 
 import math
 
-from bench.judge.comparison import BASELINE, Verdict
-from bench.judge.summary import Row, Summary, WorkloadSummary
-from bench.report import cells
-from bench.report import format as show
-from bench.report.text import elide
-from bench.report.training.words import doubt
+from loopmark.bench.judge.comparison import BASELINE, Verdict
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
+from loopmark.bench.report import cells
+from loopmark.bench.report import format as show
+from loopmark.bench.report.text import elide
+from loopmark.bench.report.training.words import doubt
 
 NAME_LENGTH = 48
 INTERRUPTED = "Interrupted before all was measured: "

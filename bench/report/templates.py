@@ -6,8 +6,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from bench.report.markdown_table import as_markdown
-from bench.report.text import code_block, markdown
+from loopmark.bench.report.markdown_table import as_markdown
+from loopmark.bench.report.text import code_block, markdown
 
 Filters = Mapping[str, Callable[..., str]]
 
@@ -20,7 +20,7 @@ def template(name: str) -> Template:
 def environment(folder: str, filters: Filters, **options: Any) -> Environment:
     """Where the templates of that folder of the package are found, and how they are read."""
     made = Environment(
-        loader=PackageLoader("bench", folder),
+        loader=PackageLoader("loopmark.bench", folder),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

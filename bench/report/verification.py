@@ -7,9 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bench.records.verification import Outcome, Verification
-from bench.report.columns import as_wide_as
-from bench.report.text import elide
+from loopmark.bench.records.verification import Outcome, Verification
+from loopmark.bench.report.columns import as_wide_as
+from loopmark.bench.report.text import elide
 
 FILE_WIDTH = 110
 NAME_WIDTH, LONGEST = 60, 1200

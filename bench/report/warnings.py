@@ -1,7 +1,7 @@
 """What a run says against itself: each warning once, with all that it is said of."""
 
-from bench.records.run import Run
-from bench.report.text import plain
+from loopmark.bench.records.run import Run
+from loopmark.bench.report.text import plain
 
 INTERRUPTED = (
     "Interrupted: the run was stopped before its plan was done, and shows what was measured until then; "

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from bench.report.text import plain
+from loopmark.bench.report.text import plain
 
 DIGEST = 6
 """Characters of a hash that tell two data sets apart."""

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loops.goal import bits_per_byte
-from loops.task import Batches, Task
-from loops.workload import Workload
-from loops.workloads.held_out import Split, at_the_end
+from loopmark.loops.goal import bits_per_byte
+from loopmark.loops.task import Batches, Task
+from loopmark.loops.workload import Workload
+from loopmark.loops.workloads.held_out import Split, at_the_end
 
 HELD_OUT, TARGET = 0.05, 3.8
 

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from loops.goal import r_squared
-from loops.task import Batches, Task
-from loops.workload import Workload
-from loops.workloads.held_out import Split, at_random
+from loopmark.loops.goal import r_squared
+from loopmark.loops.task import Batches, Task
+from loopmark.loops.workload import Workload
+from loopmark.loops.workloads.held_out import Split, at_random
 
 HELD_OUT = 0.2
 

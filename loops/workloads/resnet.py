@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loops.goal import accuracy
-from loops.task import Batches, Task
-from loops.workload import Workload
-from loops.workloads.held_out import Split, at_random
+from loopmark.loops.goal import accuracy
+from loopmark.loops.task import Batches, Task
+from loopmark.loops.workload import Workload
+from loopmark.loops.workloads.held_out import Split, at_random
 
 HELD_OUT, TARGET = 0.2, 0.97
 

@@ -27,7 +27,7 @@ CLOCK_TESTS = "known_length or graphs_phases or timing_the_phases"
 
 def commands(step: int, folder: Path, device: str | None) -> list[tuple[str, ...]]:
     """What step 1, 2 or 3 runs; on a CPU little of each."""
-    bench, on = ("-m", "bench"), ("--device", device) if device else ()
+    bench, on = ("-m", "loopmark"), ("--device", device) if device else ()
     out = ("--out", str(folder / f"step-{step}-results"))
     small = device == "cpu"
     if step == 1:

@@ -39,7 +39,7 @@ def a_calibration(folder: Path, *trials: tuple[float, str], budget: float = 60.0
 
 
 def step(folder: Path, seconds: float, status: int | None) -> None:
-    command = {"command": "python -m bench run", "status": status, "seconds": seconds, "log": "step-2-0.txt"}
+    command = {"command": "python -m loopmark run", "status": status, "seconds": seconds, "log": "step-2-0.txt"}
     (folder / "step-2.json").write_text(json.dumps([command]))
 
 
@@ -164,7 +164,7 @@ def test_the_summary_names_every_promise_and_every_command(tmp_path: Path) -> No
     step(tmp_path, 540.0, None)
     page = summary(tmp_path, ("blocks.parquet is left out of the archive for its size",))
     assert all(promise.text in page for promise in promises(tmp_path))
-    assert "`python -m bench run`: took too long and was ended after 540 s, log in step-2-0.txt" in page
+    assert "`python -m loopmark run`: took too long and was ended after 540 s, log in step-2-0.txt" in page
     assert "left out of the archive" in page
 
 

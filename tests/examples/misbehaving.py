@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from loops import eager
+from loopmark.loops import eager
 
 GOOD_STEPS = 40
 _taken = 0

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_iris
 
-from loops.goal import accuracy
-from loops.task import Batches, Task
+from loopmark import Batches, Task
+from loopmark.loops.goal import accuracy
 
 
 def make_task(device: torch.device, batch_size: int, seed: int) -> Task:

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.judge.batches import BatchFinding, BatchRow, find
+from loopmark.bench.judge.batches import BatchFinding, BatchRow, find
 from tests.hunts import attempt, case, refused
 
 

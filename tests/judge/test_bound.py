@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 import pytest
 
-from bench.judge.bound import bounds
+from loopmark.bench.judge.bound import bounds
 
 ORDER = ("data", "forward", "backward", "optimizer")
 US = 1e-6

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.judge.breakdown import phase_seconds
+from loopmark.bench.judge.breakdown import phase_seconds
 
 ORDER = ("data", "zero_grad", "forward", "loss", "backward", "optimizer")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.errors import BadInput
-from bench.judge.calibration import quotations, rate, summarise_calibration
-from bench.judge.contest import METHOD
-from bench.records.calibration import (
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.calibration import quotations, rate, summarise_calibration
+from loopmark.bench.judge.contest import METHOD
+from loopmark.bench.records.calibration import (
     Calibration,
     Trial,
     calibration_path,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.typing import ArrayLike
 
-from bench.judge.comparison import (
+from loopmark.bench.judge.comparison import (
     WIDEST_SAME,
     block_seconds,
     instrumentation,
@@ -18,7 +18,7 @@ from bench.judge.comparison import (
     step_seconds,
     verdict,
 )
-from bench.judge.statistics import Estimate, student
+from loopmark.bench.judge.statistics import Estimate, student
 from tests.judge.test_statistics import coverage
 from tests.synthetic import Truth, make_run
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.judge.contest import MEMORY, STEP, Referee, Rules, judge, pair_values
-from bench.records.comparison import Comparison, Pair, Side
-from bench.records.comparison_samples import BLOCKS, PHASES
-from bench.records.tables import table
+from loopmark.bench.judge.contest import MEMORY, STEP, Referee, Rules, judge, pair_values
+from loopmark.bench.records.comparison import Comparison, Pair, Side
+from loopmark.bench.records.comparison_samples import BLOCKS, PHASES
+from loopmark.bench.records.tables import table
 from tests import synthetic
 
 SHARES = {"forward": 0.3, "backward": 0.6, "optimizer": 0.1}

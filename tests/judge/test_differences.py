@@ -1,7 +1,7 @@
 from dataclasses import replace
 
-from bench.judge.differences import differences, unlike
-from bench.records.run import Run
+from loopmark.bench.judge.differences import differences, unlike
+from loopmark.bench.records.run import Run
 from tests.synthetic import Truth, make_run
 
 

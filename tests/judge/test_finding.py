@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.judge.statistics import Estimate
+from loopmark.bench.judge.statistics import Estimate
 from tests.judgements import BROKEN, NOT_SLOWER, REFUSED, finding, judgement
 
 

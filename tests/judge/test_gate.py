@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.errors import BadInput
-from bench.judge.finding import Finding, Judgement, Outcome
-from bench.judge.gate import WRONG_PASS, check, judge, verdict
-from bench.judge.look import Look
-from bench.judge.statistics import Estimate
-from bench.judge.thresholds import Thresholds
-from bench.records.run import Case, Run
-from bench.records.samples import Samples
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.finding import Finding, Judgement, Outcome
+from loopmark.bench.judge.gate import WRONG_PASS, check, judge, verdict
+from loopmark.bench.judge.look import Look
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.thresholds import Thresholds
+from loopmark.bench.records.run import Case, Run
+from loopmark.bench.records.samples import Samples
 from tests.judgements import judgement
 from tests.synthetic import Truth, make_run
 

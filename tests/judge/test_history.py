@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.judge.change_points import change_points, noise
-from bench.judge.comparison import round_logs
-from bench.judge.history import Observation, Series, lost, measured, observe, series_of, suspicions
-from bench.judge.statistics import Estimate
+from loopmark.bench.judge.change_points import change_points, noise
+from loopmark.bench.judge.comparison import round_logs
+from loopmark.bench.judge.history import Observation, Series, lost, measured, observe, series_of, suspicions
+from loopmark.bench.judge.statistics import Estimate
 from tests.histories import SUBJECT, dated, history_of, point
 from tests.synthetic import Truth, make_run
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.judge.laps import BLOCK, LapsByCase
-from bench.records.samples import Samples
+from loopmark.bench.judge.laps import BLOCK, LapsByCase
+from loopmark.bench.records.samples import Samples
 from tests.synthetic import Truth, make_run
 
 

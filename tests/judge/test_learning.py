@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.judge.learning import Learning
-from bench.judge.statistics import falls
-from bench.judge.trained import TrainedRow, summarise_training
-from bench.records.training import Target
+from loopmark.bench.judge.learning import Learning
+from loopmark.bench.judge.statistics import falls
+from loopmark.bench.judge.trained import TrainedRow, summarise_training
+from loopmark.bench.records.training import Target
 from tests.trainings import EPOCH, Taught, make_training
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from bench.judge.likeness import LEAST, ROOM, likeness
-from bench.records.training import Proof
+from loopmark.bench.judge.likeness import LEAST, ROOM, likeness
+from loopmark.bench.records.training import Proof
 
 SAME = Proof("resnet", "eager", False, "ok", None, 8, 8, 0, 24, False, None, "ab")
 OTHER = replace(SAME, loop="compile", same_steps=0, sha256="cd")

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from bench.judge.breakdown import phase_seconds
-from bench.judge.phase_estimates import phase_estimates
-from bench.judge.statistics import student
+from loopmark.bench.judge.breakdown import phase_seconds
+from loopmark.bench.judge.phase_estimates import phase_estimates
+from loopmark.bench.judge.statistics import student
 from tests.judge.test_breakdown import ORDER, laps, noisy_steps
 
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench.judge.roofline import Roofline, flops_of, kinds_of, roofline
-from bench.judge.statistics import Estimate
-from bench.records.ceilings import Ceiling, Ceilings
-from bench.records.work import PhaseWork
+from loopmark.bench.judge.roofline import Roofline, flops_of, kinds_of, roofline
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.records.ceilings import Ceiling, Ceilings
+from loopmark.bench.records.work import PhaseWork
 from tests.synthetic import environment, machine
 
 GIGA = 1e9

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.judge.sequential import ConfidenceSequence, _deviation, _log_stakes, ever_excludes, final_interval
+from loopmark.bench.judge.sequential import ConfidenceSequence, _deviation, _log_stakes, ever_excludes, final_interval
 
 LAUNCHES = 50
 Noise = Callable[[np.random.Generator, int], np.ndarray]

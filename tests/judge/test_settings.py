@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import BadInput
-from bench.judge.settings import Settings, load_settings
-from bench.judge.thresholds import Thresholds
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.settings import Settings, load_settings
+from loopmark.bench.judge.thresholds import Thresholds
 
 WHOLE = """
 [tool.loopmark.check]

@@ -3,12 +3,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bench.judge.machine_names import LONGEST, apart, machine_names
-from bench.judge.side import Side
-from bench.judge.side_by_side import Found, Setting, by_setting, contests, shifts
-from bench.records.machine import Gpu
-from bench.records.run import Run
-from bench.records.samples import Samples
+from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
+from loopmark.bench.judge.side import Side
+from loopmark.bench.judge.side_by_side import Found, Setting, by_setting, contests, shifts
+from loopmark.bench.records.machine import Gpu
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
 from tests.side_by_side import entrant, everything, on, side_by_side
 from tests.synthetic import Truth, machine, make_run
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.judge.statistics import Estimate, median, student, welch
+from loopmark.bench.judge.statistics import Estimate, median, student, welch
 
 
 def coverage(estimates: list[Estimate], truth: float) -> float:

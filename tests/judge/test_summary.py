@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.judge.statistics import Estimate
-from bench.judge.summary import Row, Summary, is_baseline, summarise
-from bench.records.run import Case, Run
-from bench.records.samples import Samples
-from bench.records.store import write
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Row, Summary, is_baseline, summarise
+from loopmark.bench.records.run import Case, Run
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.store import write
 from tests.synthetic import PHASES, Truth, make_run
 
 EAGER, AGAIN = Truth("eager"), Truth("eager", repeat=True)
@@ -340,8 +340,8 @@ def test_reading_and_judging_a_run_work_where_torch_is_not_installed(tmp_path: P
     write(tmp_path, *make_run([EAGER, AGAIN, Truth("amp", 0.005)]))
     code = (
         "import sys; sys.modules['torch'] = None\n"  # as if it were not installed: importing it now fails
-        "from bench.judge.summary import summarise\n"
-        "from bench.records.store import read\n"
+        "from loopmark.bench.judge.summary import summarise\n"
+        "from loopmark.bench.records.store import read\n"
         "from pathlib import Path\n"
         "print(summarise(*read(Path(sys.argv[1]))).rows[2].verdict)\n"
     )

@@ -1,8 +1,8 @@
 import pytest
 
-from bench.errors import BadInput
-from bench.judge.thresholds import PHASES, Thresholds, parse_flags, parse_share
-from loops.phases import PHASES as LOOPS_PHASES
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.thresholds import PHASES, Thresholds, parse_flags, parse_share
+from loopmark.loops.phases import PHASES as LOOPS_PHASES
 
 
 @pytest.mark.parametrize(("text", "share"), [("0.05", 0.05), ("5%", 0.05), (" 5 % ", 0.05), ("0", 0.0), ("150%", 1.5)])

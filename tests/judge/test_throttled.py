@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from bench.judge.summary import summarise
-from bench.judge.throttled import counted, laps_by_case
+from loopmark.bench.judge.summary import summarise
+from loopmark.bench.judge.throttled import counted, laps_by_case
 from tests.synthetic import Truth, make_run
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from loops.task import Task
+from loopmark.loops.task import Task
 
 
 @dataclass

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from loops.catalog import WORKLOADS, find_loop
-from loops.errors import Skip
-from loops.loop import EAGER
-from loops.task import Task
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.errors import Skip
+from loopmark.loops.loop import EAGER
+from loopmark.loops.task import Task
 from tests.loops.tiny import CPU, drive, make_tiny_task, prepared
 
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from bench.measure.properties.bits import same
-from bench.measure.properties.snapshot import parameters_of
-from loops.amp import CountingGradScaler
-from loops.catalog import WORKLOADS, find_loop
-from loops.task import Task
+from loopmark.bench.measure.properties.bits import same
+from loopmark.bench.measure.properties.snapshot import parameters_of
+from loopmark.loops.amp import CountingGradScaler
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.task import Task
 from tests.loops.tiny import CPU, drive, losses_of, make_tiny_task, prepared
 
 TOO_HIGH = 2.0**120

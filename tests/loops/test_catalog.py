@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from loops.catalog import TECHNIQUES, WORKLOADS, find_loop, find_technique, find_workload, label_of
-from loops.errors import BadSpec
-from loops.loop import EAGER
+from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop, find_technique, find_workload, label_of
+from loopmark.loops.errors import BadSpec
+from loopmark.loops.loop import EAGER
 
 HOSTILE = [
     "amp_bf16\ncompile",

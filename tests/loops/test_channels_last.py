@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from loops.catalog import WORKLOADS, find_loop
-from loops.errors import Skip
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.errors import Skip
 from tests.loops.tiny import CPU, drive, make_tiny_task, prepared
 
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from loops.catalog import WORKLOADS, find_loop
-from loops.errors import Skip
-from loops.task import Task
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
 from tests.loops.tiny import CPU, losses_of, prepared
 
 

@@ -5,8 +5,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from loops import compiled
-from loops.catalog import WORKLOADS, find_loop
+from loopmark.loops import compiled
+from loopmark.loops.catalog import WORKLOADS, find_loop
 from tests.loops.tiny import CPU, drive, prepared
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from loops import eager
-from loops.catalog import WORKLOADS, find_loop
-from loops.cuda_graph import GraphedStep, cuda_graph
-from loops.errors import Skip
-from loops.graphed import WARMUP_STEPS
-from loops.loop import EAGER, Loop
-from loops.task import Task
+from loopmark.loops import eager
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.cuda_graph import GraphedStep, cuda_graph
+from loopmark.loops.errors import Skip
+from loopmark.loops.graphed import WARMUP_STEPS
+from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.task import Task
 from tests.loops.fake_cuda import FakeCuda, recording
 from tests.loops.tiny import CPU, drive, losses_of, make_tiny_task, prepared
 

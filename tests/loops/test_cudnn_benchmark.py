@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from bench.measure.proof.switches import Switches
-from loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loops.errors import BadSpec, Skip
+from loopmark.bench.measure.proof.switches import Switches
+from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
+from loopmark.loops.errors import BadSpec, Skip
 from tests.loops.tiny import CPU
 
 PREPARE = TECHNIQUES["cudnn_benchmark"].prepare

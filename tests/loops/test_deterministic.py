@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from loops.catalog import find_loop
-from loops.deterministic import deterministic
-from loops.loop import EAGER
-from loops.task import Batches, Task
+from loopmark.loops.catalog import find_loop
+from loopmark.loops.deterministic import deterministic
+from loopmark.loops.loop import EAGER
+from loopmark.loops.task import Batches, Task
 from tests.loops.tiny import losses_of, make_tiny_task, prepared
 
 

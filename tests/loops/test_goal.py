@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from loops.errors import BadSpec
-from loops.goal import ROWS_AT_ONCE, Goal, accuracy, bits_per_byte, r_squared
-from loops.workloads.gpt import GPT, SMALL, next_byte_loss, text_windows
+from loopmark.loops.errors import BadSpec
+from loopmark.loops.goal import ROWS_AT_ONCE, Goal, accuracy, bits_per_byte, r_squared
+from loopmark.loops.workloads.gpt import GPT, SMALL, next_byte_loss, text_windows
 
 
 class Given(nn.Module):

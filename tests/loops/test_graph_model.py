@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from loops.catalog import WORKLOADS, find_loop
-from loops.errors import BadSpec, Skip
-from loops.loop import EAGER
-from loops.task import Task
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.errors import BadSpec, Skip
+from loopmark.loops.loop import EAGER
+from loopmark.loops.task import Task
 from tests.loops.tiny import CPU, drive, losses_of, make_tiny_task, prepared
 
 STEPS = 5

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from loops import eager
-from loops.catalog import WORKLOADS, find_loop
-from loops.errors import BadSpec
-from loops.graph_phases import GraphedPhases
-from loops.graphed import WARMUP_STEPS
-from loops.loop import EAGER
-from loops.task import Task
+from loopmark.loops import eager
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.errors import BadSpec
+from loopmark.loops.graph_phases import GraphedPhases
+from loopmark.loops.graphed import WARMUP_STEPS
+from loopmark.loops.loop import EAGER
+from loopmark.loops.task import Task
 from tests.loops.fake_cuda import FakeCuda, recording
 from tests.loops.tiny import CPU, drive, losses_of, make_tiny_task, prepared
 

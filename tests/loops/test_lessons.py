@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.measure.properties.examination import PROPERTIES, checked
-from bench.measure.properties.subject import WATCHED_STEPS, Subject
-from loops import eager
-from loops.catalog import TECHNIQUES, find_loop
-from loops.loop import EAGER, Loop
-from loops.task import Task
+from loopmark.bench.measure.properties.examination import PROPERTIES, checked
+from loopmark.bench.measure.properties.subject import WATCHED_STEPS, Subject
+from loopmark.loops import eager
+from loopmark.loops.catalog import TECHNIQUES, find_loop
+from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.task import Task
 from tests.loops.tiny import CPU, losses_of, make_tiny_task, prepared
 
 COMBINATIONS = (

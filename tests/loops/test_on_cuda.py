@@ -10,17 +10,17 @@ import pytest
 import torch
 from _pytest.mark import ParameterSet
 
-from bench.measure.proof.switches import Switches
-from bench.measure.properties.gradients import gradients_leak
-from bench.measure.properties.moves import phases_that_move_parameters
-from bench.measure.properties.trace import watch
-from bench.measure.properties.trial import Trial
-from loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loops.cuda_graph import GraphedStep
-from loops.errors import Skip
-from loops.graphed import WARMUP_STEPS, Graphed
-from loops.loop import EAGER
-from loops.task import Task
+from loopmark.bench.measure.proof.switches import Switches
+from loopmark.bench.measure.properties.gradients import gradients_leak
+from loopmark.bench.measure.properties.moves import phases_that_move_parameters
+from loopmark.bench.measure.properties.trace import watch
+from loopmark.bench.measure.properties.trial import Trial
+from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
+from loopmark.loops.cuda_graph import GraphedStep
+from loopmark.loops.errors import Skip
+from loopmark.loops.graphed import WARMUP_STEPS, Graphed
+from loopmark.loops.loop import EAGER
+from loopmark.loops.task import Task
 from tests.loops.tiny import drive, losses_of, make_tiny_task, prepared
 
 pytestmark = pytest.mark.cuda

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from loops.catalog import WORKLOADS, find_loop
-from loops.errors import Skip
-from loops.task import Task
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
 from tests.loops.tiny import CPU, drive, make_tiny_task, prepared
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loops.catalog import TECHNIQUES, WORKLOADS
+from loopmark.loops.catalog import TECHNIQUES, WORKLOADS
 
 FILE = Path(__file__).parent / "test_on_cuda.py"
 

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from loops.catalog import WORKLOADS
-from loops.task import Batch, Batches, Task
+from loopmark.loops.catalog import WORKLOADS
+from loopmark.loops.task import Batch, Batches, Task
 from tests.loops.tiny import CPU
 
 ROWS = 10

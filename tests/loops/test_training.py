@@ -4,10 +4,10 @@ from functools import cache
 
 import pytest
 
-from loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loops.errors import Skip
-from loops.loop import EAGER
-from loops.task import Task
+from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
+from loopmark.loops.errors import Skip
+from loopmark.loops.loop import EAGER
+from loopmark.loops.task import Task
 from tests.loops.tiny import CPU, losses_of, prepared
 
 STEPS = 10

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from loops.catalog import find_loop, find_workload
-from loops.errors import BadSpec
-from loops.user_code import described, is_spec
+from loopmark.loops.catalog import find_loop, find_workload
+from loopmark.loops.errors import BadSpec
+from loopmark.loops.user_code import described, is_spec
 from tests.loops.tiny import CPU, losses_of, make_tiny_task, prepared
 
 STEP = """
@@ -28,7 +28,7 @@ def step(task, inputs, targets):
     task.last_loss = loss.detach()
 """
 TECHNIQUE = """
-from loops.technique import Technique
+from loopmark.loops.technique import Technique
 
 def _prepare(task):
     task.optimizer_options["lr"] = 0.0
@@ -133,14 +133,14 @@ def test_own_workload_by_module(write: Write) -> None:
 
 def test_own_workload_object_is_taken_as_it_is(write: Write) -> None:
     own = "own = Workload('own', 'mine', {'small': (make_task, 4), 'large': (make_task, 8)})\n"
-    spec = write("mine.py", f"{WORKLOAD}\nfrom loops.workload import Workload\n{own}") + ":own"
+    spec = write("mine.py", f"{WORKLOAD}\nfrom loopmark.loops.workload import Workload\n{own}") + ":own"
     assert find_workload(spec).name == "own"
 
 
 def test_a_workload_that_returns_no_task_is_refused_with_its_place(write: Write) -> None:
     spec = write("mine.py", "def make_task(device, batch_size, seed):\n    return 3\n") + ":make_task"
     text = refusal(lambda s: find_workload(s).make(CPU, "small", None, 0), spec)
-    assert "mine.py:1: mine:make_task returned a int; return a loops.task.Task" in text
+    assert "mine.py:1: mine:make_task returned a int; return a loopmark.loops.task.Task" in text
 
 
 @pytest.mark.parametrize(

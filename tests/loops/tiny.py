@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loops.loop import Loop
-from loops.task import Batch, Batches, Task
-from loops.technique import Driver, Step
-from loops.workloads.resnet import digits
+from loopmark.loops.loop import Loop
+from loopmark.loops.task import Batch, Batches, Task
+from loopmark.loops.technique import Driver, Step
+from loopmark.loops.workloads.resnet import digits
 
 CPU = torch.device("cpu")
 

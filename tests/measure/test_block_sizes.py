@@ -7,22 +7,22 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from bench.measure import conduct, worker
-from bench.measure import device_clock as clock_module
-from bench.measure.answers import Finished, Ready, Rows, Turn, Warm
-from bench.measure.assignment import Assignment
-from bench.measure.batches.attempt import Try
-from bench.measure.clock import HostClock
-from bench.measure.collector import Collector
-from bench.measure.conduct import Conductor
-from bench.measure.contest import Contest
-from bench.measure.device_clock import GraphClock
-from bench.measure.disturbance import Disturbance
-from bench.measure.plan import Wish, make_plan
-from bench.measure.residency import Residents, Room
-from bench.measure.warmup import WINDOW, WarmUp
-from bench.records.run import Case
-from loops.cuda_graph import GraphedStep
+from loopmark.bench.measure import conduct, worker
+from loopmark.bench.measure import device_clock as clock_module
+from loopmark.bench.measure.answers import Finished, Ready, Rows, Turn, Warm
+from loopmark.bench.measure.assignment import Assignment
+from loopmark.bench.measure.batches.attempt import Try
+from loopmark.bench.measure.clock import HostClock
+from loopmark.bench.measure.collector import Collector
+from loopmark.bench.measure.conduct import Conductor
+from loopmark.bench.measure.contest import Contest
+from loopmark.bench.measure.device_clock import GraphClock
+from loopmark.bench.measure.disturbance import Disturbance
+from loopmark.bench.measure.plan import Wish, make_plan
+from loopmark.bench.measure.residency import Residents, Room
+from loopmark.bench.measure.warmup import WINDOW, WarmUp
+from loopmark.bench.records.run import Case
+from loopmark.loops.cuda_graph import GraphedStep
 from tests.measure.test_clock import FakeTask, Queue, Timeline, queued_clock, step_on
 
 REPLAY_MS = 0.1

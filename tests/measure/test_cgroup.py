@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.cgroup import MEMORY_1, MEMORY_2, Quota, cpu_quota, cpuset, free_host_bytes, memory_rooms, numbers
+from loopmark.bench.measure.cgroup import (
+    MEMORY_1,
+    MEMORY_2,
+    Quota,
+    cpu_quota,
+    cpuset,
+    free_host_bytes,
+    memory_rooms,
+    numbers,
+)
 from tests.measure.files import write
 
 GIB = 2**30

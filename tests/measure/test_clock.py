@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench.measure import device_clock as clock_module
-from bench.measure.clock import BadStep, HostClock
-from bench.measure.device_clock import CudaClock, DeviceClock, GraphClock, GraphedPhasesClock, why_untimed
-from loops.cuda_graph import GraphedStep
-from loops.graph_phases import GraphedPhases
+from loopmark.bench.measure import device_clock as clock_module
+from loopmark.bench.measure.clock import BadStep, HostClock
+from loopmark.bench.measure.device_clock import CudaClock, DeviceClock, GraphClock, GraphedPhasesClock, why_untimed
+from loopmark.loops.cuda_graph import GraphedStep
+from loopmark.loops.graph_phases import GraphedPhases
 
 MS = 1_000_000
 """Nanoseconds a millisecond."""

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.measure.clock import HostClock
-from bench.measure.device_clock import make_clock
-from bench.measure.proof.switches import Switches
-from loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loops.cuda_graph import GraphedStep
-from loops.errors import Skip
-from loops.graph_phases import GraphedPhases
-from loops.graphed import WARMUP_STEPS
-from loops.loop import EAGER
-from loops.task import Task
-from loops.technique import Driver, Step
+from loopmark.bench.measure.clock import HostClock
+from loopmark.bench.measure.device_clock import make_clock
+from loopmark.bench.measure.proof.switches import Switches
+from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
+from loopmark.loops.cuda_graph import GraphedStep
+from loopmark.loops.errors import Skip
+from loopmark.loops.graph_phases import GraphedPhases
+from loopmark.loops.graphed import WARMUP_STEPS
+from loopmark.loops.loop import EAGER
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Driver, Step
 from tests.loops.tiny import make_tiny_task, prepared
 
 pytestmark = pytest.mark.cuda

@@ -13,14 +13,14 @@ import pandas as pd
 import psutil
 import pytest
 
-from bench.judge.summary import summarise
-from bench.measure.conduct import NEVER_REACHED, Conductor, busy
-from bench.measure.crew import crew_of
-from bench.measure.machine import describe_machine
-from bench.measure.plan import Wish, make_plan
-from bench.records import store
-from bench.records.run import Case, Run
-from bench.records.samples import Samples
+from loopmark.bench.judge.summary import summarise
+from loopmark.bench.measure.conduct import NEVER_REACHED, Conductor, busy
+from loopmark.bench.measure.crew import crew_of
+from loopmark.bench.measure.machine import describe_machine
+from loopmark.bench.measure.plan import Wish, make_plan
+from loopmark.bench.records import store
+from loopmark.bench.records.run import Case, Run
+from loopmark.bench.records.samples import Samples
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 BAD = EXAMPLES / "misbehaving.py"

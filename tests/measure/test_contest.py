@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.measure import contest as module
-from bench.measure.contest import Contest, Measured
+from loopmark.bench.measure import contest as module
+from loopmark.bench.measure.contest import Contest, Measured
 from tests.judge.test_contest import launch_pair
 from tests.test_hold import PAIR_SECONDS, Clock
 

@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from bench.measure.disturbance import foreign
+from loopmark.bench.measure.disturbance import foreign
 
 ME, INIT = os.getpid(), 1
 

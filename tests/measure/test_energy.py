@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.measure.energy import NoMeter, PackageMeter, energy_meter
+from loopmark.bench.measure.energy import NoMeter, PackageMeter, energy_meter
 
 CPU = torch.device("cpu")
 

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from bench.measure import conduct
-from bench.measure import plan as plan_module
-from bench.measure.answers import Finished, Ready, Turn, Warm
-from bench.measure.clock import Block
-from bench.measure.conduct import Conductor
-from bench.measure.disturbance import Disturbance
-from bench.measure.forecast import Forecast, Part, costs_on, parts_of, sentence
-from bench.measure.machine import describe_machine
-from bench.measure.plan import Wish, ceiling_seconds, make_plan, terms_within_a_run
-from bench.measure.spending import Spent
-from bench.measure.warmup import WarmUp
-from bench.records.run import Plan
-from loops.catalog import find_loop
+from loopmark.bench.measure import conduct
+from loopmark.bench.measure import plan as plan_module
+from loopmark.bench.measure.answers import Finished, Ready, Turn, Warm
+from loopmark.bench.measure.clock import Block
+from loopmark.bench.measure.conduct import Conductor
+from loopmark.bench.measure.disturbance import Disturbance
+from loopmark.bench.measure.forecast import Forecast, Part, costs_on, parts_of, sentence
+from loopmark.bench.measure.machine import describe_machine
+from loopmark.bench.measure.plan import Wish, ceiling_seconds, make_plan, terms_within_a_run
+from loopmark.bench.measure.spending import Spent
+from loopmark.bench.measure.warmup import WarmUp
+from loopmark.bench.records.run import Plan
+from loopmark.loops.catalog import find_loop
 
 
 def compiles(loop: str) -> bool:
@@ -172,7 +172,7 @@ def test_the_last_block_of_the_last_launch_leaves_nothing() -> None:
 
 
 def test_a_loop_of_ones_own_is_looked_up_by_its_file_and_not_by_its_name(tmp_path: Path) -> None:
-    (tmp_path / "bench.py").write_text("from loops.eager import step\n")
+    (tmp_path / "bench.py").write_text("from loopmark.loops.eager import step\n")
     own = make_plan(Wish(command=["x"], device="cpu", threads=1, loops=[f"{tmp_path / 'bench.py'}:step", "compile"]))
     parts = {p.name: p.seconds for p in parts_of(own, [("resnet", "bench:step"), ("resnet", "compile")], None, 0.0)}
 

@@ -11,12 +11,12 @@ from types import ModuleType
 import pytest
 import torch
 
-from bench.measure.assignment import Assignment, Tree
-from bench.measure.launcher import SPIN_COUNT, Interpreter, _environment, apart
-from bench.measure.process import WorkerProcess
-from bench.measure.strangers import refuse_strangers
-from bench.records.machine import Environment
-from loops.errors import BadSpec
+from loopmark.bench.measure.assignment import Assignment, Tree
+from loopmark.bench.measure.launcher import SPIN_COUNT, Interpreter, _environment, apart
+from loopmark.bench.measure.process import WorkerProcess
+from loopmark.bench.measure.strangers import refuse_strangers
+from loopmark.bench.records.machine import Environment
+from loopmark.loops.errors import BadSpec
 
 
 def assignment(tree: Tree | None) -> Assignment:
@@ -102,7 +102,7 @@ def test_ctrl_c_while_the_server_imports_torch_is_the_parents_alone() -> None:
 INTERRUPTED = """
 import os, signal
 from multiprocessing import forkserver
-from bench.measure.launcher import ForkServer, apart
+from loopmark.bench.measure.launcher import ForkServer, apart
 
 if __name__ == "__main__":
     ForkServer()

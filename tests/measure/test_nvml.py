@@ -7,8 +7,8 @@ import pynvml
 import pytest
 import torch
 
-from bench.measure.nvml import GpuMonitor, device_names, driver_version, monitor_of
-from bench.records.gpu_state import GpuState
+from loopmark.bench.measure.nvml import GpuMonitor, device_names, driver_version, monitor_of
+from loopmark.bench.records.gpu_state import GpuState
 from tests.measure.nvml_fake import UUID, install, no_driver
 
 FIGURES = ("sm_clock_hertz", "memory_clock_hertz", "temperature_celsius", "power_watts", "power_limit_watts", "joules")

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.errors import BadInput
-from bench.measure import plan as plan_module
-from bench.measure.plan import DEFAULT_LOOPS, Wish, make_plan, terms_within_a_run, training_terms
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure import plan as plan_module
+from loopmark.bench.measure.plan import DEFAULT_LOOPS, Wish, make_plan, terms_within_a_run, training_terms
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

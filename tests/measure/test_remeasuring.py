@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from bench.measure.answers import Ready, Turn, Warm
-from bench.measure.clock import Block
-from bench.measure.collector import Collector
-from bench.measure.conduct import MOST_AGAIN, Conductor, _UnderWay
-from bench.measure.disturbance import Disturbance
-from bench.measure.plan import Wish, make_plan
-from bench.measure.residency import Resident, Residents, Room
-from bench.measure.schedule import Schedule
-from bench.measure.warmup import WarmUp
+from loopmark.bench.measure.answers import Ready, Turn, Warm
+from loopmark.bench.measure.clock import Block
+from loopmark.bench.measure.collector import Collector
+from loopmark.bench.measure.conduct import MOST_AGAIN, Conductor, _UnderWay
+from loopmark.bench.measure.disturbance import Disturbance
+from loopmark.bench.measure.plan import Wish, make_plan
+from loopmark.bench.measure.residency import Resident, Residents, Room
+from loopmark.bench.measure.schedule import Schedule
+from loopmark.bench.measure.warmup import WarmUp
 
 
 @dataclass

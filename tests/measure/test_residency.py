@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from bench.measure import conduct
-from bench.measure.answers import Finished, Held, Ready, Turn, Warm
-from bench.measure.clock import Block
-from bench.measure.conduct import Conductor
-from bench.measure.crew import Crew
-from bench.measure.disturbance import Disturbance
-from bench.measure.machine import describe_machine
-from bench.measure.plan import Wish, make_plan
-from bench.measure.process import CaseEnded
-from bench.measure.residency import Room
-from bench.measure.spending import Spent
-from bench.measure.warmup import WarmUp
-from bench.records.run import Plan, Run
-from bench.records.samples import Samples
+from loopmark.bench.measure import conduct
+from loopmark.bench.measure.answers import Finished, Held, Ready, Turn, Warm
+from loopmark.bench.measure.clock import Block
+from loopmark.bench.measure.conduct import Conductor
+from loopmark.bench.measure.crew import Crew
+from loopmark.bench.measure.disturbance import Disturbance
+from loopmark.bench.measure.machine import describe_machine
+from loopmark.bench.measure.plan import Wish, make_plan
+from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.residency import Room
+from loopmark.bench.measure.spending import Spent
+from loopmark.bench.measure.warmup import WarmUp
+from loopmark.bench.records.run import Plan, Run
+from loopmark.bench.records.samples import Samples
 
 GIB = 2**30
 LOOPS = ["amp_bf16", "compile", "cuda_graph", "foreach_optimizer", "fused_optimizer", "no_zero_grad", "tf32"]

@@ -1,6 +1,6 @@
 from collections import Counter
 
-from bench.measure.schedule import Schedule, quads_a_turn, steps_per_block
+from loopmark.bench.measure.schedule import Schedule, quads_a_turn, steps_per_block
 
 
 def test_the_same_seed_makes_the_same_choices_and_another_seed_makes_others() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import BadInput
-from bench.measure.side import parse_side, side_threads
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure.side import parse_side, side_threads
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench.measure.spending import MOST_WINDOWS, NOTHING, spend
+from loopmark.bench.measure.spending import MOST_WINDOWS, NOTHING, spend
 
 
 @dataclass

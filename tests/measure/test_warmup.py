@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from bench.measure.warmup import WarmUp, is_steady, warm_up
+from loopmark.bench.measure.warmup import WarmUp, is_steady, warm_up
 
 
 def steps(*seconds: float):

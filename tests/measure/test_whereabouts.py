@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from bench.measure.answers import Failed
-from bench.measure.whereabouts import phase_of
-from bench.measure.worker import OUT_OF_MEMORY, _answer
-from loops import eager
-from loops.accumulate import accumulate
-from loops.amp import amp_fp16
-from loops.phases import DATA, PHASES
-from loops.task import Task
-from loops.technique import Step
+from loopmark.bench.measure.answers import Failed
+from loopmark.bench.measure.whereabouts import phase_of
+from loopmark.bench.measure.worker import OUT_OF_MEMORY, _answer
+from loopmark.loops import eager
+from loopmark.loops.accumulate import accumulate
+from loopmark.loops.amp import amp_fp16
+from loopmark.loops.phases import DATA, PHASES
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Step
 from tests.loops.tiny import drive, make_tiny_task
 
 STEP_PHASES = PHASES[1:]

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from bench.measure import whole_run
-from bench.measure.machine import describe_machine
-from bench.measure.plan import Wish, make_plan, terms_within_a_run
-from bench.measure.process import CaseEnded
-from bench.measure.whole_run import Stage, WholeRun, measure_all
-from bench.records.ceilings import CEILINGS_FILE, read_ceilings
-from bench.records.store import read_run
+from loopmark.bench.measure import whole_run
+from loopmark.bench.measure.machine import describe_machine
+from loopmark.bench.measure.plan import Wish, make_plan, terms_within_a_run
+from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.whole_run import Stage, WholeRun, measure_all
+from loopmark.bench.records.ceilings import CEILINGS_FILE, read_ceilings
+from loopmark.bench.records.store import read_run
 from tests import synthetic
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import BadInput
-from bench.measure import worktree as module
-from bench.measure.worktree import resolve, working_tree, worktree
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure import worktree as module
+from loopmark.bench.measure.worktree import resolve, working_tree, worktree
 
 
 def git(folder: Path, *arguments: str) -> str:

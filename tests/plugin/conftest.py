@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 # Imported here: an inner session forgets what it was the first to import, and torch cannot be imported twice.
-import bench.measure.conduct
-import bench.measure.launcher
-import bench.measure.plan
-import bench.plugin.loop_benchmark
-from bench.plugin.measurement import Measurement, Stop
-from bench.plugin.table import BenchmarkTable  # noqa: F401
+import loopmark.bench.measure.conduct
+import loopmark.bench.measure.launcher
+import loopmark.bench.measure.plan
+import loopmark.bench.plugin.loop_benchmark
+from loopmark.bench.plugin.measurement import Measurement, Stop
+from loopmark.bench.plugin.table import BenchmarkTable  # noqa: F401
 from tests.conftest import INSTALLED
 from tests.synthetic import Truth, make_run
 
@@ -38,7 +38,7 @@ class Project:
     def run(self, *arguments: str, test: str | None = None) -> pytest.RunResult:
         if test is not None:
             self.pytester.makepyfile(test_speed=test)
-        load = () if INSTALLED else ("-p", "bench.plugin")
+        load = () if INSTALLED else ("-p", "loopmark.bench.plugin")
         return self.pytester.runpytest_inprocess(*load, "-p", "no:cacheprovider", "-ra", *arguments)
 
     def rows(self, *arguments: str, test: str | None = None) -> dict[str, dict[str, Any]]:
@@ -68,7 +68,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     for name in SURROUNDINGS:
         monkeypatch.delenv(name, raising=False)
     made = Project(pytester)
-    monkeypatch.setattr(bench.plugin.loop_benchmark, "measure", made.measure)
-    monkeypatch.setattr(bench.plugin.loop_benchmark, "smoke", made.smoke)
+    monkeypatch.setattr(loopmark.bench.plugin.loop_benchmark, "measure", made.measure)
+    monkeypatch.setattr(loopmark.bench.plugin.loop_benchmark, "smoke", made.smoke)
     pytester.makepyfile(test_speed=ONE_TEST)
     return made

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.judge.finding import Finding
-from bench.plugin.claims import against_loop, against_stored, confidence_of
-from bench.plugin.kept import Kept, read_kept
-from bench.plugin.measurement import Measurement, Stop
+from loopmark.bench.judge.finding import Finding
+from loopmark.bench.plugin.claims import against_loop, against_stored, confidence_of
+from loopmark.bench.plugin.kept import Kept, read_kept
+from loopmark.bench.plugin.measurement import Measurement, Stop
 from tests.synthetic import Truth, make_run
 
 PLAIN = Kept(

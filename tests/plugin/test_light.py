@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.plugin import machine_info
+from loopmark.bench.plugin import machine_info
 
 HEAVY = ("torch", "numpy", "pandas", "scipy", "matplotlib", "sklearn", "pyarrow", "rich", "typer")
 
@@ -18,11 +18,11 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_loading_the_plugin_imports_nothing_that_is_heavy() -> None:
-    assert loaded_after("import bench.plugin") == set()
+    assert loaded_after("import loopmark.bench.plugin") == set()
 
 
 def test_the_machine_is_told_without_torch() -> None:
-    code = "from bench.plugin.machine_info import machine_facts; assert machine_facts()['torch']"
+    code = "from loopmark.bench.plugin.machine_info import machine_facts; assert machine_facts()['torch']"
 
     assert loaded_after(code) == set()
 

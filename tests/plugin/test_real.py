@@ -22,7 +22,7 @@ MARK = "LOOPMARK_TEST_MARK"
 LOOPS = """
 import time
 
-from loops import eager
+from loopmark.loops import eager
 
 
 def dawdles(task, inputs, targets):
@@ -60,7 +60,7 @@ def test_endless(loop_benchmark):
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
     environment |= {"PYTHONPATH": str(ROOT), MARK: str(uuid.uuid4())}
-    load = () if INSTALLED else ("-p", "bench.plugin")
+    load = () if INSTALLED else ("-p", "loopmark.bench.plugin")
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *load, *arguments],
         cwd=folder,

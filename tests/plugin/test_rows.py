@@ -11,8 +11,8 @@ from pytest_benchmark.stats import Metadata
 from pytest_benchmark.timers import default_timer
 from pytest_benchmark.utils import NameWrapper
 
-from bench.records.imported import run_of
-from bench.records.pytest_benchmark import read_stored
+from loopmark.bench.records.imported import run_of
+from loopmark.bench.records.pytest_benchmark import read_stored
 from tests.plugin.conftest import Project
 from tests.synthetic import PHASES
 
@@ -43,7 +43,9 @@ def test_the_step_and_each_of_its_phases_are_rows_in_seconds_a_step(project: Pro
 def test_the_data_of_the_total_are_the_seconds_that_were_measured(project: Project, monkeypatch) -> None:
     kept = []
     measure = project.measure
-    monkeypatch.setattr("bench.plugin.loop_benchmark.measure", lambda *given: kept.append(measure(*given)) or kept[-1])
+    monkeypatch.setattr(
+        "loopmark.bench.plugin.loop_benchmark.measure", lambda *given: kept.append(measure(*given)) or kept[-1]
+    )
     rows = project.rows()
 
     assert rows["test_step"]["stats"]["data"] == kept[0].rounds("amp_bf16")

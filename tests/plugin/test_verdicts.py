@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.plugin.measurement import Stop
+from loopmark.bench.plugin.measurement import Stop
 from tests.plugin.conftest import ONE_TEST, Project
 
 AGAINST_EAGER = """

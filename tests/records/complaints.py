@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.errors import BadInput
+from loopmark.bench.errors import BadInput
 
 
 def complaint(call: Callable[[], object]) -> str:

@@ -6,9 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import BadInput
-from bench.records.ceilings import Ceiling, Ceilings, LeftOut, Tried, ceilings_path, read_ceilings, write_ceilings
-from bench.records.search import run_folders
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.ceilings import (
+    Ceiling,
+    Ceilings,
+    LeftOut,
+    Tried,
+    ceilings_path,
+    read_ceilings,
+    write_ceilings,
+)
+from loopmark.bench.records.search import run_folders
 from tests.ceilings import COPY, PRODUCT, make_ceilings
 
 

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import pytest
 
-from bench.records.codec import Mismatch, decode, encode
-from bench.records.run import Run
+from loopmark.bench.records.codec import Mismatch, decode, encode
+from loopmark.bench.records.run import Run
 from tests.synthetic import Truth, make_run
 
 

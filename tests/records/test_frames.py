@@ -1,4 +1,4 @@
-"""``bench.records.load``: what a notebook gets, of runs that were never measured."""
+"""``loopmark.bench.records.load``: what a notebook gets, of runs that were never measured."""
 
 import contextlib
 import io
@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.errors import BadInput
-from bench.records import load, store
-from bench.records.run import Run
-from bench.records.samples import Samples
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records import load, store
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
 from tests.command import ROOT
 from tests.synthetic import Truth, make_run
 
@@ -237,7 +237,7 @@ def test_runs_of_which_none_can_be_read_are_refused(kept: Path, tmp_path: Path) 
 
 
 def test_importing_the_package_for_its_load_imports_no_pandas() -> None:
-    program = "import sys\nfrom bench.records import load\nassert not {'pandas', 'numpy', 'torch'} & set(sys.modules)"
+    program = "import sys\nfrom loopmark import load\nassert not {'pandas', 'numpy', 'torch'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 

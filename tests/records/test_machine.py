@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.records.machine import Gpu, Machine
+from loopmark.bench.records.machine import Gpu, Machine
 
 H200 = Gpu("NVIDIA H200", 140 * 2**30, "9.0", 132)
 XEON = Machine("Intel(R) Xeon(R) CPU @ 2.20GHz", 1, 2, 8 * 2**30, "x86_64", "Linux 6.1.0-28-amd64")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records.store import create_folder
+from loopmark.bench.records.store import create_folder
 from tests.records.complaints import complaint
 
 STARTED = "2026-03-04T05:06:07.891+00:00"

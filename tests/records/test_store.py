@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from bench.errors import BadInput
-from bench.records import store
-from bench.records.run import FORMAT_VERSION, Run
-from bench.records.samples import COLUMNS, TABLES, Samples, typed
-from bench.records.store import read, read_run, write
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records import store
+from loopmark.bench.records.run import FORMAT_VERSION, Run
+from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, typed
+from loopmark.bench.records.store import read, read_run, write
 from tests.records.complaints import complaint
 from tests.synthetic import PHASES, Truth, make_run
 

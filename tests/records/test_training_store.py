@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.errors import BadInput
-from bench.records.training import Target
-from bench.records.training_samples import TABLES
-from bench.records.training_store import TRAINING_FILE, read_training, write_training
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.training import Target
+from loopmark.bench.records.training_samples import TABLES
+from loopmark.bench.records.training_store import TRAINING_FILE, read_training, write_training
 from tests.trainings import Taught, make_training
 
 TAUGHT = [Taught("eager"), Taught("compile", error=0.3), Taught("x", status="failed", reason="\udc80 | <b>")]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import BadInput
-from bench.records import store
-from bench.records.ceilings import CEILINGS_FILE
-from bench.records.files import as_json, replace_file
-from bench.records.training_store import TRAINING_FILE, write_training
-from bench.records.whole import read_whole, salvage
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records import store
+from loopmark.bench.records.ceilings import CEILINGS_FILE
+from loopmark.bench.records.files import as_json, replace_file
+from loopmark.bench.records.training_store import TRAINING_FILE, write_training
+from loopmark.bench.records.whole import read_whole, salvage
 from tests.synthetic import Truth, ceilings, make_run
 from tests.trainings import Taught, make_training
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from bench.records.ceilings import Ceilings, Disturbance, LeftOut
-from bench.report.ceilings import as_json, figure, print_ceilings, remarks, size
+from loopmark.bench.records.ceilings import Ceilings, Disturbance, LeftOut
+from loopmark.bench.report.ceilings import as_json, figure, print_ceilings, remarks, size
 from tests.ceilings import COPY, LAUNCH, PRODUCT, make_ceilings
 
 CALM = Disturbance(

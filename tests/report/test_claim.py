@@ -1,6 +1,6 @@
 import pytest
 
-from bench.report.claim import conclusion, sentence, word
+from loopmark.bench.report.claim import conclusion, sentence, word
 from tests.judgements import BROKEN, EVERYTHING, NOT_SLOWER, REFUSED, finding, judgement
 from tests.report.hostile import NAMES
 

@@ -6,8 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from bench.records.diagnosis import Check, Diagnosis, Finding
-from bench.report.doctor import as_json, conclusion, print_diagnosis
+from loopmark.bench.records.diagnosis import Check, Diagnosis, Finding
+from loopmark.bench.report.doctor import as_json, conclusion, print_diagnosis
 from tests.report.hostile import NAMES
 
 GOVERNOR = Check("processor", "frequency governor", "The clock follows the load, late.")

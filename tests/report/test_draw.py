@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.errors import BadInput
-from bench.records.samples import Samples
-from bench.report.draw import as_json, draw
-from bench.report.table import print_summary
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report.draw import as_json, draw
+from loopmark.bench.report.table import print_summary
 from tests.report.hostile import NAMES
 from tests.synthetic import Truth, ceilings, make_run
 
@@ -167,9 +167,9 @@ def test_a_hostile_name_stays_in_the_folder_and_out_of_the_markup(tmp_path: Path
 
 def test_nothing_here_imports_torch_and_only_drawing_imports_matplotlib() -> None:
     code = (
-        "import sys, bench.report.draw, bench.report.table\n"
+        "import sys, loopmark.bench.report.draw, loopmark.bench.report.table\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "import bench.report.plots, bench.report.courses\n"
+        "import loopmark.bench.report.plots, loopmark.bench.report.courses\n"
         "assert 'torch' not in sys.modules\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from bench.judge.statistics import Estimate
-from bench.report import format as show
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.report import format as show
 
 UNBOUNDED = Estimate(1.1, 0.0, math.inf)
 

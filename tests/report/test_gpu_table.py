@@ -1,9 +1,9 @@
 from dataclasses import replace
 
-from bench.records.gpu_state import GpuState
-from bench.records.run import Run
-from bench.report.gpu_table import gpu_table
-from bench.report.markdown_table import as_markdown
+from loopmark.bench.records.gpu_state import GpuState
+from loopmark.bench.records.run import Run
+from loopmark.bench.report.gpu_table import gpu_table
+from loopmark.bench.report.markdown_table import as_markdown
 from tests.synthetic import Truth, make_run
 
 

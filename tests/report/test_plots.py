@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from bench.cores import over_cores
-from bench.judge.summary import summarise
-from bench.report import courses, distributions, layout, plots, roofline_plot, style
+from loopmark.bench.cores import over_cores
+from loopmark.bench.judge.summary import summarise
+from loopmark.bench.report import courses, distributions, layout, plots, roofline_plot, style
 from tests.report.hostile import NAMES
 from tests.synthetic import Truth, ceilings, make_run
 

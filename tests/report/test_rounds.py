@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bench.judge.summary import summarise
-from bench.records.samples import Samples
-from bench.report import courses, style
-from bench.report.rounds import MOST_GROUPS, rounds_of
+from loopmark.bench.judge.summary import summarise
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report import courses, style
+from loopmark.bench.report.rounds import MOST_GROUPS, rounds_of
 from tests.synthetic import Truth, make_run
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.judge.comparison import block_seconds
-from bench.judge.summary import summarise
-from bench.records.samples import Samples
-from bench.report.rounds import rounds_of
-from bench.report.slow_spells import slowness, told
+from loopmark.bench.judge.comparison import block_seconds
+from loopmark.bench.judge.summary import summarise
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report.rounds import rounds_of
+from loopmark.bench.report.slow_spells import slowness, told
 from tests.synthetic import Truth, make_run
 
 LOOPS = [Truth("eager"), Truth("eager", repeat=True), Truth("tf32", 0.008), Truth("compile", 0.02)]

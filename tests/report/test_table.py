@@ -5,11 +5,11 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench.judge.summary import Summary, summarise
-from bench.records.work import PhaseWork
-from bench.report.markdown_table import as_markdown
-from bench.report.table import print_summary
-from bench.report.tables import main_table
+from loopmark.bench.judge.summary import Summary, summarise
+from loopmark.bench.records.work import PhaseWork
+from loopmark.bench.report.markdown_table import as_markdown
+from loopmark.bench.report.table import print_summary
+from loopmark.bench.report.tables import main_table
 from tests.report.hostile import NAMES
 from tests.synthetic import Truth, make_run
 

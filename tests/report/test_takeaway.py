@@ -1,8 +1,8 @@
 import dataclasses
 
-from bench.judge.statistics import Estimate
-from bench.judge.summary import Summary, summarise
-from bench.report.takeaway import takeaway
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Summary, summarise
+from loopmark.bench.report.takeaway import takeaway
 from tests.synthetic import Truth, make_run
 
 EAGER = (Truth("eager"), Truth("eager", repeat=True))

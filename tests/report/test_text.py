@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from bench.report.text import code_block, elide, markdown, plain, slugs, told_apart
+from loopmark.bench.report.text import code_block, elide, markdown, plain, slugs, told_apart
 from tests.report.hostile import NAMES
 
 

@@ -6,8 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from bench.records.verification import Outcome, Property, Verification
-from bench.report.verification import as_json, conclusion, print_verification
+from loopmark.bench.records.verification import Outcome, Property, Verification
+from loopmark.bench.report.verification import as_json, conclusion, print_verification
 from tests.report.hostile import NAMES
 
 ZEROED = Property("zeroed-gradients", "A gradient that is left does not change the step.")

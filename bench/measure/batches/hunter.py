@@ -6,20 +6,20 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import cast
 
-from bench.measure.batches.attempt import LEAST_STEPS, Made, Try
-from bench.measure.batches.room import forecast_bytes, safe_bytes
-from bench.measure.batches.search import BatchSearch
-from bench.measure.cases import Lacks, lacking
-from bench.measure.conduct import Progress
-from bench.measure.crew import Crew
-from bench.measure.launcher import apart
-from bench.measure.machine import available_cores, describe_environment
-from bench.records.batches import Attempt, BatchCase, BatchHunt
-from bench.records.batches_store import write_batches
-from bench.records.machine import Machine
-from bench.records.run import Plan, Status
-from loops.catalog import find_workload
-from loops.workload import Size
+from loopmark.bench.measure.batches.attempt import LEAST_STEPS, Made, Try
+from loopmark.bench.measure.batches.room import forecast_bytes, safe_bytes
+from loopmark.bench.measure.batches.search import BatchSearch
+from loopmark.bench.measure.cases import Lacks, lacking
+from loopmark.bench.measure.conduct import Progress
+from loopmark.bench.measure.crew import Crew
+from loopmark.bench.measure.launcher import apart
+from loopmark.bench.measure.machine import available_cores, describe_environment
+from loopmark.bench.records.batches import Attempt, BatchCase, BatchHunt
+from loopmark.bench.records.batches_store import write_batches
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.records.run import Plan, Status
+from loopmark.loops.catalog import find_workload
+from loopmark.loops.workload import Size
 
 GRACE_SECONDS = 10.0
 """An attempt that was expected to be done in time may take this much longer."""

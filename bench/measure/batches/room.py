@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.measure.cgroup import free_host_bytes
+from loopmark.bench.measure.cgroup import free_host_bytes
 
 SAFE_SHARE = 0.8
 """Of the memory that is free: the rest is for everyone else, and for what a forecast does not see."""

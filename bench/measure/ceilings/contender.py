@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.measure.ceilings.statistic import LEAST_SAMPLES, median_interval
-from bench.measure.ceilings.stopwatch import Operation
-from bench.measure.ceilings.target import Target
-from bench.measure.disturbance import Disturbance, DisturbanceMeter
+from loopmark.bench.measure.ceilings.statistic import LEAST_SAMPLES, median_interval
+from loopmark.bench.measure.ceilings.stopwatch import Operation
+from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.measure.disturbance import Disturbance, DisturbanceMeter
 
 TRIALS = 5
 

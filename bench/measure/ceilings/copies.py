@@ -5,9 +5,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.measure.ceilings.stopwatch import Operation, Stopwatch
-from bench.measure.ceilings.target import Target
-from bench.records.ceilings import Kind, LeftOut
+from loopmark.bench.measure.ceilings.stopwatch import Operation, Stopwatch
+from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.records.ceilings import Kind, LeftOut
 
 CACHES = (4, 8, 16)
 """How many times the last-level cache each tensor is."""

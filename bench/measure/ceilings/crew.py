@@ -3,12 +3,12 @@
 import time
 from datetime import UTC, datetime
 
-from bench.measure.ceilings.survey import Found
-from bench.measure.crew import Crew
-from bench.measure.process import WorkerProcess
-from bench.records.ceilings import Ceilings
-from bench.records.machine import Environment, Machine
-from bench.records.run import Plan
+from loopmark.bench.measure.ceilings.survey import Found
+from loopmark.bench.measure.crew import Crew
+from loopmark.bench.measure.process import WorkerProcess
+from loopmark.bench.records.ceilings import Ceilings
+from loopmark.bench.records.machine import Environment, Machine
+from loopmark.bench.records.run import Plan
 
 
 def measure_ceilings(crew: Crew, plan: Plan, machine: Machine, budget_seconds: float) -> Ceilings:

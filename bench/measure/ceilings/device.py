@@ -4,18 +4,18 @@ from collections.abc import Sequence
 
 import torch
 
-from bench.measure.ceilings.copies import copies
-from bench.measure.ceilings.launches import launches
-from bench.measure.ceilings.memory import free_bytes, last_level_cache_bytes
-from bench.measure.ceilings.products import products
-from bench.measure.ceilings.stopwatch import EventStopwatch, HostStopwatch
-from bench.measure.ceilings.survey import Found, survey
-from bench.measure.ceilings.target import Target
-from bench.measure.ceilings.transfers import transfers
-from bench.measure.disturbance import DisturbanceMeter
-from bench.measure.nvml import monitor_of
-from bench.records.ceilings import LeftOut
-from loops.errors import Skip
+from loopmark.bench.measure.ceilings.copies import copies
+from loopmark.bench.measure.ceilings.launches import launches
+from loopmark.bench.measure.ceilings.memory import free_bytes, last_level_cache_bytes
+from loopmark.bench.measure.ceilings.products import products
+from loopmark.bench.measure.ceilings.stopwatch import EventStopwatch, HostStopwatch
+from loopmark.bench.measure.ceilings.survey import Found, survey
+from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.measure.ceilings.transfers import transfers
+from loopmark.bench.measure.disturbance import DisturbanceMeter
+from loopmark.bench.measure.nvml import monitor_of
+from loopmark.bench.records.ceilings import LeftOut
+from loopmark.loops.errors import Skip
 
 
 def ceilings_of(device: torch.device, cores: Sequence[int], budget_seconds: float, seed: int) -> Found:

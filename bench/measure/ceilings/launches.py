@@ -2,9 +2,9 @@
 
 import torch
 
-from bench.measure.ceilings.stopwatch import HostStopwatch, Operation, QueueStopwatch, Stopwatch
-from bench.measure.ceilings.target import Target
-from bench.records.ceilings import Kind, LeftOut, Variant
+from loopmark.bench.measure.ceilings.stopwatch import HostStopwatch, Operation, QueueStopwatch, Stopwatch
+from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.records.ceilings import Kind, LeftOut, Variant
 
 KIND: Kind = "launch"
 

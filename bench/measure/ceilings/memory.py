@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from bench.measure.cgroup import free_host_bytes
+from loopmark.bench.measure.cgroup import free_host_bytes
 
 CPUS = Path("/sys/devices/system/cpu")
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}

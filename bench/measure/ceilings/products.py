@@ -7,12 +7,12 @@ from functools import partial
 
 import torch
 
-from bench.measure.ceilings.stopwatch import Operation, Stopwatch
-from bench.measure.ceilings.target import Target
-from bench.measure.proof.switches import Switches
-from bench.records.ceilings import Kind, LeftOut
-from loops.technique import needs_cuda
-from loops.tf32 import tf32
+from loopmark.bench.measure.ceilings.stopwatch import Operation, Stopwatch
+from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.measure.proof.switches import Switches
+from loopmark.bench.records.ceilings import Kind, LeftOut
+from loopmark.loops.technique import needs_cuda
+from loopmark.loops.tf32 import tf32
 
 SIZES = tuple(2**power for power in range(8, 15))
 """256 to 16,384 rows."""

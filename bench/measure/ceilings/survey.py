@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from bench.measure.ceilings.contender import Contender
-from bench.measure.ceilings.statistic import LEAST_SAMPLES, median_interval
-from bench.measure.ceilings.target import Target
-from bench.measure.disturbance import DisturbanceMeter
-from bench.measure.warmup import warm_up
-from bench.records.ceilings import Ceiling, Disturbance, LeftOut, Tried
-from loops.user_code import described
+from loopmark.bench.measure.ceilings.contender import Contender
+from loopmark.bench.measure.ceilings.statistic import LEAST_SAMPLES, median_interval
+from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.measure.disturbance import DisturbanceMeter
+from loopmark.bench.measure.warmup import warm_up
+from loopmark.bench.records.ceilings import Ceiling, Disturbance, LeftOut, Tried
+from loopmark.loops.user_code import described
 
 SAMPLE_SECONDS = 0.02
 """Long beside a clock's reading and a device's start, short beside what disturbs: many short samples have a steadier

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from bench.measure.ceilings.stopwatch import Operation, Stopwatch
-from bench.records.ceilings import Kind, LeftOut, Unit, Variant
+from loopmark.bench.measure.ceilings.stopwatch import Operation, Stopwatch
+from loopmark.bench.records.ceilings import Kind, LeftOut, Unit, Variant
 
 
 @dataclass(frozen=True)

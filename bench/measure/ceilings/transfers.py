@@ -5,10 +5,10 @@ from itertools import product
 
 import torch
 
-from bench.measure.ceilings.copies import filled
-from bench.measure.ceilings.stopwatch import Operation, Stopwatch
-from bench.measure.ceilings.target import Target
-from bench.records.ceilings import Kind, LeftOut, Variant
+from loopmark.bench.measure.ceilings.copies import filled
+from loopmark.bench.measure.ceilings.stopwatch import Operation, Stopwatch
+from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.records.ceilings import Kind, LeftOut, Variant
 
 SIZES = (2**24, 2**26, 2**28)
 """16 to 256 MiB: from a large batch on."""

@@ -2,9 +2,9 @@
 
 import math
 
-from bench.measure.cgroup import cpu_quota, cpuset, numbers
-from bench.measure.doctor.host import Host, counted, listed, spans
-from bench.records.diagnosis import Check, Finding
+from loopmark.bench.measure.cgroup import cpu_quota, cpuset, numbers
+from loopmark.bench.measure.doctor.host import Host, counted, listed, spans
+from loopmark.bench.records.diagnosis import Check, Finding
 
 SIBLINGS = Check(
     "processor",

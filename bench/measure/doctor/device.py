@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from bench.errors import BadInput
-from bench.measure.doctor.software import TorchBuild
-from bench.measure.nvml import device_names
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure.doctor.software import TorchBuild
+from loopmark.bench.measure.nvml import device_names
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def cuda_uuids() -> tuple[str, ...]:
 
 
 def _uuids() -> Sequence[str]:
-    from bench.measure.launcher import apart
+    from loopmark.bench.measure.launcher import apart
 
     try:
         return apart(cuda_uuids)

@@ -1,7 +1,7 @@
 """Whether the energy that a step takes on a CPU can be counted."""
 
-from bench.measure.doctor.host import Host, counted
-from bench.records.diagnosis import Check, Finding
+from loopmark.bench.measure.doctor.host import Host, counted
+from loopmark.bench.records.diagnosis import Check, Finding
 
 POWERCAP = "sys/class/powercap"
 
@@ -13,7 +13,7 @@ COUNTER = Check(
 
 
 def energy_counter(host: Host) -> Finding:
-    """The packages' counters, which bench.measure.energy reads."""
+    """The packages' counters, which loopmark.bench.measure.energy reads."""
     zones = sorted(zone for zone in (host.root / POWERCAP).glob("intel-rapl:*") if zone.name.count(":") == 1)
     if not zones:
         return COUNTER.not_known(

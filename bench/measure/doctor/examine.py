@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pynvml
 
-from bench.measure.doctor import (
+from loopmark.bench.measure.doctor import (
     company,
     cores,
     energy,
@@ -17,10 +17,10 @@ from bench.measure.doctor import (
     software,
     variables,
 )
-from bench.measure.doctor.device import Device, find_device
-from bench.measure.doctor.gpu_settings import GpuSettings
-from bench.measure.doctor.host import Host
-from bench.records.diagnosis import Check, Diagnosis, Finding
+from loopmark.bench.measure.doctor.device import Device, find_device
+from loopmark.bench.measure.doctor.gpu_settings import GpuSettings
+from loopmark.bench.measure.doctor.host import Host
+from loopmark.bench.records.diagnosis import Check, Diagnosis, Finding
 
 HOST_CHECKS: tuple[Callable[[Host], Finding], ...] = (
     company.load,

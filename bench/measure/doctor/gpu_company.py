@@ -1,8 +1,8 @@
 """What a GPU shares, and the link to it."""
 
-from bench.measure.doctor.gpu_modes import SILENT
-from bench.measure.doctor.gpu_settings import GpuSettings
-from bench.records.diagnosis import Check, Finding
+from loopmark.bench.measure.doctor.gpu_modes import SILENT
+from loopmark.bench.measure.doctor.gpu_settings import GpuSettings
+from loopmark.bench.records.diagnosis import Check, Finding
 
 OTHERS = Check(
     "GPU",

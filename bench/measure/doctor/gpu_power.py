@@ -2,10 +2,10 @@
 
 import math
 
-from bench.measure.doctor.gpu_modes import SILENT
-from bench.measure.doctor.gpu_settings import GpuSettings
-from bench.measure.nvml import POWER_CAP, THROTTLES
-from bench.records.diagnosis import Check, Finding
+from loopmark.bench.measure.doctor.gpu_modes import SILENT
+from loopmark.bench.measure.doctor.gpu_settings import GpuSettings
+from loopmark.bench.measure.nvml import POWER_CAP, THROTTLES
+from loopmark.bench.records.diagnosis import Check, Finding
 
 IDLE, HELD = 0x01, 0x02
 """Why a clock is what it is, by its bit in nvml.h: nobody computes; somebody has set it."""

@@ -4,7 +4,7 @@ import math
 
 import pynvml
 
-from bench.measure.nvml import GpuMonitor
+from loopmark.bench.measure.nvml import GpuMonitor
 
 COMPUTE_MODES = {
     pynvml.NVML_COMPUTEMODE_DEFAULT: "default",

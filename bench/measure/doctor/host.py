@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure.cgroup import numbers
+from loopmark.bench.measure.cgroup import numbers
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Host:
 
 def this_host() -> Host:
     """The machine that this process runs on, and what `loopmark run` would use of it by default."""
-    from bench.measure.machine import available_cores, default_threads
+    from loopmark.bench.measure.machine import available_cores, default_threads
 
     threads = default_threads()
     return Host(Path("/"), available_cores()[:threads], threads, dict(os.environ))

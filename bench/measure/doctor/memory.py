@@ -1,9 +1,9 @@
 """Memory: its pages, how much is left, and how far away it is."""
 
-from bench.measure.cgroup import numbers
-from bench.measure.doctor.company import waiting
-from bench.measure.doctor.host import Host, listed
-from bench.records.diagnosis import Check, Finding
+from loopmark.bench.measure.cgroup import numbers
+from loopmark.bench.measure.doctor.company import waiting
+from loopmark.bench.measure.doctor.host import Host, listed
+from loopmark.bench.records.diagnosis import Check, Finding
 
 HUGE = "sys/kernel/mm/transparent_hugepage/enabled"
 NODES = "sys/devices/system/node"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from bench.measure.doctor.host import Host
-from bench.records.diagnosis import Check, Finding
+from loopmark.bench.measure.doctor.host import Host
+from loopmark.bench.records.diagnosis import Check, Finding
 
 TORCH = Check("software", "torch", "Its build decides which devices can be measured at all.")
 COMPILER = Check(

@@ -5,14 +5,14 @@ from contextlib import nullcontext
 
 import torch
 
-from bench.measure.clock import refuse_unknown_phases
-from bench.measure.footprint.watch import watch_of
-from bench.records.footprint import Footprint
-from loops.errors import Skip
-from loops.loop import Loop
-from loops.phases import DATA
-from loops.task import Task
-from loops.technique import Driver, Step
+from loopmark.bench.measure.clock import refuse_unknown_phases
+from loopmark.bench.measure.footprint.watch import watch_of
+from loopmark.bench.records.footprint import Footprint
+from loopmark.loops.errors import Skip
+from loopmark.loops.loop import Loop
+from loopmark.loops.phases import DATA
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Driver, Step
 
 STEPS_BEFORE = 3
 """By then the optimizer has its state, and there are gradients to set to zero."""

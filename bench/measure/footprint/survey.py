@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import cast
 
-from bench.errors import BadInput
-from bench.measure.crew import Crew
-from bench.measure.machine import describe_environment
-from bench.measure.process import CaseEnded
-from bench.records.footprint import Footprint, FootprintCase, Footprints
-from bench.records.machine import Machine
-from bench.records.run import Plan, Status
-from loops.catalog import find_loop, find_workload
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure.crew import Crew
+from loopmark.bench.measure.machine import describe_environment
+from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.records.footprint import Footprint, FootprintCase, Footprints
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.records.run import Plan, Status
+from loopmark.loops.catalog import find_loop, find_workload
 
 Tell = Callable[[str, float], None]
 """Is told what is being done, and what fraction of the whole is done."""

@@ -5,9 +5,9 @@ from typing import Any, Protocol, Self
 
 import torch
 
-from bench.measure.footprint.alive import AliveBytes, held_by
-from bench.records.footprint import Kind, Stretch
-from loops.task import Task
+from loopmark.bench.measure.footprint.alive import AliveBytes, held_by
+from loopmark.bench.records.footprint import Kind, Stretch
+from loopmark.loops.task import Task
 
 MOST_EVENTS = 1_000_000
 """That the allocator's history may hold; older ones would be lost."""

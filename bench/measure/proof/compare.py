@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from bench.measure.proof.errors import Errors, dense, errors_of, relative, worst
-from bench.measure.proof.own_step import Own
-from bench.measure.proof.precision import BFLOAT16_BITS
-from bench.measure.proof.rounding import FLOAT32_BITS, RandomRounding
-from bench.measure.proof.twin import Layers, State, Taken, Twin, Updated, changes
-from bench.records.proof import Deviation
-from loops.task import Batch
+from loopmark.bench.measure.proof.errors import Errors, dense, errors_of, relative, worst
+from loopmark.bench.measure.proof.own_step import Own
+from loopmark.bench.measure.proof.precision import BFLOAT16_BITS
+from loopmark.bench.measure.proof.rounding import FLOAT32_BITS, RandomRounding
+from loopmark.bench.measure.proof.twin import Layers, State, Taken, Twin, Updated, changes
+from loopmark.bench.records.proof import Deviation
+from loopmark.loops.task import Batch
 
 DRAWS = 2
 """References that round at random to the loop's precision, each time that any are drawn: at the first step that is not

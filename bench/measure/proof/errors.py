@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from bench.measure.proof.twin import Taken
-from loops.precise import double
+from loopmark.bench.measure.proof.twin import Taken
+from loopmark.loops.precise import double
 
 Errors = dict[tuple[str, str], float]
 """By kind and layer."""

@@ -8,13 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.measure.clock import BadStep, refuse_unknown_phases
-from bench.measure.proof.errors import dense
-from bench.measure.proof.precision import least_bits
-from bench.measure.proof.rounding import FLOAT32_BITS
-from bench.measure.proof.twin import Layers, State, Taken, Updated, buffers_of, gradients_of, parameters_of, slots_of
-from loops.task import Batch, Task
-from loops.technique import Driver, Step
+from loopmark.bench.measure.clock import BadStep, refuse_unknown_phases
+from loopmark.bench.measure.proof.errors import dense
+from loopmark.bench.measure.proof.precision import least_bits
+from loopmark.bench.measure.proof.rounding import FLOAT32_BITS
+from loopmark.bench.measure.proof.twin import (
+    Layers,
+    State,
+    Taken,
+    Updated,
+    buffers_of,
+    gradients_of,
+    parameters_of,
+    slots_of,
+)
+from loopmark.loops.task import Batch, Task
+from loopmark.loops.technique import Driver, Step
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from bench.measure.proof.switches import Switches
-from loops.task import Task
+from loopmark.bench.measure.proof.switches import Switches
+from loopmark.loops.task import Task
 
 TF32_BITS, BFLOAT16_BITS = 11, 8
 """Significant bits; TensorFloat-32 has as many as float16."""

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.measure.compilation import CompilationLog
-from bench.measure.proof.compare import Comparer, Tally, compare
-from bench.measure.proof.own_step import Handed, Watched, take, was_skipped
-from bench.measure.proof.twin import Twin, buffers_of, parameters_of, state_of
-from bench.records.proof import Deviation
-from bench.records.run import CacheState
-from loops.loop import Loop
-from loops.task import Task
-from loops.user_code import described
+from loopmark.bench.measure.compilation import CompilationLog
+from loopmark.bench.measure.proof.compare import Comparer, Tally, compare
+from loopmark.bench.measure.proof.own_step import Handed, Watched, take, was_skipped
+from loopmark.bench.measure.proof.twin import Twin, buffers_of, parameters_of, state_of
+from loopmark.bench.records.proof import Deviation
+from loopmark.bench.records.run import CacheState
+from loopmark.loops.loop import Loop
+from loopmark.loops.task import Task
+from loopmark.loops.user_code import described
 
 BUDGET_SECONDS = 4.0
 """Of comparing. A GPU with few float64 units (1/64 of float32's rate) takes seconds a step."""

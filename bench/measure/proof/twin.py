@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bench.measure.proof.switches import Switches
-from loops.precise import double
-from loops.task import Batch, Task
+from loopmark.bench.measure.proof.switches import Switches
+from loopmark.loops.precise import double
+from loopmark.loops.task import Batch, Task
 
 Layers = dict[str, Tensor]
 """A tensor for each layer, by the name of its parameter or buffer."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.measure.assignment import Assignment
-from bench.measure.clock import BadStep
-from bench.measure.properties import (
+from loopmark.bench.measure.assignment import Assignment
+from loopmark.bench.measure.clock import BadStep
+from loopmark.bench.measure.properties import (
     descent,
     gradients,
     held,
@@ -21,16 +21,16 @@ from bench.measure.properties import (
     waiting,
     work,
 )
-from bench.measure.properties.fault import Stopped
-from bench.measure.properties.limit import within
-from bench.measure.properties.names import STOPS
-from bench.measure.properties.subject import Subject
-from bench.records.verification import Outcome, Property
-from loops.catalog import find_loop, find_workload
-from loops.errors import BadSpec, Skip
-from loops.loop import Loop
-from loops.task import Task
-from loops.user_code import defined_at, described, forget
+from loopmark.bench.measure.properties.fault import Stopped
+from loopmark.bench.measure.properties.limit import within
+from loopmark.bench.measure.properties.names import STOPS
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.records.verification import Outcome, Property
+from loopmark.loops.catalog import find_loop, find_workload
+from loopmark.loops.errors import BadSpec, Skip
+from loopmark.loops.loop import Loop
+from loopmark.loops.task import Task
+from loopmark.loops.user_code import defined_at, described, forget
 
 CHECKS = {
     module.PROPERTY: module.check

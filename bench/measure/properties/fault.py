@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from bench.measure.properties.limit import OutOfTime
-from bench.measure.properties.names import phase_name
-from loops.phases import PHASES
-from loops.user_code import described, place_of
+from loopmark.bench.measure.properties.limit import OutOfTime
+from loopmark.bench.measure.properties.names import phase_name
+from loopmark.loops.phases import PHASES
+from loopmark.loops.user_code import described, place_of
 
 
 @dataclass(frozen=True)

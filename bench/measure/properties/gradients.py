@@ -5,13 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from bench.measure.properties.bits import largest_difference, same
-from bench.measure.properties.names import STOPS, phase_name, places
-from bench.measure.properties.snapshot import Snapshot, parameters_of
-from bench.measure.properties.subject import Subject
-from bench.measure.properties.trial import Trial
-from bench.records.verification import Outcome, Property
-from loops.task import Batch
+from loopmark.bench.measure.properties.bits import largest_difference, same
+from loopmark.bench.measure.properties.names import STOPS, phase_name, places
+from loopmark.bench.measure.properties.snapshot import Snapshot, parameters_of
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.trial import Trial
+from loopmark.bench.records.verification import Outcome, Property
+from loopmark.loops.task import Batch
 
 PROPERTY = Property("zeroed-gradients", "A gradient that is left from before a step does not change it.")
 STEPS = 3

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from bench.measure.properties.names import STOPS, phase_name, places
-from bench.measure.properties.subject import Subject
-from bench.measure.properties.trace import Trace
-from bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.names import STOPS, phase_name, places
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.trace import Trace
+from loopmark.bench.records.verification import Outcome, Property
 
 PROPERTY = Property(
     "no-yield-in-with", "The step never yields inside a `with`, and leaves no autocast or no_grad on at a yield."

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from bench.measure.properties.names import STOPS
-from bench.measure.properties.subject import Subject
-from bench.measure.properties.trace import Trace
-from bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.names import STOPS
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.trace import Trace
+from loopmark.bench.records.verification import Outcome, Property
 
 PROPERTY = Property(
     "scalar-loss", "A step leaves its loss in task.last_loss: one finite number, (), detached from its graph."

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from bench.measure.properties.names import STOPS, listed, phase_name
-from bench.measure.properties.subject import Subject
-from bench.measure.properties.trace import Lap, Trace
-from bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.names import STOPS, listed, phase_name
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.trace import Lap, Trace
+from loopmark.bench.records.verification import Outcome, Property
 
 PROPERTY = Property("only-optimizer-moves-parameters", "No parameter changes in any phase but `optimizer`.")
 

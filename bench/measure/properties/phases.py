@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from bench.measure.clock import refuse_unknown_phases
-from bench.measure.properties.names import STOPS, listed, phase_name
-from bench.measure.properties.subject import Subject
-from bench.measure.properties.trace import Trace
-from bench.records.verification import Outcome, Property
-from loops.phases import DATA, PHASES
+from loopmark.bench.measure.clock import refuse_unknown_phases
+from loopmark.bench.measure.properties.names import STOPS, listed, phase_name
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.trace import Trace
+from loopmark.bench.records.verification import Outcome, Property
+from loopmark.loops.phases import DATA, PHASES
 
 PROPERTY = Property(
     "phases-in-order", "The step yields every phase once, in order; forward, loss and backward may take turns."

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from loops.user_code import place_among
+from loopmark.loops.user_code import place_among
 
 TORCH = Path(torch.__file__).parent
 _HERE = Path(__file__).parent

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from bench.measure.properties.names import STOPS, listed
-from bench.measure.properties.subject import Subject
-from bench.measure.properties.trace import Trace
-from bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.names import STOPS, listed
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.trace import Trace
+from loopmark.bench.records.verification import Outcome, Property
 
 PROPERTY = Property(
     "loss-reaches-parameters", "Backward gives a gradient to every parameter that it gives one to in eager."

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from bench.measure.properties.places import frames_within, place_within, said_outright
-from bench.measure.properties.replaced import replaced
-from bench.measure.properties.waits import explicit_waits
-from loops.task import Task
+from loopmark.bench.measure.properties.places import frames_within, place_within, said_outright
+from loopmark.bench.measure.properties.replaced import replaced
+from loopmark.bench.measure.properties.waits import explicit_waits
+from loopmark.loops.task import Task
 
 What = Literal["model", "loss_fn", "zero_grad", "backward", "update", "wait"]
 

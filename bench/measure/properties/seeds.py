@@ -4,10 +4,10 @@ import math
 
 import torch
 
-from bench.measure.properties.names import STOPS
-from bench.measure.properties.subject import Subject
-from bench.measure.properties.trial import Trial
-from bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.names import STOPS
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.trial import Trial
+from loopmark.bench.records.verification import Outcome, Property
 
 PROPERTY = Property("seed-decides", "The same seed gives the same losses bit for bit, and another seed gives others.")
 

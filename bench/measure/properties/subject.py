@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from functools import cached_property
 
-from bench.measure.properties.bits import same
-from bench.measure.properties.fault import Fault
-from bench.measure.properties.snapshot import parameters_of
-from bench.measure.properties.trace import Trace, watch
-from bench.measure.properties.trial import Trial
-from loops.loop import EAGER, Loop
-from loops.task import Task
+from loopmark.bench.measure.properties.bits import same
+from loopmark.bench.measure.properties.fault import Fault
+from loopmark.bench.measure.properties.snapshot import parameters_of
+from loopmark.bench.measure.properties.trace import Trace, watch
+from loopmark.bench.measure.properties.trial import Trial
+from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.task import Task
 
 WATCHED_STEPS = 12
 """More than one, since a loop may do some steps otherwise than others."""

@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.measure.clock import BadStep
-from bench.measure.properties.bits import same_bits
-from bench.measure.properties.fault import Fault, Stopped
-from bench.measure.properties.modes import Modes
-from bench.measure.properties.places import frames_of_yield, place_of_yield
-from bench.measure.properties.recorder import Event, Recorder, Root, graded, names_of, operations_so_far
-from bench.measure.properties.snapshot import parameters_of
-from bench.measure.properties.trial import Trial, number_of
-from bench.measure.properties.waits import hidden_waits
-from bench.measure.properties.yields import held_yields_of
-from loops.task import Batch, Task
-from loops.user_code import place_among
+from loopmark.bench.measure.clock import BadStep
+from loopmark.bench.measure.properties.bits import same_bits
+from loopmark.bench.measure.properties.fault import Fault, Stopped
+from loopmark.bench.measure.properties.modes import Modes
+from loopmark.bench.measure.properties.places import frames_of_yield, place_of_yield
+from loopmark.bench.measure.properties.recorder import Event, Recorder, Root, graded, names_of, operations_so_far
+from loopmark.bench.measure.properties.snapshot import parameters_of
+from loopmark.bench.measure.properties.trial import Trial, number_of
+from loopmark.bench.measure.properties.waits import hidden_waits
+from loopmark.bench.measure.properties.yields import held_yields_of
+from loopmark.loops.task import Batch, Task
+from loopmark.loops.user_code import place_among
 
 MOST_YIELDS = 10_000
 """Of one step that still counts as one; a batch in thousands of parts has as many."""

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.measure.clock import BadStep
-from bench.measure.properties.fault import Fault, Stopped, early_fault_of, fault_of
-from bench.measure.properties.limit import OutOfTime
-from bench.measure.properties.modes import Modes
-from bench.measure.properties.recorder import Recorder
-from loops.errors import Skip
-from loops.loop import Loop
-from loops.task import Batch, Task
-from loops.technique import Driver, Step
+from loopmark.bench.measure.clock import BadStep
+from loopmark.bench.measure.properties.fault import Fault, Stopped, early_fault_of, fault_of
+from loopmark.bench.measure.properties.limit import OutOfTime
+from loopmark.bench.measure.properties.modes import Modes
+from loopmark.bench.measure.properties.recorder import Recorder
+from loopmark.loops.errors import Skip
+from loopmark.loops.loop import Loop
+from loopmark.loops.task import Batch, Task
+from loopmark.loops.technique import Driver, Step
 
 
 class Trial:

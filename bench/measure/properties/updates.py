@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from bench.measure.properties.names import STOPS, places
-from bench.measure.properties.subject import Subject
-from bench.measure.properties.trace import Trace
-from bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.names import STOPS, places
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.trace import Trace
+from loopmark.bench.records.verification import Outcome, Property
 
 PROPERTY = Property("one-update", "One step steps the optimizer once.")
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.errors import BadInput
-from bench.measure.crew import crew_of
-from bench.measure.process import CaseEnded, WorkerProcess
-from bench.measure.properties import runs
-from bench.measure.properties.examination import PROPERTIES, Checked
-from bench.records.run import Plan
-from bench.records.verification import Outcome, Verification
-from loops.catalog import find_loop, find_workload
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure.crew import crew_of
+from loopmark.bench.measure.process import CaseEnded, WorkerProcess
+from loopmark.bench.measure.properties import runs
+from loopmark.bench.measure.properties.examination import PROPERTIES, Checked
+from loopmark.bench.records.run import Plan
+from loopmark.bench.records.verification import Outcome, Verification
+from loopmark.loops.catalog import find_loop, find_workload
 
 GRACE_SECONDS = 20.0
 """A worker ends a check at its limit by itself, and then knows where the loop was; it is ended from outside only later,

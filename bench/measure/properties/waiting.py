@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from bench.measure.properties.fault import Stopped
-from bench.measure.properties.names import STOPS, phase_name
-from bench.measure.properties.subject import Subject
-from bench.measure.properties.trace import Trace, watch
-from bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.fault import Stopped
+from loopmark.bench.measure.properties.names import STOPS, phase_name
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.trace import Trace, watch
+from loopmark.bench.records.verification import Outcome, Property
 
 PROPERTY = Property("no-hidden-synchronisation", "The step never makes the host wait for the device.")
 

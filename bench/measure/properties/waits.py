@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.measure.properties.places import frames_within, torchs_own_doing
-from bench.measure.properties.replaced import replaced
+from loopmark.bench.measure.properties.places import frames_within, torchs_own_doing
+from loopmark.bench.measure.properties.replaced import replaced
 
 Note = Callable[[str], None]
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from bench.measure.properties.names import STOPS, listed, phase_name, places
-from bench.measure.properties.recorder import What
-from bench.measure.properties.subject import Subject
-from bench.measure.properties.trace import Lap, Trace
-from bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.names import STOPS, listed, phase_name, places
+from loopmark.bench.measure.properties.recorder import What
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.trace import Lap, Trace
+from loopmark.bench.records.verification import Outcome, Property
 
 PROPERTY = Property(
     "work-in-its-phase",

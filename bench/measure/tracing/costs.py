@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.measure.tracing.timeline import Span, Timeline
-from bench.records.trace import OUTSIDE, Cost, PhaseCosts
+from loopmark.bench.measure.tracing.timeline import Span, Timeline
+from loopmark.bench.records.trace import OUTSIDE, Cost, PhaseCosts
 
 STEP = "step"
 """The range around each step that counts."""

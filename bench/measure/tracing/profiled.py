@@ -11,14 +11,14 @@ import torch
 import torch._inductor.config
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from bench.measure.clock import HostClock
-from bench.measure.tracing.costs import NOT_COUNTED, STEP, kernel_costs, operator_costs
-from bench.measure.tracing.ranges import take_step
-from bench.measure.tracing.timeline import Timeline, timeline_of
-from bench.records.trace import Profile
-from loops.errors import Skip
-from loops.task import Task
-from loops.technique import Driver, Step
+from loopmark.bench.measure.clock import HostClock
+from loopmark.bench.measure.tracing.costs import NOT_COUNTED, STEP, kernel_costs, operator_costs
+from loopmark.bench.measure.tracing.ranges import take_step
+from loopmark.bench.measure.tracing.timeline import Timeline, timeline_of
+from loopmark.bench.records.trace import Profile
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Driver, Step
 
 PLAIN_STEPS = 10
 """Steps that are timed just before the profiler begins, for what it costs."""

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch.profiler import record_function
 
-from bench.measure.clock import BadStep
-from loops.task import Task
-from loops.technique import Driver, Step
+from loopmark.bench.measure.clock import BadStep
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Driver, Step
 
 
 @contextmanager

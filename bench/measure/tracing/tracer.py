@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench.errors import BadInput
-from bench.measure.answers import Ready
-from bench.measure.crew import Crew, crew_of
-from bench.measure.process import CaseEnded
-from bench.records.run import Plan
-from bench.records.trace import Profile, Status, Trace
-from bench.records.trace_store import TRACE_FILE
-from loops.catalog import find_loop, find_workload
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure.answers import Ready
+from loopmark.bench.measure.crew import Crew, crew_of
+from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.records.run import Plan
+from loopmark.bench.records.trace import Profile, Status, Trace
+from loopmark.bench.records.trace_store import TRACE_FILE
+from loopmark.loops.catalog import find_loop, find_workload
 
 MOST_STEPS = 100
 """Of one trace: ten thousand events and more a step make a file that no viewer opens."""

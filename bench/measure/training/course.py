@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.measure.clock import HostClock
-from bench.measure.compilation import CompilationLog
-from bench.measure.energy import energy_meter
-from bench.records.run import CacheState
-from bench.records.training import Target
-from loops.amp import CountingGradScaler
-from loops.errors import Skip
-from loops.task import Task
+from loopmark.bench.measure.clock import HostClock
+from loopmark.bench.measure.compilation import CompilationLog
+from loopmark.bench.measure.energy import energy_meter
+from loopmark.bench.records.run import CacheState
+from loopmark.bench.records.training import Target
+from loopmark.loops.amp import CountingGradScaler
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from bench.records.training import Divergence
+from loopmark.bench.records.training import Divergence
 
 EXPLODED = 10.0
 """Times what training began with; so much on ``IN_A_ROW`` steps running is no outlier any more."""

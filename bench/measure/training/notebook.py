@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from bench.records import tables
-from bench.records.proof import Deviation
-from bench.records.training import Proof, Target, Trial
-from bench.records.training_samples import COLUMNS, TrainingSamples
+from loopmark.bench.records import tables
+from loopmark.bench.records.proof import Deviation
+from loopmark.bench.records.training import Proof, Target, Trial
+from loopmark.bench.records.training_samples import COLUMNS, TrainingSamples
 
 
 class Notebook:

@@ -6,7 +6,7 @@ of all that was gained so far on, so that the rule needs no scale of its own.
 
 import math
 
-from bench.records.training import Ending, Target, Until
+from loopmark.bench.records.training import Ending, Target, Until
 
 PATIENCE, PATIENCE_STEPS = 5, 50
 """Measurements of quality in a row without a rise that counts, and steps: an epoch may be a single one."""

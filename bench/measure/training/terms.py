@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bench.records.training import Until
+from loopmark.bench.records.training import Until
 
 
 @dataclass(frozen=True)

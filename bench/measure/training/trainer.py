@@ -7,26 +7,26 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
 
-from bench.errors import BadInput
-from bench.measure.cases import lacking
-from bench.measure.conduct import Progress
-from bench.measure.crew import Crew
-from bench.measure.launcher import apart
-from bench.measure.machine import available_cores, describe_environment
-from bench.measure.process import CaseEnded, WorkerProcess
-from bench.measure.proof.prove import Proven
-from bench.measure.schedule import Schedule
-from bench.measure.training.notebook import Notebook
-from bench.measure.training.terms import Terms
-from bench.measure.training.trials import Endings, Key, Trials, begin, expect_target, refuse_bad_step
-from bench.measure.worker import OUT_OF_MEMORY
-from bench.records.machine import Machine
-from bench.records.run import Plan, Run, Status
-from bench.records.training import Proof, Training
-from bench.records.training_samples import TrainingSamples
-from bench.records.training_store import write_training
-from loops.catalog import WORKLOADS
-from loops.loop import EAGER
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure.cases import lacking
+from loopmark.bench.measure.conduct import Progress
+from loopmark.bench.measure.crew import Crew
+from loopmark.bench.measure.launcher import apart
+from loopmark.bench.measure.machine import available_cores, describe_environment
+from loopmark.bench.measure.process import CaseEnded, WorkerProcess
+from loopmark.bench.measure.proof.prove import Proven
+from loopmark.bench.measure.schedule import Schedule
+from loopmark.bench.measure.training.notebook import Notebook
+from loopmark.bench.measure.training.terms import Terms
+from loopmark.bench.measure.training.trials import Endings, Key, Trials, begin, expect_target, refuse_bad_step
+from loopmark.bench.measure.worker import OUT_OF_MEMORY
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.records.run import Plan, Run, Status
+from loopmark.bench.records.training import Proof, Training
+from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.records.training_store import write_training
+from loopmark.loops.catalog import WORKLOADS
+from loopmark.loops.loop import EAGER
 
 PROOF_STEPS = 8
 

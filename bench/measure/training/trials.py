@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
 
-from bench.errors import BadInput
-from bench.measure.answers import Ready
-from bench.measure.conduct import Progress
-from bench.measure.crew import Crew
-from bench.measure.process import CaseEnded, WorkerProcess
-from bench.measure.schedule import Schedule
-from bench.measure.training.course import Begun, Leg
-from bench.measure.training.divergence import Watch
-from bench.measure.training.notebook import Notebook
-from bench.measure.training.stopping import Stopping
-from bench.measure.training.terms import Terms
-from bench.records.run import Status
-from bench.records.training import Target, Trial
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure.answers import Ready
+from loopmark.bench.measure.conduct import Progress
+from loopmark.bench.measure.crew import Crew
+from loopmark.bench.measure.process import CaseEnded, WorkerProcess
+from loopmark.bench.measure.schedule import Schedule
+from loopmark.bench.measure.training.course import Begun, Leg
+from loopmark.bench.measure.training.divergence import Watch
+from loopmark.bench.measure.training.notebook import Notebook
+from loopmark.bench.measure.training.stopping import Stopping
+from loopmark.bench.measure.training.terms import Terms
+from loopmark.bench.records.run import Status
+from loopmark.bench.records.training import Target, Trial
 
 LEG_STEPS = 50
 """Quality is measured after each epoch, and within a longer one at least this often."""

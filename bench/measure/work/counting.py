@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.measure.work.flops import attention_of, flops_of
-from bench.measure.work.traffic import Traffic
-from bench.records.work import PhaseWork
-from loops.loop import Loop
-from loops.phases import DATA
-from loops.task import Task
-from loops.technique import Driver
+from loopmark.bench.measure.work.flops import attention_of, flops_of
+from loopmark.bench.measure.work.traffic import Traffic
+from loopmark.bench.records.work import PhaseWork
+from loopmark.loops.loop import Loop
+from loopmark.loops.phases import DATA
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Driver
 
 SETTLING_STEPS = 1
 """Steps before the one that is counted: an optimizer makes what it keeps in its first."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
-from bench.measure.proof.switches import Switches
-from loops.tf32 import tf32
+from loopmark.bench.measure.proof.switches import Switches
+from loopmark.loops.tf32 import tf32
 
 aten = torch.ops.aten
 

@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadInput
-from bench.judge.batches import BatchFinding, BatchRow
-from bench.records.files import replace_file
-from bench.report.batches import words
-from bench.report.csv_text import csv_of
-from bench.report.figures import ends
-from bench.report.plot_files import Figures, draw_plots
-from bench.report.text import plain
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.batches import BatchFinding, BatchRow
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.report.batches import words
+from loopmark.bench.report.csv_text import csv_of
+from loopmark.bench.report.figures import ends
+from loopmark.bench.report.plot_files import Figures, draw_plots
+from loopmark.bench.report.text import plain
 
 Cell = str | int | float | None
 
@@ -83,8 +83,8 @@ def _size(row: BatchRow | None) -> int | None:
 
 
 def _figures(findings: Sequence[BatchFinding]) -> Figures:
-    from bench.report import style
-    from bench.report.batches.plot import throughput
+    from loopmark.bench.report import style
+    from loopmark.bench.report.batches.plot import throughput
 
     styles = style.line_styles((finding.case.loop, False) for finding in findings)
     for workload in dict.fromkeys(finding.case.workload for finding in findings):

@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.judge.batches import BatchFinding, BatchRow
-from bench.judge.statistics import Estimate
-from bench.report import format as show
-from bench.report import layout, style
-from bench.report.batches import words
+from loopmark.bench.judge.batches import BatchFinding, BatchRow
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.report import format as show
+from loopmark.bench.report import layout, style
+from loopmark.bench.report.batches import words
 
 RING, FRAME = 12, 14
 

@@ -6,11 +6,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from bench.judge.batches import BatchFinding, BatchRow
-from bench.report import format as show
-from bench.report.batches import words
-from bench.report.columns import FILE_WIDTH, GAP, as_wide_as
-from bench.report.text import elide
+from loopmark.bench.judge.batches import BatchFinding, BatchRow
+from loopmark.bench.report import format as show
+from loopmark.bench.report.batches import words
+from loopmark.bench.report.columns import FILE_WIDTH, GAP, as_wide_as
+from loopmark.bench.report.text import elide
 
 HEADINGS = ("batch", "a step", "samples/s", "peak memory")
 

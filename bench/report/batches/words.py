@@ -1,9 +1,9 @@
 """A search for a batch size in words: what keeps a batch from being larger, and what to use."""
 
-from bench.judge.batches import BatchFinding, BatchRow
-from bench.records.batches import Attempt
-from bench.report import format as show
-from bench.report.text import elide
+from loopmark.bench.judge.batches import BatchFinding, BatchRow
+from loopmark.bench.records.batches import Attempt
+from loopmark.bench.report import format as show
+from loopmark.bench.report.text import elide
 
 NAME_WIDTH, LONGEST = 60, 300
 WIDE = 0.05

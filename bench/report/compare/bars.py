@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.judge.comparison import BASELINE
-from bench.judge.side_by_side import Contest, Entrant
-from bench.judge.statistics import Estimate
-from bench.report import format as show
-from bench.report import layout, style
-from bench.report.compare.board import THICK, beside, board, note_of
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.side_by_side import Contest, Entrant
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.report import format as show
+from loopmark.bench.report import layout, style
+from loopmark.bench.report.compare.board import THICK, beside, board, note_of
 
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILLION, style.GREY, style.YELLOW)
 RIGHT = 2.0

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from bench.judge.comparison import BASELINE
-from bench.judge.side_by_side import Contest, Entrant
-from bench.judge.summary import Row
-from bench.report import cells, layout, style
-from bench.report.compare import words as words
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.side_by_side import Contest, Entrant
+from loopmark.bench.judge.summary import Row
+from loopmark.bench.report import cells, layout, style
+from loopmark.bench.report.compare import words as words
 
 LINE = 0.19
 """Inches from one line to the next."""

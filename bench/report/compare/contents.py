@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide
-from bench.judge.statistics import Estimate
-from bench.judge.summary import Row, is_baseline
-from bench.report import cells, rooflines
-from bench.report import format as show
-from bench.report.compare import words as words
-from bench.report.grid import Cell, Grid, figure, grid
-from bench.report.plot_files import Plot
-from bench.report.tables import phase_names
-from bench.report.training import words as training
+from loopmark.bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Row, is_baseline
+from loopmark.bench.report import cells, rooflines
+from loopmark.bench.report import format as show
+from loopmark.bench.report.compare import words as words
+from loopmark.bench.report.grid import Cell, Grid, figure, grid
+from loopmark.bench.report.plot_files import Plot
+from loopmark.bench.report.tables import phase_names
+from loopmark.bench.report.training import words as training
 
 
 def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) -> dict[str, Any]:

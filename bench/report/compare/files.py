@@ -4,22 +4,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadInput
-from bench.judge.launches import peaks_of_memory
-from bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide
-from bench.judge.statistics import Estimate
-from bench.records.files import replace_file
-from bench.records.store import RUN_FILE
-from bench.report import spreadsheet
-from bench.report.compare import words as words
-from bench.report.compare.contents import contents
-from bench.report.compare.key_figures import with_key_figures
-from bench.report.csv_text import csv_of
-from bench.report.figures import ends
-from bench.report.html.page import comparison_page
-from bench.report.plot_files import Figures, draw_plots
-from bench.report.tables import phase_names
-from bench.report.templates import template
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.launches import peaks_of_memory
+from loopmark.bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.store import RUN_FILE
+from loopmark.bench.report import spreadsheet
+from loopmark.bench.report.compare import words as words
+from loopmark.bench.report.compare.contents import contents
+from loopmark.bench.report.compare.key_figures import with_key_figures
+from loopmark.bench.report.csv_text import csv_of
+from loopmark.bench.report.figures import ends
+from loopmark.bench.report.html.page import comparison_page
+from loopmark.bench.report.plot_files import Figures, draw_plots
+from loopmark.bench.report.tables import phase_names
+from loopmark.bench.report.templates import template
 
 Cell = str | int | float | None
 
@@ -153,9 +153,9 @@ def _shift(shift: Shift) -> dict[str, Cell]:
 def _figures(found: SideBySide) -> Figures:
     from functools import partial
 
-    from bench.report.compare.bars import throughput
-    from bench.report.compare.heat_map import speedups
-    from bench.report.compare.shares import shares
+    from loopmark.bench.report.compare.bars import throughput
+    from loopmark.bench.report.compare.heat_map import speedups
+    from loopmark.bench.report.compare.shares import shares
 
     for contest in found.contests:
         yield contest.workload, "machines", partial(throughput, contest, found.entrants)

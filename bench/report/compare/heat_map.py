@@ -9,12 +9,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from bench.judge.comparison import BASELINE
-from bench.judge.side_by_side import Contest
-from bench.judge.summary import Row
-from bench.report import cells, layout, style
-from bench.report import format as show
-from bench.report.compare.board import measured, note_of
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.side_by_side import Contest
+from loopmark.bench.judge.summary import Row
+from loopmark.bench.report import cells, layout, style
+from loopmark.bench.report import format as show
+from loopmark.bench.report.compare.board import measured, note_of
 
 COLOURS = LinearSegmentedColormap.from_list("slower to faster", [style.VERMILLION, style.LIGHT_INK, style.BLUE])
 """Orange and blue differ to every eye, and in grey both are darker than the middle."""

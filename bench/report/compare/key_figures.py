@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bench.judge.comparison import BASELINE
-from bench.judge.side_by_side import Contest, Entrant
-from bench.judge.summary import Row
-from bench.report import cells
-from bench.report import format as show
-from bench.report.plot_files import Plot
-from bench.report.text import elide
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.side_by_side import Contest, Entrant
+from loopmark.bench.judge.summary import Row
+from loopmark.bench.report import cells
+from loopmark.bench.report import format as show
+from loopmark.bench.report.plot_files import Plot
+from loopmark.bench.report.text import elide
 
 MOST_TOLD = 3
 """Of machines or runs; tables have all."""

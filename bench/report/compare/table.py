@@ -6,13 +6,13 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from bench.judge.side_by_side import Contest, Entrant, SideBySide
-from bench.judge.summary import Row
-from bench.report import cells, rooflines
-from bench.report import format as show
-from bench.report.columns import GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut
-from bench.report.compare import words as words
-from bench.report.text import elide, plain
+from loopmark.bench.judge.side_by_side import Contest, Entrant, SideBySide
+from loopmark.bench.judge.summary import Row
+from loopmark.bench.report import cells, rooflines
+from loopmark.bench.report import format as show
+from loopmark.bench.report.columns import GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut
+from loopmark.bench.report.compare import words as words
+from loopmark.bench.report.text import elide, plain
 
 FILE_WIDTH = 150
 """Of what is no terminal: a comparison has more to say than a run."""

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
-from bench.judge.comparison import BASELINE, Verdict
-from bench.judge.differences import unlike
-from bench.judge.launches import peaks_of_memory
-from bench.judge.side_by_side import Contest, Entrant, Setting, Shift, SideBySide, Work, settings_of
-from bench.judge.statistics import Estimate
-from bench.judge.summary import Row
-from bench.report import cells
-from bench.report import format as show
-from bench.report.text import elide, plain
-from bench.report.training.words import doubt
-from bench.report.work import work
+from loopmark.bench.judge.comparison import BASELINE, Verdict
+from loopmark.bench.judge.differences import unlike
+from loopmark.bench.judge.launches import peaks_of_memory
+from loopmark.bench.judge.side_by_side import Contest, Entrant, Setting, Shift, SideBySide, Work, settings_of
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Row
+from loopmark.bench.report import cells
+from loopmark.bench.report import format as show
+from loopmark.bench.report.text import elide, plain
+from loopmark.bench.report.training.words import doubt
+from loopmark.bench.report.work import work
 
 RUN = "run"
 """The fact that is told of every machine, and of which nothing follows."""

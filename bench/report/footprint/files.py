@@ -5,13 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadInput
-from bench.records.files import replace_file
-from bench.records.footprint import FootprintCase
-from bench.report.csv_text import csv_of
-from bench.report.footprint import words
-from bench.report.plot_files import Figures, draw_plots
-from bench.report.text import plain
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.footprint import FootprintCase
+from loopmark.bench.report.csv_text import csv_of
+from loopmark.bench.report.footprint import words
+from loopmark.bench.report.plot_files import Figures, draw_plots
+from loopmark.bench.report.text import plain
 
 HEADINGS = ("workload", "loop", "batch_size", "kind", "phase", "peak_bytes", "end_bytes", "peak_reserved_bytes")
 
@@ -75,7 +75,7 @@ def _name(case: FootprintCase) -> str:
 
 
 def _figures(cases: Sequence[FootprintCase]) -> Figures:
-    from bench.report.footprint.plot import timeline
+    from loopmark.bench.report.footprint.plot import timeline
 
     for case in cases:
         yield _name(case), "memory", partial(timeline, case)

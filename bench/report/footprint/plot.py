@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.records.footprint import Footprint, FootprintCase
-from bench.report import format as show
-from bench.report import layout, style
+from loopmark.bench.records.footprint import Footprint, FootprintCase
+from loopmark.bench.report import format as show
+from loopmark.bench.report import layout, style
 
 ALONG = {
     "tensors alive": "operators of the step, in order",

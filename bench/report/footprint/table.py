@@ -6,11 +6,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from bench.records.footprint import Footprint, FootprintCase, PhaseMemory
-from bench.report import format as show
-from bench.report.columns import FILE_WIDTH, GAP, as_wide_as
-from bench.report.footprint import words
-from bench.report.text import elide
+from loopmark.bench.records.footprint import Footprint, FootprintCase, PhaseMemory
+from loopmark.bench.report import format as show
+from loopmark.bench.report.columns import FILE_WIDTH, GAP, as_wide_as
+from loopmark.bench.report.footprint import words
+from loopmark.bench.report.text import elide
 
 HEADINGS = ("phase", "peak", "at its end", "peak reserved")
 

@@ -1,8 +1,8 @@
 """A step's memory in words."""
 
-from bench.records.footprint import Footprint, FootprintCase
-from bench.report import format as show
-from bench.report.text import elide
+from loopmark.bench.records.footprint import Footprint, FootprintCase
+from loopmark.bench.report import format as show
+from loopmark.bench.report.text import elide
 
 NAME_WIDTH, LONGEST = 60, 600
 COUNTED = {

@@ -6,12 +6,12 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bench.judge.statistics import Estimate
-from bench.judge.summary import Row, Summary, WorkloadSummary
-from bench.report import cells
-from bench.report import format as show
-from bench.report.figures import ends
-from bench.report.text import elide
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
+from loopmark.bench.report import cells
+from loopmark.bench.report import format as show
+from loopmark.bench.report.figures import ends
+from loopmark.bench.report.text import elide
 
 WORKLOAD_LENGTH, LOOP_LENGTH = 90, 150
 """In letters. Together they stay below Bencher's 1,024 bytes, even where each letter takes four."""

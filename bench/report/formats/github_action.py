@@ -8,11 +8,11 @@ that units are fixed, whatever the size of a figure.
 import json
 from collections.abc import Iterator
 
-from bench.judge.statistics import Estimate
-from bench.judge.summary import Summary
-from bench.records.samples import Samples
-from bench.report.figures import finite
-from bench.report.formats.entry import Entry, bounds, entries
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Summary
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report.figures import finite
+from loopmark.bench.report.formats.entry import Entry, bounds, entries
 
 Result = dict[str, str | float]
 

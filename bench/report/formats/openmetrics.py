@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bench.judge.summary import Row, Summary
-from bench.records.samples import Samples
-from bench.report import cells
-from bench.report.figures import finite
-from bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
-from bench.report.spreadsheet import record
-from bench.report.text import elide
+from loopmark.bench.judge.summary import Row, Summary
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report import cells
+from loopmark.bench.report.figures import finite
+from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
+from loopmark.bench.report.spreadsheet import record
+from loopmark.bench.report.text import elide
 
 PREFIX = "loopmark"
 LONGEST_VALUE = 400

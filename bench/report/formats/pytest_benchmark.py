@@ -13,18 +13,18 @@ from typing import Any
 
 import pandas as pd
 
-from bench import __version__
-from bench.judge.comparison import block_seconds
-from bench.judge.summary import Summary
-from bench.judge.throttled import counted, laps_by_case
-from bench.records.cases import ByCase
-from bench.records.pytest_benchmark import KEY
-from bench.records.run import Run
-from bench.records.samples import Samples, seconds_of
-from bench.report.figures import finite
-from bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
-from bench.report.spreadsheet import record
-from bench.report.text import elide, plain
+from loopmark import __version__
+from loopmark.bench.judge.comparison import block_seconds
+from loopmark.bench.judge.summary import Summary
+from loopmark.bench.judge.throttled import counted, laps_by_case
+from loopmark.bench.records.cases import ByCase
+from loopmark.bench.records.pytest_benchmark import KEY
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples, seconds_of
+from loopmark.bench.report.figures import finite
+from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
+from loopmark.bench.report.spreadsheet import record
+from loopmark.bench.report.text import elide, plain
 
 MOST_ROUNDS = 100_000
 """Of all benchmarks together; of a larger run the file holds what pytest-benchmark makes of them, and not the rounds

@@ -3,11 +3,11 @@
 import difflib
 from collections.abc import Callable
 
-from bench.errors import BadInput
-from bench.judge.summary import Summary
-from bench.records.samples import Samples
-from bench.report.formats import bencher, github_action, openmetrics, pytest_benchmark
-from bench.report.formats.entry import entries
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.summary import Summary
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report.formats import bencher, github_action, openmetrics, pytest_benchmark
+from loopmark.bench.report.formats.entry import entries
 
 Writer = Callable[[Summary, Samples], str]
 """Makes the file's text of a judged run and its samples."""

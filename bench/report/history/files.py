@@ -5,16 +5,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.cores import over_cores
-from bench.errors import BadInput
-from bench.judge.history import Change, Point, Series, Subject, by_subject, suspicions
-from bench.judge.statistics import Estimate
-from bench.records.files import replace_file
-from bench.records.store import RUN_FILE
-from bench.report.csv_text import csv_of
-from bench.report.figures import finite
-from bench.report.history import words as words
-from bench.report.text import slugs
+from loopmark.bench.cores import over_cores
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.history import Change, Point, Series, Subject, by_subject, suspicions
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.store import RUN_FILE
+from loopmark.bench.report.csv_text import csv_of
+from loopmark.bench.report.figures import finite
+from loopmark.bench.report.history import words as words
+from loopmark.bench.report.text import slugs
 
 Cell = str | int | float | None
 
@@ -134,8 +134,8 @@ def _figure(estimate: Estimate) -> dict[str, float | None]:
 
 def _draw_plots(folder: Path, subjects: dict[Subject, tuple[Series, ...]]) -> list[Path]:
     # Drawing alone needs matplotlib, which takes longer to import than all the rest.
-    from bench.report import style
-    from bench.report.history.plot import history
+    from loopmark.bench.report import style
+    from loopmark.bench.report.history.plot import history
 
     # A slug is by name, and two subjects of one workload and machine (another batch size, other data) share theirs:
     # the spaces tell them apart, and the slugs end in a number.

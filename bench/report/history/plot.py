@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from bench.judge.comparison import BASELINE
-from bench.judge.history import Change, Point, Series
-from bench.report import format as show
-from bench.report import style
-from bench.report.history import words as words
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.history import Change, Point, Series
+from loopmark.bench.report import format as show
+from loopmark.bench.report import style
+from loopmark.bench.report.history import words as words
 
 WIDTH = 9.0
 LEFT, RIGHT = 0.75, 2.45

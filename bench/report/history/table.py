@@ -4,12 +4,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from bench.judge.comparison import BASELINE
-from bench.judge.history import Series, Subject, by_subject, suspicions
-from bench.report import format as show
-from bench.report.columns import as_wide_as
-from bench.report.history import words as words
-from bench.report.text import elide
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.history import Series, Subject, by_subject, suspicions
+from loopmark.bench.report import format as show
+from loopmark.bench.report.columns import as_wide_as
+from loopmark.bench.report.history import words as words
+from loopmark.bench.report.text import elide
 
 FILE_WIDTH = 110
 NAME_WIDTH = 30

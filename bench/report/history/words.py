@@ -1,10 +1,10 @@
 """What a history says in words: of a subject, of a change, of what came with it."""
 
-from bench.judge.comparison import BASELINE
-from bench.judge.history import Change, Series, Subject, Suspicion
-from bench.report import format as show
-from bench.report.text import elide, plain
-from bench.report.work import work
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.history import Change, Series, Subject, Suspicion
+from loopmark.bench.report import format as show
+from loopmark.bench.report.text import elide, plain
+from loopmark.bench.report.work import work
 
 LONGEST = 400
 """Letters of what changed at a run; a machine that was set up anew changes it all."""

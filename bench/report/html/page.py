@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.report import format as show
-from bench.report.html.plots import fitting
-from bench.report.html.templates import render
-from bench.report.plot_files import Plot
+from loopmark.bench.report import format as show
+from loopmark.bench.report.html.plots import fitting
+from loopmark.bench.report.html.templates import render
+from loopmark.bench.report.plot_files import Plot
 
 MOST_BYTES = 4_900_000
 """Of a page."""

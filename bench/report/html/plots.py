@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
-from bench.report.plot_files import PLOTS, Plot
-from bench.report.text import plain
+from loopmark.bench.report.plot_files import PLOTS, Plot
+from loopmark.bench.report.text import plain
 
 COLOURS = {
     "#000000": "ink", "#ffffff": "paper", "#555555": "muted", "#8a8a8a": "grey", "#c4c4c4": "rule",

@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
-from bench.report.html.plots import embedded
-from bench.report.templates import Filters, environment
-from bench.report.text import elide, plain
+from loopmark.bench.report.html.plots import embedded
+from loopmark.bench.report.templates import Filters, environment
+from loopmark.bench.report.text import elide, plain
 
 SCRIPT, STYLE = "page.js", "page.css"
 

@@ -1,8 +1,8 @@
 """A comparison as GitHub's workflow commands, which show beside a pull request's changes."""
 
-from bench.judge.finding import Judgement
-from bench.report import claim
-from bench.report.text import elide
+from loopmark.bench.judge.finding import Judgement
+from loopmark.bench.report import claim
+from loopmark.bench.report.text import elide
 
 MOST = 10
 """GitHub shows ten errors and ten warnings of a step, and drops the others."""

@@ -4,8 +4,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from bench.judge.finding import Finding, Judgement
-from bench.report import claim
+from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.report import claim
 
 
 def as_json(judgement: Judgement) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 import re
 from xml.etree import ElementTree as ET
 
-from bench.judge.finding import Finding, Judgement
-from bench.report import claim
-from bench.report.text import plain
+from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.report import claim
+from loopmark.bench.report.text import plain
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 may not hold, not even as an entity."""

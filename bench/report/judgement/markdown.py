@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-from bench.judge.finding import Finding, Judgement
-from bench.report import claim
-from bench.report import format as show
-from bench.report.markdown_table import pipe_table
-from bench.report.text import elide, markdown
+from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.report import claim
+from loopmark.bench.report import format as show
+from loopmark.bench.report.markdown_table import pipe_table
+from loopmark.bench.report.text import elide, markdown
 
 MARKS = {"no regression": "✅", "regression": "❌", "inconclusive": "❔", "not comparable": "🚫"}
 HEADINGS = ("loop", "metric", "base", "head", "change", "allowed", "verdict")

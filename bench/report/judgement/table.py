@@ -8,11 +8,11 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from bench.judge.finding import Finding, Judgement
-from bench.judge.thresholds import STEP
-from bench.report import claim
-from bench.report.columns import as_wide_as
-from bench.report.text import elide
+from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.judge.thresholds import STEP
+from loopmark.bench.report import claim
+from loopmark.bench.report.columns import as_wide_as
+from loopmark.bench.report.text import elide
 
 FILE_WIDTH = 110
 NAME_WIDTH, METRIC_WIDTH = 30, 16

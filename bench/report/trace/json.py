@@ -4,9 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.records.trace import Profile, Trace
-from bench.records.trace_store import KERNELS_FILE, TRACE_FILE
-from bench.report.trace.table import conclusion, notes
+from loopmark.bench.records.trace import Profile, Trace
+from loopmark.bench.records.trace_store import KERNELS_FILE, TRACE_FILE
+from loopmark.bench.report.trace.table import conclusion, notes
 
 
 def as_json(trace: Trace, folder: Path | None) -> dict[str, Any]:

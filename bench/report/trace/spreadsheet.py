@@ -1,7 +1,7 @@
 """``kernels.csv``: every kernel or operator of every phase, in base units."""
 
-from bench.records.trace import Profile
-from bench.report.csv_text import csv_text
+from loopmark.bench.records.trace import Profile
+from loopmark.bench.report.csv_text import csv_text
 
 HEADINGS = ("phase", "name", "calls_per_step", "seconds_per_step", "share_of_phase")
 

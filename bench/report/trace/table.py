@@ -7,11 +7,11 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from bench.records.trace import OUTSIDE, Cost, PhaseCosts, Profile, Trace
-from bench.records.trace_store import KERNELS_FILE, TRACE_FILE
-from bench.report import format as show
-from bench.report.columns import FILE_WIDTH, GAP, as_wide_as, cut
-from bench.report.text import ELLIPSIS, elide, plain
+from loopmark.bench.records.trace import OUTSIDE, Cost, PhaseCosts, Profile, Trace
+from loopmark.bench.records.trace_store import KERNELS_FILE, TRACE_FILE
+from loopmark.bench.report import format as show
+from loopmark.bench.report.columns import FILE_WIDTH, GAP, as_wide_as, cut
+from loopmark.bench.report.text import ELLIPSIS, elide, plain
 
 DEAREST = 10
 NAME_WIDTH, LONGEST = 60, 1200

@@ -5,27 +5,27 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BadInput
-from bench.judge.trained import TrainingSummary, summarise_training
-from bench.records.files import replace_file
-from bench.records.training import Training
-from bench.records.training_samples import TrainingSamples
-from bench.report.html.page import training_page
-from bench.report.key_figures import with_key_figures
-from bench.report.plot_files import draw_plots
-from bench.report.training.page import contents, page
-from bench.report.training.spreadsheet import as_csv
-from bench.report.training.table import Starts
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.trained import TrainingSummary, summarise_training
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.training import Training
+from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.report.html.page import training_page
+from loopmark.bench.report.key_figures import with_key_figures
+from loopmark.bench.report.plot_files import draw_plots
+from loopmark.bench.report.training.page import contents, page
+from loopmark.bench.report.training.spreadsheet import as_csv
+from loopmark.bench.report.training.table import Starts
 
 if TYPE_CHECKING:
-    from bench.report import style
+    from loopmark.bench.report import style
 
 
 def draw_training(folder: Path, training: Training, samples: TrainingSamples) -> TrainingSummary:
     """Judge ``training`` and write what a person reads into ``folder``, which holds no timed run."""
     summary = summarise_training(training, samples)
     try:
-        from bench.report import style
+        from loopmark.bench.report import style
 
         styles = style.line_styles((row.label, row.repeat) for workload in summary.workloads for row in workload.rows)
         names = [workload.workload for workload in summary.workloads]
@@ -50,7 +50,7 @@ def training_figures(
     summary: TrainingSummary, samples: TrainingSamples, styles: "dict[str, style.LineStyle]", starts: Starts
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     """What there is to draw: workload, stem, and what makes the figure."""
-    from bench.report.training import plots
+    from loopmark.bench.report.training import plots
 
     for workload in summary.workloads:
         yield workload.workload, "quality", partial(plots.quality, workload, summary, samples, styles, starts)

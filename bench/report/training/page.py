@@ -3,18 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bench.judge.comparison import BASELINE
-from bench.judge.learning import Learning
-from bench.judge.statistics import Estimate
-from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
-from bench.report import format as show
-from bench.report.grid import Cell, Grid, figure, grid, grid_of_columns
-from bench.report.machine_table import machine_table
-from bench.report.plot_files import Plot
-from bench.report.templates import template
-from bench.report.training import words
-from bench.report.training.table import Starts
-from bench.report.training.takeaway import training_takeaway
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.learning import Learning
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.report import format as show
+from loopmark.bench.report.grid import Cell, Grid, figure, grid, grid_of_columns
+from loopmark.bench.report.machine_table import machine_table
+from loopmark.bench.report.plot_files import Plot
+from loopmark.bench.report.templates import template
+from loopmark.bench.report.training import words
+from loopmark.bench.report.training.table import Starts
+from loopmark.bench.report.training.takeaway import training_takeaway
 
 Value = Callable[[Learning], Estimate | float | None]
 """What a column sorts by."""

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
-from bench.records.training_samples import TrainingSamples
-from bench.report import format as show
-from bench.report import layout, style
-from bench.report.training.table import Starts
+from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.report import format as show
+from loopmark.bench.report import layout, style
+from loopmark.bench.report.training.table import Starts
 
 LOSS_BINS = 120
 MOST_EVALUATIONS = 240

@@ -3,11 +3,11 @@
 from dataclasses import asdict
 from typing import Any
 
-from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
-from bench.report.csv_text import csv_of
-from bench.report.figures import ends, finite
-from bench.report.training.table import Starts
-from bench.report.training.words import evidence, rounding
+from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.report.csv_text import csv_of
+from loopmark.bench.report.figures import ends, finite
+from loopmark.bench.report.training.table import Starts
+from loopmark.bench.report.training.words import evidence, rounding
 
 Cell = str | int | float | None
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from bench.judge.learning import Learning
-from bench.judge.summary import Summary
-from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
-from bench.report import format as show
-from bench.report.columns import GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut, note
-from bench.report.text import elide, plain
-from bench.report.training import words
-from bench.report.training.takeaway import training_takeaway
+from loopmark.bench.judge.learning import Learning
+from loopmark.bench.judge.summary import Summary
+from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.report import format as show
+from loopmark.bench.report.columns import GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut, note
+from loopmark.bench.report.text import elide, plain
+from loopmark.bench.report.training import words
+from loopmark.bench.report.training.takeaway import training_takeaway
 
 WIDE = 160
 """Of what is no terminal, where this table stands alone."""

@@ -1,12 +1,12 @@
 """The one sentence that a person takes away from a training by itself."""
 
-from bench.judge.comparison import BASELINE
-from bench.judge.learning import Learning
-from bench.judge.statistics import Estimate
-from bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
-from bench.report import format as show
-from bench.report.takeaway import sentence
-from bench.report.text import elide
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.learning import Learning
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.report import format as show
+from loopmark.bench.report.takeaway import sentence
+from loopmark.bench.report.text import elide
 
 NAME_LENGTH = 48
 

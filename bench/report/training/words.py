@@ -3,14 +3,14 @@
 import math
 from collections.abc import Callable
 
-from bench.judge.comparison import BASELINE
-from bench.judge.learning import Learning
-from bench.judge.likeness import Departure, Likeness
-from bench.judge.statistics import Estimate
-from bench.judge.trained import TrainedRow, TrainedWorkload
-from bench.records.training import Ending, Training
-from bench.report import format as show
-from bench.report.text import elide, plain
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.learning import Learning
+from loopmark.bench.judge.likeness import Departure, Likeness
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload
+from loopmark.bench.records.training import Ending, Training
+from loopmark.bench.report import format as show
+from loopmark.bench.report.text import elide, plain
 
 LAYER_LENGTH = 60
 FORMATS = {24: "float32", 11: "11 bits, as of float16 and TensorFloat-32", 8: "bfloat16"}

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from loops.catalog import WORKLOADS
-from loops.loop import EAGER
-from loops.task import Batches, Task
-from loops.workloads.gpt import GPT, GPT2_SMALL, HELD_OUT, SMALL, next_byte_loss, text_windows
-from loops.workloads.held_out import at_the_end
-from loops.workloads.regression import make_mlp_task, standardised_diabetes
-from loops.workloads.resnet import digits, resnet50, small_resnet
+from loopmark.loops.catalog import WORKLOADS
+from loopmark.loops.loop import EAGER
+from loopmark.loops.task import Batches, Task
+from loopmark.loops.workloads.gpt import GPT, GPT2_SMALL, HELD_OUT, SMALL, next_byte_loss, text_windows
+from loopmark.loops.workloads.held_out import at_the_end
+from loopmark.loops.workloads.regression import make_mlp_task, standardised_diabetes
+from loopmark.loops.workloads.resnet import digits, resnet50, small_resnet
 from tests.loops.tiny import CPU, drive, losses_of, prepared
 
 

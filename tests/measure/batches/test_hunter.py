@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.judge.batches import find
-from bench.measure.answers import Finished, Ready, Rows, Turn, Warm
-from bench.measure.batches import hunter
-from bench.measure.batches.hunter import NEVER_REACHED, Hunter, expected_seconds
-from bench.measure.clock import Block
-from bench.measure.crew import crew_of
-from bench.measure.disturbance import Disturbance
-from bench.measure.plan import Wish, make_plan
-from bench.measure.process import CaseEnded
-from bench.measure.warmup import WarmUp
-from bench.records.batches import BatchCase, BatchHunt
-from bench.records.batches_store import read_batches
+from loopmark.bench.judge.batches import find
+from loopmark.bench.measure.answers import Finished, Ready, Rows, Turn, Warm
+from loopmark.bench.measure.batches import hunter
+from loopmark.bench.measure.batches.hunter import NEVER_REACHED, Hunter, expected_seconds
+from loopmark.bench.measure.clock import Block
+from loopmark.bench.measure.crew import crew_of
+from loopmark.bench.measure.disturbance import Disturbance
+from loopmark.bench.measure.plan import Wish, make_plan
+from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.warmup import WarmUp
+from loopmark.bench.records.batches import BatchCase, BatchHunt
+from loopmark.bench.records.batches_store import read_batches
 from tests import synthetic
 
 MIB = 2**20

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.batches import room
-from bench.measure.batches.room import confine, forecast_bytes, safe_bytes
+from loopmark.bench.measure.batches import room
+from loopmark.bench.measure.batches.room import confine, forecast_bytes, safe_bytes
 
 
 def test_nothing_is_forecast_from_nothing() -> None:

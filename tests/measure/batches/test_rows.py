@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from bench.measure.answers import Rows
-from bench.measure.worker import Worker
-from loops.task import Batches
+from loopmark.bench.measure.answers import Rows
+from loopmark.bench.measure.worker import Worker
+from loopmark.loops.task import Batches
 from tests.loops.tiny import make_tiny_task
 
 INPUTS, TARGETS = torch.zeros(100, 3), torch.zeros(100)

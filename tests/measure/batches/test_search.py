@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.measure.batches.search import BatchSearch, between
+from loopmark.bench.measure.batches.search import BatchSearch, between
 
 PATIENCE = 60
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bench.measure.ceilings.stopwatch import HostStopwatch, Operation
-from bench.measure.ceilings.target import Target
-from bench.records.ceilings import Unit
+from loopmark.bench.measure.ceilings.stopwatch import HostStopwatch, Operation
+from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.records.ceilings import Unit
 
 
 @dataclass

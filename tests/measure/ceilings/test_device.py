@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.measure.ceilings import products as products_module
-from bench.measure.ceilings.copies import copies, filled
-from bench.measure.ceilings.crew import measure_ceilings
-from bench.measure.ceilings.device import ceilings_of, targets_of
-from bench.measure.ceilings.launches import launches
-from bench.measure.ceilings.products import products
-from bench.measure.ceilings.stopwatch import HostStopwatch
-from bench.measure.ceilings.target import Target
-from bench.measure.ceilings.transfers import transfers
-from bench.measure.crew import crew_of
-from bench.measure.plan import Wish, make_plan
-from bench.records.ceilings import Ceilings, LeftOut
-from loops.errors import Skip
+from loopmark.bench.measure.ceilings import products as products_module
+from loopmark.bench.measure.ceilings.copies import copies, filled
+from loopmark.bench.measure.ceilings.crew import measure_ceilings
+from loopmark.bench.measure.ceilings.device import ceilings_of, targets_of
+from loopmark.bench.measure.ceilings.launches import launches
+from loopmark.bench.measure.ceilings.products import products
+from loopmark.bench.measure.ceilings.stopwatch import HostStopwatch
+from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.measure.ceilings.transfers import transfers
+from loopmark.bench.measure.crew import crew_of
+from loopmark.bench.measure.plan import Wish, make_plan
+from loopmark.bench.records.ceilings import Ceilings, LeftOut
+from loopmark.loops.errors import Skip
 from tests.synthetic import machine
 
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.measure.ceilings.memory import last_level_cache_bytes
+from loopmark.bench.measure.ceilings.memory import last_level_cache_bytes
 
 CPU = torch.device("cpu")
 

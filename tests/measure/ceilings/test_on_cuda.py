@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from bench.measure.ceilings.device import ceilings_of, targets_of
-from bench.measure.ceilings.memory import free_bytes, last_level_cache_bytes
-from bench.measure.ceilings.stopwatch import EventStopwatch, QueueStopwatch
-from bench.measure.ceilings.target import Target
-from bench.measure.ceilings.transfers import transfers
-from bench.records.ceilings import Ceiling
-from loops.tf32 import tf32
+from loopmark.bench.measure.ceilings.device import ceilings_of, targets_of
+from loopmark.bench.measure.ceilings.memory import free_bytes, last_level_cache_bytes
+from loopmark.bench.measure.ceilings.stopwatch import EventStopwatch, QueueStopwatch
+from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.measure.ceilings.transfers import transfers
+from loopmark.bench.records.ceilings import Ceiling
+from loopmark.loops.tf32 import tf32
 
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda:0")

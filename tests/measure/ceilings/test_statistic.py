@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from bench.judge import statistics
-from bench.measure.ceilings.statistic import LEAST_SAMPLES, median_interval
+from loopmark.bench.judge import statistics
+from loopmark.bench.measure.ceilings.statistic import LEAST_SAMPLES, median_interval
 
 
 @pytest.mark.parametrize("count", [6, 7, 8, 9, 15, 16, 40, 101, 1500])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from bench.measure.ceilings.stopwatch import (
+from loopmark.bench.measure.ceilings.stopwatch import (
     HOLD_CYCLES,
     QUEUE_LAUNCHES,
     EventStopwatch,

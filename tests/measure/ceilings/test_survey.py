@@ -5,10 +5,10 @@ from itertools import count, cycle
 
 import pytest
 
-from bench.measure.ceilings.survey import Found, survey
-from bench.measure.ceilings.target import Target
-from bench.measure.disturbance import Disturbance, DisturbanceMeter
-from bench.records.ceilings import Ceiling, LeftOut
+from loopmark.bench.measure.ceilings.survey import Found, survey
+from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.measure.disturbance import Disturbance, DisturbanceMeter
+from loopmark.bench.records.ceilings import Ceiling, LeftOut
 from tests.measure.ceilings.fakes import FakeClock, fake_target
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.measure.doctor.host import Host
+from loopmark.bench.measure.doctor.host import Host
 from tests.measure.files import write
 
 CPU = "sys/devices/system/cpu"

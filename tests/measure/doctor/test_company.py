@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.doctor.company import load, steal
+from loopmark.bench.measure.doctor.company import load, steal
 from tests.measure.doctor.hosts import CPU, VIRTUAL, host
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.doctor.cores import allowed_cores, isolated_cores, quota, siblings
+from loopmark.bench.measure.doctor.cores import allowed_cores, isolated_cores, quota, siblings
 from tests.measure.doctor.hosts import CPU, REAL, VIRTUAL, host
 
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from bench.measure.doctor.energy import POWERCAP, energy_counter
+from loopmark.bench.measure.doctor.energy import POWERCAP, energy_counter
 from tests.measure.doctor.hosts import VIRTUAL, host
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.doctor import examine as examination
-from bench.measure.doctor.device import Device
-from bench.measure.doctor.examine import HOST_CHECKS, examine
-from bench.measure.doctor.host import Host, this_host
-from bench.records.diagnosis import Diagnosis
+from loopmark.bench.measure.doctor import examine as examination
+from loopmark.bench.measure.doctor.device import Device
+from loopmark.bench.measure.doctor.examine import HOST_CHECKS, examine
+from loopmark.bench.measure.doctor.host import Host, this_host
+from loopmark.bench.records.diagnosis import Diagnosis
 from tests.measure.doctor.hosts import CPU, host
 from tests.measure.nvml_fake import UUID, install, no_driver
 
@@ -80,8 +80,8 @@ def test_what_could_be_better_says_what_to_do_and_everything_says_why() -> None:
 
 def test_torch_is_not_imported_for_it() -> None:
     code = (
-        "import sys; from bench.measure.doctor.examine import examine; "
-        "from bench.measure.doctor.host import this_host; examine('cpu', this_host()); "
+        "import sys; from loopmark.bench.measure.doctor.examine import examine; "
+        "from loopmark.bench.measure.doctor.host import this_host; examine('cpu', this_host()); "
         "print(*[name for name in ('torch', 'numpy', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.doctor.frequency import boost, governor
+from loopmark.bench.measure.doctor.frequency import boost, governor
 from tests.measure.doctor.hosts import CPU, VIRTUAL, host
 
 

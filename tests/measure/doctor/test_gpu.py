@@ -6,12 +6,12 @@ from typing import Any
 import pynvml
 import pytest
 
-from bench.measure.doctor.examine import GPU_CHECKS
-from bench.measure.doctor.gpu_company import link, other_processes
-from bench.measure.doctor.gpu_modes import compute_mode, instances, memory_errors, persistence_mode
-from bench.measure.doctor.gpu_power import clocks, energy_counter, power_limit, temperature, throttling
-from bench.measure.doctor.gpu_settings import GpuSettings
-from bench.records.diagnosis import Finding
+from loopmark.bench.measure.doctor.examine import GPU_CHECKS
+from loopmark.bench.measure.doctor.gpu_company import link, other_processes
+from loopmark.bench.measure.doctor.gpu_modes import compute_mode, instances, memory_errors, persistence_mode
+from loopmark.bench.measure.doctor.gpu_power import clocks, energy_counter, power_limit, temperature, throttling
+from loopmark.bench.measure.doctor.gpu_settings import GpuSettings
+from loopmark.bench.records.diagnosis import Finding
 from tests.measure.nvml_fake import UUID, install
 
 REASONS = "nvmlDeviceGetCurrentClocksEventReasons"

@@ -2,8 +2,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench.measure.cgroup import numbers
-from bench.measure.doctor.host import spans
+from loopmark.bench.measure.cgroup import numbers
+from loopmark.bench.measure.doctor.host import spans
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.doctor.kernel import CLOCK, address_randomisation, clock_source, container, virtual_machine
+from loopmark.bench.measure.doctor.kernel import CLOCK, address_randomisation, clock_source, container, virtual_machine
 from tests.measure.doctor.hosts import REAL, VIRTUAL, host
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.doctor.memory import HUGE, NODES, huge_pages, memory_left, numa_balancing, numa_nodes, swap
+from loopmark.bench.measure.doctor.memory import HUGE, NODES, huge_pages, memory_left, numa_balancing, numa_nodes, swap
 from tests.measure.doctor.hosts import host
 
 GIB = 2**20

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.doctor import software
-from bench.measure.doctor.software import TorchBuild
+from loopmark.bench.measure.doctor import software
+from loopmark.bench.measure.doctor.software import TorchBuild
 from tests.measure.doctor.hosts import host
 
 CPU_BUILD, CUDA_BUILD = TorchBuild("2.13.0+cpu", None), TorchBuild("2.13.0", "CUDA 13.0")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.doctor.variables import thread_variables, threads
+from loopmark.bench.measure.doctor.variables import thread_variables, threads
 from tests.measure.doctor.hosts import host
 
 

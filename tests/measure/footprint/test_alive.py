@@ -2,7 +2,7 @@
 
 import torch
 
-from bench.measure.footprint.alive import AliveBytes, held_by
+from loopmark.bench.measure.footprint.alive import AliveBytes, held_by
 
 FLOAT = 4
 

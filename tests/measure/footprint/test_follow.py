@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from bench.measure.clock import BadStep
-from bench.measure.footprint.follow import follow
-from bench.records.footprint import Footprint
-from loops.catalog import find_loop
-from loops.errors import Skip
-from loops.loop import EAGER, Loop
-from loops.phases import PHASES
-from loops.task import Batches, Task
-from loops.technique import Driver, Technique
+from loopmark.bench.measure.clock import BadStep
+from loopmark.bench.measure.footprint.follow import follow
+from loopmark.bench.records.footprint import Footprint
+from loopmark.loops.catalog import find_loop
+from loopmark.loops.errors import Skip
+from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.phases import PHASES
+from loopmark.loops.task import Batches, Task
+from loopmark.loops.technique import Driver, Technique
 from tests.loops.tiny import make_tiny_task
 
 FLOAT = 4

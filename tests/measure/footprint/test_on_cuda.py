@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from bench.measure.footprint.follow import follow
-from loops.catalog import find_loop
-from loops.errors import Skip
+from loopmark.bench.measure.footprint.follow import follow
+from loopmark.loops.catalog import find_loop
+from loopmark.loops.errors import Skip
 from tests.loops.tiny import make_tiny_task
 
 pytestmark = pytest.mark.cuda

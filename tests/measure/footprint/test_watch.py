@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.measure.footprint.watch import DeviceWatch, History
-from loops.task import Task
+from loopmark.bench.measure.footprint.watch import DeviceWatch, History
+from loopmark.loops.task import Task
 
 
 def event(action: str, addr: int = 0, size: int = 0) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from loops.catalog import WORKLOADS
-from loops.task import Batches, Task
+from loopmark.loops.catalog import WORKLOADS
+from loopmark.loops.task import Batches, Task
 from tests.loops.tiny import CPU
 from tests.measure.proof.proofs import MakeTask
 

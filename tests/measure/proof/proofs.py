@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from bench.judge.likeness import Likeness, likeness
-from bench.measure.proof.prove import Proven, prove
-from bench.measure.training.notebook import Notebook
-from bench.measure.training.trainer import PROOF_STEPS
-from bench.records.training import Proof
-from loops.loop import EAGER, Loop
-from loops.task import Task
+from loopmark.bench.judge.likeness import Likeness, likeness
+from loopmark.bench.measure.proof.prove import Proven, prove
+from loopmark.bench.measure.training.notebook import Notebook
+from loopmark.bench.measure.training.trainer import PROOF_STEPS
+from loopmark.bench.records.training import Proof
+from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.task import Task
 
 MakeTask = Callable[[], Task]
 StepFunction = Callable[[Task, Tensor, Tensor], Iterator[str]]

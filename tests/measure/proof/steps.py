@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from loops.task import Task
+from loopmark.loops.task import Task
 from tests.measure.proof.proofs import StepFunction
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from loops import eager
-from loops.catalog import find_loop
-from loops.loop import EAGER
-from loops.task import Task
+from loopmark.loops import eager
+from loopmark.loops.catalog import find_loop
+from loopmark.loops.loop import EAGER
+from loopmark.loops.task import Task
 from tests.loops.tiny import make_tiny_task
 from tests.measure.proof.models import (
     Attends,

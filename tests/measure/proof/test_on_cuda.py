@@ -6,11 +6,11 @@ from functools import partial
 import pytest
 import torch
 
-from bench.measure.energy import energy_meter
-from bench.measure.proof.switches import Switches
-from loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loops.errors import Skip
-from loops.loop import EAGER
+from loopmark.bench.measure.energy import energy_meter
+from loopmark.bench.measure.proof.switches import Switches
+from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
+from loopmark.loops.errors import Skip
+from loopmark.loops.loop import EAGER
 from tests.measure.proof.proofs import judged
 
 pytestmark = pytest.mark.cuda

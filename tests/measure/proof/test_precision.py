@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from bench.measure.proof.precision import bits_of, least_bits
-from loops.catalog import find_loop
+from loopmark.bench.measure.proof.precision import bits_of, least_bits
+from loopmark.loops.catalog import find_loop
 from tests.loops.tiny import make_tiny_task, prepared
 
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.measure.clock import BadStep
-from bench.measure.proof.prove import MOST_STEPS, prove
-from loops import amp, eager
-from loops.amp import CountingGradScaler
-from loops.catalog import find_loop
-from loops.errors import Skip
-from loops.loop import EAGER
-from loops.task import Task
+from loopmark.bench.measure.clock import BadStep
+from loopmark.bench.measure.proof.prove import MOST_STEPS, prove
+from loopmark.loops import amp, eager
+from loopmark.loops.amp import CountingGradScaler
+from loopmark.loops.catalog import find_loop
+from loopmark.loops.errors import Skip
+from loopmark.loops.loop import EAGER
+from loopmark.loops.task import Task
 from tests.loops.tiny import losses_of, make_tiny_task, prepared
 from tests.measure.proof.models import noisy, perceptron, regressing, workload
 from tests.measure.proof.proofs import StepFunction, judged, own, proven

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.measure.proof.twin import (
+from loopmark.bench.measure.proof.twin import (
     Layers,
     Twin,
     buffers_of,
@@ -18,9 +18,9 @@ from bench.measure.proof.twin import (
     slots_of,
     state_of,
 )
-from loops.catalog import WORKLOADS, find_loop
-from loops.loop import EAGER
-from loops.task import Batches, Task
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.loop import EAGER
+from loopmark.loops.task import Batches, Task
 from tests.loops.tiny import CPU, drive, make_tiny_task, prepared
 
 

@@ -4,13 +4,13 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.measure.properties.examination import PROPERTIES, checked
-from bench.measure.properties.subject import Subject
-from bench.records.verification import Outcome
-from loops.catalog import find_loop
-from loops.loop import Loop
-from loops.task import Task
-from loops.user_code import forget
+from loopmark.bench.measure.properties.examination import PROPERTIES, checked
+from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.records.verification import Outcome
+from loopmark.loops.catalog import find_loop
+from loopmark.loops.loop import Loop
+from loopmark.loops.task import Task
+from loopmark.loops.user_code import forget
 from tests.loops.tiny import make_tiny_task
 
 CANONICAL = {

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.measure.properties import seeds
-from bench.measure.properties.trial import Trial
-from loops.task import Task
+from loopmark.bench.measure.properties import seeds
+from loopmark.bench.measure.properties.trial import Trial
+from loopmark.loops.task import Task
 from tests.measure.properties.examined import CANONICAL, broken, outcomes, planted, subject, tiny
 from tests.measure.properties.faults import FAULTS, ODD
 

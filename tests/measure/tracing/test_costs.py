@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from bench.measure.tracing.costs import NOT_COUNTED, Costs, kernel_costs, operator_costs
-from bench.measure.tracing.timeline import timeline_of
-from bench.records.trace import OUTSIDE, Cost
+from loopmark.bench.measure.tracing.costs import NOT_COUNTED, Costs, kernel_costs, operator_costs
+from loopmark.bench.measure.tracing.timeline import timeline_of
+from loopmark.bench.records.trace import OUTSIDE, Cost
 from tests.measure.tracing.events import AUTOGRAD, MAIN, annotation, event, kernel, launch, operator, step
 
 PHASES = ("forward", "backward")

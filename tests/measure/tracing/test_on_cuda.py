@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.measure.device_clock import make_clock
-from bench.measure.proof.switches import Switches
-from bench.measure.tracing.profiled import Traced, profile_steps, read_timeline
-from bench.records.trace import Profile
-from loops.catalog import WORKLOADS, find_loop
-from loops.errors import Skip
-from loops.graphed import WARMUP_STEPS
+from loopmark.bench.measure.device_clock import make_clock
+from loopmark.bench.measure.proof.switches import Switches
+from loopmark.bench.measure.tracing.profiled import Traced, profile_steps, read_timeline
+from loopmark.bench.records.trace import Profile
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.errors import Skip
+from loopmark.loops.graphed import WARMUP_STEPS
 
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda")

@@ -13,17 +13,17 @@ import torch
 import torch._inductor.config
 from torch import Tensor
 
-from bench.measure.clock import BadStep, HostClock
-from bench.measure.device_clock import make_clock
-from bench.measure.tracing import profiled
-from bench.measure.tracing.costs import NOT_COUNTED
-from bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
-from bench.records.trace import OUTSIDE, Profile
-from loops import eager
-from loops.catalog import find_loop
-from loops.errors import Skip
-from loops.task import Task
-from loops.technique import Driver
+from loopmark.bench.measure.clock import BadStep, HostClock
+from loopmark.bench.measure.device_clock import make_clock
+from loopmark.bench.measure.tracing import profiled
+from loopmark.bench.measure.tracing.costs import NOT_COUNTED
+from loopmark.bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
+from loopmark.bench.records.trace import OUTSIDE, Profile
+from loopmark.loops import eager
+from loopmark.loops.catalog import find_loop
+from loopmark.loops.errors import Skip
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Driver
 from tests.loops.tiny import CPU, make_tiny_task, prepared
 from tests.measure.tracing.events import kernel, launch, step
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from bench.measure.clock import BadStep
-from bench.measure.tracing import ranges
-from bench.measure.tracing.ranges import take_step
-from loops.technique import Driver
+from loopmark.bench.measure.clock import BadStep
+from loopmark.bench.measure.tracing import ranges
+from loopmark.bench.measure.tracing.ranges import take_step
+from loopmark.loops.technique import Driver
 
 PHASES = ("data", "forward", "backward")
 

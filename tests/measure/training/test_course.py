@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from bench.measure.device_clock import make_clock
-from bench.measure.training.course import Course
-from bench.records.training import Target
-from loops import eager
-from loops.catalog import WORKLOADS, find_loop
-from loops.errors import Skip
-from loops.goal import Goal
-from loops.loop import EAGER, Loop
-from loops.task import Task
+from loopmark.bench.measure.device_clock import make_clock
+from loopmark.bench.measure.training.course import Course
+from loopmark.bench.records.training import Target
+from loopmark.loops import eager
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.errors import Skip
+from loopmark.loops.goal import Goal
+from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.task import Task
 from tests.loops.tiny import CPU, losses_of, make_tiny_task, prepared
 
 

@@ -2,7 +2,7 @@ from itertools import islice
 
 import pytest
 
-from bench.measure.training.trials import LEG_STEPS, legs
+from loopmark.bench.measure.training.trials import LEG_STEPS, legs
 
 
 @pytest.mark.parametrize("epoch", [1, 5, 22, LEG_STEPS, LEG_STEPS + 1, 432, 1000])

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from bench.measure.answers import Ready
-from bench.measure.process import CaseEnded
-from bench.measure.schedule import Schedule
-from bench.measure.training.course import Begun, Leg
-from bench.measure.training.notebook import Notebook
-from bench.measure.training.terms import Terms
-from bench.measure.training.trials import Trials
-from bench.records.training import Target
+from loopmark.bench.measure.answers import Ready
+from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.schedule import Schedule
+from loopmark.bench.measure.training.course import Begun, Leg
+from loopmark.bench.measure.training.notebook import Notebook
+from loopmark.bench.measure.training.terms import Terms
+from loopmark.bench.measure.training.trials import Trials
+from loopmark.bench.records.training import Target
 
 TERMS = Terms(seeds=1, until="target", budget_seconds=100.0)
 LOOPS = ("eager", "compile", "cuda_graph", "tf32")

@@ -1,7 +1,7 @@
 import math
 
-from bench.measure.training.stopping import PATIENCE, PATIENCE_STEPS, Stopping
-from bench.records.training import Ending, Target, Until
+from loopmark.bench.measure.training.stopping import PATIENCE, PATIENCE_STEPS, Stopping
+from loopmark.bench.records.training import Ending, Target, Until
 
 ACCURACY = Target("accuracy", 0.9, higher_is_better=True)
 BITS = Target("bits per byte", 4.0, higher_is_better=False)

@@ -10,17 +10,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.errors import BadInput
-from bench.judge.trained import summarise_training
-from bench.measure.crew import crew_of
-from bench.measure.machine import describe_machine
-from bench.measure.plan import Wish, make_plan
-from bench.measure.training.terms import Terms
-from bench.measure.training.trainer import PROOF_STEPS, Trainer
-from bench.measure.training.trials import NEVER_REACHED, Endings
-from bench.records.training import Proof, Training, Trial
-from bench.records.training_samples import TABLES, TrainingSamples
-from bench.records.training_store import read_training
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.trained import summarise_training
+from loopmark.bench.measure.crew import crew_of
+from loopmark.bench.measure.machine import describe_machine
+from loopmark.bench.measure.plan import Wish, make_plan
+from loopmark.bench.measure.training.terms import Terms
+from loopmark.bench.measure.training.trainer import PROOF_STEPS, Trainer
+from loopmark.bench.measure.training.trials import NEVER_REACHED, Endings
+from loopmark.bench.records.training import Proof, Training, Trial
+from loopmark.bench.records.training_samples import TABLES, TrainingSamples
+from loopmark.bench.records.training_store import read_training
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BAD = EXAMPLES / "misbehaving.py"
@@ -35,9 +35,9 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from loops import eager
-from loops.catalog import WORKLOADS
-from loops.task import Task
+from loopmark.loops import eager
+from loopmark.loops.catalog import WORKLOADS
+from loopmark.loops.task import Task
 
 taken = 0
 

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.measure.work.counting import Counting, count_work
-from bench.measure.work.flops import attention_of
-from bench.records.work import PhaseWork
-from loops.catalog import WORKLOADS, find_loop
-from loops.loop import EAGER, Loop
-from loops.task import Task
+from loopmark.bench.measure.work.counting import Counting, count_work
+from loopmark.bench.measure.work.flops import attention_of
+from loopmark.bench.records.work import PhaseWork
+from loopmark.loops.catalog import WORKLOADS, find_loop
+from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.task import Task
 from tests.loops.tiny import CPU, make_tiny_task
 
 ROWS, INPUTS, OUTPUTS = 8, 32, 16

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench.measure.work.flops import _kind
+from loopmark.bench.measure.work.flops import _kind
 
 ON_CUDA = SimpleNamespace(dtype=torch.float32, device=torch.device("cuda:0"))
 

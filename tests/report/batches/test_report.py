@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.judge.batches import find
-from bench.report import style
-from bench.report.batches import words
-from bench.report.batches.files import as_csv, as_json, write_files
-from bench.report.batches.plot import throughput
-from bench.report.batches.table import print_batches
+from loopmark.bench.judge.batches import find
+from loopmark.bench.report import style
+from loopmark.bench.report.batches import words
+from loopmark.bench.report.batches.files import as_csv, as_json, write_files
+from loopmark.bench.report.batches.plot import throughput
+from loopmark.bench.report.batches.table import print_batches
 from tests.hunts import attempt, case, refused
 from tests.report.hostile import NAMES
 

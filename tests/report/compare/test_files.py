@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import BadInput
-from bench.judge.side_by_side import Shift
-from bench.judge.statistics import Estimate
-from bench.report.compare import words
-from bench.report.compare.files import SHIFT_HEADINGS, as_csv, as_json, shifts_as_csv, write_comparison
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.side_by_side import Shift
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.report.compare import words
+from loopmark.bench.report.compare.files import SHIFT_HEADINGS, as_csv, as_json, shifts_as_csv, write_comparison
 from tests.report.hostile import NAMES
 from tests.report.html.test_page import Outline
 from tests.side_by_side import side_by_side

@@ -8,11 +8,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bench.judge.side_by_side import SideBySide
-from bench.report import style
-from bench.report.compare.bars import throughput
-from bench.report.compare.heat_map import COLOURS, speedups
-from bench.report.compare.shares import shares
+from loopmark.bench.judge.side_by_side import SideBySide
+from loopmark.bench.report import style
+from loopmark.bench.report.compare.bars import throughput
+from loopmark.bench.report.compare.heat_map import COLOURS, speedups
+from loopmark.bench.report.compare.shares import shares
 from tests.report.hostile import NAMES
 from tests.report.test_plots import texts_of
 from tests.side_by_side import side_by_side

@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from bench.judge.side_by_side import Shift, SideBySide
-from bench.judge.statistics import Estimate
-from bench.report.compare import words
-from bench.report.compare.table import print_comparison
+from loopmark.bench.judge.side_by_side import Shift, SideBySide
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.report.compare import words
+from loopmark.bench.report.compare.table import print_comparison
 from tests.report.hostile import NAMES
 from tests.side_by_side import side_by_side
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.records.footprint import Footprint, FootprintCase, Stretch
-from bench.report import style
-from bench.report.footprint import words
-from bench.report.footprint.files import as_csv, as_json, write_files
-from bench.report.footprint.plot import timeline
-from bench.report.footprint.table import print_footprints
+from loopmark.bench.records.footprint import Footprint, FootprintCase, Stretch
+from loopmark.bench.report import style
+from loopmark.bench.report.footprint import words
+from loopmark.bench.report.footprint.files import as_csv, as_json, write_files
+from loopmark.bench.report.footprint.plot import timeline
+from loopmark.bench.report.footprint.table import print_footprints
 from tests.report.hostile import NAMES
 
 MIB = 2**20

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from pytest_benchmark.stats import Stats
 
-from bench.errors import BadInput
-from bench.judge.summary import summarise
-from bench.records.run import Run
-from bench.records.samples import Samples
-from bench.report.formats import pytest_benchmark
-from bench.report.formats.registry import FORMATS, export
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.summary import summarise
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report.formats import pytest_benchmark
+from loopmark.bench.report.formats.registry import FORMATS, export
 from tests.report.hostile import NAMES
 from tests.synthetic import PHASES, Truth, make_run
 

@@ -14,12 +14,12 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from rich.console import Console
 
-from bench.judge.history import Series
-from bench.judge.statistics import Estimate
-from bench.report import style
-from bench.report.history import plot as history_plot
-from bench.report.history.files import as_csv, as_json, write_history
-from bench.report.history.table import print_history
+from loopmark.bench.judge.history import Series
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.report import style
+from loopmark.bench.report.history import plot as history_plot
+from loopmark.bench.report.history.files import as_csv, as_json, write_history
+from loopmark.bench.report.history.table import print_history
 from tests.histories import SUBJECT, day, history_of
 from tests.report.hostile import NAMES
 from tests.report.test_plots import texts_of

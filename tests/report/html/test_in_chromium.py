@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.report.draw import draw
+from loopmark.bench.report.draw import draw
 from tests.report.hostile import NAMES
 from tests.report.html.chromium import browser, needed, show
 from tests.synthetic import Truth, ceilings, make_run

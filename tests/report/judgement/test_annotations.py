@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from bench.report.judgement.annotations import MOST, annotations
+from loopmark.bench.report.judgement.annotations import MOST, annotations
 from tests.judgements import EVERYTHING, REFUSED, finding, judgement
 from tests.report.hostile import NAMES
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bench.report.judgement.json import as_json
+from loopmark.bench.report.judgement.json import as_json
 from tests.judgements import EVERYTHING, REFUSED, finding, judgement
 from tests.report.hostile import NAMES
 

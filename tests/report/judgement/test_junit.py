@@ -3,7 +3,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.report.judgement.junit import as_junit
+from loopmark.bench.report.judgement.junit import as_junit
 from tests.judgements import EVERYTHING, REFUSED, finding, judgement
 from tests.report.hostile import NAMES
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from bench.report.judgement.markdown import MOST_ROWS, as_markdown
+from loopmark.bench.report.judgement.markdown import MOST_ROWS, as_markdown
 from tests.judgements import EVERYTHING, REFUSED, finding, judgement
 from tests.report.hostile import NAMES
 

@@ -4,8 +4,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench.judge.finding import Judgement
-from bench.report.judgement.table import JudgementTable, print_judgement
+from loopmark.bench.judge.finding import Judgement
+from loopmark.bench.report.judgement.table import JudgementTable, print_judgement
 from tests.judgements import EVERYTHING, finding, judgement
 from tests.report.hostile import NAMES
 

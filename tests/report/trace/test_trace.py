@@ -9,10 +9,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench.records.trace import OUTSIDE, Cost, PhaseCosts, Trace
-from bench.report.trace.json import as_json
-from bench.report.trace.spreadsheet import as_csv
-from bench.report.trace.table import conclusion, print_trace
+from loopmark.bench.records.trace import OUTSIDE, Cost, PhaseCosts, Trace
+from loopmark.bench.report.trace.json import as_json
+from loopmark.bench.report.trace.spreadsheet import as_csv
+from loopmark.bench.report.trace.table import conclusion, print_trace
 from tests.report.hostile import NAMES
 from tests.traces import costs, profile, trace
 

@@ -6,9 +6,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from bench.judge.trained import summarise_training
-from bench.report import style
-from bench.report.training import plots
+from loopmark.bench.judge.trained import summarise_training
+from loopmark.bench.report import style
+from loopmark.bench.report.training import plots
 from tests.report.hostile import NAMES
 from tests.report.test_plots import texts_of
 from tests.trainings import Taught, make_training

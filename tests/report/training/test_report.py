@@ -8,16 +8,16 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench.judge.summary import Summary, summarise
-from bench.judge.trained import TrainingSummary, summarise_training
-from bench.report.draw import as_json, draw
-from bench.report.table import print_summary
-from bench.report.takeaway import takeaway
-from bench.report.training import words
-from bench.report.training.draw import draw_training
-from bench.report.training.spreadsheet import training_as_json
-from bench.report.training.table import print_training
-from bench.report.training.takeaway import training_takeaway
+from loopmark.bench.judge.summary import Summary, summarise
+from loopmark.bench.judge.trained import TrainingSummary, summarise_training
+from loopmark.bench.report.draw import as_json, draw
+from loopmark.bench.report.table import print_summary
+from loopmark.bench.report.takeaway import takeaway
+from loopmark.bench.report.training import words
+from loopmark.bench.report.training.draw import draw_training
+from loopmark.bench.report.training.spreadsheet import training_as_json
+from loopmark.bench.report.training.table import print_training
+from loopmark.bench.report.training.takeaway import training_takeaway
 from tests.report.hostile import NAMES
 from tests.synthetic import Truth, make_run
 from tests.trainings import Taught, make_training

@@ -1,10 +1,10 @@
-"""``python -m bench`` is the ``loopmark`` command."""
+"""``python -m loopmark`` is the ``loopmark`` command."""
 
 import sys
 
 if __name__ == "__main__":
     try:
-        from bench.cli import main
+        from loopmark.bench.cli import main
     except ModuleNotFoundError as error:
         sys.exit(f"loopmark: {sys.executable} has no module '{error.name}'; `make bench` installs all that is needed")
     except KeyboardInterrupt:

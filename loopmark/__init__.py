@@ -1,0 +1,34 @@
+"""Loopmark: which way of running a PyTorch training step pays on this machine.
+
+What a person uses is here by name, and imported when it is asked for: ``from loopmark import load`` imports no torch.
+The folders ``bench`` and ``loops`` lie beside this one in the repository and are linked into it, so that nothing is
+installed under names that other repositories have.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loopmark.bench.records import load
+    from loopmark.loops.goal import Goal
+    from loopmark.loops.task import Batches, Task
+
+__version__ = "0.1.0"
+__all__ = ["Batches", "Goal", "Task", "__version__", "load"]
+
+_HOMES = {
+    "Batches": "loopmark.loops.task",
+    "Goal": "loopmark.loops.goal",
+    "Task": "loopmark.loops.task",
+    "load": "loopmark.bench.records",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

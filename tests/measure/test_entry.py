@@ -1,0 +1,55 @@
+"""Whose code a worker process imports: its tree's, a person's own, and none of the working directory by accident."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT
+
+CATALOG = "from {0}.task import TASK\n\n\ndef find():\n    import {0}.task\n\n    return {0}.task.TASK is TASK\n"
+
+
+def told(code: str, cwd: Path = ROOT) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(("name", "packaged"), [("loops", False), ("loopmark.loops", True)])
+def test_a_revision_from_before_and_one_from_after_there_was_one_package_are_imported_alike(
+    tmp_path: Path, name: str, packaged: bool
+) -> None:
+    (tmp_path / "loops").mkdir()
+    (tmp_path / "loops" / "__init__.py").touch()
+    (tmp_path / "loops" / "task.py").write_text("TASK = object()\n")
+    (tmp_path / "loops" / "catalog.py").write_text(CATALOG.format(name))
+    if packaged:
+        (tmp_path / "loopmark").mkdir()
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path\n"
+        f"from loopmark.bench.measure.entry import _adopt_loops\n_adopt_loops(Path({str(tmp_path)!r}))\n"
+        "import loopmark.loops.catalog as catalog\n"
+        "print(catalog.find(), catalog.TASK is sys.modules['loopmark.loops.task'].TASK, catalog.__file__)"
+    )
+    assert told(code, tmp_path) == f"True True {tmp_path / 'loops' / 'catalog.py'}"
+
+
+def test_the_working_directory_is_no_place_to_import_from_and_a_checkout_the_last(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from loopmark.bench.measure.entry import leave_working_directory\nleave_working_directory()\n"
+        f"print('' in sys.path, {str(tmp_path)!r} in sys.path, sys.path[-1])"
+    )
+    assert told(code, tmp_path) == f"False False {ROOT}"
+
+
+def test_what_the_fork_server_was_given_is_gone_from_the_environment() -> None:
+    code = (
+        "import os; before = dict(os.environ)\n"
+        "from loopmark.bench.measure.launcher import apart\n"
+        "names = ('PYTHONSAFEPATH', 'PYTHONPATH', 'LOOPMARK_RESTORE')\n"
+        "print([(n, apart(os.getenv, n) == before.get(n) == os.environ.get(n)) for n in names])"
+    )
+    assert told(code) == "[('PYTHONSAFEPATH', True), ('PYTHONPATH', True), ('LOOPMARK_RESTORE', True)]"

@@ -1,0 +1,148 @@
+"""Loopmark's wheel in repositories of other people, whose modules have any name and stay theirs."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT, outside_pytest
+
+THEIRS = "theirs = True\n"
+OWN_STEP = "import bench\nfrom loopmark.loops.eager import step\n\nassert bench.theirs\n"
+KINDS: dict[str, dict[str, str]] = {
+    "a script bench.py": {"bench.py": THEIRS, "loops/__init__.py": THEIRS},
+    "a package bench": {"bench/__init__.py": THEIRS, "bench/cli.py": THEIRS},
+    "plain folders": {"bench/data.txt": "", "loops/data.txt": ""},
+}
+TESTS = {
+    "tests/test_plain.py": "import bench\n\n\ndef test_theirs():\n    assert getattr(bench, 'theirs', True)\n",
+    "tests/test_timed.py": (
+        "import bench\n\n\ndef test_a_loop(loop_benchmark):\n"
+        "    assert loop_benchmark('regression', 'eager', seconds=0.1, launches=1, threads=1, device='cpu')\n"
+    ),
+}
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # building leaves folders behind, and another test may build as well
+    shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(".*", "results", "build", "*.egg-info"))
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
+    subprocess.run(command, check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    """The ``bin`` of an environment with the wheel, and with what it needs from this one."""
+    home = tmp_path_factory.mktemp("fresh")
+    venv.create(home, with_pip=False, symlinks=True)
+    python = home / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
+    subprocess.run(command, check=True)
+    site = Path(
+        subprocess.check_output(
+            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+        ).strip()
+    )
+    (site / "deps.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python.parent
+
+
+@pytest.fixture(params=KINDS, ids=str)
+def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    for name, text in {**KINDS[request.param], **TESTS}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def ran(fresh: Path, folder: Path, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {k: v for k, v in outside_pytest().items() if k != "PYTHONPATH"}
+    command = [str(fresh / program), *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def test_the_wheel_installs_one_name(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"loopmark"}
+    assert {"loopmark/bench/report/report.md.jinja", "loopmark/loops/eager.py", "loopmark/py.typed"} <= set(names)
+
+
+def test_commands_find_loopmark_and_not_the_repositorys_own(fresh: Path, repository: Path) -> None:
+    listed = ran(fresh, repository, "loopmark", "list")
+    assert listed.returncode == 0, listed.stderr
+    assert "regression_mlp" in listed.stdout
+
+    import_both = "import loopmark, bench; print(getattr(bench, 'theirs', True), 'torch' in __import__('sys').modules)"
+    here = ran(fresh, repository, "python", "-c", f"{import_both}; from loopmark import Task, load")
+    assert here.stdout == "True False\n", here.stderr
+
+
+def passes(fresh: Path, folder: Path, file: str) -> None:
+    done = ran(fresh, folder, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", file)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pytest_starts_although_the_plugin_is_installed(fresh: Path, repository: Path) -> None:
+    passes(fresh, repository, "tests/test_plain.py")
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A repository with a ``bench.py``, a package ``loops``, and files named like modules of the standard library."""
+    files = {
+        **KINDS["a script bench.py"],
+        **TESTS,
+        **dict.fromkeys(("train/own.py", "own.py"), OWN_STEP),
+        **dict.fromkeys(("queue.py", "random.py"), "raise SystemExit('not for you')\n"),
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_the_fixture_times_a_loop_there(fresh: Path, hostile: Path) -> None:
+    for name in ("queue.py", "random.py"):
+        (hostile / name).unlink()  # pytest itself would import them
+    passes(fresh, hostile, "tests/test_timed.py")
+
+
+def test_a_run_measures_a_persons_own_step_beside_modules_of_any_name(fresh: Path, hostile: Path) -> None:
+    options = (
+        "--quick",
+        "--device",
+        "cpu",
+        "--workload",
+        "regression",
+        "--budget",
+        "0.1",
+        "--launches",
+        "1",
+        "--no-train",
+    )
+    done = ran(fresh, hostile, "loopmark", "run", *options, "--loop", "train/own.py:step")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "own:step" in done.stdout
+
+
+def test_eager_breaks_no_property_there(fresh: Path, hostile: Path) -> None:
+    done = ran(fresh, hostile, "loopmark", "verify", "eager", "--workload", "regression", "--device", "cpu")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_two_loops_are_compared_there(fresh: Path, hostile: Path) -> None:
+    sides = ("--base", "loop=eager", "--head", "loop=train.own:step")
+    done = ran(fresh, hostile, "loopmark", "ab", "--workload", "regression", "--device", "cpu", "--budget", "3", *sides)
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    assert "base" in done.stdout
