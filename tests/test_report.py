@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.records import store
-from loopmark.bench.records.batches_store import write_batches
+from loopmark.bench.records.batches import write_batches
 from loopmark.bench.records.training_store import write_training
 from tests.command import Here
 from tests.hunts import attempt, case, hunt

@@ -134,8 +134,7 @@ def _compare(
     from loopmark.bench.cli.hold import hold
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
-    from loopmark.bench.records.comparison import Comparison
-    from loopmark.bench.records.comparison_store import write_comparison
+    from loopmark.bench.records.comparison import Comparison, write_comparison
     from loopmark.bench.records.store import create_folder
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)

@@ -24,8 +24,7 @@ def import_(
     """
     from loopmark.bench.judge.comparison import BASELINE
     from loopmark.bench.progress import stderr_console
-    from loopmark.bench.records.imported import run_of
-    from loopmark.bench.records.imported_folder import kept_before, machines_in
+    from loopmark.bench.records.imported import kept_before, machines_in, run_of
     from loopmark.bench.records.pytest_benchmark import read_stored
     from loopmark.bench.records.store import create_folder, write
     from loopmark.bench.report.text import plain

@@ -65,7 +65,7 @@ def memory(
     from loopmark.bench.measure.footprint.survey import survey
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
-    from loopmark.bench.records.footprint_store import write_footprints
+    from loopmark.bench.records.footprint import write_footprints
     from loopmark.bench.records.store import create_folder, remove_if_empty
     from loopmark.bench.report.footprint.files import as_json as to_json
     from loopmark.bench.report.footprint.files import write_files

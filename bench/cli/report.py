@@ -26,7 +26,7 @@ def report(
     Of a damaged folder what is left is drawn, with a warning of what is not known. Exit status: 0, or 2 for bad input.
     """
     from loopmark.bench.progress import stderr_console
-    from loopmark.bench.records.batches_store import read_batches
+    from loopmark.bench.records.batches import read_batches
     from loopmark.bench.records.store import RUN_FILE
     from loopmark.bench.records.training_store import read_training
     from loopmark.bench.records.whole import salvage

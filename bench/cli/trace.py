@@ -50,7 +50,7 @@ def trace(
 
     from loopmark.bench.cli.tell import refuse_unwritable_folder
     from loopmark.bench.progress import RunProgress, announce_torch, stderr_console
-    from loopmark.bench.records.trace_store import create_trace_folder, refuse_run_folder, write_trace
+    from loopmark.bench.records.trace import create_trace_folder, refuse_run_folder, write_trace
 
     refuse_unwritable_folder(out or RESULTS)
     if out is not None:
@@ -63,8 +63,8 @@ def trace(
     from loopmark.bench.measure.tracing.tracer import MOST_STEPS
     from loopmark.bench.measure.tracing.tracer import trace as trace_case
     from loopmark.bench.report.text import slugs
-    from loopmark.bench.report.trace.json import as_json as to_json
-    from loopmark.bench.report.trace.spreadsheet import as_csv
+    from loopmark.bench.report.trace.files import as_csv
+    from loopmark.bench.report.trace.files import as_json as to_json
     from loopmark.bench.report.trace.table import print_trace
 
     if not 1 <= steps <= MOST_STEPS:

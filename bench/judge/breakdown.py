@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loopmark.bench.judge.laps import found_busy, phases_of, steps_of
+from loopmark.bench.judge.statistics import Estimate, exp, student
 
 TRIMMED = 0.25
 """The share of steps, by total time, left out at either end of each launch; rounded up to whole steps."""
@@ -72,3 +73,26 @@ def _middle(seconds: NDArray[np.float64], launch: NDArray[np.intp]) -> NDArray[n
     cut = np.minimum(np.ceil(TRIMMED * count), (count - 1) // 2)
     inside: NDArray[np.bool_] = (rank >= cut[launch]) & (rank < (count - cut)[launch])
     return inside
+
+
+def phase_estimates(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Estimate]:
+    """Seconds a step in each phase as ``phase_seconds`` has them, on the device's clock where there is one.
+
+    The interval has the width, as a ratio, of Student's t interval over the launches: each launch's phases by itself,
+    as logarithms. A launch alone bounds nothing; nor do launches one of which lacks the phase, or saw it take no time.
+
+    Args:
+        laps: rows of one case from ``Samples.phases``.
+        order: the phases' names in the order in which the result has them.
+    """
+    column = "device_seconds" if laps["device_seconds"].notna().any() else "host_seconds"
+    launches = [phase_seconds(own, order, column) for _, own in laps.groupby("launch")]
+    typical = phase_seconds(laps, order, column)
+    return {phase: _about(value, [own.get(phase, 0.0) for own in launches]) for phase, value in typical.items()}
+
+
+def _about(value: float, launches: Sequence[float]) -> Estimate:
+    if min(launches) <= 0:
+        return Estimate(value, -math.inf, math.inf)
+    logs = np.log(launches)
+    return student(logs - logs.mean()).map(lambda log: value * exp(log))

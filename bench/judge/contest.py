@@ -69,7 +69,7 @@ class Referee:
         self._sequences = {metric: ConfidenceSequence(error) for metric, error in errors.items()}
 
     def add(self, pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame) -> None:
-        """A launch pair has ended; see ``loopmark.bench.records.comparison_samples`` for the tables."""
+        """A launch pair has ended; see ``loopmark.bench.records.comparison`` for the tables."""
         if self._lost_at_step is None:
             self._lost_at_step = pair.head_lost_at_step
         values = pair_values(pair, blocks, phases, laps_count=self._laps_count)

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from loopmark.bench.judge.breakdown import phase_estimates
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.instructions import Instructed, fill, instructions_of
 from loopmark.bench.judge.look import look_over
-from loopmark.bench.judge.phase_estimates import phase_estimates
 from loopmark.bench.judge.side import Side, device_of
 from loopmark.bench.judge.statistics import Estimate, welch
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline

@@ -19,8 +19,7 @@ from loopmark.bench.measure.clock import LappedBlock
 from loopmark.bench.measure.launcher import Launcher
 from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import steps_per_block
-from loopmark.bench.records.comparison import Pair, Side
-from loopmark.bench.records.comparison_samples import BLOCKS, PHASES
+from loopmark.bench.records.comparison import BLOCKS, PHASES, Pair, Side
 from loopmark.bench.records.machine import Environment
 from loopmark.bench.records.tables import table
 
@@ -48,7 +47,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Measured:
-    """One launch pair and its samples; see ``loopmark.bench.records.comparison_samples`` for the columns."""
+    """One launch pair and its samples; see ``loopmark.bench.records.comparison`` for the columns."""
 
     pair: Pair
     blocks: pd.DataFrame

@@ -30,9 +30,9 @@ from loopmark.bench.measure.memory import held_on, peak_memory_of
 from loopmark.bench.measure.nvml import monitor_of
 from loopmark.bench.measure.proof.prove import Proven, prove
 from loopmark.bench.measure.properties.examination import Checked, Examination
+from loopmark.bench.measure.side import refuse_strangers
 from loopmark.bench.measure.slowdown import slowed
 from loopmark.bench.measure.spending import Spent, spend
-from loopmark.bench.measure.strangers import refuse_strangers
 from loopmark.bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
 from loopmark.bench.measure.training.course import Begun, Course, Leg
 from loopmark.bench.measure.warmup import WINDOW, warm_up

@@ -1,8 +1,13 @@
 """Two sides measured in turns: what was compared, launch pair by launch pair."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import pandas as pd
+
+from loopmark.bench.records.files import as_json, replace_file
 from loopmark.bench.records.machine import Environment, Machine
+from loopmark.bench.records.tables import as_parquet
 
 COMPARISON_VERSION = 1
 
@@ -69,3 +74,37 @@ class Comparison:
     pairs: tuple[Pair, ...]
     warnings: tuple[str, ...] = ()
     comparison_version: int = COMPARISON_VERSION
+
+
+COMPARISON_FILE = "comparison.json"
+
+
+def write_comparison(folder: Path, comparison: Comparison, blocks: pd.DataFrame, phases: pd.DataFrame) -> None:
+    """Keep a comparison in ``folder``; ``comparison.json`` goes last, so that a folder that has it is whole."""
+    for name, table in (("blocks", blocks), ("phases", phases)):
+        replace_file(folder / f"{name}.parquet", as_parquet(table))
+    replace_file(folder / COMPARISON_FILE, as_json(comparison))
+
+
+# The samples: two tidy tables. All times are seconds; a device column is NaN on the host's clock. ``pair`` is an index
+# into ``Comparison.pairs``; a quad is four turns, base, head, head, base or the other way round.
+_PLACE = {"pair": "int32", "quad": "int32", "turn": "int32", "head": "bool"}
+BLOCKS = {
+    # One row a block: consecutive steps, `lapped` phase by phase or timed as a whole.
+    **_PLACE,
+    "lapped": "bool",
+    "steps": "int64",
+    "host_seconds": "float64",
+    "device_seconds": "float64",
+    "involuntary_switches": "int64",
+    "steal_seconds": "float64",
+    "throttle_reasons": "str",
+    "foreign_processes": "int64",
+}
+PHASES = {
+    # One row a phase of a lapped block: the mean over its steps.
+    **_PLACE,
+    "phase": "str",
+    "host_seconds": "float64",
+    "device_seconds": "float64",
+}

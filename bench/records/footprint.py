@@ -1,8 +1,10 @@
 """The memory of one training step: how much is in use at each moment, and in which phase."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from loopmark.bench.records.files import as_json, replace_file
 from loopmark.bench.records.machine import Environment, Machine
 from loopmark.bench.records.run import Plan, Status
 
@@ -104,3 +106,11 @@ def _together(phase: str, stretches: list[Stretch]) -> PhaseMemory:
         end_bytes=stretches[-1].end_bytes,
         peak_reserved_bytes=max(reserved, default=None),
     )
+
+
+MEMORY_FILE = "memory.json"
+
+
+def write_footprints(folder: Path, footprints: Footprints) -> None:
+    """Keep ``footprints`` in ``folder``, every moment of them."""
+    replace_file(folder / MEMORY_FILE, as_json(footprints, indent=None))

@@ -3,7 +3,9 @@
 import difflib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from loopmark import __version__
 from loopmark.bench.errors import BadInput
@@ -13,7 +15,8 @@ from loopmark.bench.records.limits import LEAST_SECONDS
 from loopmark.bench.records.machine import Environment, Machine
 from loopmark.bench.records.pytest_benchmark import MAKE_ONE, Benchmark, Host, Stored
 from loopmark.bench.records.run import Case, Launch, Plan, Run
-from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.samples import TABLES, Samples, typed
+from loopmark.bench.records.store import RUN_FILE, folder_name, read, read_run
 from loopmark.bench.records.tables import line
 
 TOOL = "pytest-benchmark"
@@ -200,3 +203,35 @@ def _environment(host: Host, threads: int | None) -> Environment:
         cudnn=None, driver=facts.driver, packages={}, variables={}, threads=threads or facts.threads, cores=(),
         cpu_capability=None, compiler=None, huge_pages=None, governor=None,
     )  # fmt: skip
+
+
+def machines_in(root: Path) -> list[Machine]:
+    """Every machine under ``root`` on which Loopmark itself measured a run."""
+    return [machine for folder in sorted(root.glob("*")) if (machine := _machine(folder)) is not None]
+
+
+def kept_before(root: Path, run: Run, samples: Samples) -> Path | None:
+    """The folder under ``root`` that holds this very run, imported before; None where there is none."""
+    stamp = folder_name(run.started)
+    for file in sorted((root / run.machine.name).glob(f"{stamp}*/{RUN_FILE}")):
+        try:
+            kept, rows = read(file.parent)
+        except BadInput:
+            continue
+        # The files may have been given by another path, which is in the command alone.
+        same = replace(kept, name=run.name, plan=replace(kept.plan, command=run.plan.command)) == run
+        if same and all(typed(name, getattr(rows, name)).equals(getattr(samples, name)) for name in TABLES):
+            return file.parent
+    return None
+
+
+def _machine(folder: Path) -> Machine | None:
+    """Of the newest run in a machine's folder that can be read."""
+    for file in sorted(folder.glob(f"*/{RUN_FILE}"), reverse=True):
+        try:
+            run = read_run(file.parent)
+        except BadInput:
+            continue
+        if run.imported_from is None:
+            return run.machine
+    return None

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 
 from loopmark.bench.judge.contest import MEMORY, STEP, Referee, Rules, judge, pair_values
-from loopmark.bench.records.comparison import Comparison, Pair, Side
-from loopmark.bench.records.comparison_samples import BLOCKS, PHASES
+from loopmark.bench.records.comparison import BLOCKS, PHASES, Comparison, Pair, Side
 from loopmark.bench.records.tables import table
 from tests import synthetic
 

@@ -3,8 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from loopmark.bench.judge.breakdown import phase_seconds
-from loopmark.bench.judge.phase_estimates import phase_estimates
+from loopmark.bench.judge.breakdown import phase_estimates, phase_seconds
 from loopmark.bench.judge.statistics import student
 from tests.judge.test_breakdown import ORDER, laps, noisy_steps
 

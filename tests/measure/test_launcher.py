@@ -14,7 +14,7 @@ import torch
 from loopmark.bench.measure.assignment import Assignment, Tree
 from loopmark.bench.measure.launcher import SPIN_COUNT, Interpreter, _environment, apart
 from loopmark.bench.measure.process import WorkerProcess
-from loopmark.bench.measure.strangers import refuse_strangers
+from loopmark.bench.measure.side import refuse_strangers
 from loopmark.bench.records.machine import Environment
 from loopmark.loops.errors import BadSpec
 

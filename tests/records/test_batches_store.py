@@ -5,7 +5,7 @@ import pytest
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records import store
-from loopmark.bench.records.batches_store import BATCHES_FILE, read_batches, write_batches
+from loopmark.bench.records.batches import BATCHES_FILE, read_batches, write_batches
 from loopmark.bench.records.search import run_folders
 from tests.hunts import attempt, case, hunt, refused
 

@@ -8,7 +8,7 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.records import store
 from loopmark.bench.records.search import run_folders
 from loopmark.bench.records.store import create_folder
-from loopmark.bench.records.trace_store import create_trace_folder, refuse_run_folder, write_trace
+from loopmark.bench.records.trace import create_trace_folder, refuse_run_folder, write_trace
 from tests.synthetic import Truth, make_run
 
 STARTED = "2026-11-25T03:46:04.123456+00:00"

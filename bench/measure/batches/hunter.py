@@ -14,8 +14,7 @@ from loopmark.bench.measure.conduct import Progress
 from loopmark.bench.measure.crew import Crew
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.machine import available_cores, describe_environment
-from loopmark.bench.records.batches import Attempt, BatchCase, BatchHunt
-from loopmark.bench.records.batches_store import write_batches
+from loopmark.bench.records.batches import Attempt, BatchCase, BatchHunt, write_batches
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Status
 from loopmark.loops.catalog import find_workload

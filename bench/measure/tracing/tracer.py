@@ -10,8 +10,7 @@ from loopmark.bench.measure.answers import Ready
 from loopmark.bench.measure.crew import Crew, crew_of
 from loopmark.bench.measure.process import CaseEnded
 from loopmark.bench.records.run import Plan
-from loopmark.bench.records.trace import Profile, Status, Trace
-from loopmark.bench.records.trace_store import TRACE_FILE
+from loopmark.bench.records.trace import TRACE_FILE, Profile, Status, Trace
 from loopmark.loops.catalog import find_loop, find_workload
 
 MOST_STEPS = 100

@@ -13,9 +13,8 @@ from loopmark.bench.measure.crew import Crew
 from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import Schedule
 from loopmark.bench.measure.training.course import Begun, Leg
-from loopmark.bench.measure.training.divergence import Watch
 from loopmark.bench.measure.training.notebook import Notebook
-from loopmark.bench.measure.training.stopping import Stopping
+from loopmark.bench.measure.training.stopping import Stopping, Watch
 from loopmark.bench.measure.training.terms import Terms
 from loopmark.bench.records.run import Status
 from loopmark.bench.records.training import Target, Trial

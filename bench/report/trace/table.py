@@ -7,8 +7,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.records.trace import OUTSIDE, Cost, PhaseCosts, Profile, Trace
-from loopmark.bench.records.trace_store import KERNELS_FILE, TRACE_FILE
+from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
 from loopmark.bench.report import format as show
 from loopmark.bench.report.columns import FILE_WIDTH, GAP, as_wide_as, cut
 from loopmark.bench.report.text import ELLIPSIS, elide, plain

@@ -20,8 +20,7 @@ from loopmark.bench.measure.disturbance import Disturbance
 from loopmark.bench.measure.plan import Wish, make_plan
 from loopmark.bench.measure.process import CaseEnded
 from loopmark.bench.measure.warmup import WarmUp
-from loopmark.bench.records.batches import BatchCase, BatchHunt
-from loopmark.bench.records.batches_store import read_batches
+from loopmark.bench.records.batches import BatchCase, BatchHunt, read_batches
 from tests import synthetic
 
 MIB = 2**20

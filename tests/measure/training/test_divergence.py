@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from loopmark.bench.measure.training.divergence import EXPLODED, FIRST, IN_A_ROW, Astray, Watch
+from loopmark.bench.measure.training.stopping import EXPLODED, FIRST, IN_A_ROW, Astray, Watch
 
 USUAL = [2.0, 1.9, 2.1, 1.8, 1.7, 1.6]
 

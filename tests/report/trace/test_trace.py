@@ -10,8 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from loopmark.bench.records.trace import OUTSIDE, Cost, PhaseCosts, Trace
-from loopmark.bench.report.trace.json import as_json
-from loopmark.bench.report.trace.spreadsheet import as_csv
+from loopmark.bench.report.trace.files import as_csv, as_json
 from loopmark.bench.report.trace.table import conclusion, print_trace
 from tests.report.hostile import NAMES
 from tests.traces import costs, profile, trace

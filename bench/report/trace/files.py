@@ -1,11 +1,11 @@
-"""A trace as strict JSON values, for another program."""
+"""A trace for another program: strict JSON values, and its kernels as CSV."""
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loopmark.bench.records.trace import Profile, Trace
-from loopmark.bench.records.trace_store import KERNELS_FILE, TRACE_FILE
+from loopmark.bench.records.trace import KERNELS_FILE, TRACE_FILE, Profile, Trace
+from loopmark.bench.report.csv_text import csv_text
 from loopmark.bench.report.trace.table import conclusion, notes
 
 
@@ -35,3 +35,17 @@ def _profile_as_json(profile: Profile) -> dict[str, Any]:
         for phase in profile.phases
     ]
     return {**asdict(profile), "phases": phases, "notes": list(notes(profile))}
+
+
+HEADINGS = ("phase", "name", "calls_per_step", "seconds_per_step", "share_of_phase")
+
+
+def as_csv(profile: Profile) -> str:
+    """One row a kernel of a phase, the phases in their order, the dearest first; no phase where none launched it."""
+    rows: list[list[object]] = [
+        [phase.phase, cost.name, cost.calls_per_step, cost.seconds_per_step, phase.share(cost)]
+        for phase in profile.phases
+        for cost in phase.costs
+    ]
+    rows += [[None, cost.name, cost.calls_per_step, cost.seconds_per_step, None] for cost in profile.unattributed]
+    return csv_text(HEADINGS, rows)
