@@ -78,11 +78,7 @@ def test_the_wheel_installs_one_name(wheel: Path) -> None:
     assert {"loopmark/bench/report/report.md.jinja", "loopmark/loops/eager.py", "loopmark/py.typed"} <= set(names)
 
 
-def test_commands_find_loopmark_and_not_the_repositorys_own(fresh: Path, repository: Path) -> None:
-    listed = ran(fresh, repository, "loopmark", "list")
-    assert listed.returncode == 0, listed.stderr
-    assert "regression_mlp" in listed.stdout
-
+def test_a_notebook_finds_loopmark_and_its_own_modules(fresh: Path, repository: Path) -> None:
     import_both = "import loopmark, bench; print(getattr(bench, 'theirs', True), 'torch' in __import__('sys').modules)"
     here = ran(fresh, repository, "python", "-c", f"{import_both}; from loopmark import Task, load")
     assert here.stdout == "True False\n", here.stderr
@@ -110,6 +106,12 @@ def hostile(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
+
+
+def test_what_can_run_is_listed_there(fresh: Path, hostile: Path) -> None:
+    listed = ran(fresh, hostile, "loopmark", "list")
+    assert listed.returncode == 0, listed.stderr
+    assert "regression_mlp" in listed.stdout
 
 
 def test_the_fixture_times_a_loop_there(fresh: Path, hostile: Path) -> None:

@@ -8,15 +8,14 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from loopmark.bench.measure.assignment import Assignment
-from loopmark.bench.measure.entry import BOOT, PACKAGE, enter
+from loopmark.bench.measure.entry import BOOT, PACKAGE, enter, leave_working_directory
 from loopmark.bench.measure.variables import RESTORE, restore_variables
 from loopmark.loops.catalog import WORKLOADS
 
@@ -149,11 +148,37 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
 
     For questions about the device: asking torch for them here could leave this process with a CUDA context, which
     takes memory from the loops and looks like a stranger on the device.
+
+    Raises:
+        ChildProcessError: the process ended, or was ended, before it had an answer.
+        Exception: whatever ``function`` raises.
     """
     context = _context(["loopmark.bench.measure.worker"])
     _start_server()
-    with ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_leave_soon) as pool:
-        return pool.submit(function, *arguments).result()
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(theirs, function, arguments))
+    process.start()
+    theirs.close()
+    try:
+        fine, answer = ours.recv()
+    except EOFError:
+        raise ChildProcessError(f"{function.__name__} was asked of a process that ended without an answer") from None
+    finally:
+        process.kill()
+        process.join()
+    if not fine:
+        raise answer
+    return cast(T, answer)
+
+
+def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.alarm(ANSWER_SECONDS)  # should the parent be killed meanwhile, nobody else would end this process
+    leave_working_directory()
+    try:
+        connection.send((True, function(*arguments)))
+    except Exception as error:
+        connection.send((False, error))
 
 
 def _context(first: list[str]) -> ForkServerContext:
@@ -198,8 +223,3 @@ def _ensure_running() -> None:
         forkserver.ensure_running()
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _leave_soon() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    signal.alarm(ANSWER_SECONDS)  # should the parent be killed meanwhile, nobody else would end this process

@@ -1,5 +1,6 @@
 """What a worker is given: its assignment, its environment, and no code of another revision than it is to measure."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -110,3 +111,11 @@ if __name__ == "__main__":
     os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
     print(apart(abs, -4))
 """
+
+
+def test_what_is_asked_apart_comes_back_raises_or_says_that_nobody_answered() -> None:
+    assert apart(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        apart(divmod, 7, 0)
+    with pytest.raises(ChildProcessError, match="_exit was asked of a process that ended without an answer"):
+        apart(os._exit, 3)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from loopmark.bench.errors import BadInput
@@ -68,5 +67,5 @@ def _uuids() -> Sequence[str]:
 
     try:
         return apart(cuda_uuids)
-    except BrokenProcessPool:  # a driver that hangs, or ends the process that asks
+    except ChildProcessError:  # a driver that hangs, or ends the process that asks
         return ()

@@ -1,7 +1,5 @@
 """Which device is meant, whoever has one: torch and the driver are stand-ins."""
 
-from concurrent.futures.process import BrokenProcessPool
-
 import pytest
 
 from loopmark.bench.errors import BadInput
@@ -71,7 +69,7 @@ def test_a_rocm_build_is_asked_though_nvidias_driver_names_nothing(machine: Mach
 
 
 def test_a_driver_that_ends_the_process_which_asks_is_no_device(machine: Machine) -> None:
-    machine.gpus, machine.uuids = GPUS, BrokenProcessPool()
+    machine.gpus, machine.uuids = GPUS, ChildProcessError()
     assert find_device(None, CUDA_BUILD) == Device("cpu", gpus=GPUS)
 
 
