@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from loopmark.bench.measure.properties.bits import same
-from loopmark.bench.measure.properties.snapshot import parameters_of
+from loopmark.bench.measure.properties.snapshot import parameters_of, same
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.task import Task

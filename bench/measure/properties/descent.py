@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from loopmark.bench.measure.properties.names import STOPS
+from loopmark.bench.measure.properties.places import STOPS
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.records.verification import Outcome, Property
 

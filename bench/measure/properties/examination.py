@@ -21,9 +21,8 @@ from loopmark.bench.measure.properties import (
     waiting,
     work,
 )
-from loopmark.bench.measure.properties.fault import Stopped
-from loopmark.bench.measure.properties.limit import within
-from loopmark.bench.measure.properties.names import STOPS
+from loopmark.bench.measure.properties.fault import Stopped, within
+from loopmark.bench.measure.properties.places import STOPS
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.records.verification import Outcome, Property
 from loopmark.loops.catalog import find_loop, find_workload

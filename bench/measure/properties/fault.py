@@ -1,9 +1,12 @@
-"""A step that did not come to its end."""
+"""A step that did not come to its end, and a limit of time that says where it ran out."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from loopmark.bench.measure.properties.limit import OutOfTime
-from loopmark.bench.measure.properties.names import phase_name
+from loopmark.bench.measure.properties.places import phase_name
 from loopmark.loops.phases import PHASES
 from loopmark.loops.user_code import described, place_of
 
@@ -50,3 +53,30 @@ def _sentence(error: BaseException, when: str) -> str:
 def _phase_after(phase: str) -> str:
     order = ("", *PHASES[1:], "")
     return phase_name(order[order.index(phase) + 1]) if phase in order else f"the phase after {phase_name(phase)}"
+
+
+class OutOfTime(BaseException):
+    """It took longer than ``seconds``. No ``Exception``, since it is raised into a loop that may catch those."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it took longer than {seconds:g} s")
+        self.seconds = seconds
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise OutOfTime into what runs here, in Python's own code, once it has taken ``seconds``.
+
+    The timer is the process's only one; what it was set to before, it is set to again.
+    """
+
+    def ring(*_: Any) -> None:
+        raise OutOfTime(seconds)
+
+    handler = signal.signal(signal.SIGALRM, ring)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, handler)

@@ -5,9 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from loopmark.bench.measure.properties.bits import largest_difference, same
-from loopmark.bench.measure.properties.names import STOPS, phase_name, places
-from loopmark.bench.measure.properties.snapshot import Snapshot, parameters_of
+from loopmark.bench.measure.properties.places import STOPS, phase_name, places
+from loopmark.bench.measure.properties.snapshot import Snapshot, largest_difference, parameters_of, same
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trial import Trial
 from loopmark.bench.records.verification import Outcome, Property

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from loopmark.bench.measure.properties.names import STOPS
+from loopmark.bench.measure.properties.places import STOPS
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trace import Trace
 from loopmark.bench.records.verification import Outcome, Property

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from loopmark.bench.measure.properties.names import STOPS, listed
+from loopmark.bench.measure.properties.places import STOPS, listed
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trace import Trace
 from loopmark.bench.records.verification import Outcome, Property

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from loopmark.bench.measure.properties.places import frames_within, place_within, said_outright
-from loopmark.bench.measure.properties.replaced import replaced
-from loopmark.bench.measure.properties.waits import explicit_waits
+from loopmark.bench.measure.properties.waits import explicit_waits, replaced
 from loopmark.loops.task import Task
 
 What = Literal["model", "loss_fn", "zero_grad", "backward", "update", "wait"]

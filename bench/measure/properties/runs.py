@@ -2,7 +2,7 @@
 
 from loopmark.bench.measure.properties import loss, reach
 from loopmark.bench.measure.properties.fault import Fault
-from loopmark.bench.measure.properties.names import places
+from loopmark.bench.measure.properties.places import places
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.records.verification import Outcome, Property
 

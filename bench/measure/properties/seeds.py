@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from loopmark.bench.measure.properties.names import STOPS
+from loopmark.bench.measure.properties.places import STOPS
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trial import Trial
 from loopmark.bench.records.verification import Outcome, Property

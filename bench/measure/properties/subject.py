@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from functools import cached_property
 
-from loopmark.bench.measure.properties.bits import same
 from loopmark.bench.measure.properties.fault import Fault
-from loopmark.bench.measure.properties.snapshot import parameters_of
+from loopmark.bench.measure.properties.snapshot import parameters_of, same
 from loopmark.bench.measure.properties.trace import Trace, watch
 from loopmark.bench.measure.properties.trial import Trial
 from loopmark.loops.loop import EAGER, Loop

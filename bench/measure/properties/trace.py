@@ -10,15 +10,13 @@ import torch
 from torch import Tensor
 
 from loopmark.bench.measure.clock import BadStep
-from loopmark.bench.measure.properties.bits import same_bits
 from loopmark.bench.measure.properties.fault import Fault, Stopped
-from loopmark.bench.measure.properties.modes import Modes
 from loopmark.bench.measure.properties.places import frames_of_yield, place_of_yield
 from loopmark.bench.measure.properties.recorder import Event, Recorder, Root, graded, names_of, operations_so_far
-from loopmark.bench.measure.properties.snapshot import parameters_of
+from loopmark.bench.measure.properties.snapshot import parameters_of, same_bits
 from loopmark.bench.measure.properties.trial import Trial, number_of
 from loopmark.bench.measure.properties.waits import hidden_waits
-from loopmark.bench.measure.properties.yields import held_yields_of
+from loopmark.bench.measure.properties.yields import Modes, held_yields_of
 from loopmark.loops.task import Batch, Task
 from loopmark.loops.user_code import place_among
 

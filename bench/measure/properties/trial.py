@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from loopmark.bench.measure.clock import BadStep
-from loopmark.bench.measure.properties.fault import Fault, Stopped, early_fault_of, fault_of
-from loopmark.bench.measure.properties.limit import OutOfTime
-from loopmark.bench.measure.properties.modes import Modes
+from loopmark.bench.measure.properties.fault import Fault, OutOfTime, Stopped, early_fault_of, fault_of
 from loopmark.bench.measure.properties.recorder import Recorder
+from loopmark.bench.measure.properties.yields import Modes
 from loopmark.loops.errors import Skip
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Batch, Task

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from loopmark.bench.measure.properties.fault import Stopped
-from loopmark.bench.measure.properties.names import STOPS, phase_name
+from loopmark.bench.measure.properties.places import STOPS, phase_name
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trace import Trace, watch
 from loopmark.bench.records.verification import Outcome, Property

@@ -16,7 +16,21 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from loopmark.bench.measure.properties.places import frames_within, torchs_own_doing
-from loopmark.bench.measure.properties.replaced import replaced
+
+
+@contextmanager
+def replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
+    """``owner.name`` is ``stand_in``; what ``owner`` inherits rather than has, it inherits again afterwards."""
+    own, before = name in vars(owner), getattr(owner, name)
+    setattr(owner, name, stand_in)
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, name, before)
+        else:
+            delattr(owner, name)
+
 
 Note = Callable[[str], None]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from loopmark.bench.measure.properties.names import STOPS, listed, phase_name, places
+from loopmark.bench.measure.properties.places import STOPS, listed, phase_name, places
 from loopmark.bench.measure.properties.recorder import What
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trace import Lap, Trace
