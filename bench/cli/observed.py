@@ -46,7 +46,7 @@ class Finder:
 
     @property
     def count(self) -> int:
-        """Of the runs that could be read."""
+        """How many runs could be read."""
         return len(self._kept)
 
     def observations(

@@ -52,7 +52,7 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
 
 
 def _shares(launches: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of each phase the median of its shares in the launches, (launches, phases), so that all of them are one whole.
+    """The median of each phase's shares in the launches, (launches, phases), so that all of them are one whole.
 
     One launch in which something held up one phase does not decide where a step's time goes. A phase that fewer than
     half of the launches have is there with its mean.

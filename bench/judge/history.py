@@ -56,7 +56,7 @@ class Point:
 
     @property
     def standard_error(self) -> float:
-        """Of the log ratio, as this run alone knows it; infinite of one launch."""
+        """The log ratio's standard error, by this run alone; infinite where it has one launch."""
         if self.launches < 2:
             return math.inf
         half = (self.log_speedup.high - self.log_speedup.low) / 2

@@ -41,7 +41,7 @@ class Roof:
 
     @property
     def share(self) -> float:
-        """Of the limit that it reaches: 1 is all that the device can do."""
+        """The share of its limit that it reaches: 1 is all that the device can do."""
         return self.limit_seconds.value / self.seconds if self.seconds else math.nan
 
     @property

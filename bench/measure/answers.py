@@ -62,7 +62,7 @@ class Warm:
     device_step_seconds: float | None = None
     """Of a step without laps, where one with laps says less: warm-up steps of a graph hold the device for a while."""
     lead_in: int = 0
-    """Steps that a block takes before it, and that do not count."""
+    """Uncounted steps that a block takes before it."""
     held: Held | None = None
     """None where that is not known, as on a CPU."""
 

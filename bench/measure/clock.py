@@ -34,7 +34,7 @@ class Block:
     host_seconds: float
     device_seconds: float
     lead_in: int = field(default=0, kw_only=True)
-    """Steps before these, after which the clock started without waiting for them; they do not count."""
+    """Uncounted steps just before these; the clock started without waiting for them."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class HostClock:
     laps_count = True
     """Whether a lapped block says as much of a step's time as a plain one."""
     lead_in = 0
-    """Steps that a block needs before it, so that it begins as it goes on: a device is not to wait for its first."""
+    """Uncounted steps that a block needs before it, so that it finds the device at work."""
 
     def __init__(self, task: Task, step: Step, now: Callable[[], int] = time.perf_counter_ns) -> None:
         self._task, self._step, self._now = task, step, now
@@ -112,7 +112,7 @@ class HostClock:
     def lapped(self, steps: int, lead_in: int = 0) -> Recording:
         """``steps`` steps with a lap at each phase's end; what comes after the last yield counts for the last phase.
 
-        The laps of the ``lead_in`` before them are there too, and in no sum.
+        The laps of the ``lead_in`` steps before them are kept too, and counted in no sum.
         """
         self._begin(lead_in + steps)
         task, step, mark = self._task, self._step, self._mark

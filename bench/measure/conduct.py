@@ -56,9 +56,9 @@ class _UnderWay:
     starting_seconds: float = 0.0
     compile_seconds: float = 0.0
     part: float = 0.0
-    """Of the launch, as a fraction; it never goes back."""
+    """The fraction of the launch that is done; it never goes back."""
     whole_batch: int | None = None
-    """Samples a step before it was halved, if it was."""
+    """Samples a step before batches were halved; None where they were not."""
 
     @property
     def live(self) -> list[Resident]:

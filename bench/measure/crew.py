@@ -81,7 +81,7 @@ class Crew:
         return batch_size // 2
 
     def unshrink(self, workload: str) -> None:
-        """Give later processes of ``workload`` the batches that were asked for again."""
+        """Undo ``shrink`` for later processes of ``workload``."""
         self._batch_sizes.pop(workload, None)
 
     def forget_compiled(self, workload: str, loop: str) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import os
 import sys
 from importlib.machinery import ModuleSpec
@@ -15,6 +16,8 @@ from loopmark.bench.measure.assignment import Assignment, Tree
 PACKAGE = Path(loopmark.__file__).resolve().parent
 """The folder ``loopmark``: of a checkout, or in a ``site-packages``."""
 LOOPS = "loopmark.loops"
+RESTORE = "LOOPMARK_RESTORE"
+"""The variable with the names of those that were changed, and the value of each before; None where it had none."""
 
 BOOT = """
 import importlib.util, sys
@@ -43,14 +46,23 @@ def enter(connection: Connection, assignment: Assignment) -> None:
 
 
 def leave_working_directory() -> None:
-    """Import nothing from the working directory from now on, but for a person's own code, which is looked up there.
+    """Take the working directory off the import path; `user_code` puts it back for a person's own code.
 
-    A checkout that holds our package stays, behind all else.
+    A checkout that holds our package stays on the path, last.
     """
     sys.path[:] = [folder for folder in sys.path if folder not in ("", str(Path.cwd()))]
     if "site-packages" not in PACKAGE.parts:
         home = str(PACKAGE.parent)
         sys.path[:] = [*(folder for folder in sys.path if folder != home), home]
+
+
+def restore_variables() -> None:
+    """Put back the environment variables that ``RESTORE`` names: they held while the fork server started."""
+    for name, value in json.loads(os.environ.pop(RESTORE, "{}")).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _move_to(tree: Tree) -> None:
@@ -77,7 +89,7 @@ def _adopt_loops(root: Path | None) -> None:
 
 
 class _FormerName:
-    """Finds what a revision from before there was one package imports as ``loops``: the modules of today's name."""
+    """An import hook for revisions older than the one package: ``loops.x`` is the module ``loopmark.loops.x``."""
 
     def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
         """A spec for ``loops`` and all below it."""

@@ -31,15 +31,15 @@ class Costs:
     """A case trained from one seed, when no budget ends it before."""
 
 
-ON_CPU = Costs(start=0.3, warm_up=0.1, compilation=13.0, compiled=1.6, step=0.005, energy=0.0, proof=0.7, training=0.8)
-"""Seen in the reference run, on two cores of an AMD EPYC with the small sizes."""
+ON_CPU = Costs(start=0.2, warm_up=0.2, compilation=13.0, compiled=1.6, step=0.004, energy=0.0, proof=0.7, training=0.8)
+"""Seen in the reference run (two cores of an AMD EPYC, the small sizes); start and warm-up took 0.4 s together."""
 ON_GPU = Costs(start=2.0, warm_up=1.8, compilation=35.0, compiled=3.0, step=0.06, energy=0.5, proof=4.0, training=8.0)
 TINY_ON_GPU = Costs(
     start=1.2, warm_up=0.3, compilation=8.0, compiled=2.0, step=0.001, energy=0.5, proof=0.7, training=1.5
 )
 """Not measured: estimates for a card of the H100's class, from the sizes of the work."""
 STEPS_A_TURN = 9
-"""Of slow steps: four blocks of one, each after one that does not count, and one to begin with."""
+"""Steps of a turn where steps are slow: four blocks of one, each after an uncounted one, and one to begin with."""
 TINY = ("regression", "regression_mlp")
 """The workloads whose steps are short at their large size too."""
 
@@ -107,7 +107,7 @@ class Forecast:
     workloads: tuple[str, ...]
     launches: int
     sampling_seconds: dict[str, float]
-    """Of one launch of each workload."""
+    """Seconds of one launch of each workload."""
     _first: dict[str, float] = field(default_factory=dict)
     _later: dict[str, float] = field(default_factory=dict)
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 from loopmark.bench.measure.assignment import Assignment
-from loopmark.bench.measure.entry import BOOT, PACKAGE, enter, leave_working_directory
-from loopmark.bench.measure.variables import RESTORE, restore_variables
+from loopmark.bench.measure.entry import BOOT, PACKAGE, RESTORE, enter, leave_working_directory, restore_variables
 from loopmark.loops.catalog import WORKLOADS
 
 T = TypeVar("T")

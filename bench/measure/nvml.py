@@ -77,7 +77,7 @@ class GpuMonitor:
         return ", ".join(text for bit, text in THROTTLES.items() if now & bit)
 
     def temperature_celsius(self) -> float:
-        """Of the GPU itself; its memory may be hotter."""
+        """The GPU's temperature; its memory may be hotter."""
         for name in ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV"):
             if (degrees := self._say(name, pynvml.NVML_TEMPERATURE_GPU)) is not None:  # CUDA 14 is to remove the first
                 return float(degrees)

@@ -7,7 +7,7 @@ subprocess". Torch chooses a benchmarker for GPU kernels by the answer, so wheth
 
 import torch
 
-from loopmark.bench.measure.variables import restore_variables
+from loopmark.bench.measure.entry import restore_variables
 
 restore_variables()
 asks, torch.cuda.is_available = torch.cuda.is_available, torch.backends.cuda.is_built

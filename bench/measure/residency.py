@@ -1,4 +1,4 @@
-"""Who of a launch is on the device together: all cases where they fit, else groups, each with the baseline in it."""
+"""Which cases of a launch are on the device together: all where they fit, else groups, each with the baseline."""
 
 from dataclasses import dataclass, field
 
@@ -6,9 +6,9 @@ from loopmark.bench.measure.answers import Held, Ready, Warm
 from loopmark.bench.measure.process import WorkerProcess
 
 CONTEXT_BYTES = 768 * 2**20
-"""Of a process beside what torch's allocator reserves: its CUDA context, kernels and libraries. An estimate."""
+"""What a process takes beside torch's allocator: its CUDA context, kernels and libraries. An estimate."""
 MARGIN = 1.25
-"""Of the room that a case is given over what the largest before it took: loops differ in what they keep."""
+"""Times what the largest case so far took: the room that the next is expected to need, since loops differ. Chosen."""
 
 
 @dataclass
@@ -24,17 +24,17 @@ class Resident:
 
 
 class Room:
-    """The device's room for cases of one workload, as those that got warm saw it; endless where none can tell."""
+    """The device memory left for cases of one workload, as warm ones saw it; without limit where none can tell."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Cases are going to take another amount than those so far."""
+        """Drop what is known, since cases will now need another amount."""
         self._largest, self._free = 0, float("inf")
 
     def note(self, held: Held | None) -> None:
-        """A case has got warm."""
+        """Learn from a case that is warm now."""
         if held is not None:
             self._largest = max(self._largest, held.reserved + CONTEXT_BYTES)
             self._free = held.free
@@ -46,21 +46,21 @@ class Room:
 
 @dataclass
 class Residents:
-    """The cases of one launch of a workload, by their indices: who is there, and who waits for room."""
+    """The cases of one launch of a workload, by index: those on the device, and those that wait for room."""
 
     baseline: int
     waiting: list[int]
     room: Room
     live: list[Resident] = field(default_factory=list)
     _alone: set[int] = field(default_factory=set)
-    """Those that ran out of memory beside others: from then on there is no more than one beside the baseline."""
+    """Cases that ran out of memory beside others; each comes again with the baseline alone."""
 
     def others(self, than: int) -> int:
-        """How many are there beside the baseline and the case ``than``."""
+        """How many cases are on the device, the baseline and the case ``than`` left out."""
         return sum(one.index not in (self.baseline, than) for one in self.live)
 
     def next(self) -> int | None:
-        """Who is to start now; None where it is time for turns. The first beside the baseline is always tried."""
+        """The case to start now; None where it is time for turns. The first beside the baseline is always tried."""
         if not self.waiting:
             return None
         first = self.waiting[0]
@@ -70,7 +70,7 @@ class Residents:
         return self.waiting.pop(0)
 
     def put_off(self, index: int) -> bool:
-        """Have a case that ran out of memory beside others come again, once; False where it cannot."""
+        """Let a case that ran out of memory beside others start again later, once; False where that is no use."""
         if index in self._alone or not self.others(index):
             return False
         self._alone.add(index)

@@ -11,8 +11,8 @@ LEAST_ROUNDS = 3
 """Rounds of a launch, however small its budget: a median needs more than one."""
 MOST_STEPS_A_BLOCK = 1000
 QUADS_A_TURN, QUADS_OF_SLOW_STEPS = 2, 1
-"""Of four blocks each: enough that the uncounted first step of a turn costs little of it; fewer where a block is one
-step long and another, that does not count, comes before each."""
+"""Quads of a turn, four blocks each: two, so that its uncounted first step costs little; one where blocks are no longer
+than the steps that they need before them."""
 
 
 class Schedule:

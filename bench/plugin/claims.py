@@ -19,7 +19,7 @@ LEAST_ABSOLUTE_THRESHOLD = 0.25
 
 
 def confidence_of(false_alarms: float, claims: int) -> float:
-    """Of intervals, of which any of ``claims`` lies above an unchanged loop with a chance of ``false_alarms``."""
+    """The intervals' confidence at which ``claims`` of them raise a false alarm with a chance of ``false_alarms``."""
     return 1 - 2 * false_alarms / max(1, claims)
 
 

@@ -30,5 +30,5 @@ class LoopResult:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Of the loop, held against ``against``: slower, faster, same or inconclusive."""
+        """The verdict on the loop, held against ``against``: slower, faster, same or inconclusive."""
         return self.against.verdict if self.against else None

@@ -119,11 +119,11 @@ class Ceilings:
         return (self.device, self.environment.threads, self.machine.fingerprint) == same
 
     def flops_per_second(self, dtype: str) -> Ceiling | None:
-        """Of matrix products in ``dtype`` (``float32``, ``tf32``, ``bfloat16``, ``float16``); None where not known."""
+        """The ceiling of matrix products in ``dtype`` (``float32``, ``tf32``, ``bfloat16``…); None where not known."""
         return self._find("matrix product", dtype)
 
     def bytes_per_second(self) -> Ceiling | None:
-        """Of the device's own memory, bytes read and bytes written counted together; None where not known."""
+        """The ceiling of copies in the device's memory, bytes read and written together; None where not known."""
         return self._find("copy", None)
 
     def _find(self, kind: Kind, dtype: str | None) -> Ceiling | None:

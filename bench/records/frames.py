@@ -189,7 +189,7 @@ class Frames:
 
     @cached_property
     def _categories(self) -> dict[str, pd.CategoricalDtype]:
-        """Of each of ``NAMES``, in the order in which the runs have them."""
+        """A category type for each of ``NAMES``, its values in the order in which the runs have them."""
         runs = [run for _, run in self.runs_by_name.values()]
         values: dict[str, Iterable[str]] = {
             "run": self.runs_by_name,

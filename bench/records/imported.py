@@ -226,7 +226,7 @@ def kept_before(root: Path, run: Run, samples: Samples) -> Path | None:
 
 
 def _machine(folder: Path) -> Machine | None:
-    """Of the newest run in a machine's folder that can be read."""
+    """The machine of the newest run in ``folder`` that can be read; None where there is no such run."""
     for file in sorted(folder.glob(f"*/{RUN_FILE}"), reverse=True):
         try:
             run = read_run(file.parent)

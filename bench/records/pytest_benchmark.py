@@ -70,7 +70,7 @@ class Benchmark:
 
     @property
     def parent(self) -> str:
-        """Of a phase's row, the full name of the whole step's: ``test[resnet]`` of ``test[resnet-forward]``."""
+        """The full name of the whole step's row, of a phase's row: ``test[resnet]`` for ``test[resnet-forward]``."""
         alone, last = f"[{self.told.phase}]", f"-{self.told.phase}]"
         if self.fullname.endswith(last):
             return self.fullname.removesuffix(last) + "]"

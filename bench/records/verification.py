@@ -35,7 +35,7 @@ class Property:
         return Outcome(self.name, self.statement, "broken", explanation)
 
     def not_applicable(self, reason: str) -> Outcome:
-        """Of this loop it cannot be told, or makes no sense."""
+        """The outcome where the property cannot be told of this loop, or makes no sense for it."""
         return Outcome(self.name, self.statement, "not applicable", reason)
 
 

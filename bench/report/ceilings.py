@@ -72,7 +72,7 @@ def figure(one: Ceiling) -> str:
 
 
 def size(one: Ceiling) -> str:
-    """Of a matrix, of a tensor, of what a launch works on."""
+    """The best size as text: a matrix's rows and columns, a tensor's bytes, a launch's elements."""
     if one.kind == "matrix product":
         return f"{one.best_size:,} × {one.best_size:,}"
     if one.kind == "launch":

@@ -43,7 +43,7 @@ class Column(Generic[R]):
         return f"{first}{second}" if first.endswith("/") else f"{first} {second}".strip()
 
     def width(self, rows: Sequence[R]) -> int:
-        """Of its widest text."""
+        """The width of its widest text."""
         return max(cell_len(text) for text in (*self.heading, *(self.cell(row) for row in rows)))
 
     def says_anything(self, rows: Sequence[R]) -> bool:

@@ -77,7 +77,7 @@ class LineStyle:
 
     @property
     def zorder(self) -> float:
-        """Of its line: what is behind lies below the others."""
+        """The drawing order of its line: what is behind lies below the others."""
         return 1.5 if self.behind else 2.0
 
     def proxy(self, more: str = "", marker: str = "") -> Line2D:

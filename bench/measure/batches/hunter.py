@@ -162,7 +162,7 @@ def _concluded(case: BatchCase, search: BatchSearch) -> BatchCase:
 
 
 def _limit_seconds(plan: Plan, left_seconds: float) -> float:
-    """Of any attempt but the first, which may compile for as long as --limit lets it."""
+    """The time limit of every attempt but the first, which may compile for as long as --limit lets it."""
     return min(plan.limit_seconds, max(0.0, left_seconds) + GRACE_SECONDS)
 
 

@@ -35,7 +35,7 @@ class Contender:
 
     @property
     def cost_seconds(self) -> float:
-        """Of a sample, roughly."""
+        """What a sample takes, roughly."""
         return self.repeats * self.operation_seconds
 
     @property
@@ -49,7 +49,7 @@ class Contender:
         return self.target.merit(median(self.values)) if len(self.values) >= LEAST_SAMPLES else 0.0
 
     def forecast_seconds(self, size: int) -> float:
-        """Of an operation of another size, were it done at this one's rate."""
+        """What an operation of another size would take at this one's rate."""
         return self.operation_seconds * self.target.work(size) / self.target.work(self.size)
 
     def is_beaten_by(self, other: "Contender") -> bool:
@@ -84,7 +84,7 @@ class Contender:
         return max(1, round(seconds / self.operation_seconds))
 
     def seconds(self) -> float:
-        """Of a sample that is not kept."""
+        """What a sample took that is not kept."""
         with self.target.context():
             seconds = self.target.stopwatch.seconds(self.operation, self.repeats)
         if not seconds > 0:

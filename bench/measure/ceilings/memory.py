@@ -12,7 +12,7 @@ UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def free_bytes(device: torch.device) -> int:
-    """Of the device's own memory."""
+    """The free bytes of the device's own memory."""
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_host_bytes()
 
 

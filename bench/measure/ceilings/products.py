@@ -73,7 +73,7 @@ def _float8_lacks(device: torch.device) -> str | None:
 
 
 def _precision(precision: str) -> AbstractContextManager[None]:
-    """Of float32 products; whatever was chosen before comes back."""
+    """A context in which float32 products have this precision; afterwards they have the one before."""
     return replace(Switches.now(), matmul_precision=precision).restored()
 
 

@@ -66,7 +66,7 @@ class QueueStopwatch:
         self._hold_cycles = HOLD_CYCLES
 
     def seconds(self, operation: Operation, repeats: int) -> float:
-        """Of the host or of the device, from as many queues as ``repeats`` launches fill.
+        """The host's seconds or the device's, from as many queues as ``repeats`` launches fill.
 
         Raises:
             RuntimeError: the device cannot be held for so long, as where each launch is made to block.

@@ -27,8 +27,8 @@ SAMPLE_SHARE, WARM_UP_SHARE = 1 / 750, 1 / 20
 OPERATION_SHARE, SMALLEST_SHARE = 1 / 60, 1 / 20
 """Of the budget: the longest operation that a size may have, and that the smallest size may have."""
 SOAK_SECONDS, SOAK_SHARE, SOAK_SAMPLES = 2.0, 1 / 4, 4
-"""Samples are short and rest between: a board at its power limit may not hold what they reach. So the best product runs
-for so long without a rest, or this share of the budget, and its last sample tells what it holds."""
+"""A soak's length, its largest share of the budget, and its samples. The survey's samples are short, with rests between
+them, and a board at its power limit may not hold what they reach; the soak's last sample tells what it holds."""
 ENOUGH_ROUNDS = 3 * LEAST_SAMPLES
 """Where the budget is too small for so many, it goes to fewer sizes."""
 

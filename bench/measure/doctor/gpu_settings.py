@@ -74,19 +74,19 @@ class GpuSettings(GpuMonitor):
         return self._errors(pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED)
 
     def link_generation(self) -> int | None:
-        """Of PCI Express, just now."""
+        """The PCI Express generation that the link runs at now."""
         return self._whole("nvmlDeviceGetCurrPcieLinkGeneration")
 
     def highest_link_generation(self) -> int | None:
-        """Of PCI Express, for this board in this machine."""
+        """The highest PCI Express generation of this board in this machine."""
         return self._whole("nvmlDeviceGetMaxPcieLinkGeneration")
 
     def link_lanes(self) -> int | None:
-        """Of PCI Express, just now."""
+        """The PCI Express lanes that the link uses now."""
         return self._whole("nvmlDeviceGetCurrPcieLinkWidth")
 
     def most_link_lanes(self) -> int | None:
-        """Of PCI Express, for this board in this machine."""
+        """The most PCI Express lanes of this board in this machine."""
         return self._whole("nvmlDeviceGetMaxPcieLinkWidth")
 
     def company(self) -> int | None:

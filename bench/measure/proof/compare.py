@@ -48,7 +48,7 @@ class Tally:
     """The most that any reference came to."""
 
     def know(self, *references: Errors) -> None:
-        """Of more references."""
+        """Add the errors of more references."""
         self.known = worst([self.known, *references])
 
     def strays(self, errors: Errors) -> bool:

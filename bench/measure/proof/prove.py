@@ -24,7 +24,7 @@ from loopmark.loops.task import Task
 from loopmark.loops.user_code import described
 
 BUDGET_SECONDS = 4.0
-"""Of comparing. A GPU with few float64 units (1/64 of float32's rate) takes seconds a step."""
+"""The time for comparing. A GPU with few float64 units (1/64 of float32's rate) is slow at it."""
 LEAST_STEPS = 2
 """That are compared however long they take."""
 MOST_STEPS = 4

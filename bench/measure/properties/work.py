@@ -60,7 +60,7 @@ def _calls_elsewhere(trace: Trace) -> Iterator[str]:
 
 
 def _operations_elsewhere(trace: Trace) -> Iterator[str]:
-    """Of a loop that calls the model or computes the loss in a way of its own: when the graph was made."""
+    """Phases in which the graph was made, for a loop that calls the model or computes the loss in a way of its own."""
     called = {event.what for lap in trace.laps for event in lap.events}
     if not trace.roots or "backward" not in {lap.phase for lap in trace.ended}:
         return

@@ -53,7 +53,7 @@ class Trials:
         self._limit = crew.limit_seconds
         self._live: list[_Live] = []
         self._running: list[_Live] = []
-        """Of ``_live``, those that are not at their end."""
+        """Those of ``_live`` that are not at their end."""
         self._put_off: list[int] = []
         """Trials that ran out of device memory beside others, and come when these have ended."""
 
@@ -166,7 +166,7 @@ class Trials:
         return trial.ending is None
 
     def _give_up(self, index: int, end: CaseEnded, others: int) -> None:
-        """End a trial, unless all that it lacked before its first steps was the memory that ``others`` hold."""
+        """End a trial; put it off instead where it ran out of device memory beside ``others`` before its first step."""
         if others and end.ran_out_of == "device memory" and not self._notebook.trials[index].steps:
             self._put_off.append(index)
             return

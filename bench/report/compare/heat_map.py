@@ -84,7 +84,7 @@ def speedups(contest: Contest) -> Figure | None:
 
 
 def _log(row: Row | None) -> float:
-    """Of the speedup; 0 where it is no claim, NaN where there is none."""
+    """The logarithm of the speedup; 0 where it is no claim, NaN where there is none."""
     if row is None or row.speedup is None or not 0 < row.speedup.value < math.inf:
         return math.nan
     return math.log(row.speedup.value) if row.verdict in ("faster", "slower") else 0.0

@@ -39,7 +39,7 @@ class Entry:
 
     @property
     def steps_per_second(self) -> Estimate | None:
-        """Of the step's seconds; infinite where an end of them is zero, as of one launch alone."""
+        """Steps a second; infinite where an end of the step's interval is zero, as from one launch alone."""
         step = self.row.step_seconds
         return step.map(lambda seconds: 1 / seconds if seconds > 1 / sys.float_info.max else math.inf) if step else None
 

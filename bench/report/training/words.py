@@ -135,7 +135,7 @@ def with_start(learning: Learning, start_seconds: float | None) -> str:
 
 
 def loss(learning: Learning) -> str:
-    """Of training, in the end."""
+    """The training loss in the end."""
     value = learning.loss
     return show.ABSENT if value is None else show.significant(value)
 
@@ -189,7 +189,7 @@ def _of_learning(learning: Learning) -> list[str]:
 
 
 def _short_of_target(learning: Learning) -> list[str]:
-    """Of the seeds that did not reach their target, those whose time was over and those that could not."""
+    """The seeds that missed their target: those whose time was over, and those that could not reach it."""
     short, of = [one.trial for one in learning.lessons if one.steps_to_target is None], len(learning.lessons)
     late = [trial for trial in short if trial.ending == SPENT]
     said = []
