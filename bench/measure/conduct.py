@@ -1,13 +1,11 @@
 """A whole run: every loop of every workload in a process of its own, taking turns, launch after launch."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol, cast
-
-import pandas as pd
 
 from loopmark.bench.measure.answers import Finished, Ready, Turn, Warm
 from loopmark.bench.measure.cases import cases_of, lacking
@@ -17,21 +15,19 @@ from loopmark.bench.measure.forecast import Forecast
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.machine import available_cores, describe_environment
 from loopmark.bench.measure.process import CaseEnded
-from loopmark.bench.measure.residency import Resident, Residents, Room
+from loopmark.bench.measure.residency import Resident, Room, UnderWay
 from loopmark.bench.measure.schedule import LEAST_ROUNDS, QUADS_A_TURN, Schedule, quads_a_turn, steps_per_block
 from loopmark.bench.measure.spending import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, Spent
+from loopmark.bench.measure.warnings import busy, room, unsteady
 from loopmark.bench.records import store
 from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Case, Launch, Plan, Run, Status
+from loopmark.bench.records.run import Launch, Plan, Run, Status
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.throttle import disturbs
 from loopmark.bench.records.work import PhaseWork
 
 MOST_AGAIN = 2
 """Times that a turn under a throttle is taken again, at the end of its round; at the power cap it stays as it is."""
-BUSY = 0.5
-"""The share of blocks with a core taken away, from which on a run's figures are those of a busy machine. On a shared
-machine with nothing else to do it was 0.2."""
 NEVER_REACHED = "the run was interrupted before this case was measured"
 
 
@@ -40,30 +36,6 @@ class Progress(Protocol):
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
         """``done`` is a fraction of the whole; the remaining time is None until it can be told."""
-
-
-@dataclass
-class _UnderWay:
-    """One launch of a workload, and how far it is."""
-
-    workload: str
-    launch: int
-    cases: int
-    residents: Residents
-    groups: int = 0
-    rounds: int = 0
-    sampled_seconds: float = 0.0
-    starting_seconds: float = 0.0
-    compile_seconds: float = 0.0
-    part: float = 0.0
-    """The fraction of the launch that is done; it never goes back."""
-    whole_batch: int | None = None
-    """Samples a step before batches were halved; None where they were not."""
-
-    @property
-    def live(self) -> list[Resident]:
-        """The cases that are there."""
-        return self.residents.live
 
 
 class Conductor:
@@ -83,7 +55,7 @@ class Conductor:
         if not self._cores:
             self._warnings.append("this system cannot pin processes to cores, which adds noise; give more --launches")
         self._rooms = {workload: Room() for workload in self._workloads}
-        self._in_groups: set[str] = set()
+        self._cramped: set[str] = set()
         self._forecast = Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
     @property
@@ -130,23 +102,24 @@ class Conductor:
         baseline = next(i for i, c in enumerate(self._cases) if c.workload == workload)
         if self._plan.device != "cpu":  # whoever is first shows how much room a case takes
             order.sort(key=lambda index: index != baseline)
-        here = _UnderWay(workload, launch, len(indices), Residents(baseline, order, self._rooms[workload]))
+        here = UnderWay(workload, launch, baseline, order, self._rooms[workload])
         with self._processes(here.live):
             try:
-                while here.residents.waiting:
+                while here.waiting:
                     self._take_group(here)
             finally:
-                self._warn_of_room(here)
+                if workload not in self._cramped and (said := room(here, self._cases[baseline])):
+                    self._cramped.add(workload)
+                    self._warnings += said
 
-    def _take_group(self, here: _UnderWay) -> None:
+    def _take_group(self, here: UnderWay) -> None:
         """Those that fit the device together, from start to end; the baseline stays while others wait."""
         staying: list[Resident] = []
         try:
             fresh = self._fill(here)
             self._sample(here)
             self._measure_energy(here, fresh)
-            residents = here.residents
-            staying = [one for one in here.live if residents.waiting and one.index == residents.baseline]
+            staying = [one for one in here.live if here.waiting and one.index == here.baseline]
         finally:
             # Also when a person has had enough: what was measured so far is a launch, if a short one.
             for one in [one for one in here.live if one not in staying]:
@@ -154,11 +127,11 @@ class Conductor:
                 one.process.close()
                 here.live.remove(one)
 
-    def _fill(self, here: _UnderWay) -> list[Resident]:
+    def _fill(self, here: UnderWay) -> list[Resident]:
         """Start the cases that fit beside those that are there, and return them."""
         start, fresh = time.perf_counter(), list[Resident]()
         here.groups += 1
-        while (index := here.residents.next()) is not None:
+        while (index := here.next()) is not None:
             self._tell(here, index, "starting")
             try:
                 one = self._start(index, here)
@@ -167,43 +140,27 @@ class Conductor:
                 continue
             here.live.append(one)
             fresh.append(one)
-            here.residents.room.note(one.warm.held)
+            here.room.note(one.warm.held)
             here.compile_seconds += one.warm.compile_seconds
-            if here.live == [one] and not here.residents.room.holds_one_more() and self._shrink(index, here):
+            if here.live == [one] and not here.room.holds_one_more() and self._shrink(index, here):
                 fresh.clear()
                 self._lose(one, here)
         here.starting_seconds += time.perf_counter() - start
-        budget = here.sampled_seconds + self._sampling_seconds(len(here.live) + len(here.residents.waiting))
+        budget = here.sampled_seconds + self._sampling_seconds(len(here.live) + len(here.waiting))
         self._forecast.sampling_seconds[here.workload] = budget
         self._forecast.started(here.workload, here.launch, here.starting_seconds, here.compile_seconds)
         return fresh
 
-    def _shrink(self, index: int, here: _UnderWay) -> bool:
+    def _shrink(self, index: int, here: UnderWay) -> bool:
         """Have the baseline start again with half of each batch, if not even one other case fits beside it."""
         before = self._cases[index].batch_size
-        begins = not here.launch and not here.rounds and here.residents.waiting and index == here.residents.baseline
+        begins = not here.launch and not here.rounds and here.waiting and index == here.baseline
         if not begins or self._crew.shrink(here.workload, before) is None:
             return False
         here.whole_batch = here.whole_batch or before
-        here.residents.room.forget()
-        here.residents.waiting.insert(0, index)
+        here.room.forget()
+        here.waiting.insert(0, index)
         return True
-
-    def _warn_of_room(self, here: _UnderWay) -> None:
-        baseline = self._cases[here.residents.baseline]
-        if here.whole_batch not in (None, baseline.batch_size):
-            self._warnings.append(
-                f"{here.workload}: by estimate no second loop fits the device beside {baseline.label} with batches of "
-                f"{here.whole_batch}, so it is measured with batches of {baseline.batch_size}; --batch-size chooses "
-                "another"
-            )
-        if here.groups > 1 and here.workload not in self._in_groups:
-            self._in_groups.add(here.workload)
-            together = f", each with {baseline.label}" if baseline.status == "ok" else ""
-            self._warnings.append(
-                f"{here.workload}: its {here.cases} cases do not fit the device together; they took turns in "
-                f"{here.groups} groups{together}"
-            )
 
     @contextmanager
     def _processes(self, live: list[Resident]) -> Iterator[None]:
@@ -217,7 +174,7 @@ class Conductor:
             for one in live:
                 one.process.close()
 
-    def _start(self, index: int, here: _UnderWay) -> Resident:
+    def _start(self, index: int, here: UnderWay) -> Resident:
         """A process for the case, warmed up. Raises CaseEnded where it has ended instead."""
         plan, case, launch = self._plan, self._cases[index], here.launch
         process = self._crew.start(
@@ -244,7 +201,7 @@ class Conductor:
         steps = steps_per_block(warm.step_seconds, plan.block_seconds)
         return Resident(index, process, ready, warm, steps)
 
-    def _sample(self, here: _UnderWay) -> None:
+    def _sample(self, here: UnderWay) -> None:
         """Rounds, in each of which every case that is there takes one turn, until the budget is spent."""
         live = here.live
         budget, spent, first = self._sampling_seconds(len(live)), 0.0, here.rounds
@@ -269,7 +226,7 @@ class Conductor:
                 turns = again
             here.rounds += 1
 
-    def _turn(self, one: Resident, here: _UnderWay) -> Turn | None:
+    def _turn(self, one: Resident, here: UnderWay) -> Turn | None:
         """One turn of a case; None where it ends the case, which then is live no longer."""
         limit = self._turn_limit(one)
         try:
@@ -287,7 +244,7 @@ class Conductor:
             self._give_up(one.index, here, end)
             return None
 
-    def _measure_energy(self, here: _UnderWay, fresh: list[Resident]) -> None:
+    def _measure_energy(self, here: UnderWay, fresh: list[Resident]) -> None:
         """What a step of each of ``fresh`` spends, one after the other in random order: a counter counts for all."""
         window = max(LEAST_WINDOW_SECONDS, WINDOW_SECONDS / self._plan.launches)
         for one in self._schedule.shuffled(fresh):
@@ -303,17 +260,17 @@ class Conductor:
             else:
                 one.joules_per_step = spent.joules_per_step
 
-    def _lose(self, one: Resident, here: _UnderWay) -> None:
+    def _lose(self, one: Resident, here: UnderWay) -> None:
         """A case is there no longer, and nothing of it is kept."""
         here.live.remove(one)
         one.process.kill()
         self._collector.drop((one.index, here.launch))
 
-    def _give_up(self, index: int, here: _UnderWay, end: CaseEnded) -> None:
+    def _give_up(self, index: int, here: UnderWay, end: CaseEnded) -> None:
         """End a case, unless it only had too little room beside others, or can have it with smaller batches."""
         case, lacked_memory = self._cases[index], end.ran_out_of == "device memory"
-        is_baseline = index == here.residents.baseline
-        if lacked_memory and here.residents.put_off(index):
+        is_baseline = index == here.baseline
+        if lacked_memory and here.put_off(index):
             if here.launch == 0:  # which is to compile from nothing
                 self._crew.forget_compiled(case.workload, case.loop)
             if is_baseline:
@@ -324,14 +281,14 @@ class Conductor:
                 here.whole_batch = None
             self._end(index, end)
 
-    def _start_over(self, here: _UnderWay) -> None:
+    def _start_over(self, here: UnderWay) -> None:
         """The baseline has run out of memory beside others: these come again with it, since no ratio is without it."""
         for one in list(here.live):
             self._lose(one, here)
-            here.residents.waiting.append(one.index)
+            here.waiting.append(one.index)
         if here.groups > 1:
             self._warnings.append(
-                f"{here.workload}: {self._cases[here.residents.baseline].label} ran out of device memory in launch "
+                f"{here.workload}: {self._cases[here.baseline].label} ran out of device memory in launch "
                 f"{here.launch + 1} and started again; cases that had had their turns by then have no ratio of it"
             )
 
@@ -392,8 +349,8 @@ class Conductor:
         expected = (4 * QUADS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
-    def _tell(self, here: _UnderWay, index: int, doing: str, *, sampling: bool = False) -> None:
-        plan, waiting = self._plan, len(here.residents.waiting)
+    def _tell(self, here: UnderWay, index: int, doing: str, *, sampling: bool = False) -> None:
+        plan, waiting = self._plan, len(here.waiting)
         spent = here.sampled_seconds if sampling or here.groups > 1 else None
         left = self._forecast.remaining_seconds(here.workload, here.launch, spent)
         if left is not None and spent is not None:
@@ -408,22 +365,3 @@ class Conductor:
             (position + here.part) / (plan.launches * len(self._workloads)),
             left,
         )
-
-
-def unsteady(cases: Iterable[Case], ceiling_seconds: float) -> list[str]:
-    """A warning for each case that was still getting faster in some launch when its warm-up ended at its ceiling."""
-    late = ((case, sum(launch.steady is False for launch in case.launches)) for case in cases)
-    return [
-        f"{case.workload}, {case.label}: {count} of {len(case.launches)} launches were still getting faster when their "
-        f"warm-up reached {ceiling_seconds:g} s; measure again on an idle machine, and not with --quick"
-        for case, count in late
-        if count
-    ]
-
-
-def busy(blocks: pd.DataFrame) -> list[str]:
-    """A warning where the machine had more to do than this run: others took a core away in most blocks."""
-    disturbed = (blocks["involuntary_switches"] > 0) | (blocks["steal_seconds"] > 0)
-    if not len(blocks) or (share := float(disturbed.mean())) <= BUSY:
-        return []
-    return [f"others took the cores away in {share:.0%} of the blocks; see loopmark doctor, and measure again"]

@@ -11,7 +11,7 @@ MARGIN = 1.25
 """Times what the largest case so far took: the room that the next is expected to need, since loops differ. Chosen."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Resident:
     """A case's process in the present launch."""
 
@@ -45,15 +45,29 @@ class Room:
 
 
 @dataclass
-class Residents:
-    """The cases of one launch of a workload, by index: those on the device, and those that wait for room."""
+class UnderWay:
+    """One launch of a workload: which cases are on the device, by index, which wait for room, and how far it is."""
 
+    workload: str
+    launch: int
     baseline: int
     waiting: list[int]
     room: Room
     live: list[Resident] = field(default_factory=list)
+    groups: int = 0
+    rounds: int = 0
+    sampled_seconds: float = 0.0
+    starting_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    part: float = 0.0
+    """The fraction of the launch that is done; it never goes back."""
+    whole_batch: int | None = None
+    """Samples a step before batches were halved; None where they were not."""
     _alone: set[int] = field(default_factory=set)
     """Cases that ran out of memory beside others; each comes again with the baseline alone."""
+
+    def __post_init__(self) -> None:
+        self.cases = len(self.waiting)
 
     def others(self, than: int) -> int:
         """How many cases are on the device, the baseline and the case ``than`` left out."""

@@ -19,7 +19,7 @@ from loopmark.bench.measure.contest import Contest
 from loopmark.bench.measure.device_clock import GraphClock
 from loopmark.bench.measure.disturbance import Disturbance
 from loopmark.bench.measure.plan import Wish, make_plan
-from loopmark.bench.measure.residency import Residents, Room
+from loopmark.bench.measure.residency import Room, UnderWay
 from loopmark.bench.measure.warmup import WINDOW, WarmUp
 from loopmark.bench.records.run import Case
 from loopmark.loops.cuda_graph import GraphedStep
@@ -121,8 +121,7 @@ def test_a_runs_blocks_are_filled_by_steps_as_they_run_in_them(monkeypatch: pyte
     lives = []
     for warm in (PLAIN, HELD):
         conductor._crew = cast(Any, SimpleNamespace(start=lambda *_, warm=warm, **__: Process(warm)))
-        residents = Residents(0, [], Room())
-        lives.append(conductor._start(0, conduct._UnderWay("", 0, 1, residents)))
+        lives.append(conductor._start(0, UnderWay("", 0, 0, [], Room())))
 
     assert [live.steps for live in lives] == [10, 50]
     assert conductor._turn_limit(lives[1]) == pytest.approx(30 + 50 * (8 * 50 + 1) * REPLAY_MS / 1e3)

@@ -14,10 +14,11 @@ import psutil
 import pytest
 
 from loopmark.bench.judge.summary import summarise
-from loopmark.bench.measure.conduct import NEVER_REACHED, Conductor, busy
+from loopmark.bench.measure.conduct import NEVER_REACHED, Conductor
 from loopmark.bench.measure.crew import crew_of
 from loopmark.bench.measure.machine import describe_machine
 from loopmark.bench.measure.plan import Wish, make_plan
+from loopmark.bench.measure.warnings import busy
 from loopmark.bench.records import store
 from loopmark.bench.records.run import Case, Run
 from loopmark.bench.records.samples import Samples

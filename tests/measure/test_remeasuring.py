@@ -8,10 +8,10 @@ import pytest
 from loopmark.bench.measure.answers import Ready, Turn, Warm
 from loopmark.bench.measure.clock import Block
 from loopmark.bench.measure.collector import Collector
-from loopmark.bench.measure.conduct import MOST_AGAIN, Conductor, _UnderWay
+from loopmark.bench.measure.conduct import MOST_AGAIN, Conductor
 from loopmark.bench.measure.disturbance import Disturbance
 from loopmark.bench.measure.plan import Wish, make_plan
-from loopmark.bench.measure.residency import Resident, Residents, Room
+from loopmark.bench.measure.residency import Resident, Room, UnderWay
 from loopmark.bench.measure.schedule import Schedule
 from loopmark.bench.measure.warmup import WarmUp
 
@@ -48,7 +48,7 @@ def sampled(processes: list[Throttled], **wishes: Any) -> Collector:
     ready = Ready(0.0, 1, 1, False, None)
     warm = Warm(WarmUp((0.01,), True), (), 0.0, 0.0, "none", (), "", True)
     live = [Resident(i, process, ready, warm, 1) for i, process in enumerate(processes)]  # type: ignore[arg-type]
-    conductor._sample(_UnderWay("resnet", 0, len(live), Residents(0, [], Room(), live)))
+    conductor._sample(UnderWay("resnet", 0, 0, [], Room(), live))
     return conductor._collector
 
 
