@@ -12,6 +12,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 PLAIN_EVERY_SECONDS = 10.0
 """Without a terminal (a CI log), a new line only this often."""
 
+MOST_DONE = 0.99
+"""The most that is shown: whoever tells is still at it."""
+
 
 class RunProgress:
     """A bar on a terminal; now and then a line in a log. Drawn only when told: nothing wakes while a block is timed."""
@@ -42,7 +45,7 @@ class RunProgress:
         """Say what is being done, what fraction of the whole is done, and how long it will still take."""
         # A forecast of no time at all says nothing, and would go on saying it where it was wrong.
         left = f"{duration(remaining_seconds)} left" if remaining_seconds and remaining_seconds >= 1 else ""
-        now = time.monotonic()
+        now, done = time.monotonic(), min(done, MOST_DONE)
         if self._console.is_terminal:
             if now - self._last > 0.2:
                 self._bar.update(self._task, completed=done, description=doing, left=left, refresh=True)

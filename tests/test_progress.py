@@ -32,3 +32,10 @@ def test_a_forecast_of_no_time_at_all_is_not_told(remaining: float | None, told:
     with RunProgress(Console(file=output, width=80)) as shown:
         shown.tell("training", 0.5, remaining)
     assert output.getvalue() == f" 50%  training{told}\n"
+
+
+def test_nothing_that_is_still_being_done_is_said_to_be_done() -> None:
+    output = io.StringIO()
+    with RunProgress(Console(file=output, width=80)) as shown:
+        shown.tell("training", 1.0, None)
+    assert output.getvalue() == " 99%  training\n"
