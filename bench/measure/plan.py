@@ -31,7 +31,7 @@ DEFAULT_LOOPS = (
     "cuda_graph",
 )
 DEFAULT_LOOPS_ON_CUDA = (
-    *(loop for loop in DEFAULT_LOOPS if loop != "fused_optimizer+compile"),  # compiling is the longest part of a run
+    *(loop for loop in DEFAULT_LOOPS if loop != "fused_optimizer+compile"),  # it compiles from nothing too
     "graph_model",
 )
 IN_PLACE_OF_EXTERNAL_EVENTS = ("graph_phases",)
@@ -114,7 +114,7 @@ def make_plan(wish: Wish) -> Plan:
 
 
 def _default_budget(device: str, *, quick: bool) -> float:
-    """Seconds of sampling for each case: noise of a GPU is less than that of a CPU's cores."""
+    """Seconds of sampling for each case. Fewer on a GPU, so that a run takes ten minutes by the forecast."""
     return 1.5 if quick else 4.0 if device == "cpu" else 3.0
 
 
@@ -174,8 +174,7 @@ def _workloads(specs: Sequence[str]) -> tuple[str, ...]:
 def terms_within_a_run(seeds: int | None, *, quick: bool, device: str = "cpu") -> Terms:
     """How long `loopmark run` trains, and how often: until the target, since its time is for timing.
 
-    On a device it compares steps and trains no more unless it is told to: of the large sizes, the seconds that it could
-    give to each loop show nothing.
+    On a device it compares steps and trains only when told to: the large sizes need more time than a run has for them.
     """
     short, seeds = quick or device != "cpu", _seeds(seeds) if seeds is not None else int(device == "cpu")
     return Terms(seeds=seeds, until="target", budget_seconds=5.0 if short else 15.0)

@@ -25,10 +25,10 @@ KIND: Kind = "matrix product"
 
 
 def products(device: torch.device, free_bytes: int, seed: int, stopwatch: Stopwatch) -> list[Target | LeftOut]:
-    """From float32 to float8. Of random normal data: a chip clocks higher on zeros, whose bits stay."""
+    """Products from float32 to float8, of random normal data: a chip clocks higher on zeros, whose bits stay."""
 
     def target(name: str, dtype: torch.dtype, context: Callable[[], AbstractContextManager[None]]) -> Target:
-        most = MEMORY_SHARE * free_bytes / (MATRICES * max(2, dtype.itemsize))
+        most = MEMORY_SHARE * free_bytes / (MATRICES * max(2, dtype.itemsize))  # results of float8 have two bytes
         return Target(
             kind=KIND,
             dtype=name,

@@ -29,6 +29,8 @@ OPERATION_SHARE, SMALLEST_SHARE = 1 / 60, 1 / 20
 SOAK_SECONDS, SOAK_SHARE, SOAK_SAMPLES = 2.0, 1 / 4, 4
 """A soak's length, its largest share of the budget, and its samples. The survey's samples are short, with rests between
 them, and a board at its power limit may not hold what they reach; the soak's last sample tells what it holds."""
+LOOPS_MULTIPLY_IN = ("float32", "tf32", "bfloat16", "float16")
+"""The types of Loopmark's own loops, by whose products their utilisation is told."""
 ENOUGH_ROUNDS = 3 * LEAST_SAMPLES
 """Where the budget is too small for so many, it goes to fewer sizes."""
 
@@ -176,22 +178,16 @@ def _outcome(entry: Entry, budget_seconds: float) -> Ceiling | LeftOut:
 
 
 def _soaked(outcomes: Sequence[Ceiling | LeftOut], entries: Sequence[Entry], seconds: float) -> list[Ceiling | LeftOut]:
-    """The outcomes, that of the best matrix product with what it holds; as they were where it fails.
-
-    Not of float8, which no loop of Loopmark's own multiplies in.
-    """
+    """The outcomes, the best product of ``LOOPS_MULTIPLY_IN`` with what it holds; as they were where that fails."""
     found = list(outcomes)
-    products = [(i, one) for i, one in enumerate(found) if isinstance(one, Ceiling) and _is_soaked(one)]
+    known = [(place, one) for place, one in enumerate(found) if isinstance(one, Ceiling)]
+    products = [pair for pair in known if pair[1].kind == "matrix product" and pair[1].dtype in LOOPS_MULTIPLY_IN]
     if products:
         place, best = max(products, key=lambda pair: pair[1].value)
         one = next(one for one in entries[place].contenders if one.size == best.best_size)
         with suppress(Exception):  # memory that another process has taken meanwhile
             found[place] = replace(best, held=one.value_held(seconds / SOAK_SAMPLES, SOAK_SAMPLES))
     return found
-
-
-def _is_soaked(one: Ceiling) -> bool:
-    return one.kind == "matrix product" and not str(one.dtype).startswith("float8")
 
 
 def _disturbance(best: Contender) -> Disturbance | None:
