@@ -219,4 +219,4 @@ def _quotation(summary: CalibrationSummary) -> str:
             parts.append(f"+{100 * row.effect:g} % found in {found.times} of {found.of}")
     terms = f"at most {made.budget_seconds:g} s each, {100 * made.false_alarms:g} % false alarms asked for"
     where = f"{made.workload} {made.loop} on {made.device}"
-    return f"`ab`, calibrated here on {made.started[:10]} with {where} ({terms}): {', '.join(parts)}"
+    return f"`ab`, calibrated on {made.machine.name}, {made.started[:10]}, with {where} ({terms}): {', '.join(parts)}"
