@@ -38,7 +38,7 @@ bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 
 test: $(READY) ## Run the tests that need no GPU, two at a time, and then those that time something (ARGS="-k …": one after the other)
 ifeq ($(strip $(ARGS)),)
 	$(PY) -m pytest -m "not cuda" --numprocesses=2 --dist=worksteal --benchmark-skip
-	$(PY) -m pytest -m "not cuda" $(BENCHMARK_FLAGS) --benchmark-only tests/test_*_benchmark.py
+	$(PY) -m pytest -m "not cuda" $(BENCHMARK_FLAGS) --benchmark-only tests/benchmarks
 else
 	$(PY) -m pytest -m "not cuda" $(BENCHMARK_FLAGS) $(ARGS)
 endif
@@ -56,7 +56,7 @@ gpu-evidence: $(READY) ## Say which promises hold on this GPU, in an archive (ST
 	$(PY) -m tests.evidence $(if $(STEP),--step $(STEP)) $(if $(EVIDENCE),--evidence "$(EVIDENCE)") $(if $(DEVICE),--device $(DEVICE))
 
 bench-scale: $(READY) ## Time a report on ten million samples, and a history and a comparison of 200 runs (4 minutes, 4 GiB)
-	LOOPMARK_SCALE=full $(PY) -m pytest tests/test_scale_benchmark.py --benchmark-columns=median $(ARGS)
+	LOOPMARK_SCALE=full $(PY) -m pytest tests/benchmarks/test_scale_benchmark.py --benchmark-columns=median $(ARGS)
 
 lint: $(READY) ## Check format, style and types
 	$(PY) -m ruff format --check .

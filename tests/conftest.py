@@ -8,7 +8,7 @@ import pytest
 # Where Loopmark is used as it lies there (`make test PYTHON=…`), no entry point tells pytest of its plugin. Looked for
 # as pytest does: `entry_points()` would stop at an old loopmark.egg-info in this folder.
 INSTALLED = any(point.value == "loopmark.bench.plugin" for found in distributions() for point in found.entry_points)
-pytest_plugins = ["pytester", "tests.command", *([] if INSTALLED else ["loopmark.bench.plugin"])]
+pytest_plugins = ["pytester", "tests.support.command", *([] if INSTALLED else ["loopmark.bench.plugin"])]
 
 NO_CUDA = "needs a CUDA device; this machine has none"
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from loopmark.bench.cores import over_cores
-from tests.command import ROOT
+from tests.support.command import ROOT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="there is no fork to share work with")
 
@@ -170,7 +170,7 @@ PARENT = r"""
 import os, sys, time
 os.sched_getaffinity = lambda _: {0, 1, 2}
 from loopmark.bench.cores import over_cores
-from tests.command import ROOT
+from tests.support.command import ROOT
 
 here = os.getpid()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, outside_pytest
+from tests.support.command import ROOT, outside_pytest
 
 THEIRS = "theirs = True\n"
 OWN_STEP = "import bench\nfrom loopmark.loops.eager import step\n\nassert bench.theirs\n"

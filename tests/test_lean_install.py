@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.measure.machine import describe_machine
-from tests.command import ROOT, loopmark
-from tests.histories import dated, keep
-from tests.synthetic import Truth, make_run
+from tests.support.command import ROOT, loopmark
+from tests.support.histories import dated, keep
+from tests.support.synthetic import Truth, make_run
 
 WITHOUT = ("ruptures", "cpuinfo")
 

@@ -189,10 +189,7 @@ def _facts(here: bool, thresholds: Thresholds, findings: Iterable[Finding], fals
     if here:
         yield "same machine: seconds and bytes are compared, and each loop's ratio to the eager of its own run"
     else:
-        yield (
-            "another machine, or other instructions of its processor: only each loop's ratio to the eager of its own run "
-            "is compared"
-        )
+        yield "another machine, or other processor instructions: each loop's ratio to its run's eager is compared"
         if thresholds.phases:
             yield f"thresholds of phases ({', '.join(thresholds.phases)}) have no say here: seconds do not compare"
     deciding = sum(finding.decides for finding in findings)

@@ -18,7 +18,7 @@ from loopmark.bench.records.calibration import (
     read_calibration,
     write_calibration,
 )
-from tests import synthetic
+from tests.support import synthetic
 
 
 def trial(random: np.random.Generator, effect: float, verdict: str, pairs: int = 25, solo: float = 0.05) -> Trial:

@@ -20,7 +20,7 @@ from loopmark.bench.judge.comparison import (
 )
 from loopmark.bench.judge.statistics import Estimate, student
 from tests.judge.test_statistics import coverage
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 EXPERIMENTS = 250
 

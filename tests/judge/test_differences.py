@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from loopmark.bench.judge.differences import differences, unlike
 from loopmark.bench.records.run import Run
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 
 def run(gpu: bool = False) -> Run:

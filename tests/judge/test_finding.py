@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from loopmark.bench.judge.statistics import Estimate
-from tests.judgements import BROKEN, NOT_SLOWER, REFUSED, finding, judgement
+from tests.support.judgements import BROKEN, NOT_SLOWER, REFUSED, finding, judgement
 
 
 @pytest.mark.parametrize(

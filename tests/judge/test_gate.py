@@ -13,8 +13,8 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.thresholds import Thresholds
 from loopmark.bench.records.run import Case, Run
 from loopmark.bench.records.samples import Samples
-from tests.judgements import judgement
-from tests.synthetic import Truth, make_run
+from tests.support.judgements import judgement
+from tests.support.synthetic import Truth, make_run
 
 EAGER, AGAIN, COMPILE = Truth("eager"), Truth("eager", repeat=True), Truth("compile", 0.008)
 LOOPS = (EAGER, AGAIN, COMPILE)

@@ -9,8 +9,8 @@ from loopmark.bench.judge.change_points import change_points, noise
 from loopmark.bench.judge.comparison import round_logs
 from loopmark.bench.judge.history import Observation, Series, lost, measured, observe, series_of, suspicions
 from loopmark.bench.judge.statistics import Estimate
-from tests.histories import SUBJECT, dated, history_of, point
-from tests.synthetic import Truth, make_run
+from tests.support.histories import SUBJECT, dated, history_of, point
+from tests.support.synthetic import Truth, make_run
 
 NOISE = 0.01
 SERIES, RUNS = 1000, 30

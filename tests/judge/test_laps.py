@@ -6,7 +6,7 @@ import pytest
 
 from loopmark.bench.judge.laps import BLOCK, LapsByCase
 from loopmark.bench.records.samples import Samples
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from loopmark.bench.judge.launches import memory_logs, phase_logs, ratio_logs, rounds_of, step_logs
 from loopmark.bench.records.samples import Samples
-from tests.synthetic import PHASES, Truth, make_run
+from tests.support.synthetic import PHASES, Truth, make_run
 
 RUN, SAMPLES = make_run([Truth("eager"), Truth("amp", 0.005)], launches=4, rounds=6, drift=0.3, block_noise=0.001)
 

@@ -8,7 +8,7 @@ from loopmark.bench.judge.learning import Learning
 from loopmark.bench.judge.statistics import falls
 from loopmark.bench.judge.trained import TrainedRow, summarise_training
 from loopmark.bench.records.training import Target
-from tests.trainings import EPOCH, Taught, make_training
+from tests.support.trainings import EPOCH, Taught, make_training
 
 
 def row(taught: list[Taught], loop: str, **options) -> TrainedRow:

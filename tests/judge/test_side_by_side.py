@@ -9,8 +9,8 @@ from loopmark.bench.judge.side_by_side import Found, Setting, by_setting, contes
 from loopmark.bench.records.machine import Gpu
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from tests.side_by_side import entrant, everything, on, side_by_side
-from tests.synthetic import Truth, machine, make_run
+from tests.support.side_by_side import entrant, everything, on, side_by_side
+from tests.support.synthetic import Truth, machine, make_run
 
 
 def plain_run(**plan: object) -> Run:

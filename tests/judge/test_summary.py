@@ -13,7 +13,7 @@ from loopmark.bench.judge.summary import Row, Summary, is_baseline, summarise
 from loopmark.bench.records.run import Case, Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.store import write
-from tests.synthetic import PHASES, Truth, make_run
+from tests.support.synthetic import PHASES, Truth, make_run
 
 EAGER, AGAIN = Truth("eager"), Truth("eager", repeat=True)
 QUIET = {"launch_noise": 0.0, "block_noise": 0.0, "drift": 0.0}

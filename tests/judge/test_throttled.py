@@ -5,7 +5,7 @@ import pytest
 
 from loopmark.bench.judge.summary import summarise
 from loopmark.bench.judge.throttled import counted, laps_by_case
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 
 def blocks(*rows: tuple[int, bool, str]) -> pd.DataFrame:

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tests.loops.fake_cuda import cuda  # noqa: F401 - a fixture
+from tests.support.fake_cuda import cuda  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.errors import Skip
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
-from tests.loops.tiny import CPU, drive, make_tiny_task, prepared
+from tests.support.tiny import CPU, drive, make_tiny_task, prepared
 
 
 def gradients_after_a_step(name: str, batch_size: int = 16, rows: int | None = None) -> list[Tensor]:

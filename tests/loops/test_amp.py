@@ -5,7 +5,7 @@ from loopmark.bench.measure.properties.snapshot import parameters_of, same
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.task import Task
-from tests.loops.tiny import CPU, drive, losses_of, make_tiny_task, prepared
+from tests.support.tiny import CPU, drive, losses_of, make_tiny_task, prepared
 
 TOO_HIGH = 2.0**120
 """A scale at which every float16 gradient is infinite."""

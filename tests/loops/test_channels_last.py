@@ -3,7 +3,7 @@ import torch
 
 from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.errors import Skip
-from tests.loops.tiny import CPU, drive, make_tiny_task, prepared
+from tests.support.tiny import CPU, drive, make_tiny_task, prepared
 
 
 def test_weights_and_images_are_channels_last_before_and_after_a_step() -> None:

@@ -5,7 +5,7 @@ from torch import Tensor
 from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.errors import Skip
 from loopmark.loops.task import Task
-from tests.loops.tiny import CPU, losses_of, prepared
+from tests.support.tiny import CPU, losses_of, prepared
 
 
 def saved_bytes(task: Task) -> int:

@@ -7,7 +7,7 @@ import torch
 
 from loopmark.loops import compiled
 from loopmark.loops.catalog import WORKLOADS, find_loop
-from tests.loops.tiny import CPU, drive, prepared
+from tests.support.tiny import CPU, drive, prepared
 
 
 def test_a_model_that_is_one_of_torchs_own_modules_is_really_compiled() -> None:

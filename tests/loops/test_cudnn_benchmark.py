@@ -8,7 +8,7 @@ import torch
 from loopmark.bench.measure.proof.switches import Switches
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loopmark.loops.errors import BadSpec, Skip
-from tests.loops.tiny import CPU
+from tests.support.tiny import CPU
 
 PREPARE = TECHNIQUES["cudnn_benchmark"].prepare
 assert PREPARE is not None

@@ -10,7 +10,7 @@ from loopmark.loops.catalog import find_loop
 from loopmark.loops.deterministic import deterministic
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Batches, Task
-from tests.loops.tiny import losses_of, make_tiny_task, prepared
+from tests.support.tiny import losses_of, make_tiny_task, prepared
 
 
 @pytest.fixture(autouse=True)

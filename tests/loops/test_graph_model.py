@@ -12,7 +12,7 @@ from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.errors import BadSpec, Skip
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
-from tests.loops.tiny import CPU, drive, losses_of, make_tiny_task, prepared
+from tests.support.tiny import CPU, drive, losses_of, make_tiny_task, prepared
 
 STEPS = 5
 

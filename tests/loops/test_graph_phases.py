@@ -13,8 +13,8 @@ from loopmark.loops.graph_phases import GraphedPhases
 from loopmark.loops.graphed import WARMUP_STEPS
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
-from tests.loops.fake_cuda import FakeCuda, recording
-from tests.loops.tiny import CPU, drive, losses_of, make_tiny_task, prepared
+from tests.support.fake_cuda import FakeCuda, recording
+from tests.support.tiny import CPU, drive, losses_of, make_tiny_task, prepared
 
 PHASES = ["zero_grad", "forward", "loss", "backward", "optimizer"]
 

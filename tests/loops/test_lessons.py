@@ -13,7 +13,7 @@ from loopmark.loops import eager
 from loopmark.loops.catalog import TECHNIQUES, find_loop
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
-from tests.loops.tiny import CPU, losses_of, make_tiny_task, prepared
+from tests.support.tiny import CPU, losses_of, make_tiny_task, prepared
 
 COMBINATIONS = (
     "accumulate_4",

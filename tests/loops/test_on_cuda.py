@@ -21,7 +21,7 @@ from loopmark.loops.errors import Skip
 from loopmark.loops.graphed import WARMUP_STEPS, Graphed
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
-from tests.loops.tiny import drive, losses_of, make_tiny_task, prepared
+from tests.support.tiny import drive, losses_of, make_tiny_task, prepared
 
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda")

@@ -8,7 +8,7 @@ from torch import nn
 from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.errors import Skip
 from loopmark.loops.task import Task
-from tests.loops.tiny import CPU, drive, make_tiny_task, prepared
+from tests.support.tiny import CPU, drive, make_tiny_task, prepared
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from loopmark.loops.catalog import WORKLOADS
 from loopmark.loops.task import Batch, Batches, Task
-from tests.loops.tiny import CPU
+from tests.support.tiny import CPU
 
 ROWS = 10
 

@@ -8,7 +8,7 @@ from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loopmark.loops.errors import Skip
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
-from tests.loops.tiny import CPU, losses_of, prepared
+from tests.support.tiny import CPU, losses_of, prepared
 
 STEPS = 10
 WORKLOAD_NAMES = ("regression_mlp", "resnet", "gpt")

@@ -9,7 +9,7 @@ import pytest
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.errors import BadSpec
 from loopmark.loops.user_code import described, is_spec
-from tests.loops.tiny import CPU, losses_of, make_tiny_task, prepared
+from tests.support.tiny import CPU, losses_of, make_tiny_task, prepared
 
 STEP = """
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def _prepare(task):
 frozen = Technique("frozen", "learns nothing", rank=5, prepare=_prepare)
 """
 WORKLOAD = """
-from tests.loops.tiny import make_tiny_task
+from tests.support.tiny import make_tiny_task
 
 def make_task(device, batch_size=24, seed=0):
     return make_tiny_task(device, batch_size, seed)

@@ -15,7 +15,7 @@ from loopmark.bench.measure.cgroup import (
     memory_rooms,
     numbers,
 )
-from tests.measure.files import write
+from tests.support.files import write
 
 GIB = 2**30
 

@@ -19,7 +19,7 @@ from loopmark.loops.graphed import WARMUP_STEPS
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Step
-from tests.loops.tiny import make_tiny_task, prepared
+from tests.support.tiny import make_tiny_task, prepared
 
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT
+from tests.support.command import ROOT
 
 CATALOG = "from {0}.task import TASK\n\n\ndef find():\n    import {0}.task\n\n    return {0}.task.TASK is TASK\n"
 

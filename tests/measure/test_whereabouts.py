@@ -16,7 +16,7 @@ from loopmark.loops.amp import amp_fp16
 from loopmark.loops.phases import DATA, PHASES
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Step
-from tests.loops.tiny import drive, make_tiny_task
+from tests.support.tiny import drive, make_tiny_task
 
 STEP_PHASES = PHASES[1:]
 

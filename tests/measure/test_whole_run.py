@@ -14,7 +14,7 @@ from loopmark.bench.measure.process import CaseEnded
 from loopmark.bench.measure.whole_run import Stage, WholeRun, measure_all
 from loopmark.bench.records.ceilings import CEILINGS_FILE, read_ceilings
 from loopmark.bench.records.store import read_run
-from tests import synthetic
+from tests.support import synthetic
 
 
 class Told:

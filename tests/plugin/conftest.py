@@ -14,7 +14,7 @@ import loopmark.bench.plugin.loop_benchmark
 from loopmark.bench.plugin.measurement import Measurement, Stop
 from loopmark.bench.plugin.table import BenchmarkTable  # noqa: F401
 from tests.conftest import INSTALLED
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 ONE_TEST = """
 def test_step(loop_benchmark):

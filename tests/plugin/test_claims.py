@@ -9,7 +9,7 @@ from loopmark.bench.judge.finding import Finding
 from loopmark.bench.plugin.claims import against_loop, against_stored, confidence_of
 from loopmark.bench.plugin.kept import Kept, read_kept
 from loopmark.bench.plugin.measurement import Measurement, Stop
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 PLAIN = Kept(
     workload="resnet", loop="compile", device="cpu", size="small", batch_size=64, parameters=10, threads=2,

@@ -14,7 +14,7 @@ from pytest_benchmark.utils import NameWrapper
 from loopmark.bench.records.imported import run_of
 from loopmark.bench.records.pytest_benchmark import read_stored
 from tests.plugin.conftest import Project
-from tests.synthetic import PHASES
+from tests.support.synthetic import PHASES
 
 ROWS = ["test_step", *(f"test_step[{phase}]" for phase in PHASES)]
 DASHED = [f"-{phase}" for phase in PHASES]

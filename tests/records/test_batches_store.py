@@ -7,7 +7,7 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.records import store
 from loopmark.bench.records.batches import BATCHES_FILE, read_batches, write_batches
 from loopmark.bench.records.search import run_folders
-from tests.hunts import attempt, case, hunt, refused
+from tests.support.hunts import attempt, case, hunt, refused
 
 HUNT = hunt(case(attempt(64), refused(128), again=(attempt(64),)), case(loop="\udc80 | <b>", status="failed"))
 

@@ -17,7 +17,7 @@ from loopmark.bench.records.ceilings import (
     write_ceilings,
 )
 from loopmark.bench.records.search import run_folders
-from tests.ceilings import COPY, PRODUCT, make_ceilings
+from tests.support.ceilings import COPY, PRODUCT, make_ceilings
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from loopmark.bench.records.codec import Mismatch, decode, encode
 from loopmark.bench.records.run import Run
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 
 @dataclass(frozen=True)

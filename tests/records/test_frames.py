@@ -17,8 +17,8 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.records import load, store
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from tests.command import ROOT
-from tests.synthetic import Truth, make_run
+from tests.support.command import ROOT
+from tests.support.synthetic import Truth, make_run
 
 LOOPS = [Truth("eager"), Truth("eager", repeat=True), Truth("amp_bf16", 0.005), Truth("tf32", status="skipped")]
 TABLES = ("runs", "warnings", "cases", "launches", "blocks", "phases", "warmup", "losses")

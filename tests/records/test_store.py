@@ -18,7 +18,7 @@ from loopmark.bench.records.run import FORMAT_VERSION, Run
 from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, typed
 from loopmark.bench.records.store import read, read_run, write
 from tests.records.complaints import complaint
-from tests.synthetic import PHASES, Truth, make_run
+from tests.support.synthetic import PHASES, Truth, make_run
 
 
 def small(**options: Any) -> tuple[Run, Samples]:

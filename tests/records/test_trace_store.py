@@ -9,7 +9,7 @@ from loopmark.bench.records import store
 from loopmark.bench.records.search import run_folders
 from loopmark.bench.records.store import create_folder
 from loopmark.bench.records.trace import create_trace_folder, refuse_run_folder, write_trace
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 STARTED = "2026-11-25T03:46:04.123456+00:00"
 

@@ -9,7 +9,7 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.records.training import Target
 from loopmark.bench.records.training_samples import TABLES
 from loopmark.bench.records.training_store import TRAINING_FILE, read_training, write_training
-from tests.trainings import Taught, make_training
+from tests.support.trainings import Taught, make_training
 
 TAUGHT = [Taught("eager"), Taught("compile", error=0.3), Taught("x", status="failed", reason="\udc80 | <b>")]
 

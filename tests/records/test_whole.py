@@ -11,8 +11,8 @@ from loopmark.bench.records.ceilings import CEILINGS_FILE
 from loopmark.bench.records.files import as_json, replace_file
 from loopmark.bench.records.training_store import TRAINING_FILE, write_training
 from loopmark.bench.records.whole import read_whole, salvage
-from tests.synthetic import Truth, ceilings, make_run
-from tests.trainings import Taught, make_training
+from tests.support.synthetic import Truth, ceilings, make_run
+from tests.support.trainings import Taught, make_training
 
 
 @pytest.fixture

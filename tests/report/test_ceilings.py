@@ -9,7 +9,7 @@ from rich.console import Console
 
 from loopmark.bench.records.ceilings import Ceilings, Disturbance, LeftOut
 from loopmark.bench.report.ceilings import as_json, figure, print_ceilings, remarks, size
-from tests.ceilings import COPY, LAUNCH, PRODUCT, make_ceilings
+from tests.support.ceilings import COPY, LAUNCH, PRODUCT, make_ceilings
 
 CALM = Disturbance(
     sampled_seconds=2.0, involuntary_switches=0, steal_seconds=0.0, throttle_reasons=(), foreign_processes=0

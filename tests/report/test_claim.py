@@ -1,8 +1,8 @@
 import pytest
 
 from loopmark.bench.report.claim import conclusion, sentence, word
-from tests.judgements import BROKEN, EVERYTHING, NOT_SLOWER, REFUSED, finding, judgement
-from tests.report.hostile import NAMES
+from tests.support.hostile import NAMES
+from tests.support.judgements import BROKEN, EVERYTHING, NOT_SLOWER, REFUSED, finding, judgement
 
 
 def test_a_finding_has_a_word_for_each_thing_that_can_be_said() -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from loopmark.bench.records.diagnosis import Check, Diagnosis, Finding
 from loopmark.bench.report.doctor import as_json, conclusion, print_diagnosis
-from tests.report.hostile import NAMES
+from tests.support.hostile import NAMES
 
 GOVERNOR = Check("processor", "frequency governor", "The clock follows the load, late.")
 SWAP = Check("memory", "swap", "A page has to come back from the disk.")

@@ -14,8 +14,8 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report.draw import as_json, draw
 from loopmark.bench.report.table import print_summary
-from tests.report.hostile import NAMES
-from tests.synthetic import Truth, ceilings, make_run
+from tests.support.hostile import NAMES
+from tests.support.synthetic import Truth, ceilings, make_run
 
 LOOPS = [
     Truth("eager"), Truth("eager", repeat=True), Truth("channels_last+compile", 0.008, compile_seconds=20.0),

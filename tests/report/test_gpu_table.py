@@ -4,7 +4,7 @@ from loopmark.bench.records.gpu_state import GpuState
 from loopmark.bench.records.run import Run
 from loopmark.bench.report.gpu_table import gpu_table
 from loopmark.bench.report.markdown_table import as_markdown
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 
 def run_with(*states: GpuState | None) -> Run:

@@ -10,8 +10,8 @@ from matplotlib.transforms import Bbox
 from loopmark.bench.cores import over_cores
 from loopmark.bench.judge.summary import summarise
 from loopmark.bench.report import courses, distributions, layout, plots, roofline_plot, style
-from tests.report.hostile import NAMES
-from tests.synthetic import Truth, ceilings, make_run
+from tests.support.hostile import NAMES
+from tests.support.synthetic import Truth, ceilings, make_run
 
 REASON = "RuntimeError: " + "x y " * 120
 

@@ -11,7 +11,7 @@ from loopmark.bench.judge.summary import summarise
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import courses, style
 from loopmark.bench.report.rounds import MOST_GROUPS, rounds_of
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 
 def plain(rounds: int, launches: int = 3) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from loopmark.bench.judge.summary import summarise
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report.rounds import rounds_of
 from loopmark.bench.report.slow_spells import slowness, told
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 LOOPS = [Truth("eager"), Truth("eager", repeat=True), Truth("tf32", 0.008), Truth("compile", 0.02)]
 

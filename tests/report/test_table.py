@@ -10,8 +10,8 @@ from loopmark.bench.records.work import PhaseWork
 from loopmark.bench.report.markdown_table import as_markdown
 from loopmark.bench.report.table import print_summary
 from loopmark.bench.report.tables import main_table
-from tests.report.hostile import NAMES
-from tests.synthetic import Truth, make_run
+from tests.support.hostile import NAMES
+from tests.support.synthetic import Truth, make_run
 
 LOOPS = [
     Truth("eager"), Truth("eager", repeat=True), Truth("channels_last+compile", 0.008, compile_seconds=20.0),

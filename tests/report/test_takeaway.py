@@ -3,7 +3,7 @@ import dataclasses
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary, summarise
 from loopmark.bench.report.takeaway import takeaway
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 EAGER = (Truth("eager"), Truth("eager", repeat=True))
 

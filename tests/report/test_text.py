@@ -3,7 +3,7 @@ import re
 import pytest
 
 from loopmark.bench.report.text import code_block, elide, markdown, plain, slugs, told_apart
-from tests.report.hostile import NAMES
+from tests.support.hostile import NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

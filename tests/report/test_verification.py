@@ -8,7 +8,7 @@ from rich.console import Console
 
 from loopmark.bench.records.verification import Outcome, Property, Verification
 from loopmark.bench.report.verification import as_json, conclusion, print_verification
-from tests.report.hostile import NAMES
+from tests.support.hostile import NAMES
 
 ZEROED = Property("zeroed-gradients", "A gradient that is left does not change the step.")
 ONE = Property("one-update", "One step steps the optimizer once.")

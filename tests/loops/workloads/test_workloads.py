@@ -12,7 +12,7 @@ from loopmark.loops.workloads.gpt import GPT, GPT2_SMALL, HELD_OUT, SMALL, next_
 from loopmark.loops.workloads.held_out import at_the_end
 from loopmark.loops.workloads.regression import make_mlp_task, standardised_diabetes
 from loopmark.loops.workloads.resnet import digits, resnet50, small_resnet
-from tests.loops.tiny import CPU, drive, losses_of, prepared
+from tests.support.tiny import CPU, drive, losses_of, prepared
 
 
 def make(name: str, seed: int = 0) -> Task:

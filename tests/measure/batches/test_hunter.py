@@ -21,7 +21,7 @@ from loopmark.bench.measure.plan import Wish, make_plan
 from loopmark.bench.measure.process import CaseEnded
 from loopmark.bench.measure.warmup import WarmUp
 from loopmark.bench.records.batches import BatchCase, BatchHunt, read_batches
-from tests import synthetic
+from tests.support import synthetic
 
 MIB = 2**20
 QUIET = Disturbance(0, 0.0, math.nan, "", 0)

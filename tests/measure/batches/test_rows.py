@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from loopmark.bench.measure.answers import Rows
 from loopmark.bench.measure.worker import Worker
 from loopmark.loops.task import Batches
-from tests.loops.tiny import make_tiny_task
+from tests.support.tiny import make_tiny_task
 
 INPUTS, TARGETS = torch.zeros(100, 3), torch.zeros(100)
 DATA = TensorDataset(INPUTS, TARGETS)

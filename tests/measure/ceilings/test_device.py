@@ -19,7 +19,7 @@ from loopmark.bench.measure.crew import crew_of
 from loopmark.bench.measure.plan import Wish, make_plan
 from loopmark.bench.records.ceilings import Ceilings, LeftOut
 from loopmark.loops.errors import Skip
-from tests.synthetic import machine
+from tests.support.synthetic import machine
 
 CPU = torch.device("cpu")
 GIB = 2**30

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.measure.doctor.company import load, steal
-from tests.measure.doctor.hosts import CPU, VIRTUAL, host
+from tests.support.hosts import CPU, VIRTUAL, host
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.measure.doctor.cores import allowed_cores, isolated_cores, quota, siblings
-from tests.measure.doctor.hosts import CPU, REAL, VIRTUAL, host
+from tests.support.hosts import CPU, REAL, VIRTUAL, host
 
 
 def topology(*groups: str) -> dict[str, str]:

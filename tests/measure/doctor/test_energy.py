@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from loopmark.bench.measure.doctor.energy import POWERCAP, energy_counter
-from tests.measure.doctor.hosts import VIRTUAL, host
+from tests.support.hosts import VIRTUAL, host
 
 
 def test_counters_that_can_be_read_are_good_and_parts_of_a_package_are_not_counted(tmp_path: Path) -> None:

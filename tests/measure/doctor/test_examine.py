@@ -11,8 +11,8 @@ from loopmark.bench.measure.doctor.device import Device
 from loopmark.bench.measure.doctor.examine import HOST_CHECKS, examine
 from loopmark.bench.measure.doctor.host import Host, this_host
 from loopmark.bench.records.diagnosis import Diagnosis
-from tests.measure.doctor.hosts import CPU, host
-from tests.measure.nvml_fake import UUID, install, no_driver
+from tests.support.hosts import CPU, host
+from tests.support.nvml_fake import UUID, install, no_driver
 
 TOLD_ANYWAY = {"container", "threads", "thread variables"}
 """What does not come from /proc or /sys, or is good unless there is a mark of it."""

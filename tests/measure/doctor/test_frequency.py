@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.measure.doctor.frequency import boost, governor
-from tests.measure.doctor.hosts import CPU, VIRTUAL, host
+from tests.support.hosts import CPU, VIRTUAL, host
 
 
 def governors(*names: str, driver: str = "acpi-cpufreq") -> dict[str, str]:

@@ -12,7 +12,7 @@ from loopmark.bench.measure.doctor.gpu_modes import compute_mode, instances, mem
 from loopmark.bench.measure.doctor.gpu_power import clocks, energy_counter, power_limit, temperature, throttling
 from loopmark.bench.measure.doctor.gpu_settings import GpuSettings
 from loopmark.bench.records.diagnosis import Finding
-from tests.measure.nvml_fake import UUID, install
+from tests.support.nvml_fake import UUID, install
 
 REASONS = "nvmlDeviceGetCurrentClocksEventReasons"
 Find = Callable[..., Finding]

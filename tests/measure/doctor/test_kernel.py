@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.measure.doctor.kernel import CLOCK, address_randomisation, clock_source, container, virtual_machine
-from tests.measure.doctor.hosts import REAL, VIRTUAL, host
+from tests.support.hosts import REAL, VIRTUAL, host
 
 
 @pytest.mark.parametrize(

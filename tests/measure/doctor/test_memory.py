@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.measure.doctor.memory import HUGE, NODES, huge_pages, memory_left, numa_balancing, numa_nodes, swap
-from tests.measure.doctor.hosts import host
+from tests.support.hosts import host
 
 GIB = 2**20
 """In the kernel's kB."""

@@ -4,7 +4,7 @@ import pytest
 
 from loopmark.bench.measure.doctor import software
 from loopmark.bench.measure.doctor.software import TorchBuild
-from tests.measure.doctor.hosts import host
+from tests.support.hosts import host
 
 CPU_BUILD, CUDA_BUILD = TorchBuild("2.13.0+cpu", None), TorchBuild("2.13.0", "CUDA 13.0")
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.measure.doctor.variables import thread_variables, threads
-from tests.measure.doctor.hosts import host
+from tests.support.hosts import host
 
 
 @pytest.mark.parametrize(

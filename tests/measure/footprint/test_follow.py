@@ -16,7 +16,7 @@ from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.phases import PHASES
 from loopmark.loops.task import Batches, Task
 from loopmark.loops.technique import Driver, Technique
-from tests.loops.tiny import make_tiny_task
+from tests.support.tiny import make_tiny_task
 
 FLOAT = 4
 ROWS, WIDTH = 8, 16

@@ -6,7 +6,7 @@ import torch
 from loopmark.bench.measure.footprint.follow import follow
 from loopmark.loops.catalog import find_loop
 from loopmark.loops.errors import Skip
-from tests.loops.tiny import make_tiny_task
+from tests.support.tiny import make_tiny_task
 
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda")

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from loopmark.loops.catalog import WORKLOADS
 from loopmark.loops.task import Batches, Task
-from tests.loops.tiny import CPU
 from tests.measure.proof.proofs import MakeTask
+from tests.support.tiny import CPU
 
 
 def workload(name: str, seed: int = 0) -> MakeTask:

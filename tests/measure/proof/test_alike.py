@@ -11,7 +11,6 @@ from loopmark.loops import eager
 from loopmark.loops.catalog import find_loop
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
-from tests.loops.tiny import make_tiny_task
 from tests.measure.proof.models import (
     Attends,
     Insists,
@@ -28,6 +27,7 @@ from tests.measure.proof.models import (
 )
 from tests.measure.proof.proofs import MakeTask, judged, own, proven
 from tests.measure.proof.steps import cast_by_hand
+from tests.support.tiny import make_tiny_task
 
 
 @pytest.mark.parametrize("name", ["regression", "regression_mlp", "resnet", "gpt"])

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from loopmark.loops import eager
 from loopmark.loops.catalog import find_loop
 from loopmark.loops.task import Task
-from tests.loops.tiny import make_tiny_task
 from tests.measure.proof.models import (
     Partly,
     perceptron,
@@ -21,6 +20,7 @@ from tests.measure.proof.models import (
 )
 from tests.measure.proof.proofs import StepFunction, judged, own
 from tests.measure.proof.steps import cast_by_hand, scaled_loss
+from tests.support.tiny import make_tiny_task
 
 
 def changed(change: Callable[[Task], object], after: str, every: int = 1) -> StepFunction:

@@ -5,7 +5,7 @@ import torch
 
 from loopmark.bench.measure.proof.precision import bits_of, least_bits
 from loopmark.loops.catalog import find_loop
-from tests.loops.tiny import make_tiny_task, prepared
+from tests.support.tiny import make_tiny_task, prepared
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,10 @@ from loopmark.loops.catalog import find_loop
 from loopmark.loops.errors import Skip
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
-from tests.loops.tiny import losses_of, make_tiny_task, prepared
 from tests.measure.proof.models import noisy, perceptron, regressing, workload
 from tests.measure.proof.proofs import StepFunction, judged, own, proven
 from tests.measure.proof.steps import scaled_loss
+from tests.support.tiny import losses_of, make_tiny_task, prepared
 
 
 def fp16_from(scale: float) -> StepFunction:

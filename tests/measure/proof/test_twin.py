@@ -21,7 +21,7 @@ from loopmark.bench.measure.proof.twin import (
 from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Batches, Task
-from tests.loops.tiny import CPU, drive, make_tiny_task, prepared
+from tests.support.tiny import CPU, drive, make_tiny_task, prepared
 
 
 def equal(some: Layers, others: Layers) -> bool:

@@ -11,7 +11,7 @@ from loopmark.loops.catalog import find_loop
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
 from loopmark.loops.user_code import forget
-from tests.loops.tiny import make_tiny_task
+from tests.support.tiny import make_tiny_task
 
 CANONICAL = {
     "clear": "task.optimizer.zero_grad(set_to_none=True)",

@@ -24,8 +24,8 @@ from loopmark.loops.catalog import find_loop
 from loopmark.loops.errors import Skip
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver
-from tests.loops.tiny import CPU, make_tiny_task, prepared
 from tests.measure.tracing.events import kernel, launch, step
+from tests.support.tiny import CPU, make_tiny_task, prepared
 
 STEPS = 3
 PHASES = ["data", "zero_grad", "forward", "loss", "backward", "optimizer"]

@@ -16,7 +16,7 @@ from loopmark.loops.errors import Skip
 from loopmark.loops.goal import Goal
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
-from tests.loops.tiny import CPU, losses_of, make_tiny_task, prepared
+from tests.support.tiny import CPU, losses_of, make_tiny_task, prepared
 
 
 def regression() -> Task:

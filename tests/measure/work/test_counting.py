@@ -15,7 +15,7 @@ from loopmark.bench.records.work import PhaseWork
 from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
-from tests.loops.tiny import CPU, make_tiny_task
+from tests.support.tiny import CPU, make_tiny_task
 
 ROWS, INPUTS, OUTPUTS = 8, 32, 16
 FLOAT = 4

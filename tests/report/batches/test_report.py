@@ -14,8 +14,8 @@ from loopmark.bench.report.batches import words
 from loopmark.bench.report.batches.files import as_csv, as_json, write_files
 from loopmark.bench.report.batches.plot import throughput
 from loopmark.bench.report.batches.table import print_batches
-from tests.hunts import attempt, case, refused
-from tests.report.hostile import NAMES
+from tests.support.hostile import NAMES
+from tests.support.hunts import attempt, case, refused
 
 FOUND = find(
     case(attempt(64, 0.0130), attempt(128, 0.02001, 0.05), attempt(256, 0.0400, 0.05), refused(512), stop="host memory")

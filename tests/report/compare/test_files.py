@@ -12,9 +12,9 @@ from loopmark.bench.judge.side_by_side import Shift
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report.compare import words
 from loopmark.bench.report.compare.files import SHIFT_HEADINGS, as_csv, as_json, shifts_as_csv, write_comparison
-from tests.report.hostile import NAMES
 from tests.report.html.test_page import Outline
-from tests.side_by_side import side_by_side
+from tests.support.hostile import NAMES
+from tests.support.side_by_side import side_by_side
 
 
 def test_the_spreadsheet_has_a_row_a_loop_and_machine_in_base_units() -> None:

@@ -13,9 +13,9 @@ from loopmark.bench.report import style
 from loopmark.bench.report.compare.bars import throughput
 from loopmark.bench.report.compare.heat_map import COLOURS, speedups
 from loopmark.bench.report.compare.shares import shares
-from tests.report.hostile import NAMES
 from tests.report.test_plots import texts_of
-from tests.side_by_side import side_by_side
+from tests.support.hostile import NAMES
+from tests.support.side_by_side import side_by_side
 
 
 def drawn(found: SideBySide) -> dict[str, Figure]:

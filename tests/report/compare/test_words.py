@@ -8,8 +8,8 @@ from loopmark.bench.judge.side_by_side import Shift, SideBySide
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report.compare import words
 from loopmark.bench.report.compare.table import print_comparison
-from tests.report.hostile import NAMES
-from tests.side_by_side import side_by_side
+from tests.support.hostile import NAMES
+from tests.support.side_by_side import side_by_side
 
 AMD, XEON = "amd-epyc-7763-2-core", "intel-xeon-platinum-8480c"
 

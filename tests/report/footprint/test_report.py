@@ -15,7 +15,7 @@ from loopmark.bench.report.footprint import words
 from loopmark.bench.report.footprint.files import as_csv, as_json, write_files
 from loopmark.bench.report.footprint.plot import timeline
 from loopmark.bench.report.footprint.table import print_footprints
-from tests.report.hostile import NAMES
+from tests.support.hostile import NAMES
 
 MIB = 2**20
 STEP = Footprint(

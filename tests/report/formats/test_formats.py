@@ -17,8 +17,8 @@ from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report.formats import pytest_benchmark
 from loopmark.bench.report.formats.registry import FORMATS, export
-from tests.report.hostile import NAMES
-from tests.synthetic import PHASES, Truth, make_run
+from tests.support.hostile import NAMES
+from tests.support.synthetic import PHASES, Truth, make_run
 
 LOOPS = [
     Truth("eager", 0.010),

@@ -20,9 +20,9 @@ from loopmark.bench.report import style
 from loopmark.bench.report.history import plot as history_plot
 from loopmark.bench.report.history.files import as_csv, as_json, write_history
 from loopmark.bench.report.history.table import print_history
-from tests.histories import SUBJECT, day, history_of
-from tests.report.hostile import NAMES
 from tests.report.test_plots import texts_of
+from tests.support.histories import SUBJECT, day, history_of
+from tests.support.hostile import NAMES
 
 
 def many(loops: int, runs: int, names: Sequence[str] = ()) -> tuple[Series, ...]:

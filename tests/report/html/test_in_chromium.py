@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from loopmark.bench.report.draw import draw
-from tests.report.hostile import NAMES
 from tests.report.html.chromium import browser, needed, show
-from tests.synthetic import Truth, ceilings, make_run
+from tests.support.hostile import NAMES
+from tests.support.synthetic import Truth, ceilings, make_run
 
 pytestmark = needed
 LOOPS = [

@@ -13,8 +13,8 @@ from loopmark.bench.report.draw import draw
 from loopmark.bench.report.html import page as pages
 from loopmark.bench.report.html.plots import embedded, fitting
 from loopmark.bench.report.plot_files import Plot
-from tests.report.hostile import NAMES
-from tests.synthetic import Truth, ceilings, make_run
+from tests.support.hostile import NAMES
+from tests.support.synthetic import Truth, ceilings, make_run
 
 VOID = {"meta", "link", "br", "img", "wbr"}
 LOOPS = [
@@ -186,7 +186,7 @@ def test_a_plots_colours_follow_the_pages_where_they_mean_nothing_by_themselves(
 
 def test_a_training_by_itself_has_a_page_of_its_own(tmp_path: Path) -> None:
     from loopmark.bench.report.training.draw import draw_training
-    from tests.trainings import Taught, make_training
+    from tests.support.trainings import Taught, make_training
 
     draw_training(tmp_path, *make_training([Taught("eager"), Taught("amp_bf16", error=0.02, bits=8)], ("resnet",)))
     page = Outline((tmp_path / "report.html").read_text(encoding="utf-8"))

@@ -3,8 +3,8 @@ import re
 import pytest
 
 from loopmark.bench.report.judgement.annotations import MOST, annotations
-from tests.judgements import EVERYTHING, REFUSED, finding, judgement
-from tests.report.hostile import NAMES
+from tests.support.hostile import NAMES
+from tests.support.judgements import EVERYTHING, REFUSED, finding, judgement
 
 COMMAND = re.compile(r"::(error|warning) title=[^:,\r\n]*::[^\r\n]+")
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from loopmark.bench.report.judgement.json import as_json
-from tests.judgements import EVERYTHING, REFUSED, finding, judgement
-from tests.report.hostile import NAMES
+from tests.support.hostile import NAMES
+from tests.support.judgements import EVERYTHING, REFUSED, finding, judgement
 
 
 def test_it_holds_every_finding_in_base_units_with_the_outcome() -> None:

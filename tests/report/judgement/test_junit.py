@@ -4,8 +4,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from loopmark.bench.report.judgement.junit import as_junit
-from tests.judgements import EVERYTHING, REFUSED, finding, judgement
-from tests.report.hostile import NAMES
+from tests.support.hostile import NAMES
+from tests.support.judgements import EVERYTHING, REFUSED, finding, judgement
 
 
 def test_each_finding_that_decides_is_a_test_case_that_passes_fails_or_was_skipped() -> None:

@@ -3,8 +3,8 @@ import re
 import pytest
 
 from loopmark.bench.report.judgement.markdown import MOST_ROWS, as_markdown
-from tests.judgements import EVERYTHING, REFUSED, finding, judgement
-from tests.report.hostile import NAMES
+from tests.support.hostile import NAMES
+from tests.support.judgements import EVERYTHING, REFUSED, finding, judgement
 
 
 def test_the_page_begins_with_the_outcome_and_holds_every_finding_and_all_that_was_said() -> None:

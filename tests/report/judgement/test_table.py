@@ -6,8 +6,8 @@ from rich.console import Console
 
 from loopmark.bench.judge.finding import Judgement
 from loopmark.bench.report.judgement.table import JudgementTable, print_judgement
-from tests.judgements import EVERYTHING, finding, judgement
-from tests.report.hostile import NAMES
+from tests.support.hostile import NAMES
+from tests.support.judgements import EVERYTHING, finding, judgement
 
 
 def printed(judged: Judgement, width: int = 110, *, terminal: bool = False) -> str:

@@ -12,8 +12,8 @@ from rich.console import Console
 from loopmark.bench.records.trace import OUTSIDE, Cost, PhaseCosts, Trace
 from loopmark.bench.report.trace.files import as_csv, as_json
 from loopmark.bench.report.trace.table import conclusion, print_trace
-from tests.report.hostile import NAMES
-from tests.traces import costs, profile, trace
+from tests.support.hostile import NAMES
+from tests.support.traces import costs, profile, trace
 
 FOLDER = Path("results/cpu/traces/1-resnet-eager")
 

@@ -9,9 +9,9 @@ from matplotlib.transforms import Bbox
 from loopmark.bench.judge.trained import summarise_training
 from loopmark.bench.report import style
 from loopmark.bench.report.training import plots
-from tests.report.hostile import NAMES
 from tests.report.test_plots import texts_of
-from tests.trainings import Taught, make_training
+from tests.support.hostile import NAMES
+from tests.support.trainings import Taught, make_training
 
 
 def figures(taught: list[Taught], workload: str = "resnet", seeds: tuple[int, ...] = (0, 1, 2)) -> dict[str, Figure]:

@@ -18,9 +18,9 @@ from loopmark.bench.report.training.draw import draw_training
 from loopmark.bench.report.training.spreadsheet import training_as_json
 from loopmark.bench.report.training.table import print_training
 from loopmark.bench.report.training.takeaway import training_takeaway
-from tests.report.hostile import NAMES
-from tests.synthetic import Truth, make_run
-from tests.trainings import Taught, make_training
+from tests.support.hostile import NAMES
+from tests.support.synthetic import Truth, make_run
+from tests.support.trainings import Taught, make_training
 
 TRUTHS = [Truth("eager"), Truth("eager", repeat=True), Truth("accumulate_2", 0.005), Truth("amp_bf16", 0.008)]
 TAUGHT = [

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.records import store
-from tests.command import ROOT, Here, loopmark
-from tests.synthetic import Truth, make_run
+from tests.support.command import ROOT, Here, loopmark
+from tests.support.synthetic import Truth, make_run
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.command import ROOT, Here, loopmark
+from tests.support.command import ROOT, Here, loopmark
 
 EXAMPLES = ROOT / "tests" / "examples"
 

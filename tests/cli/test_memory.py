@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, Here
+from tests.support.command import ROOT, Here
 
 QUICK = ("--workload", "regression_mlp", "--threads", 1)
 BAD = ROOT / "tests" / "examples" / "misbehaving.py"

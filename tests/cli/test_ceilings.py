@@ -11,9 +11,9 @@ from loopmark.bench.measure.ceilings.survey import Found
 from loopmark.bench.measure.process import CaseEnded
 from loopmark.bench.records.ceilings import LeftOut, ceilings_path, read_ceilings, write_ceilings
 from loopmark.bench.records.store import write
-from tests import synthetic
-from tests.ceilings import COPY, make_ceilings
-from tests.command import Here
+from tests.support import synthetic
+from tests.support.ceilings import COPY, make_ceilings
+from tests.support.command import Here
 
 
 def found_instead(monkeypatch: pytest.MonkeyPatch, found: Found | Exception) -> None:

@@ -14,10 +14,10 @@ import pytest
 from loopmark.bench.records import store
 from loopmark.bench.records.ceilings import CEILINGS_FILE, write_ceilings
 from loopmark.bench.records.search import run_folders
-from tests.command import ROOT, Here, here
-from tests.histories import dated, keep
-from tests.side_by_side import on
-from tests.synthetic import Truth, ceilings, make_run
+from tests.support.command import ROOT, Here, here
+from tests.support.histories import dated, keep
+from tests.support.side_by_side import on
+from tests.support.synthetic import Truth, ceilings, make_run
 
 __all__ = ["here"]
 AMD, XEON = "amd-epyc-2-core", "xeon-2-core"

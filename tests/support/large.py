@@ -1,4 +1,4 @@
-"""Runs as large as patience allows, made column by column: ``tests.synthetic`` makes a row at a time."""
+"""Runs as large as patience allows, made column by column: ``tests.support.synthetic`` makes a row at a time."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples, typed
-from tests.synthetic import PHASES, Truth, make_run
+from tests.support.synthetic import PHASES, Truth, make_run
 
 WORKLOADS = ("regression-mlp", "resnet", "gpt")
 TRUTHS = [Truth("eager"), Truth("eager", repeat=True)] + [

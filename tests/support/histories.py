@@ -11,7 +11,7 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records import store
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
 FIRST = datetime(2026, 11, 1, 10, 0, 0, tzinfo=UTC)
 SUBJECT = Subject("imaginary-2-core-f2a132", "cpu", "resnet", "small", 64, 77_000, "ab" * 32, 2, instructions="AVX2")

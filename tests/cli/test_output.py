@@ -9,8 +9,8 @@ from typing import IO
 import pytest
 
 from loopmark.bench.records import store
-from tests.command import ROOT
-from tests.synthetic import Truth, make_run
+from tests.support.command import ROOT
+from tests.support.synthetic import Truth, make_run
 
 
 @pytest.fixture

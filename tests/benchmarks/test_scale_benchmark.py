@@ -18,10 +18,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from loopmark.bench.records import store
 from loopmark.bench.records.files import as_json, replace_file
-from tests.command import ROOT
-from tests.histories import dated
-from tests.large import make_large_run
-from tests.side_by_side import on
+from tests.support.command import ROOT
+from tests.support.histories import dated
+from tests.support.large import make_large_run
+from tests.support.side_by_side import on
 
 FULL = os.environ.get("LOOPMARK_SCALE") == "full"
 ROWS, RUNS = (10_000_000, 200) if FULL else (400_000, 5)

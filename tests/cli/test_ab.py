@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import command
-from tests.command import ROOT
+from tests.support import command
+from tests.support.command import ROOT
 
 SMALL = ("--workload", "regression", "--device", "cpu", "--threads", "1")
 SLOW_LOOP = """

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.command import ROOT, Here
-from tests.histories import dated, day, keep, keep_runs
-from tests.synthetic import Truth, machine, make_run
+from tests.support.command import ROOT, Here
+from tests.support.histories import dated, day, keep, keep_runs
+from tests.support.synthetic import Truth, machine, make_run
 
 FASTER, SLOWER = 0.005, 0.006
 

@@ -16,9 +16,9 @@ from loopmark.bench.judge.differences import differences, unlike
 from loopmark.bench.records import store
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from tests.command import ROOT, Here, outside_pytest
-from tests.report.hostile import NAMES
-from tests.synthetic import Truth, make_run
+from tests.support.command import ROOT, Here, outside_pytest
+from tests.support.hostile import NAMES
+from tests.support.synthetic import Truth, make_run
 
 OWN_TESTS = """
 import pytest

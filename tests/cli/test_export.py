@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.records import store
-from tests.command import ROOT, Here, loopmark, outside_pytest
-from tests.synthetic import Truth, make_run
+from tests.support.command import ROOT, Here, loopmark, outside_pytest
+from tests.support.synthetic import Truth, make_run
 
 FORMATS = (
     "pytest-benchmark", "github-action-benchmark", "github-action-benchmark-bigger", "bencher", "openmetrics",

@@ -9,7 +9,7 @@ import sys
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tests.command import ROOT
+from tests.support.command import ROOT
 
 TOLD = """
 import sys

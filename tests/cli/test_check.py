@@ -15,9 +15,9 @@ import pytest
 from loopmark.bench.records import store
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from tests.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, make_run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LOOPS = [Truth("eager"), Truth("eager", repeat=True), Truth("compile", 0.008)]
 SLOWER = [*LOOPS[:2], Truth("compile", 0.0096)]
 NOT_OURS = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")

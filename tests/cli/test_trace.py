@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, Here, loopmark
+from tests.support.command import ROOT, Here, loopmark
 
 QUICK = ("--workload", "regression", "--threads", "1", "--steps", "2")
 PHASES = ["data", "zero_grad", "forward", "loss", "backward", "optimizer"]

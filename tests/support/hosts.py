@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from loopmark.bench.measure.doctor.host import Host
-from tests.measure.files import write
+from tests.support.files import write
 
 CPU = "sys/devices/system/cpu"
 VIRTUAL = {"proc/cpuinfo": "processor\t: 0\nflags\t\t: fpu vme hypervisor avx2\n"}

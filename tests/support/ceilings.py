@@ -1,7 +1,7 @@
 """Ceilings that were never measured: what keeping and showing them are tested against."""
 
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut
-from tests import synthetic
+from tests.support import synthetic
 
 PRODUCT = Ceiling(
     kind="matrix product",

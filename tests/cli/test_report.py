@@ -7,10 +7,10 @@ import pytest
 from loopmark.bench.records import store
 from loopmark.bench.records.batches import write_batches
 from loopmark.bench.records.training_store import write_training
-from tests.command import Here
-from tests.hunts import attempt, case, hunt
-from tests.synthetic import Truth, make_run
-from tests.trainings import Taught, make_training
+from tests.support.command import Here
+from tests.support.hunts import attempt, case, hunt
+from tests.support.synthetic import Truth, make_run
+from tests.support.trainings import Taught, make_training
 
 
 @pytest.fixture

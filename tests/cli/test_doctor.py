@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.command import loopmark
+from tests.support.command import loopmark
 
 
 def test_it_is_advice_and_so_its_status_is_0_whatever_it_finds() -> None:

@@ -7,7 +7,7 @@ from loopmark.bench.records import tables
 from loopmark.bench.records.run import Status
 from loopmark.bench.records.training import Divergence, Ending, Proof, Target, Training, Trial, Until
 from loopmark.bench.records.training_samples import COLUMNS, TrainingSamples
-from tests.synthetic import environment, machine, plan
+from tests.support.synthetic import environment, machine, plan
 
 ACCURACY = Target("accuracy", 0.9, higher_is_better=True)
 EPOCH = 20

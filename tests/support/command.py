@@ -12,7 +12,7 @@ import pytest
 
 from loopmark.bench.cli import main
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 Ended = subprocess.CompletedProcess[str]
 

@@ -1,7 +1,7 @@
 """Searches for a batch size that were never made, with a known truth."""
 
 from loopmark.bench.records.batches import Attempt, BatchCase, BatchHunt, Limit
-from tests import synthetic
+from tests.support import synthetic
 
 MIB = 2**20
 

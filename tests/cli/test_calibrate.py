@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.command import Ended, loopmark
+from tests.support.command import Ended, loopmark
 
 
 def calibrate(cwd: Path, *arguments: str) -> Ended:

@@ -10,8 +10,8 @@ from loopmark.bench.judge.summary import summarise
 from loopmark.bench.judge.trained import TrainingSummary, summarise_training
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from tests.synthetic import Truth, ceilings, machine, make_run
-from tests.trainings import Taught, make_training
+from tests.support.synthetic import Truth, ceilings, machine, make_run
+from tests.support.trainings import Taught, make_training
 
 CPUS = (
     "AMD EPYC 7763", "Intel Xeon Platinum 8480C", "Apple M3", "A Processor with a Very Long and Winding Name Indeed",

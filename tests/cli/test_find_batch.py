@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.records.batches import read_batches
-from tests.command import ROOT, Here
+from tests.support.command import ROOT, Here
 
 QUICK = ("run", "--find-batch", "--workload", "regression", "--threads", 1)
 

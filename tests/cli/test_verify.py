@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Here, loopmark
 from tests.measure.properties.examined import planted
 from tests.measure.properties.faults import FAULTS
+from tests.support.command import Here, loopmark
 
 QUICK = ("--workload", "regression_mlp", "--threads", "1")
 
