@@ -4,7 +4,7 @@ import math
 
 from loopmark.bench.measure.cgroup import cpu_quota, cpuset, numbers
 from loopmark.bench.measure.doctor.host import Host, counted, listed, spans
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.records.checks import Check, Finding
 
 SIBLINGS = Check(
     "processor",

@@ -1,7 +1,7 @@
 """Whether the energy that a step takes on a CPU can be counted."""
 
 from loopmark.bench.measure.doctor.host import Host, counted
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.records.checks import Check, Finding
 
 POWERCAP = "sys/class/powercap"
 

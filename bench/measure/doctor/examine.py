@@ -20,7 +20,7 @@ from loopmark.bench.measure.doctor import (
 from loopmark.bench.measure.doctor.device import Device, find_device
 from loopmark.bench.measure.doctor.gpu_settings import GpuSettings
 from loopmark.bench.measure.doctor.host import Host
-from loopmark.bench.records.diagnosis import Check, Diagnosis, Finding
+from loopmark.bench.records.checks import Check, Diagnosis, Finding
 
 HOST_CHECKS: tuple[Callable[[Host], Finding], ...] = (
     company.load,

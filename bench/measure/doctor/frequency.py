@@ -1,7 +1,7 @@
 """How the processor's clock is chosen."""
 
 from loopmark.bench.measure.doctor.host import Host
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.records.checks import Check, Finding
 
 CPU = "sys/devices/system/cpu"
 NO_TURBO, BOOST = f"{CPU}/intel_pstate/no_turbo", f"{CPU}/cpufreq/boost"

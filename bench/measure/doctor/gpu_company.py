@@ -2,7 +2,7 @@
 
 from loopmark.bench.measure.doctor.gpu_modes import SILENT
 from loopmark.bench.measure.doctor.gpu_settings import GpuSettings
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.records.checks import Check, Finding
 
 OTHERS = Check(
     "GPU",

@@ -1,7 +1,7 @@
 """The modes that a GPU is in."""
 
 from loopmark.bench.measure.doctor.gpu_settings import GpuSettings
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.records.checks import Check, Finding
 
 SILENT = "the driver does not say"
 

@@ -4,8 +4,8 @@ import math
 
 from loopmark.bench.measure.doctor.gpu_modes import SILENT
 from loopmark.bench.measure.doctor.gpu_settings import GpuSettings
-from loopmark.bench.measure.nvml import POWER_CAP, THROTTLES
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.measure.nvml import SW_POWER_CAP, THROTTLES
+from loopmark.bench.records.checks import Check, Finding
 
 IDLE, HELD = 0x01, 0x02
 """Why a clock is what it is, by its bit in nvml.h: nobody computes; somebody has set it."""
@@ -60,7 +60,7 @@ def throttling(gpu: GpuSettings) -> Finding:
     if not now:
         return THROTTLE.good("none just now" + (", with nothing to do" if reasons & IDLE else ""))
     look = f"nvidia-smi -i {gpu.board} -q -d PERFORMANCE,TEMPERATURE,POWER"
-    if reasons & sum(THROTTLES) == POWER_CAP:
+    if reasons & sum(THROTTLES) == SW_POWER_CAP:
         return THROTTLE.could_be_better(now, "End what computes on the GPU, or look at its power limit.", look)
     return THROTTLE.bad(now, "Let it cool, and look after its cooling and its power supply.", look)
 

@@ -1,7 +1,7 @@
 """What the kernel does to clocks and addresses, and what lies below and around it."""
 
 from loopmark.bench.measure.doctor.host import Host
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.records.checks import Check, Finding
 
 CLOCK = "sys/devices/system/clocksource/clocksource0"
 QUICK_CLOCKS = ("tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page", "timebase")

@@ -3,7 +3,7 @@
 from loopmark.bench.measure.cgroup import numbers
 from loopmark.bench.measure.doctor.company import waiting
 from loopmark.bench.measure.doctor.host import Host, listed
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.records.checks import Check, Finding
 
 HUGE = "sys/kernel/mm/transparent_hugepage/enabled"
 NODES = "sys/devices/system/node"

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from loopmark.bench.measure.doctor.host import Host
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.records.checks import Check, Finding
 
 TORCH = Check("software", "torch", "Its build decides which devices can be measured at all.")
 COMPILER = Check(

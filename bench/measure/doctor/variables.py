@@ -1,7 +1,7 @@
 """Environment variables that decide how threads are counted, placed and kept waiting."""
 
 from loopmark.bench.measure.doctor.host import Host
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.records.checks import Check, Finding
 
 PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")
 PLACING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")

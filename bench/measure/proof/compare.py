@@ -12,7 +12,7 @@ from loopmark.bench.measure.proof.own_step import Own
 from loopmark.bench.measure.proof.precision import BFLOAT16_BITS
 from loopmark.bench.measure.proof.rounding import FLOAT32_BITS, RandomRounding
 from loopmark.bench.measure.proof.twin import Layers, State, Taken, Twin, Updated, changes
-from loopmark.bench.records.proof import Deviation
+from loopmark.bench.records.training import Deviation
 from loopmark.loops.task import Batch
 
 DRAWS = 2

@@ -24,7 +24,7 @@ from loopmark.bench.measure.properties import (
 from loopmark.bench.measure.properties.fault import Stopped, within
 from loopmark.bench.measure.properties.places import STOPS
 from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.errors import BadSpec, Skip
 from loopmark.loops.loop import Loop

@@ -7,7 +7,7 @@ from torch import Tensor
 from loopmark.bench.measure.properties.places import STOPS
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trace import Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property(
     "scalar-loss", "A step leaves its loss in task.last_loss: one finite number, (), detached from its graph."

@@ -6,7 +6,7 @@ from loopmark.bench.measure.clock import refuse_unknown_phases
 from loopmark.bench.measure.properties.places import STOPS, listed, phase_name
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trace import Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 from loopmark.loops.phases import DATA, PHASES
 
 PROPERTY = Property(

@@ -4,7 +4,7 @@ from loopmark.bench.measure.properties import loss, reach
 from loopmark.bench.measure.properties.fault import Fault
 from loopmark.bench.measure.properties.places import places
 from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property("runs", "Every step runs to its end, in the one process that it was begun in.")
 STEPS = 50

@@ -10,8 +10,8 @@ from loopmark.bench.measure.crew import crew_of
 from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.properties import runs
 from loopmark.bench.measure.properties.examination import PROPERTIES, Checked
+from loopmark.bench.records.checks import Outcome, Verification
 from loopmark.bench.records.run import Plan
-from loopmark.bench.records.verification import Outcome, Verification
 from loopmark.loops.catalog import find_loop, find_workload
 
 GRACE_SECONDS = 20.0

@@ -6,7 +6,7 @@ from loopmark.bench.measure.properties.fault import Stopped
 from loopmark.bench.measure.properties.places import STOPS, phase_name
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trace import Trace, watch
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property("no-hidden-synchronisation", "The step never makes the host wait for the device.")
 

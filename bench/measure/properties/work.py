@@ -6,7 +6,7 @@ from loopmark.bench.measure.properties.places import STOPS, listed, phase_name, 
 from loopmark.bench.measure.properties.recorder import What
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trace import Lap, Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property(
     "work-in-its-phase",

@@ -9,8 +9,8 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.answers import Ready
 from loopmark.bench.measure.crew import Crew, crew_of
 from loopmark.bench.measure.process import CaseEnded
-from loopmark.bench.records.run import Plan
-from loopmark.bench.records.trace import TRACE_FILE, Profile, Status, Trace
+from loopmark.bench.records.run import Plan, Status
+from loopmark.bench.records.trace import TRACE_FILE, Profile, Trace
 from loopmark.loops.catalog import find_loop, find_workload
 
 MOST_STEPS = 100

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from loopmark.bench.measure.work.flops import attention_of, flops_of
 from loopmark.bench.measure.work.traffic import Traffic
-from loopmark.bench.records.work import PhaseWork
+from loopmark.bench.records.run import PhaseWork
 from loopmark.loops.loop import Loop
 from loopmark.loops.phases import DATA
 from loopmark.loops.task import Task

@@ -11,7 +11,7 @@ from loopmark.bench.measure.doctor.gpu_company import link, other_processes
 from loopmark.bench.measure.doctor.gpu_modes import compute_mode, instances, memory_errors, persistence_mode
 from loopmark.bench.measure.doctor.gpu_power import clocks, energy_counter, power_limit, temperature, throttling
 from loopmark.bench.measure.doctor.gpu_settings import GpuSettings
-from loopmark.bench.records.diagnosis import Finding
+from loopmark.bench.records.checks import Finding
 from tests.support.nvml_fake import UUID, install
 
 REASONS = "nvmlDeviceGetCurrentClocksEventReasons"
