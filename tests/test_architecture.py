@@ -16,15 +16,26 @@ MAY_KNOW = {
     "loopmark.loops": (),
     "loopmark.bench.errors": (),
     "loopmark.bench.cores": (),
+    "loopmark.bench.median": (),
     "loopmark.bench.records": ("loopmark.bench.errors",),
-    "loopmark.bench.judge": ("loopmark.bench.errors", "loopmark.bench.records", "loopmark.bench.cores"),
+    "loopmark.bench.judge": (
+        "loopmark.bench.errors",
+        "loopmark.bench.records",
+        "loopmark.bench.cores",
+        "loopmark.bench.median",
+    ),
     "loopmark.bench.report": (
         "loopmark.bench.errors",
         "loopmark.bench.records",
         "loopmark.bench.judge",
         "loopmark.bench.cores",
     ),
-    "loopmark.bench.measure": ("loopmark.bench.errors", "loopmark.bench.records", "loopmark.loops"),
+    "loopmark.bench.measure": (
+        "loopmark.bench.errors",
+        "loopmark.bench.records",
+        "loopmark.bench.median",
+        "loopmark.loops",
+    ),
 }
 TORCH = ("loopmark.loops", "loopmark.bench.measure")
 """The only packages that may import torch."""
