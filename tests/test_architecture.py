@@ -18,12 +18,14 @@ MAY_KNOW = {
     "loopmark.loops": ("loopmark.phases",),
     "loopmark.bench.errors": (),
     "loopmark.bench.cores": (),
+    "loopmark.bench.median": (),
     "loopmark.bench.records": ("loopmark.bench.errors", "loopmark.phases"),
     "loopmark.bench.judge": (
         "loopmark.bench.errors",
         "loopmark.bench.records",
         "loopmark.bench.cores",
         "loopmark.phases",
+        "loopmark.bench.median",
     ),
     "loopmark.bench.report": (
         "loopmark.bench.errors",
@@ -32,7 +34,13 @@ MAY_KNOW = {
         "loopmark.bench.cores",
         "loopmark.phases",
     ),
-    "loopmark.bench.measure": ("loopmark.bench.errors", "loopmark.bench.records", "loopmark.loops", "loopmark.phases"),
+    "loopmark.bench.measure": (
+        "loopmark.bench.errors",
+        "loopmark.bench.records",
+        "loopmark.bench.median",
+        "loopmark.loops",
+        "loopmark.phases",
+    ),
 }
 HOMES_OF_THE_WORK = ("loopmark.bench.measure.properties.work",)
 """The only module that names each phase for itself: it says what work belongs in it."""
