@@ -12,7 +12,7 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
 from loopmark.bench.records.codec import encode
 from loopmark.bench.report import format as show
-from loopmark.bench.report.columns import as_wide_as
+from loopmark.bench.report.table import as_wide_as
 from loopmark.bench.report.text import plain
 
 FILE_WIDTH = 110

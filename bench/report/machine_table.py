@@ -1,11 +1,13 @@
 """The machine of a run, as a table."""
 
+from typing import Any
+
 from loopmark.bench.records.machine import Environment, Gpu, Machine
 from loopmark.bench.report import format as show
-from loopmark.bench.report.grid import Grid, grid
+from loopmark.bench.report.table import Table, table_of
 
 
-def machine_table(machine: Machine, software: Environment) -> Grid:
+def machine_table(machine: Machine, software: Environment) -> Table[Any]:
     """Its hardware, and the software that ran on it."""
     pinned = ", ".join(map(str, software.cores))
     facts: list[tuple[str, str | None]] = [
@@ -33,7 +35,7 @@ def machine_table(machine: Machine, software: Environment) -> Grid:
         ("variables", " ".join(f"{k}={v}" for k, v in sorted(software.variables.items())) or None),
         ("packages", ", ".join(f"{k} {v}" for k, v in sorted(software.packages.items())) or None),
     ]
-    return grid(["", ""], ([name, value] for name, value in facts if value), figures=False)
+    return table_of(["", ""], ([name, value] for name, value in facts if value), figures=False)
 
 
 def _gpu(gpu: Gpu) -> str:
