@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import cast
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.measure.answers import Ready
 from loopmark.bench.measure.crew import Crew, crew_of
 from loopmark.bench.measure.machine import describe_environment
 from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.properties.examination import PROPERTIES, RUNS, Checked
-from loopmark.bench.records.footprint import Footprint, FootprintCase, Footprints
+from loopmark.bench.records.footprint import FootprintCase, Footprints
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Status
 from loopmark.bench.records.trace import TRACE_FILE, Profile, Trace
@@ -57,7 +56,7 @@ def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tel
     for number, name in enumerate(PROPERTIES):
         tell(name, number / len(PROPERTIES))
         try:
-            checked = process.ask(Checked, "verify", limit + GRACE_SECONDS, name=name, seconds=limit)
+            checked = process.within(limit + GRACE_SECONDS).verify(name=name, seconds=limit)
         except CaseEnded as end:
             if end.status == "skipped":
                 return replace(blank, skipped=end.reason)
@@ -88,7 +87,7 @@ def profile_memory(
         tell(loop, number / len(names))
         with _process_of(crew, workload, loop, f"memory-{number}") as process:
             try:
-                footprint = process.ask(Footprint, "memory", plan.limit_seconds)
+                footprint = process.within(plan.limit_seconds).memory()
                 cases.append(FootprintCase(workload, loop, "ok", None, footprint))
             except CaseEnded as end:
                 cases.append(FootprintCase(workload, loop, _status(end), end.reason, None))
@@ -118,10 +117,10 @@ def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:
 
 def _profiled(process: WorkerProcess, plan: Plan, steps: int, file: Path, tell: Tell) -> Profile:
     tell("making the task", 0.0)
-    process.ask(Ready, "set_up", plan.limit_seconds, with_hash=False)
+    process.within(plan.limit_seconds).set_up(with_hash=False)
     tell("warming up, then profiling", 0.2)
     ceiling = plan.warmup_ceiling_seconds
-    return process.ask(Profile, "trace", plan.limit_seconds, steps=steps, ceiling_seconds=ceiling, file=file)
+    return process.within(plan.limit_seconds).trace(steps=steps, ceiling_seconds=ceiling, file=file)
 
 
 @contextmanager

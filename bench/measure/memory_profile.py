@@ -16,9 +16,9 @@ from loopmark.bench.measure.clock import refuse_unknown_phases
 from loopmark.bench.records.footprint import Footprint, Kind, Stretch
 from loopmark.loops.errors import Skip
 from loopmark.loops.loop import Loop
-from loopmark.loops.phases import DATA
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Step
+from loopmark.phases import DATA
 
 
 class AliveBytes(TorchDispatchMode):

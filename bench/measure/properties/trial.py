@@ -18,10 +18,10 @@ from loopmark.bench.measure.clock import BadStep
 from loopmark.bench.measure.properties.recorder import Recorder, phase_name
 from loopmark.loops.errors import Skip
 from loopmark.loops.loop import Loop
-from loopmark.loops.phases import PHASES
 from loopmark.loops.task import Batch, Task
 from loopmark.loops.technique import Driver, Step
 from loopmark.loops.user_code import described, place_of
+from loopmark.phases import YIELDED
 
 
 def yields_inside_with(source: str) -> list[int]:
@@ -196,7 +196,7 @@ def _sentence(error: BaseException, when: str) -> str:
 
 
 def _phase_after(phase: str) -> str:
-    order = ("", *PHASES[1:], "")
+    order = ("", *YIELDED, "")
     return phase_name(order[order.index(phase) + 1]) if phase in order else f"the phase after {phase_name(phase)}"
 
 

@@ -1,25 +1,30 @@
-"""The median's interval is the one that judging has, and is never given where there is none."""
+"""The median's interval, which measuring and judging share, and which is infinite where there is none."""
 
+import math
 import random
+import statistics
 
 import pytest
 
-from loopmark.bench.judge import statistics
-from loopmark.bench.measure.ceilings.statistic import LEAST_SAMPLES, median_interval
+from loopmark.bench.judge.statistics import Estimate, median
+from loopmark.bench.median import LEAST_SAMPLES, median_interval
 
 
 @pytest.mark.parametrize("count", [6, 7, 8, 9, 15, 16, 40, 101, 1500])
 def test_it_is_the_interval_that_judging_has(count: int) -> None:
     draws = random.Random(count)
     values = [draws.lognormvariate(0, 1) for _ in range(count)]
-    judged = statistics.median(values)
-    assert median_interval(values) == (judged.value, judged.low, judged.high)
+    assert median(values) == Estimate(*median_interval(values))
+    assert median_interval(values)[0] == statistics.median(values)
 
 
 @pytest.mark.parametrize("count", range(LEAST_SAMPLES))
 def test_fewer_values_have_no_interval(count: int) -> None:
-    with pytest.raises(ValueError, match="it takes 6"):
-        median_interval([1.0] * count)
+    assert median_interval([1.0] * count)[1:] == (-math.inf, math.inf)
+
+
+def test_so_many_values_have_one() -> None:
+    assert median_interval([1.0] * LEAST_SAMPLES) == (1.0, 1.0, 1.0)
 
 
 def test_it_holds_the_true_median_as_often_as_it_says() -> None:
