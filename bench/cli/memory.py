@@ -65,7 +65,8 @@ def memory(
     from loopmark.bench.measure.inspection import profile_memory
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
-    from loopmark.bench.records.footprint import write_footprints
+    from loopmark.bench.records.files import write_record
+    from loopmark.bench.records.footprint import MEMORY_FILE
     from loopmark.bench.records.store import create_folder, remove_if_empty
     from loopmark.bench.report.footprint.files import as_json as to_json
     from loopmark.bench.report.footprint.files import write_files
@@ -81,7 +82,7 @@ def memory(
         remove_if_empty(folder)
         raise
     cases = found.cases
-    write_footprints(folder, found)
+    write_record(folder / MEMORY_FILE, found, indent=None)
     write_files(folder, cases)
     if as_json:
         print(json.dumps({"folder": str(folder), **to_json(cases)}, indent=2, allow_nan=False))

@@ -13,11 +13,11 @@ from loopmark.bench.measure.crew import Crew, crew_of
 from loopmark.bench.measure.machine import describe_environment
 from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.properties.examination import PROPERTIES, RUNS, Checked
+from loopmark.bench.records.checks import Outcome, Verification
 from loopmark.bench.records.footprint import FootprintCase, Footprints
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Status
 from loopmark.bench.records.trace import TRACE_FILE, Profile, Trace
-from loopmark.bench.records.verification import Outcome, Verification
 from loopmark.loops.catalog import find_loop, find_workload
 
 GRACE_SECONDS = 20.0

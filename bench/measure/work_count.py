@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from loopmark.bench.measure.proof.precision import Switches
-from loopmark.bench.records.work import PhaseWork
+from loopmark.bench.records.run import PhaseWork
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver

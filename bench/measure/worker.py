@@ -39,10 +39,9 @@ from loopmark.bench.measure.warmup import WINDOW, warm_up
 from loopmark.bench.measure.whereabouts import phase_of
 from loopmark.bench.measure.work_count import count_work
 from loopmark.bench.records.footprint import Footprint
-from loopmark.bench.records.gpu_state import GpuState
 from loopmark.bench.records.machine import Environment
+from loopmark.bench.records.run import GpuState, PhaseWork
 from loopmark.bench.records.trace import Profile
-from loopmark.bench.records.work import PhaseWork
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.errors import BadSpec, Skip

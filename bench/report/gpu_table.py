@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from loopmark.bench.records.gpu_state import GpuState
-from loopmark.bench.records.run import Run
+from loopmark.bench.records.run import GpuState, Run
 from loopmark.bench.report import format as show
 from loopmark.bench.report.grid import Cell, Grid, figure, grid
 

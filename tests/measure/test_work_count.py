@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from loopmark.bench.measure.work_count import Counting, _kind, attention_of, count_work
-from loopmark.bench.records.work import PhaseWork
+from loopmark.bench.records.run import PhaseWork
 from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task

@@ -12,7 +12,7 @@ from loopmark.bench.measure.doctor.gpu import GpuSettings
 from loopmark.bench.measure.doctor.host import Host
 from loopmark.bench.measure.doctor.software import TorchBuild
 from loopmark.bench.measure.nvml import device_names
-from loopmark.bench.records.diagnosis import Check, Diagnosis, Finding
+from loopmark.bench.records.checks import Check, Diagnosis, Finding
 
 
 @dataclass(frozen=True)

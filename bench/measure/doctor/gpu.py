@@ -4,8 +4,8 @@ import math
 
 import pynvml
 
-from loopmark.bench.measure.nvml import POWER_CAP, THROTTLES, GpuMonitor
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.measure.nvml import SW_POWER_CAP, THROTTLES, GpuMonitor
+from loopmark.bench.records.checks import Check, Finding
 
 COMPUTE_MODES = {
     pynvml.NVML_COMPUTEMODE_DEFAULT: "default",
@@ -246,7 +246,7 @@ def throttling(gpu: GpuSettings) -> Finding:
     if not now:
         return THROTTLE.good("none just now" + (", with nothing to do" if reasons & IDLE else ""))
     look = f"nvidia-smi -i {gpu.board} -q -d PERFORMANCE,TEMPERATURE,POWER"
-    if reasons & sum(THROTTLES) == POWER_CAP:
+    if reasons & sum(THROTTLES) == SW_POWER_CAP:
         return THROTTLE.could_be_better(now, "End what computes on the GPU, or look at its power limit.", look)
     return THROTTLE.bad(now, "Let it cool, and look after its cooling and its power supply.", look)
 

@@ -5,7 +5,7 @@ import re
 
 from loopmark.bench.measure.cgroup import cpu_quota, cpuset, numbers
 from loopmark.bench.measure.doctor.host import Host, counted, listed, spans
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.records.checks import Check, Finding
 
 WAITED_LITTLE, WAITED_MUCH = 1.0, 5.0
 """Per cent of the last ten seconds in which a task waited for a core. Chosen: a quiet machine shows less than one."""

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from loopmark.bench.measure.doctor.host import Host
-from loopmark.bench.records.diagnosis import Check, Finding
+from loopmark.bench.records.checks import Check, Finding
 
 CLOCK = "sys/devices/system/clocksource/clocksource0"
 QUICK_CLOCKS = ("tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page", "timebase")

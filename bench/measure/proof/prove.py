@@ -32,8 +32,8 @@ from loopmark.bench.measure.proof.steps import (
     was_skipped,
     worst,
 )
-from loopmark.bench.records.proof import Deviation
 from loopmark.bench.records.run import CacheState
+from loopmark.bench.records.training import Deviation
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Batch, Task
 from loopmark.loops.user_code import described

@@ -24,7 +24,7 @@ from loopmark.bench.measure.properties import (
 from loopmark.bench.measure.properties.recorder import STOPS
 from loopmark.bench.measure.properties.step_trace import Subject
 from loopmark.bench.measure.properties.trial import Stopped, within
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.errors import BadSpec, Skip
 from loopmark.loops.loop import Loop

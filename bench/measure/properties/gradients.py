@@ -8,7 +8,7 @@ from torch import Tensor
 from loopmark.bench.measure.properties.recorder import STOPS, phase_name, places
 from loopmark.bench.measure.properties.step_trace import Subject
 from loopmark.bench.measure.properties.trial import Snapshot, Trial, largest_difference, parameters_of, same
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 from loopmark.loops.task import Batch
 
 PROPERTY = Property("zeroed-gradients", "A gradient that is left from before a step does not change it.")

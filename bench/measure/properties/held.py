@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from loopmark.bench.measure.properties.recorder import STOPS, phase_name, places
 from loopmark.bench.measure.properties.step_trace import Subject, Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property(
     "no-yield-in-with", "The step never yields inside a `with`, and leaves no autocast or no_grad on at a yield."

@@ -6,7 +6,7 @@ from itertools import pairwise
 from loopmark.bench.measure.clock import refuse_unknown_phases
 from loopmark.bench.measure.properties.recorder import STOPS, listed, phase_name
 from loopmark.bench.measure.properties.step_trace import Subject, Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 from loopmark.phases import DATA, FOR_EACH_PART, YIELDED
 
 PROPERTY = Property(

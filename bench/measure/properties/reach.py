@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from loopmark.bench.measure.properties.recorder import STOPS, listed
 from loopmark.bench.measure.properties.step_trace import Subject, Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property(
     "loss-reaches-parameters", "Backward gives a gradient to every parameter that it gives one to in eager."

@@ -4,7 +4,7 @@ from loopmark.bench.measure.properties import loss, reach
 from loopmark.bench.measure.properties.recorder import places
 from loopmark.bench.measure.properties.step_trace import Subject
 from loopmark.bench.measure.properties.trial import Fault
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property("runs", "Every step runs to its end, in the one process that it was begun in.")
 STEPS = 50

@@ -7,7 +7,7 @@ import torch
 from loopmark.bench.measure.properties.recorder import STOPS
 from loopmark.bench.measure.properties.step_trace import Subject
 from loopmark.bench.measure.properties.trial import Trial
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property("seed-decides", "The same seed gives the same losses bit for bit, and another seed gives others.")
 

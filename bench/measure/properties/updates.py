@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from loopmark.bench.measure.properties.recorder import STOPS, places
 from loopmark.bench.measure.properties.step_trace import Subject, Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property("one-update", "One step steps the optimizer once.")
 

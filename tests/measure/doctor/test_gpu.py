@@ -21,7 +21,7 @@ from loopmark.bench.measure.doctor.gpu import (
     temperature,
     throttling,
 )
-from loopmark.bench.records.diagnosis import Finding
+from loopmark.bench.records.checks import Finding
 from tests.support.nvml_fake import UUID, install
 
 REASONS = "nvmlDeviceGetCurrentClocksEventReasons"

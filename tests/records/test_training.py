@@ -6,9 +6,7 @@ import pandas as pd
 import pytest
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.records.training import Target
-from loopmark.bench.records.training_samples import TABLES
-from loopmark.bench.records.training_store import TRAINING_FILE, read_training, write_training
+from loopmark.bench.records.training import COLUMNS, TRAINING_FILE, Target, read_training, write_training
 from tests.support.trainings import Taught, make_training
 
 TAUGHT = [Taught("eager"), Taught("compile", error=0.3), Taught("x", status="failed", reason="\udc80 | <b>")]
@@ -25,7 +23,7 @@ def test_a_training_can_be_read_back_as_it_was(folder: Path) -> None:
     found = read_training(folder)
     assert found is not None
     assert found[0] == training
-    for name in TABLES:
+    for name in COLUMNS:
         assert getattr(found[1], name).equals(getattr(samples, name))
 
 
@@ -38,7 +36,7 @@ def test_nothing_half_written_stays(folder: Path) -> None:
     assert not list(folder.glob("*.partial"))
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", COLUMNS)
 def test_a_damaged_table_is_named(folder: Path, name: str) -> None:
     path = folder / f"{name}.parquet"
     path.write_bytes(path.read_bytes()[:-20])

@@ -6,8 +6,7 @@ import pytest
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records import store
-from loopmark.bench.records.search import run_folders
-from loopmark.bench.records.store import create_folder
+from loopmark.bench.records.store import create_folder, run_folders
 from loopmark.bench.records.trace import create_trace_folder, refuse_run_folder, write_trace
 from tests.support.synthetic import Truth, make_run
 
