@@ -12,7 +12,7 @@ from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
 from loopmark.bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, by_setting, contests, shifts
 from loopmark.bench.records.run import Run
-from loopmark.bench.records.search import run_folders
+from loopmark.bench.records.store import run_folders
 from loopmark.bench.report.compare.words import named
 from loopmark.bench.report.text import elide
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.ceilings import Ceiling, Ceilings
-from loopmark.bench.records.work import PhaseWork
+from loopmark.bench.records.run import PhaseWork
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
+
+from loopmark.bench.median import median_interval
 
 CONFIDENCE = 0.95
 LARGEST_LOG = 700.0
@@ -78,18 +80,8 @@ def welch(values: ArrayLike, baseline: ArrayLike, confidence: float = CONFIDENCE
 
 
 def median(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
-    """The median with its order-statistic interval, which assumes no distribution (Thompson 1936).
-
-    Fewer than six values cannot bracket a median with 95 % confidence; the interval is then infinite.
-    """
-    ordered = np.sort(np.asarray(values, dtype=float))
-    count, middle = len(ordered), float(np.median(ordered))
-    # The largest r for which the r-th value from either end misses the median with at most (1-confidence)/2.
-    tails = bdtr(np.arange(count), count, 0.5) if count else np.array([])
-    below = int(np.sum(tails <= (1 - confidence) / 2))
-    if below == 0:
-        return Estimate(middle, -math.inf, math.inf)
-    return Estimate(middle, float(ordered[below - 1]), float(ordered[count - below]))
+    """The median with the interval of ``median_interval``: infinite where the values are too few."""
+    return Estimate(*median_interval(values, confidence))
 
 
 def falls(values: ArrayLike) -> float:

@@ -27,10 +27,9 @@ from loopmark.bench.judge.roofline import Roofline, flops_of, roofline
 from loopmark.bench.judge.statistics import Estimate, student
 from loopmark.bench.judge.throttled import counted, laps_by_case
 from loopmark.bench.judge.trained import TrainedRow, TrainingSummary
-from loopmark.bench.records.cases import ByCase
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import CacheState, Case, Run
-from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.samples import ByCase, Samples
 
 MANY_LAPS = 1_000_000
 

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from loopmark.bench.judge.laps import LapsByCase
+from loopmark.bench.records.run import disturbs
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.throttle import disturbs
 
 _GROUP = ["case", "launch", "round", "lapped"]
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.learning import Learning, learning, lessons_of
 from loopmark.bench.judge.likeness import Likeness, likeness
-from loopmark.bench.records.training import Proof, Target, Training, Trial
-from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.records.training import Proof, Target, Training, TrainingSamples, Trial
 
 
 @dataclass(frozen=True)

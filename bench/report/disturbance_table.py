@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from loopmark.bench.judge.summary import Summary, WorkloadSummary
-from loopmark.bench.records.cases import ByCase
-from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.throttle import POWER_CAP, disturbs
+from loopmark.bench.records.run import POWER_CAP, disturbs
+from loopmark.bench.records.samples import ByCase, Samples
 from loopmark.bench.report import format as show
 from loopmark.bench.report.disturbance import Disturbance, disturbance
 from loopmark.bench.report.table import Cell, Column, Table, figure

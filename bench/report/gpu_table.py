@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from loopmark.bench.records.gpu_state import GpuState
-from loopmark.bench.records.run import Run
+from loopmark.bench.records.run import GpuState, Run
 from loopmark.bench.report import format as show
 from loopmark.bench.report.table import Cell, Table, figure, table_of
 

@@ -9,7 +9,7 @@ import pytest
 
 from loopmark.bench.judge.contest import MEMORY, STEP, Referee, Rules, judge, pair_values
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Comparison, Pair, Side
-from loopmark.bench.records.tables import table
+from loopmark.bench.records.samples import table
 from tests.support import synthetic
 
 SHARES = {"forward": 0.3, "backward": 0.6, "optimizer": 0.1}

@@ -1,7 +1,6 @@
 from dataclasses import replace
 
-from loopmark.bench.records.gpu_state import GpuState
-from loopmark.bench.records.run import Run
+from loopmark.bench.records.run import GpuState, Run
 from loopmark.bench.report.gpu_table import gpu_table
 from tests.support.synthetic import Truth, make_run
 

@@ -6,7 +6,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from loopmark.bench.judge.summary import Summary, summarise
-from loopmark.bench.records.work import PhaseWork
+from loopmark.bench.records.run import PhaseWork
 from loopmark.bench.report.run_tables import print_summary
 from loopmark.bench.report.tables import main_table
 from tests.support.hostile import NAMES

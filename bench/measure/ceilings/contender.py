@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from statistics import median
 
-from loopmark.bench.measure.ceilings.statistic import LEAST_SAMPLES, median_interval
 from loopmark.bench.measure.ceilings.stopwatch import Operation
 from loopmark.bench.measure.ceilings.target import Target
 from loopmark.bench.measure.disturbance import Disturbance, DisturbanceMeter
+from loopmark.bench.median import LEAST_SAMPLES, median_interval
 
 TRIALS = 5
 

@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from loopmark.bench.measure.ceilings.contender import Contender
-from loopmark.bench.measure.ceilings.statistic import LEAST_SAMPLES, median_interval
 from loopmark.bench.measure.ceilings.target import Target
 from loopmark.bench.measure.disturbance import DisturbanceMeter
 from loopmark.bench.measure.warmup import warm_up
+from loopmark.bench.median import LEAST_SAMPLES, median_interval
 from loopmark.bench.records.ceilings import Ceiling, Disturbance, LeftOut, Tried
 from loopmark.loops.user_code import described
 
