@@ -62,7 +62,7 @@ def memory(
         )
     )
     from loopmark.bench.measure.crew import crew_of
-    from loopmark.bench.measure.footprint.survey import survey
+    from loopmark.bench.measure.inspection import profile_memory
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
     from loopmark.bench.records.files import write_record
@@ -77,7 +77,7 @@ def memory(
     folder = create_folder(out, machine.name, started.isoformat())
     try:
         with RunProgress(console) as progress, crew_of(plan, folder) as crew:
-            found = survey(plan, loop, machine, started, crew, progress.hint)
+            found = profile_memory(plan, loop, machine, started, crew, progress.hint)
     except BaseException:
         remove_if_empty(folder)
         raise

@@ -47,7 +47,7 @@ def report(
 def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Console") -> None:
     """Print the summary as a table and a sentence, or as JSON and nothing else."""
     from loopmark.bench.report.draw import as_json as to_json
-    from loopmark.bench.report.table import print_summary
+    from loopmark.bench.report.run_tables import print_summary
 
     if as_json:
         content: dict[str, Any] = {"folder": str(folder), **to_json(summary)}

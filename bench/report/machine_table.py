@@ -1,8 +1,10 @@
 """The machine of a run, as a table."""
 
+from typing import Any
+
 from loopmark.bench.records.machine import Environment, Gpu, Machine, facts_of
 from loopmark.bench.report import format as show
-from loopmark.bench.report.grid import Grid, grid
+from loopmark.bench.report.table import Table, table_of
 
 ORDER = (
     "machine", "CPU", "memory", "GPU", "system", "torch", "Python", "CUDA", "cuDNN", "driver", "Loopmark", "threads",
@@ -13,7 +15,7 @@ ELSEWHERE = {"physical cores", "logical cores", "architecture", "operating syste
 """The facts that the row of another tells."""
 
 
-def machine_table(machine: Machine, software: Environment) -> Grid:
+def machine_table(machine: Machine, software: Environment) -> Table[Any]:
     """Its hardware, and the software that ran on it."""
     facts = [*facts_of(machine), *facts_of(software)]
     pinned = ", ".join(map(str, software.cores))
@@ -33,7 +35,7 @@ def machine_table(machine: Machine, software: Environment) -> Grid:
     shown = [(name, text) for name, text in rows.items() if text]
     shown += [("GPU", _gpu(gpu)) for gpu in machine.gpus]
     shown.sort(key=lambda row: ORDER.index(row[0]) if row[0] in ORDER else len(ORDER))
-    return grid(["", ""], ([name, text] for name, text in shown), figures=False)
+    return table_of(["", ""], ([name, text] for name, text in shown), figures=False)
 
 
 def _gpu(gpu: Gpu) -> str:

@@ -9,7 +9,7 @@ from tests.support.synthetic import environment, machine
 
 
 def rows(of: Machine, software: Environment) -> dict[str, str]:
-    return {name.text: text.text for name, text in machine_table(of, software).rows}
+    return {str(name): str(text) for name, text in machine_table(of, software).rows}
 
 
 def test_hardware_comes_first_and_long_lists_last() -> None:

@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from loopmark.bench.measure.properties.places import STOPS
-from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.recorder import STOPS
+from loopmark.bench.measure.properties.step_trace import Subject
 from loopmark.bench.measure.properties.trial import Trial
 from loopmark.bench.records.checks import Outcome, Property
 

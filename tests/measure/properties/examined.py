@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from loopmark.bench.measure.properties.examination import PROPERTIES, checked
-from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.step_trace import Subject
 from loopmark.bench.records.checks import Outcome
 from loopmark.loops.catalog import find_loop
 from loopmark.loops.loop import Loop
