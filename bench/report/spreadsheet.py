@@ -53,7 +53,7 @@ def record(row: Row, workload: WorkloadSummary) -> dict[str, Cell]:
         "status": case.status,
         "reason": case.reason,
         "verdict": row.verdict,
-        "trains_as_baseline": row.trained.likeness.verdict if row.trained else None,
+        "trains_as_baseline": row.trained.equivalence.verdict if row.trained else None,
         "noise_floor": workload.noise_floor,
     }
     for name, figure in _FIGURES.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from loopmark.bench.judge.bound import Bound
+from loopmark.bench.judge.bounds import Bound
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline

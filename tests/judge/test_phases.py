@@ -1,10 +1,16 @@
+"""The laps that count, and the phases that they add up to."""
+
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from loopmark.bench.judge.breakdown import phase_seconds
+from loopmark.bench.judge.phases import BLOCK, LapsByCase, counted_blocks, laps_by_case, phase_estimates, phase_seconds
+from loopmark.bench.judge.statistics import student
+from loopmark.bench.judge.summary import summarise
+from loopmark.bench.records.samples import Samples
+from tests.support.synthetic import Truth, make_run
 
 ORDER = ("data", "zero_grad", "forward", "loss", "backward", "optimizer")
 
@@ -135,3 +141,117 @@ def test_blocks_of_one_step_have_no_other_to_count() -> None:
     table = laps([{"forward": 5e-3}] * 6, device=True)
     table["block"] = table["step"]
     assert phase_seconds(table, ORDER, "device_seconds") == pytest.approx({"forward": 2.5e-3})
+
+
+def test_each_phase_is_the_run_report_s_with_students_interval_over_its_launches() -> None:
+    table = laps(*(noisy_steps(20, seed) for seed in range(4)))
+    found = phase_estimates(table, ORDER)
+    assert {name: estimate.value for name, estimate in found.items()} == pytest.approx(
+        phase_seconds(table, ORDER, "host_seconds")
+    )
+    launches = [phase_seconds(own, ORDER, "host_seconds")["forward"] for _, own in table.groupby("launch")]
+    logs, forward = student(np.log(launches)), found["forward"]
+    assert math.log(forward.high / forward.value) == pytest.approx(logs.high - logs.value)
+    assert math.log(forward.value / forward.low) == pytest.approx(logs.value - logs.low)
+
+
+def test_launches_that_differ_by_a_third_are_not_told_to_the_per_cent() -> None:
+    step = {"forward": 3e-3, "backward": 5e-3}
+    slow = {name: 4 / 3 * seconds for name, seconds in step.items()}
+    alike, apart = (phase_estimates(laps([step] * 5, [other] * 5), ORDER)["forward"] for other in (step, slow))
+    assert alike.low == pytest.approx(alike.high)
+    assert apart.high > 1.3 * apart.value
+
+
+@pytest.mark.parametrize(
+    "launches",
+    [
+        [[{"data": 1e-3, "forward": 3e-3}] * 5],
+        [[{"data": 1e-3, "forward": 3e-3}] * 5, [{"data": 0.0, "forward": 3e-3}] * 5],
+        [[{"data": 1e-3, "forward": 3e-3}] * 5, [{"forward": 3e-3}] * 5],
+    ],
+    ids=["a launch alone", "no time in one launch", "not there in one launch"],
+)
+def test_what_bounds_no_logarithm_bounds_no_phase(launches: list[list[dict[str, float]]]) -> None:
+    estimate = phase_estimates(laps(*launches), ORDER)["data"]
+    assert estimate.value > 0
+    assert math.isinf(estimate.high)
+
+
+def test_the_device_s_clock_counts_where_there_is_one() -> None:
+    table = laps([{"forward": 3e-3}] * 5, [{"forward": 3e-3}] * 5, device=True)
+    assert phase_estimates(table, ORDER)["forward"].value == pytest.approx(1.5e-3)
+
+
+@pytest.fixture(scope="module")
+def samples() -> Samples:
+    """Of three cases, whose blocks take turns."""
+    return make_run([Truth("eager"), Truth("amp", 0.005), Truth("tf32")], launches=2, rounds=3, device=True)[1]
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize("written", ["case by case", "in turns", "in no order at all"])
+def test_each_case_has_its_own_rows_of_the_blocks_that_are_wanted(samples: Samples, written: str, kept: float) -> None:
+    rng = np.random.default_rng(1)
+    turns = samples.phases.sort_values(["launch", "round", "block", "case", "step"], kind="stable")
+    mixed = turns.sample(frac=1.0, random_state=1)
+    laps = {"case by case": samples.phases, "in turns": turns, "in no order at all": mixed}[written]
+    blocks = samples.blocks[rng.random(len(samples.blocks)) < kept]
+    found = LapsByCase(laps, blocks)
+
+    wanted = laps.set_index(BLOCK).index.isin(blocks.set_index(BLOCK).index)
+    for case in range(3):
+        pd.testing.assert_frame_equal(found[case], laps[wanted & (laps["case"] == case)])
+    assert bool(sum(len(found[case]) for case in range(3))) == (kept > 0)
+
+
+def test_all_blocks_are_wanted_unless_some_are(samples: Samples) -> None:
+    found = LapsByCase(samples.phases)
+    assert sum(len(found[case]) for case in range(3)) == len(samples.phases)
+
+
+def test_a_case_that_is_not_there_and_a_table_without_rows_have_none(samples: Samples) -> None:
+    assert len(LapsByCase(samples.phases)[3]) == 0
+    assert len(LapsByCase(samples.phases[:0])[0]) == 0
+    assert list(LapsByCase(samples.phases[:0])[0].columns) == list(samples.phases.columns)
+
+
+def blocks(*rows: tuple[int, bool, str]) -> pd.DataFrame:
+    """Round, whether it is lapped, and why it was throttled."""
+    table = pd.DataFrame(rows, columns=["round", "lapped", "throttle_reasons"])
+    return table.assign(case=0, launch=0, block=range(len(rows)))
+
+
+def test_a_throttled_block_does_not_count_where_its_round_was_measured_again() -> None:
+    table = blocks((0, False, "thermal slowdown"), (0, True, ""), (0, False, ""), (1, False, ""))
+    assert counted_blocks(table).tolist() == [False, True, True, True]
+
+
+def test_where_every_attempt_was_throttled_all_of_them_count() -> None:
+    table = blocks((0, False, "thermal slowdown"), (0, False, "hardware slowdown"), (1, False, ""))
+    assert counted_blocks(table).all()
+
+
+def test_blocks_with_laps_and_without_are_looked_at_apart() -> None:
+    assert counted_blocks(blocks((0, False, "thermal slowdown"), (0, True, ""))).all()
+
+
+def test_a_block_at_the_power_cap_counts_since_that_is_the_loops_own_doing() -> None:
+    assert counted_blocks(blocks((0, False, "power cap"), (0, False, ""))).all()
+    assert counted_blocks(blocks((0, False, "power cap, thermal slowdown"), (0, False, ""))).tolist() == [False, True]
+
+
+def test_a_run_is_judged_by_what_was_measured_again_and_keeps_the_rest() -> None:
+    run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("amp", 0.005)], device=True)
+    first = samples.blocks.groupby(["case", "launch", "round", "lapped"]).cumcount() == 0
+    held = samples.blocks["case"].eq(2) & first
+    samples.blocks.loc[held, ["host_seconds", "device_seconds"]] *= 10
+    unmarked = summarise(run, samples).workloads[0].rows[2]
+    samples.blocks.loc[held, "throttle_reasons"] = "thermal slowdown"
+    marked = summarise(run, samples).workloads[0].rows[2]
+    assert unmarked.step_seconds is not None
+    assert marked.step_seconds is not None
+    assert marked.step_seconds.value == pytest.approx(0.005, rel=0.2)
+    assert unmarked.step_seconds.value > 1.5 * marked.step_seconds.value
+    kept = laps_by_case(samples)
+    assert [len(kept[i]) for i in range(3)] == [len(samples.phases) / 3 * share for share in (1, 1, 0.5)]
