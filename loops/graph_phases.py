@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from loopmark.loops.graphed import Graphed, prepare_capture
-from loopmark.loops.phases import DATA
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Step, Technique, needs_cuda
+from loopmark.phases import DATA
 
 TAIL = ""
 """Names the graph of what a step does after its last yield."""

@@ -8,20 +8,23 @@ from typing import NamedTuple
 import pytest
 
 from loopmark.bench.measure.properties.yields import yields_inside_with
+from loopmark.phases import PHASES
 
 ROOT = Path(__file__).parents[1]
 
 # For each package of Loopmark's own, what of Loopmark it may import besides itself.
 MAY_KNOW = {
-    "loopmark.loops": (),
+    "loopmark.phases": (),
+    "loopmark.loops": ("loopmark.phases",),
     "loopmark.bench.errors": (),
     "loopmark.bench.cores": (),
     "loopmark.bench.median": (),
-    "loopmark.bench.records": ("loopmark.bench.errors",),
+    "loopmark.bench.records": ("loopmark.bench.errors", "loopmark.phases"),
     "loopmark.bench.judge": (
         "loopmark.bench.errors",
         "loopmark.bench.records",
         "loopmark.bench.cores",
+        "loopmark.phases",
         "loopmark.bench.median",
     ),
     "loopmark.bench.report": (
@@ -29,14 +32,18 @@ MAY_KNOW = {
         "loopmark.bench.records",
         "loopmark.bench.judge",
         "loopmark.bench.cores",
+        "loopmark.phases",
     ),
     "loopmark.bench.measure": (
         "loopmark.bench.errors",
         "loopmark.bench.records",
         "loopmark.bench.median",
         "loopmark.loops",
+        "loopmark.phases",
     ),
 }
+HOMES_OF_THE_WORK = ("loopmark.bench.measure.properties.work",)
+"""The only module that names each phase for itself: it says what work belongs in it."""
 TORCH = ("loopmark.loops", "loopmark.bench.measure")
 """The only packages that may import torch."""
 
@@ -85,7 +92,7 @@ def broken_rules(source: str, module: str, *, is_package: bool = False) -> list[
     own = next((package for package in MAY_KNOW if within(module, (package,))), None)
     for name, line, at_module_level in imports_of(source, module, is_package=is_package):
         place = f"{module}:{line} imports {name}"
-        house = within(name, ("loopmark.bench", "loopmark.loops"))
+        house = within(name, ("loopmark.bench", "loopmark.loops", "loopmark.phases"))
         if within(name, ("bench", "loops")):
             found.append(f"{place}, a name that other repositories have")
         elif own and house and not within(name, (own, *MAY_KNOW[own])):
@@ -113,11 +120,14 @@ def modules_of(package: str) -> list[Path]:
 
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "loopmark" else parts
     return ".".join(("loopmark", *(parts[:-1] if parts[-1] == "__init__" else parts)))
 
 
 @pytest.mark.parametrize(
-    "path", [*modules_of("bench"), *modules_of("loops")], ids=lambda path: str(path.relative_to(ROOT))
+    "path",
+    [*modules_of("bench"), *modules_of("loops"), *ROOT.glob("loopmark/*.py")],
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_a_module_imports_only_what_its_package_may_know(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
@@ -127,6 +137,16 @@ def test_a_module_imports_only_what_its_package_may_know(path: Path) -> None:
 @pytest.mark.parametrize("path", modules_of("loops"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_step_never_yields_inside_a_with(path: Path) -> None:
     assert yields_inside_with(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "path", [*modules_of("bench"), *modules_of("loops")], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_the_phases_are_listed_in_one_place_only(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Tuple | ast.List | ast.Set | ast.Dict):
+            named = {child.value for child in ast.walk(node) if isinstance(child, ast.Constant)}
+            assert not named >= {*PHASES[1:]} or within(module_name(path), HOMES_OF_THE_WORK)
 
 
 def test_there_are_modules_to_check() -> None:
@@ -142,7 +162,7 @@ def test_there_are_modules_to_check() -> None:
         ("loopmark.bench.records.store", "from loopmark.bench.judge import summary"),
         ("loopmark.bench.records.store", "from ..judge import summary"),
         ("loopmark.bench.records.store", "from loopmark.bench import measure"),
-        ("loopmark.bench.records.store", "import loopmark.loops.phases"),
+        ("loopmark.bench.records.store", "import loopmark.loops.task"),
         ("loopmark.bench.judge.summary", "from loopmark.bench.report.terminal import table"),
         ("loopmark.bench.judge.summary", "if True:\n    import loopmark.bench.measure.worker"),
         ("loopmark.bench.report.page", "import loopmark.bench.measure"),
@@ -151,6 +171,8 @@ def test_there_are_modules_to_check() -> None:
         ("loopmark.bench.measure.worker", "from loopmark.bench.report import page"),
         ("loopmark.bench.measure.worker", "from loopmark.bench.cli import main"),
         ("loopmark.bench.errors", "from loopmark.bench import records"),
+        ("loopmark.phases", "import loopmark.loops.task"),
+        ("loopmark.phases", "import torch"),
         ("loopmark.bench.other", "from loopmark.bench import cli"),
         ("loopmark.bench.other", "import loopmark.bench.cli as c"),
         ("loopmark.bench.judge.summary", "import torch"),
@@ -179,7 +201,7 @@ def test_a_forbidden_import_is_caught(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("loopmark.loops.eager", "import torch\nfrom loopmark.loops.task import Task\nfrom . import phases"),
+        ("loopmark.loops.eager", "import torch\nfrom loopmark.loops.task import Task\nfrom . import eager"),
         (
             "loopmark.bench.records.store",
             "from loopmark.bench.errors import BadInput\nfrom loopmark.bench.records.codec import decode",
@@ -206,6 +228,8 @@ def test_a_forbidden_import_is_caught(module: str, source: str) -> None:
         ),
         ("loopmark.bench.measure.machine", "import loopmark\nloopmark.__version__"),
         ("loopmark.__main__", "from loopmark.bench.cli import main"),
+        ("loopmark.loops.eager", "from loopmark.phases import PHASES"),
+        ("loopmark.bench.judge.summary", "from loopmark.phases import PHASES"),
         ("loopmark.bench.records.store", "import benchmarks, torn"),
         (
             "loopmark.bench.plugin.table",

@@ -9,7 +9,7 @@ from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import round_logs
 from loopmark.bench.judge.history import Observation, lost, measured, observe
-from loopmark.bench.judge.phases import counted_blocks
+from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.store import digest_of, read_run, read_table
 

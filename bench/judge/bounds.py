@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from loopmark.bench.judge.phases import begins_block, found_busy, phase_numbers
+from loopmark.bench.judge.laps import begins_block, found_busy, phase_numbers
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.ceilings import Ceiling, Ceilings
 from loopmark.bench.records.work import PhaseWork

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from loopmark.bench.judge.phases import counted_laps
+from loopmark.bench.judge.laps import counted_laps
 from loopmark.bench.judge.statistics import Estimate, median, student
 from loopmark.bench.records.run import Case
 from loopmark.bench.records.samples import seconds_of

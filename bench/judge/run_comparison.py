@@ -18,7 +18,7 @@ from loopmark.bench.judge.comparison import (
     step_logs,
 )
 from loopmark.bench.judge.finding import Unit
-from loopmark.bench.judge.phases import counted_blocks, laps_by_case
+from loopmark.bench.judge.laps import counted_blocks, laps_by_case
 from loopmark.bench.judge.settings import MEMORY, RATIO, STEP
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, summarise
 from loopmark.bench.records.run import Run

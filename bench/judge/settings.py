@@ -10,11 +10,10 @@ from typing import Any, get_args
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.finding import Inconclusive
+from loopmark.phases import PHASES
 
 STEP, RATIO, MEMORY = "step", "step / eager", "peak memory"
 """The metrics that every loop has; each phase is one more, by its name."""
-PHASES = ("data", "zero_grad", "forward", "loss", "backward", "optimizer")
-"""The phases that a threshold may always name, whether or not the runs at hand have them."""
 SPELLINGS = {"step/eager": RATIO, "peak_memory": MEMORY, "peak-memory": MEMORY}
 """What is easier to type than the names that the reports show."""
 MOST = 100.0

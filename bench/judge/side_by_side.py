@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.phases import laps_by_case, phase_estimates
+from loopmark.bench.judge.laps import laps_by_case, phase_estimates
 from loopmark.bench.judge.run_comparison import (
     ComparisonKey,
     JudgedRun,

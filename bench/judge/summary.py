@@ -22,7 +22,7 @@ from loopmark.bench.judge.comparison import (
     step_seconds,
     verdict,
 )
-from loopmark.bench.judge.phases import counted_blocks, laps_by_case, phase_seconds
+from loopmark.bench.judge.laps import counted_blocks, laps_by_case, phase_seconds
 from loopmark.bench.judge.statistics import Estimate, student
 from loopmark.bench.judge.training import TrainedRow, TrainingSummary
 from loopmark.bench.records.cases import ByCase

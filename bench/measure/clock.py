@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loopmark.loops.phases import DATA, PHASES
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Step
+from loopmark.phases import DATA, PHASES, YIELDED
 
 Seconds = NDArray[np.float64]
 
@@ -172,7 +172,7 @@ def refuse_unknown_phases(yielded: Sequence[str]) -> None:
             f"the step yields {reprlib.repr(unknown[0])}, which is no phase; the phases are {', '.join(PHASES)}"
         )
     if not yielded:
-        raise BadStep(f"the step yields no phase; it must yield each of {', '.join(PHASES[1:])} as it ends")
+        raise BadStep(f"the step yields no phase; it must yield each of {', '.join(YIELDED)} as it ends")
 
 
 def _by_phase(names: Sequence[str], laps: Seconds, steps: int) -> tuple[tuple[str, ...], Seconds]:

@@ -10,9 +10,9 @@ import torch
 from loopmark.bench.measure.clock import BadStep, Block, HostClock, Recording, Seconds
 from loopmark.loops.cuda_graph import GraphedStep
 from loopmark.loops.graph_phases import GraphedPhases
-from loopmark.loops.phases import DATA, PHASES
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Step
+from loopmark.phases import DATA, PHASES
 
 HOLD_CYCLES = 600_000
 """Of the device's clock, 300 µs at 2 GHz: meant to outlast the host as it enqueues a graph and what comes before."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from types import CodeType, TracebackType
 
-from loopmark.loops.phases import DATA, PHASES
 from loopmark.loops.task import Task
+from loopmark.phases import DATA, PHASES
 
 
 def phase_of(error: BaseException) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from loopmark.bench.judge.comparison import block_seconds
-from loopmark.bench.judge.phases import counted_laps
+from loopmark.bench.judge.laps import counted_laps
 from loopmark.bench.judge.summary import Row, is_baseline, summarise
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Case, Plan, Run

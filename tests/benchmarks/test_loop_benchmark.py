@@ -3,7 +3,7 @@
 import pytest
 
 from loopmark.bench.plugin.result import LoopResult
-from loopmark.loops.phases import PHASES
+from loopmark.phases import PHASES
 
 BRIEFLY = {"seconds": 0.3, "launches": 2, "threads": 1, "device": "cpu"}
 """Too briefly for a claim: a test must not fail because the machine is busy."""

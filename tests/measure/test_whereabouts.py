@@ -13,9 +13,9 @@ from loopmark.bench.measure.worker import OUT_OF_MEMORY, _answer
 from loopmark.loops import eager
 from loopmark.loops.accumulate import accumulate
 from loopmark.loops.amp import amp_fp16
-from loopmark.loops.phases import DATA, PHASES
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Step
+from loopmark.phases import DATA, PHASES
 from tests.support.tiny import drive, make_tiny_task
 
 STEP_PHASES = PHASES[1:]

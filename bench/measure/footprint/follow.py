@@ -10,9 +10,9 @@ from loopmark.bench.measure.footprint.watch import watch_of
 from loopmark.bench.records.footprint import Footprint
 from loopmark.loops.errors import Skip
 from loopmark.loops.loop import Loop
-from loopmark.loops.phases import DATA
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Step
+from loopmark.phases import DATA
 
 STEPS_BEFORE = 3
 """By then the optimizer has its state, and there are gradients to set to zero."""

@@ -8,7 +8,7 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.crew import Crew
 from loopmark.bench.measure.machine import describe_environment
 from loopmark.bench.measure.process import CaseEnded
-from loopmark.bench.records.footprint import Footprint, FootprintCase, Footprints
+from loopmark.bench.records.footprint import FootprintCase, Footprints
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Status
 from loopmark.loops.catalog import find_loop, find_workload
@@ -37,7 +37,7 @@ def _cases(plan: Plan, loops: Sequence[str], crew: Crew, tell: Tell) -> tuple[Fo
         tell(loop, number / len(names))
         process = crew.start(workload, loop, log=f"memory-{number}", neighbours=0)
         try:
-            footprint = process.ask(Footprint, "memory", plan.limit_seconds)
+            footprint = process.within(plan.limit_seconds).memory()
             found.append(FootprintCase(workload, loop, "ok", None, footprint))
         except CaseEnded as end:
             if end.bad_step:

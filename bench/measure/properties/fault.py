@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from loopmark.bench.measure.properties.places import phase_name
-from loopmark.loops.phases import PHASES
 from loopmark.loops.user_code import described, place_of
+from loopmark.phases import YIELDED
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _sentence(error: BaseException, when: str) -> str:
 
 
 def _phase_after(phase: str) -> str:
-    order = ("", *PHASES[1:], "")
+    order = ("", *YIELDED, "")
     return phase_name(order[order.index(phase) + 1]) if phase in order else f"the phase after {phase_name(phase)}"
 
 

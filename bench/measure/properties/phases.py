@@ -1,19 +1,18 @@
 """The phases exist, none is missing, and they come in their order."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from loopmark.bench.measure.clock import refuse_unknown_phases
 from loopmark.bench.measure.properties.places import STOPS, listed, phase_name
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trace import Trace
 from loopmark.bench.records.verification import Outcome, Property
-from loopmark.loops.phases import DATA, PHASES
+from loopmark.phases import DATA, FOR_EACH_PART, YIELDED
 
 PROPERTY = Property(
     "phases-in-order", "The step yields every phase once, in order; forward, loss and backward may take turns."
 )
-EACH_PART = PHASES[2:5]
-"""What accumulation does again for each part of a batch."""
 
 
 def check(subject: Subject) -> Outcome:
@@ -40,7 +39,7 @@ def judge(traces: Sequence[Trace]) -> Outcome:
 
 
 def _trouble(trace: Trace) -> str | None:
-    phases, order = trace.phases, PHASES[1:]
+    phases, order = trace.phases, YIELDED
     shown = listed(phases, 12)
     if DATA in phases:
         return f"yields `{DATA}`, which is lapped before the step begins; leave that yield out"
@@ -49,8 +48,8 @@ def _trouble(trace: Trace) -> str | None:
             f"has no phase {', '.join(map(phase_name, missing))}: yields {shown}; yield each of {', '.join(order)} "
             "as its work ends"
         )
-    turns, rest = divmod(len(phases) - 2, len(EACH_PART))
-    if not rest and phases == (order[0], *EACH_PART * turns, order[-1]):
+    turns, rest = divmod(len(phases) - 2, len(FOR_EACH_PART))
+    if not rest and phases == (order[0], *FOR_EACH_PART * turns, order[-1]):
         return None
     place, wrong = next((lap.place, lap.phase) for lap, due in zip(trace.laps, _due(phases), strict=False) if not due)
     why = "again" if phases.count(wrong) > 1 else "out of order"
@@ -60,6 +59,5 @@ def _trouble(trace: Trace) -> str | None:
 
 def _due(phases: Sequence[str]) -> list[bool]:
     """For each phase whether it may come where it does."""
-    after = {"": {"zero_grad"}, "zero_grad": {"forward"}, "forward": {"loss"}, "loss": {"backward"}}
-    after |= {"backward": {"forward", "optimizer"}, "optimizer": set()}
-    return [phase in after[before] for before, phase in zip(("", *phases), phases, strict=False)]
+    due = {*pairwise(("", *YIELDED)), (FOR_EACH_PART[-1], FOR_EACH_PART[0])}
+    return [(before, phase) in due for before, phase in zip(("", *phases), phases, strict=False)]

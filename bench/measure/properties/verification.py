@@ -51,7 +51,7 @@ def _examine(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tell
     for number, name in enumerate(PROPERTIES):
         tell(name, number / len(PROPERTIES))
         try:
-            checked = process.ask(Checked, "verify", limit + GRACE_SECONDS, name=name, seconds=limit)
+            checked = process.within(limit + GRACE_SECONDS).verify(name=name, seconds=limit)
         except CaseEnded as end:
             if end.status == "skipped":
                 return replace(blank, skipped=end.reason)

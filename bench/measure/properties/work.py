@@ -7,6 +7,7 @@ from loopmark.bench.measure.properties.recorder import What
 from loopmark.bench.measure.properties.subject import Subject
 from loopmark.bench.measure.properties.trace import Lap, Trace
 from loopmark.bench.records.verification import Outcome, Property
+from loopmark.phases import YIELDED
 
 PROPERTY = Property(
     "work-in-its-phase",
@@ -75,8 +76,7 @@ def _operations_elsewhere(trace: Trace) -> Iterator[str]:
 
 
 def _latest(made: set[str]) -> str:
-    order = ("zero_grad", "forward", "loss", "backward", "optimizer", "")
-    return max(made, key=order.index)
+    return max(made, key=(*YIELDED, "").index)
 
 
 def _gradients_elsewhere(trace: Trace) -> Iterator[str]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.measure.answers import Ready
 from loopmark.bench.measure.crew import Crew, crew_of
 from loopmark.bench.measure.process import CaseEnded
 from loopmark.bench.records.run import Plan
@@ -43,9 +42,9 @@ def _profile(crew: Crew, plan: Plan, blank: Trace, steps: int, file: Path, tell:
     process = crew.start(blank.workload, blank.loop, log="trace", neighbours=0)
     try:
         tell("making the task", 0.0)
-        process.ask(Ready, "set_up", plan.limit_seconds, with_hash=False)
+        process.within(plan.limit_seconds).set_up(with_hash=False)
         tell("warming up, then profiling", 0.2)
         ceiling = plan.warmup_ceiling_seconds
-        return process.ask(Profile, "trace", plan.limit_seconds, steps=steps, ceiling_seconds=ceiling, file=file)
+        return process.within(plan.limit_seconds).trace(steps=steps, ceiling_seconds=ceiling, file=file)
     finally:
         process.kill()

@@ -14,7 +14,6 @@ from loopmark.bench.measure.crew import Crew
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.machine import available_cores, describe_environment
 from loopmark.bench.measure.process import CaseEnded, WorkerProcess
-from loopmark.bench.measure.proof.prove import Proven
 from loopmark.bench.measure.schedule import Schedule
 from loopmark.bench.measure.training.notebook import Notebook
 from loopmark.bench.measure.training.terms import Terms
@@ -128,7 +127,7 @@ class Trainer:
     def _compare(self, proof: Proof) -> None:
         with self._process(proof.workload, proof.loop, f"proof-{len(self._notebook.proofs)}") as process:
             try:
-                seen = process.ask(Proven, "prove", self._plan.limit_seconds, steps=PROOF_STEPS)
+                seen = process.within(self._plan.limit_seconds).prove(steps=PROOF_STEPS)
             except CaseEnded as end:
                 refuse_bad_step(end, self._terms)
                 ended = replace(proof, status=cast(Status, end.status), reason=end.reason)

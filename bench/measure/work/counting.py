@@ -11,9 +11,9 @@ from loopmark.bench.measure.work.flops import attention_of, flops_of
 from loopmark.bench.measure.work.traffic import Traffic
 from loopmark.bench.records.work import PhaseWork
 from loopmark.loops.loop import Loop
-from loopmark.loops.phases import DATA
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver
+from loopmark.phases import DATA
 
 SETTLING_STEPS = 1
 """Steps before the one that is counted: an optimizer makes what it keeps in its first."""

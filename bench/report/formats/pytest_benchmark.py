@@ -15,7 +15,7 @@ import pandas as pd
 
 from loopmark import __version__
 from loopmark.bench.judge.comparison import block_seconds
-from loopmark.bench.judge.phases import counted_blocks, laps_by_case
+from loopmark.bench.judge.laps import counted_blocks, laps_by_case
 from loopmark.bench.judge.summary import Summary
 from loopmark.bench.records.cases import ByCase
 from loopmark.bench.records.pytest_benchmark import KEY

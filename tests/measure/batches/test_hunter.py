@@ -18,7 +18,7 @@ from loopmark.bench.measure.clock import Block
 from loopmark.bench.measure.crew import crew_of
 from loopmark.bench.measure.disturbance import Disturbance
 from loopmark.bench.measure.plan import Wish, make_plan
-from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.warmup import WarmUp
 from loopmark.bench.records.batches import BatchCase, BatchHunt, read_batches
 from tests.support import synthetic
@@ -51,7 +51,7 @@ class Truth:
     """The sizes that were tried in a process, in order."""
 
 
-class StandIn:
+class StandIn(WorkerProcess):
     """A process that answers at once."""
 
     pid = 2**30  # of nobody
@@ -59,7 +59,7 @@ class StandIn:
     def __init__(self, truth: Truth, size: int) -> None:
         self._truth, self._size = truth, size
 
-    def ask(self, answer: type, request: str, limit_seconds: float, **arguments: Any) -> Any:
+    def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
         truth, size = self._truth, self._size
         step = truth.step_seconds(size)
         if request == "warm" and (end := truth.ends(size)):

@@ -13,9 +13,9 @@ from loopmark.bench.records.footprint import Footprint
 from loopmark.loops.catalog import find_loop
 from loopmark.loops.errors import Skip
 from loopmark.loops.loop import EAGER, Loop
-from loopmark.loops.phases import PHASES
 from loopmark.loops.task import Batches, Task
 from loopmark.loops.technique import Driver, Technique
+from loopmark.phases import PHASES
 from tests.support.tiny import make_tiny_task
 
 FLOAT = 4

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from loopmark.bench.judge.phases import BLOCK, LapsByCase, counted_blocks, laps_by_case, phase_estimates, phase_seconds
+from loopmark.bench.judge.laps import BLOCK, LapsByCase, counted_blocks, laps_by_case, phase_estimates, phase_seconds
 from loopmark.bench.judge.statistics import student
 from loopmark.bench.judge.summary import summarise
 from loopmark.bench.records.samples import Samples

@@ -1,0 +1,17 @@
+"""The named parts of a training step, in their order: the one list of them that every room reads.
+
+A new phase is named here, gets its colour in ``bench/report/style.py``, and its work in
+``bench/measure/properties/work.py``.
+"""
+
+DATA = "data"
+"""Fetching the batch; the driver laps it before the step begins, so a step never yields it. A driver does that copies
+the batch to where its graphs read it."""
+
+PHASES: tuple[str, ...] = (DATA, "zero_grad", "forward", "loss", "backward", "optimizer")
+
+YIELDED = PHASES[1:]
+"""Those that a step yields as they end."""
+
+FOR_EACH_PART = ("forward", "loss", "backward")
+"""Those that gradient accumulation does again for each part of a batch."""
