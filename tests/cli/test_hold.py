@@ -11,7 +11,7 @@ from loopmark.bench.cli import hold as module
 from loopmark.bench.cli.hold import Held, hold
 from loopmark.bench.judge.sequential_comparison import DecisionRules, SequentialComparison
 from loopmark.bench.measure.contest import Measured
-from tests.judge.test_contest import SHARES, launch_pair, side
+from tests.judge.test_sequential_comparison import SHARES, launch_pair, side
 
 PAIR_SECONDS = 2.0
 
