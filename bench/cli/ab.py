@@ -85,7 +85,7 @@ def ab(
     from loopmark.bench.measure.matchup import matchup
     from loopmark.bench.measure.plan import Wish, make_plan
     from loopmark.bench.measure.side import parse_side
-    from loopmark.bench.records.calibration import calibrations_of
+    from loopmark.bench.records.comparison import calibrations_of
 
     rules = DecisionRules(
         false_alarms=parse_false_alarms(false_alarms, "--false-alarms"),

@@ -16,7 +16,7 @@ from loopmark.bench.cli.tell import JsonOption, refuse_unwritable_folder
 from loopmark.bench.errors import BadInput, NotComparable
 
 if TYPE_CHECKING:
-    from loopmark.bench.records.calibration import Calibration, Trial
+    from loopmark.bench.records.comparison import Calibration, CalibrationTrial
     from loopmark.bench.records.machine import Environment, Machine
     from loopmark.bench.records.run import Plan
 
@@ -58,7 +58,8 @@ def calibrate(
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import available_cores, describe_environment, describe_machine
     from loopmark.bench.measure.plan import Wish, make_plan
-    from loopmark.bench.records.calibration import calibration_path, read_calibration, write_calibration
+    from loopmark.bench.records.comparison import calibration_path, read_calibration
+    from loopmark.bench.records.files import write_record
     from loopmark.bench.report.calibration_table import as_json as to_json
     from loopmark.bench.report.calibration_table import print_calibration
 
@@ -93,7 +94,7 @@ def calibrate(
             start = time.perf_counter()
             known = known.with_trial(_try(plan, known, effect))
             trial = known.trials[-1]
-            write_calibration(path, known)
+            write_record(path, known)
             console.print(
                 f"{len(known.trials)}/{sum(wanted.values())}  +{100 * effect:g} %: {trial.verdict} after "
                 f"{trial.seconds:.0f} s, {len(trial.logs)} launch pairs ({time.perf_counter() - start:.0f} s in all)",
@@ -137,13 +138,13 @@ def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
     yield from environment_differences(known.environment, same_revision)
 
 
-def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
+def _try(plan: "Plan", known: "Calibration", effect: float) -> "CalibrationTrial":
     """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
     from loopmark.bench.cli.hold import hold
     from loopmark.bench.judge.sequential_comparison import DecisionRules
     from loopmark.bench.measure.matchup import matchup
     from loopmark.bench.measure.side import SideWish
-    from loopmark.bench.records.calibration import Trial
+    from loopmark.bench.records.comparison import CalibrationTrial
 
     workload, loop, solo_seconds = known.workload, known.loop, known.solo_seconds
     with (
@@ -158,7 +159,7 @@ def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
             raise KeyboardInterrupt
         later = contest.solo(head=True, seconds=solo_seconds) if effect == 0 else None
     step = held.findings[0]
-    return Trial(
+    return CalibrationTrial(
         effect=effect,
         verdict=step.verdict,
         regression=any(finding.decides and finding.verdict == "slower" for finding in held.findings),
@@ -176,7 +177,7 @@ def _begin(plan: "Plan", machine: "Machine", environment: "Environment", workloa
     from datetime import UTC, datetime
 
     from loopmark.bench.judge.sequential_comparison import METHOD, DecisionRules
-    from loopmark.bench.records.calibration import Calibration
+    from loopmark.bench.records.comparison import Calibration
 
     rules = DecisionRules()
     return Calibration(

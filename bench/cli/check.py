@@ -47,7 +47,7 @@ def check(
     from loopmark.bench.judge.calibration import quotations
     from loopmark.bench.judge.gate import check as judge
     from loopmark.bench.progress import stderr_console
-    from loopmark.bench.records.calibration import calibrations_of
+    from loopmark.bench.records.comparison import calibrations_of
     from loopmark.bench.records.store import read
 
     before, now = read(baseline), read(run)

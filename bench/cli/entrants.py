@@ -20,7 +20,7 @@ from loopmark.bench.judge.side_by_side import (
     shifts,
 )
 from loopmark.bench.records.run import Run
-from loopmark.bench.records.search import run_folders
+from loopmark.bench.records.store import run_folders
 from loopmark.bench.report.compare.words import named
 from loopmark.bench.report.text import elide
 

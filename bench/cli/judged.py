@@ -14,8 +14,7 @@ from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.store import digest_of, read_run, read_table
-from loopmark.bench.records.whole import ceilings_of, training_of
+from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_table, training_of
 
 
 class Judged(NamedTuple):

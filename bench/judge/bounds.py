@@ -20,7 +20,7 @@ import pandas as pd
 from loopmark.bench.judge.laps import begins_block, found_busy, phase_numbers
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.ceilings import Ceiling, Ceilings
-from loopmark.bench.records.work import PhaseWork
+from loopmark.bench.records.run import PhaseWork
 
 CAUGHT_UP_SECONDS, CAUGHT_UP_SHARE = 10e-6, 0.1
 """A lead of less than this, or than this share of the phase, is none: the last kernel itself takes some time, and the

@@ -8,8 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loopmark.bench.judge.statistics import Estimate, exp, student
+from loopmark.bench.records.run import disturbs
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.throttle import disturbs
 
 TRIMMED = 0.25
 """The share of steps, by total time, left out at either end of each launch; rounded up to whole steps."""

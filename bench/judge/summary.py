@@ -25,10 +25,9 @@ from loopmark.bench.judge.comparison import (
 from loopmark.bench.judge.laps import counted_blocks, laps_by_case, phase_seconds
 from loopmark.bench.judge.statistics import Estimate, student
 from loopmark.bench.judge.training import TrainedRow, TrainingSummary
-from loopmark.bench.records.cases import ByCase
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import CacheState, Case, Run
-from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.samples import ByCase, Samples
 
 MANY_LAPS = 1_000_000
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.equivalence import Equivalence, equivalence
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate, falls, student
-from loopmark.bench.records.training import Proof, Target, Training, Trial
-from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.records.training import Proof, Target, Training, TrainingSamples, Trial
 
 LEAST = 1e-9
 """What a logarithm is taken of where a training took no time that the clock could see."""

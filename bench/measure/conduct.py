@@ -21,10 +21,8 @@ from loopmark.bench.measure.spending import LEAST_WINDOW_SECONDS, WINDOW_SECONDS
 from loopmark.bench.measure.warnings import busy, room, unsteady
 from loopmark.bench.records import store
 from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Launch, Plan, Run, Status
+from loopmark.bench.records.run import Launch, PhaseWork, Plan, Run, Status, disturbs
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.throttle import disturbs
-from loopmark.bench.records.work import PhaseWork
 
 MOST_AGAIN = 2
 """Times that a turn under a throttle is taken again, at the end of its round; at the power cap it stays as it is."""

@@ -14,8 +14,7 @@ from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.training import Training
-from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report import rooflines, spreadsheet
 from loopmark.bench.report.contents import contents
 from loopmark.bench.report.html.page import run_page

@@ -9,7 +9,7 @@ import pytest
 from loopmark.bench.judge.bounds import Roofline, bounds, flops_of, kinds_of, roofline
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.ceilings import Ceiling, Ceilings
-from loopmark.bench.records.work import PhaseWork
+from loopmark.bench.records.run import PhaseWork
 from tests.support.synthetic import environment, machine
 
 ORDER = ("data", "forward", "backward", "optimizer")

@@ -16,7 +16,7 @@ from loopmark.bench.judge.sequential_comparison import (
     pair_values,
 )
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Comparison, Pair, Side
-from loopmark.bench.records.tables import table
+from loopmark.bench.records.samples import table
 from tests.support import synthetic
 
 SHARES = {"forward": 0.3, "backward": 0.6, "optimizer": 0.1}

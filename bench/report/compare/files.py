@@ -14,10 +14,9 @@ from loopmark.bench.report import spreadsheet
 from loopmark.bench.report.compare import words as words
 from loopmark.bench.report.compare.contents import contents
 from loopmark.bench.report.compare.key_figures import with_key_figures
-from loopmark.bench.report.csv_text import csv_of
-from loopmark.bench.report.figures import ends
 from loopmark.bench.report.html.page import comparison_page
 from loopmark.bench.report.plot_files import Figures, draw_plots
+from loopmark.bench.report.table import csv_of, ends
 from loopmark.bench.report.tables import phase_names
 from loopmark.bench.report.templates import template
 

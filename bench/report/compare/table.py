@@ -10,8 +10,8 @@ from loopmark.bench.judge.side_by_side import ComparedRun, SideBySide, WorkloadC
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, rooflines
 from loopmark.bench.report import format as show
-from loopmark.bench.report.columns import GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut
 from loopmark.bench.report.compare import words as words
+from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, TextTable, as_wide_as, cut
 from loopmark.bench.report.text import elide, plain
 
 FILE_WIDTH = 150
@@ -68,9 +68,9 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
         _fact_column(entrant.name, {name: values[i] for name, values in shown.items()})
         for i, entrant in enumerate(found.runs)
     ]
-    table = Grid(columns, list(shown), list(shown), width, "")
+    table = TextTable(Table(columns, list(shown), silent=show.ABSENT), list(shown), width, head="")
     if not table.left_out:
-        yield next(table.headings())
+        yield from table.headings()
         yield from (table.line(name, name) for name in shown)
     else:  # too wide for a table
         yield from (Text(f"{elide(name, NAME_WIDTH)}: {words.shared(found.runs, shown[name])}") for name in shown)
@@ -79,7 +79,7 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
 
 
 def _fact_column(name: str, values: dict[str, str]) -> Column[str]:
-    return Column((name, ""), lambda fact: elide(values[fact], LONGEST_FACT), left=True)
+    return Column(name, lambda fact: elide(values[fact], LONGEST_FACT), left=True)
 
 
 def _contest(contest: WorkloadComparison, console: Console, *, alone: bool) -> Iterator[Text]:
@@ -93,7 +93,7 @@ def _contest(contest: WorkloadComparison, console: Console, *, alone: bool) -> I
     lines = {loop: [Line(*pair) for pair in contest.rows(loop)] for loop in contest.loops}
     measured = [line for own in lines.values() for line in own if line.row.step_seconds is not None]
     names = [] if alone else [f"{BULLET}{entrant.name}" for entrant in contest.runs]
-    table = Grid(_columns(), measured, [*names, *contest.loops], console.width)
+    table = TextTable(Table(_columns(), measured, silent=show.ABSENT), [*names, *contest.loops], console.width)
     if measured:
         yield from table.headings()
     for loop, own in lines.items():
@@ -118,14 +118,14 @@ def _contest(contest: WorkloadComparison, console: Console, *, alone: bool) -> I
 
 def _columns() -> tuple[Column[Line], ...]:
     return (
-        Column(("", "a step"), lambda line: show.seconds_plus_minus(line.row.step_seconds)),
-        Column(("", "speedup"), lambda line: cells.speedup(line.row), left=True, style=_colour),
-        Column(("", "samples/s"), lambda line: show.rate_range(line.row.samples_per_second)),
-        Column(("fwd/bwd/", "opt %"), lambda line: cells.short_shares(line.row)),
-        Column(("peak", "memory"), lambda line: words.memory(line.row)),
-        Column(("energy", "a step"), lambda line: show.joules(line.row.joules_per_step)),
-        Column(("of its", "ceiling"), lambda line: rooflines.reached(line.row)),
-        Column(("", "MFU"), lambda line: rooflines.utilisation(line.row)),
+        Column("a step", lambda line: show.seconds_plus_minus(line.row.step_seconds)),
+        Column("speedup", lambda line: cells.speedup(line.row), left=True, style=_colour),
+        Column("samples/s", lambda line: show.rate_range(line.row.samples_per_second)),
+        Column("fwd/bwd/\nopt %", lambda line: cells.short_shares(line.row)),
+        Column("peak\nmemory", lambda line: words.memory(line.row)),
+        Column("energy\na step", lambda line: show.joules(line.row.joules_per_step)),
+        Column("of its\nceiling", lambda line: rooflines.reached(line.row)),
+        Column("MFU", lambda line: rooflines.utilisation(line.row)),
     )
 
 

@@ -11,9 +11,8 @@ from loopmark.bench.judge.history import Change, Point, Series, SeriesSubject, b
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.store import RUN_FILE
-from loopmark.bench.report.csv_text import csv_of
-from loopmark.bench.report.figures import finite
 from loopmark.bench.report.history import words as words
+from loopmark.bench.report.table import csv_of, finite
 from loopmark.bench.report.text import slugs
 
 Cell = str | int | float | None

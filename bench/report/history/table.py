@@ -7,8 +7,8 @@ from rich.text import Text
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.history import Series, SeriesSubject, by_subject, suspicions
 from loopmark.bench.report import format as show
-from loopmark.bench.report.columns import as_wide_as
 from loopmark.bench.report.history import words as words
+from loopmark.bench.report.table import as_wide_as
 from loopmark.bench.report.text import elide
 
 FILE_WIDTH = 110

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
-from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.records.training import TrainingSamples
 from loopmark.bench.report import format as show
 from loopmark.bench.report import layout, style
 from loopmark.bench.report.training.table import Starts

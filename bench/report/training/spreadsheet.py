@@ -4,8 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
-from loopmark.bench.report.csv_text import csv_of
-from loopmark.bench.report.figures import ends, finite
+from loopmark.bench.report.table import csv_of, ends, finite
 from loopmark.bench.report.training.table import Starts
 from loopmark.bench.report.training.words import evidence, rounding
 

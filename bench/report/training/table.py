@@ -8,7 +8,7 @@ from rich.text import Text
 from loopmark.bench.judge.summary import Summary
 from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.report import format as show
-from loopmark.bench.report.columns import GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut, note
+from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, TextTable, as_wide_as, cut
 from loopmark.bench.report.text import elide, plain
 from loopmark.bench.report.training import words
 from loopmark.bench.report.training.takeaway import training_takeaway
@@ -49,7 +49,8 @@ class TrainingTable:
         width = options.max_width
         workloads = [one for one in self._summary.workloads if self._alone or one.target is not None]
         rows = [row for workload in workloads for row in workload.rows if _has_figures(row)]
-        grid = Grid(self._columns(), rows, [row.label for workload in workloads for row in workload.rows], width)
+        names = [row.label for workload in workloads for row in workload.rows]
+        grid = TextTable(Table(self._columns(), rows, silent=show.ABSENT), names, width)
         for number, workload in enumerate(workloads):
             if number:
                 yield Text()
@@ -61,7 +62,7 @@ class TrainingTable:
                 yield grid.line(row.label, row) if _has_figures(row) else grid.named(row.label, _ending(row))
             for row in shown:
                 if said := words.remarks(row, equivalence=self._alone):
-                    yield from note(grid.short(row.label), "; ".join(said), console, width)
+                    yield from grid.note(row.label, "; ".join(said), console)
         if grid.left_out:
             yield cut(Text(f"report.md also has: {', '.join(grid.left_out)}", "dim"), width)
 
@@ -75,19 +76,19 @@ class TrainingTable:
 
     def _columns(self) -> tuple[Column[TrainedRow], ...]:
         verdict: tuple[Column[TrainedRow], ...] = (
-            Column(("trains", "as eager"), words.verdict, left=True, style=lambda row: "red" if row.departs else ""),
+            Column("trains\nas eager", words.verdict, left=True, style=lambda row: "red" if row.departs else ""),
         )
         return (
             *(verdict if self._alone else ()),
-            Column(("", "learns"), _of(words.learns)),
-            Column(("reached", "target"), _of(words.reached)),
-            Column(("steps", "to target"), _of(words.steps)),
-            Column(("time", "to target"), _of(words.seconds)),
-            Column(("with a", "cold start"), self._with_start),
-            Column(("energy", "to target"), _of(words.joules)),
-            Column(("loss", "in the end"), _of(words.loss)),
-            Column(("quality", "in the end"), _of(words.quality)),
-            Column(("", "converged"), _of(words.ending)),
+            Column("learns", _of(words.learns)),
+            Column("reached\ntarget", _of(words.reached)),
+            Column("steps\nto target", _of(words.steps)),
+            Column("time\nto target", _of(words.seconds)),
+            Column("with a\ncold start", self._with_start),
+            Column("energy\nto target", _of(words.joules)),
+            Column("loss\nin the end", _of(words.loss)),
+            Column("quality\nin the end", _of(words.quality)),
+            Column("converged", _of(words.ending)),
         )
 
     def _with_start(self, row: TrainedRow) -> str:

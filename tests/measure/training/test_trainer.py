@@ -18,9 +18,7 @@ from loopmark.bench.measure.plan import Wish, make_plan
 from loopmark.bench.measure.training.terms import Terms
 from loopmark.bench.measure.training.trainer import PROOF_STEPS, Trainer
 from loopmark.bench.measure.training.trials import NEVER_REACHED, Endings
-from loopmark.bench.records.training import Proof, Training, Trial
-from loopmark.bench.records.training_samples import TABLES, TrainingSamples
-from loopmark.bench.records.training_store import read_training
+from loopmark.bench.records.training import COLUMNS, Proof, Training, TrainingSamples, Trial, read_training
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BAD = EXAMPLES / "misbehaving.py"
@@ -231,7 +229,7 @@ def test_the_folder_holds_what_was_returned_and_what_the_loops_printed(good: Tra
     read = read_training(folder)
     assert read is not None
     assert read[0] == training
-    for name in TABLES:
+    for name in COLUMNS:
         assert getattr(read[1], name).equals(getattr(samples, name))
     logs = [log.read_text() for log in (folder / "logs").iterdir()]
     assert len(logs) == 3  # of its comparison and of both seeds; the others said nothing

@@ -11,7 +11,7 @@ from rich.console import Console
 from loopmark.bench.judge.summary import Summary, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.report.draw import as_json, draw
-from loopmark.bench.report.table import print_summary
+from loopmark.bench.report.run_tables import print_summary
 from loopmark.bench.report.takeaway import takeaway
 from loopmark.bench.report.training import words
 from loopmark.bench.report.training.draw import draw_training
