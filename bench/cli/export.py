@@ -36,7 +36,7 @@ def export(
     refuse_unwritable(output)
 
     from loopmark.bench.judge.summary import summarise
-    from loopmark.bench.judge.trained import summarise_training
+    from loopmark.bench.judge.training import summarise_training
     from loopmark.bench.records.store import read_whole
 
     measured, samples, trained, ceilings = read_whole(run)

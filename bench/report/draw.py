@@ -9,7 +9,7 @@ from typing import Any
 
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary, summarise
-from loopmark.bench.judge.trained import summarise_training
+from loopmark.bench.judge.training import summarise_training
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Run

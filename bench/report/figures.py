@@ -190,7 +190,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "trains_as_baseline",
-        lambda row: row.trained.likeness.verdict if row.trained else None,
+        lambda row: row.trained.equivalence.verdict if row.trained else None,
         shown={
             "terminal": Shown(
                 3, "trains\nas eager", cell=lambda row: words.verdict(row.trained), left=True,

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from loopmark.bench.judge.roofline import Roof, kinds_of
+from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import format as show

@@ -3,7 +3,7 @@
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from loopmark.bench.judge.bound import Bound
+from loopmark.bench.judge.bounds import Bound
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show

@@ -87,8 +87,8 @@ def _labels(entry: Entry) -> Labels:
 
 
 def _said(row: Row) -> Labels:
-    likeness = row.trained.likeness.verdict if row.trained else None
-    return {"verdict": cells.verdict(row), "trains_as_eager": likeness or ""}
+    equivalence = row.trained.equivalence.verdict if row.trained else None
+    return {"verdict": cells.verdict(row), "trains_as_eager": equivalence or ""}
 
 
 def _family(family: Family, figures: Iterable[tuple[Labels, float]]) -> list[str]:
