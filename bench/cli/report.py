@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from loopmark.bench.judge.summary import Summary
-    from loopmark.bench.judge.trained import TrainingSummary
+    from loopmark.bench.judge.training import TrainingSummary
     from loopmark.bench.records.batch_sizes import BatchSizes
 
 
