@@ -29,9 +29,9 @@ def compare(
     from loopmark.bench.cli.entrants import Reader
     from loopmark.bench.cli.warning_list import Warnings
     from loopmark.bench.progress import RunProgress, stderr_console
-    from loopmark.bench.report.compare.files import as_json as to_json
-    from loopmark.bench.report.compare.files import write_comparison
-    from loopmark.bench.report.compare.table import print_comparison
+    from loopmark.bench.report.compare_files import as_json as to_json
+    from loopmark.bench.report.compare_files import write_comparison
+    from loopmark.bench.report.compare_table import print_comparison
     from loopmark.bench.report.text import plain
 
     console = stderr_console()

@@ -19,8 +19,8 @@ def doctor(
     """
     from loopmark.bench.measure.doctor.examine import examine
     from loopmark.bench.measure.doctor.host import this_host
-    from loopmark.bench.report.doctor import as_json as to_json
-    from loopmark.bench.report.doctor import print_diagnosis
+    from loopmark.bench.report.checklist import diagnosis_as_json as to_json
+    from loopmark.bench.report.checklist import print_diagnosis
 
     found = examine(device, this_host())
     if as_json:

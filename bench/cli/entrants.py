@@ -21,7 +21,7 @@ from loopmark.bench.judge.side_by_side import (
 )
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.store import run_folders
-from loopmark.bench.report.compare.words import named
+from loopmark.bench.report.compare_words import named
 from loopmark.bench.report.text import elide
 
 MOST_MACHINES = 8

@@ -28,9 +28,8 @@ def history(
     from loopmark.bench.judge.history import series_of
     from loopmark.bench.progress import RunProgress, stderr_console
     from loopmark.bench.records.store import run_folders
-    from loopmark.bench.report.history.files import as_json as to_json
-    from loopmark.bench.report.history.files import write_history
-    from loopmark.bench.report.history.table import print_history
+    from loopmark.bench.report.history import as_json as to_json
+    from loopmark.bench.report.history import print_history, write_history
     from loopmark.bench.report.text import plain
 
     console = stderr_console()

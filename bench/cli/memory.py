@@ -68,9 +68,8 @@ def memory(
     from loopmark.bench.records.files import write_record
     from loopmark.bench.records.footprint import MEMORY_FILE
     from loopmark.bench.records.store import create_folder, remove_if_empty
-    from loopmark.bench.report.footprint.files import as_json as to_json
-    from loopmark.bench.report.footprint.files import write_files
-    from loopmark.bench.report.footprint.table import print_footprints
+    from loopmark.bench.report.step_profile import footprints_as_json as to_json
+    from loopmark.bench.report.step_profile import print_footprints, write_footprint_files
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the processes too
@@ -83,7 +82,7 @@ def memory(
         raise
     cases = found.cases
     write_record(folder / MEMORY_FILE, found, indent=None)
-    write_files(folder, cases)
+    write_footprint_files(folder, cases)
     if as_json:
         print(json.dumps({"folder": str(folder), **to_json(cases)}, indent=2, allow_nan=False))
     else:

@@ -35,7 +35,7 @@ def report(
     if hunt is not None:
         show_batches(hunt, run, as_json, stderr_console())
     elif not is_timed and (trained := read_training(run)) is not None:
-        from loopmark.bench.report.training.draw import draw_training
+        from loopmark.bench.report.training_files import draw_training
 
         show_training(draw_training(run, *trained), run, as_json, stderr_console())
     else:
@@ -59,8 +59,8 @@ def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Cons
 
 def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: "Console") -> None:
     """Print a training by itself as a table and a sentence, or as JSON and nothing else."""
-    from loopmark.bench.report.training.spreadsheet import training_as_json
-    from loopmark.bench.report.training.table import print_training
+    from loopmark.bench.report.training_files import training_as_json
+    from loopmark.bench.report.training_table import print_training
 
     if as_json:
         content: dict[str, Any] = {"folder": str(folder), **training_as_json(summary, {})}
@@ -73,12 +73,11 @@ def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, conso
 def show_batches(hunt: "BatchSizes", folder: Path, as_json: bool, console: "Console") -> None:
     """Write a search's spreadsheet and plots, and print it as a table and sentences, or as JSON and nothing else."""
     from loopmark.bench.judge.batches import find
-    from loopmark.bench.report.batches.files import as_json as to_json
-    from loopmark.bench.report.batches.files import write_files
-    from loopmark.bench.report.batches.table import print_batches
+    from loopmark.bench.report.batch_search import as_json as to_json
+    from loopmark.bench.report.batch_search import print_batches, write_batches
 
     findings = [find(case) for case in hunt.cases]
-    write_files(folder, findings)
+    write_batches(folder, findings)
     if as_json:
         print(json.dumps({"folder": str(folder), **to_json(findings)}, indent=2, allow_nan=False))
     else:

@@ -86,11 +86,8 @@ def tell(
     A refusal is one line on ``console`` and no table. Raises BadInput for a file that cannot be written.
     """
     from loopmark.bench.report.claim import conclusion
-    from loopmark.bench.report.judgement.annotations import annotations
-    from loopmark.bench.report.judgement.json import as_json as to_json
-    from loopmark.bench.report.judgement.junit import as_junit
-    from loopmark.bench.report.judgement.markdown import as_markdown
-    from loopmark.bench.report.judgement.table import print_judgement
+    from loopmark.bench.report.judgement import annotations, as_junit, as_markdown, print_judgement
+    from loopmark.bench.report.judgement import as_json as to_json
 
     # All is made before anything is written, so that nothing is left half told.
     page = as_markdown(judgement).encode()

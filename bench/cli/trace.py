@@ -62,10 +62,9 @@ def trace(
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
     from loopmark.bench.measure.plan import Wish, make_plan
+    from loopmark.bench.report.step_profile import kernels_as_csv, print_trace
+    from loopmark.bench.report.step_profile import trace_as_json as to_json
     from loopmark.bench.report.text import slugs
-    from loopmark.bench.report.trace.files import as_csv
-    from loopmark.bench.report.trace.files import as_json as to_json
-    from loopmark.bench.report.trace.table import print_trace
 
     if not 1 <= steps <= MOST_STEPS:
         raise BadInput(f"--steps {steps} makes no sense; give 1 to {MOST_STEPS}")
@@ -91,7 +90,7 @@ def trace(
         label = f"{found.workload}-{found.loop}"
         machine = apart(describe_machine, plan.device).name if out is None else ""
         folder = out or create_trace_folder(RESULTS, machine, started, slugs([label])[label])
-        write_trace(folder, content, as_csv(found.profile))
+        write_trace(folder, content, kernels_as_csv(found.profile))
     if as_json:
         print(json.dumps(to_json(found, folder), indent=2, allow_nan=False))
     else:

@@ -77,7 +77,7 @@ def train(
     from loopmark.bench.measure.machine import describe_machine
     from loopmark.bench.measure.training.trainer import Trainer
     from loopmark.bench.records.store import create_folder, remove_if_empty
-    from loopmark.bench.report.training.draw import draw_training
+    from loopmark.bench.report.training_files import draw_training
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
     # A polite `kill` is as good as Ctrl-C: processes end, and what was learnt is kept.

@@ -43,8 +43,8 @@ def verify(
     announce_torch(console, quiet=as_json)
     from loopmark.bench.measure.inspection import verify as examine
     from loopmark.bench.measure.plan import Wish, make_plan
-    from loopmark.bench.report.verification import as_json as to_json
-    from loopmark.bench.report.verification import print_verification
+    from loopmark.bench.report.checklist import print_verification
+    from loopmark.bench.report.checklist import verifications_as_json as to_json
 
     plan = make_plan(
         Wish(

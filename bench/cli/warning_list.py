@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from loopmark.bench.report.compare.words import named
+from loopmark.bench.report.compare_words import named
 
 
 class Warnings:

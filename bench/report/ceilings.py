@@ -1,17 +1,22 @@
-"""What a device can do, as a table on the terminal, with a remark where something looks disturbed."""
+"""What a device can do, and how near a loop comes to it."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
+from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
 from loopmark.bench.report import format as show
-from loopmark.bench.report.table import as_wide_as
+from loopmark.bench.report.cells import phase_names
+from loopmark.bench.report.table import Cell, Table, as_wide_as, figure, table_of
 from loopmark.bench.report.text import plain
 
 FILE_WIDTH = 110
@@ -34,12 +39,12 @@ def print_ceilings(ceilings: Ceilings, console: Console | None = None) -> None:
     """Print every ceiling with its interval and the size that reached it, then what was left out, and the remarks."""
     console = as_wide_as(FILE_WIDTH, console)
     console.print(Text(title(ceilings), "bold"), soft_wrap=not console.is_terminal)
-    table = Table(box=None, pad_edge=False)
+    table = RichTable(box=None, pad_edge=False)
     for heading in ("", "at best, sustained", "at size"):
         table.add_column(heading, no_wrap=True)
     table.add_column("samples", justify="right", no_wrap=True)
     for one in ceilings.ceilings:
-        table.add_row(name(one), figure(one), size(one), f"{one.samples:,}")
+        table.add_row(name(one), ceiling_text(one), size(one), f"{one.samples:,}")
     if ceilings.ceilings:
         console.print(table)
     for left_out in ceilings.left_out:
@@ -65,7 +70,7 @@ def name(one: Ceiling | LeftOut) -> str:
     return f"{one.kind}{dtype}{variant}"
 
 
-def figure(one: Ceiling) -> str:
+def ceiling_text(one: Ceiling) -> str:
     """``1.23 TFLOP/s [1.21, 1.24]``."""
     return FORMATS[one.unit](Estimate(one.value, one.low, one.high))
 
@@ -101,7 +106,7 @@ def _doubts(one: Ceiling) -> Iterator[tuple[str, str]]:
     if not one.steady:
         yield "not seen to be steady before sampling began", ""
     if one.held is not None and (fallen := 1 - one.held / one.value) > FALLEN:
-        held = figure(replace(one, value=one.held, low=one.held, high=one.held)).partition(" [")[0]
+        held = ceiling_text(replace(one, value=one.held, low=one.held, high=one.held)).partition(" [")[0]
         yield "reached by short samples, and not held", f"({held} after seconds of it, {show.percent(fallen)} less)"
     seen = one.disturbance
     if seen is None:
@@ -120,3 +125,66 @@ def _scaled(estimate: Estimate, units: tuple[tuple[float, str], ...]) -> str:
     """In the largest unit that the figure reaches, else in the smallest; the interval in the same."""
     factor, unit = next((one for one in units if estimate.value >= one[0]), units[-1])
     return " ".join(show.in_unit(estimate, factor, unit))
+
+
+def utilisation(row: Row) -> str:
+    """Model FLOPs utilisation, without its interval."""
+    return show.ABSENT if row.roofline is None else show.percent(row.roofline.utilisation.value)
+
+
+def reached(row: Row) -> str:
+    """The share of its device's limit that a step reaches, with its interval."""
+    return show.ABSENT if row.roofline is None else _share_cell(row.roofline.share).text
+
+
+def roofline_table(workload: WorkloadSummary) -> Table[Any]:
+    """Every loop whose limits are known: the step's, what it reaches of them, and each phase; else empty."""
+    rows = [row for row in workload.rows if row.roofline is not None]
+    names = phase_names(rows)
+    possible = "of the possible speedup"
+    headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", possible, *names]
+    return table_of(headings, (_roofline_cells(row, names) for row in rows))
+
+
+def _roofline_cells(row: Row, names: list[str]) -> list[Cell]:
+    found = row.roofline
+    assert found is not None
+    limit = found.step_limit_seconds
+    return [
+        Cell(row.case.label, strong=is_baseline(row.case)),
+        Cell(", ".join(kinds_of(row.case.work))),
+        _share_cell(found.utilisation),
+        figure(show.seconds(limit.value), limit),
+        _share_cell(found.share),
+        figure(show.ABSENT if found.taken is None else show.percent(found.taken), found.taken),
+        *(_phase_cell(found.phases.get(name)) for name in names),
+    ]
+
+
+def _share_cell(estimate: Estimate) -> Cell:
+    """A share with its interval, where that has two ends."""
+    return figure(show.percent_range(estimate), estimate)
+
+
+def _phase_cell(roof: Roof | None) -> Cell:
+    if roof is None or not roof.limit_seconds.value or not math.isfinite(roof.share):
+        return figure(show.ABSENT)
+    return figure(f"{show.percent(roof.share)} ({roof.limited_by})", roof.share)
+
+
+def roofline_record(row: Row) -> dict[str, Any] | None:
+    """The phases in base units, as strict JSON values; the step's figures are columns of the table."""
+    if row.roofline is None:
+        return None
+    return {
+        name: {
+            "seconds": roof.seconds,
+            "flops": roof.flops,
+            "least_bytes": roof.least_bytes,
+            "arithmetic_seconds": asdict(roof.arithmetic_seconds),
+            "memory_seconds": asdict(roof.memory_seconds),
+            "limited_by": roof.limited_by,
+            "share": roof.share if math.isfinite(roof.share) else None,
+        }
+        for name, roof in row.roofline.phases.items()
+    }

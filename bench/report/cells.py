@@ -6,7 +6,7 @@ from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import format as show
 from loopmark.bench.report.text import elide, plain
-from loopmark.bench.report.training.words import evidence
+from loopmark.bench.report.training_words import evidence
 
 SAME = "~"
 """Stands in for a ratio that is no claim: within the noise floor, or not settled by these samples."""

@@ -9,9 +9,9 @@ from loopmark.bench.judge.training import TrainedWorkload
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report import cells, rooflines, slow_spells
+from loopmark.bench.report import cells, slow_spells
 from loopmark.bench.report import format as show
-from loopmark.bench.report.ceilings import remarks
+from loopmark.bench.report.ceilings import remarks, roofline_table
 from loopmark.bench.report.disturbance_table import advice, disturbance_table, seen_by_case
 from loopmark.bench.report.gpu_table import gpu_table
 from loopmark.bench.report.machine_table import machine_table
@@ -19,8 +19,7 @@ from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.run_tables import bound_table, main_table, phase_table, start_table
 from loopmark.bench.report.takeaway import takeaway, warnings_of
 from loopmark.bench.report.text import plain
-from loopmark.bench.report.training.page import section
-from loopmark.bench.report.training.table import starts_of
+from loopmark.bench.report.training_table import section, starts_of
 
 TRAINING = ("quality", "training")
 """The plots that belong to a section's training."""
@@ -63,7 +62,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "training": section(_trained(workload, summary), summary.trained, starts_of(summary)),
         "phases": [{"title": t if device else "Phases", "table": table} for t, table in titled if table],
         "bounds": bound_table(workload),
-        "roofline": rooflines.table(workload),
+        "roofline": roofline_table(workload),
         "caveat": bool(host or device) and any(cells.compiled(row) for row in workload.rows),
         "start": start_table(workload),
         "disturbances": disturbance_table(seen),

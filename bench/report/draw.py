@@ -15,7 +15,7 @@ from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.training import Training, TrainingSamples
-from loopmark.bench.report import rooflines
+from loopmark.bench.report.ceilings import roofline_record
 from loopmark.bench.report.contents import contents
 from loopmark.bench.report.figures import as_csv, record
 from loopmark.bench.report.html.page import run_page
@@ -23,9 +23,8 @@ from loopmark.bench.report.key_figures import with_key_figures
 from loopmark.bench.report.markdown import page
 from loopmark.bench.report.plot_files import draw_plots
 from loopmark.bench.report.takeaway import takeaway
-from loopmark.bench.report.training.draw import training_figures, unwritable, write_training_csv
-from loopmark.bench.report.training.spreadsheet import training_as_json
-from loopmark.bench.report.training.table import starts_of
+from loopmark.bench.report.training_files import training_as_json, training_figures, unwritable, write_training_csv
+from loopmark.bench.report.training_table import starts_of
 
 
 def draw(
@@ -79,7 +78,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
                         **record(row, workload),
                         "host_phases": row.host_phases,
                         "device_phases": row.device_phases,
-                        "roofline": rooflines.record(row),
+                        "roofline": roofline_record(row),
                         "bounds": {name: asdict(bound) for name, bound in row.bounds.items()},
                     }
                     for row in workload.rows
@@ -108,7 +107,7 @@ def _fastest_first(summary: Summary) -> list[str]:
 def _figures(
     summary: Summary, samples: Samples, training: TrainingSamples | None, ceilings: Ceilings | None
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    from loopmark.bench.report import courses, distributions, plots, roofline_plot, style
+    from loopmark.bench.report import capacity_plots, courses, distributions, plots, style
 
     styles = style.line_styles(((row.case.label, row.case.repeat) for row in summary.rows), _fastest_first(summary))
     in_turns = summary.run.imported_from is None
@@ -120,6 +119,6 @@ def _figures(
         yield name, "distribution", partial(distributions.step_times, workload, cases, samples)
         yield name, "steps", partial(courses.step_times, workload, cases, samples, styles, in_turns=in_turns)
         yield name, "losses", partial(courses.losses, workload, cases, samples, styles)
-        yield name, "roofline", partial(roofline_plot.rooflines, workload, ceilings, styles)
+        yield name, "roofline", partial(capacity_plots.rooflines, workload, ceilings, styles)
     if summary.trained is not None and training is not None:
         yield from training_figures(summary.trained, training, styles, starts_of(summary))

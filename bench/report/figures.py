@@ -11,8 +11,8 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
+from loopmark.bench.report import training_words as words
 from loopmark.bench.report.table import Cell, Column, csv_text, ends, figure, finite
-from loopmark.bench.report.training import words
 
 Value = Estimate | float | int | str | None
 Place = Literal["terminal", "main", "start"]

@@ -6,11 +6,12 @@ from dataclasses import replace
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.judge.training import TrainedRow, TrainingSummary
-from loopmark.bench.report import cells, rooflines
+from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
+from loopmark.bench.report import training_words as words
+from loopmark.bench.report.ceilings import utilisation
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.text import elide
-from loopmark.bench.report.training import words
 
 NAME_LENGTH = 48
 
@@ -73,7 +74,7 @@ def _roofline(workload: WorkloadSummary) -> str:
     return _baseline_and_least(
         known,
         lambda row: -row.roofline.utilisation.value if row.roofline else 0.0,
-        lambda row: f"MFU {rooflines.utilisation(row)}",
+        lambda row: f"MFU {utilisation(row)}",
     )
 
 

@@ -22,7 +22,7 @@ from loopmark.bench.report.table import (
 )
 from loopmark.bench.report.takeaway import takeaway, warnings_of
 from loopmark.bench.report.text import elide
-from loopmark.bench.report.training.table import TrainingTable, starts_of
+from loopmark.bench.report.training_table import TrainingTable, starts_of
 
 MOST_WARNINGS = 6
 """That the terminal has room for; the pages have all."""

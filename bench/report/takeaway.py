@@ -8,7 +8,7 @@ from loopmark.bench.records.run import Run
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
 from loopmark.bench.report.text import elide, plain
-from loopmark.bench.report.training.words import doubt
+from loopmark.bench.report.training_words import doubt
 
 NAME_LENGTH = 48
 BEFORE_ALL = "Interrupted before all was measured: "

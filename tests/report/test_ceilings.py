@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from loopmark.bench.records.ceilings import Ceilings, Disturbance, LeftOut
-from loopmark.bench.report.ceilings import as_json, figure, print_ceilings, remarks, size
+from loopmark.bench.report.ceilings import as_json, ceiling_text, print_ceilings, remarks, size
 from tests.support.ceilings import COPY, LAUNCH, PRODUCT, make_ceilings
 
 CALM = Disturbance(
@@ -43,11 +43,11 @@ def test_each_figure_stands_with_its_interval_its_unit_and_the_size_that_reached
 )
 def test_flops_are_scaled_to_the_unit_that_suits_them(scale: float, said: str) -> None:
     one = replace(PRODUCT, value=PRODUCT.value * scale, low=PRODUCT.low * scale, high=PRODUCT.high * scale)
-    assert figure(one).startswith(said)
+    assert ceiling_text(one).startswith(said)
 
 
 def test_an_interval_of_no_width_is_shown_all_the_same() -> None:
-    assert figure(replace(COPY, low=COPY.value, high=COPY.value)) == "20.0 GB/s [20.0, 20.0]"
+    assert ceiling_text(replace(COPY, low=COPY.value, high=COPY.value)) == "20.0 GB/s [20.0, 20.0]"
 
 
 def test_a_launch_is_of_elements_and_a_product_of_rows() -> None:

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from loopmark.bench.records.checks import Check, Diagnosis, Finding
-from loopmark.bench.report.doctor import as_json, conclusion, print_diagnosis
+from loopmark.bench.report.checklist import diagnosis_as_json, diagnosis_conclusion, print_diagnosis
 from tests.support.hostile import NAMES
 
 GOVERNOR = Check("processor", "frequency governor", "The clock follows the load, late.")
@@ -59,8 +59,8 @@ def test_text_is_wrapped_to_the_terminal_and_a_command_stays_in_one_piece(width:
     ],
 )
 def test_it_comes_to_one_sentence_that_says_who_changes_what(findings: list[Finding], says: str) -> None:
-    assert conclusion(Diagnosis("cpu", tuple(findings))).startswith(says)
-    assert "Loopmark changes none of it" in conclusion(Diagnosis("cpu", tuple(findings)))
+    assert diagnosis_conclusion(Diagnosis("cpu", tuple(findings))).startswith(says)
+    assert "Loopmark changes none of it" in diagnosis_conclusion(Diagnosis("cpu", tuple(findings)))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -76,7 +76,7 @@ def test_nothing_that_was_read_breaks_the_page(name: str, terminal: bool) -> Non
 @pytest.mark.parametrize("name", NAMES)
 def test_json_holds_everything_in_strict_form(name: str) -> None:
     found = Diagnosis("cpu", (SWAP.bad(name, "End it.", name),))
-    (finding,) = json.loads(json.dumps(as_json(found), allow_nan=False))["findings"]
+    (finding,) = json.loads(json.dumps(diagnosis_as_json(found), allow_nan=False))["findings"]
     assert finding == {
         "area": "memory", "name": "swap", "state": "bad", "reading": name, "why": SWAP.why, "remedy": "End it.",
         "commands": [name],

@@ -9,7 +9,7 @@ from matplotlib.transforms import Bbox
 
 from loopmark.bench.cores import over_cores
 from loopmark.bench.judge.summary import summarise
-from loopmark.bench.report import courses, distributions, layout, plots, roofline_plot, style
+from loopmark.bench.report import capacity_plots, courses, distributions, layout, plots, style
 from tests.support.hostile import NAMES
 from tests.support.synthetic import Truth, ceilings, make_run
 
@@ -40,7 +40,7 @@ def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet"
             "distribution": distributions.step_times(first, cases, samples),
             "steps": courses.step_times(first, cases, samples, styles),
             "losses": courses.losses(first, cases, samples, styles),
-            "roofline": roofline_plot.rooflines(first, ceilings(), styles),
+            "roofline": capacity_plots.rooflines(first, ceilings(), styles),
         }
     return {name: figure for name, figure in drawn.items() if figure}
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from loopmark.bench.records.checks import Outcome, Property, Verification
-from loopmark.bench.report.verification import as_json, conclusion, print_verification
+from loopmark.bench.report.checklist import print_verification, verification_conclusion, verifications_as_json
 from tests.support.hostile import NAMES
 
 ZEROED = Property("zeroed-gradients", "A gradient that is left does not change the step.")
@@ -51,7 +51,7 @@ def test_what_could_not_be_looked_at_is_one_line_a_reason() -> None:
     ],
 )
 def test_it_comes_to_one_sentence(found: Verification, says: str) -> None:
-    assert conclusion(found) == says
+    assert verification_conclusion(found) == says
     assert says in printed(found)
 
 
@@ -69,7 +69,7 @@ def test_no_name_and_no_explanation_breaks_the_page(name: str, terminal: bool) -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_json_holds_everything_in_strict_form(name: str) -> None:
-    text = json.dumps(as_json([verification(ZEROED.broken(name), loop=name)]), allow_nan=False)
+    text = json.dumps(verifications_as_json([verification(ZEROED.broken(name), loop=name)]), allow_nan=False)
     (one,) = json.loads(text)["loops"]
 
     assert one["loop"] == name

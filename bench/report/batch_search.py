@@ -1,0 +1,238 @@
+"""A search for a batch size: in words, on the terminal, and as CSV, JSON and plots."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.batches import BatchFinding, BatchRow
+from loopmark.bench.records.batch_sizes import Attempt
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.report import format as show
+from loopmark.bench.report.plot_files import Figures, draw_plots
+from loopmark.bench.report.table import FILE_WIDTH, GAP, as_wide_as, csv_of, ends
+from loopmark.bench.report.text import elide, plain
+
+NAME_WIDTH, LONGEST = 60, 300
+WIDE = 0.05
+"""From here on, what processes of one size differ by hides what people search for."""
+
+
+def conclusion(finding: BatchFinding) -> str:
+    """What it comes to, in a few sentences on one line."""
+    case, best, largest, use = finding.case, finding.best, finding.largest, finding.recommended
+    who = f"{elide(case.workload, NAME_WIDTH)}, {elide(case.loop, NAME_WIDTH)}"
+    if best is None or largest is None:
+        return f"{who}: {case.status.replace('_', ' ')}: {elide(case.reason or 'interrupted', LONGEST)}."
+    known = "that fits" if is_known(finding) else "that was tried and fits"
+    text = (
+        f"{who}: the largest batch {known} is {size(largest)} ({stop(finding)}); the most samples a second came at "
+        f"{size(best)}, {show.rate_range(best.samples_per_second)}"
+    )
+    if use is None:
+        differ = f"processes of one size differ by {show.percent(finding.noise)}"
+        return f"{text}. Which one to use cannot be told here: {differ}; measure again on an idle machine."
+    if len(finding.equals) == 1:
+        return f"{text}: use {size(best)}."
+    others = ", ".join(size(row) for row in finding.equals if row is not best)
+    less = "" if use is best else f", which needs {memory(use)} of memory instead of {memory(best)}"
+    return f"{text}, and not shown to be slower: {others}. Use {size(use)}{less}."
+
+
+def is_known(finding: BatchFinding) -> bool:
+    """Whether the largest that was seen to fit is the largest that does."""
+    return finding.case.stop not in (None, "time")
+
+
+def stop(finding: BatchFinding) -> str:
+    """What keeps the largest batch that fits from being larger."""
+    case = finding.case
+    above = next((row for row in finding.rows if _is_above(row, finding)), None)
+    if case.stop is None:
+        return "the search was interrupted"
+    if case.stop == "time":
+        return "the search's time was up; --budget allows more"
+    if case.stop == "data" and above is None:
+        return "the data has no more rows"
+    assert above is not None
+    return f"{size(above)} does not: {why_not(above.attempt)}"
+
+
+def why_not(attempt: Attempt) -> str:
+    """Why a batch does not fit; empty for one that does."""
+    if attempt.fits:
+        return ""
+    if attempt.tried:
+        held = "" if attempt.limit != "host memory" else f"held to {show.data(attempt.allowed_bytes)}, it "
+        return elide(f"{held}{attempt.reason or attempt.limit}", LONGEST)
+    if attempt.limit == "time":
+        return "not tried: it would take longer than what is left of --budget"
+    forecast, allowed = show.data(attempt.forecast_bytes), show.data(attempt.allowed_bytes)
+    return f"not tried: it is expected to take {forecast}, and {allowed} is what a process may safely take here now"
+
+
+def noise(finding: BatchFinding) -> str:
+    """How far processes of one size differ, on one line; empty where nothing fits."""
+    best = finding.best
+    if best is None:
+        return ""
+    if finding.noise is None:
+        return "each size was timed in one process: there was no time to see how far another differs"
+    wide = " (wide: an idle machine would tell more apart)" if finding.noise > WIDE else ""
+    return (
+        f"{size(best)} was timed in {len(best.processes)} processes, which differ by {show.percent(finding.noise)}"
+        f"{wide}: sizes no further apart, or whose intervals overlap with its own, count as good"
+    )
+
+
+def size(row: BatchRow) -> str:
+    """A batch size."""
+    return f"{row.attempt.batch_size:,}"
+
+
+def memory(row: BatchRow) -> str:
+    """Its peak."""
+    return show.data(row.attempt.peak_memory_bytes)
+
+
+def _is_above(row: BatchRow, finding: BatchFinding) -> bool:
+    largest = finding.largest
+    return largest is not None and row.attempt.batch_size > largest.attempt.batch_size
+
+
+HEADINGS = ("batch", "a step", "samples/s", "peak memory")
+
+
+def print_batches(findings: Sequence[BatchFinding], console: Console | None = None) -> None:
+    """Print every case's sizes, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
+    console = as_wide_as(FILE_WIDTH, console)
+    for finding in findings:
+        if finding.rows:
+            for line in _table(finding):
+                console.print(line, soft_wrap=not console.is_terminal)
+            console.print()
+    for finding in findings:
+        style = {"ok": "bold", "skipped": "yellow"}.get(finding.case.status, "red")
+        console.print(Text(conclusion(finding), style), soft_wrap=not console.is_terminal)
+
+
+def _table(finding: BatchFinding) -> list[Text]:
+    case = finding.case
+    cells = [_cells(row) for row in finding.rows]
+    widths = [max(map(cell_len, column)) for column in zip(HEADINGS, *cells, strict=True)]
+    title = Text(f"{elide(case.workload, NAME_WIDTH)}  {elide(case.loop, NAME_WIDTH)}", "bold")
+    kind = f"{GAP}peak memory: {elide(case.memory_kind, NAME_WIDTH)}" if case.memory_kind else ""
+    lines = [title + Text(kind, "not bold dim"), Text(_line(HEADINGS, widths), "dim")]
+    for row, texts in zip(finding.rows, cells, strict=True):
+        note = _note(row, finding)
+        lines.append(Text(f"{_line(texts, widths)}{GAP}{note}" if note else _line(texts, widths)))
+        lines[-1].stylize("green" if row in finding.equals else "dim" if not row.attempt.fits else "")
+    if said := noise(finding):
+        lines.append(Text(said, "dim"))
+    return lines
+
+
+def _cells(row: BatchRow) -> tuple[str, str, str, str]:
+    return (
+        size(row),
+        show.seconds_plus_minus(row.step_seconds),
+        show.rate_range(row.samples_per_second),
+        memory(row),
+    )
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return GAP.join(" " * (width - cell_len(cell)) + cell for cell, width in zip(cells, widths, strict=True))
+
+
+def _note(row: BatchRow, finding: BatchFinding) -> str:
+    if not row.attempt.fits:
+        return why_not(row.attempt)
+    marks = ["best throughput" if row is finding.best else "as good" if row in finding.equals else ""]
+    largest = "largest that fits" if is_known(finding) else "largest tried"
+    marks.append(largest if row is finding.largest else "")
+    marks.append("use this" if row is finding.recommended else "")
+    return ", ".join(filter(None, marks))
+
+
+Cell = str | int | float | None
+
+
+def write_batches(folder: Path, findings: Sequence[BatchFinding]) -> None:
+    """Write the spreadsheet and the plots, as PNG and SVG, into ``folder``."""
+    try:
+        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
+        replace_file(folder / "batches.csv", as_csv(findings).encode(errors="backslashreplace"))
+        draw_plots(folder / "plots", dict.fromkeys(f.case.workload for f in findings), _figures(findings))
+    except OSError as error:
+        raise BadInput(
+            f"cannot write {error.filename or folder}: {error.strerror}; copy the folder elsewhere"
+        ) from None
+
+
+def as_csv(findings: Sequence[BatchFinding]) -> str:
+    """One row a batch size of a case, in base units; empty for what was not measured or has no bound."""
+    rows = [_record(finding, row) for finding in findings for row in finding.rows]
+    return csv_of(rows, ("workload", "loop", "batch_size"))
+
+
+def as_json(findings: Sequence[BatchFinding]) -> dict[str, Any]:
+    """All of it as strict JSON values."""
+    return {
+        "cases": [
+            {
+                "workload": finding.case.workload,
+                "loop": finding.case.loop,
+                "status": finding.case.status,
+                "reason": finding.case.reason,
+                "data_rows": finding.case.data_rows,
+                "memory_kind": finding.case.memory_kind,
+                "largest_batch_size": _size(finding.largest),
+                "stopped_by": finding.case.stop,
+                "best_batch_size": _size(finding.best),
+                "equally_good_batch_sizes": [_size(row) for row in finding.equals],
+                "recommended_batch_size": _size(finding.recommended),
+                "noise": finding.noise,
+                "conclusion": conclusion(finding),
+                "batches": [_record(finding, row) for row in finding.rows],
+            }
+            for finding in findings
+        ]
+    }
+
+
+def _record(finding: BatchFinding, row: BatchRow) -> dict[str, Cell]:
+    attempt = row.attempt
+    return {
+        "workload": plain(finding.case.workload),
+        "loop": plain(finding.case.loop),
+        "batch_size": attempt.batch_size,
+        "fits": "yes" if attempt.fits else "no",
+        "limit": attempt.limit,
+        "reason": why_not(attempt) or None,
+        **ends("step_seconds", row.step_seconds),
+        **ends("samples_per_second", row.samples_per_second),
+        "peak_memory_bytes": attempt.peak_memory_bytes,
+        "forecast_bytes": attempt.forecast_bytes,
+        "allowed_bytes": attempt.allowed_bytes,
+        "attempt_seconds": attempt.seconds,
+    }
+
+
+def _size(row: BatchRow | None) -> int | None:
+    return row.attempt.batch_size if row else None
+
+
+def _figures(findings: Sequence[BatchFinding]) -> Figures:
+    from loopmark.bench.report import style
+    from loopmark.bench.report.capacity_plots import throughput
+
+    styles = style.line_styles((finding.case.loop, False) for finding in findings)
+    for workload in dict.fromkeys(finding.case.workload for finding in findings):
+        theirs = [finding for finding in findings if finding.case.workload == workload]
+        yield workload, "batches", partial(throughput, theirs, styles)

@@ -1,0 +1,260 @@
+"""Plots of what a device can hold and do: throughput by batch size, memory within a step, and the roofline."""
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from loopmark.bench.judge.batches import BatchFinding, BatchRow
+from loopmark.bench.judge.bounds import Roof, kinds_of
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Row, WorkloadSummary
+from loopmark.bench.records.ceilings import Ceiling, Ceilings
+from loopmark.bench.records.footprint import Footprint, FootprintCase
+from loopmark.bench.report import format as show
+from loopmark.bench.report import layout, style
+from loopmark.bench.report.batch_search import is_known
+
+RING, FRAME = 12, 14
+
+
+def throughput(findings: Sequence[BatchFinding], styles: dict[str, style.LineStyle]) -> Figure | None:
+    """One workload's loops; None where nothing fits. A ring marks the size to use, a frame the largest that fits."""
+    drawn = [finding for finding in findings if finding.best is not None]
+    if not drawn:
+        return None
+    entries = [styles[f.case.loop].proxy(marker=styles[f.case.loop].marker) for f in drawn]
+    entries += [
+        Line2D([], [], linestyle="", marker="o", markersize=RING, markerfacecolor="none", color=style.GREY,
+               label="smallest that is as\ngood as the best: use it"),
+        Line2D([], [], linestyle="", marker="s", markersize=FRAME, markerfacecolor="none", color=style.GREY,
+               label="the largest that fits"),
+    ]  # fmt: skip
+    title = f"{style.fitted(drawn[0].case.workload)}: throughput against batch size"
+    axes = layout.line_axes(title, entries, note="bars are 95 % intervals of the median of all blocks")
+    axes.set_xscale("log")
+    sizes, rates = [], []
+    for finding in drawn:
+        for row, rate in _measured(finding):
+            sizes.append(row.attempt.batch_size)
+            rates += [rate.value, rate.high]
+    axes.set_xlim(min(sizes) / 1.25, max(sizes) * 1.25)
+    axes.set_ylim(0, max(rates) * 1.08)
+    for finding in drawn:
+        _line(axes, finding, styles[finding.case.loop])
+    _ticks(axes, sorted(set(sizes)))
+    axes.set_xlabel("batch size, samples a step")
+    axes.set_ylabel("samples a second")
+    axes.yaxis.set_major_formatter(lambda value, _: show.count(value))
+    return layout.figure_of(axes)
+
+
+def _measured(finding: BatchFinding) -> list[tuple[BatchRow, Estimate]]:
+    """The rows that have a rate; one that nothing bounds is drawn without its interval."""
+    found = []
+    for row in finding.rows:
+        if rate := row.samples_per_second:
+            bounded = show.known(rate.low) and show.known(rate.high)
+            found.append((row, rate if bounded else Estimate(rate.value, rate.value, rate.value)))
+    return found
+
+
+def _line(axes: Axes, finding: BatchFinding, look: style.LineStyle) -> None:
+    measured = _measured(finding)
+    sizes = [row.attempt.batch_size for row, _ in measured]
+    values = [rate.value for _, rate in measured]
+    ends = [[rate.value - rate.low for _, rate in measured], [rate.high - rate.value for _, rate in measured]]
+    axes.errorbar(
+        sizes, values, yerr=ends, color=look.colour, linestyle=look.dash, linewidth=look.width, marker=look.marker,
+        markersize=5, markeredgecolor="white", elinewidth=1.1, capsize=2.5, zorder=3,
+    )  # fmt: skip
+    for row, rate in measured:
+        at = row.attempt.batch_size
+        if row is finding.recommended:
+            axes.plot(at, rate.value, "o", markersize=RING, markerfacecolor="none", color=look.colour, zorder=4)
+        if row is finding.largest and is_known(finding):
+            axes.plot(at, rate.value, "s", markersize=FRAME, markerfacecolor="none", color=look.colour, zorder=4)
+
+
+def _ticks(axes: Axes, sizes: Sequence[int]) -> None:
+    """The sizes that were tried, without those that would run into their neighbour's label."""
+    shown: list[int] = []
+    for size in sizes:
+        if not shown or size / shown[-1] >= (sizes[-1] / sizes[0]) ** (1 / 12) * 1.02:
+            shown.append(size)
+    style.fixed_ticks(axes.xaxis, shown, [f"{size:,}" for size in shown])
+
+
+ALONG = {
+    "tensors alive": "operators of the step, in order",
+    "device memory allocated": "each time the allocator gave or took, in order",
+}
+HEADROOM = 1.12
+
+
+def timeline(case: FootprintCase) -> Figure | None:
+    """One loop's step; None where there is nothing to draw."""
+    step = case.footprint
+    if step is None or not any(stretch.moments for stretch in step.stretches):
+        return None
+    phases = [phase.phase for phase in step.phases]
+    colours = style.phase_colours(phases)
+    moments = [step.before_bytes, *(bytes_ for stretch in step.stretches for bytes_ in stretch.moments)]
+    size, unit = show.data_unit(max(moments))
+    entries = [
+        Line2D([], [], linestyle="", marker="s", markersize=8, alpha=0.35, color=colours[phase],
+               label=f"{style.fitted(phase, 1.1)}\npeak {show.data(_peak_of(step, phase))}")
+        for phase in phases
+    ]  # fmt: skip
+    entries.append(Line2D([], [], color=style.GREY, linestyle=style.DASHES[1], label="before the step"))
+    title = (
+        f"{style.fitted(case.workload)}, {style.fitted(case.loop)}: memory within a step of {step.batch_size:,} samples"
+        f"{', run without compiling it' if step.ran_eagerly else ''}"
+    )
+    axes = layout.line_axes(title, entries)
+    _shade(axes, step, colours)
+    axes.step(range(len(moments)), [moment / size for moment in moments], where="post", color=style.BLACK, linewidth=1)
+    axes.axhline(step.before_bytes / size, color=style.GREY, linestyle=style.DASHES[1], linewidth=0.9)
+    axes.set_xlim(0, len(moments) - 1)
+    axes.set_ylim(0, max(moments) / size * HEADROOM)
+    _name_peak(axes, moments, size, step)
+    axes.set_xlabel(ALONG[step.kind])
+    axes.set_ylabel(f"{unit}, {step.kind}")
+    return layout.figure_of(axes)
+
+
+def _shade(axes: Axes, step: Footprint, colours: dict[str, str]) -> None:
+    ends = list(accumulate(len(stretch.moments) for stretch in step.stretches))
+    for stretch, first, last in zip(step.stretches, [0, *ends], ends, strict=False):
+        axes.axvspan(first, last, color=colours[stretch.phase], alpha=0.22, linewidth=0)
+
+
+def _name_peak(axes: Axes, moments: Sequence[int], size: float, step: Footprint) -> None:
+    at = moments.index(max(moments))
+    axes.plot(at, max(moments) / size, "v", color=style.BLACK, markersize=6, zorder=3)
+    where = "right" if at > len(moments) / 2 else "left"
+    text = style.fitted(f"{show.data(max(moments))}  {step.peak_operator or ''}", 3.0, style.SMALL)
+    axes.annotate(
+        text, (at, max(moments) / size), (0, 7), textcoords="offset points", size=style.SMALL, ha=where,
+    )  # fmt: skip
+
+
+def _peak_of(step: Footprint, phase: str) -> int:
+    return next(one.peak_bytes for one in step.phases if one.phase == phase)
+
+
+PHASE_MARKERS = {"forward": ">", "backward": "<"}
+OTHER_MARKER = "o"
+BAND = "#D9D9D9"
+LARGEST_MARKER, SMALLEST_MARKER = 16.0, 4.0
+LARGEST, SMALLEST = 1e18, 1e-3
+
+
+def rooflines(
+    workload: WorkloadSummary, ceilings: Ceilings | None, styles: dict[str, style.LineStyle]
+) -> Figure | None:
+    """Operations a second over operations a byte, on logarithmic axes; None where nothing of it is known.
+
+    A phase that multiplies nothing has no place on these axes; the table has it.
+    """
+    copy = ceilings.bytes_per_second() if ceilings else None
+    rows = [row for row in workload.rows if row.roofline is not None and not row.case.repeat]
+    points = [(row, name, roof) for row in rows for name, roof in _multiplying(row)]
+    if ceilings is None or copy is None or not points:
+        return None
+    kinds = dict.fromkeys(kind for row in rows for kind in kinds_of(row.case.work))
+    roofs = [ceiling for kind in kinds if (ceiling := ceilings.flops_per_second(kind)) is not None]
+    phases = dict.fromkeys(name for _, name, _ in points)
+    looks = [styles[row.case.label] for row in rows]
+    entries = [_entry(look.label, "s", look.colour) for look in looks if not look.behind]
+    if behind := sum(look.behind for look in looks):
+        entries.append(_entry(f"{behind} other loop{'' if behind == 1 else 's'}", "s", style.BEHIND))
+    entries += [_entry(name, _marker(name), style.GREY) for name in phases]
+    axes = layout.line_axes(
+        f"{style.fitted(workload.workload)}: what the phases reach of what the device can do", entries,
+        note="Bands: the 95 % intervals of what was measured. Phases without matrix products are in the table.",
+    )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    intensities = [roof.intensity for _, _, roof in points]
+    marked = [*intensities, *(roof.value / copy.value for roof in roofs)]
+    left, right = min(marked) / 4, max(marked) * 4
+    _draw_roofs(axes, copy, roofs, left, right)
+    # Hollow, each loop's smaller than the one's before it: where loops reach the same, all of them show.
+    sizes = np.linspace(LARGEST_MARKER, SMALLEST_MARKER, len(rows))
+    for row, name, roof in points:
+        axes.plot(
+            roof.intensity, roof.flops_per_second, _marker(name), color=styles[row.case.label].colour,
+            markersize=sizes[rows.index(row)], markerfacecolor="none", markeredgewidth=1.3,
+            zorder=1 + styles[row.case.label].zorder,
+        )  # fmt: skip
+    lowest = min(min(roof.flops_per_second for _, _, roof in points), left * copy.low)
+    highest = max([ceiling.high for ceiling in roofs] + [roof.flops_per_second for _, _, roof in points])
+    axes.set_xlim(left, right)
+    axes.set_ylim(lowest / 2, highest * 3)
+    style.log_ticks(axes.xaxis, left, right, lambda value: f"{value:g}")
+    style.log_ticks(axes.yaxis, *axes.get_ylim(), _rate)
+    axes.set_xlabel("floating-point operations for each byte that has to move")
+    axes.set_ylabel("floating-point operations a second")
+    return layout.figure_of(axes)
+
+
+def _entry(label: str, marker: str, colour: str) -> Line2D:
+    return Line2D([], [], color=colour, linestyle="", marker=marker, markersize=7, label=style.fitted(label))
+
+
+def _multiplying(row: Row) -> list[tuple[str, Roof]]:
+    found = row.roofline.phases if row.roofline else {}
+    return [
+        (name, roof)
+        for name, roof in found.items()
+        if roof.flops > 0 and SMALLEST < roof.intensity < LARGEST and SMALLEST < roof.flops_per_second < LARGEST
+    ]
+
+
+def _draw_roofs(axes: Axes, copy: Ceiling, roofs: list[Ceiling], left: float, right: float) -> None:
+    """The slope of memory up to the highest roof, and a line for each type, named above its right end."""
+    top = max((roof.value for roof in roofs), default=right * copy.value)
+    bend = top / copy.value
+    slope = [left, bend]
+    axes.fill_between(slope, [x * copy.low for x in slope], [x * copy.high for x in slope], color=BAND, linewidth=0)
+    axes.plot(slope, [left * copy.value, top], color=style.BLACK, linewidth=1.0)
+    for roof in roofs:
+        begin = roof.value / copy.value
+        axes.fill_between([begin, right], roof.low, roof.high, color=BAND, linewidth=0)
+        axes.plot([begin, right], [roof.value, roof.value], color=style.BLACK, linewidth=1.0)
+    axes.annotate(
+        f"copy {_rate(copy.value)}B/s", (left, left * copy.value), (8, 0), textcoords="offset points",
+        size=style.SMALL, va="top",
+    )  # fmt: skip
+    _name_roofs(axes, roofs)
+
+
+def _name_roofs(axes: Axes, roofs: list[Ceiling]) -> None:
+    """Each above its line, but no two on top of each other."""
+    last = math.inf
+    for number, roof in enumerate(sorted(roofs, key=lambda one: -one.value)):
+        below = number > 0 and last / roof.value < 2
+        last = roof.value
+        name = f"{style.fitted(roof.dtype or '', 0.9)} {_rate(roof.value)}FLOP/s"
+        axes.annotate(
+            name, (1, roof.value), (-4, -3 if below else 3),
+            xycoords=("axes fraction", "data"), textcoords="offset points", size=style.SMALL, ha="right",
+            va="top" if below else "bottom",
+        )  # fmt: skip
+
+
+def _marker(phase: str) -> str:
+    return PHASE_MARKERS.get(phase, OTHER_MARKER)
+
+
+def _rate(value: float) -> str:
+    """``1.5 T``, ``300 G``: with a prefix of SI."""
+    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {prefix}"
+    return f"{value:.3g} "

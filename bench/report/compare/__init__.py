@@ -1,1 +1,0 @@
-"""Runs side by side made readable: machines beside one another, or one machine before and after."""

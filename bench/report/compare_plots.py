@@ -1,0 +1,351 @@
+"""Runs side by side as plots: throughput, shares of a step, and speedups as a heat map."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.side_by_side import ComparedRun, WorkloadComparison
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Row
+from loopmark.bench.report import cells, layout, style
+from loopmark.bench.report import compare_words as words
+from loopmark.bench.report import format as show
+from loopmark.bench.report.cells import phase_names
+from loopmark.bench.report.plots import LIGHT_TEXT_ON, square
+
+LINE = 0.19
+"""Inches from one line to the next."""
+LEFT = 2.25
+NAME = LEFT - 0.2
+INDENT = 0.12
+APART = 0.35
+"""Lines between two groups, or a loop's name would stand as near to the bars above as to its own."""
+THICK = 0.78
+"""Of a bar, in lines."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of the plot."""
+
+    y: float
+    entrant: ComparedRun
+    row: Row
+
+
+def board(
+    contest: WorkloadComparison, title: str, entries: Sequence[Line2D], *, right: float, note: str = ""
+) -> tuple[Axes, list[Place]]:
+    """The axes, a loop's name above each group, and the places of the rows that have figures.
+
+    A row without figures says why in its place.
+    """
+    notes = [note] if note else []
+    legend = -(-len(entries) // layout.LEGEND_COLUMNS)
+    top = layout.TITLE + layout.NOTE_LINE * len(notes) + layout.LEGEND_ROW * legend
+    groups = {loop: contest.rows(loop) for loop in measured(contest)}
+    lines = sum(APART + 1 + len(rows) for rows in groups.values()) - APART
+    height = top + LINE * lines + layout.AXIS
+    axes = layout.blank_axes(height, left=LEFT, right=right, top=top, bottom=layout.AXIS, title=title)
+    axes.set_ylim(lines - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0, labelsize=style.SMALL)
+    axes.spines["left"].set_visible(False)
+    for text in notes:
+        layout.small_text(axes, layout.EDGE, height - layout.TITLE, style.fitted(text, layout.NOTE, style.SMALL))
+    if entries:
+        layout.legend_above(axes, entries, below=layout.NOTE_LINE * len(notes))
+    return axes, list(_places(axes, groups))
+
+
+def _places(axes: Axes, groups: dict[str, list[tuple[ComparedRun, Row]]]) -> Iterator[Place]:
+    y, ticks = 0.0, {}
+    names = style.fitted_all(groups, 3.5, 8.5)
+    for loop, rows in groups.items():
+        weight = "bold" if loop == BASELINE else "normal"
+        axes.annotate(
+            names[loop], (0, y), (72 * (layout.EDGE - LEFT), 0),
+            xycoords=("axes fraction", "data"), textcoords="offset points", size=8.5, weight=weight, va="center",
+            annotation_clip=False,
+        )  # fmt: skip
+        for place in (Place(y + 1 + i, *pair) for i, pair in enumerate(rows)):
+            ticks[place.y] = style.fitted(place.entrant.name, NAME - INDENT, style.SMALL)
+            if place.row.step_seconds is None:
+                beside(axes, place.y, 0, cells.why(place.row), inches=4.0)
+            else:
+                yield place
+        y += 1 + len(rows) + APART
+    axes.set_yticks(list(ticks), list(ticks.values()))
+
+
+def beside(axes: Axes, y: float, x: float, text: str, *, inches: float) -> None:
+    """A grey text in a line, from the axes' fraction ``x`` on."""
+    axes.annotate(
+        style.fitted(text, inches, style.SMALL), (x, y), (6, 0), xycoords=("axes fraction", "data"),
+        textcoords="offset points", size=style.SMALL, va="center", color="#555555", annotation_clip=False,
+    )  # fmt: skip
+
+
+def measured(contest: WorkloadComparison) -> list[str]:
+    """The loops that have figures anywhere; the table says why the others have none."""
+    return [loop for loop in contest.loops if any(row.step_seconds is not None for _, row in contest.rows(loop))]
+
+
+def note_of(contest: WorkloadComparison) -> str:
+    """What the title does not say: that the work is not the same."""
+    return "" if contest.is_same_work else words.other_work(contest)
+
+
+COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILLION, style.GREY, style.YELLOW)
+RATE_INCHES = 2.0
+"""Inches for the figures beside the bars."""
+FAR_APART = 20
+"""How many times the smallest rate the largest is, from where on a bar of the smallest is no longer seen."""
+MOST_EMPTY = 1.5
+"""How many times as long as its longest bar the scale may be, for an interval's end to be in view."""
+
+
+def throughput(contest: WorkloadComparison, entrants: Sequence[ComparedRun]) -> Figure | None:
+    """Samples a second with their intervals; a mark where the same machine's baseline is, in each bar.
+
+    Where machines are far apart, a dot on a log scale stands for each bar: of the slower ones nothing would show.
+
+    Args:
+        entrants: all of the comparison, which give a machine its colour in every workload.
+    """
+    rates = {
+        (entrant.name, loop): rate
+        for loop in contest.loops
+        for entrant, row in contest.rows(loop)
+        if (rate := row.samples_per_second) is not None and show.known(rate.value)
+    }
+    if not rates:
+        return None
+    title = f"{style.fitted(contest.workload)}: samples a second"
+    entry = Line2D([], [], color=style.BLACK, marker="|", linestyle="", markersize=9, markeredgewidth=1.6)
+    entry.set_label(f"{BASELINE} on the same machine, in the same run")
+    axes, places = board(contest, title, [entry], right=RATE_INCHES, note=note_of(contest))
+    colours = {entrant.name: COLOURS[i % len(COLOURS)] for i, entrant in enumerate(entrants)}
+    drawn: dict[float, tuple[Estimate, str]] = {}
+    bases: dict[float, float] = {}
+    for place in places:
+        rate = rates.get((place.entrant.name, place.row.case.loop))
+        if rate is None:
+            beside(axes, place.y, 0, show.ABSENT, inches=0.5)
+            continue
+        drawn[place.y] = rate, colours[place.entrant.name]
+        if (base := rates.get((place.entrant.name, BASELINE))) is not None:
+            bases[place.y] = base.value
+        beside(axes, place.y, 1, show.rate_range(rate), inches=RATE_INCHES - 0.25)
+    values = [rate.value for rate in rates.values()]
+    far_apart = max(values) > FAR_APART * min(values)
+    (_dots if far_apart else _bars)(axes, drawn)
+    tops, bottoms = [y - 0.5 for y in bases], [y + 0.5 for y in bases]
+    axes.vlines(list(bases.values()), tops, bottoms, color=style.BLACK, linewidth=1.6, zorder=4)
+    # One interval that reaches far would flatten all bars: its end is told in figures.
+    high = 1.05 * max(min(rate.high, MOST_EMPTY * max(values)) for rate in rates.values())
+    if far_apart:
+        low = min(max(rate.low, rate.value / MOST_EMPTY) for rate in rates.values()) / 1.3
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+        style.log_ticks(axes.xaxis, low, high, show.rate)
+    else:
+        axes.set_xlim(0, high)
+        first, second, *_ = [*style.round_values(high / 5, high, 5), high]
+        ticks = [(second - first) * i for i in range(1 + math.floor(high / (second - first)))]
+        style.fixed_ticks(axes.xaxis, ticks, [show.rate(tick) if tick else "0" for tick in ticks])
+    axes.set_xlabel("samples a second, with the 95 % interval" + ("; log scale" if far_apart else ""))
+    return layout.figure_of(axes)
+
+
+def _bars(axes: Axes, drawn: dict[float, tuple[Estimate, str]]) -> None:
+    """All at once: one by one, hundreds of bars take twice as long."""
+    rates, colours = zip(*drawn.values(), strict=True)
+    axes.barh(list(drawn), [rate.value for rate in rates], THICK, color=colours, linewidth=0)
+    _whiskers(axes, drawn)
+
+
+def _dots(axes: Axes, drawn: dict[float, tuple[Estimate, str]]) -> None:
+    """On a log scale, where a bar's length would say nothing: it has no zero to begin at."""
+    rates, colours = zip(*drawn.values(), strict=True)
+    axes.hlines(list(drawn), 0, 1, color=style.GRID, linewidth=0.8, zorder=0, transform=axes.get_yaxis_transform())
+    axes.scatter([rate.value for rate in rates], list(drawn), s=46, color=colours, linewidths=0, zorder=2)
+    _whiskers(axes, drawn)
+
+
+def _whiskers(axes: Axes, drawn: dict[float, tuple[Estimate, str]]) -> None:
+    bounded = {y: rate for y, (rate, _) in drawn.items() if math.isfinite(rate.low) and math.isfinite(rate.high)}
+    lows, highs = ([getattr(rate, end) for rate in bounded.values()] for end in ("low", "high"))
+    for colour, width in (("white", 2.6), (style.BLACK, 1.0)):  # a light edge, or it would not show on dark bars
+        axes.hlines(list(bounded), lows, highs, color=colour, linewidth=width, zorder=3)
+
+
+LENGTH_INCHES = 1.3
+"""Inches for the length of the step."""
+LEAST_LABELLED = 0.06
+
+
+def shares(contest: WorkloadComparison) -> Figure | None:
+    """Each phase's share of the step, stacked, on the device's clock where there is one; beside it, the whole step."""
+    rows = [row for loop in contest.loops for _, row in contest.rows(loop) if row.phases]
+    if not rows:
+        return None
+    names = phase_names(rows)
+    colours = style.phase_colours(names)
+    title = f"{style.fitted(contest.workload)}: what share of a step each phase takes"
+    entries = [square(style.fitted(name, 0.85), colours[name]) for name in names]
+    axes, places = board(contest, title, entries, right=LENGTH_INCHES, note=note_of(contest))
+    bars: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
+    for place in places:
+        left, own = 0.0, cells.shares(place.row.phases)
+        for name in (name for name in names if name in own):
+            bars[name].append((place.y, own[name], left))
+            if own[name] > LEAST_LABELLED:
+                ink = style.LIGHT_INK if colours[name] in LIGHT_TEXT_ON else style.DARK_INK
+                text = f"{own[name] * 100:.0f}"
+                axes.text(left + own[name] / 2, place.y, text, color=ink, size=style.SMALL, ha="center", va="center")
+            left += own[name]
+        length = show.seconds(sum(place.row.phases.values())) if own else show.ABSENT
+        beside(axes, place.y, 1, length, inches=LENGTH_INCHES)
+    # A phase's bars at once: one by one, hundreds of them take twice as long.
+    for name, own_bars in ((name, one) for name, one in bars.items() if one):
+        y, widths, lefts = zip(*own_bars, strict=True)
+        axes.barh(y, widths, THICK, lefts, color=colours[name], edgecolor="white", linewidth=0.6)
+    axes.set_xlim(0, 1)
+    ticks = [0, 0.25, 0.5, 0.75, 1]
+    style.fixed_ticks(axes.xaxis, ticks, [f"{tick * 100:.0f}" for tick in ticks])
+    axes.set_xlabel("% of a step whose phases are timed; at the right, its length")
+    return layout.figure_of(axes)
+
+
+SPEEDUP_COLOURS = LinearSegmentedColormap.from_list("slower to faster", [style.VERMILLION, style.LIGHT_INK, style.BLUE])
+"""Orange and blue differ to every eye, and in grey both are darker than the middle."""
+LEAST_REACH = math.log(1.25)
+"""The scale ends no nearer to 1, so that a few per cent look like a few per cent."""
+MOST_REACH = math.log(8)
+"""Nor further away: beyond, all is the darkest."""
+BAR_MARGIN = 1.25
+CELL, WIDEST = 0.4, 1.5
+LABEL_LINES, NAME_LINES = 3, 2
+"""Of a machine's name above its column, and of a loop's beside its row: cut short, those of a family look alike."""
+TINY = 6.0
+DARK = 0.7
+"""The share of the scale from which blue takes white letters."""
+KEY = f"below each figure its 95 % interval; {cells.SAME} no claim; grey: not measured"
+ABSENT = "#DDDDDD"
+"""Light on every page, as its letters are dark."""
+
+
+def speedups(contest: WorkloadComparison) -> Figure | None:
+    """Rows are loops, columns machines. What is no claim is a ~ on the middle colour; what was not measured is grey."""
+    loops = [loop for loop in measured(contest) if loop != BASELINE]
+    rows = [[entrant.row(contest.workload, loop) for entrant in contest.runs] for loop in loops]
+    logs = np.array([[_log(row) for row in line] for line in rows], dtype=float)
+    if not any(row is not None and row.speedup for line in rows for row in line):
+        return None
+    note = note_of(contest)
+    columns = len(contest.runs)
+    width = min(WIDEST, (layout.WIDTH - layout.NAMES - BAR_MARGIN) / columns)
+    labels = [_wrapped(entrant.name, width - 0.08, LABEL_LINES) for entrant in contest.runs]
+    lines = 1 + max(label.count("\n") for label in labels)
+    top = layout.TITLE + layout.NOTE_LINE * (lines + bool(note)) + layout.EDGE
+    height = top + max(CELL * len(loops), 1.2) + 0.5
+    left_over = layout.WIDTH - layout.NAMES - width * columns
+    title = f"{style.fitted(contest.workload)}: speedup over {BASELINE}"
+    axes = layout.blank_axes(
+        height, left=layout.NAMES, right=left_over, top=top, bottom=height - top - CELL * len(loops), title=title
+    )
+    if note:
+        layout.small_text(axes, layout.EDGE, height - layout.TITLE, style.fitted(note, layout.NOTE, style.SMALL))
+    known = np.abs(logs[np.isfinite(logs)])
+    reach = min(max(float(known.max()) if known.size else 0.0, LEAST_REACH), MOST_REACH)
+    scale = Normalize(-reach, reach)
+    axes.set_facecolor(ABSENT)
+    axes.pcolormesh(np.ma.masked_invalid(logs), cmap=SPEEDUP_COLOURS, norm=scale, edgecolors="white", linewidth=1.5)
+    axes.set_ylim(len(loops), 0)
+    axes.set_xlim(0, columns)
+    axes.set_xticks([])
+    names = [_wrapped(loop, layout.NAMES - 0.2, NAME_LINES) for loop in loops]
+    if len(set(names)) < len(names):  # on one line they are told apart
+        names = list(style.fitted_all(loops, layout.NAMES - 0.2, style.SMALL).values())
+    axes.set_yticks([i + 0.5 for i in range(len(loops))], names, linespacing=1.1)
+    axes.tick_params(length=0, labelsize=style.SMALL)
+    axes.spines[:].set_visible(False)
+    for x, label in enumerate(labels):
+        axes.annotate(
+            label, (x + 0.5, 1), (0, 4), xycoords=("data", "axes fraction"), textcoords="offset points",
+            ha="center", va="bottom", size=style.SMALL, annotation_clip=False, linespacing=1.1,
+        )  # fmt: skip
+    for y, line in enumerate(rows):
+        for x, row in enumerate(line):
+            dark = logs[y, x] > DARK * reach  # the orange end is light enough for black
+            _write(axes, x + 0.5, y + 0.5, row, style.LIGHT_INK if dark else style.DARK_INK, width)
+    layout.small_text(axes, layout.EDGE, layout.EDGE, KEY)
+    _colour_bar(axes, scale, reach, top, height)
+    return layout.figure_of(axes)
+
+
+def _log(row: Row | None) -> float:
+    """The logarithm of the speedup; 0 where it is no claim, NaN where there is none."""
+    if row is None or row.speedup is None or not 0 < row.speedup.value < math.inf:
+        return math.nan
+    return math.log(row.speedup.value) if row.verdict in ("faster", "slower") else 0.0
+
+
+def _write(axes: Axes, x: float, y: float, row: Row | None, ink: str, inches: float) -> None:
+    if row is None or row.speedup is None:
+        text = show.ABSENT if row is None or row.step_seconds is not None else cells.status(row)
+        axes.text(
+            x,
+            y,
+            style.fitted(text, inches - 0.1, style.SMALL),
+            size=style.SMALL,
+            color=style.DARK_INK,
+            ha="center",
+            va="center",
+        )
+        return
+    claimed = row.verdict in ("faster", "slower")
+    value, _, ends = show.ratio_range(row.speedup).partition(" ")
+    value = value if claimed else cells.SAME
+    axes.text(x, y - 0.04, value, size=9, color=ink, ha="center", va="bottom", weight="bold" if claimed else "normal")
+    ends = style.fitted(ends, inches - 0.06, TINY)
+    axes.text(x, y + 0.12, ends, size=TINY, color=ink, ha="center", va="top")
+
+
+def _wrapped(name: str, inches: float, most: int) -> str:
+    """``name`` on at most so many lines, broken behind hyphens, plus signs and spaces."""
+    lines = [""]
+    for word in re.split(r"(?<=[-+ ])", style.drawable(name)):
+        if lines[-1] and style.fitted(lines[-1] + word, inches, style.SMALL) != (lines[-1] + word).rstrip():
+            lines.append("")
+        lines[-1] += word
+    kept = [*lines[: most - 1], "".join(lines[most - 1 :])]
+    return "\n".join(style.fitted(line, inches, style.SMALL) for line in kept if line)
+
+
+def _colour_bar(axes: Axes, scale: Normalize, reach: float, top: float, height: float) -> None:
+    figure = layout.figure_of(axes)
+    right = axes.get_position().x1
+    tall = max(1.0, height - top - 0.6)
+    box = (right + 0.2 / layout.WIDTH, 1 - (top + tall) / height, 0.14 / layout.WIDTH, tall / height)
+    bar_axes = figure.add_axes(box)
+    bar = figure.colorbar(ScalarMappable(scale, SPEEDUP_COLOURS), cax=bar_axes)
+    half = style.round_values(1.0, math.exp(reach), 3)
+    ticks = sorted({*half, *(1 / value for value in half)})
+    style.fixed_ticks(bar_axes.yaxis, [math.log(tick) for tick in ticks], [f"{tick:.3g}x" for tick in ticks])
+    bar_axes.axhline(0, color=style.BLACK, linewidth=1.2)
+    bar_axes.tick_params(labelsize=style.SMALL)
+    bar.outline.set_visible(False)
+    bar_axes.annotate(
+        "log scale", (0, 0), (0, -5), xycoords="axes fraction", textcoords="offset points", va="top",
+        size=style.SMALL, color="#555555", annotation_clip=False,
+    )  # fmt: skip

@@ -1,0 +1,282 @@
+"""Runs side by side in words: what differs, which technique pays where, and what moved; each from verdicts alone."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+
+from loopmark.bench.judge.comparison import BASELINE, Verdict, peaks_of_memory
+from loopmark.bench.judge.differences import unlike
+from loopmark.bench.judge.side_by_side import (
+    ComparedRun,
+    Setting,
+    Shift,
+    SideBySide,
+    StepWork,
+    WorkloadComparison,
+    settings_of,
+)
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.summary import Row
+from loopmark.bench.report import cells
+from loopmark.bench.report import format as show
+from loopmark.bench.report.text import elide, plain
+from loopmark.bench.report.training_words import doubt
+from loopmark.bench.report.work import work
+
+RUN = "run"
+"""The fact that is told of every machine, and of which nothing follows."""
+NAME_LENGTH = 60
+LONGEST_VALUE = 10
+MOST_NAMED = 3
+"""Of those of whom one thing is said; more are counted."""
+MOST_VALUES = 3
+"""Of a fact, in a sentence; tables have all."""
+VERBS: dict[Verdict, str] = {
+    "faster": "pays on",
+    "slower": "costs on",
+    "same": "makes no difference on",
+    "inconclusive": "is not settled on",
+}
+ENDED = {"skipped": "is skipped"}
+"""How a sentence tells a status; the others say it themselves."""
+KINDS: dict[str, Callable[[Setting], object]] = {
+    "machine": lambda setting: setting.fingerprint,
+    "device": lambda setting: setting.device,
+    "threads": lambda setting: setting.threads,
+    "instructions": lambda setting: setting.instructions,
+}
+"""What settings are told apart by."""
+NOTHING_IN_COMMON = "Nothing in common: no loop was measured in two of these runs; each is shown by itself"
+ONE_LAUNCH = "one launch of each loop alone: nothing bounds its figures"
+NOT_LOOKED_AT = "how it trains was not looked at"
+ALONE = (
+    "One run alone: give a second one to compare it with, or copy results/<machine>/<run> from another machine into "
+    "results and run `make compare`"
+)
+ASK_FOR_A_VERDICT = (
+    "No regression is claimed here: `loopmark check NEW --baseline OLD` gives a verdict on stored runs, "
+    "`loopmark ab` a surer one, by turns."
+)
+LEGEND = (
+    f"Speedups are over {BASELINE} in the same run, with 95 % intervals; {cells.SAME} is no claim. A loop pays where "
+    f"it is faster and was seen to train as {BASELINE} does. Intervals are Student's t over launches; {show.UNKNOWN} "
+    "is an end that one launch alone, or a phase that took no time in one, does not bound. Peak memory: of the launch "
+    "with the least to that with the most. Of its ceiling: the least time that a step can take by what the same run "
+    f"measured of its device, over what it takes. {show.ABSENT} was not measured: energy where nothing counts it, "
+    "memory where the tool that measured did not tell, phases where no step was timed phase by phase."
+)
+
+
+def headline(found: SideBySide) -> str:
+    """What is beside what; or why nothing can be said together."""
+    if len(found.runs) == 1:
+        return ALONE
+    if not found.have_something_in_common:
+        return NOTHING_IN_COMMON
+    if found.is_course:
+        return f"{found.runs[0].run.machine.name}, before and after: {len(found.runs)} runs, the oldest first"
+    settings = settings_of([entrant.run for entrant in found.runs])
+    machines = len({setting.fingerprint for setting in settings})
+    if machines < len(found.runs):
+        kinds = [kind for kind, of in KINDS.items() if len(set(map(of, settings))) > 1]
+        return f"{len(found.runs)} settings side by side, by {listed(kinds)}"
+    return f"{machines} machines side by side"
+
+
+def facts(found: SideBySide) -> dict[str, list[str]]:
+    """What is not the same everywhere, with what each entrant says of it; by machines, the runs come first."""
+    runs = [entrant.run for entrant in found.runs]
+    told = {name: [show.ABSENT if v is None else plain(v) for v in values] for name, values in unlike(runs).items()}
+    own = {} if found.is_course else {RUN: [plain(run.name) for run in runs]}
+    return {**own, **{plain(name): values for name, values in told.items()}}
+
+
+def shared(entrants: Sequence[ComparedRun], values: Sequence[str]) -> str:
+    """``2.12.0 on a and b; 2.13.0 on the other 5``: one fact, where there is no room for a table."""
+    holders: dict[str, list[str]] = {}
+    for entrant, value in zip(entrants, values, strict=True):
+        holders.setdefault(elide(value, NAME_LENGTH), []).append(entrant.name)
+    told = [f"{value} on {named(names)}" for value, names in holders.items()]
+    if len(told) > MOST_VALUES:
+        return f"{'; '.join(told[:MOST_VALUES])}; and {len(told) - MOST_VALUES} values more"
+    usual, names = max(holders.items(), key=lambda held: len(held[1]))
+    if len(told) == 1:
+        return f"{usual} on all"
+    if len(names) <= MOST_NAMED:
+        return "; ".join(told)
+    told.remove(f"{usual} on {named(names)}")
+    return "; ".join([*told, f"{usual} on the other {len(names)}"])
+
+
+def works(contest: WorkloadComparison) -> str:
+    """What a step is: once where it is the same everywhere, else that it is not, and what it is where."""
+    by_work: dict[str, list[str]] = {}
+    for entrant in contest.runs:
+        text = "; ".join(work(one) for one in contest.works(entrant))
+        if text:
+            by_work.setdefault(text, []).append(entrant.name)
+    if contest.is_same_work:
+        return next(iter(by_work), "")
+    told = "; ".join(f"{named(names)}: {text}" for text, names in by_work.items())
+    return f"not the same work, so only ratios to {BASELINE} compare: {told}"
+
+
+def other_work(contest: WorkloadComparison) -> str:
+    """In what it is not the same, on a line: ``not the same work (batch size 64 or 256): only ratios to eager …``."""
+    all_works = [one for entrant in contest.runs for one in contest.works(entrant)]
+    told = []
+    for field in fields(StepWork):
+        values = dict.fromkeys(str(getattr(one, field.name))[:LONGEST_VALUE] for one in all_works)
+        if len(values) > 1:
+            told.append(f"{field.name.replace('_', ' ')} {' or '.join(values)}")
+    return plain(f"not the same work ({', '.join(told)}): only ratios to {BASELINE} compare")
+
+
+def conclusions(found: SideBySide) -> Iterator[str]:
+    """Which technique pays where, a sentence for each loop that has a verdict somewhere, by workload."""
+    for contest in found.workloads:
+        for loop in contest.loops:
+            clauses = list(_clauses(contest, loop))
+            if clauses:
+                end = "" if contest.is_same_work else " (not the same work)"
+                who = f"{elide(contest.workload, NAME_LENGTH)}: {elide(loop, NAME_LENGTH)}"
+                yield f"{who} {', '.join(clauses)}{end}."
+
+
+def _clauses(contest: WorkloadComparison, loop: str) -> Iterator[str]:
+    rows = [(entrant, row) for entrant, row in contest.rows(loop) if row.verdict is not None]
+    for verdict, verb in VERBS.items():
+        by_doubt: dict[str, list[tuple[ComparedRun, Row]]] = {}
+        for entrant, row in rows:
+            if row.verdict == verdict:
+                why = _doubt(contest, entrant, row) if verdict == "faster" else ""
+                by_doubt.setdefault(why, []).append((entrant, row))
+        for why, ours in sorted(by_doubt.items(), key=lambda said: said[0] != ""):  # what is sure comes first
+            places = _places(ours, len(contest.runs))
+            yield f"is faster on {places}, but {why} there" if why else f"{verb} {places}"
+    if rows:  # where it has no figures it neither pays nor costs, and that is an answer too
+        ends: dict[str, list[str]] = {}
+        for entrant, row in contest.rows(loop):
+            if row.step_seconds is None:
+                ends.setdefault(cells.status(row), []).append(entrant.name)
+        yield from (f"{ENDED.get(status, status)} on {named(names)}" for status, names in ends.items())
+
+
+def _doubt(contest: WorkloadComparison, entrant: ComparedRun, row: Row) -> str:
+    """Why a faster loop is not said to pay: speed alone is no gain, if what it trains is not the same."""
+    if row.trained is None:
+        return NOT_LOOKED_AT
+    base = entrant.row(contest.workload, BASELINE)
+    return doubt(row.trained, base.trained if base else None)
+
+
+def _places(rows: Sequence[tuple[ComparedRun, Row]], of: int) -> str:
+    """Where one verdict stands, out of so many: with each ratio, or for many with the least and the most."""
+    is_claim = rows[0][1].verdict in ("faster", "slower")
+    if len(rows) <= MOST_NAMED:
+        return listed([f"{e.name} ({show.ratio_range(row.speedup)})" if is_claim else e.name for e, row in rows])
+    who = f"all {of}" if len(rows) == of else named([entrant.name for entrant, _ in rows])
+    if not is_claim:
+        return who
+    ratios = sorted(row.speedup.value for _, row in rows if row.speedup)
+    ends = dict.fromkeys(map(show.ratio, (ratios[0], ratios[-1])))  # once where both read the same
+    return f"{who} ({' to '.join(ends)})"
+
+
+def noise(contest: WorkloadComparison) -> str:
+    """Each entrant's noise floor, or of many the least and the most, on one line; empty where nobody measured one."""
+    pairs = [(entrant, entrant.workload(contest.workload)) for entrant in contest.runs]
+    floors = [(found.noise_floor, entrant.name) for entrant, found in pairs if found and found.noise_floor is not None]
+    if not floors:
+        return ""
+    few = len(floors) <= MOST_NAMED
+    told = [f"{show.noise_floor(floor)} on {name}" for floor, name in (floors if few else (min(floors), max(floors)))]
+    return f"noise floor {(', ' if few else ' to ').join(told)}: smaller differences are printed as {cells.SAME}"
+
+
+def remarks(contest: WorkloadComparison) -> Iterator[tuple[str, str]]:
+    """What rows have to say beyond their figures, each with whose it is; what several say is told once."""
+    told: dict[str, list[str]] = {}
+    for loop in contest.loops:
+        for entrant, row in contest.rows(loop):
+            if row.step_seconds is not None and (text := cells.notes(row)):
+                told.setdefault(text, []).append(f"{elide(loop, NAME_LENGTH)} on {entrant.name}")
+    for entrant in contest.runs:
+        every = (entrant.row(contest.workload, loop) for loop in contest.loops)
+        launches = {len(row.case.launches) for row in every if row is not None and row.step_seconds is not None}
+        if launches == {1}:
+            told.setdefault(ONE_LAUNCH, []).append(entrant.name)
+    yield from ((named(names), text) for text, names in told.items())
+    kinds: dict[str, list[str]] = {}
+    for entrant in contest.runs:
+        rows = filter(None, (entrant.row(contest.workload, loop) for loop in contest.loops))
+        for kind in dict.fromkeys(row.case.memory_kind for row in rows if peaks_of_memory(row.case)):
+            kinds.setdefault(plain(kind or "of an unknown kind"), []).append(entrant.name)
+    if len(kinds) > 1:
+        told_kinds = "; ".join(f"{kind} on {named(names)}" for kind, names in kinds.items())
+        yield "peak memory", f"{told_kinds}: these do not compare"
+
+
+def endings(contest: WorkloadComparison) -> Iterator[tuple[str, str]]:
+    """Why what has no figures has none, each with whose it is."""
+    for loop in contest.loops:
+        name = elide(loop, NAME_LENGTH)
+        if why := nowhere(contest, loop):
+            yield name, why
+            continue
+        told: dict[str, list[str]] = {}
+        for entrant, row in contest.rows(loop):
+            if row.step_seconds is None:
+                told.setdefault(cells.why(row), []).append(entrant.name)
+        yield from ((f"{name} on {named(names)}", text) for text, names in told.items())
+
+
+def nowhere(contest: WorkloadComparison, loop: str) -> str:
+    """Why a loop has no figures anywhere, where that is one and the same reason; empty otherwise."""
+    reasons = {cells.why(row) if row.step_seconds is None else "" for _, row in contest.rows(loop)}
+    return reasons.pop() if len(reasons) == 1 else ""
+
+
+def moved(shift: Shift) -> str:
+    """``1.21x [1.20, 1.22] → 1.11x [1.10, 1.12]: 0.92x [0.90, 0.94]``; of the baseline seconds."""
+    text = show.seconds_range if shift.is_of_seconds else show.ratio_range
+    before_after = f"{text(shift.before)} → {text(shift.after)}"
+    return f"{before_after}: {show.ratio_range(shift.ratio)}"
+
+
+def moves(found: SideBySide) -> Iterator[str]:
+    """How each loop's speedup moved from the oldest to the newest run of one machine; what has no ratio, and why."""
+    if not found.shifts and not found.not_compared:
+        return
+    first, last = found.runs[0].name, found.runs[-1].name
+    if found.shifts:
+        what = f"{BASELINE}'s step and speedups over it"
+        yield f"{what} in {first} → in {last}, and how many times as fast the last is as the first:"
+    for shift in found.shifts:
+        yield f"  {elide(shift.workload, NAME_LENGTH)}: {elide(shift.loop, NAME_LENGTH)} {moved(shift)}"
+    for reason in found.not_compared:
+        yield f"no ratio: {elide(reason, 300)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def named(names: Sequence[str]) -> str:
+    """``a, b and c``, of many the first ones: ``a, b, c and 5 more``."""
+    if len(names) <= MOST_NAMED + 1:  # to count one would take no less room than to name it
+        return listed(names)
+    return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
+
+
+def memory(row: Row) -> str:
+    """``398 to 401 MiB``: the peaks of the launch with the least and of that with the most."""
+    peaks = peaks_of_memory(row.case)
+    return show.data_range(min(peaks), max(peaks)) if peaks else show.ABSENT
+
+
+def phase(name: str, row: Row, estimates: Mapping[str, Estimate]) -> str:
+    """``4.31 ms [4.28, 4.34] (35 %)``: a phase of a step, and its share."""
+    if name not in estimates:
+        return show.ABSENT
+    return f"{show.seconds_range(estimates[name])} ({show.percent(cells.shares(row.phases).get(name))})"

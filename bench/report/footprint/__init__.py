@@ -1,1 +1,0 @@
-"""The memory of one step made readable: its table, its files and its plot."""

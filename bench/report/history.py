@@ -1,0 +1,269 @@
+"""A history of runs: in words, on the terminal, and as CSV, JSON and plots."""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from loopmark.bench.cores import over_cores
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.history import Change, Point, Series, SeriesSubject, Suspicion, by_subject, suspicions
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.store import RUN_FILE
+from loopmark.bench.report import format as show
+from loopmark.bench.report.table import as_wide_as, csv_of, finite
+from loopmark.bench.report.text import elide, plain, slugs
+from loopmark.bench.report.work import work
+
+LONGEST = 400
+"""Letters of what changed at a run; a machine that was set up anew changes it all."""
+
+
+def where(subject: SeriesSubject) -> str:
+    """``amd-epyc-2-core-749cb0: cpu, 2 threads, small, batch of 64, data 0e117e``: what its runs have in common."""
+    threads = "" if subject.threads is None else f"{subject.threads} thread{'' if subject.threads == 1 else 's'}, "
+    instructions = "" if subject.instructions is None else f"{subject.instructions}, "
+    return plain(f"{subject.machine}: {subject.device}, {threads}{instructions}{work(subject)}")
+
+
+def file_stem(subject: SeriesSubject) -> str:
+    """What a plot's file is named by, before it is made safe: the workload and the machine's fingerprint."""
+    return f"{subject.workload[:24]}-{subject.machine.rpartition('-')[2]}"
+
+
+def span(series: tuple[Series, ...]) -> str:
+    """``30 runs, 2026-11-01 to 2026-11-30``."""
+    runs = {point.folder: point.started for one in series for point in one.points}
+    first, last = (f"{day:%Y-%m-%d}" for day in (min(runs.values()), max(runs.values())))
+    days = first if first == last else f"{first} to {last}"
+    return f"{len(runs)} run{'' if len(runs) == 1 else 's'}, {days}"
+
+
+def signed(change: Change) -> str:
+    """``-8.0 %``: how much faster the loop became against the baseline, in per cent of its speed."""
+    share = change.ratio.value - 1
+    return f"{'+' if share > 0 else '-'}{show.percent(abs(share))}"
+
+
+def happened(change: Change) -> str:
+    """``slower by 8.0 % since 20261120-101010: 1.21x [1.20, 1.22] → 1.11x [1.10, 1.12]``."""
+    direction = "faster" if change.is_improvement else "slower"
+    size = show.percent(abs(change.ratio.value - 1))
+    levels = f"{show.ratio_range(change.before)} → {show.ratio_range(change.after)}"
+    return f"{direction} by {size} since {plain(change.point.run.name)}: {levels}"
+
+
+def came_with(change: Change) -> str:
+    """What of the surroundings changed at that run, or what the revision was where nothing did."""
+    if change.differences:
+        return elide("; ".join(change.differences), LONGEST)
+    environment = change.point.run.environment
+    revision = f"revision {environment.revision}" if environment.revision else "revision unknown"
+    return plain(f"{revision} and torch {environment.torch}, as before")
+
+
+def changes(series: Series) -> str:
+    """``none``, ``2``, or why none could be seen."""
+    if not series.is_long_enough:
+        return "too few runs"
+    return str(len(series.changes)) if series.changes else "none"
+
+
+def suspected(suspicion: Suspicion) -> str:
+    """Why not to take the change of many loops at one run at its word."""
+    became, baseline = ("faster", "slower") if suspicion.is_improvement else ("slower", "faster")
+    return (
+        f"{suspicion.loops} of {suspicion.of} loops became {became} at {plain(suspicion.run)}: "
+        f"{BASELINE} itself may have become {baseline}"
+    )
+
+
+FILE_WIDTH = 110
+NAME_WIDTH = 30
+GAP = "  "
+INDENT = "    "
+
+
+def print_history(series: tuple[Series, ...], console: Console | None = None) -> None:
+    """Print every subject's loops, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
+    console = as_wide_as(FILE_WIDTH, console)
+    if not series:
+        console.print(f"no run measured a loop beside {BASELINE}: there is no ratio to follow", markup=False)
+    for number, (subject, alike) in enumerate(by_subject(series).items()):
+        if number:
+            console.print()
+        for line in _subject(subject, alike):
+            # What changed is not cut off, in a file or on a narrow terminal: it is what the table is for.
+            console.print(line, soft_wrap=not console.is_terminal)
+
+
+def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> list[Text]:
+    head = Text(elide(subject.workload, NAME_WIDTH), "bold")
+    head.append(f"{GAP}{where(subject)}; {span(alike)}", "not bold dim")
+    names = [elide(one.loop, NAME_WIDTH) for one in alike]
+    rows = [
+        [str(len(one.points)), *(show.ratio_range(one.points[i].speedup) for i in (0, -1)), changes(one)]
+        for one in alike
+    ]
+    headings = ["runs", "first", "latest", "changes"]
+    widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
+    name_width = max(map(cell_len, [*names, "loop"]))
+    lines = [head, Text(_line("loop", headings, name_width, widths), "dim")]
+    for name, row, one in zip(names, rows, alike, strict=True):
+        lines.append(Text(_line(name, row, name_width, widths)))
+        for change in one.changes:
+            lines.append(Text(INDENT + happened(change), "green" if change.is_improvement else "red"))
+            lines.append(Text(f"{INDENT}{INDENT}{came_with(change)}", "dim"))
+    lines += [Text(suspected(found), "yellow") for found in suspicions(alike)]
+    return lines
+
+
+def _line(name: str, cells: list[str], name_width: int, widths: list[int]) -> str:
+    count, *ranges = cells
+    count_width, *range_widths = widths
+    parts = [set_cell_size(name, name_width), count.rjust(count_width)]
+    parts += [set_cell_size(cell, width) for cell, width in zip(ranges, range_widths, strict=True)]
+    return GAP.join(parts).rstrip()
+
+
+Cell = str | int | float | None
+
+
+def write_history(folder: Path, series: tuple[Series, ...]) -> list[Path]:
+    """Write ``history.csv`` and a plot of each subject, as PNG and SVG, into ``folder``; returns what was written."""
+    try:
+        if (folder / RUN_FILE).exists():
+            raise BadInput(f"{folder} is the folder of a run; choose another --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [folder / "history.csv"]
+        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
+        replace_file(written[0], as_csv(series).encode(errors="backslashreplace"))
+        written += _draw_plots(folder, by_subject(series))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"cannot write to {folder}: {reason}; choose another --out") from None
+    return written
+
+
+def as_csv(series: tuple[Series, ...]) -> str:
+    """One row a point; the level's columns say where the run stands, ``change`` where a new level begins."""
+    rows = [_record(one, i) for one in series for i in range(len(one.points))]
+    return csv_of(rows, ("machine", "workload", "loop", "run", "speedup"))
+
+
+def as_json(series: tuple[Series, ...]) -> dict[str, Any]:
+    """The history as strict JSON values; None where nothing was measured or bounds it."""
+    return {
+        "series": [
+            {
+                **_subject_record(one.subject),
+                "loop": one.loop,
+                "noise": one.noise,
+                "points": [_point(point) for point in one.points],
+                "levels": [
+                    {
+                        "first": one.points[level.start].run.name,
+                        "runs": level.end - level.start,
+                        **_figure(level.speedup),
+                    }
+                    for level in one.levels
+                ],
+                "changes": [_change(change) for change in one.changes],
+            }
+            for one in series
+        ],
+        "suspicions": [
+            {"workload": found.subject.workload, "machine": found.subject.machine, "text": suspected(found)}
+            for found in suspicions(series)
+        ],
+    }
+
+
+def _record(series: Series, at: int) -> dict[str, Cell]:
+    level = next(level for level in series.levels if level.start <= at < level.end)
+    change = next((change for change in series.changes if change.at == at), None)
+    return {
+        **_subject_record(series.subject),
+        "loop": series.loop,
+        **_point(series.points[at]),
+        "level": finite(level.speedup.value),
+        "level_low": finite(level.speedup.low),
+        "level_high": finite(level.speedup.high),
+        "change": finite(change.ratio.value) if change else None,
+    }
+
+
+def _subject_record(subject: SeriesSubject) -> dict[str, Cell]:
+    facts = asdict(subject)
+    return {
+        **{name: fact for name, fact in facts.items() if name != "instructions"},
+        "instructions": subject.instructions,
+    }
+
+
+def _point(point: Point) -> dict[str, Cell]:
+    figure = _figure(point.speedup)
+    return {
+        "run": point.run.name,
+        "folder": point.folder,
+        "started": point.started.isoformat(),
+        "loopmark": point.run.environment.loopmark,
+        "revision": point.run.environment.revision,
+        "torch": point.run.environment.torch,
+        "launches": point.launches,
+        "speedup": figure["value"],
+        "speedup_low": figure["low"],
+        "speedup_high": figure["high"],
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "run": change.point.run.name,
+        "folder": change.point.folder,
+        "started": change.point.started.isoformat(),
+        "revision": change.point.run.environment.revision,
+        "torch": change.point.run.environment.torch,
+        "direction": "faster" if change.is_improvement else "slower",
+        "before": _figure(change.before),
+        "after": _figure(change.after),
+        "ratio": _figure(change.ratio),
+        "differences": list(change.differences),
+    }
+
+
+def _figure(estimate: Estimate) -> dict[str, float | None]:
+    # A log ratio without bounds maps to [0, infinity], whose 0 says no more than its infinity.
+    bounded = math.isfinite(estimate.high)
+    return {
+        "value": finite(estimate.value),
+        "low": estimate.low if bounded else None,
+        "high": estimate.high if bounded else None,
+    }
+
+
+def _draw_plots(folder: Path, subjects: dict[SeriesSubject, tuple[Series, ...]]) -> list[Path]:
+    # Drawing alone needs matplotlib, which takes longer to import than all the rest.
+    from loopmark.bench.report import style
+    from loopmark.bench.report.trend_plots import history
+
+    # A slug is by name, and two subjects of one workload and machine (another batch size, other data) share theirs:
+    # the spaces tell them apart, and the slugs end in a number.
+    names = {subject: f"history-{file_stem(subject)}{' ' * i}" for i, subject in enumerate(subjects)}
+    slug = slugs(names.values())
+
+    def draw(subject: SeriesSubject) -> list[Path]:
+        figure = history(subjects[subject])
+        paths = [folder / f"{slug[names[subject]]}.{kind}" for kind in ("png", "svg")]
+        for path in paths:
+            replace_file(path, style.save(figure, path.suffix[1:]))
+        return paths
+
+    with style.styled():
+        return [path for paths in over_cores(draw, subjects) for path in paths]

@@ -1,1 +1,0 @@
-"""Many runs made readable: how each loop's speedup moved from run to run."""

@@ -1,0 +1,287 @@
+"""A judgement for people and for CI: on the terminal, as JSON, Markdown, GitHub's annotations and JUnit XML."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from rich.console import Console
+from rich.text import Text
+
+from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.judge.settings import STEP
+from loopmark.bench.report import claim
+from loopmark.bench.report import format as show
+from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, TextTable, as_wide_as, cut, figure
+from loopmark.bench.report.text import elide, markdown, plain
+
+FILE_WIDTH = 110
+METRIC_WIDTH = 16
+STYLES = {"faster": "green", "slower": "red", "broken": "red", "inconclusive": "yellow"}
+OUTCOME_STYLES = {"no regression": "bold green", "regression": "bold red"}
+
+
+def print_judgement(judgement: Judgement, console: Console | None = None) -> None:
+    """Print the findings and the conclusion, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
+    console = as_wide_as(FILE_WIDTH, console)
+    for line in _lines(judgement, console.width):
+        console.print(line)
+    for sentence, style in _sentences(judgement):
+        # In a file a sentence is one line; a terminal breaks it at its own width.
+        console.print(Text(sentence, style), soft_wrap=not console.is_terminal)
+
+
+def _lines(judgement: Judgement, width: int) -> Iterator[Text]:
+    """The table, none of its lines wider than ``width``."""
+    for side, text in (("base", judgement.base), ("head", judgement.head)):
+        yield cut(Text(f"{side}{GAP}{elide(text, claim.SENTENCE_LENGTH)}", "dim"), width)
+    yield Text()
+    findings = [finding for finding in judgement.findings if _is_shown(finding)]
+    table = TextTable(Table(_columns(), findings), [finding.loop for finding in findings], width)
+    for workload, of_workload in groupby(findings, key=lambda finding: finding.workload):
+        yield cut(Text(elide(workload, NAME_WIDTH), "bold"), width)
+        yield from table.headings()
+        for loop, of_loop in groupby(of_workload, key=lambda finding: finding.loop):
+            for number, finding in enumerate(of_loop):
+                yield table.line("" if number else loop, finding)
+        yield Text()
+
+
+def _columns() -> tuple[Column[Finding], ...]:
+    """In the order in which they are shown; a terminal too narrow for all loses them from the end."""
+
+    def style(finding: Finding) -> str:
+        return "" if finding.decides else "dim"
+
+    def verdict_style(finding: Finding) -> str:
+        return STYLES.get(claim.word(finding), "") if finding.decides else "dim"
+
+    return (
+        Column("metric", lambda finding: elide(finding.metric, METRIC_WIDTH), left=True, style=style),
+        Column("verdict", claim.word, left=True, style=verdict_style),
+        Column("change", claim.change, left=True, style=style),
+        Column("allowed", claim.allowed, style=style),
+        Column("base", lambda finding: claim.figure(finding, finding.base), style=style),
+        Column("head", lambda finding: claim.figure(finding, finding.head), style=style),
+    )
+
+
+def _sentences(judgement: Judgement) -> Iterator[tuple[str, str]]:
+    """Everything below the table, each on a line of its own, with its style."""
+    for finding in judgement.findings:
+        if finding.note and _is_shown(finding):
+            yield claim.note(finding), "dim"
+    unseen = sum(not _is_shown(finding) for finding in judgement.findings)
+    if unseen:
+        phases = "1 phase that has" if unseen == 1 else f"{unseen} phases that have"
+        yield f"not shown: {phases} no say and of which no change is sure; --json and --markdown have all", "dim"
+    for fact in judgement.facts:
+        yield elide(fact, claim.SENTENCE_LENGTH), "dim"
+    for difference in judgement.differences:
+        yield f"differs: {elide(difference, claim.SENTENCE_LENGTH)}", ""
+    for warning in judgement.warnings:
+        yield f"warning: {elide(warning, claim.SENTENCE_LENGTH)}", "yellow"
+    yield "", ""
+    yield claim.conclusion(judgement), OUTCOME_STYLES.get(judgement.outcome, "bold yellow")
+
+
+def _is_shown(finding: Finding) -> bool:
+    """Whether the terminal has room for it: phases are many, and only those that changed are worth a line."""
+    return finding.decides or finding.metric == STEP or finding.verdict in ("slower", "faster")
+
+
+def as_json(judgement: Judgement) -> dict[str, Any]:
+    """The whole judgement: what was found, what it comes to, and all that was said beside it."""
+    return {
+        "command": judgement.command,
+        "outcome": judgement.outcome,
+        "exit_status": judgement.exit_status,
+        "conclusion": claim.conclusion(judgement),
+        "refusal": judgement.refusal,
+        "base": judgement.base,
+        "head": judgement.head,
+        "false_alarms": judgement.false_alarms,
+        "findings": [_finding(finding) for finding in judgement.findings],
+        "facts": list(judgement.facts),
+        "differences": list(judgement.differences),
+        "warnings": list(judgement.warnings),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    words = {"broken": finding.broken, "may_be_slower": finding.may_be_slower}
+    return {name: _strict(value) for name, value in asdict(finding).items()} | words
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+MARKS = {"no regression": "✅", "regression": "❌", "inconclusive": "❔", "not comparable": "🚫"}
+MOST_ROWS = 500
+"""Of a table: a job's summary may hold 1 MiB, of which a row takes less than 1 KiB."""
+
+
+def as_markdown(judgement: Judgement) -> str:
+    """The conclusion, every finding, and all that was said beside them."""
+    return "\n\n".join(filter(None, _parts(judgement))) + "\n"
+
+
+def _parts(judgement: Judgement) -> Iterator[str]:
+    yield f"## {MARKS[judgement.outcome]} loopmark {judgement.command}: {judgement.outcome}"
+    yield markdown(claim.conclusion(judgement))
+    sides = (("base", judgement.base), ("head", judgement.head))
+    yield "\n".join(f"- {side}: {_short(text)}" for side, text in sides)
+    deciding = [finding for finding in judgement.findings if finding.decides]
+    yield _pipe_table(deciding)
+    yield _list("Notes", (claim.note(finding) for finding in deciding if finding.note))
+    yield _list("Differences", judgement.differences)
+    yield _list("Warnings", judgement.warnings)
+    yield _list("How it was compared", judgement.facts)
+    shown_only = [finding for finding in judgement.findings if not finding.decides]
+    if shown_only:
+        yield f"<details><summary>Shown, without a say: {len(shown_only)}</summary>"
+        yield _pipe_table(shown_only)
+        yield "</details>"
+
+
+def _pipe_table(findings: list[Finding]) -> str:
+    table = Table(MARKDOWN_COLUMNS, findings[:MOST_ROWS]).as_markdown()
+    left_out = len(findings) - MOST_ROWS
+    return f"{table}\n\n… and {left_out} more; `--json` has all." if left_out > 0 else table
+
+
+def _verdict(finding: Finding) -> Cell:
+    return Cell(claim.word(finding), figure=True, strong=finding.decides and finding.verdict == "slower")
+
+
+MARKDOWN_COLUMNS: tuple[Column[Finding], ...] = (
+    Column("loop", claim.place),
+    Column("metric", lambda finding: elide(finding.metric, claim.NAME_LENGTH)),
+    Column("base", lambda finding: figure(claim.figure(finding, finding.base))),
+    Column("head", lambda finding: figure(claim.figure(finding, finding.head))),
+    Column("change", claim.change),
+    Column("allowed", lambda finding: figure(show.percent(finding.threshold))),
+    Column("verdict", _verdict),
+)
+
+
+def _list(heading: str, sentences: Iterable[str]) -> str:
+    items = [f"- {_short(sentence)}" for sentence in sentences]
+    return "\n".join([f"**{heading}**", "", *items]) if items else ""
+
+
+def _short(text: str) -> str:
+    return markdown(elide(text, claim.SENTENCE_LENGTH))
+
+
+MOST_ANNOTATIONS = 10
+"""GitHub shows ten errors and ten warnings of a step, and drops the others."""
+
+
+def annotations(judgement: Judgement) -> list[str]:
+    """A line for each regression, each finding left open and each warning; of a refusal, one."""
+    name = f"loopmark {judgement.command}"
+    if judgement.outcome == "not comparable":
+        return [_command("error", f"{name}: not comparable", claim.conclusion(judgement))]
+    errors = [(f"{name}: {claim.title(finding)}", claim.sentence(finding)) for finding in judgement.regressions]
+    warnings = [
+        (f"{name}: {claim.title(finding)}", claim.sentence(finding))
+        for finding in judgement.findings
+        if finding.decides and finding.may_be_slower
+    ]
+    warnings += [(name, elide(warning, claim.SENTENCE_LENGTH)) for warning in judgement.warnings]
+    return [*_commands("error", errors, name), *_commands("warning", warnings, name)]
+
+
+def _commands(level: str, said: list[tuple[str, str]], name: str) -> list[str]:
+    more = len(said) - MOST_ANNOTATIONS
+    if more > 0:
+        said = [*said[: MOST_ANNOTATIONS - 1], (name, f"and {more + 1} more; see the job's summary")]
+    return [_command(level, title, message) for title, message in said]
+
+
+def _command(level: str, title: str, message: str) -> str:
+    return f"::{level} title={_property(title)}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    """``text`` as a command's message, by GitHub's own rules (actions/toolkit, core/src/command.ts)."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    """``text`` as a property, which a comma or another colon would end."""
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 may not hold, not even as an entity."""
+
+
+def as_junit(judgement: Judgement) -> bytes:
+    """The XML document, in UTF-8: a regression is a failure, a refusal an error.
+
+    A finding left open is skipped, or a failure where an inconclusive outcome counts as one.
+    """
+    deciding = [finding for finding in judgement.findings if finding.decides]
+    suite = ET.Element("testsuite", name=f"loopmark {judgement.command}")
+    properties = ET.SubElement(suite, "properties")
+    for name, value in _properties(judgement):
+        ET.SubElement(properties, "property", name=name, value=_text(value))
+    for finding in deciding:
+        suite.append(_case(finding, open_fails=judgement.inconclusive == "fail"))
+    if judgement.outcome == "not comparable":
+        case = ET.SubElement(suite, "testcase", classname="loopmark", name="comparable")
+        ET.SubElement(case, "error", type="not comparable", message=_text(claim.conclusion(judgement)))
+    counts = {
+        "tests": len(suite.findall("testcase")),
+        "failures": len(suite.findall("testcase/failure")),
+        "errors": len(suite.findall("testcase/error")),
+        "skipped": len(suite.findall("testcase/skipped")),
+    }
+    root = ET.Element("testsuites", name="loopmark")
+    for element in (root, suite):
+        for name, count in counts.items():
+            element.set(name, str(count))
+    root.append(suite)
+    ET.indent(root)
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
+
+
+def _properties(judgement: Judgement) -> list[tuple[str, str]]:
+    return [
+        ("outcome", judgement.outcome),
+        ("base", judgement.base),
+        ("head", judgement.head),
+        ("false alarms", f"{judgement.false_alarms:g}"),
+        *(("fact", fact) for fact in judgement.facts),
+        *(("difference", difference) for difference in judgement.differences),
+        *(("warning", warning) for warning in judgement.warnings),
+    ]
+
+
+def _case(finding: Finding, *, open_fails: bool) -> ET.Element:
+    name = _text(f"{finding.loop}: {finding.metric}")
+    case = ET.Element("testcase", classname=_text(finding.workload) or "workload", name=name)
+    said = _text(claim.sentence(finding))
+    if finding.verdict == "slower":
+        ET.SubElement(case, "failure", type="regression", message=said).text = said
+    elif finding.may_be_slower and open_fails:
+        ET.SubElement(case, "failure", type="inconclusive", message=said).text = said
+    elif finding.may_be_slower:
+        ET.SubElement(case, "skipped", message=said)
+    else:
+        ET.SubElement(case, "system-out").text = said
+    return case
+
+
+def _text(text: str) -> str:
+    line = _FORBIDDEN.sub("", plain(text))
+    return line if len(line) <= claim.SENTENCE_LENGTH * 2 else line[: claim.SENTENCE_LENGTH * 2 - 1] + "…"

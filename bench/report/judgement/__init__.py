@@ -1,1 +1,0 @@
-"""A check's or a comparison's judgement made readable, for people and for CI."""

@@ -1,1 +1,0 @@
-"""A trace's costs made readable: its table, its JSON and its spreadsheet."""

@@ -1,0 +1,169 @@
+"""A training as files: ``training.csv``, JSON, plots, and where no run was timed, pages of its own."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary, summarise_training
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.training import Training, TrainingSamples
+from loopmark.bench.report.html.page import training_page
+from loopmark.bench.report.key_figures import with_key_figures
+from loopmark.bench.report.plot_files import draw_plots
+from loopmark.bench.report.table import csv_of, ends, finite
+from loopmark.bench.report.training_table import Starts, contents, page
+from loopmark.bench.report.training_words import evidence, rounding
+
+if TYPE_CHECKING:
+    from loopmark.bench.report import style
+
+
+def draw_training(folder: Path, training: Training, samples: TrainingSamples) -> TrainingSummary:
+    """Judge ``training`` and write what a person reads into ``folder``, which holds no timed run."""
+    summary = summarise_training(training, samples)
+    try:
+        from loopmark.bench.report import style
+
+        styles = style.line_styles((row.label, row.repeat) for workload in summary.workloads for row in workload.rows)
+        names = [workload.workload for workload in summary.workloads]
+        drawn = draw_plots(folder / "plots", names, training_figures(summary, samples, styles, {}))
+        plots = with_key_figures(drawn, (), summary)
+        write_training_csv(folder, summary)
+        said = contents(summary, plots)
+        replace_file(folder / "report.md", page(said).encode())
+        replace_file(folder / "report.html", training_page(said, plots).encode())
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    return summary
+
+
+def write_training_csv(folder: Path, summary: TrainingSummary) -> None:
+    """Keep ``training.csv`` in ``folder``."""
+    # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
+    replace_file(folder / "training.csv", as_csv(summary).encode(errors="backslashreplace"))
+
+
+def training_figures(
+    summary: TrainingSummary, samples: TrainingSamples, styles: "dict[str, style.LineStyle]", starts: Starts
+) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """What there is to draw: workload, stem, and what makes the figure."""
+    from loopmark.bench.report import trend_plots
+
+    for workload in summary.workloads:
+        yield workload.workload, "quality", partial(trend_plots.quality, workload, summary, samples, styles, starts)
+        yield workload.workload, "training", partial(trend_plots.losses, workload, summary, samples, styles)
+
+
+def unwritable(folder: Path, error: OSError) -> BadInput:
+    """A folder that takes no files, or has something else in a file's or a folder's place."""
+    path = Path(error.filename2 or error.filename or folder)
+    if path.is_dir() and path != folder and isinstance(error, (IsADirectoryError, PermissionError)):
+        return BadInput(f"{path} is a folder, where a file is to be written; move it away")
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return BadInput(f"{path} is no folder, where one is to be made; move it away")
+    return BadInput(f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere")
+
+
+Cell = str | int | float | None
+
+_ESTIMATES = ("quality", "steps", "seconds", "joules", "steps_ratio", "seconds_ratio")
+"""Of ``Learning``: three columns each."""
+
+
+def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | None = None) -> dict[str, Cell]:
+    """One case in base units; None for what was not measured or has no bound."""
+    equivalence, learning, ended = row.equivalence, row.learning, row.ended
+    proof = equivalence.proof
+    worst = equivalence.first or equivalence.furthest
+    cells: dict[str, Cell] = {
+        "workload": row.workload,
+        "loop": row.loop,
+        "repeat": "yes" if row.repeat else "no",
+        "status": ended.status if ended else proof.status,
+        "reason": ended.reason if ended else proof.reason,
+        "verdict": equivalence.verdict,
+        "evidence": evidence(equivalence),
+        "precision": rounding(equivalence) if proof.bits else None,
+        "compared_steps": proof.steps,
+        "same_steps": proof.same_steps,
+        "step": worst.step if worst else None,
+        "kind": worst.kind if worst else None,
+        "layer": worst.layer if worst else None,
+        "error": finite(worst.error) if worst else None,
+        "allowed_error": worst.allowed if worst else None,
+        "metric": workload.target.metric if workload.target else None,
+        "target": workload.target.value if workload.target else None,
+        "seeds": len(learning.trials) if learning else None,
+        "seeds_that_learn": learning.learns if learning else None,
+        "seeds_at_target": learning.reached if learning else None,
+        "loss": learning.loss if learning else None,
+        "start_seconds": (learning.start_seconds if start_seconds is None else start_seconds) if learning else None,
+        "converged_at_step": _mean([one.trial.converged_at_step for one in learning.trials]) if learning else None,
+        "diverged_at_step": learning.diverged.trial.diverged_at_step if learning and learning.diverged else None,
+        "skipped_steps": learning.skipped_steps if learning else None,
+        "final_scale": learning.trials[-1].trial.final_scale if learning and learning.trials else None,
+    }
+    for name in _ESTIMATES:
+        heading = name if name.endswith("ratio") or name == "quality" else f"{name}_to_target"
+        cells.update(ends(heading, getattr(learning, name) if learning else None))
+    return cells
+
+
+def as_csv(summary: TrainingSummary) -> str:
+    """The whole table, one row a case."""
+    records = [record(row, workload) for workload in summary.workloads for row in workload.rows]
+    return csv_of(records)
+
+
+def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]:
+    """The summary as strict JSON values in base units; each seed of each case by itself as well."""
+    training = summary.training
+    return {
+        "seeds": list(training.seeds),
+        "until": training.until,
+        "budget_seconds": training.budget_seconds,
+        "interrupted": training.interrupted,
+        "warnings": list(training.warnings),
+        "workloads": [
+            {
+                "workload": workload.workload,
+                "cases": [
+                    {**record(row, workload, starts.get((row.workload, row.loop))), "trials": _trials(row)}
+                    for row in workload.rows
+                ],
+            }
+            for workload in summary.workloads
+        ],
+    }
+
+
+def _trials(row: TrainedRow) -> list[dict[str, Any]]:
+    return [
+        {
+            "seed": one.trial.seed,
+            "learns": one.learns,
+            "ending": one.trial.ending,
+            "steps": one.trial.steps,
+            "quality": finite(one.quality),
+            "best_quality": finite(one.best_quality),
+            "steps_to_target": one.steps_to_target,
+            "seconds_to_target": one.seconds_to_target,
+            "joules_to_target": one.joules_to_target,
+            "start_seconds": one.start_seconds,
+            "converged_at_step": one.trial.converged_at_step,
+            "diverged_at_step": one.trial.diverged_at_step,
+            "divergence": one.trial.divergence,
+            "skipped_steps": one.trial.skipped_steps,
+            "final_scale": one.trial.final_scale,
+            "looks": [asdict(look) for look in one.evaluations],
+        }
+        for one in (row.learning.trials if row.learning else ())
+    ]
+
+
+def _mean(values: list[int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None

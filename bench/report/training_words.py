@@ -1,0 +1,241 @@
+"""How a case trained, in words, before anyone lays it out."""
+
+import math
+from collections.abc import Callable
+
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.equivalence import Departure, Equivalence
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload
+from loopmark.bench.records.training import Ending, Training
+from loopmark.bench.report import format as show
+from loopmark.bench.report.text import elide, plain
+
+LAYER_LENGTH = 60
+FORMATS = {24: "float32", 11: "11 bits, as of float16 and TensorFloat-32", 8: "bfloat16"}
+"""By the significant bits that they keep."""
+SPENT: Ending = "spent its budget"
+WHAT = {"loss": "the loss", "gradient": "the gradient of", "update": "the update of", "buffer": "the buffer"}
+
+
+def verdict(row: TrainedRow | None) -> str:
+    """``same``, ``within rounding`` or ``departs``; absent where nothing was compared."""
+    return (row.equivalence.verdict if row else None) or show.ABSENT
+
+
+def evidence(equivalence: Equivalence) -> str:
+    """What the verdict rests on, or why there is none, as a clause."""
+    proof = equivalence.proof
+    if equivalence.verdict is None:
+        return f"not compared: {plain(equivalence.why_not or '')}"
+    if proof.lost_at_step is not None:
+        return f"its loss was not finite at step {proof.lost_at_step:,}"
+    steps = f"{proof.steps} steps"
+    if equivalence.verdict == "same":
+        return f"every bit of {steps} as eager's: loss, gradients, parameters, buffers"
+    if equivalence.first is not None:
+        return _departure(equivalence.first, rounding(equivalence))
+    if equivalence.furthest is None and equivalence.verdict == "departs":
+        return f"each of {steps} is eager's, but they end elsewhere: it was given other data, or skipped some"
+    if equivalence.furthest is None:
+        return f"every bit of {steps} as eager's in one process, others in another: eager itself does not repeat"
+    far, by = equivalence.furthest, rounding(equivalence)
+    allowed = f"{_share(far.share)} of what is allowed for rounding to {by}"
+    return f"in {steps} nothing was off by more than {allowed} ({_place(far)})"
+
+
+def rounding(equivalence: Equivalence) -> str:
+    """The format that the loop's arithmetic keeps, by name."""
+    bits = equivalence.proof.bits
+    return FORMATS.get(bits or 0, f"{bits} bits")
+
+
+def doubt(row: TrainedRow | None, eager: TrainedRow | None) -> str:
+    """Why a loop cannot be the winner however fast it is; empty where it can, or where nothing was looked at."""
+    if row is None:
+        return ""
+    if row.departs:
+        return "trains otherwise"
+    if row.equivalence.verdict is None:
+        return f"was not shown to train as {BASELINE}"
+    learnt, its = row.learning, eager.learning if eager else None
+    if learnt is None or its is None:
+        return ""
+    if learnt.diverged and not its.diverged:
+        return "diverges"
+    return "does not learn" if not learnt.learns and its.learns else ""
+
+
+def remarks(row: TrainedRow, *, equivalence: bool = True) -> list[str]:
+    """What there is to say of a case's training beyond its figures: nothing, for most.
+
+    Args:
+        equivalence: whether to tell how it departs from the baseline, which another table may tell already.
+    """
+    said = []
+    if row.departs and equivalence:
+        said.append(f"departs from {BASELINE}: {evidence(row.equivalence)}")
+    if row.learning:
+        if row.equivalence.verdict is None:
+            said.append(evidence(row.equivalence))
+        said += _of_learning(row.learning)
+    if row.ended is not None and row.ended.ending == "was interrupted":
+        said.append(f"interrupted at step {row.ended.steps:,}, seed {row.ended.seed}")
+    elif row.ended is not None and (row.ended.status != "skipped" or row.equivalence.verdict is not None):
+        said.append(f"seed {row.ended.seed}: {row.ended.status.replace('_', ' ')}: {plain(row.ended.reason or '')}")
+    return said
+
+
+def reached(learning: Learning) -> str:
+    """``3 of 3``: how many seeds reached the target."""
+    return f"{learning.reached} of {learning.seeds}"
+
+
+def learns(learning: Learning) -> str:
+    """``yes``, ``no`` or ``2 of 3``: whether anything was learnt."""
+    count, of = learning.learns, learning.seeds
+    return "yes" if count == of else "no" if not count else f"{count} of {of}"
+
+
+def ending(learning: Learning) -> str:
+    """How the trials ended: where they converged, or that they had not yet."""
+    steps = [lesson.trial.converged_at_step for lesson in learning.trials]
+    known = [step for step in steps if step is not None]
+    if len(known) == len(steps):
+        return f"at step {show.count(sum(known) / len(known))}"
+    if learning.diverged:
+        return "diverged"
+    if all(lesson.trial.ending == "reached the target" for lesson in learning.trials):
+        return "ended at the target"
+    return f"{len(known)} of {len(steps)}" if known else "not yet"
+
+
+def quality(learning: Learning) -> str:
+    """In the end, over the seeds."""
+    return in_range(learning.quality, show.significant) if learning.quality else show.ABSENT
+
+
+def steps(learning: Learning) -> str:
+    """Steps to the target."""
+    return in_range(learning.steps, show.count)
+
+
+def seconds(learning: Learning) -> str:
+    """Seconds of training to the target, getting going left aside."""
+    return in_range(learning.seconds, show.seconds, show.seconds_range)
+
+
+def with_start(learning: Learning, start_seconds: float | None) -> str:
+    """Seconds to the target with the set-up and the compilation of a first start."""
+    start = learning.start_seconds if start_seconds is None else start_seconds
+    if learning.seconds is None or start is None:
+        return show.ABSENT
+    return in_range(learning.seconds.map(lambda value: value + start), show.seconds, show.seconds_range)
+
+
+def loss(learning: Learning) -> str:
+    """The training loss in the end."""
+    value = learning.loss
+    return show.ABSENT if value is None else show.significant(value)
+
+
+def joules(learning: Learning) -> str:
+    """Energy to the target; absent where nothing counts it."""
+    return f"{in_range(learning.joules, show.significant)} J" if learning.joules else show.ABSENT
+
+
+def in_range(
+    estimate: Estimate | None,
+    text: Callable[[float], str],
+    with_ends: Callable[[Estimate], str] | None = None,
+) -> str:
+    """A figure with its interval; alone where one seed gives none."""
+    if estimate is None:
+        return show.ABSENT
+    if not math.isfinite(estimate.high - estimate.low):
+        return text(estimate.value)
+    return with_ends(estimate) if with_ends else f"{text(estimate.value)} [{text(estimate.low)}, {text(estimate.high)}]"
+
+
+def heading(workload: TrainedWorkload, training: Training) -> str:
+    """What was trained for, and how often."""
+    count = len(training.seeds)
+    if not count:
+        return "compared with eager step by step, and not trained; `loopmark train` does both"
+    if workload.target is None:
+        failed = any(row.ended is not None and row.ended.status in ("failed", "timed_out") for row in workload.rows)
+        return "not trained: see the reasons below" if failed else "states no target: compared with eager, not trained"
+    seeds = f"{count} seeds" if count != 1 else f"seed {training.seeds[0]} alone, hence no intervals"
+    side = "at least" if workload.target.higher_is_better else "at most"
+    figure = f"{elide(workload.target.metric, LAYER_LENGTH)} of {side} {workload.target.value:g} on held-out data"
+    return f"trained to {figure}, {seeds}"
+
+
+def _of_learning(learning: Learning) -> list[str]:
+    said = []
+    astray = learning.diverged
+    if astray is not None:
+        how = {"not a number": "became NaN", "infinite": "became infinite", "exploded": "exploded"}
+        what = how.get(astray.trial.divergence or "", "went astray")
+        said.append(f"diverged: its loss {what} at step {astray.trial.diverged_at_step:,}, seed {astray.trial.seed}")
+    elif learning.learns < len(learning.trials):
+        said.append(f"does not learn with {len(learning.trials) - learning.learns} of {len(learning.trials)} seeds")
+    else:
+        said += _short_of_target(learning)
+    if learning.skipped_steps is not None:
+        said.append(_scaling(learning))
+    return said
+
+
+def _short_of_target(learning: Learning) -> list[str]:
+    """The seeds that missed their target: those whose time was over, and those that could not reach it."""
+    short, of = [one.trial for one in learning.trials if one.steps_to_target is None], len(learning.trials)
+    late = [trial for trial in short if trial.ending == SPENT]
+    said = []
+    if late:
+        steps = show.count(max(trial.steps for trial in late))
+        said.append(
+            f"had no time left to reach its target with {len(late)} of {of} seeds, after {steps} steps; "
+            "`loopmark train --budget` gives more"
+        )
+    if len(short) > len(late):
+        said.append(f"missed its target with {len(short) - len(late)} of {of} seeds")
+    return said
+
+
+def _scaling(learning: Learning) -> str:
+    """What a gradient scaler did, and what came of it."""
+    taken = sum(lesson.trial.steps for lesson in learning.trials)
+    text = f"in training the gradient scaler skipped {learning.skipped_steps or 0:,} of {taken:,} steps"
+    scales = sorted({lesson.trial.final_scale for lesson in learning.trials if lesson.trial.final_scale is not None})
+    if scales:
+        text += (
+            f"; its scale ended at {' to '.join(f'{scale:,.10g}' for scale in dict.fromkeys((scales[0], scales[-1])))}"
+        )
+    ratio = learning.steps_ratio
+    if ratio is None:
+        return text
+    return f"{text}; to the target it took {in_range(ratio, show.ratio, show.ratio_range)} eager's steps"
+
+
+def _departure(departure: Departure, format_: str) -> str:
+    what = f"{_place(departure)} is off by {_relative(departure.error)}"
+    if math.isinf(departure.error):
+        what = f"{_place(departure)} is there where eager has none, or is missing"
+    return (
+        f"at step {departure.step:,} {what}, where {_relative(departure.allowed)} is allowed for rounding to {format_}"
+    )
+
+
+def _place(departure: Departure) -> str:
+    layer = f" {elide(departure.layer, LAYER_LENGTH)}" if departure.layer else ""
+    return f"{WHAT.get(departure.kind, plain(departure.kind))}{layer}"
+
+
+def _share(value: float) -> str:
+    return show.percent(value) if value >= 0.01 else "a hundredth"
+
+
+def _relative(value: float) -> str:
+    """A relative error: per cent where that reads well, else a power of ten."""
+    return show.percent(value) if value >= 0.001 else f"{value:.1g}"

@@ -1,0 +1,299 @@
+"""Plots of a trend: how loops trained step by step, and how speedups moved run by run."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator
+
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.history import Change, Point, Series
+from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.records.training import TrainingSamples
+from loopmark.bench.report import format as show
+from loopmark.bench.report import layout, style
+from loopmark.bench.report.history import signed, where
+from loopmark.bench.report.training_table import Starts
+
+LOSS_BINS = 120
+MOST_EVALUATIONS = 240
+"""Of a loop; of more, those of neighbouring steps are drawn as one."""
+
+
+def quality(
+    workload: TrainedWorkload,
+    summary: TrainingSummary,
+    samples: TrainingSamples,
+    styles: dict[str, style.LineStyle],
+    starts: Starts,
+) -> Figure | None:
+    """Quality on held-out data against the seconds spent training: the median over seeds, and a band from end to end.
+
+    Getting going is left aside on the axis, and told in the legend: a compilation of twenty seconds would leave a
+    training of one no room. A dot marks where the target was reached.
+    """
+    rows = _trained(workload)
+    if workload.target is None or not rows:
+        return None
+    entries, drawn = [], []
+    target = Line2D([], [], color=style.BLACK, linestyle=style.DASHES[1], linewidth=0.9, label="target")
+    for row in rows:
+        course = _course(row, summary, samples.evaluations)
+        if course is not None:
+            known = starts.get((row.workload, row.loop))
+            start = row.learning.start_seconds if known is None and row.learning else known
+            late = f"\nafter {show.seconds(start)} to start" if start else ""
+            if not styles[row.label].behind:
+                entries.append(styles[row.label].proxy(late))
+            drawn.append((row, course))
+    if not drawn:
+        return None
+    title = f"{style.fitted(workload.workload)}: {style.fitted(workload.target.metric)} on held-out data"
+    entries += style.legend(styles[row.label] for row, _ in drawn if styles[row.label].behind)
+    axes = layout.line_axes(title, [*entries, target])
+    axes.axhline(workload.target.value, color=style.BLACK, linestyle=style.DASHES[1], linewidth=0.9)
+    longest = max(float(course["seconds"].max()) for _, course in drawn)
+    size, unit = show.seconds_unit(longest or 1.0)
+    for row, course in drawn:
+        layout.banded_line(axes, course.assign(at=course["seconds"] / size), styles[row.label])
+        _mark_target(axes, row, size, workload.target.value, styles[row.label])
+    axes.set_xlim(0, longest / size * 1.02 or 1.0)
+    axes.set_ylim(*_quality_limits([course for _, course in drawn], workload.target.value))
+    axes.set_xlabel(f"{unit} of training, without set-up and compilation; median over seeds")
+    axes.set_ylabel(style.fitted(workload.target.metric))
+    return layout.figure_of(axes)
+
+
+def losses(
+    workload: TrainedWorkload, summary: TrainingSummary, samples: TrainingSamples, styles: dict[str, style.LineStyle]
+) -> Figure | None:
+    """The training loss over steps: the median over seeds, and a band from the least to the most of them."""
+    rows = [row for row in _trained(workload) if row.learning]
+    read = samples.training_losses[style.drawn(samples.training_losses["loss"])]
+    trials = {row.label: _trials(row, summary) for row in rows}
+    read = read[read["trial"].isin([trial for several in trials.values() for trial in several])]
+    if read.empty:
+        return None
+    axes = layout.line_axes(
+        f"{style.fitted(workload.workload)}: the loss in training",
+        style.legend(styles[row.label] for row in rows),
+    )
+    width = max(1, math.ceil((int(read["step"].max()) + 1) / LOSS_BINS))
+    binned = read.assign(at=read["step"] // width * width + (width - 1) / 2)
+    drawn = []
+    for row in rows:
+        means = binned[binned["trial"].isin(trials[row.label])].groupby(["at", "trial"])["loss"].mean().groupby("at")
+        bands = means.agg(["median", "min", "max"]).reset_index()
+        if len(bands):
+            drawn.append(bands)
+            layout.banded_line(axes, bands, styles[row.label])
+    low, high = (float(pd.concat(drawn)[column].agg(how)) for column, how in (("min", "min"), ("max", "max")))
+    if low > 0 and high / low > 50:
+        axes.set_yscale("log")
+        style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}")
+    axes.set_xlim(0, float(read["step"].max()) + 1)
+    epoch = _steps_per_epoch(workload, summary)
+    axes.set_xlabel("step" if epoch is None else f"step; an epoch is {epoch:,} of them")
+    axes.set_ylabel("loss, median over seeds")
+    return layout.figure_of(axes)
+
+
+def _trained(workload: TrainedWorkload) -> list[TrainedRow]:
+    return [row for row in workload.rows if row.learning and row.learning.trials]
+
+
+def _trials(row: TrainedRow, summary: TrainingSummary) -> list[int]:
+    return [i for i, trial in enumerate(summary.training.trials) if trial.key == (row.workload, row.loop)]
+
+
+def _course(row: TrainedRow, summary: TrainingSummary, evaluations: pd.DataFrame) -> pd.DataFrame | None:
+    """For each step at which any seed was measured: median seconds, and the median, least and best quality.
+
+    Of more steps than a plot has room for, neighbours are taken together.
+    """
+    lessons = {lesson.trial: lesson for lesson in row.learning.trials} if row.learning else {}
+    trials = {i: lessons[trial] for i, trial in enumerate(summary.training.trials) if trial in lessons}
+    own = evaluations[evaluations["trial"].isin(list(trials)) & style.drawn(evaluations["quality"])]
+    if own.empty:
+        return None
+    late = {i: lesson.start_seconds - (lesson.trial.setup_seconds or 0.0) for i, lesson in trials.items()}
+    order = np.unique(own["step"], return_inverse=True)[1]
+    group = order // math.ceil((int(order.max()) + 1) / MOST_EVALUATIONS)
+    steps = own.assign(seconds=(own["seconds"] - own["trial"].map(late)).clip(lower=0.0)).groupby(group)
+    return pd.DataFrame(
+        {
+            "seconds": steps["seconds"].median(),
+            "median": steps["quality"].median(),
+            "min": steps["quality"].min(),
+            "max": steps["quality"].max(),
+        }
+    )
+
+
+def _mark_target(axes: Axes, row: TrainedRow, size: float, target: float, look: style.LineStyle) -> None:
+    if row.learning and row.learning.seconds and not look.behind:
+        at = row.learning.seconds.value / size
+        axes.plot(at, target, look.marker, color=look.colour, markersize=7, markeredgecolor="white", zorder=3)
+
+
+def _quality_limits(courses: list[pd.DataFrame], target: float) -> tuple[float, float]:
+    """From the worst to the best that was seen, the target within, and a little room."""
+    values = [target, *(float(c[name].agg(how)) for c in courses for name, how in (("min", "min"), ("max", "max")))]
+    low, high = min(values), max(values)
+    room = (high - low) * 0.05 or 0.5
+    return low - room, high + room
+
+
+def _steps_per_epoch(workload: TrainedWorkload, summary: TrainingSummary) -> int | None:
+    known = {
+        t.steps_per_epoch for t in summary.training.trials if t.workload == workload.workload and t.steps_per_epoch
+    }
+    return known.pop() if len(known) == 1 else None
+
+
+WIDTH = 9.0
+LEFT, RIGHT = 0.75, 2.45
+"""Margins for the axis's labels, and for the names of the runs that changed something."""
+TOP, BOTTOM = 0.76, 0.55
+PANEL = 0.85
+HEADING = 0.24
+"""Above each panel: the loop's name and its latest figure."""
+LINE = 0.15
+EDGE = 0.1
+RUN_INCHES = 1.3
+DAYS = 5
+"""Labels along the runs, at most."""
+MOST_EMPTY = 4.0
+"""How many times as high as its figures need a panel may be for the baseline to be in view."""
+LEAST_SPAN = 0.02
+LARGEST_LOG = 700.0
+"""Beyond, there is no float."""
+
+
+def history(series: Sequence[Series]) -> Figure:
+    """The loops of one subject, one below the other along the same runs; each has its own scale."""
+    runs = sorted({(p.started, p.run.name, p.folder) for one in series for p in one.points})
+    place = {folder: i for i, (_, _, folder) in enumerate(runs)}
+    heights = [max(PANEL, LINE * len(one.changes)) for one in series]
+    height = TOP + sum(heights) + HEADING * len(heights) + BOTTOM
+    figure = Figure(figsize=(WIDTH, height))
+    FigureCanvasAgg(figure)  # no window, no global state
+    _history_title(figure, height, series)
+    top = height - TOP
+    for one, tall in zip(series, heights, strict=True):
+        top -= HEADING + tall
+        box = (LEFT / WIDTH, top / height, 1 - (LEFT + RIGHT) / WIDTH, tall / height)
+        axes = figure.add_axes(box)
+        _history_panel(axes, one, [place[point.folder] for point in one.points])
+        _run_axis(axes, [started for started, _, _ in runs], last=one is series[-1])
+    return figure
+
+
+def _history_title(figure: Figure, height: float, series: Sequence[Series]) -> None:
+    subject = series[0].subject
+    title = f"{style.fitted(subject.workload)}: speedup over {BASELINE}, run by run"
+    room = 0.92 * (WIDTH - 2 * EDGE)
+    figure.text(EDGE / WIDTH, 1 - 0.12 / height, title, size=10.5, weight="bold", va="top")
+    figure.text(
+        EDGE / WIDTH, 1 - 0.37 / height, style.fitted(where(subject), room, style.SMALL),
+        size=style.SMALL, color="#555555", va="top",
+    )  # fmt: skip
+    entries = [
+        Line2D([], [], color=style.GREY, marker="o", markersize=4, linewidth=0.9, label="a run, 95 % interval"),
+        Line2D([], [], color=style.BLUE, linewidth=2, label="level"),
+        Line2D([], [], color=style.GREEN, linestyle=style.DASHES[1], label="became faster"),
+        Line2D([], [], color=style.VERMILLION, linestyle=style.DASHES[1], label="became slower"),
+        Line2D([], [], color=style.BLACK, linewidth=0.9, label=f"{BASELINE} (1x), where in view"),
+    ]
+    figure.legend(
+        handles=entries, loc="upper left", ncols=len(entries), bbox_to_anchor=(EDGE / WIDTH, 1 - 0.56 / height),
+        borderaxespad=0, borderpad=0, handletextpad=0.4, columnspacing=1.2,
+    )  # fmt: skip
+
+
+def _history_panel(axes: Axes, series: Series, places: Sequence[int]) -> None:
+    low, high = _view(series)
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)  # before anything is drawn: matplotlib's own idea of it fails where a figure is absurd
+    axes.axhline(1, color=style.BLACK, linewidth=0.9, zorder=1)
+    # One line with gaps: a line for each of hundreds of runs takes seconds to draw.
+    across = [at for place in places for at in (place, place, math.nan)]
+    ends = [end for point in series.points for end in (*_interval(point), math.nan)]
+    axes.plot(across, ends, color=style.GREY, linewidth=0.9, solid_capstyle="butt", zorder=2)
+    values = [point.speedup.value for point in series.points]
+    axes.plot(places, values, "o", color=style.GREY, markersize=4 if len(values) < 100 else 2.5, zorder=2.5)
+    for level in series.levels:
+        first, last, ratio = places[level.start], places[level.end - 1], level.speedup
+        across = [first - 0.4, last + 0.4]
+        if series.is_long_enough:
+            axes.fill_between(across, ratio.low, ratio.high, color=style.BLUE, alpha=0.18, linewidth=0, zorder=1.5)
+            axes.plot(across, [ratio.value] * 2, color=style.BLUE, linewidth=1.6, solid_capstyle="butt", zorder=3)
+    style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}x", most=3)
+    axes.grid(True, axis="y", color=style.GRID, linewidth=0.6)
+    axes.tick_params(axis="y", labelsize=style.SMALL)
+    axes.annotate(
+        style.fitted(series.loop, 3.2), (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points",
+        size=9, weight="bold", annotation_clip=False,
+    )  # fmt: skip
+    latest = f"latest {show.ratio_range(series.points[-1].speedup)}"
+    axes.annotate(
+        latest, (1, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", size=style.SMALL, ha="right",
+        color="#555555", annotation_clip=False,
+    )  # fmt: skip
+    for number, change in enumerate(series.changes):
+        at = (places[change.at - 1] + places[change.at]) / 2
+        axes.axvline(at, color=_colour(change), linestyle=style.DASHES[1], linewidth=1.2, zorder=2)
+        text = f"{style.fitted(change.point.run.name, RUN_INCHES, style.SMALL)}  {signed(change)}"
+        axes.annotate(
+            text, (1, 1), (8, -72 * LINE * number), xycoords="axes fraction", textcoords="offset points",
+            size=style.SMALL, va="top", color=_colour(change), annotation_clip=False,
+        )  # fmt: skip
+
+
+def _run_axis(axes: Axes, starts: Sequence[datetime], *, last: bool) -> None:
+    axes.set_xlim(-0.6, len(starts) - 0.4)
+    days = {start.date() for start in starts}
+    form = "%Y-%m-%d" if len(days) > 1 else "%H:%M"
+    shown = range(0, len(starts), max(1, math.ceil((len(starts) - 1) / (DAYS - 1))))
+    axes.xaxis.set_major_locator(FixedLocator(shown))
+    axes.xaxis.set_major_formatter(FixedFormatter([starts[i].strftime(form) if last else "" for i in shown]))
+    axes.tick_params(axis="x", labelsize=style.SMALL)
+    if last:
+        on = "" if len(days) > 1 else f" on {starts[0]:%Y-%m-%d}"
+        axes.set_xlabel(f"runs in order, by their start (UTC){on}")
+
+
+def _interval(point: Point) -> list[float]:
+    """Both ends, or the value twice where the run does not know them."""
+    ratio = point.speedup
+    return [ratio.low, ratio.high] if ratio.low > 0 and ratio.high < math.inf else [ratio.value] * 2
+
+
+def _view(series: Series) -> tuple[float, float]:
+    """The ends of a panel's scale: all values, room for a usual interval, and the baseline unless it is far away.
+
+    The widest interval has no say: one disturbed run would flatten all the others.
+    """
+    values = [math.log(point.speedup.value) for point in series.points if 0 < point.speedup.value < math.inf] or [0.0]
+    halves = [(math.log(end[1]) - math.log(end[0])) / 2 for end in map(_interval, series.points)]
+    half = max(statistics.median(halves), LEAST_SPAN / 2)
+    low, high = min(values) - half, max(values) + half
+    if series.is_long_enough:
+        low = min([low, *(math.log(level.speedup.low) for level in series.levels if level.speedup.low > 0)])
+        high = max([high, *(math.log(level.speedup.high) for level in series.levels if level.speedup.high < math.inf)])
+    with_baseline = min(low, 0.0), max(high, 0.0)
+    if with_baseline[1] - with_baseline[0] <= MOST_EMPTY * (high - low):
+        low, high = with_baseline
+    spare = 0.1 * (high - low)
+    return math.exp(max(low - spare, -LARGEST_LOG)), math.exp(min(high + spare, LARGEST_LOG))
+
+
+def _colour(change: Change) -> str:
+    return style.GREEN if change.is_improvement else style.VERMILLION
