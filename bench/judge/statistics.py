@@ -1,4 +1,4 @@
-"""Intervals. Small on purpose: each function is one textbook method, named with its source."""
+"""Intervals: each function is one textbook method, named with its source."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def exp(value: float) -> float:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its interval in the value's own unit: of 95 %, unless whoever gives it says otherwise."""
+    """A value and its interval, in the value's unit: 95 % unless stated otherwise."""
 
     value: float
     low: float
@@ -33,7 +33,7 @@ class Estimate:
         return Estimate(function(self.value), low, high)
 
     def exp(self) -> "Estimate":
-        """The estimate of a ratio, of its logarithm's."""
+        """The estimate of a ratio from that of its logarithm."""
         return self.map(exp)
 
     @property
@@ -85,12 +85,10 @@ def median(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
 
 
 def falls(values: ArrayLike) -> float:
-    """How likely values that only wander would fall so steadily.
+    """The probability that values that only wander fall so steadily: Spearman's rank correlation with their order.
 
-    By Spearman's rank correlation with their order, one-sided.
-    The probability is Student's t approximation (Zar, "Significance Testing of the Spearman Rank Correlation
-    Coefficient", 1972). Fewer than four values tell nothing, and their probability is 1; neither do values among which
-    one is NaN.
+    One-sided, by Student's t approximation (Zar, "Significance Testing of the Spearman Rank Correlation Coefficient",
+    1972). It is 1 for fewer than four values, and where one is NaN.
     """
     sample = np.asarray(values, dtype=float)
     count = len(sample)
