@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from loopmark.bench.measure.properties.trial import yields_inside_with
+from loopmark.bench.measure.properties.prepared_loop import yields_inside_with
 from loopmark.phases import PHASES
 
 ROOT = Path(__file__).parents[1]
