@@ -141,7 +141,7 @@ def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
 def _try(plan: "Plan", known: "Calibration", effect: float) -> "CalibrationTrial":
     """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
     from loopmark.bench.cli.hold import hold
-    from loopmark.bench.judge.contest import Rules
+    from loopmark.bench.judge.sequential_comparison import DecisionRules
     from loopmark.bench.measure.matchup import matchup
     from loopmark.bench.measure.side import SideWish
     from loopmark.bench.records.comparison import CalibrationTrial
@@ -152,8 +152,10 @@ def _try(plan: "Plan", known: "Calibration", effect: float) -> "CalibrationTrial
         sides.contest(plan) as contest,
     ):
         stored = contest.solo(head=False, seconds=solo_seconds) if effect == 0 else None
-        held = hold(contest, plan.budget_seconds, Rules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0)
-        if held.interrupted or held.referee is None:
+        held = hold(
+            contest, plan.budget_seconds, DecisionRules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0
+        )
+        if held.interrupted or held.sequential is None:
             raise KeyboardInterrupt
         later = contest.solo(head=True, seconds=solo_seconds) if effect == 0 else None
     step = held.findings[0]
@@ -163,8 +165,8 @@ def _try(plan: "Plan", known: "Calibration", effect: float) -> "CalibrationTrial
         regression=any(finding.decides and finding.verdict == "slower" for finding in held.findings),
         seconds=held.seconds,
         step_seconds=step.base or 0.0,
-        logs=held.referee.step_logs,
-        uncertainties=held.referee.step_uncertainties,
+        logs=held.sequential.step_logs,
+        uncertainties=held.sequential.step_uncertainties,
         ended_seconds=tuple(one.pair.ended_seconds for one in held.measured),
         stored_mean_seconds=stored,
         later_mean_seconds=later,
@@ -174,10 +176,10 @@ def _try(plan: "Plan", known: "Calibration", effect: float) -> "CalibrationTrial
 def _begin(plan: "Plan", machine: "Machine", environment: "Environment", workload: str, loop: str) -> "Calibration":
     from datetime import UTC, datetime
 
-    from loopmark.bench.judge.contest import METHOD, Rules
+    from loopmark.bench.judge.sequential_comparison import METHOD, DecisionRules
     from loopmark.bench.records.comparison import Calibration
 
-    rules = Rules()
+    rules = DecisionRules()
     return Calibration(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine,

@@ -37,8 +37,7 @@ def check(
 
     Exit status: 0 no regression, 1 regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
-    from loopmark.bench.judge.settings import load_settings, parse_false_alarms
-    from loopmark.bench.judge.thresholds import parse_flags
+    from loopmark.bench.judge.settings import load_settings, parse_false_alarms, parse_flags
 
     refuse_unwritable(junit, markdown)
     settings = load_settings(Path.cwd())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from loopmark.bench.judge.summary import Summary
-    from loopmark.bench.judge.trained import TrainingSummary
+    from loopmark.bench.judge.training import TrainingSummary
     from loopmark.bench.records.batch_sizes import BatchSizes
 
 
@@ -47,7 +47,7 @@ def report(
 def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Console") -> None:
     """Print the summary as a table and a sentence, or as JSON and nothing else."""
     from loopmark.bench.report.draw import as_json as to_json
-    from loopmark.bench.report.table import print_summary
+    from loopmark.bench.report.run_tables import print_summary
 
     if as_json:
         content: dict[str, Any] = {"folder": str(folder), **to_json(summary)}

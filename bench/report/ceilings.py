@@ -11,7 +11,7 @@ from rich.text import Text
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
 from loopmark.bench.report import format as show
-from loopmark.bench.report.columns import as_wide_as
+from loopmark.bench.report.table import as_wide_as
 from loopmark.bench.report.text import plain
 
 FILE_WIDTH = 110

@@ -6,7 +6,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from loopmark.bench.judge.sequential import ConfidenceSequence, _deviation, _log_stakes, ever_excludes, final_interval
+from loopmark.bench.judge.confidence_sequence import (
+    ConfidenceSequence,
+    _deviation,
+    _log_stakes,
+    ever_excludes,
+    final_interval,
+)
 
 LAUNCHES = 50
 Noise = Callable[[np.random.Generator, int], np.ndarray]

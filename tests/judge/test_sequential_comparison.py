@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from loopmark.bench.judge.contest import MEMORY, STEP, Referee, Rules, judge, pair_values
+from loopmark.bench.judge.sequential_comparison import (
+    MEMORY,
+    STEP,
+    DecisionRules,
+    SequentialComparison,
+    judge_comparison,
+    pair_values,
+)
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Comparison, Pair, Side
 from loopmark.bench.records.samples import table
 from tests.support import synthetic
@@ -65,23 +72,28 @@ def launch_pair(
     return pair, table(BLOCKS, blocks), table(PHASES, phases)
 
 
-def contest(rules: Rules = Rules(), most: int = 60, seed: int = 0, **truth: object) -> tuple[Referee, int]:  # noqa: B008
+def contest(
+    rules: DecisionRules = DecisionRules(),  # noqa: B008
+    most: int = 60,
+    seed: int = 0,
+    **truth: object,
+) -> tuple[SequentialComparison, int]:
     random = np.random.default_rng(seed)
-    referee = Referee(rules, side(), side())
+    sequential = SequentialComparison(rules, side(), side())
     for index in range(most):
-        referee.add(*launch_pair(random, index, **truth))  # type: ignore[arg-type]
-        if referee.decided:
-            return referee, index + 1
-    return referee, most
+        sequential.add(*launch_pair(random, index, **truth))  # type: ignore[arg-type]
+        if sequential.decided:
+            return sequential, index + 1
+    return sequential, most
 
 
-def verdicts(referee: Referee) -> dict[str, str]:
-    return {finding.metric: finding.verdict for finding in referee.findings()}
+def verdicts(sequential: SequentialComparison) -> dict[str, str]:
+    return {finding.metric: finding.verdict for finding in sequential.findings()}
 
 
 def test_a_slower_head_is_called_slower_and_its_effect_lies_in_the_interval() -> None:
-    referee, pairs = contest(effects=dict.fromkeys(SHARES, 0.03))
-    step = referee.findings()[0]
+    sequential, pairs = contest(effects=dict.fromkeys(SHARES, 0.03))
+    step = sequential.findings()[0]
     assert (step.metric, step.verdict) == (STEP, "slower")
     assert step.change is not None
     assert step.change.low <= 1.03 <= step.change.high
@@ -89,24 +101,24 @@ def test_a_slower_head_is_called_slower_and_its_effect_lies_in_the_interval() ->
 
 
 def test_a_faster_head_is_called_faster() -> None:
-    referee, _ = contest(effects=dict.fromkeys(SHARES, -0.05))
-    assert verdicts(referee)[STEP] == "faster"
+    sequential, _ = contest(effects=dict.fromkeys(SHARES, -0.05))
+    assert verdicts(sequential)[STEP] == "faster"
 
 
 def test_unchanged_code_is_called_the_same_within_the_margin() -> None:
-    referee, pairs = contest(noise=0.005)
-    assert verdicts(referee)[STEP] == "same"
-    assert verdicts(referee)[MEMORY] == "same"
+    sequential, pairs = contest(noise=0.005)
+    assert verdicts(sequential)[STEP] == "same"
+    assert verdicts(sequential)[MEMORY] == "same"
     assert pairs < 40
 
 
 def test_a_regression_in_one_phase_is_found_in_that_phase_alone() -> None:
-    referee, _ = contest(effects={"optimizer": 0.3})
-    found = verdicts(referee)
+    sequential, _ = contest(effects={"optimizer": 0.3})
+    found = verdicts(sequential)
     assert found[STEP] == "slower"
     assert found["optimizer"] in ("slower", "inconclusive")  # the step may be sure before it is
-    referee, _ = contest(Rules(step_threshold=0.5, margin=0.001), most=40, effects={"optimizer": 0.3})
-    referee_phases = {f.metric: f.change for f in referee.findings()}
+    sequential, _ = contest(DecisionRules(step_threshold=0.5, margin=0.001), most=40, effects={"optimizer": 0.3})
+    referee_phases = {f.metric: f.change for f in sequential.findings()}
     change = referee_phases["optimizer"]
     assert change is not None
     assert change.low > 1.2
@@ -114,24 +126,24 @@ def test_a_regression_in_one_phase_is_found_in_that_phase_alone() -> None:
 
 
 def test_more_memory_is_a_regression_though_the_step_is_the_same() -> None:
-    referee, _ = contest(memory=1.2, noise=0.005)
-    assert verdicts(referee)[MEMORY] == "slower"
+    sequential, _ = contest(memory=1.2, noise=0.005)
+    assert verdicts(sequential)[MEMORY] == "slower"
 
 
 def test_a_little_more_memory_is_none() -> None:
-    referee, _ = contest(memory=1.02, noise=0.005)
-    assert verdicts(referee)[MEMORY] == "same"
+    sequential, _ = contest(memory=1.02, noise=0.005)
+    assert verdicts(sequential)[MEMORY] == "same"
 
 
 def test_a_slowdown_within_the_threshold_is_no_regression() -> None:
-    referee, _ = contest(Rules(step_threshold=0.05), effects=dict.fromkeys(SHARES, 0.02))
-    assert verdicts(referee)[STEP] == "same"
+    sequential, _ = contest(DecisionRules(step_threshold=0.05), effects=dict.fromkeys(SHARES, 0.02))
+    assert verdicts(sequential)[STEP] == "same"
 
 
 def test_few_launch_pairs_leave_everything_open() -> None:
-    referee, _ = contest(most=5, effects=dict.fromkeys(SHARES, 0.5))
-    assert set(verdicts(referee).values()) == {"inconclusive"}
-    assert math.isinf(referee.smallest_effect())
+    sequential, _ = contest(most=5, effects=dict.fromkeys(SHARES, 0.5))
+    assert set(verdicts(sequential).values()) == {"inconclusive"}
+    assert math.isinf(sequential.smallest_effect())
 
 
 def test_a_drift_that_both_sides_share_cancels() -> None:
@@ -177,15 +189,15 @@ def comparison(base: Side, head: Side) -> Comparison:
     ],
 )
 def test_step_and_memory_decide_the_outcome(truth: dict[str, object], outcome: str) -> None:
-    referee, _ = contest(**truth)  # type: ignore[arg-type]
-    assert judge(comparison(side(), side()), referee, Rules()).outcome == outcome
+    sequential, _ = contest(**truth)  # type: ignore[arg-type]
+    assert judge_comparison(comparison(side(), side()), sequential, DecisionRules()).outcome == outcome
 
 
 def test_a_judgement_says_what_the_sides_differ_in() -> None:
-    referee, _ = contest(most=2)
+    sequential, _ = contest(most=2)
     base = side(given={"rev": "main", "loop": "eager"}, commit="123456789abc")
     head = side(given={"rev": "HEAD"}, commit="abcdef123456", loop="compile", phases=("forward",))
-    told = judge(comparison(base, head), referee, Rules())
+    told = judge_comparison(comparison(base, head), sequential, DecisionRules())
     assert (told.base, told.head) == ("main (123456789abc) loop=eager", "HEAD (abcdef123456)")
     assert "rev main → HEAD" in told.differences
     assert "loop eager → compile" in told.differences
@@ -193,19 +205,22 @@ def test_a_judgement_says_what_the_sides_differ_in() -> None:
 
 
 def test_a_comparison_of_a_side_with_itself_says_so() -> None:
-    referee, _ = contest(most=2)
-    assert any("both sides are the same" in w for w in judge(comparison(side(), side()), referee, Rules()).warnings)
+    sequential, _ = contest(most=2)
+    assert any(
+        "both sides are the same" in w
+        for w in judge_comparison(comparison(side(), side()), sequential, DecisionRules()).warnings
+    )
 
 
 def test_a_difference_that_turns_round_meanwhile_is_no_verdict_and_the_reason_is_told() -> None:
     random = np.random.default_rng(3)
-    referee = Referee(Rules(step_threshold=0.2, margin=0.001), side(), side())
+    sequential = SequentialComparison(DecisionRules(step_threshold=0.2, margin=0.001), side(), side())
     for index in range(160):
         slower = 0.1 if index < 20 else -0.1
-        referee.add(*launch_pair(random, index, effects=dict.fromkeys(SHARES, slower)))
-    told = judge(comparison(side(), side()), referee, Rules())
-    assert verdicts(referee)[STEP] == "inconclusive"
-    assert referee.decided  # more launches mend nothing
+        sequential.add(*launch_pair(random, index, effects=dict.fromkeys(SHARES, slower)))
+    told = judge_comparison(comparison(side(), side()), sequential, DecisionRules())
+    assert verdicts(sequential)[STEP] == "inconclusive"
+    assert sequential.decided  # more launches mend nothing
     assert told.outcome == "inconclusive"
     step = next(finding for finding in told.findings if finding.metric == STEP)
     assert "the difference changed while it was measured" in (step.note or "")
@@ -214,11 +229,11 @@ def test_a_difference_that_turns_round_meanwhile_is_no_verdict_and_the_reason_is
 
 def test_a_head_that_lost_its_loss_is_broken_however_fast_it_is() -> None:
     random = np.random.default_rng(5)
-    referee = Referee(Rules(), side(), side())
+    sequential = SequentialComparison(DecisionRules(), side(), side())
     pair, *tables = launch_pair(random, effects=dict.fromkeys(SHARES, -0.5))
-    referee.add(replace(pair, head_lost_at_step=7), *tables)
-    assert referee.decided
-    told = judge(comparison(side(), side()), referee, Rules())
+    sequential.add(replace(pair, head_lost_at_step=7), *tables)
+    assert sequential.decided
+    told = judge_comparison(comparison(side(), side()), sequential, DecisionRules())
     assert told.outcome == "regression"
     (broken,) = told.regressions
     assert broken.broken

@@ -1,4 +1,4 @@
-"""What a case learnt, over its seeds: whether at all, how well, and how soon."""
+"""A training, judged: for each case whether it trains as eager does, and what it learnt over its seeds."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.equivalence import Equivalence, equivalence
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate, falls, student
-from loopmark.bench.records.training import Proof, Target, Training, Trial
+from loopmark.bench.records.training import Proof, Target, Training, TrainingSamples, Trial
 
 LEAST = 1e-9
 """What a logarithm is taken of where a training took no time that the clock could see."""
@@ -21,7 +23,7 @@ SURE = 0.01
 
 
 @dataclass(frozen=True)
-class Look:
+class Evaluation:
     """One moment of a trial at which its quality was measured: after each epoch, and in long ones more often."""
 
     step: int
@@ -36,7 +38,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class JudgedTrial:
     """One trial, judged."""
 
     trial: Trial
@@ -50,7 +52,7 @@ class Lesson:
     seconds_to_target: float | None = None
     """Of training, without what came before the first step and what the first steps took beyond later ones."""
     joules_to_target: float | None = None
-    looks: tuple[Look, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
     start_seconds: float = 0.0
     """To get going: the set-up, and what the first steps took beyond as many later ones, such as compilation."""
 
@@ -61,7 +63,7 @@ class Learning:
     seconds, joules and ratios) of the geometric mean."""
 
     target: Target
-    lessons: tuple[Lesson, ...]
+    trials: tuple[JudgedTrial, ...]
     """Of the trials that ended well, in the order of their seeds."""
     seeds: int = 0
     """How many there were to be: one whose trial failed has not reached anything."""
@@ -84,33 +86,33 @@ class Learning:
     @property
     def reached(self) -> int:
         """How many seeds reached the target."""
-        return sum(lesson.steps_to_target is not None for lesson in self.lessons)
+        return sum(lesson.steps_to_target is not None for lesson in self.trials)
 
     @property
     def learns(self) -> int:
         """How many seeds learnt anything."""
-        return sum(lesson.learns for lesson in self.lessons)
+        return sum(lesson.learns for lesson in self.trials)
 
     @property
-    def diverged(self) -> Lesson | None:
+    def diverged(self) -> JudgedTrial | None:
         """The first seed that went astray."""
-        return next((lesson for lesson in self.lessons if lesson.trial.diverged_at_step is not None), None)
+        return next((lesson for lesson in self.trials if lesson.trial.diverged_at_step is not None), None)
 
     @property
     def loss(self) -> float | None:
         """The mean training loss of the last epoch, or of the last part of a long one, over the seeds."""
-        last = [lesson.looks[-1].loss for lesson in self.lessons if lesson.looks]
+        last = [lesson.evaluations[-1].loss for lesson in self.trials if lesson.evaluations]
         known = [value for value in last if value is not None]
         return sum(known) / len(known) if known and len(known) == len(last) else None
 
     @property
     def skipped_steps(self) -> int | None:
         """That the gradient scaler skipped, over all seeds; None where there is none."""
-        skipped = [lesson.trial.skipped_steps for lesson in self.lessons if lesson.trial.skipped_steps is not None]
+        skipped = [lesson.trial.skipped_steps for lesson in self.trials if lesson.trial.skipped_steps is not None]
         return sum(skipped) if skipped else None
 
 
-def lesson(trial: Trial, target: Target, evaluations: pd.DataFrame, losses: pd.DataFrame) -> Lesson:
+def judge_trial(trial: Trial, target: Target, evaluations: pd.DataFrame, losses: pd.DataFrame) -> JudgedTrial:
     """One trial, judged.
 
     Args:
@@ -122,12 +124,12 @@ def lesson(trial: Trial, target: Target, evaluations: pd.DataFrame, losses: pd.D
     known = quality[np.isfinite(quality)]
     best = (known.max() if target.higher_is_better else known.min()) if known.size else math.nan
     excess = _excess(trial, evaluations)
-    made = Lesson(
+    made = JudgedTrial(
         trial=trial,
         learns=bool(met) or _learns(trial, target, quality, losses["loss"].to_numpy()),
         quality=float(quality[-1]) if len(quality) else math.nan,
         best_quality=float(best),
-        looks=tuple(_looks(trial, evaluations, losses)),
+        evaluations=tuple(_evaluations(trial, evaluations, losses)),
         start_seconds=(trial.setup_seconds or 0.0) + excess,
     )
     if not met:
@@ -143,7 +145,7 @@ def lesson(trial: Trial, target: Target, evaluations: pd.DataFrame, losses: pd.D
 
 
 def learning(
-    target: Target, lessons: Sequence[Lesson], eager: "Learning | None", proof: Proof, seeds: int, loops: int
+    target: Target, lessons: Sequence[JudgedTrial], eager: "Learning | None", proof: Proof, seeds: int, loops: int
 ) -> Learning:
     """A case over its seeds.
 
@@ -154,13 +156,13 @@ def learning(
         loops: how many are compared with eager, and share the chance of a wrong claim.
     """
     everywhere = len(lessons) == seeds > 0 and all(one.steps_to_target is not None for one in lessons)
-    sooner = _logs(eager.lessons, lessons, "seconds_to_target") if eager else None
-    longer = _logs(lessons, eager.lessons, "steps_to_target") if eager else None
+    sooner = _logs(eager.trials, lessons, "seconds_to_target") if eager else None
+    longer = _logs(lessons, eager.trials, "steps_to_target") if eager else None
     shared = student(sooner, 1 - (1 - CONFIDENCE) / max(1, loops)) if sooner else None
     ends = [one.quality for one in lessons if math.isfinite(one.quality)]
     return Learning(
         target=target,
-        lessons=tuple(lessons),
+        trials=tuple(lessons),
         seeds=seeds,
         quality=student(ends) if ends else None,
         steps=_typical([one.steps_to_target for one in lessons]) if everywhere else None,
@@ -173,28 +175,28 @@ def learning(
     )
 
 
-def lessons_of(
+def judged_trials(
     training: Training, evaluations: pd.DataFrame, losses: pd.DataFrame
-) -> dict[tuple[str, str], list[Lesson]]:
+) -> dict[tuple[str, str], list[JudgedTrial]]:
     """Every trial that ended well, by workload and loop."""
     by_trial = {name: dict(tuple(frame.groupby("trial"))) for name, frame in (("e", evaluations), ("l", losses))}
-    found: dict[tuple[str, str], list[Lesson]] = {}
+    found: dict[tuple[str, str], list[JudgedTrial]] = {}
     for index, trial in enumerate(training.trials):
         target = training.targets.get(trial.workload)
         rows = by_trial["e"].get(index)
         if trial.ended_well and target is not None and rows is not None:
-            made = lesson(trial, target, rows, by_trial["l"].get(index, losses.iloc[:0]))
+            made = judge_trial(trial, target, rows, by_trial["l"].get(index, losses.iloc[:0]))
             found.setdefault(trial.key, []).append(made)
     return found
 
 
-def _looks(trial: Trial, evaluations: pd.DataFrame, losses: pd.DataFrame) -> Iterator[Look]:
+def _evaluations(trial: Trial, evaluations: pd.DataFrame, losses: pd.DataFrame) -> Iterator[Evaluation]:
     steps = evaluations["step"].to_numpy()
     since = pd.Series(np.searchsorted(steps, losses["step"].to_numpy(), side="right"), losses.index)
     means = losses["loss"].groupby(since).agg(lambda leg: leg.mean(skipna=False))
     for number, row in enumerate(evaluations.itertuples()):
         step = int(str(row.step))
-        yield Look(
+        yield Evaluation(
             step=step,
             epochs=step / trial.steps_per_epoch if trial.steps_per_epoch else None,
             seconds=float(str(row.seconds)),
@@ -207,7 +209,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _cold_start(first: Lesson, proof: Proof) -> float:
+def _cold_start(first: JudgedTrial, proof: Proof) -> float:
     """What the first seed took to get going, and what compiling had taken longer in the process before it."""
     if proof.compile_cache != "cold":
         return first.start_seconds
@@ -246,9 +248,93 @@ def _typical(values: Sequence[float | int | None]) -> Estimate | None:
     return student(known).exp().map(lambda value: float(f"{value:.12g}"))  # the logarithm of 66 is not exact
 
 
-def _logs(above: Sequence[Lesson], below: Sequence[Lesson], figure: str) -> list[float] | None:
+def _logs(above: Sequence[JudgedTrial], below: Sequence[JudgedTrial], figure: str) -> list[float] | None:
     """The logarithms of a figure's ratio, seed by seed; None where a seed has not got both."""
     sides = [{one.trial.seed: getattr(one, figure) for one in lessons} for lessons in (above, below)]
     if not sides[0] or sides[0].keys() != sides[1].keys() or any(None in side.values() for side in sides):
         return None
     return [math.log(max(sides[0][seed], LEAST) / max(sides[1][seed], LEAST)) for seed in sides[0]]
+
+
+@dataclass(frozen=True)
+class TrainedRow:
+    """One case."""
+
+    workload: str
+    loop: str
+    repeat: bool
+    equivalence: Equivalence
+    learning: Learning | None
+    """None where nothing was trained: for the baseline's repetition, or where no trial ended well."""
+    ended: Trial | None = None
+    """A trial that did not end well, or was interrupted."""
+
+    @property
+    def label(self) -> str:
+        """The loop's name, marked where it is the baseline's repetition."""
+        return f"{self.loop} (again)" if self.repeat else self.loop
+
+    @property
+    def departs(self) -> bool:
+        """Whether it does not train the model that eager trains."""
+        return self.equivalence.verdict == "departs"
+
+
+@dataclass(frozen=True)
+class TrainedWorkload:
+    """The cases of one workload."""
+
+    workload: str
+    target: Target | None
+    rows: tuple[TrainedRow, ...]
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """A whole training."""
+
+    training: Training
+    workloads: tuple[TrainedWorkload, ...]
+
+    def row(self, workload: str, loop: str, repeat: bool) -> TrainedRow | None:
+        """One case's; None where it was no part of the training."""
+        rows = (row for one in self.workloads if one.workload == workload for row in one.rows)
+        return next((row for row in rows if (row.loop, row.repeat) == (loop, repeat)), None)
+
+
+def summarise_training(training: Training, samples: TrainingSamples) -> TrainingSummary:
+    """Judge every case of ``training``."""
+    deviations = dict(tuple(samples.deviations.groupby("proof")))
+    none = samples.deviations.iloc[:0]
+    lessons = judged_trials(training, samples.evaluations, samples.training_losses)
+    workloads = []
+    for workload in dict.fromkeys(proof.workload for proof in training.proofs):
+        target = training.targets.get(workload)
+        proofs = [(i, proof) for i, proof in enumerate(training.proofs) if proof.workload == workload]
+        eager = next((proof for _, proof in proofs if proof.loop == BASELINE and not proof.repeat), None)
+        base = lessons.get((workload, BASELINE))
+        again = next((proof for _, proof in proofs if proof.repeat), None)
+        count = len({proof.loop for _, proof in proofs}) - 1
+        of_eager = (
+            learning(target, base, None, eager, _seeds(training, eager), count) if target and base and eager else None
+        )
+        rows = []
+        for index, proof in proofs:
+            like = equivalence(proof, deviations.get(index, none), None if proof is eager else eager, again)
+            own = lessons.get(proof.key)
+            learnt = None
+            if target and own and not proof.repeat:
+                learnt = (
+                    of_eager
+                    if proof is eager
+                    else learning(target, own, of_eager, proof, _seeds(training, proof), count)
+                )
+            ended = next((t for t in training.trials if t.key == proof.key and not t.ended_well), None)
+            rows.append(TrainedRow(workload, proof.loop, proof.repeat, like, learnt, None if proof.repeat else ended))
+        workloads.append(TrainedWorkload(workload, target, tuple(rows)))
+    return TrainingSummary(training, tuple(workloads))
+
+
+def _seeds(training: Training, proof: Proof) -> int:
+    """How many seeds the case was to be trained from."""
+    return sum(trial.key == proof.key for trial in training.trials)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from loopmark.bench.judge.comparison import Verdict, block_seconds
+from loopmark.bench.judge.confidence_sequence import TO_DEVIATIONS, ConfidenceSequence
 from loopmark.bench.judge.differences import environment_differences
 from loopmark.bench.judge.finding import Finding, Judgement
-from loopmark.bench.judge.sequential import TO_DEVIATIONS, ConfidenceSequence
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.comparison import Comparison, Pair, Side
 
@@ -27,7 +27,7 @@ that so small a part costs it few launches."""
 
 
 @dataclass(frozen=True)
-class Rules:
+class DecisionRules:
     """What may be called what."""
 
     false_alarms: float = 0.01
@@ -51,10 +51,10 @@ class PairValues:
     head: dict[str, float]
 
 
-class Referee:
+class SequentialComparison:
     """Is told each launch pair as it ends, and says when the verdict is sure."""
 
-    def __init__(self, rules: Rules, base: Side, head: Side) -> None:
+    def __init__(self, rules: DecisionRules, base: Side, head: Side) -> None:
         self._rules, self._workload, self._loop = rules, head.workload, head.loop
         self._laps_count = base.laps_count and head.laps_count
         phases = [phase for phase in base.phases if phase in head.phases]
@@ -149,16 +149,18 @@ class Referee:
         return "faster" if estimate.high < -tolerated else "inconclusive"
 
 
-def judge(comparison: Comparison, referee: Referee, rules: Rules, facts: Sequence[str] = ()) -> Judgement:
+def judge_comparison(
+    comparison: Comparison, sequential: SequentialComparison, rules: DecisionRules, facts: Sequence[str] = ()
+) -> Judgement:
     """What the comparison comes to; ``facts`` are sentences of the caller's own."""
     base, head = comparison.base, comparison.head
     how = "forked from one server" if comparison.shared_server else "every process started from nothing"
     pairs = f"{len(comparison.pairs)} launch pair{'s' if len(comparison.pairs) > 1 else ''}"
     ended = f"{comparison.pairs[-1].ended_seconds:.0f} s{', interrupted' if comparison.interrupted else ''}"
-    effect = referee.smallest_effect()
+    effect = sequential.smallest_effect()
     if math.isfinite(effect):
         seen = f"a difference of {100 * effect:.2g} % of the step would have shown"
-    elif referee.torn(STEP):
+    elif sequential.torn(STEP):
         seen = "no difference of the step fits all launch pairs"
     else:
         seen = f"too few launch pairs for a verdict at so low a rate of false alarms as {rules.false_alarms:g}"
@@ -173,7 +175,7 @@ def judge(comparison: Comparison, referee: Referee, rules: Rules, facts: Sequenc
         warnings.append("the sides have different phases; only those that both have are compared")
     if "compile" in f"{base.loop} {head.loop}":
         warnings.append("torch.compile moves work between forward and backward: whole steps compare, phases hardly")
-    if not any(finding.metric == MEMORY for finding in referee.findings()):
+    if not any(finding.metric == MEMORY for finding in sequential.findings()):
         warnings.append("peak memory was not compared: no launch pair gave both sides'; give a larger --budget")
     if not differing and base.commit == head.commit:
         warnings.append("both sides are the same: what differs is this machine's noise")
@@ -181,7 +183,7 @@ def judge(comparison: Comparison, referee: Referee, rules: Rules, facts: Sequenc
         command="ab",
         base=_described(base),
         head=_described(head),
-        findings=referee.findings(),
+        findings=sequential.findings(),
         false_alarms=rules.false_alarms,
         facts=(f"{pairs} in {ended}, {how}", seen, asked, *facts),
         differences=(*differing, *environment_differences(base.environment, head.environment)),

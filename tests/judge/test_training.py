@@ -4,9 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loopmark.bench.judge.learning import Learning
 from loopmark.bench.judge.statistics import falls
-from loopmark.bench.judge.trained import TrainedRow, summarise_training
+from loopmark.bench.judge.training import Learning, TrainedRow, summarise_training
 from loopmark.bench.records.training import Target
 from tests.support.trainings import EPOCH, Taught, make_training
 
@@ -24,7 +23,7 @@ def learnt(taught: list[Taught], loop: str, **options) -> Learning:
 
 def test_steps_to_the_target_are_averaged_over_seeds_with_an_interval() -> None:
     learning = learnt([Taught("eager")], "eager")
-    assert [one.steps_to_target for one in learning.lessons] == [3 * EPOCH, 4 * EPOCH, 5 * EPOCH]
+    assert [one.steps_to_target for one in learning.trials] == [3 * EPOCH, 4 * EPOCH, 5 * EPOCH]
     assert learning.steps is not None
     assert learning.steps.value == pytest.approx(EPOCH * (3 * 4 * 5) ** (1 / 3))
     assert learning.steps.low < 3 * EPOCH < 5 * EPOCH < learning.steps.high
@@ -72,8 +71,8 @@ def test_quality_that_was_good_only_before_training_reaches_nothing() -> None:
 def test_a_loss_that_is_better_when_lower_reaches_its_target_from_above() -> None:
     target = Target("bits per byte", 0.08, higher_is_better=False)
     learning = learnt([Taught("eager", qualities=(0.09, 0.07))], "eager", target=target, seeds=(0,))
-    assert learning.lessons[0].steps_to_target == 2 * EPOCH
-    assert learning.lessons[0].best_quality == 0.07
+    assert learning.trials[0].steps_to_target == 2 * EPOCH
+    assert learning.trials[0].best_quality == 0.07
 
 
 def test_loops_are_compared_seed_by_seed() -> None:
@@ -107,7 +106,7 @@ def test_a_loop_that_diverges_does_not_learn_and_says_where() -> None:
 
 
 def test_each_epoch_has_its_mean_loss_and_its_quality() -> None:
-    looks = learnt([Taught("eager")], "eager", seeds=(0,)).lessons[0].looks
+    looks = learnt([Taught("eager")], "eager", seeds=(0,)).trials[0].evaluations
     assert [look.epochs for look in looks] == [0, 1, 2, 3]
     assert looks[0].loss is None
     assert looks[1].loss == pytest.approx(np.mean([2.3 / (1 + step / 20) for step in range(EPOCH)]))
@@ -118,12 +117,12 @@ def test_a_case_that_failed_has_its_reason_and_no_figures() -> None:
     failed = row([Taught("eager"), Taught("bad", status="failed", reason="it broke")], "bad")
     assert failed.learning is None
     assert failed.ended is not None
-    assert failed.likeness.why_not == "it broke"
+    assert failed.equivalence.why_not == "it broke"
 
 
 def test_a_workload_without_a_target_is_compared_and_not_trained() -> None:
     made = row([Taught("eager"), Taught("compile", error=1e-7)], "compile", target=None)
-    assert made.likeness.verdict == "within rounding"
+    assert made.equivalence.verdict == "within rounding"
     assert made.learning is None
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loopmark.bench.records.training import Proof
 
-Verdict = Literal["same", "within rounding", "departs"]
+EquivalenceVerdict = Literal["same", "within rounding", "departs"]
 
 ROOM = 4.0
 """Times what rounding was seen to do, in the few references that there are; two bits.
@@ -43,10 +43,10 @@ class Departure:
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Equivalence:
     """What is known of one case."""
 
-    verdict: Verdict | None
+    verdict: EquivalenceVerdict | None
     """None where nothing could be compared."""
     proof: Proof
     why_not: str | None = None
@@ -57,7 +57,7 @@ class Likeness:
     """Of what is within its bound, the one nearest to it; None where every bit was the same, or something departs."""
 
 
-def likeness(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, again: Proof | None = None) -> Likeness:
+def equivalence(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, again: Proof | None = None) -> Equivalence:
     """The verdict on one case.
 
     ``same`` when loss, gradients, parameters and buffers are eager's to the last bit in each step, and in the end those
@@ -73,33 +73,33 @@ def likeness(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, again:
         again: the baseline's in another process, which tells whether eager repeats itself.
     """
     if proof.status != "ok":
-        return Likeness(None, proof, why_not=proof.reason or proof.status)
+        return Equivalence(None, proof, why_not=proof.reason or proof.status)
     if proof.lost_at_step is not None:
         if eager is None or eager.lost_at_step is not None:
-            return Likeness(None, proof, why_not="eager itself lost its loss")
-        return Likeness("departs", proof)
+            return Equivalence(None, proof, why_not="eager itself lost its loss")
+        return Equivalence("departs", proof)
     if not proof.steps:
-        return Likeness(None, proof, why_not="its gradient scaler skipped every step")
+        return Equivalence(None, proof, why_not="its gradient scaler skipped every step")
     if proof.same_steps == proof.steps:
         return _of_same_steps(proof, eager, again)
     looks = _looks(deviations, proof.steps)
     departing = [look for look in looks if look.share > 1]
     if departing and proof.draws_at_random:
-        return Likeness(None, proof, why_not="its model draws random numbers, and the loop may have drawn others")
+        return Equivalence(None, proof, why_not="its model draws random numbers, and the loop may have drawn others")
     if departing:
-        return Likeness("departs", proof, first=min(departing, key=lambda look: look.step))
+        return Equivalence("departs", proof, first=min(departing, key=lambda look: look.step))
     # An update rounds as eager's does wherever the optimizer does the same, which tells nothing of the loop.
     telling = [look for look in looks if look.kind != "update"] or looks
-    return Likeness("within rounding", proof, furthest=max(telling, key=lambda look: look.share, default=None))
+    return Equivalence("within rounding", proof, furthest=max(telling, key=lambda look: look.share, default=None))
 
 
-def _of_same_steps(proof: Proof, eager: Proof | None, again: Proof | None) -> Likeness:
+def _of_same_steps(proof: Proof, eager: Proof | None, again: Proof | None) -> Equivalence:
     """Each step was eager's from the same state; whether they led to where eager came to is another question."""
     if eager is None or eager.status != "ok" or eager.sha256 == proof.sha256:
-        return Likeness("same", proof)
+        return Equivalence("same", proof)
     repeats = again is not None and again.status == "ok" and again.sha256 == eager.sha256
     # Where eager comes to the same end in two processes and this loop does not, it was given something else.
-    return Likeness("departs" if repeats and not proof.skipped_steps else "within rounding", proof)
+    return Equivalence("departs" if repeats and not proof.skipped_steps else "within rounding", proof)
 
 
 class _Rows(NamedTuple):
