@@ -23,7 +23,7 @@ from loopmark.bench.errors import NotComparable
 
 if TYPE_CHECKING:
     from loopmark.bench.judge.contest import Referee, Rules
-    from loopmark.bench.measure.matchup import Matchup
+    from loopmark.bench.measure.sides import PreparedComparison
     from loopmark.bench.progress import RunProgress
     from loopmark.bench.records.comparison import Comparison
     from loopmark.bench.records.run import Plan
@@ -83,9 +83,8 @@ def ab(
     from loopmark.bench.judge.finding import Judgement
     from loopmark.bench.judge.settings import parse_false_alarms
     from loopmark.bench.judge.thresholds import parse_share
-    from loopmark.bench.measure.matchup import matchup
-    from loopmark.bench.measure.plan import Wish, make_plan
-    from loopmark.bench.measure.side import parse_side
+    from loopmark.bench.measure.plan import PlanOptions, make_plan
+    from loopmark.bench.measure.sides import parse_side, prepare_comparison
     from loopmark.bench.records.calibration import calibrations_of
 
     rules = Rules(
@@ -95,7 +94,7 @@ def ab(
     )
     wishes = parse_side(base or [], "--base"), parse_side(head or [], "--head")
     plan = make_plan(
-        Wish(
+        PlanOptions(
             command=["loopmark", *sys.argv[1:]],
             device=device,
             size=size,
@@ -111,7 +110,7 @@ def ab(
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     interrupt_once()
     try:
-        with matchup(*wishes, plan, workload=workload, loop=loop) as sides, RunProgress(console) as progress:
+        with prepare_comparison(*wishes, plan, workload=workload, loop=loop) as sides, RunProgress(console) as progress:
             comparison, referee, folder = _compare(sides, plan, rules, out, progress)
         known = calibrations_of(comparison.machine.name, out, REFERENCE)
         judgement = judge(comparison, referee, rules, (f"kept in {folder}", *quotations(known)))
@@ -124,7 +123,7 @@ def ab(
 
 
 def _compare(
-    sides: "Matchup", plan: "Plan", rules: "Rules", out: Path, progress: "RunProgress | None"
+    sides: "PreparedComparison", plan: "Plan", rules: "Rules", out: Path, progress: "RunProgress | None"
 ) -> "tuple[Comparison, Referee, Path]":
     """Measure until the verdict is sure, the budget is spent, or a person has had enough, and keep what there is."""
     from datetime import UTC, datetime
@@ -138,11 +137,11 @@ def _compare(
     from loopmark.bench.records.store import create_folder
 
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
-    with sides.contest(plan) as contest:
-        held = hold(contest, plan.budget_seconds, rules, progress)
+    with sides.measurement(plan) as measurement:
+        held = hold(measurement, plan.budget_seconds, rules, progress)
     if held.referee is None:
         raise KeyboardInterrupt
-    base, head = contest.sides
+    base, head = measurement.sides
     folder = create_folder(out, machine.name, started.isoformat())
     comparison = Comparison(
         name=folder.name,
@@ -159,7 +158,7 @@ def _compare(
         budget_seconds=plan.budget_seconds,
         shared_server=sides.shared_server,
         pairs=tuple(one.pair for one in held.measured),
-        warnings=tuple(contest.warnings),
+        warnings=tuple(measurement.warnings),
     )
     blocks, phases = (pd.concat([getattr(one, name) for one in held.measured]) for name in ("blocks", "phases"))
     write_comparison(folder, comparison, blocks, phases)

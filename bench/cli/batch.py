@@ -31,10 +31,10 @@ def search_batch(plan: "Plan", out: Path, as_json: bool, console: "Console") -> 
     """Search every case of ``plan``, keep what was found under ``out`` and show it."""
     from datetime import UTC, datetime
 
-    from loopmark.bench.measure.batches.hunter import Hunter
-    from loopmark.bench.measure.crew import crew_of
+    from loopmark.bench.measure.batch_search import BatchSearch
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
+    from loopmark.bench.measure.pool import worker_pool
     from loopmark.bench.progress import RunProgress
     from loopmark.bench.records.store import create_folder, remove_if_empty
 
@@ -43,8 +43,8 @@ def search_batch(plan: "Plan", out: Path, as_json: bool, console: "Console") -> 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = create_folder(out, machine.name, started.isoformat())
     try:
-        with RunProgress(console) as progress, crew_of(plan, folder) as crew:
-            hunt = Hunter(plan, machine, started, progress).conduct(crew)
+        with RunProgress(console) as progress, worker_pool(plan, folder) as pool:
+            hunt = BatchSearch(plan, machine, started, progress).run(pool)
     except BaseException:
         remove_if_empty(folder)
         raise

@@ -57,13 +57,13 @@ def calibrate(
     from loopmark.bench.judge.calibration import summarise_calibration
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import available_cores, describe_environment, describe_machine
-    from loopmark.bench.measure.plan import Wish, make_plan
+    from loopmark.bench.measure.plan import PlanOptions, make_plan
     from loopmark.bench.records.calibration import calibration_path, read_calibration, write_calibration
     from loopmark.bench.report.calibration_table import as_json as to_json
     from loopmark.bench.report.calibration_table import print_calibration
 
     plan = make_plan(
-        Wish(
+        PlanOptions(
             command=["loopmark", *sys.argv[1:]],
             device=device,
             size=size,
@@ -141,20 +141,19 @@ def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
     """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
     from loopmark.bench.cli.hold import hold
     from loopmark.bench.judge.contest import Rules
-    from loopmark.bench.measure.matchup import matchup
-    from loopmark.bench.measure.side import SideWish
+    from loopmark.bench.measure.sides import SideOptions, prepare_comparison
     from loopmark.bench.records.calibration import Trial
 
     workload, loop, solo_seconds = known.workload, known.loop, known.solo_seconds
     with (
-        matchup(SideWish(), SideWish(), plan, workload=workload, loop=loop, slowdown=effect) as sides,
-        sides.contest(plan) as contest,
+        prepare_comparison(SideOptions(), SideOptions(), plan, workload=workload, loop=loop, slowdown=effect) as sides,
+        sides.measurement(plan) as measurement,
     ):
-        stored = contest.solo(head=False, seconds=solo_seconds) if effect == 0 else None
-        held = hold(contest, plan.budget_seconds, Rules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0)
+        stored = measurement.solo(head=False, seconds=solo_seconds) if effect == 0 else None
+        held = hold(measurement, plan.budget_seconds, Rules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0)
         if held.interrupted or held.referee is None:
             raise KeyboardInterrupt
-        later = contest.solo(head=True, seconds=solo_seconds) if effect == 0 else None
+        later = measurement.solo(head=True, seconds=solo_seconds) if effect == 0 else None
     step = held.findings[0]
     return Trial(
         effect=effect,

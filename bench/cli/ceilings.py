@@ -43,8 +43,8 @@ def ceilings(
     console = stderr_console()
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
-    from loopmark.bench.measure.plan import Wish, make_plan
-    from loopmark.bench.measure.process import CaseEnded
+    from loopmark.bench.measure.plan import PlanOptions, make_plan
+    from loopmark.bench.measure.pool import CaseEnded
     from loopmark.bench.records.ceilings import ceilings_path, write_ceilings
     from loopmark.bench.records.store import remove_if_empty
     from loopmark.bench.report.ceilings import as_json as to_json
@@ -52,7 +52,7 @@ def ceilings(
     from loopmark.bench.report.text import plain
 
     plan = make_plan(
-        Wish(
+        PlanOptions(
             command=["loopmark", *sys.argv[1:]],
             device=device,
             budget_seconds=budget,
@@ -96,8 +96,8 @@ def _make_room(path: Path) -> None:
 
 def _measure(plan: "Plan", machine: "Machine") -> "Ceilings":
     """By a process like those of a run, with its threads and on its cores; the parent never touches the device."""
-    from loopmark.bench.measure.ceilings.crew import measure_ceilings
-    from loopmark.bench.measure.crew import crew_of
+    from loopmark.bench.measure.ceilings.survey import measure_ceilings
+    from loopmark.bench.measure.pool import worker_pool
 
-    with tempfile.TemporaryDirectory(prefix="loopmark-ceilings-") as folder, crew_of(plan, Path(folder)) as crew:
-        return measure_ceilings(crew, plan, machine, plan.budget_seconds)
+    with tempfile.TemporaryDirectory(prefix="loopmark-ceilings-") as folder, worker_pool(plan, Path(folder)) as pool:
+        return measure_ceilings(pool, plan, machine, plan.budget_seconds)

@@ -1,4 +1,4 @@
-"""A contest held to its verdict: what ``ab`` and ``calibrate`` share."""
+"""A measurement held to its verdict: what ``ab`` and ``calibrate`` share."""
 
 import time
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from loopmark.bench.progress import RunProgress
 if TYPE_CHECKING:
     from loopmark.bench.judge.contest import Referee, Rules
     from loopmark.bench.judge.finding import Finding
-    from loopmark.bench.measure.contest import Contest, Measured
+    from loopmark.bench.measure.paired_measurement import Measured, PairedMeasurement
 
 
 @dataclass(frozen=True)
 class Held:
-    """A contest that has ended."""
+    """A measurement that has ended."""
 
     measured: "list[Measured]"
     """The launch pairs; none where Ctrl-C came before the first had ended."""
@@ -28,7 +28,7 @@ class Held:
 
 
 def hold(
-    contest: "Contest",
+    measurement: "PairedMeasurement",
     budget_seconds: float,
     rules: "Rules",
     progress: RunProgress | None = None,
@@ -49,9 +49,9 @@ def hold(
     try:
         if progress:
             progress.tell("launch pair 1", 0.0, budget_seconds)
-        for pair in contest.pairs(budget_seconds):
+        for pair in measurement.pairs(budget_seconds):
             measured.append(pair)
-            referee = referee or Referee(rules, *contest.sides)
+            referee = referee or Referee(rules, *measurement.sides)
             referee.add(pair.pair, pair.blocks, pair.phases)
             judged += 1
             spent = time.perf_counter() - start
@@ -66,7 +66,7 @@ def hold(
     except KeyboardInterrupt:
         interrupted = True
         if judged < len(measured):  # Ctrl-C came in the middle of judging the last of them
-            referee = Referee(rules, *contest.sides)
+            referee = Referee(rules, *measurement.sides)
             for pair in measured:
                 referee.add(pair.pair, pair.blocks, pair.phases)
     if findings is None and referee is not None:

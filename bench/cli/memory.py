@@ -46,10 +46,10 @@ def memory(
     refuse_unwritable_folder(out)
     console = stderr_console()
     announce_torch(console, quiet=as_json)
-    from loopmark.bench.measure.plan import Wish, make_plan
+    from loopmark.bench.measure.plan import PlanOptions, make_plan
 
     plan = make_plan(
-        Wish(
+        PlanOptions(
             command=["loopmark", *sys.argv[1:]],
             workloads=[workload],
             loops=loop,
@@ -61,10 +61,10 @@ def memory(
             limit_seconds=limit,
         )
     )
-    from loopmark.bench.measure.crew import crew_of
     from loopmark.bench.measure.footprint.survey import survey
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
+    from loopmark.bench.measure.pool import worker_pool
     from loopmark.bench.records.footprint import write_footprints
     from loopmark.bench.records.store import create_folder, remove_if_empty
     from loopmark.bench.report.footprint.files import as_json as to_json
@@ -75,8 +75,8 @@ def memory(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the processes too
     folder = create_folder(out, machine.name, started.isoformat())
     try:
-        with RunProgress(console) as progress, crew_of(plan, folder) as crew:
-            found = survey(plan, loop, machine, started, crew, progress.hint)
+        with RunProgress(console) as progress, worker_pool(plan, folder) as pool:
+            found = survey(plan, loop, machine, started, pool, progress.hint)
     except BaseException:
         remove_if_empty(folder)
         raise

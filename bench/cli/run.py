@@ -71,10 +71,10 @@ def run(
 
     console = stderr_console()
     announce_torch(console, quiet=as_json)
-    from loopmark.bench.measure.plan import Wish, ceiling_seconds, make_plan, terms_within_a_run
+    from loopmark.bench.measure.plan import PlanOptions, ceiling_seconds, make_plan, terms_within_a_run
 
     plan = make_plan(
-        Wish(
+        PlanOptions(
             command=["loopmark", *sys.argv[1:]],
             workloads=names(workload),
             loops=names(loop),

@@ -59,7 +59,7 @@ def trace(
     announce_torch(console, quiet=as_json)
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
-    from loopmark.bench.measure.plan import Wish, make_plan
+    from loopmark.bench.measure.plan import PlanOptions, make_plan
     from loopmark.bench.measure.tracing.tracer import MOST_STEPS
     from loopmark.bench.measure.tracing.tracer import trace as trace_case
     from loopmark.bench.report.text import slugs
@@ -70,7 +70,7 @@ def trace(
     if not 1 <= steps <= MOST_STEPS:
         raise BadInput(f"--steps {steps} makes no sense; give 1 to {MOST_STEPS}")
     plan = make_plan(
-        Wish(
+        PlanOptions(
             command=["loopmark", *sys.argv[1:]],
             workloads=[workload],
             loops=[loop.strip()],

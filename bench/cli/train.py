@@ -54,10 +54,10 @@ def train(
     refuse_unwritable_folder(out)
     console = stderr_console()
     announce_torch(console, quiet=as_json)
-    from loopmark.bench.measure.plan import Wish, make_plan, training_terms
+    from loopmark.bench.measure.plan import PlanOptions, make_plan, training_terms
 
     plan = make_plan(
-        Wish(
+        PlanOptions(
             command=["loopmark", *sys.argv[1:]],
             workloads=names(workload),
             loops=names(loop),
@@ -72,9 +72,9 @@ def train(
         )
     )
     terms = training_terms(seeds, budget, quick=quick)
-    from loopmark.bench.measure.crew import crew_of
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
+    from loopmark.bench.measure.pool import worker_pool
     from loopmark.bench.measure.training.trainer import Trainer
     from loopmark.bench.records.store import create_folder, remove_if_empty
     from loopmark.bench.report.training.draw import draw_training
@@ -84,8 +84,8 @@ def train(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = create_folder(out, machine.name, started.isoformat())
     try:
-        with RunProgress(console) as progress, crew_of(plan, folder) as crew:
-            training, samples = Trainer(plan, terms, machine, progress).conduct(crew)
+        with RunProgress(console) as progress, worker_pool(plan, folder) as pool:
+            training, samples = Trainer(plan, terms, machine, progress).run(pool)
     except BaseException:
         remove_if_empty(folder)
         raise

@@ -41,13 +41,13 @@ def verify(
 
     console = stderr_console()
     announce_torch(console, quiet=as_json)
-    from loopmark.bench.measure.plan import Wish, make_plan
+    from loopmark.bench.measure.plan import PlanOptions, make_plan
     from loopmark.bench.measure.properties.verification import verify as examine
     from loopmark.bench.report.verification import as_json as to_json
     from loopmark.bench.report.verification import print_verification
 
     plan = make_plan(
-        Wish(
+        PlanOptions(
             command=["loopmark", *sys.argv[1:]],
             workloads=[workload],
             loops=loop,

@@ -1,4 +1,4 @@
-"""A contest held to its verdict, with launch pairs made up and a clock that only they advance."""
+"""A measurement held to its verdict, with launch pairs made up and a clock that only they advance."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loopmark.bench.judge.contest import Referee, Rules
 
 from loopmark.bench.cli import hold as module
 from loopmark.bench.cli.hold import Held, hold
-from loopmark.bench.judge.contest import Referee, Rules
-from loopmark.bench.measure.contest import Measured
+from loopmark.bench.measure.paired_measurement import Measured
 from tests.judge.test_contest import SHARES, launch_pair, side
 
 PAIR_SECONDS = 2.0
@@ -33,8 +33,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def contest(clock: Clock, effect: float, interrupt_after: int | None = None) -> Any:
-    """Stands for a ``Contest`` whose head takes ``1 + effect`` times as long."""
+def measurement(clock: Clock, effect: float, interrupt_after: int | None = None) -> Any:
+    """Stands for a ``PairedMeasurement`` whose head takes ``1 + effect`` times as long."""
     random = np.random.default_rng(0)
 
     def pairs(budget_seconds: float) -> Iterator[Measured]:
@@ -55,14 +55,14 @@ def step(held: Held) -> str:
 
 
 def test_it_ends_as_soon_as_the_verdict_is_sure(clock: Clock) -> None:
-    held = hold(contest(clock, 0.3), 90.0, Rules())
+    held = hold(measurement(clock, 0.3), 90.0, Rules())
     assert step(held) == "slower"
     assert held.seconds == clock.now == PAIR_SECONDS * len(held.measured) < 30
 
 
 def test_it_goes_on_for_the_least_time_and_the_verdict_stays_what_it_was(clock: Clock) -> None:
-    held = hold(contest(clock, 0.3), 90.0, Rules(), least_seconds=40.0)
-    sure = hold(contest(Clock(), 0.3), 90.0, Rules())
+    held = hold(measurement(clock, 0.3), 90.0, Rules(), least_seconds=40.0)
+    sure = hold(measurement(Clock(), 0.3), 90.0, Rules())
     assert clock.now >= 40
     assert held.findings == sure.findings
     assert held.seconds < 30
@@ -71,19 +71,19 @@ def test_it_goes_on_for_the_least_time_and_the_verdict_stays_what_it_was(clock: 
 
 
 def test_an_open_question_ends_with_the_budget(clock: Clock) -> None:
-    held = hold(contest(clock, 0.0), 6.5, Rules())
+    held = hold(measurement(clock, 0.0), 6.5, Rules())
     assert (step(held), held.seconds, held.interrupted) == ("inconclusive", 6.0, False)
 
 
 def test_ctrl_c_gives_the_verdict_on_what_there_is(clock: Clock) -> None:
-    held = hold(contest(clock, 0.0, interrupt_after=2), 90.0, Rules())
+    held = hold(measurement(clock, 0.0, interrupt_after=2), 90.0, Rules())
     assert held.interrupted
     assert len(held.measured) == 2
     assert step(held) == "inconclusive"
 
 
 def test_ctrl_c_before_the_first_pair_leaves_nothing_to_judge(clock: Clock) -> None:
-    held = hold(contest(clock, 0.0, interrupt_after=0), 90.0, Rules())
+    held = hold(measurement(clock, 0.0, interrupt_after=0), 90.0, Rules())
     assert (held.measured, held.referee, held.findings, held.interrupted) == ([], None, (), True)
 
 
@@ -97,7 +97,7 @@ def test_ctrl_c_in_the_middle_of_judging_loses_no_pair(clock: Clock, monkeypatch
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Referee, "add", add_half)
-    held = hold(contest(clock, 0.0), 90.0, Rules())
+    held = hold(measurement(clock, 0.0), 90.0, Rules())
     assert held.interrupted
     assert held.referee is not None
     assert len(held.measured) == len(held.referee.step_logs) == 1

@@ -13,7 +13,7 @@ COUNTER = Check(
 
 
 def energy_counter(host: Host) -> Finding:
-    """The packages' counters, which loopmark.bench.measure.energy reads."""
+    """The packages' counters, which loopmark.bench.measure.meters reads."""
     zones = sorted(zone for zone in (host.root / POWERCAP).glob("intel-rapl:*") if zone.name.count(":") == 1)
     if not zones:
         return COUNTER.not_known(

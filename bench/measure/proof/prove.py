@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import torch
 
-from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.proof.compare import Comparer, Tally, compare
 from loopmark.bench.measure.proof.own_step import Handed, Watched, take, was_skipped
 from loopmark.bench.measure.proof.twin import Twin, buffers_of, parameters_of, state_of
+from loopmark.bench.measure.warmup import CompilationLog
 from loopmark.bench.records.proof import Deviation
 from loopmark.bench.records.run import CacheState
 from loopmark.loops.loop import Loop

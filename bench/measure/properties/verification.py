@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.measure.crew import crew_of
-from loopmark.bench.measure.process import CaseEnded, WorkerProcess
+from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, worker_pool
 from loopmark.bench.measure.properties import runs
 from loopmark.bench.measure.properties.examination import PROPERTIES, Checked
 from loopmark.bench.records.run import Plan
@@ -30,13 +29,13 @@ def verify(plan: Plan, loops: Sequence[str], tell: Tell) -> tuple[Verification, 
     """
     workload = find_workload(plan.workloads[0]).name
     found = []
-    with tempfile.TemporaryDirectory(prefix="loopmark-verify-") as folder, crew_of(plan, Path(folder)) as crew:
+    with tempfile.TemporaryDirectory(prefix="loopmark-verify-") as folder, worker_pool(plan, Path(folder)) as pool:
         for number, loop in enumerate(find_loop(loop).name for loop in loops):
 
             def tell_part(doing: str, done: float, number: int = number, loop: str = loop) -> None:
                 tell(f"{loop} · {doing}", (number + done) / len(loops))
 
-            process = crew.start(workload, loop, log=str(number), neighbours=0)
+            process = pool.start(workload, loop, log=str(number), neighbours=0)
             try:
                 found.append(_examine(process, plan, Verification(loop, workload, plan.device), tell_part))
             finally:

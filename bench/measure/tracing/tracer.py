@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.measure.crew import Crew, crew_of
-from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.pool import CaseEnded, WorkerPool, worker_pool
 from loopmark.bench.records.run import Plan
 from loopmark.bench.records.trace import TRACE_FILE, Profile, Status, Trace
 from loopmark.loops.catalog import find_loop, find_workload
@@ -27,10 +26,10 @@ def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:
         BadInput: the step names unknown phases or none.
     """
     blank = Trace(find_workload(plan.workloads[0]).name, find_loop(loop).name, plan.device, "ok")
-    with tempfile.TemporaryDirectory(prefix="loopmark-trace-") as folder, crew_of(plan, Path(folder)) as crew:
+    with tempfile.TemporaryDirectory(prefix="loopmark-trace-") as folder, worker_pool(plan, Path(folder)) as pool:
         file = Path(folder) / TRACE_FILE
         try:
-            profile = _profile(crew, plan, blank, steps, file, tell)
+            profile = _profile(pool, plan, blank, steps, file, tell)
         except CaseEnded as end:
             if end.bad_step:
                 raise BadInput(end.reason) from None
@@ -38,8 +37,8 @@ def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:
         return replace(blank, profile=profile), file.read_bytes()
 
 
-def _profile(crew: Crew, plan: Plan, blank: Trace, steps: int, file: Path, tell: Tell) -> Profile:
-    process = crew.start(blank.workload, blank.loop, log="trace", neighbours=0)
+def _profile(pool: WorkerPool, plan: Plan, blank: Trace, steps: int, file: Path, tell: Tell) -> Profile:
+    process = pool.start(blank.workload, blank.loop, log="trace", neighbours=0)
     try:
         tell("making the task", 0.0)
         process.within(plan.limit_seconds).set_up(with_hash=False)

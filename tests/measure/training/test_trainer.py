@@ -12,10 +12,10 @@ import pytest
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.trained import summarise_training
-from loopmark.bench.measure.crew import crew_of
 from loopmark.bench.measure.machine import describe_machine
-from loopmark.bench.measure.plan import Wish, make_plan
-from loopmark.bench.measure.training.terms import Terms
+from loopmark.bench.measure.plan import PlanOptions, make_plan
+from loopmark.bench.measure.pool import worker_pool
+from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.measure.training.trainer import PROOF_STEPS, Trainer
 from loopmark.bench.measure.training.trials import NEVER_REACHED, Endings
 from loopmark.bench.records.training import Proof, Training, Trial
@@ -98,11 +98,11 @@ def train(
     **wishes,
 ) -> tuple[Training, TrainingSamples]:
     usual = {"workloads": ["regression"], "loops": ["eager"], "threads": 1, "batch_size": 64}
-    plan = make_plan(Wish(command=["loopmark", "train"], device="cpu", **{**usual, **wishes}))
+    plan = make_plan(PlanOptions(command=["loopmark", "train"], device="cpu", **{**usual, **wishes}))
     folder.mkdir(exist_ok=True)
-    with crew_of(plan, folder) as crew:
+    with worker_pool(plan, folder) as pool:
         trainer = Trainer(plan, terms, describe_machine("cpu"), progress or Silence(), endings)
-        return trainer.conduct(crew)
+        return trainer.run(pool)
 
 
 def trial_of(training: Training, loop: str, seed: int = 0) -> Trial:
@@ -263,9 +263,9 @@ def test_a_budget_that_is_spent_ends_training_with_what_was_learnt(tmp_path: Pat
 
 
 @pytest.fixture(scope="module")
-def astray(own: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, TrainingSamples]:
+def diverged(own: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, TrainingSamples]:
     loops = [f"{own}:loses_its_loss_at_step_7", f"{own}:leaves_no_loss", *(f"{BAD}:{name}" for name in WRONG)]
-    folder = tmp_path_factory.mktemp("trainings") / "astray"
+    folder = tmp_path_factory.mktemp("trainings") / "diverged"
     terms = Terms(seeds=2, until="convergence", budget_seconds=NO_LIMIT)
     return train(folder, terms, loops=loops)
 
@@ -281,31 +281,31 @@ WRONG = {
 
 
 def test_a_loss_that_is_lost_is_told_at_its_step_and_training_stops_there(
-    astray: tuple[Training, TrainingSamples],
+    diverged: tuple[Training, TrainingSamples],
 ) -> None:
     for seed in (0, 1):
-        trial = trial_of(astray[0], "own:loses_its_loss_at_step_7", seed)
+        trial = trial_of(diverged[0], "own:loses_its_loss_at_step_7", seed)
         assert (trial.status, trial.ending) == ("ok", "diverged")
         assert (trial.diverged_at_step, trial.divergence) == (7, "not a number")
-        losses = losses_of(*astray, "own:loses_its_loss_at_step_7", seed)
+        losses = losses_of(*diverged, "own:loses_its_loss_at_step_7", seed)
         assert len(losses) == trial.steps == 8
         assert math.isnan(losses[7])
 
 
-def test_its_comparison_ends_there_too_and_it_departs(astray: tuple[Training, TrainingSamples]) -> None:
-    assert proof_of(astray[0], "own:loses_its_loss_at_step_7").lost_at_step == 7
-    row = summarise_training(*astray).row("regression", "own:loses_its_loss_at_step_7", repeat=False)
+def test_its_comparison_ends_there_too_and_it_departs(diverged: tuple[Training, TrainingSamples]) -> None:
+    assert proof_of(diverged[0], "own:loses_its_loss_at_step_7").lost_at_step == 7
+    row = summarise_training(*diverged).row("regression", "own:loses_its_loss_at_step_7", repeat=False)
     assert row is not None
     assert row.likeness.verdict == "departs"
 
 
 @pytest.mark.parametrize("loop", WRONG)
 def test_a_loop_that_goes_wrong_has_its_reason_on_one_line_with_every_seed(
-    astray: tuple[Training, TrainingSamples], loop: str
+    diverged: tuple[Training, TrainingSamples], loop: str
 ) -> None:
     status, says = WRONG[loop]
     for seed in (0, 1):
-        trial = trial_of(astray[0], f"misbehaving:{loop}", seed)
+        trial = trial_of(diverged[0], f"misbehaving:{loop}", seed)
         assert trial.status == status
         assert trial.reason is not None
         assert re.search(says, trial.reason)
@@ -313,18 +313,18 @@ def test_a_loop_that_goes_wrong_has_its_reason_on_one_line_with_every_seed(
 
 
 def test_a_step_that_leaves_no_loss_is_compared_but_cannot_be_watched_while_it_trains(
-    astray: tuple[Training, TrainingSamples],
+    diverged: tuple[Training, TrainingSamples],
 ) -> None:
-    assert proof_of(astray[0], "own:leaves_no_loss").same_steps == PROOF_STEPS
-    trial = trial_of(astray[0], "own:leaves_no_loss")
+    assert proof_of(diverged[0], "own:leaves_no_loss").same_steps == PROOF_STEPS
+    trial = trial_of(diverged[0], "own:leaves_no_loss")
     assert trial.status == "skipped"
     assert "leaves no loss in task.last_loss" in (trial.reason or "")
 
 
-def test_the_others_go_on_to_their_end_when_loops_go_wrong(astray: tuple[Training, TrainingSamples]) -> None:
+def test_the_others_go_on_to_their_end_when_loops_go_wrong(diverged: tuple[Training, TrainingSamples]) -> None:
     for seed in (0, 1):
-        assert trial_of(astray[0], "eager", seed).ending == "converged"
-    assert not astray[0].interrupted
+        assert trial_of(diverged[0], "eager", seed).ending == "converged"
+    assert not diverged[0].interrupted
 
 
 def test_a_learning_rate_beyond_reason_explodes_and_the_step_is_told(own: Path, tmp_path: Path) -> None:
