@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import pandas as pd
-import psutil
 import torch
 
 from loopmark.bench.measure.nvml import GpuMonitor, monitor_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _STAT = Path("/proc/stat")
 _STEAL_FIELD = 8
@@ -78,6 +79,8 @@ def foreign(pids: Sequence[int], own_processes: int) -> int:
     if len(pids) <= own_processes:
         return 0
     if os.getpid() in pids:
+        import psutil
+
         with contextlib.suppress(psutil.Error):  # a process that is gone meanwhile, or may not be looked at
             parent = psutil.Process(os.getppid())  # seldom asked: it takes a look at every process of the machine
             return len(set(pids) - {parent.pid, *(child.pid for child in parent.children(recursive=True))})
@@ -89,7 +92,7 @@ BUSY = 0.5
 machine with nothing else to do it was 0.2."""
 
 
-def busy(blocks: pd.DataFrame) -> list[str]:
+def busy(blocks: "pd.DataFrame") -> list[str]:
     """A warning where the machine had more to do than this run: others took a core away in most blocks."""
     disturbed = (blocks["involuntary_switches"] > 0) | (blocks["steal_seconds"] > 0)
     if not len(blocks) or (share := float(disturbed.mean())) <= BUSY:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from loopmark.bench.judge.contest import Referee, Rules
 
 from loopmark.bench.cli import hold as module
 from loopmark.bench.cli.hold import Held, hold
+from loopmark.bench.judge.contest import Referee, Rules
 from loopmark.bench.measure.paired_measurement import Measured
 from tests.judge.test_contest import SHARES, launch_pair, side
 
