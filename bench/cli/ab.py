@@ -22,7 +22,7 @@ from loopmark.bench.cli.tell import (
 from loopmark.bench.errors import NotComparable
 
 if TYPE_CHECKING:
-    from loopmark.bench.judge.contest import Referee, Rules
+    from loopmark.bench.judge.sequential_comparison import DecisionRules, SequentialComparison
     from loopmark.bench.measure.sides import PreparedComparison
     from loopmark.bench.progress import RunProgress
     from loopmark.bench.records.comparison import Comparison
@@ -79,15 +79,14 @@ def ab(
     console = stderr_console()
     announce_torch(console, quiet=as_json)
     from loopmark.bench.judge.calibration import quotations
-    from loopmark.bench.judge.contest import Rules, judge
     from loopmark.bench.judge.finding import Judgement
-    from loopmark.bench.judge.settings import parse_false_alarms
-    from loopmark.bench.judge.thresholds import parse_share
+    from loopmark.bench.judge.sequential_comparison import DecisionRules, judge_comparison
+    from loopmark.bench.judge.settings import parse_false_alarms, parse_share
     from loopmark.bench.measure.plan import PlanOptions, make_plan
     from loopmark.bench.measure.sides import parse_side, prepare_comparison
-    from loopmark.bench.records.calibration import calibrations_of
+    from loopmark.bench.records.comparison import calibrations_of
 
-    rules = Rules(
+    rules = DecisionRules(
         false_alarms=parse_false_alarms(false_alarms, "--false-alarms"),
         margin=parse_share(margin, "--margin"),
         step_threshold=parse_share(threshold, "--threshold"),
@@ -111,9 +110,9 @@ def ab(
     interrupt_once()
     try:
         with prepare_comparison(*wishes, plan, workload=workload, loop=loop) as sides, RunProgress(console) as progress:
-            comparison, referee, folder = _compare(sides, plan, rules, out, progress)
+            comparison, sequential, folder = _compare(sides, plan, rules, out, progress)
         known = calibrations_of(comparison.machine.name, out, REFERENCE)
-        judgement = judge(comparison, referee, rules, (f"kept in {folder}", *quotations(known)))
+        judgement = judge_comparison(comparison, sequential, rules, (f"kept in {folder}", *quotations(known)))
     except NotComparable as refusal:
         judgement = Judgement("ab", _named(base), _named(head), (), rules.false_alarms, refusal=str(refusal))
     judgement = replace(judgement, inconclusive=inconclusive.value if inconclusive else None)
@@ -123,8 +122,8 @@ def ab(
 
 
 def _compare(
-    sides: "PreparedComparison", plan: "Plan", rules: "Rules", out: Path, progress: "RunProgress | None"
-) -> "tuple[Comparison, Referee, Path]":
+    sides: "PreparedComparison", plan: "Plan", rules: "DecisionRules", out: Path, progress: "RunProgress | None"
+) -> "tuple[Comparison, SequentialComparison, Path]":
     """Measure until the verdict is sure, the budget is spent, or a person has had enough, and keep what there is."""
     from datetime import UTC, datetime
 
@@ -139,7 +138,7 @@ def _compare(
     started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
     with sides.measurement(plan) as measurement:
         held = hold(measurement, plan.budget_seconds, rules, progress)
-    if held.referee is None:
+    if held.sequential is None:
         raise KeyboardInterrupt
     base, head = measurement.sides
     folder = create_folder(out, machine.name, started.isoformat())
@@ -162,7 +161,7 @@ def _compare(
     )
     blocks, phases = (pd.concat([getattr(one, name) for one in held.measured]) for name in ("blocks", "phases"))
     write_comparison(folder, comparison, blocks, phases)
-    return comparison, held.referee, folder
+    return comparison, held.sequential, folder
 
 
 def _named(options: list[str] | None) -> str:

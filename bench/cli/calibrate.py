@@ -16,7 +16,7 @@ from loopmark.bench.cli.tell import JsonOption, refuse_unwritable_folder
 from loopmark.bench.errors import BadInput, NotComparable
 
 if TYPE_CHECKING:
-    from loopmark.bench.records.calibration import Calibration, Trial
+    from loopmark.bench.records.comparison import Calibration, CalibrationTrial
     from loopmark.bench.records.machine import Environment, Machine
     from loopmark.bench.records.run import Plan
 
@@ -58,7 +58,8 @@ def calibrate(
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import available_cores, describe_environment, describe_machine
     from loopmark.bench.measure.plan import PlanOptions, make_plan
-    from loopmark.bench.records.calibration import calibration_path, read_calibration, write_calibration
+    from loopmark.bench.records.comparison import calibration_path, read_calibration
+    from loopmark.bench.records.files import write_record
     from loopmark.bench.report.calibration_table import as_json as to_json
     from loopmark.bench.report.calibration_table import print_calibration
 
@@ -93,7 +94,7 @@ def calibrate(
             start = time.perf_counter()
             known = known.with_trial(_try(plan, known, effect))
             trial = known.trials[-1]
-            write_calibration(path, known)
+            write_record(path, known)
             console.print(
                 f"{len(known.trials)}/{sum(wanted.values())}  +{100 * effect:g} %: {trial.verdict} after "
                 f"{trial.seconds:.0f} s, {len(trial.logs)} launch pairs ({time.perf_counter() - start:.0f} s in all)",
@@ -137,12 +138,12 @@ def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
     yield from environment_differences(known.environment, same_revision)
 
 
-def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
+def _try(plan: "Plan", known: "Calibration", effect: float) -> "CalibrationTrial":
     """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
     from loopmark.bench.cli.hold import hold
-    from loopmark.bench.judge.contest import Rules
+    from loopmark.bench.judge.sequential_comparison import DecisionRules
     from loopmark.bench.measure.sides import SideOptions, prepare_comparison
-    from loopmark.bench.records.calibration import Trial
+    from loopmark.bench.records.comparison import CalibrationTrial
 
     workload, loop, solo_seconds = known.workload, known.loop, known.solo_seconds
     with (
@@ -150,19 +151,21 @@ def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
         sides.measurement(plan) as measurement,
     ):
         stored = measurement.solo(head=False, seconds=solo_seconds) if effect == 0 else None
-        held = hold(measurement, plan.budget_seconds, Rules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0)
-        if held.interrupted or held.referee is None:
+        held = hold(
+            measurement, plan.budget_seconds, DecisionRules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0
+        )
+        if held.interrupted or held.sequential is None:
             raise KeyboardInterrupt
         later = measurement.solo(head=True, seconds=solo_seconds) if effect == 0 else None
     step = held.findings[0]
-    return Trial(
+    return CalibrationTrial(
         effect=effect,
         verdict=step.verdict,
         regression=any(finding.decides and finding.verdict == "slower" for finding in held.findings),
         seconds=held.seconds,
         step_seconds=step.base or 0.0,
-        logs=held.referee.step_logs,
-        uncertainties=held.referee.step_uncertainties,
+        logs=held.sequential.step_logs,
+        uncertainties=held.sequential.step_uncertainties,
         ended_seconds=tuple(one.pair.ended_seconds for one in held.measured),
         stored_mean_seconds=stored,
         later_mean_seconds=later,
@@ -172,10 +175,10 @@ def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
 def _begin(plan: "Plan", machine: "Machine", environment: "Environment", workload: str, loop: str) -> "Calibration":
     from datetime import UTC, datetime
 
-    from loopmark.bench.judge.contest import METHOD, Rules
-    from loopmark.bench.records.calibration import Calibration
+    from loopmark.bench.judge.sequential_comparison import METHOD, DecisionRules
+    from loopmark.bench.records.comparison import Calibration
 
-    rules = Rules()
+    rules = DecisionRules()
     return Calibration(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine,

@@ -45,7 +45,8 @@ def ceilings(
     from loopmark.bench.measure.machine import describe_machine
     from loopmark.bench.measure.plan import PlanOptions, make_plan
     from loopmark.bench.measure.pool import CaseEnded
-    from loopmark.bench.records.ceilings import ceilings_path, write_ceilings
+    from loopmark.bench.records.ceilings import ceilings_path
+    from loopmark.bench.records.files import write_record
     from loopmark.bench.records.store import remove_if_empty
     from loopmark.bench.report.ceilings import as_json as to_json
     from loopmark.bench.report.ceilings import print_ceilings
@@ -70,7 +71,7 @@ def ceilings(
         _make_room(path)
         found = _measure(plan, machine)
         if found.ceilings:
-            write_ceilings(path, found)
+            write_record(path, found)
     except CaseEnded as end:
         console.print(plain(f"loopmark: {plan.device} {end.status}: {end}"), markup=False, soft_wrap=True)
         raise typer.Exit(NOT_MEASURED) from None

@@ -10,9 +10,17 @@ from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
-from loopmark.bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, by_setting, contests, shifts
+from loopmark.bench.judge.side_by_side import (
+    ComparedRun,
+    FoundRun,
+    SideBySide,
+    WorkloadComparison,
+    by_setting,
+    compare_workloads,
+    shifts,
+)
 from loopmark.bench.records.run import Run
-from loopmark.bench.records.search import run_folders
+from loopmark.bench.records.store import run_folders
 from loopmark.bench.report.compare.words import named
 from loopmark.bench.report.text import elide
 
@@ -40,7 +48,7 @@ class Reader:
         tell: Callable[[str, float], None],
     ) -> None:
         self._workloads, self._loops, self._warnings, self._tell = workloads, loops, warnings, tell
-        self._found: list[Found] = []
+        self._found: list[FoundRun] = []
         self._mistakes: list[BadInput] = []
         self._readings: dict[str, Reading] = {}
         """By folder."""
@@ -73,7 +81,7 @@ class Reader:
         groups = by_setting(wanted)
         return self._course(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
 
-    def _course(self, runs: list[Found]) -> SideBySide:
+    def _course(self, runs: list[FoundRun]) -> SideBySide:
         self._read_ahead([runs[0], *runs[1 - MOST_RUNS :]])
         newest = self._read(runs[::-1], MOST_RUNS - 1)
         shown = {judged.found.folder for judged in newest}
@@ -89,7 +97,7 @@ class Reader:
         notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
         return SideBySide(entrants, self._contests(entrants), True, moved, not_compared, notes)
 
-    def _machines(self, groups: list[list[Found]]) -> SideBySide:
+    def _machines(self, groups: list[list[FoundRun]]) -> SideBySide:
         latest = sorted(groups, key=lambda runs: runs[-1].started, reverse=True)[:MOST_MACHINES]
         left = [runs[-1].run.machine.name for runs in groups if runs not in latest]
         if left:
@@ -106,13 +114,13 @@ class Reader:
         note = f"the newest run of each machine counts; older ones are not shown: {named(older)}"
         return SideBySide(entrants, self._contests(entrants), False, notes=(note,) if older else ())
 
-    def _read_ahead(self, runs: Iterable[Found]) -> None:
+    def _read_ahead(self, runs: Iterable[FoundRun]) -> None:
         """Read those that are shown unless something is wrong with them, all cores at once."""
         wanted = {found.folder: found for found in runs}
         readings = over_cores(judge, wanted.values(), lambda done: self._tell("judging", 0.5 + 0.4 * done))
         self._readings |= dict(zip(wanted, readings, strict=True))
 
-    def _read(self, runs: list[Found], most: int) -> list[Judged]:
+    def _read(self, runs: list[FoundRun], most: int) -> list[Judged]:
         """The first ``most`` of ``runs`` that can be read."""
         read: list[Judged] = []
         for found in runs:
@@ -126,16 +134,16 @@ class Reader:
                 read.append(reading.judged)
         return read
 
-    def _entrants(self, labels: list[str], read: list[Judged]) -> tuple[Entrant, ...]:
+    def _entrants(self, labels: list[str], read: list[Judged]) -> tuple[ComparedRun, ...]:
         for label, one in zip(labels, read, strict=True):
             for warning in one.found.run.warnings:  # what a run says against itself, it says in a comparison as well
                 self._warnings.add(warning, label)
         return tuple(
-            Entrant(label, one.found, one.summary, one.phases) for label, one in zip(labels, read, strict=True)
+            ComparedRun(label, one.found, one.summary, one.phases) for label, one in zip(labels, read, strict=True)
         )
 
-    def _contests(self, entrants: tuple[Entrant, ...]) -> tuple[Contest, ...]:
-        return contests(entrants, self._wants_workload, self._wants_loop)
+    def _contests(self, entrants: tuple[ComparedRun, ...]) -> tuple[WorkloadComparison, ...]:
+        return compare_workloads(entrants, self._wants_workload, self._wants_loop)
 
     def _folders(self, places: Iterable[Path]) -> list[Path]:
         folders: dict[Path, Path] = {}
@@ -169,6 +177,6 @@ class Reader:
         self._mistakes.append(error)
         self._warnings.add_error("left out", folder, error)
 
-    def _expect(self, anything: list[Found] | list[Judged]) -> None:
+    def _expect(self, anything: list[FoundRun] | list[Judged]) -> None:
         if not anything and self._mistakes:
             raise self._mistakes[0]

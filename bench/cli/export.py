@@ -29,15 +29,15 @@ def export(
     Verdicts, intervals and the noise floor come along wherever the format has a place for them. Exit status: 0, or 2
     for bad input.
     """
-    from loopmark.bench.report.formats.registry import export as exported
-    from loopmark.bench.report.formats.registry import writer
+    from loopmark.bench.report.formats import export as exported
+    from loopmark.bench.report.formats import writer
 
     writer(to)  # before anything is read
     refuse_unwritable(output)
 
     from loopmark.bench.judge.summary import summarise
-    from loopmark.bench.judge.trained import summarise_training
-    from loopmark.bench.records.whole import read_whole
+    from loopmark.bench.judge.training import summarise_training
+    from loopmark.bench.records.store import read_whole
 
     measured, samples, trained, ceilings = read_whole(run)
     text = exported(

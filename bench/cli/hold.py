@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from loopmark.bench.progress import RunProgress
 
 if TYPE_CHECKING:
-    from loopmark.bench.judge.contest import Referee, Rules
     from loopmark.bench.judge.finding import Finding
+    from loopmark.bench.judge.sequential_comparison import DecisionRules, SequentialComparison
     from loopmark.bench.measure.paired_measurement import Measured, PairedMeasurement
 
 
@@ -18,7 +18,7 @@ class Held:
 
     measured: "list[Measured]"
     """The launch pairs; none where Ctrl-C came before the first had ended."""
-    referee: "Referee | None"
+    sequential: "SequentialComparison | None"
     """None where nothing was measured."""
     findings: "tuple[Finding, ...]"
     """As they were when the verdict was sure, or at the end."""
@@ -30,19 +30,19 @@ class Held:
 def hold(
     measurement: "PairedMeasurement",
     budget_seconds: float,
-    rules: "Rules",
+    rules: "DecisionRules",
     progress: RunProgress | None = None,
     least_seconds: float = 0.0,
 ) -> Held:
-    """Launch pairs until the referee has decided or the budget is spent.
+    """Launch pairs until the comparison has decided or the budget is spent.
 
     Args:
         least_seconds: go on measuring for so long even when the verdict is sure; it stays what it was.
     """
-    from loopmark.bench.judge.contest import Referee
+    from loopmark.bench.judge.sequential_comparison import SequentialComparison
 
     measured: list[Measured] = []
-    referee: Referee | None = None
+    sequential: SequentialComparison | None = None
     findings: tuple[Finding, ...] | None = None
     interrupted, start = False, time.perf_counter()
     seconds, judged = 0.0, 0
@@ -51,13 +51,13 @@ def hold(
             progress.tell("launch pair 1", 0.0, budget_seconds)
         for pair in measurement.pairs(budget_seconds):
             measured.append(pair)
-            referee = referee or Referee(rules, *measurement.sides)
-            referee.add(pair.pair, pair.blocks, pair.phases)
+            sequential = sequential or SequentialComparison(rules, *measurement.sides)
+            sequential.add(pair.pair, pair.blocks, pair.phases)
             judged += 1
             spent = time.perf_counter() - start
             if findings is None:
                 seconds = spent
-                findings = referee.findings() if referee.decided else None
+                findings = sequential.findings() if sequential.decided else None
             if findings is not None and spent >= least_seconds:
                 break
             if progress:
@@ -66,9 +66,9 @@ def hold(
     except KeyboardInterrupt:
         interrupted = True
         if judged < len(measured):  # Ctrl-C came in the middle of judging the last of them
-            referee = Referee(rules, *measurement.sides)
+            sequential = SequentialComparison(rules, *measurement.sides)
             for pair in measured:
-                referee.add(pair.pair, pair.blocks, pair.phases)
-    if findings is None and referee is not None:
-        findings = referee.findings()
-    return Held(measured, referee, findings or (), seconds, interrupted)
+                sequential.add(pair.pair, pair.blocks, pair.phases)
+    if findings is None and sequential is not None:
+        findings = sequential.findings()
+    return Held(measured, sequential, findings or (), seconds, interrupted)

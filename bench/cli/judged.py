@@ -7,23 +7,22 @@ from typing import NamedTuple
 from loopmark.bench.cli.warning_list import Warnings
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.history import start_of
-from loopmark.bench.judge.side import Side
-from loopmark.bench.judge.side_by_side import Found, Phases, phases_of
+from loopmark.bench.judge.run_comparison import JudgedRun
+from loopmark.bench.judge.side_by_side import FoundRun, PhaseEstimates, estimate_phases
 from loopmark.bench.judge.summary import Summary, summarise
-from loopmark.bench.judge.trained import TrainingSummary, summarise_training
+from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.store import digest_of, read_run, read_table
-from loopmark.bench.records.whole import ceilings_of, training_of
+from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_table, training_of
 
 
 class Judged(NamedTuple):
     """A run that was read, and is known by what its samples came to."""
 
-    found: Found
+    found: FoundRun
     summary: Summary
-    phases: Phases
+    phases: PhaseEstimates
     samples: Samples
     """Without the phases, which are most of them."""
 
@@ -36,16 +35,16 @@ class Reading(NamedTuple):
     warnings: Warnings
 
 
-def find(folder: Path) -> tuple[Found, str] | BadInput:
+def find(folder: Path) -> tuple[FoundRun, str] | BadInput:
     """The run of ``folder`` with its digest, or why there is none to be read."""
     try:
         run = read_run(folder)
-        return Found(str(folder), run, start_of(run, str(folder))), digest_of(folder)
+        return FoundRun(str(folder), run, start_of(run, str(folder))), digest_of(folder)
     except BadInput as error:
         return error
 
 
-def judge(found: Found) -> Reading:
+def judge(found: FoundRun) -> Reading:
     """Read and judge a run that was found."""
     warnings = Warnings()
     try:
@@ -54,14 +53,14 @@ def judge(found: Found) -> Reading:
         return Reading(None, error, warnings)
 
 
-def _judged(found: Found, warnings: Warnings) -> Judged:
+def _judged(found: FoundRun, warnings: Warnings) -> Judged:
     folder, run = Path(found.folder), found.run
     tables = {name: read_table(folder, name, run) for name in ("blocks", "phases", "losses")}
     samples = Samples(**tables, warmup=Samples.empty().warmup)
     if run.interrupted:
         warnings.add("it was interrupted, and holds only what had been measured by then", folder)
     summary = summarise(run, samples, _training(folder, run, warnings), _ceilings(folder, run, warnings))
-    return Judged(found, summary, phases_of(run, samples), replace(samples, phases=Samples.empty().phases))
+    return Judged(found, summary, estimate_phases(run, samples), replace(samples, phases=Samples.empty().phases))
 
 
 def _training(folder: Path, run: Run, warnings: Warnings) -> TrainingSummary | None:
@@ -81,6 +80,6 @@ def _ceilings(folder: Path, run: Run, warnings: Warnings) -> Ceilings | None:
         return None
 
 
-def side_of(judged: Judged) -> Side:
+def side_of(judged: Judged) -> JudgedRun:
     """The run as it is held against another."""
-    return Side.of(judged.found.run, judged.samples, judged.summary)
+    return JudgedRun.of(judged.found.run, judged.samples, judged.summary)

@@ -61,11 +61,12 @@ def memory(
             limit_seconds=limit,
         )
     )
-    from loopmark.bench.measure.footprint.survey import survey
+    from loopmark.bench.measure.inspection import profile_memory
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
     from loopmark.bench.measure.pool import worker_pool
-    from loopmark.bench.records.footprint import write_footprints
+    from loopmark.bench.records.files import write_record
+    from loopmark.bench.records.footprint import MEMORY_FILE
     from loopmark.bench.records.store import create_folder, remove_if_empty
     from loopmark.bench.report.footprint.files import as_json as to_json
     from loopmark.bench.report.footprint.files import write_files
@@ -76,12 +77,12 @@ def memory(
     folder = create_folder(out, machine.name, started.isoformat())
     try:
         with RunProgress(console) as progress, worker_pool(plan, folder) as pool:
-            found = survey(plan, loop, machine, started, pool, progress.hint)
+            found = profile_memory(plan, loop, machine, started, pool, progress.hint)
     except BaseException:
         remove_if_empty(folder)
         raise
     cases = found.cases
-    write_footprints(folder, found)
+    write_record(folder / MEMORY_FILE, found, indent=None)
     write_files(folder, cases)
     if as_json:
         print(json.dumps({"folder": str(folder), **to_json(cases)}, indent=2, allow_nan=False))

@@ -9,7 +9,7 @@ from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import round_logs
 from loopmark.bench.judge.history import Observation, lost, measured, observe
-from loopmark.bench.judge.throttled import counted
+from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.store import digest_of, read_run, read_table
 
@@ -96,7 +96,7 @@ class Finder:
         observed.workloads = {case.workload for case in run.cases}
         observed.loops = {case.loop for case in run.cases}
         blocks, no_longer_training = read_table(folder, "blocks", run), lost(read_table(folder, "losses", run))
-        rounds = round_logs(blocks[counted(blocks)])
+        rounds = round_logs(blocks[counted_blocks(blocks)])
         for workload in self._wanted_workloads(run):
             places = measured(run, workload)
             if not places:

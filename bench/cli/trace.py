@@ -57,11 +57,11 @@ def trace(
         refuse_run_folder(out)
     console = stderr_console()
     announce_torch(console, quiet=as_json)
+    from loopmark.bench.measure.inspection import MOST_STEPS
+    from loopmark.bench.measure.inspection import trace as trace_case
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
     from loopmark.bench.measure.plan import PlanOptions, make_plan
-    from loopmark.bench.measure.tracing.tracer import MOST_STEPS
-    from loopmark.bench.measure.tracing.tracer import trace as trace_case
     from loopmark.bench.report.text import slugs
     from loopmark.bench.report.trace.files import as_csv
     from loopmark.bench.report.trace.files import as_json as to_json

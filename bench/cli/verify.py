@@ -41,8 +41,8 @@ def verify(
 
     console = stderr_console()
     announce_torch(console, quiet=as_json)
+    from loopmark.bench.measure.inspection import verify as examine
     from loopmark.bench.measure.plan import PlanOptions, make_plan
-    from loopmark.bench.measure.properties.verification import verify as examine
     from loopmark.bench.report.verification import as_json as to_json
     from loopmark.bench.report.verification import print_verification
 

@@ -13,8 +13,7 @@ import torch
 from loopmark.bench.measure.clock import BadStep, Block
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.warmup import WarmUp
-from loopmark.bench.records.gpu_state import GpuState
-from loopmark.bench.records.run import CacheState
+from loopmark.bench.records.run import CacheState, GpuState
 from loopmark.loops.errors import BadSpec, Skip
 from loopmark.loops.task import Task
 from loopmark.loops.user_code import described

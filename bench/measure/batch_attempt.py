@@ -11,7 +11,7 @@ from loopmark.bench.measure.cgroup import free_host_bytes
 from loopmark.bench.measure.clock import Block
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import steps_per_block
-from loopmark.bench.records.batches import Attempt, Limit
+from loopmark.bench.records.batch_sizes import Attempt, Limit
 
 WARMUP_SECONDS = 1.0
 """After the first step: allocators and caches fill in a few steps, and there are many sizes to try."""

@@ -12,7 +12,7 @@ from loopmark.bench.measure.clock import Block, LappedBlock
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.pool import WorkerProcess
 from loopmark.bench.records.run import Case
-from loopmark.bench.records.samples import TABLES, Samples, typed
+from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, typed
 
 CONTEXT_BYTES = 768 * 2**20
 """What a process takes beside torch's allocator: its CUDA context, kernels and libraries. An estimate."""
@@ -143,7 +143,7 @@ class Collector:
             "phases": _stacked(self._phase_frames()),
         }
         empty = Samples.empty()
-        return Samples(**{n: typed(n, frames[n]) if len(frames[n]) else getattr(empty, n) for n in TABLES})
+        return Samples(**{n: typed(COLUMNS[n], frames[n]) if len(frames[n]) else getattr(empty, n) for n in TABLES})
 
     def _warm_up_rows(self) -> list[dict[str, float]]:
         return [

@@ -21,7 +21,7 @@ from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import steps_per_block
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Pair, Side
 from loopmark.bench.records.machine import Environment
-from loopmark.bench.records.tables import table
+from loopmark.bench.records.samples import table
 
 PAIR_SECONDS = 1.75
 """Of sampling per launch pair. Nearly all the noise was seen to lie within a pair: longer ones lose less of the time to

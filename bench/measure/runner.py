@@ -26,10 +26,8 @@ from loopmark.bench.measure.schedule import (
 from loopmark.bench.measure.warmup import unsteady
 from loopmark.bench.records import store
 from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Launch, Plan, Run, Status
+from loopmark.bench.records.run import Launch, PhaseWork, Plan, Run, Status, disturbs
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.throttle import disturbs
-from loopmark.bench.records.work import PhaseWork
 
 MOST_AGAIN = 2
 """Times that a turn under a throttle is taken again, at the end of its round; at the power cap it stays as it is."""

@@ -21,8 +21,8 @@ from loopmark.bench.measure.ceilings.survey import FoundCeilings, ceilings_of
 from loopmark.bench.measure.clock import Block, HostClock, Recording
 from loopmark.bench.measure.device_clock import make_clock
 from loopmark.bench.measure.entry import refuse_strangers
-from loopmark.bench.measure.footprint.follow import follow
 from loopmark.bench.measure.machine import describe_environment
+from loopmark.bench.measure.memory_profile import follow
 from loopmark.bench.measure.meters import (
     Disturbance,
     DisturbanceMeter,
@@ -33,18 +33,17 @@ from loopmark.bench.measure.meters import (
     spend,
 )
 from loopmark.bench.measure.nvml import monitor_of
+from loopmark.bench.measure.profiler import Traced, name_compiled_kernels, profile_steps
 from loopmark.bench.measure.proof.prove import Proven, prove
 from loopmark.bench.measure.properties.examination import Checked, Examination
 from loopmark.bench.measure.slowdown import slowed
-from loopmark.bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
 from loopmark.bench.measure.training.session import Begun, Segment, TrainingSession
 from loopmark.bench.measure.warmup import WINDOW, CompilationLog, warm_up
-from loopmark.bench.measure.work.counting import count_work
+from loopmark.bench.measure.work_count import count_work
 from loopmark.bench.records.footprint import Footprint
-from loopmark.bench.records.gpu_state import GpuState
 from loopmark.bench.records.machine import Environment
+from loopmark.bench.records.run import GpuState, PhaseWork
 from loopmark.bench.records.trace import Profile
-from loopmark.bench.records.work import PhaseWork
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.errors import Skip

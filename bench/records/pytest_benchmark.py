@@ -1,22 +1,28 @@
 """A file of pytest-benchmark: what of it an imported run is made of.
 
 ``--benchmark-json`` writes it, and so does ``--benchmark-save`` together with ``--benchmark-save-data``. Loopmark's own
-pytest plugin and ``loopmark export`` add what they know in ``extra_info``.
+pytest plugin and ``loopmark export`` add what they know in ``extra_info`` and in ``machine_info``.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from loopmark.bench.errors import BadInput
-from loopmark.bench.records.codec import Mismatch, decode
-from loopmark.bench.records.limits import LONGEST_SECONDS, MOST_COUNTED
-from loopmark.bench.records.tables import line, no_pipe
+from loopmark.bench.records.files import LONGEST_SECONDS, MOST_COUNTED, Mismatch, decode, line, no_pipe
+from loopmark.bench.records.run import Launch
+from loopmark.bench.records.samples import COLUMNS, Samples, typed
 
 KEY = "loopmark"
-"""Of what Loopmark adds, in ``extra_info`` and in ``machine_info``."""
+"""Of what Loopmark adds."""
 MAKE_ONE = "make one with pytest --benchmark-json=FILE"
 
 
@@ -27,19 +33,17 @@ class Stats:
     data: tuple[float, ...] | None = None
     """Seconds an iteration, one a round; None in a file that was saved without them."""
     iterations: int = 1
-    """In each round."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What Loopmark itself wrote of the loop that was measured; None of another benchmark."""
+    """What Loopmark itself wrote of the loop that was measured; nothing of another benchmark."""
 
     workload: str | None = None
     loop: str | None = None
     repeat: str | None = None
     """``yes`` for the baseline's second appearance."""
     phase: str | None = None
-    """Of a row that is one phase of a step."""
     device: str | None = None
     size: str | None = None
     batch_size: int | None = None
@@ -47,7 +51,7 @@ class Told:
     data_sha256: str | None = None
     threads: int | None = None
     rounds_per_launch: tuple[int, ...] = ()
-    """How many of the rounds, in order, are of each launch; without it a file is one launch."""
+    """How many of the rounds, in order, are of each launch; empty where the file is one launch."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,16 @@ class Benchmark:
     told: Told = Told()
 
     @property
+    def workload(self) -> str:
+        """By Loopmark's own name, or else that of the group or of the file."""
+        return self.told.workload or self.group or self.fullname.partition("::")[0]
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """The length of each round."""
+        return np.asarray(self.stats.data or (), float) * self.stats.iterations
+
+    @property
     def launches(self) -> tuple[slice, ...]:
         """The rounds of each launch."""
         count, ends = len(self.stats.data or ()), list(accumulate(self.told.rounds_per_launch, initial=0))
@@ -70,7 +84,7 @@ class Benchmark:
 
     @property
     def parent(self) -> str:
-        """The full name of the whole step's row, of a phase's row: ``test[resnet]`` for ``test[resnet-forward]``."""
+        """The full name of the step that this row is a phase of: ``test[resnet]`` for ``test[resnet-forward]``."""
         alone, last = f"[{self.told.phase}]", f"-{self.told.phase}]"
         if self.fullname.endswith(last):
             return self.fullname.removesuffix(last) + "]"
@@ -86,8 +100,8 @@ class Cpu:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What Loopmark adds of the machine."""
+class AddedFacts:
+    """What Loopmark adds to ``machine_info``."""
 
     gpus: tuple[str, ...] | None = None
     """None where nobody looked for any."""
@@ -102,15 +116,15 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Host:
-    """The machine, as far as the file tells; a network name, which it may hold too, is none of our business."""
+class MachineInfo:
+    """``machine_info``, but for the machine's network name, which is none of our business."""
 
     machine: str | None = None
     python_version: str | None = None
     system: str | None = None
     release: str | None = None
     cpu: Cpu = Cpu()
-    loopmark: Facts = Facts()
+    loopmark: AddedFacts = AddedFacts()
 
 
 @dataclass(frozen=True)
@@ -119,8 +133,13 @@ class Stored:
 
     path: Path
     datetime: str
-    host: Host
+    machine: MachineInfo
     benchmarks: tuple[Benchmark, ...]
+
+    @cached_property
+    def steps(self) -> dict[str, Benchmark]:
+        """The rows that are no phase of another, by their full names."""
+        return {row.fullname: row for row in self.benchmarks if row.told.phase is None}
 
 
 def read_stored(path: Path) -> Stored:
@@ -140,14 +159,14 @@ def read_stored(path: Path) -> Stored:
     if not content["benchmarks"]:
         raise BadInput(f"{path} holds no benchmark; {MAKE_ONE}, and a test that uses its fixture")
     try:
-        host = decode(Host, content.get("machine_info") or {}, "machine_info")
+        machine = decode(MachineInfo, content.get("machine_info") or {}, "machine_info")
         started = decode(str, content.get("datetime", ""), "datetime")
         rows = tuple(_benchmark(row, f"benchmarks[{i}]") for i, row in enumerate(content["benchmarks"]))
     except Mismatch as error:
         raise BadInput(f"{path} is damaged: {line(error)}; {MAKE_ONE}") from None
     for row in rows:
         _expect_rounds(path, row)
-    return Stored(path, started, host, rows)
+    return Stored(path, started, machine, rows)
 
 
 def _benchmark(row: Any, place: str) -> Benchmark:
@@ -173,3 +192,97 @@ def _expect_rounds(path: Path, row: Benchmark) -> None:
     bad = next((seconds for seconds in data if not 0 <= seconds * row.stats.iterations <= LONGEST_SECONDS), None)
     if bad is not None:
         raise BadInput(f"{path} is damaged: a round of {name} took {bad:g} s; {MAKE_ONE}")
+
+
+WHOLE, LAPPED = 0, 1
+"""The rounds that blocks are put in. All whole rounds of a launch share one, since the rounds of two benchmarks were
+never side by side: to pair them would be chance, and the median of a launch's is what there is."""
+
+
+class ImportedRounds:
+    """Blocks and laps of every case, as they come."""
+
+    def __init__(self) -> None:
+        self._blocks: list[pd.DataFrame] = []
+        self._laps: list[pd.DataFrame] = []
+
+    def add(self, case: int, first: int, row: Benchmark, phases: Sequence[Benchmark]) -> list[Launch]:
+        """The launches, from number ``first`` on, that one file's row is of; ``phases`` fit it, see ``fitting``."""
+        made = []
+        for number, part in enumerate(row.launches):
+            at = {"case": case, "launch": first + number}
+            seconds = row.seconds[part]
+            self._blocks.append(_blocks(at, WHOLE, 0, seconds, row.stats.iterations))
+            steps = len(seconds) * row.stats.iterations
+            if phases:
+                laps = {str(phase.told.phase): phase.seconds[phase.launches[number]] for phase in phases}
+                whole = np.sum(list(laps.values()), axis=0)
+                self._blocks.append(_blocks(at, LAPPED, steps, whole, 1))
+                self._laps.append(_laps(at, steps, laps))
+                steps += len(whole)
+            made.append(_launch(first + number, steps))
+        return made
+
+    def samples(self) -> Samples:
+        """The tables; nothing is known of warm-up and losses."""
+        samples = replace(Samples.empty(), blocks=typed(COLUMNS["blocks"], pd.concat(self._blocks)))
+        return replace(samples, phases=typed(COLUMNS["phases"], pd.concat(self._laps))) if self._laps else samples
+
+
+def fitting(row: Benchmark, phases: Sequence[Benchmark]) -> bool:
+    """Whether phases are of the same lapped rounds of one step, in as many launches as ``row``."""
+    shapes = {tuple(part.stop - part.start for part in phase.launches) for phase in phases}
+    if len(shapes) != 1 or len({phase.told.phase for phase in phases}) < len(phases):
+        return False
+    (shape,) = shapes
+    whole = np.sum([phase.seconds for phase in phases], axis=0)
+    alone = all(phase.stats.iterations == 1 for phase in phases)
+    return len(shape) == len(row.launches) and alone and bool((whole > 0).all())
+
+
+def _blocks(
+    at: dict[str, int], round_: int, first_step: int, seconds: NDArray[np.float64], iterations: int
+) -> pd.DataFrame:
+    count = np.arange(len(seconds))
+    return pd.DataFrame(
+        {
+            **at,
+            "round": round_,
+            "block": count,
+            "lapped": round_ == LAPPED,
+            "first_step": first_step + count * iterations,
+            "steps": iterations,
+            "host_seconds": seconds,
+            "device_seconds": np.nan,
+            # Nobody looked; the report has no section for what nobody saw, and the run's warning says why.
+            "involuntary_switches": 0,
+            "steal_seconds": 0.0,
+            "sm_clock_hertz": np.nan,
+            "throttle_reasons": "",
+            "foreign_processes": 0,
+        }
+    )
+
+
+def _laps(at: dict[str, int], first_step: int, laps: dict[str, NDArray[np.float64]]) -> pd.DataFrame:
+    """One row a phase of a lapped round, step by step."""
+    count, names = len(next(iter(laps.values()))), list(laps)
+    return pd.DataFrame(
+        {
+            **at,
+            "round": LAPPED,
+            "block": np.repeat(np.arange(count), len(names)),
+            "step": np.repeat(np.arange(first_step, first_step + count), len(names)),
+            "phase": names * count,
+            "host_seconds": np.column_stack([laps[name] for name in names]).ravel(),
+            "device_seconds": np.nan,
+        }
+    )
+
+
+def _launch(index: int, steps: int) -> Launch:
+    return Launch(
+        index=index, setup_seconds=None, first_step_seconds=None, warmup_steps=None, warmup_seconds=None, steady=None,
+        steady_step_seconds=None, excess_seconds=None, compile_seconds=None, compile_cache=None, steps=steps,
+        peak_memory_bytes=None, skipped_steps=None, final_scale=None, pid=None,
+    )  # fmt: skip

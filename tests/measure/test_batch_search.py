@@ -19,7 +19,7 @@ from loopmark.bench.measure.meters import Disturbance
 from loopmark.bench.measure.plan import PlanOptions, make_plan
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, worker_pool
 from loopmark.bench.measure.warmup import WarmUp
-from loopmark.bench.records.batches import BatchCase, BatchHunt, read_batches
+from loopmark.bench.records.batch_sizes import BatchCase, BatchSizes, read_batch_sizes
 from tests.support import synthetic
 
 PATIENCE = 60
@@ -193,8 +193,8 @@ class StandInPool:
 
 
 @pytest.fixture
-def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BatchHunt]:
-    def conduct(truth: Truth, *, free_bytes: int = 2**50, loops: tuple[str, ...] = (), **wishes: Any) -> BatchHunt:
+def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BatchSizes]:
+    def conduct(truth: Truth, *, free_bytes: int = 2**50, loops: tuple[str, ...] = (), **wishes: Any) -> BatchSizes:
         monkeypatch.setattr(batch_search, "safe_bytes", lambda: free_bytes)
         monkeypatch.setattr(batch_search, "apart", lambda function, *arguments: function(*arguments))
         wish = PlanOptions(
@@ -206,7 +206,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bat
     return conduct
 
 
-def only(hunt: BatchHunt) -> BatchCase:
+def only(hunt: BatchSizes) -> BatchCase:
     (case,) = hunt.cases
     return case
 
@@ -361,7 +361,7 @@ def test_ctrl_c_keeps_what_was_found_and_says_what_was_not_reached(search, tmp_p
     assert sizes(hunt.cases[0], fit=True) == [64]
     assert hunt.cases[0].stop is None
     assert (hunt.cases[1].status, hunt.cases[1].reason) == ("skipped", NEVER_REACHED)
-    assert read_batches(tmp_path) == hunt
+    assert read_batch_sizes(tmp_path) == hunt
 
 
 def test_nothing_is_expected_of_time_before_anything_was_timed() -> None:

@@ -19,7 +19,7 @@ from loopmark.bench.measure.ceilings.sampling import (
     Stopwatch,
 )
 from loopmark.bench.measure.cgroup import free_host_bytes
-from loopmark.bench.measure.proof.switches import Switches
+from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.ceilings import Kind, LeftOut, Variant
 from loopmark.loops.technique import needs_cuda
 from loopmark.loops.tf32 import tf32

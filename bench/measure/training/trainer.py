@@ -26,9 +26,7 @@ from loopmark.bench.measure.training.trials import (
 )
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Run, Status
-from loopmark.bench.records.training import Proof, Training
-from loopmark.bench.records.training_samples import TrainingSamples
-from loopmark.bench.records.training_store import write_training
+from loopmark.bench.records.training import Proof, Training, TrainingSamples, write_training
 from loopmark.loops.catalog import WORKLOADS
 from loopmark.loops.loop import EAGER
 

@@ -12,11 +12,9 @@ from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess
 from loopmark.bench.measure.schedule import Progress, Schedule
 from loopmark.bench.measure.training.session import Begun
 from loopmark.bench.measure.training.stopping import DivergenceDetector, EarlyStopping, Terms
-from loopmark.bench.records import tables
-from loopmark.bench.records.proof import Deviation
 from loopmark.bench.records.run import Status
-from loopmark.bench.records.training import Proof, Target, Trial
-from loopmark.bench.records.training_samples import COLUMNS, TrainingSamples
+from loopmark.bench.records.samples import table
+from loopmark.bench.records.training import COLUMNS, Deviation, Proof, Target, TrainingSamples, Trial
 
 
 class TrainingCollector:
@@ -52,9 +50,9 @@ class TrainingCollector:
     def samples(self) -> TrainingSamples:
         """Everything so far."""
         return TrainingSamples(
-            evaluations=tables.table(COLUMNS["evaluations"], self._evaluations),
-            training_losses=tables.table(COLUMNS["training_losses"], self._losses),
-            deviations=tables.table(COLUMNS["deviations"], self._deviations),
+            evaluations=table(COLUMNS["evaluations"], self._evaluations),
+            training_losses=table(COLUMNS["training_losses"], self._losses),
+            deviations=table(COLUMNS["deviations"], self._deviations),
         )
 
 

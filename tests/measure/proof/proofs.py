@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from loopmark.bench.judge.likeness import Likeness, likeness
+from loopmark.bench.judge.equivalence import Equivalence, equivalence
 from loopmark.bench.measure.proof.prove import Proven, prove
 from loopmark.bench.measure.training.trainer import PROOF_STEPS
 from loopmark.bench.measure.training.trials import TrainingCollector
@@ -22,7 +22,7 @@ def proven(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int 
     return prove(make_task(), loop, steps, seed)
 
 
-def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Likeness:
+def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Equivalence:
     """The verdict on ``loop``, beside an eager that was compared as well."""
     collector = TrainingCollector()
     for one in (EAGER, loop):
@@ -32,7 +32,7 @@ def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int 
         collector.add_proof(proof, seen.deviations)
     deviations = collector.samples().deviations
     eagers, own = collector.proofs
-    return likeness(own, deviations[deviations["proof"] == 1], eagers, replace(eagers, repeat=True))
+    return equivalence(own, deviations[deviations["proof"] == 1], eagers, replace(eagers, repeat=True))
 
 
 def own(step: StepFunction) -> Loop:

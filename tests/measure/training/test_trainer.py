@@ -11,16 +11,14 @@ import psutil
 import pytest
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.trained import summarise_training
+from loopmark.bench.judge.training import summarise_training
 from loopmark.bench.measure.machine import describe_machine
 from loopmark.bench.measure.plan import PlanOptions, make_plan
 from loopmark.bench.measure.pool import worker_pool
 from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.measure.training.trainer import PROOF_STEPS, Trainer
 from loopmark.bench.measure.training.trials import NEVER_REACHED, Endings
-from loopmark.bench.records.training import Proof, Training, Trial
-from loopmark.bench.records.training_samples import TABLES, TrainingSamples
-from loopmark.bench.records.training_store import read_training
+from loopmark.bench.records.training import COLUMNS, Proof, Training, TrainingSamples, Trial, read_training
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BAD = EXAMPLES / "misbehaving.py"
@@ -202,7 +200,7 @@ def test_eager_is_compared_twice_and_in_two_processes_comes_to_the_same_end(good
     first, second = proof_of(training, "eager"), proof_of(training, "eager", repeat=True)
     assert first.steps == second.steps == first.same_steps == second.same_steps == PROOF_STEPS
     assert first.sha256 == second.sha256 is not None
-    verdicts = {row.label: row.likeness.verdict for row in summarise_training(*good[:2]).workloads[0].rows}
+    verdicts = {row.label: row.equivalence.verdict for row in summarise_training(*good[:2]).workloads[0].rows}
     assert verdicts == {
         "eager": "same", "eager (again)": "same", "deterministic": "same", "foreach_optimizer": "same",
         "amp_fp16": "within rounding", "cuda_graph": None, "misbehaving:prints": "same",
@@ -231,7 +229,7 @@ def test_the_folder_holds_what_was_returned_and_what_the_loops_printed(good: Tra
     read = read_training(folder)
     assert read is not None
     assert read[0] == training
-    for name in TABLES:
+    for name in COLUMNS:
         assert getattr(read[1], name).equals(getattr(samples, name))
     logs = [log.read_text() for log in (folder / "logs").iterdir()]
     assert len(logs) == 3  # of its comparison and of both seeds; the others said nothing
@@ -263,9 +261,9 @@ def test_a_budget_that_is_spent_ends_training_with_what_was_learnt(tmp_path: Pat
 
 
 @pytest.fixture(scope="module")
-def diverged(own: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, TrainingSamples]:
+def astray(own: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, TrainingSamples]:
     loops = [f"{own}:loses_its_loss_at_step_7", f"{own}:leaves_no_loss", *(f"{BAD}:{name}" for name in WRONG)]
-    folder = tmp_path_factory.mktemp("trainings") / "diverged"
+    folder = tmp_path_factory.mktemp("trainings") / "astray"
     terms = Terms(seeds=2, until="convergence", budget_seconds=NO_LIMIT)
     return train(folder, terms, loops=loops)
 
@@ -281,31 +279,31 @@ WRONG = {
 
 
 def test_a_loss_that_is_lost_is_told_at_its_step_and_training_stops_there(
-    diverged: tuple[Training, TrainingSamples],
+    astray: tuple[Training, TrainingSamples],
 ) -> None:
     for seed in (0, 1):
-        trial = trial_of(diverged[0], "own:loses_its_loss_at_step_7", seed)
+        trial = trial_of(astray[0], "own:loses_its_loss_at_step_7", seed)
         assert (trial.status, trial.ending) == ("ok", "diverged")
         assert (trial.diverged_at_step, trial.divergence) == (7, "not a number")
-        losses = losses_of(*diverged, "own:loses_its_loss_at_step_7", seed)
+        losses = losses_of(*astray, "own:loses_its_loss_at_step_7", seed)
         assert len(losses) == trial.steps == 8
         assert math.isnan(losses[7])
 
 
-def test_its_comparison_ends_there_too_and_it_departs(diverged: tuple[Training, TrainingSamples]) -> None:
-    assert proof_of(diverged[0], "own:loses_its_loss_at_step_7").lost_at_step == 7
-    row = summarise_training(*diverged).row("regression", "own:loses_its_loss_at_step_7", repeat=False)
+def test_its_comparison_ends_there_too_and_it_departs(astray: tuple[Training, TrainingSamples]) -> None:
+    assert proof_of(astray[0], "own:loses_its_loss_at_step_7").lost_at_step == 7
+    row = summarise_training(*astray).row("regression", "own:loses_its_loss_at_step_7", repeat=False)
     assert row is not None
-    assert row.likeness.verdict == "departs"
+    assert row.equivalence.verdict == "departs"
 
 
 @pytest.mark.parametrize("loop", WRONG)
 def test_a_loop_that_goes_wrong_has_its_reason_on_one_line_with_every_seed(
-    diverged: tuple[Training, TrainingSamples], loop: str
+    astray: tuple[Training, TrainingSamples], loop: str
 ) -> None:
     status, says = WRONG[loop]
     for seed in (0, 1):
-        trial = trial_of(diverged[0], f"misbehaving:{loop}", seed)
+        trial = trial_of(astray[0], f"misbehaving:{loop}", seed)
         assert trial.status == status
         assert trial.reason is not None
         assert re.search(says, trial.reason)
@@ -313,18 +311,18 @@ def test_a_loop_that_goes_wrong_has_its_reason_on_one_line_with_every_seed(
 
 
 def test_a_step_that_leaves_no_loss_is_compared_but_cannot_be_watched_while_it_trains(
-    diverged: tuple[Training, TrainingSamples],
+    astray: tuple[Training, TrainingSamples],
 ) -> None:
-    assert proof_of(diverged[0], "own:leaves_no_loss").same_steps == PROOF_STEPS
-    trial = trial_of(diverged[0], "own:leaves_no_loss")
+    assert proof_of(astray[0], "own:leaves_no_loss").same_steps == PROOF_STEPS
+    trial = trial_of(astray[0], "own:leaves_no_loss")
     assert trial.status == "skipped"
     assert "leaves no loss in task.last_loss" in (trial.reason or "")
 
 
-def test_the_others_go_on_to_their_end_when_loops_go_wrong(diverged: tuple[Training, TrainingSamples]) -> None:
+def test_the_others_go_on_to_their_end_when_loops_go_wrong(astray: tuple[Training, TrainingSamples]) -> None:
     for seed in (0, 1):
-        assert trial_of(diverged[0], "eager", seed).ending == "converged"
-    assert not diverged[0].interrupted
+        assert trial_of(astray[0], "eager", seed).ending == "converged"
+    assert not astray[0].interrupted
 
 
 def test_a_learning_rate_beyond_reason_explodes_and_the_step_is_told(own: Path, tmp_path: Path) -> None:
@@ -338,7 +336,7 @@ def test_a_learning_rate_beyond_reason_explodes_and_the_step_is_told(own: Path, 
         assert trial.diverged_at_step == 1 or not math.isfinite(losses[trial.diverged_at_step])
     # Eager loses its loss as well, so its losing it says nothing against another loop.
     rows = summarise_training(training, samples).workloads[0].rows
-    assert {row.likeness.verdict for row in rows} <= {"same", "within rounding", None}
+    assert {row.equivalence.verdict for row in rows} <= {"same", "within rounding", None}
 
 
 def test_a_loop_that_hangs_is_ended_at_its_limit_while_the_others_go_on_and_is_not_tried_again(

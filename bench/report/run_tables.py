@@ -1,0 +1,132 @@
+"""The tables of a run: the one that it ends with, as wide as the terminal at hand, and those of its pages, in full."""
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from loopmark.bench.judge.bounds import Bound
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
+from loopmark.bench.report import cells
+from loopmark.bench.report import format as show
+from loopmark.bench.report.figures import columns
+from loopmark.bench.report.table import (
+    FILE_WIDTH,
+    GAP,
+    NAME_WIDTH,
+    Cell,
+    Column,
+    Table,
+    TextTable,
+    as_wide_as,
+    cut,
+    figure,
+)
+from loopmark.bench.report.takeaway import takeaway, warnings_of
+from loopmark.bench.report.text import elide
+from loopmark.bench.report.training.table import TrainingTable, starts_of
+
+MOST_WARNINGS = 6
+"""That the terminal has room for; the pages have all."""
+
+
+def print_summary(summary: Summary, console: Console | None = None) -> None:
+    """Print the run's table, warnings and takeaway, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
+    console = as_wide_as(FILE_WIDTH, console)
+    console.print(RunTable(summary))
+    console.print()
+    if summary.trained is not None and any(one.target is not None for one in summary.trained.workloads):
+        console.print(TrainingTable(summary.trained, starts_of(summary)))
+        console.print()
+    if warnings := warnings_of(summary.run):
+        for warning in warnings[:MOST_WARNINGS]:
+            console.print(Text(f"warning: {warning}", "yellow"), soft_wrap=not console.is_terminal)
+        if len(warnings) > MOST_WARNINGS:
+            console.print(Text(f"more of them, in report.html: {len(warnings) - MOST_WARNINGS}", "yellow"))
+        console.print()
+    # In a file a sentence is one line; a terminal breaks it at its own width.
+    console.print(Text(takeaway(summary), "bold"), soft_wrap=not console.is_terminal)
+
+
+class RunTable:
+    """The one table of a run: print it on a ``rich`` console of any width."""
+
+    def __init__(self, summary: Summary) -> None:
+        self._summary = summary
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """One ``Text`` a line, none wider than the console; nothing in it is read as markup."""
+        width = options.max_width
+        rows = tuple(row for row in self._summary.rows if row.step_seconds is not None)
+        names = [row.case.label for row in self._summary.rows]
+        grid = TextTable(Table(columns("terminal", rows), rows, silent=show.ABSENT), names, width)
+        for number, workload in enumerate(self._summary.workloads):
+            if number:
+                yield Text()
+            yield from (cut(line, width) for line in _heading(workload))
+            if any(row.step_seconds is not None for row in workload.rows):
+                yield from grid.headings()
+            for row in workload.rows:
+                measured = row.step_seconds is not None
+                yield grid.line(row.case.label, row) if measured else grid.named(row.case.label, _ending(row))
+            for row in workload.rows:
+                if text := cells.notes(row):
+                    yield from grid.note(row.case.label, text, console)
+        if grid.left_out:
+            yield cut(Text(f"report.md also has: {', '.join(grid.left_out)}", "dim"), width)
+
+
+def _ending(row: Row) -> Text:
+    return Text(cells.why(row), "yellow" if row.case.status == "skipped" else "red")
+
+
+def _heading(workload: WorkloadSummary) -> list[Text]:
+    first = Text(elide(workload.workload, NAME_WIDTH), "bold") + Text(f"{GAP}{cells.noise(workload)}", "dim")
+    said = cells.lap_cost(workload), cells.attention(workload)
+    return [first, *(Text(sentence, "dim") for sentence in said if sentence)]
+
+
+NAME = Column[Row]("loop", lambda row: Cell(row.case.label, strong=is_baseline(row.case)))
+
+
+def main_table(workload: WorkloadSummary) -> Table[Row]:
+    """Every case with its speedup and its verdict, what a reader came for, first; without figures, with its status."""
+    return Table([NAME, *columns("main", workload.rows)], workload.rows)
+
+
+def start_table(workload: WorkloadSummary) -> Table[Row]:
+    """What starting costs, and after how many steps a faster loop has made up for it."""
+    started = tuple(row for row in workload.rows if row.first_step_seconds is not None)
+    return Table([NAME, *columns("start", started)], started)
+
+
+def phase_table(workload: WorkloadSummary, *, device: bool) -> Table[Row]:
+    """Seconds a step in each phase, and its share of the step; empty where that clock timed no case."""
+
+    def phases(row: Row) -> dict[str, float]:
+        return (row.device_phases if device else row.host_phases) or {}
+
+    def column(name: str) -> Column[Row]:
+        return Column(name, lambda row: figure(cells.phase(name, phases(row)), phases(row).get(name)))
+
+    def total(row: Row) -> Cell:
+        seconds = sum(phases(row).values())
+        return figure(show.seconds(seconds), seconds)
+
+    measured = [row for row in workload.rows if phases(row)]
+    return Table([NAME, *map(column, cells.phase_names(measured)), Column("step with laps", total)], measured)
+
+
+def bound_table(workload: WorkloadSummary) -> Table[Row]:
+    """What bounds each phase, with the two clocks' figures; empty where not both saw the phases."""
+
+    def column(name: str) -> Column[Row]:
+        return Column(name, lambda row: _bound(row.bounds.get(name)))
+
+    bounded = [row for row in workload.rows if row.bounds]
+    return Table([NAME, *map(column, cells.phase_names(bounded))], bounded)
+
+
+def _bound(bound: Bound | None) -> Cell:
+    if bound is None:
+        return figure(show.ABSENT)
+    text = f"{bound.by}: host {show.seconds(bound.host_seconds)}, device {show.seconds(bound.device_seconds)}"
+    return Cell(text, bound.device_seconds)
