@@ -11,7 +11,7 @@ from typing import cast
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.machine import describe_environment
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess, worker_pool
-from loopmark.bench.measure.properties.examination import PROPERTIES, RUNS, Checked
+from loopmark.bench.measure.properties.examination import PROPERTIES, Checked
 from loopmark.bench.records.checks import Outcome, Verification
 from loopmark.bench.records.footprint import FootprintCase, Footprints
 from loopmark.bench.records.machine import Machine
@@ -60,7 +60,7 @@ def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tel
             if end.status == "skipped":
                 return replace(blank, skipped=end.reason)
             why = f"hangs: {end.reason}" if end.status == "timed_out" else end.reason
-            checked = Checked((RUNS.broken(f"{why}; it was while {name} was looked at"),), hangs=True)
+            checked = Checked((PROPERTIES["runs"].broken(f"{why}; it was while {name} was looked at"),), hangs=True)
         if checked.bad_input is not None:
             raise BadInput(checked.bad_input)
         checked.add_to(outcomes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loopmark.bench.measure.ceilings import pool as measuring
+from loopmark.bench.measure.ceilings import survey as measuring
 from loopmark.bench.measure.ceilings.survey import FoundCeilings
 from loopmark.bench.measure.pool import CaseEnded
 from loopmark.bench.records.ceilings import LeftOut, ceilings_path, read_ceilings
