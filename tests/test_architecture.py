@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from loopmark.bench.measure.properties.yields import yields_inside_with
+from loopmark.bench.measure.properties.trial import yields_inside_with
 from loopmark.phases import PHASES
 
 ROOT = Path(__file__).parents[1]
@@ -204,7 +204,7 @@ def test_a_forbidden_import_is_caught(module: str, source: str) -> None:
         ("loopmark.loops.eager", "import torch\nfrom loopmark.loops.task import Task\nfrom . import eager"),
         (
             "loopmark.bench.records.store",
-            "from loopmark.bench.errors import BadInput\nfrom loopmark.bench.records.codec import decode",
+            "from loopmark.bench.errors import BadInput\nfrom loopmark.bench.records.files import decode",
         ),
         (
             "loopmark.bench.judge.summary",

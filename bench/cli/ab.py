@@ -17,8 +17,8 @@ from loopmark.bench.cli.options import REFERENCE, RESULTS
 from loopmark.bench.errors import NotComparable
 
 if TYPE_CHECKING:
-    from loopmark.bench.judge.contest import Referee, Rules
     from loopmark.bench.judge.finding import Finding
+    from loopmark.bench.judge.sequential_comparison import DecisionRules, SequentialComparison
     from loopmark.bench.measure.contest import Contest, Measured
     from loopmark.bench.measure.matchup import Matchup
     from loopmark.bench.progress import RunProgress
@@ -81,16 +81,15 @@ def ab(
         limit_seconds=limit,
     )
     from loopmark.bench.judge.calibration import quotations
-    from loopmark.bench.judge.contest import Rules, judge
     from loopmark.bench.judge.finding import Judgement
-    from loopmark.bench.judge.settings import parse_false_alarms
-    from loopmark.bench.judge.thresholds import parse_share
+    from loopmark.bench.judge.sequential_comparison import DecisionRules, judge_comparison
+    from loopmark.bench.judge.settings import parse_false_alarms, parse_share
     from loopmark.bench.measure.matchup import matchup
     from loopmark.bench.measure.side import parse_side
     from loopmark.bench.progress import RunProgress
-    from loopmark.bench.records.calibration import calibrations_of
+    from loopmark.bench.records.comparison import calibrations_of
 
-    rules = Rules(
+    rules = DecisionRules(
         false_alarms=parse_false_alarms(false_alarms, "--false-alarms"),
         margin=parse_share(margin, "--margin"),
         step_threshold=parse_share(threshold, "--threshold"),
@@ -106,9 +105,9 @@ def ab(
             matchup(*wishes, invocation.plan, workload=workload, loop=loop) as sides,
             RunProgress(console) as progress,
         ):
-            comparison, referee, folder = _compare(sides, invocation, rules, progress)
+            comparison, sequential, folder = _compare(sides, invocation, rules, progress)
         known = calibrations_of(comparison.machine.name, out, REFERENCE)
-        judgement = judge(comparison, referee, rules, (f"kept in {folder}", *quotations(known)))
+        judgement = judge_comparison(comparison, sequential, rules, (f"kept in {folder}", *quotations(known)))
     except NotComparable as refusal:
         judgement = Judgement("ab", _named(base), _named(head), (), rules.false_alarms, refusal=str(refusal))
     judgement = replace(judgement, inconclusive=inconclusive.value if inconclusive else None)
@@ -124,7 +123,7 @@ class Decision:
 
     measured: "list[Measured]"
     """The launch pairs; none where Ctrl-C came before the first had ended."""
-    referee: "Referee | None"
+    sequential: "SequentialComparison | None"
     """None where nothing was measured."""
     findings: "tuple[Finding, ...]"
     """As they were when the verdict was sure, or at the end."""
@@ -136,7 +135,7 @@ class Decision:
 def decide(
     contest: "Contest",
     budget_seconds: float,
-    rules: "Rules",
+    rules: "DecisionRules",
     progress: "RunProgress | None" = None,
     least_seconds: float = 0.0,
 ) -> Decision:
@@ -145,10 +144,10 @@ def decide(
     Args:
         least_seconds: go on measuring for so long even when the verdict is sure; it stays what it was.
     """
-    from loopmark.bench.judge.contest import Referee
+    from loopmark.bench.judge.sequential_comparison import SequentialComparison
 
     measured: list[Measured] = []
-    referee: Referee | None = None
+    sequential: SequentialComparison | None = None
     findings: tuple[Finding, ...] | None = None
     interrupted, start = False, time.perf_counter()
     seconds, judged = 0.0, 0
@@ -157,13 +156,13 @@ def decide(
             progress.tell("launch pair 1", 0.0, budget_seconds)
         for pair in contest.pairs(budget_seconds):
             measured.append(pair)
-            referee = referee or Referee(rules, *contest.sides)
-            referee.add(pair.pair, pair.blocks, pair.phases)
+            sequential = sequential or SequentialComparison(rules, *contest.sides)
+            sequential.add(pair.pair, pair.blocks, pair.phases)
             judged += 1
             spent = time.perf_counter() - start
             if findings is None:
                 seconds = spent
-                findings = referee.findings() if referee.decided else None
+                findings = sequential.findings() if sequential.decided else None
             if findings is not None and spent >= least_seconds:
                 break
             if progress:
@@ -172,17 +171,17 @@ def decide(
     except KeyboardInterrupt:
         interrupted = True
         if judged < len(measured):  # Ctrl-C came in the middle of judging the last of them
-            referee = Referee(rules, *contest.sides)
+            sequential = SequentialComparison(rules, *contest.sides)
             for pair in measured:
-                referee.add(pair.pair, pair.blocks, pair.phases)
-    if findings is None and referee is not None:
-        findings = referee.findings()
-    return Decision(measured, referee, findings or (), seconds, interrupted)
+                sequential.add(pair.pair, pair.blocks, pair.phases)
+    if findings is None and sequential is not None:
+        findings = sequential.findings()
+    return Decision(measured, sequential, findings or (), seconds, interrupted)
 
 
 def _compare(
-    sides: "Matchup", invocation: Invocation, rules: "Rules", progress: "RunProgress"
-) -> "tuple[Comparison, Referee, Path]":
+    sides: "Matchup", invocation: Invocation, rules: "DecisionRules", progress: "RunProgress"
+) -> "tuple[Comparison, SequentialComparison, Path]":
     """Measure until the verdict is sure, the budget is spent, or a person has had enough, and keep what there is."""
     import pandas as pd
 
@@ -191,7 +190,7 @@ def _compare(
     plan, machine, start = invocation.plan, invocation.machine, time.perf_counter()
     with sides.contest(plan) as contest:
         decision = decide(contest, plan.budget_seconds, rules, progress)
-    if decision.referee is None:
+    if decision.sequential is None:
         raise KeyboardInterrupt
     base, head = contest.sides
     folder = invocation.new_folder()
@@ -214,7 +213,7 @@ def _compare(
     )
     blocks, phases = (pd.concat([getattr(one, name) for one in decision.measured]) for name in ("blocks", "phases"))
     write_comparison(folder, comparison, blocks, phases)
-    return comparison, decision.referee, folder
+    return comparison, decision.sequential, folder
 
 
 def _named(side: list[str] | None) -> str:

@@ -15,7 +15,7 @@ from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput, NotComparable
 
 if TYPE_CHECKING:
-    from loopmark.bench.records.calibration import Calibration, Trial
+    from loopmark.bench.records.comparison import Calibration, CalibrationTrial
     from loopmark.bench.records.run import Plan
 
 COMPARISONS = {0.0: 60, 0.01: 30, 0.02: 30, 0.005: 10, 0.05: 10}
@@ -52,7 +52,8 @@ def calibrate(
         out, as_json, device=device, size=size, budget_seconds=budget, threads=threads, limit_seconds=limit
     )
     from loopmark.bench.judge.calibration import summarise_calibration
-    from loopmark.bench.records.calibration import calibration_path, read_calibration, write_calibration
+    from loopmark.bench.records.comparison import calibration_path, read_calibration
+    from loopmark.bench.records.files import write_record
     from loopmark.bench.report.calibration_table import as_json as to_json
     from loopmark.bench.report.calibration_table import print_calibration
 
@@ -71,7 +72,7 @@ def calibrate(
             start = time.perf_counter()
             trial = _try(invocation.plan, known, effect)
             known = known.with_trial(trial)
-            write_calibration(path, known)
+            write_record(path, known)
             invocation.console.note(
                 f"{len(known.trials)}/{sum(counts.values())}  +{100 * effect:g} %: {trial.verdict} after "
                 f"{trial.seconds:.0f} s, {len(trial.logs)} launch pairs ({time.perf_counter() - start:.0f} s in all)"
@@ -122,12 +123,12 @@ def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
     yield from environment_differences(known.environment, same_revision)
 
 
-def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
+def _try(plan: "Plan", known: "Calibration", effect: float) -> "CalibrationTrial":
     """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
-    from loopmark.bench.judge.contest import Rules
+    from loopmark.bench.judge.sequential_comparison import DecisionRules
     from loopmark.bench.measure.matchup import matchup
     from loopmark.bench.measure.side import SideWish
-    from loopmark.bench.records.calibration import Trial
+    from loopmark.bench.records.comparison import CalibrationTrial
 
     workload, loop, solo_seconds = known.workload, known.loop, known.solo_seconds
     with (
@@ -135,19 +136,21 @@ def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
         sides.contest(plan) as contest,
     ):
         stored = contest.solo(head=False, seconds=solo_seconds) if effect == 0 else None
-        decision = decide(contest, plan.budget_seconds, Rules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0)
-        if decision.interrupted or decision.referee is None:
+        decision = decide(
+            contest, plan.budget_seconds, DecisionRules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0
+        )
+        if decision.interrupted or decision.sequential is None:
             raise KeyboardInterrupt
         later = contest.solo(head=True, seconds=solo_seconds) if effect == 0 else None
     step = decision.findings[0]
-    return Trial(
+    return CalibrationTrial(
         effect=effect,
         verdict=step.verdict,
         regression=any(finding.decides and finding.verdict == "slower" for finding in decision.findings),
         seconds=decision.seconds,
         step_seconds=step.base or 0.0,
-        logs=decision.referee.step_logs,
-        uncertainties=decision.referee.step_uncertainties,
+        logs=decision.sequential.step_logs,
+        uncertainties=decision.sequential.step_uncertainties,
         ended_seconds=tuple(one.pair.ended_seconds for one in decision.measured),
         stored_mean_seconds=stored,
         later_mean_seconds=later,
@@ -155,11 +158,11 @@ def _try(plan: "Plan", known: "Calibration", effect: float) -> "Trial":
 
 
 def _begin(invocation: Invocation, workload: str, loop: str) -> "Calibration":
-    from loopmark.bench.judge.contest import METHOD, Rules
+    from loopmark.bench.judge.sequential_comparison import METHOD, DecisionRules
     from loopmark.bench.measure.machine import available_cores, describe_environment
-    from loopmark.bench.records.calibration import Calibration
+    from loopmark.bench.records.comparison import Calibration
 
-    plan, rules = invocation.plan, Rules()
+    plan, rules = invocation.plan, DecisionRules()
     return Calibration(
         started=invocation.started.isoformat(timespec="seconds"),
         machine=invocation.machine,

@@ -36,7 +36,8 @@ def ceilings(
     from loopmark.bench.measure.ceilings.crew import measure_ceilings
     from loopmark.bench.measure.crew import crew_of
     from loopmark.bench.measure.process import CaseEnded
-    from loopmark.bench.records.ceilings import ceilings_path, write_ceilings
+    from loopmark.bench.records.ceilings import ceilings_path
+    from loopmark.bench.records.files import write_record
     from loopmark.bench.records.store import remove_if_empty
     from loopmark.bench.report.ceilings import as_json as to_json
     from loopmark.bench.report.ceilings import print_ceilings
@@ -51,7 +52,7 @@ def ceilings(
         with tempfile.TemporaryDirectory(prefix="loopmark-ceilings-") as folder, crew_of(plan, Path(folder)) as crew:
             found = measure_ceilings(crew, plan, machine, budget)
         if found.ceilings:
-            write_ceilings(path, found)
+            write_record(path, found)
     except CaseEnded as end:
         console.note(plain(f"loopmark: {plan.device} {end.status}: {end}"))
         raise typer.Exit(NOT_MEASURED) from None

@@ -51,8 +51,7 @@ def check(
 
     Exit status: 0 no regression, 1 regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
-    from loopmark.bench.judge.settings import load_settings, parse_false_alarms
-    from loopmark.bench.judge.thresholds import parse_flags
+    from loopmark.bench.judge.settings import load_settings, parse_false_alarms, parse_flags
 
     refuse_unwritable(junit, markdown)
     settings = load_settings(Path.cwd())
@@ -60,9 +59,8 @@ def check(
     allowed = settings.false_alarms if false_alarms is None else parse_false_alarms(false_alarms, "--false-alarms")
 
     from loopmark.bench.judge.calibration import quotations
-    from loopmark.bench.judge.gate import check as judge
     from loopmark.bench.progress import StderrConsole
-    from loopmark.bench.records.calibration import calibrations_of
+    from loopmark.bench.records.comparison import calibrations_of
     from loopmark.bench.records.store import read
 
     before, now = read(baseline), read(run)

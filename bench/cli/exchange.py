@@ -40,8 +40,8 @@ def export(
     refuse_unwritable(output)
 
     from loopmark.bench.judge.summary import summarise
-    from loopmark.bench.judge.trained import summarise_training
-    from loopmark.bench.records.whole import read_whole
+    from loopmark.bench.judge.training import summarise_training
+    from loopmark.bench.records.store import read_whole
 
     measured, samples, trained, ceilings = read_whole(run)
     text = exported(

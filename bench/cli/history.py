@@ -26,7 +26,7 @@ def history(
     from loopmark.bench.cli.runs import Selection, observations_of
     from loopmark.bench.judge.history import series_of
     from loopmark.bench.progress import RunProgress, StderrConsole
-    from loopmark.bench.records.search import run_folders
+    from loopmark.bench.records.store import run_folders
     from loopmark.bench.report.history.files import as_json as to_json
     from loopmark.bench.report.history.files import write_history
     from loopmark.bench.report.history.table import print_history

@@ -39,15 +39,16 @@ def memory(
         threads=threads,
         limit_seconds=limit,
     )
-    from loopmark.bench.measure.footprint.survey import survey
-    from loopmark.bench.records.footprint import write_footprints
+    from loopmark.bench.measure.inspection import profile_memory
+    from loopmark.bench.records.files import write_record
+    from loopmark.bench.records.footprint import MEMORY_FILE
     from loopmark.bench.report.footprint.files import as_json as to_json
     from loopmark.bench.report.footprint.files import write_files
     from loopmark.bench.report.footprint.table import print_footprints
 
     with invocation.crew() as (folder, crew, progress):
-        found = survey(invocation.plan, loop, invocation.machine, invocation.started, crew, progress.hint)
-    write_footprints(folder, found)
+        found = profile_memory(invocation.plan, loop, invocation.machine, invocation.started, crew, progress.hint)
+    write_record(folder / MEMORY_FILE, found, indent=None)
     write_files(folder, found.cases)
     if as_json:
         print_json({"folder": str(folder), **to_json(found.cases)})

@@ -11,9 +11,9 @@ from loopmark.bench.cli.invocation import print_json
 
 if TYPE_CHECKING:
     from loopmark.bench.judge.summary import Summary
-    from loopmark.bench.judge.trained import TrainingSummary
+    from loopmark.bench.judge.training import TrainingSummary
     from loopmark.bench.progress import StderrConsole
-    from loopmark.bench.records.batches import BatchHunt
+    from loopmark.bench.records.batch_sizes import BatchSizes
 
 
 def report(
@@ -25,14 +25,13 @@ def report(
     Of a damaged folder what is left is drawn, with a warning of what is not known. Exit status: 0, or 2 for bad input.
     """
     from loopmark.bench.progress import StderrConsole
-    from loopmark.bench.records.batches import read_batches
-    from loopmark.bench.records.store import RUN_FILE
-    from loopmark.bench.records.training_store import read_training
-    from loopmark.bench.records.whole import salvage
+    from loopmark.bench.records.batch_sizes import read_batch_sizes
+    from loopmark.bench.records.store import RUN_FILE, salvage
+    from loopmark.bench.records.training import read_training
 
     console = StderrConsole()
     is_timed = os.path.lexists(run / RUN_FILE)  # a link to nowhere is a damaged run, and no training alone
-    hunt = None if is_timed else read_batches(run)
+    hunt = None if is_timed else read_batch_sizes(run)
     if hunt is not None:
         show_batches(hunt, run, as_json, console)
     elif not is_timed and (trained := read_training(run)) is not None:
@@ -48,7 +47,7 @@ def report(
 def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "StderrConsole") -> None:
     """Print the summary as a table and a sentence, or as JSON and nothing else."""
     from loopmark.bench.report.draw import as_json as to_json
-    from loopmark.bench.report.table import print_summary
+    from loopmark.bench.report.run_tables import print_summary
 
     if as_json:
         print_json({"folder": str(folder), **to_json(summary)})
@@ -69,7 +68,7 @@ def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, conso
         console.note(f"Report: {folder / 'report.html'}")
 
 
-def show_batches(hunt: "BatchHunt", folder: Path, as_json: bool, console: "StderrConsole") -> None:
+def show_batches(hunt: "BatchSizes", folder: Path, as_json: bool, console: "StderrConsole") -> None:
     """Write a search's spreadsheet and plots, and print it as a table and sentences, or as JSON and nothing else."""
     from loopmark.bench.judge.batches import find
     from loopmark.bench.report.batches.files import as_json as to_json

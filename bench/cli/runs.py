@@ -11,28 +11,26 @@ from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE, round_logs
 from loopmark.bench.judge.history import Observation, lost, measured, observe, start_of
+from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
-from loopmark.bench.judge.side import Side
+from loopmark.bench.judge.run_comparison import JudgedRun
 from loopmark.bench.judge.side_by_side import (
-    Contest,
-    Entrant,
-    Found,
-    Phases,
+    ComparedRun,
+    FoundRun,
+    PhaseEstimates,
     SideBySide,
+    WorkloadComparison,
     by_setting,
-    contests,
-    phases_of,
+    compare_workloads,
+    estimate_phases,
     shifts,
 )
 from loopmark.bench.judge.summary import Summary, summarise
-from loopmark.bench.judge.throttled import counted
-from loopmark.bench.judge.trained import TrainingSummary, summarise_training
+from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.search import run_folders
-from loopmark.bench.records.store import digest_of, read_run, read_table
-from loopmark.bench.records.whole import ceilings_of, training_of
+from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_table, run_folders, training_of
 from loopmark.bench.report.compare.words import named
 from loopmark.bench.report.text import elide
 
@@ -112,24 +110,24 @@ class Warnings:
         return f"{whose[0]}: {text}" if len(whose) == 1 else f"{len(whose)} runs: {text} ({named(whose)})"
 
 
-class JudgedRun(NamedTuple):
+class SummarisedRun(NamedTuple):
     """A run that was read, and is known by what its samples came to."""
 
-    found: Found
+    found: FoundRun
     summary: Summary
-    phases: Phases
+    phases: PhaseEstimates
     samples: Samples
     """Without the phases, which are most of them."""
 
-    def side(self) -> Side:
+    def side(self) -> JudgedRun:
         """The run as it is held against another."""
-        return Side.of(self.found.run, self.samples, self.summary)
+        return JudgedRun.of(self.found.run, self.samples, self.summary)
 
 
 class Reading(NamedTuple):
     """What came of reading a run: it was judged, or there was a mistake."""
 
-    judged: JudgedRun | None
+    judged: SummarisedRun | None
     mistake: BadInput | None
     warnings: Warnings
 
@@ -139,7 +137,7 @@ class Reader:
 
     def __init__(self, selection: Selection, warnings: Warnings, tell: Tell) -> None:
         self._selection, self._warnings, self._tell = selection, warnings, tell
-        self._found: list[Found] = []
+        self._found: list[FoundRun] = []
         self._mistakes: list[BadInput] = []
         self._readings: dict[str, Reading] = {}
         """By folder."""
@@ -171,23 +169,23 @@ class Reader:
         groups = by_setting(asked_for)
         return self._course(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
 
-    def _course(self, runs: list[Found]) -> SideBySide:
+    def _course(self, runs: list[FoundRun]) -> SideBySide:
         self._read_ahead([runs[0], *runs[1 - MOST_RUNS :]])
         newest = self._read(runs[::-1], MOST_RUNS - 1)
         shown = {judged.found.folder for judged in newest}
         read = [*self._read([found for found in runs if found.folder not in shown], 1), *newest[::-1]]
         self._expect(read)
         if len(read) == 1:  # with nothing before it, it is shown as its machine
-            alone = self._entrants(machine_names([read[0].found.run]), read)
-            return SideBySide(alone, self._contests(alone), is_course=False)
-        entrants = self._entrants(apart([elide(judged.found.run.name, LONGEST - 4) for judged in read]), read)
+            alone = self._compared(machine_names([read[0].found.run]), read)
+            return SideBySide(alone, self._workloads(alone), is_course=False)
+        compared = self._compared(apart([elide(judged.found.run.name, LONGEST - 4) for judged in read]), read)
         moved, not_compared = shifts(read[0].side(), read[-1].side(), self._selection.has_ratio)
         between = len(runs) - len(read)
         note = f"{between} runs in between are not shown; `loopmark history DIR` says where a loop's speedup changed"
         notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
-        return SideBySide(entrants, self._contests(entrants), True, moved, not_compared, notes)
+        return SideBySide(compared, self._workloads(compared), True, moved, not_compared, notes)
 
-    def _machines(self, groups: list[list[Found]]) -> SideBySide:
+    def _machines(self, groups: list[list[FoundRun]]) -> SideBySide:
         latest = sorted(groups, key=lambda runs: runs[-1].started, reverse=True)[:MOST_MACHINES]
         left = [runs[-1].run.machine.name for runs in groups if runs not in latest]
         if left:
@@ -199,20 +197,20 @@ class Reader:
                 read.append(judged)
                 counts.append(len(runs) - 1)
         self._expect(read)
-        entrants = self._entrants(machine_names([judged.found.run for judged in read]), read)
-        older = [f"{count} of {e.name}" for e, count in zip(entrants, counts, strict=True) if count]
+        compared = self._compared(machine_names([judged.found.run for judged in read]), read)
+        older = [f"{count} of {e.name}" for e, count in zip(compared, counts, strict=True) if count]
         note = f"the newest run of each machine counts; older ones are not shown: {named(older)}"
-        return SideBySide(entrants, self._contests(entrants), False, notes=(note,) if older else ())
+        return SideBySide(compared, self._workloads(compared), False, notes=(note,) if older else ())
 
-    def _read_ahead(self, runs: Iterable[Found]) -> None:
+    def _read_ahead(self, runs: Iterable[FoundRun]) -> None:
         """Read those that are shown unless something is wrong with them, all cores at once."""
         shown = {found.folder: found for found in runs}
         readings = over_cores(_judge, shown.values(), lambda done: self._tell("judging", 0.5 + 0.4 * done))
         self._readings |= dict(zip(shown, readings, strict=True))
 
-    def _read(self, runs: list[Found], most: int) -> list[JudgedRun]:
+    def _read(self, runs: list[FoundRun], most: int) -> list[SummarisedRun]:
         """The first ``most`` of ``runs`` that can be read."""
-        read: list[JudgedRun] = []
+        read: list[SummarisedRun] = []
         for found in runs:
             if len(read) == most:
                 break
@@ -224,16 +222,16 @@ class Reader:
                 read.append(reading.judged)
         return read
 
-    def _entrants(self, labels: list[str], read: list[JudgedRun]) -> tuple[Entrant, ...]:
+    def _compared(self, labels: list[str], read: list[SummarisedRun]) -> tuple[ComparedRun, ...]:
         for label, one in zip(labels, read, strict=True):
             for warning in one.found.run.warnings:  # what a run says against itself, it says in a comparison as well
                 self._warnings.add(warning, label)
         return tuple(
-            Entrant(label, one.found, one.summary, one.phases) for label, one in zip(labels, read, strict=True)
+            ComparedRun(label, one.found, one.summary, one.phases) for label, one in zip(labels, read, strict=True)
         )
 
-    def _contests(self, entrants: tuple[Entrant, ...]) -> tuple[Contest, ...]:
-        return contests(entrants, self._selection.has_workload, self._selection.has_loop)
+    def _workloads(self, compared: tuple[ComparedRun, ...]) -> tuple[WorkloadComparison, ...]:
+        return compare_workloads(compared, self._selection.has_workload, self._selection.has_loop)
 
     def _folders(self, places: Iterable[Path]) -> list[Path]:
         folders: dict[Path, Path] = {}
@@ -253,21 +251,21 @@ class Reader:
         self._mistakes.append(error)
         self._warnings.add_error("left out", folder, error)
 
-    def _expect(self, anything: list[Found] | list[JudgedRun]) -> None:
+    def _expect(self, anything: list[FoundRun] | list[SummarisedRun]) -> None:
         if not anything and self._mistakes:
             raise self._mistakes[0]
 
 
-def _find(folder: Path) -> tuple[Found, str] | BadInput:
+def _find(folder: Path) -> tuple[FoundRun, str] | BadInput:
     """The run of ``folder`` with its digest, or why there is none to be read."""
     try:
         run = read_run(folder)
-        return Found(str(folder), run, start_of(run, str(folder))), digest_of(folder)
+        return FoundRun(str(folder), run, start_of(run, str(folder))), digest_of(folder)
     except BadInput as error:
         return error
 
 
-def _judge(found: Found) -> Reading:
+def _judge(found: FoundRun) -> Reading:
     """Read and judge a run that was found."""
     warnings, folder, run = Warnings(), Path(found.folder), found.run
     try:
@@ -290,7 +288,7 @@ def _judge(found: Found) -> Reading:
         warnings.add_error("what its device can do is not known", folder, error)
     summary = summarise(run, samples, trained, ceilings)
     without_phases = replace(samples, phases=Samples.empty().phases)
-    return Reading(JudgedRun(found, summary, phases_of(run, samples), without_phases), None, warnings)
+    return Reading(SummarisedRun(found, summary, estimate_phases(run, samples), without_phases), None, warnings)
 
 
 @dataclass
@@ -352,7 +350,7 @@ def _observe_into(observed: ObservedRun, selection: Selection) -> None:
     observed.workloads = {case.workload for case in run.cases}
     observed.loops = {case.loop for case in run.cases}
     blocks, no_longer_training = read_table(folder, "blocks", run), lost(read_table(folder, "losses", run))
-    rounds = round_logs(blocks[counted(blocks)])
+    rounds = round_logs(blocks[counted_blocks(blocks)])
     for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
         places = measured(run, workload)
         if not places:

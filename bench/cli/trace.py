@@ -47,8 +47,8 @@ def trace(
         threads=threads,
         limit_seconds=limit,
     )
-    from loopmark.bench.measure.tracing.tracer import MOST_STEPS
-    from loopmark.bench.measure.tracing.tracer import trace as trace_case
+    from loopmark.bench.measure.inspection import MOST_STEPS
+    from loopmark.bench.measure.inspection import trace as trace_case
     from loopmark.bench.progress import RunProgress
     from loopmark.bench.report.text import slugs
     from loopmark.bench.report.trace.files import as_csv

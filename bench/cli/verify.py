@@ -37,7 +37,7 @@ def verify(
         threads=threads,
         limit_seconds=limit,
     )
-    from loopmark.bench.measure.properties.verification import verify as examine
+    from loopmark.bench.measure.inspection import verify as examine
     from loopmark.bench.progress import RunProgress
     from loopmark.bench.report.verification import as_json as to_json
     from loopmark.bench.report.verification import print_verification

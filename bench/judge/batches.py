@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median as middle
 
 from loopmark.bench.judge.statistics import Estimate, median
-from loopmark.bench.records.batches import Attempt, BatchCase
+from loopmark.bench.records.batch_sizes import Attempt, BatchCase
 
 TOO_NOISY = 0.15
 """From here on what processes of one size differ by is more than sizes do, and none is to be preferred. Chosen."""

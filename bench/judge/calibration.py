@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv, ndtri
 
-from loopmark.bench.judge.contest import MEMORY_SHARE, METHOD
-from loopmark.bench.judge.sequential import TO_DEVIATIONS, ever_excludes, final_interval
+from loopmark.bench.judge.confidence_sequence import TO_DEVIATIONS, ever_excludes, final_interval
+from loopmark.bench.judge.sequential_comparison import MEMORY_SHARE, METHOD
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate
-from loopmark.bench.records.calibration import Calibration, Trial
+from loopmark.bench.records.comparison import Calibration, CalibrationTrial
 
 DETECTION = 0.95
 """The share of comparisons in which an effect that counts as seen must be found."""
@@ -129,13 +129,13 @@ def _range(values: Sequence[float]) -> Estimate | None:
     return Estimate(float(np.median(values)), min(values), max(values)) if values else None
 
 
-def solo_logs(trials: Sequence[Trial]) -> np.ndarray:
+def solo_logs(trials: Sequence[CalibrationTrial]) -> np.ndarray:
     """The log ratio of the means that were measured one after the other, of each trial that has both."""
     pairs = [(t.stored_mean_seconds, t.later_mean_seconds) for t in trials]
     return np.array([math.log(later / stored) for stored, later in pairs if stored and later])
 
 
-def _row(trials: Sequence[Trial], effect: float, within: Sequence[float], solo: np.ndarray) -> EffectRow:
+def _row(trials: Sequence[CalibrationTrial], effect: float, within: Sequence[float], solo: np.ndarray) -> EffectRow:
     slower = [trial for trial in trials if (trial.verdict == "slower" if effect else trial.regression)]
     ended = [trial.seconds for trial in trials if trial.verdict != "inconclusive"]
     return EffectRow(
@@ -152,7 +152,11 @@ def _row(trials: Sequence[Trial], effect: float, within: Sequence[float], solo: 
 
 
 def _sensitivity(
-    trials: Sequence[Trial], solo: np.ndarray, calibration: Calibration, error: float, random: np.random.Generator
+    trials: Sequence[CalibrationTrial],
+    solo: np.ndarray,
+    calibration: Calibration,
+    error: float,
+    random: np.random.Generator,
 ) -> Sensitivity | None:
     """Both methods' smallest effect, from the same A/A trials.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from loopmark.bench.records.machine import Environment, Gpu, Machine
+from loopmark.bench.records.machine import Environment, Machine, facts_of
 from loopmark.bench.records.run import Run
 
 SET_BY_LIBRARIES = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"}
@@ -10,7 +10,6 @@ SET_BY_LIBRARIES = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_C
 NONE = "none"
 UNKNOWN = "unknown"
 """Of a run that was imported: what the other tool does not tell, and what is never told to differ."""
-UNPINNED = "not pinned"
 
 
 class Facts(dict[str, str | None]):
@@ -35,7 +34,7 @@ def differences(base: Run, head: Run) -> tuple[str, ...]:
 
 def environment_differences(base: Environment, head: Environment) -> tuple[str, ...]:
     """What differs in software and settings."""
-    groups = zip(_environment(base, NONE), _environment(head, NONE), strict=True)
+    groups = zip(_surroundings(base, NONE), _surroundings(head, NONE), strict=True)
     return tuple(sentence for a, b in groups for sentence in _changed(a, b))
 
 
@@ -53,7 +52,7 @@ def unlike(runs: Sequence[Run]) -> dict[str, tuple[str | None, ...]]:
 
 def _groups(run: Run) -> tuple[Facts, ...]:
     silent = _silent(run)
-    return (_machine(run.machine, silent), *_environment(run.environment, silent))
+    return (*_surroundings(run.machine, silent), *_surroundings(run.environment, silent))
 
 
 def _silent(run: Run) -> str:
@@ -61,45 +60,17 @@ def _silent(run: Run) -> str:
     return NONE if run.imported_from is None else UNKNOWN
 
 
-def _machine(machine: Machine, silent: str) -> Facts:
-    return Facts(
-        {
-            "CPU": machine.cpu,
-            "physical cores": machine.physical_cores,
-            "logical cores": machine.logical_cores,
-            "memory": machine.memory_bytes and f"{machine.memory_bytes / 2**30:.0f} GiB",
-            "architecture": machine.architecture,
-            "operating system": machine.operating_system,
-            "GPUs": ", ".join(map(_gpu, machine.gpus)) or None,
-        },
-        silent,
-    )
-
-
-def _gpu(gpu: Gpu) -> str:
-    return gpu.name if gpu.memory_bytes is None else f"{gpu.name} {gpu.memory_bytes / 2**30:.0f} GiB"
-
-
-def _environment(environment: Environment, silent: str) -> tuple[Facts, ...]:
-    """Packages and variables are groups of their own, whose names not every run has."""
-    software = {
-        "torch": environment.torch,
-        "CUDA": environment.cuda,
-        "cuDNN": environment.cudnn,
-        "driver": environment.driver,
-        "Python": environment.python,
-        "compiler": environment.compiler,
-        "CPU capability": environment.cpu_capability,
-        "threads": environment.threads,
-        "cores": ", ".join(map(str, environment.cores)) or (UNPINNED if silent == NONE else None),
-        "huge pages": environment.huge_pages,
-        "governor": environment.governor,
-    }
-    # torch has been named, by the version that it gives itself.
-    packages = {f"package {name}": version for name, version in environment.packages.items() if name != "torch"}
-    own = {"Loopmark": environment.loopmark, "revision": environment.revision}
-    variables = {name: value for name, value in environment.variables.items() if name not in SET_BY_LIBRARIES}
-    return tuple(Facts(group, silent) for group in (software, packages, variables, own))
+def _surroundings(record: Machine | Environment, silent: str) -> tuple[Facts, ...]:
+    """Its facts. Packages and variables are groups of their own, whose names not every run has."""
+    groups: list[dict[str, str | None]] = [{}]
+    for fact, value in facts_of(record):
+        if fact.label == "packages":  # torch has been named, by the version that it gives itself
+            groups += [{f"package {name}": version for name, version in value.items() if name != "torch"}, {}]
+        elif fact.label == "variables":
+            groups += [{name: text for name, text in value.items() if name not in SET_BY_LIBRARIES}, {}]
+        else:
+            groups[-1][fact.label] = fact.text(value) if value != () or silent == NONE else None
+    return tuple(Facts(group, silent) for group in groups)
 
 
 def _plan(run: Run) -> Facts:

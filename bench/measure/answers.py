@@ -6,8 +6,7 @@ from typing import Literal
 from loopmark.bench.measure.clock import Block
 from loopmark.bench.measure.disturbance import Disturbance
 from loopmark.bench.measure.warmup import WarmUp
-from loopmark.bench.records.gpu_state import GpuState
-from loopmark.bench.records.run import CacheState
+from loopmark.bench.records.run import CacheState, GpuState
 
 MemoryKind = Literal["device memory", "host memory"]
 

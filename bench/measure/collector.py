@@ -9,7 +9,7 @@ import pandas as pd
 from loopmark.bench.measure.answers import Turn, Warm
 from loopmark.bench.measure.clock import Block, LappedBlock
 from loopmark.bench.measure.disturbance import Disturbance
-from loopmark.bench.records.samples import TABLES, Samples, typed
+from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, typed
 
 LaunchKey = tuple[int, int]
 """The case's index and the launch's."""
@@ -53,7 +53,7 @@ class Collector:
             "phases": _stacked(self._phase_frames()),
         }
         empty = Samples.empty()
-        return Samples(**{n: typed(n, frames[n]) if len(frames[n]) else getattr(empty, n) for n in TABLES})
+        return Samples(**{n: typed(COLUMNS[n], frames[n]) if len(frames[n]) else getattr(empty, n) for n in TABLES})
 
     def _warm_up_rows(self) -> list[dict[str, float]]:
         return [

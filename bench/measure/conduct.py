@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol, cast
 
-from loopmark.bench.measure.answers import Finished, Ready, Turn, Warm
+from loopmark.bench.measure.answers import Turn
 from loopmark.bench.measure.cases import cases_of, lacking
 from loopmark.bench.measure.collector import Collector, LaunchKey
 from loopmark.bench.measure.crew import Crew
@@ -17,14 +17,12 @@ from loopmark.bench.measure.machine import available_cores, describe_environment
 from loopmark.bench.measure.process import CaseEnded
 from loopmark.bench.measure.residency import Resident, Room, UnderWay
 from loopmark.bench.measure.schedule import LEAST_ROUNDS, QUADS_A_TURN, Schedule, quads_a_turn, steps_per_block
-from loopmark.bench.measure.spending import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, Spent
+from loopmark.bench.measure.spending import LEAST_WINDOW_SECONDS, WINDOW_SECONDS
 from loopmark.bench.measure.warnings import busy, room, unsteady
 from loopmark.bench.records import store
 from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Launch, Plan, Run, Status
+from loopmark.bench.records.run import Launch, PhaseWork, Plan, Run, Status, disturbs
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.throttle import disturbs
-from loopmark.bench.records.work import PhaseWork
 
 MOST_AGAIN = 2
 """Times that a turn under a throttle is taken again, at the end of its round; at the power cap it stays as it is."""
@@ -181,7 +179,7 @@ class Conductor:
             case.workload, case.loop, log=f"case-{index}-launch-{launch}", neighbours=len(here.live)
         )
         try:
-            ready = process.ask(Ready, "set_up", plan.limit_seconds, with_hash=launch == 0)
+            ready = process.within(plan.limit_seconds).set_up(with_hash=launch == 0)
             case = replace(
                 case,
                 batch_size=ready.batch_size,
@@ -189,7 +187,7 @@ class Conductor:
                 data_sha256=case.data_sha256 or ready.data_sha256,
             )
             self._cases[index] = case
-            warm = process.ask(Warm, "warm", plan.limit_seconds, ceiling_seconds=plan.warmup_ceiling_seconds)
+            warm = process.within(plan.limit_seconds).warm(ceiling_seconds=plan.warmup_ceiling_seconds)
         except BaseException:
             process.kill()
             raise
@@ -230,11 +228,7 @@ class Conductor:
         """One turn of a case; None where it ends the case, which then is live no longer."""
         limit = self._turn_limit(one)
         try:
-            return one.process.ask(
-                Turn,
-                "take_turn",
-                limit,
-                ours=limit < self._plan.limit_seconds,
+            return one.process.within(limit, ours=limit < self._plan.limit_seconds).take_turn(
                 order=self._schedule.turn(quads_a_turn(one.steps, one.warm.lead_in)),
                 steps=one.steps,
                 own_processes=len(here.live),
@@ -251,9 +245,7 @@ class Conductor:
             if one not in here.live:
                 continue
             try:
-                spent = one.process.ask(
-                    Spent, "spend", self._plan.limit_seconds, steps=one.steps, window_seconds=window
-                )
+                spent = one.process.within(self._plan.limit_seconds).spend(steps=one.steps, window_seconds=window)
             except CaseEnded as end:
                 self._lose(one, here)
                 self._give_up(one.index, here, end)
@@ -299,7 +291,7 @@ class Conductor:
             if not (one.process.settle(self._turn_limit(one)) and self._collector.turns(key)):
                 self._collector.drop(key)
                 return
-            finished = one.process.ask(Finished, "finish", self._plan.limit_seconds)
+            finished = one.process.within(self._plan.limit_seconds).finish()
         except CaseEnded as end:
             self._collector.drop(key)
             self._end(one.index, end)
@@ -332,7 +324,7 @@ class Conductor:
     def _work(self, one: Resident) -> tuple[PhaseWork, ...]:
         """What the case's step has to do, counted once all its timing is over; empty where it cannot be counted."""
         try:
-            return one.process.ask(tuple, "count_work", self._plan.limit_seconds)
+            return one.process.within(self._plan.limit_seconds).count_work()
         except CaseEnded as end:  # what was measured stands
             case = self._cases[one.index]
             self._warnings.append(f"{case.workload}, {case.label}: its MFU is not known: {end.reason}")

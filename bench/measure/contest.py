@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from loopmark.bench.errors import BadInput, NotComparable
-from loopmark.bench.measure.answers import Finished, Ready, Solo, Turn, Warm
+from loopmark.bench.measure.answers import Ready, Warm
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.clock import LappedBlock
 from loopmark.bench.measure.launcher import Launcher
@@ -21,7 +21,7 @@ from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import steps_per_block
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Pair, Side
 from loopmark.bench.records.machine import Environment
-from loopmark.bench.records.tables import table
+from loopmark.bench.records.samples import table
 
 PAIR_SECONDS = 1.75
 """Of sampling per launch pair. Nearly all the noise was seen to lie within a pair: longer ones lose less of the time to
@@ -29,8 +29,6 @@ starting processes, but no verdict is sure before the eighth, however large the 
 SHARE_OF_START = 0.5
 """Where starting a pair takes long, sample for at least this share of it."""
 LEAST_QUADS = 3
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,31 @@ class _Started:
     ready: Ready
     warm: Warm
     environment: Environment | None
+
+
+class _SideProcess(WorkerProcess):
+    """A launch of one side. Where it ends, it ends the comparison."""
+
+    def __init__(self, launcher: Launcher, assignment: Assignment, name: str) -> None:
+        super().__init__(launcher, assignment)
+        self._name, self._log = name, assignment.log
+
+    def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
+        """Raises BadInput, or NotComparable where the side was skipped."""
+        try:
+            return super().ask(request, arguments, limit_seconds, ours)
+        except CaseEnded as end:
+            if end.status == "skipped":
+                raise NotComparable(f"{self._name}: {end.reason}") from None
+            raise BadInput(f"{self._name}: {end.reason}{self._last_words()}") from None
+
+    def _last_words(self) -> str:
+        """What a process that could not even begin said last: why an import failed, say."""
+        try:
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return f" ({lines[-1].strip()[:200]})" if lines else ""
 
 
 class Contest:
@@ -113,13 +136,11 @@ class Contest:
     def solo(self, *, head: bool, seconds: float) -> float:
         """The mean step of one side in a process of its own: how a mean is measured that is stored for later."""
         contestant = self._contestants[head]
-        process = WorkerProcess(contestant.launcher, self._assignment(contestant))
+        process = self._launch(contestant)
         try:
-            self._ask(head, process, Ready, "set_up", with_hash=False)
-            self._ask(head, process, Warm, "warm", ceiling_seconds=self._ceiling_seconds)
-            return self._ask(
-                head, process, Solo, "take_alone", limit_seconds=self._limit_seconds + seconds, seconds=seconds
-            ).mean_seconds
+            process.within(self._limit_seconds).set_up(with_hash=False)
+            process.within(self._limit_seconds).warm(ceiling_seconds=self._ceiling_seconds)
+            return process.within(self._limit_seconds + seconds).take_alone(seconds=seconds).mean_seconds
         finally:
             process.close()
 
@@ -130,8 +151,7 @@ class Contest:
         try:
             order = (head_first, not head_first)
             for head in order:  # both at once: importing torch takes seconds, and nothing is timed yet
-                contestant = self._contestants[head]
-                processes[head] = WorkerProcess(contestant.launcher, self._assignment(contestant))
+                processes[head] = self._launch(self._contestants[head])
             started = {head: self._start(head, processes[head], with_facts=index == 0) for head in order}
             if index == 0:
                 self._sides = self._compare(started)
@@ -143,7 +163,7 @@ class Contest:
             once_seconds = sum(started[head].warm.compile_seconds for head in cold)
             seconds = max(PAIR_SECONDS, SHARE_OF_START * (start_seconds - once_seconds))
             blocks, phases = self._quads(index, processes, started, seconds)
-            ends = {head: self._ask(head, process, Finished, "finish") for head, process in processes.items()}
+            ends = {head: process.within(self._limit_seconds).finish() for head, process in processes.items()}
             lost = self._lost[True]
             if self._lost[False] is not None:
                 raise NotComparable(
@@ -168,25 +188,26 @@ class Contest:
             once_seconds,
         )
 
-    def _assignment(self, contestant: Contestant) -> Assignment:
+    def _launch(self, contestant: Contestant) -> WorkerProcess:
         # What is the same code is then the same kernel: a tuner that chose under noise would favour one side for good.
         shared = self._contestants[0].launcher is self._contestants[1].launcher
-        return replace(
+        assignment = replace(
             contestant.assignment,
             log=self._folder / f"{contestant.name}.log",
             compile_cache=self._folder / ("compiled" if shared else f"compiled-{contestant.name}"),
         )
+        return _SideProcess(contestant.launcher, assignment, contestant.name)
 
     def _start(self, head: bool, process: WorkerProcess, with_facts: bool) -> _Started:
-        ready = self._ask(head, process, Ready, "set_up", with_hash=with_facts)
-        warm = self._ask(head, process, Warm, "warm", ceiling_seconds=self._ceiling_seconds)
+        ready = process.within(self._limit_seconds).set_up(with_hash=with_facts)
+        warm = process.within(self._limit_seconds).warm(ceiling_seconds=self._ceiling_seconds)
         self._look_at_losses(head, 0, warm.losses)
         if with_facts and not warm.warm_up.steady:
             name, ceiling = self._contestants[head].name, f"{self._ceiling_seconds:g} s"
             self.warnings.append(
                 f"{name} was still getting faster when its warm-up reached {ceiling}; measure on an idle machine"
             )
-        environment = self._ask(head, process, Environment, "environment") if with_facts else None
+        environment = process.within(self._limit_seconds).environment() if with_facts else None
         return _Started(ready, warm, environment)
 
     def _compare(self, started: dict[bool, _Started]) -> tuple[Side, Side]:
@@ -247,17 +268,8 @@ class Contest:
         while quad < LEAST_QUADS or time.perf_counter() - start < seconds:
             first, laps_first = bool(self._random.integers(2)), bool(self._random.integers(2))
             for turn, head in enumerate((first, not first, not first, first)):
-                taken = self._ask(
-                    head,
-                    processes[head],
-                    Turn,
-                    "take_turn",
-                    limit_seconds=limit,
-                    ours=limit < self._limit_seconds,
-                    order=(laps_first, not laps_first),
-                    steps=steps,
-                    own_processes=2,
-                )
+                worker = processes[head].within(limit, ours=limit < self._limit_seconds)
+                taken = worker.take_turn(order=(laps_first, not laps_first), steps=steps, own_processes=2)
                 place = {"pair": index, "quad": quad, "turn": turn, "head": head}
                 for first_step, block, disturbance in taken.blocks:
                     lapped = isinstance(block, LappedBlock)
@@ -289,30 +301,3 @@ class Contest:
         for step, loss in enumerate(losses, first_step):
             if self._lost[head] is None and not math.isfinite(loss):
                 self._lost[head] = step
-
-    def _ask(
-        self,
-        head: bool,
-        process: WorkerProcess,
-        answer: type[T],
-        request: str,
-        limit_seconds: float | None = None,
-        *,
-        ours: bool = False,
-        **arguments: object,
-    ) -> T:
-        name = self._contestants[head].name
-        try:
-            return process.ask(answer, request, limit_seconds or self._limit_seconds, ours=ours, **arguments)
-        except CaseEnded as end:
-            if end.status == "skipped":
-                raise NotComparable(f"{name}: {end.reason}") from None
-            raise BadInput(f"{name}: {end.reason}{self._last_words(name)}") from None
-
-    def _last_words(self, name: str) -> str:
-        """What a process that could not even begin said last: why an import failed, say."""
-        try:
-            lines = (self._folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
-        except OSError:
-            return ""
-        return f" ({lines[-1].strip()[:200]})" if lines else ""

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pynvml
 
-from loopmark.bench.records import throttle
-from loopmark.bench.records.gpu_state import GpuState
+from loopmark.bench.records.run import POWER_CAP, GpuState
 
 if TYPE_CHECKING:
     import torch
@@ -17,9 +16,9 @@ SILENCE = (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError)
 
 NAN = float("nan")
 
-POWER_CAP = 0x04
+SW_POWER_CAP = 0x04
 THROTTLES = {
-    POWER_CAP: throttle.POWER_CAP,
+    SW_POWER_CAP: POWER_CAP,
     0x08: "hardware slowdown",
     0x20: "thermal slowdown",
     0x40: "hardware thermal slowdown",

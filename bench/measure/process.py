@@ -4,14 +4,17 @@ import contextlib
 import os
 import pickle
 import signal
+from collections.abc import Callable
+from functools import partial
 from multiprocessing import connection
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
 from loopmark.bench.measure.answers import Failed, MemoryKind
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.launcher import Launcher
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from loopmark.bench.measure.worker import Worker  # whose import takes seconds, which only the other process needs
 
 
 class CaseEnded(Exception):  # noqa: N818 - a skip is no error
@@ -36,15 +39,21 @@ class WorkerProcess:
         self.pid: int = self._process.pid
         self._busy = False
 
-    def ask(self, answer: type[T], request: str, limit_seconds: float, *, ours: bool = False, **arguments: Any) -> T:
-        """Have the worker do ``request`` and return its answer.
+    def within(self, limit_seconds: float, *, ours: bool = False) -> "Worker":
+        """The worker, each of whose methods is carried out by the process: ``process.within(60).finish()``.
+
+        A method raises CaseEnded where the process failed, was skipped, died, or took longer than ``limit_seconds``.
 
         Args:
             ours: whether the limit is our own, which no option lengthens, and many times what the steps took before.
-
-        Raises:
-            CaseEnded: it failed, was skipped, died, or took longer than ``limit_seconds``.
         """
+        return cast("Worker", _Client(self, limit_seconds, ours))
+
+    def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
+        """The answer to one request; see ``within``."""
+        if self._busy:
+            self.kill()
+            raise CaseEnded("failed", f"the process was asked to {request} before it had answered the last request")
         self._busy = True
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._pipe.send((request, arguments, limit_seconds))
@@ -69,9 +78,6 @@ class WorkerProcess:
         if isinstance(given, Failed):
             status = "skipped" if given.skipped else "failed"
             raise CaseEnded(status, given.reason, bad_step=given.bad_step, ran_out_of=given.ran_out_of)
-        if not isinstance(given, answer):
-            self.kill()
-            raise CaseEnded("failed", f"the process answered out of turn, with a {type(given).__name__}")
         return given
 
     def settle(self, limit_seconds: float) -> bool:
@@ -95,6 +101,19 @@ class WorkerProcess:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.kill()
         self._process.join(5)
+
+
+class _Client:
+    """Forwards each method of ``Worker`` by its own name, with its arguments by theirs."""
+
+    def __init__(self, process: WorkerProcess, limit_seconds: float, ours: bool) -> None:
+        self._process, self._limit_seconds, self._ours = process, limit_seconds, ours
+
+    def __getattr__(self, request: str) -> Callable[..., Any]:
+        return partial(self._forward, request)
+
+    def _forward(self, request: str, **arguments: Any) -> Any:
+        return self._process.ask(request, arguments, self._limit_seconds, self._ours)
 
 
 def _manner_of_death(code: int | None) -> str:

@@ -14,12 +14,12 @@ from loopmark.bench.measure.process import CaseEnded
 from loopmark.bench.measure.training.terms import Terms
 from loopmark.bench.measure.training.trainer import Trainer, endings_of
 from loopmark.bench.records import store
-from loopmark.bench.records.ceilings import CEILINGS_FILE, Ceilings, write_ceilings
+from loopmark.bench.records.ceilings import CEILINGS_FILE, Ceilings
+from loopmark.bench.records.files import write_record
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Run
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.training import Training
-from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.records.training import Training, TrainingSamples
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _with_ceilings(found: WholeRun, crew: Crew, seconds: float) -> WholeRun:
         ceilings = measure_ceilings(crew, found.run.plan, found.run.machine, seconds)
     except CaseEnded as end:
         return _warned(found, f"what the device can do is not known: {end.reason}; try loopmark ceilings")
-    write_ceilings(found.folder / CEILINGS_FILE, ceilings)
+    write_record(found.folder / CEILINGS_FILE, ceilings)
     return replace(found, ceilings=ceilings)
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,25 +24,24 @@ from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.device_clock import make_clock
 from loopmark.bench.measure.disturbance import Disturbance, DisturbanceMeter
 from loopmark.bench.measure.energy import energy_meter
-from loopmark.bench.measure.footprint.follow import follow
 from loopmark.bench.measure.machine import describe_environment
 from loopmark.bench.measure.memory import held_on, peak_memory_of
+from loopmark.bench.measure.memory_profile import follow
 from loopmark.bench.measure.nvml import monitor_of
+from loopmark.bench.measure.profiler import Traced, name_compiled_kernels, profile_steps
 from loopmark.bench.measure.proof.prove import Proven, prove
 from loopmark.bench.measure.properties.examination import Checked, Examination
 from loopmark.bench.measure.side import refuse_strangers
 from loopmark.bench.measure.slowdown import slowed
 from loopmark.bench.measure.spending import Spent, spend
-from loopmark.bench.measure.tracing.profiled import Traced, name_compiled_kernels, profile_steps
 from loopmark.bench.measure.training.course import Begun, Course, Leg
 from loopmark.bench.measure.warmup import WINDOW, warm_up
 from loopmark.bench.measure.whereabouts import phase_of
-from loopmark.bench.measure.work.counting import count_work
+from loopmark.bench.measure.work_count import count_work
 from loopmark.bench.records.footprint import Footprint
-from loopmark.bench.records.gpu_state import GpuState
 from loopmark.bench.records.machine import Environment
+from loopmark.bench.records.run import GpuState, PhaseWork
 from loopmark.bench.records.trace import Profile
-from loopmark.bench.records.work import PhaseWork
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.errors import BadSpec, Skip
@@ -60,18 +59,18 @@ CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
 
 
 class Worker:
-    """The requests that a launch answers, in the order in which they come."""
+    """What a launch can be asked: each public method is a request, which ``WorkerProcess.within`` makes by its name."""
 
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
         self._steps = 0
         self._device = torch.device(assignment.device)
-        self.step_place = ""
-        self.neighbours = assignment.neighbours
+        self._step_place = ""
+        self._neighbours = assignment.neighbours
         self._examination: Examination | None = None
         self._gpu: GpuState | None = None
 
-    def set_up(self, with_hash: bool) -> Ready:
+    def set_up(self, *, with_hash: bool) -> Ready:
         """Make the task and apply the loop's techniques."""
         this, start = self._assignment, time.perf_counter()
         loop, self._task = self._make_task()
@@ -108,7 +107,7 @@ class Worker:
         mean = known / batches_an_epoch if known and batches_an_epoch else len(targets)
         return Rows(len(targets), known, min(len(targets), mean))
 
-    def warm(self, ceiling_seconds: float) -> Warm:
+    def warm(self, *, ceiling_seconds: float) -> Warm:
         """Take steps until they are steady; the peak of memory is counted from here on."""
         losses: list[float] = []
         ends: list[float] = []
@@ -152,9 +151,9 @@ class Worker:
         found = describe_environment(self._assignment.threads, self._assignment.cores)
         return replace(found, variables={k: v for k, v in found.variables.items() if k not in CACHES})
 
-    def take_turn(self, order: tuple[bool, ...], steps: int, own_processes: int) -> Turn:
+    def take_turn(self, *, order: tuple[bool, ...], steps: int, own_processes: int) -> Turn:
         """One step that is not counted, then a block for each of ``order``: True with laps, False without."""
-        self.neighbours = own_processes - 1
+        self._neighbours = own_processes - 1
         self._clock.plain(1)
         self._steps += 1
         taken: list[tuple[int, Block | Recording, Disturbance]] = []
@@ -166,7 +165,7 @@ class Worker:
             self._steps += timed.lead_in + steps
         return Turn(tuple((at, t.block() if isinstance(t, Recording) else t, d) for at, t, d in taken))
 
-    def take_alone(self, seconds: float) -> Solo:
+    def take_alone(self, *, seconds: float) -> Solo:
         """Steps for ``seconds``, one round each, as a benchmark does that has the machine to itself."""
         total, rounds, end = 0.0, 0, time.perf_counter() + seconds
         while rounds == 0 or time.perf_counter() < end:
@@ -176,7 +175,7 @@ class Worker:
         self._steps += rounds
         return Solo(rounds, total / rounds)
 
-    def spend(self, steps: int, window_seconds: float) -> Spent:
+    def spend(self, *, steps: int, window_seconds: float) -> Spent:
         """What a step spends, in windows of some steps with no other process taking turns."""
 
         def take_steps() -> int:
@@ -202,7 +201,7 @@ class Worker:
             gpu=self._gpu,
         )
 
-    def prove(self, steps: int) -> Proven:
+    def prove(self, *, steps: int) -> Proven:
         """Compare some steps with the canonical one's, on a task of its own; none is set up before."""
         loop, task = self._make_task()
         return prove(task, loop, steps, self._assignment.seed)
@@ -218,10 +217,10 @@ class Worker:
         loop, task = self._make_task()
         return count_work(task, loop, self._assignment.seed)
 
-    def trace(self, steps: int, ceiling_seconds: float, file: Path) -> Profile:
+    def trace(self, *, steps: int, ceiling_seconds: float, file: Path) -> Profile:
         """Warm the task that was set up, and profile some steps of it into ``file``; nothing else is asked after."""
         name_compiled_kernels(self._device)
-        self.warm(ceiling_seconds)
+        self.warm(ceiling_seconds=ceiling_seconds)
         step = self._step.phased if isinstance(self._step, GraphedPhases) else self._step
         return profile_steps(Traced(self._clock, self._task, step), steps, file)
 
@@ -236,17 +235,17 @@ class Worker:
         self._course = Course(self._task, self._clock)
         return self._course.begin()
 
-    def train(self, steps: int, one_by_one: int = 0) -> Leg:
+    def train(self, *, steps: int, one_by_one: int = 0) -> Leg:
         """Train for ``steps`` steps and measure the quality."""
         return self._course.leg(steps, one_by_one)
 
-    def verify(self, name: str, seconds: float) -> Checked:
+    def verify(self, *, name: str, seconds: float) -> Checked:
         """Check one property of the canonical step, on tasks of its own; none is set up before."""
         if self._examination is None:
             self._examination = Examination(self._assignment)
         return self._examination.check(name, seconds)
 
-    def find_ceilings(self, budget_seconds: float, seed: int) -> Found:
+    def find_ceilings(self, *, budget_seconds: float, seed: int) -> Found:
         """Measure what the device can do; no task is set up before."""
         self._take_place()
         return ceilings_of(self._device, self._assignment.cores, budget_seconds, seed)
@@ -267,7 +266,7 @@ class Worker:
         this = self._assignment
         self._take_place()
         loop, workload = find_loop(this.loop), find_workload(this.workload)
-        self.step_place = defined_at(loop.base)
+        self._step_place = defined_at(loop.base)
         if reason := workload.lacks() or loop.lacks(self._device):
             raise Skip(reason)
         return loop, workload.make(self._device, this.size, this.batch_size, this.seed)
@@ -279,6 +278,11 @@ class Worker:
             return None
         size = getattr(batches, "batch_size", None)
         return size if type(size) is int and size > 0 else len(self._task.next_batch()[1])
+
+
+REQUESTS: dict[str, Callable[..., Any]] = {
+    name: method for name, method in vars(Worker).items() if not name.startswith("_")
+}
 
 
 def main(connection: Connection, assignment: Assignment) -> None:
@@ -300,13 +304,13 @@ def main(connection: Connection, assignment: Assignment) -> None:
 
 def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
     try:
-        return getattr(worker, request)(**arguments)
+        return REQUESTS[request](worker, **arguments)
     except Skip as skip:
         return Failed(str(skip), skipped=True)
     except BadSpec as error:
         return Failed(str(error))
     except BadStep as error:
-        return Failed(f"{worker.step_place}: {error}", bad_step=True)
+        return Failed(f"{worker._step_place}: {error}", bad_step=True)
     except torch.OutOfMemoryError as error:
         return _out_of_device_memory(worker, request, error)
     except BaseException as error:  # a loop may raise whatever it likes, SystemExit and KeyboardInterrupt too
@@ -319,7 +323,7 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
 
 
 def _out_of_device_memory(worker: Worker, request: str, error: BaseException) -> Failed:
-    others = " beside other loops; give a smaller --batch-size" if worker.neighbours else ""
+    others = " beside other loops; give a smaller --batch-size" if worker._neighbours else ""
     reason = f"{OUT_OF_MEMORY}{_where(request, error)}{others}: {described(error)}"
     return Failed(reason, ran_out_of="device memory")
 

@@ -1,13 +1,12 @@
 """What pytest-benchmark's files keep of a measured loop, in its ``extra_info``: all that a later run is judged by."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.launches import ratio_logs, rounds_of, step_logs
+from loopmark.bench.judge.comparison import BASELINE, ratio_logs, rounds_of, step_logs
 from loopmark.bench.plugin.measurement import Measurement
-from loopmark.bench.records.codec import Mismatch, decode, encode
+from loopmark.bench.records.files import Mismatch, decode
 
 KEY = "loopmark"
 """In ``extra_info`` and in ``machine_info``."""
@@ -74,7 +73,7 @@ class Kept:
 
     def as_extra_info(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return dict(encode(self))
+        return asdict(self)
 
 
 def read_kept(benchmark: dict[str, Any]) -> Kept | str | None:

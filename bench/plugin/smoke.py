@@ -26,7 +26,6 @@ def smoke(plan: Plan) -> None:
 
 
 def _try(plan: Plan, loop: str, folder: Path) -> None:
-    from loopmark.bench.measure.answers import Ready, Warm
     from loopmark.bench.measure.assignment import Assignment
     from loopmark.bench.measure.launcher import ForkServer
     from loopmark.bench.measure.process import CaseEnded, WorkerProcess
@@ -47,9 +46,9 @@ def _try(plan: Plan, loop: str, folder: Path) -> None:
     )
     process = WorkerProcess(ForkServer(), assignment)
     try:
-        process.ask(Ready, "set_up", plan.limit_seconds, with_hash=False)
+        process.within(plan.limit_seconds).set_up(with_hash=False)
         # With no time to become steady, a warm-up is as few steps as it can be.
-        process.ask(Warm, "warm", plan.limit_seconds, ceiling_seconds=0.0)
+        process.within(plan.limit_seconds).warm(ceiling_seconds=0.0)
     except CaseEnded as end:
         raise Stop(end.reason, skipped=end.status == "skipped") from None
     finally:

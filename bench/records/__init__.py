@@ -28,7 +28,7 @@ def load(where: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> 
             others is a ``UserWarning`` that names it, and the rest are loaded.
     """
     from loopmark.bench.records.frames import Frames  # here, so that the commands start without pandas
-    from loopmark.bench.records.search import runs_at
+    from loopmark.bench.records.store import runs_at
 
     return Frames.of(runs_at(_paths(where)))
 

@@ -4,13 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from loopmark.bench.errors import BadInput
-from loopmark.bench.records.files import as_json, read_json, replace_file
+from loopmark.bench.records.files import damaged, read_record
 from loopmark.bench.records.machine import Environment, Machine
 from loopmark.bench.records.run import Run
-from loopmark.bench.records.tables import damaged, line
 
-CEILINGS_VERSION = 1
 CEILINGS_FILE = "ceilings.json"
 """In a run's folder: what its device could do while it was measured."""
 AGAIN = "measure again: loopmark ceilings"
@@ -111,7 +108,7 @@ class Ceilings:
     device: str
     ceilings: tuple[Ceiling, ...]
     left_out: tuple[LeftOut, ...] = ()
-    ceilings_version: int = CEILINGS_VERSION
+    ceilings_version: int = 1
 
     def belong_to(self, run: Run) -> bool:
         """Whether they are of the device, the threads and the machine of ``run``."""
@@ -135,22 +132,13 @@ def ceilings_path(folder: Path, device: str, threads: int) -> Path:
     return folder / f"ceilings-{device.replace(':', '-')}-{threads}threads.json"
 
 
-def write_ceilings(path: Path, ceilings: Ceilings) -> None:
-    """Keep them, in one move. Raises BadInput for a place that cannot be written to."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, as_json(ceilings, indent=1))
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInput(f"cannot write {path}: {line(error)}; choose another --out") from None
-
-
 def read_ceilings(path: Path) -> Ceilings | None:
     """The ceilings in ``path``; None where there is no such file.
 
     Raises:
         BadInput: it is damaged, too new, or none.
     """
-    ceilings = read_json(path, Ceilings, "ceilings_version", CEILINGS_VERSION, again=AGAIN)
+    ceilings = read_record(path, Ceilings, again=AGAIN)
     for one in ceilings.ceilings if ceilings else ():
         _expect_sound(path, one)
     return ceilings

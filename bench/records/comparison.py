@@ -1,15 +1,18 @@
 """Two sides measured in turns: what was compared, launch pair by launch pair."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
-from loopmark.bench.records.files import as_json, replace_file
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.files import read_record
 from loopmark.bench.records.machine import Environment, Machine
-from loopmark.bench.records.tables import as_parquet
+from loopmark.bench.records.samples import write_with_tables
 
-COMPARISON_VERSION = 1
+COMPARISON_FILE = "comparison.json"
 
 
 @dataclass(frozen=True)
@@ -73,17 +76,12 @@ class Comparison:
     """Whether both sides were forked from one process that had imported torch."""
     pairs: tuple[Pair, ...]
     warnings: tuple[str, ...] = ()
-    comparison_version: int = COMPARISON_VERSION
-
-
-COMPARISON_FILE = "comparison.json"
+    comparison_version: int = 1
 
 
 def write_comparison(folder: Path, comparison: Comparison, blocks: pd.DataFrame, phases: pd.DataFrame) -> None:
-    """Keep a comparison in ``folder``; ``comparison.json`` goes last, so that a folder that has it is whole."""
-    for name, table in (("blocks", blocks), ("phases", phases)):
-        replace_file(folder / f"{name}.parquet", as_parquet(table))
-    replace_file(folder / COMPARISON_FILE, as_json(comparison))
+    """Keep a comparison and its samples in ``folder``."""
+    write_with_tables(folder / COMPARISON_FILE, comparison, {"blocks": blocks, "phases": phases})
 
 
 # The samples: two tidy tables. All times are seconds; a device column is NaN on the host's clock. ``pair`` is an index
@@ -108,3 +106,89 @@ PHASES = {
     "host_seconds": "float64",
     "device_seconds": "float64",
 }
+
+
+CALIBRATION_VERSION = 2
+REMOVE_IT = "remove it"
+
+
+@dataclass(frozen=True)
+class CalibrationTrial:
+    """One comparison of a loop with itself, or with itself slowed down on purpose."""
+
+    effect: float
+    """The share by which the head was held up: 0 for A/A, 0.01 for 1 %."""
+    verdict: Literal["slower", "faster", "same", "inconclusive"]
+    """On the step."""
+    regression: bool
+    """Whether the comparison as a whole was one: its step or its memory."""
+    seconds: float
+    """To the verdict, or to the last launch pair's end."""
+    step_seconds: float
+    """A typical step of the base."""
+    logs: tuple[float, ...]
+    """The log of head over base of each launch pair, in order."""
+    uncertainties: tuple[float, ...]
+    """The standard error of each log within its launch pair."""
+    ended_seconds: tuple[float, ...]
+    """When each pair ended, since the comparison began. With unchanged code they go on after an early verdict, for as
+    long as both means together are measured."""
+    stored_mean_seconds: float | None
+    """The mean step of the base, measured by itself before the comparison, as pytest-benchmark stores it."""
+    later_mean_seconds: float | None
+    """The mean step of the same loop, measured by itself after the comparison."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Trials of one loop on one machine."""
+
+    started: str
+    """UTC, ISO 8601."""
+    machine: Machine
+    environment: Environment
+    device: str
+    workload: str
+    loop: str
+    size: str
+    false_alarms: float
+    """The rate asked for."""
+    margin: float
+    method: int
+    """Of judging; trials of another say nothing of this one."""
+    budget_seconds: float
+    solo_seconds: float
+    """How long each of the two solitary means was measured."""
+    trials: tuple[CalibrationTrial, ...]
+    calibration_version: int = CALIBRATION_VERSION
+
+    def with_trial(self, trial: CalibrationTrial) -> "Calibration":
+        """This calibration and one trial more."""
+        return replace(self, trials=(*self.trials, trial))
+
+
+def calibration_path(folder: Path, workload: str, loop: str) -> Path:
+    """Where a machine's folder keeps the calibration with that workload and loop."""
+    name = "".join(c if c.isalnum() or c in "+_-" else "_" for c in f"{workload}-{loop}")[:120]
+    return folder / f"calibration-{name}.json"
+
+
+def read_calibration(path: Path) -> Calibration | None:
+    """The calibration in ``path``; None where there is none. Raises BadInput for one that is damaged or of old."""
+    found = read_record(path, Calibration, again=REMOVE_IT)
+    if found is not None and found.calibration_version != CALIBRATION_VERSION:
+        version = found.calibration_version
+        raise BadInput(f"{path} is of format {version}; this Loopmark reads {CALIBRATION_VERSION}: {REMOVE_IT}")
+    return found
+
+
+def calibrations_of(machine: str, *roots: Path) -> Iterator[Calibration]:
+    """Every readable calibration of a machine under ``roots``; a damaged one is passed over."""
+    for root in dict.fromkeys(root.resolve() for root in roots):
+        for path in sorted((root / machine).glob("calibration-*.json")):
+            try:
+                found = read_calibration(path)
+            except BadInput:
+                continue
+            if found is not None:
+                yield found

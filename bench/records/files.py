@@ -1,15 +1,67 @@
-"""Files that are whole or not there at all, and records kept in them as JSON."""
+"""Files that are whole or not there at all, and records in them: frozen dataclasses as JSON, read by their type hints.
 
+Every error names the file, the place in it, and what to do.
+"""
+
+import contextlib
+import dataclasses
 import json
 import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.records.codec import Mismatch, decode, encode
-from loopmark.bench.records.tables import AGAIN, damaged, line, no_pipe
 
 T = TypeVar("T")
+
+AGAIN = "copy the folder again or repeat the run"
+LONGEST_SECONDS = 1e9
+"""Thirty years. A sum or a square of something longer may be no float."""
+LEAST_SECONDS = 1e-12
+"""The shortest block: a thousandth of what a clock can tell. Ratios of shorter ones may be no float."""
+MOST_COUNTED = 2**53
+"""The largest count or index: a float tells all integers up to it apart."""
+_MOST = {"seconds": LONGEST_SECONDS, "hertz": 1e12, "joules": 1e15}
+
+
+def span_of(name: str) -> tuple[float, float] | None:
+    """The least and the most that a field or column can hold, by the unit in its name; None without one of these.
+
+    ``joules_per_step`` are joules. ``excess_seconds``, a difference of noisy times, may be below 0.
+    """
+    most = _MOST.get(name.partition("_per_")[0].rpartition("_")[2])
+    return None if most is None else (-most if name == "excess_seconds" else 0, most)
+
+
+def line(error: BaseException | str) -> str:
+    """The text of ``error`` as one line of at most 160 characters that may go on."""
+    return " ".join(str(error).split())[:160].rstrip(".")
+
+
+def damaged(path: Path, error: BaseException | str, again: str = AGAIN) -> BadInput:
+    """The error for a file whose content cannot be."""
+    return BadInput(f"{path} is damaged: {line(error)}; {again}")
+
+
+def no_pipe(path: Path) -> Path:
+    """``path``, to be opened. Raises OSError for a pipe or a device, which might be waited for without end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # of a folder, opening it says so
+        raise OSError("it is a pipe or a device, and no file")
+    return path
+
+
+@contextlib.contextmanager
+def writing_to(place: Path) -> Iterator[None]:
+    """Raise BadInput where ``place`` cannot be written to."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"cannot write to {place}: {line(error)}; choose another --out") from None
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -27,24 +79,30 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def as_json(record: Any, indent: int | None = 2) -> bytes:
     """A record's file. A lone surrogate, which is how Python holds text that is not UTF-8, becomes its JSON escape."""
-    text = json.dumps(encode(record), indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(dataclasses.asdict(record), indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
     return text.encode(errors="backslashreplace")
 
 
-def read_json(
-    path: Path, kind: type[T], version: str, newest: int, *, again: str = AGAIN, unreadable: str | None = None
-) -> T | None:
-    """The record of type ``kind`` that ``path`` holds, which is named by what it is; None where there is no such file.
+def write_record(path: Path, record: Any, indent: int | None = 2) -> None:
+    """Keep ``record`` in ``path``, whose folder is made where there is none. Raises BadInput where it cannot be."""
+    content = as_json(record, indent)
+    with writing_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
+
+
+def read_record(path: Path, kind: type[T], *, again: str = AGAIN, unreadable: str | None = None) -> T | None:
+    """The record of type ``kind`` in ``path``, which is named by what it is; None where there is no such file.
 
     Args:
-        version: the field that says in which format it was written.
-        newest: the format that this Loopmark writes.
+        kind: its field ``…_version`` says in which format it was written; the default is the format of today.
         again: what to do about a damaged file.
         unreadable: what to do about one that cannot be read, where that is something else.
 
     Raises:
         BadInput: it is damaged, too new, or none of Loopmark's.
     """
+    version, newest = _format_of(kind)
     try:
         content = json.loads(no_pipe(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -62,3 +120,158 @@ def read_json(
         return decode(kind, content, path.stem.partition("-")[0])
     except Mismatch as error:
         raise damaged(path, error, again) from None
+
+
+def _format_of(kind: Any) -> tuple[str, int]:
+    version = next(field for field in dataclasses.fields(kind) if field.name.endswith("_version"))
+    return version.name, typing.cast(int, version.default)
+
+
+class Mismatch(ValueError):  # noqa: N818 - it names what is wrong, as KeyError does not
+    """A value that is not of the type its record declares; the text names the path to it."""
+
+    def within(self, place: str) -> "Mismatch":
+        """The same, seen from the value that has it at ``place``."""
+        return Mismatch(f"{place}{self}")
+
+
+def decode(kind: type[T], value: Any, path: str = "run") -> T:
+    """The record of type ``kind`` that was encoded as ``value``.
+
+    Unknown keys are ignored; a missing one takes its default or raises ``Mismatch``, as does a number that is beyond
+    what its unit can be.
+    """
+    try:
+        return typing.cast(T, _reader(typing.cast(Any, kind))(value))
+    except Mismatch as wrong:
+        raise wrong.within(path) from None
+
+
+Span = tuple[float, float]
+Reader = Callable[[Any], Any]
+"""Makes a value of one type out of JSON's. Raises Mismatch."""
+
+
+@cache  # a history reads hundreds of runs of thousands of values each
+def _reader(kind: Any, span: Span | None = None) -> Reader:
+    if dataclasses.is_dataclass(kind):
+        return _record(kind)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        inner = _reader(next(a for a in arguments if a is not type(None)), span)
+        return (lambda value: None if value is None else inner(value)) if type(None) in arguments else inner
+    if origin is tuple:
+        return _tuple(_reader(arguments[0], span))
+    if origin is dict:
+        return _dict(_reader(arguments[1], span))
+    if origin is typing.Literal:
+        return _literal(arguments)
+    if kind is float:
+        return _number if span is None else _between(*span)
+    return _whole if kind is int else _exactly(kind)
+
+
+def _record(kind: Any) -> Reader:
+    fields: list[tuple[str, Reader, bool]] = []
+
+    def read(value: Any) -> Any:
+        if not fields:  # only now, since a record may hold others of its kind
+            hints = typing.get_type_hints(kind)
+            known = [(field.name, hints[field.name], _is_needed(field)) for field in dataclasses.fields(kind)]
+            fields.extend((name, _reader(hint, span_of(name)), needed) for name, hint, needed in known)
+        if not isinstance(value, dict):
+            raise _not("an object", value)
+        given = {}
+        for name, reader, needed in fields:
+            if name in value:
+                try:
+                    given[name] = reader(value[name])
+                except Mismatch as wrong:
+                    raise wrong.within(f".{name}") from None
+            elif needed:
+                raise Mismatch(f".{name} is missing")
+        return kind(**given)
+
+    return read
+
+
+def _is_needed(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING
+
+
+def _tuple(reader: Reader) -> Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise _not("a list", value)
+        items: list[Any] = []
+        try:
+            for item in value:
+                items.append(reader(item))  # noqa: PERF401 - its length is the place of what is wrong
+        except Mismatch as wrong:
+            raise wrong.within(f"[{len(items)}]") from None
+        return tuple(items)
+
+    return read
+
+
+def _dict(reader: Reader) -> Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _not("an object", value)
+        items = {}
+        for key, item in value.items():
+            try:
+                items[str(key)] = reader(item)
+            except Mismatch as wrong:
+                raise wrong.within(f".{key}") from None
+        return items
+
+    return read
+
+
+def _literal(values: tuple[Any, ...]) -> Reader:
+    def read(value: Any) -> Any:
+        if value not in values:
+            raise _not(f"one of {', '.join(map(repr, values))}", value)
+        return value
+
+    return read
+
+
+def _number(value: Any) -> float:
+    # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+        raise _not("a finite number", value)
+    return float(value)
+
+
+def _between(least: float, most: float) -> Reader:
+    def read(value: Any) -> float:
+        number = _number(value)
+        if not least <= number <= most:
+            raise _not(f"between {least:g} and {most:g}", value)
+        return number
+
+    return read
+
+
+def _whole(value: Any) -> int:
+    number: int = _exactly(int)(value)
+    if abs(number) >= 2**63:
+        raise _not("a whole number of 64 bits", value)
+    return number
+
+
+@cache
+def _exactly(kind: type) -> Reader:
+    def read(value: Any) -> Any:
+        if type(value) is not kind:
+            raise _not(f"a {kind.__name__}", value)
+        return value
+
+    return read
+
+
+def _not(expected: str, value: Any) -> Mismatch:
+    shown = repr(value)
+    return Mismatch(f" should be {expected}, not {shown[:60]}{'…' if len(shown) > 60 else ''}")

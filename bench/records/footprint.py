@@ -1,14 +1,12 @@
 """The memory of one training step: how much is in use at each moment, and in which phase."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from loopmark.bench.records.files import as_json, replace_file
 from loopmark.bench.records.machine import Environment, Machine
 from loopmark.bench.records.run import Plan, Status
 
-FOOTPRINT_VERSION = 1
+MEMORY_FILE = "memory.json"
 
 Kind = Literal["tensors alive", "device memory allocated"]
 """What is counted. ``tensors alive``: the bytes of every tensor that the step makes or holds, exact, without what
@@ -95,7 +93,7 @@ class Footprints:
     machine: Machine
     environment: Environment
     cases: tuple[FootprintCase, ...]
-    footprint_version: int = FOOTPRINT_VERSION
+    footprint_version: int = 1
 
 
 def _together(phase: str, stretches: list[Stretch]) -> PhaseMemory:
@@ -106,11 +104,3 @@ def _together(phase: str, stretches: list[Stretch]) -> PhaseMemory:
         end_bytes=stretches[-1].end_bytes,
         peak_reserved_bytes=max(reserved, default=None),
     )
-
-
-MEMORY_FILE = "memory.json"
-
-
-def write_footprints(folder: Path, footprints: Footprints) -> None:
-    """Keep ``footprints`` in ``folder``, every moment of them."""
-    replace_file(folder / MEMORY_FILE, as_json(footprints, indent=None))

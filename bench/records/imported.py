@@ -2,22 +2,19 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from loopmark import __version__
 from loopmark.bench.errors import BadInput
-from loopmark.bench.records.imported_machine import UNKNOWN, machine_of
-from loopmark.bench.records.imported_samples import Rounds, fitting
-from loopmark.bench.records.limits import LEAST_SECONDS
-from loopmark.bench.records.machine import Environment, Machine
-from loopmark.bench.records.pytest_benchmark import MAKE_ONE, Benchmark, Host, Stored
+from loopmark.bench.records.files import LEAST_SECONDS, line
+from loopmark.bench.records.machine import Environment, Gpu, Machine
+from loopmark.bench.records.pytest_benchmark import MAKE_ONE, Benchmark, Host, Rounds, Stored, fitting
 from loopmark.bench.records.run import Case, Launch, Plan, Run
-from loopmark.bench.records.samples import TABLES, Samples, typed
+from loopmark.bench.records.samples import COLUMNS, Samples, typed
 from loopmark.bench.records.store import RUN_FILE, folder_name, read, read_run
-from loopmark.bench.records.tables import line
 
 TOOL = "pytest-benchmark"
 IMPORTED = "imported from pytest-benchmark: start-up, warm-up, memory, losses and what disturbed it are not known"
@@ -220,7 +217,8 @@ def kept_before(root: Path, run: Run, samples: Samples) -> Path | None:
             continue
         # The files may have been given by another path, which is in the command alone.
         same = replace(kept, name=run.name, plan=replace(kept.plan, command=run.plan.command)) == run
-        if same and all(typed(name, getattr(rows, name)).equals(getattr(samples, name)) for name in TABLES):
+        tables = ((columns, getattr(rows, name), getattr(samples, name)) for name, columns in COLUMNS.items())
+        if same and all(typed(columns, before).equals(now) for columns, before, now in tables):
             return file.parent
     return None
 
@@ -235,3 +233,59 @@ def _machine(folder: Path) -> Machine | None:
         if run.imported_from is None:
             return run.machine
     return None
+
+
+UNKNOWN = "unknown"
+
+
+def machine_of(host: Host, known: Iterable[Machine]) -> Machine:
+    """The one of the ``known`` machines that has all that ``host`` tells; where none or several do, what it tells.
+
+    A file tells neither memory nor, without Loopmark, cores and GPUs, so that by its own facts alone one and the same
+    machine would be two.
+    """
+    told = _told(host)
+    alike = {machine.fingerprint: machine for machine in known if told.items() <= _facts(machine).items()}
+    if len(alike) == 1 and {"cpu", "logical cores"} <= told.keys():
+        return next(iter(alike.values()))
+    return Machine(
+        cpu=host.cpu.brand_raw or UNKNOWN,
+        physical_cores=host.loopmark.physical_cores,
+        logical_cores=host.cpu.count,
+        memory_bytes=host.loopmark.memory_bytes,
+        architecture=host.machine or UNKNOWN,
+        operating_system=" ".join(filter(None, (host.system, host.release))) or UNKNOWN,
+        gpus=tuple(Gpu(name, None, None, None) for name in host.loopmark.gpus or ()),
+    )
+
+
+def _told(host: Host) -> dict[str, object]:
+    facts = host.loopmark
+    gpus = None if facts.gpus is None else tuple(sorted(facts.gpus))
+    every = _named(host.cpu.brand_raw, host.machine, host.cpu.count, facts.physical_cores, facts.memory_bytes, gpus)
+    return {name: value for name, value in every.items() if value is not None}
+
+
+def _facts(machine: Machine) -> dict[str, object]:
+    gpus = tuple(sorted(gpu.name for gpu in machine.gpus))
+    return _named(
+        machine.cpu, machine.architecture, machine.logical_cores, machine.physical_cores, machine.memory_bytes, gpus
+    )
+
+
+def _named(
+    cpu: str | None,
+    architecture: str | None,
+    logical_cores: int | None,
+    physical_cores: int | None,
+    memory_bytes: int | None,
+    gpus: tuple[str, ...] | None,
+) -> dict[str, object]:
+    return {
+        "cpu": cpu and cpu.strip(),
+        "architecture": architecture,
+        "logical cores": logical_cores,
+        "physical cores": physical_cores,
+        "memory": memory_bytes and round(memory_bytes / 2**30),
+        "GPUs": gpus,
+    }

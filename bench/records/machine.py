@@ -1,43 +1,77 @@
-"""The machine a run was made on, and the software it ran with."""
+"""The machine that a run was made on, and the software it ran with.
+
+Each fact is declared once, at its field, and told from there: in the table of a run's page, and where two runs differ.
+A new fact goes to the end of its record with the default None, which runs before it have; it leaves their machines'
+names as they are.
+"""
 
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Annotated, Any, cast, get_type_hints
+
+
+@dataclass(frozen=True)
+class Fact:
+    """How a field is told."""
+
+    label: str = ""
+    """Empty where it is told by hand among others, or nowhere."""
+    decides: bool = False
+    """Whether another value makes another machine. A None that is the field's default decides nothing."""
+    gibibytes: bool = False
+    """Bytes that are told and compared in whole GiB: after a reboot or a driver update they may be a few MiB more."""
+    empty: str | None = None
+    """What an empty list says."""
+
+    def text(self, value: Any) -> str | None:
+        """``value`` in words; None where it is not known."""
+        if value is None or value == ():
+            return None if value is None else self.empty
+        if isinstance(value, tuple):
+            return ", ".join(map(str, value))
+        return f"{round(value / 2**30)} GiB" if self.gibibytes else str(value)
 
 
 @dataclass(frozen=True)
 class Gpu:
     """One CUDA device as the driver describes it; of an imported run its name alone is known."""
 
-    name: str
-    memory_bytes: int | None
-    compute_capability: str | None
-    multiprocessors: int | None
+    name: Annotated[str, Fact(decides=True)]
+    memory_bytes: Annotated[int | None, Fact(decides=True, gibibytes=True)]
+    compute_capability: Annotated[str | None, Fact(decides=True)]
+    multiprocessors: Annotated[int | None, Fact(decides=True)]
+
+    @property
+    def labelled(self) -> tuple[str, ...]:
+        """The facts that have a label, each after it."""
+        known = ((fact, fact.text(value)) for fact, value in facts_of(self) if fact.label)
+        return tuple(f"{fact.label} {text}" for fact, text in known if text)
+
+    def __str__(self) -> str:
+        memory = () if self.memory_bytes is None else (f"{round(self.memory_bytes / 2**30)} GiB",)
+        return " ".join((self.name, *memory, *self.labelled))
 
 
 @dataclass(frozen=True)
 class Machine:
     """The hardware that decides whether absolute seconds may be compared; None: an imported run does not tell it."""
 
-    cpu: str
-    physical_cores: int | None
-    logical_cores: int | None
-    memory_bytes: int | None
-    architecture: str
-    operating_system: str
-    gpus: tuple[Gpu, ...] = ()
+    cpu: Annotated[str, Fact("CPU", decides=True)]
+    physical_cores: Annotated[int | None, Fact("physical cores", decides=True)]
+    logical_cores: Annotated[int | None, Fact("logical cores", decides=True)]
+    memory_bytes: Annotated[int | None, Fact("memory", decides=True, gibibytes=True)]
+    architecture: Annotated[str, Fact("architecture", decides=True)]
+    operating_system: Annotated[str, Fact("operating system")]
+    gpus: Annotated[tuple[Gpu, ...], Fact("GPUs", decides=True)] = ()
 
     @property
     def fingerprint(self) -> str:
         """Six hexadecimal digits that change when the hardware does, and not with a kernel update."""
-        facts = asdict(self)
-        del facts["operating_system"]
-        # After a reboot or a driver update the same memory may count a few MiB more or less.
-        for holder in (facts, *facts["gpus"]):
-            if holder["memory_bytes"] is not None:
-                holder["memory_bytes"] = round(holder["memory_bytes"] / 2**30)
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:6]
+        return hashlib.sha256(json.dumps(_identity(self), sort_keys=True).encode()).hexdigest()[:6]
 
     @property
     def name(self) -> str:
@@ -51,23 +85,54 @@ class Machine:
 
 @dataclass(frozen=True)
 class Environment:
-    """The software and settings that can change a figure on one and the same machine; None: not known, or not there."""
+    """The software and settings that can change a figure on one and the same machine; None: not known, or not there.
 
-    loopmark: str
-    revision: str | None
-    """Git revision of Loopmark's own tree, with ``+changes`` when it was not clean; None outside git."""
-    python: str
-    torch: str | None
-    cuda: str | None
-    cudnn: str | None
-    driver: str | None
-    packages: dict[str, str]
-    variables: dict[str, str]
-    """The environment variables known to change speed (``OMP_*``, ``TORCH*``, …), as they were set."""
-    threads: int | None
-    cores: tuple[int, ...]
+    In the order in which differences are told: the first suspects come first.
+    """
+
+    torch: Annotated[str | None, Fact("torch")]
+    cuda: Annotated[str | None, Fact("CUDA")]
+    cudnn: Annotated[str | None, Fact("cuDNN")]
+    driver: Annotated[str | None, Fact("driver")]
+    python: Annotated[str, Fact("Python")]
+    compiler: Annotated[str | None, Fact("compiler")]
+    cpu_capability: Annotated[str | None, Fact("CPU capability")]
+    threads: Annotated[int | None, Fact("threads")]
+    cores: Annotated[tuple[int, ...], Fact("cores", empty="not pinned")]
     """The logical cores that every measuring process was pinned to; empty where pinning is not possible."""
-    cpu_capability: str | None
-    compiler: str | None
-    huge_pages: str | None
-    governor: str | None
+    huge_pages: Annotated[str | None, Fact("huge pages")]
+    governor: Annotated[str | None, Fact("governor")]
+    packages: Annotated[dict[str, str], Fact("packages")]
+    variables: Annotated[dict[str, str], Fact("variables")]
+    """The environment variables known to change speed (``OMP_*``, ``TORCH*``, …), as they were set."""
+    loopmark: Annotated[str, Fact("Loopmark")]
+    revision: Annotated[str | None, Fact("revision")]
+    """Git revision of Loopmark's own tree, with ``+changes`` when it was not clean; None outside git."""
+
+
+def facts_of(record: Gpu | Machine | Environment) -> Iterator[tuple[Fact, Any]]:
+    """Every fact of ``record`` with its value, in the order of the fields."""
+    for name, fact, _ in _declared(cast(Any, type(record))):
+        yield fact, getattr(record, name)
+
+
+@cache
+def _declared(kind: Any) -> tuple[tuple[str, Fact, bool], ...]:
+    """Each field's name and fact, and whether it may be None because a run is older than it."""
+    hints = get_type_hints(kind, include_extras=True)
+    return tuple((field.name, hints[field.name].__metadata__[0], field.default is None) for field in fields(kind))
+
+
+def _identity(record: Gpu | Machine) -> dict[str, Any]:
+    """The facts that decide, by the names of their fields."""
+    found: dict[str, Any] = {}
+    for name, fact, is_later in _declared(cast(Any, type(record))):
+        value = getattr(record, name)
+        if not fact.decides or (value is None and is_later):
+            continue
+        if isinstance(value, tuple):
+            value = [_identity(one) if isinstance(one, Gpu) else one for one in value]
+        elif fact.gibibytes and value is not None:
+            value = round(value / 2**30)
+        found[name] = value
+    return found

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from loopmark.bench.records.gpu_state import GpuState
 from loopmark.bench.records.machine import Environment, Machine
-from loopmark.bench.records.work import PhaseWork
-
-FORMAT_VERSION = 1
 
 Status = Literal["ok", "skipped", "failed", "timed_out"]
 CacheState = Literal["cold", "warm", "none"]
+
+POWER_CAP = "power cap"
+"""The board is at its limit of power. That is where a loop that keeps it busy belongs: to leave such blocks out would
+flatter exactly the hungriest loops."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,35 @@ class Plan:
     """How long a worker may take over one request before it counts as hung."""
     remeasure_throttled: bool = True
     """Whether a turn during which the GPU's clock was held down is taken again."""
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """None for what the driver does not say."""
+
+    temperature_celsius: float | None = None
+    power_watts: float | None = None
+    """Of the whole board, just then; on newer boards over the last second."""
+    power_limit_watts: float | None = None
+    sm_clock_hertz: float | None = None
+    memory_clock_hertz: float | None = None
+    ecc: bool | None = None
+    """Whether memory errors are corrected."""
+    mig: bool | None = None
+    """Whether the device is cut into instances."""
+
+
+@dataclass(frozen=True)
+class PhaseWork:
+    """One phase of one step: what its operations come to, however they are fused."""
+
+    phase: str
+    flops: dict[str, float]
+    """Floating-point operations of its matrix products and convolutions, by the type that they multiply in."""
+    least_bytes: float
+    """That it has to read or write at least once: what it did not make itself, and what outlives it."""
+    attention: tuple[str, ...] = ()
+    """The kernels that torch chose for scaled_dot_product_attention: ``flash``, ``efficient``, ``cudnn``, ``math``…"""
 
 
 @dataclass(frozen=True)
@@ -127,4 +156,9 @@ class Run:
     warnings: tuple[str, ...] = ()
     imported_from: str | None = None
     """The tool that measured it, if not Loopmark: what is None or empty then is not known."""
-    format_version: int = FORMAT_VERSION
+    format_version: int = 1
+
+
+def disturbs(reasons: str) -> bool:
+    """Whether any of ``reasons`` is a disturbance (heat, a brake, a fault of the hardware) and not the loop's own."""
+    return any(reason and reason != POWER_CAP for reason in reasons.split(", "))

@@ -1,16 +1,27 @@
-"""The raw samples of a run: four tidy tables, kept as they were measured; all else is derived from them.
+"""Raw samples: tidy tables, kept as they were measured, on disk as Parquet with checksums. All else is derived."""
 
-``case`` is an index into ``Run.cases``, ``launch`` into that case's launches. All times are seconds. A device
-column is NaN where the clock is the host's.
-"""
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dataclasses import dataclass, fields
-
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from loopmark.bench.records import tables
+from loopmark.bench.errors import BadInput
+from loopmark.bench.records.files import AGAIN, MOST_COUNTED, as_json, damaged, line, no_pipe, replace_file, span_of
 
-COLUMNS: dict[str, dict[str, str]] = {
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+Columns = dict[str, str]
+"""The names of a table's columns, in order, each with its type."""
+
+# The tables of a run. `case` is an index into `Run.cases`, `launch` into that case's launches. All times are seconds. A
+# device column is NaN where the clock is the host's.
+COLUMNS: dict[str, Columns] = {
     # One row a phase of a lapped step. Host seconds are NaN where the host sees nothing (in a graph). On a device the
     # step before a block's first is here too: it found the device idle, and counts for nothing.
     "phases": {
@@ -45,14 +56,12 @@ COLUMNS: dict[str, dict[str, str]] = {
     # One row a step whose loss was read: every warm-up step and every lapped one.
     "losses": {"case": "int32", "launch": "int32", "step": "int64", "loss": "float64"},
 }
-
-CATEGORIES: dict[str, tuple[str, ...]] = {"phases": ("phase",)}
-"""The columns of text that are read as categories; group by them with ``observed=True``."""
+TABLES = tuple(COLUMNS)
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The four tables; see ``COLUMNS`` for what each holds."""
+    """The four tables of a run; see ``COLUMNS``. ``phase`` is a category: group by it with ``observed=True``."""
 
     phases: pd.DataFrame
     blocks: pd.DataFrame
@@ -62,7 +71,7 @@ class Samples:
     @classmethod
     def empty(cls) -> "Samples":
         """Four tables of the right columns and types, without a row."""
-        return cls(**{name: tables.table(COLUMNS[name]) for name in TABLES})
+        return cls(**{name: table(COLUMNS[name]) for name in TABLES})
 
 
 def seconds_of(rows: pd.DataFrame) -> "pd.Series[float]":
@@ -70,9 +79,110 @@ def seconds_of(rows: pd.DataFrame) -> "pd.Series[float]":
     return rows["device_seconds"].fillna(rows["host_seconds"])
 
 
-TABLES: tuple[str, ...] = tuple(field.name for field in fields(Samples))
+class ByCase:
+    """A table split by its column ``case`` once: looking for each case's rows among all takes cases x rows.
+
+    A case's rows are copied only when asked for, so that the table is not in memory twice.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._table = table
+        self._places = table.groupby("case", sort=False).indices
+
+    def __getitem__(self, case: int) -> pd.DataFrame:
+        """The rows of ``case``, in their order and with their index; none where there are none."""
+        places = self._places.get(case)
+        return self._table.iloc[:0] if places is None else self._table.take(np.asarray(places, dtype=np.intp))
 
 
-def typed(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """``frame`` with table ``name``'s columns, in order and typed. Raises KeyError for a missing column."""
-    return tables.typed(COLUMNS[name], frame)
+def typed(columns: Columns, frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with ``columns``, in order and typed. Raises KeyError for a missing column."""
+    return frame[list(columns)].astype(columns).reset_index(drop=True)
+
+
+def table(columns: Columns, rows: list[dict[str, object]] | None = None) -> pd.DataFrame:
+    """A table of ``rows``; of none, one with the right columns and types."""
+    return typed(columns, pd.DataFrame(rows or [], columns=list(columns)))
+
+
+def write_with_tables(path: Path, record: Any, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Keep ``record`` in ``path`` as JSON and each table beside it, each file replaced in one move.
+
+    All is encoded before anything is replaced. The record goes last: a folder that has it has everything.
+    """
+    content = as_json(record)
+    tabled = {name: frame.to_parquet(index=False, write_page_checksum=True) for name, frame in tables.items()}
+    for name, parquet in tabled.items():
+        replace_file(path.with_name(f"{name}.parquet"), parquet)
+    replace_file(path, content)
+
+
+def read_columns(folder: Path, name: str, columns: Columns, categories: Collection[str] = ()) -> pd.DataFrame:
+    """The table ``name``.parquet of ``folder``.
+
+    Args:
+        categories: the columns of text that come as categories, in alphabetical order: ten million rows of six names
+            are 10 MB as numbers and 150 MB as text, and are grouped several times as fast.
+
+    Raises:
+        BadInput: it is missing, damaged or of other types.
+    """
+    # Reading alone needs this part of pyarrow, as pandas knows, which imports it just as late.
+    from pyarrow import parquet
+
+    path = folder / f"{name}.parquet"
+    texts = [column for column, kind in columns.items() if kind == "str"]
+    try:
+        # From an open file: given a path, pyarrow and pandas would take a folder for a table.
+        with no_pipe(path).open("rb") as content:
+            file = parquet.ParquetFile(content, page_checksum_verification=True, read_dictionary=texts)
+            # A column at a time, since a whole table would be in memory twice while it is made pandas' own.
+            found = {column: _column(file, column, kind, column in categories) for column, kind in columns.items()}
+        return pd.DataFrame(found, copy=False)
+    except FileNotFoundError:
+        raise BadInput(f"{folder} lacks {path.name}; copy the whole folder, or repeat the run") from None
+    except KeyError as error:
+        (column,) = error.args
+        text = column.decode(errors="replace") if isinstance(column, bytes) else column  # pyarrow's own are bytes
+        raise BadInput(f"{path} lacks the column '{text}'; {AGAIN}") from None
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        raise BadInput(f"cannot read {path}: {line(error)}; {AGAIN}") from None
+
+
+def expect(path: Path, column: "pd.Series[Any]", possible: "pd.Series[bool]", why: str) -> None:
+    """Raise BadInput with the first row of the table ``path`` whose value of ``column`` is not ``possible``."""
+    if not possible.all():
+        row = int(possible.to_numpy().argmin())
+        raise damaged(path, f"column '{column.name}' holds {column.iloc[row]} in row {row}, but {why}")
+
+
+def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) -> pd.Series:
+    """One column, of the type that it should have. Raises KeyError, TypeError or ValueError where it has another."""
+    table = file.read(columns=[column])
+    if table.column_names != [column]:
+        raise KeyError(column)
+    values = table.column(0).to_pandas()
+    texts = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
+    # A cast would hide damage: as a bool, the text "False" is True.
+    if not (pd.api.types.is_string_dtype(texts) if kind == "str" else values.dtype == kind):
+        raise TypeError(f"column '{column}' should be {kind}, not {texts.dtype}")
+    span = (0, MOST_COUNTED) if kind.startswith("int") else span_of(column)
+    if span is not None:
+        _expect_between(column, values.to_numpy(), *span)
+    if kind != "str":
+        # A column in one piece stays Arrow's own memory, which nobody may write to.
+        own: pd.Series = values.copy() if table.column(0).num_chunks == 1 else values
+    else:
+        own = values.cat.reorder_categories(sorted(texts)) if as_categories else values.astype(kind)
+    return own
+
+
+def _expect_between(column: str, values: NDArray[Any], least: float, most: float) -> None:
+    """Raise ValueError with the first row that is below ``least`` or beyond ``most``; NaN is neither."""
+    bounds = (np.minimum, np.maximum) if values.dtype.kind == "i" else (np.fmin, np.fmax)  # the latter pass NaN over
+    low, high = (bound.reduce(values, initial=0) for bound in bounds)  # no copy of ten million rows
+    if low < least or high > most:
+        row = int(np.argmax((values < least) | (values > most)))
+        raise ValueError(
+            f"column '{column}' holds {values[row]} in row {row}, which is not between {least:g} and {most:g}"
+        )

@@ -1,19 +1,27 @@
-"""A run's folder: written whole or not at all, and read back with errors that say what to do."""
+"""A run's folder: made, written whole or not at all, found again, and read with errors that say what to do."""
 
 import contextlib
+import glob
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.records import tables
-from loopmark.bench.records.files import as_json, read_json, replace_file
-from loopmark.bench.records.limits import LEAST_SECONDS
-from loopmark.bench.records.run import FORMAT_VERSION, Run
-from loopmark.bench.records.samples import CATEGORIES, COLUMNS, TABLES, Samples, typed
-from loopmark.bench.records.tables import line
+from loopmark.bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilings
+from loopmark.bench.records.files import LEAST_SECONDS, damaged, line, read_record, writing_to
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, expect, read_columns, typed, write_with_tables
+from loopmark.bench.records.training import TRAINING_FILE, Training, TrainingSamples, read_training
+
+T = TypeVar("T")
 
 RUN_FILE = "run.json"
 GIVE_A_RUN = "give a folder that `loopmark run` wrote"
@@ -24,15 +32,14 @@ def create_folder(root: Path, machine: str, started: str, ending: str = "") -> P
     stamp = folder_name(started) + ending
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
         folder = root / machine / f"{stamp}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if not folder.is_dir():
+        with writing_to(root):
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                if folder.is_dir():
+                    continue
                 raise BadInput(f"{folder} is in the way: it is no folder; choose another --out") from None
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise BadInput(f"cannot write to {root}: {line(error)}; choose another --out") from None
-        else:
-            return folder
+        return folder
     raise BadInput(f"{root / machine} holds 999 runs of {stamp}; choose another --out")
 
 
@@ -43,7 +50,7 @@ def folder_name(started: str) -> str:
 
 def is_of_a_run(path: Path) -> bool:
     """Whether a run lies beside ``path`` that would lose a file of its own with it."""
-    own = (RUN_FILE, "ceilings.json", "training.json")
+    own = (RUN_FILE, CEILINGS_FILE, TRAINING_FILE)
     return (path.name in own or path.suffix == ".parquet") and (path.parent / RUN_FILE).exists()
 
 
@@ -55,13 +62,8 @@ def remove_if_empty(folder: Path) -> None:
 
 def write(folder: Path, run: Run, samples: Samples) -> None:
     """Keep ``run`` and ``samples`` in ``folder``, each file replaced in one move."""
-    run_content = as_json(run)  # all is encoded before anything is replaced
-    frames = {name: typed(name, getattr(samples, name)) for name in TABLES}
-    contents = {name: tables.as_parquet(frame) for name, frame in frames.items()}
-    for name, table in contents.items():
-        replace_file(folder / f"{name}.parquet", table)
-    # run.json goes last: a folder that has it has everything.
-    replace_file(folder / RUN_FILE, run_content)
+    tables = {name: typed(COLUMNS[name], getattr(samples, name)) for name in TABLES}
+    write_with_tables(folder / RUN_FILE, run, tables)
 
 
 def read(folder: Path) -> tuple[Run, Samples]:
@@ -73,7 +75,7 @@ def read(folder: Path) -> tuple[Run, Samples]:
 def read_run(folder: Path) -> Run:
     """The run that ``folder`` holds, without its samples."""
     path = folder / RUN_FILE
-    run = read_json(path, Run, "format_version", FORMAT_VERSION, unreadable=GIVE_A_RUN)
+    run = read_record(path, Run, unreadable=GIVE_A_RUN)
     if run is None:
         raise BadInput(f"{folder} {'has no run.json' if folder.is_dir() else 'is not a folder'}; {GIVE_A_RUN}")
     if not run.cases:
@@ -81,21 +83,21 @@ def read_run(folder: Path) -> Run:
     seen: set[tuple[str, str, bool]] = set()
     for place, case in enumerate(run.cases):
         if (key := (case.workload, case.loop, case.repeat)) in seen:
-            raise tables.damaged(path, f"run.cases[{place}] is {case.loop!r:.60} on {case.workload!r:.60} once more")
+            raise damaged(path, f"run.cases[{place}] is {case.loop!r:.60} on {case.workload!r:.60} once more")
         seen.add(key)
         if case.batch_size is not None and case.batch_size < 1:
-            raise tables.damaged(path, f"run.cases[{place}].batch_size should be at least 1, not {case.batch_size}")
+            raise damaged(path, f"run.cases[{place}].batch_size should be at least 1, not {case.batch_size}")
     return run
 
 
 def digest_of(folder: Path) -> str:
-    """What the copies of one run have in common, and no two runs: the SHA-256 of ``run.json``."""
+    """The SHA-256 of ``run.json``: the same for copies of one run, and for no two runs."""
     return sha256((folder / RUN_FILE).read_bytes()).hexdigest()
 
 
 def read_table(folder: Path, name: str, run: Run) -> pd.DataFrame:
-    """One of the ``TABLES`` of ``run`` alone, for who reads many runs. Raises BadInput as ``read`` does."""
-    frame = tables.read(folder, name, COLUMNS[name], CATEGORIES.get(name, ()))
+    """One of the ``TABLES`` of ``run``. Raises BadInput as ``read`` does."""
+    frame = read_columns(folder, name, COLUMNS[name], categories=["phase"])
     path = folder / f"{name}.parquet"
     _expect_launches_of(run, path, frame)
     if name == "blocks":
@@ -107,14 +109,155 @@ def _expect_launches_of(run: Run, path: Path, rows: pd.DataFrame) -> None:
     case, launch = rows["case"], rows["launch"]
     # By their index: a launch that came to nothing has no place among a case's launches, and those after it have.
     launches = np.array([1 + max((one.index for one in each.launches), default=-1) for each in run.cases])
-    tables.expect(path, case, case < len(launches), f"run.json has {len(launches)} case(s)")
+    expect(path, case, case < len(launches), f"run.json has {len(launches)} case(s)")
     if len(rows) and launch.max() >= launches.min():  # else no row needs to be looked at by its case
-        tables.expect(path, launch, launch < launches[case], "run.json has no such launch of its case")
+        expect(path, launch, launch < launches[case], "run.json has no such launch of its case")
 
 
 def _expect_sound_blocks(path: Path, blocks: pd.DataFrame) -> None:
     steps, host, device = (blocks[name] for name in ("steps", "host_seconds", "device_seconds"))
-    tables.expect(path, steps, steps > 0, "a block has at least one step")
-    tables.expect(path, host, host >= LEAST_SECONDS, "a block takes some time")
+    expect(path, steps, steps > 0, "a block has at least one step")
+    expect(path, host, host >= LEAST_SECONDS, "a block takes some time")
     timed = device.isna() | (device >= LEAST_SECONDS)
-    tables.expect(path, device, timed, "a block takes some time on its device, or has no device seconds at all")
+    expect(path, device, timed, "a block takes some time on its device, or has no device seconds at all")
+
+
+class Whole(NamedTuple):
+    """A run with what lies beside it in its folder: how its loops trained, and what its device can do."""
+
+    run: Run
+    samples: Samples
+    trained: tuple[Training, TrainingSamples] | None
+    ceilings: Ceilings | None
+
+
+def read_whole(folder: Path) -> Whole:
+    """All that ``folder`` holds. Raises BadInput where it holds no run, or anything of it is damaged or another's."""
+    run, samples = read(folder)
+    return Whole(run, samples, training_of(folder, run), ceilings_of(folder, run))
+
+
+def salvage(folder: Path) -> Whole:
+    """All of ``folder`` that can be read; what cannot is a warning of the run, beside what is known without it.
+
+    Raises:
+        BadInput: ``folder`` holds no run, or its blocks or losses, on which every verdict rests, are damaged.
+    """
+    run, lost = read_run(folder), []
+
+    def attempt(read: Callable[[], T], without: T, unknown: str) -> T:
+        try:
+            return read()
+        except BadInput as error:
+            lost.append(f"{unknown} is not known: {error}")
+            return without
+
+    needed = {name: read_table(folder, name, run) for name in ("blocks", "losses")}
+    spared = {
+        name: attempt(partial(read_table, folder, name, run), getattr(Samples.empty(), name), unknown)
+        for name, unknown in (("phases", "how long each phase takes"), ("warmup", "how each loop warmed up"))
+    }
+    trained = attempt(lambda: training_of(folder, run), None, "how the loops train")
+    ceilings = attempt(lambda: ceilings_of(folder, run), None, "what the device can do")
+    warned = replace(run, warnings=(*run.warnings, *lost))
+    return Whole(warned, Samples(**needed, **spared), trained, ceilings)
+
+
+def training_of(folder: Path, run: Run) -> tuple[Training, TrainingSamples] | None:
+    """How the loops of ``run`` trained; None where that was not looked at.
+
+    Raises:
+        BadInput: it cannot be read, or is of other loops than the run's.
+    """
+    trained = read_training(folder)
+    if trained is not None:
+        own = {(case.workload, case.loop) for case in run.cases if not case.repeat}
+        training, _ = trained
+        its = [*(trial.key for trial in training.trials), *(proof.key for proof in training.proofs)]
+        for workload, loop in (key for key in its if key not in own):
+            raise BadInput(
+                f"{folder / TRAINING_FILE} is of another run: {loop!r:.60} on {workload!r:.60} is none of this one's; "
+                "remove it"
+            )
+    return trained
+
+
+def ceilings_of(folder: Path, run: Run) -> Ceilings | None:
+    """What the device of ``run`` can do; None where that was not measured.
+
+    Raises:
+        BadInput: it cannot be read, or is of another device.
+    """
+    path = folder / CEILINGS_FILE
+    ceilings = read_ceilings(path)
+    if ceilings is not None and not ceilings.belong_to(run):
+        raise BadInput(f"{path} is of another device, machine or number of threads; remove it")
+    return ceilings
+
+
+def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
+    """Every folder at or under ``root`` that holds a ``run.json``, in the order of their paths.
+
+    Nothing is looked for within a run, and links to folders are not followed: they could lead in a circle.
+
+    Raises:
+        BadInput: ``root`` is no folder, or holds no run.
+    """
+    if not root.is_dir():
+        raise BadInput(f"{root} is not a folder; give one that holds runs, such as results")
+    found = []
+    for folder, inside, files in os.walk(root, onerror=lambda error: warn(f"cannot look into {error.filename}")):
+        if RUN_FILE in files:
+            found.append(Path(folder))
+            inside.clear()
+    if not found:
+        raise BadInput(f"{root} holds no run; give a folder that `loopmark run` wrote to, such as results")
+    return sorted(found)
+
+
+def runs_at(places: Iterable[str]) -> list[Path]:
+    """Run folders at every one of ``places``: folders that are or hold runs, and globs for them; each run once.
+
+    Raises:
+        BadInput: there is no run at any of them; a place without one among others is a warning.
+    """
+    found: dict[Path, Path] = {}
+    mistakes: list[BadInput] = []
+    for place in places:
+        try:
+            paths = _folders_at(place)
+        except BadInput as error:
+            mistakes.append(error)
+            continue
+        for path in paths:
+            try:
+                folders = run_folders(path, warnings.warn)
+            except BadInput as error:
+                mistakes.append(error)
+                continue
+            for folder in folders:
+                found.setdefault(folder.resolve(), folder)
+    if not found:
+        nowhere = "nowhere to look for runs was given; give a folder that holds some, such as results"
+        raise mistakes[0] if mistakes else BadInput(nowhere)
+    for mistake in mistakes:
+        warnings.warn(f"left out: {mistake}", UserWarning, stacklevel=3)
+    return list(found.values())
+
+
+def _folders_at(place: str) -> list[Path]:
+    """The folders that ``place`` names. Raises BadInput where there can be none."""
+    if not place:
+        raise BadInput("'' is no folder; give one that holds runs, such as results")
+    try:
+        path = Path(place).expanduser()
+        if path.exists() or not glob.has_magic(place):
+            return [path]
+        matches = [Path(match) for match in sorted(glob.glob(os.fspath(path), recursive=True))]  # noqa: PTH207 - absolute too
+        # A run's own file stands for its folder.
+        folders = [match.parent if match.name == RUN_FILE else match for match in matches]
+        if folders := [folder for folder in folders if folder.is_dir()]:
+            return folders
+    except (OSError, ValueError, RuntimeError) as error:  # too long; a NUL in it; a ~ of nobody
+        raise BadInput(f"cannot look for runs in {line(place)}: {line(error)}") from None
+    raise BadInput(f"no folder matches {place}; give one that holds runs, such as results")

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.files import replace_file, writing_to
+from loopmark.bench.records.run import Status
 from loopmark.bench.records.store import RUN_FILE, create_folder
-from loopmark.bench.records.tables import line
 
-Status = Literal["ok", "skipped", "failed", "timed_out"]
 Counted = Literal["kernels", "operators"]
 
 OUTSIDE = "(outside any operator)"
@@ -105,10 +104,8 @@ def write_trace(folder: Path, trace: bytes, kernels: str) -> None:
     Raises:
         BadInput: they cannot be written there.
     """
-    try:
+    with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / TRACE_FILE, trace)
         # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
         replace_file(folder / KERNELS_FILE, kernels.encode(errors="backslashreplace"))
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInput(f"cannot write to {folder}: {line(error)}; choose another --out") from None

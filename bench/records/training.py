@@ -2,12 +2,17 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+import pandas as pd
+
+from loopmark.bench.records.files import damaged, read_record
 from loopmark.bench.records.machine import Environment, Machine
 from loopmark.bench.records.run import CacheState, Plan, Status
+from loopmark.bench.records.samples import Columns, read_columns, typed, write_with_tables
 
-TRAINING_VERSION = 1
+TRAINING_FILE = "training.json"
 
 Until = Literal["target", "convergence"]
 """How long a loop trains: to its workload's target, or on until its quality no longer rises."""
@@ -126,4 +131,93 @@ class Training:
     proofs: tuple[Proof, ...]
     trials: tuple[Trial, ...]
     warnings: tuple[str, ...] = ()
-    training_version: int = TRAINING_VERSION
+    training_version: int = 1
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far one layer was from the exact result in one step; relative, by norms.
+
+    The order of a step's deviations is that in which they come about: the loss, the gradients from the last layer to
+    the first, the buffers, the updates.
+    """
+
+    step: int
+    kind: str
+    """``loss``, ``gradient``, ``buffer``, or ``update``: what the optimizer added to a parameter, or keeps for it."""
+    layer: str
+    """The parameter's or buffer's name, ``momentum_buffer of`` it for what is kept; empty for the loss."""
+    error: float
+    """The loop's."""
+    eager_error: float
+    """Eager's, from the same state."""
+    rounding_error: float
+    """The most of those whose every operation rounds at random to the loop's precision, and of an update's those whose
+    settings are rounded; NaN where none was drawn at this step."""
+    coarse_error: float
+    """The most of those whose every operation rounds at random more coarsely than that; NaN likewise."""
+
+
+COLUMNS: dict[str, Columns] = {
+    # One row each time that quality was measured; the first is of the untrained model.
+    "evaluations": {
+        "trial": "int32",
+        "step": "int64",
+        # Spent training up to here, compilation included, and measuring quality not.
+        "seconds": "float64",
+        # Spent up to here; NaN where nothing counts energy.
+        "joules": "float64",
+        "quality": "float64",
+    },
+    # One row a training step. A loss that is not finite is kept as it is.
+    "training_losses": {"trial": "int32", "step": "int64", "loss": "float64"},
+    # One row a layer of a step that was compared; see Deviation.
+    "deviations": {
+        "proof": "int32",
+        "step": "int64",
+        "kind": "str",
+        "layer": "str",
+        "error": "float64",
+        "eager_error": "float64",
+        "rounding_error": "float64",
+        "coarse_error": "float64",
+    },
+}
+
+
+@dataclass(frozen=True)
+class TrainingSamples:
+    """The three tables; see ``COLUMNS`` for what each holds."""
+
+    evaluations: pd.DataFrame
+    training_losses: pd.DataFrame
+    deviations: pd.DataFrame
+
+
+def write_training(folder: Path, training: Training, samples: TrainingSamples) -> None:
+    """Keep ``training`` in ``folder``, each file replaced in one move; ``training.json`` last."""
+    tables = {name: typed(columns, getattr(samples, name)) for name, columns in COLUMNS.items()}
+    write_with_tables(folder / TRAINING_FILE, training, tables)
+
+
+def read_training(folder: Path) -> tuple[Training, TrainingSamples] | None:
+    """The training that ``folder`` holds; None where it holds none.
+
+    Raises:
+        BadInput: it is damaged, too new, or lacks a table.
+    """
+    path = folder / TRAINING_FILE
+    training = read_record(path, Training)
+    if training is None:
+        return None
+    samples = TrainingSamples(**{name: read_columns(folder, name, columns) for name, columns in COLUMNS.items()})
+    if samples.evaluations["seconds"].isna().any():
+        raise damaged(folder / "evaluations.parquet", "a measurement should have its seconds")
+    for table, column, count in (
+        (samples.evaluations, "trial", len(training.trials)),
+        (samples.training_losses, "trial", len(training.trials)),
+        (samples.deviations, "proof", len(training.proofs)),
+    ):
+        if len(table) and not table[column].between(0, count - 1).all():
+            raise damaged(path, f"a table names a {column} that there is none of")
+    return training, samples

@@ -11,7 +11,7 @@ from rich.table import Table
 from loopmark.bench.judge.calibration import CalibrationSummary, EffectRow, Rate
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report import format as show
-from loopmark.bench.report.columns import as_wide_as
+from loopmark.bench.report.table import as_wide_as
 
 FILE_WIDTH = 150
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from rich.console import Console
 from rich.table import Table
@@ -10,9 +10,8 @@ from rich.text import Text
 
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
-from loopmark.bench.records.codec import encode
 from loopmark.bench.report import format as show
-from loopmark.bench.report.columns import as_wide_as
+from loopmark.bench.report.table import as_wide_as
 from loopmark.bench.report.text import plain
 
 FILE_WIDTH = 110
@@ -91,7 +90,7 @@ def remarks(ceilings: Ceilings) -> list[str]:
 
 def as_json(ceilings: Ceilings) -> str:
     """All of it as strict JSON, the remarks beside it."""
-    return json.dumps({**encode(ceilings), "remarks": remarks(ceilings)}, indent=2, allow_nan=False)
+    return json.dumps({**asdict(ceilings), "remarks": remarks(ceilings)}, indent=2, allow_nan=False)
 
 
 def _doubts(one: Ceiling) -> Iterator[tuple[str, str]]:

@@ -135,7 +135,7 @@ def lost(row: Row) -> str:
 
 def departure(row: Row) -> str:
     """Where a loop does not train as the baseline does; empty where it does, or where that is not known."""
-    return f"departs from {BASELINE}: {evidence(row.trained.likeness)}" if row.trained and row.departs else ""
+    return f"departs from {BASELINE}: {evidence(row.trained.equivalence)}" if row.trained and row.departs else ""
 
 
 def notes(row: Row) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
-from loopmark.bench.judge.trained import TrainedWorkload
+from loopmark.bench.judge.training import TrainedWorkload
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples

@@ -1,14 +1,13 @@
 """What disturbed a workload's blocks, as a table, and what to do about each kind of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from loopmark.bench.judge.summary import Summary, WorkloadSummary
-from loopmark.bench.records.cases import ByCase
-from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.throttle import POWER_CAP, disturbs
+from loopmark.bench.records.run import POWER_CAP, disturbs
+from loopmark.bench.records.samples import ByCase, Samples
 from loopmark.bench.report import format as show
 from loopmark.bench.report.disturbance import Disturbance, disturbance
-from loopmark.bench.report.grid import Cell, Grid, figure, grid, grid_of_columns
+from loopmark.bench.report.table import Cell, Column, Table, figure
 
 NOTHING = "0"
 Seen = Mapping[str, Disturbance]
@@ -23,24 +22,9 @@ def seen_by_case(workload: WorkloadSummary, summary: Summary, samples: Samples) 
     return seen if any(one.any for one in seen.values()) else {}
 
 
-def disturbance_table(seen: Seen) -> Grid:
+def disturbance_table(seen: Seen) -> Table[tuple[str, Disturbance]]:
     """A row a case, a column for each kind of disturbance that there was."""
-    if not seen:
-        return grid((), ())
-    cases = seen.values()
-    columns = {
-        "loop": [Cell(label) for label in seen],
-        "blocks": [_count(one.blocks) for one in cases],
-        "with the core taken away": [_count(one.switched_blocks) for one in cases],
-        "CPU steal": [
-            figure(show.seconds(one.steal_seconds) if one.steal_seconds else NOTHING, one.steal_seconds)
-            for one in cases
-        ],
-        "throttled": [_count(one.throttled_blocks) for one in cases],
-        "throttle reasons": [Cell(", ".join(one.throttle_reasons) or NOTHING) for one in cases],
-        "with another process on the GPU": [_count(one.foreign_blocks) for one in cases],
-    }
-    return grid_of_columns(columns, NOTHING)
+    return Table(_COLUMNS, tuple(seen.items()), silent=NOTHING)
 
 
 def advice(seen: Iterable[Disturbance]) -> list[str]:
@@ -63,5 +47,21 @@ def advice(seen: Iterable[Disturbance]) -> list[str]:
     return [line for line, there in found.items() if there]
 
 
-def _count(number: int) -> Cell:
-    return figure(show.count(number), number)
+def _count(heading: str, count: Callable[[Disturbance], int]) -> Column[tuple[str, Disturbance]]:
+    return Column(heading, lambda row: figure(show.count(count(row[1])), count(row[1])))
+
+
+def _steal(row: tuple[str, Disturbance]) -> Cell:
+    seconds = row[1].steal_seconds
+    return figure(show.seconds(seconds) if seconds else NOTHING, seconds)
+
+
+_COLUMNS: tuple[Column[tuple[str, Disturbance]], ...] = (
+    Column("loop", lambda row: row[0]),
+    _count("blocks", lambda seen: seen.blocks),
+    _count("with the core taken away", lambda seen: seen.switched_blocks),
+    Column("CPU steal", _steal),
+    _count("throttled", lambda seen: seen.throttled_blocks),
+    Column("throttle reasons", lambda row: ", ".join(row[1].throttle_reasons) or NOTHING),
+    _count("with another process on the GPU", lambda seen: seen.foreign_blocks),
+)

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.records.diagnosis import Diagnosis, Finding, State
-from loopmark.bench.report.columns import as_wide_as
+from loopmark.bench.records.checks import Diagnosis, Finding, State
+from loopmark.bench.report.table import as_wide_as
 from loopmark.bench.report.text import elide, plain
 
 FILE_WIDTH, NARROWEST = 110, 30

@@ -9,13 +9,12 @@ from typing import Any
 
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary, summarise
-from loopmark.bench.judge.trained import summarise_training
+from loopmark.bench.judge.training import summarise_training
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.training import Training
-from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report import rooflines, spreadsheet
 from loopmark.bench.report.contents import contents
 from loopmark.bench.report.html.page import run_page

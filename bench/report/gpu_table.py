@@ -1,14 +1,14 @@
 """How the GPU stood while a run was measured, as a table."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from loopmark.bench.records.gpu_state import GpuState
-from loopmark.bench.records.run import Run
+from loopmark.bench.records.run import GpuState, Run
 from loopmark.bench.report import format as show
-from loopmark.bench.report.grid import Cell, Grid, figure, grid
+from loopmark.bench.report.table import Cell, Table, figure, table_of
 
 
-def gpu_table(run: Run) -> Grid:
+def gpu_table(run: Run) -> Table[Any]:
     """From the lowest to the highest that any launch saw under load; empty where no driver said anything."""
     states = [launch.gpu for case in run.cases for launch in case.launches if launch.gpu is not None]
     facts = {
@@ -21,7 +21,7 @@ def gpu_table(run: Run) -> Grid:
         "MIG": _switch(state.mig for state in states),
     }
     rows = ((Cell(name), figure(said)) for name, said in facts.items() if said)
-    return grid(["the GPU, after a second of each loop's steps", ""], rows)
+    return table_of(["the GPU, after a second of each loop's steps", ""], rows)
 
 
 def _figures(

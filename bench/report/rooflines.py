@@ -4,11 +4,11 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from loopmark.bench.judge.roofline import Roof, kinds_of
+from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import format as show
-from loopmark.bench.report.grid import Cell, Grid, figure, grid
+from loopmark.bench.report.table import Cell, Table, figure, table_of
 from loopmark.bench.report.tables import phase_names
 
 
@@ -22,13 +22,13 @@ def reached(row: Row) -> str:
     return show.ABSENT if row.roofline is None else _share(row.roofline.share).text
 
 
-def table(workload: WorkloadSummary) -> Grid:
+def table(workload: WorkloadSummary) -> Table[Any]:
     """Every loop whose limits are known: the step's, what it reaches of them, and each phase; else empty."""
     rows = [row for row in workload.rows if row.roofline is not None]
     names = phase_names(rows)
     possible = "of the possible speedup"
     headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", possible, *names]
-    return grid(headings, (_cells(row, names) for row in rows))
+    return table_of(headings, (_cells(row, names) for row in rows))
 
 
 def _cells(row: Row, names: list[str]) -> list[Cell]:

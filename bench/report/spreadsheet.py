@@ -5,8 +5,7 @@ from collections.abc import Callable
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.report import cells
-from loopmark.bench.report.csv_text import csv_text
-from loopmark.bench.report.figures import ends, finite
+from loopmark.bench.report.table import csv_text, ends, finite
 from loopmark.bench.report.tables import phase_names
 
 Cell = str | int | float | None
@@ -53,7 +52,7 @@ def record(row: Row, workload: WorkloadSummary) -> dict[str, Cell]:
         "status": case.status,
         "reason": case.reason,
         "verdict": row.verdict,
-        "trains_as_baseline": row.trained.likeness.verdict if row.trained else None,
+        "trains_as_baseline": row.trained.equivalence.verdict if row.trained else None,
         "noise_floor": workload.noise_floor,
     }
     for name, figure in _FIGURES.items():

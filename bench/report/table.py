@@ -1,96 +1,264 @@
-"""The table a run ends with, laid out for the width of the terminal at hand."""
+"""Tables: declared columns over rows, for the terminal, for a page, in Markdown and as comma-separated text."""
 
-from rich.console import Console, ConsoleOptions, RenderResult
+import csv
+import io
+import math
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
-from loopmark.bench.report import cells, rooflines
-from loopmark.bench.report import format as show
-from loopmark.bench.report.columns import FILE_WIDTH, GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut, note
-from loopmark.bench.report.takeaway import takeaway
-from loopmark.bench.report.text import elide
-from loopmark.bench.report.training import words
-from loopmark.bench.report.training.table import TrainingTable, starts_of
-from loopmark.bench.report.warnings import warnings_of
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.report.text import elide, markdown, told_apart
 
-MOST_WARNINGS = 6
-"""That the terminal has room for; the pages have all."""
-STYLES = {"faster": "green", "slower": "red"}
+R = TypeVar("R")
 
-COLUMNS: tuple[Column[Row], ...] = (
-    Column(("", "a step"), lambda row: show.seconds_plus_minus(row.step_seconds)),
-    Column(("", "speedup"), cells.speedup, left=True, style=lambda row: STYLES.get(row.verdict or "", "")),
-    Column(("trains", "as eager"), lambda row: words.verdict(row.trained), left=True, style=lambda row: _alarm(row)),
-    Column(("samples", "/s"), lambda row: show.rate(cells.throughput(row))),
-    Column(("fwd/bwd/", "opt %"), cells.short_shares),
-    Column(("peak", "memory"), lambda row: show.data(row.peak_memory_bytes)),
-    Column(("first", "step"), lambda row: show.seconds(row.first_step_seconds)),
-    Column(("pays", "after"), lambda row: _pays_after(row)),
-    Column(("", "compile"), cells.compile_time),
-    Column(("", "MFU"), rooflines.utilisation),
-    Column(("energy", "a step"), lambda row: show.joules(row.joules_per_step)),
-)
-"""In the order in which they are shown; a terminal too narrow for all loses them from the end."""
+NAME_WIDTH = 30
+FILE_WIDTH = 120
+"""The width of a file or a pipe, which has none of its own."""
+GAP = "  "
+FORMULA = ("=", "+", "-", "@")
+"""The first characters of a cell that a spreadsheet takes for a formula."""
 
 
-def print_summary(summary: Summary, console: Console | None = None) -> None:
-    """Print the run's table, warnings and takeaway, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = as_wide_as(FILE_WIDTH, console)
-    console.print(RunTable(summary))
-    console.print()
-    if summary.trained is not None and any(one.target is not None for one in summary.trained.workloads):
-        console.print(TrainingTable(summary.trained, starts_of(summary)))
-        console.print()
-    if warnings := warnings_of(summary.run):
-        for warning in warnings[:MOST_WARNINGS]:
-            console.print(Text(f"warning: {warning}", "yellow"), soft_wrap=not console.is_terminal)
-        if len(warnings) > MOST_WARNINGS:
-            console.print(Text(f"more of them, in report.html: {len(warnings) - MOST_WARNINGS}", "yellow"))
-        console.print()
-    # In a file a sentence is one line; a terminal breaks it at its own width.
-    console.print(Text(takeaway(summary), "bold"), soft_wrap=not console.is_terminal)
+@dataclass(frozen=True)
+class Cell:
+    """One place of a table."""
+
+    text: str
+    value: float | None = None
+    """What it sorts by, in base units; None sorts by the text, or last where the others are numbers."""
+    strong: bool = False
+    figure: bool = False
+    """Whether Loopmark itself wrote the text, of digits and units: nothing in it could be read as markup."""
+    whole: bool = False
+    """Whether it is short and stays on one line, where it would else be broken at its hyphens."""
+
+    @property
+    def sorts(self) -> bool:
+        """Whether there is a number to sort by."""
+        return self.value is not None and math.isfinite(self.value)
 
 
-class RunTable:
-    """The one table of a run: print it on a ``rich`` console of any width."""
-
-    def __init__(self, summary: Summary) -> None:
-        self._summary = summary
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """One ``Text`` a line, none wider than the console; nothing in it is read as markup."""
-        width = options.max_width
-        rows = [row for row in self._summary.rows if row.step_seconds is not None]
-        grid = Grid(COLUMNS, rows, [row.case.label for row in self._summary.rows], width)
-        for number, workload in enumerate(self._summary.workloads):
-            if number:
-                yield Text()
-            yield from (cut(line, width) for line in _heading(workload))
-            if any(row.step_seconds is not None for row in workload.rows):
-                yield from grid.headings()
-            for row in workload.rows:
-                measured = row.step_seconds is not None
-                yield grid.line(row.case.label, row) if measured else grid.named(row.case.label, _ending(row))
-            for row in workload.rows:
-                if text := cells.notes(row):
-                    yield from note(grid.short(row.case.label), text, console, width)
-        if grid.left_out:
-            yield cut(Text(f"report.md also has: {', '.join(grid.left_out)}", "dim"), width)
+def figure(text: str, value: float | Estimate | None = None) -> Cell:
+    """A figure as Loopmark writes it, and what it sorts by."""
+    return Cell(text, value.value if isinstance(value, Estimate) else value, figure=True)
 
 
-def _ending(row: Row) -> Text:
-    return Text(cells.why(row), "yellow" if row.case.status == "skipped" else "red")
+@dataclass(frozen=True)
+class Column(Generic[R]):
+    """One column: its heading, which may have two lines in the terminal, and each row's cell.
+
+    A cell that is a plain string may have been written by others.
+    """
+
+    heading: str
+    cell: Callable[[R], Cell | str]
+    left: bool = False
+    """Whether the terminal aligns it to the left."""
+    style: Callable[[R], str] = lambda _: ""
+    """Of a row's cell, in the terminal."""
+
+    @property
+    def name(self) -> str:
+        """The heading on one line."""
+        first, _, second = self.heading.partition("\n")
+        return f"{first}{second}" if first.endswith("/") else f"{first} {second}".strip()
+
+    def of(self, row: R) -> Cell:
+        """The row's cell."""
+        cell = self.cell(row)
+        return cell if isinstance(cell, Cell) else Cell(cell)
+
+    def text(self, row: R) -> str:
+        """The text of the row's cell."""
+        return self.of(row).text
+
+    def heading_line(self, i: int, depth: int) -> str:
+        """Line ``i`` of a heading that ends on the last of ``depth`` lines."""
+        lines = self.heading.split("\n")
+        above = depth - len(lines)
+        return lines[i - above] if i >= above else ""
+
+    def width(self, rows: Sequence[R]) -> int:
+        """The width of its widest text in the terminal."""
+        return max(cell_len(text) for text in (*self.heading.split("\n"), *map(self.text, rows)))
+
+    def fit(self, text: str, width: int) -> str:
+        """``text`` filled up to ``width``."""
+        padding = " " * (width - cell_len(text))
+        return text + padding if self.left else padding + text
 
 
-def _heading(workload: WorkloadSummary) -> list[Text]:
-    first = Text(elide(workload.workload, NAME_WIDTH), "bold") + Text(f"{GAP}{cells.noise(workload)}", "dim")
-    said = cells.lap_cost(workload), cells.attention(workload)
-    return [first, *(Text(sentence, "dim") for sentence in said if sentence)]
+@dataclass(frozen=True)
+class Table(Generic[R]):
+    """Columns over rows. One without rows says nothing, and counts as false."""
+
+    columns: Sequence[Column[R]]
+    rows: Sequence[R]
+    silent: str | None = None
+    """A column in which every cell has this text is left out."""
+    figures: bool = True
+    """Whether the columns after the first hold figures, which Markdown aligns by their last digit."""
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+    @cached_property
+    def shown(self) -> tuple[Column[R], ...]:
+        """The columns that say something."""
+        return tuple(
+            column
+            for column in self.columns
+            if self.silent is None or any(column.text(row) != self.silent for row in self.rows)
+        )
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Of the columns that say something."""
+        return tuple(column.name for column in self.shown)
+
+    @cached_property
+    def cells(self) -> tuple[tuple[Cell, ...], ...]:
+        """The cells of each row."""
+        return tuple(tuple(column.of(row) for column in self.shown) for row in self.rows)
+
+    def as_markdown(self) -> str:
+        """A Markdown table that shows as itself whatever others wrote into it; empty where it has no rows."""
+        if not self:
+            return ""
+        headings = [markdown(heading) for heading in self.headings]
+        rows = ([_in_markdown(cell) for cell in row] for row in self.cells)
+        rule = ["---", *["---:" if self.figures else "---"] * (len(headings) - 1)]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in [headings, rule, *rows])
 
 
-def _alarm(row: Row) -> str:
-    return "red" if row.departs else ""
+def table_of(headings: Iterable[str], rows: Iterable[Sequence[Cell | str]], *, figures: bool = True) -> Table[Any]:
+    """A table of rows that are sequences of cells already."""
+    columns = [Column[Any](heading, itemgetter(i)) for i, heading in enumerate(headings)]
+    return Table(columns, tuple(rows), figures=figures)
 
 
-def _pays_after(row: Row) -> str:
-    return show.count(row.break_even_steps.value) if row.break_even_steps else show.ABSENT
+def _in_markdown(cell: Cell) -> str:
+    text = cell.text if cell.figure else markdown(cell.text)
+    return f"**{text}**" if cell.strong else text
+
+
+class TextTable(Generic[R]):
+    """A table in the terminal: rows by their names, without the last columns where the terminal is too narrow.
+
+    Args:
+        table: the rows that have figures; a column that says nothing of them is left out.
+        names: of all rows, also of those without figures; None where the columns name the rows.
+        width: of the terminal.
+        head: over the names.
+    """
+
+    def __init__(self, table: Table[R], names: Iterable[str] | None, width: int, *, head: str = "loop") -> None:
+        self._width = width
+        self._names = told_apart(dict.fromkeys(names or ()), lambda name: elide(name, NAME_WIDTH))
+        self._head = "" if names is None else head
+        self._name_width = max(map(cell_len, [*self._names.values(), self._head]))
+        self._lead = "" if names is None else GAP
+        self._shown: list[tuple[Column[R], int]] = []
+        self._depth = max((column.heading.count("\n") for column in table.columns), default=0) + 1
+        self.left_out: list[str] = []
+        """The columns that there is no room for."""
+        room = width - self._name_width - len(self._lead) + len(GAP)
+        for column in table.shown:
+            needed = column.width(table.rows)
+            room = room - needed - len(GAP) if not self.left_out else -1
+            if room < 0:
+                self.left_out.append(column.name)
+            else:
+                self._shown.append((column, needed))
+
+    def headings(self) -> Iterator[Text]:
+        """As many lines as the longest heading has."""
+        for i in range(self._depth):
+            name = self._head if i == self._depth - 1 else ""
+            parts = [column.fit(column.heading_line(i, self._depth), width) for column, width in self._shown]
+            yield cut(Text(name.ljust(self._name_width) + self._lead + GAP.join(parts), "dim"), self._width)
+
+    def line(self, name: str, row: R) -> Text:
+        """A row with its figures."""
+        parts = [Text(column.fit(column.text(row), width), column.style(row)) for column, width in self._shown]
+        return self.named(name, Text(GAP).join(parts))
+
+    def short(self, name: str) -> str:
+        """One of the names as it is shown."""
+        return self._names[name]
+
+    def named(self, name: str, rest: Text) -> Text:
+        """A row that has something else to say than figures."""
+        shown = set_cell_size(self._names.get(name, ""), self._name_width)
+        return cut(Text(shown + self._lead) + rest, self._width)
+
+    def note(self, name: str, text: str, console: Console) -> Iterator[Text]:
+        """What a row has to say below the table, on as many lines as it takes."""
+        yield from Text(f"{self.short(name)}: {text}", "dim").wrap(console, self._width)
+
+
+def cut(line: Text, width: int) -> Text:
+    """``line`` on one line of at most ``width``."""
+    line.rstrip()
+    line.truncate(width, overflow="ellipsis")
+    line.no_wrap = True
+    return line
+
+
+def as_wide_as(file_width: int, console: Console | None = None) -> Console:
+    """A console for standard output, or ``console``: as wide as the terminal; a file counts as ``file_width`` wide."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, file_width)
+    return console
+
+
+def csv_text(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """``headings``, and the rows below them, as comma-separated text; nothing for None.
+
+    A text that begins as a formula does gets an apostrophe before it; control and direction characters are left out.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_in_csv, headings))
+    writer.writerows(map(_in_csv, row) for row in rows)
+    return text.getvalue()
+
+
+def csv_of(records: Sequence[Mapping[str, object]], otherwise: Iterable[str] = ()) -> str:
+    """``csv_text`` of records whose keys are the headings; ``otherwise`` where there is no record."""
+    headings = list(records[0] if records else otherwise)
+    return csv_text(headings, ([record.get(name) for name in headings] for record in records))
+
+
+def _in_csv(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    clean = "".join(c for c in value if unicodedata.category(c) not in {"Cc", "Cf"})
+    return f"'{clean}" if clean.startswith(FORMULA) else clean
+
+
+def finite(value: float | None) -> float | None:
+    """``value``, or None for one that JSON and a spreadsheet have no number for."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    """An estimate as strict JSON values: ``name``, ``name_low`` and ``name_high``.
+
+    An interval that nothing bounds on one side has neither end.
+    """
+    bounded = estimate is not None and math.isfinite(estimate.high - estimate.low)
+    return {
+        name: finite(estimate.value) if estimate else None,
+        f"{name}_low": estimate.low if estimate and bounded else None,
+        f"{name}_high": estimate.high if estimate and bounded else None,
+    }

@@ -1,25 +1,26 @@
 """The tables of a run's pages: the same rows as the terminal's, in full."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from loopmark.bench.judge.bound import Bound
+from loopmark.bench.judge.bounds import Bound
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
-from loopmark.bench.report.grid import Cell, Grid, figure, grid
+from loopmark.bench.report.table import Cell, Table, figure, table_of
 from loopmark.bench.report.training import words
 
 
-def main_table(workload: WorkloadSummary) -> Grid:
+def main_table(workload: WorkloadSummary) -> Table[Any]:
     """Every case with its speedup and its verdict, what a reader came for, first; without figures, with its status."""
     checked = any(row.trained is not None for row in workload.rows)
     trains = [f"trains as {BASELINE}"] if checked else []
     counts = any(row.joules_per_step is not None for row in workload.rows)
     energy = ["energy a step", "a sample"] if counts else []
     headings = ["loop", "speedup", "verdict", "step", *trains, "samples/s", "peak memory", *energy]
-    return grid(
+    return table_of(
         headings,
         (
             [
@@ -37,7 +38,7 @@ def main_table(workload: WorkloadSummary) -> Grid:
     )
 
 
-def phase_table(workload: WorkloadSummary, *, device: bool) -> Grid:
+def phase_table(workload: WorkloadSummary, *, device: bool) -> Table[Any]:
     """Seconds a step in each phase, and its share of the step; empty where that clock timed no case."""
     measured = [(row, (row.device_phases if device else row.host_phases) or {}) for row in workload.rows]
     measured = [(row, phases) for row, phases in measured if phases]
@@ -46,22 +47,22 @@ def phase_table(workload: WorkloadSummary, *, device: bool) -> Grid:
         [_name(row), *(_phase(name, phases) for name in names), _seconds(sum(phases.values()))]
         for row, phases in measured
     )
-    return grid(["loop", *names, "step with laps"], rows)
+    return table_of(["loop", *names, "step with laps"], rows)
 
 
-def bound_table(workload: WorkloadSummary) -> Grid:
+def bound_table(workload: WorkloadSummary) -> Table[Any]:
     """What bounds each phase, with the two clocks' figures; empty where not both saw the phases."""
     told = [row for row in workload.rows if row.bounds]
     names = phase_names(told)
     rows = ([_name(row), *(_bound(row.bounds.get(name)) for name in names)] for row in told)
-    return grid(["loop", *names], rows)
+    return table_of(["loop", *names], rows)
 
 
-def start_table(workload: WorkloadSummary) -> Grid:
+def start_table(workload: WorkloadSummary) -> Table[Any]:
     """What starting costs, and after how many steps a faster loop has made up for it."""
     started = [row for row in workload.rows if row.first_step_seconds is not None]
     headings = ["loop", "first step after", "compile", "compile cache", "pays after steps", "steady launches"]
-    return grid(
+    return table_of(
         headings,
         (
             [

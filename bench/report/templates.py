@@ -6,14 +6,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from loopmark.bench.report.markdown_table import as_markdown
+from loopmark.bench.report.table import Table
 from loopmark.bench.report.text import code_block, markdown
 
 Filters = Mapping[str, Callable[..., str]]
 
 
 def template(name: str) -> Template:
-    """The template of that file name; its filters make any text safe: ``md``, ``code`` and, of a Grid, ``table``."""
+    """The template of that file name; its filters make any text safe: ``md``, ``code`` and, of a Table, ``table``."""
     return _environment().get_template(name)
 
 
@@ -32,6 +32,6 @@ def environment(folder: str, filters: Filters, **options: Any) -> Environment:
 
 @cache
 def _environment() -> Environment:
-    filters: Filters = {"md": markdown, "code": code_block, "table": as_markdown}
+    filters: Filters = {"md": markdown, "code": code_block, "table": Table.as_markdown}
     # autoescape is for HTML; here every text from outside goes through the md filter
     return environment("report", filters, keep_trailing_newline=True, autoescape=False)

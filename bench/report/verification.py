@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.records.verification import Outcome, Verification
-from loopmark.bench.report.columns import as_wide_as
+from loopmark.bench.records.checks import Outcome, Verification
+from loopmark.bench.report.table import as_wide_as
 from loopmark.bench.report.text import elide
 
 FILE_WIDTH = 110

@@ -9,7 +9,8 @@ import pytest
 from loopmark.bench.measure.ceilings import crew as measuring
 from loopmark.bench.measure.ceilings.survey import Found
 from loopmark.bench.measure.process import CaseEnded
-from loopmark.bench.records.ceilings import LeftOut, ceilings_path, read_ceilings, write_ceilings
+from loopmark.bench.records.ceilings import LeftOut, ceilings_path, read_ceilings
+from loopmark.bench.records.files import write_record
 from loopmark.bench.records.store import write
 from tests.support import synthetic
 from tests.support.ceilings import COPY, make_ceilings
@@ -115,7 +116,7 @@ def test_what_stands_in_the_way_of_the_record_is_told(
 
 @pytest.mark.parametrize("command", [("report",), ("check",), ("history",)])
 def test_ceilings_alone_are_never_taken_for_a_run(tmp_path: Path, here: Here, command: tuple[str, ...]) -> None:
-    write_ceilings(ceilings_path(tmp_path, "cpu", 2), make_ceilings())
+    write_record(ceilings_path(tmp_path, "cpu", 2), make_ceilings())
     extra = ("--baseline", tmp_path) if command == ("check",) else ()
     done = here(*command, tmp_path, *extra)
     assert done.returncode == 2
@@ -124,7 +125,7 @@ def test_ceilings_alone_are_never_taken_for_a_run(tmp_path: Path, here: Here, co
 
 def test_history_reads_the_runs_beside_them_and_no_more(tmp_path: Path, here: Here) -> None:
     machine = tmp_path / synthetic.machine().name
-    write_ceilings(ceilings_path(machine, "cpu", 2), make_ceilings())
+    write_record(ceilings_path(machine, "cpu", 2), make_ceilings())
     run, samples = synthetic.make_run([synthetic.Truth("eager"), synthetic.Truth("compile")])
     (machine / run.name).mkdir()
     write(machine / run.name, run, samples)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.records import store
-from loopmark.bench.records.ceilings import CEILINGS_FILE, write_ceilings
-from loopmark.bench.records.search import run_folders
+from loopmark.bench.records.ceilings import CEILINGS_FILE
+from loopmark.bench.records.files import write_record
+from loopmark.bench.records.store import run_folders
 from tests.support.command import ROOT, Here, here
 from tests.support.histories import dated, keep
 from tests.support.side_by_side import on
@@ -187,7 +188,7 @@ def test_one_machine_alone_is_its_table_what_pays_there_and_how_to_add_another(h
 def test_each_machine_s_own_ceilings_are_used_and_those_of_another_are_not(here: Here, tmp_path: Path) -> None:
     own, other = kept(tmp_path, "Imaginary CPU", 0), kept(tmp_path, "Xeon", 0)
     for folder in (own, other):
-        write_ceilings(folder / CEILINGS_FILE, ceilings())
+        write_record(folder / CEILINGS_FILE, ceilings())
     found = compared(here, tmp_path, out=tmp_path / "out")
     (workload,) = found["workloads"]  # type: ignore[misc]
     shares = {row["folder"]: row["share_of_limit"] for row in workload["loops"] if row["loop"] == "eager"}

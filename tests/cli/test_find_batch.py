@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loopmark.bench.records.batches import read_batches
+from loopmark.bench.records.batch_sizes import read_batch_sizes
 from tests.support.command import ROOT, Here
 
 QUICK = ("find-batch", "--workload", "regression", "--threads", 1)
@@ -34,7 +34,7 @@ def test_json_is_all_that_standard_output_gets_and_a_loop_that_fits_nowhere_make
     )
     eager, raises = json.loads(done.stdout)["cases"]
     (folder,) = tmp_path.glob("*/*")
-    hunt = read_batches(folder)
+    hunt = read_batch_sizes(folder)
 
     assert done.returncode == 1
     # None: on a machine so busy that its processes differ by more than sizes do, none is recommended.

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.records import store
-from loopmark.bench.records.batches import write_batches
-from loopmark.bench.records.training_store import write_training
+from loopmark.bench.records.batch_sizes import BATCH_SIZES_FILE
+from loopmark.bench.records.files import write_record
+from loopmark.bench.records.training import write_training
 from tests.support.command import Here
 from tests.support.hunts import attempt, case, hunt
 from tests.support.synthetic import Truth, make_run
@@ -23,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_run_is_drawn_whatever_search_lies_beside_it(here: Here, folder: Path) -> None:
-    write_batches(folder, hunt(case(attempt(64))))
+    write_record(folder / BATCH_SIZES_FILE, hunt(case(attempt(64))))
     done = here("report", folder)
     assert (done.returncode, (folder / "report.html").exists()) == (0, True)
 

@@ -9,20 +9,22 @@ import pytest
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.calibration import quotations, rate, summarise_calibration
-from loopmark.bench.judge.contest import METHOD
-from loopmark.bench.records.calibration import (
+from loopmark.bench.judge.sequential_comparison import METHOD
+from loopmark.bench.records.comparison import (
     Calibration,
-    Trial,
+    CalibrationTrial,
     calibration_path,
     calibrations_of,
     read_calibration,
-    write_calibration,
 )
+from loopmark.bench.records.files import write_record
 from tests.support import synthetic
 
 
-def trial(random: np.random.Generator, effect: float, verdict: str, pairs: int = 25, solo: float = 0.05) -> Trial:
-    return Trial(
+def trial(
+    random: np.random.Generator, effect: float, verdict: str, pairs: int = 25, solo: float = 0.05
+) -> CalibrationTrial:
+    return CalibrationTrial(
         effect=effect,
         verdict=verdict,  # type: ignore[arg-type]
         regression=verdict == "slower",
@@ -36,7 +38,7 @@ def trial(random: np.random.Generator, effect: float, verdict: str, pairs: int =
     )
 
 
-def calibration(*trials: Trial) -> Calibration:
+def calibration(*trials: CalibrationTrial) -> Calibration:
     return Calibration(
         started="2026-01-01T00:00:00+00:00", machine=synthetic.machine(), environment=synthetic.environment(),
         device="cpu", workload="resnet", loop="eager", size="small", false_alarms=0.01,
@@ -90,7 +92,7 @@ def test_no_sensitivity_is_claimed_from_a_handful_of_trials() -> None:
 def test_a_calibration_survives_its_file_and_is_quoted(tmp_path) -> None:  # type: ignore[no-untyped-def]
     kept = many()
     path = calibration_path(tmp_path / kept.machine.name, kept.workload, kept.loop)
-    write_calibration(path, kept)
+    write_record(path, kept)
     assert read_calibration(path) == kept
     (quotation,) = quotations(calibrations_of(kept.machine.name, tmp_path))
     assert "1 false alarm in 40 comparisons" in quotation
@@ -107,7 +109,7 @@ def test_one_that_was_stopped_after_a_few_comparisons_is_not_quoted() -> None:
 def test_a_damaged_calibration_is_one_line_and_is_not_quoted(tmp_path) -> None:  # type: ignore[no-untyped-def]
     kept = many()
     path = calibration_path(tmp_path / kept.machine.name, "own.py:make", "a/b")
-    write_calibration(path, kept)
+    write_record(path, kept)
     path.write_text(path.read_text()[:100])
     with pytest.raises(BadInput, match="remove it"):
         read_calibration(path)
@@ -123,7 +125,7 @@ def test_a_regression_in_memory_alone_is_a_false_alarm_too_and_no_detection() ->
 
 def test_a_calibration_is_quoted_once_though_it_is_looked_for_by_two_names(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     kept = many()
-    write_calibration(calibration_path(tmp_path / kept.machine.name, kept.workload, kept.loop), kept)
+    write_record(calibration_path(tmp_path / kept.machine.name, kept.workload, kept.loop), kept)
     monkeypatch.chdir(tmp_path)
     assert len(list(calibrations_of(kept.machine.name, tmp_path, Path()))) == 1
 

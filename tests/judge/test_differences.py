@@ -1,6 +1,8 @@
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated
 
 from loopmark.bench.judge.differences import differences, unlike
+from loopmark.bench.records.machine import Fact, Machine
 from loopmark.bench.records.run import Run
 from tests.support.synthetic import Truth, make_run
 
@@ -69,3 +71,18 @@ def test_what_libraries_set_for_themselves_is_no_difference() -> None:
     base = run()
     imported = {"KMP_INIT_AT_FORK": "FALSE", "KMP_DUPLICATE_LIB_OK": "True", "TORCHINDUCTOR_CACHE_DIR": "/tmp/x"}
     assert differences(base, replace(base, environment=replace(base.environment, variables=imported))) == ()
+
+
+@dataclass(frozen=True)
+class Newer(Machine):
+    sockets: Annotated[int | None, Fact("sockets")] = None
+
+
+def test_a_fact_of_the_machine_that_is_declared_is_compared_without_further_ado() -> None:
+    base = run()
+    machine = {name: getattr(base.machine, name) for name in asdict(base.machine)}
+    one, two, older = (replace(base, machine=Newer(**machine, sockets=count)) for count in (1, 2, None))
+
+    assert differences(one, two) == ("sockets 1 → 2",)
+    assert differences(older, two) == ("sockets none → 2",)
+    assert unlike([one, two, replace(older, imported_from="x")]) == {"sockets": ("1", "2", "unknown")}

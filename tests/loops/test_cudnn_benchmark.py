@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from loopmark.bench.measure.proof.switches import Switches
+from loopmark.bench.measure.proof.precision import Switches
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loopmark.loops.errors import BadSpec, Skip
 from tests.support.tiny import CPU

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from loopmark.bench.measure.properties.examination import PROPERTIES, checked
-from loopmark.bench.measure.properties.subject import WATCHED_STEPS, Subject
+from loopmark.bench.measure.properties.step_trace import WATCHED_STEPS, Subject
 from loopmark.loops import eager
 from loopmark.loops.catalog import TECHNIQUES, find_loop
 from loopmark.loops.loop import EAGER, Loop

@@ -10,10 +10,10 @@ import pytest
 import torch
 from _pytest.mark import ParameterSet
 
-from loopmark.bench.measure.proof.switches import Switches
+from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.measure.properties.gradients import gradients_leak
 from loopmark.bench.measure.properties.moves import phases_that_move_parameters
-from loopmark.bench.measure.properties.trace import watch
+from loopmark.bench.measure.properties.step_trace import watch
 from loopmark.bench.measure.properties.trial import Trial
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loopmark.loops.cuda_graph import GraphedStep

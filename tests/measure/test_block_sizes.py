@@ -19,6 +19,7 @@ from loopmark.bench.measure.contest import Contest
 from loopmark.bench.measure.device_clock import GraphClock
 from loopmark.bench.measure.disturbance import Disturbance
 from loopmark.bench.measure.plan import Wish, make_plan
+from loopmark.bench.measure.process import WorkerProcess
 from loopmark.bench.measure.residency import Room, UnderWay
 from loopmark.bench.measure.warmup import WINDOW, WarmUp
 from loopmark.bench.records.run import Case
@@ -44,7 +45,7 @@ class Graph(GraphedStep):
         self._queue.work(REPLAY_MS)
 
 
-class Process:
+class Process(WorkerProcess):
     """A worker process that answers at once, and remembers how it was asked to take turns."""
 
     pid = 2**30  # of nobody
@@ -52,7 +53,7 @@ class Process:
     def __init__(self, warm: Warm) -> None:
         self._warm, self.turns = warm, list[dict[str, Any]]()
 
-    def ask(self, answer: type, request: str, *_: object, **arguments: Any) -> Any:
+    def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
         if request == "take_turn":
             self.turns.append(arguments)
         return {

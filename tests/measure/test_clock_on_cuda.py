@@ -10,7 +10,7 @@ from torch import Tensor
 
 from loopmark.bench.measure.clock import HostClock
 from loopmark.bench.measure.device_clock import make_clock
-from loopmark.bench.measure.proof.switches import Switches
+from loopmark.bench.measure.proof.precision import Switches
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loopmark.loops.cuda_graph import GraphedStep
 from loopmark.loops.errors import Skip

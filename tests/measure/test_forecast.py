@@ -17,6 +17,7 @@ from loopmark.bench.measure.disturbance import Disturbance
 from loopmark.bench.measure.forecast import Forecast, Part, costs_on, parts_of, sentence
 from loopmark.bench.measure.machine import describe_machine
 from loopmark.bench.measure.plan import Wish, ceiling_seconds, make_plan, terms_within_a_run
+from loopmark.bench.measure.process import WorkerProcess
 from loopmark.bench.measure.spending import Spent
 from loopmark.bench.measure.warmup import WarmUp
 from loopmark.bench.records.run import Plan
@@ -36,7 +37,7 @@ class Clock:
 
 
 @dataclass
-class Process:
+class Process(WorkerProcess):
     """A worker that does nothing, in as much time as its device needs for it."""
 
     clock: Clock
@@ -44,9 +45,9 @@ class Process:
     workload: str
     loop: str
     launch: int
-    pid: int = 1
+    pid = 1
 
-    def ask(self, answer: type, request: str, limit_seconds: float, *, ours: bool = False, **options: Any) -> Any:
+    def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
         costs = costs_on(self.device, self.workload)
         if request == "set_up":
             self.clock.seconds += costs.start
@@ -59,8 +60,8 @@ class Process:
             return Warm(warm_up, (), 0.0, compilation, cache, (), "resident set", True, lead_in=lead_in)
         if request == "take_turn":
             lead_in = 0 if self.device == "cpu" else 1
-            self.clock.seconds += (1 + len(options["order"]) * (lead_in + options["steps"])) * costs.step
-            block = Block(options["steps"], options["steps"] * costs.step, float("nan"))
+            self.clock.seconds += (1 + len(arguments["order"]) * (lead_in + arguments["steps"])) * costs.step
+            block = Block(arguments["steps"], arguments["steps"] * costs.step, float("nan"))
             return Turn(((0, block, Disturbance(0, 0.0, float("nan"), "", 0)),))
         if request == "spend":
             self.clock.seconds += costs.energy

@@ -16,7 +16,6 @@ from loopmark.bench.measure.assignment import Assignment, Tree
 from loopmark.bench.measure.launcher import SPIN_COUNT, Interpreter, _environment, apart
 from loopmark.bench.measure.process import WorkerProcess
 from loopmark.bench.measure.side import refuse_strangers
-from loopmark.bench.records.machine import Environment
 from loopmark.loops.errors import BadSpec
 
 
@@ -67,7 +66,7 @@ def test_a_runs_environment_has_what_was_set_for_cudnn_and_triton_and_not_what_e
     given = {"CUDNN_LOGLEVEL_DBG": "0", "TRITON_PRINT_AUTOTUNING": "0"}
     own = replace(assignment(None), cores=(), compile_cache=tmp_path, log=tmp_path / "log")
     with closing(WorkerProcess(Interpreter(Path(sys.executable), given), own)) as process:
-        found = process.ask(Environment, "environment", 120).variables
+        found = process.within(120).environment().variables
     assert given.items() <= found.items()
     assert not {"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"} & set(found)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from loopmark.bench.measure.nvml import GpuMonitor, device_names, driver_version, monitor_of
-from loopmark.bench.records.gpu_state import GpuState
+from loopmark.bench.records.run import GpuState
 from tests.support.nvml_fake import UUID, install, no_driver
 
 FIGURES = ("sm_clock_hertz", "memory_clock_hertz", "temperature_celsius", "power_watts", "power_limit_watts", "joules")

@@ -11,20 +11,21 @@ from loopmark.bench.measure.collector import Collector
 from loopmark.bench.measure.conduct import MOST_AGAIN, Conductor
 from loopmark.bench.measure.disturbance import Disturbance
 from loopmark.bench.measure.plan import Wish, make_plan
+from loopmark.bench.measure.process import WorkerProcess
 from loopmark.bench.measure.residency import Resident, Room, UnderWay
 from loopmark.bench.measure.schedule import Schedule
 from loopmark.bench.measure.warmup import WarmUp
 
 
 @dataclass
-class Throttled:
+class Throttled(WorkerProcess):
     """A process whose first ``held`` turns are under a throttle."""
 
     held: int
     reason: str = "thermal slowdown"
     turns: int = 0
 
-    def ask(self, answer: type, request: str, limit_seconds: float, **options: Any) -> Turn:
+    def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Turn:
         self.turns += 1
         reasons = self.reason if self.turns <= self.held else ""
         quiet = Disturbance(0, 0.0, 1e9, reasons, 0)

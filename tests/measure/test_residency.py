@@ -16,7 +16,7 @@ from loopmark.bench.measure.crew import Crew
 from loopmark.bench.measure.disturbance import Disturbance
 from loopmark.bench.measure.machine import describe_machine
 from loopmark.bench.measure.plan import Wish, make_plan
-from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.residency import Room
 from loopmark.bench.measure.spending import Spent
 from loopmark.bench.measure.warmup import WarmUp
@@ -59,7 +59,7 @@ class Card:
         self.fullest = max(self.fullest, len(self.holders))
 
 
-class Process:
+class Process(WorkerProcess):
     """A worker of nothing but its memory."""
 
     pid = 2**30  # of nobody
@@ -70,7 +70,7 @@ class Process:
         card.holders.append(self)
         card.take(self, 0)
 
-    def ask(self, answer: type, request: str, limit_seconds: float, *, ours: bool = False, **options: Any) -> Any:
+    def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
         card = self.card
         assert self in card.holders
         if request == "set_up":

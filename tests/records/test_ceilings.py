@@ -14,16 +14,16 @@ from loopmark.bench.records.ceilings import (
     Tried,
     ceilings_path,
     read_ceilings,
-    write_ceilings,
 )
-from loopmark.bench.records.search import run_folders
+from loopmark.bench.records.files import write_record
+from loopmark.bench.records.store import run_folders
 from tests.support.ceilings import COPY, PRODUCT, make_ceilings
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     ceilings = make_ceilings()
     path = ceilings_path(tmp_path / "machine", "cpu", 2)
-    write_ceilings(path, ceilings)
+    write_record(path, ceilings)
     assert read_ceilings(path) == ceilings
 
 
@@ -66,7 +66,7 @@ def test_no_file_is_no_ceilings(tmp_path: Path) -> None:
 )
 def test_damage_is_told_in_one_line(tmp_path: Path, place: tuple[str | int, ...], value: object, said: str) -> None:
     path = tmp_path / "ceilings-cpu-2threads.json"
-    write_ceilings(path, make_ceilings())
+    write_record(path, make_ceilings())
     content = json.loads(path.read_text())
     inner = content
     for key in place[:-1]:
@@ -94,11 +94,11 @@ def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
 def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "machine").write_text("")
     with pytest.raises(BadInput, match="choose another --out"):
-        write_ceilings(ceilings_path(tmp_path / "machine", "cpu", 2), make_ceilings())
+        write_record(ceilings_path(tmp_path / "machine", "cpu", 2), make_ceilings())
 
 
 def test_ceilings_are_never_taken_for_a_run(tmp_path: Path) -> None:
-    write_ceilings(ceilings_path(tmp_path / "machine", "cpu", 2), make_ceilings())
+    write_record(ceilings_path(tmp_path / "machine", "cpu", 2), make_ceilings())
     with pytest.raises(BadInput, match="holds no run"):
         run_folders(tmp_path, lambda warning: pytest.fail(warning))
 
@@ -109,7 +109,7 @@ def test_a_later_field_that_is_not_known_is_passed_over_and_every_sample_is_kept
         ceilings=(replace(PRODUCT, tried=tried),), left_out=(LeftOut("copy", None, "no \x1b[31mmemory"),)
     )
     path = tmp_path / "ceilings-cpu-2threads.json"
-    write_ceilings(path, ceilings)
+    write_record(path, ceilings)
     path.write_text(json.dumps({**json.loads(path.read_text()), "later": 1}))
     read = read_ceilings(path)
     assert isinstance(read, Ceilings)

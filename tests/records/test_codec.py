@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from loopmark.bench.records.codec import Mismatch, decode, encode
+from loopmark.bench.records.files import Mismatch, decode
 from loopmark.bench.records.run import Run
 from tests.support.synthetic import Truth, make_run
 
@@ -34,7 +34,7 @@ def damaged(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_record_survives_the_way_through_json() -> None:
-    assert decode(Outer, json.loads(json.dumps(encode(OUTER)))) == OUTER
+    assert decode(Outer, json.loads(json.dumps(asdict(OUTER)))) == OUTER
 
 
 @pytest.mark.parametrize("gpu", [False, True])
@@ -42,7 +42,7 @@ def test_a_whole_run_survives_the_way_through_json(gpu: bool) -> None:
     truths = [Truth("eager"), Truth("eager", repeat=True), Truth("tf32", status="skipped", reason="no GPU")]
     run, _ = make_run(truths, ("resnet", "gpt"), device=gpu, rounds=2)
     run = replace(run, warnings=("»Größe« 温度\n",), interrupted=True)
-    back = decode(Run, json.loads(json.dumps(encode(run))))
+    back = decode(Run, json.loads(json.dumps(asdict(run))))
     assert back == run
     assert isinstance(back.cases, tuple)
     assert isinstance(back.machine.gpus, tuple)
@@ -50,7 +50,7 @@ def test_a_whole_run_survives_the_way_through_json(gpu: bool) -> None:
 
 def test_floats_keep_every_digit() -> None:
     third = replace(OUTER, seconds=1 / 3, scale=5e-324)
-    assert decode(Outer, json.loads(json.dumps(encode(third)))) == third
+    assert decode(Outer, json.loads(json.dumps(asdict(third)))) == third
 
 
 def test_an_unknown_key_is_passed_over_at_any_depth() -> None:

@@ -1,9 +1,11 @@
 import re
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated
 
 import pytest
 
-from loopmark.bench.records.machine import Gpu, Machine
+from loopmark.bench.records.files import decode
+from loopmark.bench.records.machine import Fact, Gpu, Machine, facts_of
 
 H200 = Gpu("NVIDIA H200", 140 * 2**30, "9.0", 132)
 XEON = Machine("Intel(R) Xeon(R) CPU @ 2.20GHz", 1, 2, 8 * 2**30, "x86_64", "Linux 6.1.0-28-amd64")
@@ -79,3 +81,51 @@ def test_a_few_mebibytes_more_or_less_do_not_make_another_machine() -> None:
 )
 def test_other_hardware_makes_another_machine(changed: Machine) -> None:
     assert changed.fingerprint != SERVER.fingerprint
+
+
+@dataclass(frozen=True)
+class NewerGpu(Gpu):
+    bus_bits: Annotated[int | None, Fact("bus bits", decides=True)] = None
+
+
+@dataclass(frozen=True)
+class Newer(Machine):
+    """What becomes of a machine once somebody has added facts to it."""
+
+    sockets: Annotated[int | None, Fact("sockets", decides=True)] = None
+    bios: Annotated[str | None, Fact("BIOS")] = None
+
+
+def newer(machine: Machine, **facts: object) -> Newer:
+    gpus = tuple(NewerGpu(**asdict(gpu)) for gpu in machine.gpus)
+    return Newer(**{**{name: getattr(machine, name) for name in asdict(machine)}, "gpus": gpus, **facts})
+
+
+@pytest.mark.parametrize("machine", [XEON, SERVER])
+def test_a_new_fact_that_is_not_known_leaves_a_machine_its_name(machine: Machine) -> None:
+    assert newer(machine).name == machine.name
+
+
+@pytest.mark.parametrize("machine", [XEON, SERVER])
+def test_a_run_that_is_older_than_a_fact_is_read_and_its_machine_keeps_its_name(machine: Machine) -> None:
+    kept = decode(Newer, asdict(machine))
+    assert (kept.sockets, kept.bios, kept.name) == (None, None, machine.name)
+
+
+def test_a_new_fact_makes_another_machine_only_where_it_decides() -> None:
+    assert newer(SERVER, bios="1.2").name == SERVER.name
+    assert newer(SERVER, sockets=2).name != SERVER.name
+    assert newer(SERVER, gpus=(NewerGpu(**asdict(H200), bus_bits=512),)).name != SERVER.name
+
+
+def test_a_new_fact_is_told_after_the_others() -> None:
+    assert [(fact.label, value) for fact, value in facts_of(newer(XEON, sockets=2))][-2:] == [
+        ("sockets", 2),
+        ("BIOS", None),
+    ]
+    assert str(NewerGpu(**asdict(H200), bus_bits=512)) == "NVIDIA H200 140 GiB bus bits 512"
+
+
+def test_what_an_imported_run_does_not_tell_of_a_machine_is_part_of_its_name() -> None:
+    bare = Machine("unknown", None, None, None, "unknown", "unknown", (Gpu("A", None, None, None),))
+    assert (bare.name, replace(bare, gpus=()).fingerprint) == ("a-628ffc", "374042")

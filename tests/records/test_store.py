@@ -13,8 +13,8 @@ import pytest
 from pyarrow import parquet
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.records import store
-from loopmark.bench.records.run import FORMAT_VERSION, Run
+from loopmark.bench.records import samples as samples_module
+from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, typed
 from loopmark.bench.records.store import read, read_run, write
 from tests.records.complaints import complaint
@@ -54,7 +54,9 @@ def test_what_was_written_is_read_back_equal(tmp_path: Path, device: bool) -> No
     again, same = read(tmp_path)
     assert again == run
     for name in TABLES:
-        pd.testing.assert_frame_equal(typed(name, getattr(same, name)), getattr(samples, name), check_exact=True)
+        pd.testing.assert_frame_equal(
+            typed(COLUMNS[name], getattr(same, name)), getattr(samples, name), check_exact=True
+        )
 
 
 def test_the_phases_names_are_read_as_categories_in_alphabetical_order(folder: Path) -> None:
@@ -79,7 +81,7 @@ def test_a_run_without_samples_is_read_back_with_its_columns(tmp_path: Path) -> 
         table = getattr(samples, name)
         assert list(table) == list(COLUMNS[name])
         assert len(table) == 0
-        pd.testing.assert_series_equal(typed(name, table).dtypes, getattr(Samples.empty(), name).dtypes)
+        pd.testing.assert_series_equal(typed(COLUMNS[name], table).dtypes, getattr(Samples.empty(), name).dtypes)
 
 
 def test_text_beyond_ascii_and_beyond_unicode_is_kept(tmp_path: Path) -> None:
@@ -109,14 +111,14 @@ def test_a_run_that_cannot_be_written_leaves_the_one_before_it_whole(folder: Pat
 
 
 def test_a_folder_without_its_run_json_yet_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replaced = store.replace_file
+    replaced = samples_module.replace_file
 
     def full_disk(path: Path, content: bytes) -> None:
         if path.name == "warmup.parquet":
             raise OSError(errno.ENOSPC, "No space left on device")
         replaced(path, content)
 
-    monkeypatch.setattr(store, "replace_file", full_disk)
+    monkeypatch.setattr(samples_module, "replace_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         write(tmp_path, *small())
     assert "has no run.json" in complaint(lambda: read(tmp_path))
@@ -216,9 +218,9 @@ def test_a_format_version_of_true_is_not_one(folder: Path) -> None:
 
 
 def test_a_newer_format_asks_for_an_upgrade_before_anything_else(folder: Path) -> None:
-    (folder / "run.json").write_text(json.dumps({"format_version": FORMAT_VERSION + 1, "cases": 3}))
+    (folder / "run.json").write_text(json.dumps({"format_version": Run.format_version + 1, "cases": 3}))
     text = complaint(lambda: read(folder))
-    assert f"format {FORMAT_VERSION + 1}" in text
+    assert f"format {Run.format_version + 1}" in text
     assert text.endswith("upgrade it")
 
 

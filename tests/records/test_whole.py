@@ -9,8 +9,9 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.records import store
 from loopmark.bench.records.ceilings import CEILINGS_FILE
 from loopmark.bench.records.files import as_json, replace_file
-from loopmark.bench.records.training_store import TRAINING_FILE, write_training
-from loopmark.bench.records.whole import read_whole, salvage
+from loopmark.bench.records.samples import TABLES
+from loopmark.bench.records.store import read_whole, salvage
+from loopmark.bench.records.training import TRAINING_FILE, write_training
 from tests.support.synthetic import Truth, ceilings, make_run
 from tests.support.trainings import Taught, make_training
 
@@ -65,7 +66,7 @@ def test_where_nothing_is_damaged_all_is_salvaged_without_a_word(folder: Path) -
     whole, found = read_whole(folder), salvage(folder)
     assert (found.run, found.ceilings) == (whole.run, whole.ceilings)
     assert found.trained is not None
-    assert all(getattr(found.samples, name).equals(getattr(whole.samples, name)) for name in store.TABLES)
+    assert all(getattr(found.samples, name).equals(getattr(whole.samples, name)) for name in TABLES)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from loopmark.bench.report.csv_text import csv_of, csv_text
+from loopmark.bench.report.table import csv_of, csv_text
 
 
 def cell(value: object) -> str:

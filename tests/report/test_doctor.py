@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from loopmark.bench.records.diagnosis import Check, Diagnosis, Finding
+from loopmark.bench.records.checks import Check, Diagnosis, Finding
 from loopmark.bench.report.doctor import as_json, conclusion, print_diagnosis
 from tests.support.hostile import NAMES
 

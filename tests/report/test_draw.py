@@ -13,7 +13,7 @@ from rich.console import Console
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report.draw import as_json, draw
-from loopmark.bench.report.table import print_summary
+from loopmark.bench.report.run_tables import print_summary
 from tests.support.hostile import NAMES
 from tests.support.synthetic import Truth, ceilings, make_run
 
@@ -167,7 +167,7 @@ def test_a_hostile_name_stays_in_the_folder_and_out_of_the_markup(tmp_path: Path
 
 def test_nothing_here_imports_torch_and_only_drawing_imports_matplotlib() -> None:
     code = (
-        "import sys, loopmark.bench.report.draw, loopmark.bench.report.table\n"
+        "import sys, loopmark.bench.report.draw, loopmark.bench.report.run_tables\n"
         "assert 'matplotlib' not in sys.modules\n"
         "import loopmark.bench.report.plots, loopmark.bench.report.courses\n"
         "assert 'torch' not in sys.modules\n"

@@ -1,9 +1,7 @@
 from dataclasses import replace
 
-from loopmark.bench.records.gpu_state import GpuState
-from loopmark.bench.records.run import Run
+from loopmark.bench.records.run import GpuState, Run
 from loopmark.bench.report.gpu_table import gpu_table
-from loopmark.bench.report.markdown_table import as_markdown
 from tests.support.synthetic import Truth, make_run
 
 
@@ -15,9 +13,9 @@ def run_with(*states: GpuState | None) -> Run:
 
 
 def test_figures_are_told_from_the_lowest_to_the_highest() -> None:
-    table = as_markdown(
-        gpu_table(run_with(GpuState(54.0, 310.0, 700.0, 1.98e9), GpuState(61.0, 295.0, 700.0, 1.755e9), None))
-    )
+    table = gpu_table(
+        run_with(GpuState(54.0, 310.0, 700.0, 1.98e9), GpuState(61.0, 295.0, 700.0, 1.755e9), None)
+    ).as_markdown()
     assert "| temperature | 54 to 61 °C |" in table
     assert "| power | 295 to 310 W |" in table
     assert "| power limit | 700 W |" in table
@@ -25,7 +23,7 @@ def test_figures_are_told_from_the_lowest_to_the_highest() -> None:
 
 
 def test_switches_are_told_as_they_stood_and_what_nobody_said_is_left_out() -> None:
-    table = as_markdown(gpu_table(run_with(GpuState(ecc=True, mig=False), GpuState(ecc=True, mig=True))))
+    table = gpu_table(run_with(GpuState(ecc=True, mig=False), GpuState(ecc=True, mig=True))).as_markdown()
     assert "| ECC | on |" in table
     assert "| MIG | off and on |" in table
     assert "power" not in table

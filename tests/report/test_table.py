@@ -6,9 +6,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from loopmark.bench.judge.summary import Summary, summarise
-from loopmark.bench.records.work import PhaseWork
-from loopmark.bench.report.markdown_table import as_markdown
-from loopmark.bench.report.table import print_summary
+from loopmark.bench.records.run import PhaseWork
+from loopmark.bench.report.run_tables import print_summary
 from loopmark.bench.report.tables import main_table
 from tests.support.hostile import NAMES
 from tests.support.synthetic import Truth, make_run
@@ -42,7 +41,7 @@ def test_a_difference_within_the_noise_floor_is_a_tilde_and_no_ratio() -> None:
     terminal = next(
         line for line in printed(dataclasses.replace(summary, workloads=(workload,)), 110) if "tf32" in line
     )
-    page = next(line for line in as_markdown(main_table(workload)).splitlines() if "tf32" in line)
+    page = next(line for line in main_table(workload).as_markdown().splitlines() if "tf32" in line)
     for line in (terminal, page):
         assert "~ [" in line
         assert "x [" not in line

@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from loopmark.bench.records.verification import Outcome, Property, Verification
+from loopmark.bench.records.checks import Outcome, Property, Verification
 from loopmark.bench.report.verification import as_json, conclusion, print_verification
 from tests.support.hostile import NAMES
 

@@ -1,6 +1,6 @@
 """Searches for a batch size that were never made, with a known truth."""
 
-from loopmark.bench.records.batches import Attempt, BatchCase, BatchHunt, Limit
+from loopmark.bench.records.batch_sizes import Attempt, BatchCase, BatchSizes, Limit
 from tests.support import synthetic
 
 MIB = 2**20
@@ -23,9 +23,9 @@ def case(*attempts: Attempt, again: tuple[Attempt, ...] = (), stop: Limit | None
     return BatchCase(memory_kind="resident set", attempts=attempts, again=again, stop=stop, **given)  # type: ignore[arg-type]
 
 
-def hunt(*cases: BatchCase) -> BatchHunt:
+def hunt(*cases: BatchCase) -> BatchSizes:
     """A whole search."""
-    return BatchHunt(
+    return BatchSizes(
         name="20260101-000000", started="2026-01-01T00:00:00+00:00", seconds=12.5, interrupted=False,
         plan=synthetic.plan(("resnet",), ("eager",)), machine=synthetic.machine(),
         environment=synthetic.environment(), cases=cases,

@@ -6,7 +6,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from loopmark.bench.records.run import Run
-from loopmark.bench.records.samples import Samples, typed
+from loopmark.bench.records.samples import COLUMNS, Samples, typed
 from tests.support.synthetic import PHASES, Truth, make_run
 
 WORKLOADS = ("regression-mlp", "resnet", "gpt")
@@ -67,7 +67,7 @@ def make_large_run(rows: int, *, device: bool = False, seed: int = 0) -> tuple[R
     losses = laps.loc[read, ["case", "launch", "step"]]
     losses = losses.assign(loss=2.3 / (1 + losses["step"] / 2000) * rng.lognormal(0, 0.05, len(losses)))
     every = {"phases": laps, "blocks": flat, "warmup": little.warmup, "losses": losses}
-    return run, Samples(**{name: typed(name, frame) for name, frame in every.items()})
+    return run, Samples(**{name: typed(COLUMNS[name], frame) for name, frame in every.items()})
 
 
 def _laps(blocks: pd.DataFrame, device: bool, rng: np.random.Generator) -> pd.DataFrame:

@@ -7,9 +7,8 @@ import pandas as pd
 
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, Kind, Unit
 from loopmark.bench.records.machine import Environment, Gpu, Machine
-from loopmark.bench.records.run import Case, Launch, Plan, Run, Status
-from loopmark.bench.records.samples import Samples, typed
-from loopmark.bench.records.work import PhaseWork
+from loopmark.bench.records.run import Case, Launch, PhaseWork, Plan, Run, Status
+from loopmark.bench.records.samples import COLUMNS, Samples, typed
 
 PHASES = {"data": 0.02, "zero_grad": 0.03, "forward": 0.3, "loss": 0.02, "backward": 0.53, "optimizer": 0.1}
 """Each phase's share of a synthetic step."""
@@ -175,5 +174,5 @@ def make_run(
         environment=environment(), cases=tuple(cases),
     )  # fmt: skip
     frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}
-    samples = Samples(**{n: typed(n, f) if len(f) else getattr(Samples.empty(), n) for n, f in frames.items()})
+    samples = Samples(**{n: typed(COLUMNS[n], f) if len(f) else getattr(Samples.empty(), n) for n, f in frames.items()})
     return run, samples

@@ -3,10 +3,19 @@
 import math
 from dataclasses import dataclass, field
 
-from loopmark.bench.records import tables
 from loopmark.bench.records.run import Status
-from loopmark.bench.records.training import Divergence, Ending, Proof, Target, Training, Trial, Until
-from loopmark.bench.records.training_samples import COLUMNS, TrainingSamples
+from loopmark.bench.records.samples import table
+from loopmark.bench.records.training import (
+    COLUMNS,
+    Divergence,
+    Ending,
+    Proof,
+    Target,
+    Training,
+    TrainingSamples,
+    Trial,
+    Until,
+)
 from tests.support.synthetic import environment, machine, plan
 
 ACCURACY = Target("accuracy", 0.9, higher_is_better=True)
@@ -74,7 +83,7 @@ def make_training(
         proofs=tuple(proofs),
         trials=tuple(trials),
     )
-    return training, TrainingSamples(**{name: tables.table(COLUMNS[name], rows[name]) for name in COLUMNS})
+    return training, TrainingSamples(**{name: table(COLUMNS[name], rows[name]) for name in COLUMNS})
 
 
 def _proof(workload: str, one: Taught, repeat: bool) -> Proof:

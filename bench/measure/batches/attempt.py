@@ -3,12 +3,11 @@
 import time
 from dataclasses import dataclass
 
-from loopmark.bench.measure.answers import Finished, Ready, Rows, Turn, Warm
 from loopmark.bench.measure.batches.room import confine
 from loopmark.bench.measure.clock import Block
 from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import steps_per_block
-from loopmark.bench.records.batches import Attempt, Limit
+from loopmark.bench.records.batch_sizes import Attempt, Limit
 
 WARMUP_SECONDS = 1.0
 """After the first step: allocators and caches fill in a few steps, and there are many sizes to try."""
@@ -69,19 +68,19 @@ class Try:
             return self._made(end.ran_out_of or "failure", end.reason, skipped=end.status == "skipped")
 
     def _measured(self, process: WorkerProcess) -> Made:
-        ready = process.ask(Ready, "set_up", self._left(), with_hash=False)
-        rows = process.ask(Rows, "rows", self._left())
+        ready = process.within(self._left()).set_up(with_hash=False)
+        rows = process.within(self._left()).rows()
         self._data_rows = rows.data
         if ready.batch_size != self._batch_size:
             return self._made("failure", f"the workload makes batches of {ready.batch_size} whatever it is asked for")
         if rows.batch < self._batch_size:
             return self._made("data", f"a batch has no more than {rows.batch} rows")
-        warm = process.ask(Warm, "warm", self._left(), ceiling_seconds=WARMUP_SECONDS)
+        warm = process.within(self._left()).warm(ceiling_seconds=WARMUP_SECONDS)
         steps = steps_per_block(warm.step_seconds, self._block_seconds)
         blocks = round(SAMPLING_SECONDS / ((warm.lead_in + steps) * warm.step_seconds))
         order = (False,) * min(MOST_BLOCKS, max(LEAST_BLOCKS, blocks))
-        turn = process.ask(Turn, "take_turn", self._left(), order=order, steps=steps, own_processes=1)
-        finished = process.ask(Finished, "finish", self._left())
+        turn = process.within(self._left()).take_turn(order=order, steps=steps, own_processes=1)
+        finished = process.within(self._left()).finish()
         return self._made(
             None,
             None,

@@ -14,7 +14,8 @@ from loopmark.bench.measure.conduct import Progress
 from loopmark.bench.measure.crew import Crew
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.machine import available_cores, describe_environment
-from loopmark.bench.records.batches import Attempt, BatchCase, BatchHunt, write_batches
+from loopmark.bench.records.batch_sizes import BATCH_SIZES_FILE, Attempt, BatchCase, BatchSizes
+from loopmark.bench.records.files import write_record
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Status
 from loopmark.loops.catalog import find_workload
@@ -40,7 +41,7 @@ class Hunter:
             found.name: found.sizes[cast(Size, plan.size)][1] for found in map(find_workload, plan.workloads)
         }
 
-    def conduct(self, crew: Crew) -> BatchHunt:
+    def conduct(self, crew: Crew) -> BatchSizes:
         """Search for every case; Ctrl-C ends it early with what there is."""
         interrupted = False
         self._crew = crew
@@ -54,8 +55,8 @@ class Hunter:
         self._cases = [c if c.attempts or c.status != "ok" else _ended(c, NEVER_REACHED) for c in self._cases]
         return self._keep(interrupted)
 
-    def _keep(self, interrupted: bool) -> BatchHunt:
-        hunt = BatchHunt(
+    def _keep(self, interrupted: bool) -> BatchSizes:
+        hunt = BatchSizes(
             name=self._crew.folder.name,
             started=self._started.isoformat(timespec="seconds"),
             seconds=(datetime.now(UTC) - self._started).total_seconds(),
@@ -65,7 +66,7 @@ class Hunter:
             environment=self._environment,
             cases=tuple(self._cases),
         )
-        write_batches(self._crew.folder, hunt)
+        write_record(self._crew.folder / BATCH_SIZES_FILE, hunt)
         return hunt
 
     def _search(self, index: int) -> None:

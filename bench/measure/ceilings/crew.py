@@ -7,7 +7,7 @@ from loopmark.bench.measure.ceilings.survey import Found
 from loopmark.bench.measure.crew import Crew
 from loopmark.bench.measure.process import WorkerProcess
 from loopmark.bench.records.ceilings import Ceilings
-from loopmark.bench.records.machine import Environment, Machine
+from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan
 
 
@@ -20,7 +20,7 @@ def measure_ceilings(crew: Crew, plan: Plan, machine: Machine, budget_seconds: f
     started, start = datetime.now(UTC), time.perf_counter()
     process = crew.start_idle(log="ceilings")
     try:
-        environment = process.ask(Environment, "environment", crew.limit_seconds)
+        environment = process.within(crew.limit_seconds).environment()
         found = find_ceilings(process, crew.limit_seconds, budget_seconds, plan.seed)
     finally:
         process.kill()
@@ -39,4 +39,4 @@ def measure_ceilings(crew: Crew, plan: Plan, machine: Machine, budget_seconds: f
 
 def find_ceilings(process: WorkerProcess, limit_seconds: float, budget_seconds: float, seed: int) -> Found:
     """What ``process`` finds within ``budget_seconds``; it is given up on ``limit_seconds`` after them."""
-    return process.ask(Found, "find_ceilings", limit_seconds + budget_seconds, budget_seconds=budget_seconds, seed=seed)
+    return process.within(limit_seconds + budget_seconds).find_ceilings(budget_seconds=budget_seconds, seed=seed)

@@ -9,7 +9,7 @@ import torch
 
 from loopmark.bench.measure.ceilings.stopwatch import Operation, Stopwatch
 from loopmark.bench.measure.ceilings.target import Target
-from loopmark.bench.measure.proof.switches import Switches
+from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.ceilings import Kind, LeftOut
 from loopmark.loops.technique import needs_cuda
 from loopmark.loops.tf32 import tf32

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from loopmark.bench.measure.properties.places import STOPS
-from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.recorder import STOPS
+from loopmark.bench.measure.properties.step_trace import Subject
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property("loss-decreases", "Trained on one batch again and again, the loss falls, as eager's does.")
 LAST = 3

@@ -21,10 +21,10 @@ from loopmark.bench.measure.properties import (
     waiting,
     work,
 )
-from loopmark.bench.measure.properties.fault import Stopped, within
-from loopmark.bench.measure.properties.places import STOPS
-from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.recorder import STOPS
+from loopmark.bench.measure.properties.step_trace import Subject
+from loopmark.bench.measure.properties.trial import Stopped, within
+from loopmark.bench.records.checks import Outcome, Property
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.errors import BadSpec, Skip
 from loopmark.loops.loop import Loop
@@ -38,6 +38,7 @@ CHECKS = {
     )
 }  # fmt: skip
 """Every property and the function that checks it: first what a few steps show, then what takes many, or fresh tasks."""
+RUNS = runs.PROPERTY
 PROPERTIES = {prop.name: prop for prop in CHECKS}
 
 

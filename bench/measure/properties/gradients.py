@@ -5,11 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from loopmark.bench.measure.properties.places import STOPS, phase_name, places
-from loopmark.bench.measure.properties.snapshot import Snapshot, largest_difference, parameters_of, same
-from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.measure.properties.trial import Trial
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.recorder import STOPS, phase_name, places
+from loopmark.bench.measure.properties.step_trace import Subject
+from loopmark.bench.measure.properties.trial import Snapshot, Trial, largest_difference, parameters_of, same
+from loopmark.bench.records.checks import Outcome, Property
 from loopmark.loops.task import Batch
 
 PROPERTY = Property("zeroed-gradients", "A gradient that is left from before a step does not change it.")

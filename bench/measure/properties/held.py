@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from loopmark.bench.measure.properties.places import STOPS, phase_name, places
-from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.measure.properties.trace import Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.recorder import STOPS, phase_name, places
+from loopmark.bench.measure.properties.step_trace import Subject, Trace
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property(
     "no-yield-in-with", "The step never yields inside a `with`, and leaves no autocast or no_grad on at a yield."

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from loopmark.bench.measure.properties.places import STOPS
-from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.measure.properties.trace import Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.recorder import STOPS
+from loopmark.bench.measure.properties.step_trace import Subject, Trace
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property(
     "scalar-loss", "A step leaves its loss in task.last_loss: one finite number, (), detached from its graph."

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from loopmark.bench.measure.properties.places import STOPS, listed, phase_name
-from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.measure.properties.trace import Lap, Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.recorder import STOPS, listed, phase_name
+from loopmark.bench.measure.properties.step_trace import Lap, Subject, Trace
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property("only-optimizer-moves-parameters", "No parameter changes in any phase but `optimizer`.")
 

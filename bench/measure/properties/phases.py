@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from loopmark.bench.measure.clock import refuse_unknown_phases
-from loopmark.bench.measure.properties.places import STOPS, listed, phase_name
-from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.measure.properties.trace import Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.recorder import STOPS, listed, phase_name
+from loopmark.bench.measure.properties.step_trace import Subject, Trace
+from loopmark.bench.records.checks import Outcome, Property
 from loopmark.phases import DATA, FOR_EACH_PART, YIELDED
 
 PROPERTY = Property(

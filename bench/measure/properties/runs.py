@@ -1,10 +1,10 @@
 """A step runs to its end, and so do those after it."""
 
 from loopmark.bench.measure.properties import loss, reach
-from loopmark.bench.measure.properties.fault import Fault
-from loopmark.bench.measure.properties.places import places
-from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.recorder import places
+from loopmark.bench.measure.properties.step_trace import Subject
+from loopmark.bench.measure.properties.trial import Fault
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property("runs", "Every step runs to its end, in the one process that it was begun in.")
 STEPS = 50

@@ -4,10 +4,10 @@ import math
 
 import torch
 
-from loopmark.bench.measure.properties.places import STOPS
-from loopmark.bench.measure.properties.subject import Subject
+from loopmark.bench.measure.properties.recorder import STOPS
+from loopmark.bench.measure.properties.step_trace import Subject
 from loopmark.bench.measure.properties.trial import Trial
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property("seed-decides", "The same seed gives the same losses bit for bit, and another seed gives others.")
 

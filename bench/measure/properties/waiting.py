@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from loopmark.bench.measure.properties.fault import Stopped
-from loopmark.bench.measure.properties.places import STOPS, phase_name
-from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.measure.properties.trace import Trace, watch
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.recorder import STOPS, phase_name
+from loopmark.bench.measure.properties.step_trace import Subject, Trace, watch
+from loopmark.bench.measure.properties.trial import Stopped
+from loopmark.bench.records.checks import Outcome, Property
 
 PROPERTY = Property("no-hidden-synchronisation", "The step never makes the host wait for the device.")
 

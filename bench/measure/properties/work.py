@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from loopmark.bench.measure.properties.places import STOPS, listed, phase_name, places
-from loopmark.bench.measure.properties.recorder import What
-from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.measure.properties.trace import Lap, Trace
-from loopmark.bench.records.verification import Outcome, Property
+from loopmark.bench.measure.properties.recorder import STOPS, What, listed, phase_name, places
+from loopmark.bench.measure.properties.step_trace import Lap, Subject, Trace
+from loopmark.bench.records.checks import Outcome, Property
 from loopmark.phases import YIELDED
 
 PROPERTY = Property(

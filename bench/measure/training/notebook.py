@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from loopmark.bench.records import tables
-from loopmark.bench.records.proof import Deviation
-from loopmark.bench.records.training import Proof, Target, Trial
-from loopmark.bench.records.training_samples import COLUMNS, TrainingSamples
+from loopmark.bench.records.samples import table
+from loopmark.bench.records.training import COLUMNS, Deviation, Proof, Target, TrainingSamples, Trial
 
 
 class Notebook:
@@ -41,7 +39,7 @@ class Notebook:
     def samples(self) -> TrainingSamples:
         """Everything so far."""
         return TrainingSamples(
-            evaluations=tables.table(COLUMNS["evaluations"], self._evaluations),
-            training_losses=tables.table(COLUMNS["training_losses"], self._losses),
-            deviations=tables.table(COLUMNS["deviations"], self._deviations),
+            evaluations=table(COLUMNS["evaluations"], self._evaluations),
+            training_losses=table(COLUMNS["training_losses"], self._losses),
+            deviations=table(COLUMNS["deviations"], self._deviations),
         )

@@ -14,7 +14,6 @@ from loopmark.bench.measure.crew import Crew
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.machine import available_cores, describe_environment
 from loopmark.bench.measure.process import CaseEnded, WorkerProcess
-from loopmark.bench.measure.proof.prove import Proven
 from loopmark.bench.measure.schedule import Schedule
 from loopmark.bench.measure.training.notebook import Notebook
 from loopmark.bench.measure.training.terms import Terms
@@ -22,9 +21,7 @@ from loopmark.bench.measure.training.trials import Endings, Key, Trials, begin, 
 from loopmark.bench.measure.worker import OUT_OF_MEMORY
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Run, Status
-from loopmark.bench.records.training import Proof, Training
-from loopmark.bench.records.training_samples import TrainingSamples
-from loopmark.bench.records.training_store import write_training
+from loopmark.bench.records.training import Proof, Training, TrainingSamples, write_training
 from loopmark.loops.catalog import WORKLOADS
 from loopmark.loops.loop import EAGER
 
@@ -128,7 +125,7 @@ class Trainer:
     def _compare(self, proof: Proof) -> None:
         with self._process(proof.workload, proof.loop, f"proof-{len(self._notebook.proofs)}") as process:
             try:
-                seen = process.ask(Proven, "prove", self._plan.limit_seconds, steps=PROOF_STEPS)
+                seen = process.within(self._plan.limit_seconds).prove(steps=PROOF_STEPS)
             except CaseEnded as end:
                 refuse_bad_step(end, self._terms)
                 ended = replace(proof, status=cast(Status, end.status), reason=end.reason)

@@ -12,7 +12,7 @@ from loopmark.bench.measure.conduct import Progress
 from loopmark.bench.measure.crew import Crew
 from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import Schedule
-from loopmark.bench.measure.training.course import Begun, Leg
+from loopmark.bench.measure.training.course import Begun
 from loopmark.bench.measure.training.notebook import Notebook
 from loopmark.bench.measure.training.stopping import Stopping, Watch
 from loopmark.bench.measure.training.terms import Terms
@@ -138,7 +138,7 @@ class Trials:
         trial = self._notebook.trials[one.index]
         first_steps = ONE_BY_ONE - len(trial.first_steps_seconds)
         try:
-            leg = one.process.ask(Leg, "train", self._limit, steps=next(one.legs), one_by_one=first_steps)
+            leg = one.process.within(self._limit).train(steps=next(one.legs), one_by_one=first_steps)
         except CaseEnded as end:
             self._give_up(one.index, end, others=len(self._running) - 1)
             return False
@@ -186,8 +186,8 @@ class Trials:
 
 def begin(process: WorkerProcess, limit_seconds: float) -> tuple[Ready, Begun]:
     """Have a process make its task and get ready to train it. Raises CaseEnded where it cannot."""
-    ready = process.ask(Ready, "set_up", limit_seconds, with_hash=False)
-    return ready, process.ask(Begun, "begin_course", limit_seconds)
+    ready = process.within(limit_seconds).set_up(with_hash=False)
+    return ready, process.within(limit_seconds).begin_course()
 
 
 def expect_target(workload: str, begun: Begun, terms: Terms, notebook: Notebook) -> Target | None:

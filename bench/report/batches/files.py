@@ -9,9 +9,8 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.batches import BatchFinding, BatchRow
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.report.batches import words
-from loopmark.bench.report.csv_text import csv_of
-from loopmark.bench.report.figures import ends
 from loopmark.bench.report.plot_files import Figures, draw_plots
+from loopmark.bench.report.table import csv_of, ends
 from loopmark.bench.report.text import plain
 
 Cell = str | int | float | None

@@ -9,7 +9,7 @@ from rich.text import Text
 from loopmark.bench.judge.batches import BatchFinding, BatchRow
 from loopmark.bench.report import format as show
 from loopmark.bench.report.batches import words
-from loopmark.bench.report.columns import FILE_WIDTH, GAP, as_wide_as
+from loopmark.bench.report.table import FILE_WIDTH, GAP, as_wide_as
 from loopmark.bench.report.text import elide
 
 HEADINGS = ("batch", "a step", "samples/s", "peak memory")

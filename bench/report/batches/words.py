@@ -1,7 +1,7 @@
 """A search for a batch size in words: what keeps a batch from being larger, and what to use."""
 
 from loopmark.bench.judge.batches import BatchFinding, BatchRow
-from loopmark.bench.records.batches import Attempt
+from loopmark.bench.records.batch_sizes import Attempt
 from loopmark.bench.report import format as show
 from loopmark.bench.report.text import elide
 

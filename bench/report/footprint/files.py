@@ -8,9 +8,9 @@ from typing import Any
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.footprint import FootprintCase
-from loopmark.bench.report.csv_text import csv_of
 from loopmark.bench.report.footprint import words
 from loopmark.bench.report.plot_files import Figures, draw_plots
+from loopmark.bench.report.table import csv_of
 from loopmark.bench.report.text import plain
 
 HEADINGS = ("workload", "loop", "batch_size", "kind", "phase", "peak_bytes", "end_bytes", "peak_reserved_bytes")

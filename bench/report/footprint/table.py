@@ -8,8 +8,8 @@ from rich.text import Text
 
 from loopmark.bench.records.footprint import Footprint, FootprintCase, PhaseMemory
 from loopmark.bench.report import format as show
-from loopmark.bench.report.columns import FILE_WIDTH, GAP, as_wide_as
 from loopmark.bench.report.footprint import words
+from loopmark.bench.report.table import FILE_WIDTH, GAP, as_wide_as
 from loopmark.bench.report.text import elide
 
 HEADINGS = ("phase", "peak", "at its end", "peak reserved")

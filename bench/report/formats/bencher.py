@@ -11,8 +11,8 @@ import math
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report.figures import finite
 from loopmark.bench.report.formats.entry import Entry, bounds, entries
+from loopmark.bench.report.table import finite
 
 NANOSECOND = 1e-9
 

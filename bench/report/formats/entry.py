@@ -10,7 +10,7 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
-from loopmark.bench.report.figures import ends
+from loopmark.bench.report.table import ends
 from loopmark.bench.report.text import elide
 
 WORKLOAD_LENGTH, LOOP_LENGTH = 90, 150

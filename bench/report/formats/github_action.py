@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report.figures import finite
 from loopmark.bench.report.formats.entry import Entry, bounds, entries
+from loopmark.bench.report.table import finite
 
 Result = dict[str, str | float]
 

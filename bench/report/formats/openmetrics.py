@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from loopmark.bench.judge.summary import Row, Summary
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells
-from loopmark.bench.report.figures import finite
 from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
 from loopmark.bench.report.spreadsheet import record
+from loopmark.bench.report.table import finite
 from loopmark.bench.report.text import elide
 
 PREFIX = "loopmark"
@@ -94,8 +94,8 @@ def _labels(entry: Entry) -> Labels:
 
 
 def _said(row: Row) -> Labels:
-    likeness = row.trained.likeness.verdict if row.trained else None
-    return {"verdict": cells.verdict(row), "trains_as_eager": likeness or ""}
+    equivalence = row.trained.equivalence.verdict if row.trained else None
+    return {"verdict": cells.verdict(row), "trains_as_eager": equivalence or ""}
 
 
 def _family(family: Family, figures: Iterable[tuple[Labels, float]]) -> list[str]:

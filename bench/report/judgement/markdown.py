@@ -5,11 +5,10 @@ from collections.abc import Iterable, Iterator
 from loopmark.bench.judge.finding import Finding, Judgement
 from loopmark.bench.report import claim
 from loopmark.bench.report import format as show
-from loopmark.bench.report.markdown_table import pipe_table
+from loopmark.bench.report.table import Cell, Column, Table, figure
 from loopmark.bench.report.text import elide, markdown
 
 MARKS = {"no regression": "✅", "regression": "❌", "inconclusive": "❔", "not comparable": "🚫"}
-HEADINGS = ("loop", "metric", "base", "head", "change", "allowed", "verdict")
 MOST_ROWS = 500
 """Of a table: a job's summary may hold 1 MiB, of which a row takes less than 1 KiB."""
 
@@ -38,24 +37,24 @@ def _parts(judgement: Judgement) -> Iterator[str]:
 
 
 def _table(findings: list[Finding]) -> str:
-    if not findings:
-        return ""
-    table = pipe_table(HEADINGS, map(_row, findings[:MOST_ROWS]))
+    table = Table(COLUMNS, findings[:MOST_ROWS]).as_markdown()
     left_out = len(findings) - MOST_ROWS
     return f"{table}\n\n… and {left_out} more; `--json` has all." if left_out > 0 else table
 
 
-def _row(finding: Finding) -> list[str]:
-    word = claim.word(finding)
-    return [
-        markdown(claim.place(finding)),
-        markdown(elide(finding.metric, claim.NAME_LENGTH)),
-        claim.figure(finding, finding.base),
-        claim.figure(finding, finding.head),
-        markdown(claim.change(finding)),
-        show.percent(finding.threshold),
-        f"**{word}**" if finding.decides and finding.verdict == "slower" else word,
-    ]
+def _verdict(finding: Finding) -> Cell:
+    return Cell(claim.word(finding), figure=True, strong=finding.decides and finding.verdict == "slower")
+
+
+COLUMNS: tuple[Column[Finding], ...] = (
+    Column("loop", claim.place),
+    Column("metric", lambda finding: elide(finding.metric, claim.NAME_LENGTH)),
+    Column("base", lambda finding: figure(claim.figure(finding, finding.base))),
+    Column("head", lambda finding: figure(claim.figure(finding, finding.head))),
+    Column("change", claim.change),
+    Column("allowed", lambda finding: figure(show.percent(finding.threshold))),
+    Column("verdict", _verdict),
+)
 
 
 def _list(heading: str, sentences: Iterable[str]) -> str:

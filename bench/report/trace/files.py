@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from loopmark.bench.records.trace import KERNELS_FILE, TRACE_FILE, Profile, Trace
-from loopmark.bench.report.csv_text import csv_text
+from loopmark.bench.report.table import csv_text
 from loopmark.bench.report.trace.table import conclusion, notes
 
 

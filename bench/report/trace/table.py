@@ -9,7 +9,7 @@ from rich.text import Text
 
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
 from loopmark.bench.report import format as show
-from loopmark.bench.report.columns import FILE_WIDTH, GAP, as_wide_as, cut
+from loopmark.bench.report.table import FILE_WIDTH, GAP, as_wide_as, cut
 from loopmark.bench.report.text import ELLIPSIS, elide, plain
 
 DEAREST = 10

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.trained import TrainingSummary, summarise_training
+from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.files import replace_file
-from loopmark.bench.records.training import Training
-from loopmark.bench.records.training_samples import TrainingSamples
+from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report.html.page import training_page
 from loopmark.bench.report.key_figures import with_key_figures
 from loopmark.bench.report.plot_files import draw_plots

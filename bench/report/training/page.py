@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.learning import Learning
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.report import format as show
-from loopmark.bench.report.grid import Cell, Grid, figure, grid, grid_of_columns
 from loopmark.bench.report.machine_table import machine_table
 from loopmark.bench.report.plot_files import Plot
+from loopmark.bench.report.table import Cell, Column, Table, figure, table_of
 from loopmark.bench.report.templates import template
 from loopmark.bench.report.training import words
 from loopmark.bench.report.training.table import Starts
@@ -18,6 +17,8 @@ from loopmark.bench.report.training.takeaway import training_takeaway
 
 Value = Callable[[Learning], Estimate | float | None]
 """What a column sorts by."""
+Trained = tuple[TrainedRow, Learning]
+"""A case that was trained, and what it learnt."""
 
 
 def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, s
         return None
     heading = words.heading(workload, summary.training)
     return {
-        "likeness": _likeness_table(workload),
+        "equivalence": _equivalence_table(workload),
         "heading": f"{heading[0].upper()}{heading[1:]}.",
         "learning": _learning_table(workload, starts),
         "notes": [
@@ -60,41 +61,42 @@ def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, s
     }
 
 
-def _likeness_table(workload: TrainedWorkload) -> Grid:
+def _equivalence_table(workload: TrainedWorkload) -> Table[Any]:
     rows = (
-        [_name(row), Cell(words.verdict(row)), Cell(words.evidence(row.likeness))]
+        [_name(row), Cell(words.verdict(row)), Cell(words.evidence(row.equivalence))]
         for row in workload.rows
-        if row.likeness.proof.status != "skipped"
+        if row.equivalence.proof.status != "skipped"
     )
-    return grid(["loop", f"trains as {BASELINE}", "evidence"], rows, figures=False)
+    return table_of(["loop", f"trains as {BASELINE}", "evidence"], rows, figures=False)
 
 
-def _learning_table(workload: TrainedWorkload, starts: Starts) -> Grid:
+def _learning_table(workload: TrainedWorkload, starts: Starts) -> Table[Trained]:
+    def column(heading: str, say: Callable[[Learning], str], value: Value = lambda _: None) -> Column[Trained]:
+        return Column(heading, lambda row: figure(say(row[1]), value(row[1])))
+
+    def with_start(row: Trained) -> Cell:
+        case, learning = row
+        return figure(words.with_start(learning, starts.get((case.workload, case.loop))))
+
+    def ratio(estimate: Estimate | None) -> str:
+        return words.in_range(estimate, show.ratio, show.ratio_range)
+
+    columns: list[Column[Trained]] = [
+        Column("loop", lambda row: _name(row[0])),
+        column("learns", words.learns),
+        column("reached the target", words.reached),
+        column("steps", words.steps, lambda one: one.steps),
+        column("time", words.seconds, lambda one: one.seconds),
+        Column("with a cold start", with_start),
+        column("energy", words.joules, lambda one: one.joules),
+        column(f"of {BASELINE}'s steps", lambda one: ratio(one.steps_ratio), lambda one: one.steps_ratio),
+        column(f"sooner than {BASELINE}", lambda one: ratio(one.seconds_ratio), lambda one: one.seconds_ratio),
+        column("loss in the end", words.loss),
+        column("quality in the end", words.quality),
+        column("converged", words.ending),
+    ]
     trained = [(row, row.learning) for row in workload.rows if row.learning is not None]
-
-    def column(say: Callable[[TrainedRow, Learning], str], value: Value = lambda _: None) -> list[Cell]:
-        return [figure(say(row, learning), value(learning)) for row, learning in trained]
-
-    columns = {
-        "loop": [_name(row) for row, _ in trained],
-        "learns": column(lambda _, one: words.learns(one)),
-        "reached the target": column(lambda _, one: words.reached(one)),
-        "steps": column(lambda _, one: words.steps(one), lambda one: one.steps),
-        "time": column(lambda _, one: words.seconds(one), lambda one: one.seconds),
-        "with a cold start": column(lambda row, one: words.with_start(one, starts.get((row.workload, row.loop)))),
-        "energy": column(lambda _, one: words.joules(one), lambda one: one.joules),
-        f"of {BASELINE}'s steps": column(
-            lambda _, one: words.in_range(one.steps_ratio, show.ratio, show.ratio_range), lambda one: one.steps_ratio
-        ),
-        f"sooner than {BASELINE}": column(
-            lambda _, one: words.in_range(one.seconds_ratio, show.ratio, show.ratio_range),
-            lambda one: one.seconds_ratio,
-        ),
-        "loss in the end": column(lambda _, one: words.loss(one)),
-        "quality in the end": column(lambda _, one: words.quality(one)),
-        "converged": column(lambda _, one: words.ending(one)),
-    }
-    return grid_of_columns(columns, show.ABSENT)
+    return Table(columns, trained, silent=show.ABSENT)
 
 
 def _name(row: TrainedRow) -> Cell:

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from loopmark.bench.judge.learning import Learning
 from loopmark.bench.judge.summary import Summary
-from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.report import format as show
-from loopmark.bench.report.columns import GAP, NAME_WIDTH, Column, Grid, as_wide_as, cut, note
+from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, TextTable, as_wide_as, cut
 from loopmark.bench.report.text import elide, plain
 from loopmark.bench.report.training import words
 from loopmark.bench.report.training.takeaway import training_takeaway
@@ -50,7 +49,8 @@ class TrainingTable:
         width = options.max_width
         workloads = [one for one in self._summary.workloads if self._alone or one.target is not None]
         rows = [row for workload in workloads for row in workload.rows if _has_figures(row)]
-        grid = Grid(self._columns(), rows, [row.label for workload in workloads for row in workload.rows], width)
+        names = [row.label for workload in workloads for row in workload.rows]
+        grid = TextTable(Table(self._columns(), rows, silent=show.ABSENT), names, width)
         for number, workload in enumerate(workloads):
             if number:
                 yield Text()
@@ -61,8 +61,8 @@ class TrainingTable:
             for row in shown:
                 yield grid.line(row.label, row) if _has_figures(row) else grid.named(row.label, _ending(row))
             for row in shown:
-                if said := words.remarks(row, likeness=self._alone):
-                    yield from note(grid.short(row.label), "; ".join(said), console, width)
+                if said := words.remarks(row, equivalence=self._alone):
+                    yield from grid.note(row.label, "; ".join(said), console)
         if grid.left_out:
             yield cut(Text(f"report.md also has: {', '.join(grid.left_out)}", "dim"), width)
 
@@ -76,19 +76,19 @@ class TrainingTable:
 
     def _columns(self) -> tuple[Column[TrainedRow], ...]:
         verdict: tuple[Column[TrainedRow], ...] = (
-            Column(("trains", "as eager"), words.verdict, left=True, style=lambda row: "red" if row.departs else ""),
+            Column("trains\nas eager", words.verdict, left=True, style=lambda row: "red" if row.departs else ""),
         )
         return (
             *(verdict if self._alone else ()),
-            Column(("", "learns"), _of(words.learns)),
-            Column(("reached", "target"), _of(words.reached)),
-            Column(("steps", "to target"), _of(words.steps)),
-            Column(("time", "to target"), _of(words.seconds)),
-            Column(("with a", "cold start"), self._with_start),
-            Column(("energy", "to target"), _of(words.joules)),
-            Column(("loss", "in the end"), _of(words.loss)),
-            Column(("quality", "in the end"), _of(words.quality)),
-            Column(("", "converged"), _of(words.ending)),
+            Column("learns", _of(words.learns)),
+            Column("reached\ntarget", _of(words.reached)),
+            Column("steps\nto target", _of(words.steps)),
+            Column("time\nto target", _of(words.seconds)),
+            Column("with a\ncold start", self._with_start),
+            Column("energy\nto target", _of(words.joules)),
+            Column("loss\nin the end", _of(words.loss)),
+            Column("quality\nin the end", _of(words.quality)),
+            Column("converged", _of(words.ending)),
         )
 
     def _with_start(self, row: TrainedRow) -> str:
@@ -102,10 +102,10 @@ def _of(text: Callable[[Learning], str]) -> Callable[[TrainedRow], str]:
 
 
 def _has_figures(row: TrainedRow) -> bool:
-    return row.learning is not None or row.likeness.verdict is not None
+    return row.learning is not None or row.equivalence.verdict is not None
 
 
 def _ending(row: TrainedRow) -> Text:
-    proof = row.likeness.proof
+    proof = row.equivalence.proof
     status = proof.status.replace("_", " ") if proof.status != "ok" else "not compared"
-    return Text(f"{status}: {plain(row.likeness.why_not or '')}", "yellow" if proof.status == "skipped" else "red")
+    return Text(f"{status}: {plain(row.equivalence.why_not or '')}", "yellow" if proof.status == "skipped" else "red")

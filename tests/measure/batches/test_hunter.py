@@ -18,9 +18,9 @@ from loopmark.bench.measure.clock import Block
 from loopmark.bench.measure.crew import crew_of
 from loopmark.bench.measure.disturbance import Disturbance
 from loopmark.bench.measure.plan import Wish, make_plan
-from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.warmup import WarmUp
-from loopmark.bench.records.batches import BatchCase, BatchHunt, read_batches
+from loopmark.bench.records.batch_sizes import BatchCase, BatchSizes, read_batch_sizes
 from tests.support import synthetic
 
 MIB = 2**20
@@ -51,7 +51,7 @@ class Truth:
     """The sizes that were tried in a process, in order."""
 
 
-class StandIn:
+class StandIn(WorkerProcess):
     """A process that answers at once."""
 
     pid = 2**30  # of nobody
@@ -59,7 +59,7 @@ class StandIn:
     def __init__(self, truth: Truth, size: int) -> None:
         self._truth, self._size = truth, size
 
-    def ask(self, answer: type, request: str, limit_seconds: float, **arguments: Any) -> Any:
+    def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
         truth, size = self._truth, self._size
         step = truth.step_seconds(size)
         if request == "warm" and (end := truth.ends(size)):
@@ -92,8 +92,8 @@ class StandInCrew:
 
 
 @pytest.fixture
-def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BatchHunt]:
-    def conduct(truth: Truth, *, free_bytes: int = 2**50, loops: tuple[str, ...] = (), **wishes: Any) -> BatchHunt:
+def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BatchSizes]:
+    def conduct(truth: Truth, *, free_bytes: int = 2**50, loops: tuple[str, ...] = (), **wishes: Any) -> BatchSizes:
         monkeypatch.setattr(hunter, "safe_bytes", lambda: free_bytes)
         monkeypatch.setattr(hunter, "apart", lambda function, *arguments: function(*arguments))
         wish = Wish(["loopmark"], workloads=["regression"], loops=["eager", *loops], device="cpu", threads=1, **wishes)
@@ -103,7 +103,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bat
     return conduct
 
 
-def only(hunt: BatchHunt) -> BatchCase:
+def only(hunt: BatchSizes) -> BatchCase:
     (case,) = hunt.cases
     return case
 
@@ -258,7 +258,7 @@ def test_ctrl_c_keeps_what_was_found_and_says_what_was_not_reached(search, tmp_p
     assert sizes(hunt.cases[0], fit=True) == [64]
     assert hunt.cases[0].stop is None
     assert (hunt.cases[1].status, hunt.cases[1].reason) == ("skipped", NEVER_REACHED)
-    assert read_batches(tmp_path) == hunt
+    assert read_batch_sizes(tmp_path) == hunt
 
 
 def test_nothing_is_expected_of_time_before_anything_was_timed() -> None:

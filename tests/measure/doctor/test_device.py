@@ -4,8 +4,8 @@ import pytest
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure import launcher
-from loopmark.bench.measure.doctor import device as place
-from loopmark.bench.measure.doctor.device import Device, cuda_uuids, find_device
+from loopmark.bench.measure.doctor import examine as place
+from loopmark.bench.measure.doctor.examine import Device, cuda_uuids, find_device
 from loopmark.bench.measure.doctor.software import TorchBuild
 
 CPU_BUILD, CUDA_BUILD = TorchBuild("2.13.0+cpu", None), TorchBuild("2.13.0", "CUDA 13.0")
@@ -99,7 +99,7 @@ def test_a_device_that_there_is_not_is_refused(
 
 @pytest.mark.cuda
 def test_a_real_driver_knows_every_device_that_torch_finds() -> None:
-    from loopmark.bench.measure.doctor.gpu_settings import GpuSettings
+    from loopmark.bench.measure.doctor.gpu import GpuSettings
     from loopmark.bench.measure.launcher import apart
 
     assert all(GpuSettings(uuid).compute_mode() is not None for uuid in apart(cuda_uuids))

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.measure.doctor import examine as examination
-from loopmark.bench.measure.doctor.device import Device
-from loopmark.bench.measure.doctor.examine import HOST_CHECKS, examine
+from loopmark.bench.measure.doctor.examine import HOST_CHECKS, Device, examine
 from loopmark.bench.measure.doctor.host import Host, this_host
-from loopmark.bench.records.diagnosis import Diagnosis
+from loopmark.bench.records.checks import Diagnosis
 from tests.support.hosts import CPU, host
 from tests.support.nvml_fake import UUID, install, no_driver
 

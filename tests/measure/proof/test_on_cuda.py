@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from loopmark.bench.measure.energy import energy_meter
-from loopmark.bench.measure.proof.switches import Switches
+from loopmark.bench.measure.proof.precision import Switches
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loopmark.loops.errors import Skip
 from loopmark.loops.loop import EAGER

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loopmark.bench.measure.proof.rounding import RandomRounding
+from loopmark.bench.measure.proof.precision import RandomRounding
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loopmark.bench.measure.proof.twin import (
+from loopmark.bench.measure.proof.steps import (
     Layers,
     Twin,
     buffers_of,

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from loopmark.bench.measure.properties.examination import PROPERTIES, checked
-from loopmark.bench.measure.properties.subject import Subject
-from loopmark.bench.records.verification import Outcome
+from loopmark.bench.measure.properties.step_trace import Subject
+from loopmark.bench.records.checks import Outcome
 from loopmark.loops.catalog import find_loop
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task

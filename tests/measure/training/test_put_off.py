@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from loopmark.bench.measure.answers import Ready
-from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.process import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import Schedule
 from loopmark.bench.measure.training.course import Begun, Leg
 from loopmark.bench.measure.training.notebook import Notebook
@@ -28,14 +28,14 @@ class Card:
     started: list[str] = field(default_factory=list)
 
 
-class Process:
+class Process(WorkerProcess):
     """A worker whose third leg reaches the target."""
 
     def __init__(self, card: Card, loop: str) -> None:
         self.card, self.loop, self.legs = card, loop, 0
         card.started.append(loop)
 
-    def ask(self, answer: type, request: str, limit_seconds: float, **_: Any) -> Any:
+    def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
         if request == self.card.fails_in and self not in self.card.holders:
             if len(self.card.holders) >= self.card.room:
                 raise CaseEnded("failed", "ran out of device memory", ran_out_of="device memory")

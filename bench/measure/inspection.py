@@ -1,0 +1,139 @@
+"""Loops looked at outside of all timing, each in a process of its own: their properties, their memory, a trace."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from loopmark.bench.errors import BadInput
+from loopmark.bench.measure.crew import Crew, crew_of
+from loopmark.bench.measure.machine import describe_environment
+from loopmark.bench.measure.process import CaseEnded, WorkerProcess
+from loopmark.bench.measure.properties.examination import PROPERTIES, RUNS, Checked
+from loopmark.bench.records.checks import Outcome, Verification
+from loopmark.bench.records.footprint import FootprintCase, Footprints
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.records.run import Plan, Status
+from loopmark.bench.records.trace import TRACE_FILE, Profile, Trace
+from loopmark.loops.catalog import find_loop, find_workload
+
+GRACE_SECONDS = 20.0
+"""A worker ends a check at its limit by itself, and then knows where the loop was; it is ended from outside only later,
+which also leaves it time to make its first task."""
+MOST_STEPS = 100
+"""Of one trace: ten thousand events and more a step make a file that no viewer opens."""
+
+Tell = Callable[[str, float], None]
+"""Is told what is being done, and what fraction of the whole is done."""
+
+
+def verify(plan: Plan, loops: Sequence[str], tell: Tell) -> tuple[Verification, ...]:
+    """Check every property of each of ``loops`` on the plan's workload.
+
+    Raises:
+        BadInput: a step yields unknown phases or none, or the workload is none that eager can be trained on.
+    """
+    workload = find_workload(plan.workloads[0]).name
+    found = []
+    with tempfile.TemporaryDirectory(prefix="loopmark-verify-") as folder, crew_of(plan, Path(folder)) as crew:
+        for number, loop in enumerate(find_loop(loop).name for loop in loops):
+
+            def tell_part(doing: str, done: float, number: int = number, loop: str = loop) -> None:
+                tell(f"{loop} · {doing}", (number + done) / len(loops))
+
+            with _process_of(crew, workload, loop, str(number)) as process:
+                found.append(_verified(process, plan, Verification(loop, workload, plan.device), tell_part))
+    return tuple(found)
+
+
+def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tell) -> Verification:
+    """All outcomes of one loop, in their order, whatever becomes of its process."""
+    limit = plan.limit_seconds
+    outcomes: dict[str, Outcome] = {}
+    for number, name in enumerate(PROPERTIES):
+        tell(name, number / len(PROPERTIES))
+        try:
+            checked = process.within(limit + GRACE_SECONDS).verify(name=name, seconds=limit)
+        except CaseEnded as end:
+            if end.status == "skipped":
+                return replace(blank, skipped=end.reason)
+            why = f"hangs: {end.reason}" if end.status == "timed_out" else end.reason
+            checked = Checked((RUNS.broken(f"{why}; it was while {name} was looked at"),), hangs=True)
+        if checked.bad_input is not None:
+            raise BadInput(checked.bad_input)
+        checked.add_to(outcomes)
+        if checked.hangs:
+            break
+    for name, prop in PROPERTIES.items():
+        outcomes.setdefault(name, prop.not_applicable("the loop was ended before this could be looked at"))
+    return replace(blank, outcomes=tuple(outcomes[name] for name in PROPERTIES))
+
+
+def profile_memory(
+    plan: Plan, loops: Sequence[str], machine: Machine, started: datetime, crew: Crew, tell: Tell
+) -> Footprints:
+    """The memory of a step of each of ``loops`` on the plan's workload.
+
+    Raises:
+        BadInput: a step yields unknown phases, or none.
+    """
+    workload = find_workload(plan.workloads[0]).name
+    names = dict.fromkeys(find_loop(loop).name for loop in loops)
+    cases = []
+    for number, loop in enumerate(names):
+        tell(loop, number / len(names))
+        with _process_of(crew, workload, loop, f"memory-{number}") as process:
+            try:
+                footprint = process.within(plan.limit_seconds).memory()
+                cases.append(FootprintCase(workload, loop, "ok", None, footprint))
+            except CaseEnded as end:
+                cases.append(FootprintCase(workload, loop, _status(end), end.reason, None))
+    environment = describe_environment(plan.threads, crew.cores)
+    began = started.isoformat(timespec="seconds")
+    return Footprints(crew.folder.name, began, plan, machine, environment, tuple(cases))
+
+
+def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:
+    """Trace ``loop`` on the plan's workload, and the compressed Chrome trace; empty where the case was ended.
+
+    The process is its own, so that nothing of the profiler is left in one that measures.
+
+    Raises:
+        BadInput: the step names unknown phases or none.
+    """
+    blank = Trace(find_workload(plan.workloads[0]).name, find_loop(loop).name, plan.device, "ok")
+    with tempfile.TemporaryDirectory(prefix="loopmark-trace-") as folder, crew_of(plan, Path(folder)) as crew:
+        file = Path(folder) / TRACE_FILE
+        with _process_of(crew, blank.workload, blank.loop, "trace") as process:
+            try:
+                profile = _profiled(process, plan, steps, file, tell)
+            except CaseEnded as end:
+                return replace(blank, status=_status(end), reason=end.reason), b""
+        return replace(blank, profile=profile), file.read_bytes()
+
+
+def _profiled(process: WorkerProcess, plan: Plan, steps: int, file: Path, tell: Tell) -> Profile:
+    tell("making the task", 0.0)
+    process.within(plan.limit_seconds).set_up(with_hash=False)
+    tell("warming up, then profiling", 0.2)
+    ceiling = plan.warmup_ceiling_seconds
+    return process.within(plan.limit_seconds).trace(steps=steps, ceiling_seconds=ceiling, file=file)
+
+
+@contextmanager
+def _process_of(crew: Crew, workload: str, loop: str, log: str) -> Iterator[WorkerProcess]:
+    process = crew.start(workload, loop, log=log, neighbours=0)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def _status(end: CaseEnded) -> Status:
+    """How a case ended. Raises BadInput where its step yields no phases that there are."""
+    if end.bad_step:
+        raise BadInput(end.reason) from None
+    return cast(Status, end.status)

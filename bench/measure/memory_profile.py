@@ -1,0 +1,271 @@
+"""Every tensor that is alive, followed from operator to operator. A CPU's allocator keeps no statistics; this does."""
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from loopmark.bench.measure.clock import refuse_unknown_phases
+from loopmark.bench.records.footprint import Footprint, Kind, Stretch
+from loopmark.loops.errors import Skip
+from loopmark.loops.loop import Loop
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Driver, Step
+from loopmark.phases import DATA
+
+
+class AliveBytes(TorchDispatchMode):
+    """Counts the bytes of all storages that an operator has made, or that were handed over, until they are freed.
+
+    Storages are followed, not tensors: a view takes nothing, and what only autograd still holds is alive. While the
+    mode is on, each operator adds to ``moments``, its backward included. What an operator uses for itself while it
+    runs is not seen, nor is anything inside compiled code.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+        self.moments: list[int] = []
+        self.operators: list[str] = []
+        self._sizes: dict[int, int] = {}
+        self._references: dict[int, Any] = {}
+
+    def hold(self, tensors: Iterable[Any]) -> None:
+        """Follow ``tensors`` too, from now on; whatever is none is passed over."""
+        for tensor in tensors:
+            if isinstance(tensor, Tensor):
+                self._follow(tensor)
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run one operator, and count what it made."""
+        result = func(*args, **(kwargs or {}))
+        self.hold(tree_iter(result))
+        self.moments.append(self.bytes)
+        self.operators.append(str(func))
+        return result
+
+    def _follow(self, tensor: Tensor) -> None:
+        try:
+            storage = tensor.untyped_storage()
+        except NotImplementedError:  # a sparse tensor has none of its own; its parts are made by operators, too
+            return
+        if storage.device.type == "meta":
+            return
+        key, size = storage._cdata, storage.nbytes()
+        # Seen before, it may have been resized in place.
+        self.bytes += size - self._sizes.get(key, 0)
+        self._sizes[key] = size
+        if key not in self._references:
+            self._references[key] = weakref.ref(storage, lambda _: self._forget(key))
+
+    def _forget(self, key: int) -> None:
+        self.bytes -= self._sizes.pop(key)
+        del self._references[key]
+
+
+def held_by(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterable[Any]:
+    """What a task holds between its steps: weights, buffers, gradients, optimizer state."""
+    for parameter in model.parameters():
+        yield parameter
+        yield parameter.grad
+    yield from model.buffers()
+    yield from tree_iter(list(optimizer.state.values()))
+
+
+MOST_EVENTS = 1_000_000
+"""That the allocator's history may hold; older ones would be lost."""
+
+
+class Watch(Protocol):
+    """Looks at memory while it is entered; ``lap`` ends a stretch of it."""
+
+    kind: Kind
+    before_bytes: int
+
+    def __enter__(self) -> Self:
+        """From here on."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Until here."""
+
+    def lap(self, phase: str) -> Stretch:
+        """What was seen since the last lap, which was ``phase``."""
+
+    def peak_operator(self) -> str | None:
+        """After which the most was in use."""
+
+
+class TensorWatch:
+    """Every tensor of the step, whatever device it is on."""
+
+    kind: Kind = "tensors alive"
+
+    def __init__(self, task: Task) -> None:
+        self._alive = AliveBytes()
+        self._alive.hold(held_by(task.plain_model, task.optimizer))
+        self.before_bytes = self._last_bytes = self._alive.bytes
+        self._seen = 0
+
+    def __enter__(self) -> Self:
+        self._alive.__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._alive.__exit__(kind, value, trace)  # type: ignore[no-untyped-call]
+
+    def lap(self, phase: str) -> Stretch:
+        """What was seen since the last lap; what was in use when it began counts as well."""
+        moments = tuple(self._alive.moments[self._seen :])
+        self._seen += len(moments)
+        began, self._last_bytes = self._last_bytes, self._alive.bytes
+        return Stretch(phase, moments, max(began, *moments, self._last_bytes), self._last_bytes)
+
+    def peak_operator(self) -> str | None:
+        """The first after which the most was in use."""
+        moments = self._alive.moments
+        return self._alive.operators[moments.index(max(moments))] if moments else None
+
+
+class DeviceWatch:
+    """Torch's allocator on a CUDA device: its peaks, reset at each lap, and its own history of giving and taking.
+
+    A lap waits for the device, so that what belongs to a phase has happened. The history counts bytes as they were
+    asked for, the peaks as they were given: rounded up, to 512 at least.
+    """
+
+    kind: Kind = "device memory allocated"
+
+    def __init__(self, task: Task) -> None:
+        self._device = task.device
+        self._index = task.device.index or 0
+        self._keeps_history = torch.cuda.get_allocator_backend() == "native"
+        self._history = History(0)
+
+    def __enter__(self) -> Self:
+        self._start_anew()
+        stats = torch.cuda.memory_stats(self._device)
+        self.before_bytes = int(stats["allocated_bytes.all.current"])
+        self._history = History(int(stats["requested_bytes.all.current"]))
+        if self._keeps_history:
+            torch.cuda.memory._record_memory_history("all", context=None, max_entries=MOST_EVENTS, clear_history=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keeps_history:
+            torch.cuda.memory._record_memory_history(None)
+
+    def lap(self, phase: str) -> Stretch:
+        """What the allocator says of the time since the last lap."""
+        torch.cuda.synchronize(self._device)
+        stats = torch.cuda.memory_stats(self._device)
+        events = torch.cuda.memory._snapshot()["device_traces"][self._index] if self._keeps_history else []
+        stretch = Stretch(
+            phase=phase,
+            moments=self._history.moments(events),
+            peak_bytes=int(stats["allocated_bytes.all.peak"]),
+            end_bytes=int(stats["allocated_bytes.all.current"]),
+            peak_reserved_bytes=int(stats["reserved_bytes.all.peak"]),
+            peak_inactive_split_bytes=int(stats["inactive_split_bytes.all.peak"]),
+        )
+        self._start_anew()
+        return stretch
+
+    def peak_operator(self) -> None:
+        """The allocator does not know who asks."""
+
+    def _start_anew(self) -> None:
+        torch.cuda.synchronize(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+
+
+class History:
+    """Bytes in use, from the events of the allocator's history, which only ever grows."""
+
+    def __init__(self, before_bytes: int) -> None:
+        self._bytes, self._seen = before_bytes, 0
+        self._sizes: dict[int, int] = {}
+
+    def moments(self, events: list[dict[str, Any]]) -> tuple[int, ...]:
+        """Bytes in use after each event that is new and changes them."""
+        found = []
+        for event in events[self._seen :]:
+            if event["action"] == "alloc":
+                self._sizes[event["addr"]] = event["size"]
+                self._bytes += event["size"]
+            elif event["action"] == "free_completed":
+                self._bytes -= self._sizes.pop(event["addr"], event["size"])
+            else:
+                continue
+            found.append(self._bytes)
+        self._seen = len(events)
+        return tuple(found)
+
+
+def watch_of(task: Task) -> Watch:
+    """The watch for the task's device."""
+    return DeviceWatch(task) if task.device.type == "cuda" else TensorWatch(task)
+
+
+STEPS_BEFORE = 3
+"""By then the optimizer has its state, and there are gradients to set to zero."""
+
+
+def follow(task: Task, loop: Loop) -> Footprint:
+    """The memory of one step of ``loop`` on ``task``, which it prepares first.
+
+    Raises:
+        Skip: a part of the step is captured, and its memory set aside once.
+        BadStep: it names phases that do not exist, or none.
+    """
+    captures = [technique.name for technique in loop.techniques if technique.captures]
+    step = loop.prepare(task)
+    if captures or isinstance(step, Driver):
+        raise Skip(
+            f"{' and '.join(captures) or type(step).__name__} repeats what was captured: that allocates nothing, and "
+            "what it needs is set aside once; `loopmark run` tells how much"
+        )
+    eagerly = task.device.type == "cpu" and any(technique.compiles for technique in loop.techniques)
+    # Whatever is wrapped by torch.compile then runs as it is written.
+    with torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
+        for _ in range(STEPS_BEFORE):
+            deque(step(task, *task.next_batch()), maxlen=0)
+        return _followed(task, step, eagerly)
+
+
+def _followed(task: Task, step: Step, eagerly: bool) -> Footprint:
+    watch, phase, names = watch_of(task), DATA, []
+    with watch:
+        inputs, targets = task.next_batch()
+        stretches = [watch.lap(DATA)]
+        for phase in step(task, inputs, targets):
+            stretches.append(watch.lap(phase))
+            names.append(phase)
+        stretches.append(watch.lap(phase))  # what comes after the last yield counts for the last phase
+    refuse_unknown_phases(names)
+    return Footprint(
+        kind=watch.kind,
+        batch_size=len(targets),
+        before_bytes=watch.before_bytes,
+        stretches=tuple(stretches),
+        peak_operator=watch.peak_operator(),
+        ran_eagerly=eagerly,
+    )

@@ -1,0 +1,297 @@
+"""The canonical step, taken from any state that another loop has come to."""
+
+import contextlib
+import copy
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from loopmark.bench.measure.clock import BadStep, refuse_unknown_phases
+from loopmark.bench.measure.proof.precision import FLOAT32_BITS, Switches, least_bits
+from loopmark.loops.precise import double
+from loopmark.loops.task import Batch, Task
+from loopmark.loops.technique import Driver, Step
+
+Layers = dict[str, Tensor]
+"""A tensor for each layer, by the name of its parameter or buffer."""
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a task has learnt: copies, which later steps leave alone."""
+
+    layers: Layers
+    """Parameters and buffers."""
+    optimizer: dict[Any, dict[str, Any]]
+    """By the parameter's number, as in ``Optimizer.state_dict``."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a step computed."""
+
+    loss: Tensor
+    gradients: Layers
+    """Of the parameters that have one."""
+    buffers: Layers
+    """Those of floating-point type, as they are after the step."""
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an optimizer left."""
+
+    parameters: Layers
+    slots: Layers
+    """Its own tensors, such as momentum."""
+
+
+def state_of(task: Task) -> State:
+    """Copies of what ``task`` has learnt so far."""
+    slots = task.optimizer.state_dict()["state"]
+    return State(
+        layers={name: tensor.detach().clone() for name, tensor in _layers(task.plain_model)},
+        optimizer={index: {key: _copied(value) for key, value in slot.items()} for index, slot in slots.items()},
+    )
+
+
+def parameters_of(model: nn.Module) -> Layers:
+    """Copies of the parameters."""
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def buffers_of(model: nn.Module) -> Layers:
+    """Copies of the buffers of floating-point type, such as the running statistics of batch normalisation."""
+    return {name: b.detach().clone() for name, b in model.named_buffers() if b.is_floating_point()}
+
+
+def gradients_of(model: nn.Module) -> Layers:
+    """Copies of the gradients, of the parameters that have one."""
+    return {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def slots_of(model: nn.Module, optimizer: Optimizer) -> Layers:
+    """The tensors of floating-point type that ``optimizer`` keeps for each parameter; no copies."""
+    return {
+        f"{key} of {name}": value.detach().cpu() if value.dim() == 0 else value.detach()
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
+
+
+class Twin:
+    """A copy of a task's model that takes the canonical step, one at a time, from whatever state it is given.
+
+    Args:
+        task: whose model no technique has changed yet.
+        exact: in float64, whose rounding counts for nothing beside float32's.
+    """
+
+    def __init__(self, task: Task, *, exact: bool = False) -> None:
+        self.model = copy.deepcopy(task.plain_model)
+        self._loss_fn = copy.deepcopy(task.loss_fn) if isinstance(task.loss_fn, nn.Module) else task.loss_fn
+        self._make_optimizer: Callable[..., Optimizer] = task.make_optimizer
+        self._exact = exact
+        self._switches = Switches.now()  # no technique has turned any yet
+        if exact:
+            for part in (self.model, self._loss_fn):
+                if isinstance(part, nn.Module):
+                    part.double()
+
+    def take(self, state: State, batch: Batch, rounding: AbstractContextManager[Any] | None = None) -> Taken:
+        """Everything of the canonical step but the update, from ``state``."""
+        self._load(state)
+        inputs, targets = (self._typed(tensor) for tensor in batch)
+        self.model.zero_grad(set_to_none=True)
+        with self._switches.restored(), rounding or contextlib.nullcontext():
+            loss = self._loss_fn(self.model(inputs), targets)
+            loss.backward()
+        return Taken(loss.detach().clone(), gradients_of(self.model), buffers_of(self.model))
+
+    def update(self, state: State, gradients: Layers, nudge: Callable[[float], float] = lambda value: value) -> Updated:
+        """What the optimizer's step from ``state`` by ``gradients`` leaves.
+
+        Args:
+            nudge: changes each of the optimizer's settings (learning rate, betas, …) a little.
+        """
+        self._load(state)
+        for name, parameter in self.model.named_parameters():
+            gradient = gradients.get(name)
+            parameter.grad = None if gradient is None else gradient.to(parameter.dtype)
+        optimizer = self._make_optimizer(self.model.parameters())
+        ours = {id(parameter) for parameter in self.model.parameters()}
+        if not all(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"]):
+            raise ValueError("make_optimizer leaves the parameters that it is given for others; use those")
+        fresh = optimizer.state_dict()
+        slots = {index: {key: _copied(value) for key, value in slot.items()} for index, slot in state.optimizer.items()}
+        optimizer.load_state_dict({"state": slots, "param_groups": fresh["param_groups"]})
+        for group in optimizer.param_groups:
+            group.update({key: _nudged(value, nudge) for key, value in group.items() if key != "params"})
+        with self._switches.restored():
+            optimizer.step()
+        return Updated(parameters_of(self.model), slots_of(self.model, optimizer))
+
+    def _load(self, state: State) -> None:
+        with torch.no_grad():
+            for name, tensor in _layers(self.model):
+                tensor.copy_(state.layers[name])
+
+    def _typed(self, tensor: Tensor) -> Tensor:
+        return tensor.double() if self._exact and tensor.is_floating_point() else tensor
+
+
+def _layers(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*model.named_parameters(), *model.named_buffers()]
+
+
+def _copied(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return copy.deepcopy(value)
+    # The step count of a capturable optimizer lies on the device, where the canonical one takes it for a mistake.
+    return value.detach().cpu().clone() if value.dim() == 0 else value.detach().clone()
+
+
+def _nudged(value: Any, nudge: Callable[[float], float]) -> Any:
+    if isinstance(value, float):
+        return nudge(value)
+    return tuple(_nudged(item, nudge) for item in value) if isinstance(value, tuple) else value
+
+
+def changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Layers:
+    """What was added to each layer, in float64."""
+    return {name: double(tensor) - double(before[name]) for name, tensor in after.items()}
+
+
+Errors = dict[tuple[str, str], float]
+"""By kind and layer."""
+
+
+def errors_of(taken: Taken, truth: Taken) -> Errors:
+    """In the order in which they come about: the loss, then the gradients from the last layer to the first."""
+    found: Errors = {("loss", ""): relative({"": taken.loss}, {"": truth.loss})[""]}
+    for kind, mine, its in (
+        ("gradient", taken.gradients, dict(reversed(truth.gradients.items()))),
+        ("buffer", taken.buffers, truth.buffers),
+    ):
+        found |= {(kind, name): error for name, error in relative(mine, its).items()}
+    # A gradient where there should be none at all.
+    found |= {("gradient", name): math.inf for name in taken.gradients.keys() - truth.gradients.keys()}
+    return found
+
+
+def relative(some: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, float]:
+    """The norm of each layer's difference over the norm of the truth; infinite where there should be nothing."""
+    return {name: _distance(some.get(name), double(dense(tensor))) for name, tensor in truth.items()}
+
+
+def _distance(some: Tensor | None, truth: Tensor) -> float:
+    size = float(truth.norm())
+    away = size if some is None else float((double(dense(some)) - truth).norm())
+    if math.isnan(away):
+        return math.inf
+    return away / size if size else (math.inf if away else 0.0)
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """An embedding's gradient may be sparse, and its optimizer may insist on that."""
+    return tensor.to_dense() if tensor.is_sparse else tensor
+
+
+def worst(several: Iterable[Errors]) -> Errors:
+    """The largest of each."""
+    found: Errors = {}
+    for errors in several:
+        found |= {key: max(error, found.get(key, 0.0)) for key, error in errors.items()}
+    return found
+
+
+@dataclass(frozen=True)
+class Own(Taken):
+    """What the loop's own step computed, and what its optimizer left."""
+
+    updated: Updated
+    told: bool
+    """Whether the step left its loss in ``Task.last_loss``."""
+
+
+class Handed:
+    """Notes the gradients that the optimizer is handed: after unscaling, clipping, or whatever a step makes of them."""
+
+    def __init__(self, task: Task) -> None:
+        self.gradients: Layers | None = None
+        self._task, optimizer, step = task, task.optimizer, task.optimizer.step
+
+        @functools.wraps(step)
+        def noting(*arguments: Any, **options: Any) -> Any:
+            # A fused optimizer unscales by itself, by what the scaler has left on it.
+            scale = getattr(optimizer, "grad_scale", None)
+            found = gradients_of(task.plain_model)
+            self.gradients = found if scale is None else {name: gradient / scale for name, gradient in found.items()}
+            return step(*arguments, **options)
+
+        optimizer.step = noting  # type: ignore[method-assign]
+
+
+def take(task: Task, step: Step | Driver, batch: Batch, handed: Handed) -> Own:
+    """One step of the loop's.
+
+    Raises:
+        BadStep: it names phases that there are none of, leaves a loss that is no scalar, or gives the model other
+            parameters than it had.
+    """
+    handed.gradients, names = None, [name for name, _ in task.plain_model.named_parameters()]
+    if isinstance(step, Driver):
+        step(task, *batch)
+        handed.gradients = None  # a replay hands over what its capture did, out of anyone's sight
+    else:
+        refuse_unknown_phases(list(step(task, *batch)))
+    if names != (now := [name for name, _ in task.plain_model.named_parameters()]):
+        other = sorted({*names} ^ {*now})
+        raise BadStep(f"the step gives the model other parameters than it had: {', '.join(other[:3])}")
+    gradients = gradients_of(task.plain_model) if handed.gradients is None else handed.gradients
+    told = task.last_loss is not None
+    loss = torch.as_tensor(task.last_loss if told else math.nan, device=task.device).detach().clone()
+    if loss.numel() != 1:
+        raise BadStep(f"the step leaves a loss of shape {tuple(loss.shape)} in task.last_loss, no scalar")
+    updated = Updated(parameters_of(task.plain_model), slots_of(task.plain_model, task.optimizer))
+    return Own(loss, gradients, buffers_of(task.plain_model), updated, told)
+
+
+def was_skipped(before: State, own: Own) -> bool:
+    """Whether a scaler, the task's or the step's own, left out the update because a gradient was not finite."""
+    if all(bool(dense(gradient).isfinite().all()) for gradient in own.gradients.values()):
+        return False
+    return all(torch.equal(before.layers[name], after) for name, after in own.updated.parameters.items())
+
+
+class Watched:
+    """Notes what a step predicts, and how: that tells of an autocast within a person's own step."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._bits = task, FLOAT32_BITS
+        loss_fn = task.loss_fn
+
+        def watched(predictions: Any, targets: Any) -> Tensor:
+            self._note(predictions)
+            return loss_fn(predictions, targets)
+
+        if isinstance(loss_fn, nn.Module):  # it stays what it is, since a step may ask it for more than its loss
+            loss_fn.register_forward_pre_hook(lambda _, given: self._note(*given[:1]))
+        else:
+            task.loss_fn = watched
+
+    def _note(self, predictions: Any = None) -> None:
+        if isinstance(predictions, Tensor):
+            self._bits = min(self._bits, least_bits(self._task, predictions))
+
+    def bits(self) -> int:
+        """The fewest significant bits so far."""
+        return self._bits

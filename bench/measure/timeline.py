@@ -1,0 +1,233 @@
+"""What a profiler saw, as plain records: what ran on each thread of the host, and each kernel with its launch."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loopmark.bench.records.trace import OUTSIDE, Cost, PhaseCosts
+
+RANGES, OPERATORS = {"user_annotation"}, {"cpu_op"}
+LAUNCHES = {"cuda_runtime", "cuda_driver"}
+KERNELS = {"kernel", "gpu_memcpy", "gpu_memset"}
+"""Categories of a Chrome trace's events, as torch's own exporter names them."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Something that ran on one thread of the host, or on one stream of a device."""
+
+    name: str
+    place: str
+    """The thread, or the stream."""
+    begin_nanoseconds: int
+    end_nanoseconds: int
+    correlation: int | None = None
+    """What a launch and the kernels that it launched have in common; a graph's launch has many."""
+    operator: int | None = None
+    """The number of an operator or range; of a kernel, that of the innermost one that launched it."""
+
+    @property
+    def nanoseconds(self) -> int:
+        """How long it took."""
+        return self.end_nanoseconds - self.begin_nanoseconds
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A whole trace."""
+
+    ranges: tuple[Span, ...]
+    """Named by whoever drives or wrote the step."""
+    operators: tuple[Span, ...]
+    launches: tuple[Span, ...]
+    """The host's calls that make a device work."""
+    kernels: tuple[Span, ...]
+    """What ran on a device, copies and fills of memory included."""
+
+
+def timeline_of(events: Iterable[Mapping[str, Any]]) -> Timeline:
+    """The complete events (``"ph": "X"``) of a Chrome trace's ``traceEvents``."""
+    complete = [event for event in events if event.get("ph") == "X"]
+
+    def of(categories: set[str]) -> tuple[Span, ...]:
+        return tuple(_span(event) for event in complete if event.get("cat") in categories)
+
+    return Timeline(ranges=of(RANGES), operators=of(OPERATORS), launches=of(LAUNCHES), kernels=of(KERNELS))
+
+
+def _span(event: Mapping[str, Any]) -> Span:
+    # Microseconds with three decimals: as whole nanoseconds they add up and nest without rounding.
+    begin = round(float(event["ts"]) * 1000)
+    arguments = event.get("args", {})
+    return Span(
+        name=str(event.get("name", "")),
+        place=f"{event.get('pid')}/{event.get('tid')}",
+        begin_nanoseconds=begin,
+        end_nanoseconds=begin + max(0, round(float(event.get("dur", 0)) * 1000)),
+        correlation=arguments.get("correlation"),
+        operator=arguments.get("External id"),
+    )
+
+
+STEP = "step"
+"""The range around each step that counts."""
+NOT_COUNTED = "first step, not counted"
+"""The range around the first step that is recorded: in it the profiler itself gets going."""
+_NANOSECONDS = 1e9
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a timeline comes to, in an average step."""
+
+    steps: int
+    phases: tuple[PhaseCosts, ...]
+    unattributed: tuple[Cost, ...] = ()
+
+
+def kernel_costs(timeline: Timeline, phases: Sequence[str]) -> Costs:
+    """The kernels of each phase, by their time on the device.
+
+    A kernel belongs to the phase in whose time it was launched, from whatever thread: backward's are launched by
+    autograd's own. When it ran does not matter, since it may run long after the host has gone on to another phase.
+
+    Args:
+        phases: the names of the ranges to look for within each step; none where the host sees no phase of it.
+    """
+    steps, windows = _windows(timeline, phases)
+    launched = _launches(timeline)
+    found: dict[str, _Tally] = {window.name: _Tally() for window in windows}
+    unattributed = _Tally()
+    for kernel in timeline.kernels:
+        launch = launched.of(kernel)
+        window = None if launch is None else _window_at(windows, launch.begin_nanoseconds)
+        if window:
+            found[window.name].add(kernel.name, kernel.nanoseconds)
+        elif launch is None or _window_at(steps, launch.begin_nanoseconds):
+            unattributed.add(kernel.name, kernel.nanoseconds)
+    return _costs(steps, windows, found, unattributed)
+
+
+def operator_costs(timeline: Timeline, phases: Sequence[str]) -> Costs:
+    """The operators of each phase by self time: what they took, less what others took within them on their thread.
+
+    A phase's own thread spends time in no operator as well, which is counted under ``OUTSIDE``.
+
+    Args:
+        phases: as of ``kernel_costs``.
+    """
+    steps, windows = _windows(timeline, phases)
+    found: dict[str, _Tally] = {window.name: _Tally() for window in windows}
+    ours = set(windows)
+    for span, nanoseconds in _self_times((*timeline.ranges, *timeline.operators)):
+        window = _window_at(windows, span.begin_nanoseconds)
+        # What is around a phase, as the step's own range is, may begin in the same instant.
+        if window and (span.place != window.place or _holds(window, span)):
+            found[window.name].add(OUTSIDE if span in ours else span.name, nanoseconds)
+    return _costs(steps, windows, found, _Tally())
+
+
+class _Tally:
+    """Calls and time, by name."""
+
+    def __init__(self) -> None:
+        self._calls: Counter[str] = Counter()
+        self._nanoseconds: Counter[str] = Counter()
+
+    def add(self, name: str, nanoseconds: int) -> None:
+        """One more call."""
+        self._calls[name] += 1
+        self._nanoseconds[name] += nanoseconds
+
+    def costs(self, steps: int) -> tuple[Cost, ...]:
+        """All of it in an average step, the dearest first."""
+        return tuple(
+            Cost(name, self._calls[name] / steps, nanoseconds / _NANOSECONDS / steps)
+            for name, nanoseconds in sorted(self._nanoseconds.items(), key=lambda item: (-item[1], item[0]))
+        )
+
+
+class _Launches:
+    """The host's side of every kernel."""
+
+    def __init__(self, by_correlation: dict[int, Span], by_operator: dict[int, Span]) -> None:
+        self._by_correlation, self._by_operator = by_correlation, by_operator
+
+    def of(self, kernel: Span) -> Span | None:
+        """The call that launched it, or else the operator that did; None where the trace has neither."""
+        found = None if kernel.correlation is None else self._by_correlation.get(kernel.correlation)
+        if found is None and kernel.operator is not None:
+            found = self._by_operator.get(kernel.operator)
+        return found
+
+
+def _launches(timeline: Timeline) -> _Launches:
+    return _Launches(
+        {span.correlation: span for span in timeline.launches if span.correlation is not None},
+        {span.operator: span for span in (*timeline.ranges, *timeline.operators) if span.operator is not None},
+    )
+
+
+def _windows(timeline: Timeline, phases: Sequence[str]) -> tuple[list[Span], list[Span]]:
+    """The steps, and the phases within them or, where none are looked for, the steps themselves; each in order."""
+    taken = _outermost(span for span in timeline.ranges if span.name in (STEP, NOT_COUNTED))
+    steps = [span for span in taken if span.name == STEP]
+    if not phases:
+        return steps, steps
+    named = (span for span in timeline.ranges if span.name in phases)
+    within = (span for span in named if (step := _window_at(steps, span.begin_nanoseconds)) and _holds(step, span))
+    return steps, list(_outermost(within))
+
+
+def _outermost(spans: Iterable[Span]) -> Iterator[Span]:
+    """Those that lie in no other, in order: a step may hold ranges of its own, and call them as it likes."""
+    end: int | None = None
+    for span in sorted(spans, key=_outer_first):
+        if end is None or span.begin_nanoseconds >= end:
+            end = span.end_nanoseconds
+            yield span
+
+
+def _self_times(spans: Iterable[Span]) -> Iterator[tuple[Span, int]]:
+    """Each span with what it took itself, without those that ran within it on its own thread."""
+    threads: dict[str, list[Span]] = {}
+    for span in spans:
+        threads.setdefault(span.place, []).append(span)
+    for thread in threads.values():
+        left = [span.nanoseconds for span in thread]
+        order = sorted(range(len(thread)), key=lambda index: _outer_first(thread[index]))
+        open_: list[int] = []
+        for index in order:
+            span = thread[index]
+            while open_ and thread[open_[-1]].end_nanoseconds <= span.begin_nanoseconds:
+                open_.pop()
+            if open_:
+                parent_end = thread[open_[-1]].end_nanoseconds
+                left[open_[-1]] -= min(span.end_nanoseconds, parent_end) - span.begin_nanoseconds
+            open_.append(index)
+        yield from zip(thread, left, strict=True)
+
+
+def _outer_first(span: Span) -> tuple[int, int]:
+    return span.begin_nanoseconds, -span.end_nanoseconds
+
+
+def _window_at(windows: Sequence[Span], nanoseconds: int) -> Span | None:
+    """The one of ``windows``, in order and apart, that holds this instant."""
+    number = bisect_right(windows, nanoseconds, key=lambda window: window.begin_nanoseconds) - 1
+    return windows[number] if number >= 0 and nanoseconds < windows[number].end_nanoseconds else None
+
+
+def _holds(outer: Span, inner: Span) -> bool:
+    return outer.place == inner.place and inner.end_nanoseconds <= outer.end_nanoseconds
+
+
+def _costs(steps: Sequence[Span], windows: Sequence[Span], found: dict[str, _Tally], unattributed: _Tally) -> Costs:
+    host: Counter[str] = Counter()
+    for window in windows:
+        host[window.name] += window.nanoseconds
+    count = max(1, len(steps))
+    phases = (PhaseCosts(name, host[name] / _NANOSECONDS / count, tally.costs(count)) for name, tally in found.items())
+    return Costs(len(steps), tuple(phases), unattributed.costs(count))

@@ -1,1 +1,0 @@
-"""How much work a step has to do: floating-point operations, and bytes that have to move."""

@@ -1,0 +1,115 @@
+"""What `loopmark doctor` found of a machine: what was read, why it matters for timing, and what a person could do."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["good", "could be better", "bad", "not known"]
+Area = Literal["processor", "memory", "software", "GPU"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    area: Area
+    name: str
+    """Stable, such as ``frequency governor``."""
+    state: State
+    reading: str
+    """What was read, with its unit; of what is not known, the reason."""
+    why: str
+    """Why it matters for timing."""
+    remedy: str = ""
+    """What a person could do, and what it costs; empty where there is nothing to change."""
+    commands: tuple[str, ...] = ()
+    """How, to the letter. Loopmark runs none of them."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something of a machine that is worth a look."""
+
+    area: Area
+    name: str
+    why: str
+
+    def good(self, reading: str) -> Finding:
+        """Nothing to change."""
+        return Finding(self.area, self.name, "good", reading, self.why)
+
+    def could_be_better(self, reading: str, remedy: str, *commands: str) -> Finding:
+        """Measurements are noisier, slower or poorer in what they tell than they need be."""
+        return Finding(self.area, self.name, "could be better", reading, self.why, remedy, commands)
+
+    def bad(self, reading: str, remedy: str, *commands: str) -> Finding:
+        """Measurements are distorted, or fail."""
+        return Finding(self.area, self.name, "bad", reading, self.why, remedy, commands)
+
+    def not_known(self, reason: str) -> Finding:
+        """This machine does not tell."""
+        return Finding(self.area, self.name, "not known", reason, self.why)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All that was found."""
+
+    device: str
+    findings: tuple[Finding, ...]
+
+    def of_state(self, *states: State) -> tuple[Finding, ...]:
+        """The findings of these states, in the order in which they were looked at."""
+        return tuple(finding for finding in self.findings if finding.state in states)
+
+
+Status = Literal["holds", "broken", "not applicable"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One property of one loop."""
+
+    name: str
+    """Stable, such as ``zeroed-gradients``."""
+    statement: str
+    """What holds, as a sentence."""
+    status: Status
+    explanation: str = ""
+    """Of a broken property: the fault by its name, where it is, what to do. Of one that does not apply: why."""
+
+
+@dataclass(frozen=True)
+class Property:
+    """Something that the canonical step promises."""
+
+    name: str
+    statement: str
+
+    def holds(self) -> Outcome:
+        """The loop has it."""
+        return Outcome(self.name, self.statement, "holds")
+
+    def broken(self, explanation: str) -> Outcome:
+        """The loop lacks it."""
+        return Outcome(self.name, self.statement, "broken", explanation)
+
+    def not_applicable(self, reason: str) -> Outcome:
+        """The outcome where the property cannot be told of this loop, or makes no sense for it."""
+        return Outcome(self.name, self.statement, "not applicable", reason)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All that was found of one loop."""
+
+    loop: str
+    workload: str
+    device: str
+    outcomes: tuple[Outcome, ...] = ()
+    skipped: str | None = None
+    """Why this machine, or this workload, cannot try it; there are no outcomes then."""
+
+    @property
+    def broken(self) -> tuple[Outcome, ...]:
+        """The properties that it lacks."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status == "broken")
