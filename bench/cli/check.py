@@ -59,6 +59,7 @@ def check(
     allowed = settings.false_alarms if false_alarms is None else parse_false_alarms(false_alarms, "--false-alarms")
 
     from loopmark.bench.judge.calibration import quotations
+    from loopmark.bench.judge.gate import check as judge
     from loopmark.bench.progress import StderrConsole
     from loopmark.bench.records.comparison import calibrations_of
     from loopmark.bench.records.store import read

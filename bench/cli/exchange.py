@@ -33,8 +33,8 @@ def export(
     Verdicts, intervals and the noise floor come along wherever the format has a place for them. Exit status: 0, or 2
     for bad input.
     """
-    from loopmark.bench.report.formats.registry import export as exported
-    from loopmark.bench.report.formats.registry import writer
+    from loopmark.bench.report.formats import export as exported
+    from loopmark.bench.report.formats import writer
 
     writer(to)  # before anything is read
     refuse_unwritable(output)
