@@ -7,7 +7,7 @@ import pytest
 
 from loopmark.bench.measure import paired_measurement as module
 from loopmark.bench.measure.paired_measurement import Measured, PairedMeasurement
-from tests.cli.test_hold import PAIR_SECONDS, Clock
+from tests.cli.test_decide import PAIR_SECONDS, Clock
 from tests.judge.test_sequential_comparison import launch_pair
 
 
