@@ -54,7 +54,7 @@ class BatchCase:
 
 @dataclass(frozen=True)
 class BatchSizes(Invocation):
-    """One `loopmark run --find-batch`. It is no run: it holds no ``run.json``, and nothing compares it with one.
+    """One `loopmark find-batch`. It is no run: it holds no ``run.json``, and nothing compares it with one.
 
     The plan's ``batch_size`` is where the search began, its ``budget_seconds`` what it may take for each case.
     """

@@ -7,7 +7,7 @@ import pytest
 
 from loopmark.bench.measure import contest as module
 from loopmark.bench.measure.contest import Contest, Measured
-from tests.cli.test_hold import PAIR_SECONDS, Clock
+from tests.cli.test_decide import PAIR_SECONDS, Clock
 from tests.judge.test_sequential_comparison import launch_pair
 
 
