@@ -8,8 +8,8 @@ from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import format as show
+from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.table import Cell, Table, figure, table_of
-from loopmark.bench.report.tables import phase_names
 
 
 def utilisation(row: Row) -> str:

@@ -8,10 +8,10 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, is_baseline
 from loopmark.bench.report import cells, rooflines
 from loopmark.bench.report import format as show
+from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.compare import words as words
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import Cell, Table, figure, table_of
-from loopmark.bench.report.tables import phase_names
 from loopmark.bench.report.training import words as training
 
 

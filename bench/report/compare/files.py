@@ -10,14 +10,14 @@ from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, Wo
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.store import RUN_FILE
-from loopmark.bench.report import spreadsheet
+from loopmark.bench.report import figures
+from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.compare import words as words
 from loopmark.bench.report.compare.contents import contents
 from loopmark.bench.report.compare.key_figures import with_key_figures
 from loopmark.bench.report.html.page import comparison_page
 from loopmark.bench.report.plot_files import Figures, draw_plots
 from loopmark.bench.report.table import csv_of, ends
-from loopmark.bench.report.tables import phase_names
 from loopmark.bench.report.templates import template
 
 Cell = str | int | float | None
@@ -131,7 +131,7 @@ def _record(contest: WorkloadComparison, loop: str, entrant: ComparedRun) -> dic
     assert workload is not None
     peaks = peaks_of_memory(row.case)
     least = min(peaks) if len(peaks) > 1 else None
-    return {**_entrant(entrant), **spreadsheet.record(row, workload), "least_peak_memory_bytes": least}
+    return {**_entrant(entrant), **figures.record(row, workload), "least_peak_memory_bytes": least}
 
 
 def _phases(contest: WorkloadComparison, loop: str, entrant: ComparedRun) -> Mapping[str, Estimate]:

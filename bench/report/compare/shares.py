@@ -5,9 +5,9 @@ from matplotlib.figure import Figure
 from loopmark.bench.judge.side_by_side import WorkloadComparison
 from loopmark.bench.report import cells, layout, style
 from loopmark.bench.report import format as show
+from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.compare.board import THICK, beside, board, note_of
 from loopmark.bench.report.plots import LIGHT_TEXT_ON, square
-from loopmark.bench.report.tables import phase_names
 
 RIGHT = 1.3
 """Inches for the length of the step."""

@@ -20,8 +20,8 @@ from loopmark.bench.judge.summary import Summary
 from loopmark.bench.records.pytest_benchmark import KEY
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import ByCase, Samples, seconds_of
+from loopmark.bench.report.figures import record
 from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
-from loopmark.bench.report.spreadsheet import record
 from loopmark.bench.report.table import finite
 from loopmark.bench.report.text import elide, plain
 
