@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from loopmark.bench.measure.properties.trial import yields_inside_with
+from loopmark.bench.measure.properties.prepared_loop import yields_inside_with
 from loopmark.phases import PHASES
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ MAY_KNOW = {
         "loopmark.phases",
     ),
 }
-HOMES_OF_THE_WORK = ("loopmark.bench.measure.properties.work",)
+HOMES_OF_THE_WORK = ("loopmark.bench.measure.properties.step_checks",)
 """The only module that names each phase for itself: it says what work belongs in it."""
 TORCH = ("loopmark.loops", "loopmark.bench.measure")
 """The only packages that may import torch."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv, ndtri
 
-from loopmark.bench.judge.contest import MEMORY_SHARE, METHOD
-from loopmark.bench.judge.sequential import TO_DEVIATIONS, ever_excludes, final_interval
+from loopmark.bench.judge.confidence_sequence import TO_DEVIATIONS, ever_excludes, final_interval
+from loopmark.bench.judge.sequential_comparison import MEMORY_SHARE, METHOD
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate
 from loopmark.bench.records.comparison import Calibration, CalibrationTrial
 

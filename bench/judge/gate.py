@@ -9,10 +9,17 @@ import numpy as np
 from loopmark.bench.judge.comparison import BASELINE, Verdict
 from loopmark.bench.judge.differences import differences
 from loopmark.bench.judge.finding import Finding, Judgement
-from loopmark.bench.judge.look import Look, Looks, look_over
-from loopmark.bench.judge.side import Key, Member, Side, same_machine
+from loopmark.bench.judge.run_comparison import (
+    CaseKey,
+    JudgedCase,
+    JudgedRun,
+    MetricComparison,
+    RunComparison,
+    compare_runs,
+    same_machine,
+)
+from loopmark.bench.judge.settings import RATIO, STEP, Thresholds
 from loopmark.bench.judge.statistics import Estimate, exp, welch
-from loopmark.bench.judge.thresholds import RATIO, STEP, Thresholds
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 
@@ -47,13 +54,13 @@ def check(
         BadInput: for a threshold of a metric that neither run has.
     """
     thresholds.refuse_unknown(phase for r in (baseline_run, run) for case in r.cases for phase in case.phases)
-    base, head = Side.of(baseline_run, baseline_samples), Side.of(run, samples)
+    base, head = JudgedRun.of(baseline_run, baseline_samples), JudgedRun.of(run, samples)
     refusal = _refusal(base, head)
-    looks = Looks() if refusal else look_over(base, head, thresholds.phases)
+    looks = RunComparison() if refusal else compare_runs(base, head, thresholds.phases)
     findings = (
         *(_broken(key, member, ailment, thresholds) for key, member, ailment in looks.broken),
         *(_missing(*missing, thresholds) for missing in looks.missing),
-        *_without_eagers_gain(judge(looks.fair, thresholds, false_alarms)),
+        *_without_eagers_gain(judge_metrics(looks.fair, thresholds, false_alarms)),
     )
     order = list(base.members)
     findings = tuple(sorted(findings, key=lambda finding: order.index((finding.workload, finding.loop))))
@@ -73,7 +80,9 @@ def check(
     )
 
 
-def judge(looks: Sequence[Look], thresholds: Thresholds, false_alarms: float) -> tuple[Finding, ...]:
+def judge_metrics(
+    looks: Sequence[MetricComparison], thresholds: Thresholds, false_alarms: float
+) -> tuple[Finding, ...]:
     """A finding for each of ``looks``; the false alarms are shared by those that decide."""
     wrong_alarm = false_alarms / max(1, sum(look.decides for look in looks))
     return tuple(_judge(look, thresholds.of(look.metric), wrong_alarm) for look in looks)
@@ -95,20 +104,20 @@ def verdict(change: Estimate, threshold: float, noise_floor: float | None) -> Ve
     return "same" if change.low >= 1 / (1 + threshold) and change.high <= 1 + threshold else "inconclusive"
 
 
-def _refusal(base: Side, head: Side) -> str | None:
+def _refusal(base: JudgedRun, head: JudgedRun) -> str | None:
     """Why the runs as wholes cannot be compared; None where they can."""
     if base.kind == head.kind:
         return None
     return f"the baseline was measured on {base.kind} and the run on {head.kind}; measure both on one kind of device"
 
 
-def _nothing_in_common(base: Side, head: Side) -> str:
+def _nothing_in_common(base: JudgedRun, head: JudgedRun) -> str:
     if same_machine(base, head):
         return "no loop was measured in both runs"
     return "on another machine only ratios to eager compare, and no other loop was measured in both runs"
 
 
-def _broken(key: Key, before: Member, ailment: str, thresholds: Thresholds) -> Finding:
+def _broken(key: CaseKey, before: JudgedCase, ailment: str, thresholds: Thresholds) -> Finding:
     """A loop that trained in the baseline and does not now: the worst that can become of its speed."""
     workload, loop = key
     return Finding(
@@ -126,7 +135,7 @@ def _broken(key: Key, before: Member, ailment: str, thresholds: Thresholds) -> F
     )
 
 
-def _missing(key: Key, metric: str, before: Member, reason: str, thresholds: Thresholds) -> Finding:
+def _missing(key: CaseKey, metric: str, before: JudgedCase, reason: str, thresholds: Thresholds) -> Finding:
     """What the baseline has and the run, though asked for it, has not: nobody knows whether it became slower."""
     return replace(
         _broken(key, before, "", thresholds),
@@ -153,7 +162,7 @@ def _without_eagers_gain(findings: Sequence[Finding]) -> Iterator[Finding]:
             yield finding
 
 
-def _judge(look: Look, threshold: float, wrong_alarm: float) -> Finding:
+def _judge(look: MetricComparison, threshold: float, wrong_alarm: float) -> Finding:
     workload, loop = look.key
     alarm = welch(look.head, look.base, 1 - 2 * wrong_alarm)
     missed = welch(look.head, look.base, 1 - 2 * WRONG_PASS)
@@ -174,7 +183,7 @@ def _judge(look: Look, threshold: float, wrong_alarm: float) -> Finding:
     )
 
 
-def _note(look: Look, change: Estimate, judged: Verdict, threshold: float) -> str | None:
+def _note(look: MetricComparison, change: Estimate, judged: Verdict, threshold: float) -> str | None:
     """Why a figure that looks like a claim is none."""
     if min(len(look.base), len(look.head)) < 2:
         return "one launch says nothing of the next; give both runs more --launches" if look.decides else None
@@ -201,7 +210,7 @@ def _facts(here: bool, thresholds: Thresholds, findings: Iterable[Finding], fals
     )
 
 
-def _about_runs(base: Side, head: Side) -> Iterator[str]:
+def _about_runs(base: JudgedRun, head: JudgedRun) -> Iterator[str]:
     for what, side in (("baseline", base), ("run", head)):
         if side.run.interrupted:
             yield f"the {what} was interrupted, and holds only what had been measured by then; measure it again"

@@ -4,15 +4,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from loopmark.bench.judge.breakdown import phase_estimates
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.instructions import Instructed, fill, instructions_of
-from loopmark.bench.judge.look import look_over
-from loopmark.bench.judge.side import Side, device_of
+from loopmark.bench.judge.laps import laps_by_case, phase_estimates
+from loopmark.bench.judge.run_comparison import (
+    ComparisonKey,
+    JudgedRun,
+    compare_runs,
+    device_of,
+    fill_instructions,
+    instructions_of,
+)
+from loopmark.bench.judge.settings import RATIO, STEP
 from loopmark.bench.judge.statistics import Estimate, welch
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
-from loopmark.bench.judge.thresholds import RATIO, STEP
-from loopmark.bench.judge.throttled import laps_by_case
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 
@@ -20,12 +24,12 @@ ENDS_OF_A_COURSE = {
     "only the baseline has it": "only the oldest run has it", "only the run has it": "only the newest run has it",
     "in the baseline": "before", "in the run": "now",
 }  # fmt: skip
-Phases = Mapping[tuple[str, str], Mapping[str, Estimate]]
+PhaseEstimates = Mapping[tuple[str, str], Mapping[str, Estimate]]
 """Seconds a step in each phase, by workload and loop."""
 
 
 @dataclass(frozen=True)
-class Setting(Instructed):
+class Setting(ComparisonKey):
     """What has to be one and the same for the seconds of two runs to compare."""
 
     fingerprint: str
@@ -39,7 +43,7 @@ class Setting(Instructed):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRun:
     """A run that was given, not yet judged."""
 
     folder: str
@@ -48,7 +52,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Work:
+class StepWork:
     """What one step of a workload is, beside its name; a figure of other work is of something else."""
 
     size: str
@@ -58,14 +62,14 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Entrant:
+class ComparedRun:
     """One run of those that are compared, judged."""
 
     name: str
     """Short, and no other entrant's."""
-    found: Found
+    found: FoundRun
     summary: Summary
-    phases: Phases = field(default_factory=dict)
+    phases: PhaseEstimates = field(default_factory=dict)
     """On the clock of the row's ``phases``."""
 
     @property
@@ -85,28 +89,28 @@ class Entrant:
 
 
 @dataclass(frozen=True)
-class Contest:
+class WorkloadComparison:
     """One workload on every entrant that has it."""
 
     workload: str
     loops: tuple[str, ...]
-    entrants: tuple[Entrant, ...]
+    runs: tuple[ComparedRun, ...]
 
-    def works(self, entrant: Entrant) -> tuple[Work, ...]:
+    def works(self, entrant: ComparedRun) -> tuple[StepWork, ...]:
         """What a step of it is there; several only where its loops were given different work."""
         found = entrant.workload(self.workload)
         cases = [row.case for row in found.rows if row.step_seconds is not None] if found else []
         size = entrant.run.plan.size
-        return tuple(dict.fromkeys(Work(size, c.batch_size, c.parameters, c.data_sha256) for c in cases))
+        return tuple(dict.fromkeys(StepWork(size, c.batch_size, c.parameters, c.data_sha256) for c in cases))
 
     @property
     def is_same_work(self) -> bool:
         """Whether a step is the same everywhere, so that its seconds say something of the machines."""
-        return len({work for entrant in self.entrants for work in self.works(entrant)}) <= 1
+        return len({work for entrant in self.runs for work in self.works(entrant)}) <= 1
 
-    def rows(self, loop: str) -> list[tuple[Entrant, Row]]:
+    def rows(self, loop: str) -> list[tuple[ComparedRun, Row]]:
         """One loop's row on each entrant that has it."""
-        rows = ((entrant, entrant.row(self.workload, loop)) for entrant in self.entrants)
+        rows = ((entrant, entrant.row(self.workload, loop)) for entrant in self.runs)
         return [(entrant, row) for entrant, row in rows if row is not None]
 
 
@@ -133,8 +137,8 @@ class Shift:
 class SideBySide:
     """Entrants, and what of them can be held against one another."""
 
-    entrants: tuple[Entrant, ...]
-    contests: tuple[Contest, ...]
+    runs: tuple[ComparedRun, ...]
+    workloads: tuple[WorkloadComparison, ...]
     is_course: bool
     """Whether all are of one machine and setting, oldest first: before and after, not one machine and another."""
     shifts: tuple[Shift, ...] = ()
@@ -147,11 +151,11 @@ class SideBySide:
     @property
     def have_something_in_common(self) -> bool:
         """Whether any loop was measured on two of them."""
-        rows = ([row for _, row in c.rows(loop) if row.step_seconds] for c in self.contests for loop in c.loops)
+        rows = ([row for _, row in c.rows(loop) if row.step_seconds] for c in self.workloads for loop in c.loops)
         return any(len(measured) > 1 for measured in rows)
 
 
-def phases_of(run: Run, samples: Samples) -> Phases:
+def estimate_phases(run: Run, samples: Samples) -> PhaseEstimates:
     """What an entrant knows of each loop's phases; the baseline's repetition left out."""
     laps = laps_by_case(samples)
     cases = [(i, case) for i, case in enumerate(run.cases) if case.status == "ok" and not case.repeat]
@@ -161,22 +165,22 @@ def phases_of(run: Run, samples: Samples) -> Phases:
 def settings_of(runs: Sequence[Run]) -> list[Setting]:
     """Each run's, together: what one does not tell of its instructions may be that of another."""
     own = [Setting.of(run) for run in runs]
-    filled = fill(own)
+    filled = fill_instructions(own)
     return [filled[setting] for setting in own]
 
 
-def by_setting(found: Iterable[Found]) -> dict[Setting, list[Found]]:
+def by_setting(found: Iterable[FoundRun]) -> dict[Setting, list[FoundRun]]:
     """The runs of each machine and setting, oldest first; the settings in the order in which they first appear."""
     runs = list(found)
-    gathered: dict[Setting, list[Found]] = {}
+    gathered: dict[Setting, list[FoundRun]] = {}
     for setting, one in zip(settings_of([one.run for one in runs]), runs, strict=True):
         gathered.setdefault(setting, []).append(one)
     return {setting: sorted(runs, key=lambda f: (f.started, f.run.name)) for setting, runs in gathered.items()}
 
 
-def contests(
-    entrants: Sequence[Entrant], wants_workload: Callable[[str], bool], wants_loop: Callable[[str], bool]
-) -> tuple[Contest, ...]:
+def compare_workloads(
+    entrants: Sequence[ComparedRun], wants_workload: Callable[[str], bool], wants_loop: Callable[[str], bool]
+) -> tuple[WorkloadComparison, ...]:
     """Every wanted workload with the wanted loops, the baseline always and first."""
     made = []
     for name in dict.fromkeys(w.workload for e in entrants for w in e.summary.workloads if wants_workload(w.workload)):
@@ -186,12 +190,12 @@ def contests(
         ]
         loops = dict.fromkeys(case.loop for case in cases if not is_baseline(case) and wants_loop(case.loop))
         base = [BASELINE] if any(is_baseline(case) for case in cases) else []
-        made.append(Contest(name, (*base, *loops), having))
+        made.append(WorkloadComparison(name, (*base, *loops), having))
     return tuple(made)
 
 
 def shifts(
-    base: Side, head: Side, wants: Callable[[str, str], bool] = lambda *_: True
+    base: JudgedRun, head: JudgedRun, wants: Callable[[str, str], bool] = lambda *_: True
 ) -> tuple[tuple[Shift, ...], tuple[str, ...]]:
     """How each loop's speedup moved from one run to another of the same machine, as `check` compares them.
 
@@ -207,7 +211,7 @@ def shifts(
     Returns:
         The shifts, and what was measured in one of them and has none, with the reason.
     """
-    looks = look_over(base, head, {})
+    looks = compare_runs(base, head, {})
     found = []
     for look in (look for look in looks.fair if wants(*look.key)):
         if look.metric != (STEP if look.key[1] == BASELINE else RATIO):

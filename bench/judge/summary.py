@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from loopmark.bench.cores import over_cores
-from loopmark.bench.judge.bound import Bound, bounds
-from loopmark.bench.judge.breakdown import phase_seconds
+from loopmark.bench.judge.bounds import Bound, Roofline, bounds, flops_of, roofline
 from loopmark.bench.judge.comparison import (
     BASELINE,
     FIGURES,
@@ -18,15 +17,14 @@ from loopmark.bench.judge.comparison import (
     instrumentation,
     lap_costs,
     log_speedups,
+    peaks_of_memory,
     round_logs,
     step_seconds,
     verdict,
 )
-from loopmark.bench.judge.launches import peaks_of_memory
-from loopmark.bench.judge.roofline import Roofline, flops_of, roofline
+from loopmark.bench.judge.laps import counted_blocks, laps_by_case, phase_seconds
 from loopmark.bench.judge.statistics import Estimate, student
-from loopmark.bench.judge.throttled import counted, laps_by_case
-from loopmark.bench.judge.trained import TrainedRow, TrainingSummary
+from loopmark.bench.judge.training import TrainedRow, TrainingSummary
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import CacheState, Case, Run
 from loopmark.bench.records.samples import ByCase, Samples
@@ -191,7 +189,7 @@ class _Tables:
     """The samples that count."""
 
     def __init__(self, run: Run, samples: Samples) -> None:
-        self.blocks = samples.blocks.loc[counted(samples.blocks), list(FIGURES)]
+        self.blocks = samples.blocks.loc[counted_blocks(samples.blocks), list(FIGURES)]
         self.losses = ByCase(samples.losses)
         laps = laps_by_case(samples)
 

@@ -12,7 +12,7 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.crew import Crew, crew_of
 from loopmark.bench.measure.machine import describe_environment
 from loopmark.bench.measure.process import CaseEnded, WorkerProcess
-from loopmark.bench.measure.properties.examination import PROPERTIES, RUNS, Checked
+from loopmark.bench.measure.properties.examination import PROPERTIES, Checked
 from loopmark.bench.records.checks import Outcome, Verification
 from loopmark.bench.records.footprint import FootprintCase, Footprints
 from loopmark.bench.records.machine import Machine
@@ -61,7 +61,7 @@ def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tel
             if end.status == "skipped":
                 return replace(blank, skipped=end.reason)
             why = f"hangs: {end.reason}" if end.status == "timed_out" else end.reason
-            checked = Checked((RUNS.broken(f"{why}; it was while {name} was looked at"),), hangs=True)
+            checked = Checked((PROPERTIES["runs"].broken(f"{why}; it was while {name} was looked at"),), hangs=True)
         if checked.bad_input is not None:
             raise BadInput(checked.bad_input)
         checked.add_to(outcomes)

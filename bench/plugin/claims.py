@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.comparison import BASELINE, ratio_logs, rounds_of
 from loopmark.bench.judge.finding import Finding
 from loopmark.bench.judge.gate import EAGERS_GAIN, verdict
-from loopmark.bench.judge.launches import ratio_logs, rounds_of
+from loopmark.bench.judge.settings import RATIO, STEP
 from loopmark.bench.judge.statistics import Estimate, exp, student, welch
-from loopmark.bench.judge.thresholds import RATIO, STEP
 from loopmark.bench.plugin.kept import Kept
 from loopmark.bench.plugin.measurement import Measurement
 

@@ -4,8 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.launches import ratio_logs, rounds_of, step_logs
+from loopmark.bench.judge.comparison import BASELINE, ratio_logs, rounds_of, step_logs
 from loopmark.bench.plugin.measurement import Measurement
 from loopmark.bench.records.files import Mismatch, decode
 

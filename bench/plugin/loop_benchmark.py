@@ -8,8 +8,7 @@ import pytest
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.finding import Finding
-from loopmark.bench.judge.settings import parse_false_alarms
-from loopmark.bench.judge.thresholds import parse_share
+from loopmark.bench.judge.settings import parse_false_alarms, parse_share
 from loopmark.bench.plugin import words
 from loopmark.bench.plugin.claims import against_loop, against_stored, confidence_of
 from loopmark.bench.plugin.kept import Kept, read_kept

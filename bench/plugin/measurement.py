@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from loopmark.bench.judge.comparison import block_seconds
-from loopmark.bench.judge.laps import counted
+from loopmark.bench.judge.laps import counted_laps
 from loopmark.bench.judge.summary import Row, is_baseline, summarise
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Case, Plan, Run
@@ -57,7 +57,7 @@ class Measurement:
 
     def phase_rounds(self, loop: str) -> dict[str, list[float]]:
         """Seconds a step of each phase in each block that was timed phase by phase; on a GPU, the device's."""
-        laps = counted(self.samples.phases[self.samples.phases["case"] == self._index(loop)])
+        laps = counted_laps(self.samples.phases[self.samples.phases["case"] == self._index(loop)])
         means = laps.groupby(["phase", "launch", "round", "block"], observed=True)["seconds"].mean()
         present = set(means.index.get_level_values("phase"))
         phases = [phase for phase in self.rows[loop].case.phases if phase in present]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from loopmark.bench.judge.finding import Finding
-from loopmark.bench.judge.thresholds import RATIO
+from loopmark.bench.judge.settings import RATIO
 from loopmark.bench.plugin.result import LoopResult
 from loopmark.bench.report.format import percent, ratio, ratio_range, seconds, seconds_range
 

@@ -68,7 +68,7 @@ class BatchCase:
 
 @dataclass(frozen=True)
 class BatchSizes:
-    """One `loopmark run --find-batch`. It is no run: it holds no ``run.json``, and nothing compares it with one."""
+    """One `loopmark find-batch`. It is no run: it holds no ``run.json``, and nothing compares it with one."""
 
     name: str
     started: str

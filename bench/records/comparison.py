@@ -87,25 +87,20 @@ def write_comparison(folder: Path, comparison: Comparison, blocks: pd.DataFrame,
 # The samples: two tidy tables. All times are seconds; a device column is NaN on the host's clock. ``pair`` is an index
 # into ``Comparison.pairs``; a quad is four turns, base, head, head, base or the other way round.
 _PLACE = {"pair": "int32", "quad": "int32", "turn": "int32", "head": "bool"}
+_TIMES = {"host_seconds": "float64", "device_seconds": "float64"}
 BLOCKS = {
     # One row a block: consecutive steps, `lapped` phase by phase or timed as a whole.
     **_PLACE,
     "lapped": "bool",
     "steps": "int64",
-    "host_seconds": "float64",
-    "device_seconds": "float64",
+    **_TIMES,
     "involuntary_switches": "int64",
     "steal_seconds": "float64",
     "throttle_reasons": "str",
     "foreign_processes": "int64",
 }
-PHASES = {
-    # One row a phase of a lapped block: the mean over its steps.
-    **_PLACE,
-    "phase": "str",
-    "host_seconds": "float64",
-    "device_seconds": "float64",
-}
+# One row a phase of a lapped block: the mean over its steps.
+PHASES = {**_PLACE, "phase": "str", **_TIMES}
 
 
 CALIBRATION_VERSION = 2

@@ -10,7 +10,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -167,7 +167,7 @@ def _reader(kind: Any, span: Span | None = None) -> Reader:
     if origin is typing.Literal:
         return _literal(arguments)
     if kind is float:
-        return _number if span is None else _between(*span)
+        return _number(span)
     return _whole if kind is int else _exactly(kind)
 
 
@@ -199,17 +199,20 @@ def _is_needed(field: "dataclasses.Field[Any]") -> bool:
     return field.default is dataclasses.MISSING
 
 
+def _each(items: Iterable[tuple[Any, Any]], reader: Reader, place: str) -> Iterator[tuple[Any, Any]]:
+    """Every key with what ``reader`` makes of its value; ``place`` is how a key is written in an error."""
+    for key, item in items:
+        try:
+            yield key, reader(item)
+        except Mismatch as wrong:
+            raise wrong.within(place.format(key)) from None
+
+
 def _tuple(reader: Reader) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise _not("a list", value)
-        items: list[Any] = []
-        try:
-            for item in value:
-                items.append(reader(item))  # noqa: PERF401 - its length is the place of what is wrong
-        except Mismatch as wrong:
-            raise wrong.within(f"[{len(items)}]") from None
-        return tuple(items)
+        return tuple(item for _, item in _each(enumerate(value), reader, "[{}]"))
 
     return read
 
@@ -218,13 +221,7 @@ def _dict(reader: Reader) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _not("an object", value)
-        items = {}
-        for key, item in value.items():
-            try:
-                items[str(key)] = reader(item)
-            except Mismatch as wrong:
-                raise wrong.within(f".{key}") from None
-        return items
+        return {str(key): item for key, item in _each(value.items(), reader, ".{}")}
 
     return read
 
@@ -238,19 +235,14 @@ def _literal(values: tuple[Any, ...]) -> Reader:
     return read
 
 
-def _number(value: Any) -> float:
-    # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
-    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
-        raise _not("a finite number", value)
-    return float(value)
-
-
-def _between(least: float, most: float) -> Reader:
+def _number(span: Span | None) -> Reader:
     def read(value: Any) -> float:
-        number = _number(value)
-        if not least <= number <= most:
-            raise _not(f"between {least:g} and {most:g}", value)
-        return number
+        # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
+        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+            raise _not("a finite number", value)
+        if span is not None and not span[0] <= value <= span[1]:
+            raise _not(f"between {span[0]:g} and {span[1]:g}", value)
+        return float(value)
 
     return read
 

@@ -18,6 +18,10 @@ from loopmark.bench.records.store import read_run, read_table
 
 NAMES = ("run", "machine", "workload", "loop")
 """Categorical in every frame that has them, with the same categories, so that frames join and group at once."""
+RUN_COLUMNS = [
+    "run", "machine", "folder", "device", "size", "started", "seconds", "interrupted", "threads", "torch", "cuda",
+    "driver", "python", "cpu", "gpu", "memory_bytes", "loopmark", "revision", "warnings",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,31 +66,12 @@ class Frames:
         ``interrupted``, ``threads``, ``torch``, ``cuda``, ``driver``, ``python``, ``cpu``, ``gpu``,
         ``memory_bytes`` (the machine's), ``loopmark``, ``revision``, ``warnings`` (how many).
         """
-        rows = [
-            {
-                "run": name,
-                "machine": run.machine.name,
-                "folder": os.fspath(folder),
-                "device": run.plan.device,
-                "size": run.plan.size,
-                "started": run.started,
-                "seconds": run.seconds,
-                "interrupted": run.interrupted,
-                "threads": run.environment.threads,
-                "torch": run.environment.torch,
-                "cuda": run.environment.cuda,
-                "driver": run.environment.driver,
-                "python": run.environment.python,
-                "cpu": run.machine.cpu,
-                "gpu": run.machine.gpus[0].name if run.machine.gpus else None,
-                "memory_bytes": run.machine.memory_bytes,
-                "loopmark": run.environment.loopmark,
-                "revision": run.environment.revision,
-                "warnings": len(run.warnings),
-            }
-            for name, (folder, run) in self.runs_by_name.items()
-        ]
-        frame = pd.DataFrame(rows).astype({"threads": "Int64", "memory_bytes": "Int64"})
+        rows = []
+        for name, (folder, run) in self.runs_by_name.items():
+            own = {"run": name, "machine": run.machine.name, "folder": os.fspath(folder), "warnings": len(run.warnings)}
+            gpu = {"gpu": run.machine.gpus[0].name if run.machine.gpus else None}
+            rows.append({**vars(run.machine), **vars(run.environment), **vars(run.plan), **vars(run), **own, **gpu})
+        frame = pd.DataFrame(rows, columns=RUN_COLUMNS).astype({"threads": "Int64", "memory_bytes": "Int64"})
         frame["started"] = pd.to_datetime(frame["started"], utc=True, format="ISO8601", errors="coerce")
         return self._named(frame)
 
@@ -176,13 +161,8 @@ class Frames:
         return finish(self._named(pd.DataFrame(columns=columns).astype(types)))
 
     def _case(self, name: str, run: Run, case: Case) -> dict[str, Any]:
-        return {
-            "run": name,
-            "machine": run.machine.name,
-            "workload": case.workload,
-            "loop": case.loop,
-            "repeat": case.repeat,
-        }
+        named = {"workload": case.workload, "loop": case.loop, "repeat": case.repeat}
+        return {"run": name, "machine": run.machine.name, **named}
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame.astype({name: kind for name, kind in self._categories.items() if name in frame})
@@ -207,21 +187,16 @@ def _distinct(found: Iterable[tuple[Path, Run]]) -> list[str]:
     return [next((name for name in options if times[name] == 1), options[-1]) for options in candidates]
 
 
-def _sound(run: Run) -> Run:
-    """The run with text that is whole: Arrow refuses a lone surrogate, which becomes its escape."""
-    sound: Run = _whole(run)
-    return sound
-
-
-def _whole(value: Any) -> Any:
+def _sound(value: Any) -> Any:
+    """``value`` with all text in it whole: Arrow refuses a lone surrogate, which becomes its escape."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     if isinstance(value, tuple):
-        return tuple(map(_whole, value))
+        return tuple(map(_sound, value))
     if isinstance(value, dict):
-        return {_whole(key): _whole(one) for key, one in value.items()}
+        return {_sound(key): _sound(one) for key, one in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: _whole(getattr(value, field.name)) for field in fields(value)})
+        return replace(value, **{field.name: _sound(getattr(value, field.name)) for field in fields(value)})
     return value
 
 

@@ -21,30 +21,20 @@ Columns = dict[str, str]
 
 # The tables of a run. `case` is an index into `Run.cases`, `launch` into that case's launches. All times are seconds. A
 # device column is NaN where the clock is the host's.
+_LAUNCH = {"case": "int32", "launch": "int32"}
+_BLOCK = {**_LAUNCH, "round": "int32", "block": "int32"}
+_TIMES = {"host_seconds": "float64", "device_seconds": "float64"}
 COLUMNS: dict[str, Columns] = {
     # One row a phase of a lapped step. Host seconds are NaN where the host sees nothing (in a graph). On a device the
     # step before a block's first is here too: it found the device idle, and counts for nothing.
-    "phases": {
-        "case": "int32",
-        "launch": "int32",
-        "round": "int32",
-        "block": "int32",
-        "step": "int64",
-        "phase": "str",
-        "host_seconds": "float64",
-        "device_seconds": "float64",
-    },
+    "phases": {**_BLOCK, "step": "int64", "phase": "str", **_TIMES},
     # One row a block: consecutive steps of one process, `lapped` phase by phase or timed as a whole.
     "blocks": {
-        "case": "int32",
-        "launch": "int32",
-        "round": "int32",
-        "block": "int32",
+        **_BLOCK,
         "lapped": "bool",
         "first_step": "int64",
         "steps": "int64",
-        "host_seconds": "float64",
-        "device_seconds": "float64",
+        **_TIMES,
         "involuntary_switches": "int64",
         "steal_seconds": "float64",
         "sm_clock_hertz": "float64",
@@ -52,9 +42,9 @@ COLUMNS: dict[str, Columns] = {
         "foreign_processes": "int64",
     },
     # One row a warm-up step, each timed to its end.
-    "warmup": {"case": "int32", "launch": "int32", "step": "int64", "seconds": "float64"},
+    "warmup": {**_LAUNCH, "step": "int64", "seconds": "float64"},
     # One row a step whose loss was read: every warm-up step and every lapped one.
-    "losses": {"case": "int32", "launch": "int32", "step": "int64", "loss": "float64"},
+    "losses": {**_LAUNCH, "step": "int64", "loss": "float64"},
 }
 TABLES = tuple(COLUMNS)
 
@@ -80,7 +70,7 @@ def seconds_of(rows: pd.DataFrame) -> "pd.Series[float]":
 
 
 class ByCase:
-    """A table split by its column ``case`` once: looking for each case's rows among all takes cases x rows.
+    """A table split by its column ``case`` once, which is faster than looking for each case's rows among all.
 
     A case's rows are copied only when asked for, so that the table is not in memory twice.
     """

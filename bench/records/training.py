@@ -177,10 +177,7 @@ COLUMNS: dict[str, Columns] = {
         "step": "int64",
         "kind": "str",
         "layer": "str",
-        "error": "float64",
-        "eager_error": "float64",
-        "rounding_error": "float64",
-        "coarse_error": "float64",
+        **dict.fromkeys(("error", "eager_error", "rounding_error", "coarse_error"), "float64"),
     },
 }
 

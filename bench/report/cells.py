@@ -1,5 +1,7 @@
 """What a case's row says, cell by cell, before anyone lays it out."""
 
+from collections.abc import Iterable
+
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import format as show
@@ -39,6 +41,11 @@ def verdict(row: Row) -> str:
     return "baseline" if is_baseline(row.case) else row.verdict or show.ABSENT
 
 
+def verdict_or_status(row: Row) -> str:
+    """The verdict of a case that was measured; of another what became of it."""
+    return verdict(row) if row.step_seconds is not None else status(row)
+
+
 def status(row: Row) -> str:
     """``ok``, ``timed out``, …; ``too few samples`` where a case ended well with no step time."""
     if row.case.status == "ok" and row.step_seconds is None:
@@ -54,6 +61,13 @@ def why(row: Row) -> str:
 def throughput(row: Row) -> float | None:
     """Training samples a second."""
     return row.samples_per_second.value if row.samples_per_second else None
+
+
+def phase_names(rows: Iterable[Row]) -> list[str]:
+    """The phases that any of ``rows`` has, in the order in which the cases name them."""
+    rows = list(rows)
+    present = {name for row in rows for name in (*(row.host_phases or {}), *(row.device_phases or {}))}
+    return [name for name in dict.fromkeys(n for row in rows for n in row.case.phases) if name in present]
 
 
 def shares(phases: dict[str, float]) -> dict[str, float]:
@@ -135,7 +149,7 @@ def lost(row: Row) -> str:
 
 def departure(row: Row) -> str:
     """Where a loop does not train as the baseline does; empty where it does, or where that is not known."""
-    return f"departs from {BASELINE}: {evidence(row.trained.likeness)}" if row.trained and row.departs else ""
+    return f"departs from {BASELINE}: {evidence(row.trained.equivalence)}" if row.trained and row.departs else ""
 
 
 def notes(row: Row) -> str:

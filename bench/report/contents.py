@@ -5,7 +5,7 @@ from typing import Any
 
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
-from loopmark.bench.judge.trained import TrainedWorkload
+from loopmark.bench.judge.training import TrainedWorkload
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
@@ -16,12 +16,11 @@ from loopmark.bench.report.disturbance_table import advice, disturbance_table, s
 from loopmark.bench.report.gpu_table import gpu_table
 from loopmark.bench.report.machine_table import machine_table
 from loopmark.bench.report.plot_files import Plot
-from loopmark.bench.report.tables import bound_table, main_table, phase_table, start_table
-from loopmark.bench.report.takeaway import takeaway
+from loopmark.bench.report.run_tables import bound_table, main_table, phase_table, start_table
+from loopmark.bench.report.takeaway import takeaway, warnings_of
 from loopmark.bench.report.text import plain
 from loopmark.bench.report.training.page import section
 from loopmark.bench.report.training.table import starts_of
-from loopmark.bench.report.warnings import warnings_of
 
 TRAINING = ("quality", "training")
 """The plots that belong to a section's training."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from loopmark.bench.judge.throttled import throttled
+from loopmark.bench.judge.laps import throttled
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ from typing import Any
 
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary, summarise
-from loopmark.bench.judge.trained import summarise_training
+from loopmark.bench.judge.training import summarise_training
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.training import Training, TrainingSamples
-from loopmark.bench.report import rooflines, spreadsheet
+from loopmark.bench.report import rooflines
 from loopmark.bench.report.contents import contents
+from loopmark.bench.report.figures import as_csv, record
 from loopmark.bench.report.html.page import run_page
 from loopmark.bench.report.key_figures import with_key_figures
 from loopmark.bench.report.markdown import page
@@ -46,7 +47,7 @@ def draw(
         drawn = draw_plots(folder / "plots", (workload.workload for workload in summary.workloads), figures)
         plots = with_key_figures(drawn, summary.workloads, summary.trained)
         # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
-        replace_file(folder / "summary.csv", spreadsheet.as_csv(summary).encode(errors="backslashreplace"))
+        replace_file(folder / "summary.csv", as_csv(summary).encode(errors="backslashreplace"))
         if summary.trained is not None:
             write_training_csv(folder, summary.trained)
         said = contents(summary, samples, plots, ceilings)
@@ -75,7 +76,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
                 "instrumentation": _estimate(workload.instrumentation),
                 "cases": [
                     {
-                        **spreadsheet.record(row, workload),
+                        **record(row, workload),
                         "host_phases": row.host_phases,
                         "device_phases": row.device_phases,
                         "roofline": rooflines.record(row),

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.summary import Row, WorkloadSummary
-from loopmark.bench.judge.trained import TrainedRow, TrainingSummary
+from loopmark.bench.judge.training import TrainedRow, TrainingSummary
 from loopmark.bench.report import cells, rooflines
 from loopmark.bench.report import format as show
 from loopmark.bench.report.plot_files import Plot

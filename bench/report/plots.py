@@ -12,7 +12,7 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import cells, layout, style
 from loopmark.bench.report import format as show
-from loopmark.bench.report.tables import phase_names
+from loopmark.bench.report.cells import phase_names
 
 VERDICTS = {
     "faster": (">", style.GREEN),

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from loopmark.bench.judge.roofline import Roof, kinds_of
+from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.ceilings import Ceiling, Ceilings
 from loopmark.bench.report import layout, style

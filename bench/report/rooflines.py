@@ -4,12 +4,12 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from loopmark.bench.judge.roofline import Roof, kinds_of
+from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import format as show
+from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.table import Cell, Table, figure, table_of
-from loopmark.bench.report.tables import phase_names
 
 
 def utilisation(row: Row) -> str:

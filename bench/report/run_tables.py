@@ -1,36 +1,31 @@
-"""The table a run ends with, laid out for the width of the terminal at hand."""
+"""The tables of a run: the one that it ends with, as wide as the terminal at hand, and those of its pages, in full."""
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
-from loopmark.bench.report import cells, rooflines
+from loopmark.bench.judge.bounds import Bound
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
+from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
-from loopmark.bench.report.table import FILE_WIDTH, GAP, NAME_WIDTH, Column, Table, TextTable, as_wide_as, cut
-from loopmark.bench.report.takeaway import takeaway
+from loopmark.bench.report.figures import columns
+from loopmark.bench.report.table import (
+    FILE_WIDTH,
+    GAP,
+    NAME_WIDTH,
+    Cell,
+    Column,
+    Table,
+    TextTable,
+    as_wide_as,
+    cut,
+    figure,
+)
+from loopmark.bench.report.takeaway import takeaway, warnings_of
 from loopmark.bench.report.text import elide
-from loopmark.bench.report.training import words
 from loopmark.bench.report.training.table import TrainingTable, starts_of
-from loopmark.bench.report.warnings import warnings_of
 
 MOST_WARNINGS = 6
 """That the terminal has room for; the pages have all."""
-STYLES = {"faster": "green", "slower": "red"}
-
-COLUMNS: tuple[Column[Row], ...] = (
-    Column("a step", lambda row: show.seconds_plus_minus(row.step_seconds)),
-    Column("speedup", cells.speedup, left=True, style=lambda row: STYLES.get(row.verdict or "", "")),
-    Column("trains\nas eager", lambda row: words.verdict(row.trained), left=True, style=lambda row: _alarm(row)),
-    Column("samples\n/s", lambda row: show.rate(cells.throughput(row))),
-    Column("fwd/bwd/\nopt %", cells.short_shares),
-    Column("peak\nmemory", lambda row: show.data(row.peak_memory_bytes)),
-    Column("first\nstep", lambda row: show.seconds(row.first_step_seconds)),
-    Column("pays\nafter", lambda row: _pays_after(row)),
-    Column("compile", cells.compile_time),
-    Column("MFU", rooflines.utilisation),
-    Column("energy\na step", lambda row: show.joules(row.joules_per_step)),
-)
-"""In the order in which they are shown; a terminal too narrow for all loses them from the end."""
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
@@ -60,9 +55,9 @@ class RunTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """One ``Text`` a line, none wider than the console; nothing in it is read as markup."""
         width = options.max_width
-        rows = [row for row in self._summary.rows if row.step_seconds is not None]
+        rows = tuple(row for row in self._summary.rows if row.step_seconds is not None)
         names = [row.case.label for row in self._summary.rows]
-        grid = TextTable(Table(COLUMNS, rows, silent=show.ABSENT), names, width)
+        grid = TextTable(Table(columns("terminal", rows), rows, silent=show.ABSENT), names, width)
         for number, workload in enumerate(self._summary.workloads):
             if number:
                 yield Text()
@@ -89,9 +84,49 @@ def _heading(workload: WorkloadSummary) -> list[Text]:
     return [first, *(Text(sentence, "dim") for sentence in said if sentence)]
 
 
-def _alarm(row: Row) -> str:
-    return "red" if row.departs else ""
+NAME = Column[Row]("loop", lambda row: Cell(row.case.label, strong=is_baseline(row.case)))
 
 
-def _pays_after(row: Row) -> str:
-    return show.count(row.break_even_steps.value) if row.break_even_steps else show.ABSENT
+def main_table(workload: WorkloadSummary) -> Table[Row]:
+    """Every case with its speedup and its verdict, what a reader came for, first; without figures, with its status."""
+    return Table([NAME, *columns("main", workload.rows)], workload.rows)
+
+
+def start_table(workload: WorkloadSummary) -> Table[Row]:
+    """What starting costs, and after how many steps a faster loop has made up for it."""
+    started = tuple(row for row in workload.rows if row.first_step_seconds is not None)
+    return Table([NAME, *columns("start", started)], started)
+
+
+def phase_table(workload: WorkloadSummary, *, device: bool) -> Table[Row]:
+    """Seconds a step in each phase, and its share of the step; empty where that clock timed no case."""
+
+    def phases(row: Row) -> dict[str, float]:
+        return (row.device_phases if device else row.host_phases) or {}
+
+    def column(name: str) -> Column[Row]:
+        return Column(name, lambda row: figure(cells.phase(name, phases(row)), phases(row).get(name)))
+
+    def total(row: Row) -> Cell:
+        seconds = sum(phases(row).values())
+        return figure(show.seconds(seconds), seconds)
+
+    measured = [row for row in workload.rows if phases(row)]
+    return Table([NAME, *map(column, cells.phase_names(measured)), Column("step with laps", total)], measured)
+
+
+def bound_table(workload: WorkloadSummary) -> Table[Row]:
+    """What bounds each phase, with the two clocks' figures; empty where not both saw the phases."""
+
+    def column(name: str) -> Column[Row]:
+        return Column(name, lambda row: _bound(row.bounds.get(name)))
+
+    bounded = [row for row in workload.rows if row.bounds]
+    return Table([NAME, *map(column, cells.phase_names(bounded))], bounded)
+
+
+def _bound(bound: Bound | None) -> Cell:
+    if bound is None:
+        return figure(show.ABSENT)
+    text = f"{bound.by}: host {show.seconds(bound.host_seconds)}, device {show.seconds(bound.device_seconds)}"
+    return Cell(text, bound.device_seconds)

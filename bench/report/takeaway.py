@@ -1,16 +1,21 @@
-"""The one sentence that a person takes away, made of measured values only."""
+"""The one sentence that a person takes away from a run, made of measured values only; and the run's warnings."""
 
 import math
 
 from loopmark.bench.judge.comparison import BASELINE, Verdict
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
+from loopmark.bench.records.run import Run
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
-from loopmark.bench.report.text import elide
+from loopmark.bench.report.text import elide, plain
 from loopmark.bench.report.training.words import doubt
 
 NAME_LENGTH = 48
-INTERRUPTED = "Interrupted before all was measured: "
+BEFORE_ALL = "Interrupted before all was measured: "
+INTERRUPTED = (
+    "Interrupted: the run was stopped before its plan was done, and shows what was measured until then; "
+    "run its command again for all of it"
+)
 
 
 def takeaway(summary: Summary) -> str:
@@ -32,7 +37,7 @@ def takeaway(summary: Summary) -> str:
 
 def sentence(text: str, interrupted: bool) -> str:
     """``text`` with its capital letter, or behind the word that not all has been looked at."""
-    return f"{INTERRUPTED}{text}" if interrupted else f"{text[:1].upper()}{text[1:]}"
+    return f"{BEFORE_ALL}{text}" if interrupted else f"{text[:1].upper()}{text[1:]}"
 
 
 def _clause(workload: WorkloadSummary, *, alone: bool) -> str:
@@ -110,3 +115,17 @@ def _endings(workload: WorkloadSummary) -> str:
 
 def _name(text: str) -> str:
     return elide(text, NAME_LENGTH)
+
+
+def warnings_of(run: Run) -> list[str]:
+    """Its warnings on a line each; one that several cases share comes once, behind the names of them all."""
+    named = dict.fromkeys(f"{case.workload}, {case.label}: " for case in run.cases)
+    told: dict[str, list[str]] = {}
+    for warning in run.warnings:
+        name = next((name for name in named if warning.startswith(name)), "")
+        told.setdefault(warning.removeprefix(name), []).append(name.removesuffix(": "))
+    grouped = [
+        f"{'; '.join(names)}: {text}" if (names := list(filter(None, dict.fromkeys(of)))) else text
+        for text, of in told.items()
+    ]
+    return [plain(warning) for warning in ([INTERRUPTED] if run.interrupted else []) + grouped]

@@ -9,7 +9,7 @@ import pytest
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.calibration import quotations, rate, summarise_calibration
-from loopmark.bench.judge.contest import METHOD
+from loopmark.bench.judge.sequential_comparison import METHOD
 from loopmark.bench.records.comparison import (
     Calibration,
     CalibrationTrial,

@@ -7,10 +7,10 @@ import pytest
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.finding import Finding, Judgement, Outcome
-from loopmark.bench.judge.gate import WRONG_PASS, check, judge, verdict
-from loopmark.bench.judge.look import Look
+from loopmark.bench.judge.gate import WRONG_PASS, check, judge_metrics, verdict
+from loopmark.bench.judge.run_comparison import MetricComparison
+from loopmark.bench.judge.settings import Thresholds
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.judge.thresholds import Thresholds
 from loopmark.bench.records.run import Case, Run
 from loopmark.bench.records.samples import Samples
 from tests.support.judgements import judgement
@@ -367,9 +367,10 @@ def outcomes(sigma: float, slower: float, *, looks: int, launches: int, times: i
         base, head = rng.normal(0, sigma, (2, looks, launches))
         head[0] += math.log(1 + slower)
         several = [
-            Look(("w", f"loop {i}"), "step / eager", "ratio", base[i], head[i], decides=True) for i in range(looks)
+            MetricComparison(("w", f"loop {i}"), "step / eager", "ratio", base[i], head[i], decides=True)
+            for i in range(looks)
         ]
-        made.append(judgement(*judge(several, Thresholds(ratio=0.0), 0.05)).outcome)
+        made.append(judgement(*judge_metrics(several, Thresholds(ratio=0.0), 0.05)).outcome)
     return made
 
 
@@ -383,8 +384,10 @@ def test_without_a_threshold_unchanged_launches_with_other_spreads_raise_no_more
     rng = np.random.default_rng(4)
     alarms = 0
     for _ in range(600):
-        look = Look(("w", "l"), "step / eager", "ratio", rng.normal(0, 0.005, 4), rng.normal(0, 0.03, 8), decides=True)
-        alarms += judge([look], Thresholds(ratio=0.0), 0.05)[0].verdict == "slower"
+        look = MetricComparison(
+            ("w", "l"), "step / eager", "ratio", rng.normal(0, 0.005, 4), rng.normal(0, 0.03, 8), decides=True
+        )
+        alarms += judge_metrics([look], Thresholds(ratio=0.0), 0.05)[0].verdict == "slower"
     assert alarms / 600 == pytest.approx(0.05, abs=0.025)
 
 
@@ -398,7 +401,9 @@ def test_what_is_slower_by_just_more_than_allowed_seldom_passes() -> None:
     passed = 0
     for _ in range(600):
         base, head = rng.normal(0, 0.01, 6), rng.normal(math.log(1.05), 0.01, 6)
-        (judged,) = judge([Look(("w", "l"), "step / eager", "ratio", base, head, decides=True)], Thresholds(), 0.01)
+        (judged,) = judge_metrics(
+            [MetricComparison(("w", "l"), "step / eager", "ratio", base, head, decides=True)], Thresholds(), 0.01
+        )
         passed += judgement(judged).outcome == "no regression"
     assert passed / 600 == pytest.approx(WRONG_PASS, abs=0.025)
 
@@ -415,10 +420,10 @@ def test_the_false_alarms_are_shared_by_the_findings_that_decide_and_by_no_other
 
     def low(deciding: int, shown: int) -> float:
         looks = [
-            Look(("w", str(i)), "step / eager", "ratio", base, head, decides=i < deciding)
+            MetricComparison(("w", str(i)), "step / eager", "ratio", base, head, decides=i < deciding)
             for i in range(deciding + shown)
         ]
-        change = judge(looks, Thresholds(), 0.01)[0].change
+        change = judge_metrics(looks, Thresholds(), 0.01)[0].change
         assert change is not None
         return change.low
 

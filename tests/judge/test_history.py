@@ -5,9 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from loopmark.bench.judge.change_points import change_points, noise
 from loopmark.bench.judge.comparison import round_logs
-from loopmark.bench.judge.history import Observation, Series, lost, measured, observe, series_of, suspicions
+from loopmark.bench.judge.history import (
+    Observation,
+    Series,
+    change_points,
+    lost,
+    measured,
+    noise,
+    observe,
+    series_of,
+    suspicions,
+)
 from loopmark.bench.judge.statistics import Estimate
 from tests.support.histories import SUBJECT, dated, history_of, point
 from tests.support.synthetic import Truth, make_run

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from loopmark.bench.judge.launches import memory_logs, phase_logs, ratio_logs, rounds_of, step_logs
+from loopmark.bench.judge.comparison import memory_logs, phase_logs, ratio_logs, rounds_of, step_logs
 from loopmark.bench.records.samples import Samples
 from tests.support.synthetic import PHASES, Truth, make_run
 

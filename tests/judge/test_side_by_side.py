@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 import pytest
 
 from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
-from loopmark.bench.judge.side import Side
-from loopmark.bench.judge.side_by_side import Found, Setting, by_setting, contests, shifts
+from loopmark.bench.judge.run_comparison import JudgedRun
+from loopmark.bench.judge.side_by_side import FoundRun, Setting, by_setting, compare_workloads, shifts
 from loopmark.bench.records.machine import Gpu
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
@@ -23,14 +23,14 @@ def measured(step: float, seed: int = 0) -> tuple[Run, Samples]:
     return make_run(truths, launches=5, rounds=4, steps=1, launch_noise=0.002, seed=seed)
 
 
-def side(run: Run, samples: Samples) -> Side:
-    return Side.of(run, replace(samples, phases=Samples.empty().phases))
+def side(run: Run, samples: Samples) -> JudgedRun:
+    return JudgedRun.of(run, replace(samples, phases=Samples.empty().phases))
 
 
 def test_runs_of_one_machine_device_and_number_of_threads_are_one_setting_oldest_first() -> None:
     runs = [plain_run(), plain_run(threads=1), on("Another", plain_run()), plain_run()]
     days = [datetime(2026, 1, day, tzinfo=UTC) for day in (9, 1, 1, 3)]
-    found = [Found(str(i), run, day) for i, (run, day) in enumerate(zip(runs, days, strict=True))]
+    found = [FoundRun(str(i), run, day) for i, (run, day) in enumerate(zip(runs, days, strict=True))]
 
     assert [[one.folder for one in group] for group in by_setting(found).values()] == [["3", "0"], ["1"], ["2"]]
 
@@ -45,7 +45,7 @@ def with_instructions(capability: str | None, **plan: object) -> Run:
 
 
 def groups_of(*runs: Run) -> list[list[str]]:
-    found = [Found(str(i), run, datetime(2026, 1, 1 + i, tzinfo=UTC)) for i, run in enumerate(runs)]
+    found = [FoundRun(str(i), run, datetime(2026, 1, 1 + i, tzinfo=UTC)) for i, run in enumerate(runs)]
     return [[one.folder for one in group] for group in by_setting(found).values()]
 
 
@@ -116,12 +116,12 @@ def test_other_work_under_one_name_is_not_the_same_work() -> None:
 
     assert same.is_same_work
     assert not other.is_same_work
-    assert [work.batch_size for e in other.entrants for work in other.works(e)] == [64, 256]
+    assert [work.batch_size for e in other.runs for work in other.works(e)] == [64, 256]
 
 
 def test_the_baseline_comes_first_and_stays_whatever_loops_are_wanted() -> None:
     run, samples = make_run([Truth("tf32"), Truth("eager"), Truth("compile")], launches=1, rounds=1)
-    (contest,) = contests([entrant(run, samples)], lambda _: True, lambda loop: loop == "compile")
+    (contest,) = compare_workloads([entrant(run, samples)], lambda _: True, lambda loop: loop == "compile")
     assert contest.loops == ("eager", "compile")
 
 
@@ -129,7 +129,7 @@ def test_a_workload_is_held_against_those_alone_that_have_it() -> None:
     run, samples = measured(0.005)
     other, other_samples = make_run([Truth("eager")], ("gpt",), launches=1, rounds=1)
     both = everything([entrant(run, samples, "a"), entrant(other, other_samples, "b")])
-    assert {c.workload: [e.name for e in c.entrants] for c in both} == {"resnet": ["a"], "gpt": ["b"]}
+    assert {c.workload: [e.name for e in c.runs] for c in both} == {"resnet": ["a"], "gpt": ["b"]}
 
 
 def test_runs_without_a_loop_in_common_have_nothing_in_common() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from loopmark.bench.measure import contest as module
 from loopmark.bench.measure.contest import Contest, Measured
-from tests.cli.test_hold import PAIR_SECONDS, Clock
-from tests.judge.test_contest import launch_pair
+from tests.cli.test_decide import PAIR_SECONDS, Clock
+from tests.judge.test_sequential_comparison import launch_pair
 
 
 def pairs_within(budget: float, first: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> tuple[int, float]:

@@ -7,8 +7,7 @@ from rich.console import Console
 
 from loopmark.bench.judge.summary import Summary, summarise
 from loopmark.bench.records.run import PhaseWork
-from loopmark.bench.report.run_tables import print_summary
-from loopmark.bench.report.tables import main_table
+from loopmark.bench.report.run_tables import main_table, print_summary
 from tests.support.hostile import NAMES
 from tests.support.synthetic import Truth, make_run
 

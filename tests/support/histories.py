@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from loopmark.bench.judge.history import Observation, Point, Series, Subject, series_of
+from loopmark.bench.judge.history import Observation, Point, Series, SeriesSubject, series_of
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records import store
 from loopmark.bench.records.run import Run
@@ -14,7 +14,9 @@ from loopmark.bench.records.samples import Samples
 from tests.support.synthetic import Truth, make_run
 
 FIRST = datetime(2026, 11, 1, 10, 0, 0, tzinfo=UTC)
-SUBJECT = Subject("imaginary-2-core-f2a132", "cpu", "resnet", "small", 64, 77_000, "ab" * 32, 2, instructions="AVX2")
+SUBJECT = SeriesSubject(
+    "imaginary-2-core-f2a132", "cpu", "resnet", "small", 64, 77_000, "ab" * 32, 2, instructions="AVX2"
+)
 
 
 @cache
@@ -43,7 +45,7 @@ def point(number: int, log_ratio: float, half: float = 0.01, revision: str = "ab
 
 
 def history_of(
-    logs: Mapping[str, Sequence[float | None]], half: float = 0.01, subject: Subject = SUBJECT
+    logs: Mapping[str, Sequence[float | None]], half: float = 0.01, subject: SeriesSubject = SUBJECT
 ) -> tuple[Series, ...]:
     """The series of loops with these log ratios, a run a day; None where a run has no such loop."""
     return series_of(

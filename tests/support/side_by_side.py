@@ -5,9 +5,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from loopmark.bench.judge.machine_names import machine_names
-from loopmark.bench.judge.side_by_side import Contest, Entrant, Found, SideBySide, contests, phases_of
+from loopmark.bench.judge.side_by_side import (
+    ComparedRun,
+    FoundRun,
+    SideBySide,
+    WorkloadComparison,
+    compare_workloads,
+    estimate_phases,
+)
 from loopmark.bench.judge.summary import summarise
-from loopmark.bench.judge.trained import TrainingSummary, summarise_training
+from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from tests.support.synthetic import Truth, ceilings, machine, make_run
@@ -31,16 +38,16 @@ def entrant(
     *,
     with_ceilings: bool = False,
     trained: TrainingSummary | None = None,
-) -> Entrant:
+) -> ComparedRun:
     """One run, judged."""
     summary = summarise(run, samples, trained, ceilings() if with_ceilings else None)
-    found = Found("results/a/b", run, datetime(2026, 1, 1, tzinfo=UTC))
-    return Entrant(name or machine_names([run])[0], found, summary, phases_of(run, samples))
+    found = FoundRun("results/a/b", run, datetime(2026, 1, 1, tzinfo=UTC))
+    return ComparedRun(name or machine_names([run])[0], found, summary, estimate_phases(run, samples))
 
 
-def everything(entrants: Sequence[Entrant]) -> tuple[Contest, ...]:
+def everything(entrants: Sequence[ComparedRun]) -> tuple[WorkloadComparison, ...]:
     """Every workload and loop of theirs."""
-    return contests(entrants, lambda _: True, lambda _: True)
+    return compare_workloads(entrants, lambda _: True, lambda _: True)
 
 
 def side_by_side(

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from types import CodeType, FrameType, GeneratorType
+from types import CodeType, FrameType
 from typing import Any, Literal
 
 import torch
@@ -19,29 +19,6 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from loopmark.loops.task import Task
 from loopmark.loops.user_code import place_among
-
-AFTER = "the code after the last yield"
-STOPS = "the step does not come to its end"
-"""Why a property cannot be told of it."""
-SHOWN = 3
-
-
-def phase_name(phase: str) -> str:
-    """A phase as it is written; "" is what comes after the last yield."""
-    return f"`{phase}`" if phase else AFTER
-
-
-def listed(names: Iterable[str], shown: int = SHOWN) -> str:
-    """The first few names, and how many more there are."""
-    all_names = list(names)
-    more = len(all_names) - shown
-    return ", ".join(all_names[:shown]) + (f" and {more} more" if more > 0 else "")
-
-
-def places(found: Sequence[str]) -> str:
-    """Lines, each once, in their order."""
-    return listed(dict.fromkeys(found))
-
 
 TORCH = Path(torch.__file__).parent
 _HERE = Path(__file__).parent
@@ -76,18 +53,6 @@ def torchs_own_doing(frames: Iterable[FrameType]) -> bool:
         if not filename.startswith((str(TORCH), "<")):
             return False
     return False
-
-
-def frames_of_yield(step: Any) -> Iterator[FrameType]:
-    """Where ``step`` waits since its last yield: its own frame, and that of each generator which one yields from."""
-    while isinstance(step, GeneratorType) and step.gi_frame is not None:
-        yield step.gi_frame
-        step = step.gi_yieldfrom
-
-
-def place_of_yield(step: Any) -> str:
-    """Where ``step`` has just yielded."""
-    return place_among([(frame.f_code.co_filename, frame.f_lineno) for frame in frames_of_yield(step)])
 
 
 def said_outright(frames: Sequence[FrameType]) -> bool:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.side_by_side import Contest, Entrant
+from loopmark.bench.judge.side_by_side import ComparedRun, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report import format as show
 from loopmark.bench.report import layout, style
@@ -23,7 +23,7 @@ MOST_EMPTY = 1.5
 """How many times as long as its longest bar the scale may be, for an interval's end to be in view."""
 
 
-def throughput(contest: Contest, entrants: Sequence[Entrant]) -> Figure | None:
+def throughput(contest: WorkloadComparison, entrants: Sequence[ComparedRun]) -> Figure | None:
     """Samples a second with their intervals; a mark where the same machine's baseline is, in each bar.
 
     Where machines are far apart, a dot on a log scale stands for each bar: of the slower ones nothing would show.

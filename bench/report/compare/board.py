@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.side_by_side import Contest, Entrant
+from loopmark.bench.judge.side_by_side import ComparedRun, WorkloadComparison
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, layout, style
 from loopmark.bench.report.compare import words as words
@@ -28,12 +28,12 @@ class Place:
     """A line of the plot."""
 
     y: float
-    entrant: Entrant
+    entrant: ComparedRun
     row: Row
 
 
 def board(
-    contest: Contest, title: str, entries: Sequence[Line2D], *, right: float, note: str = ""
+    contest: WorkloadComparison, title: str, entries: Sequence[Line2D], *, right: float, note: str = ""
 ) -> tuple[Axes, list[Place]]:
     """The axes, a loop's name above each group, and the places of the rows that have figures.
 
@@ -56,7 +56,7 @@ def board(
     return axes, list(_places(axes, groups))
 
 
-def _places(axes: Axes, groups: dict[str, list[tuple[Entrant, Row]]]) -> Iterator[Place]:
+def _places(axes: Axes, groups: dict[str, list[tuple[ComparedRun, Row]]]) -> Iterator[Place]:
     y, ticks = 0.0, {}
     names = style.fitted_all(groups, 3.5, 8.5)
     for loop, rows in groups.items():
@@ -84,11 +84,11 @@ def beside(axes: Axes, y: float, x: float, text: str, *, inches: float) -> None:
     )  # fmt: skip
 
 
-def measured(contest: Contest) -> list[str]:
+def measured(contest: WorkloadComparison) -> list[str]:
     """The loops that have figures anywhere; the table says why the others have none."""
     return [loop for loop in contest.loops if any(row.step_seconds is not None for _, row in contest.rows(loop))]
 
 
-def note_of(contest: Contest) -> str:
+def note_of(contest: WorkloadComparison) -> str:
     """What the title does not say: that the work is not the same."""
     return "" if contest.is_same_work else words.other_work(contest)

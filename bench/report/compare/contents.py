@@ -3,22 +3,22 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from loopmark.bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide
+from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, is_baseline
 from loopmark.bench.report import cells, rooflines
 from loopmark.bench.report import format as show
+from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.compare import words as words
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import Cell, Table, figure, table_of
-from loopmark.bench.report.tables import phase_names
 from loopmark.bench.report.training import words as training
 
 
 def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) -> dict[str, Any]:
     """What the templates are given: plain text, tables, plots. What has nothing to say is empty."""
-    facts = words.facts(found) if len(found.entrants) > 1 else {}
-    names = [entrant.name for entrant in found.entrants]
+    facts = words.facts(found) if len(found.runs) > 1 else {}
+    names = [entrant.name for entrant in found.runs]
     return {
         "headline": words.headline(found),
         "notes": found.notes,
@@ -29,13 +29,13 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "ask": words.ASK_FOR_A_VERDICT,
         "shifts": _shifts(found.shifts),
         "not_compared": found.not_compared,
-        "workloads": [_section(contest, plots) for contest in found.contests],
+        "workloads": [_section(contest, plots) for contest in found.workloads],
         "legend": words.LEGEND,
-        "runs": _runs(found.entrants),
+        "runs": _runs(found.runs),
     }
 
 
-def _section(contest: Contest, plots: Sequence[Plot]) -> dict[str, Any]:
+def _section(contest: WorkloadComparison, plots: Sequence[Plot]) -> dict[str, Any]:
     return {
         "name": contest.workload,
         "work": words.works(contest),
@@ -47,7 +47,7 @@ def _section(contest: Contest, plots: Sequence[Plot]) -> dict[str, Any]:
     }
 
 
-def _table(contest: Contest) -> Table[Any]:
+def _table(contest: WorkloadComparison) -> Table[Any]:
     rows = [(loop, entrant, row) for loop in contest.loops for entrant, row in contest.rows(loop)]
     headings = [
         "loop", "on", "speedup", "verdict", "step", "samples/s", "trains as eager", "peak memory",
@@ -56,7 +56,7 @@ def _table(contest: Contest) -> Table[Any]:
     return table_of(headings, (_cells(loop, entrant, row) for loop, entrant, row in rows))
 
 
-def _cells(loop: str, entrant: Entrant, row: Row) -> list[Cell]:
+def _cells(loop: str, entrant: ComparedRun, row: Row) -> list[Cell]:
     rate, roofline = row.samples_per_second, row.roofline
     return [
         Cell(loop, strong=is_baseline(row.case)),
@@ -73,7 +73,7 @@ def _cells(loop: str, entrant: Entrant, row: Row) -> list[Cell]:
     ]
 
 
-def _phases(contest: Contest) -> Table[Any]:
+def _phases(contest: WorkloadComparison) -> Table[Any]:
     rows = [(loop, e, row) for loop in contest.loops for e, row in contest.rows(loop) if row.phases]
     names = phase_names([row for _, _, row in rows])
     return table_of(
@@ -107,7 +107,7 @@ def _shifts(shifts: Sequence[Shift]) -> Table[Any]:
     return table_of(["loop", "workload", "speedup, or eager's step, before", "after", "times as fast"], rows)
 
 
-def _runs(entrants: Sequence[Entrant]) -> Table[Any]:
+def _runs(entrants: Sequence[ComparedRun]) -> Table[Any]:
     rows = (
         [e.name, e.run.machine.name, e.run.plan.device, str(e.run.plan.threads), e.run.name, e.found.folder]
         for e in entrants

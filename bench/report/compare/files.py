@@ -5,19 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.launches import peaks_of_memory
-from loopmark.bench.judge.side_by_side import Contest, Entrant, Shift, SideBySide
+from loopmark.bench.judge.comparison import peaks_of_memory
+from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.store import RUN_FILE
-from loopmark.bench.report import spreadsheet
+from loopmark.bench.report import figures
+from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.compare import words as words
 from loopmark.bench.report.compare.contents import contents
 from loopmark.bench.report.compare.key_figures import with_key_figures
 from loopmark.bench.report.html.page import comparison_page
 from loopmark.bench.report.plot_files import Figures, draw_plots
 from loopmark.bench.report.table import csv_of, ends
-from loopmark.bench.report.tables import phase_names
 from loopmark.bench.report.templates import template
 
 Cell = str | int | float | None
@@ -38,9 +38,9 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
         raise BadInput(f"{folder} is the folder of a run; choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        workloads = [contest.workload for contest in found.contests]
+        workloads = [contest.workload for contest in found.workloads]
         drawn = draw_plots(folder / "plots", workloads, _figures(found))
-        plots = with_key_figures(drawn, found.contests)
+        plots = with_key_figures(drawn, found.workloads)
         said = contents(found, plots, warnings)
         texts = {
             "compare.csv": as_csv(found),
@@ -58,7 +58,7 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
 
 def as_csv(found: SideBySide) -> str:
     """One row a loop of an entrant, in base units; empty for what was not measured. Each phase's columns follow."""
-    rows = [row for contest in found.contests for loop in contest.loops for _, row in contest.rows(loop)]
+    rows = [row for contest in found.workloads for loop in contest.loops for _, row in contest.rows(loop)]
     names = phase_names(rows)
     records = []
     for contest, loop, entrant in _places(found):
@@ -71,7 +71,7 @@ def as_csv(found: SideBySide) -> str:
 
 def shifts_as_csv(found: SideBySide) -> str:
     """One row a loop before and after, in base units; headings alone where the runs are of several machines."""
-    first, last = found.entrants[0].run, found.entrants[-1].run
+    first, last = found.runs[0].run, found.runs[-1].run
     runs = {"machine": first.machine.name, "run_before": first.name, "run_after": last.name}
     return csv_of([{**runs, **_shift(shift)} for shift in found.shifts], SHIFT_HEADINGS)
 
@@ -82,8 +82,8 @@ def as_json(found: SideBySide) -> dict[str, Any]:
         "kind": "before and after" if found.is_course else "machines",
         "headline": words.headline(found),
         "notes": list(found.notes),
-        "differences": words.facts(found) if len(found.entrants) > 1 else {},
-        "entrants": [_entrant(entrant) for entrant in found.entrants],
+        "differences": words.facts(found) if len(found.runs) > 1 else {},
+        "entrants": [_entrant(entrant) for entrant in found.runs],
         "workloads": [
             {
                 "workload": contest.workload,
@@ -98,7 +98,7 @@ def as_json(found: SideBySide) -> dict[str, Any]:
                     for entrant, _ in contest.rows(loop)
                 ],
             }
-            for contest in found.contests
+            for contest in found.workloads
         ],
         "conclusions": list(words.conclusions(found)),
         "shifts": [_shift(shift) for shift in found.shifts],
@@ -106,11 +106,11 @@ def as_json(found: SideBySide) -> dict[str, Any]:
     }
 
 
-def _places(found: SideBySide) -> list[tuple[Contest, str, Entrant]]:
-    return [(c, loop, entrant) for c in found.contests for loop in c.loops for entrant, _ in c.rows(loop)]
+def _places(found: SideBySide) -> list[tuple[WorkloadComparison, str, ComparedRun]]:
+    return [(c, loop, entrant) for c in found.workloads for loop in c.loops for entrant, _ in c.rows(loop)]
 
 
-def _entrant(entrant: Entrant) -> dict[str, Cell]:
+def _entrant(entrant: ComparedRun) -> dict[str, Cell]:
     run = entrant.run
     return {
         "entrant": entrant.name,
@@ -125,16 +125,16 @@ def _entrant(entrant: Entrant) -> dict[str, Cell]:
     }
 
 
-def _record(contest: Contest, loop: str, entrant: Entrant) -> dict[str, Cell]:
+def _record(contest: WorkloadComparison, loop: str, entrant: ComparedRun) -> dict[str, Cell]:
     row, workload = entrant.row(contest.workload, loop), entrant.workload(contest.workload)
     assert row is not None
     assert workload is not None
     peaks = peaks_of_memory(row.case)
     least = min(peaks) if len(peaks) > 1 else None
-    return {**_entrant(entrant), **spreadsheet.record(row, workload), "least_peak_memory_bytes": least}
+    return {**_entrant(entrant), **figures.record(row, workload), "least_peak_memory_bytes": least}
 
 
-def _phases(contest: Contest, loop: str, entrant: Entrant) -> Mapping[str, Estimate]:
+def _phases(contest: WorkloadComparison, loop: str, entrant: ComparedRun) -> Mapping[str, Estimate]:
     return entrant.phases.get((contest.workload, loop), {})
 
 
@@ -156,7 +156,7 @@ def _figures(found: SideBySide) -> Figures:
     from loopmark.bench.report.compare.heat_map import speedups
     from loopmark.bench.report.compare.shares import shares
 
-    for contest in found.contests:
-        yield contest.workload, "machines", partial(throughput, contest, found.entrants)
+    for contest in found.workloads:
+        yield contest.workload, "machines", partial(throughput, contest, found.runs)
         yield contest.workload, "speedups", partial(speedups, contest)
         yield contest.workload, "shares", partial(shares, contest)

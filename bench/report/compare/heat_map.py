@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.side_by_side import Contest
+from loopmark.bench.judge.side_by_side import WorkloadComparison
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, layout, style
 from loopmark.bench.report import format as show
@@ -34,17 +34,17 @@ ABSENT = "#DDDDDD"
 """Light on every page, as its letters are dark."""
 
 
-def speedups(contest: Contest) -> Figure | None:
+def speedups(contest: WorkloadComparison) -> Figure | None:
     """Rows are loops, columns machines. What is no claim is a ~ on the middle colour; what was not measured is grey."""
     loops = [loop for loop in measured(contest) if loop != BASELINE]
-    rows = [[entrant.row(contest.workload, loop) for entrant in contest.entrants] for loop in loops]
+    rows = [[entrant.row(contest.workload, loop) for entrant in contest.runs] for loop in loops]
     logs = np.array([[_log(row) for row in line] for line in rows], dtype=float)
     if not any(row is not None and row.speedup for line in rows for row in line):
         return None
     note = note_of(contest)
-    columns = len(contest.entrants)
+    columns = len(contest.runs)
     width = min(WIDEST, (layout.WIDTH - layout.NAMES - RIGHT) / columns)
-    labels = [_wrapped(entrant.name, width - 0.08, LABEL_LINES) for entrant in contest.entrants]
+    labels = [_wrapped(entrant.name, width - 0.08, LABEL_LINES) for entrant in contest.runs]
     lines = 1 + max(label.count("\n") for label in labels)
     top = layout.TITLE + layout.NOTE_LINE * (lines + bool(note)) + layout.EDGE
     height = top + max(CELL * len(loops), 1.2) + 0.5

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.side_by_side import Contest, Entrant
+from loopmark.bench.judge.side_by_side import ComparedRun, WorkloadComparison
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
@@ -16,7 +16,7 @@ MOST_TOLD = 3
 NAME_LENGTH = 48
 
 
-def with_key_figures(plots: Sequence[Plot], contests: Sequence[Contest]) -> list[Plot]:
+def with_key_figures(plots: Sequence[Plot], contests: Sequence[WorkloadComparison]) -> list[Plot]:
     """The plots, each with its key figures at the end of its text."""
     by_workload = {contest.workload: contest for contest in contests}
     told = []
@@ -27,7 +27,7 @@ def with_key_figures(plots: Sequence[Plot], contests: Sequence[Contest]) -> list
     return told
 
 
-def _rates(contest: Contest) -> Iterator[str]:
+def _rates(contest: WorkloadComparison) -> Iterator[str]:
     for entrant, rows in _by_entrant(contest):
         known = [row for row in rows if row.samples_per_second is not None]
         if known:
@@ -37,7 +37,7 @@ def _rates(contest: Contest) -> Iterator[str]:
             yield f"{entrant.name} {', '.join(ends)}"
 
 
-def _speedups(contest: Contest) -> Iterator[str]:
+def _speedups(contest: WorkloadComparison) -> Iterator[str]:
     for entrant, rows in _by_entrant(contest):
         known = sorted((row for row in rows if row.speedup), key=lambda row: -row.speedup.value if row.speedup else 0.0)
         if known:
@@ -45,7 +45,7 @@ def _speedups(contest: Contest) -> Iterator[str]:
             yield f"{entrant.name} {', '.join(ends)}"
 
 
-def _shares(contest: Contest) -> Iterator[str]:
+def _shares(contest: WorkloadComparison) -> Iterator[str]:
     for entrant, rows in _by_entrant(contest):
         base = next((row for row in rows if row.case.loop == BASELINE), None)
         share = cells.shares(base.phases) if base else {}
@@ -54,8 +54,8 @@ def _shares(contest: Contest) -> Iterator[str]:
             yield f"{entrant.name} {show.percent(share[longest])} of {BASELINE}'s step in {elide(longest, NAME_LENGTH)}"
 
 
-def _by_entrant(contest: Contest) -> Iterator[tuple[Entrant, list[Row]]]:
-    for entrant in contest.entrants:
+def _by_entrant(contest: WorkloadComparison) -> Iterator[tuple[ComparedRun, list[Row]]]:
+    for entrant in contest.runs:
         yield entrant, [row for loop in contest.loops if (row := entrant.row(contest.workload, loop)) is not None]
 
 

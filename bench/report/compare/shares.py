@@ -2,19 +2,19 @@
 
 from matplotlib.figure import Figure
 
-from loopmark.bench.judge.side_by_side import Contest
+from loopmark.bench.judge.side_by_side import WorkloadComparison
 from loopmark.bench.report import cells, layout, style
 from loopmark.bench.report import format as show
+from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.compare.board import THICK, beside, board, note_of
 from loopmark.bench.report.plots import LIGHT_TEXT_ON, square
-from loopmark.bench.report.tables import phase_names
 
 RIGHT = 1.3
 """Inches for the length of the step."""
 LEAST_LABELLED = 0.06
 
 
-def shares(contest: Contest) -> Figure | None:
+def shares(contest: WorkloadComparison) -> Figure | None:
     """Each phase's share of the step, stacked, on the device's clock where there is one; beside it, the whole step."""
     rows = [row for loop in contest.loops for _, row in contest.rows(loop) if row.phases]
     if not rows:

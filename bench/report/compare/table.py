@@ -6,7 +6,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.judge.side_by_side import Contest, Entrant, SideBySide
+from loopmark.bench.judge.side_by_side import ComparedRun, SideBySide, WorkloadComparison
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, rooflines
 from loopmark.bench.report import format as show
@@ -25,7 +25,7 @@ COLOURS = {"faster": "green", "slower": "red"}
 class Line(NamedTuple):
     """One loop on one entrant."""
 
-    entrant: Entrant
+    entrant: ComparedRun
     row: Row
 
 
@@ -41,9 +41,9 @@ def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
     yield Text(plain(words.headline(found)), "bold")
     yield from (Text(plain(note), "dim") for note in found.notes)
     yield from _differences(found, console.width)
-    for contest in found.contests:
+    for contest in found.workloads:
         yield Text()
-        yield from _contest(contest, console, alone=len(found.entrants) == 1)
+        yield from _contest(contest, console, alone=len(found.runs) == 1)
     if found.shifts or found.not_compared:
         yield Text()
         yield from (Text(line) for line in words.moves(found))
@@ -53,27 +53,27 @@ def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
     if sentences:
         yield Text()
         yield from (Text(sentence, "bold") for sentence in sentences)
-    if len(found.entrants) > 1 and not found.have_something_in_common:
+    if len(found.runs) > 1 and not found.have_something_in_common:
         yield Text()
         yield Text(words.NOTHING_IN_COMMON, "bold")
 
 
 def _differences(found: SideBySide, width: int) -> Iterator[Text]:
-    if len(found.entrants) < 2:
+    if len(found.runs) < 2:
         return
     facts = words.facts(found)
     shown = dict(list(facts.items())[:MOST_FACTS])
     yield Text("what differs between them" if {*facts} - {words.RUN} else "their environments are the same", "dim")
     columns: list[Column[str]] = [
         _fact_column(entrant.name, {name: values[i] for name, values in shown.items()})
-        for i, entrant in enumerate(found.entrants)
+        for i, entrant in enumerate(found.runs)
     ]
     table = TextTable(Table(columns, list(shown), silent=show.ABSENT), list(shown), width, head="")
     if not table.left_out:
         yield from table.headings()
         yield from (table.line(name, name) for name in shown)
     else:  # too wide for a table
-        yield from (Text(f"{elide(name, NAME_WIDTH)}: {words.shared(found.entrants, shown[name])}") for name in shown)
+        yield from (Text(f"{elide(name, NAME_WIDTH)}: {words.shared(found.runs, shown[name])}") for name in shown)
     if len(shown) < len(facts):
         yield Text(f"and {len(facts) - len(shown)} facts more: compare.md has all", "dim")
 
@@ -82,7 +82,7 @@ def _fact_column(name: str, values: dict[str, str]) -> Column[str]:
     return Column(name, lambda fact: elide(values[fact], LONGEST_FACT), left=True)
 
 
-def _contest(contest: Contest, console: Console, *, alone: bool) -> Iterator[Text]:
+def _contest(contest: WorkloadComparison, console: Console, *, alone: bool) -> Iterator[Text]:
     title = Text(elide(contest.workload, NAME_WIDTH), "bold")
     work = words.works(contest)
     if contest.is_same_work:
@@ -92,7 +92,7 @@ def _contest(contest: Contest, console: Console, *, alone: bool) -> Iterator[Tex
         yield Text(work, "yellow")
     lines = {loop: [Line(*pair) for pair in contest.rows(loop)] for loop in contest.loops}
     measured = [line for own in lines.values() for line in own if line.row.step_seconds is not None]
-    names = [] if alone else [f"{BULLET}{entrant.name}" for entrant in contest.entrants]
+    names = [] if alone else [f"{BULLET}{entrant.name}" for entrant in contest.runs]
     table = TextTable(Table(_columns(), measured, silent=show.ABSENT), [*names, *contest.loops], console.width)
     if measured:
         yield from table.headings()

@@ -3,10 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
-from loopmark.bench.judge.comparison import BASELINE, Verdict
+from loopmark.bench.judge.comparison import BASELINE, Verdict, peaks_of_memory
 from loopmark.bench.judge.differences import unlike
-from loopmark.bench.judge.launches import peaks_of_memory
-from loopmark.bench.judge.side_by_side import Contest, Entrant, Setting, Shift, SideBySide, Work, settings_of
+from loopmark.bench.judge.side_by_side import (
+    ComparedRun,
+    Setting,
+    Shift,
+    SideBySide,
+    StepWork,
+    WorkloadComparison,
+    settings_of,
+)
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells
@@ -61,29 +68,29 @@ LEGEND = (
 
 def headline(found: SideBySide) -> str:
     """What is beside what; or why nothing can be said together."""
-    if len(found.entrants) == 1:
+    if len(found.runs) == 1:
         return ALONE
     if not found.have_something_in_common:
         return NOTHING_IN_COMMON
     if found.is_course:
-        return f"{found.entrants[0].run.machine.name}, before and after: {len(found.entrants)} runs, the oldest first"
-    settings = settings_of([entrant.run for entrant in found.entrants])
+        return f"{found.runs[0].run.machine.name}, before and after: {len(found.runs)} runs, the oldest first"
+    settings = settings_of([entrant.run for entrant in found.runs])
     machines = len({setting.fingerprint for setting in settings})
-    if machines < len(found.entrants):
+    if machines < len(found.runs):
         kinds = [kind for kind, of in KINDS.items() if len(set(map(of, settings))) > 1]
-        return f"{len(found.entrants)} settings side by side, by {listed(kinds)}"
+        return f"{len(found.runs)} settings side by side, by {listed(kinds)}"
     return f"{machines} machines side by side"
 
 
 def facts(found: SideBySide) -> dict[str, list[str]]:
     """What is not the same everywhere, with what each entrant says of it; by machines, the runs come first."""
-    runs = [entrant.run for entrant in found.entrants]
+    runs = [entrant.run for entrant in found.runs]
     told = {name: [show.ABSENT if v is None else plain(v) for v in values] for name, values in unlike(runs).items()}
     own = {} if found.is_course else {RUN: [plain(run.name) for run in runs]}
     return {**own, **{plain(name): values for name, values in told.items()}}
 
 
-def shared(entrants: Sequence[Entrant], values: Sequence[str]) -> str:
+def shared(entrants: Sequence[ComparedRun], values: Sequence[str]) -> str:
     """``2.12.0 on a and b; 2.13.0 on the other 5``: one fact, where there is no room for a table."""
     holders: dict[str, list[str]] = {}
     for entrant, value in zip(entrants, values, strict=True):
@@ -100,10 +107,10 @@ def shared(entrants: Sequence[Entrant], values: Sequence[str]) -> str:
     return "; ".join([*told, f"{usual} on the other {len(names)}"])
 
 
-def works(contest: Contest) -> str:
+def works(contest: WorkloadComparison) -> str:
     """What a step is: once where it is the same everywhere, else that it is not, and what it is where."""
     by_work: dict[str, list[str]] = {}
-    for entrant in contest.entrants:
+    for entrant in contest.runs:
         text = "; ".join(work(one) for one in contest.works(entrant))
         if text:
             by_work.setdefault(text, []).append(entrant.name)
@@ -113,11 +120,11 @@ def works(contest: Contest) -> str:
     return f"not the same work, so only ratios to {BASELINE} compare: {told}"
 
 
-def other_work(contest: Contest) -> str:
+def other_work(contest: WorkloadComparison) -> str:
     """In what it is not the same, on a line: ``not the same work (batch size 64 or 256): only ratios to eager …``."""
-    all_works = [one for entrant in contest.entrants for one in contest.works(entrant)]
+    all_works = [one for entrant in contest.runs for one in contest.works(entrant)]
     told = []
-    for field in fields(Work):
+    for field in fields(StepWork):
         values = dict.fromkeys(str(getattr(one, field.name))[:LONGEST_VALUE] for one in all_works)
         if len(values) > 1:
             told.append(f"{field.name.replace('_', ' ')} {' or '.join(values)}")
@@ -126,7 +133,7 @@ def other_work(contest: Contest) -> str:
 
 def conclusions(found: SideBySide) -> Iterator[str]:
     """Which technique pays where, a sentence for each loop that has a verdict somewhere, by workload."""
-    for contest in found.contests:
+    for contest in found.workloads:
         for loop in contest.loops:
             clauses = list(_clauses(contest, loop))
             if clauses:
@@ -135,16 +142,16 @@ def conclusions(found: SideBySide) -> Iterator[str]:
                 yield f"{who} {', '.join(clauses)}{end}."
 
 
-def _clauses(contest: Contest, loop: str) -> Iterator[str]:
+def _clauses(contest: WorkloadComparison, loop: str) -> Iterator[str]:
     rows = [(entrant, row) for entrant, row in contest.rows(loop) if row.verdict is not None]
     for verdict, verb in VERBS.items():
-        by_doubt: dict[str, list[tuple[Entrant, Row]]] = {}
+        by_doubt: dict[str, list[tuple[ComparedRun, Row]]] = {}
         for entrant, row in rows:
             if row.verdict == verdict:
                 why = _doubt(contest, entrant, row) if verdict == "faster" else ""
                 by_doubt.setdefault(why, []).append((entrant, row))
         for why, ours in sorted(by_doubt.items(), key=lambda said: said[0] != ""):  # what is sure comes first
-            places = _places(ours, len(contest.entrants))
+            places = _places(ours, len(contest.runs))
             yield f"is faster on {places}, but {why} there" if why else f"{verb} {places}"
     if rows:  # where it has no figures it neither pays nor costs, and that is an answer too
         ends: dict[str, list[str]] = {}
@@ -154,7 +161,7 @@ def _clauses(contest: Contest, loop: str) -> Iterator[str]:
         yield from (f"{ENDED.get(status, status)} on {named(names)}" for status, names in ends.items())
 
 
-def _doubt(contest: Contest, entrant: Entrant, row: Row) -> str:
+def _doubt(contest: WorkloadComparison, entrant: ComparedRun, row: Row) -> str:
     """Why a faster loop is not said to pay: speed alone is no gain, if what it trains is not the same."""
     if row.trained is None:
         return NOT_LOOKED_AT
@@ -162,7 +169,7 @@ def _doubt(contest: Contest, entrant: Entrant, row: Row) -> str:
     return doubt(row.trained, base.trained if base else None)
 
 
-def _places(rows: Sequence[tuple[Entrant, Row]], of: int) -> str:
+def _places(rows: Sequence[tuple[ComparedRun, Row]], of: int) -> str:
     """Where one verdict stands, out of so many: with each ratio, or for many with the least and the most."""
     is_claim = rows[0][1].verdict in ("faster", "slower")
     if len(rows) <= MOST_NAMED:
@@ -175,9 +182,9 @@ def _places(rows: Sequence[tuple[Entrant, Row]], of: int) -> str:
     return f"{who} ({' to '.join(ends)})"
 
 
-def noise(contest: Contest) -> str:
+def noise(contest: WorkloadComparison) -> str:
     """Each entrant's noise floor, or of many the least and the most, on one line; empty where nobody measured one."""
-    pairs = [(entrant, entrant.workload(contest.workload)) for entrant in contest.entrants]
+    pairs = [(entrant, entrant.workload(contest.workload)) for entrant in contest.runs]
     floors = [(found.noise_floor, entrant.name) for entrant, found in pairs if found and found.noise_floor is not None]
     if not floors:
         return ""
@@ -186,21 +193,21 @@ def noise(contest: Contest) -> str:
     return f"noise floor {(', ' if few else ' to ').join(told)}: smaller differences are printed as {cells.SAME}"
 
 
-def remarks(contest: Contest) -> Iterator[tuple[str, str]]:
+def remarks(contest: WorkloadComparison) -> Iterator[tuple[str, str]]:
     """What rows have to say beyond their figures, each with whose it is; what several say is told once."""
     told: dict[str, list[str]] = {}
     for loop in contest.loops:
         for entrant, row in contest.rows(loop):
             if row.step_seconds is not None and (text := cells.notes(row)):
                 told.setdefault(text, []).append(f"{elide(loop, NAME_LENGTH)} on {entrant.name}")
-    for entrant in contest.entrants:
+    for entrant in contest.runs:
         every = (entrant.row(contest.workload, loop) for loop in contest.loops)
         launches = {len(row.case.launches) for row in every if row is not None and row.step_seconds is not None}
         if launches == {1}:
             told.setdefault(ONE_LAUNCH, []).append(entrant.name)
     yield from ((named(names), text) for text, names in told.items())
     kinds: dict[str, list[str]] = {}
-    for entrant in contest.entrants:
+    for entrant in contest.runs:
         rows = filter(None, (entrant.row(contest.workload, loop) for loop in contest.loops))
         for kind in dict.fromkeys(row.case.memory_kind for row in rows if peaks_of_memory(row.case)):
             kinds.setdefault(plain(kind or "of an unknown kind"), []).append(entrant.name)
@@ -209,7 +216,7 @@ def remarks(contest: Contest) -> Iterator[tuple[str, str]]:
         yield "peak memory", f"{told_kinds}: these do not compare"
 
 
-def endings(contest: Contest) -> Iterator[tuple[str, str]]:
+def endings(contest: WorkloadComparison) -> Iterator[tuple[str, str]]:
     """Why what has no figures has none, each with whose it is."""
     for loop in contest.loops:
         name = elide(loop, NAME_LENGTH)
@@ -223,7 +230,7 @@ def endings(contest: Contest) -> Iterator[tuple[str, str]]:
         yield from ((f"{name} on {named(names)}", text) for text, names in told.items())
 
 
-def nowhere(contest: Contest, loop: str) -> str:
+def nowhere(contest: WorkloadComparison, loop: str) -> str:
     """Why a loop has no figures anywhere, where that is one and the same reason; empty otherwise."""
     reasons = {cells.why(row) if row.step_seconds is None else "" for _, row in contest.rows(loop)}
     return reasons.pop() if len(reasons) == 1 else ""
@@ -240,7 +247,7 @@ def moves(found: SideBySide) -> Iterator[str]:
     """How each loop's speedup moved from the oldest to the newest run of one machine; what has no ratio, and why."""
     if not found.shifts and not found.not_compared:
         return
-    first, last = found.entrants[0].name, found.entrants[-1].name
+    first, last = found.runs[0].name, found.runs[-1].name
     if found.shifts:
         what = f"{BASELINE}'s step and speedups over it"
         yield f"{what} in {first} → in {last}, and how many times as fast the last is as the first:"

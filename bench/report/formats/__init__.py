@@ -1,1 +1,42 @@
-"""A run in the formats of other tools, one a file."""
+"""Every format that a run can be exported to, by name."""
+
+import difflib
+from collections.abc import Callable
+
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.summary import Summary
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report.formats import dashboards, openmetrics, pytest_benchmark
+from loopmark.bench.report.formats.entry import entries
+
+Writer = Callable[[Summary, Samples], str]
+"""Makes the file's text of a judged run and its samples."""
+
+FORMATS: dict[str, Writer] = {
+    "pytest-benchmark": pytest_benchmark.export,
+    "github-action-benchmark": dashboards.smaller_is_better,
+    "github-action-benchmark-bigger": dashboards.bigger_is_better,
+    "bencher": dashboards.bencher,
+    "openmetrics": openmetrics.export,
+}
+
+
+def writer(name: str) -> Writer:
+    """The format of that name. Raises BadInput for an unknown one, with what may have been meant."""
+    if name in FORMATS:
+        return FORMATS[name]
+    close = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.5)
+    hint = f" did you mean '{close[0]}'?" if close else ""
+    raise BadInput(f"no format named '{name}';{hint} there are {', '.join(FORMATS)}")
+
+
+def export(name: str, summary: Summary, samples: Samples) -> str:
+    """A run as the text of a file in the format ``name``.
+
+    Raises:
+        BadInput: there is no such format, or no case of the run has a step time.
+    """
+    write = writer(name)
+    if not entries(summary):
+        raise BadInput(f"no case of {summary.run.name} was measured, so there is nothing to export; repeat the run")
+    return write(summary, samples)

@@ -1,7 +1,5 @@
 """A case under names that every format can hold: on one line, not too long, and no two alike."""
 
-import math
-import sys
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,7 +8,8 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
-from loopmark.bench.report.table import ends
+from loopmark.bench.report.figures import Value
+from loopmark.bench.report.table import ends, finite
 from loopmark.bench.report.text import elide
 
 WORKLOAD_LENGTH, LOOP_LENGTH = 90, 150
@@ -36,12 +35,6 @@ class Entry:
     def name(self) -> str:
         """``resnet/compile``."""
         return f"{self.workload}/{self.loop}"
-
-    @property
-    def steps_per_second(self) -> Estimate | None:
-        """Steps a second; infinite where an end of the step's interval is zero, as from one launch alone."""
-        step = self.row.step_seconds
-        return step.map(lambda seconds: 1 / seconds if seconds > 1 / sys.float_info.max else math.inf) if step else None
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -87,8 +80,11 @@ def distinct(named: Iterable[tuple[Key, str]], length: int) -> dict[Key, str]:
     return given
 
 
-def bounds(estimate: Estimate) -> tuple[float, float] | None:
-    """Both ends of the interval; None where nothing bounds one of them, as of one launch alone."""
-    made = ends("it", estimate)
-    low, high = made["it_low"], made["it_high"]
-    return None if low is None or high is None else (low, high)
+def scaled(value: Value, size: float) -> tuple[float, tuple[float, float] | None] | None:
+    """A figure in units of ``size``, with the ends of its interval where they are known; None where it is not."""
+    if isinstance(value, Estimate):
+        estimate = value.map(lambda one: one / size)
+        low, high = (ends("it", estimate)[f"it_{end}"] for end in ("low", "high"))
+        known = finite(estimate.value)
+        return None if known is None else (known, None if low is None or high is None else (low, high))
+    return (value / size, None) if isinstance(value, int | float) else None

@@ -6,14 +6,14 @@ of text files refuses them; when the run began is a gauge of its own.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from loopmark.bench.judge.summary import Row, Summary
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells
+from loopmark.bench.report.figures import FIGURES, record
 from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
-from loopmark.bench.report.spreadsheet import record
 from loopmark.bench.report.table import finite
 from loopmark.bench.report.text import elide
 
@@ -23,33 +23,26 @@ LONGEST_VALUE = 400
 Labels = dict[str, str]
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """A metric's name without ``loopmark_``, and what it is."""
 
     name: str
     unit: str | None
-    column: str
-    """Of the spreadsheet's record."""
     help: str
 
 
-FAMILIES = (
-    *(
-        Family(f"step{end}_seconds", "seconds", f"step_seconds{end}", f"Seconds a training step takes{of}.")
-        for end, of in (("", ""), ("_low", ", 95 % interval, low end"), ("_high", ", 95 % interval, high end"))
-    ),
-    *(
-        Family(f"speedup{end}_ratio", "ratio", f"speedup{end}", f"Eager's step over this loop's{of}.")
-        for end, of in (("", ""), ("_low", ", 95 % interval, low end"), ("_high", ", 95 % interval, high end"))
-    ),
-    Family("noise_floor_ratio", "ratio", "noise_floor", "Log ratio below which nothing is called a difference."),
-    Family("samples_per_second", None, "samples_per_second", "Training samples a second."),
-    Family("peak_memory_bytes", "bytes", "peak_memory_bytes", "Peak memory of a launch."),
-    Family("first_step_seconds", "seconds", "first_step_seconds", "Seconds from the start to the first step's end."),
-    Family("step_joules", "joules", "joules_per_step", "Energy a training step takes."),
-    Family("launches", None, "launches", "Fresh processes that the figures are of."),
-)
+ENDS = {"": "", "_low": ", 95 % interval, low end", "_high": ", 95 % interval, high end"}
+
+
+def _families() -> dict[str, Family]:
+    """The families of the figures, by the key of the record that each shows."""
+    gauges = [(one.key, one.gauge) for one in FIGURES if one.gauge]
+    families = {}
+    for key, gauge in sorted(gauges, key=lambda pair: pair[1].rank):
+        unit = f"_{gauge.unit}" if gauge.unit else ""
+        for end, of in (ENDS if gauge.ends else {"": ""}).items():
+            families[f"{key}{end}"] = Family(f"{gauge.name}{end}{unit}", gauge.unit, f"{gauge.help}{of}.")
+    return families
 
 
 def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - every format is asked alike
@@ -73,11 +66,11 @@ def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - every f
     )
     lines += [_sample("case_info", _labels(entry) | _said(entry.row), 1) for entry in measured]
     records = [(_labels(entry), record(entry.row, entry.of)) for entry in measured]
-    for family in FAMILIES:
-        figures = [(labels, values[family.column]) for labels, values in records]
+    for key, family in _families().items():
+        figures = [(labels, values[key]) for labels, values in records]
         lines += _family(family, ((labels, v) for labels, v in figures if isinstance(v, int | float)))
     lines += _family(
-        Family("phase_seconds", "seconds", "", "Seconds of a step in each phase; the phases of a step add up to it."),
+        Family("phase_seconds", "seconds", "Seconds of a step in each phase; the phases of a step add up to it."),
         ((_labels(entry) | {"phase": phase}, seconds) for entry in measured for phase, seconds in _phases(entry)),
     )
     return "\n".join([*lines, "# EOF", ""])
@@ -94,8 +87,8 @@ def _labels(entry: Entry) -> Labels:
 
 
 def _said(row: Row) -> Labels:
-    likeness = row.trained.likeness.verdict if row.trained else None
-    return {"verdict": cells.verdict(row), "trains_as_eager": likeness or ""}
+    equivalence = row.trained.equivalence.verdict if row.trained else None
+    return {"verdict": cells.verdict(row), "trains_as_eager": equivalence or ""}
 
 
 def _family(family: Family, figures: Iterable[tuple[Labels, float]]) -> list[str]:

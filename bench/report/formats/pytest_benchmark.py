@@ -15,13 +15,13 @@ import pandas as pd
 
 from loopmark import __version__
 from loopmark.bench.judge.comparison import block_seconds
+from loopmark.bench.judge.laps import counted_blocks, laps_by_case
 from loopmark.bench.judge.summary import Summary
-from loopmark.bench.judge.throttled import counted, laps_by_case
 from loopmark.bench.records.pytest_benchmark import KEY
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import ByCase, Samples, seconds_of
+from loopmark.bench.report.figures import record
 from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
-from loopmark.bench.report.spreadsheet import record
 from loopmark.bench.report.table import finite
 from loopmark.bench.report.text import elide, plain
 
@@ -34,7 +34,7 @@ _BLOCK = ["launch", "round", "block"]
 
 def export(summary: Summary, samples: Samples) -> str:
     """Every case that was measured, and its phases."""
-    blocks, laps = ByCase(samples.blocks[counted(samples.blocks)]), laps_by_case(samples)
+    blocks, laps = ByCase(samples.blocks[counted_blocks(samples.blocks)]), laps_by_case(samples)
     measured = []
     for entry in entries(summary):
         own = blocks[entry.index]

@@ -7,7 +7,7 @@ from typing import Any
 
 from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.history import Change, Point, Series, Subject, by_subject, suspicions
+from loopmark.bench.judge.history import Change, Point, Series, SeriesSubject, by_subject, suspicions
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.store import RUN_FILE
@@ -82,7 +82,7 @@ def _row(series: Series, at: int) -> dict[str, Cell]:
     }
 
 
-def _subject(subject: Subject) -> dict[str, Cell]:
+def _subject(subject: SeriesSubject) -> dict[str, Cell]:
     facts = asdict(subject)
     return {
         **{name: fact for name, fact in facts.items() if name != "instructions"},
@@ -131,7 +131,7 @@ def _figure(estimate: Estimate) -> dict[str, float | None]:
     }
 
 
-def _draw_plots(folder: Path, subjects: dict[Subject, tuple[Series, ...]]) -> list[Path]:
+def _draw_plots(folder: Path, subjects: dict[SeriesSubject, tuple[Series, ...]]) -> list[Path]:
     # Drawing alone needs matplotlib, which takes longer to import than all the rest.
     from loopmark.bench.report import style
     from loopmark.bench.report.history.plot import history
@@ -141,7 +141,7 @@ def _draw_plots(folder: Path, subjects: dict[Subject, tuple[Series, ...]]) -> li
     names = {subject: f"history-{words.file_stem(subject)}{' ' * i}" for i, subject in enumerate(subjects)}
     slug = slugs(names.values())
 
-    def draw(subject: Subject) -> list[Path]:
+    def draw(subject: SeriesSubject) -> list[Path]:
         figure = history(subjects[subject])
         paths = [folder / f"{slug[names[subject]]}.{kind}" for kind in ("png", "svg")]
         for path in paths:

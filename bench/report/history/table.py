@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.text import Text
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.history import Series, Subject, by_subject, suspicions
+from loopmark.bench.judge.history import Series, SeriesSubject, by_subject, suspicions
 from loopmark.bench.report import format as show
 from loopmark.bench.report.history import words as words
 from loopmark.bench.report.table import as_wide_as
@@ -30,7 +30,7 @@ def print_history(series: tuple[Series, ...], console: Console | None = None) ->
             console.print(line, soft_wrap=not console.is_terminal)
 
 
-def _subject(subject: Subject, alike: tuple[Series, ...]) -> list[Text]:
+def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> list[Text]:
     head = Text(elide(subject.workload, NAME_WIDTH), "bold")
     head.append(f"{GAP}{words.where(subject)}; {words.span(alike)}", "not bold dim")
     names = [elide(one.loop, NAME_WIDTH) for one in alike]

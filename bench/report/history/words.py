@@ -1,7 +1,7 @@
 """What a history says in words: of a subject, of a change, of what came with it."""
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.history import Change, Series, Subject, Suspicion
+from loopmark.bench.judge.history import Change, Series, SeriesSubject, Suspicion
 from loopmark.bench.report import format as show
 from loopmark.bench.report.text import elide, plain
 from loopmark.bench.report.work import work
@@ -10,14 +10,14 @@ LONGEST = 400
 """Letters of what changed at a run; a machine that was set up anew changes it all."""
 
 
-def where(subject: Subject) -> str:
+def where(subject: SeriesSubject) -> str:
     """``amd-epyc-2-core-749cb0: cpu, 2 threads, small, batch of 64, data 0e117e``: what its runs have in common."""
     threads = "" if subject.threads is None else f"{subject.threads} thread{'' if subject.threads == 1 else 's'}, "
     instructions = "" if subject.instructions is None else f"{subject.instructions}, "
     return plain(f"{subject.machine}: {subject.device}, {threads}{instructions}{work(subject)}")
 
 
-def file_stem(subject: Subject) -> str:
+def file_stem(subject: SeriesSubject) -> str:
     """What a plot's file is named by, before it is made safe: the workload and the machine's fingerprint."""
     return f"{subject.workload[:24]}-{subject.machine.rpartition('-')[2]}"
 

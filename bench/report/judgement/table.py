@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from loopmark.bench.judge.finding import Finding, Judgement
-from loopmark.bench.judge.thresholds import STEP
+from loopmark.bench.judge.settings import STEP
 from loopmark.bench.report import claim
 from loopmark.bench.report.table import as_wide_as
 from loopmark.bench.report.text import elide

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.trained import TrainingSummary, summarise_training
+from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report.html.page import training_page

@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.learning import Learning
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.report import format as show
 from loopmark.bench.report.machine_table import machine_table
 from loopmark.bench.report.plot_files import Plot
@@ -53,7 +52,7 @@ def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, s
         return None
     heading = words.heading(workload, summary.training)
     return {
-        "likeness": _likeness_table(workload),
+        "equivalence": _equivalence_table(workload),
         "heading": f"{heading[0].upper()}{heading[1:]}.",
         "learning": _learning_table(workload, starts),
         "notes": [
@@ -62,11 +61,11 @@ def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, s
     }
 
 
-def _likeness_table(workload: TrainedWorkload) -> Table[Any]:
+def _equivalence_table(workload: TrainedWorkload) -> Table[Any]:
     rows = (
-        [_name(row), Cell(words.verdict(row)), Cell(words.evidence(row.likeness))]
+        [_name(row), Cell(words.verdict(row)), Cell(words.evidence(row.equivalence))]
         for row in workload.rows
-        if row.likeness.proof.status != "skipped"
+        if row.equivalence.proof.status != "skipped"
     )
     return table_of(["loop", f"trains as {BASELINE}", "evidence"], rows, figures=False)
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.records.training import TrainingSamples
 from loopmark.bench.report import format as show
 from loopmark.bench.report import layout, style
@@ -98,7 +98,7 @@ def losses(
 
 
 def _trained(workload: TrainedWorkload) -> list[TrainedRow]:
-    return [row for row in workload.rows if row.learning and row.learning.lessons]
+    return [row for row in workload.rows if row.learning and row.learning.trials]
 
 
 def _trials(row: TrainedRow, summary: TrainingSummary) -> list[int]:
@@ -110,7 +110,7 @@ def _course(row: TrainedRow, summary: TrainingSummary, evaluations: pd.DataFrame
 
     Of more steps than a plot has room for, neighbours are taken together.
     """
-    lessons = {lesson.trial: lesson for lesson in row.learning.lessons} if row.learning else {}
+    lessons = {lesson.trial: lesson for lesson in row.learning.trials} if row.learning else {}
     trials = {i: lessons[trial] for i, trial in enumerate(summary.training.trials) if trial in lessons}
     own = evaluations[evaluations["trial"].isin(list(trials)) & style.drawn(evaluations["quality"])]
     if own.empty:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.report.table import csv_of, ends, finite
 from loopmark.bench.report.training.table import Starts
 from loopmark.bench.report.training.words import evidence, rounding
@@ -16,18 +16,18 @@ _ESTIMATES = ("quality", "steps", "seconds", "joules", "steps_ratio", "seconds_r
 
 def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | None = None) -> dict[str, Cell]:
     """One case in base units; None for what was not measured or has no bound."""
-    likeness, learning, ended = row.likeness, row.learning, row.ended
-    proof = likeness.proof
-    worst = likeness.first or likeness.furthest
+    equivalence, learning, ended = row.equivalence, row.learning, row.ended
+    proof = equivalence.proof
+    worst = equivalence.first or equivalence.furthest
     cells: dict[str, Cell] = {
         "workload": row.workload,
         "loop": row.loop,
         "repeat": "yes" if row.repeat else "no",
         "status": ended.status if ended else proof.status,
         "reason": ended.reason if ended else proof.reason,
-        "verdict": likeness.verdict,
-        "evidence": evidence(likeness),
-        "precision": rounding(likeness) if proof.bits else None,
+        "verdict": equivalence.verdict,
+        "evidence": evidence(equivalence),
+        "precision": rounding(equivalence) if proof.bits else None,
         "compared_steps": proof.steps,
         "same_steps": proof.same_steps,
         "step": worst.step if worst else None,
@@ -37,15 +37,15 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
         "allowed_error": worst.allowed if worst else None,
         "metric": workload.target.metric if workload.target else None,
         "target": workload.target.value if workload.target else None,
-        "seeds": len(learning.lessons) if learning else None,
+        "seeds": len(learning.trials) if learning else None,
         "seeds_that_learn": learning.learns if learning else None,
         "seeds_at_target": learning.reached if learning else None,
         "loss": learning.loss if learning else None,
         "start_seconds": (learning.start_seconds if start_seconds is None else start_seconds) if learning else None,
-        "converged_at_step": _mean([one.trial.converged_at_step for one in learning.lessons]) if learning else None,
+        "converged_at_step": _mean([one.trial.converged_at_step for one in learning.trials]) if learning else None,
         "diverged_at_step": learning.diverged.trial.diverged_at_step if learning and learning.diverged else None,
         "skipped_steps": learning.skipped_steps if learning else None,
-        "final_scale": learning.lessons[-1].trial.final_scale if learning and learning.lessons else None,
+        "final_scale": learning.trials[-1].trial.final_scale if learning and learning.trials else None,
     }
     for name in _ESTIMATES:
         heading = name if name.endswith("ratio") or name == "quality" else f"{name}_to_target"
@@ -99,9 +99,9 @@ def _trials(row: TrainedRow) -> list[dict[str, Any]]:
             "divergence": one.trial.divergence,
             "skipped_steps": one.trial.skipped_steps,
             "final_scale": one.trial.final_scale,
-            "looks": [asdict(look) for look in one.looks],
+            "looks": [asdict(look) for look in one.evaluations],
         }
-        for one in (row.learning.lessons if row.learning else ())
+        for one in (row.learning.trials if row.learning else ())
     ]
 
 

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from loopmark.bench.judge.learning import Learning
 from loopmark.bench.judge.summary import Summary
-from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.report import format as show
 from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, TextTable, as_wide_as, cut
 from loopmark.bench.report.text import elide, plain
@@ -62,7 +61,7 @@ class TrainingTable:
             for row in shown:
                 yield grid.line(row.label, row) if _has_figures(row) else grid.named(row.label, _ending(row))
             for row in shown:
-                if said := words.remarks(row, likeness=self._alone):
+                if said := words.remarks(row, equivalence=self._alone):
                     yield from grid.note(row.label, "; ".join(said), console)
         if grid.left_out:
             yield cut(Text(f"report.md also has: {', '.join(grid.left_out)}", "dim"), width)
@@ -103,10 +102,10 @@ def _of(text: Callable[[Learning], str]) -> Callable[[TrainedRow], str]:
 
 
 def _has_figures(row: TrainedRow) -> bool:
-    return row.learning is not None or row.likeness.verdict is not None
+    return row.learning is not None or row.equivalence.verdict is not None
 
 
 def _ending(row: TrainedRow) -> Text:
-    proof = row.likeness.proof
+    proof = row.equivalence.proof
     status = proof.status.replace("_", " ") if proof.status != "ok" else "not compared"
-    return Text(f"{status}: {plain(row.likeness.why_not or '')}", "yellow" if proof.status == "skipped" else "red")
+    return Text(f"{status}: {plain(row.equivalence.why_not or '')}", "yellow" if proof.status == "skipped" else "red")

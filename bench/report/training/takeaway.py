@@ -1,9 +1,8 @@
 """The one sentence that a person takes away from a training by itself."""
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.learning import Learning
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.report import format as show
 from loopmark.bench.report.takeaway import sentence
 from loopmark.bench.report.text import elide
@@ -21,7 +20,7 @@ def training_takeaway(summary: TrainingSummary) -> str:
 
 
 def _clauses(workload: TrainedWorkload) -> list[str]:
-    said = [_alike([row for row in workload.rows if row.likeness.verdict is not None and row.loop != BASELINE])]
+    said = [_alike([row for row in workload.rows if row.equivalence.verdict is not None and row.loop != BASELINE])]
     trained = {row.loop: row.learning for row in workload.rows if row.learning is not None and not row.departs}
     if trained and workload.target is not None:
         said.append(_soonest(trained, f"{_name(workload.target.metric)} of {workload.target.value:g}"))
@@ -32,7 +31,7 @@ def _alike(compared: list[TrainedRow]) -> str:
     departing = [_name(row.loop) for row in compared if row.departs]
     if departing:
         return f"{', '.join(departing)} {'trains' if len(departing) == 1 else 'train'} another model than {BASELINE}"
-    steps = min((row.likeness.proof.steps for row in compared), default=0)
+    steps = min((row.equivalence.proof.steps for row in compared), default=0)
     if len(compared) == 1:
         return f"{_name(compared[0].loop)} trains as {BASELINE} does in its first {steps} steps"
     if not compared:

@@ -4,10 +4,9 @@ import math
 from collections.abc import Callable
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.learning import Learning
-from loopmark.bench.judge.likeness import Departure, Likeness
+from loopmark.bench.judge.equivalence import Departure, Equivalence
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.judge.trained import TrainedRow, TrainedWorkload
+from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload
 from loopmark.bench.records.training import Ending, Training
 from loopmark.bench.report import format as show
 from loopmark.bench.report.text import elide, plain
@@ -21,33 +20,33 @@ WHAT = {"loss": "the loss", "gradient": "the gradient of", "update": "the update
 
 def verdict(row: TrainedRow | None) -> str:
     """``same``, ``within rounding`` or ``departs``; absent where nothing was compared."""
-    return (row.likeness.verdict if row else None) or show.ABSENT
+    return (row.equivalence.verdict if row else None) or show.ABSENT
 
 
-def evidence(likeness: Likeness) -> str:
+def evidence(equivalence: Equivalence) -> str:
     """What the verdict rests on, or why there is none, as a clause."""
-    proof = likeness.proof
-    if likeness.verdict is None:
-        return f"not compared: {plain(likeness.why_not or '')}"
+    proof = equivalence.proof
+    if equivalence.verdict is None:
+        return f"not compared: {plain(equivalence.why_not or '')}"
     if proof.lost_at_step is not None:
         return f"its loss was not finite at step {proof.lost_at_step:,}"
     steps = f"{proof.steps} steps"
-    if likeness.verdict == "same":
+    if equivalence.verdict == "same":
         return f"every bit of {steps} as eager's: loss, gradients, parameters, buffers"
-    if likeness.first is not None:
-        return _departure(likeness.first, rounding(likeness))
-    if likeness.furthest is None and likeness.verdict == "departs":
+    if equivalence.first is not None:
+        return _departure(equivalence.first, rounding(equivalence))
+    if equivalence.furthest is None and equivalence.verdict == "departs":
         return f"each of {steps} is eager's, but they end elsewhere: it was given other data, or skipped some"
-    if likeness.furthest is None:
+    if equivalence.furthest is None:
         return f"every bit of {steps} as eager's in one process, others in another: eager itself does not repeat"
-    far, by = likeness.furthest, rounding(likeness)
+    far, by = equivalence.furthest, rounding(equivalence)
     allowed = f"{_share(far.share)} of what is allowed for rounding to {by}"
     return f"in {steps} nothing was off by more than {allowed} ({_place(far)})"
 
 
-def rounding(likeness: Likeness) -> str:
+def rounding(equivalence: Equivalence) -> str:
     """The format that the loop's arithmetic keeps, by name."""
-    bits = likeness.proof.bits
+    bits = equivalence.proof.bits
     return FORMATS.get(bits or 0, f"{bits} bits")
 
 
@@ -57,7 +56,7 @@ def doubt(row: TrainedRow | None, eager: TrainedRow | None) -> str:
         return ""
     if row.departs:
         return "trains otherwise"
-    if row.likeness.verdict is None:
+    if row.equivalence.verdict is None:
         return f"was not shown to train as {BASELINE}"
     learnt, its = row.learning, eager.learning if eager else None
     if learnt is None or its is None:
@@ -67,22 +66,22 @@ def doubt(row: TrainedRow | None, eager: TrainedRow | None) -> str:
     return "does not learn" if not learnt.learns and its.learns else ""
 
 
-def remarks(row: TrainedRow, *, likeness: bool = True) -> list[str]:
+def remarks(row: TrainedRow, *, equivalence: bool = True) -> list[str]:
     """What there is to say of a case's training beyond its figures: nothing, for most.
 
     Args:
-        likeness: whether to tell how it departs from the baseline, which another table may tell already.
+        equivalence: whether to tell how it departs from the baseline, which another table may tell already.
     """
     said = []
-    if row.departs and likeness:
-        said.append(f"departs from {BASELINE}: {evidence(row.likeness)}")
+    if row.departs and equivalence:
+        said.append(f"departs from {BASELINE}: {evidence(row.equivalence)}")
     if row.learning:
-        if row.likeness.verdict is None:
-            said.append(evidence(row.likeness))
+        if row.equivalence.verdict is None:
+            said.append(evidence(row.equivalence))
         said += _of_learning(row.learning)
     if row.ended is not None and row.ended.ending == "was interrupted":
         said.append(f"interrupted at step {row.ended.steps:,}, seed {row.ended.seed}")
-    elif row.ended is not None and (row.ended.status != "skipped" or row.likeness.verdict is not None):
+    elif row.ended is not None and (row.ended.status != "skipped" or row.equivalence.verdict is not None):
         said.append(f"seed {row.ended.seed}: {row.ended.status.replace('_', ' ')}: {plain(row.ended.reason or '')}")
     return said
 
@@ -100,13 +99,13 @@ def learns(learning: Learning) -> str:
 
 def ending(learning: Learning) -> str:
     """How the trials ended: where they converged, or that they had not yet."""
-    steps = [lesson.trial.converged_at_step for lesson in learning.lessons]
+    steps = [lesson.trial.converged_at_step for lesson in learning.trials]
     known = [step for step in steps if step is not None]
     if len(known) == len(steps):
         return f"at step {show.count(sum(known) / len(known))}"
     if learning.diverged:
         return "diverged"
-    if all(lesson.trial.ending == "reached the target" for lesson in learning.lessons):
+    if all(lesson.trial.ending == "reached the target" for lesson in learning.trials):
         return "ended at the target"
     return f"{len(known)} of {len(steps)}" if known else "not yet"
 
@@ -179,8 +178,8 @@ def _of_learning(learning: Learning) -> list[str]:
         how = {"not a number": "became NaN", "infinite": "became infinite", "exploded": "exploded"}
         what = how.get(astray.trial.divergence or "", "went astray")
         said.append(f"diverged: its loss {what} at step {astray.trial.diverged_at_step:,}, seed {astray.trial.seed}")
-    elif learning.learns < len(learning.lessons):
-        said.append(f"does not learn with {len(learning.lessons) - learning.learns} of {len(learning.lessons)} seeds")
+    elif learning.learns < len(learning.trials):
+        said.append(f"does not learn with {len(learning.trials) - learning.learns} of {len(learning.trials)} seeds")
     else:
         said += _short_of_target(learning)
     if learning.skipped_steps is not None:
@@ -190,7 +189,7 @@ def _of_learning(learning: Learning) -> list[str]:
 
 def _short_of_target(learning: Learning) -> list[str]:
     """The seeds that missed their target: those whose time was over, and those that could not reach it."""
-    short, of = [one.trial for one in learning.lessons if one.steps_to_target is None], len(learning.lessons)
+    short, of = [one.trial for one in learning.trials if one.steps_to_target is None], len(learning.trials)
     late = [trial for trial in short if trial.ending == SPENT]
     said = []
     if late:
@@ -206,9 +205,9 @@ def _short_of_target(learning: Learning) -> list[str]:
 
 def _scaling(learning: Learning) -> str:
     """What a gradient scaler did, and what came of it."""
-    taken = sum(lesson.trial.steps for lesson in learning.lessons)
+    taken = sum(lesson.trial.steps for lesson in learning.trials)
     text = f"in training the gradient scaler skipped {learning.skipped_steps or 0:,} of {taken:,} steps"
-    scales = sorted({lesson.trial.final_scale for lesson in learning.lessons if lesson.trial.final_scale is not None})
+    scales = sorted({lesson.trial.final_scale for lesson in learning.trials if lesson.trial.final_scale is not None})
     if scales:
         text += (
             f"; its scale ended at {' to '.join(f'{scale:,.10g}' for scale in dict.fromkeys((scales[0], scales[-1])))}"

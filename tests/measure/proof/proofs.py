@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from loopmark.bench.judge.likeness import Likeness, likeness
+from loopmark.bench.judge.equivalence import Equivalence, equivalence
 from loopmark.bench.measure.proof.prove import Proven, prove
 from loopmark.bench.measure.training.notebook import Notebook
 from loopmark.bench.measure.training.trainer import PROOF_STEPS
@@ -22,7 +22,7 @@ def proven(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int 
     return prove(make_task(), loop, steps, seed)
 
 
-def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Likeness:
+def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Equivalence:
     """The verdict on ``loop``, beside an eager that was compared as well."""
     notebook = Notebook()
     for one in (EAGER, loop):
@@ -32,7 +32,7 @@ def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int 
         notebook.add_proof(proof, seen.deviations)
     deviations = notebook.samples().deviations
     eagers, own = notebook.proofs
-    return likeness(own, deviations[deviations["proof"] == 1], eagers, replace(eagers, repeat=True))
+    return equivalence(own, deviations[deviations["proof"] == 1], eagers, replace(eagers, repeat=True))
 
 
 def own(step: StepFunction) -> Loop:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.trained import summarise_training
+from loopmark.bench.judge.training import summarise_training
 from loopmark.bench.measure.crew import crew_of
 from loopmark.bench.measure.machine import describe_machine
 from loopmark.bench.measure.plan import Wish, make_plan
@@ -200,7 +200,7 @@ def test_eager_is_compared_twice_and_in_two_processes_comes_to_the_same_end(good
     first, second = proof_of(training, "eager"), proof_of(training, "eager", repeat=True)
     assert first.steps == second.steps == first.same_steps == second.same_steps == PROOF_STEPS
     assert first.sha256 == second.sha256 is not None
-    verdicts = {row.label: row.likeness.verdict for row in summarise_training(*good[:2]).workloads[0].rows}
+    verdicts = {row.label: row.equivalence.verdict for row in summarise_training(*good[:2]).workloads[0].rows}
     assert verdicts == {
         "eager": "same", "eager (again)": "same", "deterministic": "same", "foreach_optimizer": "same",
         "amp_fp16": "within rounding", "cuda_graph": None, "misbehaving:prints": "same",
@@ -294,7 +294,7 @@ def test_its_comparison_ends_there_too_and_it_departs(astray: tuple[Training, Tr
     assert proof_of(astray[0], "own:loses_its_loss_at_step_7").lost_at_step == 7
     row = summarise_training(*astray).row("regression", "own:loses_its_loss_at_step_7", repeat=False)
     assert row is not None
-    assert row.likeness.verdict == "departs"
+    assert row.equivalence.verdict == "departs"
 
 
 @pytest.mark.parametrize("loop", WRONG)
@@ -336,7 +336,7 @@ def test_a_learning_rate_beyond_reason_explodes_and_the_step_is_told(own: Path, 
         assert trial.diverged_at_step == 1 or not math.isfinite(losses[trial.diverged_at_step])
     # Eager loses its loss as well, so its losing it says nothing against another loop.
     rows = summarise_training(training, samples).workloads[0].rows
-    assert {row.likeness.verdict for row in rows} <= {"same", "within rounding", None}
+    assert {row.equivalence.verdict for row in rows} <= {"same", "within rounding", None}
 
 
 def test_a_loop_that_hangs_is_ended_at_its_limit_while_the_others_go_on_and_is_not_tried_again(

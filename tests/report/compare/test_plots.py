@@ -19,10 +19,10 @@ from tests.support.side_by_side import side_by_side
 
 
 def drawn(found: SideBySide) -> dict[str, Figure]:
-    (contest,) = found.contests
+    (contest,) = found.workloads
     with style.styled():
         figures = {
-            "machines": throughput(contest, found.entrants), "speedups": speedups(contest), "shares": shares(contest),
+            "machines": throughput(contest, found.runs), "speedups": speedups(contest), "shares": shares(contest),
         }  # fmt: skip
     return {name: figure for name, figure in figures.items() if figure}
 
@@ -107,7 +107,7 @@ def test_hostile_names_are_drawn_as_text_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for found, names in [(loops, NAMES[:1]), *machines]:
-            entrants = tuple(replace(one, name=name) for one, name in zip(found.entrants, names, strict=True))
-            renamed = replace(found.contests[0], entrants=entrants)
-            for figure in drawn(replace(found, entrants=entrants, contests=(renamed,))).values():
+            entrants = tuple(replace(one, name=name) for one, name in zip(found.runs, names, strict=True))
+            renamed = replace(found.workloads[0], runs=entrants)
+            for figure in drawn(replace(found, runs=entrants, workloads=(renamed,))).values():
                 assert style.save(figure, "svg").startswith(b"<?xml")

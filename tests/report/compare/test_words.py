@@ -48,7 +48,7 @@ def test_on_many_machines_the_first_are_named_with_the_least_and_the_most() -> N
 
 
 def test_a_fact_that_most_share_is_told_of_the_others() -> None:
-    entrants = side_by_side({}, 8).entrants
+    entrants = side_by_side({}, 8).runs
     assert words.shared(entrants, ["2.12", *["2.13"] * 7]) == f"2.12 on {AMD}; 2.13 on the other 7"
     assert words.shared(entrants[:2], ["2.12", "2.13"]) == f"2.12 on {AMD}; 2.13 on {XEON}"
     assert words.shared(entrants, list("abcdefgh")).endswith("; and 5 values more")
@@ -89,11 +89,11 @@ def test_what_differs_between_the_machines_comes_before_the_figures() -> None:
 @pytest.mark.parametrize("is_course", [True, False])
 def test_one_fact_that_differs_is_a_difference_and_the_runs_names_are_none(is_course: bool) -> None:
     found = side_by_side({}, 2)
-    alike = replace(found.entrants[0].run, name="20260102-000000")
+    alike = replace(found.runs[0].run, name="20260102-000000")
     other = replace(alike, environment=replace(alike.environment, torch="2.12.0"))
     for run, heading in [(alike, "their environments are the same"), (other, "what differs between them")]:
-        second = replace(found.entrants[1], found=replace(found.entrants[1].found, run=run))
-        text = printed(replace(found, entrants=(found.entrants[0], second), is_course=is_course))
+        second = replace(found.runs[1], found=replace(found.runs[1].found, run=run))
+        text = printed(replace(found, runs=(found.runs[0], second), is_course=is_course))
         assert text.splitlines()[1] == heading
 
 
@@ -128,8 +128,8 @@ def test_one_run_alone_says_what_is_missing() -> None:
 
 def test_runs_with_nothing_in_common_say_so_in_one_line_and_are_shown_all_the_same() -> None:
     one, other = side_by_side({}, 1), side_by_side({}, 2)
-    gpt = replace(other.contests[0], workload="gpt", entrants=(), loops=())
-    found = replace(other, contests=(one.contests[0], gpt))
+    gpt = replace(other.workloads[0], workload="gpt", runs=(), loops=())
+    found = replace(other, workloads=(one.workloads[0], gpt))
     text = printed(found)
     assert text.splitlines()[0] == text.splitlines()[-1] == words.NOTHING_IN_COMMON
     assert "eager" in text

@@ -15,8 +15,7 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.summary import summarise
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report.formats import pytest_benchmark
-from loopmark.bench.report.formats.registry import FORMATS, export
+from loopmark.bench.report.formats import FORMATS, export, pytest_benchmark
 from tests.support.hostile import NAMES
 from tests.support.synthetic import PHASES, Truth, make_run
 

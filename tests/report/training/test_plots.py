@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from loopmark.bench.judge.trained import summarise_training
+from loopmark.bench.judge.training import summarise_training
 from loopmark.bench.report import style
 from loopmark.bench.report.training import plots
 from tests.report.test_plots import texts_of

@@ -1,0 +1,222 @@
+"""What bounds each phase on a device: its own work, or the host that launches it.
+
+The host enqueues, the device works off. Both clocks are read at each phase's end, and both start with a block, whose
+beginning finds the device idle. The host's lead is how much later the device comes to a phase's end than the host. A
+device that has caught up waits for the next launch: then the phase is launch-bound, and a faster kernel changes
+nothing. While it still has work queued, it is device-bound, and a faster host changes nothing. The lead tells that
+apart where the two laps alone cannot: a host whose queue is full waits too, and then takes as long as the device.
+Of phases that repeat within a step (gradient accumulation) only sums are kept, and their leads are rough.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from loopmark.bench.judge.laps import begins_block, found_busy, phase_numbers
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.records.ceilings import Ceiling, Ceilings
+from loopmark.bench.records.run import PhaseWork
+
+CAUGHT_UP_SECONDS, CAUGHT_UP_SHARE = 10e-6, 0.1
+"""A lead of less than this, or than this share of the phase, is none: the last kernel itself takes some time, and the
+reading of two clocks a few microseconds."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One phase of a case; medians over its steps."""
+
+    host_seconds: float
+    """To enqueue it."""
+    device_seconds: float
+    """On the device, waiting included."""
+    lead_seconds: float
+    """At its end."""
+    by: Literal["launch-bound", "device-bound"]
+
+
+def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
+    """What bounds each phase of one case, by name; empty where one of the clocks saw no phases.
+
+    Args:
+        laps: the case's rows of ``Samples.phases``, as they were stored. Of a block with several steps the first is
+            left out: it alone begins with an idle device.
+        order: the phases' names in the order in which the result has them.
+    """
+    host, device = laps["host_seconds"].to_numpy(), laps["device_seconds"].to_numpy()
+    if not (seen := ~(np.isnan(host) | np.isnan(device))).all():
+        laps, host, device = laps[seen], host[seen], device[seen]
+    if laps.empty:
+        return {}
+    begins = np.flatnonzero(begins_block(laps))
+    block = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(laps)))
+    leads = np.cumsum(device - host)
+    lead = leads - np.append(0.0, leads[begins[1:] - 1])[block]
+    counts = found_busy(laps)
+    phase, names = phase_numbers(laps)
+    found = {}
+    for i in np.flatnonzero(np.bincount(phase[counts])):
+        chosen = counts & (phase == i)
+        found[names[i]] = _bound(*(float(np.median(figure[chosen])) for figure in (host, device, lead)))
+    return {phase: found[phase] for phase in order if phase in found}
+
+
+def _bound(host: float, device: float, lead: float) -> Bound:
+    caught_up = lead <= max(CAUGHT_UP_SECONDS, CAUGHT_UP_SHARE * device)
+    return Bound(host, device, lead, "launch-bound" if caught_up else "device-bound")
+
+
+@dataclass(frozen=True)
+class Roof:
+    """One phase, or the step of all of them."""
+
+    seconds: float
+    """That it took."""
+    flops: float
+    least_bytes: float
+    arithmetic_seconds: Estimate
+    """What its floating-point operations take at the ceilings of their types."""
+    memory_seconds: Estimate
+    """What its bytes take at the ceiling of copying."""
+
+    @property
+    def limit_seconds(self) -> Estimate:
+        """The least that it can take."""
+        return max(self.arithmetic_seconds, self.memory_seconds, key=lambda estimate: estimate.value)
+
+    @property
+    def limited_by(self) -> Literal["arithmetic", "memory"]:
+        """Which of the two that is."""
+        return "arithmetic" if self.arithmetic_seconds.value >= self.memory_seconds.value else "memory"
+
+    @property
+    def share(self) -> float:
+        """The share of its limit that it reaches: 1 is all that the device can do."""
+        return self.limit_seconds.value / self.seconds if self.seconds else math.nan
+
+    @property
+    def flops_per_second(self) -> float:
+        """That it reaches."""
+        return self.flops / self.seconds if self.seconds else math.nan
+
+    @property
+    def intensity(self) -> float:
+        """Floating-point operations for each byte that has to move."""
+        return self.flops / self.least_bytes if self.least_bytes else math.inf
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """One case."""
+
+    phases: dict[str, Roof]
+    step_limit_seconds: Estimate
+    """The least that a step can take: the phases' limits, one after the other."""
+    share: Estimate
+    """Of that limit that the step reaches, with the intervals of both."""
+    utilisation: Estimate
+    """Model FLOPs utilisation: the floating-point operations that the baseline's step needs, at the ceiling of the type
+    that this loop multiplies in, over the seconds that the step takes. As Chowdhery and others count it ("PaLM", 2022),
+    but of the rate that was measured: of a datasheet's, which no matrix product reaches, it would be lower."""
+    taken: float | None = None
+    """Of the speedup over the baseline that this limit allows, the share that the loop has; negative for a slower one,
+    None for the baseline, and where it allows none."""
+    slow_types: Mapping[str, float] = field(default_factory=dict)
+    """Those that it multiplies in and that the device is surely slower in than in float32, with how fast it is in them:
+    0.1 is a tenth of float32's rate. A processor without instructions for a type works them out one by one."""
+
+
+def roofline(
+    work: Sequence[PhaseWork],
+    phase_seconds: dict[str, float],
+    step_seconds: Estimate,
+    ceilings: Ceilings,
+    baseline_flops: float,
+    baseline_seconds: float | None = None,
+) -> Roofline | None:
+    """What ``ceilings`` say of one case; None where one of them is not known.
+
+    Args:
+        work: of its step.
+        phase_seconds: what each phase took.
+        step_seconds: what a step takes whose phases are not timed.
+        baseline_flops: of the baseline's step.
+        baseline_seconds: what the baseline's step takes, by the loop's speedup; None for the baseline itself.
+    """
+    roofs: dict[str, Roof] = {}
+    for one in work:
+        arithmetic, memory = _arithmetic(one, ceilings), _memory(one, ceilings)
+        if arithmetic is None or memory is None:
+            return None
+        flops = sum(one.flops.values())
+        roofs[one.phase] = Roof(phase_seconds.get(one.phase, math.nan), flops, one.least_bytes, arithmetic, memory)
+    flops = sum(roof.flops for roof in roofs.values())
+    if not flops or step_seconds.value <= 0:
+        return None
+    limit = _sum(roof.limit_seconds for roof in roofs.values())
+    needed = _sum(roof.arithmetic_seconds for roof in roofs.values()).map(lambda s: s * baseline_flops / flops)
+    possible = None if baseline_seconds is None else baseline_seconds - limit.value
+    return Roofline(
+        phases={name: roof for name, roof in roofs.items() if name in phase_seconds},
+        step_limit_seconds=limit,
+        share=_over(limit, step_seconds),
+        utilisation=_over(needed, step_seconds),
+        taken=(baseline_seconds - step_seconds.value) / possible if baseline_seconds and possible and possible > 0
+        else None,
+        slow_types=_slow_types(kinds_of(work), ceilings),
+    )  # fmt: skip
+
+
+def flops_of(work: Iterable[PhaseWork]) -> float:
+    """Floating-point operations of a whole step."""
+    return sum(sum(one.flops.values()) for one in work)
+
+
+def kinds_of(work: Iterable[PhaseWork]) -> tuple[str, ...]:
+    """The types that a step multiplies in, by how many of its operations."""
+    total: Counter[str] = Counter()
+    for one in work:
+        total.update({kind: int(flops) for kind, flops in one.flops.items()})
+    return tuple(kind for kind, _ in total.most_common())
+
+
+def _slow_types(kinds: Iterable[str], ceilings: Ceilings) -> dict[str, float]:
+    usual = ceilings.flops_per_second("float32")
+    known = ((kind, ceilings.flops_per_second(kind)) for kind in kinds) if usual else ()
+    return {kind: one.value / usual.value for kind, one in known if usual and one and one.high < usual.low}
+
+
+def _arithmetic(work: PhaseWork, ceilings: Ceilings) -> Estimate | None:
+    parts = []
+    for kind, flops in work.flops.items():
+        ceiling = ceilings.flops_per_second(kind)
+        if ceiling is None:
+            return None
+        parts.append(_seconds(flops, ceiling))
+    return _sum(parts)
+
+
+def _memory(work: PhaseWork, ceilings: Ceilings) -> Estimate | None:
+    ceiling = ceilings.bytes_per_second()
+    return None if ceiling is None else _seconds(work.least_bytes, ceiling)
+
+
+def _seconds(amount: float, ceiling: Ceiling) -> Estimate:
+    return Estimate(amount / ceiling.value, amount / ceiling.high, amount / ceiling.low)
+
+
+def _sum(estimates: Iterable[Estimate]) -> Estimate:
+    """End by end: they share their ceilings, and so err together."""
+    ends = [(one.value, one.low, one.high) for one in estimates]
+    return Estimate(*(sum(end) for end in zip(*ends, strict=True))) if ends else Estimate(0.0, 0.0, 0.0)
+
+
+def _over(part: Estimate, whole: Estimate) -> Estimate:
+    """Their ratio, with the widest interval that the two allow."""
+    high = part.high / whole.low if whole.low > 0 else math.inf
+    return Estimate(part.value / whole.value, part.low / whole.high, high)

@@ -1,0 +1,161 @@
+"""Whether a loop trains the model that eager trains, from its steps beside the canonical ones."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from loopmark.bench.records.training import Proof
+
+EquivalenceVerdict = Literal["same", "within rounding", "departs"]
+
+ROOM = 4.0
+"""Times what rounding was seen to do, in the few references that there are; two bits.
+
+On the workloads that come with Loopmark, small and on a CPU, what trains as eager does came to 1.9 at most, and what
+trains otherwise (batch normalisation over parts of the batch, running statistics updated twice) to 15 at least.
+"""
+LEAST = 2.0**-23
+"""Relative; what float32 cannot tell apart is no difference, even where every reference was exact."""
+
+
+@dataclass(frozen=True)
+class Departure:
+    """One layer of one step, beside what rounding explains."""
+
+    step: int
+    kind: str
+    """``loss``, ``gradient``, ``update`` or ``buffer``."""
+    layer: str
+    error: float
+    """Relative to the exact result."""
+    allowed: float
+    """What rounding explains, ``ROOM`` included."""
+
+    @property
+    def share(self) -> float:
+        """The error over what is allowed: beyond 1 it departs."""
+        return self.error / self.allowed if math.isfinite(self.allowed) else 0.0
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """What is known of one case."""
+
+    verdict: EquivalenceVerdict | None
+    """None where nothing could be compared."""
+    proof: Proof
+    why_not: str | None = None
+    """Why there is no verdict."""
+    first: Departure | None = None
+    """The first that departs; None where none does."""
+    furthest: Departure | None = None
+    """Of what is within its bound, the one nearest to it; None where every bit was the same, or something departs."""
+
+
+def equivalence(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, again: Proof | None = None) -> Equivalence:
+    """The verdict on one case.
+
+    ``same`` when loss, gradients, parameters and buffers are eager's to the last bit in each step, and in the end those
+    of the process that trained ``eager``. ``within rounding`` when nothing is further from the exact result than
+    ``ROOM`` times what rounding was seen to do to eager, and ``departs`` otherwise. A gradient may now and then be as
+    far away as coarse rounding takes it, since it jumps where an activation comes to lie on the other side of a kink;
+    what counts are medians, the upper one of its steps beside those of eager and of rounding. There is no verdict on a
+    loop that differs where the model draws random numbers: it may have drawn others.
+
+    Args:
+        deviations: the case's rows.
+        eager: the baseline's proof; None where there is none.
+        again: the baseline's in another process, which tells whether eager repeats itself.
+    """
+    if proof.status != "ok":
+        return Equivalence(None, proof, why_not=proof.reason or proof.status)
+    if proof.lost_at_step is not None:
+        if eager is None or eager.lost_at_step is not None:
+            return Equivalence(None, proof, why_not="eager itself lost its loss")
+        return Equivalence("departs", proof)
+    if not proof.steps:
+        return Equivalence(None, proof, why_not="its gradient scaler skipped every step")
+    if proof.same_steps == proof.steps:
+        return _of_same_steps(proof, eager, again)
+    looks = _looks(deviations, proof.steps)
+    departing = [look for look in looks if look.share > 1]
+    if departing and proof.draws_at_random:
+        return Equivalence(None, proof, why_not="its model draws random numbers, and the loop may have drawn others")
+    if departing:
+        return Equivalence("departs", proof, first=min(departing, key=lambda look: look.step))
+    # An update rounds as eager's does wherever the optimizer does the same, which tells nothing of the loop.
+    telling = [look for look in looks if look.kind != "update"] or looks
+    return Equivalence("within rounding", proof, furthest=max(telling, key=lambda look: look.share, default=None))
+
+
+def _of_same_steps(proof: Proof, eager: Proof | None, again: Proof | None) -> Equivalence:
+    """Each step was eager's from the same state; whether they led to where eager came to is another question."""
+    if eager is None or eager.status != "ok" or eager.sha256 == proof.sha256:
+        return Equivalence("same", proof)
+    repeats = again is not None and again.status == "ok" and again.sha256 == eager.sha256
+    # Where eager comes to the same end in two processes and this loop does not, it was given something else.
+    return Equivalence("departs" if repeats and not proof.skipped_steps else "within rounding", proof)
+
+
+class _Rows(NamedTuple):
+    """One layer's deviations, as columns: a proof has hundreds of layers, of a few rows each."""
+
+    step: NDArray[np.float64]
+    error: NDArray[np.float64]
+    eager_error: NDArray[np.float64]
+    rounding_error: NDArray[np.float64]
+    coarse_error: NDArray[np.float64]
+
+
+def _looks(deviations: pd.DataFrame, steps: int) -> list[Departure]:
+    """What each layer has to show, in the order in which a step's deviations come about."""
+    looks: list[Departure] = []
+    for kind, layer, rows in _by_layer(deviations):
+        known, coarser = [rows.eager_error, rows.rounding_error], []
+        if kind == "gradient":
+            coarser = [rows.coarse_error]
+            looks.append(_typical(rows, steps, kind, layer, _allowed([_of_known(np.median, k) for k in known])))
+        looks.append(_worst(rows, kind, layer, _allowed([_of_known(np.max, k) for k in (*known, *coarser)])))
+    return looks
+
+
+def _by_layer(deviations: pd.DataFrame) -> Iterator[tuple[str, str, _Rows]]:
+    columns = {name: deviations[name].to_numpy(dtype=float) for name in _Rows._fields}
+    columns["error"] = np.where(np.isnan(columns["error"]), math.inf, columns["error"])
+    kinds, layers = (deviations[name].to_numpy() for name in ("kind", "layer"))
+    numbers = deviations.groupby(["kind", "layer"], sort=False).ngroup().to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    for places in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else ():
+        first = places[0]
+        yield str(kinds[first]), str(layers[first]), _Rows(*(columns[name][places] for name in _Rows._fields))
+
+
+def _of_known(statistic: Callable[[NDArray[np.float64]], np.floating[Any]], values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(statistic(known)) if len(known) else math.nan
+
+
+def _allowed(known: Sequence[float]) -> float:
+    """By the errors that are known, NaN where one is not; an infinite one says that rounding makes much of nothing."""
+    return max([LEAST, *(ROOM * error for error in known if not math.isnan(error))])
+
+
+def _typical(rows: _Rows, steps: int, kind: str, layer: str, allowed: float) -> Departure:
+    """The upper median over all steps, those without a row being exact; at the first step that goes so far."""
+    errors, exact = np.sort(rows.error), max(0, steps - len(rows.error))
+    middle = (exact + len(errors)) // 2
+    error = 0.0 if middle < exact else float(errors[middle - exact])
+    step = rows.step[rows.error >= error].min() if error else rows.step.min()
+    return Departure(int(step), kind, layer, error, allowed)
+
+
+def _worst(rows: _Rows, kind: str, layer: str, allowed: float) -> Departure:
+    """The first step beyond ``allowed``; where there is none, the furthest."""
+    beyond = np.flatnonzero(rows.error > allowed)
+    place = beyond[0] if len(beyond) else rows.error.argmax()
+    return Departure(int(rows.step[place]), kind, layer, float(rows.error[place]), allowed)

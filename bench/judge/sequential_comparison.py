@@ -1,0 +1,249 @@
+"""Two sides in turns, judged: launch pair by launch pair, until the verdict is sure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from loopmark.bench.judge.comparison import Verdict, block_seconds
+from loopmark.bench.judge.confidence_sequence import TO_DEVIATIONS, ConfidenceSequence
+from loopmark.bench.judge.differences import environment_differences
+from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.records.comparison import Comparison, Pair, Side
+
+METHOD = 2
+"""Of reducing launch pairs and judging them: counted up with every change that could change a verdict, since what was
+found out about one method says nothing of another."""
+STEP, MEMORY = "step", "peak memory"
+MEDIAN_ERROR = math.sqrt(math.pi / 2)
+"""The standard error of a normal sample's median over that of its mean."""
+TORN = "the difference changed while it was measured, so that no value fits all launch pairs"
+MEMORY_SHARE = 0.1
+"""Of the false alarms asked for, memory's part; the step has the rest. Memory hardly varies from launch to launch, so
+that so small a part costs it few launches."""
+
+
+@dataclass(frozen=True)
+class DecisionRules:
+    """What may be called what."""
+
+    false_alarms: float = 0.01
+    """The share of comparisons of unchanged code that may end in a regression, step and memory together."""
+    margin: float = 0.01
+    """Sides shown to differ by less than this share are called the same, unless they were called slower or faster
+    first."""
+    step_threshold: float = 0.0
+    """The share by which the head's step may exceed the base's."""
+    memory_threshold: float = 0.05
+
+
+@dataclass(frozen=True)
+class PairValues:
+    """A launch pair reduced: each metric's log of head over base, and both sides' typical values."""
+
+    logs: dict[str, float]
+    uncertainties: dict[str, float]
+    """Of each log, within this launch pair: its standard error; none where it is read only once."""
+    base: dict[str, float]
+    head: dict[str, float]
+
+
+class SequentialComparison:
+    """Is told each launch pair as it ends, and says when the verdict is sure."""
+
+    def __init__(self, rules: DecisionRules, base: Side, head: Side) -> None:
+        self._rules, self._workload, self._loop = rules, head.workload, head.loop
+        self._laps_count = base.laps_count and head.laps_count
+        phases = [phase for phase in base.phases if phase in head.phases]
+        self._values: list[PairValues] = []
+        self._lost_at_step: int | None = None
+        errors = {
+            STEP: rules.false_alarms * (1 - MEMORY_SHARE),
+            MEMORY: rules.false_alarms * MEMORY_SHARE,
+            # The phases share the rate among themselves, as many looks must.
+            **{phase: rules.false_alarms / max(1, len(phases)) for phase in phases},
+        }
+        self._sequences = {metric: ConfidenceSequence(error) for metric, error in errors.items()}
+
+    def add(self, pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame) -> None:
+        """A launch pair has ended; see ``loopmark.bench.records.comparison`` for the tables."""
+        if self._lost_at_step is None:
+            self._lost_at_step = pair.head_lost_at_step
+        values = pair_values(pair, blocks, phases, laps_count=self._laps_count)
+        self._values.append(values)
+        for metric, log in values.logs.items():
+            if metric in self._sequences and math.isfinite(log):
+                self._sequences[metric].add(log, values.uncertainties.get(metric))
+
+    @property
+    def decided(self) -> bool:
+        """Whether another launch could change nothing: a regression, or neither step nor memory still open."""
+        known = [metric for metric in (STEP, MEMORY) if len(self._sequences[metric])]
+        verdicts = {metric: self._verdict(metric) for metric in known}
+        still_open = [metric for metric in known if verdicts[metric] == "inconclusive" and not self.torn(metric)]
+        sure = "slower" in verdicts.values() or (STEP in known and not still_open)
+        return sure or self._lost_at_step is not None
+
+    def torn(self, metric: str) -> bool:
+        """Whether the metric's difference changed while it was measured, so that no value fits all its launches."""
+        return self._sequences[metric].torn
+
+    @property
+    def step(self) -> Estimate:
+        """The step's log of head over base."""
+        return self._sequences[STEP].estimate
+
+    @property
+    def step_logs(self) -> tuple[float, ...]:
+        """Each launch pair's log of the head's step over the base's."""
+        return tuple(values.logs[STEP] for values in self._values)
+
+    @property
+    def step_uncertainties(self) -> tuple[float, ...]:
+        """Each of those logs' standard error within its launch pair."""
+        return tuple(values.uncertainties[STEP] for values in self._values)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is known so far, the step first."""
+        return tuple(self._finding(metric) for metric, sequence in self._sequences.items() if len(sequence))
+
+    def smallest_effect(self) -> float:
+        """The half width of the step's interval: a share that would have shown; infinite while nothing would."""
+        return math.expm1((self.step.high - self.step.low) / 2)
+
+    def _finding(self, metric: str) -> Finding:
+        def typical(values: list[dict[str, float]]) -> float:
+            return float(np.median([v[metric] for v in values if metric in v]))
+
+        found = Finding(
+            workload=self._workload,
+            loop=self._loop,
+            metric=metric,
+            unit="bytes" if metric == MEMORY else "seconds",
+            base=typical([values.base for values in self._values]),
+            head=typical([values.head for values in self._values]),
+            change=self._sequences[metric].estimate.exp(),
+            verdict=self._verdict(metric),
+            threshold=self._threshold(metric),
+            decides=metric in (STEP, MEMORY),
+            note=TORN if self.torn(metric) else None,
+        )
+        if metric == STEP and self._lost_at_step is not None:
+            note = f"its loss was NaN or infinite at step {self._lost_at_step:,}, which the base's was not"
+            return replace(found, head=None, change=None, verdict="slower", note=note)
+        return found
+
+    def _threshold(self, metric: str) -> float:
+        return self._rules.memory_threshold if metric == MEMORY else self._rules.step_threshold
+
+    def _verdict(self, metric: str) -> Verdict:
+        estimate, tolerated = self._sequences[metric].estimate, math.log1p(self._threshold(metric))
+        margin = max(tolerated, math.log1p(self._rules.margin))
+        if -margin < estimate.low and estimate.high < margin:
+            return "same"
+        if estimate.low > tolerated:
+            return "slower"
+        return "faster" if estimate.high < -tolerated else "inconclusive"
+
+
+def judge_comparison(
+    comparison: Comparison, sequential: SequentialComparison, rules: DecisionRules, facts: Sequence[str] = ()
+) -> Judgement:
+    """What the comparison comes to; ``facts`` are sentences of the caller's own."""
+    base, head = comparison.base, comparison.head
+    how = "forked from one server" if comparison.shared_server else "every process started from nothing"
+    pairs = f"{len(comparison.pairs)} launch pair{'s' if len(comparison.pairs) > 1 else ''}"
+    ended = f"{comparison.pairs[-1].ended_seconds:.0f} s{', interrupted' if comparison.interrupted else ''}"
+    effect = sequential.smallest_effect()
+    if math.isfinite(effect):
+        seen = f"a difference of {100 * effect:.2g} % of the step would have shown"
+    elif sequential.torn(STEP):
+        seen = "no difference of the step fits all launch pairs"
+    else:
+        seen = f"too few launch pairs for a verdict at so low a rate of false alarms as {rules.false_alarms:g}"
+    asked = f"at most {100 * rules.false_alarms:g} % of comparisons of unchanged code are called a regression"
+    differing = [
+        f"{key} {_given(base, key)} → {_given(head, key)}"
+        for key in dict.fromkeys([*base.given, *head.given])
+        if _given(base, key) != _given(head, key)
+    ]
+    warnings = list(comparison.warnings)
+    if base.phases != head.phases:
+        warnings.append("the sides have different phases; only those that both have are compared")
+    if "compile" in f"{base.loop} {head.loop}":
+        warnings.append("torch.compile moves work between forward and backward: whole steps compare, phases hardly")
+    if not any(finding.metric == MEMORY for finding in sequential.findings()):
+        warnings.append("peak memory was not compared: no launch pair gave both sides'; give a larger --budget")
+    if not differing and base.commit == head.commit:
+        warnings.append("both sides are the same: what differs is this machine's noise")
+    return Judgement(
+        command="ab",
+        base=_described(base),
+        head=_described(head),
+        findings=sequential.findings(),
+        false_alarms=rules.false_alarms,
+        facts=(f"{pairs} in {ended}, {how}", seen, asked, *facts),
+        differences=(*differing, *environment_differences(base.environment, head.environment)),
+        warnings=tuple(warnings),
+    )
+
+
+def _given(side: Side, key: str) -> str:
+    shown = {"loop": side.loop, "workload": side.workload, **side.given}
+    return shown.get(key, "as it is")
+
+
+def _described(side: Side) -> str:
+    given = " ".join(f"{key}={value}" for key, value in side.given.items() if key != "rev")
+    revision = f"{side.given['rev']} ({side.commit})" if "rev" in side.given else ""
+    return " ".join(part for part in (revision, given) if part) or f"{side.workload} {side.loop}, as it is"
+
+
+def pair_values(pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame, *, laps_count: bool) -> PairValues:
+    """One launch pair's figures.
+
+    A turn gives the log of its faster block, since what disturbs a block only makes it longer. Two turns that follow
+    one another and are of unlike sides give a difference, and the pair the mean of two medians, of the differences from
+    base to head and of those from head to base: neither a steady drift nor a burst of noise moves it. What a shared
+    machine does to a step changes from turn to turn like a random walk, so that only neighbours compare: on two shared
+    cores the figure varied by a third to a half less than with the means of whole quads. What slows only one step in
+    several shows less in it than in a mean.
+    """
+    counted = blocks if laps_count else blocks[~blocks["lapped"]]
+    seconds = pd.Series(np.log(block_seconds(counted)), counted.index)
+    logs, uncertainties, base, head = {}, {}, {}, {}
+    for metric, values, table in ((STEP, seconds, counted), *_phase_values(phases)):
+        logs[metric], uncertainties[metric] = _neighbours(values, table)
+        base[metric], head[metric] = (math.exp(float(values[table["head"] == side].median())) for side in (False, True))
+    if pair.base_peak_memory_bytes and pair.head_peak_memory_bytes and not pair.compiled:
+        base[MEMORY], head[MEMORY] = float(pair.base_peak_memory_bytes), float(pair.head_peak_memory_bytes)
+        logs[MEMORY] = math.log(head[MEMORY] / base[MEMORY])
+    return PairValues(logs, uncertainties, base, head)
+
+
+def _phase_values(phases: pd.DataFrame) -> list[tuple[str, pd.Series, pd.DataFrame]]:
+    """The log seconds of each phase that both sides have, the device's where a device was timed."""
+    seconds = phases["device_seconds"].fillna(phases["host_seconds"])
+    shown = phases[seconds > 0].assign(log=np.log(seconds[seconds > 0]))
+    both = shown.groupby("phase", sort=False)["head"].nunique()
+    tables = [(str(phase), shown[shown["phase"] == phase]) for phase in both.index[both == 2]]
+    return [(phase, table["log"], table) for phase, table in tables]
+
+
+def _neighbours(logs: pd.Series, table: pd.DataFrame) -> tuple[float, float]:
+    """The log of head over base from the turns that follow one of the other side, and its standard error."""
+    fastest = logs.groupby([table["quad"], table["turn"], table["head"]]).min().reset_index(name="log")
+    later, sooner = fastest[1:].reset_index(drop=True), fastest[:-1].reset_index(drop=True)
+    rises = later["log"] - sooner["log"]
+    base_to_head = rises[later["head"] & ~sooner["head"]].to_numpy()
+    head_to_base = -rises[~later["head"] & sooner["head"]].to_numpy()
+    kinds = [kind for kind in (base_to_head, head_to_base) if len(kind)]
+    if not kinds:
+        return math.nan, math.nan
+    deviations = np.concatenate([kind - np.median(kind) for kind in kinds])
+    deviation = TO_DEVIATIONS * float(np.median(np.abs(deviations)))
+    middle = float(np.mean([np.median(kind) for kind in kinds]))  # a steady drift moves one up and the other down
+    return middle, MEDIAN_ERROR * deviation / math.sqrt(len(deviations))

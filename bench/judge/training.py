@@ -1,0 +1,340 @@
+"""A training, judged: for each case whether it trains as eager does, and what it learnt over its seeds."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.equivalence import Equivalence, equivalence
+from loopmark.bench.judge.statistics import CONFIDENCE, Estimate, falls, student
+from loopmark.bench.records.training import Proof, Target, Training, TrainingSamples, Trial
+
+LEAST = 1e-9
+"""What a logarithm is taken of where a training took no time that the clock could see."""
+SAME = 1.01
+"""Up to so much sooner is the same, however sure: no eager was trained twice to tell how far apart two may be."""
+SURE = 0.01
+"""How often a loss that only wanders may be said to fall."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One moment of a trial at which its quality was measured: after each epoch, and in long ones more often."""
+
+    step: int
+    epochs: float | None
+    """So far; None where nobody knows how long one is."""
+    seconds: float
+    """Of training so far, with whatever the first steps took."""
+    loss: float | None
+    """The mean over the steps since the look before; None before the first step, or where a loss was not finite."""
+    quality: float | None
+    """None where it was not finite."""
+
+
+@dataclass(frozen=True)
+class JudgedTrial:
+    """One trial, judged."""
+
+    trial: Trial
+    learns: bool
+    """It reached its target; or its loss falls, and it ended better than it began."""
+    quality: float
+    """In the end; NaN where it could not be measured."""
+    best_quality: float
+    steps_to_target: int | None = None
+    """None where the target was not reached."""
+    seconds_to_target: float | None = None
+    """Of training, without what came before the first step and what the first steps took beyond later ones."""
+    joules_to_target: float | None = None
+    evaluations: tuple[Evaluation, ...] = ()
+    start_seconds: float = 0.0
+    """To get going: the set-up, and what the first steps took beyond as many later ones, such as compilation."""
+
+
+@dataclass(frozen=True)
+class Learning:
+    """One case over all its seeds, with Student's t intervals: of the mean, and for what cannot be below zero (steps,
+    seconds, joules and ratios) of the geometric mean."""
+
+    target: Target
+    trials: tuple[JudgedTrial, ...]
+    """Of the trials that ended well, in the order of their seeds."""
+    seeds: int = 0
+    """How many there were to be: one whose trial failed has not reached anything."""
+    quality: Estimate | None = None
+    """In the end; of those that have one."""
+    steps: Estimate | None = None
+    """To the target; None unless every seed reached it, as the mean of the quick ones would flatter."""
+    seconds: Estimate | None = None
+    """To the target, getting going left aside."""
+    joules: Estimate | None = None
+    start_seconds: float | None = None
+    """With an empty cache, where the case compiles."""
+    steps_ratio: Estimate | None = None
+    """Steps to the target over eager's from the same seeds: 1.1 needs a tenth more."""
+    seconds_ratio: Estimate | None = None
+    """Eager's seconds to the target over this loop's from the same seeds: 2 is there in half the time."""
+    surely_sooner: bool = False
+    """Whether that ratio is above ``SAME`` with an interval that all loops of the workload share (Bonferroni)."""
+
+    @property
+    def reached(self) -> int:
+        """How many seeds reached the target."""
+        return sum(lesson.steps_to_target is not None for lesson in self.trials)
+
+    @property
+    def learns(self) -> int:
+        """How many seeds learnt anything."""
+        return sum(lesson.learns for lesson in self.trials)
+
+    @property
+    def diverged(self) -> JudgedTrial | None:
+        """The first seed that went astray."""
+        return next((lesson for lesson in self.trials if lesson.trial.diverged_at_step is not None), None)
+
+    @property
+    def loss(self) -> float | None:
+        """The mean training loss of the last epoch, or of the last part of a long one, over the seeds."""
+        last = [lesson.evaluations[-1].loss for lesson in self.trials if lesson.evaluations]
+        known = [value for value in last if value is not None]
+        return sum(known) / len(known) if known and len(known) == len(last) else None
+
+    @property
+    def skipped_steps(self) -> int | None:
+        """That the gradient scaler skipped, over all seeds; None where there is none."""
+        skipped = [lesson.trial.skipped_steps for lesson in self.trials if lesson.trial.skipped_steps is not None]
+        return sum(skipped) if skipped else None
+
+
+def judge_trial(trial: Trial, target: Target, evaluations: pd.DataFrame, losses: pd.DataFrame) -> JudgedTrial:
+    """One trial, judged.
+
+    Args:
+        evaluations: the trial's rows, in order; the first is of the untrained model.
+        losses: the trial's rows, in order.
+    """
+    quality = evaluations["quality"].to_numpy()
+    met = [i for i, value in enumerate(quality) if i and target.is_met(value)]
+    known = quality[np.isfinite(quality)]
+    best = (known.max() if target.higher_is_better else known.min()) if known.size else math.nan
+    excess = _excess(trial, evaluations)
+    made = JudgedTrial(
+        trial=trial,
+        learns=bool(met) or _learns(trial, target, quality, losses["loss"].to_numpy()),
+        quality=float(quality[-1]) if len(quality) else math.nan,
+        best_quality=float(best),
+        evaluations=tuple(_evaluations(trial, evaluations, losses)),
+        start_seconds=(trial.setup_seconds or 0.0) + excess,
+    )
+    if not met:
+        return made
+    row = evaluations.iloc[met[0]]
+    joules = float(row["joules"])
+    return replace(
+        made,
+        steps_to_target=int(row["step"]),
+        seconds_to_target=max(0.0, float(row["seconds"]) - excess),
+        joules_to_target=joules if math.isfinite(joules) else None,
+    )
+
+
+def learning(
+    target: Target, lessons: Sequence[JudgedTrial], eager: "Learning | None", proof: Proof, seeds: int, loops: int
+) -> Learning:
+    """A case over its seeds.
+
+    Args:
+        eager: what eager learnt; None for eager itself, or where eager was not trained.
+        proof: the comparison that came before, in which a case that compiles did so with an empty cache.
+        seeds: how many there were to be.
+        loops: how many are compared with eager, and share the chance of a wrong claim.
+    """
+    everywhere = len(lessons) == seeds > 0 and all(one.steps_to_target is not None for one in lessons)
+    sooner = _logs(eager.trials, lessons, "seconds_to_target") if eager else None
+    longer = _logs(lessons, eager.trials, "steps_to_target") if eager else None
+    shared = student(sooner, 1 - (1 - CONFIDENCE) / max(1, loops)) if sooner else None
+    ends = [one.quality for one in lessons if math.isfinite(one.quality)]
+    return Learning(
+        target=target,
+        trials=tuple(lessons),
+        seeds=seeds,
+        quality=student(ends) if ends else None,
+        steps=_typical([one.steps_to_target for one in lessons]) if everywhere else None,
+        seconds=_typical([one.seconds_to_target for one in lessons]) if everywhere else None,
+        joules=_typical([one.joules_to_target for one in lessons]) if everywhere else None,
+        start_seconds=_cold_start(lessons[0], proof) if lessons else None,
+        steps_ratio=student(longer).exp() if longer else None,
+        seconds_ratio=student(sooner).exp() if sooner else None,
+        surely_sooner=shared is not None and shared.low > math.log(SAME),
+    )
+
+
+def judged_trials(
+    training: Training, evaluations: pd.DataFrame, losses: pd.DataFrame
+) -> dict[tuple[str, str], list[JudgedTrial]]:
+    """Every trial that ended well, by workload and loop."""
+    by_trial = {name: dict(tuple(frame.groupby("trial"))) for name, frame in (("e", evaluations), ("l", losses))}
+    found: dict[tuple[str, str], list[JudgedTrial]] = {}
+    for index, trial in enumerate(training.trials):
+        target = training.targets.get(trial.workload)
+        rows = by_trial["e"].get(index)
+        if trial.ended_well and target is not None and rows is not None:
+            made = judge_trial(trial, target, rows, by_trial["l"].get(index, losses.iloc[:0]))
+            found.setdefault(trial.key, []).append(made)
+    return found
+
+
+def _evaluations(trial: Trial, evaluations: pd.DataFrame, losses: pd.DataFrame) -> Iterator[Evaluation]:
+    steps = evaluations["step"].to_numpy()
+    since = pd.Series(np.searchsorted(steps, losses["step"].to_numpy(), side="right"), losses.index)
+    means = losses["loss"].groupby(since).agg(lambda leg: leg.mean(skipna=False))
+    for number, row in enumerate(evaluations.itertuples()):
+        step = int(str(row.step))
+        yield Evaluation(
+            step=step,
+            epochs=step / trial.steps_per_epoch if trial.steps_per_epoch else None,
+            seconds=float(str(row.seconds)),
+            loss=_finite(float(means[number])) if number in means.index else None,
+            quality=_finite(float(str(row.quality))),
+        )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _cold_start(first: JudgedTrial, proof: Proof) -> float:
+    """What the first seed took to get going, and what compiling had taken longer in the process before it."""
+    if proof.compile_cache != "cold":
+        return first.start_seconds
+    return first.start_seconds + max(0.0, proof.compile_seconds - (first.trial.compile_seconds or 0.0))
+
+
+def _excess(trial: Trial, evaluations: pd.DataFrame) -> float:
+    """What the first steps took beyond as many later ones."""
+    ends, seconds = evaluations["step"].to_numpy(), evaluations["seconds"].to_numpy()
+    first = trial.first_steps_seconds
+    if len(ends) < 2 or not first:
+        return 0.0
+    later = ends[:-1] >= len(first)  # legs that begin after them: an epoch may be shorter than they are
+    rest = int(ends[-1]) - len(first)
+    if later.any():
+        typical = float(np.median((np.diff(seconds) / np.diff(ends))[later]))
+    elif rest:
+        typical = max(0.0, float(seconds[-1]) - sum(first)) / rest
+    else:
+        typical = min(first)
+    return max(0.0, sum(first) - len(first) * typical)
+
+
+def _learns(trial: Trial, target: Target, quality: NDArray[Any], losses: NDArray[Any]) -> bool:
+    if trial.diverged_at_step is not None or len(quality) < 2:
+        return False
+    better = target.gain(float(quality[0]), float(quality[-1])) > 0
+    return better and falls(losses) < SURE
+
+
+def _typical(values: Sequence[float | int | None]) -> Estimate | None:
+    """The geometric mean, since none of them can be below zero; None unless every seed has a value."""
+    known = [math.log(max(float(value), LEAST)) for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    return student(known).exp().map(lambda value: float(f"{value:.12g}"))  # the logarithm of 66 is not exact
+
+
+def _logs(above: Sequence[JudgedTrial], below: Sequence[JudgedTrial], figure: str) -> list[float] | None:
+    """The logarithms of a figure's ratio, seed by seed; None where a seed has not got both."""
+    sides = [{one.trial.seed: getattr(one, figure) for one in lessons} for lessons in (above, below)]
+    if not sides[0] or sides[0].keys() != sides[1].keys() or any(None in side.values() for side in sides):
+        return None
+    return [math.log(max(sides[0][seed], LEAST) / max(sides[1][seed], LEAST)) for seed in sides[0]]
+
+
+@dataclass(frozen=True)
+class TrainedRow:
+    """One case."""
+
+    workload: str
+    loop: str
+    repeat: bool
+    equivalence: Equivalence
+    learning: Learning | None
+    """None where nothing was trained: for the baseline's repetition, or where no trial ended well."""
+    ended: Trial | None = None
+    """A trial that did not end well, or was interrupted."""
+
+    @property
+    def label(self) -> str:
+        """The loop's name, marked where it is the baseline's repetition."""
+        return f"{self.loop} (again)" if self.repeat else self.loop
+
+    @property
+    def departs(self) -> bool:
+        """Whether it does not train the model that eager trains."""
+        return self.equivalence.verdict == "departs"
+
+
+@dataclass(frozen=True)
+class TrainedWorkload:
+    """The cases of one workload."""
+
+    workload: str
+    target: Target | None
+    rows: tuple[TrainedRow, ...]
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """A whole training."""
+
+    training: Training
+    workloads: tuple[TrainedWorkload, ...]
+
+    def row(self, workload: str, loop: str, repeat: bool) -> TrainedRow | None:
+        """One case's; None where it was no part of the training."""
+        rows = (row for one in self.workloads if one.workload == workload for row in one.rows)
+        return next((row for row in rows if (row.loop, row.repeat) == (loop, repeat)), None)
+
+
+def summarise_training(training: Training, samples: TrainingSamples) -> TrainingSummary:
+    """Judge every case of ``training``."""
+    deviations = dict(tuple(samples.deviations.groupby("proof")))
+    none = samples.deviations.iloc[:0]
+    lessons = judged_trials(training, samples.evaluations, samples.training_losses)
+    workloads = []
+    for workload in dict.fromkeys(proof.workload for proof in training.proofs):
+        target = training.targets.get(workload)
+        proofs = [(i, proof) for i, proof in enumerate(training.proofs) if proof.workload == workload]
+        eager = next((proof for _, proof in proofs if proof.loop == BASELINE and not proof.repeat), None)
+        base = lessons.get((workload, BASELINE))
+        again = next((proof for _, proof in proofs if proof.repeat), None)
+        count = len({proof.loop for _, proof in proofs}) - 1
+        of_eager = (
+            learning(target, base, None, eager, _seeds(training, eager), count) if target and base and eager else None
+        )
+        rows = []
+        for index, proof in proofs:
+            like = equivalence(proof, deviations.get(index, none), None if proof is eager else eager, again)
+            own = lessons.get(proof.key)
+            learnt = None
+            if target and own and not proof.repeat:
+                learnt = (
+                    of_eager
+                    if proof is eager
+                    else learning(target, own, of_eager, proof, _seeds(training, proof), count)
+                )
+            ended = next((t for t in training.trials if t.key == proof.key and not t.ended_well), None)
+            rows.append(TrainedRow(workload, proof.loop, proof.repeat, like, learnt, None if proof.repeat else ended))
+        workloads.append(TrainedWorkload(workload, target, tuple(rows)))
+    return TrainingSummary(training, tuple(workloads))
+
+
+def _seeds(training: Training, proof: Proof) -> int:
+    """How many seeds the case was to be trained from."""
+    return sum(trial.key == proof.key for trial in training.trials)

@@ -1,0 +1,73 @@
+"""Runs as numbers for a dashboard: Bencher Metric Format, and the charts of github-action-benchmark.
+
+Bencher has for each benchmark its measures, each a value with the ends of its interval
+(https://bencher.dev/docs/reference/bencher-metric-format): ``latency`` is in nanoseconds and ``throughput`` in
+operations a second, by its own definition; an operation here is a training step. Other measures come to be when they
+are first reported. It holds numbers only, so that the verdict stays behind; the noise floor is a measure of the
+workload.
+
+github-action-benchmark takes an array of figures as ``customSmallerIsBetter`` and ``customBiggerIsBetter``. Its
+``BenchmarkResult`` has name, value and unit, and may have range and extra, both of them text
+(https://github.com/benchmark-action/github-action-benchmark, src/extract.ts). A chart is one name over many runs, so
+that units are fixed, whatever the size of a figure.
+"""
+
+import json
+import math
+from typing import Any
+
+from loopmark.bench.judge.summary import Summary
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.report.figures import FIGURES, Chart, Value
+from loopmark.bench.report.formats.entry import Entry, entries, scaled
+
+
+def bencher(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - every format is asked alike
+    """The run's cases as ``workload/loop``, and each workload's noise floor in per cent under the workload's name."""
+    measured = entries(summary)
+    results = {entry.name: _measures(entry) for entry in measured}
+    for entry in measured:
+        if entry.of.noise_floor is not None and entry.workload not in results:
+            results[entry.workload] = {"noise-floor": {"value": 100 * math.expm1(entry.of.noise_floor)}}
+    return json.dumps(results, indent=2, allow_nan=False) + "\n"
+
+
+def _measures(entry: Entry) -> dict[str, dict[str, float]]:
+    found = {}
+    for figure in FIGURES:
+        if figure.measure and (known := scaled(figure.of(entry.row), figure.measure.size)):
+            value, interval = known
+            ends = {"lower_value": interval[0], "upper_value": interval[1]} if interval else {}
+            found[figure.measure.name] = {"value": value, **ends}
+    return found
+
+
+def smaller_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - every format is asked alike
+    """Milliseconds a step, peak memory, and joules a step where they were counted."""
+    return _charts(summary, bigger=False)
+
+
+def bigger_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - every format is asked alike
+    """Steps and training samples a second, and the speedup over eager, which holds on machines that vary."""
+    return _charts(summary, bigger=True)
+
+
+def _charts(summary: Summary, *, bigger: bool) -> str:
+    charts = [(one.chart, one.of) for one in FIGURES if one.chart and one.chart.bigger_is_better == bigger]
+    charts.sort(key=lambda pair: pair[0].rank)
+    results = (_result(entry, chart, of(entry.row)) for entry in entries(summary) for chart, of in charts)
+    return json.dumps([result for result in results if result], indent=2, allow_nan=False) + "\n"
+
+
+def _result(entry: Entry, chart: Chart, figure: Value) -> dict[str, Any] | None:
+    known = scaled(figure, chart.size)
+    if known is None:
+        return None
+    value, interval = known
+    result = {
+        "name": f"{entry.name}: {chart.name}",
+        "value": value,
+        "unit": chart.unit,
+        "extra": "\n".join(entry.words),
+    }
+    return result | ({"range": f"95 % [{interval[0]:.6g}, {interval[1]:.6g}]"} if interval else {})
