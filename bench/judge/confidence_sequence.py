@@ -204,7 +204,7 @@ def ever_excludes(
     launches = range(array.shape[-1])
     deviations = np.stack([_deviation(array[..., :n], known[..., : n + 1], told=told) for n in launches], axis=-1)
     typical = np.stack([_typical(deviations[..., : n + 1]) for n in launches], axis=-1)
-    excluded: NDArray[np.bool_] = (_log_stakes(array, deviations, typical, m) >= math.log(1 / error)).any(axis=-1)
+    excluded: NDArray[np.bool_] = np.any(_log_stakes(array, deviations, typical, m) >= math.log(1 / error), axis=-1)
     return excluded
 
 

@@ -70,7 +70,7 @@ def test_launches_measured_badly_now_and_then_raise_no_false_alarm(error: float)
 def test_what_was_measured_badly_counts_for_less_so_that_the_interval_is_narrower() -> None:
     random = np.random.default_rng(9)
     narrower = []
-    for _ in range(100):
+    for _ in range(40):
         uncertainties = np.exp(random.normal(-5, 1.0, 30))
         values = list(random.normal(0.01, uncertainties))
         told, untold = final_interval(values, 0.01, list(uncertainties)), final_interval(values, 0.01)
