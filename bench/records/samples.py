@@ -148,7 +148,7 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
     table = file.read(columns=[column])
     if table.column_names != [column]:
         raise KeyError(column)
-    values: "pd.Series[Any]" = table.column(0).to_pandas()
+    values: pd.Series[Any] = table.column(0).to_pandas()
     texts = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
     # A cast would hide damage: as a bool, the text "False" is True.
     if not (pd.api.types.is_string_dtype(texts) if kind == "str" else values.dtype == kind):
@@ -157,7 +157,7 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
     if span is not None:
         _expect_between(column, values.to_numpy(), *span)
     if kind == "str":
-        return values.cat.reorder_categories(sorted(texts)) if as_categories else values.astype(kind)
+        return values.cat.reorder_categories(sorted(texts)) if as_categories else values.astype("str")
     # A column in one piece stays Arrow's own memory, which nobody may write to.
     return values.copy() if table.column(0).num_chunks == 1 else values
 
