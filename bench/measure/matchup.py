@@ -17,8 +17,8 @@ from loopmark.bench.measure.side import SideWish, own_interpreter, side_threads
 from loopmark.bench.measure.worktree import resolve, working_tree, worktree
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.errors import BadSpec
 from loopmark.loops.loop import EAGER
+from loopmark.loops.user_code import BadSpec
 from loopmark.loops.workload import Size
 
 DEFAULT_WORKLOAD = "resnet"

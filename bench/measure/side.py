@@ -12,7 +12,7 @@ from pathlib import Path
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.assignment import Tree
 from loopmark.bench.measure.entry import PACKAGE
-from loopmark.loops.errors import BadSpec
+from loopmark.loops.user_code import BadSpec
 
 KEYS = ("loop", "workload", "rev", "python", "env")
 _NEXT_KEY = re.compile(rf"[,\s]+(?=(?:{'|'.join(KEYS)})=)")

@@ -44,11 +44,11 @@ from loopmark.bench.records.run import GpuState, PhaseWork
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.errors import BadSpec, Skip
-from loopmark.loops.graph_phases import GraphedPhases
+from loopmark.loops.cuda_graphs import GraphedPhases
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Batches, Task
-from loopmark.loops.user_code import defined_at, described
+from loopmark.loops.technique import Skip
+from loopmark.loops.user_code import BadSpec, defined_at, described
 
 GRACE_SECONDS = 30
 OUT_OF_MEMORY = "ran out of device memory"

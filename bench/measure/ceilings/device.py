@@ -15,7 +15,7 @@ from loopmark.bench.measure.ceilings.transfers import transfers
 from loopmark.bench.measure.disturbance import DisturbanceMeter
 from loopmark.bench.measure.nvml import monitor_of
 from loopmark.bench.records.ceilings import LeftOut
-from loopmark.loops.errors import Skip
+from loopmark.loops.technique import Skip
 
 
 def ceilings_of(device: torch.device, cores: Sequence[int], budget_seconds: float, seed: int) -> Found:

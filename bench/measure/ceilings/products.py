@@ -11,8 +11,8 @@ from loopmark.bench.measure.ceilings.stopwatch import Operation, Stopwatch
 from loopmark.bench.measure.ceilings.target import Target
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.ceilings import Kind, LeftOut
+from loopmark.loops.switches import tf32
 from loopmark.loops.technique import needs_cuda
-from loopmark.loops.tf32 import tf32
 
 SIZES = tuple(2**power for power in range(8, 15))
 """256 to 16,384 rows."""

@@ -18,7 +18,7 @@ from loopmark.bench.measure.ceilings.transfers import transfers
 from loopmark.bench.measure.crew import crew_of
 from loopmark.bench.measure.plan import Wish, make_plan
 from loopmark.bench.records.ceilings import Ceilings, LeftOut
-from loopmark.loops.errors import Skip
+from loopmark.loops.technique import Skip
 from tests.support.synthetic import machine
 
 CPU = torch.device("cpu")

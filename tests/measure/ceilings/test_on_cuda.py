@@ -9,7 +9,7 @@ from loopmark.bench.measure.ceilings.stopwatch import EventStopwatch, QueueStopw
 from loopmark.bench.measure.ceilings.target import Target
 from loopmark.bench.measure.ceilings.transfers import transfers
 from loopmark.bench.records.ceilings import Ceiling
-from loopmark.loops.tf32 import tf32
+from loopmark.loops.switches import tf32
 
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda:0")
