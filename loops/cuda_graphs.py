@@ -1,8 +1,8 @@
 """CUDA graphs: the whole step as one graph, a graph for each phase, or the model's forward and backward as one each.
 
 A captured step begins with a few ordinary ones, as torch's notes ask for: warm up on a side stream, copy each batch
-into static tensors, capture, replay. Capture iterates the very generator that eager training would run, so it composes with
-any step. See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs, and for the model's own graphs
+into static tensors, capture, replay. Capture iterates the very generator that eager training would run, so it composes
+with any step. See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs, and for the model's own graphs
 https://docs.pytorch.org/docs/stable/generated/torch.cuda.make_graphed_callables.html.
 """
 

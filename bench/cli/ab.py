@@ -19,8 +19,8 @@ from loopmark.bench.errors import NotComparable
 if TYPE_CHECKING:
     from loopmark.bench.judge.finding import Finding
     from loopmark.bench.judge.sequential_comparison import DecisionRules, SequentialComparison
-    from loopmark.bench.measure.contest import Contest, Measured
-    from loopmark.bench.measure.matchup import Matchup
+    from loopmark.bench.measure.paired_measurement import Measured, PairedMeasurement
+    from loopmark.bench.measure.sides import PreparedComparison
     from loopmark.bench.progress import RunProgress
     from loopmark.bench.records.comparison import Comparison
 
@@ -84,8 +84,7 @@ def ab(
     from loopmark.bench.judge.finding import Judgement
     from loopmark.bench.judge.sequential_comparison import DecisionRules, judge_comparison
     from loopmark.bench.judge.settings import parse_false_alarms, parse_share
-    from loopmark.bench.measure.matchup import matchup
-    from loopmark.bench.measure.side import parse_side
+    from loopmark.bench.measure.sides import parse_side, prepare_comparison
     from loopmark.bench.progress import RunProgress
     from loopmark.bench.records.comparison import calibrations_of
 
@@ -102,7 +101,7 @@ def ab(
     _interrupt_once()
     try:
         with (
-            matchup(*wishes, invocation.plan, workload=workload, loop=loop) as sides,
+            prepare_comparison(*wishes, invocation.plan, workload=workload, loop=loop) as sides,
             RunProgress(console) as progress,
         ):
             comparison, sequential, folder = _compare(sides, invocation, rules, progress)
@@ -119,7 +118,7 @@ def ab(
 
 @dataclass(frozen=True)
 class Decision:
-    """What a contest came to."""
+    """What a measurement came to."""
 
     measured: "list[Measured]"
     """The launch pairs; none where Ctrl-C came before the first had ended."""
@@ -133,7 +132,7 @@ class Decision:
 
 
 def decide(
-    contest: "Contest",
+    measurement: "PairedMeasurement",
     budget_seconds: float,
     rules: "DecisionRules",
     progress: "RunProgress | None" = None,
@@ -154,9 +153,9 @@ def decide(
     try:
         if progress:
             progress.tell("launch pair 1", 0.0, budget_seconds)
-        for pair in contest.pairs(budget_seconds):
+        for pair in measurement.pairs(budget_seconds):
             measured.append(pair)
-            sequential = sequential or SequentialComparison(rules, *contest.sides)
+            sequential = sequential or SequentialComparison(rules, *measurement.sides)
             sequential.add(pair.pair, pair.blocks, pair.phases)
             judged += 1
             spent = time.perf_counter() - start
@@ -171,7 +170,7 @@ def decide(
     except KeyboardInterrupt:
         interrupted = True
         if judged < len(measured):  # Ctrl-C came in the middle of judging the last of them
-            sequential = SequentialComparison(rules, *contest.sides)
+            sequential = SequentialComparison(rules, *measurement.sides)
             for pair in measured:
                 sequential.add(pair.pair, pair.blocks, pair.phases)
     if findings is None and sequential is not None:
@@ -180,7 +179,7 @@ def decide(
 
 
 def _compare(
-    sides: "Matchup", invocation: Invocation, rules: "DecisionRules", progress: "RunProgress"
+    sides: "PreparedComparison", invocation: Invocation, rules: "DecisionRules", progress: "RunProgress"
 ) -> "tuple[Comparison, SequentialComparison, Path]":
     """Measure until the verdict is sure, the budget is spent, or a person has had enough, and keep what there is."""
     import pandas as pd
@@ -188,11 +187,11 @@ def _compare(
     from loopmark.bench.records.comparison import Comparison, write_comparison
 
     plan, machine, start = invocation.plan, invocation.machine, time.perf_counter()
-    with sides.contest(plan) as contest:
-        decision = decide(contest, plan.budget_seconds, rules, progress)
+    with sides.measurement(plan) as measurement:
+        decision = decide(measurement, plan.budget_seconds, rules, progress)
     if decision.sequential is None:
         raise KeyboardInterrupt
-    base, head = contest.sides
+    base, head = measurement.sides
     folder = invocation.new_folder()
     comparison = Comparison(
         name=folder.name,
@@ -209,7 +208,7 @@ def _compare(
         budget_seconds=plan.budget_seconds,
         shared_server=sides.shared_server,
         pairs=tuple(one.pair for one in decision.measured),
-        warnings=tuple(contest.warnings),
+        warnings=tuple(measurement.warnings),
     )
     blocks, phases = (pd.concat([getattr(one, name) for one in decision.measured]) for name in ("blocks", "phases"))
     write_comparison(folder, comparison, blocks, phases)

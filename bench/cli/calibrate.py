@@ -126,22 +126,21 @@ def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
 def _try(plan: "Plan", known: "Calibration", effect: float) -> "CalibrationTrial":
     """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
     from loopmark.bench.judge.sequential_comparison import DecisionRules
-    from loopmark.bench.measure.matchup import matchup
-    from loopmark.bench.measure.side import SideWish
+    from loopmark.bench.measure.sides import SideOptions, prepare_comparison
     from loopmark.bench.records.comparison import CalibrationTrial
 
     workload, loop, solo_seconds = known.workload, known.loop, known.solo_seconds
     with (
-        matchup(SideWish(), SideWish(), plan, workload=workload, loop=loop, slowdown=effect) as sides,
-        sides.contest(plan) as contest,
+        prepare_comparison(SideOptions(), SideOptions(), plan, workload=workload, loop=loop, slowdown=effect) as sides,
+        sides.measurement(plan) as measurement,
     ):
-        stored = contest.solo(head=False, seconds=solo_seconds) if effect == 0 else None
+        stored = measurement.solo(head=False, seconds=solo_seconds) if effect == 0 else None
         decision = decide(
-            contest, plan.budget_seconds, DecisionRules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0
+            measurement, plan.budget_seconds, DecisionRules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0
         )
         if decision.interrupted or decision.sequential is None:
             raise KeyboardInterrupt
-        later = contest.solo(head=True, seconds=solo_seconds) if effect == 0 else None
+        later = measurement.solo(head=True, seconds=solo_seconds) if effect == 0 else None
     step = decision.findings[0]
     return CalibrationTrial(
         effect=effect,

@@ -33,9 +33,8 @@ def ceilings(
     invocation = Invocation(
         out, as_json, device=device, budget_seconds=budget, seed=seed, threads=threads, limit_seconds=limit
     )
-    from loopmark.bench.measure.ceilings.crew import measure_ceilings
-    from loopmark.bench.measure.crew import crew_of
-    from loopmark.bench.measure.process import CaseEnded
+    from loopmark.bench.measure.ceilings.survey import measure_ceilings
+    from loopmark.bench.measure.pool import CaseEnded, worker_pool
     from loopmark.bench.records.ceilings import ceilings_path
     from loopmark.bench.records.files import write_record
     from loopmark.bench.records.store import remove_if_empty
@@ -49,8 +48,11 @@ def ceilings(
         console.print(f"measuring for {budget:g} s …", style="dim", end="\r")
     try:
         _make_room(path)
-        with tempfile.TemporaryDirectory(prefix="loopmark-ceilings-") as folder, crew_of(plan, Path(folder)) as crew:
-            found = measure_ceilings(crew, plan, machine, budget)
+        with (
+            tempfile.TemporaryDirectory(prefix="loopmark-ceilings-") as folder,
+            worker_pool(plan, Path(folder)) as pool,
+        ):
+            found = measure_ceilings(pool, plan, machine, budget)
         if found.ceilings:
             write_record(path, found)
     except CaseEnded as end:

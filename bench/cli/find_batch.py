@@ -48,9 +48,9 @@ def find_batch(
         quick=quick,
         deterministic=deterministic,
     )
-    from loopmark.bench.measure.batches.hunter import Hunter
+    from loopmark.bench.measure.batch_search import BatchSearch
 
-    with invocation.crew() as (folder, crew, progress):
-        found = Hunter(invocation.plan, invocation.machine, invocation.started, progress).conduct(crew)
+    with invocation.pool() as (folder, pool, progress):
+        found = BatchSearch(invocation.plan, invocation.machine, invocation.started, progress).run(pool)
     show_batches(found, folder, as_json, invocation.console)
     exit_by((case.status for case in found.cases), interrupted=found.interrupted)

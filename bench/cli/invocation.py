@@ -17,7 +17,7 @@ import typer
 from loopmark.bench.errors import BadInput
 
 if TYPE_CHECKING:
-    from loopmark.bench.measure.crew import Crew
+    from loopmark.bench.measure.pool import WorkerPool
     from loopmark.bench.progress import RunProgress, StderrConsole
     from loopmark.bench.records.machine import Machine
 
@@ -37,7 +37,7 @@ class Invocation:
     Args:
         out: the folder of all results; None for a command that keeps nothing there.
         as_json: whether standard output gets JSON only; a terminal is not told then that torch is being imported.
-        wish: what was asked for, by the fields of ``Wish``.
+        wish: what was asked for, by the fields of ``PlanOptions``.
 
     Raises:
         BadInput: ``out`` cannot be written to, or what was asked for cannot be done.
@@ -50,9 +50,9 @@ class Invocation:
             refuse_unwritable_folder(out)
         self.console = StderrConsole()
         announce_torch(self.console, quiet=as_json)
-        from loopmark.bench.measure.plan import Wish, make_plan
+        from loopmark.bench.measure.plan import PlanOptions, make_plan
 
-        self.plan = make_plan(Wish(command=["loopmark", *sys.argv[1:]], **wish))
+        self.plan = make_plan(PlanOptions(command=["loopmark", *sys.argv[1:]], **wish))
         self.started = datetime.now(UTC)
         self._out = out
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -73,16 +73,16 @@ class Invocation:
         return create_folder(self._out, self.machine.name, self.started.isoformat())
 
     @contextmanager
-    def crew(self) -> "Iterator[tuple[Path, Crew, RunProgress]]":
+    def pool(self) -> "Iterator[tuple[Path, WorkerPool, RunProgress]]":
         """A new folder, the processes that measure for it, and the progress; an empty folder goes when that fails."""
-        from loopmark.bench.measure.crew import crew_of
+        from loopmark.bench.measure.pool import worker_pool
         from loopmark.bench.progress import RunProgress
         from loopmark.bench.records.store import remove_if_empty
 
         folder = self.new_folder()
         try:
-            with RunProgress(self.console) as progress, crew_of(self.plan, folder) as crew:
-                yield folder, crew, progress
+            with RunProgress(self.console) as progress, worker_pool(self.plan, folder) as pool:
+                yield folder, pool, progress
         except BaseException:
             remove_if_empty(folder)
             raise

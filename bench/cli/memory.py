@@ -46,8 +46,8 @@ def memory(
     from loopmark.bench.report.footprint.files import write_files
     from loopmark.bench.report.footprint.table import print_footprints
 
-    with invocation.crew() as (folder, crew, progress):
-        found = profile_memory(invocation.plan, loop, invocation.machine, invocation.started, crew, progress.hint)
+    with invocation.pool() as (folder, pool, progress):
+        found = profile_memory(invocation.plan, loop, invocation.machine, invocation.started, pool, progress.hint)
     write_record(folder / MEMORY_FILE, found, indent=None)
     write_files(folder, found.cases)
     if as_json:

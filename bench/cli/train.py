@@ -51,8 +51,8 @@ def train(
     from loopmark.bench.report.training.draw import draw_training
 
     terms = training_terms(seeds, budget, quick=quick)
-    with invocation.crew() as (folder, crew, progress):
-        training, samples = Trainer(invocation.plan, terms, invocation.machine, progress).conduct(crew)
+    with invocation.pool() as (folder, pool, progress):
+        training, samples = Trainer(invocation.plan, terms, invocation.machine, progress).run(pool)
     show_training(draw_training(folder, training, samples), folder, as_json, invocation.console)
     statuses = {one.status for several in (training.proofs, training.trials) for one in several}
     exit_by(statuses, interrupted=training.interrupted)

@@ -80,13 +80,13 @@ def measure(plan: Plan, session: "Session") -> Measurement:
         Stop: one of the loops could not be measured.
         KeyboardInterrupt: a person has had enough; every process has ended.
     """
-    from loopmark.bench.measure.conduct import Conductor
-    from loopmark.bench.measure.crew import crew_of
+    from loopmark.bench.measure.pool import worker_pool
+    from loopmark.bench.measure.runner import Runner
 
     expect_possible(plan)
     machine = machine_of(plan, session)
-    with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, crew_of(plan, Path(folder)) as crew:
-        run, samples = Conductor(plan, machine, datetime.now(UTC), _Silence()).conduct(crew)
+    with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, worker_pool(plan, Path(folder)) as pool:
+        run, samples = Runner(plan, machine, datetime.now(UTC), _Silence()).run(pool)
     if run.interrupted:
         raise KeyboardInterrupt
     return Measurement.of(run, samples)
@@ -94,7 +94,7 @@ def measure(plan: Plan, session: "Session") -> Measurement:
 
 def expect_possible(plan: Plan) -> None:
     """Raise Stop where this machine lacks something for one of the loops, before the others are measured in vain."""
-    from loopmark.bench.measure.cases import lacking
+    from loopmark.bench.measure.inventory import lacking
     from loopmark.bench.measure.launcher import apart
 
     workloads, loops = apart(lacking, plan)

@@ -28,7 +28,7 @@ def smoke(plan: Plan) -> None:
 def _try(plan: Plan, loop: str, folder: Path) -> None:
     from loopmark.bench.measure.assignment import Assignment
     from loopmark.bench.measure.launcher import ForkServer
-    from loopmark.bench.measure.process import CaseEnded, WorkerProcess
+    from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
 
     folder.mkdir()
     assignment = Assignment(

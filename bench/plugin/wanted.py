@@ -42,11 +42,11 @@ class Wanted:
         Raises:
             BadInput: it cannot be carried out; one line.
         """
-        from loopmark.bench.measure.plan import Wish, make_plan
+        from loopmark.bench.measure.plan import PlanOptions, make_plan
 
         loops = [spec for spec in (self.loop, self.against) if spec is not None]
         return make_plan(
-            Wish(
+            PlanOptions(
                 command=["pytest", self.test],
                 workloads=[rooted(self.workload, root)],
                 loops=[rooted(spec, root) for spec in loops],

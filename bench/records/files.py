@@ -172,17 +172,15 @@ def _reader(kind: Any, span: Span | None = None) -> Reader:
 
 
 def _record(kind: Any) -> Reader:
-    fields: list[tuple[str, Reader, bool]] = []
+    hints = typing.get_type_hints(kind)
+    known = [(field.name, field.default is dataclasses.MISSING) for field in dataclasses.fields(kind)]
+    readers = [(name, _reader(hints[name], span_of(name)), needed) for name, needed in known]
 
     def read(value: Any) -> Any:
-        if not fields:  # only now, since a record may hold others of its kind
-            hints = typing.get_type_hints(kind)
-            known = [(field.name, hints[field.name], _is_needed(field)) for field in dataclasses.fields(kind)]
-            fields.extend((name, _reader(hint, span_of(name)), needed) for name, hint, needed in known)
         if not isinstance(value, dict):
             raise _not("an object", value)
         given = {}
-        for name, reader, needed in fields:
+        for name, reader, needed in readers:
             if name in value:
                 try:
                     given[name] = reader(value[name])
@@ -193,10 +191,6 @@ def _record(kind: Any) -> Reader:
         return kind(**given)
 
     return read
-
-
-def _is_needed(field: "dataclasses.Field[Any]") -> bool:
-    return field.default is dataclasses.MISSING
 
 
 def _each(items: Iterable[tuple[Any, Any]], reader: Reader, place: str) -> Iterator[tuple[Any, Any]]:

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -95,9 +95,8 @@ class Frames:
         """
         kept = ("status", "reason", "batch_size", "parameters", "phases", "memory_kind", "data_sha256", "attention")
         rows = [
-            {**self._case(name, run, case), **{k: getattr(case, k) for k in kept}, "launches": len(case.launches)}
-            for name, (_, run) in self.runs_by_name.items()
-            for case in run.cases
+            {**names, **{k: getattr(case, k) for k in kept}, "launches": len(case.launches)}
+            for names, case in self._every_case()
         ]
         return self._named(pd.DataFrame(rows).astype({"batch_size": "Int64", "parameters": "Int64"}))
 
@@ -107,9 +106,8 @@ class Frames:
         kept = [field.name for field in fields(Launch) if field.name not in ("index", "gpu")]
         columns = [*NAMES, "repeat", "launch", *kept]
         rows = [
-            {**self._case(name, run, case), "launch": number, **{k: getattr(launch, k) for k in kept}}
-            for name, (_, run) in self.runs_by_name.items()
-            for case in run.cases
+            {**names, "launch": number, **{k: getattr(launch, k) for k in kept}}
+            for names, case in self._every_case()
             for number, launch in enumerate(case.launches)
         ]
         whole = dict.fromkeys(("warmup_steps", "steps", "peak_memory_bytes", "skipped_steps", "pid"), "Int64")
@@ -152,7 +150,7 @@ class Frames:
             except BadInput as error:
                 _warn(error)
                 continue
-            cases = self._named(pd.DataFrame([self._case(name, run, case) for case in run.cases]))
+            cases = self._named(pd.DataFrame([_names(name, run, case) for case in run.cases]))
             found.append(cases.iloc[rows["case"]].reset_index(drop=True).join(rows.drop(columns="case")))
         if found:
             return finish(self._named(pd.concat(found, ignore_index=True)))
@@ -160,9 +158,10 @@ class Frames:
         types = {"repeat": "bool", **{name: kind for name, kind in COLUMNS[table].items() if name != "case"}}
         return finish(self._named(pd.DataFrame(columns=columns).astype(types)))
 
-    def _case(self, name: str, run: Run, case: Case) -> dict[str, Any]:
-        named = {"workload": case.workload, "loop": case.loop, "repeat": case.repeat}
-        return {"run": name, "machine": run.machine.name, **named}
+    def _every_case(self) -> Iterator[tuple[dict[str, Any], Case]]:
+        """Each case of each run, with what names it."""
+        for name, (_, run) in self.runs_by_name.items():
+            yield from ((_names(name, run, case), case) for case in run.cases)
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame.astype({name: kind for name, kind in self._categories.items() if name in frame})
@@ -170,14 +169,15 @@ class Frames:
     @cached_property
     def _categories(self) -> dict[str, pd.CategoricalDtype]:
         """A category type for each of ``NAMES``, its values in the order in which the runs have them."""
-        runs = [run for _, run in self.runs_by_name.values()]
-        values: dict[str, Iterable[str]] = {
-            "run": self.runs_by_name,
-            "machine": (run.machine.name for run in runs),
-            "workload": (case.workload for run in runs for case in run.cases),
-            "loop": (case.loop for run in runs for case in run.cases),
-        }
-        return {name: pd.CategoricalDtype(list(dict.fromkeys(found))) for name, found in values.items()}
+        machines = (run.machine.name for _, run in self.runs_by_name.values())
+        workloads, loops = zip(*((case.workload, case.loop) for _, case in self._every_case()), strict=True)
+        values = zip(NAMES, (self.runs_by_name, machines, workloads, loops), strict=True)
+        return {name: pd.CategoricalDtype(list(dict.fromkeys(found))) for name, found in values}
+
+
+def _names(name: str, run: Run, case: Case) -> dict[str, Any]:
+    named = {"workload": case.workload, "loop": case.loop, "repeat": case.repeat}
+    return {"run": name, "machine": run.machine.name, **named}
 
 
 def _distinct(found: Iterable[tuple[Path, Run]]) -> list[str]:

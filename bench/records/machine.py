@@ -18,21 +18,19 @@ from typing import Annotated, Any, cast, get_type_hints
 class Fact:
     """How a field is told."""
 
-    label: str = ""
-    """Empty where it is told by hand among others, or nowhere."""
+    label: str = ""  # empty where it is told by hand among others, or nowhere
     decides: bool = False
     """Whether another value makes another machine. A None that is the field's default decides nothing."""
     gibibytes: bool = False
     """Bytes that are told and compared in whole GiB: after a reboot or a driver update they may be a few MiB more."""
-    empty: str | None = None
-    """What an empty list says."""
+    empty: str | None = None  # what an empty list says
 
     def text(self, value: Any) -> str | None:
         """``value`` in words; None where it is not known."""
-        if value is None or value == ():
-            return None if value is None else self.empty
+        if value is None:
+            return None
         if isinstance(value, tuple):
-            return ", ".join(map(str, value))
+            return ", ".join(map(str, value)) or self.empty
         return f"{round(value / 2**30)} GiB" if self.gibibytes else str(value)
 
 

@@ -41,8 +41,7 @@ class Told:
 
     workload: str | None = None
     loop: str | None = None
-    repeat: str | None = None
-    """``yes`` for the baseline's second appearance."""
+    repeat: str | None = None  # `yes` for the baseline's second appearance
     phase: str | None = None
     device: str | None = None
     size: str | None = None
@@ -103,8 +102,7 @@ class Cpu:
 class AddedFacts:
     """What Loopmark adds to ``machine_info``."""
 
-    gpus: tuple[str, ...] | None = None
-    """None where nobody looked for any."""
+    gpus: tuple[str, ...] | None = None  # None where nobody looked for any
     driver: str | None = None
     torch: str | None = None
     cuda: str | None = None

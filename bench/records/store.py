@@ -19,7 +19,7 @@ from loopmark.bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilin
 from loopmark.bench.records.files import LEAST_SECONDS, damaged, line, read_record, writing_to
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, expect, read_columns, typed, write_with_tables
-from loopmark.bench.records.training import TRAINING_FILE, Training, TrainingSamples, read_training
+from loopmark.bench.records.training import TRAINING_FILE, Proof, Training, TrainingSamples, Trial, read_training
 
 T = TypeVar("T")
 
@@ -164,30 +164,21 @@ def salvage(folder: Path) -> Whole:
 
 
 def training_of(folder: Path, run: Run) -> tuple[Training, TrainingSamples] | None:
-    """How the loops of ``run`` trained; None where that was not looked at.
-
-    Raises:
-        BadInput: it cannot be read, or is of other loops than the run's.
-    """
+    """How the loops of ``run`` trained, if they did. Raises BadInput as ``read_training``, and for another run's."""
     trained = read_training(folder)
-    if trained is not None:
-        own = {(case.workload, case.loop) for case in run.cases if not case.repeat}
-        training, _ = trained
-        its = [*(trial.key for trial in training.trials), *(proof.key for proof in training.proofs)]
-        for workload, loop in (key for key in its if key not in own):
+    own = {(case.workload, case.loop) for case in run.cases if not case.repeat}
+    its: list[Trial | Proof] = [*trained[0].trials, *trained[0].proofs] if trained else []
+    for one in its:
+        if one.key not in own:
             raise BadInput(
-                f"{folder / TRAINING_FILE} is of another run: {loop!r:.60} on {workload!r:.60} is none of this one's; "
-                "remove it"
+                f"{folder / TRAINING_FILE} is of another run: {one.loop!r:.60} on {one.workload!r:.60} is none of this "
+                "one's; remove it"
             )
     return trained
 
 
 def ceilings_of(folder: Path, run: Run) -> Ceilings | None:
-    """What the device of ``run`` can do; None where that was not measured.
-
-    Raises:
-        BadInput: it cannot be read, or is of another device.
-    """
+    """What the device of ``run`` can do, if known. Raises BadInput as ``read_ceilings``, and for another device's."""
     path = folder / CEILINGS_FILE
     ceilings = read_ceilings(path)
     if ceilings is not None and not ceilings.belong_to(run):

@@ -51,12 +51,10 @@ class Profile:
     """What torch.profiler saw of a few steps in one process."""
 
     steps: int
-    counted: Counted
-    """The kernels that ran on a device, or the operators that ran on the CPU."""
+    counted: Counted  # the kernels that ran on a device, or the operators that ran on the CPU
     graphed: bool
     """Whether a step is one call of a driver, a graph's replay, of which the host sees no phase."""
-    plain_step_seconds: float
-    """Of the steps in the same process just before the profiler began."""
+    plain_step_seconds: float  # of the steps in the same process just before the profiler began
     profiled_step_seconds: float
     phases: tuple[PhaseCosts, ...]
     unattributed: tuple[Cost, ...] = ()

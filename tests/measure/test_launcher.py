@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from loopmark.bench.measure.assignment import Assignment, Tree
+from loopmark.bench.measure.entry import refuse_strangers
 from loopmark.bench.measure.launcher import SPIN_COUNT, Interpreter, _environment, apart
-from loopmark.bench.measure.process import WorkerProcess
-from loopmark.bench.measure.side import refuse_strangers
+from loopmark.bench.measure.pool import WorkerProcess
 from loopmark.loops.user_code import BadSpec
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-# Imported here: an inner session forgets what it was the first to import, and torch cannot be imported twice.
-import loopmark.bench.measure.conduct
 import loopmark.bench.measure.launcher
 import loopmark.bench.measure.plan
+
+# Imported here: an inner session forgets what it was the first to import, and torch cannot be imported twice.
+import loopmark.bench.measure.runner
 import loopmark.bench.plugin.loop_benchmark
 from loopmark.bench.plugin.measurement import Measurement, Stop
 from loopmark.bench.plugin.table import BenchmarkTable  # noqa: F401

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.proof.precision import BFLOAT16_BITS, FLOAT32_BITS, RandomRounding
 from loopmark.bench.measure.proof.steps import (
     Errors,
@@ -32,6 +31,7 @@ from loopmark.bench.measure.proof.steps import (
     was_skipped,
     worst,
 )
+from loopmark.bench.measure.warmup import CompilationLog
 from loopmark.bench.records.run import CacheState
 from loopmark.bench.records.training import Deviation
 from loopmark.loops.loop import Loop

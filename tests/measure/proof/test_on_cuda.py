@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from loopmark.bench.measure.energy import energy_meter
+from loopmark.bench.measure.meters import energy_meter
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loopmark.loops.loop import EAGER
