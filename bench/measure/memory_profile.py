@@ -13,10 +13,9 @@ from torch.utils._pytree import tree_iter
 
 from loopmark.bench.measure.clock import refuse_unknown_phases
 from loopmark.bench.records.footprint import Footprint, Kind, Stretch
-from loopmark.loops.errors import Skip
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Driver, Step
+from loopmark.loops.technique import Driver, Skip, Step
 from loopmark.phases import DATA
 
 

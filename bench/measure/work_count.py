@@ -15,9 +15,9 @@ from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sd
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.run import PhaseWork
 from loopmark.loops.loop import Loop
+from loopmark.loops.switches import tf32
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver
-from loopmark.loops.tf32 import tf32
 from loopmark.phases import DATA
 
 aten = torch.ops.aten

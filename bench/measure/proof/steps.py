@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from loopmark.bench.measure.clock import BadStep, refuse_unknown_phases
 from loopmark.bench.measure.proof.precision import FLOAT32_BITS, Switches, least_bits
-from loopmark.loops.precise import double
+from loopmark.loops.goal import double
 from loopmark.loops.task import Batch, Task
 from loopmark.loops.technique import Driver, Step
 
