@@ -12,17 +12,19 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE, round_logs
 from loopmark.bench.judge.history import Observation, lost, measured, observe, start_of
 from loopmark.bench.judge.laps import counted_blocks
-from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
 from loopmark.bench.judge.run_comparison import JudgedRun
 from loopmark.bench.judge.side_by_side import (
+    LONGEST,
     ComparedRun,
     FoundRun,
     PhaseEstimates,
     SideBySide,
     WorkloadComparison,
+    apart,
     by_setting,
     compare_workloads,
     estimate_phases,
+    machine_names,
     shifts,
 )
 from loopmark.bench.judge.summary import Summary, summarise
