@@ -179,7 +179,7 @@ class Reader:
         self._expect(read)
         if len(read) == 1:  # with nothing before it, it is shown as its machine
             alone = self._compared(machine_names([read[0].found.run]), read)
-            return SideBySide(alone, self._workloads(alone), is_course=False)
+            return SideBySide(alone, self._workloads(alone), is_over_time=False)
         compared = self._compared(apart([elide(judged.found.run.name, LONGEST - 4) for judged in read]), read)
         moved, not_compared = shifts(read[0].side(), read[-1].side(), self._selection.has_ratio)
         between = len(runs) - len(read)

@@ -143,14 +143,14 @@ class SideBySide:
 
     runs: tuple[ComparedRun, ...]
     workloads: tuple[WorkloadComparison, ...]
-    is_course: bool
-    """Whether all are of one machine and setting, oldest first: before and after, not one machine and another."""
+    is_over_time: bool
+    """Whether all are of one machine and setting, oldest first: before and after, not machine by machine."""
     shifts: tuple[Shift, ...] = ()
-    """From the oldest to the newest entrant of a course."""
+    """Over time, from the oldest run to the newest."""
     not_compared: tuple[str, ...] = ()
-    """What of a course has no ratio, and why, a sentence each."""
+    """What has no such ratio, and why, a sentence each."""
     notes: tuple[str, ...] = ()
-    """What was given and is not shown, a sentence each."""
+    """The runs that were given and are not shown, a sentence each."""
 
     @property
     def have_something_in_common(self) -> bool:
@@ -160,7 +160,7 @@ class SideBySide:
 
 
 def estimate_phases(run: Run, samples: Samples) -> PhaseEstimates:
-    """What an entrant knows of each loop's phases; the baseline's repetition left out."""
+    """Each loop's phases in one run; the baseline's repetition left out."""
     laps = laps_by_case(samples)
     cases = [(i, case) for i, case in enumerate(run.cases) if case.status == "ok" and not case.repeat]
     return {(c.workload, c.loop): phase_estimates(rows, c.phases) for i, c in cases if len(rows := laps[i])}
@@ -183,12 +183,14 @@ def by_setting(found: Iterable[FoundRun]) -> dict[Setting, list[FoundRun]]:
 
 
 def compare_workloads(
-    entrants: Sequence[ComparedRun], wants_workload: Callable[[str], bool], wants_loop: Callable[[str], bool]
+    compared: Sequence[ComparedRun], wants_workload: Callable[[str], bool], wants_loop: Callable[[str], bool]
 ) -> tuple[WorkloadComparison, ...]:
     """Every wanted workload with the wanted loops, the baseline always and first."""
     made = []
-    for name in dict.fromkeys(w.workload for e in entrants for w in e.summary.workloads if wants_workload(w.workload)):
-        having = tuple(entrant for entrant in entrants if entrant.workload(name) is not None)
+    for name in dict.fromkeys(
+        w.workload for one in compared for w in one.summary.workloads if wants_workload(w.workload)
+    ):
+        having = tuple(one for one in compared if one.workload(name) is not None)
         cases = [
             row.case for e in having for row in e.summary.rows if row.case.workload == name and not row.case.repeat
         ]

@@ -87,4 +87,4 @@ def side_by_side(
         entrant(*run, name, with_ceilings=True, trained=training if trained[i % len(trained)] else None)
         for i, (run, name) in enumerate(zip(runs, names, strict=True))
     )
-    return SideBySide(judged, everything(judged), is_course=False)
+    return SideBySide(judged, everything(judged), is_over_time=False)
