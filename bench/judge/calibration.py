@@ -105,10 +105,11 @@ def summarise_calibration(
     steps = [trial.step_seconds for trial in calibration.trials]
     longest = max((len(trial.logs) for trial in calibration.trials), default=0)
     replays = replays if len(launches) else 0
-    alarms = 0
-    for _ in range(replays):
-        drawn = random.integers(len(launches), size=longest)
-        alarms += ever_excludes(launches[drawn] * random.choice([-1.0, 1.0], longest), 0.0, error, uncertainties[drawn])
+    drawn, signs = np.zeros((replays, longest), dtype=int), np.ones((replays, longest))
+    for replay in range(replays):
+        drawn[replay] = random.integers(len(launches), size=longest)
+        signs[replay] = random.choice([-1.0, 1.0], longest)
+    alarms = int(ever_excludes(launches[drawn] * signs, 0.0, error, uncertainties[drawn]).sum()) if replays else 0
     several = [trial.logs for trial in unchanged if len(trial.logs) > 1]
     means = [float(np.mean(logs)) for logs in several]
     inner = [float(np.var(logs, ddof=1)) / len(logs) for logs in several]
