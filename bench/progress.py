@@ -72,14 +72,19 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-class _StderrConsole(Console):
-    """Falls silent when nobody reads it any more: a run is not given up for want of someone to tell how far it is."""
+class StderrConsole(Console):
+    """Where progress and errors go, so that standard output holds results only.
+
+    It falls silent when nobody reads it any more: a run is not given up for want of someone to tell how far it is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(file=sys.stderr)
+
+    def note(self, text: str, style: str | None = None) -> None:
+        """A line as it is: no markup, no highlighting, no breaks."""
+        self.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-
-
-def stderr_console() -> Console:
-    """Where progress and errors go, so that standard output holds results only."""
-    return _StderrConsole(file=sys.stderr)

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from loopmark.bench import progress
-from loopmark.bench.progress import RunProgress, stderr_console
+from loopmark.bench.progress import RunProgress, StderrConsole
 
 
 def test_a_run_goes_on_when_nobody_reads_its_progress_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +17,7 @@ def test_a_run_goes_on_when_nobody_reads_its_progress_any_more(monkeypatch: pyte
     with os.fdopen(writer, "w", buffering=1) as closed:
         monkeypatch.setattr(sys, "stderr", closed)
         monkeypatch.setattr(progress, "PLAIN_EVERY_SECONDS", 0.0)
-        console = stderr_console()
+        console = StderrConsole()
         with RunProgress(console) as shown:
             for done in (0.1, 0.2, 0.3):
                 shown.tell("launch pair", done, 1.0)

@@ -1,13 +1,17 @@
 """The ``loopmark`` command: the only place that knows all the wings, each imported when it is needed."""
 
 import io
+import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
-from typing import Annotated, NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from loopmark import __version__
 from loopmark.bench.cli.ab import ab
@@ -16,25 +20,55 @@ from loopmark.bench.cli.ceilings import ceilings
 from loopmark.bench.cli.check import check
 from loopmark.bench.cli.compare import compare
 from loopmark.bench.cli.doctor import doctor
-from loopmark.bench.cli.export import export
+from loopmark.bench.cli.exchange import export, import_
+from loopmark.bench.cli.find_batch import find_batch
 from loopmark.bench.cli.history import history
-from loopmark.bench.cli.import_ import import_
+from loopmark.bench.cli.invocation import BAD_INPUT, CRASHED, INTERRUPTED
 from loopmark.bench.cli.list import list_
 from loopmark.bench.cli.memory import memory
-from loopmark.bench.cli.output import patient_output
 from loopmark.bench.cli.report import report
 from loopmark.bench.cli.run import run
-from loopmark.bench.cli.status import BAD_INPUT, CRASHED, INTERRUPTED
 from loopmark.bench.cli.trace import trace
 from loopmark.bench.cli.train import train
 from loopmark.bench.cli.verify import verify
 from loopmark.bench.errors import BadInput
 from loopmark.bench.report.text import plain
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 LONGEST_LINE = 1000
+
+PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "measure": {
+        "run": run,
+        "train": train,
+        "ab": ab,
+        "find-batch": find_batch,
+        "ceilings": ceilings,
+        "trace": trace,
+        "memory": memory,
+        "calibrate": calibrate,
+    },
+    "compare": {"check": check, "compare": compare, "history": history},
+    "understand": {"list": list_, "report": report, "verify": verify, "doctor": doctor},
+    "exchange": {"export": export, "import": import_},
+}
+"""The commands, by what a person wants of them."""
+
+
+class _Panels(TyperGroup):
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Show the commands by their panels. Typer would itself, but only in the boxes that rich draws."""
+        room = formatter.width - 6 - max(map(len, self.commands))
+        for panel, commands in PANELS.items():
+            with formatter.section(panel.capitalize()):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(room)) for name in commands])
+
 
 app = typer.Typer(
     name="loopmark",
+    cls=_Panels,
     help="Time PyTorch training loops phase by phase, and say which technique pays on this machine.",
     no_args_is_help=True,
     add_completion=False,
@@ -53,26 +87,9 @@ def loopmark(
         raise typer.Exit
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "run": run,
-    "train": train,
-    "ab": ab,
-    "list": list_,
-    "report": report,
-    "check": check,
-    "compare": compare,
-    "history": history,
-    "export": export,
-    "import": import_,
-    "calibrate": calibrate,
-    "verify": verify,
-    "doctor": doctor,
-    "ceilings": ceilings,
-    "trace": trace,
-    "memory": memory,
-}
-for _name, _function in COMMANDS.items():
-    app.command(_name)(_function)
+for _panel, _commands in PANELS.items():
+    for _name, _function in _commands.items():
+        app.command(_name, rich_help_panel=_panel)(_function)
 
 
 def main() -> NoReturn:
@@ -82,7 +99,7 @@ def main() -> NoReturn:
     if isinstance(sys.stderr, io.TextIOWrapper):  # a terminal without our letters gets a stand-in, not an error
         sys.stderr.reconfigure(errors="replace")
     try:
-        with patient_output():
+        with _patient_output():
             status = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="loopmark")
     except BadInput as error:
         _say_mistake(str(error))
@@ -114,4 +131,43 @@ def _say_mistake(text: str) -> NoReturn:
 
 def _command() -> str:
     named = sys.argv[1] if len(sys.argv) > 1 else ""
-    return f"{named} " if named in COMMANDS else ""
+    return f"{named} " if any(named in commands for commands in PANELS.values()) else ""
+
+
+class _Pipe(io.FileIO):
+    """What goes to a pipe that nobody reads any more goes nowhere."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), self.fileno())
+            return super().write(data)
+
+
+@contextmanager
+def _patient_output() -> Iterator[None]:
+    """Have ``sys.stdout`` outlive its reader, and write all of it by the end.
+
+    Raises:
+        OSError: it cannot be written, to a full disk for example.
+    """
+    if sys.stdout is None:  # it was closed before we began
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            yield
+        return
+    try:
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):  # it is no file of the system's
+        yield
+        return
+    sys.stdout.flush()
+    binary = io.BufferedWriter(_Pipe(number, "w", closefd=False))
+    # A terminal without our letters gets a stand-in, not an error.
+    output = io.TextIOWrapper(binary, encoding=sys.stdout.encoding, errors="replace", line_buffering=os.isatty(number))
+    with redirect_stdout(output):
+        try:
+            yield
+        finally:
+            output.flush()

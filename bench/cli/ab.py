@@ -1,32 +1,28 @@
 """``loopmark ab``: two sides in turns, until the verdict is sure."""
 
+import os
+import signal
 import sys
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loopmark.bench.cli.interruption import interrupt_once, leave_undisturbed
-from loopmark.bench.cli.options import BatchSizeOption, DeviceOption, LimitOption, SeedOption, SizeOption, ThreadsOption
-from loopmark.bench.cli.status import REFERENCE
-from loopmark.bench.cli.tell import (
-    InconclusiveOption,
-    JsonOption,
-    JunitOption,
-    MarkdownOption,
-    refuse_unwritable,
-    refuse_unwritable_folder,
-    tell,
-)
+from loopmark.bench.cli import options
+from loopmark.bench.cli.check import show_judgement
+from loopmark.bench.cli.invocation import Invocation, refuse_unwritable
+from loopmark.bench.cli.options import REFERENCE, RESULTS
 from loopmark.bench.errors import NotComparable
 
 if TYPE_CHECKING:
+    from loopmark.bench.judge.finding import Finding
     from loopmark.bench.judge.sequential_comparison import DecisionRules, SequentialComparison
-    from loopmark.bench.measure.matchup import Matchup
+    from loopmark.bench.measure.paired_measurement import Measured, PairedMeasurement
+    from loopmark.bench.measure.sides import PreparedComparison
     from loopmark.bench.progress import RunProgress
     from loopmark.bench.records.comparison import Comparison
-    from loopmark.bench.records.run import Plan
 
 DEFAULT_BUDGET_SECONDS = 90.0
 
@@ -43,9 +39,9 @@ def ab(
     head: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="The other side, likewise.")] = None,
     workload: Annotated[str | None, typer.Option(metavar="NAME", help="Of both sides; default: resnet.")] = None,
     loop: Annotated[str | None, typer.Option(metavar="NAME", help="Of both sides; default: eager.")] = None,
-    device: DeviceOption = None,
-    size: SizeOption = None,
-    batch_size: BatchSizeOption = None,
+    device: options.Device = None,
+    size: options.Size = None,
+    batch_size: options.BatchSize = None,
     budget: Annotated[float, typer.Option(help="Seconds after which it ends inconclusive.")] = DEFAULT_BUDGET_SECONDS,
     false_alarms: Annotated[
         str, typer.Option(metavar="SHARE", help="How often unchanged code may be called a regression.")
@@ -58,33 +54,38 @@ def ab(
         ),
     ] = "1%",
     threshold: Annotated[str, typer.Option(metavar="SHARE", help="How much slower the head's step may be.")] = "0",
-    seed: SeedOption = 0,
-    threads: ThreadsOption = None,
-    limit: LimitOption = 300.0,
-    out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<comparison>/.")] = Path("results"),
-    inconclusive: InconclusiveOption = None,
-    as_json: JsonOption = False,
-    junit: JunitOption = None,
-    markdown: MarkdownOption = None,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    limit: options.Limit = 300.0,
+    out: Annotated[Path, options.out("<machine>/<comparison>/")] = RESULTS,
+    inconclusive: options.Inconclusive = None,
+    as_json: options.JudgementJson = False,
+    junit: options.Junit = None,
+    markdown: options.Markdown = None,
 ) -> None:
     """Compare two sides in turns, and say as soon as it is sure whether the head is slower.
 
     Ctrl-C ends it with the verdict on what there is.
     Exit status: 0 no regression, 1 a regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
-    from loopmark.bench.progress import RunProgress, announce_torch, stderr_console
-
     refuse_unwritable(junit, markdown)
-    refuse_unwritable_folder(out)
-    console = stderr_console()
-    announce_torch(console, quiet=as_json)
+    invocation = Invocation(
+        out,
+        as_json,
+        device=device,
+        size=size,
+        batch_size=batch_size,
+        budget_seconds=budget,
+        seed=seed,
+        threads=threads,
+        limit_seconds=limit,
+    )
     from loopmark.bench.judge.calibration import quotations
     from loopmark.bench.judge.finding import Judgement
     from loopmark.bench.judge.sequential_comparison import DecisionRules, judge_comparison
     from loopmark.bench.judge.settings import parse_false_alarms, parse_share
-    from loopmark.bench.measure.matchup import matchup
-    from loopmark.bench.measure.plan import Wish, make_plan
-    from loopmark.bench.measure.side import parse_side
+    from loopmark.bench.measure.sides import parse_side, prepare_comparison
+    from loopmark.bench.progress import RunProgress
     from loopmark.bench.records.comparison import calibrations_of
 
     rules = DecisionRules(
@@ -93,62 +94,111 @@ def ab(
         step_threshold=parse_share(threshold, "--threshold"),
     )
     wishes = parse_side(base or [], "--base"), parse_side(head or [], "--head")
-    plan = make_plan(
-        Wish(
-            command=["loopmark", *sys.argv[1:]],
-            device=device,
-            size=size,
-            batch_size=batch_size,
-            budget_seconds=budget,
-            seed=seed,
-            threads=threads,
-            limit_seconds=limit,
-        )
-    )
+    console = invocation.console
     if not base and not head:  # said before a budget is spent on it
         note = "neither --base nor --head is given: both sides are the same, and what differs is this machine's noise"
-        console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    interrupt_once()
+        console.note(note, "yellow")
+    _interrupt_once()
     try:
-        with matchup(*wishes, plan, workload=workload, loop=loop) as sides, RunProgress(console) as progress:
-            comparison, sequential, folder = _compare(sides, plan, rules, out, progress)
+        with (
+            prepare_comparison(*wishes, invocation.plan, workload=workload, loop=loop) as sides,
+            RunProgress(console) as progress,
+        ):
+            comparison, sequential, folder = _compare(sides, invocation, rules, progress)
         known = calibrations_of(comparison.machine.name, out, REFERENCE)
         judgement = judge_comparison(comparison, sequential, rules, (f"kept in {folder}", *quotations(known)))
     except NotComparable as refusal:
         judgement = Judgement("ab", _named(base), _named(head), (), rules.false_alarms, refusal=str(refusal))
     judgement = replace(judgement, inconclusive=inconclusive.value if inconclusive else None)
-    tell(judgement, as_json=as_json, junit=junit, markdown=markdown, console=console)
-    leave_undisturbed()
+    show_judgement(judgement, as_json=as_json, junit=junit, markdown=markdown, console=console)
+    # The verdict has been told: no signal may turn the exit status that says it into another.
+    _on_signals(signal.SIG_IGN)  # a handler of ours would be gone before the process is
     raise typer.Exit(judgement.exit_status)
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What a measurement came to."""
+
+    measured: "list[Measured]"
+    """The launch pairs; none where Ctrl-C came before the first had ended."""
+    sequential: "SequentialComparison | None"
+    """None where nothing was measured."""
+    findings: "tuple[Finding, ...]"
+    """As they were when the verdict was sure, or at the end."""
+    seconds: float
+    """Until then."""
+    interrupted: bool
+
+
+def decide(
+    measurement: "PairedMeasurement",
+    budget_seconds: float,
+    rules: "DecisionRules",
+    progress: "RunProgress | None" = None,
+    least_seconds: float = 0.0,
+) -> Decision:
+    """Measure launch pairs until the referee has decided or the budget is spent.
+
+    Args:
+        least_seconds: go on measuring for so long even when the verdict is sure; it stays what it was.
+    """
+    from loopmark.bench.judge.sequential_comparison import SequentialComparison
+
+    measured: list[Measured] = []
+    sequential: SequentialComparison | None = None
+    findings: tuple[Finding, ...] | None = None
+    interrupted, start = False, time.perf_counter()
+    seconds, judged = 0.0, 0
+    try:
+        if progress:
+            progress.tell("launch pair 1", 0.0, budget_seconds)
+        for pair in measurement.pairs(budget_seconds):
+            measured.append(pair)
+            sequential = sequential or SequentialComparison(rules, *measurement.sides)
+            sequential.add(pair.pair, pair.blocks, pair.phases)
+            judged += 1
+            spent = time.perf_counter() - start
+            if findings is None:
+                seconds = spent
+                findings = sequential.findings() if sequential.decided else None
+            if findings is not None and spent >= least_seconds:
+                break
+            if progress:
+                doing = f"launch pair {len(measured) + 1}, at most {budget_seconds:g} s"
+                progress.tell(doing, min(1.0, spent / budget_seconds), max(0.0, budget_seconds - spent))
+    except KeyboardInterrupt:
+        interrupted = True
+        if judged < len(measured):  # Ctrl-C came in the middle of judging the last of them
+            sequential = SequentialComparison(rules, *measurement.sides)
+            for pair in measured:
+                sequential.add(pair.pair, pair.blocks, pair.phases)
+    if findings is None and sequential is not None:
+        findings = sequential.findings()
+    return Decision(measured, sequential, findings or (), seconds, interrupted)
+
+
 def _compare(
-    sides: "Matchup", plan: "Plan", rules: "DecisionRules", out: Path, progress: "RunProgress | None"
+    sides: "PreparedComparison", invocation: Invocation, rules: "DecisionRules", progress: "RunProgress"
 ) -> "tuple[Comparison, SequentialComparison, Path]":
     """Measure until the verdict is sure, the budget is spent, or a person has had enough, and keep what there is."""
-    from datetime import UTC, datetime
-
     import pandas as pd
 
-    from loopmark.bench.cli.hold import hold
-    from loopmark.bench.measure.launcher import apart
-    from loopmark.bench.measure.machine import describe_machine
     from loopmark.bench.records.comparison import Comparison, write_comparison
-    from loopmark.bench.records.store import create_folder
 
-    started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
-    with sides.contest(plan) as contest:
-        held = hold(contest, plan.budget_seconds, rules, progress)
-    if held.sequential is None:
+    plan, machine, start = invocation.plan, invocation.machine, time.perf_counter()
+    with sides.measurement(plan) as measurement:
+        decision = decide(measurement, plan.budget_seconds, rules, progress)
+    if decision.sequential is None:
         raise KeyboardInterrupt
-    base, head = contest.sides
-    folder = create_folder(out, machine.name, started.isoformat())
+    base, head = measurement.sides
+    folder = invocation.new_folder()
     comparison = Comparison(
         name=folder.name,
         command=plan.command,
-        started=started.isoformat(timespec="seconds"),
-        seconds=(datetime.now(UTC) - started).total_seconds(),
-        interrupted=held.interrupted,
+        started=invocation.started.isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - start,
+        interrupted=decision.interrupted,
         base=base,
         head=head,
         machine=machine,
@@ -157,13 +207,35 @@ def _compare(
         seed=plan.seed,
         budget_seconds=plan.budget_seconds,
         shared_server=sides.shared_server,
-        pairs=tuple(one.pair for one in held.measured),
-        warnings=tuple(contest.warnings),
+        pairs=tuple(one.pair for one in decision.measured),
+        warnings=tuple(measurement.warnings),
     )
-    blocks, phases = (pd.concat([getattr(one, name) for one in held.measured]) for name in ("blocks", "phases"))
+    blocks, phases = (pd.concat([getattr(one, name) for one in decision.measured]) for name in ("blocks", "phases"))
     write_comparison(folder, comparison, blocks, phases)
-    return comparison, held.sequential, folder
+    return comparison, decision.sequential, folder
 
 
-def _named(options: list[str] | None) -> str:
-    return " ".join(options or ()) or "as it is"
+def _named(side: list[str] | None) -> str:
+    return " ".join(side or ()) or "as it is"
+
+
+def _interrupt_once() -> None:
+    """Make the first Ctrl-C, or polite ``kill``, an interruption, and those after it no more than a word.
+
+    A comparison that is interrupted has processes to end, worktrees to remove and a verdict to give, which takes time.
+    """
+
+    def again(*_: Any) -> None:
+        # Not print: this may come in the middle of one.
+        os.write(sys.stderr.fileno(), b"loopmark: putting things away; the verdict follows\n")
+
+    def first(*_: Any) -> None:
+        _on_signals(again)
+        raise KeyboardInterrupt
+
+    _on_signals(first)
+
+
+def _on_signals(handler: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)

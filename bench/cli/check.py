@@ -1,13 +1,27 @@
-"""``loopmark check``: a run against a stored baseline."""
+"""``loopmark check``: a run against a stored baseline; and how its judgement, like that of ``ab``, is shown."""
 
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from loopmark.bench.cli.status import REFERENCE
-from loopmark.bench.cli.tell import InconclusiveOption, JsonOption, JunitOption, MarkdownOption, refuse_unwritable, tell
+from loopmark.bench.cli import options
+from loopmark.bench.cli.invocation import refuse_unwritable, unwritable, write_file
+from loopmark.bench.cli.options import REFERENCE
+
+if TYPE_CHECKING:
+    from loopmark.bench.judge.finding import Judgement
+    from loopmark.bench.progress import StderrConsole
+
+SUMMARY = "GITHUB_STEP_SUMMARY"
+"""GitHub's variable with the file whose Markdown a job shows."""
 
 
 def check(
@@ -24,10 +38,10 @@ def check(
         str | None,
         typer.Option(metavar="SHARE", help="How often unchanged code may be called a regression; default: 0.01."),
     ] = None,
-    inconclusive: InconclusiveOption = None,
-    as_json: JsonOption = False,
-    junit: JunitOption = None,
-    markdown: MarkdownOption = None,
+    inconclusive: options.Inconclusive = None,
+    as_json: options.JudgementJson = False,
+    junit: options.Junit = None,
+    markdown: options.Markdown = None,
 ) -> None:
     """Compare a run with a stored baseline, and say whether anything has become slower. Needs no torch.
 
@@ -46,7 +60,7 @@ def check(
 
     from loopmark.bench.judge.calibration import quotations
     from loopmark.bench.judge.gate import check as judge
-    from loopmark.bench.progress import stderr_console
+    from loopmark.bench.progress import StderrConsole
     from loopmark.bench.records.comparison import calibrations_of
     from loopmark.bench.records.store import read
 
@@ -57,5 +71,67 @@ def check(
     known = quotations(calibrations_of(now[0].machine.name, *roots))
     counts_as = inconclusive.value if inconclusive else settings.inconclusive
     judgement = replace(judgement, facts=(*judgement.facts, *known), inconclusive=counts_as)
-    tell(judgement, as_json=as_json, junit=junit, markdown=markdown, console=stderr_console())
+    show_judgement(judgement, as_json=as_json, junit=junit, markdown=markdown, console=StderrConsole())
     raise typer.Exit(judgement.exit_status)
+
+
+def show_judgement(
+    judgement: "Judgement", *, as_json: bool, junit: Path | None, markdown: Path | None, console: "StderrConsole"
+) -> None:
+    """Write the files that were asked for, tell the CI, and print the judgement: as JSON alone, or as a table.
+
+    A refusal is one line on ``console`` and no table. Raises BadInput for a file that cannot be written.
+    """
+    from loopmark.bench.report.claim import conclusion
+    from loopmark.bench.report.judgement.annotations import annotations
+    from loopmark.bench.report.judgement.json import as_json as to_json
+    from loopmark.bench.report.judgement.junit import as_junit
+    from loopmark.bench.report.judgement.markdown import as_markdown
+    from loopmark.bench.report.judgement.table import print_judgement
+
+    # All is made before anything is written, so that nothing is left half told.
+    page = as_markdown(judgement).encode()
+    files = [(path, content) for path, content in ((junit, as_junit(judgement)), (markdown, page)) if path is not None]
+    # GitHub takes ##[ for a command wherever it stands.
+    text = json.dumps(to_json(judgement), indent=2, allow_nan=False).replace("##[", r"##\u005b")
+    for path, content in files:
+        write_file(path, content)
+    _add_to_summary(page, console)
+    on_github = os.environ.get("GITHUB_ACTIONS") == "true"
+    if as_json:
+        print(text)
+    elif judgement.refusal is not None:
+        with _no_commands(on_github, sys.stderr):
+            console.note(f"loopmark: {conclusion(judgement)}")
+    else:
+        with _no_commands(on_github, sys.stdout):
+            print_judgement(judgement)
+    if on_github:
+        print("\n".join(annotations(judgement)), file=sys.stderr if as_json else sys.stdout, flush=True)
+
+
+def _add_to_summary(page: bytes, console: "StderrConsole") -> None:
+    """Add ``page`` to the job's summary, which other steps write to as well."""
+    file = os.environ.get(SUMMARY)
+    if not file:
+        return
+    try:
+        with Path(file).open("ab", buffering=0) as summary:
+            summary.write(page)
+    except (OSError, ValueError) as error:
+        # It is the CI's file and not asked for by anyone: the verdict counts without it.
+        console.note(f"warning: {unwritable(Path(SUMMARY), error)}")
+
+
+@contextmanager
+def _no_commands(on_github: bool, stream: TextIO) -> Iterator[None]:
+    """Keep GitHub from taking what is printed for commands: a loop may be named ``::error::``."""
+    if not on_github:
+        yield
+        return
+    token = secrets.token_hex(16)
+    print(f"::stop-commands::{token}", file=stream, flush=True)
+    try:
+        yield
+    finally:
+        print(f"::{token}::", file=stream, flush=True)

@@ -1,16 +1,12 @@
 """``loopmark doctor``: what of this machine makes measurements noisy or slow, and what a person could change."""
 
-import json
-from typing import Annotated
-
-import typer
-
-from loopmark.bench.cli.options import DeviceOption
+from loopmark.bench.cli import options
+from loopmark.bench.cli.invocation import print_json
 
 
 def doctor(
-    device: DeviceOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, and only that.")] = False,
+    device: options.Device = None,
+    as_json: options.FoundJson = False,
 ) -> None:
     """Say what of this machine makes measurements noisy or slow, why, and what a person could change.
 
@@ -24,6 +20,6 @@ def doctor(
 
     found = examine(device, this_host())
     if as_json:
-        print(json.dumps(to_json(found), indent=2, allow_nan=False))
+        print_json(to_json(found))
     else:
         print_diagnosis(found)

@@ -1,95 +1,60 @@
 """``loopmark memory``: how much memory a step takes, in which phase and when."""
 
-import json
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loopmark.bench.cli.options import (
-    BatchSizeOption,
-    DeviceOption,
-    FoundJsonOption,
-    LoopArguments,
-    SeedOption,
-    SizeOption,
-    ThreadsOption,
-    WorkloadOption,
-)
-from loopmark.bench.cli.status import CANNOT_RUN, NOT_MEASURED
+from loopmark.bench.cli import options
+from loopmark.bench.cli.invocation import CANNOT_RUN, Invocation, exit_by, print_json
+from loopmark.bench.cli.options import RESULTS
 
 
 def memory(
-    loop: LoopArguments,
-    workload: WorkloadOption = "resnet",
-    device: DeviceOption = None,
-    size: SizeOption = None,
-    batch_size: BatchSizeOption = None,
-    threads: ThreadsOption = None,
-    seed: SeedOption = 0,
-    limit: Annotated[float, typer.Option(help="Seconds after which a step counts as hung.")] = 300.0,
-    out: Annotated[Path, typer.Option(help="The folder that gets <machine>/<memory>/.")] = Path("results"),
-    as_json: FoundJsonOption = False,
+    loop: options.LoopArguments,
+    workload: options.Workload = "resnet",
+    device: options.Device = None,
+    size: options.Size = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    limit: Annotated[float, options.limit("a step")] = 300.0,
+    out: Annotated[Path, options.out("<machine>/<memory>/")] = RESULTS,
+    as_json: options.FoundJson = False,
 ) -> None:
     """Follow one step's memory through its phases, and draw it moment by moment. Nothing is timed.
 
     On CUDA it is what torch's allocator says; on a CPU, every tensor that is alive.
     Exit status: 0, or 1 when a loop failed or timed out, 2 for bad input, 4 when none of them can be looked at here.
     """
-    from datetime import UTC, datetime
-
-    from loopmark.bench.cli.tell import refuse_unwritable_folder
-    from loopmark.bench.progress import RunProgress, announce_torch, stderr_console
-
-    refuse_unwritable_folder(out)
-    console = stderr_console()
-    announce_torch(console, quiet=as_json)
-    from loopmark.bench.measure.plan import Wish, make_plan
-
-    plan = make_plan(
-        Wish(
-            command=["loopmark", *sys.argv[1:]],
-            workloads=[workload],
-            loops=loop,
-            device=device,
-            size=size,
-            batch_size=batch_size,
-            seed=seed,
-            threads=threads,
-            limit_seconds=limit,
-        )
+    invocation = Invocation(
+        out,
+        as_json,
+        workloads=[workload],
+        loops=loop,
+        device=device,
+        size=size,
+        batch_size=batch_size,
+        seed=seed,
+        threads=threads,
+        limit_seconds=limit,
     )
-    from loopmark.bench.measure.crew import crew_of
     from loopmark.bench.measure.inspection import profile_memory
-    from loopmark.bench.measure.launcher import apart
-    from loopmark.bench.measure.machine import describe_machine
     from loopmark.bench.records.files import write_record
     from loopmark.bench.records.footprint import MEMORY_FILE
-    from loopmark.bench.records.store import create_folder, remove_if_empty
     from loopmark.bench.report.footprint.files import as_json as to_json
     from loopmark.bench.report.footprint.files import write_files
     from loopmark.bench.report.footprint.table import print_footprints
 
-    started, machine = datetime.now(UTC), apart(describe_machine, plan.device)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the processes too
-    folder = create_folder(out, machine.name, started.isoformat())
-    try:
-        with RunProgress(console) as progress, crew_of(plan, folder) as crew:
-            found = profile_memory(plan, loop, machine, started, crew, progress.hint)
-    except BaseException:
-        remove_if_empty(folder)
-        raise
-    cases = found.cases
+    with invocation.pool() as (folder, pool, progress):
+        found = profile_memory(invocation.plan, loop, invocation.machine, invocation.started, pool, progress.hint)
     write_record(folder / MEMORY_FILE, found, indent=None)
-    write_files(folder, cases)
+    write_files(folder, found.cases)
     if as_json:
-        print(json.dumps({"folder": str(folder), **to_json(cases)}, indent=2, allow_nan=False))
+        print_json({"folder": str(folder), **to_json(found.cases)})
     else:
-        print_footprints(cases)
-        console.print(f"Kept in {folder}", markup=False, highlight=False, soft_wrap=True)
-    if {case.status for case in cases} & {"failed", "timed_out"}:
-        raise typer.Exit(NOT_MEASURED)
-    if all(case.status == "skipped" for case in cases):
+        print_footprints(found.cases)
+        invocation.console.note(f"Kept in {folder}")
+    exit_by(case.status for case in found.cases)
+    if all(case.status == "skipped" for case in found.cases):
         raise typer.Exit(CANNOT_RUN)

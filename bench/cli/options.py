@@ -1,62 +1,89 @@
 """The options that several commands take, each with one meaning and one text."""
 
-from collections.abc import Iterable
-from typing import Annotated
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from loopmark.bench.errors import BadInput
+RESULTS = Path("results")
+"""Where runs are kept unless another place is asked for."""
+REFERENCE = RESULTS / "reference"
+"""Where runs and calibrations are kept that a repository carries."""
 
-WorkloadsOption = Annotated[
+
+class InconclusiveCounts(StrEnum):
+    """How an inconclusive comparison is counted."""
+
+    PASS = "pass"
+    FAIL = "fail"
+
+
+# What is measured.
+Workloads = Annotated[
     list[str] | None,
     typer.Option(
         "--workload", metavar="NAME", help="A workload, or file.py:make_task; several with commas, or repeated."
     ),
 ]
-LoopsOption = Annotated[
+Loops = Annotated[
     list[str] | None,
     typer.Option(
         "--loop", metavar="NAME", help="Techniques joined by +, or file.py:step; several with commas, or repeated."
     ),
 ]
-OnlyOption = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="Only these; several with commas, or repeated.")
-]
-DeviceOption = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:N, xpu or mps; default: cuda where there is one.")
+Workload = Annotated[
+    str, typer.Option("--workload", metavar="NAME", help="What it trains: a workload, or file.py:make_task.")
 ]
 LoopArguments = Annotated[
     list[str], typer.Argument(metavar="LOOP...", help="Techniques joined by +, or your own: file.py:step.")
 ]
-WorkloadOption = Annotated[
-    str, typer.Option("--workload", metavar="NAME", help="What it trains: a workload, or file.py:make_task.")
-]
-SeedOption = Annotated[int, typer.Option(help="Of weights and batches.")]
-FoundJsonOption = Annotated[bool, typer.Option("--json", help="Print what was found as JSON, and only that.")]
-SizeOption = Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")]
-BatchSizeOption = Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")]
-ThreadsOption = Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")]
-LimitOption = Annotated[float, typer.Option(help="Seconds after which a start or warm-up counts as hung.")]
-DeterministicOption = Annotated[
+Only = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these; several with commas, or repeated.")]
+Quick = Annotated[bool, typer.Option("--quick", help="One workload and few loops, briefly.")]
+
+# How it is measured.
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N, xpu or mps; default: cuda where there is one.")]
+Size = Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")]
+BatchSize = Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")]
+Threads = Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")]
+Seed = Annotated[int, typer.Option(help="Of weights and batches.")]
+Deterministic = Annotated[
     bool, typer.Option("--deterministic", help="Only torch's deterministic algorithms; eager shows what they cost.")
 ]
-QuickOption = Annotated[bool, typer.Option("--quick", help="One workload and few loops, briefly.")]
-SummaryJsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and only that.")]
+
+# How a judgement is counted and told.
+Inconclusive = Annotated[
+    InconclusiveCounts | None, typer.Option("--inconclusive", help="What an inconclusive comparison counts as.")
+]
+Junit = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML: a case for each finding.")
+]
+Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write the findings as Markdown.")]
+
+
+def limit(hung: str) -> Any:
+    """``--limit``: after how long ``hung``, such as a start or a check, counts as hung."""
+    return typer.Option("--limit", help=f"Seconds after which {hung} counts as hung.")
+
+
+Limit = Annotated[float, limit("a start or warm-up")]
+
+
+def out(content: str) -> Any:
+    """``--out``: the folder that gets ``content``."""
+    return typer.Option("--out", help=f"The folder that gets {content}.")
+
+
+def json_of(content: str) -> Any:
+    """``--json``: ``content``, as all that standard output gets."""
+    return typer.Option("--json", help=f"Print {content} as JSON, and only that.")
+
+
+FoundJson = Annotated[bool, json_of("what was found")]
+SummaryJson = Annotated[bool, json_of("the summary")]
+JudgementJson = Annotated[bool, json_of("the judgement")]
 
 
 def names(options: list[str] | None) -> tuple[str, ...]:
     """Options that may be repeated, and may hold several names with commas between."""
     return tuple(name.strip() for option in options or () for name in option.split(","))
-
-
-def is_same_loop(one: str, other: str) -> bool:
-    """Whether two names are of one loop, whatever the order of their techniques."""
-    return sorted(one.split("+")) == sorted(other.split("+"))
-
-
-def refuse_unknown(kind: str, wanted: Iterable[str], known: Iterable[str]) -> None:
-    """Raise BadInput for a ``wanted`` name, of a workload or a loop, that none of the runs at hand has."""
-    there = sorted(known)
-    for name in wanted:
-        if not any(is_same_loop(name, one) for one in there):
-            raise BadInput(f"no {kind} named '{name}' in these runs; they have {', '.join(there)}")

@@ -1,76 +1,74 @@
 """``loopmark report``: a stored run, drawn again."""
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loopmark.bench.cli.options import SummaryJsonOption
+from loopmark.bench.cli import options
+from loopmark.bench.cli.invocation import print_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from loopmark.bench.judge.summary import Summary
     from loopmark.bench.judge.training import TrainingSummary
+    from loopmark.bench.progress import StderrConsole
     from loopmark.bench.records.batch_sizes import BatchSizes
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="A folder that `loopmark run`, `train` or `import` wrote.")],
-    as_json: SummaryJsonOption = False,
+    as_json: options.SummaryJson = False,
 ) -> None:
     """Draw a stored run, training or search for a batch size again: tables, pages and plots. Needs no torch.
 
     Of a damaged folder what is left is drawn, with a warning of what is not known. Exit status: 0, or 2 for bad input.
     """
-    from loopmark.bench.progress import stderr_console
+    from loopmark.bench.progress import StderrConsole
     from loopmark.bench.records.batch_sizes import read_batch_sizes
     from loopmark.bench.records.store import RUN_FILE, salvage
     from loopmark.bench.records.training import read_training
 
+    console = StderrConsole()
     is_timed = os.path.lexists(run / RUN_FILE)  # a link to nowhere is a damaged run, and no training alone
     hunt = None if is_timed else read_batch_sizes(run)
     if hunt is not None:
-        show_batches(hunt, run, as_json, stderr_console())
+        show_batches(hunt, run, as_json, console)
     elif not is_timed and (trained := read_training(run)) is not None:
         from loopmark.bench.report.training.draw import draw_training
 
-        show_training(draw_training(run, *trained), run, as_json, stderr_console())
+        show_training(draw_training(run, *trained), run, as_json, console)
     else:
         from loopmark.bench.report.draw import draw
 
-        show_summary(draw(run, *salvage(run)), run, as_json, stderr_console())
+        show_summary(draw(run, *salvage(run)), run, as_json, console)
 
 
-def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "Console") -> None:
+def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "StderrConsole") -> None:
     """Print the summary as a table and a sentence, or as JSON and nothing else."""
     from loopmark.bench.report.draw import as_json as to_json
     from loopmark.bench.report.run_tables import print_summary
 
     if as_json:
-        content: dict[str, Any] = {"folder": str(folder), **to_json(summary)}
-        print(json.dumps(content, indent=2, allow_nan=False))
+        print_json({"folder": str(folder), **to_json(summary)})
     else:
         print_summary(summary)
-        console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+        console.note(f"Report: {folder / 'report.html'}")
 
 
-def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: "Console") -> None:
+def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: "StderrConsole") -> None:
     """Print a training by itself as a table and a sentence, or as JSON and nothing else."""
     from loopmark.bench.report.training.spreadsheet import training_as_json
     from loopmark.bench.report.training.table import print_training
 
     if as_json:
-        content: dict[str, Any] = {"folder": str(folder), **training_as_json(summary, {})}
-        print(json.dumps(content, indent=2, allow_nan=False))
+        print_json({"folder": str(folder), **training_as_json(summary, {})})
     else:
         print_training(summary)
-        console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+        console.note(f"Report: {folder / 'report.html'}")
 
 
-def show_batches(hunt: "BatchSizes", folder: Path, as_json: bool, console: "Console") -> None:
+def show_batches(hunt: "BatchSizes", folder: Path, as_json: bool, console: "StderrConsole") -> None:
     """Write a search's spreadsheet and plots, and print it as a table and sentences, or as JSON and nothing else."""
     from loopmark.bench.judge.batches import find
     from loopmark.bench.report.batches.files import as_json as to_json
@@ -80,7 +78,7 @@ def show_batches(hunt: "BatchSizes", folder: Path, as_json: bool, console: "Cons
     findings = [find(case) for case in hunt.cases]
     write_files(folder, findings)
     if as_json:
-        print(json.dumps({"folder": str(folder), **to_json(findings)}, indent=2, allow_nan=False))
+        print_json({"folder": str(folder), **to_json(findings)})
     else:
         print_batches(findings)
-        console.print(f"Kept in {folder}", markup=False, highlight=False, soft_wrap=True)
+        console.note(f"Kept in {folder}")

@@ -1,35 +1,23 @@
 """``loopmark verify``: whether a loop keeps what the canonical step promises."""
 
-import json
-import signal
-import sys
 from typing import Annotated
 
 import typer
 
-from loopmark.bench.cli.options import (
-    BatchSizeOption,
-    DeviceOption,
-    FoundJsonOption,
-    LoopArguments,
-    SeedOption,
-    SizeOption,
-    ThreadsOption,
-    WorkloadOption,
-)
-from loopmark.bench.cli.status import CANNOT_RUN, NOT_VERIFIED
+from loopmark.bench.cli import options
+from loopmark.bench.cli.invocation import CANNOT_RUN, NOT_VERIFIED, Invocation, print_json
 
 
 def verify(
-    loop: LoopArguments,
-    workload: WorkloadOption = "resnet",
-    device: DeviceOption = None,
-    size: SizeOption = None,
-    batch_size: BatchSizeOption = None,
-    threads: ThreadsOption = None,
-    seed: SeedOption = 0,
-    limit: Annotated[float, typer.Option(help="Seconds after which a check counts as hung.")] = 300.0,
-    as_json: FoundJsonOption = False,
+    loop: options.LoopArguments,
+    workload: options.Workload = "resnet",
+    device: options.Device = None,
+    size: options.Size = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    limit: Annotated[float, options.limit("a check")] = 300.0,
+    as_json: options.FoundJson = False,
 ) -> None:
     """Check that a loop does what a training step promises, and explain what it does not.
 
@@ -37,34 +25,27 @@ def verify(
     Exit status: 0 all of it holds, 1 something is broken, 2 bad input, 4 it cannot be tried here, 130 when
     interrupted.
     """
-    from loopmark.bench.progress import RunProgress, announce_torch, stderr_console
-
-    console = stderr_console()
-    announce_torch(console, quiet=as_json)
+    invocation = Invocation(
+        None,
+        as_json,
+        workloads=[workload],
+        loops=loop,
+        device=device,
+        size=size,
+        batch_size=batch_size,
+        seed=seed,
+        threads=threads,
+        limit_seconds=limit,
+    )
     from loopmark.bench.measure.inspection import verify as examine
-    from loopmark.bench.measure.plan import Wish, make_plan
+    from loopmark.bench.progress import RunProgress
     from loopmark.bench.report.verification import as_json as to_json
     from loopmark.bench.report.verification import print_verification
 
-    plan = make_plan(
-        Wish(
-            command=["loopmark", *sys.argv[1:]],
-            workloads=[workload],
-            loops=loop,
-            device=device,
-            size=size,
-            batch_size=batch_size,
-            seed=seed,
-            threads=threads,
-            limit_seconds=limit,
-        )
-    )
-    loops = tuple(dict.fromkeys(spec.strip() for spec in loop))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite `kill` ends the processes too
-    with RunProgress(console) as progress:
-        found = examine(plan, loops, progress.hint)
+    with RunProgress(invocation.console) as progress:
+        found = examine(invocation.plan, tuple(dict.fromkeys(spec.strip() for spec in loop)), progress.hint)
     if as_json:
-        print(json.dumps(to_json(found), indent=2, allow_nan=False))
+        print_json(to_json(found))
     else:
         print_verification(found)
     if any(one.broken for one in found):

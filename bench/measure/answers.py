@@ -1,12 +1,23 @@
 """What a worker answers to what it is asked."""
 
+import dis
+import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from types import CodeType, TracebackType
 from typing import Literal
 
-from loopmark.bench.measure.clock import Block
-from loopmark.bench.measure.disturbance import Disturbance
+import torch
+
+from loopmark.bench.measure.clock import BadStep, Block
+from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.warmup import WarmUp
 from loopmark.bench.records.run import CacheState, GpuState
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
+from loopmark.loops.user_code import BadSpec, described
+from loopmark.phases import DATA, PHASES
 
 MemoryKind = Literal["device memory", "host memory"]
 
@@ -36,16 +47,6 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Held:
-    """A device's memory as a process sees it, in bytes."""
-
-    reserved: int
-    """The most that torch's allocator has reserved for this process."""
-    free: int
-    """What is left, whoever has the rest."""
-
-
-@dataclass(frozen=True)
 class Warm:
     """A task that has been warmed up."""
 
@@ -62,7 +63,7 @@ class Warm:
     """Of a step without laps, where one with laps says less: warm-up steps of a graph hold the device for a while."""
     lead_in: int = 0
     """Uncounted steps that a block takes before it."""
-    held: Held | None = None
+    held: DeviceMemoryUse | None = None
     """None where that is not known, as on a CPU."""
 
     @property
@@ -107,3 +108,68 @@ class Failed:
     bad_step: bool = False
     """Whether the step is none: it names phases that there are none of."""
     ran_out_of: MemoryKind | None = None
+
+
+OUT_OF_MEMORY = "ran out of device memory"
+DEVICE_SAYS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""Of what CUDA and its libraries allocate by themselves, torch tells in these words instead of an error of its own."""
+
+
+def failure_of(error: BaseException, request: str, step_place: str, *, beside_others: bool) -> Failed:
+    """The answer to a ``request`` that raised ``error``.
+
+    Args:
+        step_place: where the step is defined.
+        beside_others: whether other loops are on the device.
+    """
+    said = described(error)
+    if isinstance(error, Skip):
+        return Failed(str(error), skipped=True)
+    if isinstance(error, BadSpec):
+        return Failed(str(error))
+    if isinstance(error, BadStep):
+        return Failed(f"{step_place}: {error}", bad_step=True)
+    if isinstance(error, torch.OutOfMemoryError) or any(sign in said for sign in DEVICE_SAYS):
+        hint = " beside other loops; give a smaller --batch-size" if beside_others else ""
+        return Failed(f"{OUT_OF_MEMORY}{_place(request, error)}{hint}: {said}", ran_out_of="device memory")
+    if isinstance(error, MemoryError) or "can't allocate memory" in said:
+        return Failed(f"ran out of memory{_place(request, error)}: {said}", ran_out_of="host memory")
+    return Failed(said)
+
+
+def _place(request: str, error: BaseException) -> str:
+    """In which phase memory ran out, as the part of a sentence; empty where that cannot be told."""
+    if request == "set_up":
+        return " while it was set up"
+    phase = phase_of(error)
+    return f" in `{phase}`" if phase else ""
+
+
+def phase_of(error: BaseException) -> str | None:
+    """The phase that was under way when ``error`` came up; None where it came from no step, or cannot be told.
+
+    A step names a phase as it ends, so it is the one that is named next in the step's own text. What comes after the
+    last one counts for that one, as it does for the clock. A step that computes its names does not tell.
+    """
+    for trace in reversed(list(_traces(error.__traceback__))):
+        code = trace.tb_frame.f_code
+        if code is Task.next_batch.__code__:
+            return DATA
+        if named := list(_phases_named(code)):
+            return next((phase for offset, phase in named if offset > trace.tb_lasti), named[-1][1])
+    return None
+
+
+def _traces(trace: TracebackType | None) -> Iterator[TracebackType]:
+    """Every frame that the error passed through, outermost first."""
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _phases_named(code: CodeType) -> Iterator[tuple[int, str]]:
+    """Each ``yield "phase"`` of a generator, as the offset of its instruction and the phase."""
+    if code.co_flags & inspect.CO_GENERATOR:
+        for named, instruction in pairwise(dis.get_instructions(code)):
+            if instruction.opname == "YIELD_VALUE" and named.argval in PHASES:
+                yield instruction.offset, named.argval

@@ -15,6 +15,7 @@ from loopmark.bench.measure.assignment import Assignment, Tree
 
 PACKAGE = Path(loopmark.__file__).resolve().parent
 """The folder ``loopmark``: of a checkout, or in a ``site-packages``."""
+HARNESS = Path(__file__).resolve().parents[1]
 LOOPS = "loopmark.loops"
 RESTORE = "LOOPMARK_RESTORE"
 """The variable with the names of those that were changed, and the value of each before; None where it had none."""
@@ -63,6 +64,30 @@ def restore_variables() -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def refuse_strangers(tree: Tree) -> None:
+    """Raise BadSpec where a module came from the checkout whose place ``tree`` takes: both sides would measure it.
+
+    Loopmark's own harness and what is installed inside the checkout (a virtual environment) are not meant.
+    """
+    from loopmark.loops.user_code import BadSpec
+
+    if tree.instead_of is None:
+        return
+    checkout, root = tree.instead_of.resolve(), tree.root.resolve()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str):
+            continue
+        path = Path(file).resolve()
+        installed = "site-packages" in path.parts or Path(sys.prefix).resolve() in path.parents
+        ours = PACKAGE in path.parents or HARNESS in path.parents
+        if checkout in path.parents and root not in path.parents and not ours and not installed:
+            raise BadSpec(
+                f"{name} was imported from {path} and not from the revision to be measured; "
+                "call from the folder that it is imported from, or name it by its file"
+            )
 
 
 def _move_to(tree: Tree) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import cast
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.measure.crew import Crew, crew_of
 from loopmark.bench.measure.machine import describe_environment
-from loopmark.bench.measure.process import CaseEnded, WorkerProcess
-from loopmark.bench.measure.properties.examination import PROPERTIES, RUNS, Checked
+from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess, worker_pool
+from loopmark.bench.measure.properties.examination import PROPERTIES, Checked
 from loopmark.bench.records.checks import Outcome, Verification
 from loopmark.bench.records.footprint import FootprintCase, Footprints
 from loopmark.bench.records.machine import Machine
@@ -38,13 +37,13 @@ def verify(plan: Plan, loops: Sequence[str], tell: Tell) -> tuple[Verification, 
     """
     workload = find_workload(plan.workloads[0]).name
     found = []
-    with tempfile.TemporaryDirectory(prefix="loopmark-verify-") as folder, crew_of(plan, Path(folder)) as crew:
+    with tempfile.TemporaryDirectory(prefix="loopmark-verify-") as folder, worker_pool(plan, Path(folder)) as pool:
         for number, loop in enumerate(find_loop(loop).name for loop in loops):
 
             def tell_part(doing: str, done: float, number: int = number, loop: str = loop) -> None:
                 tell(f"{loop} · {doing}", (number + done) / len(loops))
 
-            with _process_of(crew, workload, loop, str(number)) as process:
+            with _process_of(pool, workload, loop, str(number)) as process:
                 found.append(_verified(process, plan, Verification(loop, workload, plan.device), tell_part))
     return tuple(found)
 
@@ -61,7 +60,7 @@ def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tel
             if end.status == "skipped":
                 return replace(blank, skipped=end.reason)
             why = f"hangs: {end.reason}" if end.status == "timed_out" else end.reason
-            checked = Checked((RUNS.broken(f"{why}; it was while {name} was looked at"),), hangs=True)
+            checked = Checked((PROPERTIES["runs"].broken(f"{why}; it was while {name} was looked at"),), hangs=True)
         if checked.bad_input is not None:
             raise BadInput(checked.bad_input)
         checked.add_to(outcomes)
@@ -73,7 +72,7 @@ def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tel
 
 
 def profile_memory(
-    plan: Plan, loops: Sequence[str], machine: Machine, started: datetime, crew: Crew, tell: Tell
+    plan: Plan, loops: Sequence[str], machine: Machine, started: datetime, pool: WorkerPool, tell: Tell
 ) -> Footprints:
     """The memory of a step of each of ``loops`` on the plan's workload.
 
@@ -85,15 +84,15 @@ def profile_memory(
     cases = []
     for number, loop in enumerate(names):
         tell(loop, number / len(names))
-        with _process_of(crew, workload, loop, f"memory-{number}") as process:
+        with _process_of(pool, workload, loop, f"memory-{number}") as process:
             try:
                 footprint = process.within(plan.limit_seconds).memory()
                 cases.append(FootprintCase(workload, loop, "ok", None, footprint))
             except CaseEnded as end:
                 cases.append(FootprintCase(workload, loop, _status(end), end.reason, None))
-    environment = describe_environment(plan.threads, crew.cores)
+    environment = describe_environment(plan.threads, pool.cores)
     began = started.isoformat(timespec="seconds")
-    return Footprints(crew.folder.name, began, plan, machine, environment, tuple(cases))
+    return Footprints(pool.folder.name, began, plan, machine, environment, tuple(cases))
 
 
 def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:
@@ -105,9 +104,9 @@ def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:
         BadInput: the step names unknown phases or none.
     """
     blank = Trace(find_workload(plan.workloads[0]).name, find_loop(loop).name, plan.device, "ok")
-    with tempfile.TemporaryDirectory(prefix="loopmark-trace-") as folder, crew_of(plan, Path(folder)) as crew:
+    with tempfile.TemporaryDirectory(prefix="loopmark-trace-") as folder, worker_pool(plan, Path(folder)) as pool:
         file = Path(folder) / TRACE_FILE
-        with _process_of(crew, blank.workload, blank.loop, "trace") as process:
+        with _process_of(pool, blank.workload, blank.loop, "trace") as process:
             try:
                 profile = _profiled(process, plan, steps, file, tell)
             except CaseEnded as end:
@@ -124,8 +123,8 @@ def _profiled(process: WorkerProcess, plan: Plan, steps: int, file: Path, tell: 
 
 
 @contextmanager
-def _process_of(crew: Crew, workload: str, loop: str, log: str) -> Iterator[WorkerProcess]:
-    process = crew.start(workload, loop, log=log, neighbours=0)
+def _process_of(pool: WorkerPool, workload: str, loop: str, log: str) -> Iterator[WorkerProcess]:
+    process = pool.start(workload, loop, log=log, neighbours=0)
     try:
         yield process
     finally:

@@ -1,10 +1,11 @@
-"""What there is to measure, and whether this machine can run it."""
+"""What there is to measure, and what this machine lacks for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from loopmark.loops.catalog import TECHNIQUES, WORKLOADS
+from loopmark.bench.records.run import Case, Plan
+from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop, find_workload
 from loopmark.loops.loop import EAGER
 
 
@@ -40,3 +41,39 @@ def loops(device: torch.device) -> tuple[Item, ...]:
 def default_device() -> torch.device:
     """CUDA where there is a device, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+Lacks = dict[str, str | None]
+"""Names, each with what this machine lacks for it, as a sentence; None where it can run."""
+
+
+def lacking(plan: Plan) -> tuple[Lacks, Lacks]:
+    """The plan's workloads and its loops, the baseline first."""
+    device = torch.device(plan.device)
+    workloads = {workload.name: workload.lacks() for workload in map(find_workload, plan.workloads)}
+    return workloads, {loop.name: loop.lacks(device) for loop in (EAGER, *map(find_loop, plan.loops))}
+
+
+def cases_of(workloads: Lacks, loops: Lacks) -> list[Case]:
+    """The baseline, the baseline again, and every other loop, for each workload."""
+    cases = []
+    for workload, no_data in workloads.items():
+        for loop, no_support in loops.items():
+            reason = no_data or no_support
+            case = Case(
+                workload=workload,
+                loop=loop,
+                repeat=False,
+                status="skipped" if reason else "ok",
+                reason=reason,
+                batch_size=None,
+                parameters=None,
+                data_sha256=None,
+                phases=(),
+                memory_kind=None,
+                launches=(),
+            )
+            cases.append(case)
+            if loop == EAGER.name:
+                cases.append(replace(case, repeat=True))
+    return cases

@@ -11,13 +11,13 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.device_clock import why_untimed
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.machine import available_cores, default_threads
-from loopmark.bench.measure.training.terms import Terms
+from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.cuda_graph import has_external_events
-from loopmark.loops.deterministic import deterministic
-from loopmark.loops.errors import BadSpec
+from loopmark.loops.cuda_graphs import has_external_events
 from loopmark.loops.loop import EAGER
+from loopmark.loops.switches import deterministic
+from loopmark.loops.user_code import BadSpec
 
 DEFAULT_WORKLOADS = ("regression_mlp", "resnet", "gpt")
 DEFAULT_LOOPS = (
@@ -49,7 +49,7 @@ A_DAY, MOST_LAUNCHES, MOST_SEEDS = 86_400, 1000, 1000
 
 
 @dataclass(frozen=True)
-class Wish:
+class PlanOptions:
     """What was asked for; None is for Loopmark to choose."""
 
     command: Sequence[str]
@@ -70,7 +70,7 @@ class Wish:
     """Whether every loop is to use torch's deterministic algorithms only; eager stays, and shows what that costs."""
 
 
-def make_plan(wish: Wish) -> Plan:
+def make_plan(wish: PlanOptions) -> Plan:
     """The plan for ``wish``. Raises BadInput where it cannot be carried out."""
     quick = wish.quick
     device = _device(wish.device)

@@ -1,9 +1,16 @@
-"""Who goes when: random orders, so that no drift of the machine favours a loop."""
+"""Who goes when, in random orders that let no drift of the machine favour a loop; and how long it all takes."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Protocol, TypeVar
 
 import numpy as np
+
+from loopmark.bench.measure.training.stopping import Terms
+from loopmark.bench.records.run import Plan
+from loopmark.loops.catalog import find_loop
+from loopmark.loops.loop import EAGER
 
 T = TypeVar("T")
 
@@ -39,3 +46,140 @@ def steps_per_block(step_seconds: float, block_seconds: float) -> int:
 def quads_a_turn(steps: int, lead_in: int) -> int:
     """How many quads a turn has, whose blocks have so many steps, after so many that do not count."""
     return QUADS_OF_SLOW_STEPS if steps <= lead_in else QUADS_A_TURN
+
+
+class Progress(Protocol):
+    """Shows a person how far the run is. It is told between blocks only, never while one is timed."""
+
+    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+        """``done`` is a fraction of the whole; the remaining time is None until it can be told."""
+
+
+@dataclass(frozen=True)
+class PartCosts:
+    """Seconds that the parts of a run cost for one loop, on one kind of device."""
+
+    start: float
+    """A process that gets its task."""
+    warm_up: float
+    compilation: float
+    """A loop compiled from nothing, beside the former two."""
+    compiled: float
+    """The same where compiled code is in the cache."""
+    step: float
+    energy: float
+    """Windows of one launch."""
+    proof: float
+    """A case compared with eager."""
+    training: float
+    """A case trained from one seed, when no budget ends it before."""
+
+
+ON_CPU = PartCosts(
+    start=0.2, warm_up=0.2, compilation=13.0, compiled=1.6, step=0.004, energy=0.0, proof=0.7, training=0.8
+)
+"""Seen in the reference run (two cores of an AMD EPYC, the small sizes); start and warm-up took 0.4 s together."""
+ON_GPU = PartCosts(
+    start=2.0, warm_up=1.8, compilation=35.0, compiled=3.0, step=0.06, energy=0.5, proof=4.0, training=8.0
+)
+TINY_ON_GPU = PartCosts(
+    start=1.2, warm_up=0.3, compilation=8.0, compiled=2.0, step=0.001, energy=0.5, proof=0.7, training=1.5
+)
+"""Not measured: estimates for a card of the H100's class, from the sizes of the work."""
+STEPS_A_TURN = 9
+"""Steps of a turn where steps are slow: four blocks of one, each after an uncounted one, and one to begin with."""
+TINY = ("regression", "regression_mlp")
+"""The workloads whose steps are short at their large size too."""
+
+
+def costs_on(device: str, workload: str) -> PartCosts:
+    """What parts cost for a loop of ``workload`` on the device of that name."""
+    return ON_CPU if device == "cpu" else TINY_ON_GPU if workload in TINY else ON_GPU
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a run spends time on."""
+
+    name: str
+    seconds: float
+    after: bool = False
+    """Whether it comes after all timing and the ceilings."""
+
+
+def parts_of(
+    plan: Plan, cases: Sequence[tuple[str, str]], terms: Terms | None, ceiling_seconds: float
+) -> tuple[Part, ...]:
+    """What a run of ``cases`` (workload and loop, the baseline's repetition too) is going to spend its time on."""
+    loops = map(find_loop, (EAGER.name, *plan.loops))  # by what was asked for: a name alone may be of another file
+    compiling = {loop.name for loop in loops if any(technique.compiles for technique in loop.techniques)}
+    known = [(costs_on(plan.device, workload), loop in compiling) for workload, loop in cases]
+    later = plan.launches - 1
+    starts = plan.launches * sum(costs.start + costs.warm_up for costs, _ in known)
+    compilation = sum(costs.compilation + later * costs.compiled for costs, compiled in known if compiled)
+    each_launch = plan.budget_seconds / plan.launches
+    sampling = plan.launches * sum(
+        costs.energy + max(each_launch, LEAST_ROUNDS * STEPS_A_TURN * costs.step) for costs, _ in known
+    )
+    parts = [Part("starts", starts), Part("compilation", compilation), Part("sampling", sampling)]
+    parts.append(Part("ceilings", ceiling_seconds))
+    if terms is not None:
+        begun = [(costs, costs.start + costs.compiled * compiled) for costs, compiled in known]
+        parts.append(Part("proofs", sum(start + costs.proof for costs, start in begun), after=True))
+        trained = dict(zip(cases, begun, strict=True)).values()  # the baseline once
+        each = sum(start + min(costs.training, terms.budget_seconds) for costs, start in trained)
+        parts.append(Part("training", terms.seeds * each, after=True))
+    return tuple(parts)
+
+
+def sentence(parts: Iterable[Part]) -> str:
+    """``about 9 minutes: starts 7, sampling 2``, the longest first; what takes less than a twentieth is left out."""
+    known = sorted(parts, key=lambda part: -part.seconds)
+    total = sum(part.seconds for part in known)
+    unit, name = (60.0, "minutes") if total >= 100 else (1.0, "seconds")
+    shown = [f"{part.name} {_amount(part.seconds / unit)}" for part in known if part.seconds >= total / 20]
+    return f"about {max(1, round(total / unit))} {name}: {', '.join(shown)}"
+
+
+def _amount(value: float) -> str:
+    return f"{value:.0f}" if value >= 2 else f"{value:.1f}"
+
+
+@dataclass
+class Forecast:
+    """The remaining time of a run of ``launches`` launches of each of ``workloads``.
+
+    A first launch compiles from nothing and later ones do not, so the two are kept apart.
+    """
+
+    workloads: tuple[str, ...]
+    launches: int
+    sampling_seconds: dict[str, float]
+    """Seconds of one launch of each workload."""
+    _first: dict[str, float] = field(default_factory=dict)
+    _later: dict[str, float] = field(default_factory=dict)
+
+    def started(self, workload: str, launch: int, overhead_seconds: float, compile_seconds: float) -> None:
+        """A launch of ``workload`` got all its processes warm in ``overhead_seconds``."""
+        if launch == 0:
+            self._first[workload] = overhead_seconds
+            self._later[workload] = max(0.0, overhead_seconds - compile_seconds)
+        else:
+            self._later[workload] = overhead_seconds
+
+    def remaining_seconds(self, workload: str, launch: int, sampled_seconds: float | None) -> float | None:
+        """From within a launch: ``sampled_seconds`` into its sampling, or None while its processes get warm."""
+        if not self._first:
+            return None
+        total = 0.0
+        here = launch * len(self.workloads) + self.workloads.index(workload)
+        for position in range(here, self.launches * len(self.workloads)):
+            round_, place = divmod(position, len(self.workloads))
+            name = self.workloads[place]
+            seen = self._first if round_ == 0 else self._later
+            overhead = seen.get(name, fmean(seen.values()))
+            if position == here and sampled_seconds is not None:
+                total += max(0.0, self.sampling_seconds[name] - sampled_seconds)
+            else:
+                total += overhead + self.sampling_seconds[name]
+        return total

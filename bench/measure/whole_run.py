@@ -1,4 +1,4 @@
-"""All that `loopmark run` measures, one after the other, in one crew and one folder."""
+"""All that `loopmark run` measures, one after the other, in one pool and one folder."""
 
 import time
 from collections.abc import Callable
@@ -6,12 +6,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from loopmark.bench.measure.ceilings.crew import measure_ceilings
-from loopmark.bench.measure.conduct import Conductor, Progress
-from loopmark.bench.measure.crew import Crew, crew_of
-from loopmark.bench.measure.forecast import parts_of, sentence
-from loopmark.bench.measure.process import CaseEnded
-from loopmark.bench.measure.training.terms import Terms
+from loopmark.bench.measure.ceilings.survey import measure_ceilings
+from loopmark.bench.measure.pool import CaseEnded, WorkerPool, worker_pool
+from loopmark.bench.measure.runner import Runner
+from loopmark.bench.measure.schedule import Progress, parts_of, sentence
+from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.measure.training.trainer import Trainer, endings_of
 from loopmark.bench.records import store
 from loopmark.bench.records.ceilings import CEILINGS_FILE, Ceilings
@@ -84,24 +83,24 @@ def measure_all(
         BadInput: whatever its parts raise of it.
     """
     started = datetime.now(UTC)
-    conductor = Conductor(plan, machine, started, progress)
-    parts = parts_of(plan, conductor.cases, terms, ceiling_seconds)
+    runner = Runner(plan, machine, started, progress)
+    parts = parts_of(plan, runner.cases, terms, ceiling_seconds)
     seconds = {after: sum(part.seconds for part in parts if part.after is after) for after in (False, True)}
     training = seconds[True] / seconds[False]
     timing = 1 / (1 + training)
-    conductor.progress = Stage(progress, 0.0, timing, lambda own: ceiling_seconds + training * own)
+    runner.progress = Stage(progress, 0.0, timing, lambda own: ceiling_seconds + training * own)
     folder = make_folder(started)
     announce(sentence(parts) + ("" if plan.device == "cpu" else "; estimates, not measured on a GPU yet"))
-    with crew_of(plan, folder) as crew:
-        run, samples = conductor.conduct(crew)
+    with worker_pool(plan, folder) as pool:
+        run, samples = runner.run(pool)
         found = WholeRun(folder, run, samples, interrupted=run.interrupted)
         try:
             if not found.interrupted:
                 progress.tell("what the device can do", timing, ceiling_seconds + training * run.seconds)
-                found = _with_ceilings(found, crew, ceiling_seconds)
+                found = _with_ceilings(found, pool, ceiling_seconds)
                 if terms is not None:
                     stage = Stage(progress, timing, 1 - timing)
-                    trained = Trainer(plan, terms, machine, stage, endings_of(run)).conduct(crew)
+                    trained = Trainer(plan, terms, machine, stage, endings_of(run)).run(pool)
                     found = replace(found, trained=trained, interrupted=trained[0].interrupted)
         except KeyboardInterrupt:  # what was timed is still shown
             found = replace(found, interrupted=True)
@@ -116,10 +115,10 @@ def measure_all(
     return found
 
 
-def _with_ceilings(found: WholeRun, crew: Crew, seconds: float) -> WholeRun:
+def _with_ceilings(found: WholeRun, pool: WorkerPool, seconds: float) -> WholeRun:
     """The run with its device's ceilings, or a warning that they are not known: what was timed stands."""
     try:
-        ceilings = measure_ceilings(crew, found.run.plan, found.run.machine, seconds)
+        ceilings = measure_ceilings(pool, found.run.plan, found.run.machine, seconds)
     except CaseEnded as end:
         return _warned(found, f"what the device can do is not known: {end.reason}; try loopmark ceilings")
     write_record(found.folder / CEILINGS_FILE, ceilings)

@@ -15,28 +15,30 @@ from typing import Any
 
 import torch
 
-from loopmark.bench.measure.answers import Failed, Finished, Ready, Rows, Solo, Turn, Warm
+from loopmark.bench.measure.answers import Finished, Ready, Rows, Solo, Turn, Warm, failure_of
 from loopmark.bench.measure.assignment import Assignment
-from loopmark.bench.measure.ceilings.device import ceilings_of
-from loopmark.bench.measure.ceilings.survey import Found
-from loopmark.bench.measure.clock import BadStep, Block, HostClock, Recording
-from loopmark.bench.measure.compilation import CompilationLog
+from loopmark.bench.measure.ceilings.survey import FoundCeilings, ceilings_of
+from loopmark.bench.measure.clock import Block, HostClock, Recording
 from loopmark.bench.measure.device_clock import make_clock
-from loopmark.bench.measure.disturbance import Disturbance, DisturbanceMeter
-from loopmark.bench.measure.energy import energy_meter
+from loopmark.bench.measure.entry import refuse_strangers
 from loopmark.bench.measure.machine import describe_environment
-from loopmark.bench.measure.memory import held_on, peak_memory_of
 from loopmark.bench.measure.memory_profile import follow
+from loopmark.bench.measure.meters import (
+    Disturbance,
+    DisturbanceMeter,
+    Spent,
+    energy_meter,
+    held_on,
+    peak_memory_of,
+    spend,
+)
 from loopmark.bench.measure.nvml import monitor_of
 from loopmark.bench.measure.profiler import Traced, name_compiled_kernels, profile_steps
 from loopmark.bench.measure.proof.prove import Proven, prove
 from loopmark.bench.measure.properties.examination import Checked, Examination
-from loopmark.bench.measure.side import refuse_strangers
 from loopmark.bench.measure.slowdown import slowed
-from loopmark.bench.measure.spending import Spent, spend
-from loopmark.bench.measure.training.course import Begun, Course, Leg
-from loopmark.bench.measure.warmup import WINDOW, warm_up
-from loopmark.bench.measure.whereabouts import phase_of
+from loopmark.bench.measure.training.session import Begun, Segment, TrainingSession
+from loopmark.bench.measure.warmup import WINDOW, CompilationLog, warm_up
 from loopmark.bench.measure.work_count import count_work
 from loopmark.bench.records.footprint import Footprint
 from loopmark.bench.records.machine import Environment
@@ -44,16 +46,13 @@ from loopmark.bench.records.run import GpuState, PhaseWork
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.errors import BadSpec, Skip
-from loopmark.loops.graph_phases import GraphedPhases
+from loopmark.loops.cuda_graphs import GraphedPhases
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Batches, Task
-from loopmark.loops.user_code import defined_at, described
+from loopmark.loops.technique import Skip
+from loopmark.loops.user_code import defined_at
 
 GRACE_SECONDS = 30
-OUT_OF_MEMORY = "ran out of device memory"
-DEVICE_SAYS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""Of what CUDA and its libraries allocate by themselves, torch tells in these words instead of an error of its own."""
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
 """The variables that each launch is given, and the folder within its compile cache that each names."""
 
@@ -232,12 +231,12 @@ class Worker:
 
     def begin_course(self) -> Begun:
         """Make ready to train the task that was set up."""
-        self._course = Course(self._task, self._clock)
-        return self._course.begin()
+        self._session = TrainingSession(self._task, self._clock)
+        return self._session.begin()
 
-    def train(self, *, steps: int, one_by_one: int = 0) -> Leg:
+    def train(self, *, steps: int, one_by_one: int = 0) -> Segment:
         """Train for ``steps`` steps and measure the quality."""
-        return self._course.leg(steps, one_by_one)
+        return self._session.segment(steps, one_by_one)
 
     def verify(self, *, name: str, seconds: float) -> Checked:
         """Check one property of the canonical step, on tasks of its own; none is set up before."""
@@ -245,7 +244,7 @@ class Worker:
             self._examination = Examination(self._assignment)
         return self._examination.check(name, seconds)
 
-    def find_ceilings(self, *, budget_seconds: float, seed: int) -> Found:
+    def find_ceilings(self, *, budget_seconds: float, seed: int) -> FoundCeilings:
         """Measure what the device can do; no task is set up before."""
         self._take_place()
         return ceilings_of(self._device, self._assignment.cores, budget_seconds, seed)
@@ -305,35 +304,8 @@ def main(connection: Connection, assignment: Assignment) -> None:
 def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
     try:
         return REQUESTS[request](worker, **arguments)
-    except Skip as skip:
-        return Failed(str(skip), skipped=True)
-    except BadSpec as error:
-        return Failed(str(error))
-    except BadStep as error:
-        return Failed(f"{worker._step_place}: {error}", bad_step=True)
-    except torch.OutOfMemoryError as error:
-        return _out_of_device_memory(worker, request, error)
     except BaseException as error:  # a loop may raise whatever it likes, SystemExit and KeyboardInterrupt too
-        what = described(error)
-        if any(said in what for said in DEVICE_SAYS):
-            return _out_of_device_memory(worker, request, error)
-        if isinstance(error, MemoryError) or "can't allocate memory" in what:
-            return Failed(f"ran out of memory{_where(request, error)}: {what}", ran_out_of="host memory")
-        return Failed(what)
-
-
-def _out_of_device_memory(worker: Worker, request: str, error: BaseException) -> Failed:
-    others = " beside other loops; give a smaller --batch-size" if worker._neighbours else ""
-    reason = f"{OUT_OF_MEMORY}{_where(request, error)}{others}: {described(error)}"
-    return Failed(reason, ran_out_of="device memory")
-
-
-def _where(request: str, error: BaseException) -> str:
-    """In which phase memory ran out, as the part of a sentence; empty where that cannot be told."""
-    if request == "set_up":
-        return " while it was set up"
-    phase = phase_of(error)
-    return f" in `{phase}`" if phase else ""
+        return failure_of(error, request, worker._step_place, beside_others=worker._neighbours > 0)
 
 
 def _settle_in(assignment: Assignment) -> None:

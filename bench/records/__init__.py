@@ -5,7 +5,7 @@ For notebooks: ``from loopmark import load``.
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from loopmark.bench.records.frames import Frames
@@ -35,11 +35,9 @@ def load(where: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> 
 
 def _paths(where: object) -> list[str]:
     """One path or several, as text. Raises TypeError for anything else."""
-    places: Iterable[object] = [where]
-    if isinstance(where, Iterable) and not isinstance(where, str | bytes | os.PathLike):
-        places = where
+    alone = isinstance(where, str | bytes | os.PathLike) or not isinstance(where, Iterable)
     paths = []
-    for place in places:
+    for place in [where] if alone else cast(Iterable[object], where):
         path = os.fspath(place) if isinstance(place, os.PathLike) else place
         if not isinstance(path, str):
             kind = type(path).__name__

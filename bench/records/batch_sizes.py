@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from loopmark.bench.records.files import LEAST_SECONDS, damaged, read_record
-from loopmark.bench.records.machine import Environment, Machine
-from loopmark.bench.records.run import Plan, Status
+from loopmark.bench.records.run import Invocation, Status
 
 BATCH_SIZES_FILE = "batches.json"
 MOST_ROWS, MOST_BYTES = 1e12, 1e15
@@ -22,26 +21,18 @@ class Attempt:
     """One batch size, tried in a fresh process, or refused without being tried."""
 
     batch_size: int
-    rows_per_step: float | None
-    """On average over an epoch, whose last batch may be smaller; None where it was not timed."""
-    limit: Limit | None
-    """What it ran into; None for a batch that fits."""
+    rows_per_step: float | None  # on average over an epoch; None where it was not timed
+    limit: Limit | None  # what it ran into; None for a batch that fits
     reason: str | None
-    tried: bool
-    """False where the forecast alone refused it."""
-    seconds: float
-    """The whole attempt, set-up, compilation and warm-up included."""
-    block_seconds: tuple[float, ...]
-    """Seconds a step of each block, on the device's clock where it has one; empty where it was not timed."""
+    tried: bool  # False where the forecast alone refused it
+    seconds: float  # the whole attempt, set-up, compilation and warm-up included
+    block_seconds: tuple[float, ...]  # seconds a step of each block; empty where it was not timed
     peak_memory_bytes: int | None
-    forecast_bytes: int | None
-    """The peak that was expected; None where nothing was measured yet, or where the device itself says no."""
-    allowed_bytes: int | None
-    """What a process might take of the host's memory at the time; None where that is not what limits it."""
+    forecast_bytes: int | None  # the peak that was expected; None where there was no forecast
+    allowed_bytes: int | None  # of the host's memory, at the time; None where that is no limit
 
     @property
     def fits(self) -> bool:
-        """Whether steps of this size were taken and timed."""
         return self.limit is None
 
 
@@ -51,44 +42,29 @@ class BatchCase:
 
     workload: str
     loop: str
-    status: Status
-    """``ok`` where some size fits."""
+    status: Status  # `ok` where some size fits
     reason: str | None
-    data_rows: int | None
-    """Of the data that batches are drawn from; None where it does not say."""
-    memory_kind: str | None
-    """What ``peak_memory_bytes`` counts."""
-    attempts: tuple[Attempt, ...]
-    """In the order in which they were made."""
-    again: tuple[Attempt, ...] = ()
-    """The fastest ones again, each time in another process, since processes of one size differ."""
+    data_rows: int | None  # of the data that batches are drawn from; None where it does not say
+    memory_kind: str | None  # what `peak_memory_bytes` counts
+    attempts: tuple[Attempt, ...]  # in the order in which they were made
+    again: tuple[Attempt, ...] = ()  # the fastest ones, each time in another process
     stop: Limit | None = None
     """What keeps the largest batch that fits from being larger; None where the search was interrupted."""
 
 
 @dataclass(frozen=True)
-class BatchSizes:
-    """One `loopmark run --find-batch`. It is no run: it holds no ``run.json``, and nothing compares it with one."""
+class BatchSizes(Invocation):
+    """One `loopmark find-batch`. It is no run: it holds no ``run.json``, and nothing compares it with one.
 
-    name: str
-    started: str
-    """UTC, ISO 8601."""
-    seconds: float
-    interrupted: bool
-    plan: Plan
-    """Of which ``batch_size`` is where the search began, and ``budget_seconds`` what it may take for each case."""
-    machine: Machine
-    environment: Environment
+    The plan's ``batch_size`` is where the search began, its ``budget_seconds`` what it may take for each case.
+    """
+
     cases: tuple[BatchCase, ...]
     batches_version: int = 1
 
 
 def read_batch_sizes(folder: Path) -> BatchSizes | None:
-    """The search that ``folder`` holds; None where it holds none.
-
-    Raises:
-        BadInput: it is damaged or too new.
-    """
+    """The search that ``folder`` holds; None where it holds none. Raises BadInput where it is damaged or too new."""
     path = folder / BATCH_SIZES_FILE
     sizes = read_record(path, BatchSizes)
     if sizes is None:

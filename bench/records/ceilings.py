@@ -14,8 +14,7 @@ AGAIN = "measure again: loopmark ceilings"
 
 Kind = Literal["matrix product", "copy", "launch", "host to device", "device to host"]
 Variant = Literal["host", "device", "pinned", "pageable"]
-"""Of a launch, whose time is meant: the host's to enqueue it, the device's to work it off. Of a transfer, how the
-host's memory lies: pinned in place, or pageable."""
+"""A launch takes time of the host, to enqueue it, and of the device. A transfer's host memory is pinned or pageable."""
 Unit = Literal["flops per second", "bytes per second", "seconds"]
 UNITS: dict[Kind, Unit] = {
     "matrix product": "flops per second",
@@ -40,16 +39,11 @@ class Tried:
 class Disturbance:
     """What others did meanwhile, over all samples of one size."""
 
-    sampled_seconds: float
-    """That these samples took together."""
-    involuntary_switches: int
-    """Times the kernel took a core away from a thread of the process while it still had work."""
-    steal_seconds: float
-    """Of the cores, that a hypervisor gave to others."""
+    sampled_seconds: float  # that these samples took together
+    involuntary_switches: int  # of threads that still had work
+    steal_seconds: float  # of the cores, that a hypervisor gave to others
     throttle_reasons: tuple[str, ...]
-    """Why a GPU's clock was held down; empty where it never was."""
-    foreign_processes: int
-    """The most that were on the GPU beside this one."""
+    foreign_processes: int  # the most that were on the GPU beside this one
 
 
 @dataclass(frozen=True)
@@ -62,24 +56,16 @@ class Ceiling:
     value: float
     low: float
     high: float
-    """The interval of 95 % of the median, which assumes no distribution. It is of these samples, all of one process:
-    what others do to the machine at another time is not in it."""
+    """Of the median's interval of 95 %, from these samples of one process alone."""
     unit: Unit
-    best_size: int
-    """Rows of a square matrix; bytes of the tensor that is copied; elements that a launch works on."""
-    samples: int
-    """Of the best size."""
-    variant: Variant | None = None
-    """None for a kind that has no variants."""
-    steady: bool = True
-    """False where warm-up, on the smallest size, ended at its limit before operations were seen to be steady."""
-    disturbance: Disturbance | None = None
-    """Of the best size's samples; None where nobody looked."""
+    best_size: int  # rows of a square matrix, bytes of a copied tensor, elements of a launch
+    samples: int  # of the best size
+    variant: Variant | None = None  # None for a kind that has no variants
+    steady: bool = True  # False where warm-up, on the smallest size, ended at its limit
+    disturbance: Disturbance | None = None  # of the best size's samples
     held: float | None = None
-    """What was left of it after seconds of nothing else, as the board grew hot or came to its power limit; only of the
-    best matrix product on a GPU."""
-    tried: tuple[Tried, ...] = ()
-    """The sizes that were in the running, each with all its samples, the best one among them."""
+    """What was left of the best matrix product on a GPU after seconds of it, on a board grown hot or at its limit."""
+    tried: tuple[Tried, ...] = ()  # the best size among them
 
 
 @dataclass(frozen=True)
@@ -96,31 +82,27 @@ class LeftOut:
 class Ceilings:
     """One device's ceilings, reached with so many threads on these cores."""
 
-    started: str
-    """UTC, ISO 8601."""
-    seconds: float
-    """That measuring took."""
+    started: str  # UTC, ISO 8601
+    seconds: float  # that measuring took
     budget_seconds: float
     seed: int
     machine: Machine
-    environment: Environment
-    """With the threads and cores that were used."""
+    environment: Environment  # with the threads and cores that were used
     device: str
     ceilings: tuple[Ceiling, ...]
     left_out: tuple[LeftOut, ...] = ()
     ceilings_version: int = 1
 
     def belong_to(self, run: Run) -> bool:
-        """Whether they are of the device, the threads and the machine of ``run``."""
         same = (run.plan.device, run.plan.threads, run.machine.fingerprint)
         return (self.device, self.environment.threads, self.machine.fingerprint) == same
 
     def flops_per_second(self, dtype: str) -> Ceiling | None:
-        """The ceiling of matrix products in ``dtype`` (``float32``, ``tf32``, ``bfloat16``…); None where not known."""
+        """Of matrix products in ``dtype`` (``float32``, ``tf32``, ``bfloat16``…); None where not known."""
         return self._find("matrix product", dtype)
 
     def bytes_per_second(self) -> Ceiling | None:
-        """The ceiling of copies in the device's memory, bytes read and written together; None where not known."""
+        """Of copies in the device's memory, bytes read and written together; None where not known."""
         return self._find("copy", None)
 
     def _find(self, kind: Kind, dtype: str | None) -> Ceiling | None:
@@ -133,11 +115,7 @@ def ceilings_path(folder: Path, device: str, threads: int) -> Path:
 
 
 def read_ceilings(path: Path) -> Ceilings | None:
-    """The ceilings in ``path``; None where there is no such file.
-
-    Raises:
-        BadInput: it is damaged, too new, or none.
-    """
+    """The ceilings in ``path``; None where there is no such file. Raises BadInput where they are no sound ones."""
     ceilings = read_record(path, Ceilings, again=AGAIN)
     for one in ceilings.ceilings if ceilings else ():
         _expect_sound(path, one)

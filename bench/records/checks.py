@@ -1,4 +1,4 @@
-"""What `loopmark doctor` found of a machine: what was read, why it matters for timing, and what a person could do."""
+"""What `loopmark doctor` found of a machine, and `loopmark verify` of a loop."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,17 +12,12 @@ class Finding:
     """One thing that was looked at."""
 
     area: Area
-    name: str
-    """Stable, such as ``frequency governor``."""
+    name: str  # stable, such as `frequency governor`
     state: State
-    reading: str
-    """What was read, with its unit; of what is not known, the reason."""
-    why: str
-    """Why it matters for timing."""
-    remedy: str = ""
-    """What a person could do, and what it costs; empty where there is nothing to change."""
-    commands: tuple[str, ...] = ()
-    """How, to the letter. Loopmark runs none of them."""
+    reading: str  # what was read, with its unit; of what is not known, the reason
+    why: str  # why it matters for timing
+    remedy: str = ""  # what a person could do, and what it costs
+    commands: tuple[str, ...] = ()  # how, to the letter; Loopmark runs none of them
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,6 @@ class Check:
     why: str
 
     def good(self, reading: str) -> Finding:
-        """Nothing to change."""
         return Finding(self.area, self.name, "good", reading, self.why)
 
     def could_be_better(self, reading: str, remedy: str, *commands: str) -> Finding:
@@ -46,19 +40,17 @@ class Check:
         return Finding(self.area, self.name, "bad", reading, self.why, remedy, commands)
 
     def not_known(self, reason: str) -> Finding:
-        """This machine does not tell."""
         return Finding(self.area, self.name, "not known", reason, self.why)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that was found."""
+    """All that was found of one machine."""
 
     device: str
     findings: tuple[Finding, ...]
 
     def of_state(self, *states: State) -> tuple[Finding, ...]:
-        """The findings of these states, in the order in which they were looked at."""
         return tuple(finding for finding in self.findings if finding.state in states)
 
 
@@ -69,10 +61,8 @@ Status = Literal["holds", "broken", "not applicable"]
 class Outcome:
     """One property of one loop."""
 
-    name: str
-    """Stable, such as ``zeroed-gradients``."""
-    statement: str
-    """What holds, as a sentence."""
+    name: str  # stable, such as `zeroed-gradients`
+    statement: str  # what holds, as a sentence
     status: Status
     explanation: str = ""
     """Of a broken property: the fault by its name, where it is, what to do. Of one that does not apply: why."""
@@ -86,15 +76,13 @@ class Property:
     statement: str
 
     def holds(self) -> Outcome:
-        """The loop has it."""
         return Outcome(self.name, self.statement, "holds")
 
     def broken(self, explanation: str) -> Outcome:
-        """The loop lacks it."""
         return Outcome(self.name, self.statement, "broken", explanation)
 
     def not_applicable(self, reason: str) -> Outcome:
-        """The outcome where the property cannot be told of this loop, or makes no sense for it."""
+        """It cannot be told of this loop, or makes no sense for it."""
         return Outcome(self.name, self.statement, "not applicable", reason)
 
 
@@ -106,10 +94,8 @@ class Verification:
     workload: str
     device: str
     outcomes: tuple[Outcome, ...] = ()
-    skipped: str | None = None
-    """Why this machine, or this workload, cannot try it; there are no outcomes then."""
+    skipped: str | None = None  # why this machine, or this workload, cannot try it
 
     @property
     def broken(self) -> tuple[Outcome, ...]:
-        """The properties that it lacks."""
         return tuple(outcome for outcome in self.outcomes if outcome.status == "broken")

@@ -19,20 +19,17 @@ COMPARISON_FILE = "comparison.json"
 class Side:
     """What one side ran."""
 
-    given: dict[str, str]
-    """As it was asked for: ``loop``, ``workload``, ``rev``, ``python``, and ``env NAME``."""
+    given: dict[str, str]  # `loop`, `workload`, `rev`, `python`, and `env NAME`, as asked for
     workload: str
     loop: str
-    commit: str | None
-    """Of its own worktree; None where the files were measured as they lay."""
+    commit: str | None  # of its own worktree; None where the files were measured as they lay
     environment: Environment
     batch_size: int | None
     parameters: int
     data_sha256: str | None
     phases: tuple[str, ...]
     memory_kind: str
-    laps_count: bool
-    """Whether blocks with laps say as much of the step as those without; a CUDA graph's do not."""
+    laps_count: bool  # whether lapped blocks say as much of the step; a CUDA graph's do not
 
 
 @dataclass(frozen=True)
@@ -40,18 +37,13 @@ class Pair:
     """A fresh process of each side, which took turns."""
 
     index: int
-    head_first: bool
-    """Whether the head's process was started first, which is drawn by lot."""
-    start_seconds: float
-    """To start and warm up both."""
-    ended_seconds: float
-    """Since the comparison began."""
+    head_first: bool  # whether the head's process was started first, which is drawn by lot
+    start_seconds: float  # to start and warm up both
+    ended_seconds: float  # since the comparison began
     base_peak_memory_bytes: int | None
     head_peak_memory_bytes: int | None
-    compiled: bool = False
-    """Whether a side compiled with an empty cache, which takes time and memory that later launches do not."""
-    head_lost_at_step: int | None = None
-    """The first step whose loss was NaN or infinite on the head; the base has none, or the sides are not compared."""
+    compiled: bool = False  # with an empty cache, which later launches have not
+    head_lost_at_step: int | None = None  # the first step whose loss was not finite on the head
 
 
 @dataclass(frozen=True)
@@ -60,8 +52,7 @@ class Comparison:
 
     name: str
     command: str
-    started: str
-    """UTC, ISO 8601."""
+    started: str  # UTC, ISO 8601
     seconds: float
     interrupted: bool
     base: Side
@@ -69,11 +60,9 @@ class Comparison:
     machine: Machine
     device: str
     size: str
-    seed: int
-    """Of weights and batches; in which order the sides took turns is in ``pairs`` and the samples."""
+    seed: int  # of weights and batches
     budget_seconds: float
-    shared_server: bool
-    """Whether both sides were forked from one process that had imported torch."""
+    shared_server: bool  # whether both sides were forked from one process that had imported torch
     pairs: tuple[Pair, ...]
     warnings: tuple[str, ...] = ()
     comparison_version: int = 1
@@ -87,25 +76,20 @@ def write_comparison(folder: Path, comparison: Comparison, blocks: pd.DataFrame,
 # The samples: two tidy tables. All times are seconds; a device column is NaN on the host's clock. ``pair`` is an index
 # into ``Comparison.pairs``; a quad is four turns, base, head, head, base or the other way round.
 _PLACE = {"pair": "int32", "quad": "int32", "turn": "int32", "head": "bool"}
+_TIMES = {"host_seconds": "float64", "device_seconds": "float64"}
 BLOCKS = {
     # One row a block: consecutive steps, `lapped` phase by phase or timed as a whole.
     **_PLACE,
     "lapped": "bool",
     "steps": "int64",
-    "host_seconds": "float64",
-    "device_seconds": "float64",
+    **_TIMES,
     "involuntary_switches": "int64",
     "steal_seconds": "float64",
     "throttle_reasons": "str",
     "foreign_processes": "int64",
 }
-PHASES = {
-    # One row a phase of a lapped block: the mean over its steps.
-    **_PLACE,
-    "phase": "str",
-    "host_seconds": "float64",
-    "device_seconds": "float64",
-}
+# One row a phase of a lapped block: the mean over its steps.
+PHASES = {**_PLACE, "phase": "str", **_TIMES}
 
 
 CALIBRATION_VERSION = 2
@@ -116,54 +100,41 @@ REMOVE_IT = "remove it"
 class CalibrationTrial:
     """One comparison of a loop with itself, or with itself slowed down on purpose."""
 
-    effect: float
-    """The share by which the head was held up: 0 for A/A, 0.01 for 1 %."""
-    verdict: Literal["slower", "faster", "same", "inconclusive"]
-    """On the step."""
-    regression: bool
-    """Whether the comparison as a whole was one: its step or its memory."""
-    seconds: float
-    """To the verdict, or to the last launch pair's end."""
-    step_seconds: float
-    """A typical step of the base."""
-    logs: tuple[float, ...]
-    """The log of head over base of each launch pair, in order."""
-    uncertainties: tuple[float, ...]
-    """The standard error of each log within its launch pair."""
+    effect: float  # the share by which the head was held up: 0 for A/A, 0.01 for 1 %
+    verdict: Literal["slower", "faster", "same", "inconclusive"]  # on the step
+    regression: bool  # whether the comparison as a whole was one: its step or its memory
+    seconds: float  # to the verdict, or to the last launch pair's end
+    step_seconds: float  # a typical step of the base
+    logs: tuple[float, ...]  # the log of head over base of each launch pair, in order
+    uncertainties: tuple[float, ...]  # the standard error of each log within its launch pair
     ended_seconds: tuple[float, ...]
     """When each pair ended, since the comparison began. With unchanged code they go on after an early verdict, for as
     long as both means together are measured."""
     stored_mean_seconds: float | None
-    """The mean step of the base, measured by itself before the comparison, as pytest-benchmark stores it."""
-    later_mean_seconds: float | None
-    """The mean step of the same loop, measured by itself after the comparison."""
+    """The mean step of the base, measured alone before the comparison, as pytest-benchmark stores it."""
+    later_mean_seconds: float | None  # measured alone after the comparison
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Trials of one loop on one machine."""
 
-    started: str
-    """UTC, ISO 8601."""
+    started: str  # UTC, ISO 8601
     machine: Machine
     environment: Environment
     device: str
     workload: str
     loop: str
     size: str
-    false_alarms: float
-    """The rate asked for."""
+    false_alarms: float  # the rate asked for
     margin: float
-    method: int
-    """Of judging; trials of another say nothing of this one."""
+    method: int  # of judging; trials of another say nothing of this one
     budget_seconds: float
-    solo_seconds: float
-    """How long each of the two solitary means was measured."""
+    solo_seconds: float  # how long each of the two solitary means was measured
     trials: tuple[CalibrationTrial, ...]
     calibration_version: int = CALIBRATION_VERSION
 
     def with_trial(self, trial: CalibrationTrial) -> "Calibration":
-        """This calibration and one trial more."""
         return replace(self, trials=(*self.trials, trial))
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,7 +95,6 @@ def read_record(path: Path, kind: type[T], *, again: str = AGAIN, unreadable: st
     """The record of type ``kind`` in ``path``, which is named by what it is; None where there is no such file.
 
     Args:
-        kind: its field ``…_version`` says in which format it was written; the default is the format of today.
         again: what to do about a damaged file.
         unreadable: what to do about one that cannot be read, where that is something else.
 
@@ -123,6 +122,7 @@ def read_record(path: Path, kind: type[T], *, again: str = AGAIN, unreadable: st
 
 
 def _format_of(kind: Any) -> tuple[str, int]:
+    """The field that says in which format a record was written, and the format of today, its default."""
     version = next(field for field in dataclasses.fields(kind) if field.name.endswith("_version"))
     return version.name, typing.cast(int, version.default)
 
@@ -138,8 +138,7 @@ class Mismatch(ValueError):  # noqa: N818 - it names what is wrong, as KeyError 
 def decode(kind: type[T], value: Any, path: str = "run") -> T:
     """The record of type ``kind`` that was encoded as ``value``.
 
-    Unknown keys are ignored; a missing one takes its default or raises ``Mismatch``, as does a number that is beyond
-    what its unit can be.
+    Unknown keys are ignored. A missing one takes its default. Raises Mismatch for a value that cannot be.
     """
     try:
         return typing.cast(T, _reader(typing.cast(Any, kind))(value))
@@ -147,13 +146,12 @@ def decode(kind: type[T], value: Any, path: str = "run") -> T:
         raise wrong.within(path) from None
 
 
-Span = tuple[float, float]
 Reader = Callable[[Any], Any]
 """Makes a value of one type out of JSON's. Raises Mismatch."""
 
 
 @cache  # a history reads hundreds of runs of thousands of values each
-def _reader(kind: Any, span: Span | None = None) -> Reader:
+def _reader(kind: Any, span: tuple[float, float] | None = None) -> Reader:
     if dataclasses.is_dataclass(kind):
         return _record(kind)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -167,22 +165,20 @@ def _reader(kind: Any, span: Span | None = None) -> Reader:
     if origin is typing.Literal:
         return _literal(arguments)
     if kind is float:
-        return _number if span is None else _between(*span)
-    return _whole if kind is int else _exactly(kind)
+        return _number(span)
+    return _exactly(kind)
 
 
 def _record(kind: Any) -> Reader:
-    fields: list[tuple[str, Reader, bool]] = []
+    hints = typing.get_type_hints(kind)
+    known = [(field.name, field.default is dataclasses.MISSING) for field in dataclasses.fields(kind)]
+    readers = [(name, _reader(hints[name], span_of(name)), needed) for name, needed in known]
 
     def read(value: Any) -> Any:
-        if not fields:  # only now, since a record may hold others of its kind
-            hints = typing.get_type_hints(kind)
-            known = [(field.name, hints[field.name], _is_needed(field)) for field in dataclasses.fields(kind)]
-            fields.extend((name, _reader(hint, span_of(name)), needed) for name, hint, needed in known)
         if not isinstance(value, dict):
             raise _not("an object", value)
         given = {}
-        for name, reader, needed in fields:
+        for name, reader, needed in readers:
             if name in value:
                 try:
                     given[name] = reader(value[name])
@@ -195,21 +191,20 @@ def _record(kind: Any) -> Reader:
     return read
 
 
-def _is_needed(field: "dataclasses.Field[Any]") -> bool:
-    return field.default is dataclasses.MISSING
+def _each(items: Iterable[tuple[Any, Any]], reader: Reader, place: str) -> Iterator[tuple[Any, Any]]:
+    """Every key with what ``reader`` makes of its value; ``place`` is how a key is written in an error."""
+    for key, item in items:
+        try:
+            yield key, reader(item)
+        except Mismatch as wrong:
+            raise wrong.within(place.format(key)) from None
 
 
 def _tuple(reader: Reader) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise _not("a list", value)
-        items: list[Any] = []
-        try:
-            for item in value:
-                items.append(reader(item))  # noqa: PERF401 - its length is the place of what is wrong
-        except Mismatch as wrong:
-            raise wrong.within(f"[{len(items)}]") from None
-        return tuple(items)
+        return tuple(item for _, item in _each(enumerate(value), reader, "[{}]"))
 
     return read
 
@@ -218,13 +213,7 @@ def _dict(reader: Reader) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _not("an object", value)
-        items = {}
-        for key, item in value.items():
-            try:
-                items[str(key)] = reader(item)
-            except Mismatch as wrong:
-                raise wrong.within(f".{key}") from None
-        return items
+        return {str(key): item for key, item in _each(value.items(), reader, ".{}")}
 
     return read
 
@@ -238,35 +227,24 @@ def _literal(values: tuple[Any, ...]) -> Reader:
     return read
 
 
-def _number(value: Any) -> float:
-    # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
-    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
-        raise _not("a finite number", value)
-    return float(value)
-
-
-def _between(least: float, most: float) -> Reader:
+def _number(span: tuple[float, float] | None) -> Reader:
     def read(value: Any) -> float:
-        number = _number(value)
-        if not least <= number <= most:
-            raise _not(f"between {least:g} and {most:g}", value)
-        return number
+        # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
+        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+            raise _not("a finite number", value)
+        if span is not None and not span[0] <= value <= span[1]:
+            raise _not(f"between {span[0]:g} and {span[1]:g}", value)
+        return float(value)
 
     return read
 
 
-def _whole(value: Any) -> int:
-    number: int = _exactly(int)(value)
-    if abs(number) >= 2**63:
-        raise _not("a whole number of 64 bits", value)
-    return number
-
-
-@cache
 def _exactly(kind: type) -> Reader:
     def read(value: Any) -> Any:
         if type(value) is not kind:
             raise _not(f"a {kind.__name__}", value)
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise _not("a whole number of 64 bits", value)
         return value
 
     return read

@@ -22,8 +22,7 @@ class Stretch:
     """Bytes in use after each operator (tensors alive), or each time the allocator gave or took (device memory)."""
     peak_bytes: int
     end_bytes: int
-    peak_reserved_bytes: int | None = None
-    """What the allocator had taken from the device; None where there is no allocator to ask."""
+    peak_reserved_bytes: int | None = None  # taken by the allocator, where there is one to ask
     peak_inactive_split_bytes: int | None = None
     """Of that, what is free, and stuck in a block that is partly in use: it cannot be given back."""
 
@@ -34,8 +33,7 @@ class PhaseMemory:
 
     phase: str
     peak_bytes: int
-    end_bytes: int
-    """At the end of the last of them."""
+    end_bytes: int  # at the end of the last of them
     peak_reserved_bytes: int | None
 
 
@@ -45,28 +43,27 @@ class Footprint:
 
     kind: Kind
     batch_size: int
-    before_bytes: int
-    """In use before the step began: weights, optimizer state, and the gradients of the step before."""
+    before_bytes: int  # weights, optimizer state, and the gradients of the step before
     stretches: tuple[Stretch, ...]
-    peak_operator: str | None
-    """After which the most was in use; None where operators are not seen."""
+    peak_operator: str | None  # after which the most was in use; None where operators are not seen
     ran_eagerly: bool
     """Whether what this loop compiles was run without compiling it, since nothing is seen inside compiled code."""
 
     @property
     def peak(self) -> Stretch:
-        """Where the most was in use."""
         return max(self.stretches, key=lambda stretch: stretch.peak_bytes)
 
     @property
     def phases(self) -> tuple[PhaseMemory, ...]:
         """Each phase, in the order in which they first came."""
-        names = dict.fromkeys(stretch.phase for stretch in self.stretches)
-        return tuple(_together(name, [s for s in self.stretches if s.phase == name]) for name in names)
+        stretches: dict[str, list[Stretch]] = {}
+        for stretch in self.stretches:
+            stretches.setdefault(stretch.phase, []).append(stretch)
+        return tuple(_together(name, found) for name, found in stretches.items())
 
     @property
     def fragmentation_bytes(self) -> int | None:
-        """What the allocator had taken beyond what was in use, around the peak; None where there is none to ask."""
+        """What the allocator had taken beyond what was in use, around the peak."""
         reserved = self.peak.peak_reserved_bytes
         return None if reserved is None else reserved - self.peak.peak_bytes
 
@@ -87,8 +84,7 @@ class Footprints:
     """One `loopmark memory`. It is no run, and nothing in it was timed."""
 
     name: str
-    started: str
-    """UTC, ISO 8601."""
+    started: str  # UTC, ISO 8601
     plan: Plan
     machine: Machine
     environment: Environment

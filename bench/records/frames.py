@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,15 @@ import pandas as pd
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.run import Case, Launch, Run
-from loopmark.bench.records.samples import COLUMNS, seconds_of
+from loopmark.bench.records.samples import Samples, seconds_of
 from loopmark.bench.records.store import read_run, read_table
 
 NAMES = ("run", "machine", "workload", "loop")
 """Categorical in every frame that has them, with the same categories, so that frames join and group at once."""
+RUN_COLUMNS = [
+    "run", "machine", "folder", "device", "size", "started", "seconds", "interrupted", "threads", "torch", "cuda",
+    "driver", "python", "cpu", "gpu", "memory_bytes", "loopmark", "revision", "warnings",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,37 +60,13 @@ class Frames:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row a run.
-
-        ``run``, ``machine``, ``folder``, ``device``, ``size``, ``started`` (UTC), ``seconds`` (the whole run),
-        ``interrupted``, ``threads``, ``torch``, ``cuda``, ``driver``, ``python``, ``cpu``, ``gpu``,
-        ``memory_bytes`` (the machine's), ``loopmark``, ``revision``, ``warnings`` (how many).
-        """
-        rows = [
-            {
-                "run": name,
-                "machine": run.machine.name,
-                "folder": os.fspath(folder),
-                "device": run.plan.device,
-                "size": run.plan.size,
-                "started": run.started,
-                "seconds": run.seconds,
-                "interrupted": run.interrupted,
-                "threads": run.environment.threads,
-                "torch": run.environment.torch,
-                "cuda": run.environment.cuda,
-                "driver": run.environment.driver,
-                "python": run.environment.python,
-                "cpu": run.machine.cpu,
-                "gpu": run.machine.gpus[0].name if run.machine.gpus else None,
-                "memory_bytes": run.machine.memory_bytes,
-                "loopmark": run.environment.loopmark,
-                "revision": run.environment.revision,
-                "warnings": len(run.warnings),
-            }
-            for name, (folder, run) in self.runs_by_name.items()
-        ]
-        frame = pd.DataFrame(rows).astype({"threads": "Int64", "memory_bytes": "Int64"})
+        """One row a run, with ``RUN_COLUMNS``: ``memory_bytes`` are the machine's, ``warnings`` how many."""
+        rows = []
+        for name, (folder, run) in self.runs_by_name.items():
+            own = {"run": name, "machine": run.machine.name, "folder": os.fspath(folder), "warnings": len(run.warnings)}
+            gpu = {"gpu": run.machine.gpus[0].name if run.machine.gpus else None}
+            rows.append({**vars(run.machine), **vars(run.environment), **vars(run.plan), **vars(run), **own, **gpu})
+        frame = pd.DataFrame(rows, columns=RUN_COLUMNS).astype({"threads": "Int64", "memory_bytes": "Int64"})
         frame["started"] = pd.to_datetime(frame["started"], utc=True, format="ISO8601", errors="coerce")
         return self._named(frame)
 
@@ -102,29 +82,22 @@ class Frames:
 
     @cached_property
     def cases(self) -> pd.DataFrame:
-        """One row a case.
-
-        ``status`` (``ok``, ``skipped``, ``failed``, ``timed_out``) with its ``reason``, ``batch_size``, ``parameters``,
-        ``phases`` (a tuple of names), ``launches`` (how many), ``memory_kind``, ``data_sha256``,
-        ``attention`` (the kernels of it, a tuple of names).
-        """
+        """One row a case, with most of what ``Case`` has, under its names; ``launches`` are how many."""
         kept = ("status", "reason", "batch_size", "parameters", "phases", "memory_kind", "data_sha256", "attention")
         rows = [
-            {**self._case(name, run, case), **{k: getattr(case, k) for k in kept}, "launches": len(case.launches)}
-            for name, (_, run) in self.runs_by_name.items()
-            for case in run.cases
+            {**names, **{k: getattr(case, k) for k in kept}, "launches": len(case.launches)}
+            for names, case in self._every_case()
         ]
         return self._named(pd.DataFrame(rows).astype({"batch_size": "Int64", "parameters": "Int64"}))
 
     @cached_property
     def launches(self) -> pd.DataFrame:
-        """One row a launch: what ``loopmark.bench.records.run.Launch`` has, under its names, but the GPU's state."""
+        """One row a launch: what ``Launch`` has, under its names, but the GPU's state."""
         kept = [field.name for field in fields(Launch) if field.name not in ("index", "gpu")]
         columns = [*NAMES, "repeat", "launch", *kept]
         rows = [
-            {**self._case(name, run, case), "launch": number, **{k: getattr(launch, k) for k in kept}}
-            for name, (_, run) in self.runs_by_name.items()
-            for case in run.cases
+            {**names, "launch": number, **{k: getattr(launch, k) for k in kept}}
+            for names, case in self._every_case()
             for number, launch in enumerate(case.launches)
         ]
         whole = dict.fromkeys(("warmup_steps", "steps", "peak_memory_bytes", "skipped_steps", "pid"), "Int64")
@@ -134,10 +107,9 @@ class Frames:
 
     @cached_property
     def blocks(self) -> pd.DataFrame:
-        """One row a block, the columns of ``loopmark.bench.records.samples.COLUMNS`` and ``seconds_per_step``.
+        """One row a block, with ``seconds_per_step`` of the device's clock where it was timed, else the host's.
 
-        That is of the device's clock where a device was timed, else of the host's. Blocks with ``lapped`` were timed
-        phase by phase; whole steps are compared by the others.
+        Blocks with ``lapped`` were timed phase by phase; whole steps are compared by the others.
         """
         return self._table("blocks", lambda rows: rows.assign(seconds_per_step=seconds_of(rows) / rows["steps"]))
 
@@ -167,22 +139,17 @@ class Frames:
             except BadInput as error:
                 _warn(error)
                 continue
-            cases = self._named(pd.DataFrame([self._case(name, run, case) for case in run.cases]))
+            cases = self._named(pd.DataFrame([_names(name, run, case) for case in run.cases]))
             found.append(cases.iloc[rows["case"]].reset_index(drop=True).join(rows.drop(columns="case")))
         if found:
             return finish(self._named(pd.concat(found, ignore_index=True)))
-        columns = [*NAMES, "repeat", *list(COLUMNS[table])[1:]]
-        types = {"repeat": "bool", **{name: kind for name, kind in COLUMNS[table].items() if name != "case"}}
-        return finish(self._named(pd.DataFrame(columns=columns).astype(types)))
+        names = pd.DataFrame(columns=[*NAMES, "repeat"]).astype({"repeat": "bool"})
+        return finish(self._named(names.join(getattr(Samples.empty(), table).drop(columns="case"))))
 
-    def _case(self, name: str, run: Run, case: Case) -> dict[str, Any]:
-        return {
-            "run": name,
-            "machine": run.machine.name,
-            "workload": case.workload,
-            "loop": case.loop,
-            "repeat": case.repeat,
-        }
+    def _every_case(self) -> Iterator[tuple[dict[str, Any], Case]]:
+        """Each case of each run, with what names it."""
+        for name, (_, run) in self.runs_by_name.items():
+            yield from ((_names(name, run, case), case) for case in run.cases)
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame.astype({name: kind for name, kind in self._categories.items() if name in frame})
@@ -190,14 +157,15 @@ class Frames:
     @cached_property
     def _categories(self) -> dict[str, pd.CategoricalDtype]:
         """A category type for each of ``NAMES``, its values in the order in which the runs have them."""
-        runs = [run for _, run in self.runs_by_name.values()]
-        values: dict[str, Iterable[str]] = {
-            "run": self.runs_by_name,
-            "machine": (run.machine.name for run in runs),
-            "workload": (case.workload for run in runs for case in run.cases),
-            "loop": (case.loop for run in runs for case in run.cases),
-        }
-        return {name: pd.CategoricalDtype(list(dict.fromkeys(found))) for name, found in values.items()}
+        machines = (run.machine.name for _, run in self.runs_by_name.values())
+        workloads, loops = zip(*((case.workload, case.loop) for _, case in self._every_case()), strict=True)
+        values = zip(NAMES, (self.runs_by_name, machines, workloads, loops), strict=True)
+        return {name: pd.CategoricalDtype(list(dict.fromkeys(found))) for name, found in values}
+
+
+def _names(name: str, run: Run, case: Case) -> dict[str, Any]:
+    named = {"workload": case.workload, "loop": case.loop, "repeat": case.repeat}
+    return {"run": name, "machine": run.machine.name, **named}
 
 
 def _distinct(found: Iterable[tuple[Path, Run]]) -> list[str]:
@@ -207,21 +175,16 @@ def _distinct(found: Iterable[tuple[Path, Run]]) -> list[str]:
     return [next((name for name in options if times[name] == 1), options[-1]) for options in candidates]
 
 
-def _sound(run: Run) -> Run:
-    """The run with text that is whole: Arrow refuses a lone surrogate, which becomes its escape."""
-    sound: Run = _whole(run)
-    return sound
-
-
-def _whole(value: Any) -> Any:
+def _sound(value: Any) -> Any:
+    """``value`` with all text in it whole: Arrow refuses a lone surrogate, which becomes its escape."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     if isinstance(value, tuple):
-        return tuple(map(_whole, value))
+        return tuple(map(_sound, value))
     if isinstance(value, dict):
-        return {_whole(key): _whole(one) for key, one in value.items()}
+        return {_sound(key): _sound(one) for key, one in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: _whole(getattr(value, field.name)) for field in fields(value)})
+        return replace(value, **{field.name: _sound(getattr(value, field.name)) for field in fields(value)})
     return value
 
 

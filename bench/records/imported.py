@@ -11,12 +11,13 @@ from loopmark import __version__
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.files import LEAST_SECONDS, line
 from loopmark.bench.records.machine import Environment, Gpu, Machine
-from loopmark.bench.records.pytest_benchmark import MAKE_ONE, Benchmark, Host, Rounds, Stored, fitting
+from loopmark.bench.records.pytest_benchmark import MAKE_ONE, Benchmark, ImportedRounds, MachineInfo, Stored, fitting
 from loopmark.bench.records.run import Case, Launch, Plan, Run
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
 from loopmark.bench.records.store import RUN_FILE, folder_name, read, read_run
 
 TOOL = "pytest-benchmark"
+UNKNOWN = "unknown"
 IMPORTED = "imported from pytest-benchmark: start-up, warm-up, memory, losses and what disturbed it are not known"
 IN_SEQUENCE = "the benchmarks ran one after the other and not in turns, so that the machine's drift is in their ratios"
 UNPAIRED = "which rounds were side by side is not known, so that a ratio is of two launches' medians"
@@ -33,7 +34,7 @@ Key = tuple[str, str, bool]
 def run_of(
     files: Sequence[Stored], baseline: str | None, canonical: str, command: str, known: Sequence[Machine] = ()
 ) -> tuple[Run, Samples]:
-    """The run that ``files`` are launches of; whoever keeps it gives it its name.
+    """The run that ``files`` are launches of, without its name yet.
 
     Args:
         files: in the order of their launches. A row that Loopmark wrote may be several launches.
@@ -43,25 +44,24 @@ def run_of(
         known: machines that it may have been made on; see ``machine_of``.
 
     Raises:
-        BadInput: the files are of several machines or other benchmarks, there is no such baseline, or no round took
-            any time.
+        BadInput: the files do not belong together, there is no such baseline, or no round took any time.
     """
     first = files[0]
     for number, file in enumerate(files):
         _expect_own_rounds(file, files[:number])
     for file in files[1:]:
-        if file.host != first.host:
+        if file.machine != first.machine:
             raise BadInput(f"{file.path} and {first.path} are of different machines or software; import each by itself")
-        if other := sorted(set(_steps(first)) ^ set(_steps(file))):
+        if other := sorted(set(first.steps) ^ set(file.steps)):
             raise BadInput(
                 f"{file.path} and {first.path} are not launches of the same benchmarks: only one of them has "
                 f"{line(other[0])}; import each by itself"
             )
-    named = list(_steps(first).values())
+    named = list(first.steps.values())
     if not named:
         raise BadInput(f"{first.path} holds phases alone, and no whole step; import the file that has both")
     keys = _with_baseline(_keys(named), baseline, canonical)
-    timeless = {full for file in files for full, row in _steps(file).items() if _takes_no_time(row)}
+    timeless = {full for file in files for full, row in file.steps.items() if (row.seconds < LEAST_SECONDS).any()}
     kept = [row for row in named if row.fullname not in timeless]
     if not kept:
         raise BadInput(f"every benchmark of {first.path} has a round that took no time; make its rounds longer")
@@ -71,19 +71,19 @@ def run_of(
         *([] if any(keys[row.fullname][2] for row in kept) else [NO_FLOOR]),
         *(f"{line(name)} is left out: its clock saw a round take no time" for name in sorted(timeless)),
     ]
-    alone = {p.parent for file in files for p in file.benchmarks if p.told.phase is not None} - _steps(first).keys()
+    alone = {p.parent for file in files for p in file.benchmarks if p.told.phase is not None} - first.steps.keys()
     warnings += [PHASES_ALONE.format(line(parent)) for parent in sorted(alone)]
-    rounds, cases = Rounds(), []
+    rounds, cases = ImportedRounds(), []
     for place, row in enumerate(kept):
         launches: list[Launch] = []
         phases = _phases(files, row, warnings)
         for file, parts in zip(files, phases, strict=True):
-            launches += rounds.add(place, len(launches), _steps(file)[row.fullname], parts)
+            launches += rounds.add(place, len(launches), file.steps[row.fullname], parts)
         cases.append(_case(keys[row.fullname], row, [str(p.told.phase) for p in phases[0]], launches))
     if max(len(case.launches) for case in cases) == 1:
         warnings.append(ONE_LAUNCH)
-    machine = machine_of(first.host, known)
-    if machine != machine_of(first.host, ()):
+    machine = machine_of(first.machine, known)
+    if machine != machine_of(first.machine, ()):
         warnings.append(TAKEN_FOR.format(machine.name))
     return _run(files, cases, warnings, command, machine), rounds.samples()
 
@@ -98,11 +98,6 @@ def _expect_own_rounds(file: Stored, others: Sequence[Stored]) -> None:
         raise BadInput(f"{file.path} has the very rounds of {copied.path}; give each launch once")
 
 
-def _steps(file: Stored) -> dict[str, Benchmark]:
-    """The rows that are no phase of another, by their full names."""
-    return {row.fullname: row for row in file.benchmarks if row.told.phase is None}
-
-
 def _phases(files: Sequence[Stored], row: Benchmark, warnings: list[str]) -> list[list[Benchmark]]:
     """The phases of ``row`` in each file; none anywhere, with a warning, where they are not alike in all of them."""
     found = [[p for p in file.benchmarks if p.told.phase is not None and p.parent == row.fullname] for file in files]
@@ -110,7 +105,7 @@ def _phases(files: Sequence[Stored], row: Benchmark, warnings: list[str]) -> lis
         return found
     names = {tuple(phase.told.phase for phase in parts) for parts in found}
     pairs = zip(files, found, strict=True)
-    if len(names) == 1 and all(fitting(_steps(file)[row.fullname], parts) for file, parts in pairs):
+    if len(names) == 1 and all(fitting(file.steps[row.fullname], parts) for file, parts in pairs):
         return found
     warnings.append(PHASES_UNFIT.format(line(row.fullname)))
     return [[] for _ in files]
@@ -118,13 +113,9 @@ def _phases(files: Sequence[Stored], row: Benchmark, warnings: list[str]) -> lis
 
 def _keys(rows: Sequence[Benchmark]) -> dict[str, Key]:
     """Each benchmark's key by its full name, which is the loop's too where the short name is not enough."""
-    named = {r.fullname: (_workload(r), r.told.loop or r.name, r.told.repeat == "yes") for r in rows}
+    named = {r.fullname: (r.workload, r.told.loop or r.name, r.told.repeat == "yes") for r in rows}
     times = Counter(named.values())
     return {full: key if times[key] == 1 else (key[0], full, key[2]) for full, key in named.items()}
-
-
-def _workload(row: Benchmark) -> str:
-    return row.told.workload or row.group or row.fullname.partition("::")[0]
 
 
 def _with_baseline(keys: dict[str, Key], baseline: str | None, canonical: str) -> dict[str, Key]:
@@ -153,27 +144,25 @@ def _case(key: Key, row: Benchmark, phases: list[str], launches: list[Launch]) -
 
 
 def _run(files: Sequence[Stored], cases: list[Case], warnings: list[str], command: str, machine: Machine) -> Run:
-    host, told = files[0].host, files[0].benchmarks[0].told
-    names = {"workloads": [case.workload for case in cases], "loops": [case.loop for case in cases]}
+    info, told = files[0].machine, files[0].benchmarks[0].told
     plan = Plan(
         command=command,
-        workloads=tuple(dict.fromkeys(names["workloads"])),
-        loops=tuple(dict.fromkeys(names["loops"])),
-        # pytest-benchmark's own clock is the host's.
-        device=told.device or host.loopmark.device or "cpu",
-        size=told.size or host.loopmark.size or UNKNOWN,
+        workloads=tuple(dict.fromkeys(case.workload for case in cases)),
+        loops=tuple(dict.fromkeys(case.loop for case in cases)),
+        device=told.device or info.loopmark.device or "cpu",  # pytest-benchmark's own clock is the host's
+        size=told.size or info.loopmark.size or UNKNOWN,
         batch_size=None, budget_seconds=0.0, launches=max(len(case.launches) for case in cases), seed=0,
-        threads=told.threads or host.loopmark.threads or 0, block_seconds=0.0, warmup_ceiling_seconds=0.0,
+        threads=told.threads or info.loopmark.threads or 0, block_seconds=0.0, warmup_ceiling_seconds=0.0,
         limit_seconds=0.0,
     )  # fmt: skip
     return Run(
         name="",
         started=min(_started(file) for file in files).isoformat(timespec="seconds"),
-        seconds=sum(sum(r.stats.data or ()) * r.stats.iterations for file in files for r in _steps(file).values()),
+        seconds=sum(sum(row.stats.data or ()) * row.stats.iterations for f in files for row in f.steps.values()),
         interrupted=False,
         plan=plan,
         machine=machine,
-        environment=_environment(host, told.threads),
+        environment=_environment(info, told.threads),
         cases=tuple(cases),
         warnings=tuple(warnings),
         imported_from=TOOL,
@@ -188,22 +177,17 @@ def _started(file: Stored) -> datetime:
         raise BadInput(f"{file.path} does not say when it was made: {line(file.datetime)!r:.60}; {MAKE_ONE}") from None
 
 
-def _takes_no_time(row: Benchmark) -> bool:
-    """Whether any of its rounds took less than a clock can tell."""
-    return any(seconds * row.stats.iterations < LEAST_SECONDS for seconds in row.stats.data or ())
-
-
-def _environment(host: Host, threads: int | None) -> Environment:
-    facts = host.loopmark
+def _environment(info: MachineInfo, threads: int | None) -> Environment:
+    facts = info.loopmark
     return Environment(
-        loopmark=__version__, revision=None, python=host.python_version or UNKNOWN, torch=facts.torch, cuda=facts.cuda,
+        loopmark=__version__, revision=None, python=info.python_version or UNKNOWN, torch=facts.torch, cuda=facts.cuda,
         cudnn=None, driver=facts.driver, packages={}, variables={}, threads=threads or facts.threads, cores=(),
         cpu_capability=None, compiler=None, huge_pages=None, governor=None,
     )  # fmt: skip
 
 
 def machines_in(root: Path) -> list[Machine]:
-    """Every machine under ``root`` on which Loopmark itself measured a run."""
+    """Every machine under ``root`` on which Loopmark itself measured a run, as the newest one describes it."""
     return [machine for folder in sorted(root.glob("*")) if (machine := _machine(folder)) is not None]
 
 
@@ -224,7 +208,6 @@ def kept_before(root: Path, run: Run, samples: Samples) -> Path | None:
 
 
 def _machine(folder: Path) -> Machine | None:
-    """The machine of the newest run in ``folder`` that can be read; None where there is no such run."""
     for file in sorted(folder.glob(f"*/{RUN_FILE}"), reverse=True):
         try:
             run = read_run(file.parent)
@@ -235,57 +218,34 @@ def _machine(folder: Path) -> Machine | None:
     return None
 
 
-UNKNOWN = "unknown"
-
-
-def machine_of(host: Host, known: Iterable[Machine]) -> Machine:
-    """The one of the ``known`` machines that has all that ``host`` tells; where none or several do, what it tells.
+def machine_of(info: MachineInfo, known: Iterable[Machine]) -> Machine:
+    """The one of the ``known`` machines that has all that a file tells; where none or several do, what it tells.
 
     A file tells neither memory nor, without Loopmark, cores and GPUs, so that by its own facts alone one and the same
     machine would be two.
     """
-    told = _told(host)
-    alike = {machine.fingerprint: machine for machine in known if told.items() <= _facts(machine).items()}
-    if len(alike) == 1 and {"cpu", "logical cores"} <= told.keys():
-        return next(iter(alike.values()))
-    return Machine(
-        cpu=host.cpu.brand_raw or UNKNOWN,
-        physical_cores=host.loopmark.physical_cores,
-        logical_cores=host.cpu.count,
-        memory_bytes=host.loopmark.memory_bytes,
-        architecture=host.machine or UNKNOWN,
-        operating_system=" ".join(filter(None, (host.system, host.release))) or UNKNOWN,
-        gpus=tuple(Gpu(name, None, None, None) for name in host.loopmark.gpus or ()),
+    own = Machine(
+        cpu=info.cpu.brand_raw or UNKNOWN,
+        physical_cores=info.loopmark.physical_cores,
+        logical_cores=info.cpu.count,
+        memory_bytes=info.loopmark.memory_bytes,
+        architecture=info.machine or UNKNOWN,
+        operating_system=" ".join(filter(None, (info.system, info.release))) or UNKNOWN,
+        gpus=tuple(Gpu(name, None, None, None) for name in info.loopmark.gpus or ()),
     )
+    told = {name: value for name, value in _hardware(own).items() if value not in (None, UNKNOWN)}
+    if info.loopmark.gpus is None:  # nobody looked for any
+        del told["GPUs"]
+    alike = {machine.fingerprint: machine for machine in known if told.items() <= _hardware(machine).items()}
+    return next(iter(alike.values())) if len(alike) == 1 and {"CPU", "logical cores"} <= told.keys() else own
 
 
-def _told(host: Host) -> dict[str, object]:
-    facts = host.loopmark
-    gpus = None if facts.gpus is None else tuple(sorted(facts.gpus))
-    every = _named(host.cpu.brand_raw, host.machine, host.cpu.count, facts.physical_cores, facts.memory_bytes, gpus)
-    return {name: value for name, value in every.items() if value is not None}
-
-
-def _facts(machine: Machine) -> dict[str, object]:
-    gpus = tuple(sorted(gpu.name for gpu in machine.gpus))
-    return _named(
-        machine.cpu, machine.architecture, machine.logical_cores, machine.physical_cores, machine.memory_bytes, gpus
-    )
-
-
-def _named(
-    cpu: str | None,
-    architecture: str | None,
-    logical_cores: int | None,
-    physical_cores: int | None,
-    memory_bytes: int | None,
-    gpus: tuple[str, ...] | None,
-) -> dict[str, object]:
+def _hardware(machine: Machine) -> dict[str, object]:
     return {
-        "cpu": cpu and cpu.strip(),
-        "architecture": architecture,
-        "logical cores": logical_cores,
-        "physical cores": physical_cores,
-        "memory": memory_bytes and round(memory_bytes / 2**30),
-        "GPUs": gpus,
+        "CPU": machine.cpu.strip(),
+        "architecture": machine.architecture,
+        "logical cores": machine.logical_cores,
+        "physical cores": machine.physical_cores,
+        "memory": machine.memory_bytes and round(machine.memory_bytes / 2**30),
+        "GPUs": tuple(sorted(gpu.name for gpu in machine.gpus)),
     }

@@ -1,8 +1,7 @@
 """The machine that a run was made on, and the software it ran with.
 
 Each fact is declared once, at its field, and told from there: in the table of a run's page, and where two runs differ.
-A new fact goes to the end of its record with the default None, which runs before it have; it leaves their machines'
-names as they are.
+A new one goes to the end of its record with the default None: older runs have that, and machines keep their names.
 """
 
 import hashlib
@@ -18,21 +17,19 @@ from typing import Annotated, Any, cast, get_type_hints
 class Fact:
     """How a field is told."""
 
-    label: str = ""
-    """Empty where it is told by hand among others, or nowhere."""
+    label: str = ""  # empty where it is told by hand among others, or nowhere
     decides: bool = False
     """Whether another value makes another machine. A None that is the field's default decides nothing."""
     gibibytes: bool = False
     """Bytes that are told and compared in whole GiB: after a reboot or a driver update they may be a few MiB more."""
-    empty: str | None = None
-    """What an empty list says."""
+    empty: str | None = None  # what an empty list says
 
     def text(self, value: Any) -> str | None:
         """``value`` in words; None where it is not known."""
-        if value is None or value == ():
-            return None if value is None else self.empty
+        if value is None:
+            return None
         if isinstance(value, tuple):
-            return ", ".join(map(str, value))
+            return ", ".join(map(str, value)) or self.empty
         return f"{round(value / 2**30)} GiB" if self.gibibytes else str(value)
 
 
@@ -85,9 +82,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Environment:
-    """The software and settings that can change a figure on one and the same machine; None: not known, or not there.
+    """The software and settings that can change a figure on one machine, the first suspects first.
 
-    In the order in which differences are told: the first suspects come first.
+    None: not known, or not there.
     """
 
     torch: Annotated[str | None, Fact("torch")]

@@ -1,11 +1,13 @@
 """A file of pytest-benchmark: what of it an imported run is made of.
 
 ``--benchmark-json`` writes it, and so does ``--benchmark-save`` together with ``--benchmark-save-data``. Loopmark's own
-pytest plugin and ``loopmark export`` add what they know in ``extra_info``."""
+pytest plugin and ``loopmark export`` add what they know in ``extra_info`` and in ``machine_info``.
+"""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.records.files import LONGEST_SECONDS, MOST_COUNTED, Mismatch, decode, line, no_pipe
+from loopmark.bench.records.files import LONGEST_SECONDS, MOST_COUNTED, Mismatch, damaged, decode, line, no_pipe
 from loopmark.bench.records.run import Launch
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
 
 KEY = "loopmark"
-"""Of what Loopmark adds, in ``extra_info`` and in ``machine_info``."""
+"""Of what Loopmark adds."""
 MAKE_ONE = "make one with pytest --benchmark-json=FILE"
 
 
@@ -31,19 +33,16 @@ class Stats:
     data: tuple[float, ...] | None = None
     """Seconds an iteration, one a round; None in a file that was saved without them."""
     iterations: int = 1
-    """In each round."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What Loopmark itself wrote of the loop that was measured; None of another benchmark."""
+    """What Loopmark itself wrote of the loop that was measured; nothing of another benchmark."""
 
     workload: str | None = None
     loop: str | None = None
-    repeat: str | None = None
-    """``yes`` for the baseline's second appearance."""
+    repeat: str | None = None  # `yes` for the baseline's second appearance
     phase: str | None = None
-    """Of a row that is one phase of a step."""
     device: str | None = None
     size: str | None = None
     batch_size: int | None = None
@@ -51,7 +50,7 @@ class Told:
     data_sha256: str | None = None
     threads: int | None = None
     rounds_per_launch: tuple[int, ...] = ()
-    """How many of the rounds, in order, are of each launch; without it a file is one launch."""
+    """How many of the rounds, in order, are of each launch; empty where the file is one launch."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,16 @@ class Benchmark:
     told: Told = Told()
 
     @property
+    def workload(self) -> str:
+        """By Loopmark's own name, or else that of the group or of the file."""
+        return self.told.workload or self.group or self.fullname.partition("::")[0]
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """The length of each round."""
+        return np.asarray(self.stats.data or (), float) * self.stats.iterations
+
+    @property
     def launches(self) -> tuple[slice, ...]:
         """The rounds of each launch."""
         count, ends = len(self.stats.data or ()), list(accumulate(self.told.rounds_per_launch, initial=0))
@@ -74,7 +83,7 @@ class Benchmark:
 
     @property
     def parent(self) -> str:
-        """The full name of the whole step's row, of a phase's row: ``test[resnet]`` for ``test[resnet-forward]``."""
+        """The full name of the step that this row is a phase of: ``test[resnet]`` for ``test[resnet-forward]``."""
         alone, last = f"[{self.told.phase}]", f"-{self.told.phase}]"
         if self.fullname.endswith(last):
             return self.fullname.removesuffix(last) + "]"
@@ -90,11 +99,10 @@ class Cpu:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What Loopmark adds of the machine."""
+class AddedFacts:
+    """What Loopmark adds to ``machine_info``."""
 
-    gpus: tuple[str, ...] | None = None
-    """None where nobody looked for any."""
+    gpus: tuple[str, ...] | None = None  # None where nobody looked for any
     driver: str | None = None
     torch: str | None = None
     cuda: str | None = None
@@ -106,15 +114,15 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Host:
-    """The machine, as far as the file tells; a network name, which it may hold too, is none of our business."""
+class MachineInfo:
+    """``machine_info``, but for the machine's network name, which is none of our business."""
 
     machine: str | None = None
     python_version: str | None = None
     system: str | None = None
     release: str | None = None
     cpu: Cpu = Cpu()
-    loopmark: Facts = Facts()
+    loopmark: AddedFacts = AddedFacts()
 
 
 @dataclass(frozen=True)
@@ -123,8 +131,13 @@ class Stored:
 
     path: Path
     datetime: str
-    host: Host
+    machine: MachineInfo
     benchmarks: tuple[Benchmark, ...]
+
+    @cached_property
+    def steps(self) -> dict[str, Benchmark]:
+        """The rows that are no phase of another, by their full names."""
+        return {row.fullname: row for row in self.benchmarks if row.told.phase is None}
 
 
 def read_stored(path: Path) -> Stored:
@@ -144,14 +157,14 @@ def read_stored(path: Path) -> Stored:
     if not content["benchmarks"]:
         raise BadInput(f"{path} holds no benchmark; {MAKE_ONE}, and a test that uses its fixture")
     try:
-        host = decode(Host, content.get("machine_info") or {}, "machine_info")
+        machine = decode(MachineInfo, content.get("machine_info") or {}, "machine_info")
         started = decode(str, content.get("datetime", ""), "datetime")
         rows = tuple(_benchmark(row, f"benchmarks[{i}]") for i, row in enumerate(content["benchmarks"]))
     except Mismatch as error:
-        raise BadInput(f"{path} is damaged: {line(error)}; {MAKE_ONE}") from None
+        raise damaged(path, error, MAKE_ONE) from None
     for row in rows:
         _expect_rounds(path, row)
-    return Stored(path, started, host, rows)
+    return Stored(path, started, machine, rows)
 
 
 def _benchmark(row: Any, place: str) -> Benchmark:
@@ -169,25 +182,25 @@ def _expect_rounds(path: Path, row: Benchmark) -> None:
             f"{path} holds no rounds of {name}, of which all else is derived: repeat it with --benchmark-save-data, or "
             "with --benchmark-json=FILE"
         )
+    seconds = row.seconds
+    possible = (seconds >= 0) & (seconds <= LONGEST_SECONDS)
     if not 0 < row.stats.iterations * len(data) < MOST_COUNTED:
-        many = f"{len(data):,} rounds of {row.stats.iterations:,} iterations"
-        raise BadInput(f"{path} is damaged: {name} has {many}, which cannot be; {MAKE_ONE}")
-    if row.told.batch_size is not None and row.told.batch_size < 1:
-        raise BadInput(f"{path} is damaged: {name} has a batch of {row.told.batch_size}; {MAKE_ONE}")
-    bad = next((seconds for seconds in data if not 0 <= seconds * row.stats.iterations <= LONGEST_SECONDS), None)
-    if bad is not None:
-        raise BadInput(f"{path} is damaged: a round of {name} took {bad:g} s; {MAKE_ONE}")
+        damage = f"{name} has {len(data):,} rounds of {row.stats.iterations:,} iterations, which cannot be"
+    elif row.told.batch_size is not None and row.told.batch_size < 1:
+        damage = f"{name} has a batch of {row.told.batch_size}"
+    elif not possible.all():
+        damage = f"a round of {name} took {data[int(possible.argmin())]:g} s"
+    else:
+        return
+    raise BadInput(f"{path} is damaged: {damage}; {MAKE_ONE}")
 
 
 WHOLE, LAPPED = 0, 1
 """The rounds that blocks are put in. All whole rounds of a launch share one, since the rounds of two benchmarks were
 never side by side: to pair them would be chance, and the median of a launch's is what there is."""
 
-Laps = dict[str, NDArray[np.float64]]
-"""Seconds a step of each phase, one a lapped round."""
 
-
-class Rounds:
+class ImportedRounds:
     """Blocks and laps of every case, as they come."""
 
     def __init__(self) -> None:
@@ -199,11 +212,11 @@ class Rounds:
         made = []
         for number, part in enumerate(row.launches):
             at = {"case": case, "launch": first + number}
-            seconds = np.asarray(row.stats.data)[part] * row.stats.iterations
+            seconds = row.seconds[part]
             self._blocks.append(_blocks(at, WHOLE, 0, seconds, row.stats.iterations))
             steps = len(seconds) * row.stats.iterations
             if phases:
-                laps = {str(p.told.phase): np.asarray(p.stats.data)[p.launches[number]] for p in phases}
+                laps = {str(phase.told.phase): phase.seconds[phase.launches[number]] for phase in phases}
                 whole = np.sum(list(laps.values()), axis=0)
                 self._blocks.append(_blocks(at, LAPPED, steps, whole, 1))
                 self._laps.append(_laps(at, steps, laps))
@@ -213,13 +226,8 @@ class Rounds:
 
     def samples(self) -> Samples:
         """The tables; nothing is known of warm-up and losses."""
-        empty = Samples.empty()
-        return Samples(
-            phases=typed(COLUMNS["phases"], pd.concat(self._laps)) if self._laps else empty.phases,
-            blocks=typed(COLUMNS["blocks"], pd.concat(self._blocks)) if self._blocks else empty.blocks,
-            warmup=empty.warmup,
-            losses=empty.losses,
-        )
+        samples = replace(Samples.empty(), blocks=typed(COLUMNS["blocks"], pd.concat(self._blocks)))
+        return replace(samples, phases=typed(COLUMNS["phases"], pd.concat(self._laps))) if self._laps else samples
 
 
 def fitting(row: Benchmark, phases: Sequence[Benchmark]) -> bool:
@@ -228,7 +236,7 @@ def fitting(row: Benchmark, phases: Sequence[Benchmark]) -> bool:
     if len(shapes) != 1 or len({phase.told.phase for phase in phases}) < len(phases):
         return False
     (shape,) = shapes
-    whole = np.sum([np.asarray(phase.stats.data) for phase in phases], axis=0)
+    whole = np.sum([phase.seconds for phase in phases], axis=0)
     alone = all(phase.stats.iterations == 1 for phase in phases)
     return len(shape) == len(row.launches) and alone and bool((whole > 0).all())
 
@@ -257,7 +265,7 @@ def _blocks(
     )
 
 
-def _laps(at: dict[str, int], first_step: int, laps: Laps) -> pd.DataFrame:
+def _laps(at: dict[str, int], first_step: int, laps: dict[str, NDArray[np.float64]]) -> pd.DataFrame:
     """One row a phase of a lapped round, step by step."""
     count, names = len(next(iter(laps.values()))), list(laps)
     return pd.DataFrame(

@@ -30,8 +30,7 @@ class Plan:
     threads: int
     block_seconds: float
     warmup_ceiling_seconds: float
-    limit_seconds: float
-    """How long a worker may take over one request before it counts as hung."""
+    limit_seconds: float  # how long a worker may take over one request before it counts as hung
     remeasure_throttled: bool = True
     """Whether a turn during which the GPU's clock was held down is taken again."""
 
@@ -46,10 +45,8 @@ class GpuState:
     power_limit_watts: float | None = None
     sm_clock_hertz: float | None = None
     memory_clock_hertz: float | None = None
-    ecc: bool | None = None
-    """Whether memory errors are corrected."""
-    mig: bool | None = None
-    """Whether the device is cut into instances."""
+    ecc: bool | None = None  # whether memory errors are corrected
+    mig: bool | None = None  # whether the device is cut into instances
 
 
 @dataclass(frozen=True)
@@ -67,29 +64,22 @@ class PhaseWork:
 
 @dataclass(frozen=True)
 class Launch:
-    """One fresh process of one case: how it got going, and what it held at the end.
-
-    Of one that another tool measured, and that was imported, what that tool does not tell is None.
-    """
+    """One fresh process of one case: how it got going, and what it held. None: an imported run does not tell it."""
 
     index: int
     setup_seconds: float | None
-    first_step_seconds: float | None
-    """From the start of the set-up to the end of the first step: what a person waits for."""
+    first_step_seconds: float | None  # from the start of the set-up: what a person waits for
     warmup_steps: int | None
     warmup_seconds: float | None
-    steady: bool | None
-    """False when warm-up ended at its ceiling with steps still getting faster."""
+    steady: bool | None  # False when warm-up ended at its ceiling with steps still getting faster
     steady_step_seconds: float | None
     excess_seconds: float | None
     """What warm-up took beyond as many steady steps: compilation, autotuning, first touches."""
-    compile_seconds: float | None
-    """As torch's own counters tell it; 0 where nothing was compiled."""
+    compile_seconds: float | None  # by torch's own counters; 0 where nothing was compiled
     compile_cache: CacheState | None
     steps: int
     peak_memory_bytes: int | None
-    skipped_steps: int | None
-    """Steps that a gradient scaler skipped; None where there is none."""
+    skipped_steps: int | None  # steps that a gradient scaler skipped; None where there is none
     final_scale: float | None
     pid: int | None
     joules_per_step: float | None = None
@@ -127,12 +117,11 @@ class Case:
 
     @property
     def label(self) -> str:
-        """The loop's name, marked where it is the baseline's repetition."""
         return f"{self.loop} (again)" if self.repeat else self.loop
 
     @property
     def attention(self) -> tuple[str, ...]:
-        """The kernels that torch chose for its attention; empty where it has none, or where that was not seen."""
+        """The kernels that torch chose for its attention, where that was seen."""
         return tuple(sorted({kernel for phase in self.work for kernel in phase.attention}))
 
     def ended(self, status: Status, reason: str) -> "Case":
@@ -141,17 +130,22 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One invocation, whole but for its samples."""
+class Invocation:
+    """One command that measured something: what was asked, when, and on what."""
 
     name: str
-    started: str
-    """UTC, ISO 8601."""
+    started: str  # UTC, ISO 8601
     seconds: float
     interrupted: bool
     plan: Plan
     machine: Machine
     environment: Environment
+
+
+@dataclass(frozen=True)
+class Run(Invocation):
+    """One `loopmark run`, whole but for its samples."""
+
     cases: tuple[Case, ...]
     warnings: tuple[str, ...] = ()
     imported_from: str | None = None

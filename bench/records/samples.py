@@ -21,30 +21,20 @@ Columns = dict[str, str]
 
 # The tables of a run. `case` is an index into `Run.cases`, `launch` into that case's launches. All times are seconds. A
 # device column is NaN where the clock is the host's.
+_LAUNCH = {"case": "int32", "launch": "int32"}
+_BLOCK = {**_LAUNCH, "round": "int32", "block": "int32"}
+_TIMES = {"host_seconds": "float64", "device_seconds": "float64"}
 COLUMNS: dict[str, Columns] = {
     # One row a phase of a lapped step. Host seconds are NaN where the host sees nothing (in a graph). On a device the
     # step before a block's first is here too: it found the device idle, and counts for nothing.
-    "phases": {
-        "case": "int32",
-        "launch": "int32",
-        "round": "int32",
-        "block": "int32",
-        "step": "int64",
-        "phase": "str",
-        "host_seconds": "float64",
-        "device_seconds": "float64",
-    },
+    "phases": {**_BLOCK, "step": "int64", "phase": "str", **_TIMES},
     # One row a block: consecutive steps of one process, `lapped` phase by phase or timed as a whole.
     "blocks": {
-        "case": "int32",
-        "launch": "int32",
-        "round": "int32",
-        "block": "int32",
+        **_BLOCK,
         "lapped": "bool",
         "first_step": "int64",
         "steps": "int64",
-        "host_seconds": "float64",
-        "device_seconds": "float64",
+        **_TIMES,
         "involuntary_switches": "int64",
         "steal_seconds": "float64",
         "sm_clock_hertz": "float64",
@@ -52,9 +42,9 @@ COLUMNS: dict[str, Columns] = {
         "foreign_processes": "int64",
     },
     # One row a warm-up step, each timed to its end.
-    "warmup": {"case": "int32", "launch": "int32", "step": "int64", "seconds": "float64"},
+    "warmup": {**_LAUNCH, "step": "int64", "seconds": "float64"},
     # One row a step whose loss was read: every warm-up step and every lapped one.
-    "losses": {"case": "int32", "launch": "int32", "step": "int64", "loss": "float64"},
+    "losses": {**_LAUNCH, "step": "int64", "loss": "float64"},
 }
 TABLES = tuple(COLUMNS)
 
@@ -80,7 +70,7 @@ def seconds_of(rows: pd.DataFrame) -> "pd.Series[float]":
 
 
 class ByCase:
-    """A table split by its column ``case`` once: looking for each case's rows among all takes cases x rows.
+    """A table split by its column ``case`` once, which is faster than looking for each case's rows among all.
 
     A case's rows are copied only when asked for, so that the table is not in memory twice.
     """
@@ -118,14 +108,11 @@ def write_with_tables(path: Path, record: Any, tables: Mapping[str, pd.DataFrame
 
 
 def read_columns(folder: Path, name: str, columns: Columns, categories: Collection[str] = ()) -> pd.DataFrame:
-    """The table ``name``.parquet of ``folder``.
+    """The table ``name``.parquet of ``folder``. Raises BadInput where it is missing, damaged or of other types.
 
     Args:
         categories: the columns of text that come as categories, in alphabetical order: ten million rows of six names
             are 10 MB as numbers and 150 MB as text, and are grouped several times as fast.
-
-    Raises:
-        BadInput: it is missing, damaged or of other types.
     """
     # Reading alone needs this part of pyarrow, as pandas knows, which imports it just as late.
     from pyarrow import parquet
@@ -161,7 +148,7 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
     table = file.read(columns=[column])
     if table.column_names != [column]:
         raise KeyError(column)
-    values = table.column(0).to_pandas()
+    values: pd.Series[Any] = table.column(0).to_pandas()
     texts = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
     # A cast would hide damage: as a bool, the text "False" is True.
     if not (pd.api.types.is_string_dtype(texts) if kind == "str" else values.dtype == kind):
@@ -169,12 +156,10 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
     span = (0, MOST_COUNTED) if kind.startswith("int") else span_of(column)
     if span is not None:
         _expect_between(column, values.to_numpy(), *span)
-    if kind != "str":
-        # A column in one piece stays Arrow's own memory, which nobody may write to.
-        own: pd.Series = values.copy() if table.column(0).num_chunks == 1 else values
-    else:
-        own = values.cat.reorder_categories(sorted(texts)) if as_categories else values.astype(kind)
-    return own
+    if kind == "str":
+        return values.cat.reorder_categories(sorted(texts)) if as_categories else values.astype("str")
+    # A column in one piece stays Arrow's own memory, which nobody may write to.
+    return values.copy() if table.column(0).num_chunks == 1 else values
 
 
 def _expect_between(column: str, values: NDArray[Any], least: float, most: float) -> None:

@@ -19,7 +19,7 @@ from loopmark.bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilin
 from loopmark.bench.records.files import LEAST_SECONDS, damaged, line, read_record, writing_to
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, expect, read_columns, typed, write_with_tables
-from loopmark.bench.records.training import TRAINING_FILE, Training, TrainingSamples, read_training
+from loopmark.bench.records.training import TRAINING_FILE, Proof, Training, TrainingSamples, Trial, read_training
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ def remove_if_empty(folder: Path) -> None:
 
 def write(folder: Path, run: Run, samples: Samples) -> None:
     """Keep ``run`` and ``samples`` in ``folder``, each file replaced in one move."""
-    tables = {name: typed(COLUMNS[name], getattr(samples, name)) for name in TABLES}
+    tables = {name: typed(columns, getattr(samples, name)) for name, columns in COLUMNS.items()}
     write_with_tables(folder / RUN_FILE, run, tables)
 
 
@@ -140,8 +140,7 @@ def read_whole(folder: Path) -> Whole:
 def salvage(folder: Path) -> Whole:
     """All of ``folder`` that can be read; what cannot is a warning of the run, beside what is known without it.
 
-    Raises:
-        BadInput: ``folder`` holds no run, or its blocks or losses, on which every verdict rests, are damaged.
+    Raises BadInput where it holds no run, or where blocks or losses, on which every verdict rests, are damaged.
     """
     run, lost = read_run(folder), []
 
@@ -164,30 +163,21 @@ def salvage(folder: Path) -> Whole:
 
 
 def training_of(folder: Path, run: Run) -> tuple[Training, TrainingSamples] | None:
-    """How the loops of ``run`` trained; None where that was not looked at.
-
-    Raises:
-        BadInput: it cannot be read, or is of other loops than the run's.
-    """
+    """How the loops of ``run`` trained, if they did. Raises BadInput as ``read_training``, and for another run's."""
     trained = read_training(folder)
-    if trained is not None:
-        own = {(case.workload, case.loop) for case in run.cases if not case.repeat}
-        training, _ = trained
-        its = [*(trial.key for trial in training.trials), *(proof.key for proof in training.proofs)]
-        for workload, loop in (key for key in its if key not in own):
+    own = {(case.workload, case.loop) for case in run.cases if not case.repeat}
+    its: list[Trial | Proof] = [*trained[0].trials, *trained[0].proofs] if trained else []
+    for one in its:
+        if one.key not in own:
             raise BadInput(
-                f"{folder / TRAINING_FILE} is of another run: {loop!r:.60} on {workload!r:.60} is none of this one's; "
-                "remove it"
+                f"{folder / TRAINING_FILE} is of another run: {one.loop!r:.60} on {one.workload!r:.60} is none of this "
+                "one's; remove it"
             )
     return trained
 
 
 def ceilings_of(folder: Path, run: Run) -> Ceilings | None:
-    """What the device of ``run`` can do; None where that was not measured.
-
-    Raises:
-        BadInput: it cannot be read, or is of another device.
-    """
+    """What the device of ``run`` can do, if known. Raises BadInput as ``read_ceilings``, and for another device's."""
     path = folder / CEILINGS_FILE
     ceilings = read_ceilings(path)
     if ceilings is not None and not ceilings.belong_to(run):
@@ -198,10 +188,8 @@ def ceilings_of(folder: Path, run: Run) -> Ceilings | None:
 def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
     """Every folder at or under ``root`` that holds a ``run.json``, in the order of their paths.
 
-    Nothing is looked for within a run, and links to folders are not followed: they could lead in a circle.
-
-    Raises:
-        BadInput: ``root`` is no folder, or holds no run.
+    Nothing is looked for within a run, and links to folders are not followed: they could lead in a circle. Raises
+    BadInput where ``root`` is no folder, or holds no run.
     """
     if not root.is_dir():
         raise BadInput(f"{root} is not a folder; give one that holds runs, such as results")
@@ -218,8 +206,7 @@ def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
 def runs_at(places: Iterable[str]) -> list[Path]:
     """Run folders at every one of ``places``: folders that are or hold runs, and globs for them; each run once.
 
-    Raises:
-        BadInput: there is no run at any of them; a place without one among others is a warning.
+    Raises BadInput where there is no run at any of them; a place without one among others is a warning.
     """
     found: dict[Path, Path] = {}
     mistakes: list[BadInput] = []

@@ -11,6 +11,7 @@ from loopmark.bench.records.store import RUN_FILE, create_folder
 
 Counted = Literal["kernels", "operators"]
 
+TRACE_FILE, KERNELS_FILE = "trace.json.gz", "kernels.csv"
 OUTSIDE = "(outside any operator)"
 """Stands among a phase's operators for what its own thread did in none of them: Python, and waiting."""
 
@@ -50,12 +51,10 @@ class Profile:
     """What torch.profiler saw of a few steps in one process."""
 
     steps: int
-    counted: Counted
-    """The kernels that ran on a device, or the operators that ran on the CPU."""
+    counted: Counted  # the kernels that ran on a device, or the operators that ran on the CPU
     graphed: bool
     """Whether a step is one call of a driver, a graph's replay, of which the host sees no phase."""
-    plain_step_seconds: float
-    """Of the steps in the same process just before the profiler began."""
+    plain_step_seconds: float  # of the steps in the same process just before the profiler began
     profiled_step_seconds: float
     phases: tuple[PhaseCosts, ...]
     unattributed: tuple[Cost, ...] = ()
@@ -74,18 +73,9 @@ class Trace:
     profile: Profile | None = None
 
 
-TRACES = "traces"
-TRACE_FILE, KERNELS_FILE = "trace.json.gz", "kernels.csv"
-
-
 def create_trace_folder(root: Path, machine: str, started: str, slug: str) -> Path:
-    """A new, empty folder ``root/machine/traces/<start>-<slug>``.
-
-    Args:
-        started: UTC, ISO 8601.
-        slug: the case's name as a part of a file name.
-    """
-    return create_folder(root / machine, TRACES, started, f"-{slug}")
+    """A new, empty folder ``root/machine/traces/<start>-<slug>``; ``slug`` names the case."""
+    return create_folder(root / machine, "traces", started, f"-{slug}")
 
 
 def refuse_run_folder(folder: Path) -> None:
@@ -95,15 +85,7 @@ def refuse_run_folder(folder: Path) -> None:
 
 
 def write_trace(folder: Path, trace: bytes, kernels: str) -> None:
-    """Keep both files in ``folder``, made where there is none, each replaced in one move.
-
-    Args:
-        trace: the Chrome trace, compressed.
-        kernels: every kernel of every phase, as CSV.
-
-    Raises:
-        BadInput: they cannot be written there.
-    """
+    """Keep a compressed Chrome trace and its kernels' CSV in ``folder``. Raises BadInput where they cannot be."""
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / TRACE_FILE, trace)

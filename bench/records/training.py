@@ -8,8 +8,7 @@ from typing import Literal
 import pandas as pd
 
 from loopmark.bench.records.files import damaged, read_record
-from loopmark.bench.records.machine import Environment, Machine
-from loopmark.bench.records.run import CacheState, Plan, Status
+from loopmark.bench.records.run import CacheState, Invocation, Status
 from loopmark.bench.records.samples import Columns, read_columns, typed, write_with_tables
 
 TRAINING_FILE = "training.json"
@@ -50,29 +49,24 @@ class Trial:
     reason: str | None
     setup_seconds: float | None = None
     first_steps_seconds: tuple[float, ...] = ()
-    """Of the very first steps, each timed to its end: they compile and capture."""
+    """Each timed to its end: they compile and capture."""
     compile_seconds: float | None = None
     compile_cache: CacheState | None = None
     steps: int = 0
-    steps_per_epoch: int | None = None
-    """None where the batches do not say how many there are."""
+    steps_per_epoch: int | None = None  # None where the batches do not say how many there are
     ending: Ending | None = None
-    converged_at_step: int | None = None
-    """The step of the best quality, from which on it rose no more."""
+    converged_at_step: int | None = None  # the step of the best quality
     diverged_at_step: int | None = None
     divergence: Divergence | None = None
-    skipped_steps: int | None = None
-    """That a gradient scaler skipped; None where there is none."""
+    skipped_steps: int | None = None  # that a gradient scaler skipped; None where there is none
     final_scale: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
-        """Workload and loop."""
         return self.workload, self.loop
 
     @property
     def ended_well(self) -> bool:
-        """Whether it came to an end of its own."""
         return self.status == "ok" and self.ending not in (None, "was interrupted")
 
 
@@ -82,52 +76,34 @@ class Proof:
 
     workload: str
     loop: str
-    repeat: bool
-    """True for the baseline's second appearance, in another process."""
+    repeat: bool  # True for the baseline's second appearance, in another process
     status: Status
     reason: str | None
-    steps: int = 0
-    """That were compared."""
-    same_steps: int = 0
-    """Of those, the first so many that gave eager's numbers to the last bit."""
-    skipped_steps: int = 0
-    """That a gradient scaler skipped, and that were not compared."""
+    steps: int = 0  # that were compared
+    same_steps: int = 0  # of those, the first so many that gave eager's numbers to the last bit
+    skipped_steps: int = 0  # that a gradient scaler skipped, and that were not compared
     bits: int | None = None
     """Significant bits that the loop's arithmetic keeps: 24 in float32, 11 in float16, 8 in bfloat16."""
-    draws_at_random: bool = False
-    """Whether the model draws random numbers, of which a loop may draw others."""
-    lost_at_step: int | None = None
-    """The first step whose loss was NaN or infinite."""
-    sha256: str | None = None
-    """Of parameters and buffers after the last step."""
+    draws_at_random: bool = False  # the model draws random numbers, of which a loop may draw others
+    lost_at_step: int | None = None  # the first step whose loss was NaN or infinite
+    sha256: str | None = None  # of parameters and buffers after the last step
     compile_seconds: float = 0.0
     compile_cache: CacheState | None = None
-    """Of this process, which is the case's first where nothing was timed before."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """Workload and loop."""
         return self.workload, self.loop
 
 
 @dataclass(frozen=True)
-class Training:
-    """One invocation's training, whole but for its samples."""
+class Training(Invocation):
+    """How the loops of one invocation trained, whole but for its samples."""
 
-    name: str
-    started: str
-    """UTC, ISO 8601."""
-    seconds: float
-    interrupted: bool
-    plan: Plan
     seeds: tuple[int, ...]
     until: Until
     budget_seconds: float
     """Of training, for each seed of each case; set-up, the first steps and measuring quality are no part of it."""
-    machine: Machine
-    environment: Environment
-    targets: dict[str, Target]
-    """By workload, of those that state one."""
+    targets: dict[str, Target]  # by workload, of those that state one
     proofs: tuple[Proof, ...]
     trials: tuple[Trial, ...]
     warnings: tuple[str, ...] = ()
@@ -138,8 +114,7 @@ class Training:
 class Deviation:
     """How far one layer was from the exact result in one step; relative, by norms.
 
-    The order of a step's deviations is that in which they come about: the loss, the gradients from the last layer to
-    the first, the buffers, the updates.
+    A step's deviations come in this order: the loss, the gradients from the last layer to the first, buffers, updates.
     """
 
     step: int
@@ -147,10 +122,8 @@ class Deviation:
     """``loss``, ``gradient``, ``buffer``, or ``update``: what the optimizer added to a parameter, or keeps for it."""
     layer: str
     """The parameter's or buffer's name, ``momentum_buffer of`` it for what is kept; empty for the loss."""
-    error: float
-    """The loop's."""
-    eager_error: float
-    """Eager's, from the same state."""
+    error: float  # the loop's
+    eager_error: float  # eager's, from the same state
     rounding_error: float
     """The most of those whose every operation rounds at random to the loop's precision, and of an update's those whose
     settings are rounded; NaN where none was drawn at this step."""
@@ -177,10 +150,7 @@ COLUMNS: dict[str, Columns] = {
         "step": "int64",
         "kind": "str",
         "layer": "str",
-        "error": "float64",
-        "eager_error": "float64",
-        "rounding_error": "float64",
-        "coarse_error": "float64",
+        **dict.fromkeys(("error", "eager_error", "rounding_error", "coarse_error"), "float64"),
     },
 }
 
@@ -195,17 +165,12 @@ class TrainingSamples:
 
 
 def write_training(folder: Path, training: Training, samples: TrainingSamples) -> None:
-    """Keep ``training`` in ``folder``, each file replaced in one move; ``training.json`` last."""
     tables = {name: typed(columns, getattr(samples, name)) for name, columns in COLUMNS.items()}
     write_with_tables(folder / TRAINING_FILE, training, tables)
 
 
 def read_training(folder: Path) -> tuple[Training, TrainingSamples] | None:
-    """The training that ``folder`` holds; None where it holds none.
-
-    Raises:
-        BadInput: it is damaged, too new, or lacks a table.
-    """
+    """The training that ``folder`` holds; None where it holds none. Raises BadInput where it is no sound one."""
     path = folder / TRAINING_FILE
     training = read_record(path, Training)
     if training is None:

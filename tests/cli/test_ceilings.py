@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from loopmark.bench.measure.ceilings import crew as measuring
-from loopmark.bench.measure.ceilings.survey import Found
-from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.ceilings import survey as measuring
+from loopmark.bench.measure.ceilings.survey import FoundCeilings
+from loopmark.bench.measure.pool import CaseEnded
 from loopmark.bench.records.ceilings import LeftOut, ceilings_path, read_ceilings
 from loopmark.bench.records.files import write_record
 from loopmark.bench.records.store import write
@@ -17,10 +17,10 @@ from tests.support.ceilings import COPY, make_ceilings
 from tests.support.command import Here
 
 
-def found_instead(monkeypatch: pytest.MonkeyPatch, found: Found | Exception) -> None:
+def found_instead(monkeypatch: pytest.MonkeyPatch, found: FoundCeilings | Exception) -> None:
     """Have the command measure nothing and find ``found``."""
 
-    def find(*_: object) -> Found:
+    def find(*_: object) -> FoundCeilings:
         if isinstance(found, Exception):
             raise found
         return found
@@ -29,7 +29,7 @@ def found_instead(monkeypatch: pytest.MonkeyPatch, found: Found | Exception) -> 
 
 
 def test_it_prints_and_keeps_what_it_measured(tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    found_instead(monkeypatch, Found((COPY,), (LeftOut("host to device", None, "not applicable"),)))
+    found_instead(monkeypatch, FoundCeilings((COPY,), (LeftOut("host to device", None, "not applicable"),)))
     done = here("ceilings", "--device", "cpu", "--threads", 1, "--out", tmp_path, "--json")
 
     assert done.returncode == 0, done.stderr
@@ -47,7 +47,7 @@ def test_it_prints_and_keeps_what_it_measured(tmp_path: Path, here: Here, monkey
 
 
 def test_the_table_is_for_people(tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    found_instead(monkeypatch, Found((COPY,), (LeftOut("launch", None, "there are none", "device"),)))
+    found_instead(monkeypatch, FoundCeilings((COPY,), (LeftOut("launch", None, "there are none", "device"),)))
     done = here("ceilings", "--out", tmp_path, "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "20.0 GB/s [19.0, 21.0]" in done.stdout
@@ -57,7 +57,7 @@ def test_the_table_is_for_people(tmp_path: Path, here: Here, monkeypatch: pytest
 def test_where_nothing_could_be_measured_the_status_is_1_the_reasons_are_told_and_nothing_is_kept(
     tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found_instead(monkeypatch, Found((), (LeftOut("copy", None, "no room"),)))
+    found_instead(monkeypatch, FoundCeilings((), (LeftOut("copy", None, "no room"),)))
     done = here("ceilings", "--out", tmp_path, "--device", "cpu")
     assert done.returncode == 1
     assert "copy left out: no room" in done.stdout
@@ -102,7 +102,7 @@ def test_a_mistake_is_one_line_and_status_2(here: Here, arguments: tuple[str, ..
 def test_what_stands_in_the_way_of_the_record_is_told(
     tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found_instead(monkeypatch, Found((COPY,), ()))
+    found_instead(monkeypatch, FoundCeilings((COPY,), ()))
     here("ceilings", "--out", tmp_path, "--device", "cpu", "--threads", 1)
     (path,) = tmp_path.rglob("*.json")
     path.unlink()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from loopmark.bench.cli import app
 from loopmark.bench.records import store
 from tests.support.command import ROOT, Here, loopmark
 from tests.support.synthetic import Truth, make_run
@@ -115,6 +116,24 @@ def test_help_names_every_command_without_torch() -> None:
 
     assert done.returncode == 0, done.stderr
     assert all(command in done.stdout for command in ("run", "list", "report"))
+
+
+def test_help_shows_the_commands_by_what_a_person_wants(here: Here) -> None:
+    panels: dict[str, list[str]] = {}
+    for line in here("--help").stdout.partition("Show this message and exit.")[2].splitlines():
+        if line.endswith(":"):
+            commands = panels[line[:-1].lower()] = []
+        elif line[:3].strip():
+            commands.append(line.split()[0])
+    assert panels == {
+        "measure": ["run", "train", "ab", "find-batch", "ceilings", "trace", "memory", "calibrate"],
+        "compare": ["check", "compare", "history"],
+        "understand": ["list", "report", "verify", "doctor"],
+        "exchange": ["export", "import"],
+    }
+    assert {info.name: info.rich_help_panel for info in app.registered_commands} == {
+        command: panel for panel, commands in panels.items() for command in commands
+    }
 
 
 def test_list_names_every_workload_and_loop_with_the_reason_for_what_cannot_run_here(here: Here) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from loopmark.bench.measure.properties.trial import parameters_of, same
+from loopmark.bench.measure.properties.prepared_loop import parameters_of, same
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.task import Task

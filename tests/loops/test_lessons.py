@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from loopmark.bench.measure.properties.examination import PROPERTIES, checked
-from loopmark.bench.measure.properties.step_trace import WATCHED_STEPS, Subject
+from loopmark.bench.measure.properties.step_trace import WATCHED_STEPS, LoopUnderTest
 from loopmark.loops import eager
 from loopmark.loops.catalog import TECHNIQUES, find_loop
 from loopmark.loops.loop import EAGER, Loop
@@ -41,7 +41,7 @@ class Examined:
     """One loop that has been watched in its first steps."""
 
     loop: Loop
-    subject: Subject
+    subject: LoopUnderTest
     losses: list[float | None]
     graphs: int
     """Graphs that torch.compile made of it."""
@@ -55,7 +55,7 @@ def examined(request: pytest.FixtureRequest) -> Iterator[Examined]:
     torch.compiler.reset()
     counters = torch._dynamo.utils.counters
     counters.clear()
-    subject = Subject(lambda seed: make_tiny_task(seed=seed), lambda: loop)
+    subject = LoopUnderTest(lambda seed: make_tiny_task(seed=seed), lambda: loop)
     losses = [trace.loss_value for trace in subject.traces]
     yield Examined(loop, subject, losses, counters["stats"]["unique_graphs"])
     torch.compiler.reset()

@@ -11,16 +11,14 @@ import torch
 from _pytest.mark import ParameterSet
 
 from loopmark.bench.measure.proof.precision import Switches
-from loopmark.bench.measure.properties.gradients import gradients_leak
-from loopmark.bench.measure.properties.moves import phases_that_move_parameters
+from loopmark.bench.measure.properties.prepared_loop import PreparedLoop
 from loopmark.bench.measure.properties.step_trace import watch
-from loopmark.bench.measure.properties.trial import Trial
+from loopmark.bench.measure.properties.training_checks import gradients_leak
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loopmark.loops.cuda_graph import GraphedStep
-from loopmark.loops.errors import Skip
-from loopmark.loops.graphed import WARMUP_STEPS, Graphed
+from loopmark.loops.cuda_graphs import WARMUP_STEPS, Graphed, GraphedStep
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from tests.support.tiny import drive, losses_of, make_tiny_task, prepared
 
 pytestmark = pytest.mark.cuda
@@ -180,7 +178,7 @@ def test_gradients_do_not_leak_from_one_step_into_the_next(name: str) -> None:
         assert all(float(parameter.grad.abs().max()) < 1e2 for parameter in _with_gradients(task))
         assert all(float(shift) < 0.1 for shift in shifts)
     else:
-        assert gradients_leak(Trial(task, step)) is False
+        assert gradients_leak(PreparedLoop(task, step)) is False
 
 
 def _with_gradients(task: Task) -> list[torch.nn.Parameter]:
@@ -197,7 +195,7 @@ def test_only_the_optimizer_phase_moves_parameters(name: str) -> None:
     task, step = prepared(find_loop(name), make("tiny"))
     drive(task, step)
     assert not isinstance(step, GraphedStep)
-    assert phases_that_move_parameters(watch(Trial(task, step))) == ["optimizer"]
+    assert [lap.phase for lap in watch(PreparedLoop(task, step)).laps if lap.moved] == ["optimizer"]
 
 
 @pytest.mark.parametrize("name", ["eager", "cuda_graph", "amp_bf16+cuda_graph"])

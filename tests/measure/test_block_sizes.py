@@ -7,23 +7,23 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from loopmark.bench.measure import conduct, worker
 from loopmark.bench.measure import device_clock as clock_module
+from loopmark.bench.measure import runner as runner_module
+from loopmark.bench.measure import worker
 from loopmark.bench.measure.answers import Finished, Ready, Rows, Turn, Warm
 from loopmark.bench.measure.assignment import Assignment
-from loopmark.bench.measure.batches.attempt import Try
+from loopmark.bench.measure.batch_attempt import BatchAttempt
 from loopmark.bench.measure.clock import HostClock
-from loopmark.bench.measure.collector import Collector
-from loopmark.bench.measure.conduct import Conductor
-from loopmark.bench.measure.contest import Contest
 from loopmark.bench.measure.device_clock import GraphClock
-from loopmark.bench.measure.disturbance import Disturbance
-from loopmark.bench.measure.plan import Wish, make_plan
-from loopmark.bench.measure.process import WorkerProcess
-from loopmark.bench.measure.residency import Room, UnderWay
+from loopmark.bench.measure.launches import Collector, DeviceCapacity, LaunchState
+from loopmark.bench.measure.meters import Disturbance
+from loopmark.bench.measure.paired_measurement import PairedMeasurement
+from loopmark.bench.measure.plan import PlanOptions, make_plan
+from loopmark.bench.measure.pool import WorkerProcess
+from loopmark.bench.measure.runner import Runner
 from loopmark.bench.measure.warmup import WINDOW, WarmUp
 from loopmark.bench.records.run import Case
-from loopmark.loops.cuda_graph import GraphedStep
+from loopmark.loops.cuda_graphs import GraphedStep
 from tests.measure.test_clock import FakeTask, Queue, Timeline, queued_clock, step_on
 
 REPLAY_MS = 0.1
@@ -114,27 +114,27 @@ def test_any_other_step_is_as_long_as_in_warm_up(monkeypatch: pytest.MonkeyPatch
 
 def test_a_runs_blocks_are_filled_by_steps_as_they_run_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
     case = SimpleNamespace(workload="", loop="", label="", status="ok", data_sha256=None, phases=())
-    monkeypatch.setattr(conduct, "replace", lambda record, **_: record)
-    conductor = Conductor.__new__(Conductor)
-    conductor._plan = make_plan(Wish(command=["loopmark"], device="cpu", threads=1))
-    conductor._cases, conductor._unfinished = [cast(Case, case)], set()
-    conductor._collector = cast(Any, SimpleNamespace(add_warm_up=lambda *_: None))
+    monkeypatch.setattr(runner_module, "replace", lambda record, **_: record)
+    runner = Runner.__new__(Runner)
+    runner._plan = make_plan(PlanOptions(command=["loopmark"], device="cpu", threads=1))
+    runner._cases, runner._unfinished = [cast(Case, case)], set()
+    runner._collector = cast(Any, SimpleNamespace(add_warm_up=lambda *_: None))
     lives = []
     for warm in (PLAIN, HELD):
-        conductor._crew = cast(Any, SimpleNamespace(start=lambda *_, warm=warm, **__: Process(warm)))
-        lives.append(conductor._start(0, UnderWay("", 0, 0, [], Room())))
+        runner._pool = cast(Any, SimpleNamespace(start=lambda *_, warm=warm, **__: Process(warm)))
+        lives.append(runner._start(0, LaunchState("", 0, 0, [], DeviceCapacity())))
 
     assert [live.steps for live in lives] == [10, 50]
-    assert conductor._turn_limit(lives[1]) == pytest.approx(30 + 50 * (8 * 50 + 1) * REPLAY_MS / 1e3)
+    assert runner._turn_limit(lives[1]) == pytest.approx(30 + 50 * (8 * 50 + 1) * REPLAY_MS / 1e3)
 
 
 @pytest.mark.parametrize(("warm", "steps"), [(PLAIN, 10), (HELD, 50)])
 def test_a_contests_blocks_are_filled_by_steps_as_they_run_in_them(warm: Warm, steps: int) -> None:
-    contest, process = Contest.__new__(Contest), Process(warm)
-    contest._random, contest._block_seconds, contest._limit_seconds = np.random.default_rng(0), 0.005, 60.0
-    contest._contestants = cast(Any, (SimpleNamespace(name="base"), SimpleNamespace(name="head")))
+    measurement, process = PairedMeasurement.__new__(PairedMeasurement), Process(warm)
+    measurement._random, measurement._block_seconds, measurement._limit_seconds = np.random.default_rng(0), 0.005, 60.0
+    measurement._prepared = cast(Any, (SimpleNamespace(name="base"), SimpleNamespace(name="head")))
     started = {head: cast(Any, SimpleNamespace(warm=warm)) for head in (False, True)}
-    contest._quads(0, cast(Any, {False: process, True: process}), started, 0.0)
+    measurement._quads(0, cast(Any, {False: process, True: process}), started, 0.0)
 
     assert {turn["steps"] for turn in process.turns} == {steps}
 
@@ -142,6 +142,6 @@ def test_a_contests_blocks_are_filled_by_steps_as_they_run_in_them(warm: Warm, s
 @pytest.mark.parametrize(("warm", "steps"), [(PLAIN, 10), (HELD, 50)])
 def test_a_batch_sizes_blocks_are_filled_by_steps_as_they_run_in_them(warm: Warm, steps: int) -> None:
     process = Process(warm)
-    Try(8, block_seconds=0.005, limit_seconds=60.0).by(cast(Any, process))
+    BatchAttempt(8, block_seconds=0.005, limit_seconds=60.0).by(cast(Any, process))
 
     assert [turn["steps"] for turn in process.turns] == [steps]

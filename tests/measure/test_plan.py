@@ -5,13 +5,13 @@ import torch
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure import plan as plan_module
-from loopmark.bench.measure.plan import DEFAULT_LOOPS, Wish, make_plan, terms_within_a_run, training_terms
+from loopmark.bench.measure.plan import DEFAULT_LOOPS, PlanOptions, make_plan, terms_within_a_run, training_terms
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def plan(**wishes):
-    return make_plan(Wish(command=["loopmark", "run"], **wishes))
+    return make_plan(PlanOptions(command=["loopmark", "run"], **wishes))
 
 
 def test_the_default_plan_has_the_baseline_first_and_every_default_loop() -> None:
@@ -116,7 +116,7 @@ def test_a_gpu_gets_more_graphs_by_default_and_one_with_phases_where_the_whole_o
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(plan_module, "has_external_events", lambda: has_events)
-    assert list(make_plan(Wish(command=["loopmark"])).loops) == [
+    assert list(make_plan(PlanOptions(command=["loopmark"])).loops) == [
         *(loop for loop in DEFAULT_LOOPS if loop != "fused_optimizer+compile"),
         *more,
     ]

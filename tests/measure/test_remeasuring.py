@@ -7,12 +7,11 @@ import pytest
 
 from loopmark.bench.measure.answers import Ready, Turn, Warm
 from loopmark.bench.measure.clock import Block
-from loopmark.bench.measure.collector import Collector
-from loopmark.bench.measure.conduct import MOST_AGAIN, Conductor
-from loopmark.bench.measure.disturbance import Disturbance
-from loopmark.bench.measure.plan import Wish, make_plan
-from loopmark.bench.measure.process import WorkerProcess
-from loopmark.bench.measure.residency import Resident, Room, UnderWay
+from loopmark.bench.measure.launches import Collector, DeviceCapacity, LaunchState, RunningCase
+from loopmark.bench.measure.meters import Disturbance
+from loopmark.bench.measure.plan import PlanOptions, make_plan
+from loopmark.bench.measure.pool import WorkerProcess
+from loopmark.bench.measure.runner import MOST_AGAIN, Runner
 from loopmark.bench.measure.schedule import Schedule
 from loopmark.bench.measure.warmup import WarmUp
 
@@ -42,15 +41,17 @@ class Watching:
 
 def sampled(processes: list[Throttled], **wishes: Any) -> Collector:
     """Three rounds, the fewest, of as many cases as there are processes."""
-    conductor = Conductor.__new__(Conductor)
-    plan = make_plan(Wish(command=["loopmark"], device="cpu", budget_seconds=1e-9, launches=1, threads=1, **wishes))
-    conductor._plan, conductor._schedule, conductor._collector = plan, Schedule(0), Collector()
-    conductor._tell = lambda *_, **__: None  # type: ignore[method-assign]
+    runner = Runner.__new__(Runner)
+    plan = make_plan(
+        PlanOptions(command=["loopmark"], device="cpu", budget_seconds=1e-9, launches=1, threads=1, **wishes)
+    )
+    runner._plan, runner._schedule, runner._collector = plan, Schedule(0), Collector()
+    runner._tell = lambda *_, **__: None  # type: ignore[method-assign]
     ready = Ready(0.0, 1, 1, False, None)
     warm = Warm(WarmUp((0.01,), True), (), 0.0, 0.0, "none", (), "", True)
-    live = [Resident(i, process, ready, warm, 1) for i, process in enumerate(processes)]  # type: ignore[arg-type]
-    conductor._sample(UnderWay("resnet", 0, 0, [], Room(), live))
-    return conductor._collector
+    live = [RunningCase(i, process, ready, warm, 1) for i, process in enumerate(processes)]  # type: ignore[arg-type]
+    runner._sample(LaunchState("resnet", 0, 0, [], DeviceCapacity(), live))
+    return runner._collector
 
 
 def blocks_of(collector: Collector, case: int, round_: int) -> list[str]:
@@ -89,4 +90,4 @@ def test_a_person_may_have_them_counted_as_they_are() -> None:
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_the_plan_says_which(kept: bool) -> None:
-    assert make_plan(Wish(command=["x"], device="cpu", keep_throttled=kept)).remeasure_throttled is not kept
+    assert make_plan(PlanOptions(command=["x"], device="cpu", keep_throttled=kept)).remeasure_throttled is not kept

@@ -9,8 +9,8 @@ import pytest
 
 from loopmark.bench.measure import whole_run
 from loopmark.bench.measure.machine import describe_machine
-from loopmark.bench.measure.plan import Wish, make_plan, terms_within_a_run
-from loopmark.bench.measure.process import CaseEnded
+from loopmark.bench.measure.plan import PlanOptions, make_plan, terms_within_a_run
+from loopmark.bench.measure.pool import CaseEnded
 from loopmark.bench.measure.whole_run import Stage, WholeRun, measure_all
 from loopmark.bench.records.ceilings import CEILINGS_FILE, read_ceilings
 from loopmark.bench.records.store import read_run
@@ -33,7 +33,7 @@ class Told:
 
 def measured(folder: Path, *, training: bool = False, told: Told | None = None) -> WholeRun:
     plan = make_plan(
-        Wish(
+        PlanOptions(
             command=["loopmark", "run"], device="cpu", workloads=["regression"], loops=["foreach_optimizer"],
             budget_seconds=0.05, launches=1, threads=1,
         )

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-# Imported here: an inner session forgets what it was the first to import, and torch cannot be imported twice.
-import loopmark.bench.measure.conduct
 import loopmark.bench.measure.launcher
 import loopmark.bench.measure.plan
+
+# Imported here: an inner session forgets what it was the first to import, and torch cannot be imported twice.
+import loopmark.bench.measure.runner
 import loopmark.bench.plugin.loop_benchmark
 from loopmark.bench.plugin.measurement import Measurement, Stop
-from loopmark.bench.plugin.table import BenchmarkTable  # noqa: F401
+from loopmark.bench.plugin.rows import BenchmarkTable  # noqa: F401
 from tests.conftest import INSTALLED
 from tests.support.synthetic import Truth, make_run
 
@@ -59,7 +60,7 @@ class Project:
         self.seed += 1
         return Measurement.of(*make_run(truths, plan.workloads, launches=self.launches, rounds=4, seed=self.seed))
 
-    def smoke(self, plan) -> None:
+    def try_loops(self, plan) -> None:
         self.tried += plan.loops
 
 
@@ -69,6 +70,6 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
         monkeypatch.delenv(name, raising=False)
     made = Project(pytester)
     monkeypatch.setattr(loopmark.bench.plugin.loop_benchmark, "measure", made.measure)
-    monkeypatch.setattr(loopmark.bench.plugin.loop_benchmark, "smoke", made.smoke)
+    monkeypatch.setattr(loopmark.bench.plugin.loop_benchmark, "try_loops", made.try_loops)
     pytester.makepyfile(test_speed=ONE_TEST)
     return made

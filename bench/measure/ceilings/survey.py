@@ -1,8 +1,8 @@
-"""Every target at every size that is in the running, in random order, until the budget is spent.
+"""Every benchmark at every size that is in the running, in random order, until the budget is spent.
 
-First each target's sizes are tried in turn, from small to large, as far as memory and the budget go. Then all of them,
-of all targets, take one sample each a round, each round in an order of its own: what drifts (a clock that falls as the
-chip grows hot, a neighbour who comes and goes) favours none. Now and then, those that are clearly beaten drop out.
+First each benchmark's sizes are tried in turn, from small to large, as far as memory and the budget go. Then all sizes
+of all benchmarks take one sample each a round, each round in an order of its own: what drifts (a clock that falls as
+the chip grows hot, a neighbour who comes and goes) favours none. Now and then, those that are clearly beaten drop out.
 """
 
 import random
@@ -10,20 +10,28 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from loopmark.bench.measure.ceilings.contender import Contender
-from loopmark.bench.measure.ceilings.target import Target
-from loopmark.bench.measure.disturbance import DisturbanceMeter
+import torch
+
+from loopmark.bench.measure.ceilings.microbenchmarks import microbenchmarks_of
+from loopmark.bench.measure.ceilings.sampling import Candidate, Microbenchmark
+from loopmark.bench.measure.meters import DisturbanceMeter
+from loopmark.bench.measure.nvml import monitor_of
+from loopmark.bench.measure.pool import WorkerPool, WorkerProcess
 from loopmark.bench.measure.warmup import warm_up
 from loopmark.bench.median import LEAST_SAMPLES, median_interval
-from loopmark.bench.records.ceilings import Ceiling, Disturbance, LeftOut, Tried
+from loopmark.bench.records.ceilings import Ceiling, Ceilings, Disturbance, LeftOut, Tried
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.records.run import Plan
+from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import described
 
 SAMPLE_SECONDS = 0.02
 """Long beside a clock's reading and a device's start, short beside what disturbs: many short samples have a steadier
 median than few long ones."""
 SAMPLE_SHARE, WARM_UP_SHARE = 1 / 750, 1 / 20
-"""Of the budget: the longest sample of operations that are shorter, and the longest warm-up of a target."""
+"""Of the budget: the longest sample of operations that are shorter, and the longest warm-up of a benchmark."""
 OPERATION_SHARE, SMALLEST_SHARE = 1 / 60, 1 / 20
 """Of the budget: the longest operation that a size may have, and that the smallest size may have."""
 SOAK_SECONDS, SOAK_SHARE, SOAK_SAMPLES = 2.0, 1 / 4, 4
@@ -36,7 +44,7 @@ ENOUGH_ROUNDS = 3 * LEAST_SAMPLES
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundCeilings:
     """What was measured, and what was left out."""
 
     ceilings: tuple[Ceiling, ...]
@@ -44,92 +52,92 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One target with its sizes that are in the running: none where ``reason`` says why."""
+class CandidateSet:
+    """One benchmark with its sizes that are in the running: none where ``reason`` says why."""
 
-    target: Target
-    contenders: tuple[Contender, ...] = ()
+    benchmark: Microbenchmark
+    candidates: tuple[Candidate, ...] = ()
     steady: bool = False
     reason: str = ""
 
 
 def survey(
-    targets: Iterable[Target],
+    benchmarks: Iterable[Microbenchmark],
     budget_seconds: float,
     seed: int,
     meter: DisturbanceMeter | None = None,
     now: Callable[[], float] = time.perf_counter,
     *,
     soak: bool = False,
-) -> Found:
-    """The ceiling of every target, or the reason why it has none.
+) -> FoundCeilings:
+    """The ceiling of every benchmark, or the reason why it has none.
 
     Args:
-        budget_seconds: of all targets together, whatever it takes to prepare them included.
+        budget_seconds: of all benchmarks together, whatever it takes to prepare them included.
         seed: of the order.
         meter: looks at what disturbs each sample.
         soak: whether to tell what the best matrix product holds, within the budget too.
     """
     soak_seconds = min(SOAK_SECONDS, SOAK_SHARE * budget_seconds) if soak else 0.0
     end = now() + budget_seconds - soak_seconds
-    entries = [_entry(target, budget_seconds) for target in targets]
-    running = _affordable([one for entry in entries for one in entry.contenders], end - now())
+    entries = [_entry(benchmark, budget_seconds) for benchmark in benchmarks]
+    running = _affordable([one for entry in entries for one in entry.candidates], end - now())
     _take_rounds(running, random.Random(seed), meter, lambda: end - now())
     outcomes = [_outcome(entry, budget_seconds) for entry in entries]
     if soak:
         outcomes = _soaked(outcomes, entries, soak_seconds)
-    return Found(
+    return FoundCeilings(
         ceilings=tuple(one for one in outcomes if isinstance(one, Ceiling)),
         left_out=tuple(one for one in outcomes if isinstance(one, LeftOut)),
     )
 
 
-def _entry(target: Target, budget_seconds: float) -> Entry:
-    """The sizes that are in the running, in ascending order, the target warmed up."""
-    found: list[Contender] = []
+def _entry(benchmark: Microbenchmark, budget_seconds: float) -> CandidateSet:
+    """The sizes that are in the running, in ascending order, the benchmark warmed up."""
+    found: list[Candidate] = []
     longest = SMALLEST_SHARE * budget_seconds
-    for size in target.sizes:
+    for size in benchmark.sizes:
         if found and found[-1].forecast_seconds(size) > longest:
             break
         try:
-            contender = Contender(target, size, target.prepare(size))
-            contender.try_out(min(SAMPLE_SECONDS, SAMPLE_SHARE * budget_seconds), longest)
+            candidate = Candidate(benchmark, size, benchmark.prepare(size))
+            candidate.try_out(min(SAMPLE_SECONDS, SAMPLE_SHARE * budget_seconds), longest)
         except Exception as error:  # a dtype that the device cannot multiply; a size that memory has no room for
             if not found:
-                return Entry(target, reason=described(error))
+                return CandidateSet(benchmark, reason=described(error))
             break
-        if contender.operation_seconds > longest:
+        if candidate.operation_seconds > longest:
             break
-        found.append(contender)
+        found.append(candidate)
         longest = OPERATION_SHARE * budget_seconds
     if not found:
-        return Entry(target, reason=_too_slow(contender, budget_seconds))
+        return CandidateSet(benchmark, reason=_too_slow(candidate, budget_seconds))
     try:
         steady = warm_up(found[0].seconds, WARM_UP_SHARE * budget_seconds).steady
     except Exception as error:
-        return Entry(target, reason=described(error))
-    return Entry(target, tuple(found), steady)
+        return CandidateSet(benchmark, reason=described(error))
+    return CandidateSet(benchmark, tuple(found), steady)
 
 
-def _affordable(contenders: Sequence[Contender], seconds: float) -> list[Contender]:
-    """Those that ``seconds`` allow enough rounds of: the costliest go first, and of each target the best one stays."""
-    kept = list(contenders)
-    for one in sorted(contenders, key=lambda one: one.cost_seconds, reverse=True):
+def _affordable(candidates: Sequence[Candidate], seconds: float) -> list[Candidate]:
+    """Those with time for enough rounds: the costliest go first, and the best one of each benchmark stays."""
+    kept = list(candidates)
+    for one in sorted(candidates, key=lambda one: one.cost_seconds, reverse=True):
         if ENOUGH_ROUNDS * sum(other.cost_seconds for other in kept) <= seconds:
             break
-        if one.promise < max(other.promise for other in kept if other.target is one.target):
+        if one.promise < max(other.promise for other in kept if other.benchmark is one.benchmark):
             kept.remove(one)
     return kept
 
 
 def _take_rounds(
-    contenders: Sequence[Contender],
+    candidates: Sequence[Candidate],
     order: random.Random,
     meter: DisturbanceMeter | None,
     left_seconds: Callable[[], float],
 ) -> None:
     """One sample each a round, until the next would not be over in time."""
-    going, rounds, next_look = list(contenders), 0, LEAST_SAMPLES
+    going, rounds, next_look = list(candidates), 0, LEAST_SAMPLES
     while going:
         order.shuffle(going)
         for one in going:
@@ -146,51 +154,53 @@ def _take_rounds(
         going = [one for one in going if one.failure is None and not one.beaten]
 
 
-def _drop_beaten(contenders: Sequence[Contender]) -> None:
-    """Those than which another size of the same target is clearly better."""
-    for one in contenders:
-        one.beaten = any(one.is_beaten_by(other) for other in contenders if other.target is one.target)
+def _drop_beaten(candidates: Sequence[Candidate]) -> None:
+    """Those than which another size of the same benchmark is clearly better."""
+    for one in candidates:
+        one.beaten = any(one.is_beaten_by(other) for other in candidates if other.benchmark is one.benchmark)
 
 
-def _outcome(entry: Entry, budget_seconds: float) -> Ceiling | LeftOut:
-    target = entry.target
-    if not entry.contenders:
-        return target.left_out(entry.reason)
-    best = max((one for one in entry.contenders if not one.beaten), key=lambda one: one.merit)
+def _outcome(entry: CandidateSet, budget_seconds: float) -> Ceiling | LeftOut:
+    benchmark = entry.benchmark
+    if not entry.candidates:
+        return benchmark.left_out(entry.reason)
+    best = max((one for one in entry.candidates if not one.beaten), key=lambda one: one.merit)
     if len(best.values) < LEAST_SAMPLES:
-        failure = next((one.failure for one in entry.contenders if one.failure is not None), None)
-        return target.left_out(failure or _too_few(entry.contenders, budget_seconds))
+        failure = next((one.failure for one in entry.candidates if one.failure is not None), None)
+        return benchmark.left_out(failure or _too_few(entry.candidates, budget_seconds))
     value, low, high = median_interval(best.values)
     return Ceiling(
-        kind=target.kind,
-        dtype=target.dtype,
+        kind=benchmark.kind,
+        dtype=benchmark.dtype,
         value=value,
         low=low,
         high=high,
-        unit=target.unit,
+        unit=benchmark.unit,
         best_size=best.size,
         samples=len(best.values),
-        variant=target.variant,
+        variant=benchmark.variant,
         steady=entry.steady,
         disturbance=_disturbance(best),
-        tried=tuple(Tried(one.size, tuple(one.values)) for one in entry.contenders if one.values),
+        tried=tuple(Tried(one.size, tuple(one.values)) for one in entry.candidates if one.values),
     )
 
 
-def _soaked(outcomes: Sequence[Ceiling | LeftOut], entries: Sequence[Entry], seconds: float) -> list[Ceiling | LeftOut]:
+def _soaked(
+    outcomes: Sequence[Ceiling | LeftOut], entries: Sequence[CandidateSet], seconds: float
+) -> list[Ceiling | LeftOut]:
     """The outcomes, the best product of ``LOOPS_MULTIPLY_IN`` with what it holds; as they were where that fails."""
     found = list(outcomes)
     known = [(place, one) for place, one in enumerate(found) if isinstance(one, Ceiling)]
     products = [pair for pair in known if pair[1].kind == "matrix product" and pair[1].dtype in LOOPS_MULTIPLY_IN]
     if products:
         place, best = max(products, key=lambda pair: pair[1].value)
-        one = next(one for one in entries[place].contenders if one.size == best.best_size)
+        one = next(one for one in entries[place].candidates if one.size == best.best_size)
         with suppress(Exception):  # memory that another process has taken meanwhile
             found[place] = replace(best, held=one.value_held(seconds / SOAK_SAMPLES, SOAK_SAMPLES))
     return found
 
 
-def _disturbance(best: Contender) -> Disturbance | None:
+def _disturbance(best: Candidate) -> Disturbance | None:
     """Over all its samples."""
     seen = best.disturbances
     if not seen:
@@ -205,16 +215,65 @@ def _disturbance(best: Contender) -> Disturbance | None:
     )
 
 
-def _too_slow(contender: Contender, budget_seconds: float) -> str:
+def _too_slow(candidate: Candidate, budget_seconds: float) -> str:
     return (
-        f"at the smallest size, {contender.size:,}, it took {contender.operation_seconds:.3g} s, and a budget of "
+        f"at the smallest size, {candidate.size:,}, it took {candidate.operation_seconds:.3g} s, and a budget of "
         f"{budget_seconds:g} s allows {SMALLEST_SHARE * budget_seconds:.3g} s; give a longer --budget"
     )
 
 
-def _too_few(contenders: Sequence[Contender], budget_seconds: float) -> str:
-    most = max(len(one.values) for one in contenders)
+def _too_few(candidates: Sequence[Candidate], budget_seconds: float) -> str:
+    most = max(len(one.values) for one in candidates)
     return (
         f"a budget of {budget_seconds:g} s left time for {most} of the {LEAST_SAMPLES} samples that an interval takes; "
         "give a longer --budget"
     )
+
+
+def ceilings_of(device: torch.device, cores: Sequence[int], budget_seconds: float, seed: int) -> FoundCeilings:
+    """The device's ceilings, with the threads that torch has in this process. Raises Skip where nobody knows how."""
+    if device.type not in ("cpu", "cuda"):
+        raise Skip(f"nothing measures yet what a device of type {device.type} can do")
+    with torch.no_grad():
+        wanted = microbenchmarks_of(device, cores, seed)
+        meter = DisturbanceMeter(cores, monitor_of(device))
+        found = survey(
+            [one for one in wanted if isinstance(one, Microbenchmark)],
+            budget_seconds,
+            seed,
+            meter,
+            soak=device.type == "cuda",
+        )
+    absent = tuple(one for one in wanted if isinstance(one, LeftOut))
+    return FoundCeilings(found.ceilings, found.left_out + absent)
+
+
+def measure_ceilings(pool: WorkerPool, plan: Plan, machine: Machine, budget_seconds: float) -> Ceilings:
+    """What the pool's device can do, each ceiling with its interval, and the reasons for what has none.
+
+    Raises:
+        CaseEnded: the process died, or took longer than the pool's limit beyond its budget.
+    """
+    started, start = datetime.now(UTC), time.perf_counter()
+    process = pool.start_idle(log="ceilings")
+    try:
+        environment = process.within(pool.limit_seconds).environment()
+        found = find_ceilings(process, pool.limit_seconds, budget_seconds, plan.seed)
+    finally:
+        process.kill()
+    return Ceilings(
+        started=started.isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - start,
+        budget_seconds=budget_seconds,
+        seed=plan.seed,
+        machine=machine,
+        environment=environment,
+        device=plan.device,
+        ceilings=found.ceilings,
+        left_out=found.left_out,
+    )
+
+
+def find_ceilings(process: WorkerProcess, limit_seconds: float, budget_seconds: float, seed: int) -> FoundCeilings:
+    """What ``process`` finds within ``budget_seconds``; it is given up on ``limit_seconds`` after them."""
+    return process.within(limit_seconds + budget_seconds).find_ceilings(budget_seconds=budget_seconds, seed=seed)

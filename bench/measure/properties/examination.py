@@ -1,45 +1,58 @@
 """All properties of one loop, in a worker process: asked for one by one, so that what is known survives what is not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.clock import BadStep
-from loopmark.bench.measure.properties import (
-    descent,
-    gradients,
-    held,
-    kept,
-    loss,
-    moves,
-    phases,
-    reach,
-    runs,
-    seeds,
-    updates,
-    waiting,
-    work,
+from loopmark.bench.measure.properties.prepared_loop import Stopped, within
+from loopmark.bench.measure.properties.step_checks import (
+    batch_and_mode_kept,
+    no_hidden_synchronisation,
+    no_yield_in_with,
+    one_update,
+    only_optimizer_moves_parameters,
+    phases_in_order,
+    work_in_its_phase,
 )
-from loopmark.bench.measure.properties.recorder import STOPS
-from loopmark.bench.measure.properties.step_trace import Subject
-from loopmark.bench.measure.properties.trial import Stopped, within
-from loopmark.bench.records.checks import Outcome, Property
+from loopmark.bench.measure.properties.step_trace import STOPS, LoopUnderTest, PropertyCheck
+from loopmark.bench.measure.properties.training_checks import (
+    explain_stop,
+    loss_decreases,
+    loss_reaches_parameters,
+    runs,
+    scalar_loss,
+    seed_decides,
+    zeroed_gradients,
+)
+from loopmark.bench.records.checks import Outcome
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.errors import BadSpec, Skip
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
-from loopmark.loops.user_code import defined_at, described, forget
+from loopmark.loops.technique import Skip
+from loopmark.loops.user_code import BadSpec, defined_at, described, forget
 
-CHECKS = {
-    module.PROPERTY: module.check
-    for module in (
-        phases, moves, updates, work, loss, reach, held, kept, gradients, runs, descent, waiting, seeds,
+PROPERTIES = {
+    prop.name: prop
+    for prop in (
+        phases_in_order,
+        only_optimizer_moves_parameters,
+        one_update,
+        work_in_its_phase,
+        scalar_loss,
+        loss_reaches_parameters,
+        no_yield_in_with,
+        batch_and_mode_kept,
+        zeroed_gradients,
+        runs,
+        loss_decreases,
+        no_hidden_synchronisation,
+        seed_decides,
     )
-}  # fmt: skip
-"""Every property and the function that checks it: first what a few steps show, then what takes many, or fresh tasks."""
-RUNS = runs.PROPERTY
-PROPERTIES = {prop.name: prop for prop in CHECKS}
+}
+"""Every property: first what a few steps show, then what takes many, or fresh tasks."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +72,16 @@ class Checked:
                 outcomes[outcome.name] = outcome
 
 
-def checked(subject: Subject, prop: Property) -> Checked:
-    """Check one property of ``subject``. Raises Skip where its task is of the wrong kind."""
+def checked(loop: LoopUnderTest, prop: PropertyCheck) -> Checked:
+    """Check one property of ``loop``. Raises Skip where its task is of the wrong kind."""
     try:
-        return Checked((CHECKS[prop](subject),))
+        return Checked((prop.outcome(loop),))
     except Stopped as end:
-        why = prop.not_applicable(STOPS)
-        stopped = runs.stopped(subject, end.fault)
-        return Checked((stopped,) if prop is runs.PROPERTY else (stopped, why), end.fault.hangs)
+        stopped = replace(runs, explain=partial(explain_stop, fault=end.fault)).outcome(loop)
+        others = () if prop is runs else (prop.not_applicable(STOPS),)
+        return Checked((stopped, *others), end.fault.hangs)
     except BadStep as error:
-        return Checked(bad_input=f"{defined_at(subject.trial.step)}: {error}")
+        return Checked(bad_input=f"{defined_at(loop.prepared.step)}: {error}")
 
 
 class Examination:
@@ -80,7 +93,7 @@ class Examination:
         torch.set_num_threads(assignment.threads)
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)
-        self._subject = Subject(self._make_task, self._make_loop, assignment.seed)
+        self._loop = LoopUnderTest(self._make_task, self._make_loop, assignment.seed)
         self._begun = False
 
     def check(self, name: str, seconds: float) -> Checked:
@@ -92,7 +105,7 @@ class Examination:
             if not self._begun and (refused := self._begin()):
                 return refused
             with within(seconds):
-                return checked(self._subject, PROPERTIES[name])
+                return checked(self._loop, PROPERTIES[name])
         except BadSpec as error:
             return Checked(bad_input=str(error))
 
@@ -102,7 +115,7 @@ class Examination:
         if reason := find_workload(this.workload).lacks() or find_loop(this.loop).lacks(self._device):
             raise Skip(reason)
         try:
-            fault = self._subject.eagers_trace.fault
+            fault = self._loop.eagers_trace.fault
         except (Skip, BadSpec):
             raise
         except Exception as error:  # a person's own workload may raise whatever it likes

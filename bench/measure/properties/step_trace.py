@@ -1,44 +1,60 @@
-"""One step, watched: what it did up to each yield."""
+"""A loop under test, and its first steps watched: what each did up to each of its yields."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from types import FrameType, GeneratorType
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from loopmark.bench.measure.clock import BadStep
-from loopmark.bench.measure.properties.recorder import (
-    Event,
-    Recorder,
-    Root,
-    frames_of_yield,
-    graded,
-    hidden_waits,
-    names_of,
-    operations_so_far,
-    place_of_yield,
-)
-from loopmark.bench.measure.properties.trial import (
+from loopmark.bench.measure.properties.prepared_loop import (
     Fault,
     Modes,
+    PreparedLoop,
     Stopped,
-    Trial,
     held_yields_of,
     number_of,
     parameters_of,
     same,
     same_bits,
 )
+from loopmark.bench.measure.properties.recorder import (
+    Event,
+    Recorder,
+    Root,
+    What,
+    graded,
+    hidden_waits,
+    names_of,
+    operations_so_far,
+)
+from loopmark.bench.records.checks import Outcome, Property
 from loopmark.loops.loop import EAGER, Loop
-from loopmark.loops.task import Batch, Task
+from loopmark.loops.task import Task
 from loopmark.loops.user_code import place_among
+
+T = TypeVar("T")
 
 MOST_YIELDS = 10_000
 """Of one step that still counts as one; a batch in thousands of parts has as many."""
-NONE: frozenset[str] = frozenset()
+STOPS = "the step does not come to its end"
+"""Why a property cannot be told of it."""
+
+
+def listed(names: Iterable[str], shown: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    all_names = list(names)
+    more = len(all_names) - shown
+    return ", ".join(all_names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def places(found: Sequence[str]) -> str:
+    """Lines, each once, in their order."""
+    return listed(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -46,38 +62,42 @@ class Lap:
     """What a step did up to one yield, or after the last one."""
 
     phase: str
-    """As it was yielded; "" after the last yield."""
+    """As it was yielded, at ``place``; "" after the last yield."""
     place: str
-    """Where it was yielded."""
-    events: tuple[Event, ...] = ()
-    moved: tuple[str, ...] = ()
-    """Names of parameters that changed."""
-    graded: frozenset[str] = NONE
-    """Names of parameters with a gradient, other than zero, at the end."""
-    regraded: frozenset[str] = NONE
-    """Names of parameters whose gradient is another than at the beginning."""
-    operations: int = 0
+    events: tuple[Event, ...]
+    moved: tuple[str, ...]
+    """Parameters that changed."""
+    graded: frozenset[str]
+    """Parameters with a gradient, other than zero, at the end."""
+    regraded: frozenset[str]
+    """Parameters whose gradient is another than at the beginning."""
+    operations: int
     """The sequence number that torch gives the next operation."""
-    left_on: tuple[str, ...] = ()
+    left_on: tuple[str, ...]
+
+    @property
+    def where(self) -> str:
+        """Its end, in brackets; empty after the last yield."""
+        return f" (before the yield at {self.place})" if self.place else ""
 
 
 @dataclass(frozen=True)
-class Trace:
+class StepTrace:
     """One step. Its last lap is what came after the last yield, unless it stopped before."""
 
     laps: tuple[Lap, ...]
-    loss: Any = None
+    loss: Any
     """What it left in ``Task.last_loss``."""
-    loss_value: float | None = None
-    roots: tuple[Root, ...] = ()
-    graded_at_update: frozenset[str] = NONE
-    fault: Fault | None = None
-    held_yields: tuple[str, ...] = ()
+    loss_value: float | None
+    roots: tuple[Root, ...]
+    graded_at_update: frozenset[str]
+    fault: Fault | None
+    held_yields: tuple[str, ...]
     """Where a generator that it runs yields inside a ``with``."""
-    changed_batch: tuple[str, ...] = ()
+    changed_batch: tuple[str, ...]
     """Which of inputs and targets it changed."""
-    changed_modes: tuple[str, ...] = ()
-    """Names of modules that it has left in another mode, training or not; "" is the whole model."""
+    changed_modes: tuple[str, ...]
+    """Modules that it has left in another mode, training or not; "" is the whole model."""
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -94,67 +114,65 @@ class Trace:
         """All events, each with the phase that it belongs to."""
         return ((lap.phase, event) for lap in self.laps for event in lap.events)
 
+    def places_of(self, what: What) -> list[str]:
+        """Where each event of a kind happened."""
+        return [event.place for _, event in self.events if event.what == what]
+
     @property
     def graded(self) -> frozenset[str]:
-        """Names of the parameters that had a gradient at any time."""
+        """The parameters that had a gradient at any time."""
         return self.graded_at_update.union(*(lap.graded for lap in self.laps))
 
 
-@dataclass
 class _Watched:
     """A task as it is between two laps."""
 
-    task: Task
-    recorder: Recorder
-    modes: Modes
-    names: list[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.names = names_of(self.task)
-        self._parameters, self._gradients = parameters_of(self.task), self._gradients_now()
+    def __init__(self, task: Task, recorder: Recorder) -> None:
+        self._task, self._recorder, self._modes = task, recorder, Modes.now(task.device.type)
+        self._names, self._parameters, self._gradients = names_of(task), parameters_of(task), self._gradients_now()
 
     def lap(self, phase: str, place: str) -> Lap:
         """What has changed since the lap before. Raises Stopped where the model has other parameters than it had."""
-        if self.names != (now := names_of(self.task)):
-            other = sorted({*self.names} ^ {*now})
+        if self._names != (now := names_of(self._task)):
+            other = sorted({*self._names} ^ {*now})
             raise Stopped(Fault(f"gives the model other parameters than it had: {', '.join(other[:3])}"))
         with torch.no_grad():
-            parameters, gradients = parameters_of(self.task), self._gradients_now()
-            moved = [n for n, a, b in zip(self.names, parameters, self._parameters, strict=True) if not same_bits(a, b)]
-            regraded = [
-                n for n, a, b in zip(self.names, gradients, self._gradients, strict=True) if not _same_gradient(a, b)
-            ]
+            parameters, gradients = parameters_of(self._task), self._gradients_now()
+            moved = self._differing(parameters, self._parameters, same_bits)
+            regraded = self._differing(gradients, self._gradients, _same_gradient)
         self._parameters, self._gradients = parameters, gradients
-        events, self.recorder.events = tuple(self.recorder.events), []
+        events, self._recorder.events = tuple(self._recorder.events), []
         return Lap(
             phase=phase,
             place=place,
             events=events,
-            moved=tuple(moved),
-            graded=frozenset(graded(self.task)),
+            moved=moved,
+            graded=frozenset(graded(self._task)),
             regraded=frozenset(regraded),
             operations=operations_so_far(),
-            left_on=Modes.now(self.task.device.type).left_on(self.modes),
+            left_on=Modes.now(self._task.device.type).left_on(self._modes),
         )
 
+    def _differing(self, now: list[T], before: list[T], alike: Callable[[T, T], bool]) -> tuple[str, ...]:
+        return tuple(n for n, a, b in zip(self._names, now, before, strict=True) if not alike(a, b))
+
     def _gradients_now(self) -> list[Tensor | None]:
-        return [None if p.grad is None else p.grad.detach().to_dense().clone() for p in self.task.model.parameters()]
+        return [None if p.grad is None else p.grad.detach().to_dense().clone() for p in self._task.model.parameters()]
 
 
-def watch(trial: Trial, batch: Batch | None = None, *, for_waits: bool = False) -> Trace:
+def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
     """Take one step of the generator and look at the task at each yield; whatever the step raises is in the trace.
 
     Raises BadStep where the step is no generator.
 
     Args:
-        batch: what to train on; the task's next one by default.
         for_waits: whether to look for what hides a wait for the device, which every operation then passes through.
     """
-    task, recorder = trial.task, trial.recorder
-    inputs, targets = batch = batch if batch is not None else task.next_batch()
+    task, recorder = prepared.task, prepared.recorder
+    inputs, targets = batch = task.next_batch()
     copies = [part.clone() if isinstance(part, Tensor) else None for part in (inputs, targets)]
     modes = {name: module.training for name, module in task.model.named_modules()}
-    watched = _Watched(task, recorder, Modes.now(task.device.type))
+    watched = _Watched(task, recorder)
     task.last_loss = None
     recorder.events, recorder.roots, recorder.graded = [], [], set()
     laps: list[Lap] = []
@@ -163,10 +181,14 @@ def watch(trial: Trial, batch: Batch | None = None, *, for_waits: bool = False) 
     try:
         with ExitStack() as stack:
             # Of a step that stops, the last lap is what came after the last yield.
-            stack.enter_context(trial.guarded(watch.__code__, lambda: laps[-2].phase if laps[1:] else ""))
+            stack.enter_context(prepared.guarded(watch.__code__, lambda: laps[-2].phase if laps[1:] else ""))
             if for_waits:
                 stack.enter_context(hidden_waits(task.device, partial(recorder.note, "wait"), watch.__code__, batch))
-            step = _begun(trial.step(task, inputs, targets))
+            step = prepared.step(task, inputs, targets)
+            if not isinstance(step, Iterator):
+                raise BadStep(
+                    f"the step returns a {type(step).__name__}; it must be a generator that yields its phases"
+                )
             try:
                 while True:
                     recorder.on = True
@@ -174,16 +196,17 @@ def watch(trial: Trial, batch: Batch | None = None, *, for_waits: bool = False) 
                     recorder.on = False
                     if phase is _END:
                         break
-                    _refuse_endless(laps)
+                    if len(laps) == MOST_YIELDS:
+                        raise Stopped(Fault(f"never ends: it yields more than {MOST_YIELDS} phases in one step"))
                     held.extend(_held(step))
-                    laps.append(watched.lap(phase, place_of_yield(step)))
+                    laps.append(watched.lap(phase, _place_of_yield(step)))
             finally:
                 recorder.on = False
                 laps.append(watched.lap("", ""))
     except Stopped as stopped:
         fault = stopped.fault
     parts = zip(("inputs", "targets"), (inputs, targets), copies, strict=True)
-    return Trace(
+    return StepTrace(
         laps=tuple(laps),
         loss=task.last_loss,
         loss_value=number_of(task.last_loss),
@@ -199,20 +222,19 @@ def watch(trial: Trial, batch: Batch | None = None, *, for_waits: bool = False) 
 _END: Any = object()
 
 
-def _begun(step: Any) -> Iterator[str]:
-    if not isinstance(step, Iterator):
-        raise BadStep(f"the step returns a {type(step).__name__}; it must be a generator that yields its phases")
-    return step
+def _frames_of_yield(step: Any) -> Iterator[FrameType]:
+    """Where ``step`` waits since its last yield: its own frame, and that of each generator which one yields from."""
+    while isinstance(step, GeneratorType) and step.gi_frame is not None:
+        yield step.gi_frame
+        step = step.gi_yieldfrom
 
 
-def _refuse_endless(laps: list[Lap]) -> None:
-    if len(laps) == MOST_YIELDS:
-        raise Stopped(Fault(f"never ends: it yields more than {MOST_YIELDS} phases in one step"))
+def _place_of_yield(step: Any) -> str:
+    return place_among([(frame.f_code.co_filename, frame.f_lineno) for frame in _frames_of_yield(step)])
 
 
 def _held(step: Any) -> Iterator[str]:
-    for frame in frames_of_yield(step):
-        code = frame.f_code
+    for code in (frame.f_code for frame in _frames_of_yield(step)):
         yield from (place_among([(code.co_filename, line)]) for line in held_yields_of(code))
 
 
@@ -228,7 +250,7 @@ COURSE_STEPS = 12
 """On one batch, to see the loss fall."""
 
 
-class Subject:
+class LoopUnderTest:
     """A loop under examination.
 
     Args:
@@ -240,29 +262,29 @@ class Subject:
     def __init__(self, make_task: Callable[[int], Task], make_loop: Callable[[], Loop], seed: int = 0) -> None:
         self.make_task, self.make_loop, self.seed = make_task, make_loop, seed
 
-    def fresh(self, seed: int | None = None) -> Trial:
+    def fresh(self, seed: int | None = None) -> PreparedLoop:
         """The loop with a task of its own."""
-        return Trial.begin(self.make_task, self.make_loop(), self.seed if seed is None else seed)
+        return PreparedLoop.begin(self.make_task, self.make_loop(), self.seed if seed is None else seed)
 
-    def eager(self, seed: int | None = None) -> Trial:
+    def eager(self, seed: int | None = None) -> PreparedLoop:
         """The canonical loop with such a task."""
-        return Trial.begin(self.make_task, EAGER, self.seed if seed is None else seed)
+        return PreparedLoop.begin(self.make_task, EAGER, self.seed if seed is None else seed)
 
     @cached_property
-    def trial(self) -> Trial:
+    def prepared(self) -> PreparedLoop:
         """The one that is watched."""
         return self.fresh()
 
     @cached_property
-    def traces(self) -> tuple[Trace, ...]:
+    def traces(self) -> tuple[StepTrace, ...]:
         """Its first steps, up to one that stops before its end."""
-        found: list[Trace] = []
+        found: list[StepTrace] = []
         while len(found) < WATCHED_STEPS and not (found and found[-1].fault):
-            found.append(watch(self.trial))
+            found.append(watch(self.prepared))
         return tuple(found)
 
     @cached_property
-    def eagers_trace(self) -> Trace:
+    def eagers_trace(self) -> StepTrace:
         """Eager's first step, from the same weights and on the same batch."""
         return watch(self.eager())
 
@@ -273,7 +295,7 @@ class Subject:
         There are none where the loop leaves no loss.
         """
         other = self.seed + 1 if self.seed < 2**62 else 0
-        return losses_on_one_batch(self.fresh(other)), losses_on_one_batch(self.eager(other))
+        return _losses_on_one_batch(self.fresh(other)), _losses_on_one_batch(self.eager(other))
 
     @property
     def fault(self) -> Fault | None:
@@ -281,17 +303,47 @@ class Subject:
         return self.traces[-1].fault
 
 
-def losses_on_one_batch(trial: Trial) -> list[float]:
-    """The losses of a fresh trial's first steps on its first batch; none where it leaves none.
+def _losses_on_one_batch(prepared: PreparedLoop) -> list[float]:
+    """The losses of a fresh loop's first steps on its first batch; none where it leaves none.
 
     A step in which nothing moves (a gradient scaler has skipped it) does not count, up to as many again.
     """
-    batch, losses, moved = trial.task.next_batch(), list[float](), 0
+    batch, losses, moved = prepared.task.next_batch(), list[float](), 0
     while moved < COURSE_STEPS and len(losses) < 2 * COURSE_STEPS:
-        before = parameters_of(trial.task)
-        loss = trial.loss(batch)
+        before = parameters_of(prepared.task)
+        loss = prepared.loss(batch)
         if loss is None:
             return []
-        moved += not same(before, parameters_of(trial.task))
+        moved += not same(before, parameters_of(prepared.task))
         losses.append(loss)
     return losses
+
+
+class NotApplicable(Exception):  # noqa: N818 - no error
+    """A property cannot be told of this loop, or makes no sense for it; the text is the reason."""
+
+
+Explain = Callable[[LoopUnderTest], str | None]
+"""Says by which fault a loop breaks a property, and what to do; None where there is no fault."""
+
+
+@dataclass(frozen=True)
+class PropertyCheck(Property):
+    """A property, and how a loop breaks it."""
+
+    explain: Explain
+
+    def outcome(self, loop: LoopUnderTest) -> Outcome:
+        """Whether ``loop`` has it. Raises Stopped, BadStep or Skip as its steps do."""
+        try:
+            explanation = self.explain(loop)
+        except NotApplicable as reason:
+            return self.not_applicable(str(reason))
+        if explanation:
+            return self.broken(explanation)
+        return self.not_applicable(STOPS) if loop.traces[0].fault else self.holds()
+
+
+def property_check(name: str, statement: str) -> Callable[[Explain], PropertyCheck]:
+    """Make a function the check of the property of that name and statement."""
+    return lambda explain: PropertyCheck(name, statement, explain)

@@ -1,4 +1,4 @@
-"""When a loop has trained enough: at its target, when quality no longer rises, or where it went astray.
+"""When a loop has trained enough: at its target, when quality no longer rises, or where it diverged.
 
 The second is early stopping by patience (Prechelt, "Early Stopping - But When?", 1998). A rise counts only from a share
 of all that was gained so far on, so that the rule needs no scale of its own.
@@ -12,13 +12,27 @@ from statistics import median
 
 from loopmark.bench.records.training import Divergence, Ending, Target, Until
 
+
+@dataclass(frozen=True)
+class Terms:
+    """How long, and how often."""
+
+    seeds: int
+    until: Until
+    budget_seconds: float
+    """Of training, for each seed of each case, its first steps left aside."""
+    insists: bool = False
+    """Whether a step that is none, and a workload without a target, are mistakes in what was asked. Otherwise such a
+    step's case has failed, and such a workload's loops are compared with eager and no more."""
+
+
 PATIENCE, PATIENCE_STEPS = 5, 50
 """Measurements of quality in a row without a rise that counts, and steps: an epoch may be a single one."""
 COUNTS_FROM = 0.01
 """The share of the gain since the untrained model that a rise must have to count."""
 
 
-class Stopping:
+class EarlyStopping:
     """Hears of quality each time that it is measured.
 
     Args:
@@ -63,29 +77,29 @@ RISES = 1.5
 
 
 @dataclass(frozen=True)
-class Astray:
+class Diverged:
     """When, and how."""
 
     step: int
     how: Divergence
 
 
-class Watch:
+class DivergenceDetector:
     """Hears the losses as they come."""
 
     def __init__(self) -> None:
         self._steps, self._high = 0, 0
         self._first: list[float] = []
 
-    def hear(self, losses: Sequence[float]) -> Astray | None:
-        """The first step of ``losses`` at which training has gone astray; None if it has not."""
+    def hear(self, losses: Sequence[float]) -> Diverged | None:
+        """The first step of ``losses`` at which training has gone diverged; None if it has not."""
         for loss in losses:
             step = self._steps
             self._steps += 1
             if math.isnan(loss):
-                return Astray(step, "not a number")
+                return Diverged(step, "not a number")
             if math.isinf(loss):
-                return Astray(step, "infinite")
+                return Diverged(step, "infinite")
             heard = [(step, abs(loss))]
             if len(self._first) < FIRST:
                 self._first.append(abs(loss))
@@ -93,7 +107,7 @@ class Watch:
             for at, size in heard:
                 self._high = self._high + 1 if size > EXPLODED * _began_with(self._first) else 0
                 if self._high == IN_A_ROW:
-                    return Astray(at - IN_A_ROW + 1, "exploded")
+                    return Diverged(at - IN_A_ROW + 1, "exploded")
         return None
 
 

@@ -8,17 +8,22 @@ from datetime import UTC, datetime
 from typing import cast
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.measure.cases import lacking
-from loopmark.bench.measure.conduct import Progress
-from loopmark.bench.measure.crew import Crew
+from loopmark.bench.measure.answers import OUT_OF_MEMORY
+from loopmark.bench.measure.inventory import lacking
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.machine import available_cores, describe_environment
-from loopmark.bench.measure.process import CaseEnded, WorkerProcess
-from loopmark.bench.measure.schedule import Schedule
-from loopmark.bench.measure.training.notebook import Notebook
-from loopmark.bench.measure.training.terms import Terms
-from loopmark.bench.measure.training.trials import Endings, Key, Trials, begin, expect_target, refuse_bad_step
-from loopmark.bench.measure.worker import OUT_OF_MEMORY
+from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess
+from loopmark.bench.measure.schedule import Progress, Schedule
+from loopmark.bench.measure.training.stopping import Terms
+from loopmark.bench.measure.training.trials import (
+    Endings,
+    Key,
+    TrainingCollector,
+    Trials,
+    begin,
+    expect_target,
+    refuse_bad_step,
+)
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Run, Status
 from loopmark.bench.records.training import Proof, Training, TrainingSamples, write_training
@@ -29,7 +34,7 @@ PROOF_STEPS = 8
 
 
 class Trainer:
-    """Carries out the training of a plan and keeps it in the crew's folder, whole after every workload and seed.
+    """Carries out the training of a plan and keeps it in the pool's folder, whole after every workload and seed.
 
     Args:
         endings: what is known of cases that cannot be trained, beyond what this machine lacks.
@@ -54,22 +59,22 @@ class Trainer:
         )
         self._seeds = tuple(plan.seed + number for number in range(terms.seeds))
         self._schedule = Schedule(plan.seed)
-        self._notebook = Notebook()
+        self._collector = TrainingCollector()
 
-    def conduct(self, crew: Crew) -> tuple[Training, TrainingSamples]:
+    def run(self, pool: WorkerPool) -> tuple[Training, TrainingSamples]:
         """Train, and return what was seen; Ctrl-C ends it early with what there is.
 
         Raises:
             BadInput: a step that is none, or a workload that states no target, where the terms insist.
         """
-        self._crew, interrupted = crew, False
+        self._pool, interrupted = pool, False
         try:
             self._expect_targets()
             for workload in self._workloads:
                 self._prove(workload)
                 self._keep(interrupted=False)
                 for stage, seed in enumerate(self._seeds, start=1):
-                    trials = Trials(workload, seed, self._terms, crew, self._notebook)
+                    trials = Trials(workload, seed, self._terms, pool, self._collector)
                     trials.train(self._loops, self._endings, self._schedule, _Part(self, workload, stage))
                     self._keep(interrupted=False)
         except KeyboardInterrupt:
@@ -78,7 +83,7 @@ class Trainer:
 
     def _keep(self, interrupted: bool) -> tuple[Training, TrainingSamples]:
         training = Training(
-            name=self._crew.folder.name,
+            name=self._pool.folder.name,
             started=self._started.isoformat(timespec="seconds"),
             seconds=(datetime.now(UTC) - self._started).total_seconds(),
             interrupted=interrupted,
@@ -88,13 +93,13 @@ class Trainer:
             budget_seconds=self._terms.budget_seconds,
             machine=self._machine,
             environment=self._environment,
-            targets=dict(self._notebook.targets),
-            proofs=tuple(self._notebook.proofs),
-            trials=tuple(self._notebook.trials),
+            targets=dict(self._collector.targets),
+            proofs=tuple(self._collector.proofs),
+            trials=tuple(self._collector.trials),
             warnings=self._warnings,
         )
-        samples = self._notebook.samples()
-        write_training(self._crew.folder, training, samples)
+        samples = self._collector.samples()
+        write_training(self._pool.folder, training, samples)
         return training, samples
 
     def _expect_targets(self) -> None:
@@ -108,7 +113,7 @@ class Trainer:
                     _, begun = begin(process, self._plan.limit_seconds)
                 except CaseEnded as end:
                     raise BadInput(f"{workload} cannot be trained: {end.reason}") from None
-                expect_target(workload, begun, self._terms, self._notebook)
+                expect_target(workload, begun, self._terms, self._collector)
 
     def _prove(self, workload: str) -> None:
         """Compare every case of ``workload`` with eager, one after the other: nothing is timed."""
@@ -118,12 +123,12 @@ class Trainer:
             part.tell(f"{loop} · compared with {EAGER.name}", number / len(cases), None)
             proof = Proof(workload=workload, loop=loop, repeat=repeat, status="ok", reason=None)
             if ending := self._endings.get(proof.key):
-                self._notebook.add_proof(replace(proof, status=ending[0], reason=ending[1]))
+                self._collector.add_proof(replace(proof, status=ending[0], reason=ending[1]))
             else:
                 self._compare(proof)
 
     def _compare(self, proof: Proof) -> None:
-        with self._process(proof.workload, proof.loop, f"proof-{len(self._notebook.proofs)}") as process:
+        with self._process(proof.workload, proof.loop, f"proof-{len(self._collector.proofs)}") as process:
             try:
                 seen = process.within(self._plan.limit_seconds).prove(steps=PROOF_STEPS)
             except CaseEnded as end:
@@ -133,17 +138,17 @@ class Trainer:
                     OUT_OF_MEMORY
                 ):  # which training, without eager beside it, may not run out of
                     self._endings[proof.key] = ended.status, end.reason
-                self._notebook.add_proof(ended)
+                self._collector.add_proof(ended)
                 return
         if seen.why_not is not None:
-            self._notebook.add_proof(replace(proof, status="skipped", reason=seen.why_not))
+            self._collector.add_proof(replace(proof, status="skipped", reason=seen.why_not))
             return
         told = {name: value for name, value in vars(seen).items() if name not in ("deviations", "why_not")}
-        self._notebook.add_proof(replace(proof, **told), seen.deviations)
+        self._collector.add_proof(replace(proof, **told), seen.deviations)
 
     @contextmanager
     def _process(self, workload: str, loop: str, log: str) -> Iterator[WorkerProcess]:
-        process = self._crew.start(workload, loop, log=log, neighbours=0)
+        process = self._pool.start(workload, loop, log=log, neighbours=0)
         try:
             yield process
         finally:

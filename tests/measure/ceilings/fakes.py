@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from loopmark.bench.measure.ceilings.stopwatch import HostStopwatch, Operation
-from loopmark.bench.measure.ceilings.target import Target
+from loopmark.bench.measure.ceilings.sampling import HostStopwatch, Microbenchmark, Operation
 from loopmark.bench.records.ceilings import Unit
 
 
@@ -37,15 +36,15 @@ def fake_target(
     sizes: tuple[int, ...] = (1, 2, 4),
     unit: Unit = "bytes per second",
     refuses: Callable[[int], Exception | None] = lambda _: None,
-) -> Target:
-    """A target whose operation of a size takes ``seconds(size)`` and does as much work as its size says."""
+) -> Microbenchmark:
+    """A benchmark whose operation of a size takes ``seconds(size)`` and does as much work as its size says."""
 
     def prepare(size: int) -> Operation:
         if error := refuses(size):
             raise error
         return clock.operation(f"{name} {size}", lambda: seconds(size))
 
-    return Target(
+    return Microbenchmark(
         kind="copy",
         dtype=name,
         unit=unit,

@@ -5,15 +5,17 @@ from itertools import count, cycle
 
 import pytest
 
-from loopmark.bench.measure.ceilings.survey import Found, survey
-from loopmark.bench.measure.ceilings.target import Target
-from loopmark.bench.measure.disturbance import Disturbance, DisturbanceMeter
+from loopmark.bench.measure.ceilings.sampling import Microbenchmark
+from loopmark.bench.measure.ceilings.survey import FoundCeilings, survey
+from loopmark.bench.measure.meters import Disturbance, DisturbanceMeter
 from loopmark.bench.records.ceilings import Ceiling, LeftOut
 from tests.measure.ceilings.fakes import FakeClock, fake_target
 
 
-def surveyed(clock: FakeClock, *targets: Target, budget_seconds: float = 15.0, seed: int = 0) -> Found:
-    return survey(targets, budget_seconds, seed, now=clock.now)
+def surveyed(
+    clock: FakeClock, *benchmarks: Microbenchmark, budget_seconds: float = 15.0, seed: int = 0
+) -> FoundCeilings:
+    return survey(benchmarks, budget_seconds, seed, now=clock.now)
 
 
 def the_only(found: tuple[Ceiling, ...] | tuple[LeftOut, ...]) -> object:
@@ -31,8 +33,8 @@ def test_a_known_rate_is_recovered_exactly() -> None:
 
 def test_known_seconds_are_recovered_and_fewer_are_better() -> None:
     clock = FakeClock()
-    target = fake_target(clock, {1: 3e-6, 2: 2e-6, 4: 2.5e-6}.__getitem__, unit="seconds")
-    one = the_only(surveyed(clock, target).ceilings)
+    benchmark = fake_target(clock, {1: 3e-6, 2: 2e-6, 4: 2.5e-6}.__getitem__, unit="seconds")
+    one = the_only(surveyed(clock, benchmark).ceilings)
     assert isinstance(one, Ceiling)
     assert one.best_size == 2
     assert one.value == pytest.approx(2e-6)
@@ -41,8 +43,8 @@ def test_known_seconds_are_recovered_and_fewer_are_better() -> None:
 @pytest.mark.parametrize("best", [1, 2, 4])
 def test_the_size_of_the_best_median_wins(best: int) -> None:
     clock = FakeClock()
-    target = fake_target(clock, lambda size: size * (0.01 if size == best else 0.012))
-    one = the_only(surveyed(clock, target).ceilings)
+    benchmark = fake_target(clock, lambda size: size * (0.01 if size == best else 0.012))
+    one = the_only(surveyed(clock, benchmark).ceilings)
     assert isinstance(one, Ceiling)
     assert one.best_size == best
     assert one.value == pytest.approx(100.0)
@@ -67,8 +69,8 @@ def test_one_lucky_sample_wins_nothing() -> None:
 def test_a_first_operation_that_takes_long_does_not_count() -> None:
     clock = FakeClock()
     calls = count()
-    target = fake_target(clock, lambda _: 0.7 if next(calls) == 0 else 0.01, sizes=(1,))
-    one = the_only(surveyed(clock, target).ceilings)
+    benchmark = fake_target(clock, lambda _: 0.7 if next(calls) == 0 else 0.01, sizes=(1,))
+    one = the_only(surveyed(clock, benchmark).ceilings)
     assert isinstance(one, Ceiling)
     assert one.value == pytest.approx(100.0)
     assert one.high == pytest.approx(100.0)
@@ -76,8 +78,8 @@ def test_a_first_operation_that_takes_long_does_not_count() -> None:
 
 def test_a_size_that_is_clearly_beaten_leaves_its_samples_to_the_others() -> None:
     clock = FakeClock()
-    target = fake_target(clock, {1: 0.01, 2: 0.03, 4: 0.05}.__getitem__)
-    one = the_only(surveyed(clock, target).ceilings)
+    benchmark = fake_target(clock, {1: 0.01, 2: 0.03, 4: 0.05}.__getitem__)
+    one = the_only(surveyed(clock, benchmark).ceilings)
     assert isinstance(one, Ceiling)
     samples = {tried.size: len(tried.values) for tried in one.tried}
     assert samples[2] == samples[4] == 6
@@ -87,8 +89,8 @@ def test_a_size_that_is_clearly_beaten_leaves_its_samples_to_the_others() -> Non
 def test_a_size_that_is_as_good_as_the_best_stays_to_the_end() -> None:
     clock = FakeClock()
     wobble = cycle([0.9, 1.0, 1.1, 1.05, 0.95])
-    target = fake_target(clock, lambda size: 0.02 * size * next(wobble), sizes=(1, 2))
-    one = the_only(surveyed(clock, target).ceilings)
+    benchmark = fake_target(clock, lambda size: 0.02 * size * next(wobble), sizes=(1, 2))
+    one = the_only(surveyed(clock, benchmark).ceilings)
     assert isinstance(one, Ceiling)
     assert abs(len(one.tried[0].values) - len(one.tried[1].values)) <= 1
 
@@ -102,17 +104,19 @@ def test_a_size_that_would_take_too_long_is_never_begun() -> None:
 
 def test_the_budget_is_kept() -> None:
     clock = FakeClock()
-    targets = [fake_target(clock, lambda size: 0.01 * size, name=name) for name in ("float32", "bfloat16", "float16")]
-    surveyed(clock, *targets, budget_seconds=15.0)
+    benchmarks = [
+        fake_target(clock, lambda size: 0.01 * size, name=name) for name in ("float32", "bfloat16", "float16")
+    ]
+    surveyed(clock, *benchmarks, budget_seconds=15.0)
     assert 14.0 < clock.time_seconds <= 15.0
 
 
 def test_a_small_budget_goes_to_fewer_sizes_and_every_target_has_a_ceiling() -> None:
     clock = FakeClock()
-    targets = [
+    benchmarks = [
         fake_target(clock, lambda size: 0.006 * size, name=name, sizes=(1, 2, 3, 4)) for name in ("float32", "bfloat16")
     ]
-    found = surveyed(clock, *targets, budget_seconds=1.5)
+    found = surveyed(clock, *benchmarks, budget_seconds=1.5)
     assert [one.dtype for one in found.ceilings] == ["float32", "bfloat16"]
     assert all(one.samples >= 6 for one in found.ceilings)
     assert clock.time_seconds <= 1.5
@@ -144,10 +148,10 @@ def test_a_type_that_cannot_be_multiplied_is_left_out_with_what_torch_said() -> 
 
 def test_a_large_size_that_memory_has_no_room_for_leaves_the_smaller_ones() -> None:
     clock = FakeClock()
-    target = fake_target(
+    benchmark = fake_target(
         clock, lambda size: 0.01 * size, refuses=lambda size: MemoryError("no room") if size == 4 else None
     )
-    one = the_only(surveyed(clock, target).ceilings)
+    one = the_only(surveyed(clock, benchmark).ceilings)
     assert isinstance(one, Ceiling)
     assert [tried.size for tried in one.tried] == [1, 2]
 
@@ -183,8 +187,8 @@ def test_what_fails_before_it_has_samples_enough_says_why() -> None:
 
 def test_a_budget_that_is_spent_before_there_are_samples_enough_is_the_reason() -> None:
     clock = FakeClock()
-    targets = [fake_target(clock, lambda _: 0.7, name=str(number), sizes=(1,)) for number in range(2)]
-    found = surveyed(clock, *targets)
+    benchmarks = [fake_target(clock, lambda _: 0.7, name=str(number), sizes=(1,)) for number in range(2)]
+    found = surveyed(clock, *benchmarks)
     assert found.ceilings == ()
     assert all(
         "left time for" in one.reason and "of the 6 samples that an interval takes; give a longer" in one.reason
@@ -236,8 +240,8 @@ class Meter(DisturbanceMeter):
 
 def test_what_disturbs_the_samples_is_kept_beside_them() -> None:
     clock = FakeClock()
-    target = fake_target(clock, lambda _: 0.02, sizes=(1,))
-    one = the_only(survey([target], 15.0, 0, Meter(), now=clock.now).ceilings)
+    benchmark = fake_target(clock, lambda _: 0.02, sizes=(1,))
+    one = the_only(survey([benchmark], 15.0, 0, Meter(), now=clock.now).ceilings)
     assert isinstance(one, Ceiling)
     assert one.disturbance is not None
     assert one.disturbance.involuntary_switches == 2 * one.samples

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from loopmark.bench.judge.equivalence import Equivalence, equivalence
 from loopmark.bench.measure.proof.prove import Proven, prove
-from loopmark.bench.measure.training.notebook import Notebook
 from loopmark.bench.measure.training.trainer import PROOF_STEPS
+from loopmark.bench.measure.training.trials import TrainingCollector
 from loopmark.bench.records.training import Proof
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
@@ -24,14 +24,14 @@ def proven(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int 
 
 def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Equivalence:
     """The verdict on ``loop``, beside an eager that was compared as well."""
-    notebook = Notebook()
+    collector = TrainingCollector()
     for one in (EAGER, loop):
         seen = proven(one, make_task, steps, seed)
         known = {name: value for name, value in vars(seen).items() if name not in ("deviations", "why_not")}
         proof = Proof("workload", one.name, repeat=False, status="ok", reason=None, **known)
-        notebook.add_proof(proof, seen.deviations)
-    deviations = notebook.samples().deviations
-    eagers, own = notebook.proofs
+        collector.add_proof(proof, seen.deviations)
+    deviations = collector.samples().deviations
+    eagers, own = collector.proofs
     return equivalence(own, deviations[deviations["proof"] == 1], eagers, replace(eagers, repeat=True))
 
 

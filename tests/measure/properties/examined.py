@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from loopmark.bench.measure.properties.examination import PROPERTIES, checked
-from loopmark.bench.measure.properties.step_trace import Subject
+from loopmark.bench.measure.properties.step_trace import LoopUnderTest
 from loopmark.bench.records.checks import Outcome
 from loopmark.loops.catalog import find_loop
 from loopmark.loops.loop import Loop
@@ -48,15 +48,15 @@ def tiny(seed: int) -> Task:
     return make_tiny_task(seed=seed)
 
 
-def subject(spec: str, make_task: Callable[[int], Task] = tiny) -> Subject:
+def loop_under_test(spec: str, make_task: Callable[[int], Task] = tiny) -> LoopUnderTest:
     def make_loop() -> Loop:
         forget(spec)
         return find_loop(spec)
 
-    return Subject(make_task, make_loop)
+    return LoopUnderTest(make_task, make_loop)
 
 
-def outcomes(examined: Subject) -> dict[str, Outcome]:
+def outcomes(examined: LoopUnderTest) -> dict[str, Outcome]:
     """Every property's outcome, as a worker and its parent come to it."""
     found: dict[str, Outcome] = {}
     for prop in PROPERTIES.values():
@@ -66,6 +66,6 @@ def outcomes(examined: Subject) -> dict[str, Outcome]:
     return found
 
 
-def broken(examined: Subject) -> dict[str, str]:
+def broken(examined: LoopUnderTest) -> dict[str, str]:
     """The explanations of the properties that are broken, by name."""
     return {name: outcome.explanation for name, outcome in outcomes(examined).items() if outcome.status == "broken"}

@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from loopmark.bench.measure.properties import seeds
-from loopmark.bench.measure.properties.trial import Trial
+from loopmark.bench.measure.properties import training_checks
+from loopmark.bench.measure.properties.prepared_loop import PreparedLoop
 from loopmark.loops.task import Task
-from tests.measure.properties.examined import CANONICAL, broken, outcomes, planted, subject, tiny
+from tests.measure.properties.examined import CANONICAL, broken, loop_under_test, outcomes, planted, tiny
 from tests.measure.properties.faults import FAULTS, ODD
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_caught_by_its_name_and_blamed_on_nothing_else(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
-    found = broken(subject(planted(tmp_path, **fault.instead)))
+    found = broken(loop_under_test(planted(tmp_path, **fault.instead)))
 
     assert set(found) == set(fault.breaks)
     assert any(fault.says in explanation for explanation in found.values()), found
@@ -23,7 +23,7 @@ def test_a_planted_fault_is_caught_by_its_name_and_blamed_on_nothing_else(name: 
 
 @pytest.mark.parametrize("name", ODD)
 def test_what_is_odd_and_no_fault_is_let_pass(name: str, tmp_path: Path) -> None:
-    assert broken(subject(planted(tmp_path, **ODD[name]))) == {}
+    assert broken(loop_under_test(planted(tmp_path, **ODD[name]))) == {}
 
 
 @pytest.mark.parametrize(
@@ -39,22 +39,22 @@ def test_what_is_odd_and_no_fault_is_let_pass(name: str, tmp_path: Path) -> None
 )
 def test_an_explanation_says_where(name: str, line: str, tmp_path: Path) -> None:
     spec = planted(tmp_path, **FAULTS[name].instead)
-    (explanation,) = broken(subject(spec)).values()
+    (explanation,) = broken(loop_under_test(spec)).values()
     text = Path(spec.partition(":")[0]).read_text().splitlines()
 
     assert f"planted.py:{next(i for i, one in enumerate(text, start=1) if line in one)}" in explanation
 
 
 def test_a_copy_of_the_model_calls_its_own_weights(tmp_path: Path) -> None:
-    examined = subject(planted(tmp_path, **ODD["a moving average of the model"]))
+    examined = loop_under_test(planted(tmp_path, **ODD["a moving average of the model"]))
     assert broken(examined) == {}
-    task = examined.trial.task
+    task = examined.prepared.task
     inputs, _ = task.next_batch()
     assert not torch.equal(task.average(inputs), task.model(inputs))  # type: ignore[attr-defined]
 
 
 def test_a_workload_that_ignores_its_seed_is_not_the_loops_fault(tmp_path: Path) -> None:
-    found = outcomes(subject(planted(tmp_path), lambda _: tiny(7)))["seed-decides"]
+    found = outcomes(loop_under_test(planted(tmp_path), lambda _: tiny(7)))["seed-decides"]
     assert found.status == "not applicable"
     assert "workload" in found.explanation
 
@@ -66,15 +66,15 @@ def test_a_workload_that_ignores_its_seed_is_not_the_loops_fault(tmp_path: Path)
 def test_losses_that_part_by_no_more_than_rounding_are_told_from_those_of_other_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: float, threads: int, status: str
 ) -> None:
-    told = seeds.losses_of
+    told = training_checks.losses_of
 
-    def unsteady(trial: Trial, steps: int) -> list[float | None]:
-        losses = told(trial, steps)
+    def unsteady(prepared: PreparedLoop, steps: int) -> list[float | None]:
+        losses = told(prepared, steps)
         return [*losses[:2], *(loss and loss * (1 + apart) for loss in losses[2:])]
 
-    monkeypatch.setattr(seeds, "losses_of", unsteady)
+    monkeypatch.setattr(training_checks, "losses_of", unsteady)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    found = outcomes(subject(planted(tmp_path)))["seed-decides"]
+    found = outcomes(loop_under_test(planted(tmp_path)))["seed-decides"]
     assert found.status == status
     assert "from step 3 on" in found.explanation
 
@@ -85,11 +85,11 @@ def test_a_loss_that_does_not_fall_in_eager_either_is_not_the_loops_fault(tmp_pa
         task.make_optimizer = lambda parameters: torch.optim.SGD(parameters, lr=0.0)
         return task
 
-    assert outcomes(subject(planted(tmp_path), stuck))["loss-decreases"].status == "not applicable"
+    assert outcomes(loop_under_test(planted(tmp_path), stuck))["loss-decreases"].status == "not applicable"
 
 
 def test_of_a_step_that_stops_what_cannot_be_told_is_left_open(tmp_path: Path) -> None:
-    found = outcomes(subject(planted(tmp_path, **FAULTS["raises in forward"].instead)))
+    found = outcomes(loop_under_test(planted(tmp_path, **FAULTS["raises in forward"].instead)))
     assert found["runs"].status == "broken"
     assert {found[name].status for name in ("phases-in-order", "zeroed-gradients", "one-update", "loss-decreases")} == {
         "not applicable"

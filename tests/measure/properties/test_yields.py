@@ -2,7 +2,7 @@
 
 import pytest
 
-from loopmark.bench.measure.properties.trial import held_yields_of, yields_inside_with
+from loopmark.bench.measure.properties.prepared_loop import held_yields_of, yields_inside_with
 
 
 @pytest.mark.parametrize(

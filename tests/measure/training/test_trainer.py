@@ -12,10 +12,10 @@ import pytest
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.training import summarise_training
-from loopmark.bench.measure.crew import crew_of
 from loopmark.bench.measure.machine import describe_machine
-from loopmark.bench.measure.plan import Wish, make_plan
-from loopmark.bench.measure.training.terms import Terms
+from loopmark.bench.measure.plan import PlanOptions, make_plan
+from loopmark.bench.measure.pool import worker_pool
+from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.measure.training.trainer import PROOF_STEPS, Trainer
 from loopmark.bench.measure.training.trials import NEVER_REACHED, Endings
 from loopmark.bench.records.training import COLUMNS, Proof, Training, TrainingSamples, Trial, read_training
@@ -96,11 +96,11 @@ def train(
     **wishes,
 ) -> tuple[Training, TrainingSamples]:
     usual = {"workloads": ["regression"], "loops": ["eager"], "threads": 1, "batch_size": 64}
-    plan = make_plan(Wish(command=["loopmark", "train"], device="cpu", **{**usual, **wishes}))
+    plan = make_plan(PlanOptions(command=["loopmark", "train"], device="cpu", **{**usual, **wishes}))
     folder.mkdir(exist_ok=True)
-    with crew_of(plan, folder) as crew:
+    with worker_pool(plan, folder) as pool:
         trainer = Trainer(plan, terms, describe_machine("cpu"), progress or Silence(), endings)
-        return trainer.conduct(crew)
+        return trainer.run(pool)
 
 
 def trial_of(training: Training, loop: str, seed: int = 0) -> Trial:

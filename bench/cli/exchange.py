@@ -1,0 +1,86 @@
+"""``loopmark export`` and ``import``: runs in the formats of other tools."""
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loopmark.bench.cli import options
+from loopmark.bench.cli.invocation import print_warnings, refuse_unwritable, write_file
+from loopmark.bench.cli.options import RESULTS
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A folder that `loopmark run` or `loopmark import` wrote.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="pytest-benchmark, github-action-benchmark, github-action-benchmark-bigger, bencher or openmetrics.",
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The file to write; default: standard output.")
+    ] = None,
+) -> None:
+    """Write a stored run in a format that another tool reads. Needs no torch.
+
+    github-action-benchmark is its customSmallerIsBetter, the one that ends in -bigger its customBiggerIsBetter.
+    Verdicts, intervals and the noise floor come along wherever the format has a place for them. Exit status: 0, or 2
+    for bad input.
+    """
+    from loopmark.bench.report.formats import export as exported
+    from loopmark.bench.report.formats import writer
+
+    writer(to)  # before anything is read
+    refuse_unwritable(output)
+
+    from loopmark.bench.judge.summary import summarise
+    from loopmark.bench.judge.training import summarise_training
+    from loopmark.bench.records.store import read_whole
+
+    measured, samples, trained, ceilings = read_whole(run)
+    text = exported(
+        to, summarise(measured, samples, summarise_training(*trained) if trained else None, ceilings), samples
+    )
+    if output is not None:
+        write_file(output, text.encode())
+    else:
+        sys.stdout.buffer.write(text.encode())  # UTF-8 whatever the terminal's encoding
+        sys.stdout.flush()
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="pytest-benchmark's JSON, one file a launch.")],
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The benchmark that the others are compared with; it is named eager then."),
+    ] = None,
+    out: Annotated[Path, options.out("the run, by machine")] = RESULTS,
+) -> None:
+    """Make a run of pytest-benchmark's files, with their rounds as blocks. Needs no torch.
+
+    Each file is one launch, so give several of the same benchmarks to get intervals. A benchmark's group, or else its
+    file, is the workload, and its name is the loop. What the files do not tell stays unknown. Files that were imported
+    before make no second run. Exit status: 0, or 2 for bad input.
+    """
+    from loopmark.bench.judge.comparison import BASELINE
+    from loopmark.bench.progress import StderrConsole
+    from loopmark.bench.records.imported import kept_before, machines_in, run_of
+    from loopmark.bench.records.pytest_benchmark import read_stored
+    from loopmark.bench.records.store import create_folder, write
+
+    command = ["loopmark", "import", *map(str, files), *(["--baseline", baseline] if baseline is not None else [])]
+    stored = [read_stored(file) for file in files]
+    run, samples = run_of(stored, baseline, BASELINE, shlex.join(command), machines_in(out))
+    folder = before = kept_before(out, run, samples)
+    if folder is None:
+        folder = create_folder(out, run.machine.name, run.started)
+        write(folder, replace(run, name=folder.name), samples)
+    console = StderrConsole()
+    print_warnings(console, run.warnings)
+    console.note(f"{'Was imported before; it is' if before else 'Kept'} in {folder}; see: loopmark report {folder}")

@@ -1,0 +1,160 @@
+"""What the commands share: how one that measures begins, where results are written, and how it ends."""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from loopmark.bench.errors import BadInput
+
+if TYPE_CHECKING:
+    from loopmark.bench.measure.pool import WorkerPool
+    from loopmark.bench.progress import RunProgress, StderrConsole
+    from loopmark.bench.records.machine import Machine
+
+NOT_MEASURED, BAD_INPUT, CRASHED, INTERRUPTED = 1, 2, 70, 130
+"""Of a failed case, of a mistake in what was asked for, of one in Loopmark itself, of Ctrl-C; a comparison's are in
+``loopmark.bench.judge.finding``, and neither a full disk nor a crash may pass for one of them."""
+
+NOT_VERIFIED, CANNOT_RUN = 1, 4
+"""Of a loop that lacks a property, and of one that cannot be tried on this machine or with this workload."""
+
+
+class Invocation:
+    """One call of a command that measures: its console, its plan, its machine and the folder of its results.
+
+    From here on a polite ``kill`` is as good as Ctrl-C: processes end, and what was measured is kept.
+
+    Args:
+        out: the folder of all results; None for a command that keeps nothing there.
+        as_json: whether standard output gets JSON only; a terminal is not told then that torch is being imported.
+        plan_options: what was asked for, by the fields of ``PlanOptions``.
+
+    Raises:
+        BadInput: ``out`` cannot be written to, or what was asked for cannot be done.
+    """
+
+    def __init__(self, out: Path | None, as_json: bool, **plan_options: Any) -> None:
+        from loopmark.bench.progress import StderrConsole, announce_torch
+
+        if out is not None:
+            refuse_unwritable_folder(out)
+        self.console = StderrConsole()
+        announce_torch(self.console, quiet=as_json)
+        from loopmark.bench.measure.plan import PlanOptions, make_plan
+
+        self.plan = make_plan(PlanOptions(command=["loopmark", *sys.argv[1:]], **plan_options))
+        self.started = datetime.now(UTC)
+        self._out = out
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    @cached_property
+    def machine(self) -> "Machine":
+        """This machine, described by a process of its own: this one never touches a device."""
+        from loopmark.bench.measure.launcher import apart
+        from loopmark.bench.measure.machine import describe_machine
+
+        return apart(describe_machine, self.plan.device)
+
+    def new_folder(self) -> Path:
+        """A new folder for the results, by the machine's name and the start."""
+        from loopmark.bench.records.store import create_folder
+
+        assert self._out is not None
+        return create_folder(self._out, self.machine.name, self.started.isoformat())
+
+    @contextmanager
+    def pool(self) -> "Iterator[tuple[Path, WorkerPool, RunProgress]]":
+        """A new folder, the processes that measure for it, and the progress; an empty folder goes when that fails."""
+        from loopmark.bench.measure.pool import worker_pool
+        from loopmark.bench.progress import RunProgress
+        from loopmark.bench.records.store import remove_if_empty
+
+        folder = self.new_folder()
+        try:
+            with RunProgress(self.console) as progress, worker_pool(self.plan, folder) as pool:
+                yield folder, pool, progress
+        except BaseException:
+            remove_if_empty(folder)
+            raise
+
+
+def exit_by(statuses: Iterable[str], *, interrupted: bool = False) -> None:
+    """Exit with the status that says so where a person interrupted, or a case failed or timed out."""
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if {*statuses} & {"failed", "timed_out"}:
+        raise typer.Exit(NOT_MEASURED)
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """Print ``content`` as strict JSON."""
+    print(json.dumps(content, indent=2, allow_nan=False))
+
+
+def print_warnings(console: "StderrConsole", warnings: Iterable[str]) -> None:
+    """A line for each of ``warnings``."""
+    from loopmark.bench.report.text import plain
+
+    for warning in warnings:
+        console.note(f"warning: {plain(warning)}", "yellow")
+
+
+def refuse_unwritable_folder(out: Path) -> None:
+    """Raise BadInput for a folder of results that could not be made or written to in the end."""
+    there = next((folder for folder in (out, *out.parents) if folder.exists()), Path())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise BadInput(f"cannot write to {out}: {there} is no folder that you may write to; choose another --out")
+
+
+def refuse_unwritable(*paths: Path | None) -> None:
+    """Raise BadInput for a file that could not be written in the end; to be called before anything is measured."""
+    given = [path for path in paths if path is not None]
+    if not given:
+        return
+    from loopmark.bench.records.store import is_of_a_run
+
+    for path in given:
+        try:
+            path.lstat()
+            if path.exists() and not path.is_file():  # a link is what it leads to: /dev/stdout is no file
+                raise BadInput(f"{path} is in the way: it is no file; choose another")
+            if is_of_a_run(path):
+                raise BadInput(f"{path} is a file of a run's own; choose another")
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise unwritable(path, error) from None
+        try:
+            # A file without a name: whatever happens next, nothing is left behind.
+            with tempfile.TemporaryFile(dir=path.parent):
+                path.with_name(f"{path.name}.partial").is_file()  # it raises where that name is too long
+        except (OSError, ValueError) as error:
+            raise unwritable(path, error) from None
+    if len({os.path.abspath(path) for path in given}) < len(given):  # noqa: PTH100 - links are not followed
+        raise BadInput(f"{given[0]} cannot hold two things; give each its own file")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that was asked for, in one move. Raises BadInput where it cannot be written."""
+    from loopmark.bench.records.files import replace_file
+
+    try:
+        replace_file(path, content)
+    except (OSError, ValueError) as error:
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: Exception) -> BadInput:
+    """What to say of a file that cannot be written."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return BadInput(f"cannot write {path}: {reason}; choose another file")

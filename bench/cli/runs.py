@@ -1,0 +1,368 @@
+"""The runs that ``compare`` and ``history`` are given: found, told apart, and read as far as that takes."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from loopmark.bench.cores import over_cores
+from loopmark.bench.errors import BadInput
+from loopmark.bench.judge.comparison import BASELINE, round_logs
+from loopmark.bench.judge.history import Observation, lost, measured, observe, start_of
+from loopmark.bench.judge.laps import counted_blocks
+from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
+from loopmark.bench.judge.run_comparison import JudgedRun
+from loopmark.bench.judge.side_by_side import (
+    ComparedRun,
+    FoundRun,
+    PhaseEstimates,
+    SideBySide,
+    WorkloadComparison,
+    by_setting,
+    compare_workloads,
+    estimate_phases,
+    shifts,
+)
+from loopmark.bench.judge.summary import Summary, summarise
+from loopmark.bench.judge.training import TrainingSummary, summarise_training
+from loopmark.bench.records.ceilings import Ceilings
+from loopmark.bench.records.run import Run
+from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_table, run_folders, training_of
+from loopmark.bench.report.compare.words import named
+from loopmark.bench.report.text import elide
+
+MOST_MACHINES = 8
+"""Side by side; more could not be told apart in a plot."""
+MOST_RUNS = 6
+"""Of one machine: the oldest, and the newest of the others. More are a history."""
+
+Tell = Callable[[str, float], None]
+"""Is told what is being done, and what fraction of it is done."""
+
+
+class Selection(NamedTuple):
+    """The workloads and loops that are asked for: all where none is named, a loop's techniques in any order."""
+
+    workloads: tuple[str, ...]
+    loops: tuple[str, ...]
+
+    def has_workload(self, name: str) -> bool:
+        """Whether this workload is asked for."""
+        return not self.workloads or name in self.workloads
+
+    def has_loop(self, name: str) -> bool:
+        """Whether this loop is asked for."""
+        return not self.loops or any(_is_same_loop(name, one) for one in self.loops)
+
+    def has_ratio(self, workload: str, loop: str) -> bool:
+        """Whether this loop's ratio is asked for, or it is the baseline of one that is."""
+        return self.has_workload(workload) and (loop == BASELINE or self.has_loop(loop))
+
+    def has_any_of(self, run: Run) -> bool:
+        """Whether anything in ``run`` is asked for."""
+        return any(self.has_workload(case.workload) and self.has_loop(case.loop) for case in run.cases)
+
+    def refuse_unknown(self, workloads: Iterable[str], loops: Iterable[str]) -> None:
+        """Raise BadInput for a name that none of the runs at hand, which have these, knows."""
+        for kind, names, known in (("workload", self.workloads, workloads), ("loop", self.loops, loops)):
+            there = sorted({*known})
+            for name in names:
+                if not any(_is_same_loop(name, one) for one in there):
+                    raise BadInput(f"no {kind} named '{name}' in these runs; they have {', '.join(there)}")
+
+
+def _is_same_loop(one: str, other: str) -> bool:
+    return sorted(one.split("+")) == sorted(other.split("+"))
+
+
+class Warnings:
+    """Gathers warnings; those that are alike become one, with how many they are and of whom the first are."""
+
+    def __init__(self) -> None:
+        self._whose: dict[str, list[str]] = {}
+
+    def add(self, text: str, whose: object = "") -> None:
+        """Warn of something; ``whose`` is a run's folder or name, or nobody's."""
+        self._whose.setdefault(text, []).append(str(whose))
+
+    def add_error(self, text: str, folder: Path, error: Exception) -> None:
+        """Warn of an error in ``folder``, whose path is taken out of the words, so that others can be like it."""
+        said = str(error).replace(f"{folder}{os.sep}", "")
+        if said.startswith(f"{folder} "):
+            said = f"it{said.removeprefix(str(folder))}"
+        self.add(f"{text}: {said}", folder)
+
+    def include(self, others: "Warnings") -> None:
+        """Warn of all that ``others`` gathered."""
+        for text, whose in others._whose.items():
+            self._whose.setdefault(text, []).extend(whose)
+
+    def lines(self) -> list[str]:
+        """A line each, in the order in which they first came."""
+        return [self._line(text, whose) for text, whose in self._whose.items()]
+
+    def _line(self, text: str, whose: list[str]) -> str:
+        if not any(whose):
+            return text
+        return f"{whose[0]}: {text}" if len(whose) == 1 else f"{len(whose)} runs: {text} ({named(whose)})"
+
+
+class SummarisedRun(NamedTuple):
+    """A run that was read, and is known by what its samples came to."""
+
+    found: FoundRun
+    summary: Summary
+    phases: PhaseEstimates
+    samples: Samples
+    """Without the phases, which are most of them."""
+
+    def side(self) -> JudgedRun:
+        """The run as it is held against another."""
+        return JudgedRun.of(self.found.run, self.samples, self.summary)
+
+
+class Reading(NamedTuple):
+    """What came of reading a run: it was judged, or there was a mistake."""
+
+    judged: SummarisedRun | None
+    mistake: BadInput | None
+    warnings: Warnings
+
+
+class Reader:
+    """Reads what is to be compared; of many runs only those that are shown in full."""
+
+    def __init__(self, selection: Selection, warnings: Warnings, tell: Tell) -> None:
+        self._selection, self._warnings, self._tell = selection, warnings, tell
+        self._found: list[FoundRun] = []
+        self._mistakes: list[BadInput] = []
+        self._readings: dict[str, Reading] = {}
+        """By folder."""
+
+    def look_for(self, places: Iterable[Path]) -> None:
+        """Find the runs at and under ``places``; each counts once. Raises BadInput where there is none to read."""
+        folders = self._folders(places)
+        found = over_cores(_find, folders, lambda done: self._tell("reading the runs", 0.5 * done))
+        digests: dict[str, Path] = {}
+        for folder, one in zip(folders, found, strict=True):
+            if isinstance(one, BadInput):
+                self._leave_out(folder, one)
+            elif (digest := one[1]) in digests:
+                self._warnings.add(f"left out: it is a copy of {digests[digest]}", folder)
+            else:
+                self._found.append(one[0])
+                digests[digest] = folder
+        self._expect(self._found)
+
+    def compare(self) -> SideBySide:
+        """What was found, side by side. Raises BadInput where nothing of it has a name that was asked for."""
+        cases = [case for found in self._found for case in found.run.cases]
+        self._selection.refuse_unknown((case.workload for case in cases), (case.loop for case in cases))
+        asked_for = [found for found in self._found if self._selection.has_any_of(found.run)]
+        if not asked_for:
+            raise BadInput("no run has such a loop on such a workload; ask for one of the two alone")
+        if without := [found.folder for found in self._found if found not in asked_for]:
+            self._warnings.add(f"left out, with nothing of what is asked for: {named(without)}")
+        groups = by_setting(asked_for)
+        return self._course(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
+
+    def _course(self, runs: list[FoundRun]) -> SideBySide:
+        self._read_ahead([runs[0], *runs[1 - MOST_RUNS :]])
+        newest = self._read(runs[::-1], MOST_RUNS - 1)
+        shown = {judged.found.folder for judged in newest}
+        read = [*self._read([found for found in runs if found.folder not in shown], 1), *newest[::-1]]
+        self._expect(read)
+        if len(read) == 1:  # with nothing before it, it is shown as its machine
+            alone = self._compared(machine_names([read[0].found.run]), read)
+            return SideBySide(alone, self._workloads(alone), is_course=False)
+        compared = self._compared(apart([elide(judged.found.run.name, LONGEST - 4) for judged in read]), read)
+        moved, not_compared = shifts(read[0].side(), read[-1].side(), self._selection.has_ratio)
+        between = len(runs) - len(read)
+        note = f"{between} runs in between are not shown; `loopmark history DIR` says where a loop's speedup changed"
+        notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
+        return SideBySide(compared, self._workloads(compared), True, moved, not_compared, notes)
+
+    def _machines(self, groups: list[list[FoundRun]]) -> SideBySide:
+        latest = sorted(groups, key=lambda runs: runs[-1].started, reverse=True)[:MOST_MACHINES]
+        left = [runs[-1].run.machine.name for runs in groups if runs not in latest]
+        if left:
+            self._warnings.add(f"of {len(groups)} machines the latest {MOST_MACHINES} are shown, and not {named(left)}")
+        self._read_ahead(runs[-1] for runs in latest)
+        read, counts = [], []
+        for runs in (runs for runs in groups if runs in latest):
+            for judged in self._read(runs[::-1], 1):
+                read.append(judged)
+                counts.append(len(runs) - 1)
+        self._expect(read)
+        compared = self._compared(machine_names([judged.found.run for judged in read]), read)
+        older = [f"{count} of {e.name}" for e, count in zip(compared, counts, strict=True) if count]
+        note = f"the newest run of each machine counts; older ones are not shown: {named(older)}"
+        return SideBySide(compared, self._workloads(compared), False, notes=(note,) if older else ())
+
+    def _read_ahead(self, runs: Iterable[FoundRun]) -> None:
+        """Read those that are shown unless something is wrong with them, all cores at once."""
+        shown = {found.folder: found for found in runs}
+        readings = over_cores(_judge, shown.values(), lambda done: self._tell("judging", 0.5 + 0.4 * done))
+        self._readings |= dict(zip(shown, readings, strict=True))
+
+    def _read(self, runs: list[FoundRun], most: int) -> list[SummarisedRun]:
+        """The first ``most`` of ``runs`` that can be read."""
+        read: list[SummarisedRun] = []
+        for found in runs:
+            if len(read) == most:
+                break
+            reading = self._readings.get(found.folder) or _judge(found)
+            self._warnings.include(reading.warnings)
+            if reading.mistake is not None:
+                self._leave_out(Path(found.folder), reading.mistake)
+            elif reading.judged is not None:
+                read.append(reading.judged)
+        return read
+
+    def _compared(self, labels: list[str], read: list[SummarisedRun]) -> tuple[ComparedRun, ...]:
+        for label, one in zip(labels, read, strict=True):
+            for warning in one.found.run.warnings:  # what a run says against itself, it says in a comparison as well
+                self._warnings.add(warning, label)
+        return tuple(
+            ComparedRun(label, one.found, one.summary, one.phases) for label, one in zip(labels, read, strict=True)
+        )
+
+    def _workloads(self, compared: tuple[ComparedRun, ...]) -> tuple[WorkloadComparison, ...]:
+        return compare_workloads(compared, self._selection.has_workload, self._selection.has_loop)
+
+    def _folders(self, places: Iterable[Path]) -> list[Path]:
+        folders: dict[Path, Path] = {}
+        for place in places:
+            try:
+                found = run_folders(place, self._warnings.add)
+            except BadInput as error:
+                self._leave_out(place, error)
+                continue
+            for folder in found:
+                if folder.resolve() in folders:
+                    self._warnings.add("it is given twice, and counts once", folder)
+                folders.setdefault(folder.resolve(), folder)
+        return list(folders.values())
+
+    def _leave_out(self, folder: Path, error: BadInput) -> None:
+        self._mistakes.append(error)
+        self._warnings.add_error("left out", folder, error)
+
+    def _expect(self, anything: list[FoundRun] | list[SummarisedRun]) -> None:
+        if not anything and self._mistakes:
+            raise self._mistakes[0]
+
+
+def _find(folder: Path) -> tuple[FoundRun, str] | BadInput:
+    """The run of ``folder`` with its digest, or why there is none to be read."""
+    try:
+        run = read_run(folder)
+        return FoundRun(str(folder), run, start_of(run, str(folder))), digest_of(folder)
+    except BadInput as error:
+        return error
+
+
+def _judge(found: FoundRun) -> Reading:
+    """Read and judge a run that was found."""
+    warnings, folder, run = Warnings(), Path(found.folder), found.run
+    try:
+        tables = {name: read_table(folder, name, run) for name in ("blocks", "phases", "losses")}
+    except BadInput as error:
+        return Reading(None, error, warnings)
+    samples = Samples(**tables, warmup=Samples.empty().warmup)
+    if run.interrupted:
+        warnings.add("it was interrupted, and holds only what had been measured by then", folder)
+    trained: TrainingSummary | None = None
+    ceilings: Ceilings | None = None
+    try:
+        training = training_of(folder, run)
+        trained = summarise_training(*training) if training else None
+    except BadInput as error:
+        warnings.add_error("how its loops train is not known", folder, error)
+    try:
+        ceilings = ceilings_of(folder, run)
+    except BadInput as error:
+        warnings.add_error("what its device can do is not known", folder, error)
+    summary = summarise(run, samples, trained, ceilings)
+    without_phases = replace(samples, phases=Samples.empty().phases)
+    return Reading(SummarisedRun(found, summary, estimate_phases(run, samples), without_phases), None, warnings)
+
+
+@dataclass
+class ObservedRun:
+    """A run of a history: what came of looking at it, its samples no longer in memory."""
+
+    folder: Path
+    digest: str = ""
+    """Of its ``run.json``."""
+    workloads: set[str] = field(default_factory=set)
+    loops: set[str] = field(default_factory=set)
+    observations: list[Observation] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    mistake: BadInput | None = None
+    """Why it cannot be read."""
+
+
+def observations_of(
+    folders: Sequence[Path], selection: Selection, warn: Callable[[str], None], tell: Tell
+) -> tuple[list[Observation], int]:
+    """Every ratio that is asked for in every run, and how many runs could be read; one that could not is a warning.
+
+    Raises:
+        BadInput: no run could be read, or none of them has a name that was asked for.
+    """
+    observed = over_cores(partial(_observe, selection), folders, lambda done: tell("reading the runs", done))
+    kept: dict[str, ObservedRun] = {}
+    for one in observed:
+        if one.digest in kept:
+            warn(f"left out: {one.folder} is a copy of {kept[one.digest].folder}")
+            continue
+        for warning in one.warnings:
+            warn(warning)
+        if one.mistake is not None:  # nor is it kept: a copy of it may be whole
+            warn(f"left out: {one.mistake}")
+        else:
+            kept[one.digest] = one
+    if not kept and (mistakes := [one.mistake for one in observed if one.mistake is not None]):
+        raise mistakes[0]
+    selection.refuse_unknown(
+        (name for one in observed for name in one.workloads), (name for one in observed for name in one.loops)
+    )
+    return [seen for one in kept.values() for seen in one.observations], len(kept)
+
+
+def _observe(selection: Selection, folder: Path) -> ObservedRun:
+    observed = ObservedRun(folder)
+    try:
+        _observe_into(observed, selection)
+    except BadInput as error:
+        observed.mistake = error
+    return observed
+
+
+def _observe_into(observed: ObservedRun, selection: Selection) -> None:
+    folder = observed.folder
+    run = read_run(folder)
+    observed.digest = digest_of(folder)
+    observed.workloads = {case.workload for case in run.cases}
+    observed.loops = {case.loop for case in run.cases}
+    blocks, no_longer_training = read_table(folder, "blocks", run), lost(read_table(folder, "losses", run))
+    rounds = round_logs(blocks[counted_blocks(blocks)])
+    for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
+        places = measured(run, workload)
+        if not places:
+            observed.warnings.append(f"{folder}: {workload} has no ratio there, since eager was not measured")
+            continue
+        base, *others = places
+        if base in no_longer_training:
+            observed.warnings.append(f"{folder}: {workload} is left out, since eager's loss was not finite")
+            continue
+        asked_for = [i for i in others if selection.has_loop(run.cases[i].loop)]
+        for i in (i for i in asked_for if i in no_longer_training):
+            loop = run.cases[i].loop
+            observed.warnings.append(f"{folder}: {loop} on {workload} is left out, since its loss was not finite")
+        kept = [i for i in (base, *asked_for) if i not in no_longer_training and i in rounds]
+        observed.observations += observe(run, rounds[kept], workload, str(folder))

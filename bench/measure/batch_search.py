@@ -1,0 +1,277 @@
+"""The search for batch sizes: a case after the other, each size in a process that has the machine to itself."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from statistics import median
+from typing import cast
+
+from loopmark.bench.measure.batch_attempt import LEAST_STEPS, AttemptResult, BatchAttempt, forecast_bytes, safe_bytes
+from loopmark.bench.measure.inventory import Lacks, lacking
+from loopmark.bench.measure.launcher import apart
+from loopmark.bench.measure.machine import available_cores, describe_environment
+from loopmark.bench.measure.pool import WorkerPool
+from loopmark.bench.measure.schedule import Progress
+from loopmark.bench.records.batch_sizes import BATCH_SIZES_FILE, Attempt, BatchCase, BatchSizes
+from loopmark.bench.records.files import write_record
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.records.run import Plan, Status
+from loopmark.loops.catalog import find_workload
+from loopmark.loops.workload import Size
+
+FINENESS = 8
+"""The largest batch that fits is found to within this part of itself, on round multiples."""
+
+
+class SizeSearch:
+    """Proposes batch sizes until the largest that fits is known, and the fastest one is not the smallest tried.
+
+    Args:
+        first: the size to begin with.
+        most: the rows of the data, beyond which no batch can go; None where that is not known (yet).
+    """
+
+    def __init__(self, first: int, most: int | None = None) -> None:
+        self.most = most
+        self._first = first
+        self._rates: dict[int, float] = {}
+        self._too_large: set[int] = set()
+
+    @property
+    def largest(self) -> int | None:
+        """The largest size that is known to fit."""
+        return max(self._rates, default=None)
+
+    @property
+    def too_large(self) -> int | None:
+        """The smallest size above ``largest`` that does not fit; None where no such size is known."""
+        return min((size for size in self._too_large if size > (self.largest or 0)), default=None)
+
+    def hear(self, batch_size: int, samples_per_second: float | None) -> None:
+        """``batch_size`` was tried; None for one that does not fit."""
+        if samples_per_second is None:
+            self._too_large.add(batch_size)
+        else:
+            self._rates[batch_size] = samples_per_second
+
+    def next(self) -> int | None:
+        """The size to try now; None when there is no more to learn."""
+        if not self._rates:
+            return self._smaller()
+        return self._half_of_the_fastest() or self._larger()
+
+    def _smaller(self) -> int | None:
+        """While nothing fits: half of what did not."""
+        if not self._too_large:
+            return self._first if self.most is None else min(self._first, self.most)
+        return min(self._too_large) // 2 or None
+
+    def _half_of_the_fastest(self) -> int | None:
+        """Half of the smallest size tried, where that one is the fastest: what is smaller may be faster still."""
+        smallest = min(self._rates)
+        half = smallest // 2
+        others = [rate for size, rate in self._rates.items() if size != smallest]
+        fastest = bool(others) and self._rates[smallest] > max(others)
+        return half if fastest and half and half not in self._too_large else None
+
+    def _larger(self) -> int | None:
+        largest, too_large = max(self._rates), self.too_large
+        if too_large is not None:
+            return between(largest, too_large)
+        if self.most is None:
+            return 2 * largest
+        return min(2 * largest, self.most) if largest < self.most else None
+
+
+def between(fits: int, too_large: int) -> int | None:
+    """A round size about half way; None where the two are as close as they need to be.
+
+    Round is a multiple of the power of two that divides ``fits`` into ``FINENESS`` parts or a few more: what hardware
+    likes, and what a person would choose.
+    """
+    grain: int = 2 ** (max(1, fits // FINENESS).bit_length() - 1)
+    middle = (fits + too_large) // 2 // grain * grain
+    if middle <= fits:
+        middle += grain
+    return middle if middle < too_large else None
+
+
+GRACE_SECONDS = 10.0
+"""An attempt that was expected to be done in time may take this much longer."""
+SEARCH_SHARE = 0.6
+"""Of a case's budget: what is left is for the fastest sizes, which are timed again."""
+ROUNDS, MOST_CANDIDATES, CLOSE = 2, 4, 0.75
+"""How often they are timed again, how many they are, and the least share of the best throughput that they have."""
+NEVER_REACHED = "the search was interrupted before this case"
+
+
+class BatchSearch:
+    """Carries out a plan's searches, and keeps what was found in a folder after each."""
+
+    def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
+        self._plan, self._machine, self._started, self._progress = plan, machine, started, progress
+        self._environment = describe_environment(plan.threads, available_cores()[: plan.threads])
+        self._cases = _cases(*apart(lacking, plan))
+        self._sizes = {
+            found.name: found.sizes[cast(Size, plan.size)][1] for found in map(find_workload, plan.workloads)
+        }
+
+    def run(self, pool: WorkerPool) -> BatchSizes:
+        """Search for every case; Ctrl-C ends it early with what there is."""
+        interrupted = False
+        self._pool = pool
+        try:
+            for index, case in enumerate(self._cases):
+                if case.status == "ok":
+                    self._search(index)
+                    self._keep(interrupted=False)
+        except KeyboardInterrupt:
+            interrupted = True
+        self._cases = [c if c.attempts or c.status != "ok" else _ended(c, NEVER_REACHED) for c in self._cases]
+        return self._keep(interrupted)
+
+    def _keep(self, interrupted: bool) -> BatchSizes:
+        hunt = BatchSizes(
+            name=self._pool.folder.name,
+            started=self._started.isoformat(timespec="seconds"),
+            seconds=(datetime.now(UTC) - self._started).total_seconds(),
+            interrupted=interrupted,
+            plan=self._plan,
+            machine=self._machine,
+            environment=self._environment,
+            cases=tuple(self._cases),
+        )
+        write_record(self._pool.folder / BATCH_SIZES_FILE, hunt)
+        return hunt
+
+    def _search(self, index: int) -> None:
+        plan, case = self._plan, self._cases[index]
+        search = SizeSearch(plan.batch_size or self._sizes[case.workload])
+        start = self._begun = time.perf_counter()
+        while (size := search.next()) is not None:
+            left = start + SEARCH_SHARE * plan.budget_seconds - time.perf_counter()
+            made = self._attempt(index, size, left)
+            attempt = made.attempt
+            case = self._cases[index] = _with(self._cases[index], made)
+            search.most = case.data_rows
+            if made.skipped and len(case.attempts) == 1:
+                self._cases[index] = _ended(case, attempt.reason or "")
+                return
+            if attempt.limit == "failure" and search.largest is None:
+                break  # for another reason than memory, which a smaller batch would not change
+            search.hear(size, _rate(attempt) if attempt.fits else None)
+            if attempt.limit == "time":
+                break
+        self._cases[index] = _concluded(case, search)
+        self._time_again(index, start + plan.budget_seconds)
+
+    def _time_again(self, index: int, end: float) -> None:
+        """The fastest sizes once more, and once more, in turns, as far as the time goes."""
+        for _ in range(ROUNDS):
+            for size in candidates(self._cases[index].attempts):
+                made = self._attempt(index, size, end - time.perf_counter())
+                if made.attempt.fits:
+                    case = self._cases[index]
+                    self._cases[index] = replace(case, again=(*case.again, made.attempt))
+
+    def _attempt(self, index: int, size: int, left_seconds: float) -> AttemptResult:
+        """BatchAttempt ``size``, unless it is sure to take too much memory or more time than is left."""
+        plan, case = self._plan, self._cases[index]
+        on_host = plan.device == "cpu"
+        peaks = {a.batch_size: a.peak_memory_bytes for a in case.attempts if a.peak_memory_bytes is not None}
+        allowed = safe_bytes() if on_host else None
+        forecast = forecast_bytes(peaks, size) if on_host else None
+        one = BatchAttempt(
+            size,
+            block_seconds=plan.block_seconds,
+            limit_seconds=_limit_seconds(plan, left_seconds) if case.attempts else plan.limit_seconds,
+            forecast_bytes=forecast,
+            allowed_bytes=allowed,
+        )
+        if forecast is not None and allowed is not None and forecast > allowed:
+            return one.refused("host memory")
+        if expected_seconds(case.attempts, size) > left_seconds and case.attempts:
+            return one.refused("time")
+        doing = f"batch size {size:,}{' again' if case.stop else ''}"
+        done = min(1.0, (time.perf_counter() - self._begun) / plan.budget_seconds)
+        self._progress.tell(f"{case.workload} · {case.loop} · {doing}", (index + done) / len(self._cases), None)
+        process = self._pool.start(
+            case.workload, case.loop, log=f"case-{index}-batch-{size}", neighbours=0, batch_size=size
+        )
+        try:
+            return one.by(process)
+        finally:
+            process.kill()
+
+
+def expected_seconds(attempts: tuple[Attempt, ...], batch_size: int) -> float:
+    """What an attempt at ``batch_size`` will take: its steps in proportion to the largest batch that was timed, and all
+    else as that one took it, compilation included. 0 where none was."""
+    last = max((a for a in attempts if a.fits), key=lambda a: a.batch_size, default=None)
+    if last is None:
+        return 0.0
+    step = median(last.block_seconds)
+    return last.seconds + (batch_size / last.batch_size - 1) * step * LEAST_STEPS
+
+
+def candidates(attempts: tuple[Attempt, ...]) -> tuple[int, ...]:
+    """The sizes that may be the fastest, the smallest first."""
+    rates = {attempt.batch_size: _rate(attempt) for attempt in attempts if attempt.fits}
+    close = [size for size, rate in rates.items() if rate >= CLOSE * max(rates.values())]
+    return tuple(sorted(sorted(close, key=lambda size: -rates[size])[:MOST_CANDIDATES]))
+
+
+def _rate(attempt: Attempt) -> float:
+    """Samples a second."""
+    assert attempt.rows_per_step is not None
+    return attempt.rows_per_step / median(attempt.block_seconds)
+
+
+def _concluded(case: BatchCase, search: SizeSearch) -> BatchCase:
+    """The case with what stopped its search."""
+    last = case.attempts[-1]
+    if search.largest is None:
+        status: Status = "timed_out" if last.limit == "time" else "failed"
+        return replace(case, status=status, reason=_why(last), stop=last.limit)
+    above = next((attempt for attempt in case.attempts if attempt.batch_size == search.too_large), None)
+    return replace(case, stop="time" if last.limit == "time" else above.limit if above else "data")
+
+
+def _limit_seconds(plan: Plan, left_seconds: float) -> float:
+    """The time limit of every attempt but the first, which may compile for as long as --limit lets it."""
+    return min(plan.limit_seconds, max(0.0, left_seconds) + GRACE_SECONDS)
+
+
+def _with(case: BatchCase, made: AttemptResult) -> BatchCase:
+    return replace(
+        case,
+        attempts=(*case.attempts, made.attempt),
+        data_rows=case.data_rows if made.data_rows is None else made.data_rows,
+        memory_kind=case.memory_kind or made.memory_kind,
+    )
+
+
+def _ended(case: BatchCase, reason: str) -> BatchCase:
+    return replace(case, status="skipped", reason=reason)
+
+
+def _why(attempt: Attempt) -> str:
+    if attempt.limit == "failure":
+        return attempt.reason or ""
+    return f"not even a batch of {attempt.batch_size:,} fits: {attempt.reason or attempt.limit}"
+
+
+def _cases(workloads: Lacks, loops: Lacks) -> list[BatchCase]:
+    return [
+        BatchCase(
+            workload=workload,
+            loop=loop,
+            status="skipped" if (no_data or no_support) else "ok",
+            reason=no_data or no_support,
+            data_rows=None,
+            memory_kind=None,
+            attempts=(),
+        )
+        for workload, no_data in workloads.items()
+        for loop, no_support in loops.items()
+    ]

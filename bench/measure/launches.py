@@ -1,0 +1,230 @@
+"""A launch: which of its cases are on the device together, and what their workers have told."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from loopmark.bench.measure.answers import Ready, Turn, Warm
+from loopmark.bench.measure.clock import Block, LappedBlock
+from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
+from loopmark.bench.measure.pool import WorkerProcess
+from loopmark.bench.records.run import Case
+from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, typed
+
+CONTEXT_BYTES = 768 * 2**20
+"""What a process takes beside torch's allocator: its CUDA context, kernels and libraries. An estimate."""
+MARGIN = 1.25
+"""Times what the largest case so far took: the room that the next is expected to need, since loops differ. Chosen."""
+
+
+@dataclass(eq=False)
+class RunningCase:
+    """A case's process in the present launch."""
+
+    index: int
+    process: WorkerProcess
+    ready: Ready
+    warm: Warm
+    steps: int
+    joules_per_step: float | None = None
+
+
+class DeviceCapacity:
+    """The device memory left for cases of one workload, as warm ones saw it; without limit where none can tell."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what is known, since cases will now need another amount."""
+        self._largest, self._free = 0, float("inf")
+
+    def note(self, held: DeviceMemoryUse | None) -> None:
+        """Learn from a case that is warm now."""
+        if held is not None:
+            self._largest = max(self._largest, held.reserved + CONTEXT_BYTES)
+            self._free = held.free
+
+    def holds_one_more(self) -> bool:
+        """Whether another case fits beside those that are there."""
+        return self._free >= MARGIN * self._largest
+
+
+@dataclass
+class LaunchState:
+    """One launch of a workload: which cases are on the device, by index, which wait for room, and how far it is."""
+
+    workload: str
+    launch: int
+    baseline: int
+    waiting: list[int]
+    room: DeviceCapacity
+    live: list[RunningCase] = field(default_factory=list)
+    groups: int = 0
+    rounds: int = 0
+    sampled_seconds: float = 0.0
+    starting_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    part: float = 0.0
+    """The fraction of the launch that is done; it never goes back."""
+    whole_batch: int | None = None
+    """Samples a step before batches were halved; None where they were not."""
+    _alone: set[int] = field(default_factory=set)
+    """Cases that ran out of memory beside others; each comes again with the baseline alone."""
+
+    def __post_init__(self) -> None:
+        self.cases = len(self.waiting)
+
+    def others(self, than: int) -> int:
+        """How many cases are on the device, the baseline and the case ``than`` left out."""
+        return sum(one.index not in (self.baseline, than) for one in self.live)
+
+    def next(self) -> int | None:
+        """The case to start now; None where it is time for turns. The first beside the baseline is always tried."""
+        if not self.waiting:
+            return None
+        first = self.waiting[0]
+        alone = self._alone & {first, *(one.index for one in self.live)}
+        if self.others(first) and (alone or not self.room.holds_one_more()):
+            return None
+        return self.waiting.pop(0)
+
+    def put_off(self, index: int) -> bool:
+        """Let a case that ran out of memory beside others start again later, once; False where that is no use."""
+        if index in self._alone or not self.others(index):
+            return False
+        self._alone.add(index)
+        self.waiting.insert(0, index)
+        return True
+
+
+LaunchKey = tuple[int, int]
+"""The case's index and the launch's."""
+_BlockKey = tuple[int, int, int]
+"""Round, number within it, first step."""
+
+
+class Collector:
+    """What every launch of every case has told so far."""
+
+    def __init__(self) -> None:
+        self._warm: dict[LaunchKey, Warm] = {}
+        self._blocks: dict[LaunchKey, list[tuple[_BlockKey, Block, Disturbance]]] = {}
+
+    def add_warm_up(self, key: LaunchKey, warm: Warm) -> None:
+        """A launch has been warmed up."""
+        self._warm[key] = warm
+
+    def add_turn(self, key: LaunchKey, round_: int, turn: Turn) -> None:
+        """A launch has taken a turn."""
+        rows = self._blocks.setdefault(key, [])
+        before = sum(place[0] == round_ for place, _, _ in rows)  # of a turn that is taken again
+        for number, (first_step, block, disturbance) in enumerate(turn.blocks, start=before):
+            rows.append(((round_, number, first_step), block, disturbance))
+
+    def turns(self, key: LaunchKey) -> int:
+        """How many turns a launch has taken."""
+        return len({place[0] for place, _, _ in self._blocks.get(key, [])})
+
+    def drop(self, key: LaunchKey) -> None:
+        """Forget a launch that did not end well."""
+        self._warm.pop(key, None)
+        self._blocks.pop(key, None)
+
+    def samples(self) -> Samples:
+        """Everything gathered so far, as tables."""
+        frames = {
+            "warmup": pd.DataFrame(self._warm_up_rows()),
+            "losses": _stacked(self._loss_frames()),
+            "blocks": pd.DataFrame(self._block_rows()),
+            "phases": _stacked(self._phase_frames()),
+        }
+        empty = Samples.empty()
+        return Samples(**{n: typed(COLUMNS[n], frames[n]) if len(frames[n]) else getattr(empty, n) for n in TABLES})
+
+    def _warm_up_rows(self) -> list[dict[str, float]]:
+        return [
+            {"case": case, "launch": launch, "step": step, "seconds": seconds}
+            for (case, launch), warm in self._warm.items()
+            for step, seconds in enumerate(warm.warm_up.seconds)
+        ]
+
+    def _loss_frames(self) -> Iterable[pd.DataFrame]:
+        for (case, launch), warm in self._warm.items():
+            yield _losses(case, launch, 0, warm.losses)
+        for (case, launch), rows in self._blocks.items():
+            for (_, _, first_step), block, _ in rows:
+                if isinstance(block, LappedBlock):
+                    yield _losses(case, launch, first_step - block.lead_in, block.losses)
+
+    def _block_rows(self) -> list[dict[str, object]]:
+        return [
+            {
+                "case": case,
+                "launch": launch,
+                "round": round_,
+                "block": number,
+                "lapped": isinstance(block, LappedBlock),
+                "first_step": first_step,
+                "steps": block.steps,
+                "host_seconds": block.host_seconds,
+                "device_seconds": block.device_seconds,
+                "involuntary_switches": disturbance.involuntary_switches,
+                "steal_seconds": disturbance.steal_seconds,
+                "sm_clock_hertz": disturbance.sm_clock_hertz,
+                "throttle_reasons": disturbance.throttle_reasons,
+                "foreign_processes": disturbance.foreign_processes,
+            }
+            for (case, launch), rows in self._blocks.items()
+            for (round_, number, first_step), block, disturbance in rows
+        ]
+
+    def _phase_frames(self) -> Iterable[pd.DataFrame]:
+        for (case, launch), rows in self._blocks.items():
+            for (round_, number, first_step), block, _ in rows:
+                if not isinstance(block, LappedBlock) or not block.phases:
+                    continue
+                count, taken = len(block.phases), block.lead_in + block.steps
+                yield pd.DataFrame(
+                    {
+                        "case": case,
+                        "launch": launch,
+                        "round": round_,
+                        "block": number,
+                        "step": np.repeat(np.arange(first_step - block.lead_in, first_step + block.steps), count),
+                        "phase": list(block.phases) * taken,
+                        "host_seconds": block.host.ravel(),
+                        "device_seconds": block.device.ravel(),
+                    }
+                )
+
+
+def _losses(case: int, launch: int, first_step: int, losses: Iterable[float]) -> pd.DataFrame:
+    values = [loss if math.isfinite(loss) else float("nan") for loss in losses]
+    steps = np.arange(first_step, first_step + len(values))
+    return pd.DataFrame({"case": case, "launch": launch, "step": steps, "loss": values})
+
+
+def _stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(kept, ignore_index=True) if (kept := list(frames)) else pd.DataFrame()
+
+
+def room(launch: LaunchState, baseline: Case) -> list[str]:
+    """What a device that was too small has changed: smaller batches, and turns taken in groups."""
+    workload, said = launch.workload, []
+    if launch.whole_batch not in (None, baseline.batch_size):
+        said.append(
+            f"{workload}: by estimate no second loop fits the device beside {baseline.label} with batches of "
+            f"{launch.whole_batch}, so it is measured with batches of {baseline.batch_size}; --batch-size chooses "
+            "another"
+        )
+    if launch.groups > 1:
+        together = f", each with {baseline.label}" if baseline.status == "ok" else ""
+        said.append(
+            f"{workload}: its {launch.cases} cases do not fit the device together; they took turns in "
+            f"{launch.groups} groups{together}"
+        )
+    return said

@@ -1,0 +1,326 @@
+"""Meters that are read beside a block's time: what disturbed it, the peak of memory, and energy."""
+
+import contextlib
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from loopmark.bench.measure.nvml import GpuMonitor, monitor_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_STAT = Path("/proc/stat")
+_STEAL_FIELD = 8
+"""Of a ``cpuN`` line of /proc/stat, see proc(5): the time a hypervisor gave to others, in clock ticks."""
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """One block's. GPU figures are empty or NaN where there is none."""
+
+    involuntary_switches: int
+    """Times the kernel took a core away from a thread of the process while it still had work."""
+    steal_seconds: float
+    """Time the hypervisor gave to others while a pinned core had work; it is counted in steps of 10 ms."""
+    sm_clock_hertz: float
+    throttle_reasons: str
+    foreign_processes: int
+    """Processes on the GPU that are not this run's; 0 where the driver lists fewer than our own, as in containers."""
+
+
+class DisturbanceMeter:
+    """Reads the counters around a block, outside of its timing."""
+
+    def __init__(self, cores: Sequence[int], gpu: GpuMonitor | None) -> None:
+        self._names = {f"cpu{core}" for core in cores}
+        self._gpu = gpu
+        self._before = (0, 0.0)
+
+    def begin(self) -> None:
+        """Just before a block."""
+        self._before = _switches(), self._steal_seconds()
+
+    def end(self, own_processes: int) -> Disturbance:
+        """Just after it. ``own_processes`` of this run hold a context on the GPU."""
+        switches, steal = self._before
+        gpu = self._gpu
+        return Disturbance(
+            involuntary_switches=_switches() - switches,
+            steal_seconds=self._steal_seconds() - steal,
+            sm_clock_hertz=gpu.sm_clock_hertz() if gpu else float("nan"),
+            throttle_reasons=gpu.throttle_reasons() if gpu else "",
+            foreign_processes=foreign(gpu.pids(), own_processes) if gpu else 0,
+        )
+
+    def _steal_seconds(self) -> float:
+        if not _STAT.exists():
+            return 0.0
+        rows = (line.split() for line in _STAT.read_text().splitlines() if line.startswith("cpu"))
+        ticks = sum(int(row[_STEAL_FIELD]) for row in rows if row[0] in self._names and len(row) > _STEAL_FIELD)
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def foreign(pids: Sequence[int], own_processes: int) -> int:
+    """How many of ``pids``, the processes on the GPU, are not this run's.
+
+    Inductor's compile workers may be among them: whatever descends from this process's parent is the run's own. Where
+    this process is not listed, the ids are of another namespace, and only their number counts; so it does where who
+    descends from whom cannot be told.
+    """
+    if len(pids) <= own_processes:
+        return 0
+    if os.getpid() in pids:
+        import psutil
+
+        with contextlib.suppress(psutil.Error):  # a process that is gone meanwhile, or may not be looked at
+            parent = psutil.Process(os.getppid())  # seldom asked: it takes a look at every process of the machine
+            return len(set(pids) - {parent.pid, *(child.pid for child in parent.children(recursive=True))})
+    return len(pids) - own_processes
+
+
+BUSY = 0.5
+"""The share of blocks with a core taken away, from which on a run's figures are those of a busy machine. On a shared
+machine with nothing else to do it was 0.2."""
+
+
+def busy(blocks: "pd.DataFrame") -> list[str]:
+    """A warning where the machine had more to do than this run: others took a core away in most blocks."""
+    disturbed = (blocks["involuntary_switches"] > 0) | (blocks["steal_seconds"] > 0)
+    if not len(blocks) or (share := float(disturbed.mean())) <= BUSY:
+        return []
+    return [f"others took the cores away in {share:.0%} of the blocks; see loopmark doctor, and measure again"]
+
+
+def _switches() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+class PeakMemory(Protocol):
+    """Tells the highest use of memory since ``reset``."""
+
+    kind: str
+
+    def reset(self) -> None:
+        """Forget the peak so far."""
+
+    def read(self) -> int | None:
+        """Bytes at the peak since the last reset."""
+
+
+@dataclass(frozen=True)
+class DeviceMemoryUse:
+    """A device's memory as a process sees it, in bytes."""
+
+    reserved: int
+    """The most that torch's allocator has reserved for this process."""
+    free: int
+    """What is left, whoever has the rest."""
+
+
+class DeviceMemory:
+    """Bytes that torch's CUDA allocator had handed out at once, and what CUDA graphs hold.
+
+    A replay allocates nothing: what its step needs lies in the graph's own pool, free in the allocator's eyes.
+    """
+
+    kind = "device memory allocated or held by graphs"
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def reset(self) -> None:
+        """Forget the peak so far."""
+        torch.cuda.reset_peak_memory_stats(self._device)
+
+    def read(self) -> int:
+        """Bytes at the peak since the last reset."""
+        index = self._device.index or 0
+        held = sum(
+            segment["total_size"] - segment["allocated_size"]
+            for segment in torch.cuda.memory_snapshot()
+            if segment["device"] == index and tuple(segment.get("segment_pool_id", (0, 0))) != (0, 0)
+        )
+        return int(torch.cuda.max_memory_allocated(self._device)) + int(held)
+
+
+class AcceleratorMemory:
+    """Bytes that torch's allocator had handed out at once, on a device that is no CUDA device."""
+
+    kind = "device memory allocated"
+
+    def __init__(self, device: torch.device) -> None:
+        """Raises RuntimeError where the allocator keeps no statistics."""
+        self._device = device
+        self.reset()
+        self.read()
+
+    def reset(self) -> None:
+        """Forget the peak so far."""
+        torch.accelerator.reset_peak_memory_stats(self._device)
+
+    def read(self) -> int:
+        """Bytes at the peak since the last reset."""
+        return int(torch.accelerator.max_memory_allocated(self._device))
+
+
+class ResidentMemory:
+    """Bytes of the process in physical memory: torch's own code and data included."""
+
+    kind = "resident set"
+
+    def reset(self) -> None:
+        """Forget the peak so far, where the kernel lets a process do that (Linux 4.0)."""
+        try:
+            _CLEAR.write_text("5")
+        except OSError:
+            self.kind = "resident set since launch"
+
+    def read(self) -> int | None:
+        """Bytes at the peak since the last reset."""
+        if _STATUS.exists():
+            line = next((row for row in _STATUS.read_text().splitlines() if row.startswith("VmHWM:")), None)
+            return int(line.split()[1]) * 1024 if line else None
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def peak_memory_of(device: torch.device) -> PeakMemory:
+    """The meter for ``device``."""
+    if device.type == "cuda":
+        return DeviceMemory(device)
+    if device.type != "cpu":
+        with contextlib.suppress(RuntimeError, AttributeError):  # the latter from a torch before 2.9
+            return AcceleratorMemory(device)
+    return ResidentMemory()
+
+
+def held_on(device: torch.device) -> DeviceMemoryUse | None:
+    """What this process has held of ``device`` at most, and what is free of it; None where that is not known."""
+    if device.type != "cuda":
+        return None
+    return DeviceMemoryUse(torch.cuda.max_memory_reserved(device), torch.cuda.mem_get_info(device)[0])
+
+
+_POWERCAP = Path("/sys/class/powercap")
+
+
+class EnergyMeter(Protocol):
+    """A counter of energy. It is updated a few tens of times a second: for windows of a second or so."""
+
+    def joules(self) -> float:
+        """Since some moment in the past; NaN where nothing counts it."""
+
+
+class NoMeter:
+    """For a machine that shows no counter."""
+
+    def joules(self) -> float:
+        """Not known."""
+        return float("nan")
+
+
+class PackageMeter:
+    """The processor's packages, by the kernel's powercap counters (RAPL): all that they did, whoever asked for it.
+
+    Args:
+        zones: a folder for each package, with ``energy_uj``, microjoules that start again at ``max_energy_range_uj``.
+    """
+
+    def __init__(self, zones: Iterable[Path]) -> None:
+        self._zones = list(zones)
+        self._last = [self._read(zone) for zone in self._zones]
+        self._total = 0
+
+    def joules(self) -> float:
+        """Since the meter was made."""
+        for index, zone in enumerate(self._zones):
+            now = self._read(zone)
+            spent = now - self._last[index]
+            self._total += spent if spent >= 0 else spent + int((zone / "max_energy_range_uj").read_text())
+            self._last[index] = now
+        return self._total / 1e6
+
+    @staticmethod
+    def _read(zone: Path) -> int:
+        return int((zone / "energy_uj").read_text())
+
+
+def energy_meter(device: torch.device, powercap: Path = _POWERCAP) -> EnergyMeter:
+    """The counter that goes with ``device``: the GPU's own, or the processor's packages where they can be read."""
+    if device.type == "cuda":
+        monitor = monitor_of(device)
+        return monitor if monitor is not None else NoMeter()
+    if device.type != "cpu":
+        return NoMeter()
+    # intel-rapl:0 is a package, intel-rapl:0:1 a part of it; AMD's are called so too.
+    zones = sorted(zone for zone in powercap.glob("intel-rapl:*") if zone.name.count(":") == 1)
+    try:
+        return PackageMeter(zones) if zones else NoMeter()
+    except (OSError, ValueError):  # since 2020 only root may read them
+        return NoMeter()
+
+
+WINDOW_SECONDS = 1.0
+LEAST_WINDOW_SECONDS = 0.4
+"""A window is shorter where several launches measure, so that a case spends about as long on energy however many."""
+MOST_WINDOWS = 3
+"""Of ``WINDOW_SECONDS``, until the counter has moved."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What some steps took."""
+
+    steps: int
+    seconds: float
+    joules: float
+
+    @property
+    def joules_per_step(self) -> float | None:
+        """None where nothing counts energy, or it did not move."""
+        return self.joules / self.steps if self.steps and math.isfinite(self.joules) and self.joules > 0 else None
+
+
+NOTHING = Spent(0, 0.0, math.nan)
+
+
+def spend(
+    take_steps: Callable[[], int],
+    meter: EnergyMeter,
+    window_seconds: float = WINDOW_SECONDS,
+    now: Callable[[], float] = time.perf_counter,
+) -> Spent:
+    """Steps for about ``window_seconds``, from one move of the counter to another.
+
+    Args:
+        take_steps: some steps, done when it returns; how many they were.
+    """
+    if math.isnan(before := meter.joules()):
+        return NOTHING
+    begun = now()
+    while meter.joules() == before:  # the steps until it moves do not count
+        take_steps()
+        if now() - begun > MOST_WINDOWS * window_seconds and meter.joules() == before:
+            return NOTHING
+    start, first, steps = now(), meter.joules(), 0
+    while True:
+        last = meter.joules()
+        steps += take_steps()
+        joules, seconds = meter.joules(), now() - start
+        if seconds >= window_seconds and joules != last:
+            return Spent(steps, seconds, joules - first)
+        if seconds > MOST_WINDOWS * window_seconds:
+            return NOTHING

@@ -1,0 +1,303 @@
+"""Two sides in turns: fresh processes of both, pair after pair, each pair measured in quads of random ABBA order."""
+
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from loopmark.bench.errors import BadInput, NotComparable
+from loopmark.bench.measure.answers import Ready, Warm
+from loopmark.bench.measure.assignment import Assignment
+from loopmark.bench.measure.clock import LappedBlock
+from loopmark.bench.measure.launcher import Launcher
+from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
+from loopmark.bench.measure.schedule import steps_per_block
+from loopmark.bench.records.comparison import BLOCKS, PHASES, Pair, Side
+from loopmark.bench.records.machine import Environment
+from loopmark.bench.records.samples import table
+
+PAIR_SECONDS = 1.75
+"""Of sampling per launch pair. Nearly all the noise was seen to lie within a pair: longer ones lose less of the time to
+starting processes, but no verdict is sure before the eighth, however large the difference."""
+SHARE_OF_START = 0.5
+"""Where starting a pair takes long, sample for at least this share of it."""
+LEAST_QUADS = 3
+
+
+@dataclass(frozen=True)
+class PreparedSide:
+    """One side, ready to be launched."""
+
+    name: str
+    """``base`` or ``head``."""
+    given: dict[str, str]
+    commit: str | None
+    assignment: Assignment
+    launcher: Launcher
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One launch pair and its samples; see ``loopmark.bench.records.comparison`` for the columns."""
+
+    pair: Pair
+    blocks: pd.DataFrame
+    phases: pd.DataFrame
+    once_seconds: float
+    """Spent on compiling with an empty cache, which the next pair need not do."""
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A process that is warm; its environment is asked for once."""
+
+    ready: Ready
+    warm: Warm
+    environment: Environment | None
+
+
+class _SideProcess(WorkerProcess):
+    """A launch of one side. Where it ends, it ends the comparison."""
+
+    def __init__(self, launcher: Launcher, assignment: Assignment, name: str) -> None:
+        super().__init__(launcher, assignment)
+        self._name, self._log = name, assignment.log
+
+    def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
+        """Raises BadInput, or NotComparable where the side was skipped."""
+        try:
+            return super().ask(request, arguments, limit_seconds, ours)
+        except CaseEnded as end:
+            if end.status == "skipped":
+                raise NotComparable(f"{self._name}: {end.reason}") from None
+            raise BadInput(f"{self._name}: {end.reason}{self._last_words()}") from None
+
+    def _last_words(self) -> str:
+        """What a process that could not even begin said last: why an import failed, say."""
+        try:
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return f" ({lines[-1].strip()[:200]})" if lines else ""
+
+
+class PairedMeasurement:
+    """Measures two sides against each other. Use it as a context: at its end no process and no file is left."""
+
+    def __init__(self, base: PreparedSide, head: PreparedSide, *, block_seconds: float, limit_seconds: float,
+                 warmup_ceiling_seconds: float) -> None:  # fmt: skip
+        self._prepared = (base, head)
+        # Drawn anew each time: were it the seed's, every comparison of a CI would give the same side the first turn.
+        self._random = np.random.default_rng()
+        self._block_seconds, self._limit_seconds = block_seconds, limit_seconds
+        self._ceiling_seconds = warmup_ceiling_seconds
+        self._sides: tuple[Side, Side] | None = None
+        self._compiled: set[bool] = set()
+        self._lost: dict[bool, int | None] = {False: None, True: None}
+        self.warnings: list[str] = []
+
+    def __enter__(self) -> "PairedMeasurement":
+        self._folder = Path(tempfile.mkdtemp(prefix="loopmark-measurement-"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """What both ran; known once the first pair has been measured."""
+        assert self._sides is not None
+        return self._sides
+
+    def pairs(self, budget_seconds: float) -> Iterator[Measured]:
+        """Launch pairs until another would not end within the budget; at least one.
+
+        Raises:
+            BadInput: a side cannot be measured: it fails, dies or hangs.
+            NotComparable: a side cannot run on this machine, or both train on different data or batch sizes.
+        """
+        began, longest_rest = time.perf_counter(), 0.0
+        index = 0
+        while index == 0 or time.perf_counter() - began + longest_rest + PAIR_SECONDS < budget_seconds:
+            start = time.perf_counter()
+            measured = self._pair(index, began)
+            yield measured
+            rest = time.perf_counter() - start - measured.once_seconds - PAIR_SECONDS
+            longest_rest = max(0.8 * longest_rest, rest)
+            index += 1
+
+    def solo(self, *, head: bool, seconds: float) -> float:
+        """The mean step of one side in a process of its own: how a mean is measured that is stored for later."""
+        side = self._prepared[head]
+        process = self._launch(side)
+        try:
+            process.within(self._limit_seconds).set_up(with_hash=False)
+            process.within(self._limit_seconds).warm(ceiling_seconds=self._ceiling_seconds)
+            return process.within(self._limit_seconds + seconds).take_alone(seconds=seconds).mean_seconds
+        finally:
+            process.close()
+
+    def _pair(self, index: int, began: float) -> Measured:
+        head_first = bool(self._random.integers(2))
+        start = time.perf_counter()
+        processes: dict[bool, WorkerProcess] = {}
+        try:
+            order = (head_first, not head_first)
+            for head in order:  # both at once: importing torch takes seconds, and nothing is timed yet
+                processes[head] = self._launch(self._prepared[head])
+            started = {head: self._start(head, processes[head], with_facts=index == 0) for head in order}
+            if index == 0:
+                self._sides = self._compare(started)
+            start_seconds = time.perf_counter() - start
+            # Only a side's first time: one that finds no cache again will not find one the next time either.
+            cold = [head for head, one in started.items() if one.warm.compile_cache == "cold"]
+            cold = [head for head in cold if head not in self._compiled]
+            self._compiled.update(cold)
+            once_seconds = sum(started[head].warm.compile_seconds for head in cold)
+            seconds = max(PAIR_SECONDS, SHARE_OF_START * (start_seconds - once_seconds))
+            blocks, phases = self._quads(index, processes, started, seconds)
+            ends = {head: process.within(self._limit_seconds).finish() for head, process in processes.items()}
+            lost = self._lost[True]
+            if self._lost[False] is not None:
+                raise NotComparable(
+                    f"base: its loss was NaN or infinite at step {self._lost[False]:,}, so that its speed says nothing"
+                )
+        finally:
+            for process in processes.values():
+                process.close()
+        return Measured(
+            Pair(
+                index=index,
+                head_first=head_first,
+                start_seconds=start_seconds,
+                ended_seconds=time.perf_counter() - began,
+                base_peak_memory_bytes=ends[False].peak_memory_bytes,
+                head_peak_memory_bytes=ends[True].peak_memory_bytes,
+                compiled=bool(cold),
+                head_lost_at_step=lost,
+            ),
+            table(BLOCKS, blocks),
+            table(PHASES, phases),
+            once_seconds,
+        )
+
+    def _launch(self, side: PreparedSide) -> WorkerProcess:
+        # What is the same code is then the same kernel: a tuner that chose under noise would favour one side for good.
+        shared = self._prepared[0].launcher is self._prepared[1].launcher
+        assignment = replace(
+            side.assignment,
+            log=self._folder / f"{side.name}.log",
+            compile_cache=self._folder / ("compiled" if shared else f"compiled-{side.name}"),
+        )
+        return _SideProcess(side.launcher, assignment, side.name)
+
+    def _start(self, head: bool, process: WorkerProcess, with_facts: bool) -> _Started:
+        ready = process.within(self._limit_seconds).set_up(with_hash=with_facts)
+        warm = process.within(self._limit_seconds).warm(ceiling_seconds=self._ceiling_seconds)
+        self._look_at_losses(head, 0, warm.losses)
+        if with_facts and not warm.warm_up.steady:
+            name, ceiling = self._prepared[head].name, f"{self._ceiling_seconds:g} s"
+            self.warnings.append(
+                f"{name} was still getting faster when its warm-up reached {ceiling}; measure on an idle machine"
+            )
+        environment = process.within(self._limit_seconds).environment() if with_facts else None
+        return _Started(ready, warm, environment)
+
+    def _compare(self, started: dict[bool, _Started]) -> tuple[Side, Side]:
+        sides = []
+        for head in (False, True):
+            side, ready, warm = self._prepared[head], started[head].ready, started[head].warm
+            environment = started[head].environment
+            assert environment is not None
+            sides.append(
+                Side(
+                    given=side.given,
+                    workload=side.assignment.workload,
+                    loop=side.assignment.loop,
+                    commit=side.commit,
+                    environment=environment,
+                    batch_size=ready.batch_size,
+                    parameters=ready.parameters,
+                    data_sha256=ready.data_sha256,
+                    phases=warm.phases,
+                    memory_kind=warm.memory_kind,
+                    laps_count=warm.laps_count,
+                )
+            )
+        base, head_side = sides
+        if base.batch_size != head_side.batch_size:
+            raise NotComparable(
+                f"the sides train with different batch sizes, {base.batch_size} and {head_side.batch_size}; "
+                "give both the same --batch-size"
+            )
+        if None in (base.data_sha256, head_side.data_sha256):
+            self.warnings.append(
+                "the data has no data_sha256(); that both sides train on the same is taken on trust; give it one"
+            )
+        elif base.data_sha256 != head_side.data_sha256:
+            raise NotComparable("the sides train on different data; give both a workload on the same data")
+        if base.parameters != head_side.parameters:
+            self.warnings.append(
+                f"the sides train different models, of {base.parameters:,} and {head_side.parameters:,} parameters; "
+                "give both sides the same workload, unless that is what is compared"
+            )
+        return base, head_side
+
+    def _quads(
+        self,
+        index: int,
+        processes: dict[bool, WorkerProcess],
+        started: dict[bool, _Started],
+        seconds: float,
+    ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+        """Quads of turns, each of a plain block and one with laps: base, head, head, base or the other way round."""
+        # Both take the same number of steps, or the one with more would be measured with warmer caches.
+        step = max(one.warm.step_seconds for one in started.values())
+        steps = steps_per_block(step, self._block_seconds)
+        limit = min(self._limit_seconds, 30 + 50 * 3 * steps * step)
+        blocks: list[dict[str, object]] = []
+        phases: list[dict[str, object]] = []
+        start, quad = time.perf_counter(), 0
+        while quad < LEAST_QUADS or time.perf_counter() - start < seconds:
+            first, laps_first = bool(self._random.integers(2)), bool(self._random.integers(2))
+            for turn, head in enumerate((first, not first, not first, first)):
+                worker = processes[head].within(limit, ours=limit < self._limit_seconds)
+                taken = worker.take_turn(order=(laps_first, not laps_first), steps=steps, own_processes=2)
+                place = {"pair": index, "quad": quad, "turn": turn, "head": head}
+                for first_step, block, disturbance in taken.blocks:
+                    lapped = isinstance(block, LappedBlock)
+                    if isinstance(block, LappedBlock):
+                        self._look_at_losses(head, first_step - block.lead_in, block.losses)
+                    blocks.append(
+                        {
+                            **place,
+                            "lapped": lapped,
+                            "steps": block.steps,
+                            "host_seconds": block.host_seconds,
+                            "device_seconds": block.device_seconds,
+                            "involuntary_switches": disturbance.involuntary_switches,
+                            "steal_seconds": disturbance.steal_seconds,
+                            "throttle_reasons": disturbance.throttle_reasons,
+                            "foreign_processes": disturbance.foreign_processes,
+                        }
+                    )
+                    if isinstance(block, LappedBlock):
+                        host, device = (laps[block.lead_in :].mean(axis=0) for laps in (block.host, block.device))
+                        phases += [
+                            {**place, "phase": phase, "host_seconds": host[i], "device_seconds": device[i]}
+                            for i, phase in enumerate(block.phases)
+                        ]
+            quad += 1
+        return blocks, phases
+
+    def _look_at_losses(self, head: bool, first_step: int, losses: Iterable[float]) -> None:
+        for step, loss in enumerate(losses, first_step):
+            if self._lost[head] is None and not math.isfinite(loss):
+                self._lost[head] = step

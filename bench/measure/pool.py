@@ -1,0 +1,236 @@
+"""Worker processes, and the pool that starts those of one run."""
+
+import contextlib
+import hashlib
+import os
+import pickle
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from loopmark.bench.measure.answers import Failed, MemoryKind
+from loopmark.bench.measure.assignment import Assignment
+from loopmark.bench.measure.launcher import ForkServer, Launcher
+from loopmark.bench.measure.machine import available_cores
+from loopmark.bench.records.run import Plan
+from loopmark.loops.catalog import find_loop, find_workload
+from loopmark.loops.loop import EAGER
+from loopmark.loops.workload import Size
+
+if TYPE_CHECKING:
+    from loopmark.bench.measure.worker import Worker  # whose import takes seconds, which only the other process needs
+
+
+class CaseEnded(Exception):  # noqa: N818 - a skip is no error
+    """A case can go no further. ``status`` is ``skipped``, ``failed`` or ``timed_out``.
+
+    ``ran_out_of`` is the memory that there was too little of, where that is why.
+    """
+
+    def __init__(
+        self, status: str, reason: str, *, bad_step: bool = False, ran_out_of: MemoryKind | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.bad_step, self.ran_out_of = status, reason, bad_step, ran_out_of
+
+
+class WorkerProcess:
+    """One launch. Once it is closed, nothing of it is left."""
+
+    def __init__(self, launcher: Launcher, assignment: Assignment) -> None:
+        self._process, self._pipe = launcher.launch(assignment)
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+        self._busy = False
+
+    def within(self, limit_seconds: float, *, ours: bool = False) -> "Worker":
+        """The worker, each of whose methods is carried out by the process: ``process.within(60).finish()``.
+
+        A method raises CaseEnded where the process failed, was skipped, died, or took longer than ``limit_seconds``.
+
+        Args:
+            ours: whether the limit is our own, which no option lengthens, and many times what the steps took before.
+        """
+        return cast("Worker", _Client(self, limit_seconds, ours))
+
+    def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
+        """The answer to one request; see ``within``."""
+        if self._busy:
+            self.kill()
+            raise CaseEnded("failed", f"the process was asked to {request} before it had answered the last request")
+        self._busy = True
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._pipe.send((request, arguments, limit_seconds))
+        ready = connection.wait([self._pipe, self._process.sentinel], limit_seconds)
+        if not ready:
+            self.kill()
+            hint = ", many times what its steps took before" if ours else "; --limit allows more"
+            raise CaseEnded("timed_out", f"gave no answer within {limit_seconds:.0f} s and was ended{hint}")
+        try:
+            # Of a dead worker there may be no end of file: a process that it forked can hold its end of the pipe open.
+            given = self._pipe.recv() if self._pipe in ready or self._pipe.poll() else None
+        except (EOFError, OSError, pickle.UnpicklingError):
+            given = None
+        if given is None:
+            self._process.join(5)
+            code = self._process.exitcode
+            self.kill()
+            # Without swap, that is what the system does when memory runs out.
+            killed = code == -signal.SIGKILL
+            raise CaseEnded("failed", _manner_of_death(code), ran_out_of="host memory" if killed else None)
+        self._busy = False
+        if isinstance(given, Failed):
+            status = "skipped" if given.skipped else "failed"
+            raise CaseEnded(status, given.reason, bad_step=given.bad_step, ran_out_of=given.ran_out_of)
+        return given
+
+    def settle(self, limit_seconds: float) -> bool:
+        """Wait out a request whose answer nobody took (Ctrl-C came between); whether another can be made."""
+        if self._busy and self._pipe.poll(limit_seconds):
+            with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+                self._pipe.recv()
+                self._busy = False
+        return not self._busy
+
+    def close(self) -> None:
+        """Let the worker end by itself, and end it if it does not."""
+        self._pipe.close()
+        self._process.join(2)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the worker and everything that it started."""
+        # Its group has its own id: it made itself the leader when it began.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.join(5)
+
+
+class _Client:
+    """Forwards each method of ``Worker`` by its own name, with its arguments by theirs."""
+
+    def __init__(self, process: WorkerProcess, limit_seconds: float, ours: bool) -> None:
+        self._process, self._limit_seconds, self._ours = process, limit_seconds, ours
+
+    def __getattr__(self, request: str) -> Callable[..., Any]:
+        return partial(self._forward, request)
+
+    def _forward(self, request: str, **arguments: Any) -> Any:
+        return self._process.ask(request, arguments, self._limit_seconds, self._ours)
+
+
+def _manner_of_death(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else "a signal"
+        hint = "; the system does that when memory runs out" if name == "SIGKILL" else ""
+        return f"the process was killed by {name} (signal {-code}){hint}"
+    return f"the process exited with code {code} before it answered"
+
+
+class WorkerPool:
+    """Starts worker processes for a plan, all on one set of cores.
+
+    Args:
+        plan: of the run.
+        folder: of the run.
+        caches: where each case keeps its compiled code, so that a second process of it finds what the first compiled.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, caches: Path) -> None:
+        self.folder = folder
+        self.cores = available_cores()[: plan.threads]
+        self.limit_seconds = plan.limit_seconds
+        self._plan, self._caches = plan, caches
+        self._launcher = ForkServer()
+        self._batch_sizes: dict[str, int] = {}
+
+    def start(
+        self,
+        workload: str,
+        loop: str,
+        *,
+        log: str,
+        neighbours: int,
+        seed: int | None = None,
+        batch_size: int | None = None,
+    ) -> WorkerProcess:
+        """A new process of one case, by the names of its workload and loop.
+
+        Args:
+            log: the name of the file in ``logs/`` that what it prints goes to.
+            neighbours: how many others are there.
+            seed: of weights and batches; None for the plan's.
+            batch_size: None for the plan's, or what ``shrink`` has made of it.
+        """
+        plan = self._plan
+        assignment = Assignment(
+            workload=next(spec for spec in plan.workloads if find_workload(spec).name == workload),
+            loop=next(spec for spec in (EAGER.name, *plan.loops) if find_loop(spec).name == loop),
+            device=plan.device,
+            size=cast(Size, plan.size),
+            batch_size=self._batch_sizes.get(workload, plan.batch_size) if batch_size is None else batch_size,
+            seed=plan.seed if seed is None else seed,
+            threads=plan.threads,
+            cores=self.cores,
+            compile_cache=self._cache(workload, loop),
+            neighbours=neighbours,
+            log=self.folder / "logs" / f"{log}.txt",
+        )
+        return WorkerProcess(self._launcher, assignment)
+
+    def shrink(self, workload: str, batch_size: int | None) -> int | None:
+        """Halve the batches of all later processes of ``workload``, and return their size.
+
+        None where that cannot be: a person has chosen the size, there is none, or the workload does not heed it.
+        """
+        asked = self._batch_sizes.get(workload, batch_size)
+        if self._plan.batch_size is not None or batch_size is None or batch_size < 2 or batch_size != asked:
+            return None
+        self._batch_sizes[workload] = batch_size // 2
+        return batch_size // 2
+
+    def unshrink(self, workload: str) -> None:
+        """Undo ``shrink`` for later processes of ``workload``."""
+        self._batch_sizes.pop(workload, None)
+
+    def forget_compiled(self, workload: str, loop: str) -> None:
+        """Have the case's next process compile from nothing."""
+        shutil.rmtree(self._cache(workload, loop), ignore_errors=True)
+
+    def start_idle(self, *, log: str) -> WorkerProcess:
+        """A new process like the others that has no task to set up: it is there for the device and not for a case."""
+        return self.start(find_workload(self._plan.workloads[0]).name, EAGER.name, log=log, neighbours=0)
+
+    def _cache(self, workload: str, loop: str) -> Path:
+        # By a hash: names are a person's own, and of any length.
+        folder = self._caches / hashlib.sha256(f"{workload}\0{loop}".encode(errors="replace")).hexdigest()[:16]
+        folder.mkdir(exist_ok=True)
+        return folder
+
+
+@contextmanager
+def worker_pool(plan: Plan, folder: Path) -> Iterator[WorkerPool]:
+    """The pool for a run in ``folder``; in the end its compiled code is removed, and every log that stayed empty."""
+    caches = Path(tempfile.mkdtemp(prefix="loopmark-compiled-"))
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    try:
+        yield WorkerPool(plan, folder, caches)
+    finally:
+        shutil.rmtree(caches, ignore_errors=True)
+        _remove_empty(logs)
+
+
+def _remove_empty(logs: Path) -> None:
+    for log in logs.iterdir():
+        if log.stat().st_size == 0:
+            log.unlink()
+    if not any(logs.iterdir()):
+        logs.rmdir()

@@ -1,0 +1,302 @@
+"""A task that a loop has prepared: driven step by step, its faults put into words, its state kept and put back."""
+
+import ast
+import inspect
+import signal
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loopmark.bench.measure.clock import BadStep
+from loopmark.bench.measure.properties.recorder import Recorder
+from loopmark.loops.loop import Loop
+from loopmark.loops.task import Batch, Task
+from loopmark.loops.technique import Driver, Skip, Step
+from loopmark.loops.user_code import described, place_of
+from loopmark.phases import YIELDED
+
+
+class PreparedLoop:
+    """A task, its step, and who drives that.
+
+    ``step`` is always the generator; ``driver`` is None where whoever calls it drives it.
+    """
+
+    def __init__(self, task: Task, step: Step | Driver) -> None:
+        self.task = task
+        self.driver = step if isinstance(step, Driver) else None
+        self.step: Step = step.step if isinstance(step, Driver) else step
+        self.recorder = Recorder(task)
+
+    @classmethod
+    def begin(cls, make_task: Callable[[int], Task], loop: Loop, seed: int) -> "PreparedLoop":
+        """A fresh task for ``seed``, prepared as a worker does.
+
+        Raises:
+            Skip: the task is of the wrong kind.
+            Stopped: preparing it failed.
+        """
+        task = make_task(seed)
+        torch.manual_seed(seed)
+        try:
+            step = loop.prepare(task)
+        except (Skip, OutOfTime):
+            raise
+        except BaseException as error:  # a technique of a person's own may raise whatever it likes
+            raise Stopped(Fault(_sentence(error, "while it prepares its task"), early=True)) from error
+        return cls(task, step)
+
+    def take(self, batch: Batch | None = None, *, driven: bool = True) -> None:
+        """One whole step, by the driver where there is one and ``driven``. Raises Stopped where the step raises."""
+        inputs, targets = batch if batch is not None else self.task.next_batch()
+        phase = ""
+        with self.guarded(PreparedLoop.take.__code__, lambda: phase):
+            if driven and self.driver is not None:
+                self.driver(self.task, inputs, targets)
+            else:
+                for phase in self.step(self.task, inputs, targets):  # noqa: B007 - where it was, should it raise
+                    pass
+
+    def loss(self, batch: Batch | None = None, *, driven: bool = True) -> float | None:
+        """One whole step, and the loss that it leaves; None where that is no number. Raises Stopped as ``take``."""
+        if self.driver is None or not driven:
+            self.task.last_loss = None
+        self.take(batch, driven=driven)
+        return number_of(self.task.last_loss)
+
+    @contextmanager
+    def guarded(self, outermost: CodeType, last_phase: Callable[[], str]) -> Iterator[None]:
+        """Run a step of it, driven by ``outermost``: what it calls is recorded, what it leaves on is put back.
+
+        Raises:
+            Stopped: the step raised, whatever it was.
+            Skip: it cannot run with this task.
+            BadStep: it is no step.
+        """
+        before = Modes.now(self.task.device.type)
+        fault: Fault | None = None
+        try:
+            with self.recorder.installed(outermost):
+                yield
+        except (Skip, BadStep):
+            raise
+        except BaseException as error:
+            fault = _fault_of(error, last_phase())
+        finally:
+            before.put_back()
+        if fault is not None:
+            raise Stopped(fault)
+
+
+def number_of(loss: Any) -> float | None:
+    """A loss as a number, whatever a step left for one; None where it is none."""
+    if isinstance(loss, Tensor) and loss.numel():
+        return float(loss.detach().double().mean())
+    return float(loss) if isinstance(loss, int | float) else None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a step did not come to its end, as a sentence without its full stop, and in which phase."""
+
+    text: str
+    hangs: bool = False
+    early: bool = False
+    """Before its first step."""
+
+
+class Stopped(Exception):  # noqa: N818 - the step's mistake, not ours
+    """A step stopped while it was looked at."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.text)
+        self.fault = fault
+
+
+class OutOfTime(BaseException):
+    """It took longer than ``seconds``. No ``Exception``, since it is raised into a loop that may catch those."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it took longer than {seconds:g} s")
+        self.seconds = seconds
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise OutOfTime into what runs here, in Python's own code, once it has taken ``seconds``.
+
+    The timer is the process's only one; what it was set to before, it is set to again.
+    """
+
+    def ring(*_: Any) -> None:
+        raise OutOfTime(seconds)
+
+    handler = signal.signal(signal.SIGALRM, ring)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def phase_name(phase: str) -> str:
+    """A phase as it is written; "" is what comes after the last yield."""
+    return f"`{phase}`" if phase else "the code after the last yield"
+
+
+def _fault_of(error: BaseException, last_phase: str) -> Fault:
+    """What ``error`` says, and where: after ``last_phase`` was yielded, "" being none."""
+    if isinstance(error, Stopped):
+        return error.fault
+    order = ("", *YIELDED, "")
+    known = last_phase in order
+    phase = phase_name(order[order.index(last_phase) + 1]) if known else f"the phase after {phase_name(last_phase)}"
+    if isinstance(error, OutOfTime):
+        return Fault(f"hangs at {place_of(error)} in {phase}: it was still there after {error.seconds:g} s", hangs=True)
+    return Fault(_sentence(error, f"in {phase}"))
+
+
+def _sentence(error: BaseException, when: str) -> str:
+    place, _, what = described(error).partition(": ")
+    kind, _, said = what.partition(": ")
+    return f"raises {kind} at {place} {when}: {said or 'it says nothing'}"
+
+
+@dataclass(frozen=True)
+class Modes:
+    """torch's process-wide modes at one moment."""
+
+    gradients: bool
+    inference: bool
+    autocast: bool
+    anomaly: bool
+    default_dtype: torch.dtype
+    device_type: str
+
+    @classmethod
+    def now(cls, device_type: str) -> "Modes":
+        """As they stand."""
+        return cls(
+            gradients=torch.is_grad_enabled(),
+            inference=torch.is_inference_mode_enabled(),
+            autocast=torch.is_autocast_enabled(device_type),
+            anomaly=torch.is_anomaly_enabled(),
+            default_dtype=torch.get_default_dtype(),
+            device_type=device_type,
+        )
+
+    def left_on(self, before: "Modes") -> tuple[str, ...]:
+        """What is on now and was not ``before``, in torch's own words."""
+        changed = {
+            "autocast": self.autocast and not before.autocast,
+            "inference_mode": self.inference and not before.inference,
+            "no_grad": not self.gradients and before.gradients and not self.inference,
+            "detect_anomaly": self.anomaly and not before.anomaly,
+            f"a default dtype of {self.default_dtype}": self.default_dtype != before.default_dtype,
+        }
+        return tuple(name for name, is_on in changed.items() if is_on)
+
+    def put_back(self) -> None:
+        """Turn what a step has left on off again, so that it does not reach the next one."""
+        torch.set_grad_enabled(self.gradients)
+        torch.set_autocast_enabled(self.device_type, self.autocast)
+        torch.set_default_dtype(self.default_dtype)
+        torch.autograd.set_detect_anomaly(self.anomaly)
+
+
+def yields_inside_with(source: str) -> list[int]:
+    """The lines of every ``yield`` that stands inside a ``with`` of its own function."""
+    return sorted(_held_yields(ast.parse(source), held=False))
+
+
+@cache
+def held_yields_of(code: CodeType) -> list[int]:
+    """The lines, in its file, of every such ``yield`` of a function; none where its source cannot be had."""
+    try:
+        lines, first = inspect.getsourcelines(code)
+        found = yields_inside_with(textwrap.dedent("".join(lines)))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return []
+    return [line + max(first, 1) - 1 for line in found]
+
+
+def _held_yields(node: ast.AST, held: bool) -> Iterator[int]:
+    for child in ast.iter_child_nodes(node):
+        if held and isinstance(child, ast.Yield | ast.YieldFrom):
+            yield child.lineno
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from _held_yields(child, held=False)
+        else:
+            yield from _held_yields(child, held or isinstance(child, ast.With | ast.AsyncWith))
+
+
+class Snapshot:
+    """All that a task has learnt, to be put back in place, so that compiled code stays valid."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._tensors = [(tensor, tensor.clone()) for tensor in _tensors_of(task)]
+        self._states = {parameter: dict(state) for parameter, state in task.optimizer.state.items()}
+        self._options = [{k: v for k, v in group.items() if k != "params"} for group in task.optimizer.param_groups]
+        self._scaler = task.scaler.state_dict()
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put it all back; what has been added to the optimizer's state since goes."""
+        for tensor, before in self._tensors:
+            tensor.copy_(before)
+        state = self._task.optimizer.state
+        for parameter in list(state):
+            if parameter not in self._states:
+                del state[parameter]
+        for parameter, before_it in self._states.items():
+            state[parameter].clear()
+            state[parameter].update(before_it)
+        for group, options in zip(self._task.optimizer.param_groups, self._options, strict=False):
+            group.update(options)
+        if self._scaler:
+            self._task.scaler.load_state_dict(self._scaler)
+
+
+def _tensors_of(task: Task) -> Iterator[Tensor]:
+    """Every tensor that a step may change: parameters, buffers, the optimizer's state."""
+    yield from (p.detach() for p in task.model.parameters())
+    yield from task.model.buffers()
+    for state in task.optimizer.state.values():
+        yield from (value for value in state.values() if isinstance(value, Tensor))
+
+
+def parameters_of(task: Task) -> list[Tensor]:
+    """A copy of each parameter."""
+    return [parameter.detach().clone() for parameter in task.model.parameters()]
+
+
+_WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether the two have the same shape, type and bits: NaN equals itself, and 0.0 is not -0.0."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.is_floating_point() and a.element_size() in _WHOLE:
+        a, b = a.view(_WHOLE[a.element_size()]), b.view(_WHOLE[b.element_size()])
+    return torch.equal(a, b)
+
+
+def same(some: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
+    """Whether all pairs have the same bits."""
+    return all(same_bits(a, b) for a, b in zip(some, others, strict=True))
+
+
+def largest_difference(some: Iterable[Tensor], others: Iterable[Tensor]) -> float:
+    """The largest difference between any two numbers of a pair; NaN where there is one among them."""
+    differences = [(a.double() - b.double()).abs().max() for a, b in zip(some, others, strict=True) if a.numel()]
+    return float(torch.stack(differences).max()) if differences else 0.0

@@ -1,0 +1,252 @@
+"""Checks of single steps: the phases that they yield, what is done in each, and what is left as it was.
+
+A check says by which fault a loop breaks the property, and what to do; None where there is no fault.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from loopmark.bench.measure.clock import refuse_unknown_phases
+from loopmark.bench.measure.properties.prepared_loop import Stopped, phase_name
+from loopmark.bench.measure.properties.recorder import What
+from loopmark.bench.measure.properties.step_trace import (
+    STOPS,
+    Lap,
+    LoopUnderTest,
+    NotApplicable,
+    StepTrace,
+    listed,
+    places,
+    property_check,
+    watch,
+)
+from loopmark.phases import DATA, FOR_EACH_PART, YIELDED
+
+HOMES: dict[What, tuple[str, str]] = {
+    "zero_grad": ("zero_grad", "the gradients are cleared"),
+    "model": ("forward", "the model is called"),
+    "loss_fn": ("loss", "the loss is computed"),
+    "backward": ("backward", "the backward pass runs"),
+    "update": ("optimizer", "the optimizer steps"),
+}
+"""The phase that each kind of work belongs to, and how it is told."""
+
+
+@property_check(
+    "phases-in-order", "The step yields every phase once, in order; forward, loss and backward may take turns."
+)
+def phases_in_order(loop: LoopUnderTest) -> str | None:
+    """A missing phase, or one out of order. Raises BadStep for a phase that does not exist, and where there is none."""
+    for trace in loop.traces:
+        if trace.phases or not trace.fault:
+            refuse_unknown_phases(trace.phases)
+        if not trace.fault and (disorder := _disorder(trace)):
+            return disorder
+    first = loop.traces[0].phases
+    if other := next((trace.phases for trace in loop.traces if trace.phases != first and not trace.fault), None):
+        return (
+            f"yields different phases in different steps: {', '.join(first)} and then {', '.join(other)}; "
+            "name the same ones each time"
+        )
+    return None
+
+
+def _disorder(trace: StepTrace) -> str | None:
+    phases, shown, wanted = trace.phases, listed(trace.phases, 12), ", ".join(YIELDED)
+    if DATA in phases:
+        return f"yields `{DATA}`, which is lapped before the step begins; leave that yield out"
+    if missing := [phase for phase in YIELDED if phase not in phases]:
+        return (
+            f"has no phase {', '.join(map(phase_name, missing))}: yields {shown}; yield each of {wanted} "
+            "as its work ends"
+        )
+    turns, rest = divmod(len(phases) - 2, len(FOR_EACH_PART))
+    if not rest and phases == (YIELDED[0], *FOR_EACH_PART * turns, YIELDED[-1]):
+        return None
+    due = {*pairwise(("", *YIELDED)), (FOR_EACH_PART[-1], FOR_EACH_PART[0])}
+    steps = zip(pairwise(("", *phases)), trace.laps, strict=False)
+    wrong = next(lap for pair, lap in steps if pair not in due)
+    why = "again" if phases.count(wrong.phase) > 1 else "out of order"
+    return (
+        f"yields phases out of order: {phase_name(wrong.phase)} comes {why} at {wrong.place}; yields {shown}, "
+        f"not {wanted}"
+    )
+
+
+@property_check("only-optimizer-moves-parameters", "No parameter changes in any phase but `optimizer`.")
+def only_optimizer_moves_parameters(loop: LoopUnderTest) -> str | None:
+    """Phases besides ``optimizer`` in which a parameter changes."""
+    wrong = [lap for trace in loop.traces for lap in trace.ended if lap.moved and lap.phase != "optimizer"]
+    if not wrong:
+        return None
+    first, phases = wrong[0], dict.fromkeys(lap.phase for lap in wrong)
+    update = next((event for event in first.events if event.what == "update"), None)
+    by_whom = f" (the optimizer's step at {update.place})" if update else first.where
+    return (
+        f"moves parameters in {' and in '.join(map(phase_name, phases))}, not only in `optimizer`: "
+        f"{listed(first.moved)}{by_whom}; let task.optimizer.step(), in `optimizer`, be all that does"
+    )
+
+
+@property_check("one-update", "One step steps the optimizer once.")
+def one_update(loop: LoopUnderTest) -> str | None:
+    """A step with none or several calls of the optimizer; one that a gradient scaler skips counts as a call."""
+    for trace in loop.traces:
+        updates = trace.places_of("update")
+        if len(updates) > 1:
+            times = "twice" if len(updates) == 2 else f"{len(updates)} times"
+            return (
+                f"steps {times}: task.optimizer.step() is called {times} in one step, at {places(updates)}; "
+                "call it once"
+            )
+        if trace.fault:
+            break
+        if not updates:
+            moved = any(lap.moved for lap in trace.laps)
+            what = "something else moves the parameters" if moved else "nothing is learnt in such a step"
+            return (
+                f"never steps: a step ends without a call of task.optimizer.step(), so {what}; call it in `optimizer`"
+            )
+    return None
+
+
+@property_check(
+    "work-in-its-phase",
+    "The model is called in `forward`, the loss computed in `loss`, gradients in `backward`, the update made in "
+    "`optimizer`, and gradients are cleared in `zero_grad`.",
+)
+def work_in_its_phase(loop: LoopUnderTest) -> str | None:
+    """Work that is done in another phase than its own."""
+    wrong = list(dict.fromkeys(sentence for trace in loop.traces for sentence in _strays(trace)))
+    if not wrong:
+        return None
+    return (
+        f"computes in the wrong phase: {'; '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}; "
+        "yield a phase's name right after its work, and before the next one's"
+    )
+
+
+def _strays(trace: StepTrace) -> Iterator[str]:
+    yield from _calls_elsewhere(trace)
+    yield from _operations_elsewhere(trace)
+    yield from _gradients_elsewhere(trace)
+
+
+def _calls_elsewhere(trace: StepTrace) -> Iterator[str]:
+    for what, (home, done) in HOMES.items():
+        if home not in trace.phases and not trace.fault:
+            continue  # phases-in-order says so
+        strays: dict[str, list[str]] = {}
+        for lap in trace.ended:
+            for event in lap.events:
+                if event.what == what and lap.phase != home:
+                    strays.setdefault(lap.phase, []).append(event.place)
+        for phase, found in strays.items():
+            yield f"{done} in {phase_name(phase)}, not in `{home}` ({places(found)})"
+
+
+def _operations_elsewhere(trace: StepTrace) -> Iterator[str]:
+    """Phases in which the graph was made, for a loop that calls the model or computes the loss in a way of its own."""
+    called = {event.what for lap in trace.laps for event in lap.events}
+    if not trace.roots or "backward" not in {lap.phase for lap in trace.ended}:
+        return
+    made = set[str]()
+    for number in (number for root in trace.roots for number in root.numbers):
+        made.add(next((lap.phase for lap in trace.ended if number < lap.operations), ""))
+    for what in ("model", "loss_fn"):
+        home, done = HOMES[what]
+        before = sorted(made - {"backward", "optimizer", ""} - ({"forward"} if what == "loss_fn" else set()))
+        if what not in called and home not in made and home in trace.phases and made:
+            latest = before[-1] if before else max(made, key=(*YIELDED, "").index)
+            yield f"{done} in {phase_name(latest)}, not in `{home}`"
+
+
+def _gradients_elsewhere(trace: StepTrace) -> Iterator[str]:
+    before: frozenset[str] = frozenset()
+    for lap in trace.ended:
+        calls = {event.what for event in lap.events}
+        gone, changed = before - lap.graded, lap.regraded & lap.graded
+        before = lap.graded
+        if gone and lap.phase != "zero_grad" and "zero_grad" not in calls:
+            yield _gradients_stray(gone, "are cleared", lap, "zero_grad")
+        if changed and lap.phase in ("zero_grad", "forward", "loss", "") and not calls & {"backward", "update"}:
+            yield _gradients_stray(changed, "change", lap, "backward")
+
+
+def _gradients_stray(names: frozenset[str], what: str, lap: Lap, home: str) -> str:
+    return f"the gradients of {listed(sorted(names))} {what} in {phase_name(lap.phase)}, not in `{home}`{lap.where}"
+
+
+@property_check(
+    "no-yield-in-with", "The step never yields inside a `with`, and leaves no autocast or no_grad on at a yield."
+)
+def no_yield_in_with(loop: LoopUnderTest) -> str | None:
+    """A context that is open at a yield, and so in the driver of the step."""
+    left = [(what, lap.phase) for trace in loop.traces for lap in trace.laps for what in lap.left_on]
+    kept = f"; {left[0][0]} is still on at {_when(left[0][1])}" if left else ""
+    if held := [place for trace in loop.traces for place in trace.held_yields]:
+        return (
+            f"yields inside a `with` at {places(held)}, which stays open in whoever drives the step{kept}; "
+            "close it before the yield and open it again after"
+        )
+    if left:
+        return (
+            f"leaves {left[0][0]} on at {_when(left[0][1])}, and so in whoever drives the step; turn it off before "
+            "the yield"
+        )
+    return None
+
+
+def _when(phase: str) -> str:
+    return f"the yield of {phase_name(phase)}" if phase else "the step's end"
+
+
+@property_check("batch-and-mode-kept", "The step changes no batch in place, and leaves the model in its mode.")
+def batch_and_mode_kept(loop: LoopUnderTest) -> str | None:
+    """A batch that is changed in place, or a module that is left in another mode."""
+    for trace in loop.traces:
+        if trace.changed_batch:
+            return (
+                f"changes the batch in place: {' and '.join(trace.changed_batch)} are others after the step, and a "
+                "dataset in memory would be too; work on a copy"
+            )
+        if trace.changed_modes:
+            which = [
+                name.replace("_orig_mod.", "").removesuffix("_orig_mod") or "the whole model"
+                for name in trace.changed_modes
+            ]
+            return (
+                f"leaves {listed(dict.fromkeys(which))} in another mode, training or not, than before the step; "
+                "put the mode back within the step"
+            )
+    return None
+
+
+@property_check("no-hidden-synchronisation", "The step never makes the host wait for the device.")
+def no_hidden_synchronisation(loop: LoopUnderTest) -> str | None:
+    """What makes the host wait for the device. Raises Stopped where the step hangs while torch is looked into."""
+    if said := _waits(loop.traces):
+        return said
+    if loop.fault:
+        raise NotApplicable(STOPS)
+    trace = watch(loop.prepared, for_waits=True)
+    if trace.fault and trace.fault.hangs:
+        raise Stopped(trace.fault)
+    if trace.fault:  # it runs unwatched, so it is the watching that it does not bear
+        raise NotApplicable(f"torch cannot be looked into while this step runs ({trace.fault.text})")
+    return _waits([trace])
+
+
+def _waits(traces: Sequence[StepTrace]) -> str | None:
+    found: dict[tuple[str, str], str] = {}
+    for phase, event in (pair for trace in traces for pair in trace.events):
+        if event.what == "wait":
+            found.setdefault((phase, event.place), event.detail)
+    if not found:
+        return None
+    shown = [f"in {phase_name(phase)}, {place} {what}" for (phase, place), what in found.items()]
+    more = f"; and {len(shown) - 3} more" if len(shown) > 3 else ""
+    return (
+        f"waits for the device: {'; '.join(shown[:3])}{more}; keep numbers on the device, and read task.last_loss "
+        "between steps"
+    )

@@ -1,0 +1,357 @@
+"""A whole run: every loop of every workload in a process of its own, taking turns, launch after launch."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import cast
+
+from loopmark.bench.measure.answers import Turn
+from loopmark.bench.measure.inventory import cases_of, lacking
+from loopmark.bench.measure.launcher import apart
+from loopmark.bench.measure.launches import Collector, DeviceCapacity, LaunchKey, LaunchState, RunningCase, room
+from loopmark.bench.measure.machine import available_cores, describe_environment
+from loopmark.bench.measure.meters import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, busy
+from loopmark.bench.measure.pool import CaseEnded, WorkerPool
+from loopmark.bench.measure.schedule import (
+    LEAST_ROUNDS,
+    QUADS_A_TURN,
+    Forecast,
+    Progress,
+    Schedule,
+    quads_a_turn,
+    steps_per_block,
+)
+from loopmark.bench.measure.warmup import unsteady
+from loopmark.bench.records import store
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.records.run import Launch, PhaseWork, Plan, Run, Status, disturbs
+from loopmark.bench.records.samples import Samples
+
+MOST_AGAIN = 2
+"""Times that a turn under a throttle is taken again, at the end of its round; at the power cap it stays as it is."""
+NEVER_REACHED = "the run was interrupted before this case was measured"
+
+
+class Runner:
+    """Carries out a plan and keeps the run in a folder, which is whole after every launch of every workload."""
+
+    def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
+        self._plan, self._machine, self.progress = plan, machine, progress
+        self._started = started
+        self._cores = available_cores()[: plan.threads]
+        self._environment = describe_environment(plan.threads, self._cores)
+        self._schedule = Schedule(plan.seed)
+        self._collector = Collector()
+        self._cases = cases_of(*apart(lacking, plan))
+        self._workloads = tuple(dict.fromkeys(case.workload for case in self._cases))
+        self._warnings: list[str] = []
+        self._unfinished: set[LaunchKey] = set()
+        if not self._cores:
+            self._warnings.append("this system cannot pin processes to cores, which adds noise; give more --launches")
+        self._rooms = {workload: DeviceCapacity() for workload in self._workloads}
+        self._cramped: set[str] = set()
+        self._forecast = Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
+
+    @property
+    def cases(self) -> tuple[tuple[str, str], ...]:
+        """Workload and loop of each case that this machine can run."""
+        return tuple((case.workload, case.loop) for case in self._cases if case.status == "ok")
+
+    def run(self, pool: WorkerPool) -> tuple[Run, Samples]:
+        """Measure into the pool's folder, and return what was measured; Ctrl-C ends it early with what there is."""
+        interrupted = False
+        self._pool = pool
+        try:
+            for launch in range(self._plan.launches):
+                for workload in self._workloads:
+                    self._launch(workload, launch)
+                    self._keep(interrupted=False)
+        except KeyboardInterrupt:
+            interrupted = True
+        self._cases = [c if c.launches or c.status != "ok" else c.ended("skipped", NEVER_REACHED) for c in self._cases]
+        self._warnings += unsteady(self._cases, self._plan.warmup_ceiling_seconds)
+        self._warnings += busy(self._collector.samples().blocks)
+        return self._keep(interrupted)
+
+    def _keep(self, interrupted: bool) -> tuple[Run, Samples]:
+        run = Run(
+            name=self._pool.folder.name,
+            started=self._started.isoformat(timespec="seconds"),
+            seconds=(datetime.now(UTC) - self._started).total_seconds(),
+            interrupted=interrupted,
+            plan=self._plan,
+            machine=self._machine,
+            environment=self._environment,
+            cases=tuple(self._cases),
+            warnings=tuple(self._warnings),
+        )
+        samples = self._collector.samples()
+        store.write(self._pool.folder, run, samples)
+        return run, samples
+
+    def _launch(self, workload: str, launch: int) -> None:
+        """One launch of every case of ``workload``: processes up, warmed, taking turns, gone; in groups that fit."""
+        indices = [i for i, c in enumerate(self._cases) if c.workload == workload and c.status == "ok"]
+        order = self._schedule.shuffled(indices)
+        baseline = next(i for i, c in enumerate(self._cases) if c.workload == workload)
+        if self._plan.device != "cpu":  # whoever is first shows how much room a case takes
+            order.sort(key=lambda index: index != baseline)
+        here = LaunchState(workload, launch, baseline, order, self._rooms[workload])
+        with self._processes(here.live):
+            try:
+                while here.waiting:
+                    self._take_group(here)
+            finally:
+                if workload not in self._cramped and (said := room(here, self._cases[baseline])):
+                    self._cramped.add(workload)
+                    self._warnings += said
+
+    def _take_group(self, here: LaunchState) -> None:
+        """Those that fit the device together, from start to end; the baseline stays while others wait."""
+        staying: list[RunningCase] = []
+        try:
+            fresh = self._fill(here)
+            self._sample(here)
+            self._measure_energy(here, fresh)
+            staying = [one for one in here.live if here.waiting and one.index == here.baseline]
+        finally:
+            # Also when a person has had enough: what was measured so far is a launch, if a short one.
+            for one in [one for one in here.live if one not in staying]:
+                self._finish(one, here.launch)
+                one.process.close()
+                here.live.remove(one)
+
+    def _fill(self, here: LaunchState) -> list[RunningCase]:
+        """Start the cases that fit beside those that are there, and return them."""
+        start, fresh = time.perf_counter(), list[RunningCase]()
+        here.groups += 1
+        while (index := here.next()) is not None:
+            self._tell(here, index, "starting")
+            try:
+                one = self._start(index, here)
+            except CaseEnded as end:
+                self._give_up(index, here, end)
+                continue
+            here.live.append(one)
+            fresh.append(one)
+            here.room.note(one.warm.held)
+            here.compile_seconds += one.warm.compile_seconds
+            if here.live == [one] and not here.room.holds_one_more() and self._shrink(index, here):
+                fresh.clear()
+                self._lose(one, here)
+        here.starting_seconds += time.perf_counter() - start
+        budget = here.sampled_seconds + self._sampling_seconds(len(here.live) + len(here.waiting))
+        self._forecast.sampling_seconds[here.workload] = budget
+        self._forecast.started(here.workload, here.launch, here.starting_seconds, here.compile_seconds)
+        return fresh
+
+    def _shrink(self, index: int, here: LaunchState) -> bool:
+        """Have the baseline start again with half of each batch, if not even one other case fits beside it."""
+        before = self._cases[index].batch_size
+        begins = not here.launch and not here.rounds and here.waiting and index == here.baseline
+        if not begins or self._pool.shrink(here.workload, before) is None:
+            return False
+        here.whole_batch = here.whole_batch or before
+        here.room.forget()
+        here.waiting.insert(0, index)
+        return True
+
+    @contextmanager
+    def _processes(self, live: list[RunningCase]) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            # Whatever came in between, a launch that was not finished leaves no samples behind.
+            for key in self._unfinished:
+                self._collector.drop(key)
+            self._unfinished.clear()
+            for one in live:
+                one.process.close()
+
+    def _start(self, index: int, here: LaunchState) -> RunningCase:
+        """A process for the case, warmed up. Raises CaseEnded where it has ended instead."""
+        plan, case, launch = self._plan, self._cases[index], here.launch
+        process = self._pool.start(
+            case.workload, case.loop, log=f"case-{index}-launch-{launch}", neighbours=len(here.live)
+        )
+        try:
+            ready = process.within(plan.limit_seconds).set_up(with_hash=launch == 0)
+            case = replace(
+                case,
+                batch_size=ready.batch_size,
+                parameters=ready.parameters,
+                data_sha256=case.data_sha256 or ready.data_sha256,
+            )
+            self._cases[index] = case
+            warm = process.within(plan.limit_seconds).warm(ceiling_seconds=plan.warmup_ceiling_seconds)
+        except BaseException:
+            process.kill()
+            raise
+        self._collector.add_warm_up((index, launch), warm)
+        self._unfinished.add((index, launch))
+        if ready.compiles and warm.compile_cache == "none":
+            self._warnings.append(f"{case.workload}, {case.label}: torch compiled nothing; see why in loopmark doctor")
+        self._cases[index] = replace(case, phases=warm.phases or case.phases)
+        steps = steps_per_block(warm.step_seconds, plan.block_seconds)
+        return RunningCase(index, process, ready, warm, steps)
+
+    def _sample(self, here: LaunchState) -> None:
+        """Rounds, in each of which every case that is there takes one turn, until the budget is spent."""
+        live = here.live
+        budget, spent, first = self._sampling_seconds(len(live)), 0.0, here.rounds
+        while live and (here.rounds - first < LEAST_ROUNDS or spent < budget):
+            turns = list(live)
+            for _ in range(1 + (MOST_AGAIN if self._plan.remeasure_throttled else 0)):
+                again = []
+                for one in self._schedule.shuffled(turns):
+                    if one not in live:  # it has to come again with the baseline
+                        continue
+                    self._tell(here, one.index, f"round {here.rounds + 1}", sampling=True)
+                    start = time.perf_counter()
+                    turn = self._turn(one, here)
+                    took = time.perf_counter() - start
+                    spent += took
+                    here.sampled_seconds += took
+                    if turn is None:
+                        continue
+                    self._collector.add_turn((one.index, here.launch), here.rounds, turn)
+                    if any(disturbs(disturbance.throttle_reasons) for _, _, disturbance in turn.blocks):
+                        again.append(one)
+                turns = again
+            here.rounds += 1
+
+    def _turn(self, one: RunningCase, here: LaunchState) -> Turn | None:
+        """One turn of a case; None where it ends the case, which then is live no longer."""
+        limit = self._turn_limit(one)
+        try:
+            return one.process.within(limit, ours=limit < self._plan.limit_seconds).take_turn(
+                order=self._schedule.turn(quads_a_turn(one.steps, one.warm.lead_in)),
+                steps=one.steps,
+                own_processes=len(here.live),
+            )
+        except CaseEnded as end:
+            self._lose(one, here)
+            self._give_up(one.index, here, end)
+            return None
+
+    def _measure_energy(self, here: LaunchState, fresh: list[RunningCase]) -> None:
+        """What a step of each of ``fresh`` spends, one after the other in random order: a counter counts for all."""
+        window = max(LEAST_WINDOW_SECONDS, WINDOW_SECONDS / self._plan.launches)
+        for one in self._schedule.shuffled(fresh):
+            if one not in here.live:
+                continue
+            try:
+                spent = one.process.within(self._plan.limit_seconds).spend(steps=one.steps, window_seconds=window)
+            except CaseEnded as end:
+                self._lose(one, here)
+                self._give_up(one.index, here, end)
+            else:
+                one.joules_per_step = spent.joules_per_step
+
+    def _lose(self, one: RunningCase, here: LaunchState) -> None:
+        """A case is there no longer, and nothing of it is kept."""
+        here.live.remove(one)
+        one.process.kill()
+        self._collector.drop((one.index, here.launch))
+
+    def _give_up(self, index: int, here: LaunchState, end: CaseEnded) -> None:
+        """End a case, unless it only had too little room beside others, or can have it with smaller batches."""
+        case, lacked_memory = self._cases[index], end.ran_out_of == "device memory"
+        is_baseline = index == here.baseline
+        if lacked_memory and here.put_off(index):
+            if here.launch == 0:  # which is to compile from nothing
+                self._pool.forget_compiled(case.workload, case.loop)
+            if is_baseline:
+                self._start_over(here)
+        elif not (lacked_memory and not here.live and self._shrink(index, here)):
+            if is_baseline and here.whole_batch:  # in vain
+                self._pool.unshrink(here.workload)
+                here.whole_batch = None
+            self._end(index, end)
+
+    def _start_over(self, here: LaunchState) -> None:
+        """The baseline has run out of memory beside others: these come again with it, since no ratio is without it."""
+        for one in list(here.live):
+            self._lose(one, here)
+            here.waiting.append(one.index)
+        if here.groups > 1:
+            self._warnings.append(
+                f"{here.workload}: {self._cases[here.baseline].label} ran out of device memory in launch "
+                f"{here.launch + 1} and started again; cases that had had their turns by then have no ratio of it"
+            )
+
+    def _finish(self, one: RunningCase, launch: int) -> None:
+        """Ask a worker for its last figures and write its launch down."""
+        key = (one.index, launch)
+        try:
+            if not (one.process.settle(self._turn_limit(one)) and self._collector.turns(key)):
+                self._collector.drop(key)
+                return
+            finished = one.process.within(self._plan.limit_seconds).finish()
+        except CaseEnded as end:
+            self._collector.drop(key)
+            self._end(one.index, end)
+            return
+        warm, case = one.warm, self._cases[one.index]
+        if launch == 0:
+            case = replace(case, work=self._work(one))
+        made = Launch(
+            index=launch,
+            setup_seconds=one.ready.seconds,
+            first_step_seconds=warm.first_step_seconds,
+            warmup_steps=len(warm.warm_up.seconds),
+            warmup_seconds=sum(warm.warm_up.seconds),
+            steady=warm.warm_up.steady,
+            steady_step_seconds=warm.warm_up.steady_step_seconds,
+            excess_seconds=warm.warm_up.excess_seconds,
+            compile_seconds=warm.compile_seconds,
+            compile_cache=warm.compile_cache,
+            steps=finished.steps,
+            peak_memory_bytes=finished.peak_memory_bytes,
+            skipped_steps=finished.skipped_steps,
+            final_scale=finished.final_scale,
+            pid=one.process.pid,
+            joules_per_step=one.joules_per_step,
+            gpu=finished.gpu,
+        )
+        self._unfinished.discard(key)
+        self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
+
+    def _work(self, one: RunningCase) -> tuple[PhaseWork, ...]:
+        """What the case's step has to do, counted once all its timing is over; empty where it cannot be counted."""
+        try:
+            return one.process.within(self._plan.limit_seconds).count_work()
+        except CaseEnded as end:  # what was measured stands
+            case = self._cases[one.index]
+            self._warnings.append(f"{case.workload}, {case.label}: its MFU is not known: {end.reason}")
+            return ()
+
+    def _end(self, index: int, end: CaseEnded) -> None:
+        self._cases[index] = self._cases[index].ended(cast(Status, end.status), end.reason)
+
+    def _sampling_seconds(self, cases: int) -> float:
+        return self._plan.budget_seconds / self._plan.launches * cases
+
+    def _turn_limit(self, one: RunningCase) -> float:
+        """Far more than a turn takes, and far less than a person waits for one that hangs."""
+        expected = (4 * QUADS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
+        return min(self._plan.limit_seconds, 30 + 50 * expected)
+
+    def _tell(self, here: LaunchState, index: int, doing: str, *, sampling: bool = False) -> None:
+        plan, waiting = self._plan, len(here.waiting)
+        spent = here.sampled_seconds if sampling or here.groups > 1 else None
+        left = self._forecast.remaining_seconds(here.workload, here.launch, spent)
+        if left is not None and spent is not None:
+            left += here.starting_seconds / max(1, here.cases - waiting) * waiting
+        position = here.launch * len(self._workloads) + self._workloads.index(here.workload)
+        budget = self._forecast.sampling_seconds[here.workload]
+        started = 1 - (waiting + (not sampling)) / here.cases
+        part = 0.5 * started + 0.5 * min(1.0, here.sampled_seconds / budget if budget else 0.0)
+        here.part = max(here.part, part)
+        self.progress.tell(
+            f"{here.workload} · {self._cases[index].label} · launch {here.launch + 1}/{plan.launches} · {doing}",
+            (position + here.part) / (plan.launches * len(self._workloads)),
+            left,
+        )

@@ -1,0 +1,117 @@
+"""Training as a worker does it: segment by segment, the quality measured after each."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence, Sized
+from dataclasses import dataclass
+
+import torch
+
+from loopmark.bench.measure.clock import HostClock
+from loopmark.bench.measure.meters import energy_meter
+from loopmark.bench.measure.warmup import CompilationLog
+from loopmark.bench.records.run import CacheState
+from loopmark.bench.records.training import Target
+from loopmark.loops.amp import CountingGradScaler
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A task about to be trained."""
+
+    target: Target | None
+    """None for a task that states none."""
+    steps_per_epoch: int | None
+    """None where the batches do not say."""
+    quality: float | None
+    """Of the untrained model."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Some steps of training."""
+
+    seconds: float
+    first_steps_seconds: tuple[float, ...]
+    """Of those that were each timed to their end; part of ``seconds``."""
+    losses: tuple[float, ...]
+    quality: float
+    joules: float
+    """NaN where nothing counts energy."""
+    compile_seconds: float
+    """Since the session began."""
+    compile_cache: CacheState
+    skipped_steps: int | None
+    """By a gradient scaler, since the session began."""
+    final_scale: float | None
+
+
+class TrainingSession:
+    """One task's training."""
+
+    def __init__(self, task: Task, clock: HostClock) -> None:
+        self._task, self._clock = task, clock
+        self._energy = energy_meter(task.device)
+        self._log = CompilationLog()
+
+    def begin(self) -> Begun:
+        """What is to be reached, and from where."""
+        goal, batches = self._task.goal, self._task.batches
+        try:
+            length = len(batches) if isinstance(batches, Sized) else None
+        except TypeError:  # a DataLoader over an iterable has a length that it cannot tell
+            length = None
+        if goal is None:
+            return Begun(None, length, None)
+        target = Target(goal.metric, float(goal.target), goal.higher_is_better)
+        return Begun(target, length, self._quality())
+
+    def segment(self, steps: int, one_by_one: int = 0) -> Segment:
+        """Train for ``steps`` steps, or until the loss is lost, and measure the quality.
+
+        The first ``one_by_one`` of the steps are each timed to their end.
+
+        Raises Skip where the step leaves no loss behind.
+        """
+        losses: list[torch.Tensor | None] = []
+        ends: list[float] = []
+        self._clock.synchronise()
+        joules, start = self._energy.joules(), time.perf_counter()
+        for step in range(steps):
+            self._clock.take_step()
+            losses.append(loss := self._clock.last_loss())
+            if step < one_by_one:
+                self._clock.synchronise()
+                ends.append(time.perf_counter())
+            if not self._clock.waits_to_read and loss is not None and not math.isfinite(loss):
+                break  # here and now; where reading waits for the device, it is seen at the end of the segment
+        self._clock.synchronise()
+        seconds, joules = time.perf_counter() - start, self._energy.joules() - joules
+        scaler = self._task.scaler
+        return Segment(
+            seconds=seconds,
+            first_steps_seconds=tuple(end - begin for begin, end in zip([start, *ends], ends, strict=False)),
+            losses=tuple(_read(losses)),
+            quality=self._quality(),
+            joules=joules,
+            compile_seconds=self._log.seconds(),
+            compile_cache=self._log.cache_state(),
+            skipped_steps=round(float(scaler.skipped)) if isinstance(scaler, CountingGradScaler) else None,
+            final_scale=_finite(float(scaler.get_scale())) if scaler.is_enabled() else None,
+        )
+
+    def _quality(self) -> float:
+        return float("nan") if self._task.goal is None else self._task.goal.quality(self._task.plain_model)
+
+
+def _read(losses: Sequence[torch.Tensor | None]) -> Iterator[float]:
+    for loss in losses:
+        if loss is None:
+            raise Skip("the step leaves no loss in task.last_loss, by which its training is watched")
+        yield float(loss)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

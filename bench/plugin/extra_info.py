@@ -1,0 +1,89 @@
+"""What pytest-benchmark's files keep of a measured loop, in its ``extra_info``: all that a later run is judged by."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from loopmark.bench.judge.comparison import BASELINE, ratio_logs, rounds_of, step_logs
+from loopmark.bench.plugin.measurement import Measurement
+from loopmark.bench.plugin.rows import KEY
+from loopmark.bench.records.files import Mismatch, decode
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ExtraInfo:
+    """One loop, launch by launch: the launch is what a claim is about, and the table's rounds do not tell them."""
+
+    workload: str
+    loop: str
+    device: str
+    size: str
+    batch_size: int | None
+    parameters: int | None
+    threads: int
+    machine: str
+    """The machine's name, which ends in the fingerprint that decides whether seconds compare."""
+    torch: str | None
+    step_logs: tuple[float, ...]
+    """ln(seconds a step), one a launch."""
+    ratio_logs: tuple[float, ...]
+    """ln(seconds a step / eager's), paired by round, one a launch; none for eager itself."""
+    noise_floor: float | None
+    """How far apart eager and its repetition may be, as a share; None where that was not measured."""
+    phases: dict[str, float]
+    """Seconds of each phase of a typical step; they add up to it."""
+    lost_at_step: int | None = None
+    """The first step whose loss was NaN or infinite; no speed is claimed for such a loop."""
+    eager_lost_at_step: int | None = None
+    """The same of the eager of its run, by which its ratios are taken."""
+    data_sha256: str | None = None
+    rounds_per_launch: tuple[int, ...] = ()
+    """How many of the row's rounds, in order, are of each launch: `loopmark import` tells launches apart by it."""
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def of(cls, measured: Measurement, loop: str) -> "ExtraInfo":
+        """What to keep of ``loop``."""
+        row, run = measured.rows[loop], measured.run
+        rounds = rounds_of(measured.blocks(loop))
+        ratios = () if loop == BASELINE else ratio_logs(rounds, rounds_of(measured.blocks(BASELINE)))
+        floor = measured.noise_floor
+        return cls(
+            workload=row.case.workload,
+            loop=loop,
+            device=run.plan.device.partition(":")[0],
+            size=run.plan.size,
+            batch_size=row.case.batch_size,
+            parameters=row.case.parameters,
+            threads=run.plan.threads,
+            machine=run.machine.name,
+            torch=run.environment.torch,
+            step_logs=tuple(map(float, step_logs(rounds))),
+            ratio_logs=tuple(map(float, ratios)),
+            noise_floor=None if floor is None else math.expm1(floor),
+            phases=row.phases,
+            lost_at_step=row.lost_at_step,
+            eager_lost_at_step=eager.lost_at_step if (eager := measured.rows.get(BASELINE)) else None,
+            data_sha256=row.case.data_sha256,
+            rounds_per_launch=measured.rounds_per_launch(loop, lapped=False),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def read_extra_info(benchmark: dict[str, Any]) -> ExtraInfo | str | None:
+    """What a stored benchmark keeps of its loop; why it cannot be read; None where it never was one of ours."""
+    extra = benchmark.get("extra_info")
+    if not isinstance(extra, dict) or KEY not in extra:
+        return None
+    try:
+        kept = decode(ExtraInfo, extra[KEY], f"extra_info.{KEY}")
+    except Mismatch as error:
+        return str(error)
+    if kept.format_version > FORMAT_VERSION:
+        return f"it is of format {kept.format_version}; this Loopmark reads up to {FORMAT_VERSION}"
+    return kept

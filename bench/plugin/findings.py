@@ -1,0 +1,144 @@
+"""What may be said of a loop in a test: held against another loop of the same run, or against a stored run."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from loopmark.bench.judge.comparison import BASELINE, ratio_logs, rounds_of
+from loopmark.bench.judge.finding import Finding
+from loopmark.bench.judge.gate import EAGERS_GAIN, verdict
+from loopmark.bench.judge.settings import RATIO, STEP
+from loopmark.bench.judge.statistics import Estimate, exp, student, welch
+from loopmark.bench.plugin.extra_info import ExtraInfo
+from loopmark.bench.plugin.measurement import Measurement
+
+LEAST_ABSOLUTE_THRESHOLD = 0.25
+"""For eager itself, which has nothing but seconds to be compared by: a shared machine is another one tomorrow."""
+
+
+def confidence_of(false_alarms: float, claims: int) -> float:
+    """The intervals' confidence at which ``claims`` of them raise a false alarm with a chance of ``false_alarms``."""
+    return 1 - 2 * false_alarms / max(1, claims)
+
+
+def against_loop(measured: Measurement, loop: str, other: str, threshold: float, confidence: float) -> Finding:
+    """``loop`` held against ``other``, which took turns with it: Student's t over launches of rounds' paired ratios."""
+    logs = ratio_logs(*(rounds_of(measured.blocks(name)) for name in (loop, other)))
+    floor = None if measured.noise_floor is None else math.expm1(measured.noise_floor)
+    change = student(logs, confidence).exp() if len(logs) else None
+    seconds = [measured.rows[name].step_seconds for name in (other, loop)]
+    lost, others_lost = _lost(measured, loop), _lost(measured, other)
+    found = _finding(
+        measured.rows[loop].case.workload,
+        loop,
+        STEP,
+        (None if seconds[0] is None else seconds[0].value, None if seconds[1] is None else seconds[1].value),
+        change,
+        threshold,
+        floor,
+        lost or others_lost,
+    )
+    return _broken(found) if lost and not others_lost else found
+
+
+def against_stored(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence: float) -> Finding | str:
+    """``head`` held against a stored run of the same test, or why that cannot be done.
+
+    By its ratio to the eager of its own run, which a machine's drift moves alike and which holds on another machine
+    too; eager itself by its seconds, on the same machine only. Welch's t over the launches of both.
+    """
+    if reason := _unlike(head, base):
+        return reason
+    if head.loop == BASELINE:
+        if head.machine != base.machine:
+            return f"eager's seconds compare on one machine only; it was {base.machine}, and is {head.machine}"
+        metric, logs, threshold = STEP, (base.step_logs, head.step_logs), max(threshold, LEAST_ABSOLUTE_THRESHOLD)
+    else:
+        metric, logs = RATIO, (base.ratio_logs, head.ratio_logs)
+    if head.lost_at_step is not None:
+        sides = None if not logs[0] else exp(float(np.mean(logs[0]))), None
+        lost = f"its loss was NaN or infinite at step {head.lost_at_step:,}, which it was not then"
+        return _broken(_finding(head.workload, head.loop, metric, sides, None, threshold, None, lost))
+    for kept, when in ((base, "then"), (head, "now")) if metric == RATIO else ():
+        if kept.eager_lost_at_step is not None:
+            step = kept.eager_lost_at_step
+            return f"eager's loss was NaN or infinite at step {step:,} {when}: a ratio to its speed says nothing"
+    if not (logs[0] and logs[1]):
+        return "one of the two shares no round with its eager"
+    known = [floor for floor in (base.noise_floor, head.noise_floor) if floor is not None]
+    change = welch(logs[1], logs[0], confidence).exp()
+    means = exp(float(np.mean(logs[0]))), exp(float(np.mean(logs[1])))
+    found = _finding(head.workload, head.loop, metric, means, change, threshold, max(known, default=None))
+    if metric == RATIO and found.verdict == "slower" and _eager_gained(head, base, threshold, confidence):
+        found = replace(found, verdict="inconclusive", note=EAGERS_GAIN)
+    return replace(found, note="; ".join([*([found.note] if found.note else []), *_moved(head, base)]) or None)
+
+
+def _eager_gained(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence: float) -> bool:
+    """Whether the loop's ratio rose because eager became faster, while its own seconds did not become slower."""
+    if head.machine != base.machine or any(len(k.step_logs) != len(k.ratio_logs) for k in (head, base)):
+        return False
+    own = welch(head.step_logs, base.step_logs, confidence).exp()
+    eagers = [[step - ratio for step, ratio in zip(k.step_logs, k.ratio_logs, strict=True)] for k in (head, base)]
+    return welch(eagers[0], eagers[1], confidence).high < 0 and own.high <= 1 + threshold
+
+
+def _moved(head: ExtraInfo, base: ExtraInfo) -> list[str]:
+    """What else has changed: the first suspects, and on other hardware a ratio may be another by right."""
+    pairs = {"machine": (base.machine, head.machine), "torch": (base.torch, head.torch)}
+    return [f"{what} {then} → {now}" for what, (then, now) in pairs.items() if then != now]
+
+
+def _unlike(head: ExtraInfo, base: ExtraInfo) -> str | None:
+    for what in ("workload", "loop", "device", "size", "batch_size", "parameters"):
+        then, now = getattr(base, what), getattr(head, what)
+        if then != now:
+            return f"another {what.replace('_', ' ')}: {then} then, {now} now"
+    if None not in (base.data_sha256, head.data_sha256) and base.data_sha256 != head.data_sha256:
+        return f"other data: SHA-256 {base.data_sha256:.12} then, {head.data_sha256:.12} now"
+    if head.machine == base.machine and head.threads != base.threads:
+        return f"the threads differ: {base.threads} then, {head.threads} now"
+    if base.lost_at_step is not None:
+        return f"its loss was NaN or infinite at step {base.lost_at_step:,} then: its speed says nothing"
+    return None
+
+
+def _finding(
+    workload: str,
+    loop: str,
+    metric: str,
+    sides: tuple[float | None, float | None],
+    change: Estimate | None,
+    threshold: float,
+    noise_floor: float | None,
+    lost: str | None = None,
+) -> Finding:
+    note = lost
+    if change is None:
+        note = note or "the two share no round"
+    elif math.isinf(change.high):
+        note = note or "one launch says nothing of the next: give more launches"
+    return Finding(
+        workload=workload,
+        loop=loop,
+        metric=metric,
+        unit="ratio" if metric == RATIO else "seconds",
+        base=sides[0],
+        head=sides[1],
+        change=change,
+        verdict="inconclusive" if change is None or lost else verdict(change, threshold, noise_floor),
+        threshold=threshold,
+        decides=True,
+        note=note,
+    )
+
+
+def _broken(found: Finding) -> Finding:
+    """``found`` of a loop that does not train, while the other does: the worst that can become of its speed."""
+    return replace(found, verdict="slower", head=None, change=None)
+
+
+def _lost(measured: Measurement, loop: str) -> str | None:
+    step = measured.rows[loop].lost_at_step
+    return None if step is None else f"{loop}'s loss was NaN or infinite at step {step:,}: its speed says nothing"

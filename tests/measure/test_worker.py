@@ -1,0 +1,46 @@
+"""What a worker can be asked, and what it says of the rows that a step trains on, whatever the batches are."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from loopmark.bench.measure.answers import Failed, Rows
+from loopmark.bench.measure.worker import REQUESTS, Worker, _answer
+from loopmark.loops.task import Batches
+from tests.support.tiny import make_tiny_task
+
+INPUTS, TARGETS = torch.zeros(100, 3), torch.zeros(100)
+DATA = TensorDataset(INPUTS, TARGETS)
+
+
+def rows_of(batches: Any) -> Rows:
+    task = make_tiny_task()
+    task.batches = batches
+    return Worker.rows(SimpleNamespace(_task=task))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("batches", "rows"),
+    [
+        (Batches(INPUTS, TARGETS, batch_size=64, seed=0), Rows(64, 100, 64.0)),
+        (DataLoader(DATA, batch_size=64), Rows(64, 100, 50.0)),  # and one of 36
+        (DataLoader(DATA, batch_size=64, drop_last=True), Rows(64, 100, 64.0)),
+        (DataLoader(DATA, batch_size=400), Rows(100, 100, 100.0)),
+        ([(INPUTS, TARGETS)], Rows(100, None, 100.0)),
+    ],
+)
+def test_the_rows_of_a_step_are_those_that_it_has_on_average(batches: Any, rows: Rows) -> None:
+    assert rows_of(batches) == rows
+
+
+def test_a_worker_answers_requests_and_nothing_else() -> None:
+    worker = SimpleNamespace(_step_place="", _neighbours=0)
+
+    assert {"set_up", "warm", "take_turn", "finish"} < set(REQUESTS)
+    for name in ("_make_task", "__init__", "no_such_request"):
+        answer = _answer(worker, name, {})  # type: ignore[arg-type]
+        assert isinstance(answer, Failed)
+        assert name in answer.reason
