@@ -105,11 +105,12 @@ def summarise_calibration(
     centred = np.array([log - np.median(trial.logs) for trial in unchanged for log in trial.logs])
     deviation = TO_DEVIATIONS * float(np.median(np.abs(centred))) if len(centred) > 1 else math.nan
     longest = max((len(trial.logs) for trial in calibration.trials), default=0)
-    alarms = 0
     replays = replays if len(launches) else 0
-    for _ in range(replays):
-        drawn = random.integers(len(launches), size=longest)
-        alarms += ever_excludes(launches[drawn] * random.choice([-1.0, 1.0], longest), 0.0, error, uncertainties[drawn])
+    drawn, signs = np.zeros((replays, longest), dtype=int), np.ones((replays, longest))
+    for replay in range(replays):
+        drawn[replay] = random.integers(len(launches), size=longest)
+        signs[replay] = random.choice([-1.0, 1.0], longest)
+    alarms = int(ever_excludes(launches[drawn] * signs, 0.0, error, uncertainties[drawn]).sum()) if replays else 0
     means = [float(np.mean(trial.logs)) for trial in unchanged if len(trial.logs) > 1]
     inner = [float(np.var(t.logs, ddof=1)) / len(t.logs) for t in unchanged if len(t.logs) > 1]
     between = float(np.var(means, ddof=1) / np.mean(inner)) if len(means) > 1 and np.mean(inner) > 0 else math.nan

@@ -1,8 +1,9 @@
-"""The gate: a run against a stored baseline, launch by launch, at a false-alarm rate that all its looks share."""
+"""The gate: a run against a stored baseline, launch by launch, at a false-alarm rate that all its findings share."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from loopmark.bench.judge.run_comparison import (
     JudgedRun,
     MetricComparison,
     RunComparison,
-    compare_runs,
     same_machine,
 )
 from loopmark.bench.judge.settings import RATIO, STEP, Thresholds
@@ -55,37 +55,41 @@ def check(
     """
     thresholds.refuse_unknown(phase for r in (baseline_run, run) for case in r.cases for phase in case.phases)
     base, head = JudgedRun.of(baseline_run, baseline_samples), JudgedRun.of(run, samples)
-    refusal = _refusal(base, head)
-    looks = RunComparison() if refusal else compare_runs(base, head, thresholds.phases)
-    findings = (
-        *(_broken(key, member, ailment, thresholds) for key, member, ailment in looks.broken),
-        *(_missing(*missing, thresholds) for missing in looks.missing),
-        *_without_eagers_gain(judge_metrics(looks.fair, thresholds, false_alarms)),
-    )
-    order = list(base.members)
-    findings = tuple(sorted(findings, key=lambda finding: order.index((finding.workload, finding.loop))))
-    left_out = tuple(f"{reason} ({', '.join(names)})" for reason, names in looks.refused.items())
-    if not refusal and not any(finding.decides for finding in findings):
-        refusal = "; ".join(left_out) or _nothing_in_common(base, head)
-    return Judgement(
+    judged = partial(
+        Judgement,
         command="check",
         base=base.label,
         head=head.label,
-        findings=() if refusal else findings,
         false_alarms=false_alarms,
-        facts=() if refusal else tuple(_facts(same_machine(base, head), thresholds, findings, false_alarms)),
         differences=differences(baseline_run, run),
-        warnings=(*_about_runs(base, head), *(() if refusal else (f"not compared: {text}" for text in left_out))),
-        refusal=refusal,
+    )
+    warnings = tuple(_about_runs(base, head))
+    if base.kind != head.kind:
+        where = f"the baseline was measured on {base.kind} and the run on {head.kind}"
+        return judged(findings=(), warnings=warnings, refusal=f"{where}; measure both on one kind of device")
+    compared = RunComparison(base, head, thresholds.phases)
+    findings = [*_unmeasured(compared, thresholds)]
+    findings += _without_eagers_gain(judge_metrics(compared.metrics, thresholds, false_alarms))
+    left_out = [f"{reason} ({', '.join(names)})" for reason, names in compared.refused.items()]
+    if not any(finding.decides for finding in findings):
+        return judged(
+            findings=(), warnings=warnings, refusal="; ".join(left_out) or _nothing_in_common(same_machine(base, head))
+        )
+    order = list(base.members)
+    findings.sort(key=lambda finding: order.index((finding.workload, finding.loop)))
+    return judged(
+        findings=tuple(findings),
+        facts=tuple(_facts(same_machine(base, head), thresholds, findings, false_alarms)),
+        warnings=(*warnings, *(f"not compared: {text}" for text in left_out)),
     )
 
 
 def judge_metrics(
-    looks: Sequence[MetricComparison], thresholds: Thresholds, false_alarms: float
+    metrics: Sequence[MetricComparison], thresholds: Thresholds, false_alarms: float
 ) -> tuple[Finding, ...]:
-    """A finding for each of ``looks``; the false alarms are shared by those that decide."""
-    wrong_alarm = false_alarms / max(1, sum(look.decides for look in looks))
-    return tuple(_judge(look, thresholds.of(look.metric), wrong_alarm) for look in looks)
+    """A finding for each of ``metrics``; the false alarms are shared by those that decide."""
+    wrong_alarm = false_alarms / max(1, sum(one.decides for one in metrics))
+    return tuple(_judge(one, thresholds.of(one.metric), wrong_alarm) for one in metrics)
 
 
 def verdict(change: Estimate, threshold: float, noise_floor: float | None) -> Verdict:
@@ -104,47 +108,38 @@ def verdict(change: Estimate, threshold: float, noise_floor: float | None) -> Ve
     return "same" if change.low >= 1 / (1 + threshold) and change.high <= 1 + threshold else "inconclusive"
 
 
-def _refusal(base: JudgedRun, head: JudgedRun) -> str | None:
-    """Why the runs as wholes cannot be compared; None where they can."""
-    if base.kind == head.kind:
-        return None
-    return f"the baseline was measured on {base.kind} and the run on {head.kind}; measure both on one kind of device"
-
-
-def _nothing_in_common(base: JudgedRun, head: JudgedRun) -> str:
-    if same_machine(base, head):
+def _nothing_in_common(here: bool) -> str:
+    if here:
         return "no loop was measured in both runs"
     return "on another machine only ratios to eager compare, and no other loop was measured in both runs"
 
 
-def _broken(key: CaseKey, before: JudgedCase, ailment: str, thresholds: Thresholds) -> Finding:
-    """A loop that trained in the baseline and does not now: the worst that can become of its speed."""
-    workload, loop = key
-    return Finding(
-        workload=workload,
-        loop=loop,
-        metric=STEP,
-        unit="seconds",
-        base=before.row.step_seconds.value if before.row.step_seconds else None,
-        head=None,
-        change=None,
-        verdict="slower",
-        threshold=thresholds.step,
-        decides=True,
-        note=f"it trained in the baseline; in the run it {ailment}",
-    )
+def _unmeasured(compared: RunComparison, thresholds: Thresholds) -> Iterator[Finding]:
+    """A finding for each metric that the run does not have and should.
 
+    A loop that no longer trains is the worst that can become of its speed. Where a loop was skipped, or lacks a phase,
+    nobody knows whether it became slower.
+    """
 
-def _missing(key: CaseKey, metric: str, before: JudgedCase, reason: str, thresholds: Thresholds) -> Finding:
-    """What the baseline has and the run, though asked for it, has not: nobody knows whether it became slower."""
-    return replace(
-        _broken(key, before, "", thresholds),
-        metric=metric,
-        base=before.row.step_seconds.value if before.row.step_seconds and metric == STEP else None,
-        verdict="inconclusive",
-        threshold=thresholds.of(metric),
-        note=f"the baseline measured it; {reason}",
-    )
+    def finding(key: CaseKey, metric: str, before: JudgedCase, verdict: Verdict, note: str) -> Finding:
+        step = before.row.step_seconds if metric == STEP else None
+        return Finding(
+            *key,
+            metric=metric,
+            unit="seconds",
+            base=step.value if step else None,
+            head=None,
+            change=None,
+            verdict=verdict,
+            threshold=thresholds.of(metric),
+            decides=True,
+            note=note,
+        )
+
+    for key, before, ailment in compared.broken:
+        yield finding(key, STEP, before, "slower", f"it trained in the baseline; in the run it {ailment}")
+    for key, metric, before, reason in compared.missing:
+        yield finding(key, metric, before, "inconclusive", f"the baseline measured it; {reason}")
 
 
 def _without_eagers_gain(findings: Sequence[Finding]) -> Iterator[Finding]:
@@ -162,39 +157,37 @@ def _without_eagers_gain(findings: Sequence[Finding]) -> Iterator[Finding]:
             yield finding
 
 
-def _judge(look: MetricComparison, threshold: float, wrong_alarm: float) -> Finding:
-    workload, loop = look.key
-    alarm = welch(look.head, look.base, 1 - 2 * wrong_alarm)
-    missed = welch(look.head, look.base, 1 - 2 * WRONG_PASS)
+def _judge(compared: MetricComparison, threshold: float, wrong_alarm: float) -> Finding:
+    alarm = welch(compared.head, compared.base, 1 - 2 * wrong_alarm)
+    missed = welch(compared.head, compared.base, 1 - 2 * WRONG_PASS)
     change = Estimate(alarm.value, alarm.low, missed.high).exp()
-    judged = verdict(change, threshold, look.noise_floor)
+    judged = verdict(change, threshold, compared.noise_floor)
     return Finding(
-        workload=workload,
-        loop=loop,
-        metric=look.metric,
-        unit=look.unit,
-        base=exp(float(np.mean(look.base))),
-        head=exp(float(np.mean(look.head))),
+        *compared.key,
+        metric=compared.metric,
+        unit=compared.unit,
+        base=exp(float(np.mean(compared.base))),
+        head=exp(float(np.mean(compared.head))),
         change=change,
         verdict=judged,
         threshold=threshold,
-        decides=look.decides,
-        note=_note(look, change, judged, threshold),
+        decides=compared.decides,
+        note=_note(compared, change, judged, threshold),
     )
 
 
-def _note(look: MetricComparison, change: Estimate, judged: Verdict, threshold: float) -> str | None:
+def _note(compared: MetricComparison, change: Estimate, judged: Verdict, threshold: float) -> str | None:
     """Why a figure that looks like a claim is none."""
-    if min(len(look.base), len(look.head)) < 2:
-        return "one launch says nothing of the next; give both runs more --launches" if look.decides else None
+    if min(len(compared.base), len(compared.head)) < 2:
+        return "one launch says nothing of the next; give both runs more --launches" if compared.decides else None
     if judged == "inconclusive" and change.low > 1 + threshold:
-        if look.noise_floor is None:
+        if compared.noise_floor is None:
             return "beyond its threshold, but neither run measured its noise floor"
-        return f"beyond its threshold, but not beyond the runs' noise floor of {look.noise_floor:.1%}"
+        return f"beyond its threshold, but not beyond the runs' noise floor of {compared.noise_floor:.1%}"
     return None
 
 
-def _facts(here: bool, thresholds: Thresholds, findings: Iterable[Finding], false_alarms: float) -> Iterator[str]:
+def _facts(here: bool, thresholds: Thresholds, findings: Sequence[Finding], false_alarms: float) -> Iterator[str]:
     if here:
         yield "same machine: seconds and bytes are compared, and each loop's ratio to the eager of its own run"
     else:

@@ -1,6 +1,7 @@
 """Many runs, judged together: each loop's speedup over the baseline from run to run, and where it changed."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,13 +9,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import log_speedups
 from loopmark.bench.judge.differences import differences
 from loopmark.bench.judge.run_comparison import ComparisonKey, fill_instructions, instructions_of
-from loopmark.bench.judge.statistics import CONFIDENCE, Estimate
+from loopmark.bench.judge.statistics import MEDIAN_ERROR, Estimate, t_quantile
 from loopmark.bench.judge.summary import is_baseline
 from loopmark.bench.records.run import Case, Run
 
@@ -24,7 +24,9 @@ LEAST_NOISE = 0.001
 """As a log ratio: what is steadier than 0.1 % is rounding, and no one asks for less."""
 GAMMA, PENALTY = 0.1, 4.0
 """The kernel's width and the price of a change; chosen together by simulation, see ``change_points``."""
-_NORMAL_QUARTILE = 0.6745
+NORMAL_QUARTILE = 0.6745
+SHARED_BY = 3
+"""Loops that change at one run, all in one direction, before the baseline is suspected."""
 
 
 def noise(logs: ArrayLike, standard_errors: Sequence[float]) -> float:
@@ -35,7 +37,7 @@ def noise(logs: ArrayLike, standard_errors: Sequence[float]) -> float:
     rule, since it does not know how runs differ, but it does not fail where runs are few.
     """
     steps = np.abs(np.diff(np.asarray(logs, dtype=float)))
-    between = float(np.median(steps)) / (_NORMAL_QUARTILE * math.sqrt(2)) if len(steps) else 0.0
+    between = float(np.median(steps)) / (NORMAL_QUARTILE * math.sqrt(2)) if len(steps) else 0.0
     known = [error for error in standard_errors if math.isfinite(error)]
     within = float(np.median(known)) if known else 0.0
     return max(between, within, LEAST_NOISE)
@@ -65,12 +67,6 @@ def change_points(logs: ArrayLike, sigma: float) -> list[int]:
         raise BadInput("changes are found by ruptures, which is not installed; pip install ruptures") from None
     search = KernelCPD(kernel="rbf", params={"gamma": GAMMA}, min_size=LEAST_RUNS).fit(scaled)
     return [int(end) for end in search.predict(pen=2 * GAMMA * PENALTY * math.log(count))[:-1]]
-
-
-EFFICIENCY_OF_MEDIAN = math.sqrt(math.pi / 2)
-"""How much wider than a mean's a median's interval is, of many normal values."""
-SHARED_BY = 3
-"""Loops that change at one run, all in one direction, before the baseline is suspected."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,7 @@ class Point:
         if self.launches < 2:
             return math.inf
         half = (self.log_speedup.high - self.log_speedup.low) / 2
-        return half / float(stdtrit(self.launches - 1, (1 + CONFIDENCE) / 2))
+        return half / t_quantile(self.launches - 1)
 
 
 @dataclass(frozen=True)
@@ -240,10 +236,7 @@ def suspicions(series: Iterable[Series]) -> tuple[Suspicion, ...]:
     """The runs at which most loops of a subject changed in one direction, as they do when the baseline changes."""
     found = []
     for subject, alike in by_subject(series).items():
-        counts: dict[tuple[str, bool], int] = {}
-        for change in (change for one in alike for change in one.changes):
-            key = change.point.run.name, change.is_improvement
-            counts[key] = counts.get(key, 0) + 1
+        counts = Counter((change.point.run.name, change.is_improvement) for one in alike for change in one.changes)
         able = sum(one.is_long_enough for one in alike)
         found += [
             Suspicion(subject, run, count, able, better)
@@ -258,10 +251,8 @@ def _series(subject: SeriesSubject, loop: str, points: list[Point]) -> Series:
     sigma = noise(logs, [point.standard_error for point in points])
     starts = [0, *change_points(logs, sigma)]
     ends = [*starts[1:], len(points)]
-    medians = [
-        _median(logs[start:end], sigma, max(1, len(points) - len(starts)))
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    freedom = max(1, len(points) - len(starts))
+    medians = [_median(logs[start:end], sigma, freedom) for start, end in zip(starts, ends, strict=True)]
     levels = tuple(Level(start, end, middle.exp()) for start, end, middle in zip(starts, ends, medians, strict=True))
     changes = tuple(
         Change(
@@ -279,8 +270,8 @@ def _series(subject: SeriesSubject, loop: str, points: list[Point]) -> Series:
 
 def _median(logs: np.ndarray, sigma: float, freedom: int) -> Estimate:
     # The series' own noise, since a level of a few runs does not know its own.
-    widening = EFFICIENCY_OF_MEDIAN if len(logs) > 2 else 1.0
-    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * widening * sigma / math.sqrt(len(logs))
+    widening = MEDIAN_ERROR if len(logs) > 2 else 1.0
+    half = t_quantile(freedom) * widening * sigma / math.sqrt(len(logs))
     middle = float(np.median(logs))
     return Estimate(middle, middle - half, middle + half)
 

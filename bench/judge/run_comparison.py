@@ -1,8 +1,8 @@
-"""What of two runs can be compared fairly, metric by metric; and what cannot, with the reason."""
+"""Two runs compared, metric by metric: what compares fairly, and what does not, with the reason."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import pandas as pd
@@ -21,16 +21,20 @@ from loopmark.bench.judge.finding import Unit
 from loopmark.bench.judge.laps import counted_blocks, laps_by_case
 from loopmark.bench.judge.settings import MEMORY, RATIO, STEP
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, summarise
-from loopmark.bench.records.run import Run
+from loopmark.bench.records.run import Case, Run
 from loopmark.bench.records.samples import Samples
+
+CaseKey = tuple[str, str]
+"""Workload and loop."""
+HASH_LENGTH = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonKey:
-    """What has to be one and the same for two runs to compare, the instructions among it."""
+    """The facts that two runs must share to compare, the processor's instructions among them."""
 
     instructions: str | None
-    """Of a CPU; None where they are not known."""
+    """None where they are not known, and for another device than a CPU."""
 
 
 T = TypeVar("T", bound=ComparisonKey)
@@ -51,13 +55,9 @@ def fill_instructions(told: Iterable[T]) -> dict[T, T]:
     return {one: next(iter(others)) if len(others) == 1 else one for one, others in like.items()}
 
 
-CaseKey = tuple[str, str]
-"""Workload and loop."""
-
-
 @dataclass(frozen=True)
 class JudgedCase:
-    """One case of a side, with its own samples."""
+    """One case of a run, with its own samples."""
 
     row: Row
     rounds: RoundLogs
@@ -90,17 +90,13 @@ class JudgedRun:
 
     @classmethod
     def of(cls, run: Run, samples: Samples, summary: Summary | None = None) -> "JudgedRun":
-        """The side that ``run`` is; ``summary`` is how it was judged, where it was."""
+        """``run`` with the samples behind each case; ``summary`` is how it was judged, where it was."""
         summary = summary or summarise(run, samples)
         rows = {(row.case.workload, row.case.loop): row for row in summary.rows if not row.case.repeat}
         laps = laps_by_case(samples)
         rounds = round_logs(samples.blocks[counted_blocks(samples.blocks)]).reindex(columns=range(len(run.cases)))
         members = {
-            (case.workload, case.loop): JudgedCase(
-                rows[case.workload, case.loop],
-                rounds[index].dropna(),
-                laps[index],
-            )
+            (case.workload, case.loop): JudgedCase(rows[case.workload, case.loop], rounds[index].dropna(), laps[index])
             for index, case in enumerate(run.cases)
             if not case.repeat
         }
@@ -117,14 +113,9 @@ class JudgedRun:
         return None if floor is None else math.expm1(floor)
 
     @property
-    def device(self) -> str:
-        """``cpu``, or a CUDA device with its number."""
-        return device_of(self.run)
-
-    @property
     def kind(self) -> str:
         """``cpu`` or ``cuda``."""
-        return self.device.partition(":")[0]
+        return self.run.plan.device.partition(":")[0]
 
     @property
     def label(self) -> str:
@@ -144,15 +135,12 @@ def same_machine(base: JudgedRun, head: JudgedRun) -> bool:
     """
     sides = base, head
     instructions = {instructions_of(side.run) for side in sides} - {None}
-    return len({(side.run.machine.fingerprint, side.device) for side in sides}) == 1 and len(instructions) <= 1
-
-
-HASH_LENGTH = 12
+    return len({(side.run.machine.fingerprint, device_of(side.run)) for side in sides}) == 1 and len(instructions) <= 1
 
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """One metric of one loop that both sides have, not yet judged."""
+    """One metric of one loop that both runs have, not yet judged."""
 
     key: CaseKey
     metric: str
@@ -164,27 +152,10 @@ class MetricComparison:
     """The larger of both runs', as a share; None where neither measured one. 0 for metrics that it is not about."""
 
 
-@dataclass
 class RunComparison:
-    """What going over two runs, loop by loop, comes upon."""
+    """Everything of ``head`` that can be compared with ``base``, and what cannot.
 
-    fair: list[MetricComparison] = field(default_factory=list)
-    broken: list[tuple[CaseKey, JudgedCase, str]] = field(default_factory=list)
-    """Loops that trained in the baseline and do not now: the baseline's case, and what became of it."""
-    missing: list[tuple[CaseKey, str, JudgedCase, str]] = field(default_factory=list)
-    """Metrics that decide, that the baseline has and the run was asked for in vain: the baseline's case, and why."""
-    refused: dict[str, list[str]] = field(default_factory=dict)
-    """Why something cannot be compared, and the names of the loops of which that holds."""
-
-    def refuse(self, reason: str, key: CaseKey) -> None:
-        """Leave something of the loop ``key`` out, and say why."""
-        self.refused.setdefault(reason, []).append(" ".join(key))
-
-
-def compare_runs(base: JudgedRun, head: JudgedRun, asked: Mapping[str, float]) -> RunComparison:
-    """Everything of ``head`` that can be compared with ``base``.
-
-    A loop is compared where both sides measured it at the same work: batch size, data, size, parameters, and on one
+    A loop is compared where both runs measured it at the same work: batch size, data, size, parameters, and on one
     machine the threads. A loop that trained in the baseline and lost its loss now is broken, wherever it ran. So is one
     that failed on the same machine, and one that was skipped there is missing; another machine may well have less
     memory, or lack what a loop needs, and there both are named and no more.
@@ -192,100 +163,104 @@ def compare_runs(base: JudgedRun, head: JudgedRun, asked: Mapping[str, float]) -
     Args:
         asked: the phases that have a threshold of their own, and with it a say in the outcome.
     """
-    looks = RunComparison()
-    for key in dict.fromkeys([*base.members, *head.members]):
-        before, now = base.members.get(key), head.members.get(key)
+
+    def __init__(self, base: JudgedRun, head: JudgedRun, asked: Iterable[str] = ()) -> None:
+        self._base, self._head, self._asked = base, head, frozenset(asked)
+        self._same_machine = same_machine(base, head)
+        self.metrics: list[MetricComparison] = []
+        self.broken: list[tuple[CaseKey, JudgedCase, str]] = []
+        """Loops that trained in the baseline and do not now: the baseline's case, and why."""
+        self.missing: list[tuple[CaseKey, str, JudgedCase, str]] = []
+        """Metrics that decide and that only the baseline has, though the run was asked for them: its case, and why."""
+        self.refused: dict[str, list[str]] = {}
+        """Why something cannot be compared, and the names of the loops."""
+        for key in dict.fromkeys([*base.members, *head.members]):
+            self._compare_loop(key, base.members.get(key), head.members.get(key))
+
+    def _refuse(self, reason: str, key: CaseKey) -> None:
+        self.refused.setdefault(reason, []).append(" ".join(key))
+
+    def _compare_loop(self, key: CaseKey, before: JudgedCase | None, now: JudgedCase | None) -> None:
         if before is None or now is None:
-            looks.refuse(f"only the {'run' if before is None else 'baseline'} has it", key)
+            self._refuse(f"only the {'run' if before is None else 'baseline'} has it", key)
         elif before.ailment is not None:
             if not before.row.case.status == now.row.case.status == "skipped":
-                looks.refuse(f"in the baseline it {before.ailment}", key)
-        elif reason := _other_work(base, head, before, now):
-            looks.refuse(reason, key)
-        elif now.broken and (same_machine(base, head) or now.row.lost_at_step is not None):
-            looks.broken.append((key, before, now.ailment or ""))
-        elif now.row.case.status == "skipped" and same_machine(base, head):
-            looks.missing.append((key, STEP, before, f"in the run it {now.ailment}"))
+                self._refuse(f"in the baseline it {before.ailment}", key)
+        elif reason := self._other_work(before, now):
+            self._refuse(reason, key)
+        elif now.broken and (self._same_machine or now.row.lost_at_step is not None):
+            self.broken.append((key, before, now.ailment or ""))
+        elif now.row.case.status == "skipped" and self._same_machine:
+            self.missing.append((key, STEP, before, f"in the run it {now.ailment}"))
         elif now.ailment is not None:
-            looks.refuse(f"in the run it {now.ailment}", key)
+            self._refuse(f"in the run it {now.ailment}", key)
         else:
-            _look_at(looks, key, base, head, asked)
-    return looks
+            self._compare_metrics(key, before, now)
 
+    def _other_work(self, before: JudgedCase, now: JudgedCase) -> str | None:
+        """How the work of two cases of one name differs; None where it is the same."""
+        a, b = before.row.case, now.row.case
+        base, head = self._base.run.plan, self._head.run.plan
+        facts: dict[str, tuple[object, object]] = {
+            "batch sizes": (a.batch_size, b.batch_size),
+            "data": (a.data_sha256, b.data_sha256),
+            "sizes": (base.size, head.size),
+            "numbers of parameters": (a.parameters, b.parameters),
+            "numbers of threads": (base.threads, head.threads) if self._same_machine else (None, None),
+        }
+        for what, sides in facts.items():
+            # Little is known of a case that ended early, which does not make it other work.
+            if sides[0] != sides[1] and (b.status == "ok" or None not in sides):
+                x, y = ("unknown" if side is None else str(side) for side in sides)
+                if what == "data":
+                    x, y = f"SHA-256 {x[:HASH_LENGTH]}", y[:HASH_LENGTH]
+                return f"different {what}, {x} in the baseline and {y} in the run"
+        return None
 
-def _other_work(base: JudgedRun, head: JudgedRun, before: JudgedCase, now: JudgedCase) -> str | None:
-    """In what two cases of one name are different work; None where they are the same."""
-    a, b = before.row.case, now.row.case
-    plans = base.run.plan, head.run.plan
-    facts: dict[str, tuple[object, object]] = {
-        "batch sizes": (a.batch_size, b.batch_size),
-        "data": (a.data_sha256, b.data_sha256),
-        "sizes": (plans[0].size, plans[1].size),
-        "numbers of parameters": (a.parameters, b.parameters),
-        "numbers of threads": (plans[0].threads, plans[1].threads) if same_machine(base, head) else (None, None),
-    }
-    for what, sides in facts.items():
-        # Of a case that ended early little is known, which is not to say that it is other work.
-        if sides[0] != sides[1] and (b.status == "ok" or None not in sides):
-            x, y = ("unknown" if side is None else str(side) for side in sides)
-            if what == "data":
-                x, y = f"SHA-256 {x[:HASH_LENGTH]}", y[:HASH_LENGTH]
-            return f"different {what}, {x} in the baseline and {y} in the run"
-    return None
+    def _compare_metrics(self, key: CaseKey, before: JudgedCase, now: JudgedCase) -> None:
+        """Add what can be compared of a loop that both runs measured at the same work."""
+        floors = [run.noise_floor(key[0]) for run in (self._base, self._head)]
+        floor = max((floor for floor in floors if floor is not None), default=None)
+        ratios = self._ratios(key)
+        if ratios is not None:
+            self.metrics.append(MetricComparison(key, RATIO, "ratio", *ratios, decides=True, noise_floor=floor))
+        if self._same_machine:
+            steps = step_logs(before.rounds), step_logs(now.rounds)
+            # Without eager on both sides a loop's seconds are all there is to decide by.
+            decides = ratios is None
+            self.metrics.append(MetricComparison(key, STEP, "seconds", *steps, decides=decides, noise_floor=floor))
+            self._compare_memory(key, before.row.case, now.row.case)
+            self._compare_phases(key, before, now)
+        elif ratios is None and key[1] != BASELINE:
+            self._refuse("on another machine only ratios to eager compare, and eager is not there on both sides", key)
 
-
-def _look_at(looks: RunComparison, key: CaseKey, base: JudgedRun, head: JudgedRun, asked: Mapping[str, float]) -> None:
-    """Add what can be compared of a loop that both sides measured at the same work."""
-    before, now, floor = base.members[key], head.members[key], _noise_floor(base, head, key[0])
-    ratios = _ratios(key, base, head)
-    if ratios is not None:
-        looks.fair.append(MetricComparison(key, RATIO, "ratio", *ratios, decides=True, noise_floor=floor))
-    if same_machine(base, head):
-        steps = step_logs(before.rounds), step_logs(now.rounds)
-        # Without eager on both sides a loop's seconds are all there is to decide by.
-        looks.fair.append(MetricComparison(key, STEP, "seconds", *steps, decides=ratios is None, noise_floor=floor))
-        looks.fair += [*_memory(looks, key, before, now), *_phases(looks, key, before, now, asked)]
-    elif ratios is None and key[1] != BASELINE:
-        looks.refuse("on another machine only ratios to eager compare, and eager is not there on both sides", key)
-
-
-def _noise_floor(base: JudgedRun, head: JudgedRun, workload: str) -> float | None:
-    floors = [side.noise_floor(workload) for side in (base, head)]
-    return max((floor for floor in floors if floor is not None), default=None)
-
-
-def _ratios(key: CaseKey, base: JudgedRun, head: JudgedRun) -> tuple[LaunchLogs, LaunchLogs] | None:
-    logs = []
-    for side in (base, head):
-        eager = side.eager(key[0])
-        if key[1] == BASELINE or eager is None:
+    def _ratios(self, key: CaseKey) -> tuple[LaunchLogs, LaunchLogs] | None:
+        eagers = [run.eager(key[0]) for run in (self._base, self._head)]
+        if key[1] == BASELINE or eagers[0] is None or eagers[1] is None:
             return None
-        logs.append(ratio_logs(side.members[key].rounds, eager.rounds))
-    return (logs[0], logs[1]) if all(map(len, logs)) else None
+        base = ratio_logs(self._base.members[key].rounds, eagers[0].rounds)
+        head = ratio_logs(self._head.members[key].rounds, eagers[1].rounds)
+        return (base, head) if len(base) and len(head) else None
 
+    def _compare_memory(self, key: CaseKey, before: Case, now: Case) -> None:
+        base, head = memory_logs(before), memory_logs(now)
+        if not len(base) or not len(head):
+            return
+        if before.memory_kind == now.memory_kind:
+            self.metrics.append(MetricComparison(key, MEMORY, "bytes", base, head, decides=True))
+        else:
+            kinds = f"{before.memory_kind} and {now.memory_kind}"
+            self._refuse(f"peak memory counts different things, {kinds}", key)
 
-def _memory(looks: RunComparison, key: CaseKey, before: JudgedCase, now: JudgedCase) -> Iterator[MetricComparison]:
-    cases = before.row.case, now.row.case
-    base, head = map(memory_logs, cases)
-    if not len(base) or not len(head):
-        return
-    if cases[0].memory_kind == cases[1].memory_kind:
-        yield MetricComparison(key, MEMORY, "bytes", base, head, decides=True)
-    else:
-        kinds = " and ".join(str(case.memory_kind) for case in cases)
-        looks.refuse(f"peak memory counts different things, {kinds}", key)
-
-
-def _phases(
-    looks: RunComparison, key: CaseKey, before: JudgedCase, now: JudgedCase, asked: Mapping[str, float]
-) -> Iterator[MetricComparison]:
-    base, head = phase_logs(before.laps), phase_logs(now.laps)
-    for name in dict.fromkeys([*before.row.case.phases, *now.row.case.phases]):
-        if name in base and name in head:
-            yield MetricComparison(key, name, "seconds", base[name], head[name], decides=name in asked)
-        elif name in base or name in head:
-            only = f"phase {name} is in the {'baseline' if name in base else 'run'} only"
-            if name in asked and name in base:  # a threshold that would never again be applied
-                looks.missing.append((key, name, before, only))
-            else:
-                looks.refuse(only, key)
+    def _compare_phases(self, key: CaseKey, before: JudgedCase, now: JudgedCase) -> None:
+        base, head = phase_logs(before.laps), phase_logs(now.laps)
+        for name in dict.fromkeys([*before.row.case.phases, *now.row.case.phases]):
+            asked = name in self._asked
+            if name in base and name in head:
+                self.metrics.append(MetricComparison(key, name, "seconds", base[name], head[name], decides=asked))
+            elif name in base or name in head:
+                only = f"phase {name} is in the {'baseline' if name in base else 'run'} only"
+                if asked and name in base:  # a threshold that would never again be applied
+                    self.missing.append((key, name, before, only))
+                else:
+                    self._refuse(only, key)

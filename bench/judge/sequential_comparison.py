@@ -11,15 +11,13 @@ from loopmark.bench.judge.comparison import Verdict, block_seconds
 from loopmark.bench.judge.confidence_sequence import TO_DEVIATIONS, ConfidenceSequence
 from loopmark.bench.judge.differences import environment_differences
 from loopmark.bench.judge.finding import Finding, Judgement
-from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.statistics import MEDIAN_ERROR, Estimate
 from loopmark.bench.records.comparison import Comparison, Pair, Side
 
 METHOD = 2
 """Of reducing launch pairs and judging them: counted up with every change that could change a verdict, since what was
 found out about one method says nothing of another."""
 STEP, MEMORY = "step", "peak memory"
-MEDIAN_ERROR = math.sqrt(math.pi / 2)
-"""The standard error of a normal sample's median over that of its mean."""
 TORN = "the difference changed while it was measured, so that no value fits all launch pairs"
 MEMORY_SHARE = 0.1
 """Of the false alarms asked for, memory's part; the step has the rest. Memory hardly varies from launch to launch, so

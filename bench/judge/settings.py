@@ -3,8 +3,8 @@
 import difflib
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,10 +14,16 @@ from loopmark.phases import PHASES
 
 STEP, RATIO, MEMORY = "step", "step / eager", "peak memory"
 """The metrics that every loop has; each phase is one more, by its name."""
+FIELDS = {STEP: "step", RATIO: "ratio", MEMORY: "memory"}
+"""Each metric's field of ``Thresholds``."""
 SPELLINGS = {"step/eager": RATIO, "peak_memory": MEMORY, "peak-memory": MEMORY}
 """What is easier to type than the names that the reports show."""
 MOST = 100.0
-"""A hundred times as much: whoever allows more has mistyped it."""
+"""A hundred times as much: a larger share was mistyped."""
+MOST_FALSE_ALARMS = 0.5
+FILE = "pyproject.toml"
+TABLE = "[tool.loopmark.check]"
+KEYS = ("false-alarms", "inconclusive", "thresholds")
 
 
 @dataclass(frozen=True)
@@ -34,24 +40,21 @@ class Thresholds:
 
     def of(self, metric: str) -> float:
         """The threshold of ``metric``; a phase without one of its own is shown against the step's."""
-        named = {name: getattr(self, attribute) for name, attribute in _ATTRIBUTES.items()}
-        return float(named[metric]) if metric in named else self.phases.get(metric, self.step)
+        own: float | None = getattr(self, FIELDS[metric]) if metric in FIELDS else self.phases.get(metric)
+        return self.step if own is None else own
 
     def changed(self, shares: Mapping[str, float]) -> "Thresholds":
         """These, with the metrics of ``shares`` at other values."""
-        own = {_ATTRIBUTES[name]: share for name, share in shares.items() if name in _ATTRIBUTES}
-        phases = {name: share for name, share in shares.items() if name not in _ATTRIBUTES}
+        own = {FIELDS[name]: share for name, share in shares.items() if name in FIELDS}
+        phases = {name: share for name, share in shares.items() if name not in FIELDS}
         return replace(self, **own, phases={**self.phases, **phases})
 
     def refuse_unknown(self, phases: Iterable[str]) -> None:
         """Raise BadInput for a threshold of something that is neither a metric nor one of ``phases``."""
-        known = list(dict.fromkeys([*_ATTRIBUTES, *PHASES, *phases]))
+        known = list(dict.fromkeys([*FIELDS, *PHASES, *phases]))
         for name in self.phases:
             if name not in known:
                 raise BadInput(f"no metric named {name[:60]!r} to put a threshold on; {_hint(name, known)}")
-
-
-_ATTRIBUTES = dict(zip((STEP, RATIO, MEMORY), (f.name for f in fields(Thresholds)), strict=False))
 
 
 def parse_flags(flags: Iterable[str]) -> dict[str, float]:
@@ -92,15 +95,17 @@ def parse_share(value: object, place: str) -> float:
     return share
 
 
-def _hint(name: str, known: list[str]) -> str:
+def parse_false_alarms(value: object, place: str) -> float:
+    """A share of false alarms, more than none and at most a half, written as 0.01 or "1%"."""
+    share = parse_share(value, place)
+    if not 0 < share <= MOST_FALSE_ALARMS:
+        raise BadInput(f"{place} should be more than 0 and at most {MOST_FALSE_ALARMS:.0%}, not {str(value)[:60]}")
+    return share
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-
-
-FILE = "pyproject.toml"
-TABLE = "[tool.loopmark.check]"
-KEYS = ("false-alarms", "inconclusive", "thresholds")
-MOST_FALSE_ALARMS = 0.5
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,7 @@ def parse_settings(table: object, file: str) -> Settings:
     given = _table(table, place)
     for key in given:
         if key not in KEYS:
-            close = difflib.get_close_matches(key, KEYS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(KEYS)}"
-            raise BadInput(f"{place} has no key {key[:60]!r}; {hint}")
+            raise BadInput(f"{place} has no key {key[:60]!r}; {_hint(key, KEYS)}")
     shares = {
         metric_name(name): parse_share(value, f"{name[:60]} in {place}")
         for name, value in _table(given.get("thresholds", {}), f"thresholds in {place}").items()
@@ -146,24 +149,11 @@ def parse_settings(table: object, file: str) -> Settings:
     if "false-alarms" in given:
         settings = replace(settings, false_alarms=parse_false_alarms(given["false-alarms"], f"false-alarms in {place}"))
     if "inconclusive" in given:
-        settings = replace(settings, inconclusive=_choice(given["inconclusive"], f"inconclusive in {place}"))
+        choice = given["inconclusive"]
+        if choice not in get_args(Inconclusive):
+            raise BadInput(f"inconclusive in {place} should be 'pass' or 'fail', not {str(choice)[:60]!r}")
+        settings = replace(settings, inconclusive=choice)
     return settings
-
-
-def parse_false_alarms(value: object, place: str) -> float:
-    """A share of false alarms, more than none and at most a half, written as 0.01 or "1%"."""
-    share = parse_share(value, place)
-    if not 0 < share <= MOST_FALSE_ALARMS:
-        raise BadInput(f"{place} should be more than 0 and at most {MOST_FALSE_ALARMS:.0%}, not {str(value)[:60]}")
-    return share
-
-
-def _choice(value: object, place: str) -> Inconclusive:
-    for choice in get_args(Inconclusive):
-        if value == choice:
-            chosen: Inconclusive = choice
-            return chosen
-    raise BadInput(f"{place} should be 'pass' or 'fail', not {str(value)[:60]!r}")
 
 
 def _table(value: object, place: str) -> dict[str, Any]:

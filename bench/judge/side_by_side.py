@@ -9,7 +9,7 @@ from loopmark.bench.judge.laps import laps_by_case, phase_estimates
 from loopmark.bench.judge.run_comparison import (
     ComparisonKey,
     JudgedRun,
-    compare_runs,
+    RunComparison,
     device_of,
     fill_instructions,
     instructions_of,
@@ -20,7 +20,7 @@ from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_basel
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 
-ENDS_OF_A_COURSE = {
+WORDS_OVER_TIME = {
     "only the baseline has it": "only the oldest run has it", "only the run has it": "only the newest run has it",
     "in the baseline": "before", "in the run": "now",
 }  # fmt: skip
@@ -199,9 +199,8 @@ def shifts(
 ) -> tuple[tuple[Shift, ...], tuple[str, ...]]:
     """How each loop's speedup moved from one run to another of the same machine, as `check` compares them.
 
-    The baseline comes first, by its seconds: where it moved itself, so do all ratios to it.
-
-    Nothing is claimed: that takes thresholds, and a share of false alarms, which are the gate's.
+    The baseline comes first, by its seconds: where it moved itself, so do all ratios to it. Nothing is claimed: that
+    takes thresholds, and a share of false alarms, which are the gate's.
 
     Args:
         base: the run before, without its phases: they have no ratio here.
@@ -209,35 +208,34 @@ def shifts(
         wants: whether a loop on a workload is asked for.
 
     Returns:
-        The shifts, and what was measured in one of them and has none, with the reason.
+        The shifts, and what was measured in one of the runs and has none, with the reason.
     """
-    looks = compare_runs(base, head, {})
+    compared = RunComparison(base, head)
     found = []
-    for look in (look for look in looks.fair if wants(*look.key)):
-        if look.metric != (STEP if look.key[1] == BASELINE else RATIO):
+    for one in (one for one in compared.metrics if wants(*one.key)):
+        if one.metric != (STEP if one.key[1] == BASELINE else RATIO):
             continue
-        rows = base.members[look.key].row, head.members[look.key].row
-        sides = [row.step_seconds if look.metric == STEP else row.speedup for row in rows]
-        if sides[0] is not None and sides[1] is not None:
-            found.append(Shift(*look.key, sides[0], sides[1], welch(look.base, look.head).exp()))
+        rows = base.members[one.key].row, head.members[one.key].row
+        before, after = (row.step_seconds if one.metric == STEP else row.speedup for row in rows)
+        if before is not None and after is not None:
+            found.append(Shift(*one.key, before, after, welch(one.base, one.head).exp()))
     measured = {
         " ".join(key)
-        for side in (base, head)
-        for key, member in side.members.items()
-        if wants(*key) and member.row.step_seconds is not None
+        for run in (base, head)
+        for key, case in run.members.items()
+        if wants(*key) and case.row.step_seconds is not None
     }
-    told = {reason: [name for name in names if name in measured] for reason, names in looks.refused.items()}
-    left_out = {reason: names for reason, names in told.items() if names}
-    ended = [(f"now it {ailment}", key) for key, _, ailment in looks.broken]
-    for reason, key in [*ended, *((reason, key) for key, _, _, reason in looks.missing)]:
-        if not wants(*key):
-            continue
-        left_out[reason] = [*left_out.get(reason, ()), " ".join(key)]
-    return tuple(found), tuple(f"{_of_time(reason)} ({', '.join(keys)})" for reason, keys in left_out.items())
+    left_out = [(reason, name) for reason, names in compared.refused.items() for name in names if name in measured]
+    left_out += [(f"now it {ailment}", " ".join(key)) for key, _, ailment in compared.broken if wants(*key)]
+    left_out += [(reason, " ".join(key)) for key, _, _, reason in compared.missing if wants(*key)]
+    by_reason: dict[str, list[str]] = {}
+    for reason, name in left_out:
+        by_reason.setdefault(reason, []).append(name)
+    return tuple(found), tuple(f"{_over_time(reason)} ({', '.join(names)})" for reason, names in by_reason.items())
 
 
-def _of_time(reason: str) -> str:
-    """A reason in the words of before and after: a run and its baseline are a check's."""
-    for check, course in ENDS_OF_A_COURSE.items():
-        reason = reason.replace(check, course)
+def _over_time(reason: str) -> str:
+    """A check's reason, in the words of before and after."""
+    for checks, ours in WORDS_OVER_TIME.items():
+        reason = reason.replace(checks, ours)
     return reason

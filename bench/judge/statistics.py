@@ -1,4 +1,4 @@
-"""Intervals. Small on purpose: each function is one textbook method, named with its source."""
+"""Intervals: each function is one textbook method, named with its source."""
 
 import math
 from collections.abc import Callable
@@ -12,6 +12,8 @@ from loopmark.bench.median import median_interval
 
 CONFIDENCE = 0.95
 LARGEST_LOG = 700.0
+MEDIAN_ERROR = math.sqrt(math.pi / 2)
+"""The standard error of a normal sample's median over that of its mean."""
 
 
 def exp(value: float) -> float:
@@ -21,7 +23,7 @@ def exp(value: float) -> float:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its interval in the value's own unit: of 95 %, unless whoever gives it says otherwise."""
+    """A value and its interval, in the value's unit: 95 % unless stated otherwise."""
 
     value: float
     low: float
@@ -33,7 +35,7 @@ class Estimate:
         return Estimate(function(self.value), low, high)
 
     def exp(self) -> "Estimate":
-        """The estimate of a ratio, of its logarithm's."""
+        """The estimate of a ratio from that of its logarithm."""
         return self.map(exp)
 
     @property
@@ -47,6 +49,11 @@ class Estimate:
         return max(abs(self.low), abs(self.high))
 
 
+def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
+    """Half the width of Student's t interval, in standard errors."""
+    return float(stdtrit(freedom, (1 + confidence) / 2))
+
+
 def student(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
     """The mean of independent values with Student's t interval (Student 1908), one value a launch.
 
@@ -56,7 +63,7 @@ def student(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
     count, mean = len(sample), float(np.mean(sample))
     if count < 2:
         return Estimate(mean, -math.inf, math.inf)
-    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(np.std(sample, ddof=1)) / math.sqrt(count)
+    half = t_quantile(count - 1, confidence) * float(np.std(sample, ddof=1)) / math.sqrt(count)
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -75,7 +82,7 @@ def welch(values: ArrayLike, baseline: ArrayLike, confidence: float = CONFIDENCE
         return Estimate(difference, difference, difference)
     # As shares of the whole: the squares of variances as small as 1e-170 would be zero.
     freedom = 1 / sum((part / variance) ** 2 / (len(s) - 1) for part, s in zip(variances, samples, strict=True))
-    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
+    half = t_quantile(freedom, confidence) * math.sqrt(variance)
     return Estimate(difference, difference - half, difference + half)
 
 
@@ -85,12 +92,10 @@ def median(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
 
 
 def falls(values: ArrayLike) -> float:
-    """How likely values that only wander would fall so steadily.
+    """The probability that values that only wander fall so steadily: Spearman's rank correlation with their order.
 
-    By Spearman's rank correlation with their order, one-sided.
-    The probability is Student's t approximation (Zar, "Significance Testing of the Spearman Rank Correlation
-    Coefficient", 1972). Fewer than four values tell nothing, and their probability is 1; neither do values among which
-    one is NaN.
+    One-sided, by Student's t approximation (Zar, "Significance Testing of the Spearman Rank Correlation Coefficient",
+    1972). It is 1 for fewer than four values, and where one is NaN.
     """
     sample = np.asarray(values, dtype=float)
     count = len(sample)

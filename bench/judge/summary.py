@@ -2,8 +2,9 @@
 
 import math
 import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,9 @@ from loopmark.bench.records.run import CacheState, Case, Run
 from loopmark.bench.records.samples import ByCase, Samples
 
 MANY_LAPS = 1_000_000
+_Phases: TypeAlias = tuple[dict[str, float], dict[str, float], dict[str, Bound]]
+"""Seconds a step in each phase, of one case, on the host's clock and on the device's, and what bounds it."""
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -177,14 +181,6 @@ def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSu
     return replace(workload, rows=tuple(judged(row) for row in workload.rows))
 
 
-class _Phases(NamedTuple):
-    """What the laps of one case come to."""
-
-    host: dict[str, float]
-    device: dict[str, float]
-    bounds: dict[str, Bound]
-
-
 class _Tables:
     """The samples that count."""
 
@@ -196,7 +192,7 @@ class _Tables:
         def phases(case: int) -> _Phases:
             own, order = laps[case], run.cases[case].phases
             host, device = (phase_seconds(own, order, f"{clock}_seconds") for clock in ("host", "device"))
-            return _Phases(host, device, bounds(own, order))
+            return host, device, bounds(own, order)
 
         measured = [i for i, case in enumerate(run.cases) if case.status == "ok"]
         # Few laps are not worth a process.
@@ -217,101 +213,75 @@ def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary
     lapping = {int(str(case)): instrumentation(rows) for case, rows in costs.groupby(level="case")}
     floor_estimate = against.get(repeat) if repeat is not None else None
     floor = floor_estimate.reach if floor_estimate and math.isfinite(floor_estimate.reach) else None
-    start = _baseline_start(cases[base]) if base is not None else None
-    rows = []
-    for i, case in cases.items():
-        if i in timed:
-            lost = _lost_at(tables.losses[i])
-            measured = _Measured(steps.get(i), against.get(i), lapping.get(i), tables.phases[i], lost)
-            rows.append(_row(case, measured, start, floor))
-        else:
-            rows.append(Row(case))
-    return WorkloadSummary(name, tuple(rows), floor, instrumentation(costs))
+
+    def row(i: int, case: Case) -> Row:
+        if i not in timed:
+            return Row(case)
+        host, device, limits = tables.phases[i]
+        log_ratio, lost = against.get(i), _lost_at(tables.losses[i])
+        measured = Row(
+            case=case,
+            step_seconds=steps.get(i),
+            speedup=log_ratio.exp() if log_ratio else None,
+            verdict=verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None,
+            host_phases=host or None,
+            device_phases=device or None,
+            bounds=limits,
+            instrumentation=lapping.get(i),
+            lost_at_step=lost,
+        )
+        return _with_launches(measured, cases[base] if base is not None else None)
+
+    return WorkloadSummary(name, tuple(row(i, case) for i, case in cases.items()), floor, instrumentation(costs))
 
 
-class _BaselineStart(NamedTuple):
-    """How long the baseline takes to get going."""
-
-    seconds: float
-    spread_seconds: float
-    """Between the quartiles of its launches: one that found cold caches does not widen it."""
-
-
-class _Measured(NamedTuple):
-    """What the samples say of one case."""
-
-    step: Estimate | None
-    """None of a run that was interrupted while it had laps alone."""
-    log_ratio: Estimate | None
-    instrumentation: Estimate | None
-    phases: _Phases
-    lost: int | None
-
-
-def _row(case: Case, measured: _Measured, baseline: _BaselineStart | None, floor: float | None) -> Row:
-    step, log_ratio, lapping, phases, lost = measured
-    speedup = log_ratio.exp() if log_ratio else None
-    judged = verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None
-    skipped = [launch.skipped_steps for launch in case.launches if launch.skipped_steps is not None]
-    joules = [launch.joules_per_step for launch in case.launches if launch.joules_per_step is not None]
-    first = case.launches[0] if case.launches else None
-    start = _start(case)
-    return Row(
-        case=case,
-        step_seconds=step,
-        speedup=speedup,
-        verdict=judged,
-        host_phases=phases.host or None,
-        device_phases=phases.device or None,
-        bounds=phases.bounds,
-        instrumentation=lapping,
+def _with_launches(row: Row, baseline: Case | None) -> Row:
+    """``row`` with the figures of its case's launches."""
+    case, launches = row.case, row.case.launches
+    joules = _known(launch.joules_per_step for launch in launches)
+    skipped = _known(launch.skipped_steps for launch in launches)
+    return replace(
+        row,
         joules_per_step=student(joules) if joules else None,
         peak_memory_bytes=max(peaks_of_memory(case), default=None),
-        first_step_seconds=_of_start(case, [launch.first_step_seconds for launch in case.launches]),
-        start_seconds=start,
-        compile_seconds=first.compile_seconds if first else None,
-        compile_cache=first.compile_cache if first else None,
-        break_even_steps=(
-            _break_even(start - baseline.seconds, step.value, speedup, baseline.spread_seconds)
-            if start is not None and baseline is not None and step and speedup and judged == "faster"
-            else None
-        ),
+        first_step_seconds=_of_start(case, [launch.first_step_seconds for launch in launches]),
+        start_seconds=_start(case),
+        compile_seconds=launches[0].compile_seconds if launches else None,
+        compile_cache=launches[0].compile_cache if launches else None,
+        break_even_steps=_break_even(row, baseline) if baseline else None,
         skipped_steps=sum(skipped) if skipped else None,
-        final_scale=case.launches[-1].final_scale if case.launches else None,
-        lost_at_step=lost,
+        final_scale=launches[-1].final_scale if launches else None,
     )
 
 
-def _break_even(later_seconds: float, step: float, speedup: Estimate, unsure_seconds: float) -> Estimate:
-    """Steps until a loop that starts ``later_seconds`` later and steps faster has caught up with the baseline.
+def _break_even(row: Row, baseline: Case) -> Estimate | None:
+    """Steps until a loop that starts later and steps faster has caught up with the baseline; None for no such loop.
 
-    Args:
-        unsure_seconds: by which the baseline's own starts differ; what is no later than that is not late.
+    A start that is later by less than the quartiles of the baseline's own starts are apart counts as no later. One
+    launch that found cold caches does not widen that.
     """
-    cost = later_seconds if later_seconds > unsure_seconds else 0.0
-    return speedup.map(lambda ratio: cost / (step * (ratio - 1)) if ratio > 1 else math.inf)
-
-
-def _baseline_start(case: Case) -> _BaselineStart | None:
-    starts = [launch.start_seconds for launch in case.launches if launch.start_seconds is not None]
-    seconds = _start(case)
-    if seconds is None:
+    start, usual, step, speedup = _start(row.case), _start(baseline), row.step_seconds, row.speedup
+    if row.verdict != "faster" or start is None or usual is None or step is None or speedup is None:
         return None
-    low, high = np.quantile(starts, (0.25, 0.75))
-    return _BaselineStart(seconds, float(high - low))
+    low, high = np.quantile(_known(launch.start_seconds for launch in baseline.launches), (0.25, 0.75))
+    cost = start - usual if start - usual > float(high - low) else 0.0
+    return speedup.map(lambda ratio: cost / (step.value * (ratio - 1)) if ratio > 1 else math.inf)
 
 
 def _start(case: Case) -> float | None:
     return _of_start(case, [launch.start_seconds for launch in case.launches])
 
 
-def _of_start(case: Case, values: list[float | None]) -> float | None:
+def _of_start(case: Case, values: Sequence[float | None]) -> float | None:
     """A figure of the start: the first launch's, where it alone compiled from nothing; else the median launch's."""
-    known = [value for value in values if value is not None]
+    known = _known(values)
     if not known:
         return None
-    compiled = case.launches[0].compile_cache != "none"
-    return known[0] if compiled else statistics.median(known)
+    return known[0] if case.launches[0].compile_cache != "none" else statistics.median(known)
+
+
+def _known(values: Iterable[Value | None]) -> list[Value]:
+    return [value for value in values if value is not None]
 
 
 def _lost_at(losses: pd.DataFrame) -> int | None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,13 +47,13 @@ class JudgedTrial:
     quality: float
     """In the end; NaN where it could not be measured."""
     best_quality: float
-    steps_to_target: int | None = None
-    """None where the target was not reached."""
-    seconds_to_target: float | None = None
+    steps_to_target: int | None
+    """None where the target was not reached, like the next two."""
+    seconds_to_target: float | None
     """Of training, without what came before the first step and what the first steps took beyond later ones."""
-    joules_to_target: float | None = None
-    evaluations: tuple[Evaluation, ...] = ()
-    start_seconds: float = 0.0
+    joules_to_target: float | None
+    evaluations: tuple[Evaluation, ...]
+    start_seconds: float
     """To get going: the set-up, and what the first steps took beyond as many later ones, such as compilation."""
 
 
@@ -65,50 +65,50 @@ class Learning:
     target: Target
     trials: tuple[JudgedTrial, ...]
     """Of the trials that ended well, in the order of their seeds."""
-    seeds: int = 0
+    seeds: int
     """How many there were to be: one whose trial failed has not reached anything."""
-    quality: Estimate | None = None
+    quality: Estimate | None
     """In the end; of those that have one."""
-    steps: Estimate | None = None
+    steps: Estimate | None
     """To the target; None unless every seed reached it, as the mean of the quick ones would flatter."""
-    seconds: Estimate | None = None
+    seconds: Estimate | None
     """To the target, getting going left aside."""
-    joules: Estimate | None = None
-    start_seconds: float | None = None
+    joules: Estimate | None
+    start_seconds: float
     """With an empty cache, where the case compiles."""
-    steps_ratio: Estimate | None = None
+    steps_ratio: Estimate | None
     """Steps to the target over eager's from the same seeds: 1.1 needs a tenth more."""
-    seconds_ratio: Estimate | None = None
+    seconds_ratio: Estimate | None
     """Eager's seconds to the target over this loop's from the same seeds: 2 is there in half the time."""
-    surely_sooner: bool = False
+    surely_sooner: bool
     """Whether that ratio is above ``SAME`` with an interval that all loops of the workload share (Bonferroni)."""
 
     @property
     def reached(self) -> int:
         """How many seeds reached the target."""
-        return sum(lesson.steps_to_target is not None for lesson in self.trials)
+        return sum(one.steps_to_target is not None for one in self.trials)
 
     @property
     def learns(self) -> int:
         """How many seeds learnt anything."""
-        return sum(lesson.learns for lesson in self.trials)
+        return sum(one.learns for one in self.trials)
 
     @property
     def diverged(self) -> JudgedTrial | None:
         """The first seed that went astray."""
-        return next((lesson for lesson in self.trials if lesson.trial.diverged_at_step is not None), None)
+        return next((one for one in self.trials if one.trial.diverged_at_step is not None), None)
 
     @property
     def loss(self) -> float | None:
         """The mean training loss of the last epoch, or of the last part of a long one, over the seeds."""
-        last = [lesson.evaluations[-1].loss for lesson in self.trials if lesson.evaluations]
+        last = [one.evaluations[-1].loss for one in self.trials if one.evaluations]
         known = [value for value in last if value is not None]
         return sum(known) / len(known) if known and len(known) == len(last) else None
 
     @property
     def skipped_steps(self) -> int | None:
         """That the gradient scaler skipped, over all seeds; None where there is none."""
-        skipped = [lesson.trial.skipped_steps for lesson in self.trials if lesson.trial.skipped_steps is not None]
+        skipped = [one.trial.skipped_steps for one in self.trials if one.trial.skipped_steps is not None]
         return sum(skipped) if skipped else None
 
 
@@ -120,73 +120,68 @@ def judge_trial(trial: Trial, target: Target, evaluations: pd.DataFrame, losses:
         losses: the trial's rows, in order.
     """
     quality = evaluations["quality"].to_numpy()
-    met = [i for i, value in enumerate(quality) if i and target.is_met(value)]
+    met = next((i for i, value in enumerate(quality) if i and target.is_met(value)), None)
     known = quality[np.isfinite(quality)]
     best = (known.max() if target.higher_is_better else known.min()) if known.size else math.nan
     excess = _excess(trial, evaluations)
-    made = JudgedTrial(
+    reached = None if met is None else evaluations.iloc[met]
+    return JudgedTrial(
         trial=trial,
-        learns=bool(met) or _learns(trial, target, quality, losses["loss"].to_numpy()),
+        learns=reached is not None or _learns(trial, target, quality, losses["loss"].to_numpy()),
         quality=float(quality[-1]) if len(quality) else math.nan,
         best_quality=float(best),
+        steps_to_target=None if reached is None else int(reached["step"]),
+        seconds_to_target=None if reached is None else max(0.0, float(reached["seconds"]) - excess),
+        joules_to_target=None if reached is None else _finite(float(reached["joules"])),
         evaluations=tuple(_evaluations(trial, evaluations, losses)),
         start_seconds=(trial.setup_seconds or 0.0) + excess,
-    )
-    if not met:
-        return made
-    row = evaluations.iloc[met[0]]
-    joules = float(row["joules"])
-    return replace(
-        made,
-        steps_to_target=int(row["step"]),
-        seconds_to_target=max(0.0, float(row["seconds"]) - excess),
-        joules_to_target=joules if math.isfinite(joules) else None,
     )
 
 
 def learning(
-    target: Target, lessons: Sequence[JudgedTrial], eager: "Learning | None", proof: Proof, seeds: int, loops: int
-) -> Learning:
-    """A case over its seeds.
+    training: Training, proof: Proof, trials: Sequence[JudgedTrial], eager: Learning | None, loops: int
+) -> Learning | None:
+    """What the case of ``proof`` learnt over its seeds; None where no trial ended well.
 
     Args:
-        eager: what eager learnt; None for eager itself, or where eager was not trained.
         proof: the comparison that came before, in which a case that compiles did so with an empty cache.
-        seeds: how many there were to be.
+        eager: what eager learnt; None for eager itself, or where eager was not trained.
         loops: how many are compared with eager, and share the chance of a wrong claim.
     """
-    everywhere = len(lessons) == seeds > 0 and all(one.steps_to_target is not None for one in lessons)
-    sooner = _logs(eager.trials, lessons, "seconds_to_target") if eager else None
-    longer = _logs(lessons, eager.trials, "steps_to_target") if eager else None
+    target, seeds = training.targets.get(proof.workload), sum(trial.key == proof.key for trial in training.trials)
+    if target is None or not trials:
+        return None
+    everywhere = len(trials) == seeds and all(one.steps_to_target is not None for one in trials)
+    sooner = _logs(eager.trials, trials, "seconds_to_target") if eager else None
+    longer = _logs(trials, eager.trials, "steps_to_target") if eager else None
     shared = student(sooner, 1 - (1 - CONFIDENCE) / max(1, loops)) if sooner else None
-    ends = [one.quality for one in lessons if math.isfinite(one.quality)]
+    ends = [one.quality for one in trials if math.isfinite(one.quality)]
     return Learning(
         target=target,
-        trials=tuple(lessons),
+        trials=tuple(trials),
         seeds=seeds,
         quality=student(ends) if ends else None,
-        steps=_typical([one.steps_to_target for one in lessons]) if everywhere else None,
-        seconds=_typical([one.seconds_to_target for one in lessons]) if everywhere else None,
-        joules=_typical([one.joules_to_target for one in lessons]) if everywhere else None,
-        start_seconds=_cold_start(lessons[0], proof) if lessons else None,
+        steps=_typical([one.steps_to_target for one in trials]) if everywhere else None,
+        seconds=_typical([one.seconds_to_target for one in trials]) if everywhere else None,
+        joules=_typical([one.joules_to_target for one in trials]) if everywhere else None,
+        start_seconds=_cold_start(trials[0], proof),
         steps_ratio=student(longer).exp() if longer else None,
         seconds_ratio=student(sooner).exp() if sooner else None,
         surely_sooner=shared is not None and shared.low > math.log(SAME),
     )
 
 
-def judged_trials(
-    training: Training, evaluations: pd.DataFrame, losses: pd.DataFrame
-) -> dict[tuple[str, str], list[JudgedTrial]]:
+def judged_trials(training: Training, samples: TrainingSamples) -> dict[tuple[str, str], list[JudgedTrial]]:
     """Every trial that ended well, by workload and loop."""
-    by_trial = {name: dict(tuple(frame.groupby("trial"))) for name, frame in (("e", evaluations), ("l", losses))}
+    evaluations = dict(tuple(samples.evaluations.groupby("trial")))
+    losses = dict(tuple(samples.training_losses.groupby("trial")))
+    none = samples.training_losses.iloc[:0]
     found: dict[tuple[str, str], list[JudgedTrial]] = {}
     for index, trial in enumerate(training.trials):
-        target = training.targets.get(trial.workload)
-        rows = by_trial["e"].get(index)
+        target, rows = training.targets.get(trial.workload), evaluations.get(index)
         if trial.ended_well and target is not None and rows is not None:
-            made = judge_trial(trial, target, rows, by_trial["l"].get(index, losses.iloc[:0]))
-            found.setdefault(trial.key, []).append(made)
+            judged = judge_trial(trial, target, rows, losses.get(index, none))
+            found.setdefault(trial.key, []).append(judged)
     return found
 
 
@@ -250,7 +245,7 @@ def _typical(values: Sequence[float | int | None]) -> Estimate | None:
 
 def _logs(above: Sequence[JudgedTrial], below: Sequence[JudgedTrial], figure: str) -> list[float] | None:
     """The logarithms of a figure's ratio, seed by seed; None where a seed has not got both."""
-    sides = [{one.trial.seed: getattr(one, figure) for one in lessons} for lessons in (above, below)]
+    sides = [{one.trial.seed: getattr(one, figure) for one in trials} for trials in (above, below)]
     if not sides[0] or sides[0].keys() != sides[1].keys() or any(None in side.values() for side in sides):
         return None
     return [math.log(max(sides[0][seed], LEAST) / max(sides[1][seed], LEAST)) for seed in sides[0]]
@@ -304,37 +299,24 @@ class TrainingSummary:
 
 def summarise_training(training: Training, samples: TrainingSamples) -> TrainingSummary:
     """Judge every case of ``training``."""
-    deviations = dict(tuple(samples.deviations.groupby("proof")))
-    none = samples.deviations.iloc[:0]
-    lessons = judged_trials(training, samples.evaluations, samples.training_losses)
+    deviations, none = dict(tuple(samples.deviations.groupby("proof"))), samples.deviations.iloc[:0]
+    judged = judged_trials(training, samples)
     workloads = []
     for workload in dict.fromkeys(proof.workload for proof in training.proofs):
         target = training.targets.get(workload)
-        proofs = [(i, proof) for i, proof in enumerate(training.proofs) if proof.workload == workload]
-        eager = next((proof for _, proof in proofs if proof.loop == BASELINE and not proof.repeat), None)
-        base = lessons.get((workload, BASELINE))
-        again = next((proof for _, proof in proofs if proof.repeat), None)
-        count = len({proof.loop for _, proof in proofs}) - 1
-        of_eager = (
-            learning(target, base, None, eager, _seeds(training, eager), count) if target and base and eager else None
-        )
+        proofs = {i: proof for i, proof in enumerate(training.proofs) if proof.workload == workload}
+        loops = len({proof.loop for proof in proofs.values()}) - 1
+        eager = next((one for one in proofs.values() if one.loop == BASELINE and not one.repeat), None)
+        again = next((one for one in proofs.values() if one.repeat), None)
+        eagers = learning(training, eager, judged.get(eager.key, ()), None, loops) if eager else None
         rows = []
-        for index, proof in proofs:
-            like = equivalence(proof, deviations.get(index, none), None if proof is eager else eager, again)
-            own = lessons.get(proof.key)
-            learnt = None
-            if target and own and not proof.repeat:
-                learnt = (
-                    of_eager
-                    if proof is eager
-                    else learning(target, own, of_eager, proof, _seeds(training, proof), count)
-                )
-            ended = next((t for t in training.trials if t.key == proof.key and not t.ended_well), None)
-            rows.append(TrainedRow(workload, proof.loop, proof.repeat, like, learnt, None if proof.repeat else ended))
+        for i, proof in proofs.items():
+            like = equivalence(proof, deviations.get(i, none), None if proof is eager else eager, again)
+            if proof.repeat:
+                rows.append(TrainedRow(workload, proof.loop, True, like, None))
+                continue
+            ended = next((trial for trial in training.trials if trial.key == proof.key and not trial.ended_well), None)
+            own = eagers if proof is eager else learning(training, proof, judged.get(proof.key, ()), eagers, loops)
+            rows.append(TrainedRow(workload, proof.loop, False, like, own, ended))
         workloads.append(TrainedWorkload(workload, target, tuple(rows)))
     return TrainingSummary(training, tuple(workloads))
-
-
-def _seeds(training: Training, proof: Proof) -> int:
-    """How many seeds the case was to be trained from."""
-    return sum(trial.key == proof.key for trial in training.trials)

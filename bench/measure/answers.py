@@ -14,9 +14,9 @@ from loopmark.bench.measure.clock import BadStep, Block
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.warmup import WarmUp
 from loopmark.bench.records.run import CacheState, GpuState
-from loopmark.loops.errors import BadSpec, Skip
 from loopmark.loops.task import Task
-from loopmark.loops.user_code import described
+from loopmark.loops.technique import Skip
+from loopmark.loops.user_code import BadSpec, described
 from loopmark.phases import DATA, PHASES
 
 MemoryKind = Literal["device memory", "host memory"]

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from loopmark.bench.measure.clock import BadStep, Block, HostClock, Recording, Seconds
-from loopmark.loops.cuda_graph import GraphedStep
-from loopmark.loops.graph_phases import GraphedPhases
+from loopmark.loops.cuda_graphs import GraphedPhases, GraphedStep
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Step
 from loopmark.phases import DATA, PHASES

@@ -14,10 +14,10 @@ from loopmark.bench.measure.machine import available_cores, default_threads
 from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.cuda_graph import has_external_events
-from loopmark.loops.deterministic import deterministic
-from loopmark.loops.errors import BadSpec
+from loopmark.loops.cuda_graphs import has_external_events
 from loopmark.loops.loop import EAGER
+from loopmark.loops.switches import deterministic
+from loopmark.loops.user_code import BadSpec
 
 DEFAULT_WORKLOADS = ("regression_mlp", "resnet", "gpt")
 DEFAULT_LOOPS = (

@@ -23,8 +23,8 @@ from loopmark.bench.measure.machine import available_cores
 from loopmark.bench.measure.paired_measurement import PairedMeasurement, PreparedSide
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.errors import BadSpec
 from loopmark.loops.loop import EAGER
+from loopmark.loops.user_code import BadSpec
 from loopmark.loops.workload import Size
 
 KEYS = ("loop", "workload", "rev", "python", "env")

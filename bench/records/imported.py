@@ -34,7 +34,7 @@ Key = tuple[str, str, bool]
 def run_of(
     files: Sequence[Stored], baseline: str | None, canonical: str, command: str, known: Sequence[Machine] = ()
 ) -> tuple[Run, Samples]:
-    """The run that ``files`` are launches of; whoever keeps it gives it its name.
+    """The run that ``files`` are launches of, without its name yet.
 
     Args:
         files: in the order of their launches. A row that Loopmark wrote may be several launches.
@@ -44,8 +44,7 @@ def run_of(
         known: machines that it may have been made on; see ``machine_of``.
 
     Raises:
-        BadInput: the files are of several machines or other benchmarks, there is no such baseline, or no round took
-            any time.
+        BadInput: the files do not belong together, there is no such baseline, or no round took any time.
     """
     first = files[0]
     for number, file in enumerate(files):

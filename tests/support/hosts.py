@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from loopmark.bench.measure.doctor.host import Host
+from loopmark.bench.measure.doctor.host import HostView
 from tests.support.files import write
 
 CPU = "sys/devices/system/cpu"
@@ -17,5 +17,5 @@ def host(
     cores: tuple[int, ...] = (0, 1),
     threads: int | None = None,
     variables: dict[str, str] | None = None,
-) -> Host:
-    return Host(write(root, files or {}), cores, threads or len(cores), variables or {})
+) -> HostView:
+    return HostView(write(root, files or {}), cores, threads or len(cores), variables or {})

@@ -21,8 +21,8 @@ from loopmark.bench.measure.ceilings.sampling import (
 from loopmark.bench.measure.cgroup import free_host_bytes
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.ceilings import Kind, LeftOut, Variant
+from loopmark.loops.switches import tf32
 from loopmark.loops.technique import needs_cuda
-from loopmark.loops.tf32 import tf32
 
 PRODUCT_ROWS = tuple(2**power for power in range(8, 15))  # 256 to 16,384 rows
 PRODUCT_MEMORY_SHARE, MATRICES = 1 / 32, 3  # of what is free: the most that one product's three matrices take

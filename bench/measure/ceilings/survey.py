@@ -24,7 +24,7 @@ from loopmark.bench.median import LEAST_SAMPLES, median_interval
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, Disturbance, LeftOut, Tried
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan
-from loopmark.loops.errors import Skip
+from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import described
 
 SAMPLE_SECONDS = 0.02

@@ -9,7 +9,7 @@ import pynvml
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.doctor import gpu, hardware, software
 from loopmark.bench.measure.doctor.gpu import GpuSettings
-from loopmark.bench.measure.doctor.host import Host
+from loopmark.bench.measure.doctor.host import HostView
 from loopmark.bench.measure.doctor.software import TorchBuild
 from loopmark.bench.measure.nvml import device_names
 from loopmark.bench.records.checks import Check, Diagnosis, Finding
@@ -77,7 +77,7 @@ def _uuids() -> Sequence[str]:
         return ()
 
 
-HOST_CHECKS: tuple[Callable[[Host], Finding], ...] = (
+HOST_CHECKS: tuple[Callable[[HostView], Finding], ...] = (
     hardware.load,
     hardware.steal,
     hardware.quota,
@@ -117,7 +117,7 @@ DRIVER = Check(
 )
 
 
-def examine(name: str | None, host: Host) -> Diagnosis:
+def examine(name: str | None, host: HostView) -> Diagnosis:
     """What was found of ``host``, and of the device called ``name``. Raises BadInput where there is no such device."""
     build = software.torch_build()
     device = find_device(name, build)

@@ -1,12 +1,23 @@
-"""Who else wants the processor: other processes, and other virtual machines."""
+"""The processor and the memory: who else wants them, how whole, near and steady they are."""
 
 import math
 import re
 
 from loopmark.bench.measure.cgroup import cpu_quota, cpuset, numbers
-from loopmark.bench.measure.doctor.host import Host, counted, listed, spans
+from loopmark.bench.measure.doctor.host import HostView, counted, listed, memory, processor, spans
 from loopmark.bench.records.checks import Check, Finding
 
+CPU = "sys/devices/system/cpu"
+NO_TURBO, BOOST = f"{CPU}/intel_pstate/no_turbo", f"{CPU}/cpufreq/boost"
+SELF_CHOOSING = ("intel_pstate", "amd-pstate-epp")
+"""Drivers under which the processor chooses its clock itself: their ``powersave`` is no lowest clock, only a hint."""
+POWERCAP = "sys/class/powercap"
+HUGE = "sys/kernel/mm/transparent_hugepage/enabled"
+NODES = "sys/devices/system/node"
+LITTLE_LEFT = 0.1
+"""Of all memory: below it the kernel may have to make room during a run. Chosen."""
+MEMORY_WAITED_MUCH = 1.0
+"""Per cent of the last ten seconds in which a task waited for memory. Chosen."""
 WAITED_LITTLE, WAITED_MUCH = 1.0, 5.0
 """Per cent of the last ten seconds in which a task waited for a core. Chosen: a quiet machine shows less than one."""
 BUSY_CORES = 0.5
@@ -18,23 +29,14 @@ STEAL = 8
 BUSY = (1, 2, 3, 6, 7, STEAL)
 """Time with work: user, nice, system, both kinds of interrupts, and what was stolen."""
 
-LOAD = Check(
-    "processor",
-    "load by others",
-    "Whoever else runs takes the cores away in the middle of a step, and empties their caches.",
-)
-STOLEN = Check(
-    "processor",
-    "stolen time",
-    "A hypervisor that gives the core to another machine stops a step, which then looks slow for no reason of its own.",
-)
 
-
-def load(host: Host) -> Finding:
-    """What ran beside this command."""
+@processor(
+    "load by others", "Whoever else runs takes the cores away in the middle of a step, and empties their caches."
+)
+def load(check: Check, host: HostView) -> Finding:
     means = (host.text("proc/loadavg") or "").split()
     if not means or not _is_number(means[0]):
-        return LOAD.not_known("the kernel shows no load")
+        return check.not_known("the kernel shows no load")
     tasks, cores, waited = float(means[0]), len(host.online()), waiting(host, "cpu")
     reading = f"{tasks:.3g} tasks on average in the last minute"
     if cores:
@@ -44,20 +46,23 @@ def load(host: Host) -> Finding:
     remedy = "End what else runs, or wait; a run of your own that has just ended counts for a minute or two."
     command = "ps -eo pcpu,pid,user,comm --sort=-pcpu | head"
     if (waited or 0) >= WAITED_MUCH or (cores and tasks > cores):
-        return LOAD.bad(reading, remedy, command)
+        return check.bad(reading, remedy, command)
     if (waited or 0) >= WAITED_LITTLE or tasks >= BUSY_CORES:
-        return LOAD.could_be_better(reading, remedy, command)
-    return LOAD.good(reading)
+        return check.could_be_better(reading, remedy, command)
+    return check.good(reading)
 
 
-def steal(host: Host) -> Finding:
-    """The share of the cores' time that a hypervisor has kept since they were started."""
+@processor(
+    "stolen time",
+    "A hypervisor that gives the core to another machine stops a step, which then looks slow for no reason of its own.",
+)
+def steal(check: Check, host: HostView) -> Finding:
     names = {f"cpu{core}" for core in host.cores}
     rows = [line.split() for line in (host.text("proc/stat") or "").splitlines()]
     rows = [row for row in rows if row[:1] and row[0] in names and len(row) > STEAL]
     wanted = sum(int(row[field]) for row in rows for field in BUSY)
     if not wanted:
-        return STOLEN.not_known("the kernel does not count it for the cores used")
+        return check.not_known("the kernel does not count it for the cores used")
     share = sum(int(row[STEAL]) for row in rows) / wanted
     reading = f"{share:.2%}".replace("%", " %") + " of the time with work since the machine was started"
     remedy = (
@@ -65,15 +70,15 @@ def steal(host: Host) -> Finding:
         "stolen during its blocks."
     )
     if share >= STOLEN_MUCH:
-        return STOLEN.bad(reading, remedy)
+        return check.bad(reading, remedy)
     if share >= STOLEN_LITTLE:
-        return STOLEN.could_be_better(reading, remedy)
+        return check.could_be_better(reading, remedy)
     if share == 0 and host.virtual():
-        return STOLEN.good("none is told; not every hypervisor tells")
-    return STOLEN.good(reading)
+        return check.good("none is told; not every hypervisor tells")
+    return check.good(reading)
 
 
-def waiting(host: Host, resource: str) -> float | None:
+def waiting(host: HostView, resource: str) -> float | None:
     """Per cent of the last ten seconds in which some task waited for ``resource``; None where it is not counted."""
     found = re.search(r"^some avg10=([\d.]+)", host.text(f"proc/pressure/{resource}") or "", re.MULTILINE)
     return float(found[1]) if found and _is_number(found[1]) else None
@@ -83,144 +88,110 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(r"\d+(\.\d*)?", text) is not None
 
 
-SIBLINGS = Check(
-    "processor",
+@processor(
     "hardware threads",
     "Two hardware threads of one core share its units and caches: a thread of the step slows down whenever its sibling "
     "works.",
 )
-QUOTA = Check(
-    "processor",
-    "CPU quota",
-    "A control group that has spent its quota stands still until the next period, in the middle of a step.",
-)
-ALLOWED = Check(
-    "processor",
-    "allowed cores",
-    "Threads that are pinned to fewer cores than there are threads take turns on them.",
-)
-ISOLATED = Check(
-    "processor",
-    "isolated cores",
-    "The kernel does not balance threads among cores that it was booted to isolate: all threads of a step may stay on "
-    "one of them.",
-)
-
-
-def siblings(host: Host) -> Finding:
-    """Whether two of the cores used are hardware threads of one core."""
-    shared = [numbers(host.text(_topology(core)) or "") for core in host.cores]
+def siblings(check: Check, host: HostView) -> Finding:
+    shared = [numbers(host.text(f"{CPU}/cpu{core}/topology/thread_siblings_list") or "") for core in host.cores]
     if not shared or not all(shared):
-        return SIBLINGS.not_known("the kernel does not show which hardware threads share a core")
+        return check.not_known("the kernel does not show which hardware threads share a core")
     whole = len(set(shared))
     if whole < len(shared):
-        return SIBLINGS.could_be_better(
+        return check.could_be_better(
             f"{host.core_list()} are hardware threads of {counted(whole, 'core')}",
             "Use no more threads than there are whole cores.",
             f"loopmark run --threads {whole}",
         )
     idle = sorted({sibling for group in shared for sibling in group} - set(host.cores))
     if idle:
-        return SIBLINGS.good(
+        return check.good(
             f"{host.core_list()} share nothing with each other; Loopmark leaves their siblings, "
             f"{listed('core', idle)}, idle, and others may not"
         )
     if host.virtual():
-        return SIBLINGS.not_known("a virtual machine shows none; on its host, two of its cores may share one")
-    return SIBLINGS.good(f"{host.core_list()} are whole cores")
+        return check.not_known("a virtual machine shows none; on its host, two of its cores may share one")
+    return check.good(f"{host.core_list()} are whole cores")
 
 
-def _topology(core: int) -> str:
-    return f"sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list"
-
-
-def quota(host: Host) -> Finding:
-    """How much processor time this process's control group may take."""
+@processor(
+    "CPU quota", "A control group that has spent its quota stands still until the next period, in the middle of a step."
+)
+def quota(check: Check, host: HostView) -> Finding:
     found = cpu_quota(host.root)
     if found is None:
-        return QUOTA.not_known("no control group is shown")
-    waited = (
-        f", and was spent in {counted(found.throttled_periods, 'period')} so far" if found.throttled_periods else ""
-    )
+        return check.not_known("no control group is shown")
     if math.isinf(found.cores):
-        return QUOTA.good("none")
-    reading = f"{found.cores:g} cores for {counted(host.threads, 'thread')}{waited}"
-    remedy = "Give the container or the service at least as many cores as there are threads, or no quota."
-    commands = (f"docker update --cpus {host.threads} CONTAINER",)
-    if found.cores < host.threads:
-        return QUOTA.bad(reading, remedy, *commands)
+        return check.good("none")
+    reading = f"{found.cores:g} cores for {counted(host.threads, 'thread')}"
     if found.throttled_periods:
-        return QUOTA.could_be_better(reading, f"{remedy} Others in it may have spent it.", *commands)
-    return QUOTA.good(reading)
+        reading += f", and was spent in {counted(found.throttled_periods, 'period')} so far"
+    remedy = "Give the container or the service at least as many cores as there are threads, or no quota."
+    command = f"docker update --cpus {host.threads} CONTAINER"
+    if found.cores < host.threads:
+        return check.bad(reading, remedy, command)
+    if found.throttled_periods:
+        return check.could_be_better(reading, f"{remedy} Others in it may have spent it.", command)
+    return check.good(reading)
 
 
-def allowed_cores(host: Host) -> Finding:
-    """Whether the control group lets Loopmark have the cores it would pin its processes to."""
+@processor("allowed cores", "Threads that are pinned to fewer cores than there are threads take turns on them.")
+def allowed_cores(check: Check, host: HostView) -> Finding:
     allowed, online = cpuset(host.root), host.online()
     if allowed is None:
-        return ALLOWED.not_known("no control group tells which cores it may use")
+        return check.not_known("no control group tells which cores it may use")
     reading = f"{host.core_list()} used, of {len(allowed)} allowed"
     if online:
         reading += f" and {len(online)} of the machine"
     outside = tuple(core for core in host.cores if core not in allowed)
     if outside:
-        return ALLOWED.bad(
+        return check.bad(
             f"{reading}; {listed('core', outside)} outside of it",
             "Start Loopmark within the cores allowed.",
             f"taskset --cpu-list {spans(allowed)} loopmark run",
         )
-    return ALLOWED.good(reading)
+    return check.good(reading)
 
 
-def isolated_cores(host: Host) -> Finding:
-    """Whether the kernel was told to leave the cores used alone, which it then does among a step's threads too."""
-    path = "sys/devices/system/cpu/isolated"
+@processor(
+    "isolated cores",
+    "The kernel does not balance threads among cores that it was booted to isolate: all threads of a step may stay on "
+    "one of them.",
+)
+def isolated_cores(check: Check, host: HostView) -> Finding:
+    path = f"{CPU}/isolated"
     if not host.present(path):
-        return ISOLATED.not_known("the kernel does not show which cores are isolated")
+        return check.not_known("the kernel does not show which cores are isolated")
     isolated = tuple(core for core in numbers(host.text(path) or "") if core in host.cores)
     if not isolated:
-        return ISOLATED.good("none of those used")
+        return check.good("none of those used")
     if host.threads == 1:
-        return ISOLATED.good(f"{listed('core', isolated)}, for one thread")
-    return ISOLATED.bad(
+        return check.good(f"{listed('core', isolated)}, for one thread")
+    return check.bad(
         f"{listed('core', isolated)}, for {host.threads} threads",
         "Use one thread, or set cores aside by a cpuset partition instead of `isolcpus` on the kernel's command line.",
         "loopmark run --threads 1",
     )
 
 
-CPU = "sys/devices/system/cpu"
-NO_TURBO, BOOST = f"{CPU}/intel_pstate/no_turbo", f"{CPU}/cpufreq/boost"
-SELF_CHOOSING = ("intel_pstate", "amd-pstate-epp")
-"""Drivers under which the processor chooses its clock itself: their ``powersave`` is no lowest clock, only a hint."""
-
-GOVERNOR = Check(
-    "processor",
+@processor(
     "frequency governor",
     "A governor that follows the load raises the clock late: after each turn that a process had to "
     "wait, its first steps run slower, and short steps more than long ones.",
 )
-TURBO = Check(
-    "processor",
-    "clock boost",
-    "A boosted clock depends on temperature and on how many cores are busy, so that it drifts during a run and from "
-    "one run to the next.",
-)
-
-
-def governor(host: Host) -> Finding:
-    """The governors of the cores used."""
+def governor(check: Check, host: HostView) -> Finding:
     folders = {core: f"{CPU}/cpu{core}/cpufreq" for core in host.cores}
     chosen = {core: host.text(f"{folder}/scaling_governor") for core, folder in folders.items()}
     known = sorted({name for name in chosen.values() if name is not None})
     if not known:
-        return GOVERNOR.not_known(
+        return check.not_known(
             "the kernel shows no governor"
             + ("; in a virtual machine the host chooses the clock" if host.virtual() else "")
         )
     reading = f"{', '.join(known)} on {host.core_list()}"
     if known == ["performance"]:
-        return GOVERNOR.good(reading)
+        return check.good(reading)
     remedy = "Use the governor `performance` while measuring; the processor then draws more power when idle."
     command = "sudo cpupower frequency-set -g performance"
     lowest = [
@@ -229,21 +200,25 @@ def governor(host: Host) -> Finding:
         if name == "powersave" and host.text(f"{folders[core]}/scaling_driver") not in SELF_CHOOSING
     ]
     if lowest:
-        return GOVERNOR.bad(f"{reading}, which holds the lowest clock", remedy, command)
-    return GOVERNOR.could_be_better(reading, remedy, command)
+        return check.bad(f"{reading}, which holds the lowest clock", remedy, command)
+    return check.could_be_better(reading, remedy, command)
 
 
-def boost(host: Host) -> Finding:
-    """Whether the clock may rise above the one it can hold."""
+@processor(
+    "clock boost",
+    "A boosted clock depends on temperature and on how many cores are busy, so that it drifts during a run and from "
+    "one run to the next.",
+)
+def boost(check: Check, host: HostView) -> Finding:
     no_turbo, allowed = host.number(NO_TURBO), host.number(BOOST)
     if no_turbo is None and allowed is None:
-        return TURBO.not_known(
+        return check.not_known(
             "the kernel shows no switch for it" + ("; in a virtual machine the host has it" if host.virtual() else "")
         )
     path, off = (NO_TURBO, 1) if no_turbo is not None else (BOOST, 0)
     if (no_turbo if no_turbo is not None else allowed) == off:
-        return TURBO.good("off: steadier, and slower than the processor can")
-    return TURBO.could_be_better(
+        return check.good("off: steadier, and slower than the processor can")
+    return check.could_be_better(
         "on",
         "Switch it off to compare small differences: steps get slower and steadier. Leave it on to learn how fast "
         "training is in daily use.",
@@ -251,26 +226,19 @@ def boost(host: Host) -> Finding:
     )
 
 
-POWERCAP = "sys/class/powercap"
-
-COUNTER = Check(
-    "processor",
-    "energy counter",
-    "Joules to the target are told only where the processor's own counters (RAPL) can be read.",
+@processor(
+    "energy counter", "Joules to the target are told only where the processor's own counters (RAPL) can be read."
 )
-
-
-def energy_counter(host: Host) -> Finding:
-    """The packages' counters, which loopmark.bench.measure.energy reads."""
+def energy_counter(check: Check, host: HostView) -> Finding:
     zones = sorted(zone for zone in (host.root / POWERCAP).glob("intel-rapl:*") if zone.name.count(":") == 1)
     if not zones:
-        return COUNTER.not_known(
+        return check.not_known(
             "the kernel shows none" + ("; a virtual machine usually has none" if host.virtual() else "")
         )
     closed = [zone for zone in zones if host.number(f"{POWERCAP}/{zone.name}/energy_uj") is None]
     if not closed:
-        return COUNTER.good(f"{counted(len(zones), 'package')} can be read")
-    return COUNTER.could_be_better(
+        return check.good(f"{counted(len(zones), 'package')} can be read")
+    return check.could_be_better(
         f"{counted(len(closed), 'package')} of {len(zones)} cannot be read",
         "Let users read them until the next start. They tell every user something of what others compute, which is "
         "why only root may by default.",
@@ -278,68 +246,37 @@ def energy_counter(host: Host) -> Finding:
     )
 
 
-HUGE = "sys/kernel/mm/transparent_hugepage/enabled"
-NODES = "sys/devices/system/node"
-LITTLE_LEFT = 0.1
-"""Of all memory: below it the kernel may have to make room during a run. Chosen."""
-MEMORY_WAITED_MUCH = 1.0
-"""Per cent of the last ten seconds in which a task waited for memory. Chosen."""
-
-PAGES = Check(
-    "memory",
+@memory(
     "huge pages",
     "With small pages a step spends time on looking up addresses, and how much differs from launch to launch.",
 )
-SWAP = Check(
-    "memory",
-    "swap",
-    "A page that was swapped out has to come back from the disk, in the middle of a step.",
-)
-PRESSURE = Check(
-    "memory",
-    "memory left",
-    "When memory gets short, the kernel makes room while a step waits, or ends a process.",
-)
-DISTANCE = Check(
-    "memory",
-    "NUMA nodes",
-    "Memory of another node is further away; whether a step's lies near or far is chance, and differs by launch.",
-)
-BALANCING = Check(
-    "memory",
-    "NUMA balancing",
-    "The kernel takes pages away for a moment to learn who uses them, and moves them, during the steps.",
-)
-
-
-def huge_pages(host: Host) -> Finding:
-    """Whether large allocations get huge pages."""
+def huge_pages(check: Check, host: HostView) -> Finding:
     chosen = (host.text(HUGE) or "").partition("[")[2].partition("]")[0]
     if not chosen:
-        return PAGES.not_known("the kernel shows no setting for them")
+        return check.not_known("the kernel shows no setting for them")
     if chosen == "always":
-        return PAGES.good("always")
+        return check.good("always")
     if chosen == "madvise":
-        return PAGES.could_be_better(
+        return check.could_be_better(
             "madvise: only a program that asks for them gets them",
             "Let torch ask for them, for the tensors on a CPU; or let everyone have them, for all programs.",
             "THP_MEM_ALLOC_ENABLE=1 loopmark run",
             f"echo always | sudo tee /{HUGE}",
         )
-    return PAGES.could_be_better(chosen, "Let large allocations have them.", f"echo always | sudo tee /{HUGE}")
+    return check.could_be_better(chosen, "Let large allocations have them.", f"echo always | sudo tee /{HUGE}")
 
 
-def swap(host: Host) -> Finding:
-    """How much of the memory in use lies on a disk."""
+@memory("swap", "A page that was swapped out has to come back from the disk, in the middle of a step.")
+def swap(check: Check, host: HostView) -> Finding:
     total, free = _bytes(host, "SwapTotal"), _bytes(host, "SwapFree")
     if total is None or free is None:
-        return SWAP.not_known("the kernel does not show it")
+        return check.not_known("the kernel does not show it")
     if not total:
-        return SWAP.good("none is set up")
+        return check.good("none is set up")
     reading = f"{_gib(total - free)} of {_gib(total)} GiB in use"
     if total == free:
-        return SWAP.good(reading)
-    return SWAP.could_be_better(
+        return check.good(reading)
+    return check.could_be_better(
         reading,
         "End what fills the memory; or, where what is swapped out fits into it, bring it back and keep it there "
         "while measuring (`sudo swapon -a` undoes it).",
@@ -347,57 +284,63 @@ def swap(host: Host) -> Finding:
     )
 
 
-def memory_left(host: Host) -> Finding:
-    """How much memory a run may take, and whether others wait for some."""
+@memory("memory left", "When memory gets short, the kernel makes room while a step waits, or ends a process.")
+def memory_left(check: Check, host: HostView) -> Finding:
     total, left, waited = _bytes(host, "MemTotal"), _bytes(host, "MemAvailable"), waiting(host, "memory")
     if not total or left is None:
-        return PRESSURE.not_known("the kernel does not show it")
+        return check.not_known("the kernel does not show it")
     reading = f"{_gib(left)} of {_gib(total)} GiB"
     if waited is not None:
         reading += f"; in {waited:.3g} % of the last 10 s a task waited for some"
     remedy, command = "End what fills the memory.", "ps -eo rss,pid,user,comm --sort=-rss | head"
     if (waited or 0) >= MEMORY_WAITED_MUCH:
-        return PRESSURE.bad(reading, remedy, command)
+        return check.bad(reading, remedy, command)
     if waited or left < LITTLE_LEFT * total:
-        return PRESSURE.could_be_better(reading, remedy, command)
-    return PRESSURE.good(reading)
+        return check.could_be_better(reading, remedy, command)
+    return check.good(reading)
 
 
-def numa_nodes(host: Host) -> Finding:
-    """Whether the cores used, and so their memory, are of one node."""
+@memory(
+    "NUMA nodes",
+    "Memory of another node is further away; whether a step's lies near or far is chance, and differs by launch.",
+)
+def numa_nodes(check: Check, host: HostView) -> Finding:
     nodes = {
         node: numbers(host.text(f"{NODES}/node{node}/cpulist") or "")
         for node in numbers(host.text(f"{NODES}/online") or "")
     }
     if not any(nodes.values()):
-        return DISTANCE.not_known("the kernel shows no nodes")
+        return check.not_known("the kernel shows no nodes")
     if len(nodes) == 1:
-        return DISTANCE.good("one")
+        return check.good("one")
     used = tuple(node for node, cores in nodes.items() if set(cores) & set(host.cores))
     if len(used) == 1:
-        return DISTANCE.good(f"{len(nodes)}; {host.core_list()} are of {listed('node', used)}")
+        return check.good(f"{len(nodes)}; {host.core_list()} are of {listed('node', used)}")
     if not used:
-        return DISTANCE.not_known(f"{len(nodes)}; none of them shows the cores used")
+        return check.not_known(f"{len(nodes)}; none of them shows the cores used")
     largest = max(used, key=lambda node: len(nodes[node]))
-    return DISTANCE.could_be_better(
+    return check.could_be_better(
         f"{len(nodes)}; {host.core_list()} are of {listed('node', used)}",
         "Keep a run on one node's cores and memory, with as many threads as it has cores.",
         f"numactl --cpunodebind={largest} --membind={largest} loopmark run",
     )
 
 
-def numa_balancing(host: Host) -> Finding:
-    """Whether the kernel moves pages between nodes by itself."""
+@memory(
+    "NUMA balancing",
+    "The kernel takes pages away for a moment to learn who uses them, and moves them, during the steps.",
+)
+def numa_balancing(check: Check, host: HostView) -> Finding:
     level = host.number("proc/sys/kernel/numa_balancing")
     if level is None:
-        return BALANCING.not_known("the kernel does not show it")
+        return check.not_known("the kernel does not show it")
     nodes = numbers(host.text(f"{NODES}/online") or "")
     if not level or len(nodes) == 1:
-        return BALANCING.good("off" if not level else "on, with nothing to do on one node")
-    return BALANCING.could_be_better("on", "Switch it off while measuring.", "sudo sysctl kernel.numa_balancing=0")
+        return check.good("off" if not level else "on, with nothing to do on one node")
+    return check.could_be_better("on", "Switch it off while measuring.", "sudo sysctl kernel.numa_balancing=0")
 
 
-def _bytes(host: Host, name: str) -> int | None:
+def _bytes(host: HostView, name: str) -> int | None:
     lines = (line.split() for line in (host.text("proc/meminfo") or "").splitlines())
     kibibytes = next((fields[1] for fields in lines if len(fields) > 1 and fields[0] == f"{name}:"), "")
     return int(kibibytes) * 1024 if kibibytes.isdecimal() else None

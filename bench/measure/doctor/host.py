@@ -1,19 +1,54 @@
-"""The machine as its kernel and its environment show it, from a root of one's choice: a test builds one of its own."""
+"""What a check of the doctor is, and the host that it looks at."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec
 
 from loopmark.bench.measure.cgroup import numbers
+from loopmark.bench.records.checks import Area, Check, Finding
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
-class Host:
-    """Where to read, and what Loopmark would use of it."""
+class ChecksOf:
+    """A decorator for the checks of one area: ``@memory("swap", why)`` hands a function its check."""
+
+    area: Area
+
+    def __call__(
+        self, name: str, why: str
+    ) -> Callable[[Callable[Concatenate[Check, P], Finding]], Callable[P, Finding]]:
+        """What is looked at, and why it matters for timing."""
+        check = Check(self.area, name, why)
+
+        def bind(find: Callable[Concatenate[Check, P], Finding]) -> Callable[P, Finding]:
+            @wraps(find)
+            def bound(*arguments: P.args, **options: P.kwargs) -> Finding:
+                return find(check, *arguments, **options)
+
+            return bound
+
+        return bind
+
+
+processor, memory, software, gpu_check = (
+    ChecksOf("processor"),
+    ChecksOf("memory"),
+    ChecksOf("software"),
+    ChecksOf("GPU"),
+)
+
+
+@dataclass(frozen=True)
+class HostView:
+    """The machine as its kernel and its environment show it, and what Loopmark would use of it."""
 
     root: Path
-    """What /proc and /sys lie in."""
+    """What /proc and /sys lie in; a test builds one of its own."""
     cores: tuple[int, ...]
     """The logical cores that its processes are pinned to; empty where a system cannot pin."""
     threads: int
@@ -53,12 +88,12 @@ class Host:
         return None if flags is None else "hypervisor" in flags.split()
 
 
-def this_host() -> Host:
+def this_host() -> HostView:
     """The machine that this process runs on, and what `loopmark run` would use of it by default."""
     from loopmark.bench.measure.machine import available_cores, default_threads
 
     threads = default_threads()
-    return Host(Path("/"), available_cores()[:threads], threads, dict(os.environ))
+    return HostView(Path("/"), available_cores()[:threads], threads, dict(os.environ))
 
 
 def listed(noun: str, values: Sequence[int]) -> str:

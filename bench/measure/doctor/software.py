@@ -1,4 +1,4 @@
-"""What the kernel does to clocks and addresses, and what lies below and around it."""
+"""The software below and around a run: the kernel, the environment, torch and the tools that it calls."""
 
 import importlib.util
 import runpy
@@ -10,51 +10,35 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from loopmark.bench.measure.doctor.host import Host
+from loopmark.bench.measure.doctor.host import HostView, processor, software
 from loopmark.bench.records.checks import Check, Finding
 
 CLOCK = "sys/devices/system/clocksource/clocksource0"
 QUICK_CLOCKS = ("tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page", "timebase")
 """Those that a process reads without a system call."""
 RANDOMISATION = {0: "off", 1: "on, but for the heap", 2: "on"}
+PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")
+PLACING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+"""They bind threads to cores of their own choice, within or against the set that Loopmark pins its processes to."""
 
-CLOCK_SOURCE = Check(
-    "processor",
+
+@processor(
     "clock source",
     "A lap reads the clock once; a clock that takes a system call, or a device's register, adds to every phase.",
 )
-LAYOUT = Check(
-    "processor",
-    "address randomisation",
-    "Each process gets another layout of its memory, and some layouts are a little faster. Loopmark measures several "
-    "launches for that reason; it protects against attacks, so leave it on.",
-)
-MACHINE = Check(
-    "processor",
-    "virtual machine",
-    "Cores, caches and memory of a virtual machine may be shared with others, which its own kernel cannot see.",
-)
-CONTAINER = Check(
-    "processor",
-    "container",
-    "A container costs a step nothing by itself; its limits are told under `CPU quota` and `allowed cores`.",
-)
-
-
-def clock_source(host: Host) -> Finding:
-    """The clock behind ``time.perf_counter``."""
+def clock_source(check: Check, host: HostView) -> Finding:
     current = host.text(f"{CLOCK}/current_clocksource")
     if current is None:
-        return CLOCK_SOURCE.not_known("the kernel does not show it")
+        return check.not_known("the kernel does not show it")
     if current in QUICK_CLOCKS:
-        return CLOCK_SOURCE.good(current)
+        return check.good(current)
     others = (host.text(f"{CLOCK}/available_clocksource") or "").split()
     quick = next((name for name in QUICK_CLOCKS if name in others), None)
     if quick is None:
-        return CLOCK_SOURCE.could_be_better(
+        return check.could_be_better(
             current, "The kernel offers no quicker one; compare whole steps, not short phases."
         )
-    return CLOCK_SOURCE.bad(
+    return check.bad(
         current,
         f"Use {quick}. The kernel may have had its reasons against it: look for `clocksource` in its messages first.",
         "sudo dmesg | grep -i clocksource",
@@ -62,93 +46,79 @@ def clock_source(host: Host) -> Finding:
     )
 
 
-def address_randomisation(host: Host) -> Finding:
-    """Only told."""
+@processor(
+    "address randomisation",
+    "Each process gets another layout of its memory, and some layouts are a little faster. Loopmark measures several "
+    "launches for that reason; it protects against attacks, so leave it on.",
+)
+def address_randomisation(check: Check, host: HostView) -> Finding:
     level = host.number("proc/sys/kernel/randomize_va_space")
     if level is None:
-        return LAYOUT.not_known("the kernel does not show it")
-    return LAYOUT.good(RANDOMISATION.get(level, str(level)))
+        return check.not_known("the kernel does not show it")
+    return check.good(RANDOMISATION.get(level, str(level)))
 
 
-def virtual_machine(host: Host) -> Finding:
-    """Whether the hardware is another kernel's."""
+@processor(
+    "virtual machine",
+    "Cores, caches and memory of a virtual machine may be shared with others, which its own kernel cannot see.",
+)
+def virtual_machine(check: Check, host: HostView) -> Finding:
     names = (host.text(f"sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name"))
     maker = " ".join(name for name in names if name)
-    virtual = host.virtual()
+    virtual, called = host.virtual(), f": {maker}" if maker else ""
     if virtual is None:
-        return MACHINE.not_known(
-            "this processor has no mark for it" + (f"; the hardware calls itself {maker}" if maker else "")
-        )
+        known = f"; the hardware calls itself {maker}" if maker else ""
+        return check.not_known(f"this processor has no mark for it{known}")
     if not virtual:
-        return MACHINE.good("no hypervisor is noticed" + (f": {maker}" if maker else ""))
-    return MACHINE.could_be_better(
-        "yes" + (f": {maker}" if maker else ""),
+        return check.good(f"no hypervisor is noticed{called}")
+    return check.could_be_better(
+        f"yes{called}",
         "Compare loops within one run, not seconds between runs, and learn what differences show here; or use a "
         "machine of your own.",
         "loopmark calibrate",
     )
 
 
-def container(host: Host) -> Finding:
-    """Only told."""
+@processor(
+    "container",
+    "A container costs a step nothing by itself; its limits are told under `CPU quota` and `allowed cores`.",
+)
+def container(check: Check, host: HostView) -> Finding:
     marks = (".dockerenv", "run/.containerenv")
     if maker := host.text("run/systemd/container"):
-        return CONTAINER.good(f"yes: {maker}")
+        return check.good(f"yes: {maker}")
     mark = next((mark for mark in marks if host.present(mark)), None)
     if mark is None and any(word in (host.text("proc/1/cgroup") or "") for word in ("docker", "kubepods", "lxc")):
         mark = "proc/1/cgroup"
-    return CONTAINER.good(f"yes, says /{mark}" if mark else "none is noticed")
+    return check.good(f"yes, says /{mark}" if mark else "none is noticed")
 
 
-PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")
-PLACING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
-"""They bind threads to cores of their own choice, within or against the set that Loopmark pins its processes to."""
-
-THREADS = Check(
-    "software",
-    "threads",
-    "More threads than cores wait for each other; fewer leave cores unused. All loops of a run use as many.",
+@software(
+    "threads", "More threads than cores wait for each other; fewer leave cores unused. All loops of a run use as many."
 )
-VARIABLES = Check(
-    "software",
+def threads(check: Check, host: HostView) -> Finding:
+    return check.good(f"{host.threads} by default" + (f", on {host.core_list()}" if host.cores else ", not pinned"))
+
+
+@software(
     "thread variables",
     "They change how many threads compute, on which cores, and how idle ones wait; a run without them is another run.",
 )
-
-
-def threads(host: Host) -> Finding:
-    """How many threads a run would use, which only ``--threads`` changes."""
-    return THREADS.good(f"{host.threads} by default" + (f", on {host.core_list()}" if host.cores else ", not pinned"))
-
-
-def thread_variables(host: Host) -> Finding:
-    """Which are set."""
+def thread_variables(check: Check, host: HostView) -> Finding:
     found = {name: value for name, value in sorted(host.variables.items()) if name.startswith(PREFIXES) and value}
     if not found:
-        return VARIABLES.good("none is set")
+        return check.good("none is set")
     reading = ", ".join(f"{name}={value}" for name, value in found.items())
     placing = [name for name in PLACING if name in found]
     spinning = ["OMP_WAIT_POLICY"] if found.get("OMP_WAIT_POLICY", "").lower() == "active" else []
     if not placing and not spinning:
-        return VARIABLES.good(f"{reading}; a run keeps them with its results")
+        return check.good(f"{reading}; a run keeps them with its results")
     says = []
     if placing:
         says.append("Loopmark pins its processes itself, and threads bound once more may share a core.")
     if spinning:
         says.append("Idle threads that spin take time from the process whose turn it is, on the same cores.")
-    return VARIABLES.could_be_better(reading, " ".join(says), f"unset {' '.join([*placing, *spinning])}")
-
-
-TORCH = Check("software", "torch", "Its build decides which devices can be measured at all.")
-COMPILER = Check(
-    "software",
-    "compiler",
-    "torch.compile writes C++ on a CPU, and launchers in C on a GPU; without a compiler its loops are skipped.",
-)
-TRITON = Check("software", "triton", "torch.compile writes its GPU kernels in it; without it its loops are skipped.")
-GIT = Check(
-    "software", "git", "`loopmark ab` checks revisions out by it, and a run is kept with the revision it measured."
-)
+    return check.could_be_better(reading, " ".join(says), f"unset {' '.join([*placing, *spinning])}")
 
 
 @dataclass(frozen=True)
@@ -174,19 +144,19 @@ def torch_build() -> TorchBuild | None:
     return TorchBuild(str(facts.get("__version__")), accelerator)
 
 
-def torch(build: TorchBuild | None, gpus: Sequence[str], uses_gpu: bool) -> Finding:
-    """Whether torch can use the GPUs that the driver names; none are named where nobody asked for any."""
+@software("torch", "Its build decides which devices can be measured at all.")
+def torch(check: Check, build: TorchBuild | None, gpus: Sequence[str], uses_gpu: bool) -> Finding:
     if build is None:
-        return TORCH.bad("not installed", "Install all that Loopmark needs.", "make bench")
+        return check.bad("not installed", "Install all that Loopmark needs.", "make bench")
     reading = f"{build.version}, for {build.accelerator or 'CPU alone'}"
     if not gpus or uses_gpu:
-        return TORCH.good(reading)
+        return check.good(reading)
     unused = f"{reading}; this machine has {', '.join(gpus)}"
     if build.accelerator is None:
-        return TORCH.bad(
+        return check.bad(
             unused, "Install a torch that is built for this GPU: see https://pytorch.org/get-started/locally."
         )
-    return TORCH.bad(
+    return check.bad(
         f"{unused}, of which torch finds none",
         "See whether CUDA_VISIBLE_DEVICES hides it, or whether its driver is older than torch needs.",
         "nvidia-smi",
@@ -194,35 +164,38 @@ def torch(build: TorchBuild | None, gpus: Sequence[str], uses_gpu: bool) -> Find
     )
 
 
-def compiler(host: Host, uses_gpu: bool) -> Finding:
-    """The compiler that torch.compile calls, or triton on a GPU, and Python's headers, which both include."""
+@software(
+    "compiler",
+    "torch.compile writes C++ on a CPU, and launchers in C on a GPU; without a compiler its loops are skipped.",
+)
+def compiler(check: Check, host: HostView, uses_gpu: bool) -> Finding:
     default = "clang++" if sys.platform == "darwin" else "g++"
     name = host.variables.get("CC", "gcc") if uses_gpu else host.variables.get("CXX", default)
     path = host.variables.get("PATH")
     if shutil.which(name, path=path) is None:
         package = "gcc" if uses_gpu else "g++ python3-dev"
         variable = "CC" if uses_gpu else "CXX"
-        return COMPILER.could_be_better(
+        return check.could_be_better(
             f"{name} is not on the PATH",
             f"Install it, or name another in {variable}.",
             f"sudo apt-get install {package}",
         )
     if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
-        return COMPILER.could_be_better(
+        return check.could_be_better(
             f"{name}, but without Python's headers", "Install them.", "sudo apt-get install python3-dev"
         )
-    return COMPILER.good(f"{name}, and Python's headers")
+    return check.good(f"{name}, and Python's headers")
 
 
-def triton() -> Finding:
-    """Whether it is installed; asked where there is a GPU."""
+@software("triton", "torch.compile writes its GPU kernels in it; without it its loops are skipped.")
+def triton(check: Check) -> Finding:
     if importlib.util.find_spec("triton") is None:
-        return TRITON.could_be_better("not installed", "Install the triton that belongs to this torch.")
-    return TRITON.good("installed")
+        return check.could_be_better("not installed", "Install the triton that belongs to this torch.")
+    return check.good("installed")
 
 
-def git(host: Host) -> Finding:
-    """Whether it is on the PATH."""
+@software("git", "`loopmark ab` checks revisions out by it, and a run is kept with the revision it measured.")
+def git(check: Check, host: HostView) -> Finding:
     if shutil.which("git", path=host.variables.get("PATH")) is None:
-        return GIT.could_be_better("not on the PATH", "Install it.", "sudo apt-get install git")
-    return GIT.good("installed")
+        return check.could_be_better("not on the PATH", "Install it.", "sudo apt-get install git")
+    return check.good("installed")

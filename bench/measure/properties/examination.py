@@ -29,10 +29,10 @@ from loopmark.bench.measure.properties.training_checks import (
 )
 from loopmark.bench.records.checks import Outcome
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.errors import BadSpec, Skip
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
-from loopmark.loops.user_code import defined_at, described, forget
+from loopmark.loops.technique import Skip
+from loopmark.loops.user_code import BadSpec, defined_at, described, forget
 
 PROPERTIES = {
     prop.name: prop

@@ -13,8 +13,8 @@ from loopmark.bench.measure.warmup import CompilationLog
 from loopmark.bench.records.run import CacheState
 from loopmark.bench.records.training import Target
 from loopmark.loops.amp import CountingGradScaler
-from loopmark.loops.errors import Skip
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 
 
 @dataclass(frozen=True)

@@ -102,4 +102,4 @@ def test_a_real_driver_knows_every_device_that_torch_finds() -> None:
     from loopmark.bench.measure.doctor.gpu import GpuSettings
     from loopmark.bench.measure.launcher import apart
 
-    assert all(GpuSettings(uuid).compute_mode() is not None for uuid in apart(cuda_uuids))
+    assert all(GpuSettings(uuid).whole("nvmlDeviceGetComputeMode") is not None for uuid in apart(cuda_uuids))

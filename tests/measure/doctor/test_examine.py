@@ -8,7 +8,7 @@ import pytest
 
 from loopmark.bench.measure.doctor import examine as examination
 from loopmark.bench.measure.doctor.examine import HOST_CHECKS, Device, examine
-from loopmark.bench.measure.doctor.host import Host, this_host
+from loopmark.bench.measure.doctor.host import HostView, this_host
 from loopmark.bench.records.checks import Diagnosis
 from tests.support.hosts import CPU, host
 from tests.support.nvml_fake import UUID, install, no_driver
@@ -17,7 +17,7 @@ TOLD_ANYWAY = {"container", "threads", "thread variables"}
 """What does not come from /proc or /sys, or is good unless there is a mark of it."""
 
 
-def on(device: Device, machine: Host, monkeypatch: pytest.MonkeyPatch) -> Diagnosis:
+def on(device: Device, machine: HostView, monkeypatch: pytest.MonkeyPatch) -> Diagnosis:
     monkeypatch.setattr(examination, "find_device", lambda name, build: device)
     return examine(None, machine)
 
