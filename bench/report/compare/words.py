@@ -18,9 +18,9 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
+from loopmark.bench.report.cells import work
 from loopmark.bench.report.text import elide, plain
 from loopmark.bench.report.training.words import doubt
-from loopmark.bench.report.work import work
 
 RUN = "run"
 """The fact that is told of every machine, and of which nothing follows."""
