@@ -12,17 +12,19 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE, round_logs
 from loopmark.bench.judge.history import Observation, lost, measured, observe, start_of
 from loopmark.bench.judge.laps import counted_blocks
-from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
 from loopmark.bench.judge.run_comparison import JudgedRun
 from loopmark.bench.judge.side_by_side import (
+    LONGEST,
     ComparedRun,
     FoundRun,
     PhaseEstimates,
     SideBySide,
     WorkloadComparison,
+    apart,
     by_setting,
     compare_workloads,
     estimate_phases,
+    machine_names,
     shifts,
 )
 from loopmark.bench.judge.summary import Summary, summarise
@@ -159,16 +161,16 @@ class Reader:
         if without := [found.folder for found in self._found if found not in asked_for]:
             self._warnings.add(f"left out, with nothing of what is asked for: {named(without)}")
         groups = by_setting(asked_for)
-        return self._course(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
+        return self._over_time(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
 
-    def _course(self, runs: list[FoundRun]) -> SideBySide:
+    def _over_time(self, runs: list[FoundRun]) -> SideBySide:
         self._read_ahead([runs[0], *runs[1 - MOST_RUNS :]])
         newest = self._read(runs[::-1], MOST_RUNS - 1)
         shown = {one.found.folder for one in newest}
         read = [*self._read([found for found in runs if found.folder not in shown], 1), *newest[::-1]]
         self._expect(read)
         if len(read) == 1:  # with nothing before it, it is shown as its machine
-            return SideBySide(*self._shown(machine_names([read[0].found.run]), read), is_course=False)
+            return SideBySide(*self._shown(machine_names([read[0].found.run]), read), is_over_time=False)
         labels = apart([elide(one.found.run.name, LONGEST - 4) for one in read])
         moved, not_compared = shifts(read[0].side(), read[-1].side(), self._selection.has_ratio)
         between = len(runs) - len(read)
