@@ -12,17 +12,19 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE, round_logs
 from loopmark.bench.judge.history import Observation, lost, measured, observe, start_of
 from loopmark.bench.judge.laps import counted_blocks
-from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
 from loopmark.bench.judge.run_comparison import JudgedRun
 from loopmark.bench.judge.side_by_side import (
+    LONGEST,
     ComparedRun,
     FoundRun,
     PhaseEstimates,
     SideBySide,
     WorkloadComparison,
+    apart,
     by_setting,
     compare_workloads,
     estimate_phases,
+    machine_names,
     shifts,
 )
 from loopmark.bench.judge.summary import Summary, summarise
@@ -177,7 +179,7 @@ class Reader:
         self._expect(read)
         if len(read) == 1:  # with nothing before it, it is shown as its machine
             alone = self._compared(machine_names([read[0].found.run]), read)
-            return SideBySide(alone, self._workloads(alone), is_course=False)
+            return SideBySide(alone, self._workloads(alone), is_over_time=False)
         compared = self._compared(apart([elide(judged.found.run.name, LONGEST - 4) for judged in read]), read)
         moved, not_compared = shifts(read[0].side(), read[-1].side(), self._selection.has_ratio)
         between = len(runs) - len(read)
