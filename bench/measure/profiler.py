@@ -1,4 +1,4 @@
-"""A step with its phases as ranges that a profiler sees."""
+"""A few steps of a warm task under torch.profiler: phases as ranges, kept as a Chrome trace, and summed up."""
 
 import gzip
 import json

@@ -90,7 +90,12 @@ MAKES_NOTHING = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty
 
 
 class Traffic:
-    """Follows the operations of one phase after the other."""
+    """The least bytes that have to move: each tensor once, however often the operations of one phase touch it.
+
+    What a phase reads of tensors that were there before it, and what it writes and leaves behind, has to move between
+    the processor and its memory; whatever is made and dropped within it might never leave the processor, if all were
+    fused.
+    """
 
     def __init__(self) -> None:
         self._read: dict[int, int] = {}

@@ -39,8 +39,7 @@ SOAK_SECONDS, SOAK_SHARE, SOAK_SAMPLES = 2.0, 1 / 4, 4
 them, and a board at its power limit may not hold what they reach; the soak's last sample tells what it holds."""
 LOOPS_MULTIPLY_IN = ("float32", "tf32", "bfloat16", "float16")
 """The types of Loopmark's own loops, by whose products their utilisation is told."""
-ENOUGH_ROUNDS = 3 * LEAST_SAMPLES
-"""Where the budget is too small for so many, it goes to fewer sizes."""
+ENOUGH_ROUNDS = 3 * LEAST_SAMPLES  # where the budget is too small for so many, it goes to fewer sizes
 
 
 @dataclass(frozen=True)

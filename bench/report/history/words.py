@@ -3,8 +3,8 @@
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.history import Change, Series, SeriesSubject, Suspicion
 from loopmark.bench.report import format as show
+from loopmark.bench.report.cells import work
 from loopmark.bench.report.text import elide, plain
-from loopmark.bench.report.work import work
 
 LONGEST = 400
 """Letters of what changed at a run; a machine that was set up anew changes it all."""

@@ -7,10 +7,9 @@ from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.report import format as show
-from loopmark.bench.report.machine_table import machine_table
+from loopmark.bench.report.machine_tables import machine_table
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import Cell, Column, Table, figure, table_of
-from loopmark.bench.report.templates import template
 from loopmark.bench.report.training import words
 from loopmark.bench.report.training.table import Starts
 from loopmark.bench.report.training.takeaway import training_takeaway
@@ -39,11 +38,6 @@ def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
         "machine": machine_table(training.machine, training.environment),
         "command": training.plan.command,
     }
-
-
-def page(contents: dict[str, Any]) -> str:
-    """The page in Markdown."""
-    return template("training_report.md.jinja").render(contents)
 
 
 def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, starts: Starts) -> dict[str, Any] | None:
