@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from loopmark.loops.errors import Skip
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Step, Technique
+from loopmark.loops.technique import Skip, Step, Technique
 
 
 def accumulate(parts: int) -> Technique:

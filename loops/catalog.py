@@ -11,19 +11,12 @@ from loopmark.loops.amp import amp_bf16, amp_fp16
 from loopmark.loops.channels_last import channels_last
 from loopmark.loops.checkpoint import checkpoint
 from loopmark.loops.compiled import compile_default, compile_max_autotune, compile_reduce_overhead
-from loopmark.loops.compiled_optimizer import compile_optimizer
-from loopmark.loops.cuda_graph import cuda_graph
-from loopmark.loops.cudnn_benchmark import cudnn_benchmark
-from loopmark.loops.deterministic import deterministic
-from loopmark.loops.errors import BadSpec
-from loopmark.loops.foreach_optimizer import foreach_optimizer
-from loopmark.loops.fused_optimizer import fused_optimizer
-from loopmark.loops.graph_model import graph_model
-from loopmark.loops.graph_phases import graph_phases
+from loopmark.loops.cuda_graphs import cuda_graph, graph_model, graph_phases
 from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.optimizers import compile_optimizer, foreach_optimizer, fused_optimizer
+from loopmark.loops.switches import cudnn_benchmark, deterministic, tf32
 from loopmark.loops.technique import Step, Technique
-from loopmark.loops.tf32 import tf32
-from loopmark.loops.user_code import defined_at, is_spec, load
+from loopmark.loops.user_code import BadSpec, defined_at, is_spec, load
 from loopmark.loops.workload import Workload
 from loopmark.loops.workloads.gpt import gpt
 from loopmark.loops.workloads.regression import regression, regression_mlp

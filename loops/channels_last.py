@@ -5,9 +5,8 @@ See https://docs.pytorch.org/tutorials/intermediate/memory_format_tutorial.html.
 
 import torch
 
-from loopmark.loops.errors import Skip
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Technique
+from loopmark.loops.technique import Skip, Technique
 
 
 def _prepare(task: Task) -> None:

@@ -8,9 +8,8 @@ from functools import partial
 
 from torch.utils.checkpoint import checkpoint as recompute
 
-from loopmark.loops.errors import Skip
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Technique
+from loopmark.loops.technique import Skip, Technique
 
 
 def _prepare(task: Task) -> None:

@@ -8,9 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loopmark.loops.errors import BadSpec
-from loopmark.loops.precise import double
-from loopmark.loops.user_code import defined_at
+from loopmark.loops.user_code import BadSpec, defined_at
 
 ROWS_AT_ONCE = 256
 """Of the held-out data: enough to fill a device, few enough for its memory."""
@@ -56,6 +54,11 @@ class Goal:
         except (TypeError, ValueError, RuntimeError):  # the last from a tensor of several
             what = f"{type(measured).__name__}{list(measured.shape) if isinstance(measured, Tensor) else ''}"
             raise BadSpec(f"{defined_at(self.measure)}: {self.metric} is to be one number, not a {what}") from None
+
+
+def double(tensor: Tensor) -> Tensor:
+    """``tensor`` in float64, which Apple's GPUs lack: of one on them, a copy on the CPU."""
+    return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()
 
 
 def accuracy(inputs: Tensor, labels: Tensor, target: float) -> Goal:

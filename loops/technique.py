@@ -13,6 +13,10 @@ Step: TypeAlias = Callable[[Task, Any, Any], Iterator[str]]
 """A training step: a generator that names each phase just after finishing it."""
 
 
+class Skip(Exception):  # noqa: N818 - a skip is no error
+    """This loop cannot run with this task or on this machine; the text is the reason that the report shows."""
+
+
 class Driver:
     """Takes a step over whole: it is called with each batch in the generator's place."""
 

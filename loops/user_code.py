@@ -12,9 +12,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from loopmark.loops.errors import BadSpec
-
+LONGEST_MESSAGE = 700
+"""Characters; names that were given may be of any length."""
 SPEC = re.compile(r"(?P<place>[^:]+(?:\.py)?):(?P<name>[A-Za-z_]\w*)")
+
+
+class BadSpec(Exception):  # noqa: N818 - it names what was given
+    """A loop or workload was asked for that is not there or not usable; one line that says what to do.
+
+    It quotes what was given, so whatever would break the line, or steer a terminal, is shown escaped.
+    """
+
+    def __init__(self, text: str) -> None:
+        text = text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 200]}…{text[-199:]}"
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
 
 
 def is_spec(text: str) -> bool:

@@ -7,9 +7,8 @@ from typing import Literal
 
 import torch
 
-from loopmark.loops.errors import BadSpec
 from loopmark.loops.task import Task
-from loopmark.loops.user_code import defined_at
+from loopmark.loops.user_code import BadSpec, defined_at
 
 Size = Literal["small", "large"]
 MakeTask = Callable[[torch.device, int, int], Task]

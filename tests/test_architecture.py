@@ -186,12 +186,12 @@ def test_there_are_modules_to_check() -> None:
         ("loopmark.__main__", "import loopmark.bench.measure"),
         ("loopmark.bench.judge.summary", "if TYPE_CHECKING:\n    from loopmark.bench.measure import schedule"),
         ("loopmark.loops.eager", "import bench"),
-        ("loopmark.bench.cli", "def f():\n    from loopmark.bench.plugin import kept"),
+        ("loopmark.bench.cli", "def f():\n    from loopmark.bench.plugin import rows"),
         ("loopmark.bench.other", "import loopmark.bench.plugin"),
         ("loopmark.bench.cli.run", "import pytest"),
-        ("loopmark.bench.plugin.table", "import torch"),
-        ("loopmark.bench.plugin.table", "from loopmark.bench.measure import conduct"),
-        ("loopmark.bench.plugin.table", "from loopmark.bench.cli import main"),
+        ("loopmark.bench.plugin.rows", "import torch"),
+        ("loopmark.bench.plugin.rows", "from loopmark.bench.measure import conduct"),
+        ("loopmark.bench.plugin.rows", "from loopmark.bench.cli import main"),
     ],
 )
 def test_a_forbidden_import_is_caught(module: str, source: str) -> None:
@@ -232,10 +232,10 @@ def test_a_forbidden_import_is_caught(module: str, source: str) -> None:
         ("loopmark.bench.judge.summary", "from loopmark.phases import PHASES"),
         ("loopmark.bench.records.store", "import benchmarks, torn"),
         (
-            "loopmark.bench.plugin.table",
-            "import pytest\nfrom loopmark.bench.report import format\nfrom loopmark.bench.plugin import internals",
+            "loopmark.bench.plugin.rows",
+            "import pytest\nfrom loopmark.bench.report import format\nfrom loopmark.bench.plugin import extra_info",
         ),
-        ("loopmark.bench.plugin.table", "def f():\n    from loopmark.bench.measure import conduct"),
+        ("loopmark.bench.plugin.rows", "def f():\n    from loopmark.bench.measure import conduct"),
     ],
 )
 def test_an_allowed_import_is_let_pass(module: str, source: str) -> None:

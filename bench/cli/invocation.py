@@ -37,13 +37,13 @@ class Invocation:
     Args:
         out: the folder of all results; None for a command that keeps nothing there.
         as_json: whether standard output gets JSON only; a terminal is not told then that torch is being imported.
-        wish: what was asked for, by the fields of ``PlanOptions``.
+        plan_options: what was asked for, by the fields of ``PlanOptions``.
 
     Raises:
         BadInput: ``out`` cannot be written to, or what was asked for cannot be done.
     """
 
-    def __init__(self, out: Path | None, as_json: bool, **wish: Any) -> None:
+    def __init__(self, out: Path | None, as_json: bool, **plan_options: Any) -> None:
         from loopmark.bench.progress import StderrConsole, announce_torch
 
         if out is not None:
@@ -52,7 +52,7 @@ class Invocation:
         announce_torch(self.console, quiet=as_json)
         from loopmark.bench.measure.plan import PlanOptions, make_plan
 
-        self.plan = make_plan(PlanOptions(command=["loopmark", *sys.argv[1:]], **wish))
+        self.plan = make_plan(PlanOptions(command=["loopmark", *sys.argv[1:]], **plan_options))
         self.started = datetime.now(UTC)
         self._out = out
         signal.signal(signal.SIGTERM, signal.default_int_handler)

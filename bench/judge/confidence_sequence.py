@@ -16,7 +16,6 @@ launches before it were.
 """
 
 import math
-import statistics
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -74,11 +73,10 @@ class ConfidenceSequence:
         self._told = self._told and uncertainty is not None
         self._uncertainties.append(1.0 if uncertainty is None else uncertainty)
         past = np.array(self._values)
-        self._deviations.append(_deviation(past, np.array(self._uncertainties), told=self._told))
-        self._typical.append(_median_of_known(self._deviations))
+        self._deviations.append(float(_deviation(past, np.array(self._uncertainties), told=self._told)))
+        self._typical.append(float(_typical(np.array(self._deviations))))
         self._values.append(value)
-        self._low = max(self._low, self._bound(1.0))
-        self._high = min(self._high, -self._bound(-1.0))
+        self._low, self._high = self._bound(self._low, 1.0), -self._bound(-self._high, -1.0)
         return self.estimate
 
     @property
@@ -97,25 +95,27 @@ class ConfidenceSequence:
     def __len__(self) -> int:
         return len(self._values)
 
-    def _bound(self, sign: float) -> float:
-        """The largest m that is excluded from below, of the values times ``sign``."""
+    def _bound(self, known: float, sign: float) -> float:
+        """The largest m that has been excluded from below, of the values times ``sign``; ``known`` was one before."""
         values, deviations, typical = map(np.array, (self._values, self._deviations, self._typical))
         values = sign * values
+        if math.isfinite(known) and _log_stakes(values, deviations, typical, known)[-1] < self._log_target:
+            return known  # the stake falls as m rises
         widest = np.nan_to_num(deviations).max() + _LEAST_SPREAD
         farthest = (BEYOND + max(BETS)) * float(widest)  # there every bet gains its most
         low, high = float(values.min()) - farthest, float(values.max()) + farthest
         if _log_stakes(values, deviations, typical, low)[-1] < self._log_target:
-            return -math.inf
-        for _ in range(_HALVINGS):  # the stake falls as m rises
+            return known
+        for _ in range(_HALVINGS):
             middle = (low + high) / 2
             if _log_stakes(values, deviations, typical, middle)[-1] >= self._log_target:
                 low = middle
             else:
                 high = middle
-        return low
+        return max(known, low)
 
 
-def _deviation(past: Floats, uncertainties: Floats, *, told: bool) -> float:
+def _deviation(past: Floats, uncertainties: Floats, *, told: bool) -> Floats:
     """The standard deviation of the next launch's value about the truth, before that value is looked at.
 
     It is the value's own uncertainty, the last of ``uncertainties``, times how much farther from their middle the
@@ -123,24 +123,46 @@ def _deviation(past: Floats, uncertainties: Floats, *, told: bool) -> float:
     a width that shrinks when the value lies where the others do would let a fair bet gain.
 
     Args:
+        past: (..., n), a sequence of values along the last axis.
+        uncertainties: (..., n + 1), of the values and the next one.
         told: whether the uncertainties are standard errors, to be believed until the values say otherwise.
+
+    Returns:
+        (...), one deviation a sequence.
     """
     known = np.maximum(uncertainties, _LEAST_UNCERTAINTY)
-    known = np.maximum(known, _LUCKY * np.median(known))
-    if len(past) < _FEWEST and not told:
-        return math.nan
-    excess = np.full(BELIEF if told else 0, USUAL_EXCESS)
-    if len(past):
-        off = np.abs(past - _weighted_median(past, 1 / known[:-1])) / known[:-1]
-        excess = np.concatenate([excess, TO_DEVIATIONS * off])
-    return max(float(np.median(excess)) * float(known[-1]), _LEAST_SPREAD)
+    known = np.maximum(known, _LUCKY * np.median(known, axis=-1, keepdims=True))
+    if past.shape[-1] < _FEWEST and not told:
+        return np.full(past.shape[:-1], np.nan)
+    excess = np.full((*past.shape[:-1], BELIEF if told else 0), USUAL_EXCESS)
+    if past.shape[-1]:
+        off = np.abs(past - _weighted_median(past, 1 / known[..., :-1])) / known[..., :-1]
+        excess = np.concatenate([excess, TO_DEVIATIONS * off], axis=-1)
+    deviation: Floats = np.maximum(np.median(excess, axis=-1) * known[..., -1], _LEAST_SPREAD)
+    return deviation
 
 
-def _weighted_median(values: Floats, weights: Floats) -> float:
-    order = np.argsort(values)
-    shares = (weights / weights.max())[order].cumsum()
-    halves = [np.searchsorted(shares, shares[-1] / 2, side) for side in ("left", "right")]
-    return float(values[order][halves].mean())
+def _weighted_median(values: Floats, weights: Floats) -> Floats:
+    """The median of each sequence along the last axis, which stays as an axis of one."""
+    order = np.argsort(values, axis=-1)
+    shares = np.take_along_axis(weights / weights.max(axis=-1, keepdims=True), order, axis=-1).cumsum(axis=-1)
+    half = shares[..., -1:] / 2
+    halves = np.stack([(shares < half).sum(axis=-1), (shares <= half).sum(axis=-1)], axis=-1)
+    middle: Floats = np.take_along_axis(np.take_along_axis(values, order, axis=-1), halves, axis=-1).mean(
+        axis=-1, keepdims=True
+    )
+    return middle
+
+
+def _typical(deviations: Floats) -> Floats:
+    """The median of the deviations so far, along the last axis; NaN while none is known."""
+    known = deviations[..., _blind(deviations) :]
+    return np.median(known, axis=-1) if known.shape[-1] else np.full(deviations.shape[:-1], np.nan)
+
+
+def _blind(deviations: Floats) -> int:
+    """The number of launches without a deviation, which are the first of every sequence."""
+    return int(np.isnan(deviations).sum(axis=-1).max(initial=0))
 
 
 def _huber(x: Floats) -> Floats:
@@ -149,33 +171,41 @@ def _huber(x: Floats) -> Floats:
     return np.where(far <= BEYOND, far**2 / 2, BEYOND * far - BEYOND**2 / 2)
 
 
-def _median_of_known(deviations: Sequence[float]) -> float:
-    known = [deviation for deviation in deviations if not math.isnan(deviation)]
-    return statistics.median(known) if known else math.nan
-
-
 def _log_stakes(values: Floats, deviations: Floats, typical: Floats, m: float) -> Floats:
     """The logarithm of what a stake of 1, spread over the bets, has become after each of the launches.
 
-    Each of ``values`` has its deviation and the one that had been ``typical`` by then; both NaN where none is known.
+    Each of ``values``, (..., launches), has its deviation and the one that had been ``typical`` by then; both NaN where
+    none is known.
     """
     blind = np.isnan(deviations)
     x, logs = (values - m) / deviations, []
     for bet in BETS:
         hoped = bet * typical / deviations
         gains = (1 - KEPT) * np.tanh((_huber(x + hoped) - _huber(x - hoped)) / 2)
-        logs.append(np.log1p(np.where(blind, 0.5 * np.sign(values - m), gains)).cumsum())
+        logs.append(np.log1p(np.where(blind, 0.5 * np.sign(values - m), gains)).cumsum(axis=-1))
     stakes: Floats = np.logaddexp.reduce(np.array(logs), axis=0) - math.log(len(BETS))
     return stakes
 
 
-def ever_excludes(values: ArrayLike, m: float, error: float, uncertainties: ArrayLike | None = None) -> bool:
-    """Whether a sequence fed with ``values``, one by one, ever excludes ``m`` as too low."""
+def ever_excludes(
+    values: ArrayLike, m: float, error: float, uncertainties: ArrayLike | None = None
+) -> NDArray[np.bool_]:
+    """Whether a sequence fed with ``values``, one by one, ever excludes ``m`` as too low.
+
+    Args:
+        values: (..., launches), a sequence along the last axis.
+        uncertainties: None, or as many.
+
+    Returns:
+        (...), one answer a sequence.
+    """
     array, told = np.asarray(values, dtype=float), uncertainties is not None
     known = np.ones_like(array) if uncertainties is None else np.asarray(uncertainties, dtype=float)
-    deviations = [_deviation(array[:n], known[: n + 1], told=told) for n in range(len(array))]
-    typical = [_median_of_known(deviations[: n + 1]) for n in range(len(array))]
-    return bool((_log_stakes(array, np.array(deviations), np.array(typical), m) >= math.log(1 / error)).any())
+    launches = range(array.shape[-1])
+    deviations = np.stack([_deviation(array[..., :n], known[..., : n + 1], told=told) for n in launches], axis=-1)
+    typical = np.stack([_typical(deviations[..., : n + 1]) for n in launches], axis=-1)
+    excluded: NDArray[np.bool_] = np.any(_log_stakes(array, deviations, typical, m) >= math.log(1 / error), axis=-1)
+    return excluded
 
 
 def final_interval(values: Sequence[float], error: float, uncertainties: Sequence[float] | None = None) -> Estimate:

@@ -1,6 +1,6 @@
 """What differs between the surroundings of runs, named fact by fact: the first suspects of any change."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from loopmark.bench.records.machine import Environment, Machine, facts_of
 from loopmark.bench.records.run import Run
@@ -28,14 +28,12 @@ class Facts(dict[str, str | None]):
 
 def differences(base: Run, head: Run) -> tuple[str, ...]:
     """What differs in hardware, software, settings and data, such as ``torch 2.12.0 → 2.13.0``."""
-    groups = [*zip(_groups(base), _groups(head), strict=True), (_plan(base), _plan(head)), _shared_data(base, head)]
-    return tuple(dict.fromkeys(sentence for a, b in groups for sentence in _changed(a, b)))
+    return _sentences(unlike([base, head]))
 
 
 def environment_differences(base: Environment, head: Environment) -> tuple[str, ...]:
     """What differs in software and settings."""
-    groups = zip(_surroundings(base, NONE), _surroundings(head, NONE), strict=True)
-    return tuple(sentence for a, b in groups for sentence in _changed(a, b))
+    return _sentences(_unlike([_surroundings(base, NONE), _surroundings(head, NONE)]))
 
 
 def unlike(runs: Sequence[Run]) -> dict[str, tuple[str | None, ...]]:
@@ -43,16 +41,27 @@ def unlike(runs: Sequence[Run]) -> dict[str, tuple[str | None, ...]]:
 
     None where a run has no say: it did not use that data. ``unknown`` differs from nothing.
     """
-    everyones = [_groups(run) for run in runs]
-    told = [_told(group) for group in zip(*everyones, strict=True)] if runs else []
-    told += [_told([_plan(run) for run in runs]), _told([_data(run) for run in runs])]
-    facts = {name: values for group in told for name, values in group.items()}
-    return {name: values for name, values in facts.items() if len({*values} - {None, UNKNOWN}) > 1}
+    return _unlike([_groups(run) for run in runs])
+
+
+def _unlike(everyones: Sequence[Sequence[Facts]]) -> dict[str, tuple[str | None, ...]]:
+    groups = list(zip(*everyones, strict=True))
+    told = {name: tuple(facts[name] for facts in group) for group in groups for name in _names(group)}
+    return {name: values for name, values in told.items() if len({*values} - {None, UNKNOWN}) > 1}
+
+
+def _sentences(unlike: Mapping[str, tuple[str | None, ...]]) -> tuple[str, ...]:
+    return tuple(f"{name} {base} → {head}" for name, (base, head) in unlike.items())
 
 
 def _groups(run: Run) -> tuple[Facts, ...]:
     silent = _silent(run)
-    return (*_surroundings(run.machine, silent), *_surroundings(run.environment, silent))
+    return (
+        *_surroundings(run.machine, silent),
+        *_surroundings(run.environment, silent),
+        _plan(run, silent),
+        _data(run),
+    )
 
 
 def _silent(run: Run) -> str:
@@ -73,18 +82,11 @@ def _surroundings(record: Machine | Environment, silent: str) -> tuple[Facts, ..
     return tuple(Facts(group, silent) for group in groups)
 
 
-def _plan(run: Run) -> Facts:
+def _plan(run: Run, silent: str) -> Facts:
     plan, told = run.plan, run.imported_from is None
-    return Facts(
-        {
-            "device": plan.device,
-            "size": plan.size,
-            "launches": plan.launches,
-            "seed": plan.seed if told else None,
-            "seconds a block": plan.block_seconds if told else None,
-        },
-        _silent(run),
-    )
+    facts = {"device": plan.device, "size": plan.size, "launches": plan.launches}
+    settings = {"seed": plan.seed, "seconds a block": plan.block_seconds}
+    return Facts({**facts, **(settings if told else dict.fromkeys(settings))}, silent)
 
 
 def _data(run: Run) -> Facts:
@@ -92,25 +94,7 @@ def _data(run: Run) -> Facts:
     return Facts({f"data of {name}, SHA-256": sha256 for name, sha256 in known.items()}, silent=None)
 
 
-def _shared_data(base: Run, head: Run) -> tuple[Facts, Facts]:
-    a, b = _data(base), _data(head)
-    shared = [name for name in a if name in b]
-    return Facts({name: a[name] for name in shared}), Facts({name: b[name] for name in shared})
-
-
-def _told(group: Sequence[Facts]) -> dict[str, tuple[str | None, ...]]:
-    """Each fact with what every run says of it."""
-    return {name: tuple(facts[name] for facts in group) for name in _names(*group)}
-
-
-def _changed(base: Facts, head: Facts) -> Iterator[str]:
-    for name in _names(base, head):
-        a, b = base[name], head[name]
-        if a != b and UNKNOWN not in (a, b):
-            yield f"{name} {a} → {b}"
-
-
-def _names(*group: Facts) -> list[str]:
+def _names(group: Sequence[Facts]) -> list[str]:
     """In the order that all agree on, or else of the alphabet."""
     same = len({tuple(facts) for facts in group}) == 1
     return list(group[0]) if same else sorted({name for facts in group for name in facts})

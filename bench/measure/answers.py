@@ -14,9 +14,9 @@ from loopmark.bench.measure.clock import BadStep, Block
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.warmup import WarmUp
 from loopmark.bench.records.run import CacheState, GpuState
-from loopmark.loops.errors import BadSpec, Skip
 from loopmark.loops.task import Task
-from loopmark.loops.user_code import described
+from loopmark.loops.technique import Skip
+from loopmark.loops.user_code import BadSpec, described
 from loopmark.phases import DATA, PHASES
 
 MemoryKind = Literal["device memory", "host memory"]
@@ -27,8 +27,7 @@ class Ready:
     """A task that has been made."""
 
     seconds: float
-    batch_size: int | None
-    """Samples a step; None where batches differ in it."""
+    batch_size: int | None  # samples a step; None where batches differ in it
     parameters: int
     compiles: bool
     data_sha256: str | None
@@ -38,10 +37,8 @@ class Ready:
 class Rows:
     """What the task's batches are made of."""
 
-    batch: int
-    """Rows of a batch that was looked at."""
-    data: int | None
-    """Rows of the data set; None where it does not say."""
+    batch: int  # rows of a batch that was looked at
+    data: int | None  # rows of the data set; None where it does not say
     per_step: float
     """Rows of a batch on average, where the data says how many it has and makes: an epoch's last one may be smaller."""
 
@@ -61,10 +58,8 @@ class Warm:
     """Whether a step with laps runs as one without does; a graph's runs by itself, and is read before the next."""
     device_step_seconds: float | None = None
     """Of a step without laps, where one with laps says less: warm-up steps of a graph hold the device for a while."""
-    lead_in: int = 0
-    """Uncounted steps that a block takes before it."""
-    held: DeviceMemoryUse | None = None
-    """None where that is not known, as on a CPU."""
+    lead_in: int = 0  # uncounted steps that a block takes before it
+    held: DeviceMemoryUse | None = None  # None where that is not known, as on a CPU
 
     @property
     def step_seconds(self) -> float:
@@ -105,8 +100,7 @@ class Failed:
 
     reason: str
     skipped: bool = False
-    bad_step: bool = False
-    """Whether the step is none: it names phases that there are none of."""
+    bad_step: bool = False  # whether the step is none: it names phases that there are none of
     ran_out_of: MemoryKind | None = None
 
 

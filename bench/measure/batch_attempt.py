@@ -29,8 +29,7 @@ class AttemptResult:
     attempt: Attempt
     data_rows: int | None = None
     memory_kind: str | None = None
-    skipped: bool = False
-    """Whether the loop cannot take this size, or this machine, which is no fault of it."""
+    skipped: bool = False  # whether the loop cannot take this size, or this machine, which is no fault of it
 
 
 class BatchAttempt:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOUNT = Path("sys/fs/cgroup")
-HYBRID = MOUNT / "unified"
-"""Where v2 is mounted beside v1."""
+HYBRID = MOUNT / "unified"  # where v2 is mounted beside v1
 MEMORY_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 MEMORY_2 = ("memory.max", "memory.current", "inactive_file")
 """The files with a group's limit and use, and the row of its memory.stat with what can be given up at once."""
@@ -17,8 +16,7 @@ MEMORY_2 = ("memory.max", "memory.current", "inactive_file")
 class Quota:
     """How much processor time the group may take."""
 
-    cores: float
-    """Seconds of processor a second; infinite without a quota."""
+    cores: float  # seconds of processor a second; infinite without a quota
     throttled_periods: int
     """Periods so far in which the group had to wait, its quota spent; 0 where the kernel counts none."""
 

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from loopmark.bench.measure.clock import BadStep, Block, HostClock, Recording, Seconds
-from loopmark.loops.cuda_graph import GraphedStep
-from loopmark.loops.graph_phases import GraphedPhases
+from loopmark.loops.cuda_graphs import GraphedPhases, GraphedStep
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Step
 from loopmark.phases import DATA, PHASES
@@ -45,7 +44,6 @@ class DeviceClock(HostClock):
         return Block(steps, host_seconds, first.elapsed_time(last) / 1e3, lead_in=lead_in)
 
     def synchronise(self) -> None:
-        """Wait for the device."""
         torch.accelerator.synchronize(self._task.device)
 
     def event(self) -> torch.Event:
@@ -89,11 +87,9 @@ class CudaClock(DeviceClock):
     """Times a step on a CUDA device, by CUDA's own events."""
 
     def synchronise(self) -> None:
-        """Wait for the device."""
         torch.cuda.synchronize(self._task.device)
 
     def event(self) -> torch.Event:
-        """A new event that can be timed."""
         return torch.cuda.Event(enable_timing=True)
 
 
@@ -155,7 +151,6 @@ class GraphClock(CudaClock):
         )
 
     def take_step(self) -> None:
-        """One replay, untimed."""
         self._graphed(self._task, *self._task.next_batch())
 
     def last_loss(self) -> torch.Tensor | None:

@@ -71,7 +71,7 @@ def refuse_strangers(tree: Tree) -> None:
 
     Loopmark's own harness and what is installed inside the checkout (a virtual environment) are not meant.
     """
-    from loopmark.loops.errors import BadSpec
+    from loopmark.loops.user_code import BadSpec
 
     if tree.instead_of is None:
         return

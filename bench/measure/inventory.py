@@ -15,8 +15,7 @@ class Item:
 
     name: str
     summary: str
-    lacks: str | None = None
-    """Why it cannot run here; None where it can."""
+    lacks: str | None = None  # why it cannot run here; None where it can
 
 
 def workloads() -> tuple[Item, ...]:

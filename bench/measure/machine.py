@@ -1,5 +1,6 @@
 """Which machine this is, and what software runs on it."""
 
+import contextlib
 import math
 import os
 import platform
@@ -16,19 +17,9 @@ from loopmark.bench.records.machine import Environment, Gpu, Machine
 
 PACKAGES = ("torch", "triton", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "nvidia-ml-py")
 VARIABLES = (
-    "OMP_",
-    "KMP_",
-    "GOMP_",
-    "MKL_",
-    "OPENBLAS_",
-    "TORCH",
-    "PYTORCH_",
-    "CUDA_",
-    "CUBLAS_",
-    "CUDNN_",
-    "TRITON_",
+    "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_", "CUDA_", "CUBLAS_", "CUDNN_", "TRITON_",
     "NVIDIA_TF32",
-)
+)  # fmt: skip
 VARIABLES_ALONE = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_CONF", "THP_MEM_ALLOC_ENABLE", "CXX", "PYTHONHASHSEED")
 
 
@@ -61,7 +52,11 @@ def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
         cudnn=str(cudnn) if cudnn else None,
         driver=driver_version(),
         packages=_versions(PACKAGES),
-        variables={name: value for name, value in sorted(os.environ.items()) if _matters(name)},
+        variables={
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(VARIABLES) or name in VARIABLES_ALONE
+        },
         threads=threads,
         cores=cores,
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
@@ -128,17 +123,11 @@ def _gpus(device: str) -> Iterable[Gpu]:
         )
 
 
-def _matters(variable: str) -> bool:
-    return variable.startswith(VARIABLES) or variable in VARIABLES_ALONE
-
-
 def _versions(names: Iterable[str]) -> dict[str, str]:
     found = {}
     for name in names:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 

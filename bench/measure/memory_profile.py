@@ -1,11 +1,10 @@
-"""Every tensor that is alive, followed from operator to operator. A CPU's allocator keeps no statistics; this does."""
+"""The memory of one step, phase by phase: of the tensors that are alive on a CPU, of torch's allocator on CUDA."""
 
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -14,10 +13,9 @@ from torch.utils._pytree import tree_iter
 
 from loopmark.bench.measure.clock import refuse_unknown_phases
 from loopmark.bench.records.footprint import Footprint, Kind, Stretch
-from loopmark.loops.errors import Skip
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Driver, Step
+from loopmark.loops.technique import Driver, Skip, Step
 from loopmark.phases import DATA
 
 
@@ -26,7 +24,7 @@ class AliveBytes(TorchDispatchMode):
 
     Storages are followed, not tensors: a view takes nothing, and what only autograd still holds is alive. While the
     mode is on, each operator adds to ``moments``, its backward included. What an operator uses for itself while it
-    runs is not seen, nor is anything inside compiled code.
+    runs is not seen, nor is anything inside compiled code. A CPU's allocator keeps no statistics; this does.
     """
 
     def __init__(self) -> None:
@@ -85,62 +83,32 @@ def held_by(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterabl
     yield from tree_iter(list(optimizer.state.values()))
 
 
-MOST_EVENTS = 1_000_000
-"""That the allocator's history may hold; older ones would be lost."""
-
-
-class Watch(Protocol):
-    """Looks at memory while it is entered; ``lap`` ends a stretch of it."""
-
-    kind: Kind
-    before_bytes: int
-
-    def __enter__(self) -> Self:
-        """From here on."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Until here."""
-
-    def lap(self, phase: str) -> Stretch:
-        """What was seen since the last lap, which was ``phase``."""
-
-    def peak_operator(self) -> str | None:
-        """After which the most was in use."""
-
-
-class TensorWatch:
-    """Every tensor of the step, whatever device it is on."""
+class TensorWatch(AliveBytes):
+    """Every tensor of one step of ``task``, whatever device it is on. ``lap`` ends a stretch of the step."""
 
     kind: Kind = "tensors alive"
 
     def __init__(self, task: Task) -> None:
-        self._alive = AliveBytes()
-        self._alive.hold(held_by(task.plain_model, task.optimizer))
-        self.before_bytes = self._last_bytes = self._alive.bytes
+        super().__init__()
+        self.hold(held_by(task.plain_model, task.optimizer))
+        self.before_bytes = self._last_bytes = self.bytes
         self._seen = 0
-
-    def __enter__(self) -> Self:
-        self._alive.__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._alive.__exit__(kind, value, trace)  # type: ignore[no-untyped-call]
 
     def lap(self, phase: str) -> Stretch:
         """What was seen since the last lap; what was in use when it began counts as well."""
-        moments = tuple(self._alive.moments[self._seen :])
+        moments = tuple(self.moments[self._seen :])
         self._seen += len(moments)
-        began, self._last_bytes = self._last_bytes, self._alive.bytes
+        began, self._last_bytes = self._last_bytes, self.bytes
         return Stretch(phase, moments, max(began, *moments, self._last_bytes), self._last_bytes)
 
     def peak_operator(self) -> str | None:
         """The first after which the most was in use."""
-        moments = self._alive.moments
-        return self._alive.operators[moments.index(max(moments))] if moments else None
+        moments = self.moments
+        return self.operators[moments.index(max(moments))] if moments else None
+
+
+MOST_EVENTS = 1_000_000
+"""That the allocator's history may hold; older ones would be lost."""
 
 
 class DeviceWatch:
@@ -167,9 +135,7 @@ class DeviceWatch:
             torch.cuda.memory._record_memory_history("all", context=None, max_entries=MOST_EVENTS, clear_history=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._keeps_history:
             torch.cuda.memory._record_memory_history(None)
 
@@ -220,11 +186,6 @@ class History:
         return tuple(found)
 
 
-def watch_of(task: Task) -> Watch:
-    """The watch for the task's device."""
-    return DeviceWatch(task) if task.device.type == "cuda" else TensorWatch(task)
-
-
 STEPS_BEFORE = 3
 """By then the optimizer has its state, and there are gradients to set to zero."""
 
@@ -252,7 +213,8 @@ def follow(task: Task, loop: Loop) -> Footprint:
 
 
 def _followed(task: Task, step: Step, eagerly: bool) -> Footprint:
-    watch, phase, names = watch_of(task), DATA, []
+    watch = DeviceWatch(task) if task.device.type == "cuda" else TensorWatch(task)
+    phase, names = DATA, []
     with watch:
         inputs, targets = task.next_batch()
         stretches = [watch.lap(DATA)]

@@ -124,10 +124,8 @@ class PeakMemory(Protocol):
 class DeviceMemoryUse:
     """A device's memory as a process sees it, in bytes."""
 
-    reserved: int
-    """The most that torch's allocator has reserved for this process."""
-    free: int
-    """What is left, whoever has the rest."""
+    reserved: int  # the most that torch's allocator has reserved for this process
+    free: int  # what is left, whoever has the rest
 
 
 class DeviceMemory:
@@ -142,11 +140,9 @@ class DeviceMemory:
         self._device = device
 
     def reset(self) -> None:
-        """Forget the peak so far."""
         torch.cuda.reset_peak_memory_stats(self._device)
 
     def read(self) -> int:
-        """Bytes at the peak since the last reset."""
         index = self._device.index or 0
         held = sum(
             segment["total_size"] - segment["allocated_size"]
@@ -168,11 +164,9 @@ class AcceleratorMemory:
         self.read()
 
     def reset(self) -> None:
-        """Forget the peak so far."""
         torch.accelerator.reset_peak_memory_stats(self._device)
 
     def read(self) -> int:
-        """Bytes at the peak since the last reset."""
         return int(torch.accelerator.max_memory_allocated(self._device))
 
 
@@ -189,7 +183,6 @@ class ResidentMemory:
             self.kind = "resident set since launch"
 
     def read(self) -> int | None:
-        """Bytes at the peak since the last reset."""
         if _STATUS.exists():
             line = next((row for row in _STATUS.read_text().splitlines() if row.startswith("VmHWM:")), None)
             return int(line.split()[1]) * 1024 if line else None
@@ -228,7 +221,6 @@ class NoMeter:
     """For a machine that shows no counter."""
 
     def joules(self) -> float:
-        """Not known."""
         return float("nan")
 
 
@@ -276,8 +268,7 @@ def energy_meter(device: torch.device, powercap: Path = _POWERCAP) -> EnergyMete
 WINDOW_SECONDS = 1.0
 LEAST_WINDOW_SECONDS = 0.4
 """A window is shorter where several launches measure, so that a case spends about as long on energy however many."""
-MOST_WINDOWS = 3
-"""Of ``WINDOW_SECONDS``, until the counter has moved."""
+MOST_WINDOWS = 3  # of ``WINDOW_SECONDS``, until the counter has moved
 
 
 @dataclass(frozen=True)

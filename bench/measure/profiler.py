@@ -1,4 +1,4 @@
-"""A step with its phases as ranges that a profiler sees."""
+"""A few steps of a warm task under torch.profiler: phases as ranges, kept as a Chrome trace, and summed up."""
 
 import gzip
 import json
@@ -15,9 +15,8 @@ from torch.profiler import ProfilerActivity, profile, record_function, schedule
 from loopmark.bench.measure.clock import BadStep, HostClock
 from loopmark.bench.measure.timeline import NOT_COUNTED, STEP, Timeline, kernel_costs, operator_costs, timeline_of
 from loopmark.bench.records.trace import Profile
-from loopmark.loops.errors import Skip
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Driver, Step
+from loopmark.loops.technique import Driver, Skip, Step
 
 
 @contextmanager

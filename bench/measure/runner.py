@@ -26,7 +26,7 @@ from loopmark.bench.measure.schedule import (
 from loopmark.bench.measure.warmup import unsteady
 from loopmark.bench.records import store
 from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Launch, PhaseWork, Plan, Run, Status, disturbs
+from loopmark.bench.records.run import PhaseWork, Plan, Run, Status, disturbs
 from loopmark.bench.records.samples import Samples
 
 MOST_AGAIN = 2
@@ -294,28 +294,10 @@ class Runner:
             self._collector.drop(key)
             self._end(one.index, end)
             return
-        warm, case = one.warm, self._cases[one.index]
+        case = self._cases[one.index]
         if launch == 0:
             case = replace(case, work=self._work(one))
-        made = Launch(
-            index=launch,
-            setup_seconds=one.ready.seconds,
-            first_step_seconds=warm.first_step_seconds,
-            warmup_steps=len(warm.warm_up.seconds),
-            warmup_seconds=sum(warm.warm_up.seconds),
-            steady=warm.warm_up.steady,
-            steady_step_seconds=warm.warm_up.steady_step_seconds,
-            excess_seconds=warm.warm_up.excess_seconds,
-            compile_seconds=warm.compile_seconds,
-            compile_cache=warm.compile_cache,
-            steps=finished.steps,
-            peak_memory_bytes=finished.peak_memory_bytes,
-            skipped_steps=finished.skipped_steps,
-            final_scale=finished.final_scale,
-            pid=one.process.pid,
-            joules_per_step=one.joules_per_step,
-            gpu=finished.gpu,
-        )
+        made = one.launch(launch, finished)
         self._unfinished.discard(key)
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from loopmark.loops.errors import BadSpec
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Step
+from loopmark.loops.user_code import BadSpec
 
 STEPS_TO_LEARN = 5
 _PROBE_CYCLES = 20_000_000

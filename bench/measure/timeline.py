@@ -1,4 +1,7 @@
-"""What a profiler saw, as plain records: what ran on each thread of the host, and each kernel with its launch."""
+"""A profiler's timeline, and what each phase cost by it: the kernels that it launched, the operators that it ran.
+
+Nothing here knows a profiler or a device: timelines are plain records, and a test can write one down.
+"""
 
 from bisect import bisect_right
 from collections import Counter
@@ -36,7 +39,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A whole trace."""
+    """A whole trace: what ran on each thread of the host, and each kernel."""
 
     ranges: tuple[Span, ...]
     """Named by whoever drives or wrote the step."""
@@ -79,7 +82,7 @@ _NANOSECONDS = 1e9
 
 
 @dataclass(frozen=True)
-class Costs:
+class StepCosts:
     """What a timeline comes to, in an average step."""
 
     steps: int
@@ -87,7 +90,7 @@ class Costs:
     unattributed: tuple[Cost, ...] = ()
 
 
-def kernel_costs(timeline: Timeline, phases: Sequence[str]) -> Costs:
+def kernel_costs(timeline: Timeline, phases: Sequence[str]) -> StepCosts:
     """The kernels of each phase, by their time on the device.
 
     A kernel belongs to the phase in whose time it was launched, from whatever thread: backward's are launched by
@@ -97,20 +100,18 @@ def kernel_costs(timeline: Timeline, phases: Sequence[str]) -> Costs:
         phases: the names of the ranges to look for within each step; none where the host sees no phase of it.
     """
     steps, windows = _windows(timeline, phases)
-    launched = _launches(timeline)
-    found: dict[str, _Tally] = {window.name: _Tally() for window in windows}
-    unattributed = _Tally()
-    for kernel in timeline.kernels:
-        launch = launched.of(kernel)
+    found: dict[str, _Totals] = {window.name: _Totals() for window in windows}
+    unattributed = _Totals()
+    for kernel, launch in _with_launches(timeline):
         window = None if launch is None else _window_at(windows, launch.begin_nanoseconds)
         if window:
             found[window.name].add(kernel.name, kernel.nanoseconds)
         elif launch is None or _window_at(steps, launch.begin_nanoseconds):
             unattributed.add(kernel.name, kernel.nanoseconds)
-    return _costs(steps, windows, found, unattributed)
+    return _sum(steps, windows, found, unattributed)
 
 
-def operator_costs(timeline: Timeline, phases: Sequence[str]) -> Costs:
+def operator_costs(timeline: Timeline, phases: Sequence[str]) -> StepCosts:
     """The operators of each phase by self time: what they took, less what others took within them on their thread.
 
     A phase's own thread spends time in no operator as well, which is counted under ``OUTSIDE``.
@@ -119,17 +120,17 @@ def operator_costs(timeline: Timeline, phases: Sequence[str]) -> Costs:
         phases: as of ``kernel_costs``.
     """
     steps, windows = _windows(timeline, phases)
-    found: dict[str, _Tally] = {window.name: _Tally() for window in windows}
+    found: dict[str, _Totals] = {window.name: _Totals() for window in windows}
     ours = set(windows)
     for span, nanoseconds in _self_times((*timeline.ranges, *timeline.operators)):
         window = _window_at(windows, span.begin_nanoseconds)
         # What is around a phase, as the step's own range is, may begin in the same instant.
         if window and (span.place != window.place or _holds(window, span)):
             found[window.name].add(OUTSIDE if span in ours else span.name, nanoseconds)
-    return _costs(steps, windows, found, _Tally())
+    return _sum(steps, windows, found, _Totals())
 
 
-class _Tally:
+class _Totals:
     """Calls and time, by name."""
 
     def __init__(self) -> None:
@@ -149,25 +150,13 @@ class _Tally:
         )
 
 
-class _Launches:
-    """The host's side of every kernel."""
-
-    def __init__(self, by_correlation: dict[int, Span], by_operator: dict[int, Span]) -> None:
-        self._by_correlation, self._by_operator = by_correlation, by_operator
-
-    def of(self, kernel: Span) -> Span | None:
-        """The call that launched it, or else the operator that did; None where the trace has neither."""
-        found = None if kernel.correlation is None else self._by_correlation.get(kernel.correlation)
-        if found is None and kernel.operator is not None:
-            found = self._by_operator.get(kernel.operator)
-        return found
-
-
-def _launches(timeline: Timeline) -> _Launches:
-    return _Launches(
-        {span.correlation: span for span in timeline.launches if span.correlation is not None},
-        {span.operator: span for span in (*timeline.ranges, *timeline.operators) if span.operator is not None},
-    )
+def _with_launches(timeline: Timeline) -> Iterator[tuple[Span, Span | None]]:
+    """Each kernel with the call that launched it, or else the operator that did; None where the trace has neither."""
+    calls = {span.correlation: span for span in timeline.launches if span.correlation is not None}
+    operators = {span.operator: span for span in (*timeline.ranges, *timeline.operators) if span.operator is not None}
+    for kernel in timeline.kernels:
+        call = None if kernel.correlation is None else calls.get(kernel.correlation)
+        yield kernel, call or (None if kernel.operator is None else operators.get(kernel.operator))
 
 
 def _windows(timeline: Timeline, phases: Sequence[str]) -> tuple[list[Span], list[Span]]:
@@ -224,10 +213,10 @@ def _holds(outer: Span, inner: Span) -> bool:
     return outer.place == inner.place and inner.end_nanoseconds <= outer.end_nanoseconds
 
 
-def _costs(steps: Sequence[Span], windows: Sequence[Span], found: dict[str, _Tally], unattributed: _Tally) -> Costs:
+def _sum(steps: Sequence[Span], windows: Sequence[Span], found: dict[str, _Totals], unattributed: _Totals) -> StepCosts:
     host: Counter[str] = Counter()
     for window in windows:
         host[window.name] += window.nanoseconds
     count = max(1, len(steps))
     phases = (PhaseCosts(name, host[name] / _NANOSECONDS / count, tally.costs(count)) for name, tally in found.items())
-    return Costs(len(steps), tuple(phases), unattributed.costs(count))
+    return StepCosts(len(steps), tuple(phases), unattributed.costs(count))

@@ -26,8 +26,7 @@ class Stage:
     """One part of the whole, whose progress it passes on as the whole's."""
 
     progress: Progress
-    begin: float
-    """Where it begins, as a share of the whole."""
+    begin: float  # where it begins, as a share of the whole
     share: float
     later: Callable[[float], float] = lambda _: 0.0
     """Seconds of the parts that come after it, by those that it takes itself."""
@@ -50,8 +49,7 @@ class WholeRun:
     samples: Samples
     ceilings: Ceilings | None = None
     trained: tuple[Training, TrainingSamples] | None = None
-    interrupted: bool = False
-    """Whether a person had had enough before all of it was done."""
+    interrupted: bool = False  # whether a person had had enough before all of it was done
 
     @property
     def failed(self) -> bool:

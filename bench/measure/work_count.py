@@ -15,9 +15,9 @@ from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sd
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.run import PhaseWork
 from loopmark.loops.loop import Loop
+from loopmark.loops.switches import tf32
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver
-from loopmark.loops.tf32 import tf32
 from loopmark.phases import DATA
 
 aten = torch.ops.aten
@@ -90,7 +90,12 @@ MAKES_NOTHING = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty
 
 
 class Traffic:
-    """Follows the operations of one phase after the other."""
+    """The least bytes that have to move: each tensor once, however often the operations of one phase touch it.
+
+    What a phase reads of tensors that were there before it, and what it writes and leaves behind, has to move between
+    the processor and its memory; whatever is made and dropped within it might never leave the processor, if all were
+    fused.
+    """
 
     def __init__(self) -> None:
         self._read: dict[int, int] = {}

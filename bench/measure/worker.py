@@ -46,10 +46,10 @@ from loopmark.bench.records.run import GpuState, PhaseWork
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.errors import Skip
-from loopmark.loops.graph_phases import GraphedPhases
+from loopmark.loops.cuda_graphs import GraphedPhases
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Batches, Task
+from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import defined_at
 
 GRACE_SECONDS = 30

@@ -4,19 +4,65 @@ Like ``loopmark.bench.cli`` it knows all the wings, and nobody knows it. pytest 
 in projects that may not have a single loop to time, so it imports nothing but pytest until the fixture is used.
 """
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loopmark.bench.plugin import fixture
-from loopmark.bench.plugin.replay import REPLAY, Replay
-from loopmark.bench.plugin.session import SESSION, Session
+if TYPE_CHECKING:
+    from loopmark.bench.plugin.loop_benchmark import LoopBenchmark
+    from loopmark.bench.records.machine import Machine
+
+
+@dataclass
+class Session:
+    """The stored runs that this session is compared with, and what it has found out by itself."""
+
+    stored: list[dict[str, Any]] = field(default_factory=list)
+    """As pytest-benchmark read them from its JSON files."""
+    lines: list[str] = field(default_factory=list)
+    """For the end of the terminal's output, one a measured loop."""
+    machines: "dict[str, Machine]" = field(default_factory=dict)
+    """This machine, by the device that comes first: describing it takes a process."""
+    warned: set[str] = field(default_factory=set)
+    """What a person has been warned of already."""
+
+
+SESSION = pytest.StashKey[Session]()
+
+
+class BesideBenchmark:
+    """Where pytest-benchmark is loaded.
+
+    Asking for its ``benchmark`` by name, and not when the test runs, is what makes ``--benchmark-skip`` and
+    ``--benchmark-only`` see the test.
+    """
+
+    @pytest.fixture
+    def loop_benchmark(self, request: pytest.FixtureRequest, benchmark: Any) -> "LoopBenchmark":
+        """Measures a training loop in processes of its own: ``loop_benchmark("resnet", "compile")``."""
+        from loopmark.bench.plugin.loop_benchmark import LoopBenchmark
+        from loopmark.bench.plugin.rows import BenchmarkTable
+
+        return LoopBenchmark(request.node, BenchmarkTable(request.node, benchmark))
+
+
+class Alone:
+    """Where pytest-benchmark is not: the same measurement and the same verdict, without its table."""
+
+    @pytest.fixture
+    def loop_benchmark(self, request: pytest.FixtureRequest) -> "LoopBenchmark":
+        """Measures a training loop in processes of its own: ``loop_benchmark("resnet", "compile")``."""
+        from loopmark.bench.plugin.loop_benchmark import LoopBenchmark
+        from loopmark.bench.plugin.rows import NoTable
+
+        return LoopBenchmark(request.node, NoTable(request.config))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Offer the fixture: on top of pytest-benchmark's own where that is loaded, and alone where it is not."""
     config.stash[SESSION] = Session()
-    offered = fixture.BesideBenchmark() if has_benchmark(config) else fixture.Alone()
+    offered = BesideBenchmark() if has_benchmark(config) else Alone()
     config.pluginmanager.register(offered, "loopmark-fixture")
 
 
@@ -29,6 +75,8 @@ def has_benchmark(config: pytest.Config) -> bool:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Hand pytest-benchmark the clock on which the measured seconds are replayed, by its own ``benchmark`` mark."""
     if "loop_benchmark" in getattr(item, "fixturenames", ()) and has_benchmark(item.config):
+        from loopmark.bench.plugin.rows import REPLAY, Replay
+
         # It heeds the closest mark only, so what the test's own mark says has to be said again.
         mark = item.get_closest_marker("benchmark")
         item.stash[REPLAY] = Replay()

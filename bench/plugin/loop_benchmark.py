@@ -1,23 +1,55 @@
 """What the fixture ``loop_benchmark`` is: a function that measures a loop, and fails the test that it slows down."""
 
+import re
 import warnings
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.comparison import BASELINE, Verdict
 from loopmark.bench.judge.finding import Finding
-from loopmark.bench.judge.settings import parse_false_alarms, parse_share
-from loopmark.bench.plugin import words
-from loopmark.bench.plugin.claims import against_loop, against_stored, confidence_of
-from loopmark.bench.plugin.kept import Kept, read_kept
-from loopmark.bench.plugin.measurement import Measurement, Stop, measure
-from loopmark.bench.plugin.result import LoopResult
-from loopmark.bench.plugin.session import SESSION
-from loopmark.bench.plugin.smoke import smoke
-from loopmark.bench.plugin.table import LoopmarkWarning, Table
-from loopmark.bench.plugin.wanted import Wanted, in_python
+from loopmark.bench.judge.settings import RATIO, parse_false_alarms, parse_share
+from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.plugin import SESSION
+from loopmark.bench.plugin.extra_info import ExtraInfo, read_extra_info
+from loopmark.bench.plugin.findings import against_loop, against_stored, confidence_of
+from loopmark.bench.plugin.measurement import Measurement, Stop, measure, try_loops
+from loopmark.bench.plugin.rows import LoopmarkWarning, Table
+from loopmark.bench.report.format import percent, ratio, ratio_range, seconds, seconds_range
+
+REVISION_DIGITS = 12
+_OPTION = re.compile(r"--([a-z][a-z-]*)")
+_IN_PYTHON = {"budget": "seconds"}
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """A measured loop. Where benchmarks are disabled it was only tried, and has no figure: ``measured`` is False."""
+
+    workload: str
+    loop: str
+    step_seconds: Estimate | None = None
+    """Seconds of a training step, with the 95 % interval over launches."""
+    phases: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of each phase of a typical step; on a GPU, on the device's own clock."""
+    ratio: Estimate | None = None
+    """The loop's step over eager's, 1.02 for 2 % longer, with its 95 % interval; None for eager itself."""
+    against: Finding | None = None
+    """What holding it against the loop ``against`` came to; None where none was given."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are figures."""
+        return self.step_seconds is not None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict on the loop, held against ``against``: slower, faster, same or inconclusive."""
+        return self.against.verdict if self.against else None
 
 
 class LoopBenchmark:
@@ -68,24 +100,24 @@ class LoopBenchmark:
         if self._used:
             _fail(f"loop_benchmark measures one loop a test, and {self._item.name} asks for another; parametrize it")
         self._used = True
+        root = self._item.config.rootpath
+        options = {
+            "command": ["pytest", self._item.nodeid],
+            "workloads": [rooted(workload, root)],
+            "loops": [rooted(spec, root) for spec in (loop, against) if spec is not None],
+            "device": device,
+            "size": size,
+            "batch_size": batch_size,
+            "budget_seconds": seconds,
+            "launches": launches,
+            "seed": seed,
+            "threads": threads,
+            "limit_seconds": limit_seconds,
+            "quick": True,  # of what is not given here, it only shortens the longest warm-up
+        }
         try:
-            wanted = Wanted(
-                test=self._item.nodeid,
-                workload=workload,
-                loop=loop,
-                against=against,
-                device=device,
-                size=size,
-                batch_size=batch_size,
-                seconds=seconds,
-                launches=launches,
-                seed=seed,
-                threads=threads,
-                limit_seconds=limit_seconds,
-                threshold=parse_share(threshold, "threshold"),
-                false_alarms=parse_false_alarms(false_alarms, "false_alarms"),
-            )
-            return self._carry_out(wanted)
+            share = parse_share(threshold, "threshold")
+            return self._carry_out(options, against, share, parse_false_alarms(false_alarms, "false_alarms"))
         except BadInput as error:
             self._table.leave_out()
             _fail(in_python(str(error)))
@@ -95,58 +127,64 @@ class LoopBenchmark:
                 pytest.skip(stop.reason)
             _fail(in_python(stop.reason))
 
-    def _carry_out(self, wanted: Wanted) -> LoopResult:
-        root = self._item.config.rootpath
-        plan = wanted.plan(root)
-        names = wanted.names(root)
+    def _carry_out(
+        self, options: dict[str, Any], named_against: str | None, threshold: float, false_alarms: float
+    ) -> LoopResult:
+        from loopmark.bench.measure.plan import PlanOptions, make_plan
+        from loopmark.loops.catalog import find_loop, find_workload
+
+        plan = make_plan(PlanOptions(**options))
+        loop, *others = [find_loop(spec).name for spec in options["loops"]]
+        against = others[0] if others else None
+        if loop == against:
+            raise BadInput(f"against={named_against!r} is the loop itself; give another, such as 'eager'")
         if self._table.disabled:
-            smoke(plan)
+            try_loops(plan)
             self._table.leave_out()
-            return LoopResult(names.workload, names.loop)
+            return LoopResult(find_workload(plan.workloads[0]).name, loop)
         measured = measure(plan, self._session)
-        kept = Kept.of(measured, names.loop)
-        self._table.keep(measured, kept)
-        claims = self._claims(wanted, names.against, measured, kept)
-        result = _result(measured, kept, claims[0][1] if names.against is not None else None)
-        self._session.lines.append(words.summary(self._item.nodeid, result, claims))
-        regressions = [words.regression(base, finding) for base, finding in claims if finding.verdict == "slower"]
-        if regressions:
+        extra = ExtraInfo.of(measured, loop)
+        self._table.keep(measured, extra)
+        findings = self._findings(measured, extra, against, threshold, false_alarms)
+        result = _result(measured, extra, findings[0][1] if against is not None else None)
+        self._session.lines.append(summary(self._item.nodeid, result, findings))
+        if regressions := [regression(base, finding) for base, finding in findings if finding.verdict == "slower"]:
             _fail("; ".join(regressions))
         return result
 
-    def _claims(
-        self, wanted: Wanted, against: str | None, measured: Measurement, kept: Kept
+    def _findings(
+        self, measured: Measurement, extra: ExtraInfo, against: str | None, threshold: float, false_alarms: float
     ) -> list[tuple[str, Finding]]:
-        """Every claim that the test rests on, the one on ``against`` first, each with what it is held against."""
+        """Every finding that the test rests on, the one on ``against`` first, each with what it is held against."""
         stored = list(self._stored())
-        confidence = confidence_of(wanted.false_alarms, len(stored) + (against is not None))
-        claims = []
+        confidence = confidence_of(false_alarms, len(stored) + (against is not None))
+        findings = []
         if against is not None:
-            claims.append((against, against_loop(measured, kept.loop, against, wanted.threshold, confidence)))
+            findings.append((against, against_loop(measured, extra.loop, against, threshold, confidence)))
         for base, before in stored:
-            found = before if isinstance(before, str) else against_stored(kept, before, wanted.threshold, confidence)
+            found = before if isinstance(before, str) else against_stored(extra, before, threshold, confidence)
             if isinstance(found, str):
                 text = f"{self._item.nodeid} is not compared with {base}: {found}"
                 warnings.warn(LoopmarkWarning(text), stacklevel=1)
             else:
-                claims.append((base, found))
-        return claims
+                findings.append((base, found))
+        return findings
 
-    def _stored(self) -> list[tuple[str, Kept | str]]:
+    def _stored(self) -> list[tuple[str, ExtraInfo | str]]:
         """This test as each stored run has it, with the run's description; a reason where it cannot be read."""
         return [
-            (words.stored_run(run), kept)
+            (stored_run(run), extra)
             for run in self._session.stored
             for benchmark in run.get("benchmarks", ())
-            if benchmark.get("fullname") == self._item.nodeid and (kept := read_kept(benchmark)) is not None
+            if benchmark.get("fullname") == self._item.nodeid and (extra := read_extra_info(benchmark)) is not None
         ]
 
 
-def _result(measured: Measurement, kept: Kept, against: Finding | None) -> LoopResult:
-    row = measured.rows[kept.loop]
+def _result(measured: Measurement, extra: ExtraInfo, against: Finding | None) -> LoopResult:
+    row = measured.rows[extra.loop]
     return LoopResult(
-        workload=kept.workload,
-        loop=kept.loop,
+        workload=extra.workload,
+        loop=extra.loop,
         step_seconds=row.step_seconds,
         phases=row.phases,
         ratio=row.speedup.map(lambda speedup: 1 / speedup if speedup else float("inf")) if row.speedup else None,
@@ -156,3 +194,46 @@ def _result(measured: Measurement, kept: Kept, against: Finding | None) -> LoopR
 
 def _fail(text: str) -> NoReturn:
     pytest.fail(text, pytrace=False)
+
+
+def rooted(spec: str, root: Path) -> str:
+    """``spec`` with a file that lies below ``root`` by its whole path: tests are run from any folder."""
+    place, colon, name = spec.partition(":")
+    return f"{root / place}{colon}{name}" if place.endswith(".py") and (root / place).is_file() else spec
+
+
+def in_python(text: str) -> str:
+    """``text`` with the command line's options named as the fixture's parameters: ``--batch-size`` is batch_size."""
+    return _OPTION.sub(lambda match: _IN_PYTHON.get(match[1], match[1].replace("-", "_")), text)
+
+
+def summary(test: str, result: LoopResult, findings: Sequence[tuple[str, Finding]]) -> str:
+    """``tests/test_speed.py::test_compile: 4.40 ms [4.31, 4.49] a step, 0.83x [0.80, 0.87] of eager; …``."""
+    parts = [f"{seconds_range(result.step_seconds)} a step"]
+    if result.ratio is not None:
+        parts.append(f"{ratio_range(result.ratio)} of eager's")
+    judged = [f"{finding.verdict} against {base}{_because(finding)}" for base, finding in findings]
+    return f"{test}: {'; '.join([', '.join(parts), *judged])}"
+
+
+def regression(base: str, finding: Finding) -> str:
+    """Which loop is slower than what, by how much, and by how much it was allowed to be."""
+    if finding.broken:
+        return f"regression: {finding.loop} on {finding.workload} no longer trains, as {base} did{_because(finding)}"
+    show, of = (ratio, "of eager's step") if finding.metric == RATIO else (seconds, "a step")
+    more = f"that is {ratio_range(finding.change)}, where {percent(finding.threshold)} more is allowed"
+    sides = f"takes {show(finding.head)} {of}, {base} took {show(finding.base)}"
+    return f"regression: {finding.loop} on {finding.workload} {sides}: {more}{_because(finding)}"
+
+
+def stored_run(run: dict[str, Any]) -> str:
+    """A run of pytest-benchmark's, by its time and its commit."""
+    when = str(run.get("datetime") or "an unknown time")[:19]
+    commit = run.get("commit_info")
+    revision = str(commit.get("id", "")) if isinstance(commit, dict) else ""
+    known = revision and revision not in ("unversioned", "unknown")
+    return f"the run of {when}{f' (commit {revision[:REVISION_DIGITS]})' if known else ''}"
+
+
+def _because(finding: Finding) -> str:
+    return f" ({finding.note})" if finding.note else ""

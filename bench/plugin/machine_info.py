@@ -14,9 +14,12 @@ from typing import Any
 @cache
 def machine_facts() -> dict[str, Any]:
     """``gpus`` and ``driver`` as NVML tells them; ``torch`` and the ``cuda`` it was built for; None where absent."""
+    import psutil
+
     gpus, driver = _gpus()
     torch, cuda = _torch()
-    return {"gpus": gpus, "driver": driver, "torch": torch, "cuda": cuda, "physical_cores": _physical_cores()}
+    cores = psutil.cpu_count(logical=False)
+    return {"gpus": gpus, "driver": driver, "torch": torch, "cuda": cuda, "physical_cores": cores}
 
 
 def _gpus() -> tuple[list[str], str | None]:
@@ -50,9 +53,3 @@ def _torch() -> tuple[str | None, str | None]:
     except Exception:  # another layout than today's
         return metadata.version("torch"), None
     return facts.get("__version__"), facts.get("cuda") or facts.get("hip")
-
-
-def _physical_cores() -> int | None:
-    import psutil
-
-    return psutil.cpu_count(logical=False)

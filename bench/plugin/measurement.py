@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
@@ -16,7 +16,8 @@ from loopmark.bench.records.run import Case, Plan, Run
 from loopmark.bench.records.samples import Samples
 
 if TYPE_CHECKING:
-    from loopmark.bench.plugin.session import Session
+    from loopmark.bench.plugin import Session
+    from loopmark.loops.workload import Size
 
 
 class Stop(Exception):  # noqa: N818 - a skip is no error
@@ -90,6 +91,50 @@ def measure(plan: Plan, session: "Session") -> Measurement:
     if run.interrupted:
         raise KeyboardInterrupt
     return Measurement.of(run, samples)
+
+
+def try_loops(plan: Plan) -> None:
+    """A handful of steps of every loop of ``plan``, and of eager.
+
+    Each in a process of its own: a loop may change switches of the whole process, and the other tests share ours.
+
+    Raises:
+        Stop: a loop failed, or cannot run here.
+    """
+    expect_possible(plan)
+    with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder:
+        for number, loop in enumerate(plan.loops):
+            _try_loop(plan, loop, Path(folder) / str(number))
+
+
+def _try_loop(plan: Plan, loop: str, folder: Path) -> None:
+    from loopmark.bench.measure.assignment import Assignment
+    from loopmark.bench.measure.launcher import ForkServer
+    from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
+
+    folder.mkdir()
+    assignment = Assignment(
+        workload=plan.workloads[0],
+        loop=loop,
+        device=plan.device,
+        size=cast("Size", plan.size),
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        threads=plan.threads,
+        cores=(),  # not pinned: others, xdist's for one, are at work beside it
+        compile_cache=folder / "compiled",
+        neighbours=0,
+        log=folder / "log.txt",
+    )
+    process = WorkerProcess(ForkServer(), assignment)
+    try:
+        process.within(plan.limit_seconds).set_up(with_hash=False)
+        # With no time to become steady, a warm-up is as few steps as it can be.
+        process.within(plan.limit_seconds).warm(ceiling_seconds=0.0)
+    except CaseEnded as end:
+        raise Stop(end.reason, skipped=end.status == "skipped") from None
+    finally:
+        process.kill()
 
 
 def expect_possible(plan: Plan) -> None:

@@ -95,7 +95,6 @@ def read_record(path: Path, kind: type[T], *, again: str = AGAIN, unreadable: st
     """The record of type ``kind`` in ``path``, which is named by what it is; None where there is no such file.
 
     Args:
-        kind: its field ``…_version`` says in which format it was written; the default is the format of today.
         again: what to do about a damaged file.
         unreadable: what to do about one that cannot be read, where that is something else.
 
@@ -123,6 +122,7 @@ def read_record(path: Path, kind: type[T], *, again: str = AGAIN, unreadable: st
 
 
 def _format_of(kind: Any) -> tuple[str, int]:
+    """The field that says in which format a record was written, and the format of today, its default."""
     version = next(field for field in dataclasses.fields(kind) if field.name.endswith("_version"))
     return version.name, typing.cast(int, version.default)
 
@@ -138,8 +138,7 @@ class Mismatch(ValueError):  # noqa: N818 - it names what is wrong, as KeyError 
 def decode(kind: type[T], value: Any, path: str = "run") -> T:
     """The record of type ``kind`` that was encoded as ``value``.
 
-    Unknown keys are ignored; a missing one takes its default or raises ``Mismatch``, as does a number that is beyond
-    what its unit can be.
+    Unknown keys are ignored. A missing one takes its default. Raises Mismatch for a value that cannot be.
     """
     try:
         return typing.cast(T, _reader(typing.cast(Any, kind))(value))
@@ -147,13 +146,12 @@ def decode(kind: type[T], value: Any, path: str = "run") -> T:
         raise wrong.within(path) from None
 
 
-Span = tuple[float, float]
 Reader = Callable[[Any], Any]
 """Makes a value of one type out of JSON's. Raises Mismatch."""
 
 
 @cache  # a history reads hundreds of runs of thousands of values each
-def _reader(kind: Any, span: Span | None = None) -> Reader:
+def _reader(kind: Any, span: tuple[float, float] | None = None) -> Reader:
     if dataclasses.is_dataclass(kind):
         return _record(kind)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -168,7 +166,7 @@ def _reader(kind: Any, span: Span | None = None) -> Reader:
         return _literal(arguments)
     if kind is float:
         return _number(span)
-    return _whole if kind is int else _exactly(kind)
+    return _exactly(kind)
 
 
 def _record(kind: Any) -> Reader:
@@ -229,7 +227,7 @@ def _literal(values: tuple[Any, ...]) -> Reader:
     return read
 
 
-def _number(span: Span | None) -> Reader:
+def _number(span: tuple[float, float] | None) -> Reader:
     def read(value: Any) -> float:
         # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
         if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
@@ -241,18 +239,12 @@ def _number(span: Span | None) -> Reader:
     return read
 
 
-def _whole(value: Any) -> int:
-    number: int = _exactly(int)(value)
-    if abs(number) >= 2**63:
-        raise _not("a whole number of 64 bits", value)
-    return number
-
-
-@cache
 def _exactly(kind: type) -> Reader:
     def read(value: Any) -> Any:
         if type(value) is not kind:
             raise _not(f"a {kind.__name__}", value)
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise _not("a whole number of 64 bits", value)
         return value
 
     return read

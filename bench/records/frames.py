@@ -13,7 +13,7 @@ import pandas as pd
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.run import Case, Launch, Run
-from loopmark.bench.records.samples import COLUMNS, seconds_of
+from loopmark.bench.records.samples import Samples, seconds_of
 from loopmark.bench.records.store import read_run, read_table
 
 NAMES = ("run", "machine", "workload", "loop")
@@ -60,12 +60,7 @@ class Frames:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row a run.
-
-        ``run``, ``machine``, ``folder``, ``device``, ``size``, ``started`` (UTC), ``seconds`` (the whole run),
-        ``interrupted``, ``threads``, ``torch``, ``cuda``, ``driver``, ``python``, ``cpu``, ``gpu``,
-        ``memory_bytes`` (the machine's), ``loopmark``, ``revision``, ``warnings`` (how many).
-        """
+        """One row a run, with ``RUN_COLUMNS``: ``memory_bytes`` are the machine's, ``warnings`` how many."""
         rows = []
         for name, (folder, run) in self.runs_by_name.items():
             own = {"run": name, "machine": run.machine.name, "folder": os.fspath(folder), "warnings": len(run.warnings)}
@@ -87,12 +82,7 @@ class Frames:
 
     @cached_property
     def cases(self) -> pd.DataFrame:
-        """One row a case.
-
-        ``status`` (``ok``, ``skipped``, ``failed``, ``timed_out``) with its ``reason``, ``batch_size``, ``parameters``,
-        ``phases`` (a tuple of names), ``launches`` (how many), ``memory_kind``, ``data_sha256``,
-        ``attention`` (the kernels of it, a tuple of names).
-        """
+        """One row a case, with most of what ``Case`` has, under its names; ``launches`` are how many."""
         kept = ("status", "reason", "batch_size", "parameters", "phases", "memory_kind", "data_sha256", "attention")
         rows = [
             {**names, **{k: getattr(case, k) for k in kept}, "launches": len(case.launches)}
@@ -102,7 +92,7 @@ class Frames:
 
     @cached_property
     def launches(self) -> pd.DataFrame:
-        """One row a launch: what ``loopmark.bench.records.run.Launch`` has, under its names, but the GPU's state."""
+        """One row a launch: what ``Launch`` has, under its names, but the GPU's state."""
         kept = [field.name for field in fields(Launch) if field.name not in ("index", "gpu")]
         columns = [*NAMES, "repeat", "launch", *kept]
         rows = [
@@ -117,10 +107,9 @@ class Frames:
 
     @cached_property
     def blocks(self) -> pd.DataFrame:
-        """One row a block, the columns of ``loopmark.bench.records.samples.COLUMNS`` and ``seconds_per_step``.
+        """One row a block, with ``seconds_per_step`` of the device's clock where it was timed, else the host's.
 
-        That is of the device's clock where a device was timed, else of the host's. Blocks with ``lapped`` were timed
-        phase by phase; whole steps are compared by the others.
+        Blocks with ``lapped`` were timed phase by phase; whole steps are compared by the others.
         """
         return self._table("blocks", lambda rows: rows.assign(seconds_per_step=seconds_of(rows) / rows["steps"]))
 
@@ -154,9 +143,8 @@ class Frames:
             found.append(cases.iloc[rows["case"]].reset_index(drop=True).join(rows.drop(columns="case")))
         if found:
             return finish(self._named(pd.concat(found, ignore_index=True)))
-        columns = [*NAMES, "repeat", *list(COLUMNS[table])[1:]]
-        types = {"repeat": "bool", **{name: kind for name, kind in COLUMNS[table].items() if name != "case"}}
-        return finish(self._named(pd.DataFrame(columns=columns).astype(types)))
+        names = pd.DataFrame(columns=[*NAMES, "repeat"]).astype({"repeat": "bool"})
+        return finish(self._named(names.join(getattr(Samples.empty(), table).drop(columns="case"))))
 
     def _every_case(self) -> Iterator[tuple[dict[str, Any], Case]]:
         """Each case of each run, with what names it."""

@@ -1,8 +1,7 @@
 """The machine that a run was made on, and the software it ran with.
 
 Each fact is declared once, at its field, and told from there: in the table of a run's page, and where two runs differ.
-A new fact goes to the end of its record with the default None, which runs before it have; it leaves their machines'
-names as they are.
+A new one goes to the end of its record with the default None: older runs have that, and machines keep their names.
 """
 
 import hashlib
@@ -83,9 +82,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Environment:
-    """The software and settings that can change a figure on one and the same machine; None: not known, or not there.
+    """The software and settings that can change a figure on one machine, the first suspects first.
 
-    In the order in which differences are told: the first suspects come first.
+    None: not known, or not there.
     """
 
     torch: Annotated[str | None, Fact("torch")]

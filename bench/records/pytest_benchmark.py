@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.records.files import LONGEST_SECONDS, MOST_COUNTED, Mismatch, decode, line, no_pipe
+from loopmark.bench.records.files import LONGEST_SECONDS, MOST_COUNTED, Mismatch, damaged, decode, line, no_pipe
 from loopmark.bench.records.run import Launch
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
 
@@ -161,7 +161,7 @@ def read_stored(path: Path) -> Stored:
         started = decode(str, content.get("datetime", ""), "datetime")
         rows = tuple(_benchmark(row, f"benchmarks[{i}]") for i, row in enumerate(content["benchmarks"]))
     except Mismatch as error:
-        raise BadInput(f"{path} is damaged: {line(error)}; {MAKE_ONE}") from None
+        raise damaged(path, error, MAKE_ONE) from None
     for row in rows:
         _expect_rounds(path, row)
     return Stored(path, started, machine, rows)
@@ -182,14 +182,17 @@ def _expect_rounds(path: Path, row: Benchmark) -> None:
             f"{path} holds no rounds of {name}, of which all else is derived: repeat it with --benchmark-save-data, or "
             "with --benchmark-json=FILE"
         )
+    seconds = row.seconds
+    possible = (seconds >= 0) & (seconds <= LONGEST_SECONDS)
     if not 0 < row.stats.iterations * len(data) < MOST_COUNTED:
-        many = f"{len(data):,} rounds of {row.stats.iterations:,} iterations"
-        raise BadInput(f"{path} is damaged: {name} has {many}, which cannot be; {MAKE_ONE}")
-    if row.told.batch_size is not None and row.told.batch_size < 1:
-        raise BadInput(f"{path} is damaged: {name} has a batch of {row.told.batch_size}; {MAKE_ONE}")
-    bad = next((seconds for seconds in data if not 0 <= seconds * row.stats.iterations <= LONGEST_SECONDS), None)
-    if bad is not None:
-        raise BadInput(f"{path} is damaged: a round of {name} took {bad:g} s; {MAKE_ONE}")
+        damage = f"{name} has {len(data):,} rounds of {row.stats.iterations:,} iterations, which cannot be"
+    elif row.told.batch_size is not None and row.told.batch_size < 1:
+        damage = f"{name} has a batch of {row.told.batch_size}"
+    elif not possible.all():
+        damage = f"a round of {name} took {data[int(possible.argmin())]:g} s"
+    else:
+        return
+    raise BadInput(f"{path} is damaged: {damage}; {MAKE_ONE}")
 
 
 WHOLE, LAPPED = 0, 1

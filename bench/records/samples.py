@@ -108,14 +108,11 @@ def write_with_tables(path: Path, record: Any, tables: Mapping[str, pd.DataFrame
 
 
 def read_columns(folder: Path, name: str, columns: Columns, categories: Collection[str] = ()) -> pd.DataFrame:
-    """The table ``name``.parquet of ``folder``.
+    """The table ``name``.parquet of ``folder``. Raises BadInput where it is missing, damaged or of other types.
 
     Args:
         categories: the columns of text that come as categories, in alphabetical order: ten million rows of six names
             are 10 MB as numbers and 150 MB as text, and are grouped several times as fast.
-
-    Raises:
-        BadInput: it is missing, damaged or of other types.
     """
     # Reading alone needs this part of pyarrow, as pandas knows, which imports it just as late.
     from pyarrow import parquet
@@ -151,7 +148,7 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
     table = file.read(columns=[column])
     if table.column_names != [column]:
         raise KeyError(column)
-    values = table.column(0).to_pandas()
+    values: pd.Series[Any] = table.column(0).to_pandas()
     texts = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
     # A cast would hide damage: as a bool, the text "False" is True.
     if not (pd.api.types.is_string_dtype(texts) if kind == "str" else values.dtype == kind):
@@ -159,12 +156,10 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
     span = (0, MOST_COUNTED) if kind.startswith("int") else span_of(column)
     if span is not None:
         _expect_between(column, values.to_numpy(), *span)
-    if kind != "str":
-        # A column in one piece stays Arrow's own memory, which nobody may write to.
-        own: pd.Series = values.copy() if table.column(0).num_chunks == 1 else values
-    else:
-        own = values.cat.reorder_categories(sorted(texts)) if as_categories else values.astype(kind)
-    return own
+    if kind == "str":
+        return values.cat.reorder_categories(sorted(texts)) if as_categories else values.astype("str")
+    # A column in one piece stays Arrow's own memory, which nobody may write to.
+    return values.copy() if table.column(0).num_chunks == 1 else values
 
 
 def _expect_between(column: str, values: NDArray[Any], least: float, most: float) -> None:

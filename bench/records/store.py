@@ -62,7 +62,7 @@ def remove_if_empty(folder: Path) -> None:
 
 def write(folder: Path, run: Run, samples: Samples) -> None:
     """Keep ``run`` and ``samples`` in ``folder``, each file replaced in one move."""
-    tables = {name: typed(COLUMNS[name], getattr(samples, name)) for name in TABLES}
+    tables = {name: typed(columns, getattr(samples, name)) for name, columns in COLUMNS.items()}
     write_with_tables(folder / RUN_FILE, run, tables)
 
 
@@ -140,8 +140,7 @@ def read_whole(folder: Path) -> Whole:
 def salvage(folder: Path) -> Whole:
     """All of ``folder`` that can be read; what cannot is a warning of the run, beside what is known without it.
 
-    Raises:
-        BadInput: ``folder`` holds no run, or its blocks or losses, on which every verdict rests, are damaged.
+    Raises BadInput where it holds no run, or where blocks or losses, on which every verdict rests, are damaged.
     """
     run, lost = read_run(folder), []
 
@@ -189,10 +188,8 @@ def ceilings_of(folder: Path, run: Run) -> Ceilings | None:
 def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
     """Every folder at or under ``root`` that holds a ``run.json``, in the order of their paths.
 
-    Nothing is looked for within a run, and links to folders are not followed: they could lead in a circle.
-
-    Raises:
-        BadInput: ``root`` is no folder, or holds no run.
+    Nothing is looked for within a run, and links to folders are not followed: they could lead in a circle. Raises
+    BadInput where ``root`` is no folder, or holds no run.
     """
     if not root.is_dir():
         raise BadInput(f"{root} is not a folder; give one that holds runs, such as results")
@@ -209,8 +206,7 @@ def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
 def runs_at(places: Iterable[str]) -> list[Path]:
     """Run folders at every one of ``places``: folders that are or hold runs, and globs for them; each run once.
 
-    Raises:
-        BadInput: there is no run at any of them; a place without one among others is a warning.
+    Raises BadInput where there is no run at any of them; a place without one among others is a warning.
     """
     found: dict[Path, Path] = {}
     mistakes: list[BadInput] = []

@@ -1,6 +1,7 @@
 """What a case's row says, cell by cell, before anyone lays it out."""
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
@@ -195,3 +196,32 @@ def scaling(row: Row) -> str:
     steps = sum(launch.steps for launch in row.case.launches)
     scale = "" if row.final_scale is None else f"; its scale ended at {row.final_scale:,.10g}"
     return f"the gradient scaler skipped {row.skipped_steps:,} of {steps:,} steps{scale}"
+
+
+DIGEST = 6
+"""Characters of a hash that tell two data sets apart."""
+
+
+class Work(Protocol):
+    """Whatever knows what one step has to do; None where nobody recorded it."""
+
+    @property
+    def size(self) -> str: ...
+    @property
+    def batch_size(self) -> int | None: ...
+    @property
+    def parameters(self) -> int | None: ...
+    @property
+    def data_sha256(self) -> str | None: ...
+
+
+def work(one: Work) -> str:
+    """``small, batch of 64, 77,200 parameters, data 0e117e``."""
+    parts = [one.size]
+    if one.batch_size is not None:
+        parts.append(f"batch of {one.batch_size:,}")
+    if one.parameters is not None:
+        parts.append(f"{one.parameters:,} parameters")
+    if one.data_sha256:
+        parts.append(f"data {one.data_sha256[:DIGEST]}")
+    return plain(", ".join(parts))

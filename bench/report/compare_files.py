@@ -17,10 +17,9 @@ from loopmark.bench.report import compare_words as words
 from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.compare_table import contents
-from loopmark.bench.report.html.page import comparison_page
+from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import Figures, Plot, draw_plots
 from loopmark.bench.report.table import csv_of, ends
-from loopmark.bench.report.templates import template
 from loopmark.bench.report.text import elide
 
 Cell = str | int | float | None
@@ -48,8 +47,8 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
         texts = {
             "compare.csv": as_csv(found),
             "before_after.csv": shifts_as_csv(found),
-            "compare.md": template("compare.md.jinja").render(said),
-            "compare.html": comparison_page(said, plots),
+            "compare.md": markdown_page("compare.md.jinja", said),
+            "compare.html": html_page("compare.html.jinja", said, plots),
         }
         for name, text in texts.items():
             # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
@@ -82,7 +81,7 @@ def shifts_as_csv(found: SideBySide) -> str:
 def as_json(found: SideBySide) -> dict[str, Any]:
     """The comparison as strict JSON values in base units; None where nothing was measured or bounds it."""
     return {
-        "kind": "before and after" if found.is_course else "machines",
+        "kind": "before and after" if found.is_over_time else "machines",
         "headline": words.headline(found),
         "notes": list(found.notes),
         "differences": words.facts(found) if len(found.runs) > 1 else {},

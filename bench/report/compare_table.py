@@ -63,9 +63,9 @@ def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
     if found.shifts or found.not_compared:
         yield Text()
         yield from (Text(line) for line in words.moves(found))
-    if found.is_course and found.have_something_in_common:
+    if found.is_over_time and found.have_something_in_common:
         yield Text(words.ASK_FOR_A_VERDICT, "dim")
-    sentences = [] if found.is_course else list(words.conclusions(found))
+    sentences = [] if found.is_over_time else list(words.conclusions(found))
     if sentences:
         yield Text()
         yield from (Text(sentence, "bold") for sentence in sentences)
@@ -158,8 +158,8 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "notes": found.notes,
         "warnings": warnings,
         "facts": table_of(["", *names], ([name, *values] for name, values in facts.items()), figures=False),
-        "conclusions": [] if found.is_course else list(words.conclusions(found)),
-        "is_course": found.is_course and found.have_something_in_common,
+        "conclusions": [] if found.is_over_time else list(words.conclusions(found)),
+        "is_over_time": found.is_over_time and found.have_something_in_common,
         "ask": words.ASK_FOR_A_VERDICT,
         "shifts": _shifts(found.shifts),
         "not_compared": found.not_compared,

@@ -1,10 +1,17 @@
-"""What could have disturbed a block: counted and shown. Only a throttled one that was measured again is left out."""
+"""What could have disturbed a block, rounds in which the whole machine was slow, and what to do about both."""
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
+from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import throttled
+from loopmark.bench.judge.summary import Summary, WorkloadSummary
+from loopmark.bench.records.run import POWER_CAP, disturbs
+from loopmark.bench.records.samples import ByCase, Samples
+from loopmark.bench.report import format as show
+from loopmark.bench.report.table import Cell, Column, Table, figure
 
 
 @dataclass(frozen=True)
@@ -66,4 +73,100 @@ def disturbance(blocks: pd.DataFrame) -> Disturbance:
         throttle_reasons=tuple(sorted(blocks.loc[held, "throttle_reasons"].unique())),
         throttled_blocks=int(held.sum()),
         foreign_blocks=int((blocks["foreign_processes"] > 0).sum()),
+    )
+
+
+NOTHING = "0"
+Seen = Mapping[str, Disturbance]
+"""What was seen, by the label of each measured case."""
+
+
+def seen_by_case(workload: WorkloadSummary, summary: Summary, samples: Samples) -> Seen:
+    """Every case of a workload that has blocks; empty where nothing disturbed any of them."""
+    measured = summary.places(workload)
+    blocks = ByCase(samples.blocks[samples.blocks["case"].isin(measured.values())])
+    seen = {label: disturbance(rows) for label, case in measured.items() if len(rows := blocks[case])}
+    return seen if any(one.any for one in seen.values()) else {}
+
+
+def disturbance_table(seen: Seen) -> Table[tuple[str, Disturbance]]:
+    """A row a case, a column for each kind of disturbance that there was."""
+    return Table(_COLUMNS, tuple(seen.items()), silent=NOTHING)
+
+
+def advice(seen: Iterable[Disturbance]) -> list[str]:
+    """What to do, a line for each kind of disturbance that any case saw; what stands between backticks is code."""
+    seen = list(seen)
+    reasons = {reason for one in seen for reason in one.throttle_reasons}
+    found = {
+        "Core taken away: end other programs, or give fewer `--threads` than there are cores; `loopmark doctor` names "
+        "who else runs.": any(one.switched_blocks for one in seen),
+        "CPU steal: other guests of this host had the cores; measure on a dedicated machine, or at a quieter time with "
+        "more `--launches`.": any(one.steal_seconds > 0 for one in seen),
+        "Throttled: see to cooling and power supply, let the GPU cool down, and measure again; `loopmark doctor` shows "
+        "temperature and limits.": any(map(disturbs, reasons)),
+        "Power cap: nothing to do; that is where a loop that keeps the board busy belongs. To compare runs, keep the "
+        "limit the same.": any(POWER_CAP in reason.split(", ") for reason in reasons),
+        "Another process on the GPU: end it, or choose another GPU with `--device`; `nvidia-smi` lists them.": any(
+            one.foreign_blocks for one in seen
+        ),
+    }
+    return [line for line, there in found.items() if there]
+
+
+def _count(heading: str, count: Callable[[Disturbance], int]) -> Column[tuple[str, Disturbance]]:
+    return Column(heading, lambda row: figure(show.count(count(row[1])), count(row[1])))
+
+
+def _steal(row: tuple[str, Disturbance]) -> Cell:
+    seconds = row[1].steal_seconds
+    return figure(show.seconds(seconds) if seconds else NOTHING, seconds)
+
+
+_COLUMNS: tuple[Column[tuple[str, Disturbance]], ...] = (
+    Column("loop", lambda row: row[0]),
+    _count("blocks", lambda seen: seen.blocks),
+    _count("with the core taken away", lambda seen: seen.switched_blocks),
+    Column("CPU steal", _steal),
+    _count("throttled", lambda seen: seen.throttled_blocks),
+    Column("throttle reasons", lambda row: ", ".join(row[1].throttle_reasons) or NOTHING),
+    _count("with another process on the GPU", lambda seen: seen.foreign_blocks),
+)
+
+
+SLOWER = 1.1
+"""How many times as long as usual a round has to take to count."""
+AGREEING = 0.25
+"""The quantile over loops that has to be as slow, the lower of the two beside it: of up to four loops all, of nine all
+but two. Any one loop has slow rounds of its own."""
+
+
+def slowness(rounds: "pd.Series[float]") -> "pd.Series[float]":
+    """How many times as long as usual the loops took, by (launch, round); 1 where not most of them, and two, were slow.
+
+    Usual is each loop's own median over the run.
+
+    Args:
+        rounds: seconds a step, by (case, launch, round).
+    """
+    table = rounds.unstack("case")
+    relative = table / table.median()
+    together = relative.quantile(AGREEING, axis=1, interpolation="lower") > SLOWER
+    together &= relative.notna().sum(axis=1) >= 2
+    return relative.median(axis=1).where(together, 1.0)
+
+
+def slow_together(blocks: pd.DataFrame) -> str:
+    """What there was of it in one workload's blocks, and what follows; empty where there was nothing."""
+    plain = blocks[~blocks["lapped"]]
+    if plain.empty:
+        return ""
+    slow = slowness(block_seconds(plain).groupby([plain[name] for name in ("case", "launch", "round")]).median())
+    spell = slow[slow > SLOWER]
+    if spell.empty:
+        return ""
+    return (
+        f"Slow together: in {show.count(len(spell))} of {show.count(len(slow))} rounds the loops, or most of them, "
+        f"took {show.ratio(float(spell.median()))} as long as usual: the machine was slower, whether or not a cause "
+        "was seen. Ratios stand, since loops take turns within a round; a step's seconds are less sure for it."
     )

@@ -16,12 +16,10 @@ from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report.ceilings import roofline_record
-from loopmark.bench.report.contents import contents
 from loopmark.bench.report.figures import as_csv, record
-from loopmark.bench.report.html.page import run_page
-from loopmark.bench.report.key_figures import with_key_figures
-from loopmark.bench.report.markdown import page
-from loopmark.bench.report.plot_files import draw_plots
+from loopmark.bench.report.pages import html_page, markdown_page
+from loopmark.bench.report.plot_files import draw_plots, with_key_figures
+from loopmark.bench.report.run_page import page_context
 from loopmark.bench.report.takeaway import takeaway
 from loopmark.bench.report.training_files import training_as_json, training_figures, unwritable, write_training_csv
 from loopmark.bench.report.training_table import starts_of
@@ -49,9 +47,9 @@ def draw(
         replace_file(folder / "summary.csv", as_csv(summary).encode(errors="backslashreplace"))
         if summary.trained is not None:
             write_training_csv(folder, summary.trained)
-        said = contents(summary, samples, plots, ceilings)
-        replace_file(folder / "report.md", page(said).encode())
-        replace_file(folder / "report.html", run_page(said, plots).encode())
+        said = page_context(summary, samples, plots, ceilings)
+        replace_file(folder / "report.md", markdown_page("report.md.jinja", said).encode())
+        replace_file(folder / "report.html", html_page("run.html.jinja", said, plots).encode())
     except OSError as error:
         raise unwritable(folder, error) from None
     return summary
@@ -107,7 +105,7 @@ def _fastest_first(summary: Summary) -> list[str]:
 def _figures(
     summary: Summary, samples: Samples, training: TrainingSamples | None, ceilings: Ceilings | None
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    from loopmark.bench.report import capacity_plots, courses, distributions, plots, style
+    from loopmark.bench.report import capacity_plots, plots, style, trajectories
 
     styles = style.line_styles(((row.case.label, row.case.repeat) for row in summary.rows), _fastest_first(summary))
     in_turns = summary.run.imported_from is None
@@ -116,9 +114,9 @@ def _figures(
         yield name, "phases", partial(plots.phases, workload)
         yield name, "speedup", partial(plots.speedup, workload)
         yield name, "breakeven", partial(plots.break_even, workload, styles)
-        yield name, "distribution", partial(distributions.step_times, workload, cases, samples)
-        yield name, "steps", partial(courses.step_times, workload, cases, samples, styles, in_turns=in_turns)
-        yield name, "losses", partial(courses.losses, workload, cases, samples, styles)
+        yield name, "distribution", partial(plots.distribution, workload, cases, samples)
+        yield name, "steps", partial(trajectories.step_times, workload, cases, samples, styles, in_turns=in_turns)
+        yield name, "losses", partial(trajectories.losses, workload, cases, samples, styles)
         yield name, "roofline", partial(capacity_plots.rooflines, workload, ceilings, styles)
     if summary.trained is not None and training is not None:
         yield from training_figures(summary.trained, training, styles, starts_of(summary))

@@ -17,9 +17,9 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.store import RUN_FILE
 from loopmark.bench.report import format as show
+from loopmark.bench.report.cells import work
 from loopmark.bench.report.table import as_wide_as, csv_of, finite
 from loopmark.bench.report.text import elide, plain, slugs
-from loopmark.bench.report.work import work
 
 LONGEST = 400
 """Letters of what changed at a run; a machine that was set up anew changes it all."""

@@ -10,11 +10,10 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary, summarise_training
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.training import Training, TrainingSamples
-from loopmark.bench.report.html.page import training_page
-from loopmark.bench.report.key_figures import with_key_figures
-from loopmark.bench.report.plot_files import draw_plots
+from loopmark.bench.report.pages import html_page, markdown_page
+from loopmark.bench.report.plot_files import draw_plots, with_key_figures
 from loopmark.bench.report.table import csv_of, ends, finite
-from loopmark.bench.report.training_table import Starts, contents, page
+from loopmark.bench.report.training_table import Starts, contents
 from loopmark.bench.report.training_words import evidence, rounding
 
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ def draw_training(folder: Path, training: Training, samples: TrainingSamples) ->
         plots = with_key_figures(drawn, (), summary)
         write_training_csv(folder, summary)
         said = contents(summary, plots)
-        replace_file(folder / "report.md", page(said).encode())
-        replace_file(folder / "report.html", training_page(said, plots).encode())
+        replace_file(folder / "report.md", markdown_page("training_report.md.jinja", said).encode())
+        replace_file(folder / "report.html", html_page("training.html.jinja", said, plots).encode())
     except OSError as error:
         raise unwritable(folder, error) from None
     return summary

@@ -12,7 +12,7 @@ from loopmark.bench.judge.summary import Summary
 from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as words
-from loopmark.bench.report.machine_table import machine_table
+from loopmark.bench.report.machine_tables import machine_table
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import (
     GAP,
@@ -27,7 +27,6 @@ from loopmark.bench.report.table import (
     table_of,
 )
 from loopmark.bench.report.takeaway import sentence
-from loopmark.bench.report.templates import template
 from loopmark.bench.report.text import elide, plain
 
 WIDE = 160
@@ -204,11 +203,6 @@ def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
         "machine": machine_table(training.machine, training.environment),
         "command": training.plan.command,
     }
-
-
-def page(contents: dict[str, Any]) -> str:
-    """The page in Markdown."""
-    return template("training_report.md.jinja").render(contents)
 
 
 def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, starts: Starts) -> dict[str, Any] | None:

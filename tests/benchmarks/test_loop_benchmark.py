@@ -2,7 +2,7 @@
 
 import pytest
 
-from loopmark.bench.plugin.result import LoopResult
+from loopmark.bench.plugin.loop_benchmark import LoopResult
 from loopmark.phases import PHASES
 
 BRIEFLY = {"seconds": 0.3, "launches": 2, "threads": 1, "device": "cpu"}

@@ -3,9 +3,9 @@ import torch
 from torch import Tensor, nn
 
 from loopmark.loops.catalog import WORKLOADS, find_loop
-from loopmark.loops.errors import Skip
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from tests.support.tiny import CPU, drive, make_tiny_task, prepared
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop, find_technique, find_workload, label_of
-from loopmark.loops.errors import BadSpec
 from loopmark.loops.loop import EAGER
+from loopmark.loops.user_code import BadSpec
 
 HOSTILE = [
     "amp_bf16\ncompile",

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from loopmark.loops.catalog import WORKLOADS, find_loop
-from loopmark.loops.errors import Skip
+from loopmark.loops.technique import Skip
 from tests.support.tiny import CPU, drive, make_tiny_task, prepared
 
 

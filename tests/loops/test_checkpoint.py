@@ -3,8 +3,8 @@ import torch
 from torch import Tensor
 
 from loopmark.loops.catalog import WORKLOADS, find_loop
-from loopmark.loops.errors import Skip
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from tests.support.tiny import CPU, losses_of, prepared
 
 

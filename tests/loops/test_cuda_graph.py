@@ -9,11 +9,10 @@ from torch import Tensor
 
 from loopmark.loops import eager
 from loopmark.loops.catalog import WORKLOADS, find_loop
-from loopmark.loops.cuda_graph import GraphedStep, cuda_graph
-from loopmark.loops.errors import Skip
-from loopmark.loops.graphed import WARMUP_STEPS
+from loopmark.loops.cuda_graphs import WARMUP_STEPS, GraphedStep, cuda_graph
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from tests.support.fake_cuda import FakeCuda, recording
 from tests.support.tiny import CPU, drive, losses_of, make_tiny_task, prepared
 

@@ -7,7 +7,8 @@ import torch
 
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loopmark.loops.errors import BadSpec, Skip
+from loopmark.loops.technique import Skip
+from loopmark.loops.user_code import BadSpec
 from tests.support.tiny import CPU
 
 PREPARE = TECHNIQUES["cudnn_benchmark"].prepare

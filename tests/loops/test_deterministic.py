@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from loopmark.loops.catalog import find_loop
-from loopmark.loops.deterministic import deterministic
 from loopmark.loops.loop import EAGER
+from loopmark.loops.switches import deterministic
 from loopmark.loops.task import Batches, Task
 from tests.support.tiny import losses_of, make_tiny_task, prepared
 

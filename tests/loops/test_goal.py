@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from loopmark.loops.errors import BadSpec
 from loopmark.loops.goal import ROWS_AT_ONCE, Goal, accuracy, bits_per_byte, r_squared
+from loopmark.loops.user_code import BadSpec
 from loopmark.loops.workloads.gpt import GPT, SMALL, next_byte_loss, text_windows
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from loopmark.loops.catalog import WORKLOADS, find_loop
-from loopmark.loops.errors import BadSpec, Skip
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
+from loopmark.loops.user_code import BadSpec
 from tests.support.tiny import CPU, drive, losses_of, make_tiny_task, prepared
 
 STEPS = 5

@@ -8,11 +8,10 @@ from torch import Tensor
 
 from loopmark.loops import eager
 from loopmark.loops.catalog import WORKLOADS, find_loop
-from loopmark.loops.errors import BadSpec
-from loopmark.loops.graph_phases import GraphedPhases
-from loopmark.loops.graphed import WARMUP_STEPS
+from loopmark.loops.cuda_graphs import WARMUP_STEPS, GraphedPhases
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
+from loopmark.loops.user_code import BadSpec
 from tests.support.fake_cuda import FakeCuda, recording
 from tests.support.tiny import CPU, drive, losses_of, make_tiny_task, prepared
 

@@ -15,11 +15,10 @@ from loopmark.bench.measure.properties.prepared_loop import PreparedLoop
 from loopmark.bench.measure.properties.step_trace import watch
 from loopmark.bench.measure.properties.training_checks import gradients_leak
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loopmark.loops.cuda_graph import GraphedStep
-from loopmark.loops.errors import Skip
-from loopmark.loops.graphed import WARMUP_STEPS, Graphed
+from loopmark.loops.cuda_graphs import WARMUP_STEPS, Graphed, GraphedStep
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from tests.support.tiny import drive, losses_of, make_tiny_task, prepared
 
 pytestmark = pytest.mark.cuda

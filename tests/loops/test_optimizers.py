@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from loopmark.loops.catalog import WORKLOADS, find_loop
-from loopmark.loops.errors import Skip
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from tests.support.tiny import CPU, drive, make_tiny_task, prepared
 
 

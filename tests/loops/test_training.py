@@ -5,9 +5,9 @@ from functools import cache
 import pytest
 
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loopmark.loops.errors import Skip
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from tests.support.tiny import CPU, losses_of, prepared
 
 STEPS = 10

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.errors import BadSpec
-from loopmark.loops.user_code import described, is_spec
+from loopmark.loops.user_code import BadSpec, described, is_spec
 from tests.support.tiny import CPU, losses_of, make_tiny_task, prepared
 
 STEP = """

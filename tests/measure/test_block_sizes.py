@@ -23,7 +23,7 @@ from loopmark.bench.measure.pool import WorkerProcess
 from loopmark.bench.measure.runner import Runner
 from loopmark.bench.measure.warmup import WINDOW, WarmUp
 from loopmark.bench.records.run import Case
-from loopmark.loops.cuda_graph import GraphedStep
+from loopmark.loops.cuda_graphs import GraphedStep
 from tests.measure.test_clock import FakeTask, Queue, Timeline, queued_clock, step_on
 
 REPLAY_MS = 0.1

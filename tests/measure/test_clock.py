@@ -9,8 +9,7 @@ import torch
 from loopmark.bench.measure import device_clock as clock_module
 from loopmark.bench.measure.clock import BadStep, HostClock
 from loopmark.bench.measure.device_clock import CudaClock, DeviceClock, GraphClock, GraphedPhasesClock, why_untimed
-from loopmark.loops.cuda_graph import GraphedStep
-from loopmark.loops.graph_phases import GraphedPhases
+from loopmark.loops.cuda_graphs import GraphedPhases, GraphedStep
 
 MS = 1_000_000
 """Nanoseconds a millisecond."""

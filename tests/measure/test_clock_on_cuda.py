@@ -12,13 +12,10 @@ from loopmark.bench.measure.clock import HostClock
 from loopmark.bench.measure.device_clock import make_clock
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loopmark.loops.cuda_graph import GraphedStep
-from loopmark.loops.errors import Skip
-from loopmark.loops.graph_phases import GraphedPhases
-from loopmark.loops.graphed import WARMUP_STEPS
+from loopmark.loops.cuda_graphs import WARMUP_STEPS, GraphedPhases, GraphedStep
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Driver, Step
+from loopmark.loops.technique import Driver, Skip, Step
 from tests.support.tiny import make_tiny_task, prepared
 
 pytestmark = pytest.mark.cuda

@@ -16,7 +16,7 @@ from loopmark.bench.measure.assignment import Assignment, Tree
 from loopmark.bench.measure.entry import refuse_strangers
 from loopmark.bench.measure.launcher import SPIN_COUNT, Interpreter, _environment, apart
 from loopmark.bench.measure.pool import WorkerProcess
-from loopmark.loops.errors import BadSpec
+from loopmark.loops.user_code import BadSpec
 
 
 def assignment(tree: Tree | None) -> Assignment:

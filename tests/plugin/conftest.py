@@ -13,7 +13,7 @@ import loopmark.bench.measure.plan
 import loopmark.bench.measure.runner
 import loopmark.bench.plugin.loop_benchmark
 from loopmark.bench.plugin.measurement import Measurement, Stop
-from loopmark.bench.plugin.table import BenchmarkTable  # noqa: F401
+from loopmark.bench.plugin.rows import BenchmarkTable  # noqa: F401
 from tests.conftest import INSTALLED
 from tests.support.synthetic import Truth, make_run
 
@@ -60,7 +60,7 @@ class Project:
         self.seed += 1
         return Measurement.of(*make_run(truths, plan.workloads, launches=self.launches, rounds=4, seed=self.seed))
 
-    def smoke(self, plan) -> None:
+    def try_loops(self, plan) -> None:
         self.tried += plan.loops
 
 
@@ -70,6 +70,6 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
         monkeypatch.delenv(name, raising=False)
     made = Project(pytester)
     monkeypatch.setattr(loopmark.bench.plugin.loop_benchmark, "measure", made.measure)
-    monkeypatch.setattr(loopmark.bench.plugin.loop_benchmark, "smoke", made.smoke)
+    monkeypatch.setattr(loopmark.bench.plugin.loop_benchmark, "try_loops", made.try_loops)
     pytester.makepyfile(test_speed=ONE_TEST)
     return made

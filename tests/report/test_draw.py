@@ -169,7 +169,7 @@ def test_nothing_here_imports_torch_and_only_drawing_imports_matplotlib() -> Non
     code = (
         "import sys, loopmark.bench.report.draw, loopmark.bench.report.run_tables\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "import loopmark.bench.report.plots, loopmark.bench.report.courses\n"
+        "import loopmark.bench.report.plots, loopmark.bench.report.trajectories\n"
         "assert 'torch' not in sys.modules\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )

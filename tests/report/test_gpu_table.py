@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from loopmark.bench.records.run import GpuState, Run
-from loopmark.bench.report.gpu_table import gpu_table
+from loopmark.bench.report.machine_tables import gpu_table
 from tests.support.synthetic import Truth, make_run
 
 

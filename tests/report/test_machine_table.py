@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
 from loopmark.bench.records.machine import Environment, Fact, Machine
-from loopmark.bench.report.machine_table import machine_table
+from loopmark.bench.report.machine_tables import machine_table
 from tests.support.synthetic import environment, machine
 
 

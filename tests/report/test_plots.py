@@ -9,7 +9,7 @@ from matplotlib.transforms import Bbox
 
 from loopmark.bench.cores import over_cores
 from loopmark.bench.judge.summary import summarise
-from loopmark.bench.report import capacity_plots, courses, distributions, layout, plots, style
+from loopmark.bench.report import capacity_plots, layout, plots, style, trajectories
 from tests.support.hostile import NAMES
 from tests.support.synthetic import Truth, ceilings, make_run
 
@@ -37,9 +37,9 @@ def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet"
             "phases": plots.phases(first),
             "speedup": plots.speedup(first),
             "breakeven": plots.break_even(first, styles),
-            "distribution": distributions.step_times(first, cases, samples),
-            "steps": courses.step_times(first, cases, samples, styles),
-            "losses": courses.losses(first, cases, samples, styles),
+            "distribution": plots.distribution(first, cases, samples),
+            "steps": trajectories.step_times(first, cases, samples, styles),
+            "losses": trajectories.losses(first, cases, samples, styles),
             "roofline": capacity_plots.rooflines(first, ceilings(), styles),
         }
     return {name: figure for name, figure in drawn.items() if figure}

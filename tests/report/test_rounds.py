@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from loopmark.bench.judge.summary import summarise
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report import courses, style
-from loopmark.bench.report.rounds import MOST_GROUPS, rounds_of
+from loopmark.bench.report import style, trajectories
+from loopmark.bench.report.trajectories import MOST_GROUPS, rounds_of
 from tests.support.synthetic import Truth, make_run
 
 
@@ -33,7 +33,7 @@ def drawn(rounds: int, loops: int = 8) -> Figure:
     styles = style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
     workload = summary.workloads[0]
     with style.styled():
-        figure = courses.step_times(workload, summary.places(workload), many, styles)
+        figure = trajectories.step_times(workload, summary.places(workload), many, styles)
     assert figure is not None
     return figure
 
@@ -48,7 +48,7 @@ def test_few_rounds_are_drawn_one_by_one() -> None:
     blocks = plain(rounds=MOST_GROUPS // 3)
     blocks.loc[7, ["host_seconds", "steal_seconds"]] = 5e-3, 1.0
     rounds = rounds_of(blocks)
-    course = rounds.courses[0]
+    course = rounds.trajectories[0]
     assert rounds.width == 1
     assert rounds.at.tolist() == list(range(MOST_GROUPS))
     assert np.flatnonzero(course.marked).tolist() == [7]
@@ -59,7 +59,7 @@ def test_few_rounds_are_drawn_one_by_one() -> None:
 def test_of_many_rounds_there_are_few_groups_and_none_reaches_over_two_launches(rounds: int) -> None:
     blocks = plain(rounds)
     found = rounds_of(blocks.assign(host_seconds=1e-3 * (1 + blocks["launch"])))
-    course = found.courses[0]
+    course = found.trajectories[0]
     assert MOST_GROUPS / 3 < len(found.at) <= MOST_GROUPS
     assert found.starts == (rounds - 0.5, 2 * rounds - 0.5)
     assert (course.low == course.high).all()  # or a group would have rounds of two paces
@@ -75,7 +75,7 @@ def test_so_many_launches_that_no_one_could_tell_them_apart_share_groups_and_are
 def test_a_group_is_its_median_and_a_band_that_one_odd_round_does_not_move() -> None:
     blocks = plain(rounds=24_000, launches=1)  # in groups of a hundred
     blocks.loc[[100, 2000], "host_seconds"] = 1.0
-    course = rounds_of(blocks).courses[0]
+    course = rounds_of(blocks).trajectories[0]
     assert set(course.seconds) == set(course.high) == set(course.low) == {1e-3}
 
 
@@ -84,13 +84,13 @@ def test_a_group_is_marked_where_at_least_half_of_its_rounds_were_disturbed() ->
     blocks.loc[[*range(5), *range(10, 14)], "steal_seconds"] = 0.01
     rounds = rounds_of(blocks)
     assert rounds.width == 10
-    assert np.flatnonzero(rounds.courses[0].marked).tolist() == [0]
+    assert np.flatnonzero(rounds.trajectories[0].marked).tolist() == [0]
     assert rounds.disturbed_share == pytest.approx(9 / 4800)
 
 
 def test_a_case_without_a_round_in_a_group_has_a_gap_there() -> None:
     blocks = plain(rounds=2400, launches=1)
-    course = rounds_of(blocks[(blocks["case"] == 0) | (blocks["round"] >= 1200)]).courses[1]
+    course = rounds_of(blocks[(blocks["case"] == 0) | (blocks["round"] >= 1200)]).trajectories[1]
     assert np.isnan(course.seconds[:120]).all()
     assert not np.isnan(course.seconds[120:]).any()
 

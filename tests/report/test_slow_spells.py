@@ -7,8 +7,8 @@ import pytest
 from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.summary import summarise
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report.rounds import rounds_of
-from loopmark.bench.report.slow_spells import slowness, told
+from loopmark.bench.report.disturbance import slow_together, slowness
+from loopmark.bench.report.trajectories import rounds_of
 from tests.support.synthetic import Truth, make_run
 
 LOOPS = [Truth("eager"), Truth("eager", repeat=True), Truth("tf32", 0.008), Truth("compile", 0.02)]
@@ -48,21 +48,21 @@ def test_a_loop_that_is_slow_by_itself_is_no_spell_however_few_others_there_are(
     blocks = samples.blocks
     blocks.loc[(blocks["case"] == 1) & (blocks["round"] == 3), "host_seconds"] *= 2.0
     assert rounds_of(plain(samples)).spells == ()
-    assert told(blocks) == ""
+    assert slow_together(blocks) == ""
 
 
 def test_one_loop_alone_cannot_tell_the_machine_s_doing_from_its_own() -> None:
     blocks = measured({3: 1.5}).blocks
-    assert told(blocks[blocks["case"] == 0]) == ""
+    assert slow_together(blocks[blocks["case"] == 0]) == ""
 
 
 def test_what_is_said_has_how_many_rounds_and_how_slow() -> None:
-    said = told(measured({3: 1.5, 4: 1.5}).blocks)
+    said = slow_together(measured({3: 1.5, 4: 1.5}).blocks)
     assert re.match(
         r"Slow together: in 2 of 20 rounds the loops, or most of them, took 1\.(4[89]|5\d)x as long as usual", said
     )
-    assert told(measured({}).blocks) == ""
-    assert told(measured({}).blocks.iloc[:0]) == ""
+    assert slow_together(measured({}).blocks) == ""
+    assert slow_together(measured({}).blocks.iloc[:0]) == ""
 
 
 def test_ratios_stand_through_a_spell_as_it_is_said() -> None:

@@ -24,7 +24,7 @@ from loopmark.bench.median import LEAST_SAMPLES, median_interval
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, Disturbance, LeftOut, Tried
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan
-from loopmark.loops.errors import Skip
+from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import described
 
 SAMPLE_SECONDS = 0.02
@@ -39,8 +39,7 @@ SOAK_SECONDS, SOAK_SHARE, SOAK_SAMPLES = 2.0, 1 / 4, 4
 them, and a board at its power limit may not hold what they reach; the soak's last sample tells what it holds."""
 LOOPS_MULTIPLY_IN = ("float32", "tf32", "bfloat16", "float16")
 """The types of Loopmark's own loops, by whose products their utilisation is told."""
-ENOUGH_ROUNDS = 3 * LEAST_SAMPLES
-"""Where the budget is too small for so many, it goes to fewer sizes."""
+ENOUGH_ROUNDS = 3 * LEAST_SAMPLES  # where the budget is too small for so many, it goes to fewer sizes
 
 
 @dataclass(frozen=True)

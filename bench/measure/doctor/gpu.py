@@ -1,4 +1,4 @@
-"""How a GPU is set up, as its driver tells it; never set here."""
+"""A GPU as its driver shows it, which is only read: its modes, power, clocks, errors, company and link."""
 
 import math
 

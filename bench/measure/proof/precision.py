@@ -1,9 +1,10 @@
-"""Rounding at random: what a step would give if every operation rounded otherwise.
+"""How precisely a loop computes: torch's switches, the bits that they keep, and what rounding at random comes to.
 
-The method is Monte Carlo arithmetic (Parker, "Monte Carlo Arithmetic", 1997): whatever an operation reads and whatever
-it writes is moved at random by up to the unit roundoff of the precision in question. Results of sums get more, since a
-kernel sums in any order it likes: sums of n terms in float32 are off by about sqrt(n) units (Higham and Mary, "A New
-Approach to Probabilistic Rounding Error Analysis", 2019), where n is the number of values read for each one written.
+Rounding at random is Monte Carlo arithmetic (Parker, "Monte Carlo Arithmetic", 1997): whatever an operation reads and
+whatever it writes is moved at random by up to the unit roundoff of the precision in question. Results of sums get
+more, since a kernel sums in any order it likes: sums of n terms in float32 are off by about sqrt(n) units (Higham and
+Mary, "A New Approach to Probabilistic Rounding Error Analysis", 2019), where n is the number of values read for each
+one written.
 """
 
 import math
@@ -157,24 +158,24 @@ def least_bits(task: Task, predictions: Tensor) -> int:
     Counted are its parameters' type, autocast, a person's own casts, and what torch may do with float32 on a CUDA
     device: TensorFloat-32 is its default for convolutions.
     """
-    kinds = {p.dtype for p in task.plain_model.parameters()} | {predictions.dtype} | _types_on_the_way_to(predictions)
+    # Predictions are often cast back to float32 once an autocast is over: what autograd has seen on the way counts.
+    kinds = {written.dtype for node in graph_behind(predictions) for written in node._input_metadata}
+    kinds |= {predictions.dtype, *(parameter.dtype for parameter in task.plain_model.parameters())}
     if isinstance(task.autocast, torch.autocast):
         kinds.add(task.autocast.fast_dtype)
     return min(*(bits_of(kind) for kind in kinds if kind.is_floating_point), *_float32_bits(task))
 
 
-def _types_on_the_way_to(predictions: Tensor) -> set[torch.dtype]:
-    """The types of what autograd has seen: predictions are often cast back to float32 once an autocast is over."""
-    kinds: set[torch.dtype] = set()
+def graph_behind(tensor: Tensor) -> Iterator[Any]:
+    """Each of autograd's nodes that led to ``tensor``."""
     seen: set[Node] = set()
-    ahead = [predictions.grad_fn]
+    ahead = [tensor.grad_fn]
     while ahead:
         node = ahead.pop()
         if node is not None and node not in seen:
             seen.add(node)
-            kinds |= {written.dtype for written in node._input_metadata}
+            yield node
             ahead += [before for before, _ in node.next_functions]
-    return kinds
 
 
 def _float32_bits(task: Task) -> list[int]:

@@ -1,4 +1,10 @@
-"""One step of a loop beside the canonical ones from the same state: eager's, the exact one, some rounded at random."""
+"""Whether a loop trains the model that eager trains: each of its steps beside the canonical step from the same state.
+
+Two runs of one loop that round differently drift apart, step by step, as chaos has it, until nothing can be said of
+them. So no two runs are compared. The loop trains as it always does, and at each step the canonical step is taken from
+the state that the loop had come to: eager's, one in float64, and some rounded at random. What they differ by is one
+step's doing alone.
+"""
 
 import hashlib
 import math
@@ -283,7 +289,7 @@ def prove(task: Task, loop: Loop, steps: int, seed: int, now: Callable[[], float
             comparer = Comparer(*twins, before, (canonical[0], canonical[1]), own, seed + number, number)
             last = budget.holds_no_more_than_one(tally.compared) or tally.compared == steps - 1
             try:
-                compare(comparer, tally, watched.bits(), last=last)
+                compare(comparer, tally, watched.bits, last=last)
             except Exception as error:  # a model may hold what no other type or rounding can
                 why_not = f"the canonical step could not be taken beside it: {described(error)}"
         number += 1
@@ -291,7 +297,7 @@ def prove(task: Task, loop: Loop, steps: int, seed: int, now: Callable[[], float
         steps=tally.compared,
         same_steps=tally.same,
         skipped_steps=tally.skipped,
-        bits=watched.bits(),
+        bits=watched.bits,
         draws_at_random=tally.draws,
         lost_at_step=tally.lost,
         sha256=_digest(task),

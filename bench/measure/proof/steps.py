@@ -1,4 +1,4 @@
-"""The canonical step, taken from any state that another loop has come to."""
+"""One step: the canonical one, taken from any state; a loop's own, watched; and how far the two are apart."""
 
 import contextlib
 import copy
@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from loopmark.bench.measure.clock import BadStep, refuse_unknown_phases
 from loopmark.bench.measure.proof.precision import FLOAT32_BITS, Switches, least_bits
-from loopmark.loops.precise import double
+from loopmark.loops.goal import double
 from loopmark.loops.task import Batch, Task
 from loopmark.loops.technique import Driver, Step
 
@@ -227,7 +227,7 @@ class Handed:
 
     def __init__(self, task: Task) -> None:
         self.gradients: Layers | None = None
-        self._task, optimizer, step = task, task.optimizer, task.optimizer.step
+        optimizer, step = task.optimizer, task.optimizer.step
 
         @functools.wraps(step)
         def noting(*arguments: Any, **options: Any) -> Any:
@@ -276,8 +276,9 @@ class Watched:
     """Notes what a step predicts, and how: that tells of an autocast within a person's own step."""
 
     def __init__(self, task: Task) -> None:
-        self._task, self._bits = task, FLOAT32_BITS
-        loss_fn = task.loss_fn
+        self.bits = FLOAT32_BITS
+        """The fewest significant bits so far."""
+        self._task, loss_fn = task, task.loss_fn
 
         def watched(predictions: Any, targets: Any) -> Tensor:
             self._note(predictions)
@@ -290,8 +291,4 @@ class Watched:
 
     def _note(self, predictions: Any = None) -> None:
         if isinstance(predictions, Tensor):
-            self._bits = min(self._bits, least_bits(self._task, predictions))
-
-    def bits(self) -> int:
-        """The fewest significant bits so far."""
-        return self._bits
+            self.bits = min(self.bits, least_bits(self._task, predictions))

@@ -1,1 +1,1 @@
-"""What the canonical step promises, as checks of any loop: one property a file, by its name and statement."""
+"""What the canonical step promises, as checks of any loop, each with its name and statement."""

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from loopmark.bench.measure.clock import BadStep
 from loopmark.bench.measure.properties.recorder import Recorder
-from loopmark.loops.errors import Skip
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Batch, Task
-from loopmark.loops.technique import Driver, Step
+from loopmark.loops.technique import Driver, Skip, Step
 from loopmark.loops.user_code import described, place_of
 from loopmark.phases import YIELDED
 

@@ -1,14 +1,13 @@
-"""Where in a loop's own text something happens, as ``file.py:12``, and how explanations name things."""
+"""A record of what a step calls, and of what makes the host wait: by stand-ins, outside whatever torch compiled."""
 
 import functools
 import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Literal
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from loopmark.bench.measure.proof.precision import graph_behind
 from loopmark.loops.task import Task
 from loopmark.loops.user_code import place_among
 
@@ -36,11 +36,6 @@ def frames_within(outermost: CodeType | None) -> list[FrameType]:
     return found
 
 
-def place_within(frames: Iterable[FrameType]) -> str:
-    """The loop's own line among ``frames``, which come innermost first."""
-    return place_among([(frame.f_code.co_filename, frame.f_lineno) for frame in frames][::-1])
-
-
 def torchs_own_doing(frames: Iterable[FrameType]) -> bool:
     """Whether what the innermost frame does is the business of torch's optimizers or gradient scaler, not the loop's.
 
@@ -53,11 +48,6 @@ def torchs_own_doing(frames: Iterable[FrameType]) -> bool:
         if not filename.startswith((str(TORCH), "<")):
             return False
     return False
-
-
-def said_outright(frames: Sequence[FrameType]) -> bool:
-    """Whether the innermost frame is the loop's own code, and not torch's, whose compiler waits as it tries kernels."""
-    return not frames or not frames[0].f_code.co_filename.startswith(str(TORCH))
 
 
 @contextmanager
@@ -76,20 +66,13 @@ def replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
 
 Note = Callable[[str], None]
 
-READS = "reads a number from the device, as .item(), float(), bool() and print do"
 SHAPES = "makes a tensor whose size only the device knows"
 OPERATIONS = {
-    "_local_scalar_dense": READS,
-    "equal": "compares whole tensors",
-    "allclose": "compares whole tensors",
-    "nonzero": SHAPES,
-    "masked_select": SHAPES,
-    "_unique2": SHAPES,
-    "unique_dim": SHAPES,
-    "unique_consecutive": SHAPES,
-    "bincount": SHAPES,
+    "_local_scalar_dense": "reads a number from the device, as .item(), float(), bool() and print do",
+    **dict.fromkeys(("equal", "allclose"), "compares whole tensors"),
+    **dict.fromkeys(("nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount"), SHAPES),
 }
-"""Of aten, those that wait on a GPU whatever they are given."""
+"""The operations of aten that wait on a GPU whatever they are given."""
 COPYING = {
     "cpu": ".cpu()", "to": '.to("cpu")', "numpy": ".numpy()", "__array__": "numpy", "tolist": ".tolist()",
     "__repr__": "print",
@@ -97,18 +80,21 @@ COPYING = {
 """Methods of a tensor that copy it to the CPU, and how a person writes them."""
 
 
-def explicit_waits() -> Iterator[tuple[Any, str, str]]:
-    """The functions whose only purpose is to wait: owner, attribute, and how a person writes it."""
-    yield torch.cuda, "synchronize", "calls torch.cuda.synchronize()"
-    yield torch.cuda.Event, "synchronize", "waits for an event"
-    yield torch.cuda.Stream, "synchronize", "waits for a stream"
-    if hasattr(torch, "accelerator"):
-        yield torch.accelerator, "synchronize", "calls torch.accelerator.synchronize()"
+EXPLICIT_WAITS: tuple[tuple[Any, str], ...] = (
+    (torch.cuda, "calls torch.cuda.synchronize()"),
+    (torch.cuda.Event, "waits for an event"),
+    (torch.cuda.Stream, "waits for a stream"),
+    (torch.accelerator, "calls torch.accelerator.synchronize()"),
+)
+"""Each has a ``synchronize`` whose only purpose is to wait, and is told so."""
 
 
 @contextmanager
 def hidden_waits(device: torch.device, note: Note, outermost: CodeType, batch: tuple[Any, ...]) -> Iterator[None]:
-    """Call ``note`` for whatever makes the host wait; ``batch`` is data, which may come from anywhere."""
+    """Call ``note`` for whatever makes the host wait; ``batch`` is data, which may come from anywhere.
+
+    Where there is a device, torch itself tells. On a CPU nothing waits, so what would wait on a GPU is known by name.
+    """
 
     def unless_torchs_own(what: str) -> None:
         if not torchs_own_doing(frames_within(outermost)):
@@ -166,9 +152,8 @@ def _why_it_waits(function: Any, args: Any, kwargs: dict[str, Any]) -> str | Non
 
 @contextmanager
 def _known_by_name(note: Note, batch: tuple[Any, ...]) -> Iterator[None]:
-    # A tensor that is on the CPU already is copied by no operation.
     with ExitStack() as stack:
-        for name in COPYING:
+        for name in COPYING:  # which no operation shows for a tensor that is on the CPU already
             stack.enter_context(replaced(Tensor, name, _noting(name, note, batch)))
         stack.enter_context(_Operations(note))
         yield
@@ -177,7 +162,7 @@ def _known_by_name(note: Note, batch: tuple[Any, ...]) -> Iterator[None]:
 def _noting(name: str, note: Note, batch: tuple[Any, ...]) -> Callable[..., Any]:
     function, written = getattr(Tensor, name), COPYING[name]
 
-    @wraps(function)
+    @functools.wraps(function)
     def noting(tensor: Any, *args: Any, **kwargs: Any) -> Any:
         if not torch.compiler.is_compiling() and not any(tensor is part for part in batch):
             # By its name only: a device that a variable holds may be the GPU where there is one.
@@ -194,11 +179,10 @@ What = Literal["model", "loss_fn", "zero_grad", "backward", "update", "wait"]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a step did."""
+    """Something that a step did, at a line of the loop's own."""
 
     what: What
     place: str
-    """The loop's own line."""
     detail: str = ""
 
 
@@ -223,12 +207,11 @@ class Recorder:
 
     def __init__(self, task: Task) -> None:
         self.on = False
-        self.outermost: CodeType | None = None
-        """The code that drives the step now: lines further out are not the loop's."""
+        self.outermost: CodeType | None = None  # drives the step now: lines further out are not the loop's
         self.events: list[Event] = []
         self.roots: list[Root] = []
         self.forks: list[str] = []
-        """Where the process was forked, also while it was not ``on``."""
+        """Where the process was forked, ``on`` or not."""
         self.graded: set[str] = set()
         """Names of the parameters that had a gradient, other than zero, when an update began."""
         self._task, self._within = task, set[str]()
@@ -246,8 +229,8 @@ class Recorder:
                 stack.enter_context(replaced(torch.autograd, name, self._backward(getattr(torch.autograd, name))))
             scaler = torch.amp.GradScaler
             stack.enter_context(replaced(scaler, "step", self._wrapped("update", scaler.step)))
-            for owner, name, label in explicit_waits():
-                stack.enter_context(replaced(owner, name, self._waiting(getattr(owner, name), label)))
+            for owner, told in EXPLICIT_WAITS:
+                stack.enter_context(replaced(owner, "synchronize", self._waiting(owner.synchronize, told)))
             _listeners.append(self)
             try:
                 yield
@@ -261,7 +244,8 @@ class Recorder:
 
     def place(self) -> str:
         """The loop's own line that is running."""
-        return place_within(frames_within(self.outermost))
+        frames = frames_within(self.outermost)
+        return place_among([(frame.f_code.co_filename, frame.f_lineno) for frame in reversed(frames)])
 
     def _take_over(self, task: Task) -> None:
         model: Any = task.model
@@ -322,11 +306,13 @@ class Recorder:
 
         return recorded
 
-    def _waiting(self, function: Callable[..., Any], label: str) -> Callable[..., Any]:
+    def _waiting(self, function: Callable[..., Any], told: str) -> Callable[..., Any]:
         @functools.wraps(function)
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            if said_outright(frames_within(self.outermost)):
-                self.note("wait", label)
+            frames = frames_within(self.outermost)
+            # Torch's compiler waits as it tries kernels, which is not the loop's own doing.
+            if not frames or not frames[0].f_code.co_filename.startswith(str(TORCH)):
+                self.note("wait", told)
             # Without a device there is nothing to wait for, and torch would raise.
             return function(*args, **kwargs) if torch.cuda.is_available() else None
 
@@ -341,8 +327,8 @@ def names_of(task: Task) -> list[str]:
 def graded(task: Task) -> set[str]:
     """The parameters that have a gradient that is not zero throughout."""
     with torch.no_grad(), _disable_current_modes():
-        parameters = zip(names_of(task), task.model.parameters(), strict=True)
-        return {name for name, p in parameters if p.grad is not None and bool(p.grad.to_dense().any())}
+        named = zip(names_of(task), task.model.parameters(), strict=True)
+        return {name for name, p in named if p.grad is not None and bool(p.grad.to_dense().any())}
 
 
 def _compiled(function: Any) -> bool:
@@ -352,16 +338,8 @@ def _compiled(function: Any) -> bool:
 
 def _numbers(root: Tensor) -> tuple[int, ...]:
     """The sequence numbers of the graph behind ``root``; a thread counts its operations up."""
-    seen, found, waiting = set[int](), list[int](), [root.grad_fn]
-    while waiting:
-        node: Any = waiting.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if "AccumulateGrad" not in node.name():  # a parameter's own, which has none
-            found.append(node._sequence_nr())
-        waiting.extend(before for before, _ in node.next_functions)
-    return tuple(sorted(found))
+    counted = (node for node in graph_behind(root) if "AccumulateGrad" not in node.name())  # a parameter's own has none
+    return tuple(sorted(node._sequence_nr() for node in counted))
 
 
 def operations_so_far() -> int:

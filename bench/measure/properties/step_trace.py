@@ -62,9 +62,8 @@ class Lap:
     """What a step did up to one yield, or after the last one."""
 
     phase: str
-    """As it was yielded; "" after the last yield."""
+    """As it was yielded, at ``place``; "" after the last yield."""
     place: str
-    """Where it was yielded."""
     events: tuple[Event, ...]
     moved: tuple[str, ...]
     """Parameters that changed."""
@@ -185,7 +184,11 @@ def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
             stack.enter_context(prepared.guarded(watch.__code__, lambda: laps[-2].phase if laps[1:] else ""))
             if for_waits:
                 stack.enter_context(hidden_waits(task.device, partial(recorder.note, "wait"), watch.__code__, batch))
-            step = _begun(prepared.step(task, inputs, targets))
+            step = prepared.step(task, inputs, targets)
+            if not isinstance(step, Iterator):
+                raise BadStep(
+                    f"the step returns a {type(step).__name__}; it must be a generator that yields its phases"
+                )
             try:
                 while True:
                     recorder.on = True
@@ -217,12 +220,6 @@ def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
 
 
 _END: Any = object()
-
-
-def _begun(step: Any) -> Iterator[str]:
-    if not isinstance(step, Iterator):
-        raise BadStep(f"the step returns a {type(step).__name__}; it must be a generator that yields its phases")
-    return step
 
 
 def _frames_of_yield(step: Any) -> Iterator[FrameType]:

@@ -21,7 +21,7 @@ from loopmark.bench.measure.ceilings.survey import ceilings_of, measure_ceilings
 from loopmark.bench.measure.plan import PlanOptions, make_plan
 from loopmark.bench.measure.pool import worker_pool
 from loopmark.bench.records.ceilings import Ceilings, LeftOut
-from loopmark.loops.errors import Skip
+from loopmark.loops.technique import Skip
 from tests.support.synthetic import machine
 
 CPU = torch.device("cpu")

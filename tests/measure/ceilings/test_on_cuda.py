@@ -7,7 +7,7 @@ from loopmark.bench.measure.ceilings.microbenchmarks import free_bytes, last_lev
 from loopmark.bench.measure.ceilings.sampling import EventStopwatch, Microbenchmark, QueueStopwatch
 from loopmark.bench.measure.ceilings.survey import ceilings_of, microbenchmarks_of
 from loopmark.bench.records.ceilings import Ceiling
-from loopmark.loops.tf32 import tf32
+from loopmark.loops.switches import tf32
 
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda:0")

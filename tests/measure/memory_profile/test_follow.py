@@ -11,10 +11,9 @@ from loopmark.bench.measure.clock import BadStep
 from loopmark.bench.measure.memory_profile import follow
 from loopmark.bench.records.footprint import Footprint
 from loopmark.loops.catalog import find_loop
-from loopmark.loops.errors import Skip
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Batches, Task
-from loopmark.loops.technique import Driver, Technique
+from loopmark.loops.technique import Driver, Skip, Technique
 from loopmark.phases import PHASES
 from tests.support.tiny import make_tiny_task
 

@@ -5,7 +5,7 @@ import torch
 
 from loopmark.bench.measure.memory_profile import follow
 from loopmark.loops.catalog import find_loop
-from loopmark.loops.errors import Skip
+from loopmark.loops.technique import Skip
 from tests.support.tiny import make_tiny_task
 
 pytestmark = pytest.mark.cuda

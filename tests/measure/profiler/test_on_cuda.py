@@ -11,8 +11,8 @@ from loopmark.bench.measure.profiler import Traced, profile_steps, read_timeline
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.catalog import WORKLOADS, find_loop
-from loopmark.loops.errors import Skip
-from loopmark.loops.graphed import WARMUP_STEPS
+from loopmark.loops.cuda_graphs import WARMUP_STEPS
+from loopmark.loops.technique import Skip
 
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda")

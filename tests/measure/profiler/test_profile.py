@@ -21,9 +21,8 @@ from loopmark.bench.measure.timeline import NOT_COUNTED
 from loopmark.bench.records.trace import OUTSIDE, Profile
 from loopmark.loops import eager
 from loopmark.loops.catalog import find_loop
-from loopmark.loops.errors import Skip
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Driver
+from loopmark.loops.technique import Driver, Skip
 from tests.measure.profiler.events import kernel, launch, step
 from tests.support.tiny import CPU, make_tiny_task, prepared
 

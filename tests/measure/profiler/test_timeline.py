@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from loopmark.bench.measure.timeline import NOT_COUNTED, Costs, kernel_costs, operator_costs, timeline_of
+from loopmark.bench.measure.timeline import NOT_COUNTED, StepCosts, kernel_costs, operator_costs, timeline_of
 from loopmark.bench.records.trace import OUTSIDE, Cost
 from tests.measure.profiler.events import AUTOGRAD, MAIN, annotation, event, kernel, launch, operator, step
 
@@ -12,15 +12,15 @@ PHASES = ("forward", "backward")
 Event = dict[str, Any]
 
 
-def kernels(*events: Event, phases: tuple[str, ...] = PHASES) -> Costs:
+def kernels(*events: Event, phases: tuple[str, ...] = PHASES) -> StepCosts:
     return kernel_costs(timeline_of(events), phases)
 
 
-def operators(*events: Event, phases: tuple[str, ...] = PHASES) -> Costs:
+def operators(*events: Event, phases: tuple[str, ...] = PHASES) -> StepCosts:
     return operator_costs(timeline_of(events), phases)
 
 
-def by_phase(costs: Costs) -> dict[str, dict[str, float]]:
+def by_phase(costs: StepCosts) -> dict[str, dict[str, float]]:
     """Microseconds a step, to the nanosecond."""
     return {p.phase: {c.name: round(c.seconds_per_step * 1e6, 3) for c in p.costs} for p in costs.phases}
 
@@ -145,7 +145,7 @@ def test_what_is_around_a_step_counts_for_nothing() -> None:
 
 
 def test_a_trace_without_a_step_has_no_phase() -> None:
-    assert operators(operator("alone", 0, 1)) == Costs(0, ())
+    assert operators(operator("alone", 0, 1)) == StepCosts(0, ())
     assert kernels(kernel("alone", 0, 1)).phases == ()
 
 

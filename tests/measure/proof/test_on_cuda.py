@@ -9,8 +9,8 @@ import torch
 from loopmark.bench.measure.meters import energy_meter
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
-from loopmark.loops.errors import Skip
 from loopmark.loops.loop import EAGER
+from loopmark.loops.technique import Skip
 from tests.measure.proof.proofs import judged
 
 pytestmark = pytest.mark.cuda

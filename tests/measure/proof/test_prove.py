@@ -11,9 +11,9 @@ from loopmark.bench.measure.proof.prove import MOST_STEPS, prove
 from loopmark.loops import amp, eager
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.catalog import find_loop
-from loopmark.loops.errors import Skip
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from tests.measure.proof.models import noisy, perceptron, regressing, workload
 from tests.measure.proof.proofs import StepFunction, judged, own, proven
 from tests.measure.proof.steps import scaled_loss

@@ -12,10 +12,10 @@ from loopmark.bench.measure.training.session import TrainingSession
 from loopmark.bench.records.training import Target
 from loopmark.loops import eager
 from loopmark.loops.catalog import WORKLOADS, find_loop
-from loopmark.loops.errors import Skip
 from loopmark.loops.goal import Goal
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from tests.support.tiny import CPU, losses_of, make_tiny_task, prepared
 
 

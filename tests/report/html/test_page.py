@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.records.store import read
+from loopmark.bench.report import pages
 from loopmark.bench.report.draw import draw
-from loopmark.bench.report.html import page as pages
-from loopmark.bench.report.html.plots import embedded, fitting
+from loopmark.bench.report.pages import embedded, fitting
 from loopmark.bench.report.plot_files import Plot
 from tests.support.hostile import NAMES
 from tests.support.synthetic import Truth, ceilings, make_run
@@ -167,9 +167,9 @@ def test_what_says_least_of_any_workload_is_the_first_to_go() -> None:
 
 def test_a_page_keeps_to_its_size_however_much_the_rest_of_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     plots = [Plot("resnet", f"{i}.svg", "phases", "it", f"<svg>{'x' * 30_000}</svg>") for i in range(5)]
-    monkeypatch.setattr(pages, "render", lambda _, shown, **rest: "r" * 40_000 + "".join(map(embedded, shown)))
+    monkeypatch.setattr(pages, "_html", lambda _, context, shown: "r" * 40_000 + "".join(map(embedded, shown)))
     monkeypatch.setattr(pages, "MOST_BYTES", 110_000)
-    made = pages.training_page({}, plots)
+    made = pages.html_page("training.html.jinja", {}, plots)
     assert 100_000 < len(made) <= 110_000
 
 

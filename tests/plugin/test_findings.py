@@ -6,22 +6,24 @@ import numpy as np
 import pytest
 
 from loopmark.bench.judge.finding import Finding
-from loopmark.bench.plugin.claims import against_loop, against_stored, confidence_of
-from loopmark.bench.plugin.kept import Kept, read_kept
+from loopmark.bench.plugin.extra_info import ExtraInfo, read_extra_info
+from loopmark.bench.plugin.findings import against_loop, against_stored, confidence_of
 from loopmark.bench.plugin.measurement import Measurement, Stop
 from tests.support.synthetic import Truth, make_run
 
-PLAIN = Kept(
+PLAIN = ExtraInfo(
     workload="resnet", loop="compile", device="cpu", size="small", batch_size=64, parameters=10, threads=2,
     machine="imaginary-0a1b2c", torch="2.13.0", step_logs=(), ratio_logs=(), noise_floor=0.0, phases={},
 )  # fmt: skip
 
 
-def kept(rng: np.random.Generator, ratio: float = 1.0, launches: int = 5) -> Kept:
+def kept(rng: np.random.Generator, ratio: float = 1.0, launches: int = 5) -> ExtraInfo:
     return replace(PLAIN, ratio_logs=tuple(rng.normal(np.log(ratio), 0.02, launches)))
 
 
-def judged(head: Kept, base: Kept, threshold: float = 0.0, false_alarms: float = 0.05, claims: int = 1) -> Finding:
+def judged(
+    head: ExtraInfo, base: ExtraInfo, threshold: float = 0.0, false_alarms: float = 0.05, claims: int = 1
+) -> Finding:
     found = against_stored(head, base, threshold, confidence_of(false_alarms, claims))
     assert isinstance(found, Finding)
     return found
@@ -105,9 +107,9 @@ def test_a_loop_at_other_work_is_not_compared(what: dict[str, object], says: str
 
 def test_what_is_kept_of_a_loop_is_read_back_as_it_was() -> None:
     run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("compile", 0.005)])
-    made = Kept.of(Measurement.of(run, samples), "compile")
+    made = ExtraInfo.of(Measurement.of(run, samples), "compile")
 
-    assert read_kept({"extra_info": {"loopmark": made.as_extra_info()}}) == made
+    assert read_extra_info({"extra_info": {"loopmark": made.as_dict()}}) == made
     assert len(made.step_logs) == len(made.ratio_logs) == 5
 
 
@@ -127,7 +129,7 @@ def test_another_machine_or_torch_is_named_beside_the_verdict() -> None:
     assert found.note == "machine imaginary-0a1b2c → other-0a1b2c; torch 2.13.0 → 2.14.0"
 
 
-def seconds_and_ratio(rng: np.random.Generator, own: float, eager: float) -> Kept:
+def seconds_and_ratio(rng: np.random.Generator, own: float, eager: float) -> ExtraInfo:
     """A loop that takes ``own`` seconds a step beside an eager that takes ``eager``."""
     steps, eagers = (np.log(seconds) + rng.normal(0, 0.005, 5) for seconds in (own, eager))
     return replace(PLAIN, step_logs=tuple(map(float, steps)), ratio_logs=tuple(map(float, steps - eagers)))

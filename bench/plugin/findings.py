@@ -10,7 +10,7 @@ from loopmark.bench.judge.finding import Finding
 from loopmark.bench.judge.gate import EAGERS_GAIN, verdict
 from loopmark.bench.judge.settings import RATIO, STEP
 from loopmark.bench.judge.statistics import Estimate, exp, student, welch
-from loopmark.bench.plugin.kept import Kept
+from loopmark.bench.plugin.extra_info import ExtraInfo
 from loopmark.bench.plugin.measurement import Measurement
 
 LEAST_ABSOLUTE_THRESHOLD = 0.25
@@ -42,7 +42,7 @@ def against_loop(measured: Measurement, loop: str, other: str, threshold: float,
     return _broken(found) if lost and not others_lost else found
 
 
-def against_stored(head: Kept, base: Kept, threshold: float, confidence: float) -> Finding | str:
+def against_stored(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence: float) -> Finding | str:
     """``head`` held against a stored run of the same test, or why that cannot be done.
 
     By its ratio to the eager of its own run, which a machine's drift moves alike and which holds on another machine
@@ -75,7 +75,7 @@ def against_stored(head: Kept, base: Kept, threshold: float, confidence: float) 
     return replace(found, note="; ".join([*([found.note] if found.note else []), *_moved(head, base)]) or None)
 
 
-def _eager_gained(head: Kept, base: Kept, threshold: float, confidence: float) -> bool:
+def _eager_gained(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence: float) -> bool:
     """Whether the loop's ratio rose because eager became faster, while its own seconds did not become slower."""
     if head.machine != base.machine or any(len(k.step_logs) != len(k.ratio_logs) for k in (head, base)):
         return False
@@ -84,13 +84,13 @@ def _eager_gained(head: Kept, base: Kept, threshold: float, confidence: float) -
     return welch(eagers[0], eagers[1], confidence).high < 0 and own.high <= 1 + threshold
 
 
-def _moved(head: Kept, base: Kept) -> list[str]:
+def _moved(head: ExtraInfo, base: ExtraInfo) -> list[str]:
     """What else has changed: the first suspects, and on other hardware a ratio may be another by right."""
     pairs = {"machine": (base.machine, head.machine), "torch": (base.torch, head.torch)}
     return [f"{what} {then} → {now}" for what, (then, now) in pairs.items() if then != now]
 
 
-def _unlike(head: Kept, base: Kept) -> str | None:
+def _unlike(head: ExtraInfo, base: ExtraInfo) -> str | None:
     for what in ("workload", "loop", "device", "size", "batch_size", "parameters"):
         then, now = getattr(base, what), getattr(head, what)
         if then != now:

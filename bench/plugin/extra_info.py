@@ -6,15 +6,14 @@ from typing import Any
 
 from loopmark.bench.judge.comparison import BASELINE, ratio_logs, rounds_of, step_logs
 from loopmark.bench.plugin.measurement import Measurement
+from loopmark.bench.plugin.rows import KEY
 from loopmark.bench.records.files import Mismatch, decode
 
-KEY = "loopmark"
-"""In ``extra_info`` and in ``machine_info``."""
 FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Kept:
+class ExtraInfo:
     """One loop, launch by launch: the launch is what a claim is about, and the table's rounds do not tell them."""
 
     workload: str
@@ -45,7 +44,7 @@ class Kept:
     format_version: int = FORMAT_VERSION
 
     @classmethod
-    def of(cls, measured: Measurement, loop: str) -> "Kept":
+    def of(cls, measured: Measurement, loop: str) -> "ExtraInfo":
         """What to keep of ``loop``."""
         row, run = measured.rows[loop], measured.run
         rounds = rounds_of(measured.blocks(loop))
@@ -71,18 +70,18 @@ class Kept:
             rounds_per_launch=measured.rounds_per_launch(loop, lapped=False),
         )
 
-    def as_extra_info(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return asdict(self)
 
 
-def read_kept(benchmark: dict[str, Any]) -> Kept | str | None:
+def read_extra_info(benchmark: dict[str, Any]) -> ExtraInfo | str | None:
     """What a stored benchmark keeps of its loop; why it cannot be read; None where it never was one of ours."""
     extra = benchmark.get("extra_info")
     if not isinstance(extra, dict) or KEY not in extra:
         return None
     try:
-        kept = decode(Kept, extra[KEY], f"extra_info.{KEY}")
+        kept = decode(ExtraInfo, extra[KEY], f"extra_info.{KEY}")
     except Mismatch as error:
         return str(error)
     if kept.format_version > FORMAT_VERSION:

@@ -9,12 +9,11 @@ from loopmark.bench.judge.training import TrainedWorkload
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report import cells, slow_spells
+from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
 from loopmark.bench.report.ceilings import remarks, roofline_table
-from loopmark.bench.report.disturbance_table import advice, disturbance_table, seen_by_case
-from loopmark.bench.report.gpu_table import gpu_table
-from loopmark.bench.report.machine_table import machine_table
+from loopmark.bench.report.disturbance import advice, disturbance_table, seen_by_case, slow_together
+from loopmark.bench.report.machine_tables import gpu_table, machine_table
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.run_tables import bound_table, main_table, phase_table, start_table
 from loopmark.bench.report.takeaway import takeaway, warnings_of
@@ -25,7 +24,7 @@ TRAINING = ("quality", "training")
 """The plots that belong to a section's training."""
 
 
-def contents(
+def page_context(
     summary: Summary, samples: Samples, plots: Sequence[Plot], ceilings: Ceilings | None = None
 ) -> dict[str, Any]:
     """What the templates of a run's pages are given: plain text, tables, plots. What has nothing to say is empty."""
@@ -39,6 +38,7 @@ def contents(
         "gpu": gpu_table(summary.run),
         "command": summary.run.plan.command,
         "came_to": _came_to(summary.run),
+        "duration": show.seconds(summary.run.seconds),
         "data": _data(summary),
         "doubts": [_sentence(remark) for remark in remarks(ceilings)] if ceilings else [],
     }
@@ -48,7 +48,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
     device, host = phase_table(workload, device=True), phase_table(workload, device=False)
     seen = seen_by_case(workload, summary, samples)
     own = samples.blocks["case"].isin(summary.places(workload).values())
-    spells = slow_spells.told(samples.blocks[own]) if summary.run.imported_from is None else ""
+    spells = slow_together(samples.blocks[own]) if summary.run.imported_from is None else ""
     titled = [("Phases, on the device's clock", device), ("Phases, as the host enqueues them", host)]
     return {
         "name": workload.workload,

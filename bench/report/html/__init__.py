@@ -1,1 +1,0 @@
-"""Pages that stand alone: one file each, which opens from disk and asks no network for anything."""

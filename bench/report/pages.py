@@ -1,0 +1,135 @@
+"""The pages of a run, of a training and of runs side by side: Markdown, and HTML that stands alone."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from loopmark.bench.report.plot_files import PLOTS, Plot
+from loopmark.bench.report.table import Table
+from loopmark.bench.report.text import code_block, elide, markdown, plain
+
+MOST_BYTES = 4_900_000
+"""Of a page."""
+SCRIPT, STYLE = "page.js", "page.css"
+COLOURS = {
+    "#000000": "ink", "#ffffff": "paper", "#555555": "muted", "#8a8a8a": "grey", "#c4c4c4": "rule",
+    "#d9d9d9": "band", "#e4e4e4": "grid",
+}  # fmt: skip
+"""Which of a plot's colours stand for one of the page's, light or dark; all others mean something by themselves."""
+
+
+def markdown_page(name: str, context: Mapping[str, Any]) -> str:
+    """The page that the Markdown template of that file name makes of ``context``."""
+    return _markdown_templates().get_template(name).render(context)
+
+
+def html_page(name: str, context: Mapping[str, Any], plots: Sequence[Plot]) -> str:
+    """The page that the HTML template of that file name makes of ``context``.
+
+    It shows all the plots that there is room for beside the rest; the others stay files.
+
+    Args:
+        plots: in the order of their importance.
+    """
+    rest = len(_html(name, context, ()).encode())
+    return _html(name, context, fitting(plots, MOST_BYTES - rest))
+
+
+def _html(name: str, context: Mapping[str, Any], shown: Sequence[Plot]) -> str:
+    style, script = _source(STYLE), _source(SCRIPT)
+    # The page's policy knows its own script by this, and lets no other run.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    own = {"style": Markup(style), "script": Markup(script), "script_hash": digest, "shown": shown}
+    return _html_templates().get_template(name).render(own, **context)
+
+
+def _environment(folder: str, **options: Any) -> Environment:
+    """Where the templates of that folder of the package are found, and how they are read."""
+    loader = PackageLoader("loopmark.bench", folder)
+    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options)
+
+
+@cache
+def _markdown_templates() -> Environment:
+    # autoescape is for HTML; here every text from outside goes through the md filter
+    made = _environment("report", keep_trailing_newline=True, autoescape=False)
+    made.filters |= {"md": markdown, "code": code_block, "table": Table.as_markdown}
+    return made
+
+
+@cache
+def _html_templates() -> Environment:
+    """Templates in which whatever others wrote is text and nothing else."""
+    made = _environment("report/html", autoescape=True, finalize=_sound)
+    made.filters |= {
+        "short": elide,
+        "embedded": embedded,
+        "spans": _code_spans,
+        "breakable": _breakable,
+        "with_units": _with_units,
+    }
+    return made
+
+
+@cache
+def _source(name: str) -> str:
+    loader = _html_templates().loader
+    assert loader is not None
+    return loader.get_source(_html_templates(), name)[0]
+
+
+def fitting(plots: Iterable[Plot], most_bytes: int) -> tuple[Plot, ...]:
+    """The plots that ``most_bytes`` of a page have room for: of every workload those that say most come first."""
+    kept, room, order = [], most_bytes, list(PLOTS)
+    for plot in sorted(plots, key=lambda plot: order.index(plot.stem)):
+        room -= len(embedded(plot).encode())
+        if room < 0:
+            break
+        kept.append(plot)
+    return tuple(kept)
+
+
+def embedded(plot: Plot) -> Markup:
+    """The plot as an element; its names are its own, so that no two plots of a page share any."""
+    key = plot.file.removesuffix(".svg")
+    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<\?xml.*?\?>|<!DOCTYPE.*?>", "", plot.svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", svg)
+    svg = re.sub("#[0-9a-f]{6}", lambda found: _colour(found[0]), svg)
+    svg = re.sub(r">\s+<", "><", svg)
+    title = f'<title id="{key}-title">{escape(plain(plot.text))}</title>'
+    opening = f'<svg class="plot" role="img" aria-labelledby="{key}-title"'
+    svg = re.sub(r"<svg\b([^>]*)>", lambda found: f"{opening}{found[1]}>{title}", svg, count=1)
+    return Markup(svg)
+
+
+def _colour(colour: str) -> str:
+    return f"var(--{COLOURS[colour]})" if colour in COLOURS else colour
+
+
+def _sound(value: Any) -> Any:
+    """Text of others without the control and direction characters that could rewrite a page, or a surrogate alone."""
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _code_spans(text: str) -> Markup:
+    """A sentence of our own, with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken where its parts meet, before a browser has to break it within a word."""
+    return Markup(re.sub(r"([+_/:.])", r"\1<wbr>", str(escape(plain(name)))))
+
+
+def _with_units(text: str) -> Markup:
+    """``text`` with each unit on the line of its figure."""
+    unit = r"(?<=\d) (?=(?:[a-zµ]{1,3}|[KMGT]iB|[km]?J|%)(?!\w))"
+    return Markup(re.sub(unit, "&nbsp;", str(escape(plain(text)))))
