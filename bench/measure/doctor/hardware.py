@@ -185,10 +185,8 @@ def governor(check: Check, host: HostView) -> Finding:
     chosen = {core: host.text(f"{folder}/scaling_governor") for core, folder in folders.items()}
     known = sorted({name for name in chosen.values() if name is not None})
     if not known:
-        return check.not_known(
-            "the kernel shows no governor"
-            + ("; in a virtual machine the host chooses the clock" if host.virtual() else "")
-        )
+        remark = host.if_virtual("; in a virtual machine the host chooses the clock")
+        return check.not_known(f"the kernel shows no governor{remark}")
     reading = f"{', '.join(known)} on {host.core_list()}"
     if known == ["performance"]:
         return check.good(reading)
@@ -212,9 +210,8 @@ def governor(check: Check, host: HostView) -> Finding:
 def boost(check: Check, host: HostView) -> Finding:
     no_turbo, allowed = host.number(NO_TURBO), host.number(BOOST)
     if no_turbo is None and allowed is None:
-        return check.not_known(
-            "the kernel shows no switch for it" + ("; in a virtual machine the host has it" if host.virtual() else "")
-        )
+        remark = host.if_virtual("; in a virtual machine the host has it")
+        return check.not_known(f"the kernel shows no switch for it{remark}")
     path, off = (NO_TURBO, 1) if no_turbo is not None else (BOOST, 0)
     if (no_turbo if no_turbo is not None else allowed) == off:
         return check.good("off: steadier, and slower than the processor can")
@@ -232,9 +229,7 @@ def boost(check: Check, host: HostView) -> Finding:
 def energy_counter(check: Check, host: HostView) -> Finding:
     zones = sorted(zone for zone in (host.root / POWERCAP).glob("intel-rapl:*") if zone.name.count(":") == 1)
     if not zones:
-        return check.not_known(
-            "the kernel shows none" + ("; a virtual machine usually has none" if host.virtual() else "")
-        )
+        return check.not_known("the kernel shows none" + host.if_virtual("; a virtual machine usually has none"))
     closed = [zone for zone in zones if host.number(f"{POWERCAP}/{zone.name}/energy_uj") is None]
     if not closed:
         return check.good(f"{counted(len(zones), 'package')} can be read")

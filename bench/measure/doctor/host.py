@@ -79,6 +79,10 @@ class HostView:
         """The logical cores of the whole machine, as far as it shows them."""
         return numbers(self.text("sys/devices/system/cpu/online") or "")
 
+    def if_virtual(self, remark: str) -> str:
+        """``remark`` where a hypervisor is below; else nothing."""
+        return remark if self.virtual() else ""
+
     def virtual(self) -> bool | None:
         """Whether a hypervisor is below; None where the processor has no mark for it, and nothing else tells."""
         if self.present("sys/hypervisor/type"):
