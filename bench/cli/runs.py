@@ -12,17 +12,19 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE, round_logs
 from loopmark.bench.judge.history import Observation, lost, measured, observe, start_of
 from loopmark.bench.judge.laps import counted_blocks
-from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
 from loopmark.bench.judge.run_comparison import JudgedRun
 from loopmark.bench.judge.side_by_side import (
+    LONGEST,
     ComparedRun,
     FoundRun,
     PhaseEstimates,
     SideBySide,
     WorkloadComparison,
+    apart,
     by_setting,
     compare_workloads,
     estimate_phases,
+    machine_names,
     shifts,
 )
 from loopmark.bench.judge.summary import Summary, summarise
@@ -124,14 +126,6 @@ class SummarisedRun(NamedTuple):
         return JudgedRun.of(self.found.run, self.samples, self.summary)
 
 
-class Reading(NamedTuple):
-    """What came of reading a run: it was judged, or there was a mistake."""
-
-    judged: SummarisedRun | None
-    mistake: BadInput | None
-    warnings: Warnings
-
-
 class Reader:
     """Reads what is to be compared; of many runs only those that are shown in full."""
 
@@ -139,7 +133,7 @@ class Reader:
         self._selection, self._warnings, self._tell = selection, warnings, tell
         self._found: list[FoundRun] = []
         self._mistakes: list[BadInput] = []
-        self._readings: dict[str, Reading] = {}
+        self._read_before: dict[str, tuple[SummarisedRun | BadInput, Warnings]] = {}
         """By folder."""
 
     def look_for(self, places: Iterable[Path]) -> None:
@@ -167,23 +161,22 @@ class Reader:
         if without := [found.folder for found in self._found if found not in asked_for]:
             self._warnings.add(f"left out, with nothing of what is asked for: {named(without)}")
         groups = by_setting(asked_for)
-        return self._course(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
+        return self._over_time(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
 
-    def _course(self, runs: list[FoundRun]) -> SideBySide:
+    def _over_time(self, runs: list[FoundRun]) -> SideBySide:
         self._read_ahead([runs[0], *runs[1 - MOST_RUNS :]])
         newest = self._read(runs[::-1], MOST_RUNS - 1)
-        shown = {judged.found.folder for judged in newest}
+        shown = {one.found.folder for one in newest}
         read = [*self._read([found for found in runs if found.folder not in shown], 1), *newest[::-1]]
         self._expect(read)
         if len(read) == 1:  # with nothing before it, it is shown as its machine
-            alone = self._compared(machine_names([read[0].found.run]), read)
-            return SideBySide(alone, self._workloads(alone), is_course=False)
-        compared = self._compared(apart([elide(judged.found.run.name, LONGEST - 4) for judged in read]), read)
+            return SideBySide(*self._shown(machine_names([read[0].found.run]), read), is_over_time=False)
+        labels = apart([elide(one.found.run.name, LONGEST - 4) for one in read])
         moved, not_compared = shifts(read[0].side(), read[-1].side(), self._selection.has_ratio)
         between = len(runs) - len(read)
         note = f"{between} runs in between are not shown; `loopmark history DIR` says where a loop's speedup changed"
         notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
-        return SideBySide(compared, self._workloads(compared), True, moved, not_compared, notes)
+        return SideBySide(*self._shown(labels, read), True, moved, not_compared, notes)
 
     def _machines(self, groups: list[list[FoundRun]]) -> SideBySide:
         latest = sorted(groups, key=lambda runs: runs[-1].started, reverse=True)[:MOST_MACHINES]
@@ -193,20 +186,20 @@ class Reader:
         self._read_ahead(runs[-1] for runs in latest)
         read, counts = [], []
         for runs in (runs for runs in groups if runs in latest):
-            for judged in self._read(runs[::-1], 1):
-                read.append(judged)
+            if newest := self._read(runs[::-1], 1):
+                read += newest
                 counts.append(len(runs) - 1)
         self._expect(read)
-        compared = self._compared(machine_names([judged.found.run for judged in read]), read)
-        older = [f"{count} of {e.name}" for e, count in zip(compared, counts, strict=True) if count]
+        labels = machine_names([one.found.run for one in read])
+        older = [f"{count} of {label}" for label, count in zip(labels, counts, strict=True) if count]
         note = f"the newest run of each machine counts; older ones are not shown: {named(older)}"
-        return SideBySide(compared, self._workloads(compared), False, notes=(note,) if older else ())
+        return SideBySide(*self._shown(labels, read), False, notes=(note,) if older else ())
 
     def _read_ahead(self, runs: Iterable[FoundRun]) -> None:
         """Read those that are shown unless something is wrong with them, all cores at once."""
         shown = {found.folder: found for found in runs}
-        readings = over_cores(_judge, shown.values(), lambda done: self._tell("judging", 0.5 + 0.4 * done))
-        self._readings |= dict(zip(shown, readings, strict=True))
+        read = over_cores(_summarise, shown.values(), lambda done: self._tell("judging", 0.5 + 0.4 * done))
+        self._read_before |= dict(zip(shown, read, strict=True))
 
     def _read(self, runs: list[FoundRun], most: int) -> list[SummarisedRun]:
         """The first ``most`` of ``runs`` that can be read."""
@@ -214,24 +207,23 @@ class Reader:
         for found in runs:
             if len(read) == most:
                 break
-            reading = self._readings.get(found.folder) or _judge(found)
-            self._warnings.include(reading.warnings)
-            if reading.mistake is not None:
-                self._leave_out(Path(found.folder), reading.mistake)
-            elif reading.judged is not None:
-                read.append(reading.judged)
+            one, warnings = self._read_before.get(found.folder) or _summarise(found)
+            self._warnings.include(warnings)
+            if isinstance(one, BadInput):
+                self._leave_out(Path(found.folder), one)
+            else:
+                read.append(one)
         return read
 
-    def _compared(self, labels: list[str], read: list[SummarisedRun]) -> tuple[ComparedRun, ...]:
+    def _shown(
+        self, labels: list[str], read: list[SummarisedRun]
+    ) -> tuple[tuple[ComparedRun, ...], tuple[WorkloadComparison, ...]]:
         for label, one in zip(labels, read, strict=True):
             for warning in one.found.run.warnings:  # what a run says against itself, it says in a comparison as well
                 self._warnings.add(warning, label)
-        return tuple(
-            ComparedRun(label, one.found, one.summary, one.phases) for label, one in zip(labels, read, strict=True)
-        )
-
-    def _workloads(self, compared: tuple[ComparedRun, ...]) -> tuple[WorkloadComparison, ...]:
-        return compare_workloads(compared, self._selection.has_workload, self._selection.has_loop)
+        pairs = zip(labels, read, strict=True)
+        runs = tuple(ComparedRun(label, one.found, one.summary, one.phases) for label, one in pairs)
+        return runs, compare_workloads(runs, self._selection.has_workload, self._selection.has_loop)
 
     def _folders(self, places: Iterable[Path]) -> list[Path]:
         folders: dict[Path, Path] = {}
@@ -265,13 +257,13 @@ def _find(folder: Path) -> tuple[FoundRun, str] | BadInput:
         return error
 
 
-def _judge(found: FoundRun) -> Reading:
-    """Read and judge a run that was found."""
+def _summarise(found: FoundRun) -> tuple[SummarisedRun | BadInput, Warnings]:
+    """Read and judge a run that was found, or say why that cannot be done."""
     warnings, folder, run = Warnings(), Path(found.folder), found.run
     try:
         tables = {name: read_table(folder, name, run) for name in ("blocks", "phases", "losses")}
     except BadInput as error:
-        return Reading(None, error, warnings)
+        return error, warnings
     samples = Samples(**tables, warmup=Samples.empty().warmup)
     if run.interrupted:
         warnings.add("it was interrupted, and holds only what had been measured by then", folder)
@@ -288,7 +280,7 @@ def _judge(found: FoundRun) -> Reading:
         warnings.add_error("what its device can do is not known", folder, error)
     summary = summarise(run, samples, trained, ceilings)
     without_phases = replace(samples, phases=Samples.empty().phases)
-    return Reading(SummarisedRun(found, summary, estimate_phases(run, samples), without_phases), None, warnings)
+    return SummarisedRun(found, summary, estimate_phases(run, samples), without_phases), warnings
 
 
 @dataclass

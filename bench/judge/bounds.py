@@ -1,11 +1,15 @@
-"""What bounds each phase on a device: its own work, or the host that launches it.
+"""What bounds each phase on a device: the host that launches it, or its own work, and how near that comes to a limit.
 
 The host enqueues, the device works off. Both clocks are read at each phase's end, and both start with a block, whose
 beginning finds the device idle. The host's lead is how much later the device comes to a phase's end than the host. A
 device that has caught up waits for the next launch: then the phase is launch-bound, and a faster kernel changes
 nothing. While it still has work queued, it is device-bound, and a faster host changes nothing. The lead tells that
 apart where the two laps alone cannot: a host whose queue is full waits too, and then takes as long as the device.
-Of phases that repeat within a step (gradient accumulation) only sums are kept, and their leads are rough.
+Only sums are kept of phases that repeat within a step (gradient accumulation), and their leads are rough.
+
+A phase that has so many floating-point operations to do and so many bytes to move takes at least as long as the slower
+of the two at the device's measured best (Williams, Waterman and Patterson, "Roofline", 2009). Whatever it takes beyond
+that is launches, waiting, kernels that are not at their best, and bytes that move more than once.
 """
 
 import math
@@ -17,7 +21,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from loopmark.bench.judge.laps import begins_block, found_busy, phase_numbers
+from loopmark.bench.judge.laps import block_numbers, block_starts, found_busy, phase_numbers
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.ceilings import Ceiling, Ceilings
 from loopmark.bench.records.run import PhaseWork
@@ -29,14 +33,12 @@ reading of two clocks a few microseconds."""
 
 @dataclass(frozen=True)
 class Bound:
-    """One phase of a case; medians over its steps."""
+    """One phase of a case, medians over its steps: the host's time to enqueue it, the device's, waiting included, and
+    the lead at its end."""
 
     host_seconds: float
-    """To enqueue it."""
     device_seconds: float
-    """On the device, waiting included."""
     lead_seconds: float
-    """At its end."""
     by: Literal["launch-bound", "device-bound"]
 
 
@@ -53,36 +55,30 @@ def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
         laps, host, device = laps[seen], host[seen], device[seen]
     if laps.empty:
         return {}
-    begins = np.flatnonzero(begins_block(laps))
-    block = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(laps)))
-    leads = np.cumsum(device - host)
-    lead = leads - np.append(0.0, leads[begins[1:] - 1])[block]
+    starts, leads = block_starts(laps), np.cumsum(device - host)
+    lead = leads - np.append(0.0, leads[starts[1:] - 1])[block_numbers(starts, len(laps))]
     counts = found_busy(laps)
     phase, names = phase_numbers(laps)
     found = {}
     for i in np.flatnonzero(np.bincount(phase[counts])):
         chosen = counts & (phase == i)
-        found[names[i]] = _bound(*(float(np.median(figure[chosen])) for figure in (host, device, lead)))
+        enqueued, taken, ahead = (float(np.median(figure[chosen])) for figure in (host, device, lead))
+        caught_up = ahead <= max(CAUGHT_UP_SECONDS, CAUGHT_UP_SHARE * taken)
+        found[names[i]] = Bound(enqueued, taken, ahead, "launch-bound" if caught_up else "device-bound")
     return {phase: found[phase] for phase in order if phase in found}
-
-
-def _bound(host: float, device: float, lead: float) -> Bound:
-    caught_up = lead <= max(CAUGHT_UP_SECONDS, CAUGHT_UP_SHARE * device)
-    return Bound(host, device, lead, "launch-bound" if caught_up else "device-bound")
 
 
 @dataclass(frozen=True)
 class Roof:
-    """One phase, or the step of all of them."""
+    """One phase: what it took, its work, and what that takes at the device's ceilings."""
 
     seconds: float
-    """That it took."""
     flops: float
     least_bytes: float
     arithmetic_seconds: Estimate
-    """What its floating-point operations take at the ceilings of their types."""
+    """At the ceilings of the types that it multiplies in."""
     memory_seconds: Estimate
-    """What its bytes take at the ceiling of copying."""
+    """At the ceiling of copying."""
 
     @property
     def limit_seconds(self) -> Estimate:
@@ -124,11 +120,11 @@ class Roofline:
     that this loop multiplies in, over the seconds that the step takes. As Chowdhery and others count it ("PaLM", 2022),
     but of the rate that was measured: of a datasheet's, which no matrix product reaches, it would be lower."""
     taken: float | None = None
-    """Of the speedup over the baseline that this limit allows, the share that the loop has; negative for a slower one,
+    """The share that the loop has of the speedup over the baseline that this limit allows; negative for a slower one,
     None for the baseline, and where it allows none."""
     slow_types: Mapping[str, float] = field(default_factory=dict)
-    """Those that it multiplies in and that the device is surely slower in than in float32, with how fast it is in them:
-    0.1 is a tenth of float32's rate. A processor without instructions for a type works them out one by one."""
+    """Types that it multiplies in and that are surely slower than float32 on the device, with the share of float32's
+    rate. A processor without instructions for a type works them out one by one."""
 
 
 def roofline(

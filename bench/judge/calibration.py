@@ -18,6 +18,8 @@ REPLAYS = 2000
 BOOTSTRAPS = 2000
 UNBOUNDED = 50.0
 """The logarithm of an effect that nobody has: what stands for one that an interval does not bound."""
+ENOUGH = 10
+"""Comparisons of unchanged code from which on a calibration is quoted, and its sensitivity known."""
 FAIL_THRESHOLDS = (0.01, 0.02, 0.05)
 """Of ``pytest-benchmark``'s ``--benchmark-compare-fail=mean:…``, as shares."""
 
@@ -29,10 +31,6 @@ class Rate:
     times: int
     of: int
     estimate: Estimate
-
-
-ENOUGH = 10
-"""Comparisons of unchanged code from which on a calibration is quoted."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,7 @@ def summarise_calibration(
     uncertainties = np.array([uncertainty for trial in unchanged for uncertainty in trial.uncertainties])
     centred = np.array([log - np.median(trial.logs) for trial in unchanged for log in trial.logs])
     deviation = TO_DEVIATIONS * float(np.median(np.abs(centred))) if len(centred) > 1 else math.nan
+    steps = [trial.step_seconds for trial in calibration.trials]
     longest = max((len(trial.logs) for trial in calibration.trials), default=0)
     replays = replays if len(launches) else 0
     drawn, signs = np.zeros((replays, longest), dtype=int), np.ones((replays, longest))
@@ -111,23 +110,20 @@ def summarise_calibration(
         drawn[replay] = random.integers(len(launches), size=longest)
         signs[replay] = random.choice([-1.0, 1.0], longest)
     alarms = int(ever_excludes(launches[drawn] * signs, 0.0, error, uncertainties[drawn]).sum()) if replays else 0
-    means = [float(np.mean(trial.logs)) for trial in unchanged if len(trial.logs) > 1]
-    inner = [float(np.var(t.logs, ddof=1)) / len(t.logs) for t in unchanged if len(t.logs) > 1]
+    several = [trial.logs for trial in unchanged if len(trial.logs) > 1]
+    means = [float(np.mean(logs)) for logs in several]
+    inner = [float(np.var(logs, ddof=1)) / len(logs) for logs in several]
     between = float(np.var(means, ddof=1) / np.mean(inner)) if len(means) > 1 and np.mean(inner) > 0 else math.nan
     return CalibrationSummary(
         calibration=calibration,
         rows=rows,
         replayed_false_alarms=rate(alarms, replays),
         sensitivity=_sensitivity(unchanged, solo, calibration, error, random) if replays else None,
-        step_seconds=_range([trial.step_seconds for trial in calibration.trials]),
+        step_seconds=Estimate(float(np.median(steps)), min(steps), max(steps)) if steps else None,
         launch_deviation=deviation,
         within_share=min(1.0, (float(np.median(uncertainties)) / deviation) ** 2) if deviation > 0 else math.nan,
         between_share=between,
     )
-
-
-def _range(values: Sequence[float]) -> Estimate | None:
-    return Estimate(float(np.median(values)), min(values), max(values)) if values else None
 
 
 def solo_logs(trials: Sequence[CalibrationTrial]) -> np.ndarray:
@@ -172,7 +168,7 @@ def _sensitivity(
         # A trial that ended earlier says nothing of what it would have seen by then.
         if by_then and trial.ended_seconds[-1] >= 0.9 * seconds:
             lows.append(-final_interval(trial.logs[:by_then], error, trial.uncertainties[:by_then]).low)
-    if len(lows) < 10 or len(solo) < 10:
+    if min(len(lows), len(solo)) < ENOUGH:
         return None
     reach = float(ndtri(1 - calibration.false_alarms) + ndtri(DETECTION))
 
@@ -185,10 +181,9 @@ def _sensitivity(
     if ours >= math.expm1(UNBOUNDED):
         return None
     draws = np.array([both(random.choice(lows, len(lows)), random.choice(solo, len(solo))) for _ in range(BOOTSTRAPS)])
-    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
 
     def with_interval(value: float, values: np.ndarray) -> Estimate:
-        low, high = np.quantile(values, tails)
+        low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         return Estimate(value, float(low), float(high))
 
     return Sensitivity(
@@ -204,8 +199,7 @@ def quotations(calibrations: Iterable[Calibration]) -> tuple[str, ...]:
 
     One that was stopped after a few comparisons shows nothing yet: whether there are alarms takes ``ENOUGH``.
     """
-    current = [calibration for calibration in calibrations if calibration.method == METHOD]
-    made = [summarise_calibration(calibration, replays=0) for calibration in current]
+    made = [summarise_calibration(one, replays=0) for one in calibrations if one.method == METHOD]
     return tuple(
         _quotation(one) for one in made if any(r.effect == 0 and r.called_slower.of >= ENOUGH for r in one.rows)
     )

@@ -13,6 +13,10 @@ from loopmark.bench.records.run import Case
 from loopmark.bench.records.samples import seconds_of
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
+LaunchLogs = NDArray[np.float64]
+"""One value a launch, the natural log of seconds, bytes or a ratio; the order says nothing. (launches,)"""
+RoundLogs: TypeAlias = "pd.Series[float]"
+"""One value a round, the natural log of seconds a step; the index tells launch and round. (rounds,)"""
 
 BASELINE = "eager"
 """The loop that every other is compared with."""
@@ -59,7 +63,7 @@ def log_speedups(rounds: pd.DataFrame, baseline: int) -> dict[int, Estimate]:
 
 
 def over_launches(rounds: pd.DataFrame) -> dict[int, Estimate]:
-    """What repeated launches say of each case: the mean of each launch's median, with the spread between launches.
+    """Each case over its launches: the mean of each launch's median, with the spread between launches.
 
     A launch is the unit because processes differ from one another (memory layout, hash seeds, thread placement) by
     more than the samples within one of them do.
@@ -72,7 +76,7 @@ def over_launches(rounds: pd.DataFrame) -> dict[int, Estimate]:
 
 
 def lap_costs(blocks: pd.DataFrame) -> "pd.Series[float]":
-    """By how much each quad's steps take longer with their phases timed than without, as a log ratio.
+    """How much longer each quad's steps take with their phases timed than without, as a log ratio.
 
     The lapped and the plain blocks of one quad (ABBA or BAAB, at random) are paired; they ran side by side in one
     process. The index tells the case, launch, round and quad.
@@ -85,7 +89,7 @@ def lap_costs(blocks: pd.DataFrame) -> "pd.Series[float]":
 
 
 def instrumentation(costs: "pd.Series[float]") -> Estimate | None:
-    """How many times longer a step takes with its phases timed than without, of ``lap_costs``; 1 is free."""
+    """How many times as long a step takes with its phases timed as without, from ``lap_costs``; 1 is free."""
     return median(costs).map(math.exp) if len(costs) else None
 
 
@@ -104,12 +108,6 @@ def verdict(log_ratio: Estimate, noise_floor: float | None) -> Verdict:
     return "same" if log_ratio.reach <= min(max(noise_floor, NARROWEST_SAME), WIDEST_SAME) else "inconclusive"
 
 
-LaunchLogs = NDArray[np.float64]
-"""One value a launch, the natural log of seconds, bytes or a ratio; the order says nothing. (launches,)"""
-RoundLogs: TypeAlias = "pd.Series[float]"
-"""One value a round, the natural log of seconds a step; the index tells launch and round. (rounds,)"""
-
-
 def rounds_of(blocks: pd.DataFrame) -> RoundLogs:
     """Log seconds a step of one case in each of its rounds, from its blocks without laps; of lapped ones, none."""
     return round_logs(blocks).sum(axis="columns", min_count=1)  # of the one column
@@ -117,12 +115,12 @@ def rounds_of(blocks: pd.DataFrame) -> RoundLogs:
 
 def step_logs(rounds: RoundLogs) -> LaunchLogs:
     """Log seconds a step of each launch of one case: the median of its rounds."""
-    return _medians(rounds)
+    return np.asarray(rounds.groupby(level="launch").median(), dtype=np.float64)
 
 
 def ratio_logs(rounds: RoundLogs, baseline: RoundLogs) -> LaunchLogs:
     """ln(this step / the baseline's step) of each launch, paired by round in one run; empty where they share none."""
-    return _medians((rounds - baseline).dropna())
+    return step_logs((rounds - baseline).dropna())
 
 
 def phase_logs(laps: pd.DataFrame) -> dict[str, LaunchLogs]:
@@ -150,7 +148,3 @@ def peaks_of_memory(case: Case) -> list[int]:
     known = [(launch.compile_cache, bytes_) for launch in case.launches if (bytes_ := launch.peak_memory_bytes)]
     steady = [bytes_ for cache, bytes_ in known if cache != "cold"]
     return steady or [bytes_ for _, bytes_ in known]
-
-
-def _medians(values: RoundLogs) -> LaunchLogs:
-    return np.asarray(values.groupby(level="launch").median(), dtype=np.float64)

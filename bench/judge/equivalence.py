@@ -32,7 +32,7 @@ class Departure:
     """``loss``, ``gradient``, ``update`` or ``buffer``."""
     layer: str
     error: float
-    """Relative to the exact result."""
+    """Relative to the exact result, like the next."""
     allowed: float
     """What rounding explains, ``ROOM`` included."""
 
@@ -44,13 +44,11 @@ class Departure:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """What is known of one case."""
+    """The verdict on one case; None, with the reason, where nothing could be compared."""
 
     verdict: EquivalenceVerdict | None
-    """None where nothing could be compared."""
     proof: Proof
     why_not: str | None = None
-    """Why there is no verdict."""
     first: Departure | None = None
     """The first that departs; None where none does."""
     furthest: Departure | None = None
@@ -82,15 +80,15 @@ def equivalence(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, aga
         return Equivalence(None, proof, why_not="its gradient scaler skipped every step")
     if proof.same_steps == proof.steps:
         return _of_same_steps(proof, eager, again)
-    looks = _looks(deviations, proof.steps)
-    departing = [look for look in looks if look.share > 1]
+    found = _departures(deviations, proof.steps)
+    departing = [one for one in found if one.share > 1]
     if departing and proof.draws_at_random:
         return Equivalence(None, proof, why_not="its model draws random numbers, and the loop may have drawn others")
     if departing:
-        return Equivalence("departs", proof, first=min(departing, key=lambda look: look.step))
+        return Equivalence("departs", proof, first=min(departing, key=lambda one: one.step))
     # An update rounds as eager's does wherever the optimizer does the same, which tells nothing of the loop.
-    telling = [look for look in looks if look.kind != "update"] or looks
-    return Equivalence("within rounding", proof, furthest=max(telling, key=lambda look: look.share, default=None))
+    telling = [one for one in found if one.kind != "update"] or found
+    return Equivalence("within rounding", proof, furthest=max(telling, key=lambda one: one.share, default=None))
 
 
 def _of_same_steps(proof: Proof, eager: Proof | None, again: Proof | None) -> Equivalence:
@@ -112,16 +110,16 @@ class _Rows(NamedTuple):
     coarse_error: NDArray[np.float64]
 
 
-def _looks(deviations: pd.DataFrame, steps: int) -> list[Departure]:
-    """What each layer has to show, in the order in which a step's deviations come about."""
-    looks: list[Departure] = []
+def _departures(deviations: pd.DataFrame, steps: int) -> list[Departure]:
+    """Each layer's furthest departure, in the order in which a step's deviations come about."""
+    found: list[Departure] = []
     for kind, layer, rows in _by_layer(deviations):
         known, coarser = [rows.eager_error, rows.rounding_error], []
         if kind == "gradient":
             coarser = [rows.coarse_error]
-            looks.append(_typical(rows, steps, kind, layer, _allowed([_of_known(np.median, k) for k in known])))
-        looks.append(_worst(rows, kind, layer, _allowed([_of_known(np.max, k) for k in (*known, *coarser)])))
-    return looks
+            found.append(_typical(rows, steps, kind, layer, _allowed([_of_known(np.median, k) for k in known])))
+        found.append(_worst(rows, kind, layer, _allowed([_of_known(np.max, k) for k in (*known, *coarser)])))
+    return found
 
 
 def _by_layer(deviations: pd.DataFrame) -> Iterator[tuple[str, str, _Rows]]:

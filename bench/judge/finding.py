@@ -1,4 +1,4 @@
-"""What comparing two sides of anything comes to: findings, and the one outcome that an exit status tells."""
+"""The findings of a comparison, and the one outcome that its exit status tells."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,9 +8,8 @@ from loopmark.bench.judge.statistics import Estimate
 
 Outcome = Literal["no regression", "regression", "inconclusive", "not comparable"]
 Unit = Literal["seconds", "bytes", "ratio"]
-
 Inconclusive = Literal["pass", "fail"]
-
+"""The outcome that an inconclusive comparison counts as."""
 EXIT_STATUS: dict[Outcome, int] = {"no regression": 0, "regression": 1, "inconclusive": 3, "not comparable": 4}
 
 
@@ -24,16 +23,16 @@ class Finding:
     """``step``, ``step / eager``, ``peak memory``, or the name of a phase."""
     unit: Unit
     base: float | None
-    """Of a typical step of the base; None where it was not measured."""
+    """None where it was not measured."""
     head: float | None
     change: Estimate | None
     """Head over base, 1.02 for 2 % more, with the interval that its ``verdict`` rests on."""
     verdict: Verdict
-    """Of the head: ``slower`` is more than the base by more than ``threshold``, ``faster`` is less."""
+    """``slower`` where the head is more than the base by more than ``threshold``, ``faster`` where it is less."""
     threshold: float
     """The share by which the head may exceed the base, 0.02 for 2 %."""
     decides: bool
-    """Whether this metric has a say in the outcome, or is shown only."""
+    """Whether it has a say in the outcome, or is shown only."""
     note: str | None = None
 
     @property
@@ -58,7 +57,6 @@ class Judgement:
 
     command: Literal["ab", "check"]
     base: str
-    """What the base is, in a few words."""
     head: str
     findings: tuple[Finding, ...]
     false_alarms: float
@@ -69,9 +67,9 @@ class Judgement:
     """What differs between the sides' environments, a sentence each."""
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
-    """Why nothing fair can be compared; None where something can."""
+    """Why nothing compares fairly; None where something does."""
     inconclusive: Inconclusive | None = None
-    """What an inconclusive outcome counts as; None is an exit status of its own."""
+    """None where an inconclusive outcome has an exit status of its own."""
 
     @property
     def outcome(self) -> Outcome:

@@ -125,11 +125,11 @@ class Change:
     at: int
     """Where in the series the new level begins."""
     point: Point
-    """The run it began at."""
+    """The first of the new level."""
     before: Estimate
     after: Estimate
     ratio: Estimate
-    """The speedup after, over the speedup before: 0.92 is slower by 8 %."""
+    """Of the speedups, after over before: 0.92 is slower by 8 %."""
     differences: tuple[str, ...]
     """What differs between the surroundings of the last run before and the first one after."""
 

@@ -11,8 +11,126 @@ from loopmark.bench.judge.statistics import Estimate, exp, student
 from loopmark.bench.records.run import disturbs
 from loopmark.bench.records.samples import Samples
 
+Numbers = NDArray[np.intp]
+BLOCK = ["case", "launch", "round", "block"]
+"""The columns that tell one block from the others."""
+TURN = ["case", "launch", "round", "lapped"]
 TRIMMED = 0.25
 """The share of steps, by total time, left out at either end of each launch; rounded up to whole steps."""
+
+
+class LapsByCase:
+    """A run's laps, case by case; ten million of them are neither sorted nor copied to be split, their blocks are.
+
+    Args:
+        laps: ``Samples.phases``.
+        blocks: rows of ``Samples.blocks`` whose laps are wanted; None where all are.
+    """
+
+    def __init__(self, laps: pd.DataFrame, blocks: pd.DataFrame | None = None) -> None:
+        self._laps = laps
+        self._starts = block_starts(laps)
+        self._lengths = np.diff(self._starts, append=len(laps))
+        if blocks is not None:
+            own, wanted = (pd.MultiIndex.from_frame(frame[BLOCK]) for frame in (laps.take(self._starts), blocks))
+            kept = own.isin(wanted)
+            self._starts, self._lengths = self._starts[kept], self._lengths[kept]
+        cases = laps["case"].to_numpy()[self._starts]
+        self._blocks = {case: np.flatnonzero(cases == case) for case in np.unique(cases)}
+
+    def __getitem__(self, case: int) -> pd.DataFrame:
+        """The rows of ``case``, in their order and with their index; none where there are none."""
+        blocks = self._blocks.get(case, self._starts[:0])
+        starts, lengths = self._starts[blocks], self._lengths[blocks]
+        before = np.cumsum(lengths) - lengths
+        return self._laps.take(np.repeat(starts - before, lengths) + np.arange(lengths.sum()))
+
+
+def block_starts(laps: pd.DataFrame) -> Numbers:
+    """The rows of ``Samples.phases`` with which a block begins: those of one were written one after the other.
+
+    ``laps`` may hold several cases. (blocks,)
+    """
+    begins = np.ones(len(laps), dtype=bool)
+    places = (laps[column].to_numpy() for column in BLOCK if column in laps)
+    begins[1:] = np.logical_or.reduce([np.diff(place) != 0 for place in places])
+    return np.flatnonzero(begins)
+
+
+def block_numbers(starts: Numbers, rows: int) -> Numbers:
+    """The block that each row is of, numbered from 0, where blocks begin at ``starts``. (rows,)"""
+    return np.repeat(np.arange(len(starts)), np.diff(starts, append=rows))
+
+
+def found_busy(laps: pd.DataFrame) -> NDArray[np.bool_]:
+    """For each row whether its step found the device at work. (rows,)
+
+    The first of a block that has several did not: it is there for those after it. A graph's step, of which the host
+    sees no phases, is read by itself and begins at work.
+    """
+    if laps.empty:
+        return np.empty(0, dtype=bool)
+    starts = block_starts(laps)
+    block = block_numbers(starts, len(laps))
+    step = laps["step"].to_numpy()
+    first, last = (reach.reduceat(step, starts) for reach in (np.minimum, np.maximum))
+    found: NDArray[np.bool_] = (step > first[block]) | (first == last)[block] | laps["host_seconds"].isna().to_numpy()
+    return found
+
+
+def counted_laps(laps: pd.DataFrame) -> pd.DataFrame:
+    """The rows that count, with their ``seconds``: on the device's clock those of steps that found it at work."""
+    device = laps["device_seconds"]
+    seconds = device.where(found_busy(laps)) if device.notna().any() else laps["host_seconds"]
+    return laps.assign(seconds=seconds)[seconds.notna()]
+
+
+def step_numbers(laps: pd.DataFrame) -> tuple[Numbers, Numbers]:
+    """The step that each row of one case is of, numbered from 0 (rows,), and the launch that each step is of (steps,).
+
+    There is at least one row. Launches are numbered from 0 too, whatever their names are.
+    """
+    launch, step = pd.factorize(laps["launch"])[0], laps["step"].to_numpy(np.int64)
+    key = launch * (step.max() - step.min() + 1) + step
+    ahead = np.diff(key)
+    if (ahead >= 0).all():  # as they were written; to hash them would take ten times as long
+        first = np.append(True, ahead > 0)
+        return np.cumsum(first) - 1, launch[first]
+    numbers, keys = pd.factorize(key)
+    launches = np.empty(len(keys), dtype=np.intp)
+    launches[numbers] = launch
+    return numbers, launches
+
+
+def phase_numbers(laps: pd.DataFrame) -> tuple[Numbers, list[str]]:
+    """The phase that each row is of, as a place in the list of their names. (rows,)"""
+    phases = pd.Categorical(laps["phase"])
+    return phases.codes.astype(np.intp), [str(name) for name in phases.categories]
+
+
+def throttled(blocks: pd.DataFrame) -> "pd.Series[bool]":
+    """For each block, whether the GPU's clock was held down when it ended."""
+    return blocks["throttle_reasons"].fillna("") != ""
+
+
+def counted_blocks(blocks: pd.DataFrame) -> "pd.Series[bool]":
+    """For each block, whether it counts: a throttled one does not where its round has others that were not.
+
+    A turn under a throttle is taken again at its round's end; where that too was throttled, all that there is counts,
+    and is marked. A block at the power cap always counts: that is the loop's own doing.
+    """
+    reasons = blocks["throttle_reasons"].fillna("")
+    held = reasons.isin([reason for reason in reasons.unique() if disturbs(reason)])
+    if not held.any():
+        return ~held
+    any_free = (~held).groupby([blocks[column] for column in TURN]).transform("any")
+    return ~(held & any_free)
+
+
+def laps_by_case(samples: Samples) -> LapsByCase:
+    """The laps that count."""
+    blocks = counted_blocks(samples.blocks)
+    return LapsByCase(samples.phases, None if blocks.all() else samples.blocks[blocks])
 
 
 def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> dict[str, float]:
@@ -97,120 +215,3 @@ def _about(value: float, launches: Sequence[float]) -> Estimate:
         return Estimate(value, -math.inf, math.inf)
     logs = np.log(launches)
     return student(logs - logs.mean()).map(lambda log: value * exp(log))
-
-
-Numbers = NDArray[np.intp]
-BLOCK = ["case", "launch", "round", "block"]
-"""The columns that tell one block from the others."""
-
-
-class LapsByCase:
-    """A run's laps, case by case; ten million of them are neither sorted nor copied to be split, their blocks are.
-
-    Args:
-        laps: ``Samples.phases``.
-        blocks: rows of ``Samples.blocks`` whose laps are wanted; None where all are.
-    """
-
-    def __init__(self, laps: pd.DataFrame, blocks: pd.DataFrame | None = None) -> None:
-        self._laps = laps
-        self._starts = np.flatnonzero(begins_block(laps))
-        self._lengths = np.diff(self._starts, append=len(laps))
-        if blocks is not None:
-            own, wanted = (pd.MultiIndex.from_frame(frame[BLOCK]) for frame in (laps.take(self._starts), blocks))
-            kept = own.isin(wanted)
-            self._starts, self._lengths = self._starts[kept], self._lengths[kept]
-        cases = laps["case"].to_numpy()[self._starts]
-        self._blocks = {case: np.flatnonzero(cases == case) for case in np.unique(cases)}
-
-    def __getitem__(self, case: int) -> pd.DataFrame:
-        """The rows of ``case``, in their order and with their index; none where there are none."""
-        blocks = self._blocks.get(case, self._starts[:0])
-        starts, lengths = self._starts[blocks], self._lengths[blocks]
-        before = np.cumsum(lengths) - lengths
-        return self._laps.take(np.repeat(starts - before, lengths) + np.arange(lengths.sum()))
-
-
-def begins_block(laps: pd.DataFrame) -> NDArray[np.bool_]:
-    """For each row of ``Samples.phases`` whether a block begins with it: those of one were written one after the other.
-
-    ``laps`` may hold several cases. (rows,)
-    """
-    begins = np.ones(len(laps), dtype=bool)
-    places = (laps[column].to_numpy() for column in BLOCK if column in laps)
-    begins[1:] = np.logical_or.reduce([np.diff(place) != 0 for place in places])
-    return begins
-
-
-def found_busy(laps: pd.DataFrame) -> NDArray[np.bool_]:
-    """For each row whether its step found the device at work. (rows,)
-
-    The first of a block that has several did not: it is there for those after it. A graph's step, of which the host
-    sees no phases, is read by itself and begins at work.
-    """
-    if laps.empty:
-        return np.empty(0, dtype=bool)
-    begins = np.flatnonzero(begins_block(laps))
-    block = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(laps)))
-    step = laps["step"].to_numpy()
-    first, last = (reach.reduceat(step, begins) for reach in (np.minimum, np.maximum))
-    found: NDArray[np.bool_] = (step > first[block]) | (first == last)[block] | laps["host_seconds"].isna().to_numpy()
-    return found
-
-
-def counted_laps(laps: pd.DataFrame) -> pd.DataFrame:
-    """The rows that count, with their ``seconds``: on the device's clock those of steps that found it at work."""
-    device = laps["device_seconds"]
-    seconds = device.where(found_busy(laps)) if device.notna().any() else laps["host_seconds"]
-    return laps.assign(seconds=seconds)[seconds.notna()]
-
-
-def step_numbers(laps: pd.DataFrame) -> tuple[Numbers, Numbers]:
-    """The step that each row of one case is of, numbered from 0 (rows,), and the launch that each step is of (steps,).
-
-    There is at least one row. Launches are numbered from 0 too, whatever their names are.
-    """
-    launch, step = pd.factorize(laps["launch"])[0], laps["step"].to_numpy(np.int64)
-    key = launch * (step.max() - step.min() + 1) + step
-    ahead = np.diff(key)
-    if (ahead >= 0).all():  # as they were written; to hash them would take ten times as long
-        first = np.append(True, ahead > 0)
-        return np.cumsum(first) - 1, launch[first]
-    numbers, keys = pd.factorize(key)
-    launches = np.empty(len(keys), dtype=np.intp)
-    launches[numbers] = launch
-    return numbers, launches
-
-
-def phase_numbers(laps: pd.DataFrame) -> tuple[Numbers, list[str]]:
-    """The phase that each row is of, as a place in the list of their names. (rows,)"""
-    phases = pd.Categorical(laps["phase"])
-    return phases.codes.astype(np.intp), [str(name) for name in phases.categories]
-
-
-_GROUP = ["case", "launch", "round", "lapped"]
-
-
-def throttled(blocks: pd.DataFrame) -> "pd.Series[bool]":
-    """For each block, whether the GPU's clock was held down when it ended."""
-    return blocks["throttle_reasons"].fillna("") != ""
-
-
-def counted_blocks(blocks: pd.DataFrame) -> "pd.Series[bool]":
-    """For each block, whether it counts: a throttled one does not where its round has others that were not.
-
-    A turn under a throttle is taken again at its round's end; where that too was throttled, all that there is counts,
-    and is marked. A block at the power cap always counts: that is the loop's own doing.
-    """
-    reasons = blocks["throttle_reasons"].fillna("")
-    held = reasons.isin([reason for reason in reasons.unique() if disturbs(reason)])
-    if not held.any():
-        return ~held
-    any_free = (~held).groupby([blocks[column] for column in _GROUP]).transform("any")
-    return ~(held & any_free)
-
-
-def laps_by_case(samples: Samples) -> LapsByCase:
-    """The laps that count."""
-    blocks = counted_blocks(samples.blocks)
-    return LapsByCase(samples.phases, None if blocks.all() else samples.blocks[blocks])

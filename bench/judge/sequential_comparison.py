@@ -1,4 +1,4 @@
-"""Two sides in turns, judged: launch pair by launch pair, until the verdict is sure."""
+"""Two sides that take turns, compared launch pair by launch pair until the verdict is sure."""
 
 import math
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from loopmark.bench.judge.comparison import Verdict, block_seconds
 from loopmark.bench.judge.confidence_sequence import TO_DEVIATIONS, ConfidenceSequence
 from loopmark.bench.judge.differences import environment_differences
 from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.judge.settings import MEMORY, STEP
 from loopmark.bench.judge.statistics import MEDIAN_ERROR, Estimate
 from loopmark.bench.records.comparison import Comparison, Pair, Side
 
 METHOD = 2
 """Of reducing launch pairs and judging them: counted up with every change that could change a verdict, since what was
 found out about one method says nothing of another."""
-STEP, MEMORY = "step", "peak memory"
 TORN = "the difference changed while it was measured, so that no value fits all launch pairs"
 MEMORY_SHARE = 0.1
 """Of the false alarms asked for, memory's part; the step has the rest. Memory hardly varies from launch to launch, so
@@ -50,7 +50,7 @@ class PairValues:
 
 
 class SequentialComparison:
-    """Is told each launch pair as it ends, and says when the verdict is sure."""
+    """A comparison that is told each launch pair as it ends, and says when its verdict is sure."""
 
     def __init__(self, rules: DecisionRules, base: Side, head: Side) -> None:
         self._rules, self._workload, self._loop = rules, head.workload, head.loop

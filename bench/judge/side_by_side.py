@@ -1,10 +1,13 @@
-"""Runs side by side: which of them count, and what is the same work on each."""
+"""Runs side by side: which of them count, what is the same work on each, and what their machines are called."""
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.differences import UNKNOWN
 from loopmark.bench.judge.laps import laps_by_case, phase_estimates
 from loopmark.bench.judge.run_comparison import (
     ComparisonKey,
@@ -24,6 +27,8 @@ WORDS_OVER_TIME = {
     "only the baseline has it": "only the oldest run has it", "only the run has it": "only the newest run has it",
     "in the baseline": "before", "in the run": "now",
 }  # fmt: skip
+LONGEST = 28
+"""Characters of a machine's name, so that it fits beside a figure."""
 PhaseEstimates = Mapping[tuple[str, str], Mapping[str, Estimate]]
 """Seconds a step in each phase, by workload and loop."""
 
@@ -66,7 +71,7 @@ class ComparedRun:
     """One run of those that are compared, judged."""
 
     name: str
-    """Short, and no other entrant's."""
+    """Short, and no other run's."""
     found: FoundRun
     summary: Summary
     phases: PhaseEstimates = field(default_factory=dict)
@@ -90,28 +95,27 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class WorkloadComparison:
-    """One workload on every entrant that has it."""
+    """One workload on every run that has it."""
 
     workload: str
     loops: tuple[str, ...]
     runs: tuple[ComparedRun, ...]
 
-    def works(self, entrant: ComparedRun) -> tuple[StepWork, ...]:
+    def works(self, compared: ComparedRun) -> tuple[StepWork, ...]:
         """What a step of it is there; several only where its loops were given different work."""
-        found = entrant.workload(self.workload)
+        found = compared.workload(self.workload)
         cases = [row.case for row in found.rows if row.step_seconds is not None] if found else []
-        size = entrant.run.plan.size
+        size = compared.run.plan.size
         return tuple(dict.fromkeys(StepWork(size, c.batch_size, c.parameters, c.data_sha256) for c in cases))
 
     @property
     def is_same_work(self) -> bool:
         """Whether a step is the same everywhere, so that its seconds say something of the machines."""
-        return len({work for entrant in self.runs for work in self.works(entrant)}) <= 1
+        return len({work for run in self.runs for work in self.works(run)}) <= 1
 
     def rows(self, loop: str) -> list[tuple[ComparedRun, Row]]:
-        """One loop's row on each entrant that has it."""
-        rows = ((entrant, entrant.row(self.workload, loop)) for entrant in self.runs)
-        return [(entrant, row) for entrant, row in rows if row is not None]
+        """One loop's row on each run that has it."""
+        return [(run, row) for run in self.runs if (row := run.row(self.workload, loop)) is not None]
 
 
 @dataclass(frozen=True)
@@ -139,14 +143,14 @@ class SideBySide:
 
     runs: tuple[ComparedRun, ...]
     workloads: tuple[WorkloadComparison, ...]
-    is_course: bool
-    """Whether all are of one machine and setting, oldest first: before and after, not one machine and another."""
+    is_over_time: bool
+    """Whether all are of one machine and setting, oldest first: before and after, not machine by machine."""
     shifts: tuple[Shift, ...] = ()
-    """From the oldest to the newest entrant of a course."""
+    """Over time, from the oldest run to the newest."""
     not_compared: tuple[str, ...] = ()
-    """What of a course has no ratio, and why, a sentence each."""
+    """What has no such ratio, and why, a sentence each."""
     notes: tuple[str, ...] = ()
-    """What was given and is not shown, a sentence each."""
+    """The runs that were given and are not shown, a sentence each."""
 
     @property
     def have_something_in_common(self) -> bool:
@@ -156,7 +160,7 @@ class SideBySide:
 
 
 def estimate_phases(run: Run, samples: Samples) -> PhaseEstimates:
-    """What an entrant knows of each loop's phases; the baseline's repetition left out."""
+    """Each loop's phases in one run; the baseline's repetition left out."""
     laps = laps_by_case(samples)
     cases = [(i, case) for i, case in enumerate(run.cases) if case.status == "ok" and not case.repeat]
     return {(c.workload, c.loop): phase_estimates(rows, c.phases) for i, c in cases if len(rows := laps[i])}
@@ -179,18 +183,17 @@ def by_setting(found: Iterable[FoundRun]) -> dict[Setting, list[FoundRun]]:
 
 
 def compare_workloads(
-    entrants: Sequence[ComparedRun], wants_workload: Callable[[str], bool], wants_loop: Callable[[str], bool]
+    compared: Sequence[ComparedRun], wants_workload: Callable[[str], bool], wants_loop: Callable[[str], bool]
 ) -> tuple[WorkloadComparison, ...]:
     """Every wanted workload with the wanted loops, the baseline always and first."""
     made = []
-    for name in dict.fromkeys(w.workload for e in entrants for w in e.summary.workloads if wants_workload(w.workload)):
-        having = tuple(entrant for entrant in entrants if entrant.workload(name) is not None)
-        cases = [
-            row.case for e in having for row in e.summary.rows if row.case.workload == name and not row.case.repeat
-        ]
+    names = dict.fromkeys(workload.workload for one in compared for workload in one.summary.workloads)
+    for name in filter(wants_workload, names):
+        having = [(one, found) for one in compared if (found := one.workload(name)) is not None]
+        cases = [row.case for _, found in having for row in found.rows if not row.case.repeat]
         loops = dict.fromkeys(case.loop for case in cases if not is_baseline(case) and wants_loop(case.loop))
         base = [BASELINE] if any(is_baseline(case) for case in cases) else []
-        made.append(WorkloadComparison(name, (*base, *loops), having))
+        made.append(WorkloadComparison(name, (*base, *loops), tuple(one for one, _ in having)))
     return tuple(made)
 
 
@@ -239,3 +242,55 @@ def _over_time(reason: str) -> str:
     for checks, ours in WORDS_OVER_TIME.items():
         reason = reason.replace(checks, ours)
     return reason
+
+
+def machine_names(runs: Sequence[Run]) -> list[str]:
+    """A name for each run by what it was made on: the machine's own, as short as tells it from the others.
+
+    The fingerprint is part of it where two machines would else be called alike; the device, the threads and the
+    instructions where one machine was measured with several, and the device where a machine with a GPU was measured
+    without it.
+    """
+    settings = settings_of(runs)
+    suffixes = [_suffix(run, setting, settings) for run, setting in zip(runs, settings, strict=True)]
+    stems = [
+        _cut(run.machine.name.removesuffix(f"-{run.machine.fingerprint}"), LONGEST - len(suffix))
+        for run, suffix in zip(runs, suffixes, strict=True)
+    ]
+    names = []
+    for stem, suffix, setting in zip(stems, suffixes, settings, strict=True):
+        like = {s.fingerprint for other, s in zip(stems, settings, strict=True) if other == stem}
+        mark = f"-{setting.fingerprint}" if len(like) > 1 else ""
+        names.append(f"{_cut(stem, LONGEST - len(suffix) - len(mark))}{mark}{suffix}")
+    return apart(names)
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """``names``, those that are alike numbered."""
+    count, seen = Counter(names), Counter[str]()
+    made = []
+    for name in names:
+        seen[name] += 1
+        made.append(f"{name} ({seen[name]})" if count[name] > 1 else name)
+    return made
+
+
+def _suffix(run: Run, setting: Setting, settings: Sequence[Setting]) -> str:
+    own = [other for other in settings if other.fingerprint == setting.fingerprint]
+    device = len({other.device for other in own}) > 1 or (setting.device == "cpu" and bool(run.machine.gpus))
+    threads = len({other.threads for other in own if other.device == setting.device}) > 1
+    instructions = len({other.instructions for other in own if other.device == setting.device}) > 1
+    parts = {
+        f" {setting.device[:8]}": device,
+        f" {setting.threads} thread{'' if setting.threads == 1 else 's'}": threads,
+        f" {(setting.instructions or UNKNOWN)[:8]}": instructions,
+    }
+    return "".join(part for part, tells in parts.items() if tells)
+
+
+def _cut(text: str, length: int) -> str:
+    """``text``, or as many whole words of it as are no longer."""
+    if len(text) <= length:
+        return text
+    words = text[: length + 1].rpartition("-")[0] or text[:length]
+    return re.sub(r"-\d+$", "", words) if text[len(words) :] == "-core" else words

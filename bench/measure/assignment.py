@@ -1,4 +1,4 @@
-"""What a worker is told before it begins. Known to the process that starts it, so nothing here imports ``loops``."""
+"""A worker's assignment, made by the process that starts it, so nothing here imports ``loops``."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,10 +12,8 @@ if TYPE_CHECKING:
 class Tree:
     """The source code that a worker measures."""
 
-    root: Path
-    """Its top folder: a git worktree, or the folder where the command was called."""
-    folder: Path
-    """The folder within it that relative paths are seen from."""
+    root: Path  # its top folder: a git worktree, or the folder where the command was called
+    folder: Path  # the folder within it that relative paths are seen from
     instead_of: Path | None = None
     """The top folder of the checkout whose place a worktree takes: nothing of it may be measured by mistake."""
 
@@ -25,7 +23,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a worker is to run, and where."""
+    """The case that a worker runs, and where."""
 
     workload: str
     loop: str
@@ -37,10 +35,8 @@ class Assignment:
     cores: tuple[int, ...]
     compile_cache: Path
     """The case's own folder for compiled code: empty at its first launch, so that launch compiles from nothing."""
-    neighbours: int
-    """How many other loops are resident when this one starts."""
-    log: Path
-    """Where whatever the process prints goes."""
+    neighbours: int  # how many other loops are resident when this one starts
+    log: Path  # where whatever the process prints goes
     tree: Tree | None = None
     """Where ``loops`` and a person's own code come from; None for where Loopmark itself does."""
     slowdown: float = 0.0

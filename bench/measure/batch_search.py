@@ -19,8 +19,7 @@ from loopmark.bench.records.run import Plan, Status
 from loopmark.loops.catalog import find_workload
 from loopmark.loops.workload import Size
 
-FINENESS = 8
-"""The largest batch that fits is found to within this part of itself, on round multiples."""
+FINENESS = 8  # the largest batch that fits is found to within this part of itself, on round multiples
 
 
 class SizeSearch:
@@ -96,10 +95,8 @@ def between(fits: int, too_large: int) -> int | None:
     return middle if middle < too_large else None
 
 
-GRACE_SECONDS = 10.0
-"""An attempt that was expected to be done in time may take this much longer."""
-SEARCH_SHARE = 0.6
-"""Of a case's budget: what is left is for the fastest sizes, which are timed again."""
+GRACE_SECONDS = 10.0  # an attempt that was expected to be done in time may take this much longer
+SEARCH_SHARE = 0.6  # of a case's budget: what is left is for the fastest sizes, which are timed again
 ROUNDS, MOST_CANDIDATES, CLOSE = 2, 4, 0.75
 """How often they are timed again, how many they are, and the least share of the best throughput that they have."""
 NEVER_REACHED = "the search was interrupted before this case"
@@ -175,16 +172,17 @@ class BatchSearch:
                     self._cases[index] = replace(case, again=(*case.again, made.attempt))
 
     def _attempt(self, index: int, size: int, left_seconds: float) -> AttemptResult:
-        """BatchAttempt ``size``, unless it is sure to take too much memory or more time than is left."""
+        """Try ``size``, unless it is sure to take too much memory or more time than is left."""
         plan, case = self._plan, self._cases[index]
-        on_host = plan.device == "cpu"
+        on_host, soon = plan.device == "cpu", max(0.0, left_seconds) + GRACE_SECONDS
         peaks = {a.batch_size: a.peak_memory_bytes for a in case.attempts if a.peak_memory_bytes is not None}
         allowed = safe_bytes() if on_host else None
         forecast = forecast_bytes(peaks, size) if on_host else None
         one = BatchAttempt(
             size,
             block_seconds=plan.block_seconds,
-            limit_seconds=_limit_seconds(plan, left_seconds) if case.attempts else plan.limit_seconds,
+            # The first may compile for as long as --limit lets it.
+            limit_seconds=min(plan.limit_seconds, soon) if case.attempts else plan.limit_seconds,
             forecast_bytes=forecast,
             allowed_bytes=allowed,
         )
@@ -205,8 +203,10 @@ class BatchSearch:
 
 
 def expected_seconds(attempts: tuple[Attempt, ...], batch_size: int) -> float:
-    """What an attempt at ``batch_size`` will take: its steps in proportion to the largest batch that was timed, and all
-    else as that one took it, compilation included. 0 where none was."""
+    """Seconds that an attempt at ``batch_size`` will take; 0 where no batch was timed.
+
+    Its steps grow in proportion from the largest batch that was timed; all else, compilation included, stays the same.
+    """
     last = max((a for a in attempts if a.fits), key=lambda a: a.batch_size, default=None)
     if last is None:
         return 0.0
@@ -235,11 +235,6 @@ def _concluded(case: BatchCase, search: SizeSearch) -> BatchCase:
         return replace(case, status=status, reason=_why(last), stop=last.limit)
     above = next((attempt for attempt in case.attempts if attempt.batch_size == search.too_large), None)
     return replace(case, stop="time" if last.limit == "time" else above.limit if above else "data")
-
-
-def _limit_seconds(plan: Plan, left_seconds: float) -> float:
-    """The time limit of every attempt but the first, which may compile for as long as --limit lets it."""
-    return min(plan.limit_seconds, max(0.0, left_seconds) + GRACE_SECONDS)
 
 
 def _with(case: BatchCase, made: AttemptResult) -> BatchCase:

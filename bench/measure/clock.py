@@ -44,8 +44,7 @@ class LappedBlock(Block):
     phases: tuple[str, ...]
     host: Seconds
     device: Seconds
-    losses: Seconds
-    """(lead_in + steps,), or empty where a step leaves none in ``Task.last_loss``."""
+    losses: Seconds  # (lead_in + steps,), or empty where a step leaves none in ``Task.last_loss``
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,7 @@ class Recording:
     host_seconds: float
     device_seconds: float
     names: list[str]
-    host_laps: Seconds | list[int]
-    """Seconds a lap, or the stamps between the laps, in nanoseconds."""
+    host_laps: Seconds | list[int]  # seconds a lap, or the stamps between the laps, in nanoseconds
     device_laps: Seconds | None
     losses: list[torch.Tensor | None]
     lead_in: int = 0
@@ -88,12 +86,9 @@ class Recording:
 class HostClock:
     """Times a step whose work is done when its calls return."""
 
-    waits_to_read = False
-    """Whether reading a number from a tensor makes the host wait for the device."""
-    laps_count = True
-    """Whether a lapped block says as much of a step's time as a plain one."""
-    lead_in = 0
-    """Uncounted steps that a block needs before it, so that it finds the device at work."""
+    waits_to_read = False  # whether reading a number from a tensor makes the host wait for the device
+    laps_count = True  # whether a lapped block says as much of a step's time as a plain one
+    lead_in = 0  # uncounted steps that a block needs before it, so that it finds the device at work
 
     def __init__(self, task: Task, step: Step, now: Callable[[], int] = time.perf_counter_ns) -> None:
         self._task, self._step, self._now = task, step, now

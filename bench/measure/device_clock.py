@@ -14,7 +14,7 @@ from loopmark.loops.technique import Driver, Step
 from loopmark.phases import DATA, PHASES
 
 HOLD_CYCLES = 600_000
-"""Of the device's clock, 300 µs at 2 GHz: meant to outlast the host as it enqueues a graph and what comes before."""
+"""Device clock cycles, 300 µs at 2 GHz: meant to outlast the host as it enqueues a graph and what comes before."""
 
 
 class DeviceClock(HostClock):
@@ -44,7 +44,6 @@ class DeviceClock(HostClock):
         return Block(steps, host_seconds, first.elapsed_time(last) / 1e3, lead_in=lead_in)
 
     def synchronise(self) -> None:
-        """Wait for the device."""
         torch.accelerator.synchronize(self._task.device)
 
     def event(self) -> torch.Event:
@@ -88,11 +87,9 @@ class CudaClock(DeviceClock):
     """Times a step on a CUDA device, by CUDA's own events."""
 
     def synchronise(self) -> None:
-        """Wait for the device."""
         torch.cuda.synchronize(self._task.device)
 
     def event(self) -> torch.Event:
-        """A new event that can be timed."""
         return torch.cuda.Event(enable_timing=True)
 
 
@@ -154,7 +151,6 @@ class GraphClock(CudaClock):
         )
 
     def take_step(self) -> None:
-        """One replay, untimed."""
         self._graphed(self._task, *self._task.next_batch())
 
     def last_loss(self) -> torch.Tensor | None:

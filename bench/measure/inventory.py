@@ -1,4 +1,4 @@
-"""What there is to measure, and what this machine lacks for it."""
+"""Workloads, loops and cases to measure, and what this machine lacks for them."""
 
 from dataclasses import dataclass, replace
 
@@ -15,8 +15,7 @@ class Item:
 
     name: str
     summary: str
-    lacks: str | None = None
-    """Why it cannot run here; None where it can."""
+    lacks: str | None = None  # why it cannot run here; None where it can
 
 
 def workloads() -> tuple[Item, ...]:

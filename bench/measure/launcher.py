@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -20,34 +21,38 @@ from loopmark.loops.catalog import WORKLOADS
 
 T = TypeVar("T")
 
-ANSWER_SECONDS = 120
-"""How long a question about the machine may take."""
+ANSWER_SECONDS = 120  # how long a question about the machine may take
 SPIN_COUNT = "10000"
 """How often an idle OpenMP thread looks for work before it sleeps. By libgomp's own default, 300,000 times, the threads
 of the process whose turn has just ended spin on the cores of the one whose turn it is: on two cores the residual
 network's steps took a third longer, and a launch pair's figure varied by 4 % to 7 % instead of 1 % to 2 %."""
 
 
-class Process(Protocol):
-    """What is needed of a process that was started: part of ``multiprocessing``'s own."""
+class StartedProcess:
+    """A ``subprocess`` with the face of a ``multiprocessing`` process."""
 
-    @property
-    def pid(self) -> int | None:
-        """Its number; it leads a group of its own as soon as it works."""
-
-    @property
-    def sentinel(self) -> int:
-        """A file descriptor that becomes readable when the process ends."""
+    def __init__(self, child: "subprocess.Popen[bytes]") -> None:
+        self._child = child
+        self.pid: int | None = child.pid
+        self.sentinel = os.pidfd_open(child.pid)
 
     @property
     def exitcode(self) -> int | None:
-        """None while it runs; the negative signal where one ended it."""
+        return self._child.poll()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for its end."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout)
 
     def kill(self) -> None:
-        """End it."""
+        if self._child.poll() is None:
+            self._child.kill()
+
+    def __del__(self) -> None:
+        os.close(self.sentinel)
+
+
+Process = BaseProcess | StartedProcess  # it leads a group of its own as soon as it works
 
 
 class Launcher(Protocol):
@@ -104,7 +109,7 @@ class Interpreter:
         theirs.close()
         with contextlib.suppress(BrokenPipeError):  # it is gone already, which the first question will show
             ours.send(assignment)
-        return _Started(child), ours
+        return StartedProcess(child), ours
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:
@@ -116,30 +121,6 @@ def _environment(variables: dict[str, str]) -> dict[str, str]:
     else:
         ours.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     return {**ours, **variables}
-
-
-class _Started:
-    """A ``subprocess`` with the face of a ``multiprocessing`` process."""
-
-    def __init__(self, child: "subprocess.Popen[bytes]") -> None:
-        self._child = child
-        self.pid: int | None = child.pid
-        self.sentinel = os.pidfd_open(child.pid)
-
-    @property
-    def exitcode(self) -> int | None:
-        return self._child.poll()
-
-    def join(self, timeout: float | None = None) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(timeout)
-
-    def kill(self) -> None:
-        if self._child.poll() is None:
-            self._child.kill()
-
-    def __del__(self) -> None:
-        os.close(self.sentinel)
 
 
 def apart(function: Callable[..., T], *arguments: Any) -> T:
@@ -196,7 +177,14 @@ def _start_server() -> None:
     working directory, where a person may have files of any name.
     """
     with _variables_of_the_server():
-        _ensure_running()
+        if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
+            forkserver.ensure_running()
+            return
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
@@ -211,14 +199,3 @@ def _variables_of_the_server() -> Iterator[None]:
         yield
     finally:
         restore_variables()
-
-
-def _ensure_running() -> None:
-    if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
-        forkserver.ensure_running()
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, before)

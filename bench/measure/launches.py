@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from loopmark.bench.measure.answers import Ready, Turn, Warm
+from loopmark.bench.measure.answers import Finished, Ready, Turn, Warm
 from loopmark.bench.measure.clock import Block, LappedBlock
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.pool import WorkerProcess
-from loopmark.bench.records.run import Case
+from loopmark.bench.records.run import Case, Launch
 from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, typed
 
 CONTEXT_BYTES = 768 * 2**20
-"""What a process takes beside torch's allocator: its CUDA context, kernels and libraries. An estimate."""
+"""Memory of a process beside torch's allocator: its CUDA context, kernels and libraries. An estimate."""
 MARGIN = 1.25
 """Times what the largest case so far took: the room that the next is expected to need, since loops differ. Chosen."""
 
@@ -30,6 +30,29 @@ class RunningCase:
     warm: Warm
     steps: int
     joules_per_step: float | None = None
+
+    def launch(self, index: int, finished: Finished) -> Launch:
+        """The record of the launch of that index."""
+        warm_up = self.warm.warm_up
+        return Launch(
+            index=index,
+            setup_seconds=self.ready.seconds,
+            first_step_seconds=self.warm.first_step_seconds,
+            warmup_steps=len(warm_up.seconds),
+            warmup_seconds=sum(warm_up.seconds),
+            steady=warm_up.steady,
+            steady_step_seconds=warm_up.steady_step_seconds,
+            excess_seconds=warm_up.excess_seconds,
+            compile_seconds=self.warm.compile_seconds,
+            compile_cache=self.warm.compile_cache,
+            steps=finished.steps,
+            peak_memory_bytes=finished.peak_memory_bytes,
+            skipped_steps=finished.skipped_steps,
+            final_scale=finished.final_scale,
+            pid=self.process.pid,
+            joules_per_step=self.joules_per_step,
+            gpu=finished.gpu,
+        )
 
 
 class DeviceCapacity:
@@ -61,17 +84,15 @@ class LaunchState:
     launch: int
     baseline: int
     waiting: list[int]
-    room: DeviceCapacity
+    capacity: DeviceCapacity
     live: list[RunningCase] = field(default_factory=list)
     groups: int = 0
     rounds: int = 0
     sampled_seconds: float = 0.0
     starting_seconds: float = 0.0
     compile_seconds: float = 0.0
-    part: float = 0.0
-    """The fraction of the launch that is done; it never goes back."""
-    whole_batch: int | None = None
-    """Samples a step before batches were halved; None where they were not."""
+    part: float = 0.0  # the fraction of the launch that is done; it never goes back
+    whole_batch: int | None = None  # samples a step before batches were halved; None where they were not
     _alone: set[int] = field(default_factory=set)
     """Cases that ran out of memory beside others; each comes again with the baseline alone."""
 
@@ -88,7 +109,7 @@ class LaunchState:
             return None
         first = self.waiting[0]
         alone = self._alone & {first, *(one.index for one in self.live)}
-        if self.others(first) and (alone or not self.room.holds_one_more()):
+        if self.others(first) and (alone or not self.capacity.holds_one_more()):
             return None
         return self.waiting.pop(0)
 
@@ -101,14 +122,12 @@ class LaunchState:
         return True
 
 
-LaunchKey = tuple[int, int]
-"""The case's index and the launch's."""
-_BlockKey = tuple[int, int, int]
-"""Round, number within it, first step."""
+LaunchKey = tuple[int, int]  # the case's index and the launch's
+_BlockKey = tuple[int, int, int]  # round, number within it, first step
 
 
 class Collector:
-    """What every launch of every case has told so far."""
+    """Warm-ups and turns of every launch of every case so far."""
 
     def __init__(self) -> None:
         self._warm: dict[LaunchKey, Warm] = {}
@@ -172,11 +191,7 @@ class Collector:
                 "steps": block.steps,
                 "host_seconds": block.host_seconds,
                 "device_seconds": block.device_seconds,
-                "involuntary_switches": disturbance.involuntary_switches,
-                "steal_seconds": disturbance.steal_seconds,
-                "sm_clock_hertz": disturbance.sm_clock_hertz,
-                "throttle_reasons": disturbance.throttle_reasons,
-                "foreign_processes": disturbance.foreign_processes,
+                **vars(disturbance),
             }
             for (case, launch), rows in self._blocks.items()
             for (round_, number, first_step), block, disturbance in rows
@@ -212,19 +227,19 @@ def _stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(kept, ignore_index=True) if (kept := list(frames)) else pd.DataFrame()
 
 
-def room(launch: LaunchState, baseline: Case) -> list[str]:
-    """What a device that was too small has changed: smaller batches, and turns taken in groups."""
-    workload, said = launch.workload, []
+def memory_warnings(launch: LaunchState, baseline: Case) -> list[str]:
+    """Warnings of a device that was too small: smaller batches, and turns taken in groups."""
+    workload, warnings = launch.workload, []
     if launch.whole_batch not in (None, baseline.batch_size):
-        said.append(
+        warnings.append(
             f"{workload}: by estimate no second loop fits the device beside {baseline.label} with batches of "
             f"{launch.whole_batch}, so it is measured with batches of {baseline.batch_size}; --batch-size chooses "
             "another"
         )
     if launch.groups > 1:
         together = f", each with {baseline.label}" if baseline.status == "ok" else ""
-        said.append(
+        warnings.append(
             f"{workload}: its {launch.cases} cases do not fit the device together; they took turns in "
             f"{launch.groups} groups{together}"
         )
-    return said
+    return warnings

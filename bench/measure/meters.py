@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _STAT = Path("/proc/stat")
 _STEAL_FIELD = 8
-"""Of a ``cpuN`` line of /proc/stat, see proc(5): the time a hypervisor gave to others, in clock ticks."""
+"""Field of a ``cpuN`` line of /proc/stat, see proc(5): the time a hypervisor gave to others, in clock ticks."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,8 @@ class PeakMemory(Protocol):
 class DeviceMemoryUse:
     """A device's memory as a process sees it, in bytes."""
 
-    reserved: int
-    """The most that torch's allocator has reserved for this process."""
-    free: int
-    """What is left, whoever has the rest."""
+    reserved: int  # the most that torch's allocator has reserved for this process
+    free: int  # what is left, whoever has the rest
 
 
 class DeviceMemory:
@@ -142,11 +140,9 @@ class DeviceMemory:
         self._device = device
 
     def reset(self) -> None:
-        """Forget the peak so far."""
         torch.cuda.reset_peak_memory_stats(self._device)
 
     def read(self) -> int:
-        """Bytes at the peak since the last reset."""
         index = self._device.index or 0
         held = sum(
             segment["total_size"] - segment["allocated_size"]
@@ -168,11 +164,9 @@ class AcceleratorMemory:
         self.read()
 
     def reset(self) -> None:
-        """Forget the peak so far."""
         torch.accelerator.reset_peak_memory_stats(self._device)
 
     def read(self) -> int:
-        """Bytes at the peak since the last reset."""
         return int(torch.accelerator.max_memory_allocated(self._device))
 
 
@@ -189,7 +183,6 @@ class ResidentMemory:
             self.kind = "resident set since launch"
 
     def read(self) -> int | None:
-        """Bytes at the peak since the last reset."""
         if _STATUS.exists():
             line = next((row for row in _STATUS.read_text().splitlines() if row.startswith("VmHWM:")), None)
             return int(line.split()[1]) * 1024 if line else None
@@ -208,7 +201,7 @@ def peak_memory_of(device: torch.device) -> PeakMemory:
 
 
 def held_on(device: torch.device) -> DeviceMemoryUse | None:
-    """What this process has held of ``device`` at most, and what is free of it; None where that is not known."""
+    """The most that this process has held of ``device``, and what is free of it; None where that is not known."""
     if device.type != "cuda":
         return None
     return DeviceMemoryUse(torch.cuda.max_memory_reserved(device), torch.cuda.mem_get_info(device)[0])
@@ -228,12 +221,11 @@ class NoMeter:
     """For a machine that shows no counter."""
 
     def joules(self) -> float:
-        """Not known."""
         return float("nan")
 
 
 class PackageMeter:
-    """The processor's packages, by the kernel's powercap counters (RAPL): all that they did, whoever asked for it.
+    """The processor's packages, by the kernel's powercap counters (RAPL): all that they did, for any process.
 
     Args:
         zones: a folder for each package, with ``energy_uj``, microjoules that start again at ``max_energy_range_uj``.
@@ -276,13 +268,12 @@ def energy_meter(device: torch.device, powercap: Path = _POWERCAP) -> EnergyMete
 WINDOW_SECONDS = 1.0
 LEAST_WINDOW_SECONDS = 0.4
 """A window is shorter where several launches measure, so that a case spends about as long on energy however many."""
-MOST_WINDOWS = 3
-"""Of ``WINDOW_SECONDS``, until the counter has moved."""
+MOST_WINDOWS = 3  # of ``WINDOW_SECONDS``, until the counter has moved
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What some steps took."""
+    """Time and energy of some steps."""
 
     steps: int
     seconds: float

@@ -21,13 +21,13 @@ from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import steps_per_block
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Pair, Side
 from loopmark.bench.records.machine import Environment
+from loopmark.bench.records.run import Plan
 from loopmark.bench.records.samples import table
 
 PAIR_SECONDS = 1.75
-"""Of sampling per launch pair. Nearly all the noise was seen to lie within a pair: longer ones lose less of the time to
+"""Sampling per launch pair. Nearly all the noise was seen to lie within a pair: longer ones lose less of the time to
 starting processes, but no verdict is sure before the eighth, however large the difference."""
-SHARE_OF_START = 0.5
-"""Where starting a pair takes long, sample for at least this share of it."""
+SHARE_OF_START = 0.5  # where starting a pair takes long, sample for at least this share of it
 LEAST_QUADS = 3
 
 
@@ -35,8 +35,7 @@ LEAST_QUADS = 3
 class PreparedSide:
     """One side, ready to be launched."""
 
-    name: str
-    """``base`` or ``head``."""
+    name: str  # ``base`` or ``head``
     given: dict[str, str]
     commit: str | None
     assignment: Assignment
@@ -50,8 +49,7 @@ class Measured:
     pair: Pair
     blocks: pd.DataFrame
     phases: pd.DataFrame
-    once_seconds: float
-    """Spent on compiling with an empty cache, which the next pair need not do."""
+    once_seconds: float  # spent on compiling with an empty cache, which the next pair need not do
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class _SideProcess(WorkerProcess):
             raise BadInput(f"{self._name}: {end.reason}{self._last_words()}") from None
 
     def _last_words(self) -> str:
-        """What a process that could not even begin said last: why an import failed, say."""
+        """The last line of a process's log: why an import failed, say."""
         try:
             lines = self._log.read_text(errors="replace").strip().splitlines()
         except OSError:
@@ -91,20 +89,19 @@ class _SideProcess(WorkerProcess):
 class PairedMeasurement:
     """Measures two sides against each other. Use it as a context: at its end no process and no file is left."""
 
-    def __init__(self, base: PreparedSide, head: PreparedSide, *, block_seconds: float, limit_seconds: float,
-                 warmup_ceiling_seconds: float) -> None:  # fmt: skip
+    def __init__(self, base: PreparedSide, head: PreparedSide, plan: Plan) -> None:
         self._prepared = (base, head)
         # Drawn anew each time: were it the seed's, every comparison of a CI would give the same side the first turn.
         self._random = np.random.default_rng()
-        self._block_seconds, self._limit_seconds = block_seconds, limit_seconds
-        self._ceiling_seconds = warmup_ceiling_seconds
+        self._block_seconds, self._limit_seconds = plan.block_seconds, plan.limit_seconds
+        self._ceiling_seconds = plan.warmup_ceiling_seconds
         self._sides: tuple[Side, Side] | None = None
         self._compiled: set[bool] = set()
         self._lost: dict[bool, int | None] = {False: None, True: None}
         self.warnings: list[str] = []
 
     def __enter__(self) -> "PairedMeasurement":
-        self._folder = Path(tempfile.mkdtemp(prefix="loopmark-measurement-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="loopmark-pairs-"))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,7 +109,7 @@ class PairedMeasurement:
 
     @property
     def sides(self) -> tuple[Side, Side]:
-        """What both ran; known once the first pair has been measured."""
+        """Facts of both sides; known once the first pair has been measured."""
         assert self._sides is not None
         return self._sides
 
@@ -135,8 +132,7 @@ class PairedMeasurement:
 
     def solo(self, *, head: bool, seconds: float) -> float:
         """The mean step of one side in a process of its own: how a mean is measured that is stored for later."""
-        side = self._prepared[head]
-        process = self._launch(side)
+        process = self._launch(self._prepared[head])
         try:
             process.within(self._limit_seconds).set_up(with_hash=False)
             process.within(self._limit_seconds).warm(ceiling_seconds=self._ceiling_seconds)
@@ -164,7 +160,6 @@ class PairedMeasurement:
             seconds = max(PAIR_SECONDS, SHARE_OF_START * (start_seconds - once_seconds))
             blocks, phases = self._quads(index, processes, started, seconds)
             ends = {head: process.within(self._limit_seconds).finish() for head, process in processes.items()}
-            lost = self._lost[True]
             if self._lost[False] is not None:
                 raise NotComparable(
                     f"base: its loss was NaN or infinite at step {self._lost[False]:,}, so that its speed says nothing"
@@ -181,7 +176,7 @@ class PairedMeasurement:
                 base_peak_memory_bytes=ends[False].peak_memory_bytes,
                 head_peak_memory_bytes=ends[True].peak_memory_bytes,
                 compiled=bool(cold),
-                head_lost_at_step=lost,
+                head_lost_at_step=self._lost[True],
             ),
             table(BLOCKS, blocks),
             table(PHASES, phases),
@@ -282,10 +277,7 @@ class PairedMeasurement:
                             "steps": block.steps,
                             "host_seconds": block.host_seconds,
                             "device_seconds": block.device_seconds,
-                            "involuntary_switches": disturbance.involuntary_switches,
-                            "steal_seconds": disturbance.steal_seconds,
-                            "throttle_reasons": disturbance.throttle_reasons,
-                            "foreign_processes": disturbance.foreign_processes,
+                            **vars(disturbance),
                         }
                     )
                     if isinstance(block, LappedBlock):

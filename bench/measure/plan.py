@@ -34,8 +34,7 @@ DEFAULT_LOOPS_ON_CUDA = (
     *(loop for loop in DEFAULT_LOOPS if loop != "fused_optimizer+compile"),  # it compiles from nothing too
     "graph_model",
 )
-IN_PLACE_OF_EXTERNAL_EVENTS = ("graph_phases",)
-"""Where a graph of the whole step cannot tell its phases."""
+IN_PLACE_OF_EXTERNAL_EVENTS = ("graph_phases",)  # where a graph of the whole step cannot tell its phases
 QUICK_WORKLOADS = ("resnet",)
 QUICK_LOOPS = ("eager", "channels_last", "amp_bf16", "fused_optimizer", "compile", "cuda_graph")
 
@@ -43,14 +42,13 @@ CPU_BLOCK_SECONDS, DEVICE_BLOCK_SECONDS = 0.005, 0.02
 """Noise comes in bursts, so many short blocks compare better than few long ones: on a CPU about one step. A block on
 a GPU begins and ends with an idle device, which must not count."""
 
-CEILING_SECONDS, QUICK_CEILING_SECONDS = 8.0, 4.0
-"""Of a run, for what its device can do."""
+CEILING_SECONDS, QUICK_CEILING_SECONDS = 8.0, 4.0  # of a run, for what its device can do
 A_DAY, MOST_LAUNCHES, MOST_SEEDS = 86_400, 1000, 1000
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What was asked for; None is for Loopmark to choose."""
+    """Options of a command; None is for Loopmark to choose."""
 
     command: Sequence[str]
     workloads: Sequence[str] = ()
@@ -70,46 +68,42 @@ class PlanOptions:
     """Whether every loop is to use torch's deterministic algorithms only; eager stays, and shows what that costs."""
 
 
-def make_plan(wish: PlanOptions) -> Plan:
-    """The plan for ``wish``. Raises BadInput where it cannot be carried out."""
-    quick = wish.quick
-    device = _device(wish.device)
-    if wish.size not in (None, "small", "large"):
-        raise BadInput(f"no size '{wish.size}'; give small or large")
-    threads = wish.threads if wish.threads is not None else default_threads()
+def make_plan(options: PlanOptions) -> Plan:
+    """The plan for ``options``. Raises BadInput where it cannot be carried out."""
+    quick = options.quick
+    device = _device(options.device)
+    if options.size not in (None, "small", "large"):
+        raise BadInput(f"no size '{options.size}'; give small or large")
+    threads = options.threads if options.threads is not None else default_threads()
     cores = len(available_cores()) or threads
     if not 1 <= threads <= cores:
         raise BadInput(f"--threads {threads} does not fit this machine; give 1 to {cores}")
-    budget = wish.budget_seconds if wish.budget_seconds is not None else _default_budget(device, quick=quick)
-    launches = wish.launches if wish.launches is not None else (5 if device == "cpu" and not quick else 3)
-    _at_least(budget, "budget", "seconds per case", above=0)
-    if budget > A_DAY:
-        raise BadInput(f"--budget {budget:g} is more than a day a case; give at most {A_DAY} seconds")
+    budget = options.budget_seconds if options.budget_seconds is not None else _default_budget(device, quick=quick)
+    launches = options.launches if options.launches is not None else (5 if device == "cpu" and not quick else 3)
+    _refuse_seconds(budget, "budget", "seconds per case", per=" a case")
     if launches > MOST_LAUNCHES:
         raise BadInput(f"--launches {launches} is too many; give at most {MOST_LAUNCHES}")
-    _at_least(wish.limit_seconds, "limit", "seconds", above=0)
-    if wish.limit_seconds > A_DAY:
-        raise BadInput(f"--limit {wish.limit_seconds:g} is more than a day; give at most {A_DAY} seconds")
-    _at_least(launches, "launches", "fresh processes per case", above=0)
-    if not 0 <= wish.seed < 2**63:
-        raise BadInput(f"--seed {wish.seed} makes no sense; give a whole number from 0 to 2**63 - 1")
-    if wish.batch_size is not None:
-        _at_least(wish.batch_size, "batch-size", "samples a step", above=0)
+    _refuse_seconds(options.limit_seconds, "limit", "seconds")
+    _refuse_none(launches, "launches", "fresh processes per case")
+    if not 0 <= options.seed < 2**63:
+        raise BadInput(f"--seed {options.seed} makes no sense; give a whole number from 0 to 2**63 - 1")
+    if options.batch_size is not None:
+        _refuse_none(options.batch_size, "batch-size", "samples a step")
     return Plan(
-        command=shlex.join(wish.command),
-        workloads=_workloads(wish.workloads or (QUICK_WORKLOADS if quick else DEFAULT_WORKLOADS)),
-        loops=_loops(wish.loops or (QUICK_LOOPS if quick else _default_loops(device)), wish.deterministic),
+        command=shlex.join(options.command),
+        workloads=_workloads(options.workloads or (QUICK_WORKLOADS if quick else DEFAULT_WORKLOADS)),
+        loops=_loops(options.loops or (QUICK_LOOPS if quick else _default_loops(device)), options.deterministic),
         device=device,
-        size=wish.size or ("small" if device == "cpu" else "large"),
-        batch_size=wish.batch_size,
+        size=options.size or ("small" if device == "cpu" else "large"),
+        batch_size=options.batch_size,
         budget_seconds=budget,
         launches=launches,
-        seed=wish.seed,
+        seed=options.seed,
         threads=threads,
         block_seconds=CPU_BLOCK_SECONDS if device == "cpu" else DEVICE_BLOCK_SECONDS,
         warmup_ceiling_seconds=3.0 if quick else 10.0,
-        limit_seconds=wish.limit_seconds,
-        remeasure_throttled=not wish.keep_throttled,
+        limit_seconds=options.limit_seconds,
+        remeasure_throttled=not options.keep_throttled,
     )
 
 
@@ -188,9 +182,7 @@ def ceiling_seconds(*, quick: bool) -> float:
 def training_terms(seeds: int | None, budget_seconds: float | None, *, quick: bool) -> Terms:
     """How long `loopmark train` trains, and how often. Raises BadInput where that cannot be carried out."""
     budget = budget_seconds if budget_seconds is not None else (10.0 if quick else 30.0)
-    _at_least(budget, "budget", "seconds of training for each seed", above=0)
-    if budget > A_DAY:
-        raise BadInput(f"--budget {budget:g} is more than a day a seed; give at most {A_DAY} seconds")
+    _refuse_seconds(budget, "budget", "seconds of training for each seed", per=" a seed")
     return Terms(seeds=_seeds(3 if seeds is None else seeds), until="convergence", budget_seconds=budget, insists=True)
 
 
@@ -215,9 +207,15 @@ def _loops(specs: Sequence[str], deterministic_only: bool) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
-def _at_least(value: float, name: str, unit: str, *, above: float) -> None:
-    if not (math.isfinite(value) and value > above):
-        raise BadInput(f"--{name} {value} makes no sense; give {unit}, more than {above:g}")
+def _refuse_none(value: float, name: str, unit: str) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise BadInput(f"--{name} {value} makes no sense; give {unit}, more than 0")
+
+
+def _refuse_seconds(value: float, name: str, unit: str, per: str = "") -> None:
+    _refuse_none(value, name, unit)
+    if value > A_DAY:
+        raise BadInput(f"--{name} {value:g} is more than a day{per}; give at most {A_DAY} seconds")
 
 
 def _deterministic(spec: str) -> str:

@@ -1,4 +1,4 @@
-"""Who goes when, in random orders that let no drift of the machine favour a loop; and how long it all takes."""
+"""The order of turns, random so that no drift of the machine favours a loop, and a forecast of how long it takes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,7 @@ from loopmark.loops.loop import EAGER
 
 T = TypeVar("T")
 
-LEAST_ROUNDS = 3
-"""Rounds of a launch, however small its budget: a median needs more than one."""
+LEAST_ROUNDS = 3  # rounds of a launch, however small its budget: a median needs more than one
 MOST_STEPS_A_BLOCK = 1000
 QUADS_A_TURN, QUADS_OF_SLOW_STEPS = 2, 1
 """Quads of a turn, four blocks each: two, so that its uncounted first step costs little; one where blocks are no longer
@@ -59,20 +58,14 @@ class Progress(Protocol):
 class PartCosts:
     """Seconds that the parts of a run cost for one loop, on one kind of device."""
 
-    start: float
-    """A process that gets its task."""
+    start: float  # a process that gets its task
     warm_up: float
-    compilation: float
-    """A loop compiled from nothing, beside the former two."""
-    compiled: float
-    """The same where compiled code is in the cache."""
+    compilation: float  # a loop compiled from nothing, beside the former two
+    compiled: float  # the same where compiled code is in the cache
     step: float
-    energy: float
-    """Windows of one launch."""
-    proof: float
-    """A case compared with eager."""
-    training: float
-    """A case trained from one seed, when no budget ends it before."""
+    energy: float  # windows of one launch
+    proof: float  # a case compared with eager
+    training: float  # a case trained from one seed, when no budget ends it before
 
 
 ON_CPU = PartCosts(
@@ -88,12 +81,11 @@ TINY_ON_GPU = PartCosts(
 """Not measured: estimates for a card of the H100's class, from the sizes of the work."""
 STEPS_A_TURN = 9
 """Steps of a turn where steps are slow: four blocks of one, each after an uncounted one, and one to begin with."""
-TINY = ("regression", "regression_mlp")
-"""The workloads whose steps are short at their large size too."""
+TINY = ("regression", "regression_mlp")  # the workloads whose steps are short at their large size too
 
 
 def costs_on(device: str, workload: str) -> PartCosts:
-    """What parts cost for a loop of ``workload`` on the device of that name."""
+    """Costs of the parts for a loop of ``workload`` on the device of that name."""
     return ON_CPU if device == "cpu" else TINY_ON_GPU if workload in TINY else ON_GPU
 
 
@@ -103,14 +95,13 @@ class Part:
 
     name: str
     seconds: float
-    after: bool = False
-    """Whether it comes after all timing and the ceilings."""
+    after: bool = False  # whether it comes after all timing and the ceilings
 
 
 def parts_of(
     plan: Plan, cases: Sequence[tuple[str, str]], terms: Terms | None, ceiling_seconds: float
 ) -> tuple[Part, ...]:
-    """What a run of ``cases`` (workload and loop, the baseline's repetition too) is going to spend its time on."""
+    """The parts of a run of ``cases``: workload and loop of each, the baseline's repetition too."""
     loops = map(find_loop, (EAGER.name, *plan.loops))  # by what was asked for: a name alone may be of another file
     compiling = {loop.name for loop in loops if any(technique.compiles for technique in loop.techniques)}
     known = [(costs_on(plan.device, workload), loop in compiling) for workload, loop in cases]
@@ -154,8 +145,7 @@ class Forecast:
 
     workloads: tuple[str, ...]
     launches: int
-    sampling_seconds: dict[str, float]
-    """Seconds of one launch of each workload."""
+    sampling_seconds: dict[str, float]  # seconds of one launch of each workload
     _first: dict[str, float] = field(default_factory=dict)
     _later: dict[str, float] = field(default_factory=dict)
 

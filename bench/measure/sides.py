@@ -34,7 +34,7 @@ _VARIABLE = re.compile(r"[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class SideOptions:
-    """What was asked of one side; None is what the other side has too."""
+    """Options of one side; None is what the other side has too."""
 
     loop: str | None = None
     workload: str | None = None
@@ -91,9 +91,9 @@ def parse_side(options: Sequence[str], flag: str) -> SideOptions:
     )
 
 
-def side_threads(wish: SideOptions, flag: str, default: int, cores: int) -> int:
+def side_threads(side: SideOptions, flag: str, default: int, cores: int) -> int:
     """How many threads a side runs: what its own OMP_NUM_THREADS says, else ``default``."""
-    given = wish.variables.get("OMP_NUM_THREADS")
+    given = side.variables.get("OMP_NUM_THREADS")
     if given is None:
         return default
     if not given.isdigit() or not 1 <= int(given) <= cores:
@@ -114,15 +114,6 @@ def own_interpreter() -> Path:
 
 
 GIT_SECONDS = 300
-
-
-@dataclass(frozen=True)
-class Worktree:
-    """The files of one commit."""
-
-    tree: Tree
-    commit: str
-    """Twelve hexadecimal digits."""
 
 
 def working_tree() -> Tree:
@@ -159,7 +150,7 @@ def resolve(revision: str, flag: str, *, clean: bool = True) -> str:
 
 
 @contextmanager
-def worktree(commit: str) -> Iterator[Worktree]:
+def worktree(commit: str) -> Iterator[Tree]:
     """The files of ``commit`` in a worktree of their own, removed at the end whatever happens."""
     top = _top(Path.cwd())
     assert top is not None
@@ -171,7 +162,7 @@ def worktree(commit: str) -> Iterator[Worktree]:
         if added.returncode:
             raise BadInput(f"git could not check out {commit[:12]}: {' '.join(added.stderr.split())[:200]}")
         folder = root / within
-        yield Worktree(Tree(root, folder if folder.is_dir() else root, top), commit[:12])
+        yield Tree(root, folder if folder.is_dir() else root, top)
     finally:
         # Ctrl-C here once more skips one step, and not those after it: what git leaves, we remove.
         try:
@@ -217,20 +208,14 @@ class PreparedComparison:
 
     def measurement(self, plan: Plan) -> PairedMeasurement:
         """The measurement between them, as ``plan`` has it."""
-        return PairedMeasurement(
-            self.base,
-            self.head,
-            block_seconds=plan.block_seconds,
-            limit_seconds=plan.limit_seconds,
-            warmup_ceiling_seconds=plan.warmup_ceiling_seconds,
-        )
+        return PairedMeasurement(self.base, self.head, plan)
 
 
 @contextmanager
 def prepare_comparison(
     base: SideOptions, head: SideOptions, plan: Plan, *, workload: str | None, loop: str | None, slowdown: float = 0.0
 ) -> Iterator[PreparedComparison]:
-    """The sides for two wishes; worktrees are there until the context ends.
+    """Both sides, ready to be launched; worktrees are there until the context ends.
 
     One server forks both sides where both run in this interpreter and environment: what then differs is what they were
     asked to differ in. Otherwise every launch is a process from nothing.
@@ -244,58 +229,49 @@ def prepare_comparison(
         BadInput: a loop, workload, revision or interpreter that is none.
         NotComparable: one that cannot run on this machine.
     """
-    wishes = {"base": base, "head": head}
-    shared = all(wish.python in (None, own_interpreter()) and not wish.variables for wish in (base, head))
-    trees = base.revision is not None or head.revision is not None
+    asked = {"base": base, "head": head}
+    shared = all(side.python in (None, own_interpreter()) and not side.variables for side in asked.values())
+    trees = any(side.revision is not None for side in asked.values())
     cores = available_cores()
     most = len(cores) or plan.threads
-    threads = {name: side_threads(wish, f"--{name}", plan.threads, most) for name, wish in wishes.items()}
-    names = {
-        name: (wish.workload or workload or DEFAULT_WORKLOAD, wish.loop or loop or EAGER.name)
-        for name, wish in wishes.items()
-    }
-    for name, wish in wishes.items():
-        if wish.revision is None and wish.python is None and not wish.variables:
-            _refuse_unknown(*names[name], plan.device)
-    clean = all(wish.revision is not None for wish in wishes.values())
+    threads = {name: side_threads(side, f"--{name}", plan.threads, most) for name, side in asked.items()}
+    workloads = {name: side.workload or workload or DEFAULT_WORKLOAD for name, side in asked.items()}
+    loops = {name: side.loop or loop or EAGER.name for name, side in asked.items()}
+    for name, side in asked.items():
+        if side.revision is None and side.python is None and not side.variables:
+            _refuse_unknown(workloads[name], loops[name], plan.device)
+    clean = all(side.revision is not None for side in asked.values())
     commits = {
-        name: resolve(wish.revision, f"--{name}", clean=clean)
-        for name, wish in wishes.items()
-        if wish.revision is not None
+        name: resolve(side.revision, f"--{name}", clean=clean)
+        for name, side in asked.items()
+        if side.revision is not None
     }
     with ExitStack() as stack:
-        places: dict[str, Tree | None] = {}
-        for name in wishes:
-            if name in commits:
-                places[name] = stack.enter_context(worktree(commits[name])).tree
-            else:
-                places[name] = working_tree() if trees else None
+        places = dict.fromkeys(asked, working_tree() if trees else None)
+        for name, commit in commits.items():
+            places[name] = stack.enter_context(worktree(commit))
         server = ForkServer(own_loops=not trees) if shared else None
-        sides = [
-            PreparedSide(
-                name=name,
-                given=wish.given,
-                commit=commits[name][:12] if name in commits else None,
-                assignment=Assignment(
-                    workload=names[name][0],
-                    loop=names[name][1],
-                    device=plan.device,
-                    size=cast(Size, plan.size),
-                    batch_size=plan.batch_size,
-                    seed=plan.seed,
-                    threads=threads[name],
-                    cores=cores[: max(threads.values())],
-                    compile_cache=Path(),
-                    neighbours=1,
-                    log=Path(),
-                    tree=places[name],
-                    slowdown=slowdown if name == "head" else 0.0,
-                ),
-                launcher=server or Interpreter(wish.python or own_interpreter(), wish.variables),
+
+        def prepared(name: str, side: SideOptions) -> PreparedSide:
+            assignment = Assignment(
+                workload=workloads[name],
+                loop=loops[name],
+                device=plan.device,
+                size=cast(Size, plan.size),
+                batch_size=plan.batch_size,
+                seed=plan.seed,
+                threads=threads[name],
+                cores=cores[: max(threads.values())],
+                compile_cache=Path(),
+                neighbours=1,
+                log=Path(),
+                tree=places[name],
+                slowdown=slowdown if name == "head" else 0.0,
             )
-            for name, wish in wishes.items()
-        ]
-        yield PreparedComparison(sides[0], sides[1], server is not None)
+            launcher = server or Interpreter(side.python or own_interpreter(), side.variables)
+            return PreparedSide(name, side.given, commits.get(name, "")[:12] or None, assignment, launcher)
+
+        yield PreparedComparison(prepared("base", base), prepared("head", head), server is not None)
 
 
 def _refuse_unknown(workload: str, loop: str, device: str) -> None:

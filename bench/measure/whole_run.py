@@ -26,8 +26,7 @@ class Stage:
     """One part of the whole, whose progress it passes on as the whole's."""
 
     progress: Progress
-    begin: float
-    """Where it begins, as a share of the whole."""
+    begin: float  # where it begins, as a share of the whole
     share: float
     later: Callable[[float], float] = lambda _: 0.0
     """Seconds of the parts that come after it, by those that it takes itself."""
@@ -43,19 +42,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class WholeRun:
-    """What was measured; None for a part that was not asked for, not reached, or not to be had."""
+    """All results; None for a part that was not asked for, not reached, or not to be had."""
 
     folder: Path
     run: Run
     samples: Samples
     ceilings: Ceilings | None = None
     trained: tuple[Training, TrainingSamples] | None = None
-    interrupted: bool = False
-    """Whether a person had had enough before all of it was done."""
+    interrupted: bool = False  # whether a person had had enough before all of it was done
 
     @property
     def failed(self) -> bool:
-        """Whether any case failed or timed out, at whatever it was."""
+        """True where any case failed or timed out, at whatever it was."""
         statuses = {case.status for case in self.run.cases}
         if self.trained:
             statuses |= {one.status for several in (self.trained[0].proofs, self.trained[0].trials) for one in several}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from loopmark.loops.goal import bits_per_byte
 from loopmark.loops.task import Batches, Task
 from loopmark.loops.workload import Workload
-from loopmark.loops.workloads.held_out import Split, at_the_end
+from loopmark.loops.workloads.held_out import at_the_end
 
 HELD_OUT, TARGET = 0.05, 3.8
 
@@ -108,7 +108,7 @@ def next_byte_loss(logits: Tensor, following: Tensor) -> Tensor:
 def make_task(device: torch.device, batch_size: int, seed: int, shape: Shape = SMALL) -> Task:
     """A transformer of ``shape``, trained by AdamW; a sample is one window of ``shape.context`` bytes."""
     model = GPT(shape).to(device)
-    data = Split(*(tensor.to(device) for tensor in at_the_end(*text_windows(shape.context), HELD_OUT)))
+    data = at_the_end(*text_windows(shape.context), HELD_OUT).to(device)
     return Task(
         model=model,
         loss_fn=next_byte_loss,

@@ -17,6 +17,10 @@ class Split(NamedTuple):
     held_inputs: Tensor
     held_targets: Tensor
 
+    def to(self, device: torch.device) -> "Split":
+        """The same on ``device``."""
+        return Split(*(tensor.to(device) for tensor in self))
+
 
 def at_random(inputs: Tensor, targets: Tensor, share: float) -> Split:
     """Hold out ``share`` of the rows, drawn at random, always the same ones."""

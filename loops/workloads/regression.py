@@ -58,7 +58,7 @@ def _task(
     batch_size: int,
     seed: int,
 ) -> Task:
-    data = Split(*(tensor.to(device) for tensor in standardised_diabetes()))
+    data = standardised_diabetes().to(device)
     return Task(
         model=model.to(device),
         loss_fn=F.mse_loss,

@@ -115,12 +115,12 @@ def digits() -> Split:
 
 def make_small_task(device: torch.device, batch_size: int, seed: int) -> Task:
     """The small residual network on 8×8 digits, trained by SGD with momentum."""
-    return _task(small_resnet(), _on(device, digits()), batch_size, seed)
+    return _task(small_resnet(), digits().to(device), batch_size, seed)
 
 
 def make_large_task(device: torch.device, batch_size: int, seed: int) -> Task:
     """ResNet-50 on digits resized to 224×224, trained by SGD with momentum; the images take 1.1 GB."""
-    small = _on(device, digits())
+    small = digits().to(device)
     data = small._replace(inputs=_resized(small.inputs), held_inputs=_resized(small.held_inputs))
     return _task(resnet50(), data, batch_size, seed)
 
@@ -134,10 +134,6 @@ def _task(model: ResNet, data: Split, batch_size: int, seed: int) -> Task:
         blocks=tuple(model.blocks),
         goal=accuracy(data.held_inputs, data.held_targets, TARGET),
     )
-
-
-def _on(device: torch.device, data: Split) -> Split:
-    return Split(*(tensor.to(device) for tensor in data))
 
 
 def _resized(images: Tensor) -> Tensor:

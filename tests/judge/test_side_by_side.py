@@ -3,9 +3,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from loopmark.bench.judge.machine_names import LONGEST, apart, machine_names
 from loopmark.bench.judge.run_comparison import JudgedRun
-from loopmark.bench.judge.side_by_side import FoundRun, Setting, by_setting, compare_workloads, shifts
+from loopmark.bench.judge.side_by_side import (
+    LONGEST,
+    FoundRun,
+    Setting,
+    apart,
+    by_setting,
+    compare_workloads,
+    machine_names,
+    shifts,
+)
 from loopmark.bench.records.machine import Gpu
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples

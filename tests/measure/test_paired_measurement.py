@@ -7,6 +7,7 @@ import pytest
 
 from loopmark.bench.measure import paired_measurement as module
 from loopmark.bench.measure.paired_measurement import Measured, PairedMeasurement
+from loopmark.bench.measure.plan import PlanOptions, make_plan
 from tests.cli.test_decide import PAIR_SECONDS, Clock
 from tests.judge.test_sequential_comparison import launch_pair
 
@@ -22,7 +23,7 @@ def pairs_within(budget: float, first: tuple[float, float], monkeypatch: pytest.
         return Measured(*launch_pair(np.random.default_rng(index), index, quads=3), once)
 
     monkeypatch.setattr(PairedMeasurement, "_pair", pair)
-    measurement = PairedMeasurement(one, one, block_seconds=0.1, limit_seconds=1, warmup_ceiling_seconds=1)  # type: ignore[arg-type]
+    measurement = PairedMeasurement(one, one, make_plan(PlanOptions(["loopmark", "ab"], device="cpu", threads=1)))
     return len(list(measurement.pairs(budget))), clock.now
 
 

@@ -88,21 +88,22 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_worktree_holds_the_revision_and_is_removed(repository: Path) -> None:
-    with worktree(resolve("old", "--base")) as made:
-        assert (made.tree.folder / "a.txt").read_text() == "one"
-        assert made.tree.folder.name == "sub"
-        assert made.commit == git(repository, "rev-parse", "--short=12", "old")
-        root = made.tree.root
+    commit = resolve("old", "--base")
+    with worktree(commit) as made:
+        assert (made.folder / "a.txt").read_text() == "one"
+        assert made.folder.name == "sub"
+        assert commit[:12] == git(repository, "rev-parse", "--short=12", "old")
+        root = made.root
     assert not root.parent.exists()
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
 def test_a_worktree_is_removed_when_it_was_interrupted_and_its_files_changed(repository: Path) -> None:
     with pytest.raises(KeyboardInterrupt), worktree(resolve("old", "--base")) as made:
-        (made.tree.folder / "a.txt").write_text("changed")
-        (made.tree.root / "new.txt").write_text("new")
+        (made.folder / "a.txt").write_text("changed")
+        (made.root / "new.txt").write_text("new")
         raise KeyboardInterrupt
-    assert not made.tree.root.parent.exists()
+    assert not made.root.parent.exists()
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
@@ -117,7 +118,7 @@ def test_a_worktree_is_removed_though_ctrl_c_came_once_more(repository: Path, mo
     monkeypatch.setattr(module, "_git", interrupted)
     with pytest.raises(KeyboardInterrupt), worktree(resolve("old", "--base")) as made:
         pass
-    assert not made.tree.root.parent.exists()
+    assert not made.root.parent.exists()
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from loopmark.bench.judge.machine_names import machine_names
 from loopmark.bench.judge.side_by_side import (
     ComparedRun,
     FoundRun,
@@ -12,6 +11,7 @@ from loopmark.bench.judge.side_by_side import (
     WorkloadComparison,
     compare_workloads,
     estimate_phases,
+    machine_names,
 )
 from loopmark.bench.judge.summary import summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
@@ -87,4 +87,4 @@ def side_by_side(
         entrant(*run, name, with_ceilings=True, trained=training if trained[i % len(trained)] else None)
         for i, (run, name) in enumerate(zip(runs, names, strict=True))
     )
-    return SideBySide(judged, everything(judged), is_course=False)
+    return SideBySide(judged, everything(judged), is_over_time=False)

@@ -18,26 +18,20 @@ from loopmark.bench.measure.ceilings.sampling import (
     QueueStopwatch,
     Stopwatch,
 )
-from loopmark.bench.measure.cgroup import free_host_bytes
+from loopmark.bench.measure.cgroup import free_host_bytes, text_of
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.ceilings import Kind, LeftOut, Variant
 from loopmark.loops.switches import tf32
 from loopmark.loops.technique import needs_cuda
 
-PRODUCT_ROWS = tuple(2**power for power in range(8, 15))
-"""256 to 16,384 rows."""
-PRODUCT_MEMORY_SHARE, MATRICES = 1 / 32, 3
-"""Of what is free: the most that one product's three matrices take."""
+PRODUCT_ROWS = tuple(2**power for power in range(8, 15))  # 256 to 16,384 rows
+PRODUCT_MEMORY_SHARE, MATRICES = 1 / 32, 3  # of what is free: the most that one product's three matrices take
 FLOAT8 = torch.float8_e4m3fn
 """The format of weights and activations in training, see https://arxiv.org/abs/2209.05433; results are bfloat16."""
-CACHES = (4, 8, 16)
-"""How many times the last-level cache each tensor of a copy is."""
-LARGEST_KNOWN_CACHE_BYTES = 2**26
-"""Stands in where nobody tells how large the cache is: 64 MiB."""
-COPY_MEMORY_SHARE = 1 / 4
-"""Of what is free: the most that both tensors of a copy take."""
-TRANSFER_BYTES = (2**24, 2**26, 2**28)
-"""16 to 256 MiB: from a large batch on."""
+CACHES = (4, 8, 16)  # how many times the last-level cache each tensor of a copy is
+LARGEST_KNOWN_CACHE_BYTES = 2**26  # stands in where nobody tells how large the cache is: 64 MiB
+COPY_MEMORY_SHARE = 1 / 4  # of what is free: the most that both tensors of a copy take
+TRANSFER_BYTES = (2**24, 2**26, 2**28)  # 16 to 256 MiB: from a large batch on
 DIRECTIONS: tuple[Kind, ...] = ("host to device", "device to host")
 MEMORIES: tuple[Variant, ...] = ("pinned", "pageable")
 RANDOM_ELEMENTS = 2**20
@@ -246,13 +240,8 @@ def last_level_cache_bytes(device: torch.device, cores: Iterable[int], cpus: Pat
 def _caches(folder: Path) -> Iterable[tuple[int, str, int]]:
     """Level, sharing cores and bytes of each of a core's caches that hold data."""
     for cache in folder.glob("index*"):
-        level, size = _text(cache / "level"), _text(cache / "size")
-        if level.isdigit() and size[:-1].isdigit() and size[-1] in UNITS and _text(cache / "type") != "Instruction":
-            yield int(level), _text(cache / "shared_cpu_list"), int(size[:-1]) * UNITS[size[-1]]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
+        level, size, kind, shared = (
+            text_of(cache / name) or "" for name in ("level", "size", "type", "shared_cpu_list")
+        )
+        if level.isdigit() and size[:-1].isdigit() and size[-1] in UNITS and kind != "Instruction":
+            yield int(level), shared, int(size[:-1]) * UNITS[size[-1]]

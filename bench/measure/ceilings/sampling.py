@@ -17,8 +17,7 @@ Operation = Callable[[], object]
 
 HOLD_CYCLES, MOST_HOLD_CYCLES = 2_000_000, 2_000_000_000
 """Of the device's clock: about a millisecond to begin with, a second at most."""
-QUEUE_LAUNCHES = 256
-"""A stream takes about a thousand launches before it makes the host wait."""
+QUEUE_LAUNCHES = 256  # a stream takes about a thousand launches before it makes the host wait
 
 
 class Stopwatch(Protocol):
@@ -35,7 +34,6 @@ class HostStopwatch:
         self._now = now
 
     def seconds(self, operation: Operation, repeats: int) -> float:
-        """By the host's clock."""
         start = self._now()
         for _ in range(repeats):
             operation()
@@ -50,7 +48,6 @@ class EventStopwatch:
         self._first, self._last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
     def seconds(self, operation: Operation, repeats: int) -> float:
-        """By the device's clock."""
         torch.cuda.synchronize(self._device)
         self._first.record()
         for _ in range(repeats):
@@ -106,10 +103,8 @@ class Microbenchmark:
     kind: Kind
     dtype: str | None
     unit: Unit
-    sizes: tuple[int, ...]
-    """In ascending order."""
-    work: Callable[[int], float]
-    """Of one operation of a size: in flops, in bytes; 1 where seconds are the unit."""
+    sizes: tuple[int, ...]  # in ascending order
+    work: Callable[[int], float]  # of one operation of a size: in flops, in bytes; 1 where seconds are the unit
     prepare: Callable[[int], Operation]
     """Makes what an operation of a size needs; it is done as often as it is called."""
     stopwatch: Stopwatch
@@ -141,20 +136,15 @@ class Candidate:
     benchmark: Microbenchmark
     size: int
     operation: Operation
-    operation_seconds: float = 0.0
-    """As it was tried."""
-    repeats: int = 1
-    """Operations in a sample."""
-    values: list[float] = field(default_factory=list)
-    """Of its samples, in the benchmark's unit."""
-    disturbances: list[Disturbance] = field(default_factory=list)
-    """One a sample, where somebody looks."""
+    operation_seconds: float = 0.0  # as it was tried
+    repeats: int = 1  # operations in a sample
+    values: list[float] = field(default_factory=list)  # of its samples, in the benchmark's unit
+    disturbances: list[Disturbance] = field(default_factory=list)  # one a sample, where somebody looks
     sampled_seconds: float = 0.0
     beaten: bool = False
     """Whether another size is clearly better. What it reached until then is not up for being the best: what drifts may
     have been kinder to its samples than to the later ones."""
-    failure: str | None = None
-    """What ended it before its time."""
+    failure: str | None = None  # what ended it before its time
 
     @property
     def cost_seconds(self) -> float:

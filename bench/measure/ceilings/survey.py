@@ -21,7 +21,7 @@ from loopmark.bench.measure.nvml import monitor_of
 from loopmark.bench.measure.pool import WorkerPool, WorkerProcess
 from loopmark.bench.measure.warmup import warm_up
 from loopmark.bench.median import LEAST_SAMPLES, median_interval
-from loopmark.bench.records.ceilings import Ceiling, Ceilings, Disturbance, LeftOut, Tried
+from loopmark.bench.records.ceilings import Ceiling, Ceilings, Interference, LeftOut, Tried
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan
 from loopmark.loops.technique import Skip
@@ -39,8 +39,7 @@ SOAK_SECONDS, SOAK_SHARE, SOAK_SAMPLES = 2.0, 1 / 4, 4
 them, and a board at its power limit may not hold what they reach; the soak's last sample tells what it holds."""
 LOOPS_MULTIPLY_IN = ("float32", "tf32", "bfloat16", "float16")
 """The types of Loopmark's own loops, by whose products their utilisation is told."""
-ENOUGH_ROUNDS = 3 * LEAST_SAMPLES
-"""Where the budget is too small for so many, it goes to fewer sizes."""
+ENOUGH_ROUNDS = 3 * LEAST_SAMPLES  # where the budget is too small for so many, it goes to fewer sizes
 
 
 @dataclass(frozen=True)
@@ -200,13 +199,13 @@ def _soaked(
     return found
 
 
-def _disturbance(best: Candidate) -> Disturbance | None:
+def _disturbance(best: Candidate) -> Interference | None:
     """Over all its samples."""
     seen = best.disturbances
     if not seen:
         return None
     reasons = {reason for one in seen for reason in one.throttle_reasons.split(", ") if reason}
-    return Disturbance(
+    return Interference(
         sampled_seconds=best.sampled_seconds,
         involuntary_switches=sum(one.involuntary_switches for one in seen),
         steal_seconds=sum(one.steal_seconds for one in seen),

@@ -7,26 +7,9 @@ import torch
 
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.clock import BadStep
+from loopmark.bench.measure.properties import step_checks, training_checks
 from loopmark.bench.measure.properties.prepared_loop import Stopped, within
-from loopmark.bench.measure.properties.step_checks import (
-    batch_and_mode_kept,
-    no_hidden_synchronisation,
-    no_yield_in_with,
-    one_update,
-    only_optimizer_moves_parameters,
-    phases_in_order,
-    work_in_its_phase,
-)
 from loopmark.bench.measure.properties.step_trace import STOPS, LoopUnderTest, PropertyCheck
-from loopmark.bench.measure.properties.training_checks import (
-    explain_stop,
-    loss_decreases,
-    loss_reaches_parameters,
-    runs,
-    scalar_loss,
-    seed_decides,
-    zeroed_gradients,
-)
 from loopmark.bench.records.checks import Outcome
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.loop import Loop
@@ -37,19 +20,19 @@ from loopmark.loops.user_code import BadSpec, defined_at, described, forget
 PROPERTIES = {
     prop.name: prop
     for prop in (
-        phases_in_order,
-        only_optimizer_moves_parameters,
-        one_update,
-        work_in_its_phase,
-        scalar_loss,
-        loss_reaches_parameters,
-        no_yield_in_with,
-        batch_and_mode_kept,
-        zeroed_gradients,
-        runs,
-        loss_decreases,
-        no_hidden_synchronisation,
-        seed_decides,
+        step_checks.phases_in_order,
+        step_checks.only_optimizer_moves_parameters,
+        step_checks.one_update,
+        step_checks.work_in_its_phase,
+        training_checks.scalar_loss,
+        training_checks.loss_reaches_parameters,
+        step_checks.no_yield_in_with,
+        step_checks.batch_and_mode_kept,
+        training_checks.zeroed_gradients,
+        training_checks.runs,
+        training_checks.loss_decreases,
+        step_checks.no_hidden_synchronisation,
+        training_checks.seed_decides,
     )
 }
 """Every property: first what a few steps show, then what takes many, or fresh tasks."""
@@ -77,7 +60,8 @@ def checked(loop: LoopUnderTest, prop: PropertyCheck) -> Checked:
     try:
         return Checked((prop.outcome(loop),))
     except Stopped as end:
-        stopped = replace(runs, explain=partial(explain_stop, fault=end.fault)).outcome(loop)
+        runs = training_checks.runs
+        stopped = replace(runs, explain=partial(training_checks.explain_stop, fault=end.fault)).outcome(loop)
         others = () if prop is runs else (prop.not_applicable(STOPS),)
         return Checked((stopped, *others), end.fault.hangs)
     except BadStep as error:

@@ -80,13 +80,13 @@ COPYING = {
 """Methods of a tensor that copy it to the CPU, and how a person writes them."""
 
 
-def explicit_waits() -> Iterator[tuple[Any, str, str]]:
-    """The functions whose only purpose is to wait: owner, attribute, and how a person writes it."""
-    yield torch.cuda, "synchronize", "calls torch.cuda.synchronize()"
-    yield torch.cuda.Event, "synchronize", "waits for an event"
-    yield torch.cuda.Stream, "synchronize", "waits for a stream"
-    if hasattr(torch, "accelerator"):
-        yield torch.accelerator, "synchronize", "calls torch.accelerator.synchronize()"
+EXPLICIT_WAITS: tuple[tuple[Any, str], ...] = (
+    (torch.cuda, "calls torch.cuda.synchronize()"),
+    (torch.cuda.Event, "waits for an event"),
+    (torch.cuda.Stream, "waits for a stream"),
+    (torch.accelerator, "calls torch.accelerator.synchronize()"),
+)
+"""Each has a ``synchronize`` whose only purpose is to wait, and is told so."""
 
 
 @contextmanager
@@ -179,11 +179,10 @@ What = Literal["model", "loss_fn", "zero_grad", "backward", "update", "wait"]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a step did."""
+    """Something that a step did, at a line of the loop's own."""
 
     what: What
     place: str
-    """The loop's own line."""
     detail: str = ""
 
 
@@ -230,8 +229,8 @@ class Recorder:
                 stack.enter_context(replaced(torch.autograd, name, self._backward(getattr(torch.autograd, name))))
             scaler = torch.amp.GradScaler
             stack.enter_context(replaced(scaler, "step", self._wrapped("update", scaler.step)))
-            for owner, name, label in explicit_waits():
-                stack.enter_context(replaced(owner, name, self._waiting(getattr(owner, name), label)))
+            for owner, told in EXPLICIT_WAITS:
+                stack.enter_context(replaced(owner, "synchronize", self._waiting(owner.synchronize, told)))
             _listeners.append(self)
             try:
                 yield
@@ -307,13 +306,13 @@ class Recorder:
 
         return recorded
 
-    def _waiting(self, function: Callable[..., Any], label: str) -> Callable[..., Any]:
+    def _waiting(self, function: Callable[..., Any], told: str) -> Callable[..., Any]:
         @functools.wraps(function)
         def recorded(*args: Any, **kwargs: Any) -> Any:
             frames = frames_within(self.outermost)
             # Torch's compiler waits as it tries kernels, which is not the loop's own doing.
             if not frames or not frames[0].f_code.co_filename.startswith(str(TORCH)):
-                self.note("wait", label)
+                self.note("wait", told)
             # Without a device there is nothing to wait for, and torch would raise.
             return function(*args, **kwargs) if torch.cuda.is_available() else None
 
@@ -328,8 +327,8 @@ def names_of(task: Task) -> list[str]:
 def graded(task: Task) -> set[str]:
     """The parameters that have a gradient that is not zero throughout."""
     with torch.no_grad(), _disable_current_modes():
-        parameters = zip(names_of(task), task.model.parameters(), strict=True)
-        return {name for name, p in parameters if p.grad is not None and bool(p.grad.to_dense().any())}
+        named = zip(names_of(task), task.model.parameters(), strict=True)
+        return {name for name, p in named if p.grad is not None and bool(p.grad.to_dense().any())}
 
 
 def _compiled(function: Any) -> bool:

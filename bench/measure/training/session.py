@@ -21,12 +21,9 @@ from loopmark.loops.technique import Skip
 class Begun:
     """A task about to be trained."""
 
-    target: Target | None
-    """None for a task that states none."""
-    steps_per_epoch: int | None
-    """None where the batches do not say."""
-    quality: float | None
-    """Of the untrained model."""
+    target: Target | None  # None for a task that states none
+    steps_per_epoch: int | None  # None where the batches do not say
+    quality: float | None  # of the untrained model
 
 
 @dataclass(frozen=True)
@@ -34,17 +31,13 @@ class Segment:
     """Some steps of training."""
 
     seconds: float
-    first_steps_seconds: tuple[float, ...]
-    """Of those that were each timed to their end; part of ``seconds``."""
+    first_steps_seconds: tuple[float, ...]  # of those that were each timed to their end; part of ``seconds``
     losses: tuple[float, ...]
     quality: float
-    joules: float
-    """NaN where nothing counts energy."""
-    compile_seconds: float
-    """Since the session began."""
+    joules: float  # NaN where nothing counts energy
+    compile_seconds: float  # since the session began
     compile_cache: CacheState
-    skipped_steps: int | None
-    """By a gradient scaler, since the session began."""
+    skipped_steps: int | None  # by a gradient scaler, since the session began
     final_scale: float | None
 
 

@@ -19,8 +19,7 @@ class Terms:
 
     seeds: int
     until: Until
-    budget_seconds: float
-    """Of training, for each seed of each case, its first steps left aside."""
+    budget_seconds: float  # of training, for each seed of each case, its first steps left aside
     insists: bool = False
     """Whether a step that is none, and a workload without a target, are mistakes in what was asked. Otherwise such a
     step's case has failed, and such a workload's loops are compared with eager and no more."""
@@ -28,8 +27,7 @@ class Terms:
 
 PATIENCE, PATIENCE_STEPS = 5, 50
 """Measurements of quality in a row without a rise that counts, and steps: an epoch may be a single one."""
-COUNTS_FROM = 0.01
-"""The share of the gain since the untrained model that a rise must have to count."""
+COUNTS_FROM = 0.01  # the share of the gain since the untrained model that a rise must have to count
 
 
 class EarlyStopping:
@@ -65,15 +63,11 @@ class EarlyStopping:
         return "spent its budget" if seconds >= self._budget else None
 
 
-EXPLODED = 10.0
-"""Times what training began with; so much on ``IN_A_ROW`` steps running is no outlier any more."""
+EXPLODED = 10.0  # times what training began with; so much on ``IN_A_ROW`` steps running is no outlier any more
 IN_A_ROW = 3
-FIRST = 5
-"""Steps whose losses tell what training began with."""
-LUCKY = 1000.0
-"""How many times smaller than those after it a first loss may be by the luck of its batch."""
-RISES = 1.5
-"""Times the loss before, in each of the first steps: no luck, however small the first was."""
+FIRST = 5  # steps whose losses tell what training began with
+LUCKY = 1000.0  # how many times smaller than those after it a first loss may be by the luck of its batch
+RISES = 1.5  # times the loss before, in each of the first steps: no luck, however small the first was
 
 
 @dataclass(frozen=True)

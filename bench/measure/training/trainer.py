@@ -134,9 +134,8 @@ class Trainer:
             except CaseEnded as end:
                 refuse_bad_step(end, self._terms)
                 ended = replace(proof, status=cast(Status, end.status), reason=end.reason)
-                if not end.reason.startswith(
-                    OUT_OF_MEMORY
-                ):  # which training, without eager beside it, may not run out of
+                # Training, without eager beside it, may not run out of memory.
+                if not end.reason.startswith(OUT_OF_MEMORY):
                     self._endings[proof.key] = ended.status, end.reason
                 self._collector.add_proof(ended)
                 return

@@ -23,8 +23,7 @@ class TrainingCollector:
     def __init__(self) -> None:
         self.proofs: list[Proof] = []
         self.trials: list[Trial] = []
-        self.targets: dict[str, Target] = {}
-        """By workload."""
+        self.targets: dict[str, Target] = {}  # by workload
         self._deviations: list[dict[str, object]] = []
         self._evaluations: list[dict[str, object]] = []
         self._losses: list[dict[str, object]] = []
@@ -56,14 +55,12 @@ class TrainingCollector:
         )
 
 
-SEGMENT_STEPS = 50
-"""Quality is measured after each epoch, and within a longer one at least this often."""
+SEGMENT_STEPS = 50  # quality is measured after each epoch, and within a longer one at least this often
 ONE_BY_ONE = 5
 """First steps that are timed each to its end: they compile, and a CUDA graph is captured in the fourth."""
 NEVER_REACHED = "training was interrupted before this case"
 
-Key = tuple[str, str]
-"""Workload and loop."""
+Key = tuple[str, str]  # workload and loop
 Endings = Mapping[Key, tuple[Status, str]]
 """The cases that are not trained, each with what became of it and why."""
 
@@ -89,8 +86,7 @@ class Trials:
         self._pool, self._collector = pool, collector
         self._limit = pool.limit_seconds
         self._live: list[_Live] = []
-        self._running: list[_Live] = []
-        """Those of ``_live`` that are not at their end."""
+        self._running: list[_Live] = []  # those of ``_live`` that are not at their end
         self._put_off: list[int] = []
         """Trials that ran out of device memory beside others, and come when these have ended."""
 

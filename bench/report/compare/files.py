@@ -78,7 +78,7 @@ def shifts_as_csv(found: SideBySide) -> str:
 def as_json(found: SideBySide) -> dict[str, Any]:
     """The comparison as strict JSON values in base units; None where nothing was measured or bounds it."""
     return {
-        "kind": "before and after" if found.is_course else "machines",
+        "kind": "before and after" if found.is_over_time else "machines",
         "headline": words.headline(found),
         "notes": list(found.notes),
         "differences": words.facts(found) if len(found.runs) > 1 else {},

@@ -47,9 +47,9 @@ def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
     if found.shifts or found.not_compared:
         yield Text()
         yield from (Text(line) for line in words.moves(found))
-    if found.is_course and found.have_something_in_common:
+    if found.is_over_time and found.have_something_in_common:
         yield Text(words.ASK_FOR_A_VERDICT, "dim")
-    sentences = [] if found.is_course else list(words.conclusions(found))
+    sentences = [] if found.is_over_time else list(words.conclusions(found))
     if sentences:
         yield Text()
         yield from (Text(sentence, "bold") for sentence in sentences)

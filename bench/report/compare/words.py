@@ -72,7 +72,7 @@ def headline(found: SideBySide) -> str:
         return ALONE
     if not found.have_something_in_common:
         return NOTHING_IN_COMMON
-    if found.is_course:
+    if found.is_over_time:
         return f"{found.runs[0].run.machine.name}, before and after: {len(found.runs)} runs, the oldest first"
     settings = settings_of([entrant.run for entrant in found.runs])
     machines = len({setting.fingerprint for setting in settings})
@@ -86,7 +86,7 @@ def facts(found: SideBySide) -> dict[str, list[str]]:
     """What is not the same everywhere, with what each entrant says of it; by machines, the runs come first."""
     runs = [entrant.run for entrant in found.runs]
     told = {name: [show.ABSENT if v is None else plain(v) for v in values] for name, values in unlike(runs).items()}
-    own = {} if found.is_course else {RUN: [plain(run.name) for run in runs]}
+    own = {} if found.is_over_time else {RUN: [plain(run.name) for run in runs]}
     return {**own, **{plain(name): values for name, values in told.items()}}
 
 

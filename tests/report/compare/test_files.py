@@ -53,7 +53,7 @@ def test_machines_have_no_rows_before_and_after_but_the_headings() -> None:
 
 def test_what_moved_is_a_row_with_its_interval() -> None:
     shift = Shift("resnet", "tf32", Estimate(1.2, 1.1, 1.3), Estimate(0.9, 0.8, 1.0), Estimate(0.75, 0.7, 0.8))
-    found = replace(side_by_side({"tf32": [0.005]}, 2), is_course=True, shifts=(shift,))
+    found = replace(side_by_side({"tf32": [0.005]}, 2), is_over_time=True, shifts=(shift,))
     (row,) = csv.DictReader(io.StringIO(shifts_as_csv(found)))
     assert tuple(row) == SHIFT_HEADINGS
     assert (row["loop"], row["unit"]) == ("tf32", "speedup over the baseline")

@@ -86,14 +86,14 @@ def test_what_differs_between_the_machines_comes_before_the_figures() -> None:
     assert "torch" not in text
 
 
-@pytest.mark.parametrize("is_course", [True, False])
-def test_one_fact_that_differs_is_a_difference_and_the_runs_names_are_none(is_course: bool) -> None:
+@pytest.mark.parametrize("is_over_time", [True, False])
+def test_one_fact_that_differs_is_a_difference_and_the_runs_names_are_none(is_over_time: bool) -> None:
     found = side_by_side({}, 2)
     alike = replace(found.runs[0].run, name="20260102-000000")
     other = replace(alike, environment=replace(alike.environment, torch="2.12.0"))
     for run, heading in [(alike, "their environments are the same"), (other, "what differs between them")]:
         second = replace(found.runs[1], found=replace(found.runs[1].found, run=run))
-        text = printed(replace(found, runs=(found.runs[0], second), is_course=is_course))
+        text = printed(replace(found, runs=(found.runs[0], second), is_over_time=is_over_time))
         assert text.splitlines()[1] == heading
 
 
@@ -137,7 +137,7 @@ def test_runs_with_nothing_in_common_say_so_in_one_line_and_are_shown_all_the_sa
 
 def test_what_moved_is_told_with_its_interval_and_no_verdict() -> None:
     shift = Shift("resnet", "tf32", Estimate(1.2, 1.1, 1.3), Estimate(0.9, 0.8, 1.0), Estimate(0.75, 0.7, 0.8))
-    found = replace(side_by_side({"tf32": [0.005]}, 2), is_course=True, shifts=(shift,), not_compared=("why (a b)",))
+    found = replace(side_by_side({"tf32": [0.005]}, 2), is_over_time=True, shifts=(shift,), not_compared=("why (a b)",))
     text = printed(found)
     assert "resnet: tf32 1.20x [1.10, 1.30] → 0.90x [0.80, 1.00]: 0.75x [0.70, 0.80]" in text
     assert "no ratio: why (a b)" in text
