@@ -1,5 +1,6 @@
 """Two sides measured in turns: what was compared, launch pair by launch pair."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,9 +158,6 @@ def calibrations_of(machine: str, *roots: Path) -> Iterator[Calibration]:
     """Every readable calibration of a machine under ``roots``; a damaged one is passed over."""
     for root in dict.fromkeys(root.resolve() for root in roots):
         for path in sorted((root / machine).glob("calibration-*.json")):
-            try:
-                found = read_calibration(path)
-            except BadInput:
-                continue
-            if found is not None:
-                yield found
+            with contextlib.suppress(BadInput):
+                if (found := read_calibration(path)) is not None:
+                    yield found

@@ -1,11 +1,14 @@
 """A run made of pytest-benchmark's files, each of which is a launch: one process, whose rounds are its blocks."""
 
+import contextlib
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from loopmark import __version__
 from loopmark.bench.errors import BadInput
@@ -15,6 +18,8 @@ from loopmark.bench.records.pytest_benchmark import MAKE_ONE, Benchmark, Importe
 from loopmark.bench.records.run import Case, Launch, Plan, Run
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
 from loopmark.bench.records.store import RUN_FILE, folder_name, read, read_run
+
+T = TypeVar("T")
 
 TOOL = "pytest-benchmark"
 UNKNOWN = "unknown"
@@ -188,34 +193,31 @@ def _environment(info: MachineInfo, threads: int | None) -> Environment:
 
 def machines_in(root: Path) -> list[Machine]:
     """Every machine under ``root`` on which Loopmark itself measured a run, as the newest one describes it."""
-    return [machine for folder in sorted(root.glob("*")) if (machine := _machine(folder)) is not None]
+    machines: list[Machine] = []
+    for folder in sorted(root.glob("*")):
+        newest_first = sorted(folder.glob(f"*/{RUN_FILE}"), reverse=True)
+        own = (run.machine for _, run in _readable(newest_first, read_run) if run.imported_from is None)
+        machines += islice(own, 1)
+    return machines
 
 
 def kept_before(root: Path, run: Run, samples: Samples) -> Path | None:
     """The folder under ``root`` that holds this very run, imported before; None where there is none."""
-    stamp = folder_name(run.started)
-    for file in sorted((root / run.machine.name).glob(f"{stamp}*/{RUN_FILE}")):
-        try:
-            kept, rows = read(file.parent)
-        except BadInput:
-            continue
+    files = sorted((root / run.machine.name).glob(f"{folder_name(run.started)}*/{RUN_FILE}"))
+    for folder, (kept, rows) in _readable(files, read):
         # The files may have been given by another path, which is in the command alone.
         same = replace(kept, name=run.name, plan=replace(kept.plan, command=run.plan.command)) == run
         tables = ((columns, getattr(rows, name), getattr(samples, name)) for name, columns in COLUMNS.items())
         if same and all(typed(columns, before).equals(now) for columns, before, now in tables):
-            return file.parent
+            return folder
     return None
 
 
-def _machine(folder: Path) -> Machine | None:
-    for file in sorted(folder.glob(f"*/{RUN_FILE}"), reverse=True):
-        try:
-            run = read_run(file.parent)
-        except BadInput:
-            continue
-        if run.imported_from is None:
-            return run.machine
-    return None
+def _readable(files: Iterable[Path], read: Callable[[Path], T]) -> Iterator[tuple[Path, T]]:
+    """The folder of each file with what ``read`` makes of it, but for those that are damaged."""
+    for file in files:
+        with contextlib.suppress(BadInput):
+            yield file.parent, read(file.parent)
 
 
 def machine_of(info: MachineInfo, known: Iterable[Machine]) -> Machine:

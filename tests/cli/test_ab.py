@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import command
-from tests.support.command import ROOT
+from tests.support.command import ROOT, Here
 
 SMALL = ("--workload", "regression", "--device", "cpu", "--threads", "1")
+LONG = ("--loop", "loop.py:step", *SMALL, "--budget", "600")
+"""A verdict that is sure ends a comparison sooner, but on a machine that is busy with other things."""
 SLOW_LOOP = """
 import time
 
@@ -64,7 +66,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_slower_revision_is_a_regression_and_the_way_back_is_none(repository: Path) -> None:
     files = ("--junit", "junit.xml", "--markdown", "summary.md")
     found = loopmark(
-        *("ab", "--base", "rev=quick", "--head", "rev=slow", "--loop", "loop.py:step", *SMALL, *files, "--json"),
+        *("ab", "--base", "rev=quick", "--head", "rev=slow", *LONG, *files, "--json"),
         cwd=repository,
         GITHUB_STEP_SUMMARY=str(repository / "step.md"),
     )
@@ -77,28 +79,27 @@ def test_a_slower_revision_is_a_regression_and_the_way_back_is_none(repository: 
     assert "<failure" in (repository / "junit.xml").read_text()
     assert (repository / "step.md").read_text() == (repository / "summary.md").read_text()
     assert list(repository.glob("results/*/*/comparison.json"))
-    back = loopmark(
-        *("ab", "--base", "rev=slow", "--head", "rev=quick", "--loop", "loop.py:step", *SMALL), cwd=repository
-    )
+    back = loopmark(*("ab", "--base", "rev=slow", "--head", "rev=quick", *LONG), cwd=repository)
     assert back.returncode == 0, back.stderr
     assert "faster" in back.stdout
     assert left_behind(repository) == []
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
-def test_a_budget_too_small_for_a_verdict_is_inconclusive_and_may_be_made_to_pass(tmp_path: Path) -> None:
-    brief = ("ab", *SMALL, "--budget", "0.1")
-    assert loopmark(*brief, cwd=tmp_path).returncode == 3
-    assert loopmark(*brief, "--inconclusive", "pass", cwd=tmp_path).returncode == 0
-    assert loopmark(*brief, "--inconclusive", "fail", cwd=tmp_path).returncode == 1
+def test_a_budget_too_small_for_a_verdict_is_inconclusive_and_may_be_made_to_pass(
+    elsewhere: Here, tmp_path: Path
+) -> None:
+    brief = (*SMALL, "--budget", "0.1")
+    assert elsewhere("ab", *brief).returncode == 3
+    assert elsewhere("ab", *brief, "--inconclusive", "pass").returncode == 0
+    assert elsewhere("ab", *brief, "--inconclusive", "fail").returncode == 1
     assert left_behind(tmp_path) == []
 
 
-def test_sides_with_different_environments_start_from_nothing_each(tmp_path: Path) -> None:
-    found = loopmark(
+def test_sides_with_different_environments_start_from_nothing_each(elsewhere: Here, tmp_path: Path) -> None:
+    found = elsewhere(
         *("ab", *SMALL, "--base", "env=LOOPMARK_TEST=1", "--head", f"python={sys.executable},env=OMP_NUM_THREADS=1"),
         *("--budget", "0.1", "--json"),
-        cwd=tmp_path,
     )
     assert found.returncode == 3, found.stderr
     told = json.loads(found.stdout)
@@ -130,7 +131,7 @@ def test_sides_with_different_environments_start_from_nothing_each(tmp_path: Pat
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
-    tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
+    elsewhere: Here, tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
 ) -> None:
     (tmp_path / "crash.py").write_text(SLOW_LOOP.format(pause="raise ValueError('no')"))
     (tmp_path / "dies.py").write_text(SLOW_LOOP.format(pause="import os; os._exit(7)"))
@@ -138,7 +139,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')
     bare.chmod(0o755)
     given = [argument.format(bare=bare) for argument in arguments]
-    found = loopmark("ab", "--threads", "1", *given, cwd=tmp_path)
+    found = elsewhere("ab", "--threads", "1", *given)
     assert found.returncode == status, found.stderr
     lines = [line for line in found.stderr.splitlines() if line.startswith("loopmark: ")]
     assert len(lines) == 1
@@ -148,35 +149,39 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     assert left_behind(tmp_path) == []
 
 
-def test_uncommitted_changes_can_be_compared_with_what_they_change(tmp_path: Path) -> None:
+def test_uncommitted_changes_can_be_compared_with_what_they_change(elsewhere: Here, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     (tmp_path / "loop.py").write_text(SLOW_LOOP.format(pause="pass"))
     git(tmp_path, "add", "loop.py")
     git(tmp_path, "commit", "--quiet", "-m", "one")
     (tmp_path / "loop.py").write_text(SLOW_LOOP.format(pause="time.sleep(0.002)"))
-    found = loopmark("ab", "--base", "rev=HEAD", "--loop", "loop.py:step", *SMALL, cwd=tmp_path)
+    found = elsewhere("ab", "--base", "rev=HEAD", *LONG)
     assert found.returncode == 1, found.stderr
-    both = loopmark("ab", "--base", "rev=HEAD", "--head", "rev=main", "--loop", "loop.py:step", *SMALL, cwd=tmp_path)
+    both = elsewhere("ab", "--base", "rev=HEAD", "--head", "rev=main", "--loop", "loop.py:step", *SMALL)
     assert both.returncode == 2
     assert "have changes" in both.stderr
 
 
-def test_a_head_that_no_longer_trains_is_a_regression_and_such_a_base_is_not_comparable(tmp_path: Path) -> None:
+def test_a_head_that_no_longer_trains_is_a_regression_and_such_a_base_is_not_comparable(
+    elsewhere: Here, tmp_path: Path
+) -> None:
     (tmp_path / "nan.py").write_text(SLOW_LOOP.format(pause="loss = loss * float('nan')"))
-    found = loopmark("ab", "--head", "loop=nan.py:step", *SMALL, "--json", cwd=tmp_path)
+    found = elsewhere("ab", "--head", "loop=nan.py:step", *SMALL, "--json")
     assert found.returncode == 1, found.stderr
     step = next(finding for finding in json.loads(found.stdout)["findings"] if finding["metric"] == "step")
     assert (step["verdict"], step["broken"], step["head"]) == ("slower", True, None)
     assert "loss was NaN or infinite at step 0" in step["note"]
-    back = loopmark("ab", "--base", "loop=nan.py:step", *SMALL, cwd=tmp_path)
+    back = elsewhere("ab", "--base", "loop=nan.py:step", *SMALL)
     assert back.returncode == 4
     assert "base: its loss was NaN or infinite" in back.stdout + back.stderr
 
 
-def test_a_loop_that_reads_its_sides_variable_when_it_is_imported_is_imported_there_only(tmp_path: Path) -> None:
+def test_a_loop_that_reads_its_sides_variable_when_it_is_imported_is_imported_there_only(
+    elsewhere: Here, tmp_path: Path
+) -> None:
     (tmp_path / "mode.py").write_text("import os\nMODE = os.environ['MODE']\n" + SLOW_LOOP.format(pause="pass"))
     sides = ("--base", "env=MODE=a", "--head", "env=MODE=b", "--loop", "mode.py:step")
-    found = loopmark("ab", *sides, *SMALL, "--budget", "0.1", cwd=tmp_path)
+    found = elsewhere("ab", *sides, *SMALL, "--budget", "0.1")
     assert found.returncode == 3, found.stderr
 
 

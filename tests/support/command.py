@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -60,3 +61,12 @@ def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     handler = signal.getsignal(signal.SIGTERM)
     yield Here(monkeypatch, capfd)
     signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def elsewhere(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """``loopmark``, called in this process, from the test's own folder and with a temporary folder in it."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.chdir(tmp_path)
+    return here
