@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from loopmark.bench.judge.laps import begins_block, found_busy, phase_numbers
+from loopmark.bench.judge.laps import block_numbers, block_starts, found_busy, phase_numbers
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.records.ceilings import Ceiling, Ceilings
 from loopmark.bench.records.run import PhaseWork
@@ -55,10 +55,8 @@ def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
         laps, host, device = laps[seen], host[seen], device[seen]
     if laps.empty:
         return {}
-    begins = np.flatnonzero(begins_block(laps))
-    block = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(laps)))
-    leads = np.cumsum(device - host)
-    lead = leads - np.append(0.0, leads[begins[1:] - 1])[block]
+    starts, leads = block_starts(laps), np.cumsum(device - host)
+    lead = leads - np.append(0.0, leads[starts[1:] - 1])[block_numbers(starts, len(laps))]
     counts = found_busy(laps)
     phase, names = phase_numbers(laps)
     found = {}

@@ -29,7 +29,7 @@ class LapsByCase:
 
     def __init__(self, laps: pd.DataFrame, blocks: pd.DataFrame | None = None) -> None:
         self._laps = laps
-        self._starts = np.flatnonzero(begins_block(laps))
+        self._starts = block_starts(laps)
         self._lengths = np.diff(self._starts, append=len(laps))
         if blocks is not None:
             own, wanted = (pd.MultiIndex.from_frame(frame[BLOCK]) for frame in (laps.take(self._starts), blocks))
@@ -46,15 +46,20 @@ class LapsByCase:
         return self._laps.take(np.repeat(starts - before, lengths) + np.arange(lengths.sum()))
 
 
-def begins_block(laps: pd.DataFrame) -> NDArray[np.bool_]:
-    """For each row of ``Samples.phases`` whether a block begins with it: those of one were written one after the other.
+def block_starts(laps: pd.DataFrame) -> Numbers:
+    """The rows of ``Samples.phases`` with which a block begins: those of one were written one after the other.
 
-    ``laps`` may hold several cases. (rows,)
+    ``laps`` may hold several cases. (blocks,)
     """
     begins = np.ones(len(laps), dtype=bool)
     places = (laps[column].to_numpy() for column in BLOCK if column in laps)
     begins[1:] = np.logical_or.reduce([np.diff(place) != 0 for place in places])
-    return begins
+    return np.flatnonzero(begins)
+
+
+def block_numbers(starts: Numbers, rows: int) -> Numbers:
+    """The block that each row is of, numbered from 0, where blocks begin at ``starts``. (rows,)"""
+    return np.repeat(np.arange(len(starts)), np.diff(starts, append=rows))
 
 
 def found_busy(laps: pd.DataFrame) -> NDArray[np.bool_]:
@@ -65,10 +70,10 @@ def found_busy(laps: pd.DataFrame) -> NDArray[np.bool_]:
     """
     if laps.empty:
         return np.empty(0, dtype=bool)
-    begins = np.flatnonzero(begins_block(laps))
-    block = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(laps)))
+    starts = block_starts(laps)
+    block = block_numbers(starts, len(laps))
     step = laps["step"].to_numpy()
-    first, last = (reach.reduceat(step, begins) for reach in (np.minimum, np.maximum))
+    first, last = (reach.reduceat(step, starts) for reach in (np.minimum, np.maximum))
     found: NDArray[np.bool_] = (step > first[block]) | (first == last)[block] | laps["host_seconds"].isna().to_numpy()
     return found
 

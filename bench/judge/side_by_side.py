@@ -187,16 +187,13 @@ def compare_workloads(
 ) -> tuple[WorkloadComparison, ...]:
     """Every wanted workload with the wanted loops, the baseline always and first."""
     made = []
-    for name in dict.fromkeys(
-        w.workload for one in compared for w in one.summary.workloads if wants_workload(w.workload)
-    ):
-        having = tuple(one for one in compared if one.workload(name) is not None)
-        cases = [
-            row.case for e in having for row in e.summary.rows if row.case.workload == name and not row.case.repeat
-        ]
+    names = dict.fromkeys(workload.workload for one in compared for workload in one.summary.workloads)
+    for name in filter(wants_workload, names):
+        having = [(one, found) for one in compared if (found := one.workload(name)) is not None]
+        cases = [row.case for _, found in having for row in found.rows if not row.case.repeat]
         loops = dict.fromkeys(case.loop for case in cases if not is_baseline(case) and wants_loop(case.loop))
         base = [BASELINE] if any(is_baseline(case) for case in cases) else []
-        made.append(WorkloadComparison(name, (*base, *loops), having))
+        made.append(WorkloadComparison(name, (*base, *loops), tuple(one for one, _ in having)))
     return tuple(made)
 
 

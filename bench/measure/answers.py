@@ -1,4 +1,4 @@
-"""What a worker answers to what it is asked."""
+"""A worker's answers to its requests, and its failures."""
 
 import dis
 import inspect
@@ -35,7 +35,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Rows:
-    """What the task's batches are made of."""
+    """Rows of the task's batches and data."""
 
     batch: int  # rows of a batch that was looked at
     data: int | None  # rows of the data set; None where it does not say
@@ -55,15 +55,15 @@ class Warm:
     phases: tuple[str, ...]
     memory_kind: str
     laps_count: bool
-    """Whether a step with laps runs as one without does; a graph's runs by itself, and is read before the next."""
+    """True where a step with laps runs as one without does; a graph's runs by itself, and is read before the next."""
     device_step_seconds: float | None = None
-    """Of a step without laps, where one with laps says less: warm-up steps of a graph hold the device for a while."""
+    """A step without laps, where one with laps says less: warm-up steps of a graph hold the device for a while."""
     lead_in: int = 0  # uncounted steps that a block takes before it
     held: DeviceMemoryUse | None = None  # None where that is not known, as on a CPU
 
     @property
     def step_seconds(self) -> float:
-        """What a steady step takes in a block, as far as warm-up can tell."""
+        """A steady step in a block, as far as warm-up can tell."""
         return self.device_step_seconds or self.warm_up.steady_step_seconds
 
 
@@ -84,7 +84,7 @@ class Solo:
 
 @dataclass(frozen=True)
 class Finished:
-    """What is known at the end of a launch."""
+    """Figures known at the end of a launch."""
 
     steps: int
     peak_memory_bytes: int | None
@@ -106,7 +106,7 @@ class Failed:
 
 OUT_OF_MEMORY = "ran out of device memory"
 DEVICE_SAYS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""Of what CUDA and its libraries allocate by themselves, torch tells in these words instead of an error of its own."""
+"""Torch's words, instead of an error of its own, where CUDA or its libraries could not allocate."""
 
 
 def failure_of(error: BaseException, request: str, step_place: str, *, beside_others: bool) -> Failed:

@@ -1,4 +1,4 @@
-"""What a worker is told before it begins. Known to the process that starts it, so nothing here imports ``loops``."""
+"""A worker's assignment, made by the process that starts it, so nothing here imports ``loops``."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,7 +23,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a worker is to run, and where."""
+    """The case that a worker runs, and where."""
 
     workload: str
     loop: str

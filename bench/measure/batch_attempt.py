@@ -130,11 +130,11 @@ def _step_seconds(block: Block) -> float:
 
 
 SAFE_SHARE = 0.8
-"""Of the memory that is free: the rest is for everyone else, and for what a forecast does not see."""
+"""A share of the free memory: the rest is for everyone else, and for what a forecast does not see."""
 
 
 def safe_bytes() -> int:
-    """What one process may take: a share of what the system, and every control group around us, has left."""
+    """Memory that one process may take: a share of what the system, and every control group around us, has left."""
     return int(SAFE_SHARE * free_host_bytes())
 
 

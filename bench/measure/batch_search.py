@@ -203,8 +203,10 @@ class BatchSearch:
 
 
 def expected_seconds(attempts: tuple[Attempt, ...], batch_size: int) -> float:
-    """What an attempt at ``batch_size`` will take: its steps in proportion to the largest batch that was timed, and all
-    else as that one took it, compilation included. 0 where none was."""
+    """Seconds that an attempt at ``batch_size`` will take; 0 where no batch was timed.
+
+    Its steps grow in proportion from the largest batch that was timed; all else, compilation included, stays the same.
+    """
     last = max((a for a in attempts if a.fits), key=lambda a: a.batch_size, default=None)
     if last is None:
         return 0.0

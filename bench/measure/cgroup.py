@@ -1,4 +1,4 @@
-"""What control groups let this process have of processor and memory: cgroup v2, v1, or both side by side; only read."""
+"""Limits of control groups on processor and memory: cgroup v2, v1, or both side by side; only read."""
 
 import math
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def cpuset(root: Path) -> tuple[int, ...] | None:
     """The logical cores that this process's group may use; None where no control group tells."""
     for level in _levels(root, "cpuset"):
         for name in ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"):
-            if listed := _text(level / name):
+            if listed := text_of(level / name):
                 return numbers(listed)
     return None
 
@@ -94,12 +94,14 @@ def _levels(root: Path, controller: str) -> Iterator[Path]:
 
 def _groups(root: Path) -> dict[str, str]:
     """The process's group under each hierarchy, by its controllers; v2's is the one without a name."""
-    lines = (_text(root / "proc/self/cgroup") or "").splitlines()
+    lines = (text_of(root / "proc/self/cgroup") or "").splitlines()
     return {parts[1]: parts[2] for line in lines if len(parts := line.split(":", 2)) == 3}
 
 
 def _cores(level: Path) -> float | None:
-    limit = _text(level / "cpu.max") or f"{_text(level / 'cpu.cfs_quota_us')} {_text(level / 'cpu.cfs_period_us')}"
+    limit = (
+        text_of(level / "cpu.max") or f"{text_of(level / 'cpu.cfs_quota_us')} {text_of(level / 'cpu.cfs_period_us')}"
+    )
     quota, _, period = limit.partition(" ")
     if not (quota.isdecimal() and period.isdecimal() and int(period)):
         return None  # v2's "max" and v1's -1 are no limit
@@ -107,8 +109,8 @@ def _cores(level: Path) -> float | None:
 
 
 def _memory_room(level: Path, names: tuple[str, str, str]) -> int | None:
-    """What one group has left; None where it has no limit, or cannot be read."""
-    limit, used, facts = (_text(level / name) or "" for name in (*names[:2], "memory.stat"))
+    """Memory that one group has left; None where it has no limit, or cannot be read."""
+    limit, used, facts = (text_of(level / name) or "" for name in (*names[:2], "memory.stat"))
     if not (limit.isdecimal() and used.isdecimal()):
         return None
     rows = (row.split() for row in facts.splitlines())
@@ -117,13 +119,14 @@ def _memory_room(level: Path, names: tuple[str, str, str]) -> int | None:
 
 
 def _throttled(level: Path) -> int:
-    facts = (line.split() for line in (_text(level / "cpu.stat") or "").splitlines())
+    facts = (line.split() for line in (text_of(level / "cpu.stat") or "").splitlines())
     counted = {fact[0]: fact[1] for fact in facts if len(fact) == 2}
     value = counted.get("nr_throttled", "0")
     return int(value) if value.isdecimal() else 0
 
 
-def _text(path: Path) -> str | None:
+def text_of(path: Path) -> str | None:
+    """The text of a small file; None where it is empty or cannot be read."""
     try:
         return path.read_text(errors="replace").strip() or None
     except OSError:

@@ -14,7 +14,7 @@ from loopmark.loops.technique import Driver, Step
 from loopmark.phases import DATA, PHASES
 
 HOLD_CYCLES = 600_000
-"""Of the device's clock, 300 µs at 2 GHz: meant to outlast the host as it enqueues a graph and what comes before."""
+"""Device clock cycles, 300 µs at 2 GHz: meant to outlast the host as it enqueues a graph and what comes before."""
 
 
 class DeviceClock(HostClock):

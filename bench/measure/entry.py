@@ -30,8 +30,8 @@ from loopmark.bench.measure.entry import enter
 connection = Connection(int(sys.argv[2]))
 enter(connection, connection.recv())
 """
-"""What another interpreter runs, with PACKAGE and a connection's file descriptor. Our package is loaded from its place
-rather than by ``sys.path``: a place in a ``site-packages`` would bring along the packages of this interpreter."""
+"""The program of another interpreter, called with PACKAGE and a connection's file descriptor. Our package is loaded
+from its place, not by ``sys.path``: a place in a ``site-packages`` would bring along the packages of this one."""
 
 
 def enter(connection: Connection, assignment: Assignment) -> None:

@@ -1,4 +1,4 @@
-"""What there is to measure, and what this machine lacks for it."""
+"""Workloads, loops and cases to measure, and what this machine lacks for them."""
 
 from dataclasses import dataclass, replace
 

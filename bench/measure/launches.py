@@ -15,7 +15,7 @@ from loopmark.bench.records.run import Case, Launch
 from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, typed
 
 CONTEXT_BYTES = 768 * 2**20
-"""What a process takes beside torch's allocator: its CUDA context, kernels and libraries. An estimate."""
+"""Memory of a process beside torch's allocator: its CUDA context, kernels and libraries. An estimate."""
 MARGIN = 1.25
 """Times what the largest case so far took: the room that the next is expected to need, since loops differ. Chosen."""
 
@@ -32,7 +32,7 @@ class RunningCase:
     joules_per_step: float | None = None
 
     def launch(self, index: int, finished: Finished) -> Launch:
-        """What is kept of the launch of that index."""
+        """The record of the launch of that index."""
         warm_up = self.warm.warm_up
         return Launch(
             index=index,
@@ -84,7 +84,7 @@ class LaunchState:
     launch: int
     baseline: int
     waiting: list[int]
-    room: DeviceCapacity
+    capacity: DeviceCapacity
     live: list[RunningCase] = field(default_factory=list)
     groups: int = 0
     rounds: int = 0
@@ -109,7 +109,7 @@ class LaunchState:
             return None
         first = self.waiting[0]
         alone = self._alone & {first, *(one.index for one in self.live)}
-        if self.others(first) and (alone or not self.room.holds_one_more()):
+        if self.others(first) and (alone or not self.capacity.holds_one_more()):
             return None
         return self.waiting.pop(0)
 
@@ -127,7 +127,7 @@ _BlockKey = tuple[int, int, int]  # round, number within it, first step
 
 
 class Collector:
-    """What every launch of every case has told so far."""
+    """Warm-ups and turns of every launch of every case so far."""
 
     def __init__(self) -> None:
         self._warm: dict[LaunchKey, Warm] = {}
@@ -227,19 +227,19 @@ def _stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(kept, ignore_index=True) if (kept := list(frames)) else pd.DataFrame()
 
 
-def room(launch: LaunchState, baseline: Case) -> list[str]:
-    """What a device that was too small has changed: smaller batches, and turns taken in groups."""
-    workload, said = launch.workload, []
+def memory_warnings(launch: LaunchState, baseline: Case) -> list[str]:
+    """Warnings of a device that was too small: smaller batches, and turns taken in groups."""
+    workload, warnings = launch.workload, []
     if launch.whole_batch not in (None, baseline.batch_size):
-        said.append(
+        warnings.append(
             f"{workload}: by estimate no second loop fits the device beside {baseline.label} with batches of "
             f"{launch.whole_batch}, so it is measured with batches of {baseline.batch_size}; --batch-size chooses "
             "another"
         )
     if launch.groups > 1:
         together = f", each with {baseline.label}" if baseline.status == "ok" else ""
-        said.append(
+        warnings.append(
             f"{workload}: its {launch.cases} cases do not fit the device together; they took turns in "
             f"{launch.groups} groups{together}"
         )
-    return said
+    return warnings

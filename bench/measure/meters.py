@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _STAT = Path("/proc/stat")
 _STEAL_FIELD = 8
-"""Of a ``cpuN`` line of /proc/stat, see proc(5): the time a hypervisor gave to others, in clock ticks."""
+"""Field of a ``cpuN`` line of /proc/stat, see proc(5): the time a hypervisor gave to others, in clock ticks."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def peak_memory_of(device: torch.device) -> PeakMemory:
 
 
 def held_on(device: torch.device) -> DeviceMemoryUse | None:
-    """What this process has held of ``device`` at most, and what is free of it; None where that is not known."""
+    """The most that this process has held of ``device``, and what is free of it; None where that is not known."""
     if device.type != "cuda":
         return None
     return DeviceMemoryUse(torch.cuda.max_memory_reserved(device), torch.cuda.mem_get_info(device)[0])
@@ -225,7 +225,7 @@ class NoMeter:
 
 
 class PackageMeter:
-    """The processor's packages, by the kernel's powercap counters (RAPL): all that they did, whoever asked for it.
+    """The processor's packages, by the kernel's powercap counters (RAPL): all that they did, for any process.
 
     Args:
         zones: a folder for each package, with ``energy_uj``, microjoules that start again at ``max_energy_range_uj``.
@@ -273,7 +273,7 @@ MOST_WINDOWS = 3  # of ``WINDOW_SECONDS``, until the counter has moved
 
 @dataclass(frozen=True)
 class Spent:
-    """What some steps took."""
+    """Time and energy of some steps."""
 
     steps: int
     seconds: float

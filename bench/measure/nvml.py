@@ -1,4 +1,4 @@
-"""What the NVIDIA driver says of a GPU, through NVML; it is only read, never set."""
+"""A GPU as the NVIDIA driver shows it, through NVML; it is only read, never set."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 SILENCE = (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError)
-"""What NVML raises where the driver does not tell something; the second where it is older than pynvml."""
+"""Errors of NVML where the driver does not tell something; the second where it is older than pynvml."""
 
 NAN = float("nan")
 
@@ -83,20 +83,20 @@ class GpuMonitor:
         return NAN
 
     def power_watts(self) -> float:
-        """What the whole board draws: just now, or on newer boards over the last second; NaN for an instance of it."""
+        """Power of the whole board: just now, or on newer boards over the last second; NaN for an instance of it."""
         return NAN if self._shared else self._figure("nvmlDeviceGetPowerUsage", unit=1e-3)
 
     def power_limit_watts(self) -> float:
-        """What the board may draw at most, as it was set."""
+        """The board's power limit, as it was set."""
         return self._figure("nvmlDeviceGetPowerManagementLimit", unit=1e-3)
 
     def ecc(self) -> bool | None:
-        """Whether memory errors are corrected; None for a board that cannot, and where the driver does not say."""
+        """True where memory errors are corrected; None for a board that cannot, and where the driver does not say."""
         modes = self._say("nvmlDeviceGetEccMode")
         return None if modes is None else modes[0] == pynvml.NVML_FEATURE_ENABLED
 
     def mig(self) -> bool | None:
-        """Whether the device is cut into instances; None for a board that cannot be, and where the driver is silent."""
+        """True where the device is cut into instances; None where that is not possible, or not told."""
         modes = self._say("nvmlDeviceGetMigMode")
         return None if modes is None else modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE
 

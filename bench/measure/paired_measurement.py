@@ -25,7 +25,7 @@ from loopmark.bench.records.run import Plan
 from loopmark.bench.records.samples import table
 
 PAIR_SECONDS = 1.75
-"""Of sampling per launch pair. Nearly all the noise was seen to lie within a pair: longer ones lose less of the time to
+"""Sampling per launch pair. Nearly all the noise was seen to lie within a pair: longer ones lose less of the time to
 starting processes, but no verdict is sure before the eighth, however large the difference."""
 SHARE_OF_START = 0.5  # where starting a pair takes long, sample for at least this share of it
 LEAST_QUADS = 3
@@ -78,7 +78,7 @@ class _SideProcess(WorkerProcess):
             raise BadInput(f"{self._name}: {end.reason}{self._last_words()}") from None
 
     def _last_words(self) -> str:
-        """What a process that could not even begin said last: why an import failed, say."""
+        """The last line of a process's log: why an import failed, say."""
         try:
             lines = self._log.read_text(errors="replace").strip().splitlines()
         except OSError:
@@ -109,7 +109,7 @@ class PairedMeasurement:
 
     @property
     def sides(self) -> tuple[Side, Side]:
-        """What both ran; known once the first pair has been measured."""
+        """Facts of both sides; known once the first pair has been measured."""
         assert self._sides is not None
         return self._sides
 

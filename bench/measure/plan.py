@@ -48,7 +48,7 @@ A_DAY, MOST_LAUNCHES, MOST_SEEDS = 86_400, 1000, 1000
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What was asked for; None is for Loopmark to choose."""
+    """Options of a command; None is for Loopmark to choose."""
 
     command: Sequence[str]
     workloads: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""What the fork server imports of torch.compile: seconds that no launch has to spend, and no question to the device.
+"""The fork server's imports of torch.compile: seconds that no launch has to spend, and no question to the device.
 
 Torch 2.11 asks ``torch.cuda.is_available()`` while its inductor is imported. CUDA's runtime answers, which
 no forked process can use once its parent has: every launch on a GPU would end in "Cannot re-initialize CUDA in forked

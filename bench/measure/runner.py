@@ -10,7 +10,14 @@ from typing import cast
 from loopmark.bench.measure.answers import Turn
 from loopmark.bench.measure.inventory import cases_of, lacking
 from loopmark.bench.measure.launcher import apart
-from loopmark.bench.measure.launches import Collector, DeviceCapacity, LaunchKey, LaunchState, RunningCase, room
+from loopmark.bench.measure.launches import (
+    Collector,
+    DeviceCapacity,
+    LaunchKey,
+    LaunchState,
+    RunningCase,
+    memory_warnings,
+)
 from loopmark.bench.measure.machine import available_cores, describe_environment
 from loopmark.bench.measure.meters import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, busy
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
@@ -50,8 +57,8 @@ class Runner:
         self._unfinished: set[LaunchKey] = set()
         if not self._cores:
             self._warnings.append("this system cannot pin processes to cores, which adds noise; give more --launches")
-        self._rooms = {workload: DeviceCapacity() for workload in self._workloads}
-        self._cramped: set[str] = set()
+        self._capacities = {workload: DeviceCapacity() for workload in self._workloads}
+        self._warned_of_memory: set[str] = set()
         self._forecast = Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
     @property
@@ -96,66 +103,68 @@ class Runner:
         indices = [i for i, c in enumerate(self._cases) if c.workload == workload and c.status == "ok"]
         order = self._schedule.shuffled(indices)
         baseline = next(i for i, c in enumerate(self._cases) if c.workload == workload)
-        if self._plan.device != "cpu":  # whoever is first shows how much room a case takes
+        if self._plan.device != "cpu":  # the first shows how much memory a case takes
             order.sort(key=lambda index: index != baseline)
-        here = LaunchState(workload, launch, baseline, order, self._rooms[workload])
-        with self._processes(here.live):
+        state = LaunchState(workload, launch, baseline, order, self._capacities[workload])
+        with self._processes(state.live):
             try:
-                while here.waiting:
-                    self._take_group(here)
+                while state.waiting:
+                    self._take_group(state)
             finally:
-                if workload not in self._cramped and (said := room(here, self._cases[baseline])):
-                    self._cramped.add(workload)
-                    self._warnings += said
+                if workload not in self._warned_of_memory and (
+                    warnings := memory_warnings(state, self._cases[baseline])
+                ):
+                    self._warned_of_memory.add(workload)
+                    self._warnings += warnings
 
-    def _take_group(self, here: LaunchState) -> None:
+    def _take_group(self, state: LaunchState) -> None:
         """Those that fit the device together, from start to end; the baseline stays while others wait."""
         staying: list[RunningCase] = []
         try:
-            fresh = self._fill(here)
-            self._sample(here)
-            self._measure_energy(here, fresh)
-            staying = [one for one in here.live if here.waiting and one.index == here.baseline]
+            fresh = self._fill(state)
+            self._sample(state)
+            self._measure_energy(state, fresh)
+            staying = [one for one in state.live if state.waiting and one.index == state.baseline]
         finally:
             # Also when a person has had enough: what was measured so far is a launch, if a short one.
-            for one in [one for one in here.live if one not in staying]:
-                self._finish(one, here.launch)
+            for one in [one for one in state.live if one not in staying]:
+                self._finish(one, state.launch)
                 one.process.close()
-                here.live.remove(one)
+                state.live.remove(one)
 
-    def _fill(self, here: LaunchState) -> list[RunningCase]:
+    def _fill(self, state: LaunchState) -> list[RunningCase]:
         """Start the cases that fit beside those that are there, and return them."""
         start, fresh = time.perf_counter(), list[RunningCase]()
-        here.groups += 1
-        while (index := here.next()) is not None:
-            self._tell(here, index, "starting")
+        state.groups += 1
+        while (index := state.next()) is not None:
+            self._tell(state, index, "starting")
             try:
-                one = self._start(index, here)
+                one = self._start(index, state)
             except CaseEnded as end:
-                self._give_up(index, here, end)
+                self._give_up(index, state, end)
                 continue
-            here.live.append(one)
+            state.live.append(one)
             fresh.append(one)
-            here.room.note(one.warm.held)
-            here.compile_seconds += one.warm.compile_seconds
-            if here.live == [one] and not here.room.holds_one_more() and self._shrink(index, here):
+            state.capacity.note(one.warm.held)
+            state.compile_seconds += one.warm.compile_seconds
+            if state.live == [one] and not state.capacity.holds_one_more() and self._shrink(index, state):
                 fresh.clear()
-                self._lose(one, here)
-        here.starting_seconds += time.perf_counter() - start
-        budget = here.sampled_seconds + self._sampling_seconds(len(here.live) + len(here.waiting))
-        self._forecast.sampling_seconds[here.workload] = budget
-        self._forecast.started(here.workload, here.launch, here.starting_seconds, here.compile_seconds)
+                self._lose(one, state)
+        state.starting_seconds += time.perf_counter() - start
+        budget = state.sampled_seconds + self._sampling_seconds(len(state.live) + len(state.waiting))
+        self._forecast.sampling_seconds[state.workload] = budget
+        self._forecast.started(state.workload, state.launch, state.starting_seconds, state.compile_seconds)
         return fresh
 
-    def _shrink(self, index: int, here: LaunchState) -> bool:
+    def _shrink(self, index: int, state: LaunchState) -> bool:
         """Have the baseline start again with half of each batch, if not even one other case fits beside it."""
         before = self._cases[index].batch_size
-        begins = not here.launch and not here.rounds and here.waiting and index == here.baseline
-        if not begins or self._pool.shrink(here.workload, before) is None:
+        begins = not state.launch and not state.rounds and state.waiting and index == state.baseline
+        if not begins or self._pool.shrink(state.workload, before) is None:
             return False
-        here.whole_batch = here.whole_batch or before
-        here.room.forget()
-        here.waiting.insert(0, index)
+        state.whole_batch = state.whole_batch or before
+        state.capacity.forget()
+        state.waiting.insert(0, index)
         return True
 
     @contextmanager
@@ -170,11 +179,11 @@ class Runner:
             for one in live:
                 one.process.close()
 
-    def _start(self, index: int, here: LaunchState) -> RunningCase:
+    def _start(self, index: int, state: LaunchState) -> RunningCase:
         """A process for the case, warmed up. Raises CaseEnded where it has ended instead."""
-        plan, case, launch = self._plan, self._cases[index], here.launch
+        plan, case, launch = self._plan, self._cases[index], state.launch
         process = self._pool.start(
-            case.workload, case.loop, log=f"case-{index}-launch-{launch}", neighbours=len(here.live)
+            case.workload, case.loop, log=f"case-{index}-launch-{launch}", neighbours=len(state.live)
         )
         try:
             ready = process.within(plan.limit_seconds).set_up(with_hash=launch == 0)
@@ -197,89 +206,89 @@ class Runner:
         steps = steps_per_block(warm.step_seconds, plan.block_seconds)
         return RunningCase(index, process, ready, warm, steps)
 
-    def _sample(self, here: LaunchState) -> None:
+    def _sample(self, state: LaunchState) -> None:
         """Rounds, in each of which every case that is there takes one turn, until the budget is spent."""
-        live = here.live
-        budget, spent, first = self._sampling_seconds(len(live)), 0.0, here.rounds
-        while live and (here.rounds - first < LEAST_ROUNDS or spent < budget):
+        live = state.live
+        budget, spent, first = self._sampling_seconds(len(live)), 0.0, state.rounds
+        while live and (state.rounds - first < LEAST_ROUNDS or spent < budget):
             turns = list(live)
             for _ in range(1 + (MOST_AGAIN if self._plan.remeasure_throttled else 0)):
                 again = []
                 for one in self._schedule.shuffled(turns):
                     if one not in live:  # it has to come again with the baseline
                         continue
-                    self._tell(here, one.index, f"round {here.rounds + 1}", sampling=True)
+                    self._tell(state, one.index, f"round {state.rounds + 1}", sampling=True)
                     start = time.perf_counter()
-                    turn = self._turn(one, here)
+                    turn = self._turn(one, state)
                     took = time.perf_counter() - start
                     spent += took
-                    here.sampled_seconds += took
+                    state.sampled_seconds += took
                     if turn is None:
                         continue
-                    self._collector.add_turn((one.index, here.launch), here.rounds, turn)
+                    self._collector.add_turn((one.index, state.launch), state.rounds, turn)
                     if any(disturbs(disturbance.throttle_reasons) for _, _, disturbance in turn.blocks):
                         again.append(one)
                 turns = again
-            here.rounds += 1
+            state.rounds += 1
 
-    def _turn(self, one: RunningCase, here: LaunchState) -> Turn | None:
+    def _turn(self, one: RunningCase, state: LaunchState) -> Turn | None:
         """One turn of a case; None where it ends the case, which then is live no longer."""
         limit = self._turn_limit(one)
         try:
             return one.process.within(limit, ours=limit < self._plan.limit_seconds).take_turn(
                 order=self._schedule.turn(quads_a_turn(one.steps, one.warm.lead_in)),
                 steps=one.steps,
-                own_processes=len(here.live),
+                own_processes=len(state.live),
             )
         except CaseEnded as end:
-            self._lose(one, here)
-            self._give_up(one.index, here, end)
+            self._lose(one, state)
+            self._give_up(one.index, state, end)
             return None
 
-    def _measure_energy(self, here: LaunchState, fresh: list[RunningCase]) -> None:
-        """What a step of each of ``fresh`` spends, one after the other in random order: a counter counts for all."""
+    def _measure_energy(self, state: LaunchState, fresh: list[RunningCase]) -> None:
+        """Measure the energy of each of ``fresh``, one after the other in random order: a counter counts for all."""
         window = max(LEAST_WINDOW_SECONDS, WINDOW_SECONDS / self._plan.launches)
         for one in self._schedule.shuffled(fresh):
-            if one not in here.live:
+            if one not in state.live:
                 continue
             try:
                 spent = one.process.within(self._plan.limit_seconds).spend(steps=one.steps, window_seconds=window)
             except CaseEnded as end:
-                self._lose(one, here)
-                self._give_up(one.index, here, end)
+                self._lose(one, state)
+                self._give_up(one.index, state, end)
             else:
                 one.joules_per_step = spent.joules_per_step
 
-    def _lose(self, one: RunningCase, here: LaunchState) -> None:
+    def _lose(self, one: RunningCase, state: LaunchState) -> None:
         """A case is there no longer, and nothing of it is kept."""
-        here.live.remove(one)
+        state.live.remove(one)
         one.process.kill()
-        self._collector.drop((one.index, here.launch))
+        self._collector.drop((one.index, state.launch))
 
-    def _give_up(self, index: int, here: LaunchState, end: CaseEnded) -> None:
+    def _give_up(self, index: int, state: LaunchState, end: CaseEnded) -> None:
         """End a case, unless it only had too little room beside others, or can have it with smaller batches."""
         case, lacked_memory = self._cases[index], end.ran_out_of == "device memory"
-        is_baseline = index == here.baseline
-        if lacked_memory and here.put_off(index):
-            if here.launch == 0:  # which is to compile from nothing
+        is_baseline = index == state.baseline
+        if lacked_memory and state.put_off(index):
+            if state.launch == 0:  # which is to compile from nothing
                 self._pool.forget_compiled(case.workload, case.loop)
             if is_baseline:
-                self._start_over(here)
-        elif not (lacked_memory and not here.live and self._shrink(index, here)):
-            if is_baseline and here.whole_batch:  # in vain
-                self._pool.unshrink(here.workload)
-                here.whole_batch = None
+                self._start_over(state)
+        elif not (lacked_memory and not state.live and self._shrink(index, state)):
+            if is_baseline and state.whole_batch:  # in vain
+                self._pool.unshrink(state.workload)
+                state.whole_batch = None
             self._end(index, end)
 
-    def _start_over(self, here: LaunchState) -> None:
+    def _start_over(self, state: LaunchState) -> None:
         """The baseline has run out of memory beside others: these come again with it, since no ratio is without it."""
-        for one in list(here.live):
-            self._lose(one, here)
-            here.waiting.append(one.index)
-        if here.groups > 1:
+        for one in list(state.live):
+            self._lose(one, state)
+            state.waiting.append(one.index)
+        if state.groups > 1:
             self._warnings.append(
-                f"{here.workload}: {self._cases[here.baseline].label} ran out of device memory in launch "
-                f"{here.launch + 1} and started again; cases that had had their turns by then have no ratio of it"
+                f"{state.workload}: {self._cases[state.baseline].label} ran out of device memory in launch "
+                f"{state.launch + 1} and started again; cases that had had their turns by then have no ratio of it"
             )
 
     def _finish(self, one: RunningCase, launch: int) -> None:
@@ -302,7 +311,7 @@ class Runner:
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
 
     def _work(self, one: RunningCase) -> tuple[PhaseWork, ...]:
-        """What the case's step has to do, counted once all its timing is over; empty where it cannot be counted."""
+        """The work of the case's step, counted once all its timing is over; empty where it cannot be counted."""
         try:
             return one.process.within(self._plan.limit_seconds).count_work()
         except CaseEnded as end:  # what was measured stands
@@ -321,19 +330,19 @@ class Runner:
         expected = (4 * QUADS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
-    def _tell(self, here: LaunchState, index: int, doing: str, *, sampling: bool = False) -> None:
-        plan, waiting = self._plan, len(here.waiting)
-        spent = here.sampled_seconds if sampling or here.groups > 1 else None
-        left = self._forecast.remaining_seconds(here.workload, here.launch, spent)
+    def _tell(self, state: LaunchState, index: int, doing: str, *, sampling: bool = False) -> None:
+        plan, waiting = self._plan, len(state.waiting)
+        spent = state.sampled_seconds if sampling or state.groups > 1 else None
+        left = self._forecast.remaining_seconds(state.workload, state.launch, spent)
         if left is not None and spent is not None:
-            left += here.starting_seconds / max(1, here.cases - waiting) * waiting
-        position = here.launch * len(self._workloads) + self._workloads.index(here.workload)
-        budget = self._forecast.sampling_seconds[here.workload]
-        started = 1 - (waiting + (not sampling)) / here.cases
-        part = 0.5 * started + 0.5 * min(1.0, here.sampled_seconds / budget if budget else 0.0)
-        here.part = max(here.part, part)
+            left += state.starting_seconds / max(1, state.cases - waiting) * waiting
+        position = state.launch * len(self._workloads) + self._workloads.index(state.workload)
+        budget = self._forecast.sampling_seconds[state.workload]
+        started = 1 - (waiting + (not sampling)) / state.cases
+        part = 0.5 * started + 0.5 * min(1.0, state.sampled_seconds / budget if budget else 0.0)
+        state.part = max(state.part, part)
         self.progress.tell(
-            f"{here.workload} · {self._cases[index].label} · launch {here.launch + 1}/{plan.launches} · {doing}",
-            (position + here.part) / (plan.launches * len(self._workloads)),
+            f"{state.workload} · {self._cases[index].label} · launch {state.launch + 1}/{plan.launches} · {doing}",
+            (position + state.part) / (plan.launches * len(self._workloads)),
             left,
         )

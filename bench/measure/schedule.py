@@ -1,4 +1,4 @@
-"""Who goes when, in random orders that let no drift of the machine favour a loop; and how long it all takes."""
+"""The order of turns, random so that no drift of the machine favours a loop, and a forecast of how long it takes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -85,7 +85,7 @@ TINY = ("regression", "regression_mlp")  # the workloads whose steps are short a
 
 
 def costs_on(device: str, workload: str) -> PartCosts:
-    """What parts cost for a loop of ``workload`` on the device of that name."""
+    """Costs of the parts for a loop of ``workload`` on the device of that name."""
     return ON_CPU if device == "cpu" else TINY_ON_GPU if workload in TINY else ON_GPU
 
 
@@ -101,7 +101,7 @@ class Part:
 def parts_of(
     plan: Plan, cases: Sequence[tuple[str, str]], terms: Terms | None, ceiling_seconds: float
 ) -> tuple[Part, ...]:
-    """What a run of ``cases`` (workload and loop, the baseline's repetition too) is going to spend its time on."""
+    """The parts of a run of ``cases``: workload and loop of each, the baseline's repetition too."""
     loops = map(find_loop, (EAGER.name, *plan.loops))  # by what was asked for: a name alone may be of another file
     compiling = {loop.name for loop in loops if any(technique.compiles for technique in loop.techniques)}
     known = [(costs_on(plan.device, workload), loop in compiling) for workload, loop in cases]

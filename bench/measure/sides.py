@@ -34,7 +34,7 @@ _VARIABLE = re.compile(r"[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class SideOptions:
-    """What was asked of one side; None is what the other side has too."""
+    """Options of one side; None is what the other side has too."""
 
     loop: str | None = None
     workload: str | None = None

@@ -27,12 +27,12 @@ class WarmUp:
 
     @property
     def excess_seconds(self) -> float:
-        """What the steps took beyond as many steady ones: compilation, autotuning, first touches."""
+        """Seconds of the steps beyond as many steady ones: compilation, autotuning, first touches."""
         return max(0.0, sum(self.seconds) - len(self.seconds) * self.steady_step_seconds)
 
 
 def is_steady(seconds: Sequence[float]) -> bool:
-    """Whether the last few steps are no faster than the few before them, the very first step left aside."""
+    """True where the last few steps are no faster than the few before them, the very first step left aside."""
     if len(seconds) < 2 * WINDOW + 1 or sum(seconds[1:]) < AT_LEAST_SECONDS:
         return False
     before, now = median(seconds[-2 * WINDOW : -WINDOW]), median(seconds[-WINDOW:])

@@ -42,7 +42,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class WholeRun:
-    """What was measured; None for a part that was not asked for, not reached, or not to be had."""
+    """All results; None for a part that was not asked for, not reached, or not to be had."""
 
     folder: Path
     run: Run
@@ -53,7 +53,7 @@ class WholeRun:
 
     @property
     def failed(self) -> bool:
-        """Whether any case failed or timed out, at whatever it was."""
+        """True where any case failed or timed out, at whatever it was."""
         statuses = {case.status for case in self.run.cases}
         if self.trained:
             statuses |= {one.status for several in (self.trained[0].proofs, self.trained[0].trials) for one in several}

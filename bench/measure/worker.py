@@ -58,7 +58,7 @@ CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
 
 
 class Worker:
-    """What a launch can be asked: each public method is a request, which ``WorkerProcess.within`` makes by its name."""
+    """The requests of a launch: each public method is one, which ``WorkerProcess.within`` makes by its name."""
 
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
@@ -175,7 +175,7 @@ class Worker:
         return Solo(rounds, total / rounds)
 
     def spend(self, *, steps: int, window_seconds: float) -> Spent:
-        """What a step spends, in windows of some steps with no other process taking turns."""
+        """Measure the energy of a step, in windows of some steps with no other process taking turns."""
 
         def take_steps() -> int:
             self._clock.plain(steps)

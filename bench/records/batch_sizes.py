@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from loopmark.bench.records.files import LEAST_SECONDS, damaged, read_record
-from loopmark.bench.records.run import Invocation, Status
+from loopmark.bench.records.run import CommandRecord, Status
 
 BATCH_SIZES_FILE = "batches.json"
 MOST_ROWS, MOST_BYTES = 1e12, 1e15
@@ -53,7 +53,7 @@ class BatchCase:
 
 
 @dataclass(frozen=True)
-class BatchSizes(Invocation):
+class BatchSizes(CommandRecord):
     """One `loopmark find-batch`. It is no run: it holds no ``run.json``, and nothing compares it with one.
 
     The plan's ``batch_size`` is where the search began, its ``budget_seconds`` what it may take for each case.

@@ -36,7 +36,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Disturbance:
+class Interference:
     """What others did meanwhile, over all samples of one size."""
 
     sampled_seconds: float  # that these samples took together
@@ -62,7 +62,7 @@ class Ceiling:
     samples: int  # of the best size
     variant: Variant | None = None  # None for a kind that has no variants
     steady: bool = True  # False where warm-up, on the smallest size, ended at its limit
-    disturbance: Disturbance | None = None  # of the best size's samples
+    disturbance: Interference | None = None  # of the best size's samples
     held: float | None = None
     """What was left of the best matrix product on a GPU after seconds of it, on a board grown hot or at its limit."""
     tried: tuple[Tried, ...] = ()  # the best size among them

@@ -8,7 +8,7 @@ Area = Literal["processor", "memory", "software", "GPU"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at."""
 
     area: Area
@@ -28,19 +28,19 @@ class Check:
     name: str
     why: str
 
-    def good(self, reading: str) -> Finding:
-        return Finding(self.area, self.name, "good", reading, self.why)
+    def good(self, reading: str) -> CheckResult:
+        return CheckResult(self.area, self.name, "good", reading, self.why)
 
-    def could_be_better(self, reading: str, remedy: str, *commands: str) -> Finding:
+    def could_be_better(self, reading: str, remedy: str, *commands: str) -> CheckResult:
         """Measurements are noisier, slower or poorer in what they tell than they need be."""
-        return Finding(self.area, self.name, "could be better", reading, self.why, remedy, commands)
+        return CheckResult(self.area, self.name, "could be better", reading, self.why, remedy, commands)
 
-    def bad(self, reading: str, remedy: str, *commands: str) -> Finding:
+    def bad(self, reading: str, remedy: str, *commands: str) -> CheckResult:
         """Measurements are distorted, or fail."""
-        return Finding(self.area, self.name, "bad", reading, self.why, remedy, commands)
+        return CheckResult(self.area, self.name, "bad", reading, self.why, remedy, commands)
 
-    def not_known(self, reason: str) -> Finding:
-        return Finding(self.area, self.name, "not known", reason, self.why)
+    def not_known(self, reason: str) -> CheckResult:
+        return CheckResult(self.area, self.name, "not known", reason, self.why)
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Diagnosis:
     """All that was found of one machine."""
 
     device: str
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckResult, ...]
 
-    def of_state(self, *states: State) -> tuple[Finding, ...]:
+    def of_state(self, *states: State) -> tuple[CheckResult, ...]:
         return tuple(finding for finding in self.findings if finding.state in states)
 
 

@@ -130,7 +130,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Invocation:
+class CommandRecord:
     """One command that measured something: what was asked, when, and on what."""
 
     name: str
@@ -143,7 +143,7 @@ class Invocation:
 
 
 @dataclass(frozen=True)
-class Run(Invocation):
+class Run(CommandRecord):
     """One `loopmark run`, whole but for its samples."""
 
     cases: tuple[Case, ...]

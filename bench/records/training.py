@@ -8,7 +8,7 @@ from typing import Literal
 import pandas as pd
 
 from loopmark.bench.records.files import damaged, read_record
-from loopmark.bench.records.run import CacheState, Invocation, Status
+from loopmark.bench.records.run import CacheState, CommandRecord, Status
 from loopmark.bench.records.samples import Columns, read_columns, typed, write_with_tables
 
 TRAINING_FILE = "training.json"
@@ -96,7 +96,7 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class Training(Invocation):
+class Training(CommandRecord):
     """How the loops of one invocation trained, whole but for its samples."""
 
     seeds: tuple[int, ...]

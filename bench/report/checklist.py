@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.records.checks import Diagnosis, Finding, Outcome, State, Verification
+from loopmark.bench.records.checks import CheckResult, Diagnosis, Outcome, State, Verification
 from loopmark.bench.report.table import as_wide_as
 from loopmark.bench.report.text import elide, plain
 
@@ -61,8 +61,8 @@ def diagnosis_as_json(found: Diagnosis) -> dict[str, Any]:
     return {**asdict(found), "conclusion": diagnosis_conclusion(found)}
 
 
-def _by_area(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
-    areas: dict[str, list[Finding]] = {}
+def _by_area(findings: Sequence[CheckResult]) -> dict[str, list[CheckResult]]:
+    areas: dict[str, list[CheckResult]] = {}
     for finding in findings:
         areas.setdefault(finding.area, []).append(finding)
     return areas
@@ -72,7 +72,7 @@ def _style(found: Diagnosis) -> str:
     return "bold red" if found.of_state("bad") else "yellow" if found.of_state("could be better") else "bold green"
 
 
-def _print_advice(finding: Finding, console: Console) -> None:
+def _print_advice(finding: CheckResult, console: Console) -> None:
     _print_reading(finding, console)
     deep = " " * COLUMN
     _print_wrapped(finding.why, deep, "dim", console)
@@ -81,7 +81,7 @@ def _print_advice(finding: Finding, console: Console) -> None:
         console.print(Text(f"{deep}{INDENT}{plain(command)}", "cyan"), soft_wrap=True)
 
 
-def _print_reading(finding: Finding, console: Console) -> None:
+def _print_reading(finding: CheckResult, console: Console) -> None:
     """Its mark, name and reading; what does not fit goes on below."""
     mark, style = DIAGNOSIS_MARKS[finding.state]
     head = (
@@ -105,7 +105,7 @@ def _wrapped(text: str, indent: str, console: Console) -> list[str]:
     return wrap(elide(text, LONGEST_READING), max(NARROWEST, min(console.width, FILE_WIDTH) - len(indent)))
 
 
-SECTIONS: tuple[tuple[str, tuple[State, ...], Callable[[Finding, Console], None]], ...] = (
+SECTIONS: tuple[tuple[str, tuple[State, ...], Callable[[CheckResult, Console], None]], ...] = (
     ("Worth changing", ("bad", "could be better"), _print_advice),
     ("Good, or nothing to change", ("good",), _print_reading),
     ("Not known", ("not known",), _print_reading),

@@ -129,7 +129,7 @@ def test_a_runs_blocks_are_filled_by_steps_as_they_run_in_them(monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("warm", "steps"), [(PLAIN, 10), (HELD, 50)])
-def test_a_contests_blocks_are_filled_by_steps_as_they_run_in_them(warm: Warm, steps: int) -> None:
+def test_a_comparisons_blocks_are_filled_by_steps_as_they_run_in_them(warm: Warm, steps: int) -> None:
     measurement, process = PairedMeasurement.__new__(PairedMeasurement), Process(warm)
     measurement._random, measurement._block_seconds, measurement._limit_seconds = np.random.default_rng(0), 0.005, 60.0
     measurement._prepared = cast(Any, (SimpleNamespace(name="base"), SimpleNamespace(name="head")))

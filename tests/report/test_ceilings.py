@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from loopmark.bench.records.ceilings import Ceilings, Disturbance, LeftOut
+from loopmark.bench.records.ceilings import Ceilings, Interference, LeftOut
 from loopmark.bench.report.ceilings import as_json, ceiling_text, print_ceilings, remarks, size
 from tests.support.ceilings import COPY, LAUNCH, PRODUCT, make_ceilings
 
-CALM = Disturbance(
+CALM = Interference(
     sampled_seconds=2.0, involuntary_switches=0, steal_seconds=0.0, throttle_reasons=(), foreign_processes=0
 )
 

@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from loopmark.bench.records.checks import Check, Diagnosis, Finding
+from loopmark.bench.records.checks import Check, CheckResult, Diagnosis
 from loopmark.bench.report.checklist import diagnosis_as_json, diagnosis_conclusion, print_diagnosis
 from tests.support.hostile import NAMES
 
@@ -16,7 +16,7 @@ LINK = Check("GPU", "PCI Express link", "Batches cross it.")
 COMMAND = "sudo a-command --with many --long options | that-must --stay in-one piece --to be --copied"
 
 
-def printed(*findings: Finding, width: int = 100, terminal: bool = True) -> str:
+def printed(*findings: CheckResult, width: int = 100, terminal: bool = True) -> str:
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=terminal, color_system=None)
     print_diagnosis(Diagnosis("cpu", findings), console)
@@ -58,7 +58,7 @@ def test_text_is_wrapped_to_the_terminal_and_a_command_stays_in_one_piece(width:
         ([GOVERNOR.could_be_better("x", "y")], "Of 1 readings 0 are bad and 1 could be better; 0 are not known."),
     ],
 )
-def test_it_comes_to_one_sentence_that_says_who_changes_what(findings: list[Finding], says: str) -> None:
+def test_it_comes_to_one_sentence_that_says_who_changes_what(findings: list[CheckResult], says: str) -> None:
     assert diagnosis_conclusion(Diagnosis("cpu", tuple(findings))).startswith(says)
     assert "Loopmark changes none of it" in diagnosis_conclusion(Diagnosis("cpu", tuple(findings)))
 

@@ -18,7 +18,7 @@ from loopmark.bench.measure.ceilings.sampling import (
     QueueStopwatch,
     Stopwatch,
 )
-from loopmark.bench.measure.cgroup import free_host_bytes
+from loopmark.bench.measure.cgroup import free_host_bytes, text_of
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.ceilings import Kind, LeftOut, Variant
 from loopmark.loops.switches import tf32
@@ -240,13 +240,8 @@ def last_level_cache_bytes(device: torch.device, cores: Iterable[int], cpus: Pat
 def _caches(folder: Path) -> Iterable[tuple[int, str, int]]:
     """Level, sharing cores and bytes of each of a core's caches that hold data."""
     for cache in folder.glob("index*"):
-        level, size = _text(cache / "level"), _text(cache / "size")
-        if level.isdigit() and size[:-1].isdigit() and size[-1] in UNITS and _text(cache / "type") != "Instruction":
-            yield int(level), _text(cache / "shared_cpu_list"), int(size[:-1]) * UNITS[size[-1]]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
+        level, size, kind, shared = (
+            text_of(cache / name) or "" for name in ("level", "size", "type", "shared_cpu_list")
+        )
+        if level.isdigit() and size[:-1].isdigit() and size[-1] in UNITS and kind != "Instruction":
+            yield int(level), shared, int(size[:-1]) * UNITS[size[-1]]

@@ -21,7 +21,7 @@ from loopmark.bench.measure.nvml import monitor_of
 from loopmark.bench.measure.pool import WorkerPool, WorkerProcess
 from loopmark.bench.measure.warmup import warm_up
 from loopmark.bench.median import LEAST_SAMPLES, median_interval
-from loopmark.bench.records.ceilings import Ceiling, Ceilings, Disturbance, LeftOut, Tried
+from loopmark.bench.records.ceilings import Ceiling, Ceilings, Interference, LeftOut, Tried
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan
 from loopmark.loops.technique import Skip
@@ -199,13 +199,13 @@ def _soaked(
     return found
 
 
-def _disturbance(best: Candidate) -> Disturbance | None:
+def _disturbance(best: Candidate) -> Interference | None:
     """Over all its samples."""
     seen = best.disturbances
     if not seen:
         return None
     reasons = {reason for one in seen for reason in one.throttle_reasons.split(", ") if reason}
-    return Disturbance(
+    return Interference(
         sampled_seconds=best.sampled_seconds,
         involuntary_switches=sum(one.involuntary_switches for one in seen),
         steal_seconds=sum(one.steal_seconds for one in seen),

@@ -12,7 +12,7 @@ from loopmark.bench.measure.doctor.gpu import GpuSettings
 from loopmark.bench.measure.doctor.host import HostView
 from loopmark.bench.measure.doctor.software import TorchBuild
 from loopmark.bench.measure.nvml import device_names
-from loopmark.bench.records.checks import Check, Diagnosis, Finding
+from loopmark.bench.records.checks import Check, CheckResult, Diagnosis
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _uuids() -> Sequence[str]:
         return ()
 
 
-HOST_CHECKS: tuple[Callable[[HostView], Finding], ...] = (
+HOST_CHECKS: tuple[Callable[[HostView], CheckResult], ...] = (
     hardware.load,
     hardware.steal,
     hardware.quota,
@@ -99,7 +99,7 @@ HOST_CHECKS: tuple[Callable[[HostView], Finding], ...] = (
     software.threads,
     software.thread_variables,
 )
-GPU_CHECKS: tuple[Callable[[GpuSettings], Finding], ...] = (
+GPU_CHECKS: tuple[Callable[[GpuSettings], CheckResult], ...] = (
     gpu.other_processes,
     gpu.throttling,
     gpu.temperature,
@@ -131,7 +131,7 @@ def examine(name: str | None, host: HostView) -> Diagnosis:
     return Diagnosis(device.name, (*(check(host) for check in HOST_CHECKS), *of_software, *_of_gpu(device)))
 
 
-def _of_gpu(device: Device) -> tuple[Finding, ...]:
+def _of_gpu(device: Device) -> tuple[CheckResult, ...]:
     if device.uuid is None:
         return ()
     try:

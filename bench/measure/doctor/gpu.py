@@ -6,7 +6,7 @@ import pynvml
 
 from loopmark.bench.measure.doctor.host import gpu_check
 from loopmark.bench.measure.nvml import SW_POWER_CAP, THROTTLES, GpuMonitor
-from loopmark.bench.records.checks import Check, Finding
+from loopmark.bench.records.checks import Check, CheckResult
 
 IDLE, HELD = 0x01, 0x02
 """Why a clock is what it is, by its bit in nvml.h: nobody computes; somebody has set it."""
@@ -63,7 +63,7 @@ class GpuSettings(GpuMonitor):
     "Without it the driver puts the GPU down when its last process ends, and the next one waits for it to come up, "
     "with clocks and temperature of a cold start.",
 )
-def persistence_mode(check: Check, gpu: GpuSettings) -> Finding:
+def persistence_mode(check: Check, gpu: GpuSettings) -> CheckResult:
     mode = gpu.whole("nvmlDeviceGetPersistenceMode")
     if mode is None:
         return check.not_known(SILENT)
@@ -78,7 +78,7 @@ def persistence_mode(check: Check, gpu: GpuSettings) -> Finding:
     "compute mode",
     "Loopmark keeps a process of every loop on the GPU while they take turns; in an exclusive mode all but one fail.",
 )
-def compute_mode(check: Check, gpu: GpuSettings) -> Finding:
+def compute_mode(check: Check, gpu: GpuSettings) -> CheckResult:
     mode = gpu.whole("nvmlDeviceGetComputeMode")
     if mode is None:
         return check.not_known(SILENT)
@@ -93,7 +93,7 @@ def compute_mode(check: Check, gpu: GpuSettings) -> Finding:
     "Correcting errors (ECC) costs some boards memory and bandwidth, so that runs with and without it do not compare; "
     "a memory that fails may slow a step down, or spoil it.",
 )
-def memory_errors(check: Check, gpu: GpuSettings) -> Finding:
+def memory_errors(check: Check, gpu: GpuSettings) -> CheckResult:
     on, soon = gpu.ecc(), gpu.ecc_after_next_start()
     if on is None:
         return check.not_known(f"{SILENT}; a board without ECC cannot")
@@ -119,7 +119,7 @@ def memory_errors(check: Check, gpu: GpuSettings) -> Finding:
 
 
 @gpu_check("MIG", "An instance of a GPU has a part of it, and shares power and clocks with the others.")
-def instances(check: Check, gpu: GpuSettings) -> Finding:
+def instances(check: Check, gpu: GpuSettings) -> CheckResult:
     on = gpu.mig()
     if on is None:
         return check.not_known(f"{SILENT}; most boards cannot be divided")
@@ -133,7 +133,7 @@ def instances(check: Check, gpu: GpuSettings) -> Finding:
 
 
 @gpu_check("power limit", "A board at its power limit lowers its clock, more for one loop than for another.")
-def power_limit(check: Check, gpu: GpuSettings) -> Finding:
+def power_limit(check: Check, gpu: GpuSettings) -> CheckResult:
     limit, usual = gpu.power_limit_watts(), gpu.watts("nvmlDeviceGetPowerManagementDefaultLimit")
     enforced, drawn = gpu.watts("nvmlDeviceGetEnforcedPowerLimit"), gpu.power_watts()
     if math.isnan(limit):
@@ -157,7 +157,7 @@ def power_limit(check: Check, gpu: GpuSettings) -> Finding:
 
 
 @gpu_check("throttling", "A clock that is held down makes every step slower, for as long as the reason lasts.")
-def throttling(check: Check, gpu: GpuSettings) -> Finding:
+def throttling(check: Check, gpu: GpuSettings) -> CheckResult:
     reasons = gpu.clock_reasons()
     if reasons is None:
         return check.not_known(SILENT)
@@ -171,7 +171,7 @@ def throttling(check: Check, gpu: GpuSettings) -> Finding:
 
 
 @gpu_check("temperature", "A hot board draws more power for the same work, and slows itself down.")
-def temperature(check: Check, gpu: GpuSettings) -> Finding:
+def temperature(check: Check, gpu: GpuSettings) -> CheckResult:
     now, slowdown = gpu.temperature_celsius(), gpu.slowdown_celsius()
     if math.isnan(now):
         return check.not_known(SILENT)
@@ -190,7 +190,7 @@ def temperature(check: Check, gpu: GpuSettings) -> Finding:
     "clocks",
     "A clock that rises and falls with temperature and power drifts during a run and from one run to the next.",
 )
-def clocks(check: Check, gpu: GpuSettings) -> Finding:
+def clocks(check: Check, gpu: GpuSettings) -> CheckResult:
     reasons = gpu.clock_reasons()
     highest_sm, highest_memory = (
         gpu.hertz("nvmlDeviceGetMaxClockInfo", kind) for kind in (pynvml.NVML_CLOCK_SM, pynvml.NVML_CLOCK_MEM)
@@ -217,7 +217,7 @@ def clocks(check: Check, gpu: GpuSettings) -> Finding:
 
 
 @gpu_check("energy counter", "Joules to the target are told only where the board counts them.")
-def energy_counter(check: Check, gpu: GpuSettings) -> Finding:
+def energy_counter(check: Check, gpu: GpuSettings) -> CheckResult:
     if math.isnan(gpu.joules()):
         return check.not_known(f"{SILENT}; boards before Volta, and parts of a board, have none")
     return check.good("can be read")
@@ -227,7 +227,7 @@ def energy_counter(check: Check, gpu: GpuSettings) -> Finding:
     "other processes",
     "A process that computes on the same GPU takes turns with the step; one that only waits still holds memory.",
 )
-def other_processes(check: Check, gpu: GpuSettings) -> Finding:
+def other_processes(check: Check, gpu: GpuSettings) -> CheckResult:
     number = gpu.company()
     if number is None:
         return check.not_known(SILENT)
@@ -241,7 +241,7 @@ def other_processes(check: Check, gpu: GpuSettings) -> Finding:
 
 
 @gpu_check("PCI Express link", "Batches that are copied from the host cross it, within the phase `data`.")
-def link(check: Check, gpu: GpuSettings) -> Finding:
+def link(check: Check, gpu: GpuSettings) -> CheckResult:
     generation, lanes = gpu.whole("nvmlDeviceGetCurrPcieLinkGeneration"), gpu.whole("nvmlDeviceGetCurrPcieLinkWidth")
     highest, most = gpu.whole("nvmlDeviceGetMaxPcieLinkGeneration"), gpu.whole("nvmlDeviceGetMaxPcieLinkWidth")
     if generation is None or highest is None or lanes is None or most is None:

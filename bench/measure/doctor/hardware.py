@@ -5,7 +5,7 @@ import re
 
 from loopmark.bench.measure.cgroup import cpu_quota, cpuset, numbers
 from loopmark.bench.measure.doctor.host import HostView, counted, listed, memory, processor, spans
-from loopmark.bench.records.checks import Check, Finding
+from loopmark.bench.records.checks import Check, CheckResult
 
 CPU = "sys/devices/system/cpu"
 NO_TURBO, BOOST = f"{CPU}/intel_pstate/no_turbo", f"{CPU}/cpufreq/boost"
@@ -33,7 +33,7 @@ BUSY = (1, 2, 3, 6, 7, STEAL)
 @processor(
     "load by others", "Whoever else runs takes the cores away in the middle of a step, and empties their caches."
 )
-def load(check: Check, host: HostView) -> Finding:
+def load(check: Check, host: HostView) -> CheckResult:
     means = (host.text("proc/loadavg") or "").split()
     if not means or not _is_number(means[0]):
         return check.not_known("the kernel shows no load")
@@ -56,7 +56,7 @@ def load(check: Check, host: HostView) -> Finding:
     "stolen time",
     "A hypervisor that gives the core to another machine stops a step, which then looks slow for no reason of its own.",
 )
-def steal(check: Check, host: HostView) -> Finding:
+def steal(check: Check, host: HostView) -> CheckResult:
     names = {f"cpu{core}" for core in host.cores}
     rows = [line.split() for line in (host.text("proc/stat") or "").splitlines()]
     rows = [row for row in rows if row[:1] and row[0] in names and len(row) > STEAL]
@@ -93,7 +93,7 @@ def _is_number(text: str) -> bool:
     "Two hardware threads of one core share its units and caches: a thread of the step slows down whenever its sibling "
     "works.",
 )
-def siblings(check: Check, host: HostView) -> Finding:
+def siblings(check: Check, host: HostView) -> CheckResult:
     shared = [numbers(host.text(f"{CPU}/cpu{core}/topology/thread_siblings_list") or "") for core in host.cores]
     if not shared or not all(shared):
         return check.not_known("the kernel does not show which hardware threads share a core")
@@ -118,7 +118,7 @@ def siblings(check: Check, host: HostView) -> Finding:
 @processor(
     "CPU quota", "A control group that has spent its quota stands still until the next period, in the middle of a step."
 )
-def quota(check: Check, host: HostView) -> Finding:
+def quota(check: Check, host: HostView) -> CheckResult:
     found = cpu_quota(host.root)
     if found is None:
         return check.not_known("no control group is shown")
@@ -137,7 +137,7 @@ def quota(check: Check, host: HostView) -> Finding:
 
 
 @processor("allowed cores", "Threads that are pinned to fewer cores than there are threads take turns on them.")
-def allowed_cores(check: Check, host: HostView) -> Finding:
+def allowed_cores(check: Check, host: HostView) -> CheckResult:
     allowed, online = cpuset(host.root), host.online()
     if allowed is None:
         return check.not_known("no control group tells which cores it may use")
@@ -159,7 +159,7 @@ def allowed_cores(check: Check, host: HostView) -> Finding:
     "The kernel does not balance threads among cores that it was booted to isolate: all threads of a step may stay on "
     "one of them.",
 )
-def isolated_cores(check: Check, host: HostView) -> Finding:
+def isolated_cores(check: Check, host: HostView) -> CheckResult:
     path = f"{CPU}/isolated"
     if not host.present(path):
         return check.not_known("the kernel does not show which cores are isolated")
@@ -180,7 +180,7 @@ def isolated_cores(check: Check, host: HostView) -> Finding:
     "A governor that follows the load raises the clock late: after each turn that a process had to "
     "wait, its first steps run slower, and short steps more than long ones.",
 )
-def governor(check: Check, host: HostView) -> Finding:
+def governor(check: Check, host: HostView) -> CheckResult:
     folders = {core: f"{CPU}/cpu{core}/cpufreq" for core in host.cores}
     chosen = {core: host.text(f"{folder}/scaling_governor") for core, folder in folders.items()}
     known = sorted({name for name in chosen.values() if name is not None})
@@ -207,7 +207,7 @@ def governor(check: Check, host: HostView) -> Finding:
     "A boosted clock depends on temperature and on how many cores are busy, so that it drifts during a run and from "
     "one run to the next.",
 )
-def boost(check: Check, host: HostView) -> Finding:
+def boost(check: Check, host: HostView) -> CheckResult:
     no_turbo, allowed = host.number(NO_TURBO), host.number(BOOST)
     if no_turbo is None and allowed is None:
         remark = host.if_virtual("; in a virtual machine the host has it")
@@ -226,7 +226,7 @@ def boost(check: Check, host: HostView) -> Finding:
 @processor(
     "energy counter", "Joules to the target are told only where the processor's own counters (RAPL) can be read."
 )
-def energy_counter(check: Check, host: HostView) -> Finding:
+def energy_counter(check: Check, host: HostView) -> CheckResult:
     zones = sorted(zone for zone in (host.root / POWERCAP).glob("intel-rapl:*") if zone.name.count(":") == 1)
     if not zones:
         return check.not_known("the kernel shows none" + host.if_virtual("; a virtual machine usually has none"))
@@ -245,7 +245,7 @@ def energy_counter(check: Check, host: HostView) -> Finding:
     "huge pages",
     "With small pages a step spends time on looking up addresses, and how much differs from launch to launch.",
 )
-def huge_pages(check: Check, host: HostView) -> Finding:
+def huge_pages(check: Check, host: HostView) -> CheckResult:
     chosen = (host.text(HUGE) or "").partition("[")[2].partition("]")[0]
     if not chosen:
         return check.not_known("the kernel shows no setting for them")
@@ -262,7 +262,7 @@ def huge_pages(check: Check, host: HostView) -> Finding:
 
 
 @memory("swap", "A page that was swapped out has to come back from the disk, in the middle of a step.")
-def swap(check: Check, host: HostView) -> Finding:
+def swap(check: Check, host: HostView) -> CheckResult:
     total, free = _bytes(host, "SwapTotal"), _bytes(host, "SwapFree")
     if total is None or free is None:
         return check.not_known("the kernel does not show it")
@@ -280,7 +280,7 @@ def swap(check: Check, host: HostView) -> Finding:
 
 
 @memory("memory left", "When memory gets short, the kernel makes room while a step waits, or ends a process.")
-def memory_left(check: Check, host: HostView) -> Finding:
+def memory_left(check: Check, host: HostView) -> CheckResult:
     total, left, waited = _bytes(host, "MemTotal"), _bytes(host, "MemAvailable"), waiting(host, "memory")
     if not total or left is None:
         return check.not_known("the kernel does not show it")
@@ -299,7 +299,7 @@ def memory_left(check: Check, host: HostView) -> Finding:
     "NUMA nodes",
     "Memory of another node is further away; whether a step's lies near or far is chance, and differs by launch.",
 )
-def numa_nodes(check: Check, host: HostView) -> Finding:
+def numa_nodes(check: Check, host: HostView) -> CheckResult:
     nodes = {
         node: numbers(host.text(f"{NODES}/node{node}/cpulist") or "")
         for node in numbers(host.text(f"{NODES}/online") or "")
@@ -325,7 +325,7 @@ def numa_nodes(check: Check, host: HostView) -> Finding:
     "NUMA balancing",
     "The kernel takes pages away for a moment to learn who uses them, and moves them, during the steps.",
 )
-def numa_balancing(check: Check, host: HostView) -> Finding:
+def numa_balancing(check: Check, host: HostView) -> CheckResult:
     level = host.number("proc/sys/kernel/numa_balancing")
     if level is None:
         return check.not_known("the kernel does not show it")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec
 
 from loopmark.bench.measure.cgroup import numbers
-from loopmark.bench.records.checks import Area, Check, Finding
+from loopmark.bench.records.checks import Area, Check, CheckResult
 
 P = ParamSpec("P")
 
@@ -21,13 +21,13 @@ class ChecksOf:
 
     def __call__(
         self, name: str, why: str
-    ) -> Callable[[Callable[Concatenate[Check, P], Finding]], Callable[P, Finding]]:
+    ) -> Callable[[Callable[Concatenate[Check, P], CheckResult]], Callable[P, CheckResult]]:
         """What is looked at, and why it matters for timing."""
         check = Check(self.area, name, why)
 
-        def bind(find: Callable[Concatenate[Check, P], Finding]) -> Callable[P, Finding]:
+        def bind(find: Callable[Concatenate[Check, P], CheckResult]) -> Callable[P, CheckResult]:
             @wraps(find)
-            def bound(*arguments: P.args, **options: P.kwargs) -> Finding:
+            def bound(*arguments: P.args, **options: P.kwargs) -> CheckResult:
                 return find(check, *arguments, **options)
 
             return bound

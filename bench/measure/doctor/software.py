@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from loopmark.bench.measure.doctor.host import HostView, processor, software
-from loopmark.bench.records.checks import Check, Finding
+from loopmark.bench.records.checks import Check, CheckResult
 
 CLOCK = "sys/devices/system/clocksource/clocksource0"
 QUICK_CLOCKS = ("tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page", "timebase")
@@ -26,7 +26,7 @@ PLACING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
     "clock source",
     "A lap reads the clock once; a clock that takes a system call, or a device's register, adds to every phase.",
 )
-def clock_source(check: Check, host: HostView) -> Finding:
+def clock_source(check: Check, host: HostView) -> CheckResult:
     current = host.text(f"{CLOCK}/current_clocksource")
     if current is None:
         return check.not_known("the kernel does not show it")
@@ -51,7 +51,7 @@ def clock_source(check: Check, host: HostView) -> Finding:
     "Each process gets another layout of its memory, and some layouts are a little faster. Loopmark measures several "
     "launches for that reason; it protects against attacks, so leave it on.",
 )
-def address_randomisation(check: Check, host: HostView) -> Finding:
+def address_randomisation(check: Check, host: HostView) -> CheckResult:
     level = host.number("proc/sys/kernel/randomize_va_space")
     if level is None:
         return check.not_known("the kernel does not show it")
@@ -62,7 +62,7 @@ def address_randomisation(check: Check, host: HostView) -> Finding:
     "virtual machine",
     "Cores, caches and memory of a virtual machine may be shared with others, which its own kernel cannot see.",
 )
-def virtual_machine(check: Check, host: HostView) -> Finding:
+def virtual_machine(check: Check, host: HostView) -> CheckResult:
     names = (host.text(f"sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name"))
     maker = " ".join(name for name in names if name)
     virtual, called = host.virtual(), f": {maker}" if maker else ""
@@ -83,7 +83,7 @@ def virtual_machine(check: Check, host: HostView) -> Finding:
     "container",
     "A container costs a step nothing by itself; its limits are told under `CPU quota` and `allowed cores`.",
 )
-def container(check: Check, host: HostView) -> Finding:
+def container(check: Check, host: HostView) -> CheckResult:
     marks = (".dockerenv", "run/.containerenv")
     if maker := host.text("run/systemd/container"):
         return check.good(f"yes: {maker}")
@@ -96,7 +96,7 @@ def container(check: Check, host: HostView) -> Finding:
 @software(
     "threads", "More threads than cores wait for each other; fewer leave cores unused. All loops of a run use as many."
 )
-def threads(check: Check, host: HostView) -> Finding:
+def threads(check: Check, host: HostView) -> CheckResult:
     return check.good(f"{host.threads} by default" + (f", on {host.core_list()}" if host.cores else ", not pinned"))
 
 
@@ -104,7 +104,7 @@ def threads(check: Check, host: HostView) -> Finding:
     "thread variables",
     "They change how many threads compute, on which cores, and how idle ones wait; a run without them is another run.",
 )
-def thread_variables(check: Check, host: HostView) -> Finding:
+def thread_variables(check: Check, host: HostView) -> CheckResult:
     found = {name: value for name, value in sorted(host.variables.items()) if name.startswith(PREFIXES) and value}
     if not found:
         return check.good("none is set")
@@ -145,7 +145,7 @@ def torch_build() -> TorchBuild | None:
 
 
 @software("torch", "Its build decides which devices can be measured at all.")
-def torch(check: Check, build: TorchBuild | None, gpus: Sequence[str], uses_gpu: bool) -> Finding:
+def torch(check: Check, build: TorchBuild | None, gpus: Sequence[str], uses_gpu: bool) -> CheckResult:
     if build is None:
         return check.bad("not installed", "Install all that Loopmark needs.", "make bench")
     reading = f"{build.version}, for {build.accelerator or 'CPU alone'}"
@@ -168,7 +168,7 @@ def torch(check: Check, build: TorchBuild | None, gpus: Sequence[str], uses_gpu:
     "compiler",
     "torch.compile writes C++ on a CPU, and launchers in C on a GPU; without a compiler its loops are skipped.",
 )
-def compiler(check: Check, host: HostView, uses_gpu: bool) -> Finding:
+def compiler(check: Check, host: HostView, uses_gpu: bool) -> CheckResult:
     default = "clang++" if sys.platform == "darwin" else "g++"
     name = host.variables.get("CC", "gcc") if uses_gpu else host.variables.get("CXX", default)
     path = host.variables.get("PATH")
@@ -188,14 +188,14 @@ def compiler(check: Check, host: HostView, uses_gpu: bool) -> Finding:
 
 
 @software("triton", "torch.compile writes its GPU kernels in it; without it its loops are skipped.")
-def triton(check: Check) -> Finding:
+def triton(check: Check) -> CheckResult:
     if importlib.util.find_spec("triton") is None:
         return check.could_be_better("not installed", "Install the triton that belongs to this torch.")
     return check.good("installed")
 
 
 @software("git", "`loopmark ab` checks revisions out by it, and a run is kept with the revision it measured.")
-def git(check: Check, host: HostView) -> Finding:
+def git(check: Check, host: HostView) -> CheckResult:
     if shutil.which("git", path=host.variables.get("PATH")) is None:
         return check.could_be_better("not on the PATH", "Install it.", "sudo apt-get install git")
     return check.good("installed")

@@ -21,18 +21,18 @@ from loopmark.bench.measure.doctor.gpu import (
     temperature,
     throttling,
 )
-from loopmark.bench.records.checks import Finding
+from loopmark.bench.records.checks import CheckResult
 from tests.support.nvml_fake import UUID, install
 
 REASONS = "nvmlDeviceGetCurrentClocksEventReasons"
-Find = Callable[..., Finding]
+Find = Callable[..., CheckResult]
 
 
 @pytest.fixture
 def find(monkeypatch: pytest.MonkeyPatch) -> Find:
     """What a check finds where the driver gives these answers, and no other."""
 
-    def run(check: Callable[[GpuSettings], Finding], **answers: Any) -> Finding:
+    def run(check: Callable[[GpuSettings], CheckResult], **answers: Any) -> CheckResult:
         install(monkeypatch, **answers)
         return check(GpuSettings(UUID))
 
