@@ -20,6 +20,7 @@ from loopmark.bench.report.figures import as_csv, record
 from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import draw_plots, with_key_figures
 from loopmark.bench.report.run_page import page_context
+from loopmark.bench.report.table import finite
 from loopmark.bench.report.takeaway import takeaway
 from loopmark.bench.report.training.draw import training_figures, unwritable, write_training_csv
 from loopmark.bench.report.training.spreadsheet import training_as_json
@@ -89,9 +90,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 
 def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
-    if estimate is None:
-        return None
-    return {part: value if math.isfinite(value) else None for part, value in asdict(estimate).items()}
+    return {part: finite(value) for part, value in asdict(estimate).items()} if estimate else None
 
 
 def _fastest_first(summary: Summary) -> list[str]:

@@ -87,13 +87,9 @@ class Figure:
     chart: Chart | None = None
     measure: Measure | None = None
 
-    def value(self, row: Row, workload: WorkloadSummary) -> Value:
-        """The figure of one case."""
-        return self.of_workload(workload) if self.of_workload else self.of(row)
-
     def record(self, row: Row, workload: WorkloadSummary) -> dict[str, float | int | str | None]:
         """What is kept of one case, as strict JSON values by key."""
-        value = self.value(row, workload)
+        value = self.of_workload(workload) if self.of_workload else self.of(row)
         if self.kept == "interval":
             return {**ends(self.key, value if isinstance(value, Estimate) else None)}
         value = value.value if isinstance(value, Estimate) else value
@@ -152,10 +148,6 @@ def _steps_per_second(row: Row) -> Estimate | None:
     return step.map(lambda seconds: 1 / seconds if seconds > 1 / sys.float_info.max else math.inf) if step else None
 
 
-def _rate_cell(row: Row) -> Cell:
-    return figure(show.rate_range(row.samples_per_second), row.samples_per_second)
-
-
 def _speedup_cell(row: Row) -> Cell:
     return figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup)
 
@@ -183,11 +175,7 @@ def _counts_energy(row: Row) -> bool:
 
 
 FIGURES: tuple[Figure, ...] = (
-    Figure(
-        "verdict",
-        lambda row: row.verdict,
-        shown={"main": Shown(2, "verdict", cell=cells.verdict_or_status)},
-    ),
+    Figure("verdict", lambda row: row.verdict, shown={"main": Shown(2, "verdict", cell=cells.verdict_or_status)}),
     Figure(
         "trains_as_baseline",
         lambda row: row.trained.equivalence.verdict if row.trained else None,
@@ -272,9 +260,7 @@ FIGURES: tuple[Figure, ...] = (
         shown={"terminal": Shown(10, "MFU", _of_value(show.percent))},
     ),
     Figure(
-        "step_limit_seconds",
-        lambda row: row.roofline.step_limit_seconds if row.roofline else None,
-        kept="interval",
+        "step_limit_seconds", lambda row: row.roofline.step_limit_seconds if row.roofline else None, kept="interval"
     ),
     Figure("share_of_limit", lambda row: row.roofline.share if row.roofline else None, kept="interval"),
     Figure(

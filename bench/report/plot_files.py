@@ -125,7 +125,7 @@ def _speedup(workload: WorkloadSummary) -> str:
         return ""
     known.sort(key=lambda one: -one[0])
     ends = [row for _, row in ((known[0], known[-1]) if len(known) > 1 else known)]
-    return "; ".join(f"{_name(row.case.label)} {cells.speedup(row)}, {cells.verdict(row)}" for row in ends)
+    return "; ".join(f"{elide(row.case.label, NAME_LENGTH)} {cells.speedup(row)}, {cells.verdict(row)}" for row in ends)
 
 
 def _break_even(workload: WorkloadSummary) -> str:
@@ -135,7 +135,9 @@ def _break_even(workload: WorkloadSummary) -> str:
         if row.break_even_steps and show.known(row.break_even_steps.value) and row.break_even_steps.value >= 1
     ]
     known.sort(key=lambda one: one[0].value)
-    return "; ".join(f"{_name(row.case.label)} after {show.count_range(steps)} steps" for steps, row in known[:2])
+    return "; ".join(
+        f"{elide(row.case.label, NAME_LENGTH)} after {show.count_range(steps)} steps" for steps, row in known[:2]
+    )
 
 
 def _roofline(workload: WorkloadSummary) -> str:
@@ -152,7 +154,7 @@ def _baseline_and_least(rows: Sequence[Row], value: Callable[[Row], float], say:
     others = [row for row in rows if not row.case.repeat]
     least = min(others, key=value, default=None)
     told = [row for row in others if row.case.loop == BASELINE or row is least]
-    return "; ".join(f"{_name(row.case.label)} {say(row)}" for row in told)
+    return "; ".join(f"{elide(row.case.label, NAME_LENGTH)} {say(row)}" for row in told)
 
 
 def _quality(rows: Sequence[TrainedRow]) -> str:
@@ -162,12 +164,12 @@ def _quality(rows: Sequence[TrainedRow]) -> str:
         return ""
     soonest = min(known, key=lambda one: one[0].value)[1]
     told = [row for _, row in known if row.loop == BASELINE or row is soonest]
-    said = (f"{_name(row.label)} at the target in {words.seconds(row.learning)}" for row in told if row.learning)
+    said = (
+        f"{elide(row.label, NAME_LENGTH)} at the target in {words.seconds(row.learning)}"
+        for row in told
+        if row.learning
+    )
     return "; ".join(said)
-
-
-def _name(text: str) -> str:
-    return elide(text, NAME_LENGTH)
 
 
 _OF_TIMING: dict[str, Callable[[WorkloadSummary], str]] = {

@@ -1,6 +1,8 @@
 """The tables of a run: the one that it ends with, as wide as the terminal at hand, and those of its pages, in full."""
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from collections.abc import Iterator
+
+from rich.console import Console
 from rich.text import Text
 
 from loopmark.bench.judge.bounds import Bound
@@ -31,7 +33,8 @@ MOST_WARNINGS = 6
 def print_summary(summary: Summary, console: Console | None = None) -> None:
     """Print the run's table, warnings and takeaway, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(FILE_WIDTH, console)
-    console.print(RunTable(summary))
+    for line in _lines(summary, console):
+        console.print(line)
     console.print()
     if summary.trained is not None and any(one.target is not None for one in summary.trained.workloads):
         console.print(TrainingTable(summary.trained, starts_of(summary)))
@@ -46,32 +49,26 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
     console.print(Text(takeaway(summary), "bold"), soft_wrap=not console.is_terminal)
 
 
-class RunTable:
-    """The one table of a run: print it on a ``rich`` console of any width."""
-
-    def __init__(self, summary: Summary) -> None:
-        self._summary = summary
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """One ``Text`` a line, none wider than the console; nothing in it is read as markup."""
-        width = options.max_width
-        rows = tuple(row for row in self._summary.rows if row.step_seconds is not None)
-        names = [row.case.label for row in self._summary.rows]
-        grid = TextTable(Table(columns("terminal", rows), rows, silent=show.ABSENT), names, width)
-        for number, workload in enumerate(self._summary.workloads):
-            if number:
-                yield Text()
-            yield from (cut(line, width) for line in _heading(workload))
-            if any(row.step_seconds is not None for row in workload.rows):
-                yield from grid.headings()
-            for row in workload.rows:
-                measured = row.step_seconds is not None
-                yield grid.line(row.case.label, row) if measured else grid.named(row.case.label, _ending(row))
-            for row in workload.rows:
-                if text := cells.notes(row):
-                    yield from grid.note(row.case.label, text, console)
-        if grid.left_out:
-            yield cut(Text(f"report.md also has: {', '.join(grid.left_out)}", "dim"), width)
+def _lines(summary: Summary, console: Console) -> Iterator[Text]:
+    """The table, none of its lines wider than the console; nothing in it is read as markup."""
+    width = console.width
+    rows = tuple(row for row in summary.rows if row.step_seconds is not None)
+    names = [row.case.label for row in summary.rows]
+    table = TextTable(Table(columns("terminal", rows), rows, silent=show.ABSENT), names, width)
+    for number, workload in enumerate(summary.workloads):
+        if number:
+            yield Text()
+        yield from (cut(line, width) for line in _heading(workload))
+        if any(row.step_seconds is not None for row in workload.rows):
+            yield from table.headings()
+        for row in workload.rows:
+            measured = row.step_seconds is not None
+            yield table.line(row.case.label, row) if measured else table.named(row.case.label, _ending(row))
+        for row in workload.rows:
+            if text := cells.notes(row):
+                yield from table.note(row.case.label, text, console)
+    if table.left_out:
+        yield cut(Text(f"report.md also has: {', '.join(table.left_out)}", "dim"), width)
 
 
 def _ending(row: Row) -> Text:

@@ -26,7 +26,7 @@ def takeaway(summary: Summary) -> str:
     or that does not learn, is never the fastest.
     """
     device = "this CPU" if summary.run.plan.device == "cpu" else "this GPU"
-    names = [_name(workload.workload) for workload in summary.workloads]
+    names = [elide(workload.workload, NAME_LENGTH) for workload in summary.workloads]
     if len(names) == 1:
         text = f"on {names[0]} on {device}, {_clause(summary.workloads[0], alone=True)}."
         return sentence(text, summary.interrupted)
@@ -58,15 +58,15 @@ def _clause(workload: WorkloadSummary, *, alone: bool) -> str:
     astray = _extreme([row for row in judged if row not in alike], "faster")
     if astray and (winner is None or _distance(astray) > _distance(winner)):
         why = doubt(astray.trained, eager)
-        clause += f"; {_name(astray.case.loop)} is faster ({show.ratio_range(astray.speedup)}), but {why}"
+        clause += f"; {elide(astray.case.loop, NAME_LENGTH)} is faster ({show.ratio_range(astray.speedup)}), but {why}"
     if loser and alone:
-        clause += f"; {_name(loser.case.loop)} is slower ({show.ratio_range(loser.speedup)})"
+        clause += f"; {elide(loser.case.loop, NAME_LENGTH)} is slower ({show.ratio_range(loser.speedup)})"
     return clause
 
 
 def _winner(row: Row) -> str:
     ratio, _, ends = show.ratio_range(row.speedup).partition(" ")
-    text = f"{_name(row.case.loop)} is {ratio} faster than {BASELINE} {ends}"
+    text = f"{elide(row.case.loop, NAME_LENGTH)} is {ratio} faster than {BASELINE} {ends}"
     steps = row.break_even_steps
     if row.compile_seconds and steps and math.isfinite(steps.value) and steps.value >= 1:
         text += f" (after {show.count(steps.value)} steps it has paid for its compilation)"
@@ -93,7 +93,7 @@ def _hot_spot(baseline: Row) -> str:
     if not shares:
         return ""
     phase = max(shares, key=lambda name: shares[name])
-    return f", and {_name(phase)} is {show.percent(shares[phase])} of {BASELINE}'s step"
+    return f", and {elide(phase, NAME_LENGTH)} is {show.percent(shares[phase])} of {BASELINE}'s step"
 
 
 def _extreme(rows: list[Row], verdict: Verdict) -> Row | None:
@@ -111,10 +111,6 @@ def _endings(workload: WorkloadSummary) -> str:
     counts = {ending: endings.count(ending) for ending in dict.fromkeys(endings)}
     loops = "loop" if len(endings) == 1 else "loops"
     return f"of {len(endings)} {loops}, " + ", ".join(f"{n} {ending}" for ending, n in counts.items())
-
-
-def _name(text: str) -> str:
-    return elide(text, NAME_LENGTH)
 
 
 def warnings_of(run: Run) -> list[str]:

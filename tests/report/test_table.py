@@ -1,104 +1,30 @@
-import dataclasses
+import csv
 import io
 
 import pytest
-from rich.cells import cell_len
-from rich.console import Console
 
-from loopmark.bench.judge.summary import Summary, summarise
-from loopmark.bench.records.run import PhaseWork
-from loopmark.bench.report.run_tables import main_table, print_summary
-from tests.support.hostile import NAMES
-from tests.support.synthetic import Truth, make_run
-
-LOOPS = [
-    Truth("eager"), Truth("eager", repeat=True), Truth("channels_last+compile", 0.008, compile_seconds=20.0),
-    Truth("amp_bf16", 0.0125), Truth("tf32"),
-    Truth("cuda_graph", status="skipped", reason="cuda_graph needs [bold]a CUDA device[/]; " + "so it goes " * 40),
-]  # fmt: skip
+from loopmark.bench.report.table import csv_of, csv_text
 
 
-def printed(summary: Summary, width: int) -> list[str]:
-    output = io.StringIO()
-    print_summary(summary, Console(file=output, width=width, force_terminal=True, color_system=None))
-    return output.getvalue().splitlines()
+def cell(value: object) -> str:
+    (_, (text, _)) = csv.reader(io.StringIO(csv_text(["a", "b"], [[value, 1]])))
+    return text
 
 
-@pytest.mark.parametrize("width", [40, 80, 110, 200])
-def test_no_line_is_wider_than_the_terminal(width: int) -> None:
-    lines = printed(summarise(*make_run(LOOPS, ("resnet", "gpt"))), width)
-    assert max(map(cell_len, lines)) <= width
+@pytest.mark.parametrize("name", ["=cmd|calc!A1", "+1+1", "-2", "@SUM(A1)", "\x1b=1", "\u202e=1"])
+def test_a_text_is_no_formula_to_a_spreadsheet(name: str) -> None:
+    assert cell(name)[0] == "'"
 
 
-def test_a_difference_within_the_noise_floor_is_a_tilde_and_no_ratio() -> None:
-    summary = summarise(*make_run(LOOPS))
-    rows = tuple(
-        dataclasses.replace(row, verdict="same") if row.case.loop == "tf32" else row
-        for row in summary.workloads[0].rows
-    )
-    workload = dataclasses.replace(summary.workloads[0], rows=rows)
-    terminal = next(
-        line for line in printed(dataclasses.replace(summary, workloads=(workload,)), 110) if "tf32" in line
-    )
-    page = next(line for line in main_table(workload).as_markdown().splitlines() if "tf32" in line)
-    for line in (terminal, page):
-        assert "~ [" in line
-        assert "x [" not in line
+@pytest.mark.parametrize("name", ["\x1b[31mred\x07", "a\x00b", "\x9b31m", "a\u202eb", "a\r\nb"])
+def test_a_text_is_no_command_to_a_terminal(name: str) -> None:
+    assert cell(name).isprintable()
 
 
-def test_the_noise_floor_and_what_it_means_are_shown() -> None:
-    assert "smaller differences are printed as ~" in printed(summarise(*make_run(LOOPS)), 110)[0]
+def test_figures_and_plain_names_stay_as_they_are() -> None:
+    assert csv_text(["a", "b", "c"], [[-0.5, "fused+compile", None]]) == "a,b,c\n-0.5,fused+compile,\n"
 
 
-def test_a_skipped_case_has_one_line_in_the_terminal_with_its_markup_as_text() -> None:
-    lines = [line for line in printed(summarise(*make_run(LOOPS)), 110) if line.startswith("cuda_graph")]
-    assert len(lines) == 1
-    assert "skipped: cuda_graph needs [bold]a CUDA device[/]" in lines[0]
-    assert lines[0].endswith("…")
-
-
-def test_a_column_with_nothing_to_say_is_left_out() -> None:
-    text = "\n".join(printed(summarise(*make_run(LOOPS[:2])), 200))
-    assert "compile" not in text
-    assert "speedup" in text
-
-
-def test_columns_without_room_are_named() -> None:
-    (line,) = (line for line in printed(summarise(*make_run(LOOPS)), 75) if line.startswith("report.md also has: "))
-    assert "fwd/bwd/opt %, peak memory" in line
-
-
-def test_a_log_file_gets_the_whole_table() -> None:
-    output = io.StringIO()
-    print_summary(summarise(*make_run(LOOPS)), Console(file=output, width=80))
-    assert "pays" in output.getvalue()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_names_are_printed_as_text(name: str) -> None:
-    truths = [Truth("eager"), Truth(name, 0.008), Truth(name + "2", status="failed", reason=name)]
-    lines = printed(summarise(*make_run(truths, (name,), launches=2, rounds=2)), 80)
-    assert max(map(cell_len, lines)) <= 80
-    assert "\x1b" not in "".join(lines)
-
-
-def with_attention(kernels: dict[str, tuple[str, ...]]) -> Summary:
-    run, samples = make_run(LOOPS)
-    cases = tuple(
-        dataclasses.replace(case, work=(PhaseWork("forward", {}, 0.0, kernels.get(case.loop, ("efficient",))),))
-        for case in run.cases
-    )
-    return summarise(dataclasses.replace(run, cases=cases), samples)
-
-
-def test_the_kernels_of_attention_are_told_where_loops_differ_in_them() -> None:
-    summary = with_attention({"amp_bf16": ("flash",), "cuda_graph": ()})
-    said = next(line for line in printed(summary, 200) if "attention" in line)
-    loops = "eager, eager (again), channels_last+compile, tf32"
-    assert said.strip() == f"attention, not compiled, runs as efficient in {loops}; flash in amp_bf16"
-    assert max(map(cell_len, printed(summary, 40))) <= 40
-
-
-@pytest.mark.parametrize("kernels", [{}, {"amp_bf16": ()}])
-def test_one_kernel_for_all_is_nothing_to_tell(kernels: dict[str, tuple[str, ...]]) -> None:
-    assert "attention" not in "\n".join(printed(with_attention(kernels), 200))
+def test_records_have_the_order_of_the_first_and_nothing_for_what_they_lack() -> None:
+    assert csv_of([{"a": 1, "b": 2}, {"b": 3}]) == "a,b\n1,2\n,3\n"
+    assert csv_of([], ("a", "b")) == "a,b\n"

@@ -12,7 +12,7 @@ from loopmark.bench.judge.side_by_side import Shift
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report.compare import words
 from loopmark.bench.report.compare.files import SHIFT_HEADINGS, as_csv, as_json, shifts_as_csv, write_comparison
-from tests.report.html.test_page import Outline
+from tests.report.html.test_pages import Outline
 from tests.support.hostile import NAMES
 from tests.support.side_by_side import side_by_side
 
