@@ -190,7 +190,7 @@ def test_there_are_modules_to_check() -> None:
         ("loopmark.bench.other", "import loopmark.bench.plugin"),
         ("loopmark.bench.cli.run", "import pytest"),
         ("loopmark.bench.plugin.rows", "import torch"),
-        ("loopmark.bench.plugin.rows", "from loopmark.bench.measure import conduct"),
+        ("loopmark.bench.plugin.rows", "from loopmark.bench.measure import runner"),
         ("loopmark.bench.plugin.rows", "from loopmark.bench.cli import main"),
     ],
 )
@@ -235,7 +235,7 @@ def test_a_forbidden_import_is_caught(module: str, source: str) -> None:
             "loopmark.bench.plugin.rows",
             "import pytest\nfrom loopmark.bench.report import format\nfrom loopmark.bench.plugin import extra_info",
         ),
-        ("loopmark.bench.plugin.rows", "def f():\n    from loopmark.bench.measure import conduct"),
+        ("loopmark.bench.plugin.rows", "def f():\n    from loopmark.bench.measure import runner"),
     ],
 )
 def test_an_allowed_import_is_let_pass(module: str, source: str) -> None:

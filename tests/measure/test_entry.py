@@ -36,6 +36,24 @@ def test_a_revision_from_before_and_one_from_after_there_was_one_package_are_imp
     assert told(code, tmp_path) == f"True True {tmp_path / 'loops' / 'catalog.py'}"
 
 
+def test_a_revision_whose_names_lay_elsewhere_has_them_where_they_are_looked_for_today(tmp_path: Path) -> None:
+    (tmp_path / "loopmark").mkdir()
+    (tmp_path / "loops").mkdir()
+    for name in ("__init__", "catalog", "graph_phases"):
+        (tmp_path / "loops" / f"{name}.py").touch()
+    (tmp_path / "loops" / "errors.py").write_text("class Skip(Exception): ...\n")
+    (tmp_path / "loops" / "technique.py").write_text("from loopmark.loops.errors import Skip as Skipped\n")
+    (tmp_path / "loops" / "cuda_graph.py").write_text("class GraphedStep: ...\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path\n"
+        f"from loopmark.bench.measure.entry import _adopt_loops\n_adopt_loops(Path({str(tmp_path)!r}))\n"
+        "from loopmark.loops.cuda_graphs import GraphedStep\n"
+        "from loopmark.loops.technique import Skip, Skipped\n"
+        "print(GraphedStep.__module__, Skip is Skipped)"
+    )
+    assert told(code, tmp_path) == "loopmark.loops.cuda_graph True"
+
+
 def test_the_working_directory_is_no_place_to_import_from_and_a_checkout_the_last(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
