@@ -1,5 +1,6 @@
 """What one step costs inside: its kernels' time in a trace, and its memory, phase by phase."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -16,7 +17,7 @@ from loopmark.bench.records.footprint import Footprint, FootprintCase, PhaseMemo
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
 from loopmark.bench.report import format as show
 from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import FILE_WIDTH, GAP, as_wide_as, csv_of, csv_text, cut
+from loopmark.bench.report.table import FILE_WIDTH, GAP, Column, Table, TextTable, as_wide_as, csv_of, csv_text, cut
 from loopmark.bench.report.text import ELLIPSIS, elide, plain
 
 DEAREST = 10
@@ -243,9 +244,6 @@ def _fragmentation(step: Footprint) -> str:
     )
 
 
-MEMORY_HEADINGS = ("phase", "peak", "at its end", "peak reserved")
-
-
 def print_footprints(cases: Sequence[FootprintCase], console: Console | None = None) -> None:
     """Print every loop's phases, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(FILE_WIDTH, console)
@@ -260,33 +258,21 @@ def print_footprints(cases: Sequence[FootprintCase], console: Console | None = N
 
 
 def _footprint_table(case: FootprintCase, step: Footprint) -> list[Text]:
-    rows = [_memory_cells(phase) for phase in step.phases]
-    shown = [i for i in range(len(MEMORY_HEADINGS)) if i == 0 or any(row[i] != show.ABSENT for row in rows)]
-    widths = {i: max(cell_len(row[i]) for row in (MEMORY_HEADINGS, *rows)) for i in shown}
+    columns: tuple[Column[PhaseMemory], ...] = (
+        Column("phase", lambda phase: elide(phase.phase, NAME_WIDTH), left=True),
+        Column("peak", lambda phase: show.data(phase.peak_bytes)),
+        Column("at its end", lambda phase: show.data(phase.end_bytes)),
+        Column("peak reserved", lambda phase: show.data(phase.peak_reserved_bytes)),
+    )
+    table = TextTable(Table(columns, step.phases, silent=show.ABSENT), None, sys.maxsize)
     title = f"{elide(case.workload, NAME_WIDTH)}  {elide(case.loop, NAME_WIDTH)}"
     head = Text(title, "bold").append(f"{GAP}batch {step.batch_size:,}; {counted(step)}", "not bold dim")
-    lines = [head, Text(_memory_line(MEMORY_HEADINGS, widths), "dim")]
-    for row in rows:
-        highest = row[0] == elide(step.peak.phase, NAME_WIDTH)
-        lines.append(Text(_memory_line(row, widths), "bold" if highest else ""))
+    lines = [head, *(Text(line.plain, "dim") for line in table.headings())]
+    highest = elide(step.peak.phase, NAME_WIDTH)
+    for phase in step.phases:
+        is_highest = elide(phase.phase, NAME_WIDTH) == highest
+        lines.append(Text(table.line("", phase).plain, "bold" if is_highest else ""))
     return lines
-
-
-def _memory_cells(phase: PhaseMemory) -> tuple[str, ...]:
-    return (
-        elide(phase.phase, NAME_WIDTH),
-        show.data(phase.peak_bytes),
-        show.data(phase.end_bytes),
-        show.data(phase.peak_reserved_bytes),
-    )
-
-
-def _memory_line(cells: Sequence[str], widths: dict[int, int]) -> str:
-    name, *figures = (
-        cells[i] + " " * (width - cell_len(cells[i])) if i == 0 else " " * (width - cell_len(cells[i])) + cells[i]
-        for i, width in widths.items()
-    )
-    return GAP.join([name, *figures])
 
 
 FOOTPRINT_HEADINGS = (
