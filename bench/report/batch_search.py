@@ -1,11 +1,11 @@
 """A search for a batch size: in words, on the terminal, and as CSV, JSON and plots."""
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -15,7 +15,7 @@ from loopmark.bench.records.batch_sizes import Attempt
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.report import format as show
 from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import FILE_WIDTH, GAP, as_wide_as, csv_of, ends
+from loopmark.bench.report.table import FILE_WIDTH, GAP, Column, Table, TextTable, as_wide_as, csv_of, ends
 from loopmark.bench.report.text import elide, plain
 
 NAME_WIDTH, LONGEST = 60, 300
@@ -105,7 +105,12 @@ def _is_above(row: BatchRow, finding: BatchFinding) -> bool:
     return largest is not None and row.attempt.batch_size > largest.attempt.batch_size
 
 
-HEADINGS = ("batch", "a step", "samples/s", "peak memory")
+COLUMNS: tuple[Column[BatchRow], ...] = (
+    Column("batch", size),
+    Column("a step", lambda row: show.seconds_plus_minus(row.step_seconds)),
+    Column("samples/s", lambda row: show.rate_range(row.samples_per_second)),
+    Column("peak memory", memory),
+)
 
 
 def print_batches(findings: Sequence[BatchFinding], console: Console | None = None) -> None:
@@ -123,31 +128,17 @@ def print_batches(findings: Sequence[BatchFinding], console: Console | None = No
 
 def _table(finding: BatchFinding) -> list[Text]:
     case = finding.case
-    cells = [_cells(row) for row in finding.rows]
-    widths = [max(map(cell_len, column)) for column in zip(HEADINGS, *cells, strict=True)]
+    table = TextTable(Table(COLUMNS, finding.rows), None, sys.maxsize)
     title = Text(f"{elide(case.workload, NAME_WIDTH)}  {elide(case.loop, NAME_WIDTH)}", "bold")
     kind = f"{GAP}peak memory: {elide(case.memory_kind, NAME_WIDTH)}" if case.memory_kind else ""
-    lines = [title + Text(kind, "not bold dim"), Text(_line(HEADINGS, widths), "dim")]
-    for row, texts in zip(finding.rows, cells, strict=True):
-        note = _note(row, finding)
-        lines.append(Text(f"{_line(texts, widths)}{GAP}{note}" if note else _line(texts, widths)))
+    lines = [title + Text(kind, "not bold dim"), *(Text(line.plain, "dim") for line in table.headings())]
+    for row in finding.rows:
+        note, told = _note(row, finding), table.line("", row).plain
+        lines.append(Text(f"{told}{GAP}{note}" if note else told))
         lines[-1].stylize("green" if row in finding.equals else "dim" if not row.attempt.fits else "")
     if said := noise(finding):
         lines.append(Text(said, "dim"))
     return lines
-
-
-def _cells(row: BatchRow) -> tuple[str, str, str, str]:
-    return (
-        size(row),
-        show.seconds_plus_minus(row.step_seconds),
-        show.rate_range(row.samples_per_second),
-        memory(row),
-    )
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return GAP.join(" " * (width - cell_len(cell)) + cell for cell, width in zip(cells, widths, strict=True))
 
 
 def _note(row: BatchRow, finding: BatchFinding) -> str:
