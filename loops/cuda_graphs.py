@@ -19,10 +19,8 @@ from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Skip, Step, Technique, needs_cuda
 from loopmark.phases import DATA
 
-WARMUP_STEPS = 3
-"""Ordinary steps before capture, as torch's notes ask for; they are real training steps, one a batch."""
-TAIL = ""
-"""Names the graph of what a step does after its last yield."""
+WARMUP_STEPS = 3  # ordinary steps before capture, as torch's notes ask for; they are real training steps, one a batch
+TAIL = ""  # names the graph of what a step does after its last yield
 
 
 class Graphed(Driver):
@@ -31,8 +29,7 @@ class Graphed(Driver):
     def __init__(self, step: Step) -> None:
         super().__init__(step)
         self.side: torch.cuda.Stream | None = None
-        self.names: tuple[str, ...] = ()
-        """What the step yielded, in order, once it has run."""
+        self.names: tuple[str, ...] = ()  # what the step yielded, in order, once it has run
         self._calls = 0
         self._captured = False
 

@@ -71,15 +71,13 @@ class Task:
     """
 
     model: nn.Module
-    loss_fn: Callable[[Any, Any], Tensor]
-    """Predictions and targets to a scalar loss, the mean over the batch."""
+    loss_fn: Callable[[Any, Any], Tensor]  # predictions and targets to a scalar loss, the mean over the batch
     make_optimizer: Callable[..., Optimizer]
     batches: Iterable[Batch]
     """One pass is one epoch; it is read again and again. ``Batches``, a list, or a ``DataLoader``."""
     blocks: tuple[nn.Module, ...] = ()
     """The parts of the model whose activations ``checkpoint`` may compute again, such as a transformer's layers."""
-    goal: Goal | None = None
-    """The quality that training is to reach; None for a task that states none."""
+    goal: Goal | None = None  # the quality that training is to reach; None for a task that states none
 
     plain_model: nn.Module = field(init=False, repr=False)
     """``model`` as it was given: what `torch.compile` wraps, and what quality is measured of."""
@@ -88,8 +86,7 @@ class Task:
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext, init=False)
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False)
     input_format: torch.memory_format = field(default=torch.contiguous_format, init=False)
-    last_loss: Tensor | None = field(default=None, init=False)
-    """The loss of the step that has just ended, (), detached."""
+    last_loss: Tensor | None = field(default=None, init=False)  # the loss of the step that has just ended, (), detached
 
     def __post_init__(self) -> None:
         self.plain_model = self.model

@@ -39,8 +39,7 @@ class Technique:
 
     name: str
     summary: str
-    rank: int
-    """Techniques are applied from low rank to high, whatever order their names were given in."""
+    rank: int  # techniques are applied from low rank to high, whatever order their names were given in
     prepare: Callable[[Task], None] | None = None
     """Changes the task before its optimizer is made. Raises ``Skip`` where the task is not of the right kind."""
     step: Step | None = None
@@ -51,8 +50,7 @@ class Technique:
     """Whether torch.compile has work to do in it; a loop that says so and compiles nothing is not what it says."""
     captures: bool = False
     """Whether it records what the device is to do, and then has that repeated, out of sight of torch's operators."""
-    excludes: frozenset[str] = frozenset()
-    """Names of techniques that would do the same thing, undo it or break it."""
+    excludes: frozenset[str] = frozenset()  # names of techniques that would do the same thing, undo it or break it
 
 
 def needs_cuda(name: str, device: torch.device) -> str | None:

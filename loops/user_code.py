@@ -12,8 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-LONGEST_MESSAGE = 700
-"""Characters; names that were given may be of any length."""
+LONGEST_MESSAGE = 700  # characters; names that were given may be of any length
 SPEC = re.compile(r"(?P<place>[^:]+(?:\.py)?):(?P<name>[A-Za-z_]\w*)")
 
 
@@ -98,8 +97,7 @@ def described(error: BaseException) -> str:
 
 _NAMES_SHOWN = 8
 _LOOPS = Path(__file__).resolve().parent
-_HOMES = {_LOOPS, _LOOPS.parent / "bench"}
-"""The folders of Loopmark's own code."""
+_HOMES = {_LOOPS, _LOOPS.parent / "bench"}  # the folders of Loopmark's own code
 
 
 def _is_library(filename: str) -> bool:

@@ -120,14 +120,10 @@ def ab(
 class Decision:
     """What a measurement came to."""
 
-    measured: "list[Measured]"
-    """The launch pairs; none where Ctrl-C came before the first had ended."""
-    sequential: "SequentialComparison | None"
-    """None where nothing was measured."""
-    findings: "tuple[Finding, ...]"
-    """As they were when the verdict was sure, or at the end."""
-    seconds: float
-    """Until then."""
+    measured: "list[Measured]"  # the launch pairs; none where Ctrl-C came before the first had ended
+    sequential: "SequentialComparison | None"  # none where nothing was measured
+    findings: "tuple[Finding, ...]"  # as they were when the verdict was sure, or at the end
+    seconds: float  # until then
     interrupted: bool
 
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from loopmark.bench.judge.finding import Judgement
     from loopmark.bench.progress import StderrConsole
 
-SUMMARY = "GITHUB_STEP_SUMMARY"
-"""GitHub's variable with the file whose Markdown a job shows."""
+SUMMARY = "GITHUB_STEP_SUMMARY"  # GitHub's variable with the file whose Markdown a job shows
 
 
 def check(

@@ -36,13 +36,11 @@ from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_
 from loopmark.bench.report.compare_words import named
 from loopmark.bench.report.text import elide
 
-MOST_MACHINES = 8
-"""Side by side; more could not be told apart in a plot."""
+MOST_MACHINES = 8  # side by side; more could not be told apart in a plot
 MOST_RUNS = 6
 """Of one machine: the oldest, and the newest of the others. More are a history."""
 
-Tell = Callable[[str, float], None]
-"""Is told what is being done, and what fraction of it is done."""
+Tell = Callable[[str, float], None]  # is told what is being done, and what fraction of it is done
 
 
 class Selection(NamedTuple):
@@ -118,8 +116,7 @@ class SummarisedRun(NamedTuple):
     found: FoundRun
     summary: Summary
     phases: PhaseEstimates
-    samples: Samples
-    """Without the phases, which are most of them."""
+    samples: Samples  # without the phases, which are most of them
 
     def side(self) -> JudgedRun:
         """The run as it is held against another."""
@@ -133,8 +130,7 @@ class Reader:
         self._selection, self._warnings, self._tell = selection, warnings, tell
         self._found: list[FoundRun] = []
         self._mistakes: list[BadInput] = []
-        self._read_before: dict[str, tuple[SummarisedRun | BadInput, Warnings]] = {}
-        """By folder."""
+        self._read_before: dict[str, tuple[SummarisedRun | BadInput, Warnings]] = {}  # by folder
 
     def look_for(self, places: Iterable[Path]) -> None:
         """Find the runs at and under ``places``; each counts once. Raises BadInput where there is none to read."""
@@ -288,14 +284,12 @@ class ObservedRun:
     """A run of a history: what came of looking at it, its samples no longer in memory."""
 
     folder: Path
-    digest: str = ""
-    """Of its ``run.json``."""
+    digest: str = ""  # of its `run.json`
     workloads: set[str] = field(default_factory=set)
     loops: set[str] = field(default_factory=set)
     observations: list[Observation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    mistake: BadInput | None = None
-    """Why it cannot be read."""
+    mistake: BadInput | None = None  # why it cannot be read
 
 
 def observations_of(
