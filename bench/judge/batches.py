@@ -7,18 +7,15 @@ from statistics import median as middle
 from loopmark.bench.judge.statistics import Estimate, median
 from loopmark.bench.records.batch_sizes import Attempt, BatchCase
 
-TOO_NOISY = 0.15
-"""From here on what processes of one size differ by is more than sizes do, and none is to be preferred. Chosen."""
+TOO_NOISY = 0.15  # a larger share between processes hides what sizes differ by: none is then preferred. Chosen
 
 
 @dataclass(frozen=True)
 class BatchRow:
     """One batch size. Its intervals are of the blocks of all its processes; of the next process they know little."""
 
-    attempt: Attempt
-    """The first one at it."""
-    processes: tuple[float, ...]
-    """The median step of each process that was timed, in seconds."""
+    attempt: Attempt  # the first one at it
+    processes: tuple[float, ...]  # the median step of each process that was timed, in seconds
     step_seconds: Estimate | None
     samples_per_second: Estimate | None
 
@@ -30,12 +27,9 @@ class BatchFinding:
     case: BatchCase
     rows: tuple[BatchRow, ...]
     largest: BatchRow | None
-    best: BatchRow | None
-    """The one with the most samples a second."""
-    equals: tuple[BatchRow, ...]
-    """Those that are not shown to be slower than the best, itself among them, the smallest first."""
-    noise: float | None
-    """By what share the best one's step differed from process to process; None where it was timed in one alone."""
+    best: BatchRow | None  # the one with the most samples a second
+    equals: tuple[BatchRow, ...]  # those not shown to be slower than the best, itself among them, the smallest first
+    noise: float | None  # the share by which the best one's step differed between processes; None for a single one
 
     @property
     def recommended(self) -> BatchRow | None:

@@ -75,10 +75,8 @@ class Roof:
     seconds: float
     flops: float
     least_bytes: float
-    arithmetic_seconds: Estimate
-    """At the ceilings of the types that it multiplies in."""
-    memory_seconds: Estimate
-    """At the ceiling of copying."""
+    arithmetic_seconds: Estimate  # at the ceilings of the types that it multiplies in
+    memory_seconds: Estimate  # at the ceiling of copying
 
     @property
     def limit_seconds(self) -> Estimate:
@@ -111,17 +109,13 @@ class Roofline:
     """One case."""
 
     phases: dict[str, Roof]
-    step_limit_seconds: Estimate
-    """The least that a step can take: the phases' limits, one after the other."""
-    share: Estimate
-    """Of that limit that the step reaches, with the intervals of both."""
+    step_limit_seconds: Estimate  # the least that a step can take: the phases' limits, one after the other
+    share: Estimate  # of that limit that the step reaches, with the intervals of both
     utilisation: Estimate
     """Model FLOPs utilisation: the floating-point operations that the baseline's step needs, at the ceiling of the type
     that this loop multiplies in, over the seconds that the step takes. As Chowdhery and others count it ("PaLM", 2022),
     but of the rate that was measured: of a datasheet's, which no matrix product reaches, it would be lower."""
-    taken: float | None = None
-    """The share that the loop has of the speedup over the baseline that this limit allows; negative for a slower one,
-    None for the baseline, and where it allows none."""
+    taken: float | None = None  # share of the speedup that the limit allows; None for the baseline, or if there is none
     slow_types: Mapping[str, float] = field(default_factory=dict)
     """Types that it multiplies in and that are surely slower than float32 on the device, with the share of float32's
     rate. A processor without instructions for a type works them out one by one."""

@@ -12,16 +12,12 @@ from loopmark.bench.judge.sequential_comparison import MEMORY_SHARE, METHOD
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate
 from loopmark.bench.records.comparison import Calibration, CalibrationTrial
 
-DETECTION = 0.95
-"""The share of comparisons in which an effect that counts as seen must be found."""
+DETECTION = 0.95  # the share of comparisons in which an effect that counts as seen must be found
 REPLAYS = 2000
 BOOTSTRAPS = 2000
-UNBOUNDED = 50.0
-"""The logarithm of an effect that nobody has: what stands for one that an interval does not bound."""
-ENOUGH = 10
-"""Comparisons of unchanged code from which on a calibration is quoted, and its sensitivity known."""
-FAIL_THRESHOLDS = (0.01, 0.02, 0.05)
-"""Of ``pytest-benchmark``'s ``--benchmark-compare-fail=mean:…``, as shares."""
+UNBOUNDED = 50.0  # the logarithm of an effect that nobody has: what stands for one that an interval does not bound
+ENOUGH = 10  # comparisons of unchanged code from which on a calibration is quoted, and its sensitivity known
+FAIL_THRESHOLDS = (0.01, 0.02, 0.05)  # of `pytest-benchmark`'s `--benchmark-compare-fail=mean:…`, as shares
 
 
 @dataclass(frozen=True)
@@ -38,14 +34,10 @@ class EffectRow:
     """The trials of one planted effect."""
 
     effect: float
-    called_slower: Rate
-    """The step; of unchanged code, whatever it was that made a comparison a regression."""
-    within: dict[float, Rate]
-    """By seconds: how often it was called slower within them."""
-    seconds_to_verdict: float
-    """The median over those that ended in a verdict; NaN where none did."""
-    solo_fails: dict[float, Rate]
-    """By threshold: how often two means measured one after the other differ by more, the effect added."""
+    called_slower: Rate  # the step; of unchanged code, whatever it was that made a comparison a regression
+    within: dict[float, Rate]  # by seconds: how often it was called slower within them
+    seconds_to_verdict: float  # the median over those that ended in a verdict; NaN where none did
+    solo_fails: dict[float, Rate]  # by threshold: how often the two solitary means differ by more, the effect added
 
 
 @dataclass(frozen=True)
@@ -54,8 +46,7 @@ class Sensitivity:
 
     seconds: float
     ours: Estimate
-    means: Estimate
-    """Of comparing two means, one measured after the other, with a threshold set for the same false alarms."""
+    means: Estimate  # of comparing two means, one measured after the other, at a threshold with the same false alarms
     ratio: Estimate
 
 
@@ -65,17 +56,12 @@ class CalibrationSummary:
 
     calibration: Calibration
     rows: tuple[EffectRow, ...]
-    replayed_false_alarms: Rate
-    """Of comparisons as long as the longest, made of the A/A trials' launches in random order with random signs."""
+    replayed_false_alarms: Rate  # of long comparisons made of A/A launches in random order with random signs
     sensitivity: Sensitivity | None
-    step_seconds: Estimate | None
-    """Of a typical step: the median comparison's, and those of the fastest and the slowest."""
-    launch_deviation: float
-    """Of one launch pair's log ratio: its median absolute deviation, as a normal distribution's standard deviation."""
-    within_share: float
-    """How much of that variance lies within a launch pair: what the machine does to a step while it is measured."""
-    between_share: float
-    """How much of the trials' spread the launches' own does not explain: the ratio of variances, 1 for all of it."""
+    step_seconds: Estimate | None  # of a typical step: the median comparison's, the fastest's and the slowest's
+    launch_deviation: float  # of one launch pair's log ratio, from its median absolute deviation
+    within_share: float  # the part of that variance within a launch pair, from what the machine does to a step
+    between_share: float  # variance of the trials over what their launches explain: 1 where they explain all of it
 
 
 def rate(times: int, of: int) -> Rate:

@@ -13,20 +13,14 @@ from loopmark.bench.records.run import Case
 from loopmark.bench.records.samples import seconds_of
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
-LaunchLogs = NDArray[np.float64]
-"""One value a launch, the natural log of seconds, bytes or a ratio; the order says nothing. (launches,)"""
-RoundLogs: TypeAlias = "pd.Series[float]"
-"""One value a round, the natural log of seconds a step; the index tells launch and round. (rounds,)"""
+LaunchLogs = NDArray[np.float64]  # (launches,) natural logs of seconds, bytes or a ratio, in any order
+RoundLogs: TypeAlias = "pd.Series[float]"  # (rounds,) natural logs of seconds a step, by launch and round
 
-BASELINE = "eager"
-"""The loop that every other is compared with."""
-QUAD = 4
-"""Blocks of a turn that belong together: two with laps, two without."""
+BASELINE = "eager"  # the loop that every other is compared with
+QUAD = 4  # blocks of a turn that belong together: two with laps, two without
 FIGURES = ("case", "launch", "round", "block", "lapped", "steps", "host_seconds", "device_seconds")
 """The columns of ``Samples.blocks`` that a comparison looks at."""
-NARROWEST_SAME, WIDEST_SAME = 0.01, 0.05
-"""The log ratio that ``same`` leaves open: the noise floor, but no less than anyone asks for, and no more than anyone
-would call the same."""
+NARROWEST_SAME, WIDEST_SAME = 0.01, 0.05  # `same` leaves open a log ratio of the noise floor, held between these
 
 
 def block_seconds(blocks: pd.DataFrame) -> pd.Series:

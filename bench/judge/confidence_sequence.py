@@ -27,23 +27,17 @@ from loopmark.bench.judge.statistics import Estimate
 
 Floats: TypeAlias = NDArray[np.float64]
 
-BETS = (0.5, 1.0)
-"""The effects that are hoped for, in deviations of a typical launch."""
-BEYOND = 1.5
-"""Where the noise's density turns exponential, in deviations: what lies farther out counts no more."""
-KEPT = 0.001
-"""Of the stake, with each launch: what is left when a bet is lost."""
-TO_DEVIATIONS = 1.4826
-"""A normal distribution's standard deviation over its median absolute deviation."""
+BETS = (0.5, 1.0)  # the effects that are hoped for, in deviations of a typical launch
+BEYOND = 1.5  # where the noise's density turns exponential, in deviations: what lies farther out counts no more
+KEPT = 0.001  # of the stake, with each launch: what is left when a bet is lost
+TO_DEVIATIONS = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 BELIEF, USUAL_EXCESS = 8, 1.2
 """Before there are values to judge by, their spread is taken for this many times what their uncertainties say (as seen
 on shared cores), and counts as much as so many launches."""
-_FEWEST = 2
-"""Launches that show a spread at all."""
+_FEWEST = 2  # launches that show a spread at all
 _TRIMMED = 0.25
 _LEAST_SPREAD = _LEAST_UNCERTAINTY = 1e-7
-_LUCKY = 1 / 3
-"""Of the usual uncertainty: a launch that seems less uncertain than that was measured luckily, not so well."""
+_LUCKY = 1 / 3  # of the usual uncertainty: a launch that seems less uncertain was measured luckily, not so well
 _HALVINGS = 40
 
 

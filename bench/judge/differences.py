@@ -8,8 +8,7 @@ from loopmark.bench.records.run import Run
 SET_BY_LIBRARIES = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"}
 """Variables that scikit-learn and torch set for themselves where nobody did; none of them changes a step's speed."""
 NONE = "none"
-UNKNOWN = "unknown"
-"""Of a run that was imported: what the other tool does not tell, and what is never told to differ."""
+UNKNOWN = "unknown"  # of a run that was imported: what the other tool does not tell, and what is never told to differ
 
 
 class Facts(dict[str, str | None]):

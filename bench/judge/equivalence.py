@@ -19,8 +19,7 @@ ROOM = 4.0
 On the workloads that come with Loopmark, small and on a CPU, what trains as eager does came to 1.9 at most, and what
 trains otherwise (batch normalisation over parts of the batch, running statistics updated twice) to 15 at least.
 """
-LEAST = 2.0**-23
-"""Relative; what float32 cannot tell apart is no difference, even where every reference was exact."""
+LEAST = 2.0**-23  # relative; what float32 cannot tell apart is no difference, even where every reference was exact
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,10 @@ class Departure:
     """One layer of one step, beside what rounding explains."""
 
     step: int
-    kind: str
-    """``loss``, ``gradient``, ``update`` or ``buffer``."""
+    kind: str  # `loss`, `gradient`, `update` or `buffer`
     layer: str
-    error: float
-    """Relative to the exact result, like the next."""
-    allowed: float
-    """What rounding explains, ``ROOM`` included."""
+    error: float  # relative to the exact result, like the next
+    allowed: float  # what rounding explains, `ROOM` included
 
     @property
     def share(self) -> float:
@@ -49,10 +45,8 @@ class Equivalence:
     verdict: EquivalenceVerdict | None
     proof: Proof
     why_not: str | None = None
-    first: Departure | None = None
-    """The first that departs; None where none does."""
-    furthest: Departure | None = None
-    """Of what is within its bound, the one nearest to it; None where every bit was the same, or something departs."""
+    first: Departure | None = None  # the first that departs; None where none does
+    furthest: Departure | None = None  # nearest to its bound; None where every bit was the same, or something departs
 
 
 def equivalence(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, again: Proof | None = None) -> Equivalence:

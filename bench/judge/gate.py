@@ -24,8 +24,7 @@ from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 
 EAGERS_GAIN = "eager became faster, and this loop's own seconds did not become slower"
-WRONG_PASS = 0.05
-"""How often what is slower by more than its threshold may be passed as no regression."""
+WRONG_PASS = 0.05  # how often what is slower by more than its threshold may be passed as no regression
 
 
 def check(

@@ -18,15 +18,11 @@ from loopmark.bench.judge.statistics import MEDIAN_ERROR, Estimate, t_quantile
 from loopmark.bench.judge.summary import is_baseline
 from loopmark.bench.records.run import Case, Run
 
-LEAST_RUNS = 2
-"""Of a level. One run alone may be an outlier; the second one tells."""
-LEAST_NOISE = 0.001
-"""As a log ratio: what is steadier than 0.1 % is rounding, and no one asks for less."""
-GAMMA, PENALTY = 0.1, 4.0
-"""The kernel's width and the price of a change; chosen together by simulation, see ``change_points``."""
+LEAST_RUNS = 2  # of a level. One run alone may be an outlier; the second one tells
+LEAST_NOISE = 0.001  # as a log ratio: what is steadier than 0.1 % is rounding, and no one asks for less
+GAMMA, PENALTY = 0.1, 4.0  # the kernel's width and the price of a change, chosen together: see `change_points`
 NORMAL_QUARTILE = 0.6745
-SHARED_BY = 3
-"""Loops that change at one run, all in one direction, before the baseline is suspected."""
+SHARED_BY = 3  # loops that change at one run, all in one direction, before the baseline is suspected
 
 
 def noise(logs: ArrayLike, standard_errors: Sequence[float]) -> float:
@@ -91,8 +87,7 @@ class Point:
     folder: str
     started: datetime
     launches: int
-    log_speedup: Estimate
-    """ln(baseline's step / this loop's step): positive is faster than the baseline."""
+    log_speedup: Estimate  # ln(baseline's step / this loop's step): positive is faster than the baseline
 
     @property
     def speedup(self) -> Estimate:
@@ -114,24 +109,19 @@ class Level:
 
     start: int
     end: int
-    speedup: Estimate
-    """Their median. The interval takes the level's ends as given, and is a little narrow for that."""
+    speedup: Estimate  # their median. The interval takes the level's ends as given, and is a little narrow for that
 
 
 @dataclass(frozen=True)
 class Change:
     """From one level to the next."""
 
-    at: int
-    """Where in the series the new level begins."""
-    point: Point
-    """The first of the new level."""
+    at: int  # where in the series the new level begins
+    point: Point  # the first of the new level
     before: Estimate
     after: Estimate
-    ratio: Estimate
-    """Of the speedups, after over before: 0.92 is slower by 8 %."""
-    differences: tuple[str, ...]
-    """What differs between the surroundings of the last run before and the first one after."""
+    ratio: Estimate  # of the speedups, after over before: 0.92 is slower by 8 %
+    differences: tuple[str, ...]  # what differs between the surroundings of the last run before and the first one after
 
     @property
     def is_improvement(self) -> bool:
@@ -146,8 +136,7 @@ class Series:
     subject: SeriesSubject
     loop: str
     points: tuple[Point, ...]
-    noise: float
-    """The standard deviation of a run's log ratio while nothing changes."""
+    noise: float  # the standard deviation of a run's log ratio while nothing changes
     levels: tuple[Level, ...]
     changes: tuple[Change, ...]
 

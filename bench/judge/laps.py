@@ -12,11 +12,9 @@ from loopmark.bench.records.run import disturbs
 from loopmark.bench.records.samples import Samples
 
 Numbers = NDArray[np.intp]
-BLOCK = ["case", "launch", "round", "block"]
-"""The columns that tell one block from the others."""
+BLOCK = ["case", "launch", "round", "block"]  # the columns that tell one block from the others
 TURN = ["case", "launch", "round", "lapped"]
-TRIMMED = 0.25
-"""The share of steps, by total time, left out at either end of each launch; rounded up to whole steps."""
+TRIMMED = 0.25  # the share of steps, by total time, left out at either end of each launch; rounded up to whole steps
 
 
 class LapsByCase:

@@ -24,8 +24,7 @@ from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, summaris
 from loopmark.bench.records.run import Case, Run
 from loopmark.bench.records.samples import Samples
 
-CaseKey = tuple[str, str]
-"""Workload and loop."""
+CaseKey = tuple[str, str]  # workload and loop
 HASH_LENGTH = 12
 
 
@@ -33,8 +32,7 @@ HASH_LENGTH = 12
 class ComparisonKey:
     """The facts that two runs must share to compare, the processor's instructions among them."""
 
-    instructions: str | None
-    """None where they are not known, and for another device than a CPU."""
+    instructions: str | None  # None where they are not known, and for another device than a CPU
 
 
 T = TypeVar("T", bound=ComparisonKey)
@@ -148,8 +146,7 @@ class MetricComparison:
     base: LaunchLogs
     head: LaunchLogs
     decides: bool
-    noise_floor: float | None = 0.0
-    """The larger of both runs', as a share; None where neither measured one. 0 for metrics that it is not about."""
+    noise_floor: float | None = 0.0  # the larger of both runs', as a share; None: not measured; 0: not its matter
 
 
 class RunComparison:
@@ -168,12 +165,9 @@ class RunComparison:
         self._base, self._head, self._asked = base, head, frozenset(asked)
         self._same_machine = same_machine(base, head)
         self.metrics: list[MetricComparison] = []
-        self.broken: list[tuple[CaseKey, JudgedCase, str]] = []
-        """Loops that trained in the baseline and do not now: the baseline's case, and why."""
-        self.missing: list[tuple[CaseKey, str, JudgedCase, str]] = []
-        """Metrics that decide and that only the baseline has, though the run was asked for them: its case, and why."""
-        self.refused: dict[str, list[str]] = {}
-        """Why something cannot be compared, and the names of the loops."""
+        self.broken: list[tuple[CaseKey, JudgedCase, str]] = []  # the case that trained in the baseline alone, and why
+        self.missing: list[tuple[CaseKey, str, JudgedCase, str]] = []  # a deciding metric that the run lacks, and why
+        self.refused: dict[str, list[str]] = {}  # why something cannot be compared, and the names of the loops
         for key in dict.fromkeys([*base.members, *head.members]):
             self._compare_loop(key, base.members.get(key), head.members.get(key))
 

@@ -28,13 +28,9 @@ that so small a part costs it few launches."""
 class DecisionRules:
     """What may be called what."""
 
-    false_alarms: float = 0.01
-    """The share of comparisons of unchanged code that may end in a regression, step and memory together."""
-    margin: float = 0.01
-    """Sides shown to differ by less than this share are called the same, unless they were called slower or faster
-    first."""
-    step_threshold: float = 0.0
-    """The share by which the head's step may exceed the base's."""
+    false_alarms: float = 0.01  # comparisons of unchanged code that may end in a regression, step and memory together
+    margin: float = 0.01  # sides that surely differ by less are the same, unless called slower or faster first
+    step_threshold: float = 0.0  # the share by which the head's step may exceed the base's
     memory_threshold: float = 0.05
 
 
@@ -43,8 +39,7 @@ class PairValues:
     """A launch pair reduced: each metric's log of head over base, and both sides' typical values."""
 
     logs: dict[str, float]
-    uncertainties: dict[str, float]
-    """Of each log, within this launch pair: its standard error; none where it is read only once."""
+    uncertainties: dict[str, float]  # each log's standard error within this launch pair; none where read only once
     base: dict[str, float]
     head: dict[str, float]
 

@@ -27,10 +27,8 @@ WORDS_OVER_TIME = {
     "only the baseline has it": "only the oldest run has it", "only the run has it": "only the newest run has it",
     "in the baseline": "before", "in the run": "now",
 }  # fmt: skip
-LONGEST = 28
-"""Characters of a machine's name, so that it fits beside a figure."""
-PhaseEstimates = Mapping[tuple[str, str], Mapping[str, Estimate]]
-"""Seconds a step in each phase, by workload and loop."""
+LONGEST = 28  # characters of a machine's name, so that it fits beside a figure
+PhaseEstimates = Mapping[tuple[str, str], Mapping[str, Estimate]]  # seconds a step in each phase, by workload and loop
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,10 @@ class StepWork:
 class ComparedRun:
     """One run of those that are compared, judged."""
 
-    name: str
-    """Short, and no other run's."""
+    name: str  # short, and no other run's
     found: FoundRun
     summary: Summary
-    phases: PhaseEstimates = field(default_factory=dict)
-    """On the clock of the row's ``phases``."""
+    phases: PhaseEstimates = field(default_factory=dict)  # on the clock of the row's `phases`
 
     @property
     def run(self) -> Run:
@@ -124,8 +120,7 @@ class Shift:
 
     workload: str
     loop: str
-    before: Estimate
-    """Its speedup over the baseline; of the baseline itself its seconds a step, by which all other ratios move."""
+    before: Estimate  # its speedup over the baseline; the baseline's seconds a step, by which all ratios move
     after: Estimate
     ratio: Estimate
     """How many times as fast it is after as before, by Welch's t over the launches of both runs: 0.92 is slower by 8 %.
@@ -143,14 +138,10 @@ class SideBySide:
 
     runs: tuple[ComparedRun, ...]
     workloads: tuple[WorkloadComparison, ...]
-    is_over_time: bool
-    """Whether all are of one machine and setting, oldest first: before and after, not machine by machine."""
-    shifts: tuple[Shift, ...] = ()
-    """Over time, from the oldest run to the newest."""
-    not_compared: tuple[str, ...] = ()
-    """What has no such ratio, and why, a sentence each."""
-    notes: tuple[str, ...] = ()
-    """The runs that were given and are not shown, a sentence each."""
+    is_over_time: bool  # all are of one machine and setting, oldest first: before and after, not machine by machine
+    shifts: tuple[Shift, ...] = ()  # over time, from the oldest run to the newest
+    not_compared: tuple[str, ...] = ()  # what has no such ratio, and why, a sentence each
+    notes: tuple[str, ...] = ()  # the runs that were given and are not shown, a sentence each
 
     @property
     def have_something_in_common(self) -> bool:

@@ -12,8 +12,7 @@ from loopmark.bench.median import median_interval
 
 CONFIDENCE = 0.95
 LARGEST_LOG = 700.0
-MEDIAN_ERROR = math.sqrt(math.pi / 2)
-"""The standard error of a normal sample's median over that of its mean."""
+MEDIAN_ERROR = math.sqrt(math.pi / 2)  # the standard error of a normal sample's median over that of its mean
 
 
 def exp(value: float) -> float:

@@ -31,8 +31,7 @@ from loopmark.bench.records.run import CacheState, Case, Run
 from loopmark.bench.records.samples import ByCase, Samples
 
 MANY_LAPS = 1_000_000
-_Phases: TypeAlias = tuple[dict[str, float], dict[str, float], dict[str, Bound]]
-"""Seconds a step in each phase, of one case, on the host's clock and on the device's, and what bounds it."""
+_Phases: TypeAlias = tuple[dict[str, float], dict[str, float], dict[str, Bound]]  # host's, device's, and what bounds it
 Value = TypeVar("Value")
 
 
@@ -42,36 +41,24 @@ class Row:
 
     case: Case
     step_seconds: Estimate | None = None
-    speedup: Estimate | None = None
-    """Baseline's seconds over this loop's: 2 is twice as fast. None for the baseline itself."""
+    speedup: Estimate | None = None  # baseline's seconds over this loop's: 2 is twice as fast; None for the baseline
     verdict: Verdict | None = None
-    host_phases: dict[str, float] | None = None
-    """Seconds a step in each phase as the host saw it; on a GPU, the time to enqueue it."""
-    device_phases: dict[str, float] | None = None
-    """Seconds a step in each phase on the device's own clock; None where the host's clock is the only one."""
-    bounds: dict[str, Bound] = field(default_factory=dict)
-    """What bounds each phase; empty where the host's clock is the only one, or saw no phases."""
-    instrumentation: Estimate | None = None
-    """Seconds a step with laps over seconds without."""
-    joules_per_step: Estimate | None = None
-    """The mean over launches; None where nothing counts energy."""
+    host_phases: dict[str, float] | None = None  # seconds a step as the host saw it; on a GPU, the time to enqueue it
+    device_phases: dict[str, float] | None = None  # seconds on the device's own clock; None where there is none
+    bounds: dict[str, Bound] = field(default_factory=dict)  # empty where one clock saw no phases
+    instrumentation: Estimate | None = None  # seconds a step with laps over seconds without
+    joules_per_step: Estimate | None = None  # the mean over launches; None where nothing counts energy
     peak_memory_bytes: int | None = None
-    first_step_seconds: float | None = None
-    """Time to the first step's end: of the first launch where it compiled, of the median launch otherwise."""
-    start_seconds: float | None = None
-    """What getting going took beyond as many steady steps; of the same launch or launches."""
+    first_step_seconds: float | None = None  # the first launch's where it compiled, else the median launch's
+    start_seconds: float | None = None  # beyond as many steady steps; of the same launch or launches
     compile_seconds: float | None = None
     compile_cache: CacheState | None = None
-    break_even_steps: Estimate | None = None
-    """Steps after which a faster loop has made up for its slower start (``start_seconds``)."""
+    break_even_steps: Estimate | None = None  # steps after which a faster loop has made up for its slower start
     skipped_steps: int | None = None
     final_scale: float | None = None
-    lost_at_step: int | None = None
-    """The first step whose loss was NaN or infinite, in any launch; no speed is claimed for such a loop."""
-    roofline: Roofline | None = None
-    """How near it comes to what its device can do; None where that, or its work, is not known."""
-    trained: TrainedRow | None = None
-    """How like eager it trains, and what it learnt; None where that was not looked at."""
+    lost_at_step: int | None = None  # first step with a NaN or infinite loss, in any launch; no speed is claimed then
+    roofline: Roofline | None = None  # how near it comes to the device's best; None where not known
+    trained: TrainedRow | None = None  # how like eager it trains, and what it learnt; None where that was not looked at
 
     @property
     def departs(self) -> bool:
@@ -106,10 +93,8 @@ class WorkloadSummary:
 
     workload: str
     rows: tuple[Row, ...]
-    noise_floor: float | None
-    """How far apart baseline and repetition may be, as a log ratio (0.01 is 1 %); None if not measured."""
-    instrumentation: Estimate | None = None
-    """Seconds a step with laps over seconds without, of all the loops together."""
+    noise_floor: float | None  # log ratio between baseline and repetition (0.01 is 1 %); None if not measured
+    instrumentation: Estimate | None = None  # seconds a step with laps over seconds without, of all the loops together
 
     @property
     def baseline(self) -> Row | None:
@@ -123,8 +108,7 @@ class Summary:
 
     run: Run
     workloads: tuple[WorkloadSummary, ...]
-    trained: TrainingSummary | None = None
-    """The run's training; None where it has none."""
+    trained: TrainingSummary | None = None  # the run's training; None where it has none
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -197,8 +181,7 @@ class _Tables:
         measured = [i for i, case in enumerate(run.cases) if case.status == "ok"]
         # Few laps are not worth a process.
         found = over_cores(phases, measured) if len(samples.phases) > MANY_LAPS else map(phases, measured)
-        self.phases = dict(zip(measured, found, strict=True))
-        """By the place of a case in the run; of those that ended well."""
+        self.phases = dict(zip(measured, found, strict=True))  # by the place of a case in the run
 
 
 def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary:
