@@ -33,7 +33,7 @@ class BatchFinding:
 
     @property
     def recommended(self) -> BatchRow | None:
-        """The smallest that is as good as the best: it needs the least memory. None where nobody could tell."""
+        """The smallest as good as the best, which needs the least memory; None where nobody could tell."""
         return self.equals[0] if self.equals and (self.noise or 0.0) <= TOO_NOISY else None
 
 
@@ -41,34 +41,23 @@ def find(case: BatchCase) -> BatchFinding:
     """Judge what was tried of ``case``."""
     first = {attempt.batch_size: attempt for attempt in case.attempts}
     rows = tuple(_row(first[size], case) for size in sorted(first))
-    fitting = [row for row in rows if row.samples_per_second is not None]
+    fitting = [(row, rate) for row in rows if (rate := row.samples_per_second) is not None]
     if not fitting:
         return BatchFinding(case, rows, None, None, (), None)
-    best = max(fitting, key=lambda row: _rate(row).value)
+    best, most = max(fitting, key=lambda pair: pair[1].value)
     noise = max(best.processes) / min(best.processes) - 1 if len(best.processes) > 1 else None
-    equals = tuple(row for row in fitting if _as_good(_rate(row), _rate(best), noise or 0.0))
-    return BatchFinding(case, rows, fitting[-1], best, equals, noise)
+    within = 1 + (noise or 0.0)
+    equals = tuple(row for row, rate in fitting if rate.high >= most.low or most.value <= rate.value * within)
+    return BatchFinding(case, rows, fitting[-1][0], best, equals, noise)
 
 
 def _row(attempt: Attempt, case: BatchCase) -> BatchRow:
-    if not attempt.fits or attempt.rows_per_step is None:
+    rows = attempt.rows_per_step
+    if not attempt.fits or rows is None:
         return BatchRow(attempt, (), None, None)
     blocks = [attempt.block_seconds, *(a.block_seconds for a in case.again if a.batch_size == attempt.batch_size)]
     step = median([seconds for several in blocks for seconds in several])
-    return BatchRow(attempt, tuple(map(middle, blocks)), step, _per_second(step, attempt.rows_per_step))
-
-
-def _per_second(step: Estimate, rows: float) -> Estimate:
-    rate = rows / step.value
     # Nothing bounds a step of few blocks; over infinity, that would be a rate of 0 for sure.
     bounded = math.isfinite(step.low) and math.isfinite(step.high)
-    return step.map(lambda seconds: rows / seconds) if bounded else Estimate(rate, -math.inf, math.inf)
-
-
-def _rate(row: BatchRow) -> Estimate:
-    assert row.samples_per_second is not None
-    return row.samples_per_second
-
-
-def _as_good(one: Estimate, best: Estimate, noise: float) -> bool:
-    return one.high >= best.low or best.value <= one.value * (1 + noise)
+    rate = step.map(lambda seconds: rows / seconds) if bounded else Estimate(rows / step.value, -math.inf, math.inf)
+    return BatchRow(attempt, tuple(map(middle, blocks)), step, rate)

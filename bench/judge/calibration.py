@@ -52,7 +52,7 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class CalibrationSummary:
-    """A calibration, judged."""
+    """A calibration with its rates."""
 
     calibration: Calibration
     rows: tuple[EffectRow, ...]
@@ -77,13 +77,13 @@ def summarise_calibration(
 ) -> CalibrationSummary:
     """Judge every trial. ``within`` are the seconds for which detection is counted."""
     unchanged = [trial for trial in calibration.trials if trial.effect == 0]
-    solo = solo_logs(unchanged)
+    alone = [(trial.stored_mean_seconds, trial.later_mean_seconds) for trial in unchanged]
+    solo = np.array([math.log(later / stored) for stored, later in alone if stored and later])
     rows = tuple(
         _row([t for t in calibration.trials if t.effect == effect], effect, within, solo)
         for effect in sorted({trial.effect for trial in calibration.trials})
     )
-    error = calibration.false_alarms * (1 - MEMORY_SHARE)
-    random = np.random.default_rng(seed)
+    error, random = calibration.false_alarms * (1 - MEMORY_SHARE), np.random.default_rng(seed)
     launches = np.array([log for trial in unchanged for log in trial.logs])
     uncertainties = np.array([uncertainty for trial in unchanged for uncertainty in trial.uncertainties])
     centred = np.array([log - np.median(trial.logs) for trial in unchanged for log in trial.logs])
@@ -112,12 +112,6 @@ def summarise_calibration(
     )
 
 
-def solo_logs(trials: Sequence[CalibrationTrial]) -> np.ndarray:
-    """The log ratio of the means that were measured one after the other, of each trial that has both."""
-    pairs = [(t.stored_mean_seconds, t.later_mean_seconds) for t in trials]
-    return np.array([math.log(later / stored) for stored, later in pairs if stored and later])
-
-
 def _row(trials: Sequence[CalibrationTrial], effect: float, within: Sequence[float], solo: np.ndarray) -> EffectRow:
     slower = [trial for trial in trials if (trial.verdict == "slower" if effect else trial.regression)]
     ended = [trial.seconds for trial in trials if trial.verdict != "inconclusive"]
@@ -135,11 +129,7 @@ def _row(trials: Sequence[CalibrationTrial], effect: float, within: Sequence[flo
 
 
 def _sensitivity(
-    trials: Sequence[CalibrationTrial],
-    solo: np.ndarray,
-    calibration: Calibration,
-    error: float,
-    random: np.random.Generator,
+    trials: Sequence[CalibrationTrial], solo: np.ndarray, made: Calibration, error: float, random: np.random.Generator
 ) -> Sensitivity | None:
     """Both methods' smallest effect, from the same A/A trials.
 
@@ -147,7 +137,7 @@ def _sensitivity(
     interval reaches. Two means are called different beyond a threshold; with normal noise of deviation s, one of
     z(1 - α)·s gives the false alarms asked for, and an effect of z(95 %)·s more is found as often as it must be.
     """
-    seconds = 2 * calibration.solo_seconds
+    seconds = 2 * made.solo_seconds
     lows = []
     for trial in trials:
         by_then = sum(ended <= seconds for ended in trial.ended_seconds)
@@ -156,7 +146,7 @@ def _sensitivity(
             lows.append(-final_interval(trial.logs[:by_then], error, trial.uncertainties[:by_then]).low)
     if min(len(lows), len(solo)) < ENOUGH:
         return None
-    reach = float(ndtri(1 - calibration.false_alarms) + ndtri(DETECTION))
+    reach = float(ndtri(1 - made.false_alarms) + ndtri(DETECTION))
 
     def both(low: np.ndarray, means: np.ndarray) -> tuple[float, float]:
         # One of the values and nothing between two: a trial without a bound has an infinite one.
@@ -172,12 +162,8 @@ def _sensitivity(
         low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         return Estimate(value, float(low), float(high))
 
-    return Sensitivity(
-        seconds=seconds,
-        ours=with_interval(ours, draws[:, 0]),
-        means=with_interval(theirs, draws[:, 1]),
-        ratio=with_interval(theirs / ours, draws[:, 1] / draws[:, 0]),
-    )
+    ratio = with_interval(theirs / ours, draws[:, 1] / draws[:, 0])
+    return Sensitivity(seconds, with_interval(ours, draws[:, 0]), with_interval(theirs, draws[:, 1]), ratio)
 
 
 def quotations(calibrations: Iterable[Calibration]) -> tuple[str, ...]:
@@ -192,14 +178,12 @@ def quotations(calibrations: Iterable[Calibration]) -> tuple[str, ...]:
 
 
 def _quotation(summary: CalibrationSummary) -> str:
-    made = summary.calibration
-    parts = []
+    made, parts = summary.calibration, []
     for row in summary.rows:
         found = row.called_slower
         if row.effect == 0:
-            bound = f"{100 * found.estimate.high:.2g} %"
-            alarms = f"{found.times} false alarm{'' if found.times == 1 else 's'}"
-            parts.append(f"{alarms} in {found.of} comparisons of unchanged code (at most {bound})")
+            alarms = f"{found.times} false alarm{'' if found.times == 1 else 's'} in {found.of} comparisons"
+            parts.append(f"{alarms} of unchanged code (at most {100 * found.estimate.high:.2g} %)")
         else:
             parts.append(f"+{100 * row.effect:g} % found in {found.times} of {found.of}")
     terms = f"at most {made.budget_seconds:g} s each, {100 * made.false_alarms:g} % false alarms asked for"

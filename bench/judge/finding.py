@@ -32,8 +32,8 @@ class Finding:
     def may_be_slower(self) -> bool:
         """Whether it is inconclusive and may still turn out slower.
 
-        An interval that ends below the threshold on its upper side and reaches far down on the other leaves open
-        whether the head is the same or faster: inconclusive, and yet certainly no regression.
+        An interval that ends below the threshold and reaches far down leaves open whether the head is the same or
+        faster: inconclusive, and yet certainly no regression.
         """
         bounded = self.change is not None and self.change.high <= 1 + self.threshold
         return self.verdict == "inconclusive" and not bounded
@@ -71,7 +71,6 @@ class Judgement:
 
     @property
     def regressions(self) -> tuple[Finding, ...]:
-        """The findings that make it a regression."""
         return tuple(f for f in self.findings if f.decides and f.verdict == "slower")
 
     @property

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -81,7 +82,7 @@ class SeriesSubject(ComparisonKey):
 
 @dataclass(frozen=True)
 class Point:
-    """One loop in one run."""
+    """A loop in one run."""
 
     run: Run
     folder: str
@@ -141,8 +142,7 @@ class Series:
     changes: tuple[Change, ...]
 
     @property
-    def is_long_enough(self) -> bool:
-        """Whether there are runs enough for a change to show."""
+    def is_long_enough(self) -> bool:  # for a change to show
         return len(self.points) >= 2 * LEAST_RUNS
 
 
@@ -243,18 +243,8 @@ def _series(subject: SeriesSubject, loop: str, points: list[Point]) -> Series:
     freedom = max(1, len(points) - len(starts))
     medians = [_median(logs[start:end], sigma, freedom) for start, end in zip(starts, ends, strict=True)]
     levels = tuple(Level(start, end, middle.exp()) for start, end, middle in zip(starts, ends, medians, strict=True))
-    changes = tuple(
-        Change(
-            at=at,
-            point=points[at],
-            before=before.exp(),
-            after=after.exp(),
-            ratio=_difference(before, after).exp(),
-            differences=differences(points[at - 1].run, points[at].run),
-        )
-        for at, before, after in zip(starts[1:], medians, medians[1:], strict=False)
-    )
-    return Series(subject, loop, tuple(points), sigma, levels, changes)
+    changes = map(partial(_change, points), starts[1:], medians, medians[1:])
+    return Series(subject, loop, tuple(points), sigma, levels, tuple(changes))
 
 
 def _median(logs: np.ndarray, sigma: float, freedom: int) -> Estimate:
@@ -265,24 +255,18 @@ def _median(logs: np.ndarray, sigma: float, freedom: int) -> Estimate:
     return Estimate(middle, middle - half, middle + half)
 
 
-def _difference(before: Estimate, after: Estimate) -> Estimate:
+def _change(points: Sequence[Point], at: int, before: Estimate, after: Estimate) -> Change:
     half = math.hypot(before.high - before.value, after.high - after.value)
     value = after.value - before.value
-    return Estimate(value, value - half, value + half)
+    ratio = Estimate(value, value - half, value + half).exp()
+    differing = differences(points[at - 1].run, points[at].run)
+    return Change(at, points[at], before.exp(), after.exp(), ratio, differing)
 
 
 def _subject(run: Run, base: Case) -> SeriesSubject:
-    return SeriesSubject(
-        machine=run.machine.name,
-        device=run.plan.device,
-        workload=base.workload,
-        size=run.plan.size,
-        batch_size=base.batch_size,
-        parameters=base.parameters,
-        data_sha256=base.data_sha256,
-        threads=run.environment.threads,
-        instructions=instructions_of(run),
-    )
+    plan, threads, instructions = run.plan, run.environment.threads, instructions_of(run)
+    where = run.machine.name, plan.device, base.workload, plan.size
+    return SeriesSubject(*where, base.batch_size, base.parameters, base.data_sha256, threads, instructions=instructions)
 
 
 def start_of(run: Run, folder: str) -> datetime:

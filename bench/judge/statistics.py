@@ -39,7 +39,6 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero lies outside the interval."""
         return self.low > 0 or self.high < 0
 
     @property

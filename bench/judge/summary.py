@@ -61,8 +61,7 @@ class Row:
     trained: TrainedRow | None = None  # how like eager it trains, and what it learnt; None where that was not looked at
 
     @property
-    def departs(self) -> bool:
-        """Whether it is known not to train the model that eager trains."""
+    def departs(self) -> bool:  # known not to train the model that eager trains
         return self.trained is not None and self.trained.departs
 
     @property
@@ -72,7 +71,6 @@ class Row:
 
     @property
     def joules_per_sample(self) -> Estimate | None:
-        """Energy that a training sample takes."""
         batch = self.case.batch_size
         if self.joules_per_step is None or batch is None:
             return None
@@ -80,7 +78,6 @@ class Row:
 
     @property
     def samples_per_second(self) -> Estimate | None:
-        """Training samples a second."""
         batch = self.case.batch_size
         if self.step_seconds is None or batch is None:
             return None
@@ -104,7 +101,7 @@ class WorkloadSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """A whole run, judged."""
+    """A run, judged."""
 
     run: Run
     workloads: tuple[WorkloadSummary, ...]
@@ -112,7 +109,6 @@ class Summary:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Every row of every workload, in the run's order."""
         return tuple(row for workload in self.workloads for row in workload.rows)
 
     def places(self, workload: WorkloadSummary) -> dict[str, int]:
@@ -122,7 +118,6 @@ class Summary:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a person had had enough before all was timed and trained."""
         return self.run.interrupted or (self.trained is not None and self.trained.training.interrupted)
 
 
@@ -194,8 +189,8 @@ def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary
     steps = step_seconds(rounds)
     against = log_speedups(rounds, base) if base is not None else {}
     lapping = {int(str(case)): instrumentation(rows) for case, rows in costs.groupby(level="case")}
-    floor_estimate = against.get(repeat) if repeat is not None else None
-    floor = floor_estimate.reach if floor_estimate and math.isfinite(floor_estimate.reach) else None
+    again = against.get(repeat) if repeat is not None else None
+    floor = again.reach if again and math.isfinite(again.reach) else None
 
     def row(i: int, case: Case) -> Row:
         if i not in timed:
@@ -240,8 +235,7 @@ def _with_launches(row: Row, baseline: Case | None) -> Row:
 def _break_even(row: Row, baseline: Case) -> Estimate | None:
     """Steps until a loop that starts later and steps faster has caught up with the baseline; None for no such loop.
 
-    A start that is later by less than the quartiles of the baseline's own starts are apart counts as no later. One
-    launch that found cold caches does not widen that.
+    Within the baseline's own quartiles, which one cold launch does not widen, a start counts as no later.
     """
     start, usual, step, speedup = _start(row.case), _start(baseline), row.step_seconds, row.speedup
     if row.verdict != "faster" or start is None or usual is None or step is None or speedup is None:
