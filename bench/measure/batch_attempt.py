@@ -13,8 +13,7 @@ from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import steps_per_block
 from loopmark.bench.records.batch_sizes import Attempt, Limit
 
-WARMUP_SECONDS = 1.0
-"""After the first step: allocators and caches fill in a few steps, and there are many sizes to try."""
+WARMUP_SECONDS = 1.0  # after the first step: allocators and caches fill in a few steps, and there are many sizes to try
 SAMPLING_SECONDS = 0.5
 LEAST_BLOCKS, MOST_BLOCKS = 12, 40
 """Six values bracket a median with 95 % confidence, by their least and their most; of twelve, both ends are spared."""
@@ -129,8 +128,7 @@ def _step_seconds(block: Block) -> float:
     return seconds / block.steps
 
 
-SAFE_SHARE = 0.8
-"""A share of the free memory: the rest is for everyone else, and for what a forecast does not see."""
+SAFE_SHARE = 0.8  # a share of the free memory: the rest is for everyone else, and for what a forecast does not see
 
 
 def safe_bytes() -> int:

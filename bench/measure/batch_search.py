@@ -2,14 +2,14 @@
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from statistics import median
 from typing import cast
 
 from loopmark.bench.measure.batch_attempt import LEAST_STEPS, AttemptResult, BatchAttempt, forecast_bytes, safe_bytes
 from loopmark.bench.measure.inventory import Lacks, lacking
 from loopmark.bench.measure.launcher import apart
-from loopmark.bench.measure.machine import available_cores, describe_environment
+from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.pool import WorkerPool
 from loopmark.bench.measure.schedule import Progress
 from loopmark.bench.records.batch_sizes import BATCH_SIZES_FILE, Attempt, BatchCase, BatchSizes
@@ -106,8 +106,8 @@ class BatchSearch:
     """Carries out a plan's searches, and keeps what was found in a folder after each."""
 
     def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
-        self._plan, self._machine, self._started, self._progress = plan, machine, started, progress
-        self._environment = describe_environment(plan.threads, available_cores()[: plan.threads])
+        self._plan, self._progress = plan, progress
+        self._facts = CommandFacts(plan, machine, started)
         self._cases = _cases(*apart(lacking, plan))
         self._sizes = {
             found.name: found.sizes[cast(Size, plan.size)][1] for found in map(find_workload, plan.workloads)
@@ -128,18 +128,10 @@ class BatchSearch:
         return self._keep(interrupted)
 
     def _keep(self, interrupted: bool) -> BatchSizes:
-        hunt = BatchSizes(
-            name=self._pool.folder.name,
-            started=self._started.isoformat(timespec="seconds"),
-            seconds=(datetime.now(UTC) - self._started).total_seconds(),
-            interrupted=interrupted,
-            plan=self._plan,
-            machine=self._machine,
-            environment=self._environment,
-            cases=tuple(self._cases),
-        )
-        write_record(self._pool.folder / BATCH_SIZES_FILE, hunt)
-        return hunt
+        facts = self._facts.fields(self._pool.folder, interrupted=interrupted)
+        found = BatchSizes(**facts, cases=tuple(self._cases))
+        write_record(self._pool.folder / BATCH_SIZES_FILE, found)
+        return found
 
     def _search(self, index: int) -> None:
         plan, case = self._plan, self._cases[index]
@@ -193,13 +185,9 @@ class BatchSearch:
         doing = f"batch size {size:,}{' again' if case.stop else ''}"
         done = min(1.0, (time.perf_counter() - self._begun) / plan.budget_seconds)
         self._progress.tell(f"{case.workload} · {case.loop} · {doing}", (index + done) / len(self._cases), None)
-        process = self._pool.start(
-            case.workload, case.loop, log=f"case-{index}-batch-{size}", neighbours=0, batch_size=size
-        )
-        try:
+        log = f"case-{index}-batch-{size}"
+        with self._pool.start(case.workload, case.loop, log=log, neighbours=0, batch_size=size) as process:
             return one.by(process)
-        finally:
-            process.kill()
 
 
 def expected_seconds(attempts: tuple[Attempt, ...], batch_size: int) -> float:

@@ -42,8 +42,7 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-Lacks = dict[str, str | None]
-"""Names, each with what this machine lacks for it, as a sentence; None where it can run."""
+Lacks = dict[str, str | None]  # names, each with what this machine lacks for it, as a sentence; None where it can run
 
 
 def lacking(plan: Plan) -> tuple[Lacks, Lacks]:

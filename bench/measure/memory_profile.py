@@ -107,8 +107,7 @@ class TensorWatch(AliveBytes):
         return self.operators[moments.index(max(moments))] if moments else None
 
 
-MOST_EVENTS = 1_000_000
-"""That the allocator's history may hold; older ones would be lost."""
+MOST_EVENTS = 1_000_000  # that the allocator's history may hold; older ones would be lost
 
 
 class DeviceWatch:
@@ -186,8 +185,7 @@ class History:
         return tuple(found)
 
 
-STEPS_BEFORE = 3
-"""By then the optimizer has its state, and there are gradients to set to zero."""
+STEPS_BEFORE = 3  # by then the optimizer has its state, and there are gradients to set to zero
 
 
 def follow(task: Task, loop: Loop) -> Footprint:

@@ -27,8 +27,7 @@ _STEAL_FIELD = 8
 class Disturbance:
     """One block's. GPU figures are empty or NaN where there is none."""
 
-    involuntary_switches: int
-    """Times the kernel took a core away from a thread of the process while it still had work."""
+    involuntary_switches: int  # times the kernel took a core away from a thread of the process while it still had work
     steal_seconds: float
     """Time the hypervisor gave to others while a pinned core had work; it is counted in steps of 10 ms."""
     sm_clock_hertz: float

@@ -62,8 +62,7 @@ class PlanOptions:
     threads: int | None = None
     limit_seconds: float = 300.0
     quick: bool = False
-    keep_throttled: bool = False
-    """Whether a turn under a throttle counts as it is, instead of being taken again."""
+    keep_throttled: bool = False  # whether a turn under a throttle counts as it is, instead of being taken again
     deterministic: bool = False
     """Whether every loop is to use torch's deterministic algorithms only; eager stays, and shows what that costs."""
 

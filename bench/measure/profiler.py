@@ -74,8 +74,7 @@ def _expect(phase: str | None, turn: Iterator[str]) -> None:
         raise BadStep("the step yields different phases in different steps; it must name the same ones each time")
 
 
-PLAIN_STEPS = 10
-"""Steps that are timed just before the profiler begins, for what it costs."""
+PLAIN_STEPS = 10  # steps that are timed just before the profiler begins, for what it costs
 
 
 @dataclass(frozen=True)

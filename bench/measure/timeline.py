@@ -22,8 +22,7 @@ class Span:
     """Something that ran on one thread of the host, or on one stream of a device."""
 
     name: str
-    place: str
-    """The thread, or the stream."""
+    place: str  # the thread, or the stream
     begin_nanoseconds: int
     end_nanoseconds: int
     correlation: int | None = None
@@ -41,13 +40,10 @@ class Span:
 class Timeline:
     """A whole trace: what ran on each thread of the host, and each kernel."""
 
-    ranges: tuple[Span, ...]
-    """Named by whoever drives or wrote the step."""
+    ranges: tuple[Span, ...]  # named by whoever drives or wrote the step
     operators: tuple[Span, ...]
-    launches: tuple[Span, ...]
-    """The host's calls that make a device work."""
-    kernels: tuple[Span, ...]
-    """What ran on a device, copies and fills of memory included."""
+    launches: tuple[Span, ...]  # the host's calls that make a device work
+    kernels: tuple[Span, ...]  # what ran on a device, copies and fills of memory included
 
 
 def timeline_of(events: Iterable[Mapping[str, Any]]) -> Timeline:
@@ -74,8 +70,7 @@ def _span(event: Mapping[str, Any]) -> Span:
     )
 
 
-STEP = "step"
-"""The range around each step that counts."""
+STEP = "step"  # the range around each step that counts
 NOT_COUNTED = "first step, not counted"
 """The range around the first step that is recorded: in it the profiler itself gets going."""
 _NANOSECONDS = 1e9

@@ -9,8 +9,7 @@ from loopmark.bench.records.run import CacheState, Case
 
 WINDOW = 5  # steps whose median is one look; two looks side by side decide
 STILL_FASTER = 0.95  # a look this much below the one before it says that steps are still getting faster
-AT_LEAST_SECONDS = 0.2
-"""A handful of microsecond steps says nothing: clocks are still rising and pages still arriving."""
+AT_LEAST_SECONDS = 0.2  # a handful of microsecond steps says nothing: clocks are still rising and pages still arriving
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,7 @@ def _kind(tensor: Tensor, convolves: bool) -> str:
 
 GATHERS = {aten.index, aten.index_select, aten.gather, aten.embedding, aten.take}
 """Read only as much of their first tensor as they write."""
-OVERWRITES = {aten.copy_, aten.zero_, aten.fill_}
-"""Write to their first tensor without reading it."""
+OVERWRITES = {aten.copy_, aten.zero_, aten.fill_}  # write to their first tensor without reading it
 MAKES_NOTHING = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided}
 """Set memory aside and write nothing there."""
 
@@ -167,8 +166,7 @@ def _bytes(tensor: Tensor) -> int:
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
 
 
-SETTLING_STEPS = 1
-"""Steps before the one that is counted: an optimizer makes what it keeps in its first."""
+SETTLING_STEPS = 1  # steps before the one that is counted: an optimizer makes what it keeps in its first
 
 
 class Counting(TorchDispatchMode):

@@ -105,8 +105,7 @@ class Microbenchmark:
     unit: Unit
     sizes: tuple[int, ...]  # in ascending order
     work: Callable[[int], float]  # of one operation of a size: in flops, in bytes; 1 where seconds are the unit
-    prepare: Callable[[int], Operation]
-    """Makes what an operation of a size needs; it is done as often as it is called."""
+    prepare: Callable[[int], Operation]  # makes what an operation of a size needs; it is done as often as it is called
     stopwatch: Stopwatch
     variant: Variant | None = None
     context: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -254,12 +254,9 @@ def measure_ceilings(pool: WorkerPool, plan: Plan, machine: Machine, budget_seco
         CaseEnded: the process died, or took longer than the pool's limit beyond its budget.
     """
     started, start = datetime.now(UTC), time.perf_counter()
-    process = pool.start_idle(log="ceilings")
-    try:
+    with pool.start_idle(log="ceilings") as process:
         environment = process.within(pool.limit_seconds).environment()
         found = find_ceilings(process, pool.limit_seconds, budget_seconds, plan.seed)
-    finally:
-        process.kill()
     return Ceilings(
         started=started.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - start,
