@@ -5,6 +5,7 @@ so the phases of a block add up to the block by construction. On a device a lap 
 nothing waits for the device until the block is over.
 """
 
+import math
 import reprlib
 import time
 from collections import deque
@@ -35,6 +36,11 @@ class Block:
     device_seconds: float
     lead_in: int = field(default=0, kw_only=True)
     """Uncounted steps just before these; the clock started without waiting for them."""
+
+    @property
+    def seconds(self) -> float:
+        """The device's where a device was timed, else the host's."""
+        return self.host_seconds if math.isnan(self.device_seconds) else self.device_seconds
 
 
 @dataclass(frozen=True)

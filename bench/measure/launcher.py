@@ -77,7 +77,6 @@ class ForkServer:
         _start_server()
 
     def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
-        """A process forked from the server."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=enter, args=(theirs, assignment), daemon=False)
         process.start()
@@ -95,7 +94,6 @@ class Interpreter:
         self._python, self._variables = python, variables
 
     def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
-        """A new process."""
         ours, theirs = multiprocessing.Pipe()
         with assignment.log.open("ab") as log:
             child = subprocess.Popen(

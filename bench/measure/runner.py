@@ -152,7 +152,7 @@ class Runner:
         if not begins or self._pool.shrink(state.workload, before) is None:
             return False
         state.whole_batch = state.whole_batch or before
-        state.capacity.forget()
+        state.capacity = self._capacities[state.workload] = DeviceCapacity()  # cases will now need another amount
         state.waiting.insert(0, index)
         return True
 

@@ -24,10 +24,9 @@ def slowed(step: Step | Driver, share: float, device: torch.device) -> Step:
     """
     if isinstance(step, Driver):
         raise BadSpec("a slowdown can be planted only in a step that its own driver does not run: choose another loop")
-    return _slowed_on_cuda(step, share, device) if device.type == "cuda" else _slowed_on_cpu(step, share)
+    if device.type == "cuda":
+        return _slowed_on_cuda(step, share, device)
 
-
-def _slowed_on_cpu(step: Step, share: float) -> Step:
     def held_up(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
         start = time.perf_counter()
         yield from step(task, inputs, targets)

@@ -32,7 +32,6 @@ class Span:
 
     @property
     def nanoseconds(self) -> int:
-        """How long it took."""
         return self.end_nanoseconds - self.begin_nanoseconds
 
 
@@ -133,7 +132,6 @@ class _Totals:
         self._nanoseconds: Counter[str] = Counter()
 
     def add(self, name: str, nanoseconds: int) -> None:
-        """One more call."""
         self._calls[name] += 1
         self._nanoseconds[name] += nanoseconds
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.answers import OUT_OF_MEMORY
-from loopmark.bench.measure.inventory import lacking
+from loopmark.bench.measure.inventory import lacking, lacks_by_case
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
@@ -45,11 +45,9 @@ class Trainer:
         self._facts, self._began = CommandFacts(plan, machine, datetime.now(UTC)), time.perf_counter()
         workloads, loops = apart(lacking, plan)
         self._workloads, self._loops = tuple(workloads), tuple(loops)
-        lacks = {(w, loop): no_data or none for w, no_data in workloads.items() for loop, none in loops.items()}
-        self._endings: dict[Key, tuple[Status, str]] = {
-            **{key: ("skipped", reason) for key, reason in lacks.items() if reason},
-            **(endings or {}),
-        }
+        lacks = lacks_by_case(workloads, loops)
+        self._endings: dict[Key, tuple[Status, str]] = {k: ("skipped", reason) for k, reason in lacks.items() if reason}
+        self._endings.update(endings or {})
         unpinned = "this system cannot pin processes to cores, which adds noise; give more --seeds"
         self._warnings = () if self._facts.cores else (unpinned,)
         self._seeds = tuple(plan.seed + number for number in range(terms.seeds))
