@@ -4,6 +4,7 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.answers import OUT_OF_MEMORY
@@ -57,8 +58,7 @@ class Trainer:
     def run(self, pool: WorkerPool) -> tuple[Training, TrainingSamples]:
         """Train, and return what was seen; Ctrl-C ends it early with what there is.
 
-        Raises:
-            BadInput: a step that is none, or a workload that states no target, where the terms insist.
+        Raises BadInput for a step that is none, and a workload that states no target, where the terms insist.
         """
         self._pool, interrupted = pool, False
         try:
@@ -68,7 +68,7 @@ class Trainer:
                 self._keep(interrupted=False)
                 for stage, seed in enumerate(self._seeds, start=1):
                     trials = Trials(workload, seed, self._terms, pool, self._collector)
-                    trials.train(self._loops, self._endings, self._schedule, _Part(self, workload, stage))
+                    trials.train(self._loops, self._endings, self._schedule, partial(self._tell, workload, stage))
                     self._keep(interrupted=False)
         except KeyboardInterrupt:
             interrupted = True
@@ -104,10 +104,9 @@ class Trainer:
 
     def _prove(self, workload: str) -> None:
         """Compare every case of ``workload`` with eager, one after the other: nothing is timed."""
-        part = _Part(self, workload, 0)
         cases = [(EAGER.name, False), (EAGER.name, True), *((x, False) for x in self._loops if x != EAGER.name)]
         for number, (loop, repeat) in enumerate(cases):
-            part.tell(f"{loop} · compared with {EAGER.name}", number / len(cases), None)
+            self._tell(workload, 0, f"{loop} · compared with {EAGER.name}", number / len(cases))
             proof = Proof(workload=workload, loop=loop, repeat=repeat, status="ok", reason=None)
             if ending := self._endings.get(proof.key):
                 self._collector.add_proof(replace(proof, status=ending[0], reason=ending[1]))
@@ -133,23 +132,12 @@ class Trainer:
         told = {name: value for name, value in vars(seen).items() if name not in ("deviations", "why_not")}
         self._collector.add_proof(replace(proof, **told), seen.deviations)
 
-    def tell(self, workload: str, stage: int, doing: str, part: float) -> None:
+    def _tell(self, workload: str, stage: int, doing: str, part: float) -> None:
         """Pass on how far one stage of a workload is: the comparison with eager, or one of the seeds after it."""
         stages = 1 + len(self._seeds)
         done = (self._workloads.index(workload) * stages + stage + part) / (len(self._workloads) * stages)
         spent = time.perf_counter() - self._began
         self._progress.tell(f"{workload} · {doing}", done, spent * (1 - done) / done if done > 0.1 else None)
-
-
-class _Part:
-    """Progress within one stage of one workload."""
-
-    def __init__(self, trainer: Trainer, workload: str, stage: int) -> None:
-        self._trainer, self._workload, self._stage = trainer, workload, stage
-
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:  # noqa: ARG002
-        """The remaining time of a part is not known."""
-        self._trainer.tell(self._workload, self._stage, doing, done)
 
 
 def endings_of(run: Run) -> dict[Key, tuple[Status, str]]:

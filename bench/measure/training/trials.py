@@ -1,14 +1,14 @@
 """One workload trained from one seed: every loop in a process of its own, a segment at a time, in random order."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.answers import Ready
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess
-from loopmark.bench.measure.schedule import Progress, Schedule
+from loopmark.bench.measure.schedule import Schedule
 from loopmark.bench.measure.training.session import Begun
 from loopmark.bench.measure.training.stopping import DivergenceDetector, EarlyStopping, Terms
 from loopmark.bench.records.run import Status
@@ -35,9 +35,8 @@ class TrainingCollector:
         self.proofs.append(proof)
 
     def add_evaluation(self, trial: int, step: int, seconds: float, joules: float, quality: float) -> None:
-        self._evaluations.append(
-            {"trial": trial, "step": step, "seconds": seconds, "joules": joules, "quality": quality}
-        )
+        spent: dict[str, object] = {"seconds": seconds, "joules": joules}
+        self._evaluations.append({"trial": trial, "step": step, **spent, "quality": quality})
 
     def add_losses(self, trial: int, first_step: int, losses: Sequence[float]) -> None:
         self._losses += [{"trial": trial, "step": first_step + n, "loss": loss} for n, loss in enumerate(losses)]
@@ -82,13 +81,17 @@ class Trials:
         """Trials that ran out of device memory beside others, and come when these have ended."""
 
     def train(
-        self, loops: tuple[str, ...], endings: dict[Key, tuple[Status, str]], schedule: Schedule, progress: Progress
+        self,
+        loops: tuple[str, ...],
+        endings: dict[Key, tuple[Status, str]],
+        schedule: Schedule,
+        tell: Callable[[str, float], None],
     ) -> None:
         """Train every loop to its end.
 
         Args:
             endings: the cases that are not trained; those that fail now are added, since they would with any seed.
-            progress: told which loop is at which step, and how much of its budget is spent.
+            tell: told which loop is at which step, and how much of its budget is spent.
 
         Raises:
             BadInput: a step that is none, or, where the terms insist, a workload that states no target.
@@ -107,7 +110,7 @@ class Trials:
                     trial = self._collector.trials[one.index]
                     # Of the loop that has trained the longest, so that it never goes back.
                     spent = min(1.0, max(each.seconds for each in self._live) / self._terms.budget_seconds)
-                    progress.tell(f"{trial.loop} · training, seed {self._seed} · step {trial.steps:,}", spent, None)
+                    tell(f"{trial.loop} · training, seed {self._seed} · step {trial.steps:,}", spent)
                     if not self._go_on(one):
                         self._running.remove(one)
                         one.process.close()  # at once: the others may need its memory
