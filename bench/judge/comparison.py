@@ -13,20 +13,14 @@ from loopmark.bench.records.run import Case
 from loopmark.bench.records.samples import seconds_of
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
-LaunchLogs = NDArray[np.float64]
-"""One value a launch, the natural log of seconds, bytes or a ratio; the order says nothing. (launches,)"""
-RoundLogs: TypeAlias = "pd.Series[float]"
-"""One value a round, the natural log of seconds a step; the index tells launch and round. (rounds,)"""
+LaunchLogs = NDArray[np.float64]  # (launches,) natural logs of seconds, bytes or a ratio, in any order
+RoundLogs: TypeAlias = "pd.Series[float]"  # (rounds,) natural logs of seconds a step, by launch and round
 
-BASELINE = "eager"
-"""The loop that every other is compared with."""
-QUAD = 4
-"""Blocks of a turn that belong together: two with laps, two without."""
+BASELINE = "eager"  # the loop that every other is compared with
+QUAD = 4  # blocks of a turn that belong together: two with laps, two without
+# The columns of ``Samples.blocks`` that a comparison looks at.
 FIGURES = ("case", "launch", "round", "block", "lapped", "steps", "host_seconds", "device_seconds")
-"""The columns of ``Samples.blocks`` that a comparison looks at."""
-NARROWEST_SAME, WIDEST_SAME = 0.01, 0.05
-"""The log ratio that ``same`` leaves open: the noise floor, but no less than anyone asks for, and no more than anyone
-would call the same."""
+NARROWEST_SAME, WIDEST_SAME = 0.01, 0.05  # `same` leaves open a log ratio of the noise floor, held between these
 
 
 def block_seconds(blocks: pd.DataFrame) -> pd.Series:
@@ -69,9 +63,7 @@ def over_launches(rounds: pd.DataFrame) -> dict[int, Estimate]:
     more than the samples within one of them do.
     """
     launches = rounds.groupby(level="launch").median()  # of the rounds that there are
-    known = {
-        int(str(case)): column[~np.isnan(column)] for case, column in zip(launches, launches.to_numpy().T, strict=True)
-    }
+    known = {int(str(case)): column.dropna().to_numpy() for case, column in launches.items()}
     return {case: student(values) for case, values in known.items() if len(values)}
 
 
@@ -81,9 +73,10 @@ def lap_costs(blocks: pd.DataFrame) -> "pd.Series[float]":
     The lapped and the plain blocks of one quad (ABBA or BAAB, at random) are paired; they ran side by side in one
     process. The index tells the case, launch, round and quad.
     """
-    quads = [blocks[column] for column in ("case", "launch", "round")] + [(blocks["block"] // QUAD).rename("quad")]
     logs = pd.Series(np.log(block_seconds(blocks)), blocks.index)
-    means = logs.groupby([*quads, blocks["lapped"]]).mean().unstack("lapped").reindex(columns=[False, True])
+    quad = (blocks["block"] // QUAD).rename("quad")
+    places = [blocks["case"], blocks["launch"], blocks["round"], quad, blocks["lapped"]]
+    means = logs.groupby(places).mean().unstack("lapped").reindex(columns=[False, True])
     costs: pd.Series[float] = (means[True] - means[False]).dropna()
     return costs
 
@@ -96,10 +89,9 @@ def instrumentation(costs: "pd.Series[float]") -> Estimate | None:
 def verdict(log_ratio: Estimate, noise_floor: float | None) -> Verdict:
     """What may be said of a difference.
 
-    ``faster`` or ``slower`` when the interval excludes no difference and the difference exceeds the noise
-    floor (a log ratio: how far apart the baseline and its own repetition may be); ``same`` when the whole
-    interval lies within that floor, held between 1 % and 5 %; ``inconclusive`` otherwise, and
-    wherever the floor was not measured.
+    ``faster`` or ``slower`` when the interval excludes zero and the difference exceeds the noise floor (a log ratio:
+    how far apart the baseline and its own repetition may be); ``same`` when the whole interval lies within that floor,
+    held between 1 % and 5 %; ``inconclusive`` otherwise, and wherever the floor was not measured.
     """
     if noise_floor is None:
         return "inconclusive"
@@ -135,16 +127,10 @@ def phase_logs(laps: pd.DataFrame) -> dict[str, LaunchLogs]:
     return {str(name): np.log(rows.to_numpy()) for name, rows in by_phase if (rows > 0).all()}
 
 
-def memory_logs(case: Case) -> LaunchLogs:
-    """Log bytes of each launch's peak memory; empty where it was not measured."""
-    return np.log(peaks_of_memory(case))
-
-
 def peaks_of_memory(case: Case) -> list[int]:
     """Bytes at the peak of each launch where it was measured.
 
     A launch that compiled from nothing holds the compiler's memory too, so it counts only where there is no other.
     """
     known = [(launch.compile_cache, bytes_) for launch in case.launches if (bytes_ := launch.peak_memory_bytes)]
-    steady = [bytes_ for cache, bytes_ in known if cache != "cold"]
-    return steady or [bytes_ for _, bytes_ in known]
+    return [bytes_ for cache, bytes_ in known if cache != "cold"] or [bytes_ for _, bytes_ in known]

@@ -12,8 +12,7 @@ from loopmark.bench.median import median_interval
 
 CONFIDENCE = 0.95
 LARGEST_LOG = 700.0
-MEDIAN_ERROR = math.sqrt(math.pi / 2)
-"""The standard error of a normal sample's median over that of its mean."""
+MEDIAN_ERROR = math.sqrt(math.pi / 2)  # the standard error of a normal sample's median over that of its mean
 
 
 def exp(value: float) -> float:
@@ -40,7 +39,6 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero lies outside the interval."""
         return self.low > 0 or self.high < 0
 
     @property

@@ -14,12 +14,9 @@ from loopmark.bench.judge.equivalence import Equivalence, equivalence
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate, falls, student
 from loopmark.bench.records.training import Proof, Target, Training, TrainingSamples, Trial
 
-LEAST = 1e-9
-"""What a logarithm is taken of where a training took no time that the clock could see."""
-SAME = 1.01
-"""Up to so much sooner is the same, however sure: no eager was trained twice to tell how far apart two may be."""
-SURE = 0.01
-"""How often a loss that only wanders may be said to fall."""
+LEAST = 1e-9  # what a logarithm is taken of where a training took no time that the clock could see
+SAME = 1.01  # up to so much sooner is the same, however sure: no eager trained twice tells how far apart two may be
+SURE = 0.01  # how often a loss that only wanders may be said to fall
 
 
 @dataclass(frozen=True)
@@ -27,14 +24,10 @@ class Evaluation:
     """One moment of a trial at which its quality was measured: after each epoch, and in long ones more often."""
 
     step: int
-    epochs: float | None
-    """So far; None where nobody knows how long one is."""
-    seconds: float
-    """Of training so far, with whatever the first steps took."""
-    loss: float | None
-    """The mean over the steps since the look before; None before the first step, or where a loss was not finite."""
-    quality: float | None
-    """None where it was not finite."""
+    epochs: float | None  # so far; None where nobody knows how long one is
+    seconds: float  # of training so far, with whatever the first steps took
+    loss: float | None  # mean since the look before; None before the first step, or where one was not finite
+    quality: float | None  # None where it was not finite
 
 
 @dataclass(frozen=True)
@@ -42,19 +35,14 @@ class JudgedTrial:
     """One trial, judged."""
 
     trial: Trial
-    learns: bool
-    """It reached its target; or its loss falls, and it ended better than it began."""
-    quality: float
-    """In the end; NaN where it could not be measured."""
+    learns: bool  # it reached its target; or its loss falls, and it ended better than it began
+    quality: float  # in the end; NaN where it could not be measured
     best_quality: float
-    steps_to_target: int | None
-    """None where the target was not reached, like the next two."""
-    seconds_to_target: float | None
-    """Of training, without what came before the first step and what the first steps took beyond later ones."""
+    steps_to_target: int | None  # None where the target was not reached, like the next two
+    seconds_to_target: float | None  # of training, without set-up and what the first steps took beyond later ones
     joules_to_target: float | None
     evaluations: tuple[Evaluation, ...]
-    start_seconds: float
-    """To get going: the set-up, and what the first steps took beyond as many later ones, such as compilation."""
+    start_seconds: float  # set-up, and what the first steps took beyond as many later ones, such as compilation
 
 
 @dataclass(frozen=True)
@@ -63,25 +51,17 @@ class Learning:
     seconds, joules and ratios) of the geometric mean."""
 
     target: Target
-    trials: tuple[JudgedTrial, ...]
-    """Of the trials that ended well, in the order of their seeds."""
-    seeds: int
-    """How many there were to be: one whose trial failed has not reached anything."""
-    quality: Estimate | None
-    """In the end; of those that have one."""
-    steps: Estimate | None
-    """To the target; None unless every seed reached it, as the mean of the quick ones would flatter."""
-    seconds: Estimate | None
-    """To the target, getting going left aside."""
+    trials: tuple[JudgedTrial, ...]  # of the trials that ended well, in the order of their seeds
+    seeds: int  # how many there were to be: one whose trial failed has not reached anything
+    quality: Estimate | None  # in the end; of those that have one
+    steps: Estimate | None  # to the target; None unless every seed reached it: the mean of the quick ones would flatter
+    seconds: Estimate | None  # to the target, getting going left aside
     joules: Estimate | None
-    start_seconds: float
-    """With an empty cache, where the case compiles."""
-    steps_ratio: Estimate | None
-    """Steps to the target over eager's from the same seeds: 1.1 needs a tenth more."""
+    start_seconds: float  # with an empty cache, where the case compiles
+    steps_ratio: Estimate | None  # steps to the target over eager's from the same seeds: 1.1 needs a tenth more
     seconds_ratio: Estimate | None
     """Eager's seconds to the target over this loop's from the same seeds: 2 is there in half the time."""
-    surely_sooner: bool
-    """Whether that ratio is above ``SAME`` with an interval that all loops of the workload share (Bonferroni)."""
+    surely_sooner: bool  # that ratio exceeds `SAME` with an interval shared by all loops of the workload (Bonferroni)
 
     @property
     def reached(self) -> int:
@@ -259,10 +239,8 @@ class TrainedRow:
     loop: str
     repeat: bool
     equivalence: Equivalence
-    learning: Learning | None
-    """None where nothing was trained: for the baseline's repetition, or where no trial ended well."""
-    ended: Trial | None = None
-    """A trial that did not end well, or was interrupted."""
+    learning: Learning | None  # None for the baseline's repetition, and where no trial ended well
+    ended: Trial | None = None  # a trial that did not end well, or was interrupted
 
     @property
     def label(self) -> str:

@@ -8,8 +8,7 @@ from loopmark.bench.records.files import damaged, read_record
 from loopmark.bench.records.machine import Environment, Machine
 from loopmark.bench.records.run import Run
 
-CEILINGS_FILE = "ceilings.json"
-"""In a run's folder: what its device could do while it was measured."""
+CEILINGS_FILE = "ceilings.json"  # in a run's folder: what its device could do while it was measured
 AGAIN = "measure again: loopmark ceilings"
 
 Kind = Literal["matrix product", "copy", "launch", "host to device", "device to host"]
@@ -23,8 +22,7 @@ UNITS: dict[Kind, Unit] = {
     "host to device": "bytes per second",
     "device to host": "bytes per second",
 }
-LEAST, MOST = 1e-12, 1e24
-"""In any of these units; no device is beyond."""
+LEAST, MOST = 1e-12, 1e24  # in any of these units; no device is beyond
 
 
 @dataclass(frozen=True)
@@ -51,20 +49,17 @@ class Ceiling:
     """The best that was sustained: the median of the best size's samples."""
 
     kind: Kind
-    dtype: str | None
-    """As torch prints it without ``torch.``, and ``tf32``; None for what is no arithmetic."""
+    dtype: str | None  # as torch prints it without `torch.`, and `tf32`; None for what is no arithmetic
     value: float
     low: float
-    high: float
-    """Of the median's interval of 95 %, from these samples of one process alone."""
+    high: float  # of the median's interval of 95 %, from these samples of one process alone
     unit: Unit
     best_size: int  # rows of a square matrix, bytes of a copied tensor, elements of a launch
     samples: int  # of the best size
     variant: Variant | None = None  # None for a kind that has no variants
     steady: bool = True  # False where warm-up, on the smallest size, ended at its limit
     disturbance: Interference | None = None  # of the best size's samples
-    held: float | None = None
-    """What was left of the best matrix product on a GPU after seconds of it, on a board grown hot or at its limit."""
+    held: float | None = None  # what a GPU's best matrix product came to after seconds of it, hot or at its limit
     tried: tuple[Tried, ...] = ()  # the best size among them
 
 

@@ -64,8 +64,7 @@ class Outcome:
     name: str  # stable, such as `zeroed-gradients`
     statement: str  # what holds, as a sentence
     status: Status
-    explanation: str = ""
-    """Of a broken property: the fault by its name, where it is, what to do. Of one that does not apply: why."""
+    explanation: str = ""  # of a broken property: the fault, its place, what to do; of one that does not apply: why
 
 
 @dataclass(frozen=True)

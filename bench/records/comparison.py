@@ -111,8 +111,7 @@ class CalibrationTrial:
     ended_seconds: tuple[float, ...]
     """When each pair ended, since the comparison began. With unchanged code they go on after an early verdict, for as
     long as both means together are measured."""
-    stored_mean_seconds: float | None
-    """The mean step of the base, measured alone before the comparison, as pytest-benchmark stores it."""
+    stored_mean_seconds: float | None  # of the base, measured alone before, as pytest-benchmark stores it
     later_mean_seconds: float | None  # measured alone after the comparison
 
 

@@ -20,12 +20,9 @@ from loopmark.bench.errors import BadInput
 T = TypeVar("T")
 
 AGAIN = "copy the folder again or repeat the run"
-LONGEST_SECONDS = 1e9
-"""Thirty years. A sum or a square of something longer may be no float."""
-LEAST_SECONDS = 1e-12
-"""The shortest block: a thousandth of what a clock can tell. Ratios of shorter ones may be no float."""
-MOST_COUNTED = 2**53
-"""The largest count or index: a float tells all integers up to it apart."""
+LONGEST_SECONDS = 1e9  # Thirty years. A sum or a square of something longer may be no float
+LEAST_SECONDS = 1e-12  # the shortest block, a thousandth of a clock's tick; shorter ones' ratios may be no float
+MOST_COUNTED = 2**53  # the largest count or index: a float tells all integers up to it apart
 _MOST = {"seconds": LONGEST_SECONDS, "hertz": 1e12, "joules": 1e15}
 
 
@@ -146,8 +143,7 @@ def decode(kind: type[T], value: Any, path: str = "run") -> T:
         raise wrong.within(path) from None
 
 
-Reader = Callable[[Any], Any]
-"""Makes a value of one type out of JSON's. Raises Mismatch."""
+Reader = Callable[[Any], Any]  # makes a value of one type out of JSON's. Raises Mismatch
 
 
 @cache  # a history reads hundreds of runs of thousands of values each

@@ -18,13 +18,11 @@ class Stretch:
     """A step from one of its yields to the next; a phase that comes several times has several."""
 
     phase: str
-    moments: tuple[int, ...]
-    """Bytes in use after each operator (tensors alive), or each time the allocator gave or took (device memory)."""
+    moments: tuple[int, ...]  # bytes in use after each operator, or each time the allocator gave or took
     peak_bytes: int
     end_bytes: int
     peak_reserved_bytes: int | None = None  # taken by the allocator, where there is one to ask
-    peak_inactive_split_bytes: int | None = None
-    """Of that, what is free, and stuck in a block that is partly in use: it cannot be given back."""
+    peak_inactive_split_bytes: int | None = None  # free, but stuck in a block that is partly in use
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,7 @@ class Footprint:
     before_bytes: int  # weights, optimizer state, and the gradients of the step before
     stretches: tuple[Stretch, ...]
     peak_operator: str | None  # after which the most was in use; None where operators are not seen
-    ran_eagerly: bool
-    """Whether what this loop compiles was run without compiling it, since nothing is seen inside compiled code."""
+    ran_eagerly: bool  # whether a loop that compiles was run without compiling, since compiled code shows nothing
 
     @property
     def peak(self) -> Stretch:

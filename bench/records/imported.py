@@ -32,8 +32,7 @@ TAKEN_FOR = "taken for a run of {}, the one machine known that has all that is t
 PHASES_ALONE = "the phases of {} are left out: there is no whole step of it"
 PHASES_UNFIT = "the phases of {} are left out: their rounds do not fit together"
 
-Key = tuple[str, str, bool]
-"""Workload, loop, and whether it is the baseline's second appearance."""
+Key = tuple[str, str, bool]  # workload, loop, and whether it is the baseline's second appearance
 
 
 def run_of(

@@ -18,10 +18,8 @@ class Fact:
     """How a field is told."""
 
     label: str = ""  # empty where it is told by hand among others, or nowhere
-    decides: bool = False
-    """Whether another value makes another machine. A None that is the field's default decides nothing."""
-    gibibytes: bool = False
-    """Bytes that are told and compared in whole GiB: after a reboot or a driver update they may be a few MiB more."""
+    decides: bool = False  # whether another value makes another machine; a None that is the field's default does not
+    gibibytes: bool = False  # bytes told and compared in whole GiB: a reboot or driver update may add a few MiB
     empty: str | None = None  # what an empty list says
 
     def text(self, value: Any) -> str | None:

@@ -21,8 +21,7 @@ from loopmark.bench.records.files import LONGEST_SECONDS, MOST_COUNTED, Mismatch
 from loopmark.bench.records.run import Launch
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
 
-KEY = "loopmark"
-"""Of what Loopmark adds."""
+KEY = "loopmark"  # of what Loopmark adds
 MAKE_ONE = "make one with pytest --benchmark-json=FILE"
 
 
@@ -30,8 +29,7 @@ MAKE_ONE = "make one with pytest --benchmark-json=FILE"
 class Stats:
     """A benchmark's rounds."""
 
-    data: tuple[float, ...] | None = None
-    """Seconds an iteration, one a round; None in a file that was saved without them."""
+    data: tuple[float, ...] | None = None  # seconds an iteration, one a round; None in a file saved without them
     iterations: int = 1
 
 
@@ -49,8 +47,7 @@ class Told:
     parameters: int | None = None
     data_sha256: str | None = None
     threads: int | None = None
-    rounds_per_launch: tuple[int, ...] = ()
-    """How many of the rounds, in order, are of each launch; empty where the file is one launch."""
+    rounds_per_launch: tuple[int, ...] = ()  # of each launch, in order; empty where the file is one launch
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from loopmark.bench.records.files import AGAIN, MOST_COUNTED, as_json, damaged, 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
-Columns = dict[str, str]
-"""The names of a table's columns, in order, each with its type."""
+Columns = dict[str, str]  # the names of a table's columns, in order, each with its type
 
 # The tables of a run. `case` is an index into `Run.cases`, `launch` into that case's launches. All times are seconds. A
 # device column is NaN where the clock is the host's.

@@ -13,8 +13,7 @@ from loopmark.bench.records.samples import Columns, read_columns, typed, write_w
 
 TRAINING_FILE = "training.json"
 
-Until = Literal["target", "convergence"]
-"""How long a loop trains: to its workload's target, or on until its quality no longer rises."""
+Until = Literal["target", "convergence"]  # to the target, or on until quality no longer rises
 Ending = Literal["reached the target", "converged", "diverged", "spent its budget", "was interrupted"]
 Divergence = Literal["not a number", "infinite", "exploded"]
 
@@ -48,8 +47,7 @@ class Trial:
     status: Status
     reason: str | None
     setup_seconds: float | None = None
-    first_steps_seconds: tuple[float, ...] = ()
-    """Each timed to its end: they compile and capture."""
+    first_steps_seconds: tuple[float, ...] = ()  # each timed to its end: they compile and capture
     compile_seconds: float | None = None
     compile_cache: CacheState | None = None
     steps: int = 0
@@ -82,8 +80,7 @@ class Proof:
     steps: int = 0  # that were compared
     same_steps: int = 0  # of those, the first so many that gave eager's numbers to the last bit
     skipped_steps: int = 0  # that a gradient scaler skipped, and that were not compared
-    bits: int | None = None
-    """Significant bits that the loop's arithmetic keeps: 24 in float32, 11 in float16, 8 in bfloat16."""
+    bits: int | None = None  # significant bits of the loop's arithmetic: 24 in float32, 11 in float16, 8 in bfloat16
     draws_at_random: bool = False  # the model draws random numbers, of which a loop may draw others
     lost_at_step: int | None = None  # the first step whose loss was NaN or infinite
     sha256: str | None = None  # of parameters and buffers after the last step
@@ -101,8 +98,7 @@ class Training(CommandRecord):
 
     seeds: tuple[int, ...]
     until: Until
-    budget_seconds: float
-    """Of training, for each seed of each case; set-up, the first steps and measuring quality are no part of it."""
+    budget_seconds: float  # of training a seed of a case; without set-up, the first steps and measuring quality
     targets: dict[str, Target]  # by workload, of those that state one
     proofs: tuple[Proof, ...]
     trials: tuple[Trial, ...]
@@ -118,17 +114,14 @@ class Deviation:
     """
 
     step: int
-    kind: str
-    """``loss``, ``gradient``, ``buffer``, or ``update``: what the optimizer added to a parameter, or keeps for it."""
-    layer: str
-    """The parameter's or buffer's name, ``momentum_buffer of`` it for what is kept; empty for the loss."""
+    kind: str  # `loss`, `gradient`, `buffer`, or `update`: what the optimizer added to a parameter, or keeps for it
+    layer: str  # the parameter's or buffer's name, `momentum_buffer of` it for what is kept; empty for the loss
     error: float  # the loop's
     eager_error: float  # eager's, from the same state
     rounding_error: float
     """The most of those whose every operation rounds at random to the loop's precision, and of an update's those whose
     settings are rounded; NaN where none was drawn at this step."""
-    coarse_error: float
-    """The most of those whose every operation rounds at random more coarsely than that; NaN likewise."""
+    coarse_error: float  # the most of those whose every operation rounds at random more coarsely; NaN likewise
 
 
 COLUMNS: dict[str, Columns] = {

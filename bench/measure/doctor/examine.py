@@ -19,12 +19,9 @@ from loopmark.bench.records.checks import Check, CheckResult, Diagnosis
 class Device:
     """What a run would use."""
 
-    name: str
-    """``cpu``, or ``cuda:0``."""
-    uuid: str | None = None
-    """Of the GPU, as the driver knows it: ``GPU-…``."""
-    gpus: tuple[str, ...] = ()
-    """The names of this machine's GPUs, where they were asked for."""
+    name: str  # `cpu`, or `cuda:0`
+    uuid: str | None = None  # of the GPU, as the driver knows it: `GPU-…`
+    gpus: tuple[str, ...] = ()  # the names of this machine's GPUs, where they were asked for
 
 
 def find_device(name: str | None, build: TorchBuild | None) -> Device:

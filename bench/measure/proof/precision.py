@@ -143,8 +143,7 @@ def _told(ask: Callable[[], T]) -> T | None:
         return None
 
 
-TF32_BITS, BFLOAT16_BITS = 11, 8
-"""Significant bits; TensorFloat-32 has as many as float16."""
+TF32_BITS, BFLOAT16_BITS = 11, 8  # significant bits; TensorFloat-32 has as many as float16
 
 
 def bits_of(kind: torch.dtype) -> int:

@@ -71,10 +71,8 @@ class Tally:
     lost: int | None = None
     draws: bool = False
     referenced: bool = False
-    strayed: int = 0
-    """Steps that no reference explained."""
-    known: Errors = field(default_factory=dict)
-    """The most that any reference came to."""
+    strayed: int = 0  # steps that no reference explained
+    known: Errors = field(default_factory=dict)  # the most that any reference came to
 
     def know(self, *references: Errors) -> None:
         """Add the errors of more references."""
@@ -221,8 +219,7 @@ def _drew(seed: int, device: torch.device) -> bool:
 
 BUDGET_SECONDS = 4.0
 """The time for comparing. A GPU with few float64 units (1/64 of float32's rate) is slow at it."""
-LEAST_STEPS = 2
-"""That are compared however long they take."""
+LEAST_STEPS = 2  # that are compared however long they take
 MOST_STEPS = 4
 """Times as many steps as are to be compared: a gradient scaler skips the first few until it has found its scale."""
 
@@ -231,20 +228,13 @@ MOST_STEPS = 4
 class Proven:
     """What a worker saw of the loop's steps."""
 
-    steps: int
-    """That were compared."""
-    same_steps: int
-    """Of those, the first so many gave eager's loss, gradients, update and buffers to the last bit."""
-    skipped_steps: int
-    """That a gradient scaler skipped, and that were not compared."""
-    bits: int
-    """Significant bits that the loop's arithmetic keeps."""
-    draws_at_random: bool
-    """Whether the model draws random numbers (dropout), of which a loop may draw others."""
-    lost_at_step: int | None
-    """The first step whose loss was NaN or infinite; nothing is compared from there on."""
-    sha256: str
-    """Of parameters and buffers at the end."""
+    steps: int  # that were compared
+    same_steps: int  # of those, the first so many gave eager's loss, gradients, update and buffers to the last bit
+    skipped_steps: int  # that a gradient scaler skipped, and that were not compared
+    bits: int  # significant bits that the loop's arithmetic keeps
+    draws_at_random: bool  # whether the model draws random numbers (dropout), of which a loop may draw others
+    lost_at_step: int | None  # the first step whose loss was NaN or infinite; nothing is compared from there on
+    sha256: str  # of parameters and buffers at the end
     compile_seconds: float
     compile_cache: CacheState
     deviations: tuple[Deviation, ...]

@@ -19,18 +19,15 @@ from loopmark.loops.goal import double
 from loopmark.loops.task import Batch, Task
 from loopmark.loops.technique import Driver, Step
 
-Layers = dict[str, Tensor]
-"""A tensor for each layer, by the name of its parameter or buffer."""
+Layers = dict[str, Tensor]  # a tensor for each layer, by the name of its parameter or buffer
 
 
 @dataclass(frozen=True)
 class State:
     """All that a task has learnt: copies, which later steps leave alone."""
 
-    layers: Layers
-    """Parameters and buffers."""
-    optimizer: dict[Any, dict[str, Any]]
-    """By the parameter's number, as in ``Optimizer.state_dict``."""
+    layers: Layers  # parameters and buffers
+    optimizer: dict[Any, dict[str, Any]]  # by the parameter's number, as in `Optimizer.state_dict`
 
 
 @dataclass(frozen=True)
@@ -38,10 +35,8 @@ class Taken:
     """What a step computed."""
 
     loss: Tensor
-    gradients: Layers
-    """Of the parameters that have one."""
-    buffers: Layers
-    """Those of floating-point type, as they are after the step."""
+    gradients: Layers  # of the parameters that have one
+    buffers: Layers  # those of floating-point type, as they are after the step
 
 
 @dataclass(frozen=True)
@@ -49,8 +44,7 @@ class Updated:
     """What an optimizer left."""
 
     parameters: Layers
-    slots: Layers
-    """Its own tensors, such as momentum."""
+    slots: Layers  # its own tensors, such as momentum
 
 
 def state_of(task: Task) -> State:
@@ -170,8 +164,7 @@ def changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Layers
     return {name: double(tensor) - double(before[name]) for name, tensor in after.items()}
 
 
-Errors = dict[tuple[str, str], float]
-"""By kind and layer."""
+Errors = dict[tuple[str, str], float]  # by kind and layer
 
 
 def errors_of(taken: Taken, truth: Taken) -> Errors:
@@ -218,8 +211,7 @@ class Own(Taken):
     """What the loop's own step computed, and what its optimizer left."""
 
     updated: Updated
-    told: bool
-    """Whether the step left its loss in ``Task.last_loss``."""
+    told: bool  # whether the step left its loss in `Task.last_loss`
 
 
 class Handed:
@@ -276,8 +268,7 @@ class Watched:
     """Notes what a step predicts, and how: that tells of an autocast within a person's own step."""
 
     def __init__(self, task: Task) -> None:
-        self.bits = FLOAT32_BITS
-        """The fewest significant bits so far."""
+        self.bits = FLOAT32_BITS  # the fewest significant bits so far
         self._task, loss_fn = task, task.loss_fn
 
         def watched(predictions: Any, targets: Any) -> Tensor:

@@ -43,10 +43,8 @@ class Checked:
     """What one check found: its outcome, and ``runs`` too where the step stopped meanwhile."""
 
     outcomes: tuple[Outcome, ...] = ()
-    hangs: bool = False
-    """Whether it was stopped at the limit of time; another check would be too."""
-    bad_input: str | None = None
-    """Why what was given is no loop, or no workload to try it on."""
+    hangs: bool = False  # whether it was stopped at the limit of time; another check would be too
+    bad_input: str | None = None  # why what was given is no loop, or no workload to try it on
 
     def add_to(self, outcomes: dict[str, Outcome]) -> None:
         """Put the outcomes among others, by name; what was found broken stays so."""

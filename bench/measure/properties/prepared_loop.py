@@ -108,8 +108,7 @@ class Fault:
 
     text: str
     hangs: bool = False
-    early: bool = False
-    """Before its first step."""
+    early: bool = False  # before its first step
 
 
 class Stopped(Exception):  # noqa: N818 - the step's mistake, not ours

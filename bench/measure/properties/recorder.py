@@ -193,10 +193,8 @@ class Root:
     place: str
     shape: tuple[int, ...]
     needs_gradient: bool
-    seeded: bool
-    """Whether it was given a gradient to begin with, as what is no scalar needs."""
-    numbers: tuple[int, ...]
-    """The sequence numbers of the operations that led to it, which tell when each was done."""
+    seeded: bool  # whether it was given a gradient to begin with, as what is no scalar needs
+    numbers: tuple[int, ...]  # the sequence numbers of the operations that led to it, which tell when each was done
 
 
 class Recorder:
@@ -210,8 +208,7 @@ class Recorder:
         self.outermost: CodeType | None = None  # drives the step now: lines further out are not the loop's
         self.events: list[Event] = []
         self.roots: list[Root] = []
-        self.forks: list[str] = []
-        """Where the process was forked, ``on`` or not."""
+        self.forks: list[str] = []  # where the process was forked, `on` or not
         self.graded: set[str] = set()
         """Names of the parameters that had a gradient, other than zero, when an update began."""
         self._task, self._within = task, set[str]()

@@ -32,11 +32,9 @@ HOMES: dict[What, tuple[str, str]] = {
 """The phase that each kind of work belongs to, and how it is told."""
 
 
-@property_check(
-    "phases-in-order", "The step yields every phase once, in order; forward, loss and backward may take turns."
-)
+@property_check
 def phases_in_order(loop: LoopUnderTest) -> str | None:
-    """A missing phase, or one out of order. Raises BadStep for a phase that does not exist, and where there is none."""
+    """The step yields every phase once, in order; forward, loss and backward may take turns."""
     for trace in loop.traces:
         if trace.phases or not trace.fault:
             refuse_unknown_phases(trace.phases)
@@ -73,9 +71,9 @@ def _disorder(trace: StepTrace) -> str | None:
     )
 
 
-@property_check("only-optimizer-moves-parameters", "No parameter changes in any phase but `optimizer`.")
+@property_check
 def only_optimizer_moves_parameters(loop: LoopUnderTest) -> str | None:
-    """Phases besides ``optimizer`` in which a parameter changes."""
+    """No parameter changes in any phase but `optimizer`."""
     wrong = [lap for trace in loop.traces for lap in trace.ended if lap.moved and lap.phase != "optimizer"]
     if not wrong:
         return None
@@ -88,9 +86,9 @@ def only_optimizer_moves_parameters(loop: LoopUnderTest) -> str | None:
     )
 
 
-@property_check("one-update", "One step steps the optimizer once.")
+@property_check
 def one_update(loop: LoopUnderTest) -> str | None:
-    """A step with none or several calls of the optimizer; one that a gradient scaler skips counts as a call."""
+    """One step steps the optimizer once."""
     for trace in loop.traces:
         updates = trace.places_of("update")
         if len(updates) > 1:
@@ -110,13 +108,10 @@ def one_update(loop: LoopUnderTest) -> str | None:
     return None
 
 
-@property_check(
-    "work-in-its-phase",
-    "The model is called in `forward`, the loss computed in `loss`, gradients in `backward`, the update made in "
-    "`optimizer`, and gradients are cleared in `zero_grad`.",
-)
+@property_check
 def work_in_its_phase(loop: LoopUnderTest) -> str | None:
-    """Work that is done in another phase than its own."""
+    """The model is called in `forward`, the loss computed in `loss`, gradients in `backward`, the update made in
+    `optimizer`, and gradients are cleared in `zero_grad`."""
     wrong = list(dict.fromkeys(sentence for trace in loop.traces for sentence in _strays(trace)))
     if not wrong:
         return None
@@ -177,11 +172,9 @@ def _gradients_stray(names: frozenset[str], what: str, lap: Lap, home: str) -> s
     return f"the gradients of {listed(sorted(names))} {what} in {phase_name(lap.phase)}, not in `{home}`{lap.where}"
 
 
-@property_check(
-    "no-yield-in-with", "The step never yields inside a `with`, and leaves no autocast or no_grad on at a yield."
-)
+@property_check
 def no_yield_in_with(loop: LoopUnderTest) -> str | None:
-    """A context that is open at a yield, and so in the driver of the step."""
+    """The step never yields inside a `with`, and leaves no autocast or no_grad on at a yield."""
     left = [(what, lap.phase) for trace in loop.traces for lap in trace.laps for what in lap.left_on]
     kept = f"; {left[0][0]} is still on at {_when(left[0][1])}" if left else ""
     if held := [place for trace in loop.traces for place in trace.held_yields]:
@@ -201,9 +194,9 @@ def _when(phase: str) -> str:
     return f"the yield of {phase_name(phase)}" if phase else "the step's end"
 
 
-@property_check("batch-and-mode-kept", "The step changes no batch in place, and leaves the model in its mode.")
+@property_check
 def batch_and_mode_kept(loop: LoopUnderTest) -> str | None:
-    """A batch that is changed in place, or a module that is left in another mode."""
+    """The step changes no batch in place, and leaves the model in its mode."""
     for trace in loop.traces:
         if trace.changed_batch:
             return (
@@ -222,9 +215,9 @@ def batch_and_mode_kept(loop: LoopUnderTest) -> str | None:
     return None
 
 
-@property_check("no-hidden-synchronisation", "The step never makes the host wait for the device.")
+@property_check
 def no_hidden_synchronisation(loop: LoopUnderTest) -> str | None:
-    """What makes the host wait for the device. Raises Stopped where the step hangs while torch is looked into."""
+    """The step never makes the host wait for the device."""
     if said := _waits(loop.traces):
         return said
     if loop.fault:

@@ -39,10 +39,8 @@ from loopmark.loops.user_code import place_among
 
 T = TypeVar("T")
 
-MOST_YIELDS = 10_000
-"""Of one step that still counts as one; a batch in thousands of parts has as many."""
-STOPS = "the step does not come to its end"
-"""Why a property cannot be told of it."""
+MOST_YIELDS = 10_000  # of one step that still counts as one; a batch in thousands of parts has as many
+STOPS = "the step does not come to its end"  # why a property cannot be told of it
 
 
 def listed(names: Iterable[str], shown: int = 3) -> str:
@@ -61,18 +59,13 @@ def places(found: Sequence[str]) -> str:
 class Lap:
     """What a step did up to one yield, or after the last one."""
 
-    phase: str
-    """As it was yielded, at ``place``; "" after the last yield."""
+    phase: str  # as it was yielded, at `place`; "" after the last yield
     place: str
     events: tuple[Event, ...]
-    moved: tuple[str, ...]
-    """Parameters that changed."""
-    graded: frozenset[str]
-    """Parameters with a gradient, other than zero, at the end."""
-    regraded: frozenset[str]
-    """Parameters whose gradient is another than at the beginning."""
-    operations: int
-    """The sequence number that torch gives the next operation."""
+    moved: tuple[str, ...]  # parameters that changed
+    graded: frozenset[str]  # parameters with a gradient, other than zero, at the end
+    regraded: frozenset[str]  # parameters whose gradient is another than at the beginning
+    operations: int  # the sequence number that torch gives the next operation
     left_on: tuple[str, ...]
 
     @property
@@ -86,18 +79,14 @@ class StepTrace:
     """One step. Its last lap is what came after the last yield, unless it stopped before."""
 
     laps: tuple[Lap, ...]
-    loss: Any
-    """What it left in ``Task.last_loss``."""
+    loss: Any  # what it left in `Task.last_loss`
     loss_value: float | None
     roots: tuple[Root, ...]
     graded_at_update: frozenset[str]
     fault: Fault | None
-    held_yields: tuple[str, ...]
-    """Where a generator that it runs yields inside a ``with``."""
-    changed_batch: tuple[str, ...]
-    """Which of inputs and targets it changed."""
-    changed_modes: tuple[str, ...]
-    """Modules that it has left in another mode, training or not; "" is the whole model."""
+    held_yields: tuple[str, ...]  # where a generator that it runs yields inside a `with`
+    changed_batch: tuple[str, ...]  # which of inputs and targets it changed
+    changed_modes: tuple[str, ...]  # modules that it has left in another mode, training or not; "" is the whole model
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -244,10 +233,8 @@ def _same_gradient(a: Tensor | None, b: Tensor | None) -> bool:
     return same_bits(a, b)
 
 
-WATCHED_STEPS = 12
-"""More than one, since a loop may do some steps otherwise than others."""
-COURSE_STEPS = 12
-"""On one batch, to see the loss fall."""
+WATCHED_STEPS = 12  # more than one, since a loop may do some steps otherwise than others
+COURSE_STEPS = 12  # on one batch, to see the loss fall
 
 
 class LoopUnderTest:
@@ -344,6 +331,7 @@ class PropertyCheck(Property):
         return self.not_applicable(STOPS) if loop.traces[0].fault else self.holds()
 
 
-def property_check(name: str, statement: str) -> Callable[[Explain], PropertyCheck]:
-    """Make a function the check of the property of that name and statement."""
-    return lambda explain: PropertyCheck(name, statement, explain)
+def property_check(explain: Explain) -> PropertyCheck:
+    """Make a function the check of a property: its name is the property's, its docstring what the step promises."""
+    statement = " ".join((explain.__doc__ or "").split())
+    return PropertyCheck(explain.__name__.replace("_", "-"), statement, explain)
