@@ -34,7 +34,6 @@ class PhaseCosts:
 
     @property
     def seconds_per_step(self) -> float:
-        """What the costs add up to."""
         return sum(cost.seconds_per_step for cost in self.costs)
 
     def share(self, cost: Cost) -> float | None:
