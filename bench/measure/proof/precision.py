@@ -44,7 +44,6 @@ class RandomRounding(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run ``func`` on inputs rounded at random, and round what it writes."""
         schema, kwargs = func._schema, kwargs or {}
         read = sum(leaf.numel() for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and leaf.is_floating_point())
         if not read or any(r.alias_info and not r.alias_info.is_write for r in schema.returns):
@@ -87,7 +86,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Switches:
-    """How they stood at one moment."""
+    """torch's switches for precision and determinism, as they stood at one moment."""
 
     matmul_precision: str | None
     """None where torch's newer settings (2.9, ``fp32_precision``) have been used, which the older ones cannot tell."""
@@ -98,7 +97,6 @@ class Switches:
 
     @classmethod
     def now(cls) -> "Switches":
-        """As they stand."""
         return cls(
             matmul_precision=_told(torch.get_float32_matmul_precision),
             cudnn_tf32=_told(lambda: torch.backends.cudnn.allow_tf32),

@@ -244,9 +244,13 @@ def prove(task: Task, loop: Loop, steps: int, seed: int, now: Callable[[], float
     """
     seen, references = Proven(), References()
     try:
-        twins = _twins(task)
+        eager = Twin(task)
     except Exception as error:  # copying runs the model's own code
         seen.why_not = f"its model cannot be copied: {described(error)}"
+    try:
+        exact = Twin(task, exact=True)
+    except Exception:
+        exact = None
     torch.manual_seed(seed)
     watched, log = WatchedLoop(task, loop), CompilationLog()
     last, beyond, began = False, 0, 0.0
@@ -269,19 +273,10 @@ def prove(task: Task, loop: Loop, steps: int, seed: int, now: Callable[[], float
                 began = now()  # not before: what the loop compiles is compiled by now
             spent = now() - began if seen.steps else 0.0
             last = seen.steps == steps - 1 or spent + 2 * spent / max(1, seen.steps) > BUDGET_SECONDS
-            comparer = Comparer(*twins, before, (inputs, targets), own, seed + number, number)
+            comparer = Comparer(eager, exact, before, (inputs, targets), own, seed + number, number)
             try:
                 compare(comparer, seen, references, last=last)
             except Exception as error:  # a model may hold what no other type or rounding can
                 seen.why_not = f"the canonical step could not be taken beside it: {described(error)}"
     seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
     return seen
-
-
-def _twins(task: Task) -> tuple[Twin, Twin | None]:
-    """Eager, and eager in float64 where the model can be that."""
-    eager = Twin(task)
-    try:
-        return eager, Twin(task, exact=True)
-    except Exception:
-        return eager, None

@@ -50,7 +50,7 @@ class Updated:
 
 
 def digest_of(task: Task) -> str:
-    """SHA-256 of parameters and buffers."""
+    """The SHA-256 of what was learnt: parameters and buffers."""
     digest = hashlib.sha256()
     for name, tensor in (*parameters_of(task.plain_model).items(), *buffers_of(task.plain_model).items()):
         digest.update(name.encode())
@@ -68,7 +68,6 @@ def state_of(task: Task) -> State:
 
 
 def parameters_of(model: nn.Module) -> Layers:
-    """Copies of the parameters."""
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
@@ -114,7 +113,7 @@ class Twin:
     def take(self, state: State, batch: Batch, rounding: AbstractContextManager[Any] | None = None) -> Taken:
         """Everything of the canonical step but the update, from ``state``."""
         self._load(state)
-        inputs, targets = (self._typed(tensor) for tensor in batch)
+        inputs, targets = (t.double() if self._exact and t.is_floating_point() else t for t in batch)
         self.model.zero_grad(set_to_none=True)
         with self._switches.restored(), rounding or contextlib.nullcontext():
             loss = self._loss_fn(self.model(inputs), targets)
@@ -148,9 +147,6 @@ class Twin:
         with torch.no_grad():
             for name, tensor in _layers(self.model):
                 tensor.copy_(state.layers[name])
-
-    def _typed(self, tensor: Tensor) -> Tensor:
-        return tensor.double() if self._exact and tensor.is_floating_point() else tensor
 
 
 def _layers(model: nn.Module) -> list[tuple[str, Tensor]]:
