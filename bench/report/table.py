@@ -20,11 +20,9 @@ from loopmark.bench.report.text import elide, markdown, told_apart
 R = TypeVar("R")
 
 NAME_WIDTH = 30
-FILE_WIDTH = 120
-"""The width of a file or a pipe, which has none of its own."""
+FILE_WIDTH = 120  # of a file or a pipe, which has no width of its own
 GAP = "  "
-FORMULA = ("=", "+", "-", "@")
-"""The first characters of a cell that a spreadsheet takes for a formula."""
+FORMULA = ("=", "+", "-", "@")  # the first characters of a cell that a spreadsheet takes for a formula
 
 
 @dataclass(frozen=True)
@@ -32,13 +30,10 @@ class Cell:
     """One place of a table."""
 
     text: str
-    value: float | None = None
-    """What it sorts by, in base units; None sorts by the text, or last where the others are numbers."""
+    value: float | None = None  # to sort by, in base units; None: by the text, or last where the others are numbers
     strong: bool = False
-    figure: bool = False
-    """Whether Loopmark itself wrote the text, of digits and units: nothing in it could be read as markup."""
-    whole: bool = False
-    """Whether it is short and stays on one line, where it would else be broken at its hyphens."""
+    figure: bool = False  # whether Loopmark wrote the text, of digits and units: nothing in it reads as markup
+    whole: bool = False  # whether it is short and stays on one line, instead of being broken at its hyphens
 
     @property
     def sorts(self) -> bool:
@@ -60,10 +55,8 @@ class Column(Generic[R]):
 
     heading: str
     cell: Callable[[R], Cell | str]
-    left: bool = False
-    """Whether the terminal aligns it to the left."""
-    style: Callable[[R], str] = lambda _: ""
-    """Of a row's cell, in the terminal."""
+    left: bool = False  # whether the terminal aligns it to the left
+    style: Callable[[R], str] = lambda _: ""  # of a row's cell, in the terminal
 
     @property
     def name(self) -> str:
@@ -102,10 +95,8 @@ class Table(Generic[R]):
 
     columns: Sequence[Column[R]]
     rows: Sequence[R]
-    silent: str | None = None
-    """A column in which every cell has this text is left out."""
-    figures: bool = True
-    """Whether the columns after the first hold figures, which Markdown aligns by their last digit."""
+    silent: str | None = None  # a column in which every cell has this text is left out
+    figures: bool = True  # whether columns after the first hold figures, which Markdown aligns by their last digit
 
     def __bool__(self) -> bool:
         return bool(self.rows)
@@ -113,11 +104,9 @@ class Table(Generic[R]):
     @cached_property
     def shown(self) -> tuple[Column[R], ...]:
         """The columns that say something."""
-        return tuple(
-            column
-            for column in self.columns
-            if self.silent is None or any(column.text(row) != self.silent for row in self.rows)
-        )
+        if self.silent is None:
+            return tuple(self.columns)
+        return tuple(one for one in self.columns if any(one.text(row) != self.silent for row in self.rows))
 
     @property
     def headings(self) -> tuple[str, ...]:
@@ -168,8 +157,7 @@ class TextTable(Generic[R]):
         self._lead = "" if names is None else GAP
         self._shown: list[tuple[Column[R], int]] = []
         self._depth = max((column.heading.count("\n") for column in table.columns), default=0) + 1
-        self.left_out: list[str] = []
-        """The columns that there is no room for."""
+        self.left_out: list[str] = []  # the columns that there is no room for
         room = width - self._name_width - len(self._lead) + len(GAP)
         for column in table.shown:
             needed = column.width(table.rows)
