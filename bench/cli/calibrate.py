@@ -52,7 +52,7 @@ def calibrate(
     invocation = Invocation(out, as_json, conditions, budget_seconds=budget)
     from loopmark.bench.judge.calibration import summarise_calibration
     from loopmark.bench.records.comparison import calibration_path, read_calibration
-    from loopmark.bench.report import calibration_table
+    from loopmark.bench.report.calibration_table import calibration_as_json, print_calibration
 
     path = calibration_path(out / invocation.machine.name, workload, loop)
     known = read_calibration(path)
@@ -82,9 +82,9 @@ def calibrate(
         interrupted = True
     summary = summarise_calibration(known)
     if as_json:
-        print(calibration_table.as_json(summary))
+        print(calibration_as_json(summary))
     else:
-        calibration_table.print_calibration(summary)
+        print_calibration(summary)
         invocation.console.note(f"Kept in {path}")
     if interrupted:
         raise typer.Exit(INTERRUPTED)

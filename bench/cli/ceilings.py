@@ -38,7 +38,7 @@ def ceilings(
     from loopmark.bench.measure.ceilings.survey import measure_ceilings
     from loopmark.bench.measure.pool import CaseEnded, worker_pool
     from loopmark.bench.records.store import remove_if_empty
-    from loopmark.bench.report import ceilings as table
+    from loopmark.bench.report.ceilings import ceilings_as_json, print_ceilings
 
     plan, machine, console = invocation.plan, invocation.machine, invocation.console
     path = ceilings_path(out / machine.name, plan.device, plan.threads)
@@ -63,9 +63,9 @@ def ceilings(
     finally:
         remove_if_empty(path.parent)
     if as_json:
-        print(table.as_json(found))
+        print(ceilings_as_json(found))
     else:
-        table.print_ceilings(found)
+        print_ceilings(found)
     if not found.ceilings:
         raise typer.Exit(NOT_MEASURED)
     console.note(f"Kept in {path}")

@@ -86,7 +86,7 @@ def show_judgement(
     # All is made before anything is written, so that nothing is left half told.
     summary, cases = page.as_markdown(judgement).encode(), page.as_junit(judgement)
     # GitHub takes ##[ for a command wherever it stands.
-    text = json.dumps(page.as_json(judgement), indent=2, allow_nan=False).replace("##[", r"##\u005b")
+    text = json.dumps(page.judgement_as_json(judgement), indent=2, allow_nan=False).replace("##[", r"##\u005b")
     for path, content in ((junit, cases), (markdown, summary)):
         if path is not None:
             write_file(path, content)

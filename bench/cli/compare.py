@@ -29,17 +29,17 @@ def compare(
     and left out. Exit status: 0 whatever is found, 2 for bad input.
     """
     from loopmark.bench.cli.runs import Reader, Selection
-    from loopmark.bench.report import compare_files
+    from loopmark.bench.report.compare_files import comparison_as_json, write_comparison
     from loopmark.bench.report.compare_table import print_comparison
 
     console = StderrConsole()
     with RunProgress(console) as progress:
         found, warnings = Reader(Selection(names(workload), names(loop)), progress.hint).compare(runs)
         progress.hint("drawing", 1.0)
-        compare_files.write_comparison(out, found, warnings)
+        write_comparison(out, found, warnings)
     print_warnings(console, warnings)
     if as_json:
-        print_json({"out": str(out), "warnings": warnings, **compare_files.as_json(found)})
+        print_json({"out": str(out), "warnings": warnings, **comparison_as_json(found)})
     else:
         print_comparison(found)
         console.note(f"Comparison: {out / 'compare.html'}")
@@ -60,7 +60,7 @@ def history(
     from loopmark.bench.cli.runs import Selection, observations_of
     from loopmark.bench.judge.history import series_of
     from loopmark.bench.records.store import run_folders
-    from loopmark.bench.report import history as page
+    from loopmark.bench.report.history import history_as_json, print_history, write_history
 
     console = StderrConsole()
     warnings: list[str] = []
@@ -73,10 +73,10 @@ def history(
     kept = out if out is not None else folder / "history"
     if out is None and kept.is_symlink():
         raise BadInput(f"{kept} is a link; remove it, or choose another place with --out")
-    page.write_history(kept, series)
+    write_history(kept, series)
     if as_json:
         told = {"folder": str(folder), "out": str(kept), "runs": count, "warnings": warnings}
-        print_json({**told, **page.as_json(series)})
+        print_json({**told, **history_as_json(series)})
     else:
-        page.print_history(series)
+        print_history(series)
         console.note(f"Plots and history.csv: {kept}")

@@ -69,12 +69,12 @@ def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, conso
 def show_batches(search: BatchSizes, folder: Path, as_json: bool, console: StderrConsole) -> None:
     """Write a search's spreadsheet and plots, and print it in the same way."""
     from loopmark.bench.judge.batches import find
-    from loopmark.bench.report import batch_search
+    from loopmark.bench.report.batch_table import batches_as_json, print_batches, write_batches
 
     findings = [find(case) for case in search.cases]
-    batch_search.write_batches(folder, findings)
+    write_batches(folder, findings)
     if as_json:
-        print_json({"folder": str(folder), **batch_search.as_json(findings)})
+        print_json({"folder": str(folder), **batches_as_json(findings)})
     else:
-        batch_search.print_batches(findings)
+        print_batches(findings)
         console.note(f"Kept in {folder}")

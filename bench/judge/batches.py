@@ -7,18 +7,15 @@ from statistics import median as middle
 from loopmark.bench.judge.statistics import Estimate, median
 from loopmark.bench.records.batch_sizes import Attempt, BatchCase
 
-TOO_NOISY = 0.15
-"""From here on what processes of one size differ by is more than sizes do, and none is to be preferred. Chosen."""
+TOO_NOISY = 0.15  # a larger share between processes hides what sizes differ by: none is then preferred. Chosen
 
 
 @dataclass(frozen=True)
 class BatchRow:
     """One batch size. Its intervals are of the blocks of all its processes; of the next process they know little."""
 
-    attempt: Attempt
-    """The first one at it."""
-    processes: tuple[float, ...]
-    """The median step of each process that was timed, in seconds."""
+    attempt: Attempt  # the first one at it
+    processes: tuple[float, ...]  # the median step of each process that was timed, in seconds
     step_seconds: Estimate | None
     samples_per_second: Estimate | None
 
@@ -30,16 +27,13 @@ class BatchFinding:
     case: BatchCase
     rows: tuple[BatchRow, ...]
     largest: BatchRow | None
-    best: BatchRow | None
-    """The one with the most samples a second."""
-    equals: tuple[BatchRow, ...]
-    """Those that are not shown to be slower than the best, itself among them, the smallest first."""
-    noise: float | None
-    """By what share the best one's step differed from process to process; None where it was timed in one alone."""
+    best: BatchRow | None  # the one with the most samples a second
+    equals: tuple[BatchRow, ...]  # those not shown to be slower than the best, itself among them, the smallest first
+    noise: float | None  # the share by which the best one's step differed between processes; None for a single one
 
     @property
     def recommended(self) -> BatchRow | None:
-        """The smallest that is as good as the best: it needs the least memory. None where nobody could tell."""
+        """The smallest as good as the best, which needs the least memory; None where nobody could tell."""
         return self.equals[0] if self.equals and (self.noise or 0.0) <= TOO_NOISY else None
 
 
@@ -47,34 +41,23 @@ def find(case: BatchCase) -> BatchFinding:
     """Judge what was tried of ``case``."""
     first = {attempt.batch_size: attempt for attempt in case.attempts}
     rows = tuple(_row(first[size], case) for size in sorted(first))
-    fitting = [row for row in rows if row.samples_per_second is not None]
+    fitting = [(row, rate) for row in rows if (rate := row.samples_per_second) is not None]
     if not fitting:
         return BatchFinding(case, rows, None, None, (), None)
-    best = max(fitting, key=lambda row: _rate(row).value)
+    best, most = max(fitting, key=lambda pair: pair[1].value)
     noise = max(best.processes) / min(best.processes) - 1 if len(best.processes) > 1 else None
-    equals = tuple(row for row in fitting if _as_good(_rate(row), _rate(best), noise or 0.0))
-    return BatchFinding(case, rows, fitting[-1], best, equals, noise)
+    within = 1 + (noise or 0.0)
+    equals = tuple(row for row, rate in fitting if rate.high >= most.low or most.value <= rate.value * within)
+    return BatchFinding(case, rows, fitting[-1][0], best, equals, noise)
 
 
 def _row(attempt: Attempt, case: BatchCase) -> BatchRow:
-    if not attempt.fits or attempt.rows_per_step is None:
+    rows = attempt.rows_per_step
+    if not attempt.fits or rows is None:
         return BatchRow(attempt, (), None, None)
     blocks = [attempt.block_seconds, *(a.block_seconds for a in case.again if a.batch_size == attempt.batch_size)]
     step = median([seconds for several in blocks for seconds in several])
-    return BatchRow(attempt, tuple(map(middle, blocks)), step, _per_second(step, attempt.rows_per_step))
-
-
-def _per_second(step: Estimate, rows: float) -> Estimate:
-    rate = rows / step.value
     # Nothing bounds a step of few blocks; over infinity, that would be a rate of 0 for sure.
     bounded = math.isfinite(step.low) and math.isfinite(step.high)
-    return step.map(lambda seconds: rows / seconds) if bounded else Estimate(rate, -math.inf, math.inf)
-
-
-def _rate(row: BatchRow) -> Estimate:
-    assert row.samples_per_second is not None
-    return row.samples_per_second
-
-
-def _as_good(one: Estimate, best: Estimate, noise: float) -> bool:
-    return one.high >= best.low or best.value <= one.value * (1 + noise)
+    rate = step.map(lambda seconds: rows / seconds) if bounded else Estimate(rows / step.value, -math.inf, math.inf)
+    return BatchRow(attempt, tuple(map(middle, blocks)), step, rate)

@@ -45,10 +45,8 @@ class Bound:
 def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
     """What bounds each phase of one case, by name; empty where one of the clocks saw no phases.
 
-    Args:
-        laps: the case's rows of ``Samples.phases``, as they were stored. Of a block with several steps the first is
-            left out: it alone begins with an idle device.
-        order: the phases' names in the order in which the result has them.
+    ``laps`` are rows of ``Samples.phases``, as they were stored; ``order`` is the result's. The first of a block's
+    several steps is left out: it alone begins with an idle device.
     """
     host, device = laps["host_seconds"].to_numpy(), laps["device_seconds"].to_numpy()
     if not (seen := ~(np.isnan(host) | np.isnan(device))).all():
@@ -57,8 +55,7 @@ def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
         return {}
     starts, leads = block_starts(laps), np.cumsum(device - host)
     lead = leads - np.append(0.0, leads[starts[1:] - 1])[block_numbers(starts, len(laps))]
-    counts = found_busy(laps)
-    phase, names = phase_numbers(laps)
+    counts, (phase, names) = found_busy(laps), phase_numbers(laps)
     found = {}
     for i in np.flatnonzero(np.bincount(phase[counts])):
         chosen = counts & (phase == i)
@@ -75,10 +72,8 @@ class Roof:
     seconds: float
     flops: float
     least_bytes: float
-    arithmetic_seconds: Estimate
-    """At the ceilings of the types that it multiplies in."""
-    memory_seconds: Estimate
-    """At the ceiling of copying."""
+    arithmetic_seconds: Estimate  # at the ceilings of the types that it multiplies in
+    memory_seconds: Estimate  # at the ceiling of copying
 
     @property
     def limit_seconds(self) -> Estimate:
@@ -87,7 +82,6 @@ class Roof:
 
     @property
     def limited_by(self) -> Literal["arithmetic", "memory"]:
-        """Which of the two that is."""
         return "arithmetic" if self.arithmetic_seconds.value >= self.memory_seconds.value else "memory"
 
     @property
@@ -97,7 +91,6 @@ class Roof:
 
     @property
     def flops_per_second(self) -> float:
-        """That it reaches."""
         return self.flops / self.seconds if self.seconds else math.nan
 
     @property
@@ -108,23 +101,17 @@ class Roof:
 
 @dataclass(frozen=True)
 class Roofline:
-    """One case."""
+    """One case at the device's ceilings."""
 
     phases: dict[str, Roof]
-    step_limit_seconds: Estimate
-    """The least that a step can take: the phases' limits, one after the other."""
-    share: Estimate
-    """Of that limit that the step reaches, with the intervals of both."""
+    step_limit_seconds: Estimate  # the least that a step can take: the phases' limits, one after the other
+    share: Estimate  # of that limit that the step reaches, with the intervals of both
     utilisation: Estimate
-    """Model FLOPs utilisation: the floating-point operations that the baseline's step needs, at the ceiling of the type
-    that this loop multiplies in, over the seconds that the step takes. As Chowdhery and others count it ("PaLM", 2022),
-    but of the rate that was measured: of a datasheet's, which no matrix product reaches, it would be lower."""
-    taken: float | None = None
-    """The share that the loop has of the speedup over the baseline that this limit allows; negative for a slower one,
-    None for the baseline, and where it allows none."""
+    """Model FLOPs utilisation (Chowdhery and others, "PaLM", 2022): seconds that the baseline's operations take at the
+    measured ceiling of this loop's types, which is below a datasheet's, over the seconds that the step takes."""
+    taken: float | None = None  # share of the speedup that the limit allows; None for the baseline, or if there is none
     slow_types: Mapping[str, float] = field(default_factory=dict)
-    """Types that it multiplies in and that are surely slower than float32 on the device, with the share of float32's
-    rate. A processor without instructions for a type works them out one by one."""
+    """Types that it multiplies in and that are surely slower here than float32, with the share of float32's rate."""
 
 
 def roofline(
@@ -135,41 +122,33 @@ def roofline(
     baseline_flops: float,
     baseline_seconds: float | None = None,
 ) -> Roofline | None:
-    """What ``ceilings`` say of one case; None where one of them is not known.
+    """What ``ceilings`` say of one case's step; None where one of them is not known.
 
-    Args:
-        work: of its step.
-        phase_seconds: what each phase took.
-        step_seconds: what a step takes whose phases are not timed.
-        baseline_flops: of the baseline's step.
-        baseline_seconds: what the baseline's step takes, by the loop's speedup; None for the baseline itself.
+    ``step_seconds`` are of steps whose phases are not timed. ``baseline_seconds`` are the baseline's, by the loop's
+    speedup; None for the baseline itself.
     """
     roofs: dict[str, Roof] = {}
+    copy = ceilings.bytes_per_second()
     for one in work:
-        arithmetic, memory = _arithmetic(one, ceilings), _memory(one, ceilings)
-        if arithmetic is None or memory is None:
+        arithmetic = _arithmetic(one, ceilings)
+        if arithmetic is None or copy is None:
             return None
-        flops = sum(one.flops.values())
-        roofs[one.phase] = Roof(phase_seconds.get(one.phase, math.nan), flops, one.least_bytes, arithmetic, memory)
-    flops = sum(roof.flops for roof in roofs.values())
+        seconds, memory = phase_seconds.get(one.phase, math.nan), _seconds(one.least_bytes, copy)
+        roofs[one.phase] = Roof(seconds, sum(one.flops.values()), one.least_bytes, arithmetic, memory)
+    flops = flops_of(work)
     if not flops or step_seconds.value <= 0:
         return None
     limit = _sum(roof.limit_seconds for roof in roofs.values())
     needed = _sum(roof.arithmetic_seconds for roof in roofs.values()).map(lambda s: s * baseline_flops / flops)
-    possible = None if baseline_seconds is None else baseline_seconds - limit.value
-    return Roofline(
-        phases={name: roof for name, roof in roofs.items() if name in phase_seconds},
-        step_limit_seconds=limit,
-        share=_over(limit, step_seconds),
-        utilisation=_over(needed, step_seconds),
-        taken=(baseline_seconds - step_seconds.value) / possible if baseline_seconds and possible and possible > 0
-        else None,
-        slow_types=_slow_types(kinds_of(work), ceilings),
-    )  # fmt: skip
+    taken = None
+    if baseline_seconds and baseline_seconds > limit.value:
+        taken = (baseline_seconds - step_seconds.value) / (baseline_seconds - limit.value)
+    timed = {name: roof for name, roof in roofs.items() if name in phase_seconds}
+    share, utilisation = _over(limit, step_seconds), _over(needed, step_seconds)
+    return Roofline(timed, limit, share, utilisation, taken, _slow_types(kinds_of(work), ceilings))
 
 
 def flops_of(work: Iterable[PhaseWork]) -> float:
-    """Floating-point operations of a whole step."""
     return sum(sum(one.flops.values()) for one in work)
 
 
@@ -188,18 +167,9 @@ def _slow_types(kinds: Iterable[str], ceilings: Ceilings) -> dict[str, float]:
 
 
 def _arithmetic(work: PhaseWork, ceilings: Ceilings) -> Estimate | None:
-    parts = []
-    for kind, flops in work.flops.items():
-        ceiling = ceilings.flops_per_second(kind)
-        if ceiling is None:
-            return None
-        parts.append(_seconds(flops, ceiling))
-    return _sum(parts)
-
-
-def _memory(work: PhaseWork, ceilings: Ceilings) -> Estimate | None:
-    ceiling = ceilings.bytes_per_second()
-    return None if ceiling is None else _seconds(work.least_bytes, ceiling)
+    parts = ((flops, ceilings.flops_per_second(kind)) for kind, flops in work.flops.items())
+    known = [_seconds(flops, ceiling) for flops, ceiling in parts if ceiling is not None]
+    return _sum(known) if len(known) == len(work.flops) else None
 
 
 def _seconds(amount: float, ceiling: Ceiling) -> Estimate:

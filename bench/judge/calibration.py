@@ -12,16 +12,12 @@ from loopmark.bench.judge.sequential_comparison import MEMORY_SHARE, METHOD
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate
 from loopmark.bench.records.comparison import Calibration, CalibrationTrial
 
-DETECTION = 0.95
-"""The share of comparisons in which an effect that counts as seen must be found."""
+DETECTION = 0.95  # the share of comparisons in which an effect that counts as seen must be found
 REPLAYS = 2000
 BOOTSTRAPS = 2000
-UNBOUNDED = 50.0
-"""The logarithm of an effect that nobody has: what stands for one that an interval does not bound."""
-ENOUGH = 10
-"""Comparisons of unchanged code from which on a calibration is quoted, and its sensitivity known."""
-FAIL_THRESHOLDS = (0.01, 0.02, 0.05)
-"""Of ``pytest-benchmark``'s ``--benchmark-compare-fail=mean:…``, as shares."""
+UNBOUNDED = 50.0  # the logarithm of an effect that nobody has: what stands for one that an interval does not bound
+ENOUGH = 10  # comparisons of unchanged code from which on a calibration is quoted, and its sensitivity known
+FAIL_THRESHOLDS = (0.01, 0.02, 0.05)  # of `pytest-benchmark`'s `--benchmark-compare-fail=mean:…`, as shares
 
 
 @dataclass(frozen=True)
@@ -38,14 +34,10 @@ class EffectRow:
     """The trials of one planted effect."""
 
     effect: float
-    called_slower: Rate
-    """The step; of unchanged code, whatever it was that made a comparison a regression."""
-    within: dict[float, Rate]
-    """By seconds: how often it was called slower within them."""
-    seconds_to_verdict: float
-    """The median over those that ended in a verdict; NaN where none did."""
-    solo_fails: dict[float, Rate]
-    """By threshold: how often two means measured one after the other differ by more, the effect added."""
+    called_slower: Rate  # the step; of unchanged code, whatever it was that made a comparison a regression
+    within: dict[float, Rate]  # by seconds: how often it was called slower within them
+    seconds_to_verdict: float  # the median over those that ended in a verdict; NaN where none did
+    solo_fails: dict[float, Rate]  # by threshold: how often the two solitary means differ by more, the effect added
 
 
 @dataclass(frozen=True)
@@ -54,28 +46,20 @@ class Sensitivity:
 
     seconds: float
     ours: Estimate
-    means: Estimate
-    """Of comparing two means, one measured after the other, with a threshold set for the same false alarms."""
+    means: Estimate  # of comparing two means, one measured after the other, at a threshold with the same false alarms
     ratio: Estimate
 
 
 @dataclass(frozen=True)
 class CalibrationSummary:
-    """A calibration, judged."""
-
     calibration: Calibration
     rows: tuple[EffectRow, ...]
-    replayed_false_alarms: Rate
-    """Of comparisons as long as the longest, made of the A/A trials' launches in random order with random signs."""
+    replayed_false_alarms: Rate  # of long comparisons made of A/A launches in random order with random signs
     sensitivity: Sensitivity | None
-    step_seconds: Estimate | None
-    """Of a typical step: the median comparison's, and those of the fastest and the slowest."""
-    launch_deviation: float
-    """Of one launch pair's log ratio: its median absolute deviation, as a normal distribution's standard deviation."""
-    within_share: float
-    """How much of that variance lies within a launch pair: what the machine does to a step while it is measured."""
-    between_share: float
-    """How much of the trials' spread the launches' own does not explain: the ratio of variances, 1 for all of it."""
+    step_seconds: Estimate | None  # of a typical step: the median comparison's, the fastest's and the slowest's
+    launch_deviation: float  # of one launch pair's log ratio, from its median absolute deviation
+    within_share: float  # the part of that variance within a launch pair, from what the machine does to a step
+    between_share: float  # variance of the trials over what their launches explain: 1 where they explain all of it
 
 
 def rate(times: int, of: int) -> Rate:
@@ -91,13 +75,13 @@ def summarise_calibration(
 ) -> CalibrationSummary:
     """Judge every trial. ``within`` are the seconds for which detection is counted."""
     unchanged = [trial for trial in calibration.trials if trial.effect == 0]
-    solo = solo_logs(unchanged)
+    alone = [(trial.stored_mean_seconds, trial.later_mean_seconds) for trial in unchanged]
+    solo = np.array([math.log(later / stored) for stored, later in alone if stored and later])
     rows = tuple(
         _row([t for t in calibration.trials if t.effect == effect], effect, within, solo)
         for effect in sorted({trial.effect for trial in calibration.trials})
     )
-    error = calibration.false_alarms * (1 - MEMORY_SHARE)
-    random = np.random.default_rng(seed)
+    error, random = calibration.false_alarms * (1 - MEMORY_SHARE), np.random.default_rng(seed)
     launches = np.array([log for trial in unchanged for log in trial.logs])
     uncertainties = np.array([uncertainty for trial in unchanged for uncertainty in trial.uncertainties])
     centred = np.array([log - np.median(trial.logs) for trial in unchanged for log in trial.logs])
@@ -126,12 +110,6 @@ def summarise_calibration(
     )
 
 
-def solo_logs(trials: Sequence[CalibrationTrial]) -> np.ndarray:
-    """The log ratio of the means that were measured one after the other, of each trial that has both."""
-    pairs = [(t.stored_mean_seconds, t.later_mean_seconds) for t in trials]
-    return np.array([math.log(later / stored) for stored, later in pairs if stored and later])
-
-
 def _row(trials: Sequence[CalibrationTrial], effect: float, within: Sequence[float], solo: np.ndarray) -> EffectRow:
     slower = [trial for trial in trials if (trial.verdict == "slower" if effect else trial.regression)]
     ended = [trial.seconds for trial in trials if trial.verdict != "inconclusive"]
@@ -149,11 +127,7 @@ def _row(trials: Sequence[CalibrationTrial], effect: float, within: Sequence[flo
 
 
 def _sensitivity(
-    trials: Sequence[CalibrationTrial],
-    solo: np.ndarray,
-    calibration: Calibration,
-    error: float,
-    random: np.random.Generator,
+    trials: Sequence[CalibrationTrial], solo: np.ndarray, made: Calibration, error: float, random: np.random.Generator
 ) -> Sensitivity | None:
     """Both methods' smallest effect, from the same A/A trials.
 
@@ -161,7 +135,7 @@ def _sensitivity(
     interval reaches. Two means are called different beyond a threshold; with normal noise of deviation s, one of
     z(1 - α)·s gives the false alarms asked for, and an effect of z(95 %)·s more is found as often as it must be.
     """
-    seconds = 2 * calibration.solo_seconds
+    seconds = 2 * made.solo_seconds
     lows = []
     for trial in trials:
         by_then = sum(ended <= seconds for ended in trial.ended_seconds)
@@ -170,7 +144,7 @@ def _sensitivity(
             lows.append(-final_interval(trial.logs[:by_then], error, trial.uncertainties[:by_then]).low)
     if min(len(lows), len(solo)) < ENOUGH:
         return None
-    reach = float(ndtri(1 - calibration.false_alarms) + ndtri(DETECTION))
+    reach = float(ndtri(1 - made.false_alarms) + ndtri(DETECTION))
 
     def both(low: np.ndarray, means: np.ndarray) -> tuple[float, float]:
         # One of the values and nothing between two: a trial without a bound has an infinite one.
@@ -186,12 +160,8 @@ def _sensitivity(
         low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         return Estimate(value, float(low), float(high))
 
-    return Sensitivity(
-        seconds=seconds,
-        ours=with_interval(ours, draws[:, 0]),
-        means=with_interval(theirs, draws[:, 1]),
-        ratio=with_interval(theirs / ours, draws[:, 1] / draws[:, 0]),
-    )
+    ratio = with_interval(theirs / ours, draws[:, 1] / draws[:, 0])
+    return Sensitivity(seconds, with_interval(ours, draws[:, 0]), with_interval(theirs, draws[:, 1]), ratio)
 
 
 def quotations(calibrations: Iterable[Calibration]) -> tuple[str, ...]:
@@ -206,14 +176,12 @@ def quotations(calibrations: Iterable[Calibration]) -> tuple[str, ...]:
 
 
 def _quotation(summary: CalibrationSummary) -> str:
-    made = summary.calibration
-    parts = []
+    made, parts = summary.calibration, []
     for row in summary.rows:
         found = row.called_slower
         if row.effect == 0:
-            bound = f"{100 * found.estimate.high:.2g} %"
-            alarms = f"{found.times} false alarm{'' if found.times == 1 else 's'}"
-            parts.append(f"{alarms} in {found.of} comparisons of unchanged code (at most {bound})")
+            alarms = f"{found.times} false alarm{'' if found.times == 1 else 's'} in {found.of} comparisons"
+            parts.append(f"{alarms} of unchanged code (at most {100 * found.estimate.high:.2g} %)")
         else:
             parts.append(f"+{100 * row.effect:g} % found in {found.times} of {found.of}")
     terms = f"at most {made.budget_seconds:g} s each, {100 * made.false_alarms:g} % false alarms asked for"

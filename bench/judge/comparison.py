@@ -13,20 +13,14 @@ from loopmark.bench.records.run import Case
 from loopmark.bench.records.samples import seconds_of
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
-LaunchLogs = NDArray[np.float64]
-"""One value a launch, the natural log of seconds, bytes or a ratio; the order says nothing. (launches,)"""
-RoundLogs: TypeAlias = "pd.Series[float]"
-"""One value a round, the natural log of seconds a step; the index tells launch and round. (rounds,)"""
+LaunchLogs = NDArray[np.float64]  # (launches,) natural logs of seconds, bytes or a ratio, in any order
+RoundLogs: TypeAlias = "pd.Series[float]"  # (rounds,) natural logs of seconds a step, by launch and round
 
-BASELINE = "eager"
-"""The loop that every other is compared with."""
-QUAD = 4
-"""Blocks of a turn that belong together: two with laps, two without."""
+BASELINE = "eager"  # the loop that every other is compared with
+QUAD = 4  # blocks of a turn that belong together: two with laps, two without
+# The columns of ``Samples.blocks`` that a comparison looks at.
 FIGURES = ("case", "launch", "round", "block", "lapped", "steps", "host_seconds", "device_seconds")
-"""The columns of ``Samples.blocks`` that a comparison looks at."""
-NARROWEST_SAME, WIDEST_SAME = 0.01, 0.05
-"""The log ratio that ``same`` leaves open: the noise floor, but no less than anyone asks for, and no more than anyone
-would call the same."""
+NARROWEST_SAME, WIDEST_SAME = 0.01, 0.05  # `same` leaves open a log ratio of the noise floor, held between these
 
 
 def block_seconds(blocks: pd.DataFrame) -> pd.Series:
@@ -53,9 +47,8 @@ def step_seconds(rounds: pd.DataFrame) -> dict[int, Estimate]:
 def log_speedups(rounds: pd.DataFrame, baseline: int) -> dict[int, Estimate]:
     """ln(baseline's step / this step), by case: positive is faster. Only of those that share a round with it.
 
-    Each round of ``round_logs`` gives one pair, whose two blocks ran within the same fraction of a second, so that a
-    machine that slows down slows both; each launch gives the median of its pairs; the launches give the interval. One
-    launch alone gives an infinite one: a claim is about the next process too, and of that it says nothing.
+    Each round of ``round_logs`` gives a pair, whose blocks ran so close together that a machine that slows down slows
+    both; each launch the median of its pairs; the launches the interval, infinite for one alone.
     """
     if baseline not in rounds:
         return {}
@@ -65,25 +58,22 @@ def log_speedups(rounds: pd.DataFrame, baseline: int) -> dict[int, Estimate]:
 def over_launches(rounds: pd.DataFrame) -> dict[int, Estimate]:
     """Each case over its launches: the mean of each launch's median, with the spread between launches.
 
-    A launch is the unit because processes differ from one another (memory layout, hash seeds, thread placement) by
-    more than the samples within one of them do.
+    Processes differ (memory layout, hash seeds, thread placement) by more than the samples within one of them.
     """
     launches = rounds.groupby(level="launch").median()  # of the rounds that there are
-    known = {
-        int(str(case)): column[~np.isnan(column)] for case, column in zip(launches, launches.to_numpy().T, strict=True)
-    }
+    known = {int(str(case)): column.dropna().to_numpy() for case, column in launches.items()}
     return {case: student(values) for case, values in known.items() if len(values)}
 
 
 def lap_costs(blocks: pd.DataFrame) -> "pd.Series[float]":
     """How much longer each quad's steps take with their phases timed than without, as a log ratio.
 
-    The lapped and the plain blocks of one quad (ABBA or BAAB, at random) are paired; they ran side by side in one
-    process. The index tells the case, launch, round and quad.
+    A quad's lapped and plain blocks (ABBA or BAAB, at random) ran side by side in one process, and are paired.
     """
-    quads = [blocks[column] for column in ("case", "launch", "round")] + [(blocks["block"] // QUAD).rename("quad")]
     logs = pd.Series(np.log(block_seconds(blocks)), blocks.index)
-    means = logs.groupby([*quads, blocks["lapped"]]).mean().unstack("lapped").reindex(columns=[False, True])
+    quad = (blocks["block"] // QUAD).rename("quad")
+    places = [blocks["case"], blocks["launch"], blocks["round"], quad, blocks["lapped"]]
+    means = logs.groupby(places).mean().unstack("lapped").reindex(columns=[False, True])
     costs: pd.Series[float] = (means[True] - means[False]).dropna()
     return costs
 
@@ -96,10 +86,9 @@ def instrumentation(costs: "pd.Series[float]") -> Estimate | None:
 def verdict(log_ratio: Estimate, noise_floor: float | None) -> Verdict:
     """What may be said of a difference.
 
-    ``faster`` or ``slower`` when the interval excludes no difference and the difference exceeds the noise
-    floor (a log ratio: how far apart the baseline and its own repetition may be); ``same`` when the whole
-    interval lies within that floor, held between 1 % and 5 %; ``inconclusive`` otherwise, and
-    wherever the floor was not measured.
+    ``faster`` or ``slower`` when the interval excludes zero and the difference exceeds the noise floor (a log ratio:
+    how far apart the baseline and its own repetition may be); ``same`` when the whole interval lies within that floor,
+    held between 1 % and 5 %; ``inconclusive`` otherwise, and wherever the floor was not measured.
     """
     if noise_floor is None:
         return "inconclusive"
@@ -126,18 +115,12 @@ def ratio_logs(rounds: RoundLogs, baseline: RoundLogs) -> LaunchLogs:
 def phase_logs(laps: pd.DataFrame) -> dict[str, LaunchLogs]:
     """Log seconds a step in each phase of one case, for each launch the median of its lapped steps.
 
-    On the device's clock where there is one, else the host's. A phase that repeats within a step (gradient
-    accumulation) counts with all its turns. One that the clock is too coarse for, at no time at all, is left out.
+    A phase that repeats within a step counts with all its turns. One too short for the clock is left out.
     """
     steps = counted_laps(laps).groupby(["phase", "launch", "step"], observed=True)["seconds"].sum()
     medians = steps.groupby(level=["phase", "launch"], observed=True).median()
     by_phase = medians.groupby(level="phase", observed=True)
     return {str(name): np.log(rows.to_numpy()) for name, rows in by_phase if (rows > 0).all()}
-
-
-def memory_logs(case: Case) -> LaunchLogs:
-    """Log bytes of each launch's peak memory; empty where it was not measured."""
-    return np.log(peaks_of_memory(case))
 
 
 def peaks_of_memory(case: Case) -> list[int]:
@@ -146,5 +129,4 @@ def peaks_of_memory(case: Case) -> list[int]:
     A launch that compiled from nothing holds the compiler's memory too, so it counts only where there is no other.
     """
     known = [(launch.compile_cache, bytes_) for launch in case.launches if (bytes_ := launch.peak_memory_bytes)]
-    steady = [bytes_ for cache, bytes_ in known if cache != "cold"]
-    return steady or [bytes_ for _, bytes_ in known]
+    return [bytes_ for cache, bytes_ in known if cache != "cold"] or [bytes_ for _, bytes_ in known]

@@ -17,6 +17,7 @@ launches before it were.
 
 import math
 from collections.abc import Sequence
+from itertools import repeat
 from typing import TypeAlias
 
 import numpy as np
@@ -27,31 +28,24 @@ from loopmark.bench.judge.statistics import Estimate
 
 Floats: TypeAlias = NDArray[np.float64]
 
-BETS = (0.5, 1.0)
-"""The effects that are hoped for, in deviations of a typical launch."""
-BEYOND = 1.5
-"""Where the noise's density turns exponential, in deviations: what lies farther out counts no more."""
-KEPT = 0.001
-"""Of the stake, with each launch: what is left when a bet is lost."""
-TO_DEVIATIONS = 1.4826
-"""A normal distribution's standard deviation over its median absolute deviation."""
+BETS = (0.5, 1.0)  # the effects that are hoped for, in deviations of a typical launch
+BEYOND = 1.5  # where the noise's density turns exponential, in deviations: what lies farther out counts no more
+KEPT = 0.001  # of the stake, with each launch: what is left when a bet is lost
+TO_DEVIATIONS = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 BELIEF, USUAL_EXCESS = 8, 1.2
 """Before there are values to judge by, their spread is taken for this many times what their uncertainties say (as seen
 on shared cores), and counts as much as so many launches."""
-_FEWEST = 2
-"""Launches that show a spread at all."""
+_FEWEST = 2  # launches that show a spread at all
 _TRIMMED = 0.25
 _LEAST_SPREAD = _LEAST_UNCERTAINTY = 1e-7
-_LUCKY = 1 / 3
-"""Of the usual uncertainty: a launch that seems less uncertain than that was measured luckily, not so well."""
+_LUCKY = 1 / 3  # of the usual uncertainty: a launch that seems less uncertain was measured luckily, not so well
 _HALVINGS = 40
 
 
 class ConfidenceSequence:
     """An interval for the middle of a symmetric distribution, fed one value at a time.
 
-    Args:
-        error: the chance, at each end, that the end is ever on the wrong side of the truth.
+    ``error`` is the chance, at each end, that the end is ever on the wrong side of the truth.
     """
 
     def __init__(self, error: float) -> None:
@@ -66,9 +60,8 @@ class ConfidenceSequence:
     def add(self, value: float, uncertainty: float | None = None) -> Estimate:
         """Another launch's value; the interval never widens.
 
-        Args:
-            uncertainty: the value's standard error as far as the launch itself knows it, which may not depend on the
-                value's sign. Given for every value or for none.
+        ``uncertainty`` is the value's standard error as the launch knows it, whatever the value's sign. All values have
+        one, or none has.
         """
         self._told = self._told and uncertainty is not None
         self._uncertainties.append(1.0 if uncertainty is None else uncertainty)
@@ -120,15 +113,9 @@ def _deviation(past: Floats, uncertainties: Floats, *, told: bool) -> Floats:
 
     It is the value's own uncertainty, the last of ``uncertainties``, times how much farther from their middle the
     ``past`` values have been than theirs said; NaN where they are too few to say. It must not look at the value itself:
-    a width that shrinks when the value lies where the others do would let a fair bet gain.
-
-    Args:
-        past: (..., n), a sequence of values along the last axis.
-        uncertainties: (..., n + 1), of the values and the next one.
-        told: whether the uncertainties are standard errors, to be believed until the values say otherwise.
-
-    Returns:
-        (...), one deviation a sequence.
+    a width that shrinks when the value lies where the others do would let a fair bet gain. Shapes are (..., n) of
+    ``past``, (..., n + 1) of ``uncertainties``, which has the next one's, and (...) of the answer. ``told``
+    uncertainties are standard errors, to be believed until the values say otherwise.
     """
     known = np.maximum(uncertainties, _LEAST_UNCERTAINTY)
     known = np.maximum(known, _LUCKY * np.median(known, axis=-1, keepdims=True))
@@ -148,21 +135,15 @@ def _weighted_median(values: Floats, weights: Floats) -> Floats:
     shares = np.take_along_axis(weights / weights.max(axis=-1, keepdims=True), order, axis=-1).cumsum(axis=-1)
     half = shares[..., -1:] / 2
     halves = np.stack([(shares < half).sum(axis=-1), (shares <= half).sum(axis=-1)], axis=-1)
-    middle: Floats = np.take_along_axis(np.take_along_axis(values, order, axis=-1), halves, axis=-1).mean(
-        axis=-1, keepdims=True
-    )
-    return middle
+    middle = np.take_along_axis(np.take_along_axis(values, order, axis=-1), halves, axis=-1)
+    return np.asarray(middle.mean(axis=-1, keepdims=True))
 
 
 def _typical(deviations: Floats) -> Floats:
     """The median of the deviations so far, along the last axis; NaN while none is known."""
-    known = deviations[..., _blind(deviations) :]
+    blind = int(np.isnan(deviations).sum(axis=-1).max(initial=0))  # launches without one, the first of every sequence
+    known = deviations[..., blind:]
     return np.median(known, axis=-1) if known.shape[-1] else np.full(deviations.shape[:-1], np.nan)
-
-
-def _blind(deviations: Floats) -> int:
-    """The number of launches without a deviation, which are the first of every sequence."""
-    return int(np.isnan(deviations).sum(axis=-1).max(initial=0))
 
 
 def _huber(x: Floats) -> Floats:
@@ -174,8 +155,7 @@ def _huber(x: Floats) -> Floats:
 def _log_stakes(values: Floats, deviations: Floats, typical: Floats, m: float) -> Floats:
     """The logarithm of what a stake of 1, spread over the bets, has become after each of the launches.
 
-    Each of ``values``, (..., launches), has its deviation and the one that had been ``typical`` by then; both NaN where
-    none is known.
+    ``values``, (..., launches), have deviations and those ``typical`` by then; both NaN where none is known.
     """
     blind = np.isnan(deviations)
     x, logs = (values - m) / deviations, []
@@ -192,12 +172,7 @@ def ever_excludes(
 ) -> NDArray[np.bool_]:
     """Whether a sequence fed with ``values``, one by one, ever excludes ``m`` as too low.
 
-    Args:
-        values: (..., launches), a sequence along the last axis.
-        uncertainties: None, or as many.
-
-    Returns:
-        (...), one answer a sequence.
+    ``values`` and ``uncertainties`` are (..., launches), a sequence along the last axis; the answers are (...).
     """
     array, told = np.asarray(values, dtype=float), uncertainties is not None
     known = np.ones_like(array) if uncertainties is None else np.asarray(uncertainties, dtype=float)
@@ -211,7 +186,6 @@ def ever_excludes(
 def final_interval(values: Sequence[float], error: float, uncertainties: Sequence[float] | None = None) -> Estimate:
     """What a ``ConfidenceSequence`` comes to after all of ``values``."""
     sequence = ConfidenceSequence(error)
-    told = [None] * len(values) if uncertainties is None else list(uncertainties)
-    for value, uncertainty in zip(values, told, strict=True):
+    for value, uncertainty in zip(values, uncertainties or repeat(None, len(values)), strict=True):
         sequence.add(value, uncertainty)
     return sequence.estimate

@@ -5,18 +5,14 @@ from collections.abc import Mapping, Sequence
 from loopmark.bench.records.machine import Environment, Machine, facts_of
 from loopmark.bench.records.run import Run
 
+# Variables that scikit-learn and torch set for themselves where nobody did; none of them changes a step's speed.
 SET_BY_LIBRARIES = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"}
-"""Variables that scikit-learn and torch set for themselves where nobody did; none of them changes a step's speed."""
 NONE = "none"
-UNKNOWN = "unknown"
-"""Of a run that was imported: what the other tool does not tell, and what is never told to differ."""
+UNKNOWN = "unknown"  # of a run that was imported: what the other tool does not tell, and what is never told to differ
 
 
 class Facts(dict[str, str | None]):
-    """What a run says of its surroundings, by name, in the order in which it is told.
-
-    ``silent`` is what it says of a name that it lacks, or whose fact is None; None itself where it has no say.
-    """
+    """A run's facts by name, in order; ``silent`` stands for one that it lacks or that is None, None for no say."""
 
     def __init__(self, facts: Mapping[str, object], silent: str | None = NONE) -> None:
         super().__init__({name: silent if fact is None else str(fact) for name, fact in facts.items()})
@@ -55,18 +51,13 @@ def _sentences(unlike: Mapping[str, tuple[str | None, ...]]) -> tuple[str, ...]:
 
 
 def _groups(run: Run) -> tuple[Facts, ...]:
-    silent = _silent(run)
-    return (
-        *_surroundings(run.machine, silent),
-        *_surroundings(run.environment, silent),
-        _plan(run, silent),
-        _data(run),
-    )
-
-
-def _silent(run: Run) -> str:
-    """What is said of a fact that the run does not have: an imported one never had most of them told."""
-    return NONE if run.imported_from is None else UNKNOWN
+    silent = NONE if run.imported_from is None else UNKNOWN
+    facts = {"device": run.plan.device, "size": run.plan.size, "launches": run.plan.launches}
+    settings = {"seed": run.plan.seed, "seconds a block": run.plan.block_seconds}
+    plan = Facts({**facts, **(settings if run.imported_from is None else dict.fromkeys(settings))}, silent)
+    known = {case.workload: case.data_sha256[:12] for case in run.cases if case.data_sha256 is not None}
+    data = Facts({f"data of {name}, SHA-256": sha256 for name, sha256 in known.items()}, silent=None)
+    return (*_surroundings(run.machine, silent), *_surroundings(run.environment, silent), plan, data)
 
 
 def _surroundings(record: Machine | Environment, silent: str) -> tuple[Facts, ...]:
@@ -80,18 +71,6 @@ def _surroundings(record: Machine | Environment, silent: str) -> tuple[Facts, ..
         else:
             groups[-1][fact.label] = fact.text(value) if value != () or silent == NONE else None
     return tuple(Facts(group, silent) for group in groups)
-
-
-def _plan(run: Run, silent: str) -> Facts:
-    plan, told = run.plan, run.imported_from is None
-    facts = {"device": plan.device, "size": plan.size, "launches": plan.launches}
-    settings = {"seed": plan.seed, "seconds a block": plan.block_seconds}
-    return Facts({**facts, **(settings if told else dict.fromkeys(settings))}, silent)
-
-
-def _data(run: Run) -> Facts:
-    known = {case.workload: case.data_sha256[:12] for case in run.cases if case.data_sha256 is not None}
-    return Facts({f"data of {name}, SHA-256": sha256 for name, sha256 in known.items()}, silent=None)
 
 
 def _names(group: Sequence[Facts]) -> list[str]:

@@ -19,8 +19,7 @@ ROOM = 4.0
 On the workloads that come with Loopmark, small and on a CPU, what trains as eager does came to 1.9 at most, and what
 trains otherwise (batch normalisation over parts of the batch, running statistics updated twice) to 15 at least.
 """
-LEAST = 2.0**-23
-"""Relative; what float32 cannot tell apart is no difference, even where every reference was exact."""
+LEAST = 2.0**-23  # relative; what float32 cannot tell apart is no difference, even where every reference was exact
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,10 @@ class Departure:
     """One layer of one step, beside what rounding explains."""
 
     step: int
-    kind: str
-    """``loss``, ``gradient``, ``update`` or ``buffer``."""
+    kind: str  # `loss`, `gradient`, `update` or `buffer`
     layer: str
-    error: float
-    """Relative to the exact result, like the next."""
-    allowed: float
-    """What rounding explains, ``ROOM`` included."""
+    error: float  # relative to the exact result, like the next
+    allowed: float  # what rounding explains, `ROOM` included
 
     @property
     def share(self) -> float:
@@ -49,10 +45,8 @@ class Equivalence:
     verdict: EquivalenceVerdict | None
     proof: Proof
     why_not: str | None = None
-    first: Departure | None = None
-    """The first that departs; None where none does."""
-    furthest: Departure | None = None
-    """Of what is within its bound, the one nearest to it; None where every bit was the same, or something departs."""
+    first: Departure | None = None  # the first that departs; None where none does
+    furthest: Departure | None = None  # nearest to its bound; None where every bit was the same, or something departs
 
 
 def equivalence(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, again: Proof | None = None) -> Equivalence:
@@ -63,12 +57,8 @@ def equivalence(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, aga
     ``ROOM`` times what rounding was seen to do to eager, and ``departs`` otherwise. A gradient may now and then be as
     far away as coarse rounding takes it, since it jumps where an activation comes to lie on the other side of a kink;
     what counts are medians, the upper one of its steps beside those of eager and of rounding. There is no verdict on a
-    loop that differs where the model draws random numbers: it may have drawn others.
-
-    Args:
-        deviations: the case's rows.
-        eager: the baseline's proof; None where there is none.
-        again: the baseline's in another process, which tells whether eager repeats itself.
+    loop that differs where the model draws random numbers: it may have drawn others. ``again`` is eager's proof in
+    another process, which tells whether it repeats itself.
     """
     if proof.status != "ok":
         return Equivalence(None, proof, why_not=proof.reason or proof.status)
@@ -100,25 +90,31 @@ def _of_same_steps(proof: Proof, eager: Proof | None, again: Proof | None) -> Eq
     return Equivalence("departs" if repeats and not proof.skipped_steps else "within rounding", proof)
 
 
+Floats = NDArray[np.float64]
+
+
 class _Rows(NamedTuple):
     """One layer's deviations, as columns: a proof has hundreds of layers, of a few rows each."""
 
-    step: NDArray[np.float64]
-    error: NDArray[np.float64]
-    eager_error: NDArray[np.float64]
-    rounding_error: NDArray[np.float64]
-    coarse_error: NDArray[np.float64]
+    step: Floats
+    error: Floats
+    eager_error: Floats
+    rounding_error: Floats
+    coarse_error: Floats
 
 
 def _departures(deviations: pd.DataFrame, steps: int) -> list[Departure]:
     """Each layer's furthest departure, in the order in which a step's deviations come about."""
     found: list[Departure] = []
     for kind, layer, rows in _by_layer(deviations):
-        known, coarser = [rows.eager_error, rows.rounding_error], []
+        known = [rows.eager_error, rows.rounding_error]
         if kind == "gradient":
-            coarser = [rows.coarse_error]
-            found.append(_typical(rows, steps, kind, layer, _allowed([_of_known(np.median, k) for k in known])))
-        found.append(_worst(rows, kind, layer, _allowed([_of_known(np.max, k) for k in (*known, *coarser)])))
+            found.append(_typical(rows, steps, kind, layer, _allowed(np.median, known)))
+            known.append(rows.coarse_error)
+        allowed = _allowed(np.max, known)
+        beyond = np.flatnonzero(rows.error > allowed)
+        place = beyond[0] if len(beyond) else rows.error.argmax()  # the first step beyond it, or else the furthest
+        found.append(Departure(int(rows.step[place]), kind, layer, float(rows.error[place]), allowed))
     return found
 
 
@@ -133,14 +129,10 @@ def _by_layer(deviations: pd.DataFrame) -> Iterator[tuple[str, str, _Rows]]:
         yield str(kinds[first]), str(layers[first]), _Rows(*(columns[name][places] for name in _Rows._fields))
 
 
-def _of_known(statistic: Callable[[NDArray[np.float64]], np.floating[Any]], values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(statistic(known)) if len(known) else math.nan
-
-
-def _allowed(known: Sequence[float]) -> float:
-    """By the errors that are known, NaN where one is not; an infinite one says that rounding makes much of nothing."""
-    return max([LEAST, *(ROOM * error for error in known if not math.isnan(error))])
+def _allowed(statistic: Callable[[Floats], np.floating[Any]], errors: Sequence[Floats]) -> float:
+    """By the errors that are known, each as its statistic; an infinite one says that rounding makes much of nothing."""
+    known = [column[~np.isnan(column)] for column in errors]
+    return max([LEAST, *(ROOM * float(statistic(column)) for column in known if len(column))])
 
 
 def _typical(rows: _Rows, steps: int, kind: str, layer: str, allowed: float) -> Departure:
@@ -150,10 +142,3 @@ def _typical(rows: _Rows, steps: int, kind: str, layer: str, allowed: float) -> 
     error = 0.0 if middle < exact else float(errors[middle - exact])
     step = rows.step[rows.error >= error].min() if error else rows.step.min()
     return Departure(int(step), kind, layer, error, allowed)
-
-
-def _worst(rows: _Rows, kind: str, layer: str, allowed: float) -> Departure:
-    """The first step beyond ``allowed``; where there is none, the furthest."""
-    beyond = np.flatnonzero(rows.error > allowed)
-    place = beyond[0] if len(beyond) else rows.error.argmax()
-    return Departure(int(rows.step[place]), kind, layer, float(rows.error[place]), allowed)

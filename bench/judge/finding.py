@@ -8,8 +8,7 @@ from loopmark.bench.judge.statistics import Estimate
 
 Outcome = Literal["no regression", "regression", "inconclusive", "not comparable"]
 Unit = Literal["seconds", "bytes", "ratio"]
-Inconclusive = Literal["pass", "fail"]
-"""The outcome that an inconclusive comparison counts as."""
+Inconclusive = Literal["pass", "fail"]  # the outcome that an inconclusive comparison counts as
 EXIT_STATUS: dict[Outcome, int] = {"no regression": 0, "regression": 1, "inconclusive": 3, "not comparable": 4}
 
 
@@ -19,29 +18,19 @@ class Finding:
 
     workload: str
     loop: str
-    metric: str
-    """``step``, ``step / eager``, ``peak memory``, or the name of a phase."""
+    metric: str  # `step`, `step / eager`, `peak memory`, or the name of a phase
     unit: Unit
-    base: float | None
-    """None where it was not measured."""
+    base: float | None  # None where it was not measured
     head: float | None
-    change: Estimate | None
-    """Head over base, 1.02 for 2 % more, with the interval that its ``verdict`` rests on."""
-    verdict: Verdict
-    """``slower`` where the head is more than the base by more than ``threshold``, ``faster`` where it is less."""
-    threshold: float
-    """The share by which the head may exceed the base, 0.02 for 2 %."""
-    decides: bool
-    """Whether it has a say in the outcome, or is shown only."""
+    change: Estimate | None  # head over base, 1.02 for 2 % more, with the interval that its `verdict` rests on
+    verdict: Verdict  # `slower` where the head is more than the base by more than `threshold`, `faster` where less
+    threshold: float  # the share by which the head may exceed the base, 0.02 for 2 %
+    decides: bool  # whether it has a say in the outcome, or is shown only
     note: str | None = None
 
     @property
     def may_be_slower(self) -> bool:
-        """Whether it is inconclusive and may still turn out slower.
-
-        An interval that ends below the threshold on its upper side and reaches far down on the other leaves open
-        whether the head is the same or faster: inconclusive, and yet certainly no regression.
-        """
+        """Whether it is inconclusive and may still turn out slower, and not only the same or faster."""
         bounded = self.change is not None and self.change.high <= 1 + self.threshold
         return self.verdict == "inconclusive" and not bounded
 
@@ -59,17 +48,12 @@ class Judgement:
     base: str
     head: str
     findings: tuple[Finding, ...]
-    false_alarms: float
-    """The share of comparisons of unchanged code that may be called a regression, all findings that decide together."""
-    facts: tuple[str, ...] = ()
-    """How it was compared, a sentence each: launches, time, the smallest effect that could have been seen."""
-    differences: tuple[str, ...] = ()
-    """What differs between the sides' environments, a sentence each."""
+    false_alarms: float  # share of comparisons of unchanged code called a regression, all deciding findings together
+    facts: tuple[str, ...] = ()  # how it was compared, a sentence each: launches, time, the smallest visible effect
+    differences: tuple[str, ...] = ()  # what differs between the sides' environments, a sentence each
     warnings: tuple[str, ...] = ()
-    refusal: str | None = None
-    """Why nothing compares fairly; None where something does."""
-    inconclusive: Inconclusive | None = None
-    """None where an inconclusive outcome has an exit status of its own."""
+    refusal: str | None = None  # why nothing compares fairly; None where something does
+    inconclusive: Inconclusive | None = None  # None where an inconclusive outcome has an exit status of its own
 
     @property
     def outcome(self) -> Outcome:
@@ -83,7 +67,6 @@ class Judgement:
 
     @property
     def regressions(self) -> tuple[Finding, ...]:
-        """The findings that make it a regression."""
         return tuple(f for f in self.findings if f.decides and f.verdict == "slower")
 
     @property

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -23,9 +22,10 @@ from loopmark.bench.judge.statistics import Estimate, exp, welch
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 
+NOTHING_SHARED = "no loop was measured in both runs"
+NO_RATIO_SHARED = "on another machine only ratios to eager compare, and no other loop was measured in both runs"
 EAGERS_GAIN = "eager became faster, and this loop's own seconds did not become slower"
-WRONG_PASS = 0.05
-"""How often what is slower by more than its threshold may be passed as no regression."""
+WRONG_PASS = 0.05  # how often what is slower by more than its threshold may be passed as no regression
 
 
 def check(
@@ -38,50 +38,37 @@ def check(
 ) -> Judgement:
     """Whether ``run`` is slower than ``baseline_run``, in what and by how much; or why that cannot be said.
 
-    A claim's unit is the launch: for each metric of a loop the logs of one run's launches are compared with those of
-    the other's, by Welch's t, since each run has the spread of its own weather. An interval's two ends answer
-    two questions. From its low end on, the head is certainly slower: any one alarm makes a regression, so the
-    chance of a false one is shared out evenly among the findings that decide (Bonferroni), and a check of many loops
-    cries wolf no more often than a check of few. Up to its high end, it may still be slower: that there is no
-    regression is said only when every finding says so, which takes no correction (intersection-union, Berger 1982),
-    so each high end is a plain one-sided 95 % bound.
+    A claim's unit is the launch: for each metric of a loop the logs of both runs' launches are compared by Welch's t,
+    since each run has a spread of its own. An interval's two ends answer two questions. From its low end on, the head
+    is certainly slower: any one alarm makes a regression, so the findings that decide share the chance of a false one
+    evenly (Bonferroni), however many they are. Up to its high end, it may still be slower: that there is no regression
+    is said only when every finding says so, which takes no correction (intersection-union, Berger 1982), so each high
+    end is a plain one-sided 95 % bound.
 
     Runs made one after the other drift as the machine does. So on one machine a loop is judged by its ratio to the
-    eager of its own run, eager by its seconds, and all by their peak memory; a phase has a say only where a
-    threshold was given for it. On another machine only the ratios are compared.
+    eager of its own run, eager by its seconds, and all by their peak memory; a phase has a say only where a threshold
+    was given for it. On another machine only the ratios are compared.
 
-    Raises:
-        BadInput: for a threshold of a metric that neither run has.
+    Raises BadInput for a threshold of a metric that neither run has.
     """
     thresholds.refuse_unknown(phase for r in (baseline_run, run) for case in r.cases for phase in case.phases)
     base, head = JudgedRun.of(baseline_run, baseline_samples), JudgedRun.of(run, samples)
-    judged = partial(
-        Judgement,
-        command="check",
-        base=base.label,
-        head=head.label,
-        false_alarms=false_alarms,
-        differences=differences(baseline_run, run),
-    )
-    warnings = tuple(_about_runs(base, head))
+    differing, warnings = differences(baseline_run, run), tuple(_about_runs(base, head))
+    judged = Judgement("check", base.label, head.label, (), false_alarms, differences=differing, warnings=warnings)
     if base.kind != head.kind:
         where = f"the baseline was measured on {base.kind} and the run on {head.kind}"
-        return judged(findings=(), warnings=warnings, refusal=f"{where}; measure both on one kind of device")
-    compared = RunComparison(base, head, thresholds.phases)
+        return replace(judged, refusal=f"{where}; measure both on one kind of device")
+    here, compared = same_machine(base, head), RunComparison(base, head, thresholds.phases)
     findings = [*_unmeasured(compared, thresholds)]
     findings += _without_eagers_gain(judge_metrics(compared.metrics, thresholds, false_alarms))
     left_out = [f"{reason} ({', '.join(names)})" for reason, names in compared.refused.items()]
     if not any(finding.decides for finding in findings):
-        return judged(
-            findings=(), warnings=warnings, refusal="; ".join(left_out) or _nothing_in_common(same_machine(base, head))
-        )
+        return replace(judged, refusal="; ".join(left_out) or (NOTHING_SHARED if here else NO_RATIO_SHARED))
     order = list(base.members)
     findings.sort(key=lambda finding: order.index((finding.workload, finding.loop)))
-    return judged(
-        findings=tuple(findings),
-        facts=tuple(_facts(same_machine(base, head), thresholds, findings, false_alarms)),
-        warnings=(*warnings, *(f"not compared: {text}" for text in left_out)),
-    )
+    facts = tuple(_facts(here, thresholds, findings, false_alarms))
+    warnings += tuple(f"not compared: {text}" for text in left_out)
+    return replace(judged, findings=tuple(findings), facts=facts, warnings=warnings)
 
 
 def judge_metrics(
@@ -95,10 +82,9 @@ def judge_metrics(
 def verdict(change: Estimate, threshold: float, noise_floor: float | None) -> Verdict:
     """What may be said of head over base, whose interval is ``change``.
 
-    ``slower`` when all of it lies beyond the threshold and beyond the noise floor (a share; None where it was not
-    measured, and then no difference is claimed); ``faster`` likewise on the other side; ``same`` when all of it lies
-    within the threshold on either side. A wide noise floor keeps a difference from being claimed and does not widen
-    ``same``: a noisy run must not pass for a good one.
+    ``slower`` when all of it lies beyond the threshold and the noise floor (a share; None, not measured, claims no
+    difference); ``faster`` likewise on the other side; ``same`` when all of it lies within the threshold on either
+    side, which a wide noise floor does not widen: a noisy run must not pass for a good one.
     """
     least = math.inf if noise_floor is None else max(threshold, noise_floor)
     if change.low > 1 + least:
@@ -108,33 +94,16 @@ def verdict(change: Estimate, threshold: float, noise_floor: float | None) -> Ve
     return "same" if change.low >= 1 / (1 + threshold) and change.high <= 1 + threshold else "inconclusive"
 
 
-def _nothing_in_common(here: bool) -> str:
-    if here:
-        return "no loop was measured in both runs"
-    return "on another machine only ratios to eager compare, and no other loop was measured in both runs"
-
-
 def _unmeasured(compared: RunComparison, thresholds: Thresholds) -> Iterator[Finding]:
     """A finding for each metric that the run does not have and should.
 
-    A loop that no longer trains is the worst that can become of its speed. Where a loop was skipped, or lacks a phase,
-    nobody knows whether it became slower.
+    A loop that no longer trains is the worst. Where one was skipped, or lacks a phase, it may have become slower.
     """
 
     def finding(key: CaseKey, metric: str, before: JudgedCase, verdict: Verdict, note: str) -> Finding:
         step = before.row.step_seconds if metric == STEP else None
-        return Finding(
-            *key,
-            metric=metric,
-            unit="seconds",
-            base=step.value if step else None,
-            head=None,
-            change=None,
-            verdict=verdict,
-            threshold=thresholds.of(metric),
-            decides=True,
-            note=note,
-        )
+        base, threshold = step.value if step else None, thresholds.of(metric)
+        return Finding(*key, metric, "seconds", base, None, None, verdict, threshold, decides=True, note=note)
 
     for key, before, ailment in compared.broken:
         yield finding(key, STEP, before, "slower", f"it trained in the baseline; in the run it {ailment}")
@@ -145,8 +114,7 @@ def _unmeasured(compared: RunComparison, thresholds: Thresholds) -> Iterator[Fin
 def _without_eagers_gain(findings: Sequence[Finding]) -> Iterator[Finding]:
     """``findings``, none of which calls a loop slower for its ratio to an eager that became faster.
 
-    Where the loop's own seconds are not slower either, nobody knows whether the machine became faster and the loop
-    slower, or eager alone faster.
+    Unless its own seconds are slower: the machine may have become faster and the loop slower, or eager alone faster.
     """
     steps = {(finding.workload, finding.loop): finding.verdict for finding in findings if finding.metric == STEP}
     for finding in findings:
@@ -157,27 +125,16 @@ def _without_eagers_gain(findings: Sequence[Finding]) -> Iterator[Finding]:
             yield finding
 
 
-def _judge(compared: MetricComparison, threshold: float, wrong_alarm: float) -> Finding:
-    alarm = welch(compared.head, compared.base, 1 - 2 * wrong_alarm)
-    missed = welch(compared.head, compared.base, 1 - 2 * WRONG_PASS)
+def _judge(one: MetricComparison, threshold: float, wrong_alarm: float) -> Finding:
+    alarm, missed = (welch(one.head, one.base, 1 - 2 * wrong) for wrong in (wrong_alarm, WRONG_PASS))
     change = Estimate(alarm.value, alarm.low, missed.high).exp()
-    judged = verdict(change, threshold, compared.noise_floor)
-    return Finding(
-        *compared.key,
-        metric=compared.metric,
-        unit=compared.unit,
-        base=exp(float(np.mean(compared.base))),
-        head=exp(float(np.mean(compared.head))),
-        change=change,
-        verdict=judged,
-        threshold=threshold,
-        decides=compared.decides,
-        note=_note(compared, change, judged, threshold),
-    )
+    judged = verdict(change, threshold, one.noise_floor)
+    base, head = (exp(float(np.mean(logs))) for logs in (one.base, one.head))
+    note = _note(one, change, judged, threshold)
+    return Finding(*one.key, one.metric, one.unit, base, head, change, judged, threshold, one.decides, note)
 
 
 def _note(compared: MetricComparison, change: Estimate, judged: Verdict, threshold: float) -> str | None:
-    """Why a figure that looks like a claim is none."""
     if min(len(compared.base), len(compared.head)) < 2:
         return "one launch says nothing of the next; give both runs more --launches" if compared.decides else None
     if judged == "inconclusive" and change.low > 1 + threshold:

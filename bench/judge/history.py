@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,23 +19,18 @@ from loopmark.bench.judge.statistics import MEDIAN_ERROR, Estimate, t_quantile
 from loopmark.bench.judge.summary import is_baseline
 from loopmark.bench.records.run import Case, Run
 
-LEAST_RUNS = 2
-"""Of a level. One run alone may be an outlier; the second one tells."""
-LEAST_NOISE = 0.001
-"""As a log ratio: what is steadier than 0.1 % is rounding, and no one asks for less."""
-GAMMA, PENALTY = 0.1, 4.0
-"""The kernel's width and the price of a change; chosen together by simulation, see ``change_points``."""
+LEAST_RUNS = 2  # of a level. One run alone may be an outlier; the second one tells
+LEAST_NOISE = 0.001  # as a log ratio: what is steadier than 0.1 % is rounding, and no one asks for less
+GAMMA, PENALTY = 0.1, 4.0  # the kernel's width and the price of a change, chosen together: see `change_points`
 NORMAL_QUARTILE = 0.6745
-SHARED_BY = 3
-"""Loops that change at one run, all in one direction, before the baseline is suspected."""
+SHARED_BY = 3  # loops that change at one run, all in one direction, before the baseline is suspected
 
 
 def noise(logs: ArrayLike, standard_errors: Sequence[float]) -> float:
     """The standard deviation of one run's log ratio while nothing changes.
 
-    The larger of two robust estimates: from the differences of consecutive runs, few of which hold a change (Rice
-    1984, with a median for the mean), and from what the runs say of themselves. The second is the smaller one as a
-    rule, since it does not know how runs differ, but it does not fail where runs are few.
+    The larger of two robust estimates: from the differences of consecutive runs, few of which hold a change (Rice 1984,
+    with a median for the mean), and from what the runs say of themselves, which does not fail where runs are few.
     """
     steps = np.abs(np.diff(np.asarray(logs, dtype=float)))
     between = float(np.median(steps)) / (NORMAL_QUARTILE * math.sqrt(2)) if len(steps) else 0.0
@@ -48,8 +44,8 @@ def change_points(logs: ArrayLike, sigma: float) -> list[int]:
 
     The segmentation of least penalised cost, found exactly (PELT: Killick, Fearnhead and Eckley 2012) under a Gaussian
     kernel (Arlot, Celisse and Harchaoui 2019). Near its centre that cost is ``2 GAMMA`` times the squares in units of
-    the noise; far from it, it is bounded, so that an outlier costs the same wherever it lies. A change
-    costs ``PENALTY`` squares times the log of the number of runs, which is the usual information criterion's shape.
+    the noise; far from it, it is bounded, so that an outlier costs the same wherever it lies. A change costs
+    ``PENALTY`` squares times the log of the number of runs, which is the usual information criterion's shape.
 
     Simulated with ``sigma`` from the differences alone: of series without a change, 3 % showed one at 4 to 8 runs, 1 %
     at 12 and 0.2 % from 20 on, be it normal noise, Student's t of 3 degrees, or every tenth run off at random by
@@ -85,14 +81,11 @@ class SeriesSubject(ComparisonKey):
 
 @dataclass(frozen=True)
 class Point:
-    """One loop in one run."""
-
     run: Run
     folder: str
     started: datetime
     launches: int
-    log_speedup: Estimate
-    """ln(baseline's step / this loop's step): positive is faster than the baseline."""
+    log_speedup: Estimate  # ln(baseline's step / this loop's step): positive is faster than the baseline
 
     @property
     def speedup(self) -> Estimate:
@@ -114,28 +107,22 @@ class Level:
 
     start: int
     end: int
-    speedup: Estimate
-    """Their median. The interval takes the level's ends as given, and is a little narrow for that."""
+    speedup: Estimate  # their median. The interval takes the level's ends as given, and is a little narrow for that
 
 
 @dataclass(frozen=True)
 class Change:
     """From one level to the next."""
 
-    at: int
-    """Where in the series the new level begins."""
-    point: Point
-    """The first of the new level."""
+    at: int  # where in the series the new level begins
+    point: Point  # the first of the new level
     before: Estimate
     after: Estimate
-    ratio: Estimate
-    """Of the speedups, after over before: 0.92 is slower by 8 %."""
-    differences: tuple[str, ...]
-    """What differs between the surroundings of the last run before and the first one after."""
+    ratio: Estimate  # of the speedups, after over before: 0.92 is slower by 8 %
+    differences: tuple[str, ...]  # what differs between the surroundings of the last run before and the first one after
 
     @property
     def is_improvement(self) -> bool:
-        """Whether the loop became faster, against the baseline of its own runs."""
         return self.ratio.value > 1
 
 
@@ -146,14 +133,12 @@ class Series:
     subject: SeriesSubject
     loop: str
     points: tuple[Point, ...]
-    noise: float
-    """The standard deviation of a run's log ratio while nothing changes."""
+    noise: float  # the standard deviation of a run's log ratio while nothing changes
     levels: tuple[Level, ...]
     changes: tuple[Change, ...]
 
     @property
-    def is_long_enough(self) -> bool:
-        """Whether there are runs enough for a change to show."""
+    def is_long_enough(self) -> bool:  # for a change to show
         return len(self.points) >= 2 * LEAST_RUNS
 
 
@@ -192,11 +177,8 @@ def lost(losses: pd.DataFrame) -> set[int]:
 def observe(run: Run, rounds: pd.DataFrame, workload: str, folder: str) -> Iterator[Observation]:
     """Each loop's ratio to the baseline in one run. Nothing where the baseline was not measured, or no round shared.
 
-    Args:
-        rounds: ``round_logs`` of the blocks that count; it may lack the cases that are not wanted.
-
-    Raises:
-        BadInput: the run does not say when it started.
+    ``rounds`` are ``round_logs`` of the blocks that count, at least of the wanted cases. Raises BadInput where the run
+    does not say when it started.
     """
     started = start_of(run, folder)
     places = measured(run, workload)
@@ -225,7 +207,6 @@ def series_of(observations: Iterable[Observation]) -> tuple[Series, ...]:
 
 
 def by_subject(series: Iterable[Series]) -> dict[SeriesSubject, tuple[Series, ...]]:
-    """The series of each subject."""
     gathered: dict[SeriesSubject, tuple[Series, ...]] = {}
     for one in series:
         gathered[one.subject] = (*gathered.get(one.subject, ()), one)
@@ -254,18 +235,8 @@ def _series(subject: SeriesSubject, loop: str, points: list[Point]) -> Series:
     freedom = max(1, len(points) - len(starts))
     medians = [_median(logs[start:end], sigma, freedom) for start, end in zip(starts, ends, strict=True)]
     levels = tuple(Level(start, end, middle.exp()) for start, end, middle in zip(starts, ends, medians, strict=True))
-    changes = tuple(
-        Change(
-            at=at,
-            point=points[at],
-            before=before.exp(),
-            after=after.exp(),
-            ratio=_difference(before, after).exp(),
-            differences=differences(points[at - 1].run, points[at].run),
-        )
-        for at, before, after in zip(starts[1:], medians, medians[1:], strict=False)
-    )
-    return Series(subject, loop, tuple(points), sigma, levels, changes)
+    changes = map(partial(_change, points), starts[1:], medians, medians[1:])
+    return Series(subject, loop, tuple(points), sigma, levels, tuple(changes))
 
 
 def _median(logs: np.ndarray, sigma: float, freedom: int) -> Estimate:
@@ -276,24 +247,18 @@ def _median(logs: np.ndarray, sigma: float, freedom: int) -> Estimate:
     return Estimate(middle, middle - half, middle + half)
 
 
-def _difference(before: Estimate, after: Estimate) -> Estimate:
+def _change(points: Sequence[Point], at: int, before: Estimate, after: Estimate) -> Change:
     half = math.hypot(before.high - before.value, after.high - after.value)
     value = after.value - before.value
-    return Estimate(value, value - half, value + half)
+    ratio = Estimate(value, value - half, value + half).exp()
+    differing = differences(points[at - 1].run, points[at].run)
+    return Change(at, points[at], before.exp(), after.exp(), ratio, differing)
 
 
 def _subject(run: Run, base: Case) -> SeriesSubject:
-    return SeriesSubject(
-        machine=run.machine.name,
-        device=run.plan.device,
-        workload=base.workload,
-        size=run.plan.size,
-        batch_size=base.batch_size,
-        parameters=base.parameters,
-        data_sha256=base.data_sha256,
-        threads=run.environment.threads,
-        instructions=instructions_of(run),
-    )
+    plan, threads, instructions = run.plan, run.environment.threads, instructions_of(run)
+    where = run.machine.name, plan.device, base.workload, plan.size
+    return SeriesSubject(*where, base.batch_size, base.parameters, base.data_sha256, threads, instructions=instructions)
 
 
 def start_of(run: Run, folder: str) -> datetime:

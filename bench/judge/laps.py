@@ -12,19 +12,15 @@ from loopmark.bench.records.run import disturbs
 from loopmark.bench.records.samples import Samples
 
 Numbers = NDArray[np.intp]
-BLOCK = ["case", "launch", "round", "block"]
-"""The columns that tell one block from the others."""
+BLOCK = ["case", "launch", "round", "block"]  # the columns that tell one block from the others
 TURN = ["case", "launch", "round", "lapped"]
-TRIMMED = 0.25
-"""The share of steps, by total time, left out at either end of each launch; rounded up to whole steps."""
+TRIMMED = 0.25  # the share of steps, by total time, left out at either end of each launch; rounded up to whole steps
 
 
 class LapsByCase:
-    """A run's laps, case by case; ten million of them are neither sorted nor copied to be split, their blocks are.
+    """``Samples.phases``, case by case: ten million laps are neither sorted nor copied to be split, their blocks are.
 
-    Args:
-        laps: ``Samples.phases``.
-        blocks: rows of ``Samples.blocks`` whose laps are wanted; None where all are.
+    ``blocks`` are the rows of ``Samples.blocks`` whose laps are wanted; None where all are.
     """
 
     def __init__(self, laps: pd.DataFrame, blocks: pd.DataFrame | None = None) -> None:
@@ -47,10 +43,7 @@ class LapsByCase:
 
 
 def block_starts(laps: pd.DataFrame) -> Numbers:
-    """The rows of ``Samples.phases`` with which a block begins: those of one were written one after the other.
-
-    ``laps`` may hold several cases. (blocks,)
-    """
+    """The rows of ``Samples.phases`` with which a block begins: a block's follow one another. (blocks,)"""
     begins = np.ones(len(laps), dtype=bool)
     places = (laps[column].to_numpy() for column in BLOCK if column in laps)
     begins[1:] = np.logical_or.reduce([np.diff(place) != 0 for place in places])
@@ -65,8 +58,7 @@ def block_numbers(starts: Numbers, rows: int) -> Numbers:
 def found_busy(laps: pd.DataFrame) -> NDArray[np.bool_]:
     """For each row whether its step found the device at work. (rows,)
 
-    The first of a block that has several did not: it is there for those after it. A graph's step, of which the host
-    sees no phases, is read by itself and begins at work.
+    The first of several in a block did not. A graph's step, of which the host sees no phases, begins at work.
     """
     if laps.empty:
         return np.empty(0, dtype=bool)
@@ -74,8 +66,7 @@ def found_busy(laps: pd.DataFrame) -> NDArray[np.bool_]:
     block = block_numbers(starts, len(laps))
     step = laps["step"].to_numpy()
     first, last = (reach.reduceat(step, starts) for reach in (np.minimum, np.maximum))
-    found: NDArray[np.bool_] = (step > first[block]) | (first == last)[block] | laps["host_seconds"].isna().to_numpy()
-    return found
+    return np.asarray((step > first[block]) | (first == last)[block] | laps["host_seconds"].isna().to_numpy())
 
 
 def counted_laps(laps: pd.DataFrame) -> pd.DataFrame:
@@ -86,20 +77,15 @@ def counted_laps(laps: pd.DataFrame) -> pd.DataFrame:
 
 
 def step_numbers(laps: pd.DataFrame) -> tuple[Numbers, Numbers]:
-    """The step that each row of one case is of, numbered from 0 (rows,), and the launch that each step is of (steps,).
-
-    There is at least one row. Launches are numbered from 0 too, whatever their names are.
-    """
+    """Of at least one row of a case: each row's step (rows,), and each step's launch (steps,), both numbered from 0."""
     launch, step = pd.factorize(laps["launch"])[0], laps["step"].to_numpy(np.int64)
     key = launch * (step.max() - step.min() + 1) + step
     ahead = np.diff(key)
     if (ahead >= 0).all():  # as they were written; to hash them would take ten times as long
         first = np.append(True, ahead > 0)
         return np.cumsum(first) - 1, launch[first]
-    numbers, keys = pd.factorize(key)
-    launches = np.empty(len(keys), dtype=np.intp)
-    launches[numbers] = launch
-    return numbers, launches
+    numbers = pd.factorize(key)[0]
+    return numbers, launch[np.unique(numbers, return_index=True)[1]]
 
 
 def phase_numbers(laps: pd.DataFrame) -> tuple[Numbers, list[str]]:
@@ -114,10 +100,10 @@ def throttled(blocks: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def counted_blocks(blocks: pd.DataFrame) -> "pd.Series[bool]":
-    """For each block, whether it counts: a throttled one does not where its round has others that were not.
+    """For each block, whether it counts: a throttled one does not where its turn has others that were not.
 
-    A turn under a throttle is taken again at its round's end; where that too was throttled, all that there is counts,
-    and is marked. A block at the power cap always counts: that is the loop's own doing.
+    A throttled turn is taken again at its round's end; if that too was throttled, all counts, and is marked. A block at
+    the power cap always counts: that is the loop's own doing.
     """
     reasons = blocks["throttle_reasons"].fillna("")
     held = reasons.isin([reason for reason in reasons.unique() if disturbs(reason)])
@@ -134,18 +120,15 @@ def laps_by_case(samples: Samples) -> LapsByCase:
 
 
 def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> dict[str, float]:
-    """Seconds of each phase of a typical step of one case: each phase's share of a step, the median launch's.
+    """Seconds of each phase of a case's typical step, in ``order``: a phase's share of a step, the median launch's.
 
     A launch's step is the mean over the middle half of its lapped steps. Whole steps are left out, by their total
     time, never single phases, so that the phases still add up to a step; and that is the geometric mean over launches,
     as the step's whose phases nobody timed is, or the two would differ where launches do. A phase that repeats within a
     step (gradient accumulation) counts with all its turns.
 
-    Args:
-        samples: rows of one case from ``Samples.phases``.
-        order: the phases' names in the order in which the result has them.
-        column: ``host_seconds`` or ``device_seconds``; rows where it is NaN are absent phases. On the device's clock
-            only steps count that found the device at work.
+    Rows whose ``column``, ``host_seconds`` or ``device_seconds``, is NaN are absent phases. On the device's clock only
+    steps count that found the device at work.
     """
     seconds = samples[column].to_numpy()
     if not (seen := ~np.isnan(seconds)).all():
@@ -173,13 +156,11 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
 def _shares(launches: NDArray[np.float64]) -> NDArray[np.float64]:
     """The median of each phase's shares in the launches, (launches, phases), so that all of them are one whole.
 
-    One launch in which something held up one phase does not decide where a step's time goes. A phase that fewer than
-    half of the launches have is there with its mean.
+    One launch that was held up does not decide. A phase that fewer than half of them have is there with its mean.
     """
     middle = np.median(launches, axis=0)
     middle = np.where(middle > 0, middle, launches.mean(axis=0))
-    whole: NDArray[np.float64] = middle / middle.sum()
-    return whole
+    return np.asarray(middle / middle.sum())
 
 
 def _middle(seconds: NDArray[np.float64], launch: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -190,8 +171,7 @@ def _middle(seconds: NDArray[np.float64], launch: NDArray[np.intp]) -> NDArray[n
     rank[order] = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
     # At least one step at either end, so that few steps are robust too, but never all of them.
     cut = np.minimum(np.ceil(TRIMMED * count), (count - 1) // 2)
-    inside: NDArray[np.bool_] = (rank >= cut[launch]) & (rank < (count - cut)[launch])
-    return inside
+    return np.asarray((rank >= cut[launch]) & (rank < (count - cut)[launch]))
 
 
 def phase_estimates(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Estimate]:
@@ -199,15 +179,11 @@ def phase_estimates(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Estim
 
     The interval has the width, as a ratio, of Student's t interval over the launches: each launch's phases by itself,
     as logarithms. A launch alone bounds nothing; nor do launches one of which lacks the phase, or saw it take no time.
-
-    Args:
-        laps: rows of one case from ``Samples.phases``.
-        order: the phases' names in the order in which the result has them.
     """
     column = "device_seconds" if laps["device_seconds"].notna().any() else "host_seconds"
     launches = [phase_seconds(own, order, column) for _, own in laps.groupby("launch")]
-    typical = phase_seconds(laps, order, column)
-    return {phase: _about(value, [own.get(phase, 0.0) for own in launches]) for phase, value in typical.items()}
+    typical = phase_seconds(laps, order, column).items()
+    return {phase: _about(value, [own.get(phase, 0.0) for own in launches]) for phase, value in typical}
 
 
 def _about(value: float, launches: Sequence[float]) -> Estimate:

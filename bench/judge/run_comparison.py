@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 
 from loopmark.bench.judge.comparison import (
     BASELINE,
     LaunchLogs,
     RoundLogs,
-    memory_logs,
+    peaks_of_memory,
     phase_logs,
     ratio_logs,
     round_logs,
@@ -24,8 +25,7 @@ from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, summaris
 from loopmark.bench.records.run import Case, Run
 from loopmark.bench.records.samples import Samples
 
-CaseKey = tuple[str, str]
-"""Workload and loop."""
+CaseKey = tuple[str, str]  # workload and loop
 HASH_LENGTH = 12
 
 
@@ -33,8 +33,7 @@ HASH_LENGTH = 12
 class ComparisonKey:
     """The facts that two runs must share to compare, the processor's instructions among them."""
 
-    instructions: str | None
-    """None where they are not known, and for another device than a CPU."""
+    instructions: str | None  # None where they are not known, and for another device than a CPU
 
 
 T = TypeVar("T", bound=ComparisonKey)
@@ -48,11 +47,10 @@ def instructions_of(run: Run) -> str | None:
 def fill_instructions(told: Iterable[T]) -> dict[T, T]:
     """Each with its instructions; what does not know its own takes those of the only ones that are otherwise alike."""
     distinct = list(dict.fromkeys(told))
-    known: dict[T, set[T]] = {}
+    known: dict[T, list[T]] = {}
     for one in (one for one in distinct if one.instructions is not None):
-        known.setdefault(replace(one, instructions=None), set()).add(one)
-    like = {one: known.get(one, set()) for one in distinct}  # of what knows its own, nothing
-    return {one: next(iter(others)) if len(others) == 1 else one for one, others in like.items()}
+        known.setdefault(replace(one, instructions=None), []).append(one)
+    return {one: known[one][0] if len(known.get(one, ())) == 1 else one for one in distinct}
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class JudgedCase:
 
     @property
     def broken(self) -> bool:
-        """Whether it was tried and did not train: it failed, timed out, or lost its loss."""
+        """It was tried and did not train: it failed, timed out, or lost its loss."""
         return self.row.case.status in ("failed", "timed_out") or self.row.lost_at_step is not None
 
 
@@ -95,11 +93,8 @@ class JudgedRun:
         rows = {(row.case.workload, row.case.loop): row for row in summary.rows if not row.case.repeat}
         laps = laps_by_case(samples)
         rounds = round_logs(samples.blocks[counted_blocks(samples.blocks)]).reindex(columns=range(len(run.cases)))
-        members = {
-            (case.workload, case.loop): JudgedCase(rows[case.workload, case.loop], rounds[index].dropna(), laps[index])
-            for index, case in enumerate(run.cases)
-            if not case.repeat
-        }
+        keys = {(case.workload, case.loop): index for index, case in enumerate(run.cases) if not case.repeat}
+        members = {key: JudgedCase(rows[key], rounds[index].dropna(), laps[index]) for key, index in keys.items()}
         return cls(run, members, {workload.workload: workload for workload in summary.workloads})
 
     def eager(self, workload: str) -> JudgedCase | None:
@@ -114,17 +109,14 @@ class JudgedRun:
 
     @property
     def kind(self) -> str:
-        """``cpu`` or ``cuda``."""
         return self.run.plan.device.partition(":")[0]
 
     @property
     def label(self) -> str:
-        """Which run this is, in a few words."""
         return f"{self.run.name} on {self.run.machine.name} ({self.run.plan.device})"
 
 
-def device_of(run: Run) -> str:
-    """``cpu``, or a CUDA device with its number."""
+def device_of(run: Run) -> str:  # `cpu`, or a CUDA device with its number
     return "cuda:0" if run.plan.device == "cuda" else run.plan.device
 
 
@@ -133,9 +125,9 @@ def same_machine(base: JudgedRun, head: JudgedRun) -> bool:
 
     A hypervisor may call all processors of a maker by one name: those whose instructions differ are two.
     """
-    sides = base, head
-    instructions = {instructions_of(side.run) for side in sides} - {None}
-    return len({(side.run.machine.fingerprint, device_of(side.run)) for side in sides}) == 1 and len(instructions) <= 1
+    runs = base.run, head.run
+    instructions = {instructions_of(run) for run in runs} - {None}
+    return len({(run.machine.fingerprint, device_of(run)) for run in runs}) == 1 and len(instructions) <= 1
 
 
 @dataclass(frozen=True)
@@ -148,8 +140,7 @@ class MetricComparison:
     base: LaunchLogs
     head: LaunchLogs
     decides: bool
-    noise_floor: float | None = 0.0
-    """The larger of both runs', as a share; None where neither measured one. 0 for metrics that it is not about."""
+    noise_floor: float | None = 0.0  # the larger of both runs', as a share; None: not measured; 0: not its matter
 
 
 class RunComparison:
@@ -168,12 +159,9 @@ class RunComparison:
         self._base, self._head, self._asked = base, head, frozenset(asked)
         self._same_machine = same_machine(base, head)
         self.metrics: list[MetricComparison] = []
-        self.broken: list[tuple[CaseKey, JudgedCase, str]] = []
-        """Loops that trained in the baseline and do not now: the baseline's case, and why."""
-        self.missing: list[tuple[CaseKey, str, JudgedCase, str]] = []
-        """Metrics that decide and that only the baseline has, though the run was asked for them: its case, and why."""
-        self.refused: dict[str, list[str]] = {}
-        """Why something cannot be compared, and the names of the loops."""
+        self.broken: list[tuple[CaseKey, JudgedCase, str]] = []  # the case that trained in the baseline alone, and why
+        self.missing: list[tuple[CaseKey, str, JudgedCase, str]] = []  # a deciding metric that the run lacks, and why
+        self.refused: dict[str, list[str]] = {}  # why something cannot be compared, and the names of the loops
         for key in dict.fromkeys([*base.members, *head.members]):
             self._compare_loop(key, base.members.get(key), head.members.get(key))
 
@@ -211,14 +199,12 @@ class RunComparison:
         for what, sides in facts.items():
             # Little is known of a case that ended early, which does not make it other work.
             if sides[0] != sides[1] and (b.status == "ok" or None not in sides):
-                x, y = ("unknown" if side is None else str(side) for side in sides)
-                if what == "data":
-                    x, y = f"SHA-256 {x[:HASH_LENGTH]}", y[:HASH_LENGTH]
-                return f"different {what}, {x} in the baseline and {y} in the run"
+                length, kind = (HASH_LENGTH, "SHA-256 ") if what == "data" else (None, "")
+                x, y = ("unknown" if side is None else str(side)[:length] for side in sides)
+                return f"different {what}, {kind}{x} in the baseline and {y} in the run"
         return None
 
     def _compare_metrics(self, key: CaseKey, before: JudgedCase, now: JudgedCase) -> None:
-        """Add what can be compared of a loop that both runs measured at the same work."""
         floors = [run.noise_floor(key[0]) for run in (self._base, self._head)]
         floor = max((floor for floor in floors if floor is not None), default=None)
         ratios = self._ratios(key)
@@ -243,11 +229,11 @@ class RunComparison:
         return (base, head) if len(base) and len(head) else None
 
     def _compare_memory(self, key: CaseKey, before: Case, now: Case) -> None:
-        base, head = memory_logs(before), memory_logs(now)
-        if not len(base) or not len(head):
+        base, head = peaks_of_memory(before), peaks_of_memory(now)
+        if not base or not head:
             return
         if before.memory_kind == now.memory_kind:
-            self.metrics.append(MetricComparison(key, MEMORY, "bytes", base, head, decides=True))
+            self.metrics.append(MetricComparison(key, MEMORY, "bytes", np.log(base), np.log(head), decides=True))
         else:
             kinds = f"{before.memory_kind} and {now.memory_kind}"
             self._refuse(f"peak memory counts different things, {kinds}", key)

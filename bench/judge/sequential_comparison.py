@@ -10,31 +10,24 @@ import pandas as pd
 from loopmark.bench.judge.comparison import Verdict, block_seconds
 from loopmark.bench.judge.confidence_sequence import TO_DEVIATIONS, ConfidenceSequence
 from loopmark.bench.judge.differences import environment_differences
-from loopmark.bench.judge.finding import Finding, Judgement
+from loopmark.bench.judge.finding import Finding, Judgement, Unit
 from loopmark.bench.judge.settings import MEMORY, STEP
 from loopmark.bench.judge.statistics import MEDIAN_ERROR, Estimate
 from loopmark.bench.records.comparison import Comparison, Pair, Side
+from loopmark.bench.records.samples import seconds_of
 
-METHOD = 2
-"""Of reducing launch pairs and judging them: counted up with every change that could change a verdict, since what was
-found out about one method says nothing of another."""
+METHOD = 2  # of reducing and judging launch pairs; one more with every change that could change a verdict
 TORN = "the difference changed while it was measured, so that no value fits all launch pairs"
-MEMORY_SHARE = 0.1
-"""Of the false alarms asked for, memory's part; the step has the rest. Memory hardly varies from launch to launch, so
-that so small a part costs it few launches."""
+MEMORY_SHARE = 0.1  # of the false alarms: memory hardly varies, so that it costs few launches; the step has the rest
 
 
 @dataclass(frozen=True)
 class DecisionRules:
     """What may be called what."""
 
-    false_alarms: float = 0.01
-    """The share of comparisons of unchanged code that may end in a regression, step and memory together."""
-    margin: float = 0.01
-    """Sides shown to differ by less than this share are called the same, unless they were called slower or faster
-    first."""
-    step_threshold: float = 0.0
-    """The share by which the head's step may exceed the base's."""
+    false_alarms: float = 0.01  # comparisons of unchanged code that may end in a regression, step and memory together
+    margin: float = 0.01  # sides that surely differ by less are the same, unless called slower or faster first
+    step_threshold: float = 0.0  # the share by which the head's step may exceed the base's
     memory_threshold: float = 0.05
 
 
@@ -43,8 +36,7 @@ class PairValues:
     """A launch pair reduced: each metric's log of head over base, and both sides' typical values."""
 
     logs: dict[str, float]
-    uncertainties: dict[str, float]
-    """Of each log, within this launch pair: its standard error; none where it is read only once."""
+    uncertainties: dict[str, float]  # each log's standard error within this launch pair; none where read only once
     base: dict[str, float]
     head: dict[str, float]
 
@@ -79,10 +71,9 @@ class SequentialComparison:
     @property
     def decided(self) -> bool:
         """Whether another launch could change nothing: a regression, or neither step nor memory still open."""
-        known = [metric for metric in (STEP, MEMORY) if len(self._sequences[metric])]
-        verdicts = {metric: self._verdict(metric) for metric in known}
-        still_open = [metric for metric in known if verdicts[metric] == "inconclusive" and not self.torn(metric)]
-        sure = "slower" in verdicts.values() or (STEP in known and not still_open)
+        verdicts = {metric: self._verdict(metric) for metric in (STEP, MEMORY) if len(self._sequences[metric])}
+        still_open = any(verdict == "inconclusive" and not self.torn(metric) for metric, verdict in verdicts.items())
+        sure = "slower" in verdicts.values() or (STEP in verdicts and not still_open)
         return sure or self._lost_at_step is not None
 
     def torn(self, metric: str) -> bool:
@@ -91,17 +82,14 @@ class SequentialComparison:
 
     @property
     def step(self) -> Estimate:
-        """The step's log of head over base."""
         return self._sequences[STEP].estimate
 
     @property
-    def step_logs(self) -> tuple[float, ...]:
-        """Each launch pair's log of the head's step over the base's."""
+    def step_logs(self) -> tuple[float, ...]:  # of head over base, one a launch pair
         return tuple(values.logs[STEP] for values in self._values)
 
     @property
     def step_uncertainties(self) -> tuple[float, ...]:
-        """Each of those logs' standard error within its launch pair."""
         return tuple(values.uncertainties[STEP] for values in self._values)
 
     def findings(self) -> tuple[Finding, ...]:
@@ -113,22 +101,12 @@ class SequentialComparison:
         return math.expm1((self.step.high - self.step.low) / 2)
 
     def _finding(self, metric: str) -> Finding:
-        def typical(values: list[dict[str, float]]) -> float:
-            return float(np.median([v[metric] for v in values if metric in v]))
-
-        found = Finding(
-            workload=self._workload,
-            loop=self._loop,
-            metric=metric,
-            unit="bytes" if metric == MEMORY else "seconds",
-            base=typical([values.base for values in self._values]),
-            head=typical([values.head for values in self._values]),
-            change=self._sequences[metric].estimate.exp(),
-            verdict=self._verdict(metric),
-            threshold=self._threshold(metric),
-            decides=metric in (STEP, MEMORY),
-            note=TORN if self.torn(metric) else None,
-        )
+        known = [(values.base[metric], values.head[metric]) for values in self._values if metric in values.base]
+        base, head = (float(np.median(side)) for side in zip(*known, strict=True))
+        unit: Unit = "bytes" if metric == MEMORY else "seconds"
+        change, threshold = self._sequences[metric].estimate.exp(), self._threshold(metric)
+        judged, decides, note = self._verdict(metric), metric in (STEP, MEMORY), TORN if self.torn(metric) else None
+        found = Finding(self._workload, self._loop, metric, unit, base, head, change, judged, threshold, decides, note)
         if metric == STEP and self._lost_at_step is not None:
             note = f"its loss was NaN or infinite at step {self._lost_at_step:,}, which the base's was not"
             return replace(found, head=None, change=None, verdict="slower", note=note)
@@ -156,18 +134,17 @@ def judge_comparison(
     pairs = f"{len(comparison.pairs)} launch pair{'s' if len(comparison.pairs) > 1 else ''}"
     ended = f"{comparison.pairs[-1].ended_seconds:.0f} s{', interrupted' if comparison.interrupted else ''}"
     effect = sequential.smallest_effect()
+    seen = f"too few launch pairs for a verdict at so low a rate of false alarms as {rules.false_alarms:g}"
     if math.isfinite(effect):
         seen = f"a difference of {100 * effect:.2g} % of the step would have shown"
     elif sequential.torn(STEP):
         seen = "no difference of the step fits all launch pairs"
-    else:
-        seen = f"too few launch pairs for a verdict at so low a rate of false alarms as {rules.false_alarms:g}"
     asked = f"at most {100 * rules.false_alarms:g} % of comparisons of unchanged code are called a regression"
-    differing = [
-        f"{key} {_given(base, key)} → {_given(head, key)}"
-        for key in dict.fromkeys([*base.given, *head.given])
-        if _given(base, key) != _given(head, key)
-    ]
+    ran, runs = ({"loop": side.loop, "workload": side.workload, **side.given} for side in (base, head))
+    given = {
+        key: (ran.get(key, "as it is"), runs.get(key, "as it is")) for key in dict.fromkeys([*base.given, *head.given])
+    }
+    differing = [f"{key} {before} → {now}" for key, (before, now) in given.items() if before != now]
     warnings = list(comparison.warnings)
     if base.phases != head.phases:
         warnings.append("the sides have different phases; only those that both have are compared")
@@ -177,21 +154,10 @@ def judge_comparison(
         warnings.append("peak memory was not compared: no launch pair gave both sides'; give a larger --budget")
     if not differing and base.commit == head.commit:
         warnings.append("both sides are the same: what differs is this machine's noise")
-    return Judgement(
-        command="ab",
-        base=_described(base),
-        head=_described(head),
-        findings=sequential.findings(),
-        false_alarms=rules.false_alarms,
-        facts=(f"{pairs} in {ended}, {how}", seen, asked, *facts),
-        differences=(*differing, *environment_differences(base.environment, head.environment)),
-        warnings=tuple(warnings),
-    )
-
-
-def _given(side: Side, key: str) -> str:
-    shown = {"loop": side.loop, "workload": side.workload, **side.given}
-    return shown.get(key, "as it is")
+    facts = f"{pairs} in {ended}, {how}", seen, asked, *facts
+    differences = (*differing, *environment_differences(base.environment, head.environment))
+    sides, findings = (_described(base), _described(head)), sequential.findings()
+    return Judgement("ab", *sides, findings, rules.false_alarms, facts, differences, tuple(warnings))
 
 
 def _described(side: Side) -> str:
@@ -205,10 +171,9 @@ def pair_values(pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame, *, laps_
 
     A turn gives the log of its faster block, since what disturbs a block only makes it longer. Two turns that follow
     one another and are of unlike sides give a difference, and the pair the mean of two medians, of the differences from
-    base to head and of those from head to base: neither a steady drift nor a burst of noise moves it. What a shared
-    machine does to a step changes from turn to turn like a random walk, so that only neighbours compare: on two shared
-    cores the figure varied by a third to a half less than with the means of whole quads. What slows only one step in
-    several shows less in it than in a mean.
+    base to head and of those from head to base: neither a steady drift nor a burst of noise moves it. A shared machine
+    changes a step's time like a random walk, so that only neighbours compare: on two shared cores the figure varied by
+    a third to a half less than with the means of quads. What slows one step in several shows less in it than in a mean.
     """
     counted = blocks if laps_count else blocks[~blocks["lapped"]]
     seconds = pd.Series(np.log(block_seconds(counted)), counted.index)
@@ -224,7 +189,7 @@ def pair_values(pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame, *, laps_
 
 def _phase_values(phases: pd.DataFrame) -> list[tuple[str, pd.Series, pd.DataFrame]]:
     """The log seconds of each phase that both sides have, the device's where a device was timed."""
-    seconds = phases["device_seconds"].fillna(phases["host_seconds"])
+    seconds = seconds_of(phases)
     shown = phases[seconds > 0].assign(log=np.log(seconds[seconds > 0]))
     both = shown.groupby("phase", sort=False)["head"].nunique()
     tables = [(str(phase), shown[shown["phase"] == phase]) for phase in both.index[both == 2]]

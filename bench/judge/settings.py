@@ -12,14 +12,10 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.finding import Inconclusive
 from loopmark.phases import PHASES
 
-STEP, RATIO, MEMORY = "step", "step / eager", "peak memory"
-"""The metrics that every loop has; each phase is one more, by its name."""
-FIELDS = {STEP: "step", RATIO: "ratio", MEMORY: "memory"}
-"""Each metric's field of ``Thresholds``."""
-SPELLINGS = {"step/eager": RATIO, "peak_memory": MEMORY, "peak-memory": MEMORY}
-"""What is easier to type than the names that the reports show."""
-MOST = 100.0
-"""A hundred times as much: a larger share was mistyped."""
+STEP, RATIO, MEMORY = "step", "step / eager", "peak memory"  # every loop has these metrics, and one a phase
+FIELDS = {STEP: "step", RATIO: "ratio", MEMORY: "memory"}  # each metric's field of `Thresholds`
+SPELLINGS = {"step/eager": RATIO, "peak_memory": MEMORY, "peak-memory": MEMORY}  # easier to type
+MOST = 100.0  # a hundred times as much: a larger share was mistyped
 MOST_FALSE_ALARMS = 0.5
 FILE = "pyproject.toml"
 TABLE = "[tool.loopmark.check]"
@@ -30,10 +26,8 @@ KEYS = ("false-alarms", "inconclusive", "thresholds")
 class Thresholds:
     """The share by which each metric may exceed the baseline's, 0.05 for 5 %."""
 
-    step: float = 0.10
-    """Of absolute seconds, on the same machine. Wider than the others, since all of a shared machine drifts."""
-    ratio: float = 0.05
-    """Of a loop's seconds over eager's, which a machine's drift moves alike."""
+    step: float = 0.10  # of absolute seconds on one machine; wider, since all of a shared machine drifts
+    ratio: float = 0.05  # of a loop's seconds over eager's, which a machine's drift moves alike
     memory: float = 0.05
     phases: dict[str, float] = field(default_factory=dict)
     """A phase decides only where it is named here: phases are many, and noisier than the step that they add up to."""
@@ -44,7 +38,6 @@ class Thresholds:
         return self.step if own is None else own
 
     def changed(self, shares: Mapping[str, float]) -> "Thresholds":
-        """These, with the metrics of ``shares`` at other values."""
         own = {FIELDS[name]: share for name, share in shares.items() if name in FIELDS}
         phases = {name: share for name, share in shares.items() if name not in FIELDS}
         return replace(self, **own, phases={**self.phases, **phases})
@@ -110,13 +103,9 @@ def _hint(name: str, known: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a check decides."""
-
     thresholds: Thresholds = field(default_factory=Thresholds)
-    false_alarms: float = 0.01
-    """The share of checks of unchanged code that may be called a regression, all that decides together."""
-    inconclusive: Inconclusive | None = None
-    """What an inconclusive check counts as; None is an outcome of its own."""
+    false_alarms: float = 0.01  # share of checks of unchanged code called a regression, all that decides together
+    inconclusive: Inconclusive | None = None  # what an inconclusive check counts as; None is an outcome of its own
 
 
 def load_settings(start: Path) -> Settings:

@@ -27,10 +27,8 @@ WORDS_OVER_TIME = {
     "only the baseline has it": "only the oldest run has it", "only the run has it": "only the newest run has it",
     "in the baseline": "before", "in the run": "now",
 }  # fmt: skip
-LONGEST = 28
-"""Characters of a machine's name, so that it fits beside a figure."""
-PhaseEstimates = Mapping[tuple[str, str], Mapping[str, Estimate]]
-"""Seconds a step in each phase, by workload and loop."""
+LONGEST = 28  # characters of a machine's name, so that it fits beside a figure
+PhaseEstimates = Mapping[tuple[str, str], Mapping[str, Estimate]]  # seconds a step in each phase, by workload and loop
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,6 @@ class Setting(ComparisonKey):
 
     @classmethod
     def of(cls, run: Run) -> "Setting":
-        """The one that ``run`` was made in."""
         return cls(run.machine.fingerprint, device_of(run), run.plan.threads, instructions=instructions_of(run))
 
 
@@ -70,20 +67,16 @@ class StepWork:
 class ComparedRun:
     """One run of those that are compared, judged."""
 
-    name: str
-    """Short, and no other run's."""
+    name: str  # short, and no other run's
     found: FoundRun
     summary: Summary
-    phases: PhaseEstimates = field(default_factory=dict)
-    """On the clock of the row's ``phases``."""
+    phases: PhaseEstimates = field(default_factory=dict)  # on the clock of the row's `phases`
 
     @property
     def run(self) -> Run:
-        """What it holds beside its samples."""
         return self.found.run
 
     def workload(self, name: str) -> WorkloadSummary | None:
-        """Its workload of that name."""
         return next((one for one in self.summary.workloads if one.workload == name), None)
 
     def row(self, workload: str, loop: str) -> Row | None:
@@ -114,7 +107,6 @@ class WorkloadComparison:
         return len({work for run in self.runs for work in self.works(run)}) <= 1
 
     def rows(self, loop: str) -> list[tuple[ComparedRun, Row]]:
-        """One loop's row on each run that has it."""
         return [(run, row) for run in self.runs if (row := run.row(self.workload, loop)) is not None]
 
 
@@ -124,16 +116,13 @@ class Shift:
 
     workload: str
     loop: str
-    before: Estimate
-    """Its speedup over the baseline; of the baseline itself its seconds a step, by which all other ratios move."""
+    before: Estimate  # its speedup over the baseline; the baseline's seconds a step, by which all ratios move
     after: Estimate
     ratio: Estimate
-    """How many times as fast it is after as before, by Welch's t over the launches of both runs: 0.92 is slower by 8 %.
-    Of a loop relative to the baseline, of the baseline in seconds."""
+    """How many times as fast it is after as before, by Welch's t over both runs' launches: 0.92 is slower by 8 %."""
 
     @property
-    def is_of_seconds(self) -> bool:
-        """Whether ``before`` and ``after`` are seconds, and no speedups."""
+    def is_of_seconds(self) -> bool:  # and not of speedups
         return self.loop == BASELINE
 
 
@@ -143,14 +132,10 @@ class SideBySide:
 
     runs: tuple[ComparedRun, ...]
     workloads: tuple[WorkloadComparison, ...]
-    is_over_time: bool
-    """Whether all are of one machine and setting, oldest first: before and after, not machine by machine."""
-    shifts: tuple[Shift, ...] = ()
-    """Over time, from the oldest run to the newest."""
-    not_compared: tuple[str, ...] = ()
-    """What has no such ratio, and why, a sentence each."""
-    notes: tuple[str, ...] = ()
-    """The runs that were given and are not shown, a sentence each."""
+    is_over_time: bool  # all are of one machine and setting, oldest first: before and after, not machine by machine
+    shifts: tuple[Shift, ...] = ()  # over time, from the oldest run to the newest
+    not_compared: tuple[str, ...] = ()  # what has no such ratio, and why, a sentence each
+    notes: tuple[str, ...] = ()  # the runs that were given and are not shown, a sentence each
 
     @property
     def have_something_in_common(self) -> bool:
@@ -203,53 +188,33 @@ def shifts(
     """How each loop's speedup moved from one run to another of the same machine, as `check` compares them.
 
     The baseline comes first, by its seconds: where it moved itself, so do all ratios to it. Nothing is claimed: that
-    takes thresholds, and a share of false alarms, which are the gate's.
-
-    Args:
-        base: the run before, without its phases: they have no ratio here.
-        head: the one after, likewise.
-        wants: whether a loop on a workload is asked for.
-
-    Returns:
-        The shifts, and what was measured in one of the runs and has none, with the reason.
+    takes thresholds, and a share of false alarms, which are the gate's. What was measured in one of the runs and has no
+    shift comes second, with the reason. ``wants`` says whether a loop on a workload is asked for.
     """
-    compared = RunComparison(base, head)
-    found = []
+    compared, found = RunComparison(base, head), []
     for one in (one for one in compared.metrics if wants(*one.key)):
-        if one.metric != (STEP if one.key[1] == BASELINE else RATIO):
-            continue
         rows = base.members[one.key].row, head.members[one.key].row
         before, after = (row.step_seconds if one.metric == STEP else row.speedup for row in rows)
-        if before is not None and after is not None:
+        if one.metric == (STEP if one.key[1] == BASELINE else RATIO) and before is not None and after is not None:
             found.append(Shift(*one.key, before, after, welch(one.base, one.head).exp()))
-    measured = {
-        " ".join(key)
-        for run in (base, head)
-        for key, case in run.members.items()
-        if wants(*key) and case.row.step_seconds is not None
-    }
+    cases = (case.row for run in (base, head) for key, case in run.members.items() if wants(*key))
+    measured = {f"{row.case.workload} {row.case.loop}" for row in cases if row.step_seconds is not None}
     left_out = [(reason, name) for reason, names in compared.refused.items() for name in names if name in measured]
     left_out += [(f"now it {ailment}", " ".join(key)) for key, _, ailment in compared.broken if wants(*key)]
     left_out += [(reason, " ".join(key)) for key, _, _, reason in compared.missing if wants(*key)]
     by_reason: dict[str, list[str]] = {}
     for reason, name in left_out:
+        for checks, ours in WORDS_OVER_TIME.items():
+            reason = reason.replace(checks, ours)
         by_reason.setdefault(reason, []).append(name)
-    return tuple(found), tuple(f"{_over_time(reason)} ({', '.join(names)})" for reason, names in by_reason.items())
-
-
-def _over_time(reason: str) -> str:
-    """A check's reason, in the words of before and after."""
-    for checks, ours in WORDS_OVER_TIME.items():
-        reason = reason.replace(checks, ours)
-    return reason
+    return tuple(found), tuple(f"{reason} ({', '.join(names)})" for reason, names in by_reason.items())
 
 
 def machine_names(runs: Sequence[Run]) -> list[str]:
     """A name for each run by what it was made on: the machine's own, as short as tells it from the others.
 
-    The fingerprint is part of it where two machines would else be called alike; the device, the threads and the
-    instructions where one machine was measured with several, and the device where a machine with a GPU was measured
-    without it.
+    It has the fingerprint where two machines would else be called alike; the device, threads and instructions where one
+    machine was measured with several; and the device where a GPU was not used.
     """
     settings = settings_of(runs)
     suffixes = [_suffix(run, setting, settings) for run, setting in zip(runs, settings, strict=True)]
@@ -266,7 +231,6 @@ def machine_names(runs: Sequence[Run]) -> list[str]:
 
 
 def apart(names: Sequence[str]) -> list[str]:
-    """``names``, those that are alike numbered."""
     count, seen = Counter(names), Counter[str]()
     made = []
     for name in names:
@@ -289,7 +253,6 @@ def _suffix(run: Run, setting: Setting, settings: Sequence[Setting]) -> str:
 
 
 def _cut(text: str, length: int) -> str:
-    """``text``, or as many whole words of it as are no longer."""
     if len(text) <= length:
         return text
     words = text[: length + 1].rpartition("-")[0] or text[:length]

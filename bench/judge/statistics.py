@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
@@ -12,8 +13,7 @@ from loopmark.bench.median import median_interval
 
 CONFIDENCE = 0.95
 LARGEST_LOG = 700.0
-MEDIAN_ERROR = math.sqrt(math.pi / 2)
-"""The standard error of a normal sample's median over that of its mean."""
+MEDIAN_ERROR = math.sqrt(math.pi / 2)  # the standard error of a normal sample's median over that of its mean
 
 
 def exp(value: float) -> float:
@@ -40,7 +40,6 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero lies outside the interval."""
         return self.low > 0 or self.high < 0
 
     @property
@@ -101,10 +100,7 @@ def falls(values: ArrayLike) -> float:
     count = len(sample)
     if count < 4 or np.isnan(sample).any() or (sample == sample[0]).all():
         return 1.0
-    ranks = np.unique(sample, return_inverse=True)[1].astype(float)
-    counts = np.bincount(ranks.astype(int))
-    means = np.cumsum(counts) - (counts - 1) / 2  # of the ranks that equal values share
-    correlation = float(np.corrcoef(np.arange(count), means[ranks.astype(int)])[0, 1])
+    correlation = float(np.corrcoef(np.arange(count), pd.Series(sample).rank())[0, 1])
     if correlation <= -1:
         return 0.0
     return float(stdtr(count - 2, correlation * math.sqrt((count - 2) / (1 - min(correlation**2, 1 - 1e-15)))))

@@ -31,8 +31,7 @@ from loopmark.bench.records.run import CacheState, Case, Run
 from loopmark.bench.records.samples import ByCase, Samples
 
 MANY_LAPS = 1_000_000
-_Phases: TypeAlias = tuple[dict[str, float], dict[str, float], dict[str, Bound]]
-"""Seconds a step in each phase, of one case, on the host's clock and on the device's, and what bounds it."""
+_Phases: TypeAlias = tuple[dict[str, float], dict[str, float], dict[str, Bound]]  # host's, device's, and what bounds it
 Value = TypeVar("Value")
 
 
@@ -42,40 +41,27 @@ class Row:
 
     case: Case
     step_seconds: Estimate | None = None
-    speedup: Estimate | None = None
-    """Baseline's seconds over this loop's: 2 is twice as fast. None for the baseline itself."""
+    speedup: Estimate | None = None  # baseline's seconds over this loop's: 2 is twice as fast; None for the baseline
     verdict: Verdict | None = None
-    host_phases: dict[str, float] | None = None
-    """Seconds a step in each phase as the host saw it; on a GPU, the time to enqueue it."""
-    device_phases: dict[str, float] | None = None
-    """Seconds a step in each phase on the device's own clock; None where the host's clock is the only one."""
-    bounds: dict[str, Bound] = field(default_factory=dict)
-    """What bounds each phase; empty where the host's clock is the only one, or saw no phases."""
-    instrumentation: Estimate | None = None
-    """Seconds a step with laps over seconds without."""
-    joules_per_step: Estimate | None = None
-    """The mean over launches; None where nothing counts energy."""
+    host_phases: dict[str, float] | None = None  # seconds a step as the host saw it; on a GPU, the time to enqueue it
+    device_phases: dict[str, float] | None = None  # seconds on the device's own clock; None where there is none
+    bounds: dict[str, Bound] = field(default_factory=dict)  # empty where one clock saw no phases
+    instrumentation: Estimate | None = None  # seconds a step with laps over seconds without
+    joules_per_step: Estimate | None = None  # the mean over launches; None where nothing counts energy
     peak_memory_bytes: int | None = None
-    first_step_seconds: float | None = None
-    """Time to the first step's end: of the first launch where it compiled, of the median launch otherwise."""
-    start_seconds: float | None = None
-    """What getting going took beyond as many steady steps; of the same launch or launches."""
+    first_step_seconds: float | None = None  # the first launch's where it compiled, else the median launch's
+    start_seconds: float | None = None  # beyond as many steady steps; of the same launch or launches
     compile_seconds: float | None = None
     compile_cache: CacheState | None = None
-    break_even_steps: Estimate | None = None
-    """Steps after which a faster loop has made up for its slower start (``start_seconds``)."""
+    break_even_steps: Estimate | None = None  # steps after which a faster loop has made up for its slower start
     skipped_steps: int | None = None
     final_scale: float | None = None
-    lost_at_step: int | None = None
-    """The first step whose loss was NaN or infinite, in any launch; no speed is claimed for such a loop."""
-    roofline: Roofline | None = None
-    """How near it comes to what its device can do; None where that, or its work, is not known."""
-    trained: TrainedRow | None = None
-    """How like eager it trains, and what it learnt; None where that was not looked at."""
+    lost_at_step: int | None = None  # first step with a NaN or infinite loss, in any launch; no speed is claimed then
+    roofline: Roofline | None = None  # how near it comes to the device's best; None where not known
+    trained: TrainedRow | None = None  # how like eager it trains, and what it learnt; None where that was not looked at
 
     @property
-    def departs(self) -> bool:
-        """Whether it is known not to train the model that eager trains."""
+    def departs(self) -> bool:  # known not to train the model that eager trains
         return self.trained is not None and self.trained.departs
 
     @property
@@ -85,7 +71,6 @@ class Row:
 
     @property
     def joules_per_sample(self) -> Estimate | None:
-        """Energy that a training sample takes."""
         batch = self.case.batch_size
         if self.joules_per_step is None or batch is None:
             return None
@@ -93,7 +78,6 @@ class Row:
 
     @property
     def samples_per_second(self) -> Estimate | None:
-        """Training samples a second."""
         batch = self.case.batch_size
         if self.step_seconds is None or batch is None:
             return None
@@ -106,29 +90,22 @@ class WorkloadSummary:
 
     workload: str
     rows: tuple[Row, ...]
-    noise_floor: float | None
-    """How far apart baseline and repetition may be, as a log ratio (0.01 is 1 %); None if not measured."""
-    instrumentation: Estimate | None = None
-    """Seconds a step with laps over seconds without, of all the loops together."""
+    noise_floor: float | None  # log ratio between baseline and repetition (0.01 is 1 %); None if not measured
+    instrumentation: Estimate | None = None  # seconds a step with laps over seconds without, of all the loops together
 
     @property
     def baseline(self) -> Row | None:
-        """The canonical loop's row, where it was measured."""
         return next((r for r in self.rows if is_baseline(r.case) and r.step_seconds), None)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A whole run, judged."""
-
     run: Run
     workloads: tuple[WorkloadSummary, ...]
-    trained: TrainingSummary | None = None
-    """The run's training; None where it has none."""
+    trained: TrainingSummary | None = None  # the run's training; None where it has none
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Every row of every workload, in the run's order."""
         return tuple(row for workload in self.workloads for row in workload.rows)
 
     def places(self, workload: WorkloadSummary) -> dict[str, int]:
@@ -138,12 +115,10 @@ class Summary:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a person had had enough before all was timed and trained."""
         return self.run.interrupted or (self.trained is not None and self.trained.training.interrupted)
 
 
 def is_baseline(case: Case) -> bool:
-    """Whether ``case`` is the one that the others are compared with."""
     return case.loop == BASELINE and not case.repeat
 
 
@@ -151,8 +126,10 @@ def summarise(
     run: Run, samples: Samples, trained: TrainingSummary | None = None, ceilings: Ceilings | None = None
 ) -> Summary:
     """Judge every case of ``run``, with what is known of its training, and of its device, beside its speed."""
-    names, tables = dict.fromkeys(case.workload for case in run.cases), _Tables(run, samples)
-    workloads = tuple(_summarise_workload(name, run, tables) for name in names)
+    blocks = samples.blocks.loc[counted_blocks(samples.blocks), list(FIGURES)]
+    losses, phases = ByCase(samples.losses), _phases_by_case(run, samples)
+    names = dict.fromkeys(case.workload for case in run.cases)
+    workloads = tuple(_summarise_workload(name, run, blocks, losses, phases) for name in names)
     if trained is not None:
         workloads = tuple(_with_training(workload, trained) for workload in workloads)
     if ceilings is not None:
@@ -181,29 +158,26 @@ def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSu
     return replace(workload, rows=tuple(judged(row) for row in workload.rows))
 
 
-class _Tables:
-    """The samples that count."""
+def _phases_by_case(run: Run, samples: Samples) -> dict[int, _Phases]:
+    """Those of the cases that ended well, by their place in the run."""
+    laps = laps_by_case(samples)
 
-    def __init__(self, run: Run, samples: Samples) -> None:
-        self.blocks = samples.blocks.loc[counted_blocks(samples.blocks), list(FIGURES)]
-        self.losses = ByCase(samples.losses)
-        laps = laps_by_case(samples)
+    def phases(case: int) -> _Phases:
+        own, order = laps[case], run.cases[case].phases
+        host, device = (phase_seconds(own, order, f"{clock}_seconds") for clock in ("host", "device"))
+        return host, device, bounds(own, order)
 
-        def phases(case: int) -> _Phases:
-            own, order = laps[case], run.cases[case].phases
-            host, device = (phase_seconds(own, order, f"{clock}_seconds") for clock in ("host", "device"))
-            return host, device, bounds(own, order)
-
-        measured = [i for i, case in enumerate(run.cases) if case.status == "ok"]
-        # Few laps are not worth a process.
-        found = over_cores(phases, measured) if len(samples.phases) > MANY_LAPS else map(phases, measured)
-        self.phases = dict(zip(measured, found, strict=True))
-        """By the place of a case in the run; of those that ended well."""
+    measured = [i for i, case in enumerate(run.cases) if case.status == "ok"]
+    # Few laps are not worth a process.
+    found = over_cores(phases, measured) if len(samples.phases) > MANY_LAPS else map(phases, measured)
+    return dict(zip(measured, found, strict=True))
 
 
-def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary:
+def _summarise_workload(
+    name: str, run: Run, blocks: pd.DataFrame, losses: ByCase, phases: dict[int, _Phases]
+) -> WorkloadSummary:
     cases = {i: case for i, case in enumerate(run.cases) if case.workload == name}
-    blocks = tables.blocks[tables.blocks["case"].isin([i for i, case in cases.items() if case.status == "ok"])]
+    blocks = blocks[blocks["case"].isin([i for i, case in cases.items() if case.status == "ok"])]
     timed = set(blocks["case"])
     base = next((i for i, case in cases.items() if is_baseline(case) and i in timed), None)
     repeat = next((i for i, case in cases.items() if case.repeat and i in timed), None)
@@ -211,32 +185,24 @@ def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary
     steps = step_seconds(rounds)
     against = log_speedups(rounds, base) if base is not None else {}
     lapping = {int(str(case)): instrumentation(rows) for case, rows in costs.groupby(level="case")}
-    floor_estimate = against.get(repeat) if repeat is not None else None
-    floor = floor_estimate.reach if floor_estimate and math.isfinite(floor_estimate.reach) else None
+    again = against.get(repeat) if repeat is not None else None
+    floor = again.reach if again and math.isfinite(again.reach) else None
 
     def row(i: int, case: Case) -> Row:
         if i not in timed:
             return Row(case)
-        host, device, limits = tables.phases[i]
-        log_ratio, lost = against.get(i), _lost_at(tables.losses[i])
-        measured = Row(
-            case=case,
-            step_seconds=steps.get(i),
-            speedup=log_ratio.exp() if log_ratio else None,
-            verdict=verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None,
-            host_phases=host or None,
-            device_phases=device or None,
-            bounds=limits,
-            instrumentation=lapping.get(i),
-            lost_at_step=lost,
-        )
-        return _with_launches(measured, cases[base] if base is not None else None)
+        host, device, limits = phases[i]
+        log_ratio, not_finite = against.get(i), losses[i].loc[losses[i]["loss"].isna(), "step"]
+        lost = int(not_finite.min()) if len(not_finite) else None
+        speedup = log_ratio.exp() if log_ratio else None
+        judged = verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None
+        measured = Row(case, steps.get(i), speedup, judged, host or None, device or None, limits, lapping.get(i))
+        return _with_launches(replace(measured, lost_at_step=lost), cases[base] if base is not None else None)
 
     return WorkloadSummary(name, tuple(row(i, case) for i, case in cases.items()), floor, instrumentation(costs))
 
 
 def _with_launches(row: Row, baseline: Case | None) -> Row:
-    """``row`` with the figures of its case's launches."""
     case, launches = row.case, row.case.launches
     joules = _known(launch.joules_per_step for launch in launches)
     skipped = _known(launch.skipped_steps for launch in launches)
@@ -257,8 +223,7 @@ def _with_launches(row: Row, baseline: Case | None) -> Row:
 def _break_even(row: Row, baseline: Case) -> Estimate | None:
     """Steps until a loop that starts later and steps faster has caught up with the baseline; None for no such loop.
 
-    A start that is later by less than the quartiles of the baseline's own starts are apart counts as no later. One
-    launch that found cold caches does not widen that.
+    Within the baseline's own quartiles, which one cold launch does not widen, a start counts as no later.
     """
     start, usual, step, speedup = _start(row.case), _start(baseline), row.step_seconds, row.speedup
     if row.verdict != "faster" or start is None or usual is None or step is None or speedup is None:
@@ -282,8 +247,3 @@ def _of_start(case: Case, values: Sequence[float | None]) -> float | None:
 
 def _known(values: Iterable[Value | None]) -> list[Value]:
     return [value for value in values if value is not None]
-
-
-def _lost_at(losses: pd.DataFrame) -> int | None:
-    lost = losses.loc[losses["loss"].isna(), "step"]
-    return int(lost.min()) if len(lost) else None

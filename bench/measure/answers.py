@@ -110,12 +110,7 @@ DEVICE_SAYS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def failure_of(error: BaseException, request: str, step_place: str, *, beside_others: bool) -> Failed:
-    """The answer to a ``request`` that raised ``error``.
-
-    Args:
-        step_place: where the step is defined.
-        beside_others: whether other loops are on the device.
-    """
+    """The answer to a ``request`` that raised ``error``; the step is defined at ``step_place``."""
     said = described(error)
     if isinstance(error, Skip):
         return Failed(str(error), skipped=True)
@@ -155,7 +150,6 @@ def phase_of(error: BaseException) -> str | None:
 
 
 def _traces(trace: TracebackType | None) -> Iterator[TracebackType]:
-    """Every frame that the error passed through, outermost first."""
     while trace is not None:
         yield trace
         trace = trace.tb_next

@@ -1,6 +1,6 @@
 """A worker's assignment, made by the process that starts it, so nothing here imports ``loops``."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +8,22 @@ if TYPE_CHECKING:
     from loopmark.loops.workload import Size
 
 
+class _Sent:
+    """A record that is pickled with its paths as text: not every Python can read the path that another has pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, (type(self), {n: str(v) if isinstance(v, Path) else v for n, v in vars(self).items()})
+
+
+_PATHS = {"root", "folder", "instead_of", "compile_cache", "log"}
+
+
+def _made(kind: Any, given: dict[str, Any]) -> Any:
+    return kind(**{n: Path(v) if n in _PATHS and v is not None else v for n, v in given.items()})
+
+
 @dataclass(frozen=True)
-class Tree:
+class Tree(_Sent):
     """The source code that a worker measures."""
 
     root: Path  # its top folder: a git worktree, or the folder where the command was called
@@ -17,12 +31,9 @@ class Tree:
     instead_of: Path | None = None
     """The top folder of the checkout whose place a worktree takes: nothing of it may be measured by mistake."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _made, (Tree, _flat(self))
-
 
 @dataclass(frozen=True)
-class Assignment:
+class Assignment(_Sent):
     """The case that a worker runs, and where."""
 
     workload: str
@@ -37,25 +48,6 @@ class Assignment:
     """The case's own folder for compiled code: empty at its first launch, so that launch compiles from nothing."""
     neighbours: int  # how many other loops are resident when this one starts
     log: Path  # where whatever the process prints goes
-    tree: Tree | None = None
-    """Where ``loops`` and a person's own code come from; None for where Loopmark itself does."""
+    tree: Tree | None = None  # where ``loops`` and a person's own code come from; None for where Loopmark itself does
     slowdown: float = 0.0
     """The share by which every step is held up on purpose, 0.01 for 1 %: what `calibrate` is to find."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _made, (Assignment, _flat(self))
-
-
-_PATHS = {"root", "folder", "instead_of", "compile_cache", "log"}
-
-
-def _flat(record: "Tree | Assignment") -> dict[str, Any]:
-    """The fields of ``record``, paths as text: not every Python can read the path that another has pickled."""
-    return {
-        field.name: str(value) if isinstance(value := getattr(record, field.name), Path) else value
-        for field in fields(record)
-    }
-
-
-def _made(kind: Any, given: dict[str, Any]) -> Any:
-    return kind(**{n: Path(v) if n in _PATHS and v is not None else v for n, v in given.items()})

@@ -4,17 +4,16 @@ import contextlib
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from loopmark.bench.measure.cgroup import free_host_bytes
-from loopmark.bench.measure.clock import Block
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import steps_per_block
 from loopmark.bench.records.batch_sizes import Attempt, Limit
 
-WARMUP_SECONDS = 1.0
-"""After the first step: allocators and caches fill in a few steps, and there are many sizes to try."""
+WARMUP_SECONDS = 1.0  # after the first step: allocators and caches fill in a few steps, and there are many sizes to try
 SAMPLING_SECONDS = 0.5
 LEAST_BLOCKS, MOST_BLOCKS = 12, 40
 """Six values bracket a median with 95 % confidence, by their least and their most; of twelve, both ends are spared."""
@@ -32,105 +31,84 @@ class AttemptResult:
     skipped: bool = False  # whether the loop cannot take this size, or this machine, which is no fault of it
 
 
+NOT_TIMED: dict[str, Any] = {"rows_per_step": None, "block_seconds": (), "peak_memory_bytes": None}
+
+
+@dataclass
 class BatchAttempt:
-    """An attempt at ``batch_size`` that ends by itself within ``limit_seconds``.
+    """An attempt at ``batch_size`` that ends by itself within ``limit_seconds``."""
 
-    Args:
-        block_seconds: what a block is to take, at least one step.
-        forecast_bytes: the peak that is expected.
-        allowed_bytes: of the host's memory that it may take; None where the device's own is what counts.
-    """
-
-    def __init__(
-        self,
-        batch_size: int,
-        *,
-        block_seconds: float,
-        limit_seconds: float,
-        forecast_bytes: int | None = None,
-        allowed_bytes: int | None = None,
-    ) -> None:
-        self._batch_size, self._block_seconds, self._limit_seconds = batch_size, block_seconds, limit_seconds
-        self._forecast_bytes, self._allowed_bytes = forecast_bytes, allowed_bytes
-        self._start = time.perf_counter()
-        self._data_rows: int | None = None
+    batch_size: int
+    block_seconds: float  # what a block is to take, at least one step
+    limit_seconds: float
+    forecast_bytes: int | None = None  # the peak that is expected
+    allowed_bytes: int | None = None  # of the host's memory; None where the device's own is what counts
+    _start: float = field(default_factory=time.perf_counter)
+    _data_rows: int | None = None
 
     def refused(self, limit: Limit) -> AttemptResult:
         """It is not even tried."""
-        return self._made(limit, None, tried=False)
+        return self._result(limit, None, NOT_TIMED, tried=False)
 
     def by(self, process: WorkerProcess) -> AttemptResult:
         """It is made by ``process``, which is spent afterwards. Whatever becomes of that is an answer."""
-        if self._allowed_bytes is not None:
-            confine(process.pid, self._allowed_bytes)
+        if self.allowed_bytes is not None:
+            confine(process.pid, self.allowed_bytes)
         try:
             return self._measured(process)
         except CaseEnded as end:
             if end.status == "timed_out":
-                return self._made("time", f"it was not done within {self._limit_seconds:.0f} s")
-            return self._made(end.ran_out_of or "failure", end.reason, skipped=end.status == "skipped")
+                return self._result("time", f"it was not done within {self.limit_seconds:.0f} s")
+            return self._result(end.ran_out_of or "failure", end.reason, skipped=end.status == "skipped")
 
     def _measured(self, process: WorkerProcess) -> AttemptResult:
         ready = process.within(self._left()).set_up(with_hash=False)
         rows = process.within(self._left()).rows()
         self._data_rows = rows.data
-        if ready.batch_size != self._batch_size:
-            return self._made("failure", f"the workload makes batches of {ready.batch_size} whatever it is asked for")
-        if rows.batch < self._batch_size:
-            return self._made("data", f"a batch has no more than {rows.batch} rows")
+        if ready.batch_size != self.batch_size:
+            return self._result("failure", f"the workload makes batches of {ready.batch_size} whatever it is asked for")
+        if rows.batch < self.batch_size:
+            return self._result("data", f"a batch has no more than {rows.batch} rows")
         warm = process.within(self._left()).warm(ceiling_seconds=WARMUP_SECONDS)
-        steps = steps_per_block(warm.step_seconds, self._block_seconds)
+        steps = steps_per_block(warm.step_seconds, self.block_seconds)
         blocks = round(SAMPLING_SECONDS / ((warm.lead_in + steps) * warm.step_seconds))
         order = (False,) * min(MOST_BLOCKS, max(LEAST_BLOCKS, blocks))
         turn = process.within(self._left()).take_turn(order=order, steps=steps, own_processes=1)
         finished = process.within(self._left()).finish()
-        return self._made(
-            None,
-            None,
-            rows_per_step=rows.per_step,
-            block_seconds=tuple(_step_seconds(block) for _, block, _ in turn.blocks),
-            peak_memory_bytes=finished.peak_memory_bytes,
-            memory_kind=finished.memory_kind,
-        )
+        timed = {
+            "rows_per_step": rows.per_step,
+            "block_seconds": tuple(block.seconds / block.steps for _, block, _ in turn.blocks),
+            "peak_memory_bytes": finished.peak_memory_bytes,
+        }
+        return self._result(None, None, timed, memory_kind=finished.memory_kind)
 
     def _left(self) -> float:
-        return max(1.0, self._limit_seconds - (time.perf_counter() - self._start))
+        return max(1.0, self.limit_seconds - (time.perf_counter() - self._start))
 
-    def _made(
+    def _result(
         self,
         limit: Limit | None,
         reason: str | None,
+        timed: dict[str, Any] = NOT_TIMED,
         *,
         tried: bool = True,
         skipped: bool = False,
-        rows_per_step: float | None = None,
-        block_seconds: tuple[float, ...] = (),
-        peak_memory_bytes: int | None = None,
         memory_kind: str | None = None,
     ) -> AttemptResult:
         attempt = Attempt(
-            batch_size=self._batch_size,
-            rows_per_step=rows_per_step,
+            batch_size=self.batch_size,
             limit=limit,
             reason=reason,
             tried=tried,
             seconds=time.perf_counter() - self._start,
-            block_seconds=block_seconds,
-            peak_memory_bytes=peak_memory_bytes,
-            forecast_bytes=self._forecast_bytes,
-            allowed_bytes=self._allowed_bytes,
+            forecast_bytes=self.forecast_bytes,
+            allowed_bytes=self.allowed_bytes,
+            **timed,
         )
         return AttemptResult(attempt, self._data_rows, memory_kind, skipped)
 
 
-def _step_seconds(block: Block) -> float:
-    # Not a number where the host's clock is the only one.
-    seconds = block.device_seconds if block.device_seconds == block.device_seconds else block.host_seconds
-    return seconds / block.steps
-
-
-SAFE_SHARE = 0.8
-"""A share of the free memory: the rest is for everyone else, and for what a forecast does not see."""
+SAFE_SHARE = 0.8  # a share of the free memory: the rest is for everyone else, and for what a forecast does not see
 
 
 def safe_bytes() -> int:
@@ -146,10 +124,10 @@ def forecast_bytes(peaks: Mapping[int, int], batch_size: int) -> int | None:
     """
     if not peaks:
         return None
-    last = max(peaks)
-    before = max((size for size in peaks if size < last), default=None)
-    if before is None:
+    *_, last = sizes = sorted(peaks)
+    if len(sizes) == 1:
         return round(peaks[last] * max(1.0, batch_size / last))
+    before = sizes[-2]
     slope = max(0.0, (peaks[last] - peaks[before]) / (last - before))
     return round(peaks[last] + slope * max(0, batch_size - last))
 

@@ -2,14 +2,14 @@
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from statistics import median
 from typing import cast
 
 from loopmark.bench.measure.batch_attempt import LEAST_STEPS, AttemptResult, BatchAttempt, forecast_bytes, safe_bytes
-from loopmark.bench.measure.inventory import Lacks, lacking
+from loopmark.bench.measure.inventory import lacking, lacks_by_case
 from loopmark.bench.measure.launcher import apart
-from loopmark.bench.measure.machine import available_cores, describe_environment
+from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.pool import WorkerPool
 from loopmark.bench.measure.schedule import Progress
 from loopmark.bench.records.batch_sizes import BATCH_SIZES_FILE, Attempt, BatchCase, BatchSizes
@@ -23,16 +23,11 @@ FINENESS = 8  # the largest batch that fits is found to within this part of itse
 
 
 class SizeSearch:
-    """Proposes batch sizes until the largest that fits is known, and the fastest one is not the smallest tried.
-
-    Args:
-        first: the size to begin with.
-        most: the rows of the data, beyond which no batch can go; None where that is not known (yet).
-    """
+    """Proposes batch sizes, ``first`` to begin with, until the largest that fits is known and one below the fastest."""
 
     def __init__(self, first: int, most: int | None = None) -> None:
-        self.most = most
         self._first = first
+        self.most = most  # the rows of the data, beyond which no batch can go; None where that is not known (yet)
         self._rates: dict[int, float] = {}
         self._too_large: set[int] = set()
 
@@ -55,15 +50,11 @@ class SizeSearch:
 
     def next(self) -> int | None:
         """The size to try now; None when there is no more to learn."""
-        if not self._rates:
-            return self._smaller()
-        return self._half_of_the_fastest() or self._larger()
-
-    def _smaller(self) -> int | None:
-        """While nothing fits: half of what did not."""
-        if not self._too_large:
-            return self._first if self.most is None else min(self._first, self.most)
-        return min(self._too_large) // 2 or None
+        if self._rates:
+            return self._half_of_the_fastest() or self._larger()
+        if self._too_large:
+            return min(self._too_large) // 2 or None
+        return self._first if self.most is None else min(self._first, self.most)
 
     def _half_of_the_fastest(self) -> int | None:
         """Half of the smallest size tried, where that one is the fastest: what is smaller may be faster still."""
@@ -106,9 +97,20 @@ class BatchSearch:
     """Carries out a plan's searches, and keeps what was found in a folder after each."""
 
     def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
-        self._plan, self._machine, self._started, self._progress = plan, machine, started, progress
-        self._environment = describe_environment(plan.threads, available_cores()[: plan.threads])
-        self._cases = _cases(*apart(lacking, plan))
+        self._plan, self._progress = plan, progress
+        self._facts = CommandFacts(plan, machine, started)
+        self._cases = [
+            BatchCase(
+                workload=workload,
+                loop=loop,
+                status="skipped" if reason else "ok",
+                reason=reason,
+                data_rows=None,
+                memory_kind=None,
+                attempts=(),
+            )
+            for (workload, loop), reason in lacks_by_case(*apart(lacking, plan)).items()
+        ]
         self._sizes = {
             found.name: found.sizes[cast(Size, plan.size)][1] for found in map(find_workload, plan.workloads)
         }
@@ -124,22 +126,16 @@ class BatchSearch:
                     self._keep(interrupted=False)
         except KeyboardInterrupt:
             interrupted = True
-        self._cases = [c if c.attempts or c.status != "ok" else _ended(c, NEVER_REACHED) for c in self._cases]
+        for index, case in enumerate(self._cases):
+            if case.status == "ok" and not case.attempts:
+                self._cases[index] = replace(case, status="skipped", reason=NEVER_REACHED)
         return self._keep(interrupted)
 
     def _keep(self, interrupted: bool) -> BatchSizes:
-        hunt = BatchSizes(
-            name=self._pool.folder.name,
-            started=self._started.isoformat(timespec="seconds"),
-            seconds=(datetime.now(UTC) - self._started).total_seconds(),
-            interrupted=interrupted,
-            plan=self._plan,
-            machine=self._machine,
-            environment=self._environment,
-            cases=tuple(self._cases),
-        )
-        write_record(self._pool.folder / BATCH_SIZES_FILE, hunt)
-        return hunt
+        facts = self._facts.fields(self._pool.folder, interrupted=interrupted)
+        found = BatchSizes(**facts, cases=tuple(self._cases))
+        write_record(self._pool.folder / BATCH_SIZES_FILE, found)
+        return found
 
     def _search(self, index: int) -> None:
         plan, case = self._plan, self._cases[index]
@@ -149,10 +145,15 @@ class BatchSearch:
             left = start + SEARCH_SHARE * plan.budget_seconds - time.perf_counter()
             made = self._attempt(index, size, left)
             attempt = made.attempt
-            case = self._cases[index] = _with(self._cases[index], made)
+            case = self._cases[index] = replace(
+                case,
+                attempts=(*case.attempts, attempt),
+                data_rows=case.data_rows if made.data_rows is None else made.data_rows,
+                memory_kind=case.memory_kind or made.memory_kind,
+            )
             search.most = case.data_rows
             if made.skipped and len(case.attempts) == 1:
-                self._cases[index] = _ended(case, attempt.reason or "")
+                self._cases[index] = replace(case, status="skipped", reason=attempt.reason or "")
                 return
             if attempt.limit == "failure" and search.largest is None:
                 break  # for another reason than memory, which a smaller batch would not change
@@ -193,13 +194,9 @@ class BatchSearch:
         doing = f"batch size {size:,}{' again' if case.stop else ''}"
         done = min(1.0, (time.perf_counter() - self._begun) / plan.budget_seconds)
         self._progress.tell(f"{case.workload} · {case.loop} · {doing}", (index + done) / len(self._cases), None)
-        process = self._pool.start(
-            case.workload, case.loop, log=f"case-{index}-batch-{size}", neighbours=0, batch_size=size
-        )
-        try:
+        log = f"case-{index}-batch-{size}"
+        with self._pool.start(case.workload, case.loop, log=log, neighbours=0, batch_size=size) as process:
             return one.by(process)
-        finally:
-            process.kill()
 
 
 def expected_seconds(attempts: tuple[Attempt, ...], batch_size: int) -> float:
@@ -232,41 +229,9 @@ def _concluded(case: BatchCase, search: SizeSearch) -> BatchCase:
     last = case.attempts[-1]
     if search.largest is None:
         status: Status = "timed_out" if last.limit == "time" else "failed"
-        return replace(case, status=status, reason=_why(last), stop=last.limit)
+        why = last.reason or ""
+        if last.limit != "failure":
+            why = f"not even a batch of {last.batch_size:,} fits: {why or last.limit}"
+        return replace(case, status=status, reason=why, stop=last.limit)
     above = next((attempt for attempt in case.attempts if attempt.batch_size == search.too_large), None)
     return replace(case, stop="time" if last.limit == "time" else above.limit if above else "data")
-
-
-def _with(case: BatchCase, made: AttemptResult) -> BatchCase:
-    return replace(
-        case,
-        attempts=(*case.attempts, made.attempt),
-        data_rows=case.data_rows if made.data_rows is None else made.data_rows,
-        memory_kind=case.memory_kind or made.memory_kind,
-    )
-
-
-def _ended(case: BatchCase, reason: str) -> BatchCase:
-    return replace(case, status="skipped", reason=reason)
-
-
-def _why(attempt: Attempt) -> str:
-    if attempt.limit == "failure":
-        return attempt.reason or ""
-    return f"not even a batch of {attempt.batch_size:,} fits: {attempt.reason or attempt.limit}"
-
-
-def _cases(workloads: Lacks, loops: Lacks) -> list[BatchCase]:
-    return [
-        BatchCase(
-            workload=workload,
-            loop=loop,
-            status="skipped" if (no_data or no_support) else "ok",
-            reason=no_data or no_support,
-            data_rows=None,
-            memory_kind=None,
-            attempts=(),
-        )
-        for workload, no_data in workloads.items()
-        for loop, no_support in loops.items()
-    ]

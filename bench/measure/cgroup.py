@@ -23,12 +23,9 @@ class Quota:
 
 def cpu_quota(root: Path) -> Quota | None:
     """The tightest quota of this process's group and of those around it; None where no control group is shown."""
-    levels = [*_levels(root, "cpu")]
-    if not levels:
+    if not (levels := [*_levels(root, "cpu")]):
         return None
-    limits = [limit for level in levels if (limit := _cores(level)) is not None]
-    throttled = max((_throttled(level) for level in levels), default=0)
-    return Quota(min(limits, default=math.inf), throttled)
+    return Quota(min(map(_cores, levels)), max(_counted(level / "cpu.stat", "nr_throttled") for level in levels))
 
 
 def cpuset(root: Path) -> tuple[int, ...] | None:
@@ -43,9 +40,10 @@ def cpuset(root: Path) -> tuple[int, ...] | None:
 def memory_rooms(root: Path) -> Iterator[int]:
     """Bytes that each control group with a limit has left: this process's, and those around it (see cgroups(7))."""
     for level in _levels(root, "memory"):
-        names = MEMORY_1 if (level / MEMORY_1[0]).exists() else MEMORY_2
-        if (room := _memory_room(level, names)) is not None:
-            yield room
+        limit_file, use_file, idle_row = MEMORY_1 if (level / MEMORY_1[0]).exists() else MEMORY_2
+        limit, used = (text_of(level / name) or "" for name in (limit_file, use_file))
+        if limit.isdecimal() and used.isdecimal():
+            yield max(0, int(limit) - int(used) + _counted(level / "memory.stat", idle_row))
 
 
 def free_host_bytes(root: Path = Path("/")) -> int:
@@ -70,20 +68,15 @@ def _levels(root: Path, controller: str) -> Iterator[Path]:
 
     With v1 and v2 side by side each controller belongs to one of them: v1's is taken where it is there.
     """
-    groups = _groups(root)
-    version_1 = next((names for names in groups if controller in names.split(",")), None)
-    if version_1 is not None:
-        candidates = [root / MOUNT / version_1, root / MOUNT / controller]
-        path = groups[version_1]
-    elif "" in groups:
-        candidates = [root / HYBRID, root / MOUNT]
-        path = groups[""]
-    else:
+    lines = (text_of(root / "proc/self/cgroup") or "").splitlines()
+    groups = {parts[1]: parts[2] for line in lines if len(parts := line.split(":", 2)) == 3}
+    # v2's hierarchy is the one without a name.
+    hierarchy = next((names for names in groups if controller in names.split(",")), "")
+    candidates = [MOUNT / hierarchy, MOUNT / controller] if hierarchy else [HYBRID, MOUNT]
+    mount = next((root / folder for folder in candidates if (root / folder).is_dir()), None)
+    if mount is None or hierarchy not in groups:
         return
-    mount = next((folder for folder in candidates if folder.is_dir()), None)
-    if mount is None:
-        return
-    group = mount / path.strip("/")
+    group = mount / groups[hierarchy].strip("/")
     # A container that sees its own group as the root may be told a path of the host's, which does not exist here.
     level = group if ".." not in group.parts and group.is_dir() else mount
     while level != mount:
@@ -92,36 +85,20 @@ def _levels(root: Path, controller: str) -> Iterator[Path]:
     yield mount
 
 
-def _groups(root: Path) -> dict[str, str]:
-    """The process's group under each hierarchy, by its controllers; v2's is the one without a name."""
-    lines = (text_of(root / "proc/self/cgroup") or "").splitlines()
-    return {parts[1]: parts[2] for line in lines if len(parts := line.split(":", 2)) == 3}
-
-
-def _cores(level: Path) -> float | None:
+def _cores(level: Path) -> float:
     limit = (
         text_of(level / "cpu.max") or f"{text_of(level / 'cpu.cfs_quota_us')} {text_of(level / 'cpu.cfs_period_us')}"
     )
     quota, _, period = limit.partition(" ")
     if not (quota.isdecimal() and period.isdecimal() and int(period)):
-        return None  # v2's "max" and v1's -1 are no limit
+        return math.inf  # v2's "max" and v1's -1 are no limit
     return int(quota) / int(period)
 
 
-def _memory_room(level: Path, names: tuple[str, str, str]) -> int | None:
-    """Memory that one group has left; None where it has no limit, or cannot be read."""
-    limit, used, facts = (text_of(level / name) or "" for name in (*names[:2], "memory.stat"))
-    if not (limit.isdecimal() and used.isdecimal()):
-        return None
-    rows = (row.split() for row in facts.splitlines())
-    idle = next((row[1] for row in rows if len(row) == 2 and row[0] == names[2]), "0")
-    return max(0, int(limit) - int(used) + (int(idle) if idle.isdecimal() else 0))
-
-
-def _throttled(level: Path) -> int:
-    facts = (line.split() for line in (text_of(level / "cpu.stat") or "").splitlines())
-    counted = {fact[0]: fact[1] for fact in facts if len(fact) == 2}
-    value = counted.get("nr_throttled", "0")
+def _counted(path: Path, name: str) -> int:
+    """The number in the row ``name`` of a file of such rows; 0 where there is none."""
+    rows = (row.split() for row in (text_of(path) or "").splitlines())
+    value = next((row[1] for row in rows if len(row) == 2 and row[0] == name), "0")
     return int(value) if value.isdecimal() else 0
 
 

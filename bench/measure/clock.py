@@ -5,6 +5,7 @@ so the phases of a block add up to the block by construction. On a device a lap 
 nothing waits for the device until the block is over.
 """
 
+import math
 import reprlib
 import time
 from collections import deque
@@ -36,6 +37,11 @@ class Block:
     lead_in: int = field(default=0, kw_only=True)
     """Uncounted steps just before these; the clock started without waiting for them."""
 
+    @property
+    def seconds(self) -> float:
+        """The device's where a device was timed, else the host's."""
+        return self.host_seconds if math.isnan(self.device_seconds) else self.device_seconds
+
 
 @dataclass(frozen=True)
 class LappedBlock(Block):
@@ -48,39 +54,44 @@ class LappedBlock(Block):
 
 
 @dataclass(frozen=True)
-class Recording:
+class Recording(Block):
     """A lapped block just as the clock left it.
 
     It is laid out by ``block`` once the turn is over: arithmetic between two blocks would leave its traces in the
     caches and slow the next one, which was seen as a bias of 0.5 % when laps were laid out at once.
     """
 
-    steps: int
-    host_seconds: float
-    device_seconds: float
     names: list[str]
     host_laps: Seconds | list[int]  # seconds a lap, or the stamps between the laps, in nanoseconds
     device_laps: Seconds | None
     losses: list[torch.Tensor | None]
-    lead_in: int = 0
 
     def block(self) -> LappedBlock:
         """The recording by step and phase. Raises BadStep for phases that do not exist."""
         laps = np.diff(self.host_laps) / 1e9 if isinstance(self.host_laps, list) else self.host_laps
-        taken = self.lead_in + self.steps
-        phases, host = _by_phase(self.names, laps, taken)
         absent = np.full(len(self.names), np.nan)
-        _, device = _by_phase(self.names, absent if self.device_laps is None else self.device_laps, taken)
-        return LappedBlock(
-            steps=self.steps,
-            host_seconds=self.host_seconds,
-            device_seconds=self.device_seconds,
-            phases=phases,
-            host=host,
-            device=device,
-            losses=_read_losses(self.losses),
-            lead_in=self.lead_in,
-        )
+        phases, host = self._by_phase(laps)
+        _, device = self._by_phase(absent if self.device_laps is None else self.device_laps)
+        losses = np.array([float(loss) for loss in self.losses if loss is not None])
+        if len(losses) < len(self.losses):
+            losses = np.empty(0)
+        times = self.steps, self.host_seconds, self.device_seconds
+        return LappedBlock(*times, phases, host, device, losses, lead_in=self.lead_in)
+
+    def _by_phase(self, laps: Seconds) -> tuple[tuple[str, ...], Seconds]:
+        """Laps in order to (lead_in + steps, phases), the turns of a phase that repeats within a step summed."""
+        steps = self.lead_in + self.steps
+        if not self.names:
+            return (), np.empty((steps, 0))
+        per_step, odd = divmod(len(self.names), steps)
+        once = self.names[:per_step]
+        if odd or self.names != once * steps:
+            raise BadStep("the step yields different phases in different steps; it must name the same ones each time")
+        refuse_unknown_phases(once[1:])
+        phases = tuple(dict.fromkeys(once))
+        table = laps.reshape(steps, per_step)
+        columns = [table[:, [i for i, name in enumerate(once) if name == phase]].sum(axis=1) for phase in phases]
+        return phases, np.stack(columns, axis=1)
 
 
 class HostClock:
@@ -168,24 +179,3 @@ def refuse_unknown_phases(yielded: Sequence[str]) -> None:
         )
     if not yielded:
         raise BadStep(f"the step yields no phase; it must yield each of {', '.join(YIELDED)} as it ends")
-
-
-def _by_phase(names: Sequence[str], laps: Seconds, steps: int) -> tuple[tuple[str, ...], Seconds]:
-    """Laps in order to (steps, phases), the turns of a phase that repeats within a step summed."""
-    if not names:
-        return (), np.empty((steps, 0))
-    per_step, odd = divmod(len(names), steps)
-    once = names[:per_step]
-    if odd or list(names) != list(once) * steps:
-        raise BadStep("the step yields different phases in different steps; it must name the same ones each time")
-    refuse_unknown_phases(once[1:])
-    phases = tuple(dict.fromkeys(once))
-    table = laps.reshape(steps, per_step)
-    columns = [table[:, [i for i, name in enumerate(once) if name == phase]].sum(axis=1) for phase in phases]
-    return phases, np.stack(columns, axis=1)
-
-
-def _read_losses(losses: Sequence[torch.Tensor | None]) -> Seconds:
-    if any(loss is None for loss in losses):
-        return np.empty(0)
-    return np.array([float(loss) for loss in losses if loss is not None])

@@ -47,7 +47,6 @@ class DeviceClock(HostClock):
         torch.accelerator.synchronize(self._task.device)
 
     def event(self) -> torch.Event:
-        """A new event that can be timed."""
         return torch.Event(device=self._task.device, enable_timing=True)
 
     def lapped(self, steps: int, lead_in: int = 0) -> Recording:
@@ -93,18 +92,22 @@ class CudaClock(DeviceClock):
         return torch.cuda.Event(enable_timing=True)
 
 
-class GraphedPhasesClock(CudaClock):
+class ReplayClock(CudaClock):
+    """Times a step that is replayed: each replay overwrites what the one before it has left."""
+
+    def last_loss(self) -> torch.Tensor | None:
+        loss = self._task.last_loss
+        return None if loss is None else loss.clone()
+
+
+class GraphedPhasesClock(ReplayClock):
     """Times a step that is one graph launch a phase, by events between the launches."""
 
     def __init__(self, task: Task, step: GraphedPhases, now: Callable[[], int] = time.perf_counter_ns) -> None:
         super().__init__(task, step.phased, now)
 
-    def last_loss(self) -> torch.Tensor | None:
-        """A copy: the next replay overwrites the original."""
-        return _copy(self._task.last_loss)
 
-
-class GraphClock(CudaClock):
+class GraphClock(ReplayClock):
     """Times a step that is one graph launch, its phases from the events inside the graph.
 
     Every replay overwrites those events, so a lapped step is read before the next one starts; blocks without laps
@@ -152,14 +155,6 @@ class GraphClock(CudaClock):
 
     def take_step(self) -> None:
         self._graphed(self._task, *self._task.next_batch())
-
-    def last_loss(self) -> torch.Tensor | None:
-        """A copy: the next replay overwrites the original."""
-        return _copy(self._task.last_loss)
-
-
-def _copy(loss: torch.Tensor | None) -> torch.Tensor | None:
-    return None if loss is None else loss.clone()
 
 
 def make_clock(task: Task, step: Step | Driver) -> HostClock:

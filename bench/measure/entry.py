@@ -13,8 +13,7 @@ from types import ModuleType
 import loopmark
 from loopmark.bench.measure.assignment import Assignment, Tree
 
-PACKAGE = Path(loopmark.__file__).resolve().parent
-"""The folder ``loopmark``: of a checkout, or in a ``site-packages``."""
+PACKAGE = Path(loopmark.__file__).resolve().parent  # the folder ``loopmark``: of a checkout, or in a ``site-packages``
 HARNESS = Path(__file__).resolve().parents[1]
 LOOPS = "loopmark.loops"
 FORMER = {
@@ -137,7 +136,6 @@ class _FormerName:
     """An import hook for revisions older than the one package: ``loops.x`` is the module ``loopmark.loops.x``."""
 
     def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
-        """A spec for ``loops`` and all below it."""
         known = name.partition(".")[0] == "loops"
         return importlib.util.spec_from_loader(name, self) if known else None  # type: ignore[arg-type]
 

@@ -1,12 +1,10 @@
 """Loops looked at outside of all timing, each in a process of its own: their properties, their memory, a trace."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.machine import describe_environment
@@ -16,17 +14,15 @@ from loopmark.bench.records.checks import Outcome, Verification
 from loopmark.bench.records.footprint import FootprintCase, Footprints
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Status
-from loopmark.bench.records.trace import TRACE_FILE, Profile, Trace
+from loopmark.bench.records.trace import TRACE_FILE, Trace
 from loopmark.loops.catalog import find_loop, find_workload
 
 GRACE_SECONDS = 20.0
 """A worker ends a check at its limit by itself, and then knows where the loop was; it is ended from outside only later,
 which also leaves it time to make its first task."""
-MOST_STEPS = 100
-"""Of one trace: ten thousand events and more a step make a file that no viewer opens."""
+MOST_STEPS = 100  # of one trace: ten thousand events and more a step make a file that no viewer opens
 
-Tell = Callable[[str, float], None]
-"""Is told what is being done, and what fraction of the whole is done."""
+Tell = Callable[[str, float], None]  # is told what is being done, and what fraction of the whole is done
 
 
 def verify(plan: Plan, loops: Sequence[str], tell: Tell) -> tuple[Verification, ...]:
@@ -43,7 +39,7 @@ def verify(plan: Plan, loops: Sequence[str], tell: Tell) -> tuple[Verification, 
             def tell_part(doing: str, done: float, number: int = number, loop: str = loop) -> None:
                 tell(f"{loop} · {doing}", (number + done) / len(loops))
 
-            with _process_of(pool, workload, loop, str(number)) as process:
+            with pool.start(workload, loop, log=str(number), neighbours=0) as process:
                 found.append(_verified(process, plan, Verification(loop, workload, plan.device), tell_part))
     return tuple(found)
 
@@ -76,15 +72,14 @@ def profile_memory(
 ) -> Footprints:
     """The memory of a step of each of ``loops`` on the plan's workload.
 
-    Raises:
-        BadInput: a step yields unknown phases, or none.
+    Raises BadInput where a step yields unknown phases or none.
     """
     workload = find_workload(plan.workloads[0]).name
     names = dict.fromkeys(find_loop(loop).name for loop in loops)
     cases = []
     for number, loop in enumerate(names):
         tell(loop, number / len(names))
-        with _process_of(pool, workload, loop, f"memory-{number}") as process:
+        with pool.start(workload, loop, log=f"memory-{number}", neighbours=0) as process:
             try:
                 footprint = process.within(plan.limit_seconds).memory()
                 cases.append(FootprintCase(workload, loop, "ok", None, footprint))
@@ -98,41 +93,27 @@ def profile_memory(
 def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:
     """Trace ``loop`` on the plan's workload, and the compressed Chrome trace; empty where the case was ended.
 
-    The process is its own, so that nothing of the profiler is left in one that measures.
-
-    Raises:
-        BadInput: the step names unknown phases or none.
+    The process is its own, so that nothing of the profiler is left in one that measures. Raises BadInput where the step
+    names unknown phases or none.
     """
     blank = Trace(find_workload(plan.workloads[0]).name, find_loop(loop).name, plan.device, "ok")
     with tempfile.TemporaryDirectory(prefix="loopmark-trace-") as folder, worker_pool(plan, Path(folder)) as pool:
         file = Path(folder) / TRACE_FILE
-        with _process_of(pool, blank.workload, blank.loop, "trace") as process:
+        with pool.start(blank.workload, blank.loop, log="trace", neighbours=0) as process:
             try:
-                profile = _profiled(process, plan, steps, file, tell)
+                tell("making the task", 0.0)
+                process.within(plan.limit_seconds).set_up(with_hash=False)
+                tell("warming up, then profiling", 0.2)
+                profile = process.within(plan.limit_seconds).trace(
+                    steps=steps, ceiling_seconds=plan.warmup_ceiling_seconds, file=file
+                )
             except CaseEnded as end:
                 return replace(blank, status=_status(end), reason=end.reason), b""
         return replace(blank, profile=profile), file.read_bytes()
-
-
-def _profiled(process: WorkerProcess, plan: Plan, steps: int, file: Path, tell: Tell) -> Profile:
-    tell("making the task", 0.0)
-    process.within(plan.limit_seconds).set_up(with_hash=False)
-    tell("warming up, then profiling", 0.2)
-    ceiling = plan.warmup_ceiling_seconds
-    return process.within(plan.limit_seconds).trace(steps=steps, ceiling_seconds=ceiling, file=file)
-
-
-@contextmanager
-def _process_of(pool: WorkerPool, workload: str, loop: str, log: str) -> Iterator[WorkerProcess]:
-    process = pool.start(workload, loop, log=log, neighbours=0)
-    try:
-        yield process
-    finally:
-        process.kill()
 
 
 def _status(end: CaseEnded) -> Status:
     """How a case ended. Raises BadInput where its step yields no phases that there are."""
     if end.bad_step:
         raise BadInput(end.reason) from None
-    return cast(Status, end.status)
+    return end.status

@@ -1,6 +1,6 @@
 """Workloads, loops and cases to measure, and what this machine lacks for them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -19,7 +19,6 @@ class Item:
 
 
 def workloads() -> tuple[Item, ...]:
-    """Every workload that comes with Loopmark."""
     return tuple(Item(workload.name, workload.summary, workload.lacks()) for workload in WORKLOADS.values())
 
 
@@ -28,22 +27,15 @@ def loops(device: torch.device) -> tuple[Item, ...]:
     techniques = sorted(TECHNIQUES.values(), key=lambda t: (t.rank, t.name))
     rows = [Item(t.name, t.summary, t.lacks(device)) for t in techniques]
     accumulation = Item("accumulate_K", "the batch in K parts, one update; K from 2 on, as in accumulate_4")
-    place = next(i for i, t in enumerate(techniques) if t.rank > 70)
-    return (
-        Item(EAGER.name, "the canonical step: every other loop is read against it"),
-        *rows[:place],
-        accumulation,
-        *rows[place:],
-    )
+    rows.insert(next(i for i, t in enumerate(techniques) if t.rank > 70), accumulation)
+    return Item(EAGER.name, "the canonical step: every other loop is read against it"), *rows
 
 
 def default_device() -> torch.device:
-    """CUDA where there is a device, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-Lacks = dict[str, str | None]
-"""Names, each with what this machine lacks for it, as a sentence; None where it can run."""
+Lacks = dict[str, str | None]  # names, each with what this machine lacks for it, as a sentence; None where it can run
 
 
 def lacking(plan: Plan) -> tuple[Lacks, Lacks]:
@@ -53,26 +45,27 @@ def lacking(plan: Plan) -> tuple[Lacks, Lacks]:
     return workloads, {loop.name: loop.lacks(device) for loop in (EAGER, *map(find_loop, plan.loops))}
 
 
+def lacks_by_case(workloads: Lacks, loops: Lacks) -> dict[tuple[str, str], str | None]:
+    """What each workload and loop lacks together."""
+    return {(w, loop): no_data or lack for w, no_data in workloads.items() for loop, lack in loops.items()}
+
+
 def cases_of(workloads: Lacks, loops: Lacks) -> list[Case]:
     """The baseline, the baseline again, and every other loop, for each workload."""
-    cases = []
-    for workload, no_data in workloads.items():
-        for loop, no_support in loops.items():
-            reason = no_data or no_support
-            case = Case(
-                workload=workload,
-                loop=loop,
-                repeat=False,
-                status="skipped" if reason else "ok",
-                reason=reason,
-                batch_size=None,
-                parameters=None,
-                data_sha256=None,
-                phases=(),
-                memory_kind=None,
-                launches=(),
-            )
-            cases.append(case)
-            if loop == EAGER.name:
-                cases.append(replace(case, repeat=True))
-    return cases
+    return [
+        Case(
+            workload=workload,
+            loop=loop,
+            repeat=repeat,
+            status="skipped" if reason else "ok",
+            reason=reason,
+            batch_size=None,
+            parameters=None,
+            data_sha256=None,
+            phases=(),
+            memory_kind=None,
+            launches=(),
+        )
+        for (workload, loop), reason in lacks_by_case(workloads, loops).items()
+        for repeat in ((False, True) if loop == EAGER.name else (False,))
+    ]

@@ -65,19 +65,14 @@ class Launcher(Protocol):
 class ForkServer:
     """A server that has imported torch once and forks launches in milliseconds.
 
-    It never touches CUDA: a context does not survive a fork. Importing these modules asks for no device.
-
-    Args:
-        own_loops: whether all launches measure this Loopmark's ``loops``, which are then imported once; otherwise
-            each imports those of its own tree.
+    It never touches CUDA: a context does not survive a fork. Importing these modules asks for no device. With
+    ``own_loops``, this Loopmark's ``loops`` are imported once for all launches; else each imports those of its tree.
     """
 
     def __init__(self, *, own_loops: bool = True) -> None:
-        self._context = _context(["loopmark.bench.measure.worker"] if own_loops else ["loopmark.bench.measure.entry"])
-        _start_server()
+        self._context = _start_server("worker" if own_loops else "entry")
 
     def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
-        """A process forked from the server."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=enter, args=(theirs, assignment), daemon=False)
         process.start()
@@ -95,7 +90,6 @@ class Interpreter:
         self._python, self._variables = python, variables
 
     def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
-        """A new process."""
         ours, theirs = multiprocessing.Pipe()
         with assignment.log.open("ab") as log:
             child = subprocess.Popen(
@@ -129,12 +123,9 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
     For questions about the device: asking torch for them here could leave this process with a CUDA context, which
     takes memory from the loops and looks like a stranger on the device.
 
-    Raises:
-        ChildProcessError: the process ended, or was ended, before it had an answer.
-        Exception: whatever ``function`` raises.
+    Raises ChildProcessError where the process ended, or was ended, before it had an answer.
     """
-    context = _context(["loopmark.bench.measure.worker"])
-    _start_server()
+    context = _start_server("worker")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(theirs, function, arguments))
     process.start()
@@ -161,30 +152,28 @@ def _answer(connection: Connection, function: Callable[..., Any], arguments: tup
         connection.send((False, error))
 
 
-def _context(first: list[str]) -> ForkServerContext:
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    context = multiprocessing.get_context("forkserver")
-    data = {workload.data for workload in WORKLOADS.values() if workload.data}
-    context.set_forkserver_preload(["loopmark.bench.measure.preload", *first, *sorted(data)])
-    return context
-
-
-def _start_server() -> None:
-    """The fork server; there is one for all, and what it has imported is settled when it starts.
+def _start_server(module: str) -> ForkServerContext:
+    """The fork server, with a module of ``bench.measure``; there is one, and its imports are settled when it starts.
 
     It learns to ignore Ctrl-C only once it has imported torch, unless it inherits that. It imports nothing from the
     working directory, where a person may have files of any name.
     """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    context = multiprocessing.get_context("forkserver")
+    data = {workload.data for workload in WORKLOADS.values() if workload.data}
+    ours = [f"loopmark.bench.measure.{name}" for name in ("preload", module)]
+    context.set_forkserver_preload([*ours, *sorted(data)])
     with _variables_of_the_server():
         if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
             forkserver.ensure_running()
-            return
+            return context
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             forkserver.ensure_running()
         finally:
             signal.signal(signal.SIGINT, before)
+    return context
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """A launch: which of its cases are on the device together, and what their workers have told."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,7 +31,6 @@ class RunningCase:
     joules_per_step: float | None = None
 
     def launch(self, index: int, finished: Finished) -> Launch:
-        """The record of the launch of that index."""
         warm_up = self.warm.warm_up
         return Launch(
             index=index,
@@ -59,20 +57,14 @@ class DeviceCapacity:
     """The device memory left for cases of one workload, as warm ones saw it; without limit where none can tell."""
 
     def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Drop what is known, since cases will now need another amount."""
         self._largest, self._free = 0, float("inf")
 
     def note(self, held: DeviceMemoryUse | None) -> None:
-        """Learn from a case that is warm now."""
         if held is not None:
             self._largest = max(self._largest, held.reserved + CONTEXT_BYTES)
             self._free = held.free
 
     def holds_one_more(self) -> bool:
-        """Whether another case fits beside those that are there."""
         return self._free >= MARGIN * self._largest
 
 
@@ -134,18 +126,15 @@ class Collector:
         self._blocks: dict[LaunchKey, list[tuple[_BlockKey, Block, Disturbance]]] = {}
 
     def add_warm_up(self, key: LaunchKey, warm: Warm) -> None:
-        """A launch has been warmed up."""
         self._warm[key] = warm
 
     def add_turn(self, key: LaunchKey, round_: int, turn: Turn) -> None:
-        """A launch has taken a turn."""
         rows = self._blocks.setdefault(key, [])
         before = sum(place[0] == round_ for place, _, _ in rows)  # of a turn that is taken again
         for number, (first_step, block, disturbance) in enumerate(turn.blocks, start=before):
             rows.append(((round_, number, first_step), block, disturbance))
 
     def turns(self, key: LaunchKey) -> int:
-        """How many turns a launch has taken."""
         return len({place[0] for place, _, _ in self._blocks.get(key, [])})
 
     def drop(self, key: LaunchKey) -> None:
@@ -154,7 +143,6 @@ class Collector:
         self._blocks.pop(key, None)
 
     def samples(self) -> Samples:
-        """Everything gathered so far, as tables."""
         frames = {
             "warmup": pd.DataFrame(self._warm_up_rows()),
             "losses": _stacked(self._loss_frames()),
@@ -171,54 +159,50 @@ class Collector:
             for step, seconds in enumerate(warm.warm_up.seconds)
         ]
 
-    def _loss_frames(self) -> Iterable[pd.DataFrame]:
+    def _placed(self) -> Iterator[tuple[dict[str, int], int, Block, Disturbance]]:
+        """Each block with its place in the tables and the number of its first step."""
+        for (case, launch), rows in self._blocks.items():
+            for (round_, number, first_step), block, disturbance in rows:
+                place = {"case": case, "launch": launch, "round": round_, "block": number}
+                yield place, first_step, block, disturbance
+
+    def _loss_frames(self) -> Iterator[pd.DataFrame]:
         for (case, launch), warm in self._warm.items():
             yield _losses(case, launch, 0, warm.losses)
-        for (case, launch), rows in self._blocks.items():
-            for (_, _, first_step), block, _ in rows:
-                if isinstance(block, LappedBlock):
-                    yield _losses(case, launch, first_step - block.lead_in, block.losses)
+        for place, first_step, block, _ in self._placed():
+            if isinstance(block, LappedBlock):
+                yield _losses(place["case"], place["launch"], first_step - block.lead_in, block.losses)
 
     def _block_rows(self) -> list[dict[str, object]]:
         return [
-            {
-                "case": case,
-                "launch": launch,
-                "round": round_,
-                "block": number,
-                "lapped": isinstance(block, LappedBlock),
-                "first_step": first_step,
-                "steps": block.steps,
-                "host_seconds": block.host_seconds,
-                "device_seconds": block.device_seconds,
-                **vars(disturbance),
-            }
-            for (case, launch), rows in self._blocks.items()
-            for (round_, number, first_step), block, disturbance in rows
+            {**place, "first_step": first_step, **timed_row(block, disturbance)}
+            for place, first_step, block, disturbance in self._placed()
         ]
 
-    def _phase_frames(self) -> Iterable[pd.DataFrame]:
-        for (case, launch), rows in self._blocks.items():
-            for (round_, number, first_step), block, _ in rows:
-                if not isinstance(block, LappedBlock) or not block.phases:
-                    continue
-                count, taken = len(block.phases), block.lead_in + block.steps
+    def _phase_frames(self) -> Iterator[pd.DataFrame]:
+        for place, first_step, block, _ in self._placed():
+            if isinstance(block, LappedBlock) and block.phases:
+                steps = np.arange(first_step - block.lead_in, first_step + block.steps)
                 yield pd.DataFrame(
                     {
-                        "case": case,
-                        "launch": launch,
-                        "round": round_,
-                        "block": number,
-                        "step": np.repeat(np.arange(first_step - block.lead_in, first_step + block.steps), count),
-                        "phase": list(block.phases) * taken,
+                        **place,
+                        "step": np.repeat(steps, len(block.phases)),
+                        "phase": list(block.phases) * len(steps),
                         "host_seconds": block.host.ravel(),
                         "device_seconds": block.device.ravel(),
                     }
                 )
 
 
+def timed_row(block: Block, disturbance: Disturbance) -> dict[str, object]:
+    """A block's row in a table of blocks, beside its place there."""
+    times = {"host_seconds": block.host_seconds, "device_seconds": block.device_seconds}
+    return {"lapped": isinstance(block, LappedBlock), "steps": block.steps, **times, **vars(disturbance)}
+
+
 def _losses(case: int, launch: int, first_step: int, losses: Iterable[float]) -> pd.DataFrame:
-    values = [loss if math.isfinite(loss) else float("nan") for loss in losses]
+    values = np.fromiter(losses, dtype=float)
+    values[~np.isfinite(values)] = np.nan
     steps = np.arange(first_step, first_step + len(values))
     return pd.DataFrame({"case": case, "launch": launch, "step": steps, "loss": values})
 

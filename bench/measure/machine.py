@@ -7,13 +7,16 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import loopmark
-from loopmark.bench.measure.cgroup import cpu_quota
+from loopmark.bench.measure.cgroup import cpu_quota, text_of
 from loopmark.bench.measure.nvml import driver_version
 from loopmark.bench.records.machine import Environment, Gpu, Machine
+from loopmark.bench.records.run import Plan
 
 PACKAGES = ("torch", "triton", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "nvidia-ml-py")
 VARIABLES = (
@@ -43,6 +46,7 @@ def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
     import torch  # not above: `loopmark doctor` asks for cores and threads only, and is not to wait for it
 
     cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
+    huge_pages = text_of(Path("/sys/kernel/mm/transparent_hugepage/enabled")) or ""  # such as: always [madvise] never
     return Environment(
         loopmark=loopmark.__version__,
         revision=_revision(),
@@ -51,7 +55,7 @@ def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
         cuda=torch.version.cuda or torch.version.hip,
         cudnn=str(cudnn) if cudnn else None,
         driver=driver_version(),
-        packages=_versions(PACKAGES),
+        packages=_versions(),
         variables={
             name: value
             for name, value in sorted(os.environ.items())
@@ -61,9 +65,30 @@ def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
         cores=cores,
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
         compiler=_compiler(),
-        huge_pages=_chosen(Path("/sys/kernel/mm/transparent_hugepage/enabled")),
-        governor=_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        huge_pages=huge_pages.partition("[")[2].partition("]")[0] or None,
+        governor=text_of(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
     )
+
+
+class CommandFacts:
+    """What every ``CommandRecord`` tells: of a command that began to measure at ``started``."""
+
+    def __init__(self, plan: Plan, machine: Machine, started: datetime) -> None:
+        self.cores = available_cores()[: plan.threads]
+        self._plan, self._machine, self._started = plan, machine, started
+        self._environment = describe_environment(plan.threads, self.cores)
+
+    def fields(self, folder: Path, *, interrupted: bool) -> dict[str, Any]:
+        """The fields of the record that ``folder`` is to hold now."""
+        return {
+            "name": folder.name,
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": (datetime.now(UTC) - self._started).total_seconds(),
+            "interrupted": interrupted,
+            "plan": self._plan,
+            "machine": self._machine,
+            "environment": self._environment,
+        }
 
 
 def available_cores() -> tuple[int, ...]:
@@ -74,7 +99,7 @@ def available_cores() -> tuple[int, ...]:
     first: list[int] = []
     second: list[int] = []
     for core in sorted(os.sched_getaffinity(0)):
-        siblings = _line(Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")) or str(core)
+        siblings = text_of(Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")) or str(core)
         (second if siblings in seen else first).append(core)
         seen.add(siblings)
     return (*first, *second)
@@ -85,13 +110,9 @@ def default_threads() -> int:
     import psutil
 
     physical = psutil.cpu_count(logical=False) or 1
-    return max(1, min(physical, len(available_cores()) or physical, _quota() or physical))
-
-
-def _quota() -> int | None:
-    """The whole cores of a container's quota; None without one. More threads would be throttled."""
-    quota = cpu_quota(Path("/"))
-    return max(1, int(quota.cores)) if quota is not None and math.isfinite(quota.cores) else None
+    quota = cpu_quota(Path("/"))  # more threads would be throttled
+    whole = int(quota.cores) if quota is not None and math.isfinite(quota.cores) else physical
+    return max(1, min(physical, len(available_cores()) or physical, whole))
 
 
 def _processor() -> str:
@@ -101,14 +122,13 @@ def _processor() -> str:
 
         name = cpuinfo.get_cpu_info().get("brand_raw")
     except ImportError:
-        told = (_line(Path("/proc/cpuinfo")) or "", _output("lscpu") or "")  # the latter alone where it is an ARM
+        told = (text_of(Path("/proc/cpuinfo")) or "", _output("lscpu") or "")  # the latter alone where it is an ARM
         lines = (line.partition(":") for text in told for line in text.splitlines())
         name = next((value for key, _, value in lines if key.strip().lower() == "model name"), None)
     return str(name or platform.processor() or platform.machine()).strip()
 
 
 def _gpus(device: str) -> Iterable[Gpu]:
-    """The CUDA devices, the one that is measured first."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -123,9 +143,9 @@ def _gpus(device: str) -> Iterable[Gpu]:
         )
 
 
-def _versions(names: Iterable[str]) -> dict[str, str]:
+def _versions() -> dict[str, str]:
     found = {}
-    for name in names:
+    for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
@@ -152,16 +172,3 @@ def _output(*command: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
-
-
-def _line(path: Path) -> str | None:
-    try:
-        return path.read_text().strip() or None
-    except OSError:
-        return None
-
-
-def _chosen(path: Path) -> str | None:
-    """The bracketed word of a kernel setting such as ``always [madvise] never``."""
-    text = _line(path) or ""
-    return text.partition("[")[2].partition("]")[0] or None

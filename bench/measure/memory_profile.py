@@ -48,7 +48,6 @@ class AliveBytes(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run one operator, and count what it made."""
         result = func(*args, **(kwargs or {}))
         self.hold(tree_iter(result))
         self.moments.append(self.bytes)
@@ -107,8 +106,7 @@ class TensorWatch(AliveBytes):
         return self.operators[moments.index(max(moments))] if moments else None
 
 
-MOST_EVENTS = 1_000_000
-"""That the allocator's history may hold; older ones would be lost."""
+MOST_EVENTS = 1_000_000  # that the allocator's history may hold; older ones would be lost
 
 
 class DeviceWatch:
@@ -122,7 +120,6 @@ class DeviceWatch:
 
     def __init__(self, task: Task) -> None:
         self._device = task.device
-        self._index = task.device.index or 0
         self._keeps_history = torch.cuda.get_allocator_backend() == "native"
         self._history = History(0)
 
@@ -143,7 +140,7 @@ class DeviceWatch:
         """What the allocator says of the time since the last lap."""
         torch.cuda.synchronize(self._device)
         stats = torch.cuda.memory_stats(self._device)
-        events = torch.cuda.memory._snapshot()["device_traces"][self._index] if self._keeps_history else []
+        events = torch.cuda.memory._snapshot()["device_traces"][self._device.index or 0] if self._keeps_history else []
         stretch = Stretch(
             phase=phase,
             moments=self._history.moments(events),
@@ -186,16 +183,13 @@ class History:
         return tuple(found)
 
 
-STEPS_BEFORE = 3
-"""By then the optimizer has its state, and there are gradients to set to zero."""
+STEPS_BEFORE = 3  # by then the optimizer has its state, and there are gradients to set to zero
 
 
 def follow(task: Task, loop: Loop) -> Footprint:
     """The memory of one step of ``loop`` on ``task``, which it prepares first.
 
-    Raises:
-        Skip: a part of the step is captured, and its memory set aside once.
-        BadStep: it names phases that do not exist, or none.
+    Raises Skip where a part of the step is captured, and BadStep where it names phases that do not exist, or none.
     """
     captures = [technique.name for technique in loop.techniques if technique.captures]
     step = loop.prepare(task)

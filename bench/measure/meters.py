@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -27,8 +27,7 @@ _STEAL_FIELD = 8
 class Disturbance:
     """One block's. GPU figures are empty or NaN where there is none."""
 
-    involuntary_switches: int
-    """Times the kernel took a core away from a thread of the process while it still had work."""
+    involuntary_switches: int  # times the kernel took a core away from a thread of the process while it still had work
     steal_seconds: float
     """Time the hypervisor gave to others while a pinned core had work; it is counted in steps of 10 ms."""
     sm_clock_hertz: float
@@ -47,19 +46,22 @@ class DisturbanceMeter:
 
     def begin(self) -> None:
         """Just before a block."""
-        self._before = _switches(), self._steal_seconds()
+        self._before = self._switches(), self._steal_seconds()
 
     def end(self, own_processes: int) -> Disturbance:
         """Just after it. ``own_processes`` of this run hold a context on the GPU."""
         switches, steal = self._before
         gpu = self._gpu
         return Disturbance(
-            involuntary_switches=_switches() - switches,
+            involuntary_switches=self._switches() - switches,
             steal_seconds=self._steal_seconds() - steal,
-            sm_clock_hertz=gpu.sm_clock_hertz() if gpu else float("nan"),
+            sm_clock_hertz=gpu.sm_clock_hertz() if gpu else math.nan,
             throttle_reasons=gpu.throttle_reasons() if gpu else "",
             foreign_processes=foreign(gpu.pids(), own_processes) if gpu else 0,
         )
+
+    def _switches(self) -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
     def _steal_seconds(self) -> float:
         if not _STAT.exists():
@@ -100,32 +102,30 @@ def busy(blocks: "pd.DataFrame") -> list[str]:
     return [f"others took the cores away in {share:.0%} of the blocks; see loopmark doctor, and measure again"]
 
 
-def _switches() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-
-
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
-
-
-class PeakMemory(Protocol):
-    """Tells the highest use of memory since ``reset``."""
-
-    kind: str
-
-    def reset(self) -> None:
-        """Forget the peak so far."""
-
-    def read(self) -> int | None:
-        """Bytes at the peak since the last reset."""
-
-
 @dataclass(frozen=True)
 class DeviceMemoryUse:
     """A device's memory as a process sees it, in bytes."""
 
     reserved: int  # the most that torch's allocator has reserved for this process
     free: int  # what is left, whoever has the rest
+
+
+class AcceleratorMemory:
+    """Bytes that torch's allocator had handed out at once, on a device that is no CUDA device."""
+
+    kind = "device memory allocated"
+
+    def __init__(self, device: torch.device) -> None:
+        """Raises RuntimeError where the allocator keeps no statistics."""
+        self._device = device
+        self.reset()
+        self.read()
+
+    def reset(self) -> None:
+        torch.accelerator.reset_peak_memory_stats(self._device)
+
+    def read(self) -> int:
+        return int(torch.accelerator.max_memory_allocated(self._device))
 
 
 class DeviceMemory:
@@ -152,24 +152,6 @@ class DeviceMemory:
         return int(torch.cuda.max_memory_allocated(self._device)) + int(held)
 
 
-class AcceleratorMemory:
-    """Bytes that torch's allocator had handed out at once, on a device that is no CUDA device."""
-
-    kind = "device memory allocated"
-
-    def __init__(self, device: torch.device) -> None:
-        """Raises RuntimeError where the allocator keeps no statistics."""
-        self._device = device
-        self.reset()
-        self.read()
-
-    def reset(self) -> None:
-        torch.accelerator.reset_peak_memory_stats(self._device)
-
-    def read(self) -> int:
-        return int(torch.accelerator.max_memory_allocated(self._device))
-
-
 class ResidentMemory:
     """Bytes of the process in physical memory: torch's own code and data included."""
 
@@ -178,20 +160,23 @@ class ResidentMemory:
     def reset(self) -> None:
         """Forget the peak so far, where the kernel lets a process do that (Linux 4.0)."""
         try:
-            _CLEAR.write_text("5")
+            Path("/proc/self/clear_refs").write_text("5")
         except OSError:
             self.kind = "resident set since launch"
 
     def read(self) -> int | None:
-        if _STATUS.exists():
-            line = next((row for row in _STATUS.read_text().splitlines() if row.startswith("VmHWM:")), None)
+        if (status := Path("/proc/self/status")).exists():
+            line = next((row for row in status.read_text().splitlines() if row.startswith("VmHWM:")), None)
             return int(line.split()[1]) * 1024 if line else None
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 
 
+PeakMemory = DeviceMemory | AcceleratorMemory | ResidentMemory
+
+
 def peak_memory_of(device: torch.device) -> PeakMemory:
-    """The meter for ``device``."""
+    """The meter of the highest use of memory since its ``reset``."""
     if device.type == "cuda":
         return DeviceMemory(device)
     if device.type != "cpu":
@@ -207,28 +192,17 @@ def held_on(device: torch.device) -> DeviceMemoryUse | None:
     return DeviceMemoryUse(torch.cuda.max_memory_reserved(device), torch.cuda.mem_get_info(device)[0])
 
 
-_POWERCAP = Path("/sys/class/powercap")
-
-
-class EnergyMeter(Protocol):
-    """A counter of energy. It is updated a few tens of times a second: for windows of a second or so."""
-
-    def joules(self) -> float:
-        """Since some moment in the past; NaN where nothing counts it."""
-
-
 class NoMeter:
     """For a machine that shows no counter."""
 
     def joules(self) -> float:
-        return float("nan")
+        return math.nan
 
 
 class PackageMeter:
     """The processor's packages, by the kernel's powercap counters (RAPL): all that they did, for any process.
 
-    Args:
-        zones: a folder for each package, with ``energy_uj``, microjoules that start again at ``max_energy_range_uj``.
+    Each has a folder in ``zones``, with ``energy_uj``, microjoules that start again at ``max_energy_range_uj``.
     """
 
     def __init__(self, zones: Iterable[Path]) -> None:
@@ -250,19 +224,20 @@ class PackageMeter:
         return int((zone / "energy_uj").read_text())
 
 
-def energy_meter(device: torch.device, powercap: Path = _POWERCAP) -> EnergyMeter:
+EnergyMeter = GpuMonitor | PackageMeter | NoMeter
+"""A counter of energy. It is updated a few tens of times a second: for windows of a second or so."""
+
+
+def energy_meter(device: torch.device, powercap: Path = Path("/sys/class/powercap")) -> EnergyMeter:
     """The counter that goes with ``device``: the GPU's own, or the processor's packages where they can be read."""
     if device.type == "cuda":
-        monitor = monitor_of(device)
-        return monitor if monitor is not None else NoMeter()
-    if device.type != "cpu":
-        return NoMeter()
+        return monitor_of(device) or NoMeter()
     # intel-rapl:0 is a package, intel-rapl:0:1 a part of it; AMD's are called so too.
     zones = sorted(zone for zone in powercap.glob("intel-rapl:*") if zone.name.count(":") == 1)
-    try:
-        return PackageMeter(zones) if zones else NoMeter()
-    except (OSError, ValueError):  # since 2020 only root may read them
-        return NoMeter()
+    with contextlib.suppress(OSError, ValueError):  # since 2020 only root may read them
+        if device.type == "cpu" and zones:
+            return PackageMeter(zones)
+    return NoMeter()
 
 
 WINDOW_SECONDS = 1.0
@@ -296,8 +271,7 @@ def spend(
 ) -> Spent:
     """Steps for about ``window_seconds``, from one move of the counter to another.
 
-    Args:
-        take_steps: some steps, done when it returns; how many they were.
+    ``take_steps`` takes some steps, to their end, and tells how many they were.
     """
     if math.isnan(before := meter.joules()):
         return NOTHING

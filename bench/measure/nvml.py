@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 SILENCE = (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError)
 """Errors of NVML where the driver does not tell something; the second where it is older than pynvml."""
 
-NAN = float("nan")
 
 SW_POWER_CAP = 0x04
 THROTTLES = {
@@ -29,7 +28,7 @@ bits in nvml.h (nvmlClocksEventReasons): their names in pynvml have changed."""
 
 
 class GpuMonitor:
-    """One CUDA device as NVML sees it. Figures that the driver does not give are NaN, None, empty or 0."""
+    """One CUDA device as NVML sees it just now. Figures that the driver does not give are NaN, None, empty or 0."""
 
     def __init__(self, uuid: str) -> None:
         """Raises pynvml.NVMLError where the driver's library cannot be used, or knows no such device.
@@ -56,11 +55,9 @@ class GpuMonitor:
         return _text(self._say("nvmlDeviceGetUUID") or self._uuid)
 
     def sm_clock_hertz(self) -> float:
-        """The streaming multiprocessors' clock just now."""
         return self._figure("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM, unit=1e6)
 
     def memory_clock_hertz(self) -> float:
-        """The memory's clock just now."""
         return self._figure("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_MEM, unit=1e6)
 
     def clock_reasons(self) -> int | None:
@@ -80,14 +77,13 @@ class GpuMonitor:
         for name in ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV"):
             if (degrees := self._say(name, pynvml.NVML_TEMPERATURE_GPU)) is not None:  # CUDA 14 is to remove the first
                 return float(degrees)
-        return NAN
+        return math.nan
 
     def power_watts(self) -> float:
         """Power of the whole board: just now, or on newer boards over the last second; NaN for an instance of it."""
-        return NAN if self._shared else self._figure("nvmlDeviceGetPowerUsage", unit=1e-3)
+        return math.nan if self._shared else self._figure("nvmlDeviceGetPowerUsage", unit=1e-3)
 
     def power_limit_watts(self) -> float:
-        """The board's power limit, as it was set."""
         return self._figure("nvmlDeviceGetPowerManagementLimit", unit=1e-3)
 
     def ecc(self) -> bool | None:
@@ -102,7 +98,7 @@ class GpuMonitor:
 
     def joules(self) -> float:
         """Energy that the board has spent since its driver was loaded; NaN before Volta, and for an instance of it."""
-        return NAN if self._shared else self._figure("nvmlDeviceGetTotalEnergyConsumption", unit=1e-3)
+        return math.nan if self._shared else self._figure("nvmlDeviceGetTotalEnergyConsumption", unit=1e-3)
 
     def state(self) -> GpuState:
         """All that the driver says of it just now."""
@@ -118,13 +114,12 @@ class GpuMonitor:
 
     def pids(self) -> tuple[int, ...]:
         """The ids of the processes that hold a compute context on the device; they may be of another namespace."""
-        found = self._ask(self._tenant, "nvmlDeviceGetComputeRunningProcesses") or ()
-        return tuple(process.pid for process in found)
+        return tuple(one.pid for one in self._ask(self._tenant, "nvmlDeviceGetComputeRunningProcesses") or ())
 
     def _figure(self, name: str, *arguments: int, unit: float = 1.0) -> float:
         """A number in NVML's unit, times what that is in ours."""
         value = self._say(name, *arguments)
-        return NAN if value is None else float(value) * unit
+        return math.nan if value is None else float(value) * unit
 
     def _say(self, name: str, *arguments: int) -> Any:
         """The answer of an NVML function about the board; None where driver or pynvml has none."""

@@ -5,22 +5,24 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from loopmark.bench.errors import BadInput, NotComparable
-from loopmark.bench.measure.answers import Ready, Warm
+from loopmark.bench.measure.answers import Warm
 from loopmark.bench.measure.assignment import Assignment
+from loopmark.bench.measure.cgroup import text_of
 from loopmark.bench.measure.clock import LappedBlock
 from loopmark.bench.measure.launcher import Launcher
+from loopmark.bench.measure.launches import timed_row
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import steps_per_block
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Pair, Side
-from loopmark.bench.records.machine import Environment
 from loopmark.bench.records.run import Plan
 from loopmark.bench.records.samples import table
 
@@ -52,15 +54,6 @@ class Measured:
     once_seconds: float  # spent on compiling with an empty cache, which the next pair need not do
 
 
-@dataclass(frozen=True)
-class _Started:
-    """A process that is warm; its environment is asked for once."""
-
-    ready: Ready
-    warm: Warm
-    environment: Environment | None
-
-
 class _SideProcess(WorkerProcess):
     """A launch of one side. Where it ends, it ends the comparison."""
 
@@ -75,15 +68,8 @@ class _SideProcess(WorkerProcess):
         except CaseEnded as end:
             if end.status == "skipped":
                 raise NotComparable(f"{self._name}: {end.reason}") from None
-            raise BadInput(f"{self._name}: {end.reason}{self._last_words()}") from None
-
-    def _last_words(self) -> str:
-        """The last line of a process's log: why an import failed, say."""
-        try:
-            lines = self._log.read_text(errors="replace").strip().splitlines()
-        except OSError:
-            return ""
-        return f" ({lines[-1].strip()[:200]})" if lines else ""
+            *_, last = (text_of(self._log) or "").splitlines() or [""]  # which tells why an import failed, say
+            raise BadInput(f"{self._name}: {end.reason}{f' ({last.strip()[:200]})' if last else ''}") from None
 
 
 class PairedMeasurement:
@@ -95,12 +81,12 @@ class PairedMeasurement:
         self._random = np.random.default_rng()
         self._block_seconds, self._limit_seconds = plan.block_seconds, plan.limit_seconds
         self._ceiling_seconds = plan.warmup_ceiling_seconds
-        self._sides: tuple[Side, Side] | None = None
+        self._sides: dict[bool, Side] = {}
         self._compiled: set[bool] = set()
         self._lost: dict[bool, int | None] = {False: None, True: None}
         self.warnings: list[str] = []
 
-    def __enter__(self) -> "PairedMeasurement":
+    def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="loopmark-pairs-"))
         return self
 
@@ -110,8 +96,7 @@ class PairedMeasurement:
     @property
     def sides(self) -> tuple[Side, Side]:
         """Facts of both sides; known once the first pair has been measured."""
-        assert self._sides is not None
-        return self._sides
+        return self._sides[False], self._sides[True]
 
     def pairs(self, budget_seconds: float) -> Iterator[Measured]:
         """Launch pairs until another would not end within the budget; at least one.
@@ -132,13 +117,10 @@ class PairedMeasurement:
 
     def solo(self, *, head: bool, seconds: float) -> float:
         """The mean step of one side in a process of its own: how a mean is measured that is stored for later."""
-        process = self._launch(self._prepared[head])
-        try:
+        with closing(self._launch(self._prepared[head])) as process:
             process.within(self._limit_seconds).set_up(with_hash=False)
             process.within(self._limit_seconds).warm(ceiling_seconds=self._ceiling_seconds)
             return process.within(self._limit_seconds + seconds).take_alone(seconds=seconds).mean_seconds
-        finally:
-            process.close()
 
     def _pair(self, index: int, began: float) -> Measured:
         head_first = bool(self._random.integers(2))
@@ -148,17 +130,16 @@ class PairedMeasurement:
             order = (head_first, not head_first)
             for head in order:  # both at once: importing torch takes seconds, and nothing is timed yet
                 processes[head] = self._launch(self._prepared[head])
-            started = {head: self._start(head, processes[head], with_facts=index == 0) for head in order}
+            warm = {head: self._start(head, processes[head], with_facts=index == 0) for head in order}
             if index == 0:
-                self._sides = self._compare(started)
+                self._refuse_incomparable()
             start_seconds = time.perf_counter() - start
             # Only a side's first time: one that finds no cache again will not find one the next time either.
-            cold = [head for head, one in started.items() if one.warm.compile_cache == "cold"]
-            cold = [head for head in cold if head not in self._compiled]
-            self._compiled.update(cold)
-            once_seconds = sum(started[head].warm.compile_seconds for head in cold)
+            cold = {head for head, one in warm.items() if one.compile_cache == "cold"} - self._compiled
+            self._compiled |= cold
+            once_seconds = sum(warm[head].compile_seconds for head in cold)
             seconds = max(PAIR_SECONDS, SHARE_OF_START * (start_seconds - once_seconds))
-            blocks, phases = self._quads(index, processes, started, seconds)
+            blocks, phases = self._quads(index, processes, warm, seconds)
             ends = {head: process.within(self._limit_seconds).finish() for head, process in processes.items()}
             if self._lost[False] is not None:
                 raise NotComparable(
@@ -193,68 +174,59 @@ class PairedMeasurement:
         )
         return _SideProcess(side.launcher, assignment, side.name)
 
-    def _start(self, head: bool, process: WorkerProcess, with_facts: bool) -> _Started:
+    def _start(self, head: bool, process: WorkerProcess, with_facts: bool) -> Warm:
+        """Set a process up and warm it; with its side's facts, which are asked for once."""
         ready = process.within(self._limit_seconds).set_up(with_hash=with_facts)
         warm = process.within(self._limit_seconds).warm(ceiling_seconds=self._ceiling_seconds)
         self._look_at_losses(head, 0, warm.losses)
-        if with_facts and not warm.warm_up.steady:
-            name, ceiling = self._prepared[head].name, f"{self._ceiling_seconds:g} s"
+        if not with_facts:
+            return warm
+        side = self._prepared[head]
+        if not warm.warm_up.steady:
+            ceiling = f"{self._ceiling_seconds:g} s"
             self.warnings.append(
-                f"{name} was still getting faster when its warm-up reached {ceiling}; measure on an idle machine"
+                f"{side.name} was still getting faster when its warm-up reached {ceiling}; measure on an idle machine"
             )
-        environment = process.within(self._limit_seconds).environment() if with_facts else None
-        return _Started(ready, warm, environment)
+        self._sides[head] = Side(
+            given=side.given,
+            workload=side.assignment.workload,
+            loop=side.assignment.loop,
+            commit=side.commit,
+            environment=process.within(self._limit_seconds).environment(),
+            batch_size=ready.batch_size,
+            parameters=ready.parameters,
+            data_sha256=ready.data_sha256,
+            phases=warm.phases,
+            memory_kind=warm.memory_kind,
+            laps_count=warm.laps_count,
+        )
+        return warm
 
-    def _compare(self, started: dict[bool, _Started]) -> tuple[Side, Side]:
-        sides = []
-        for head in (False, True):
-            side, ready, warm = self._prepared[head], started[head].ready, started[head].warm
-            environment = started[head].environment
-            assert environment is not None
-            sides.append(
-                Side(
-                    given=side.given,
-                    workload=side.assignment.workload,
-                    loop=side.assignment.loop,
-                    commit=side.commit,
-                    environment=environment,
-                    batch_size=ready.batch_size,
-                    parameters=ready.parameters,
-                    data_sha256=ready.data_sha256,
-                    phases=warm.phases,
-                    memory_kind=warm.memory_kind,
-                    laps_count=warm.laps_count,
-                )
-            )
-        base, head_side = sides
-        if base.batch_size != head_side.batch_size:
+    def _refuse_incomparable(self) -> None:
+        base, head = self.sides
+        if base.batch_size != head.batch_size:
             raise NotComparable(
-                f"the sides train with different batch sizes, {base.batch_size} and {head_side.batch_size}; "
+                f"the sides train with different batch sizes, {base.batch_size} and {head.batch_size}; "
                 "give both the same --batch-size"
             )
-        if None in (base.data_sha256, head_side.data_sha256):
+        if None in (base.data_sha256, head.data_sha256):
             self.warnings.append(
                 "the data has no data_sha256(); that both sides train on the same is taken on trust; give it one"
             )
-        elif base.data_sha256 != head_side.data_sha256:
+        elif base.data_sha256 != head.data_sha256:
             raise NotComparable("the sides train on different data; give both a workload on the same data")
-        if base.parameters != head_side.parameters:
+        if base.parameters != head.parameters:
             self.warnings.append(
-                f"the sides train different models, of {base.parameters:,} and {head_side.parameters:,} parameters; "
+                f"the sides train different models, of {base.parameters:,} and {head.parameters:,} parameters; "
                 "give both sides the same workload, unless that is what is compared"
             )
-        return base, head_side
 
     def _quads(
-        self,
-        index: int,
-        processes: dict[bool, WorkerProcess],
-        started: dict[bool, _Started],
-        seconds: float,
+        self, index: int, processes: dict[bool, WorkerProcess], warm: dict[bool, Warm], seconds: float
     ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
         """Quads of turns, each of a plain block and one with laps: base, head, head, base or the other way round."""
         # Both take the same number of steps, or the one with more would be measured with warmer caches.
-        step = max(one.warm.step_seconds for one in started.values())
+        step = max(one.step_seconds for one in warm.values())
         steps = steps_per_block(step, self._block_seconds)
         limit = min(self._limit_seconds, 30 + 50 * 3 * steps * step)
         blocks: list[dict[str, object]] = []
@@ -267,20 +239,9 @@ class PairedMeasurement:
                 taken = worker.take_turn(order=(laps_first, not laps_first), steps=steps, own_processes=2)
                 place = {"pair": index, "quad": quad, "turn": turn, "head": head}
                 for first_step, block, disturbance in taken.blocks:
-                    lapped = isinstance(block, LappedBlock)
+                    blocks.append({**place, **timed_row(block, disturbance)})
                     if isinstance(block, LappedBlock):
                         self._look_at_losses(head, first_step - block.lead_in, block.losses)
-                    blocks.append(
-                        {
-                            **place,
-                            "lapped": lapped,
-                            "steps": block.steps,
-                            "host_seconds": block.host_seconds,
-                            "device_seconds": block.device_seconds,
-                            **vars(disturbance),
-                        }
-                    )
-                    if isinstance(block, LappedBlock):
                         host, device = (laps[block.lead_in :].mean(axis=0) for laps in (block.host, block.device))
                         phases += [
                             {**place, "phase": phase, "host_seconds": host[i], "device_seconds": device[i]}

@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,20 +15,15 @@ from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.cuda_graphs import has_external_events
-from loopmark.loops.loop import EAGER
+from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.switches import deterministic
 from loopmark.loops.user_code import BadSpec
+from loopmark.loops.workload import Workload
 
 DEFAULT_WORKLOADS = ("regression_mlp", "resnet", "gpt")
 DEFAULT_LOOPS = (
-    "eager",
-    "channels_last",
-    "amp_bf16",
-    "fused_optimizer",
-    "tf32",
-    "compile",
-    "fused_optimizer+compile",
-    "cuda_graph",
+    *("eager", "channels_last", "amp_bf16", "fused_optimizer", "tf32", "compile"),
+    *("fused_optimizer+compile", "cuda_graph"),
 )
 DEFAULT_LOOPS_ON_CUDA = (
     *(loop for loop in DEFAULT_LOOPS if loop != "fused_optimizer+compile"),  # it compiles from nothing too
@@ -42,7 +37,6 @@ CPU_BLOCK_SECONDS, DEVICE_BLOCK_SECONDS = 0.005, 0.02
 """Noise comes in bursts, so many short blocks compare better than few long ones: on a CPU about one step. A block on
 a GPU begins and ends with an idle device, which must not count."""
 
-CEILING_SECONDS, QUICK_CEILING_SECONDS = 8.0, 4.0  # of a run, for what its device can do
 A_DAY, MOST_LAUNCHES, MOST_SEEDS = 86_400, 1000, 1000
 
 
@@ -62,8 +56,7 @@ class PlanOptions:
     threads: int | None = None
     limit_seconds: float = 300.0
     quick: bool = False
-    keep_throttled: bool = False
-    """Whether a turn under a throttle counts as it is, instead of being taken again."""
+    keep_throttled: bool = False  # whether a turn under a throttle counts as it is, instead of being taken again
     deterministic: bool = False
     """Whether every loop is to use torch's deterministic algorithms only; eager stays, and shows what that costs."""
 
@@ -78,7 +71,8 @@ def make_plan(options: PlanOptions) -> Plan:
     cores = len(available_cores()) or threads
     if not 1 <= threads <= cores:
         raise BadInput(f"--threads {threads} does not fit this machine; give 1 to {cores}")
-    budget = options.budget_seconds if options.budget_seconds is not None else _default_budget(device, quick=quick)
+    budget = 1.5 if quick else 4.0 if device == "cpu" else 3.0  # on a GPU, a run then takes ten minutes by the forecast
+    budget = budget if options.budget_seconds is None else options.budget_seconds
     launches = options.launches if options.launches is not None else (5 if device == "cpu" and not quick else 3)
     _refuse_seconds(budget, "budget", "seconds per case", per=" a case")
     if launches > MOST_LAUNCHES:
@@ -89,10 +83,13 @@ def make_plan(options: PlanOptions) -> Plan:
         raise BadInput(f"--seed {options.seed} makes no sense; give a whole number from 0 to 2**63 - 1")
     if options.batch_size is not None:
         _refuse_none(options.batch_size, "batch-size", "samples a step")
+    loops = options.loops or (QUICK_LOOPS if quick else _default_loops(device))
+    if options.deterministic:
+        loops = tuple(map(_deterministic, (EAGER.name, *loops)))
     return Plan(
         command=shlex.join(options.command),
-        workloads=_workloads(options.workloads or (QUICK_WORKLOADS if quick else DEFAULT_WORKLOADS)),
-        loops=_loops(options.loops or (QUICK_LOOPS if quick else _default_loops(device)), options.deterministic),
+        workloads=_each_once(options.workloads or (QUICK_WORKLOADS if quick else DEFAULT_WORKLOADS), find_workload),
+        loops=_each_once((EAGER.name, *loops), find_loop),
         device=device,
         size=options.size or ("small" if device == "cpu" else "large"),
         batch_size=options.batch_size,
@@ -105,11 +102,6 @@ def make_plan(options: PlanOptions) -> Plan:
         limit_seconds=options.limit_seconds,
         remeasure_throttled=not options.keep_throttled,
     )
-
-
-def _default_budget(device: str, *, quick: bool) -> float:
-    """Seconds of sampling for each case. Fewer on a GPU, so that a run takes ten minutes by the forecast."""
-    return 1.5 if quick else 4.0 if device == "cpu" else 3.0
 
 
 def _default_loops(device: str) -> tuple[str, ...]:
@@ -152,16 +144,17 @@ def _other_device(name: str, device: torch.device) -> str:
     return wanted
 
 
-def _workloads(specs: Sequence[str]) -> tuple[str, ...]:
+def _each_once(specs: Sequence[str], find: Callable[[str], Workload | Loop]) -> tuple[str, ...]:
+    """Workloads or loops by their own names where they have one. Raises BadInput where two would have one name."""
     kept: dict[str, str] = {}
     for spec in specs:
         try:
-            name = find_workload(spec).name
+            name = find(spec).name
         except BadSpec as error:
             raise BadInput(str(error)) from error
-        if kept.get(name, spec) != spec:
+        known_as = spec if ":" in spec else name
+        if kept.setdefault(name, known_as) != known_as:
             raise BadInput(f"{kept[name]} and {spec} would both be called {name}; rename one of the functions")
-        kept[name] = spec
     return tuple(kept.values())
 
 
@@ -176,7 +169,7 @@ def terms_within_a_run(seeds: int | None, *, quick: bool, device: str = "cpu") -
 
 def ceiling_seconds(*, quick: bool) -> float:
     """How long `loopmark run` measures what its device can do."""
-    return QUICK_CEILING_SECONDS if quick else CEILING_SECONDS
+    return 4.0 if quick else 8.0
 
 
 def training_terms(seeds: int | None, budget_seconds: float | None, *, quick: bool) -> Terms:
@@ -190,21 +183,6 @@ def _seeds(seeds: int) -> int:
     if not 1 <= seeds <= MOST_SEEDS:
         raise BadInput(f"--seeds {seeds} makes no sense; give 1 to {MOST_SEEDS}")
     return seeds
-
-
-def _loops(specs: Sequence[str], deterministic_only: bool) -> tuple[str, ...]:
-    """The loops by their own names where they have one, the baseline first, each once."""
-    kept = {EAGER.name: EAGER.name}
-    for spec in map(_deterministic, (EAGER.name, *specs)) if deterministic_only else specs:
-        try:
-            name = find_loop(spec).name
-        except BadSpec as error:
-            raise BadInput(str(error)) from error
-        own = ":" in spec
-        if own and kept.get(name, spec) != spec:
-            raise BadInput(f"{kept[name]} and {spec} would both be called {name}; rename one of the functions")
-        kept[name] = spec if own else name
-    return tuple(kept.values())
 
 
 def _refuse_none(value: float, name: str, unit: str) -> None:

@@ -1,6 +1,5 @@
 """Worker processes, and the pool that starts those of one run."""
 
-import contextlib
 import hashlib
 import os
 import pickle
@@ -8,17 +7,16 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from loopmark.bench.measure.answers import Failed, MemoryKind
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.launcher import ForkServer, Launcher
 from loopmark.bench.measure.machine import available_cores
-from loopmark.bench.records.run import Plan
+from loopmark.bench.records.run import Plan, Status
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.loop import EAGER
 from loopmark.loops.workload import Size
@@ -28,26 +26,29 @@ if TYPE_CHECKING:
 
 
 class CaseEnded(Exception):  # noqa: N818 - a skip is no error
-    """A case can go no further. ``status`` is ``skipped``, ``failed`` or ``timed_out``.
-
-    ``ran_out_of`` is the memory that there was too little of, where that is why.
-    """
+    """A case can go no further; ``ran_out_of`` is the memory that there was too little of, where that is why."""
 
     def __init__(
-        self, status: str, reason: str, *, bad_step: bool = False, ran_out_of: MemoryKind | None = None
+        self, status: Status, reason: str, *, bad_step: bool = False, ran_out_of: MemoryKind | None = None
     ) -> None:
         super().__init__(reason)
         self.status, self.reason, self.bad_step, self.ran_out_of = status, reason, bad_step, ran_out_of
 
 
 class WorkerProcess:
-    """One launch. Once it is closed, nothing of it is left."""
+    """One launch. Once it is closed, nothing of it is left; as a context, it is killed at its end."""
 
     def __init__(self, launcher: Launcher, assignment: Assignment) -> None:
         self._process, self._pipe = launcher.launch(assignment)
         assert self._process.pid is not None
         self.pid: int = self._process.pid
         self._busy = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def within(self, limit_seconds: float, *, ours: bool = False) -> "Worker":
         """The worker, each of whose methods is carried out by the process: ``process.within(60).finish()``.
@@ -65,7 +66,7 @@ class WorkerProcess:
             self.kill()
             raise CaseEnded("failed", f"the process was asked to {request} before it had answered the last request")
         self._busy = True
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with suppress(BrokenPipeError, ConnectionResetError):
             self._pipe.send((request, arguments, limit_seconds))
         ready = connection.wait([self._pipe, self._process.sentinel], limit_seconds)
         if not ready:
@@ -86,14 +87,14 @@ class WorkerProcess:
             raise CaseEnded("failed", _manner_of_death(code), ran_out_of="host memory" if killed else None)
         self._busy = False
         if isinstance(given, Failed):
-            status = "skipped" if given.skipped else "failed"
+            status: Status = "skipped" if given.skipped else "failed"
             raise CaseEnded(status, given.reason, bad_step=given.bad_step, ran_out_of=given.ran_out_of)
         return given
 
     def settle(self, limit_seconds: float) -> bool:
         """Wait out a request whose answer nobody took (Ctrl-C came between); whether another can be made."""
         if self._busy and self._pipe.poll(limit_seconds):
-            with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+            with suppress(EOFError, OSError, pickle.UnpicklingError):
                 self._pipe.recv()
                 self._busy = False
         return not self._busy
@@ -107,7 +108,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """End the worker and everything that it started."""
         # Its group has its own id: it made itself the leader when it began.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.kill()
         self._process.join(5)
@@ -120,10 +121,7 @@ class _Client:
         self._process, self._limit_seconds, self._ours = process, limit_seconds, ours
 
     def __getattr__(self, request: str) -> Callable[..., Any]:
-        return partial(self._forward, request)
-
-    def _forward(self, request: str, **arguments: Any) -> Any:
-        return self._process.ask(request, arguments, self._limit_seconds, self._ours)
+        return lambda **arguments: self._process.ask(request, arguments, self._limit_seconds, self._ours)
 
 
 def _manner_of_death(code: int | None) -> str:
@@ -137,10 +135,7 @@ def _manner_of_death(code: int | None) -> str:
 class WorkerPool:
     """Starts worker processes for a plan, all on one set of cores.
 
-    Args:
-        plan: of the run.
-        folder: of the run.
-        caches: where each case keeps its compiled code, so that a second process of it finds what the first compiled.
+    ``caches`` is where each case keeps its compiled code, so that a second process of it finds what the first compiled.
     """
 
     def __init__(self, plan: Plan, folder: Path, caches: Path) -> None:
@@ -225,12 +220,8 @@ def worker_pool(plan: Plan, folder: Path) -> Iterator[WorkerPool]:
         yield WorkerPool(plan, folder, caches)
     finally:
         shutil.rmtree(caches, ignore_errors=True)
-        _remove_empty(logs)
-
-
-def _remove_empty(logs: Path) -> None:
-    for log in logs.iterdir():
-        if log.stat().st_size == 0:
-            log.unlink()
-    if not any(logs.iterdir()):
-        logs.rmdir()
+        for log in list(logs.iterdir()):
+            if log.stat().st_size == 0:
+                log.unlink()
+        with suppress(OSError):  # some log says something
+            logs.rmdir()

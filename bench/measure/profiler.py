@@ -74,8 +74,7 @@ def _expect(phase: str | None, turn: Iterator[str]) -> None:
         raise BadStep("the step yields different phases in different steps; it must name the same ones each time")
 
 
-PLAIN_STEPS = 10
-"""Steps that are timed just before the profiler begins, for what it costs."""
+PLAIN_STEPS = 10  # steps that are timed just before the profiler begins, for what it costs
 
 
 @dataclass(frozen=True)
@@ -97,17 +96,18 @@ def name_compiled_kernels(device: torch.device) -> None:
 
 
 def profile_steps(traced: Traced, steps: int, file: Path) -> Profile:
-    """Profile ``steps`` steps of a task that has been warmed up.
-
-    Args:
-        file: gets the Chrome trace; its name ends in ``.json.gz``.
+    """Profile ``steps`` steps of a task that has been warmed up; ``file`` (``….json.gz``) gets the Chrome trace.
 
     Raises:
         Skip: the profiler sees nothing of the device.
         BadStep: the step does not name the same phases each time.
     """
     graphed = isinstance(traced.step, Driver)
-    phases = () if graphed else _phases(traced.clock)
+    phases: Sequence[str] = ()  # of one step in order, each as often as it comes
+    if not graphed:
+        recording = traced.clock.lapped(1)
+        recording.block()  # which refuses phases that there are none of
+        phases = recording.names
     plain_seconds = traced.clock.plain(PLAIN_STEPS).host_seconds / PLAIN_STEPS
     profiled_seconds = _record(traced, phases, steps, file)
     timeline = read_timeline(file)
@@ -133,13 +133,6 @@ def read_timeline(file: Path) -> Timeline:
     with gzip.open(file, "rt", encoding="utf-8", errors="replace") as content:
         # Not strict: a person's own range may be called by anything, control characters included.
         return timeline_of(json.loads(content.read(), strict=False)["traceEvents"])
-
-
-def _phases(clock: HostClock) -> Sequence[str]:
-    """Each phase of one step in order, as often as it comes."""
-    recording = clock.lapped(1)
-    recording.block()
-    return recording.names
 
 
 def _record(traced: Traced, phases: Sequence[str], steps: int, file: Path) -> float:

@@ -1,11 +1,8 @@
 """A whole run: every loop of every workload in a process of its own, taking turns, launch after launch."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import cast
+from datetime import datetime
 
 from loopmark.bench.measure.answers import Turn
 from loopmark.bench.measure.inventory import cases_of, lacking
@@ -18,7 +15,7 @@ from loopmark.bench.measure.launches import (
     RunningCase,
     memory_warnings,
 )
-from loopmark.bench.measure.machine import available_cores, describe_environment
+from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.meters import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, busy
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.schedule import (
@@ -33,7 +30,7 @@ from loopmark.bench.measure.schedule import (
 from loopmark.bench.measure.warmup import unsteady
 from loopmark.bench.records import store
 from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import PhaseWork, Plan, Run, Status, disturbs
+from loopmark.bench.records.run import PhaseWork, Plan, Run, disturbs
 from loopmark.bench.records.samples import Samples
 
 MOST_AGAIN = 2
@@ -45,17 +42,15 @@ class Runner:
     """Carries out a plan and keeps the run in a folder, which is whole after every launch of every workload."""
 
     def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
-        self._plan, self._machine, self.progress = plan, machine, progress
-        self._started = started
-        self._cores = available_cores()[: plan.threads]
-        self._environment = describe_environment(plan.threads, self._cores)
+        self._plan, self.progress = plan, progress
+        self._facts = CommandFacts(plan, machine, started)
         self._schedule = Schedule(plan.seed)
         self._collector = Collector()
         self._cases = cases_of(*apart(lacking, plan))
         self._workloads = tuple(dict.fromkeys(case.workload for case in self._cases))
         self._warnings: list[str] = []
         self._unfinished: set[LaunchKey] = set()
-        if not self._cores:
+        if not self._facts.cores:
             self._warnings.append("this system cannot pin processes to cores, which adds noise; give more --launches")
         self._capacities = {workload: DeviceCapacity() for workload in self._workloads}
         self._warned_of_memory: set[str] = set()
@@ -83,17 +78,8 @@ class Runner:
         return self._keep(interrupted)
 
     def _keep(self, interrupted: bool) -> tuple[Run, Samples]:
-        run = Run(
-            name=self._pool.folder.name,
-            started=self._started.isoformat(timespec="seconds"),
-            seconds=(datetime.now(UTC) - self._started).total_seconds(),
-            interrupted=interrupted,
-            plan=self._plan,
-            machine=self._machine,
-            environment=self._environment,
-            cases=tuple(self._cases),
-            warnings=tuple(self._warnings),
-        )
+        facts = self._facts.fields(self._pool.folder, interrupted=interrupted)
+        run = Run(**facts, cases=tuple(self._cases), warnings=tuple(self._warnings))
         samples = self._collector.samples()
         store.write(self._pool.folder, run, samples)
         return run, samples
@@ -106,16 +92,19 @@ class Runner:
         if self._plan.device != "cpu":  # the first shows how much memory a case takes
             order.sort(key=lambda index: index != baseline)
         state = LaunchState(workload, launch, baseline, order, self._capacities[workload])
-        with self._processes(state.live):
-            try:
-                while state.waiting:
-                    self._take_group(state)
-            finally:
-                if workload not in self._warned_of_memory and (
-                    warnings := memory_warnings(state, self._cases[baseline])
-                ):
-                    self._warned_of_memory.add(workload)
-                    self._warnings += warnings
+        try:
+            while state.waiting:
+                self._take_group(state)
+        finally:
+            # Whatever came in between, a launch that was not finished leaves no samples behind.
+            for key in self._unfinished:
+                self._collector.drop(key)
+            self._unfinished.clear()
+            if workload not in self._warned_of_memory and (warnings := memory_warnings(state, self._cases[baseline])):
+                self._warned_of_memory.add(workload)
+                self._warnings += warnings
+            for one in state.live:
+                one.process.close()
 
     def _take_group(self, state: LaunchState) -> None:
         """Those that fit the device together, from start to end; the baseline stays while others wait."""
@@ -163,21 +152,9 @@ class Runner:
         if not begins or self._pool.shrink(state.workload, before) is None:
             return False
         state.whole_batch = state.whole_batch or before
-        state.capacity.forget()
+        state.capacity = self._capacities[state.workload] = DeviceCapacity()  # cases will now need another amount
         state.waiting.insert(0, index)
         return True
-
-    @contextmanager
-    def _processes(self, live: list[RunningCase]) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            # Whatever came in between, a launch that was not finished leaves no samples behind.
-            for key in self._unfinished:
-                self._collector.drop(key)
-            self._unfinished.clear()
-            for one in live:
-                one.process.close()
 
     def _start(self, index: int, state: LaunchState) -> RunningCase:
         """A process for the case, warmed up. Raises CaseEnded where it has ended instead."""
@@ -320,7 +297,7 @@ class Runner:
             return ()
 
     def _end(self, index: int, end: CaseEnded) -> None:
-        self._cases[index] = self._cases[index].ended(cast(Status, end.status), end.reason)
+        self._cases[index] = self._cases[index].ended(end.status, end.reason)
 
     def _sampling_seconds(self, cases: int) -> float:
         return self._plan.budget_seconds / self._plan.launches * cases

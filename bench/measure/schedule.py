@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from statistics import fmean
 from typing import Protocol, TypeVar
 
@@ -28,7 +29,6 @@ class Schedule:
         self._random = np.random.default_rng(seed)
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
-        """All of ``items``, in random order."""
         return [items[i] for i in self._random.permutation(len(items))]
 
     def turn(self, quads: int = QUADS_A_TURN) -> tuple[bool, ...]:
@@ -85,14 +85,11 @@ TINY = ("regression", "regression_mlp")  # the workloads whose steps are short a
 
 
 def costs_on(device: str, workload: str) -> PartCosts:
-    """Costs of the parts for a loop of ``workload`` on the device of that name."""
     return ON_CPU if device == "cpu" else TINY_ON_GPU if workload in TINY else ON_GPU
 
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a run spends time on."""
-
     name: str
     seconds: float
     after: bool = False  # whether it comes after all timing and the ceilings
@@ -128,12 +125,9 @@ def sentence(parts: Iterable[Part]) -> str:
     known = sorted(parts, key=lambda part: -part.seconds)
     total = sum(part.seconds for part in known)
     unit, name = (60.0, "minutes") if total >= 100 else (1.0, "seconds")
-    shown = [f"{part.name} {_amount(part.seconds / unit)}" for part in known if part.seconds >= total / 20]
+    amounts = [(part.name, part.seconds / unit) for part in known if part.seconds >= total / 20]
+    shown = [f"{part} {amount:.{0 if amount >= 2 else 1}f}" for part, amount in amounts]
     return f"about {max(1, round(total / unit))} {name}: {', '.join(shown)}"
-
-
-def _amount(value: float) -> str:
-    return f"{value:.0f}" if value >= 2 else f"{value:.1f}"
 
 
 @dataclass
@@ -153,9 +147,8 @@ class Forecast:
         """A launch of ``workload`` got all its processes warm in ``overhead_seconds``."""
         if launch == 0:
             self._first[workload] = overhead_seconds
-            self._later[workload] = max(0.0, overhead_seconds - compile_seconds)
-        else:
-            self._later[workload] = overhead_seconds
+            overhead_seconds = max(0.0, overhead_seconds - compile_seconds)
+        self._later[workload] = overhead_seconds
 
     def remaining_seconds(self, workload: str, launch: int, sampled_seconds: float | None) -> float | None:
         """From within a launch: ``sampled_seconds`` into its sampling, or None while its processes get warm."""
@@ -163,13 +156,10 @@ class Forecast:
             return None
         total = 0.0
         here = launch * len(self.workloads) + self.workloads.index(workload)
-        for position in range(here, self.launches * len(self.workloads)):
-            round_, place = divmod(position, len(self.workloads))
-            name = self.workloads[place]
-            seen = self._first if round_ == 0 else self._later
-            overhead = seen.get(name, fmean(seen.values()))
+        for position, (later, name) in enumerate(product(range(self.launches), self.workloads)):
+            seen = self._later if later else self._first
             if position == here and sampled_seconds is not None:
                 total += max(0.0, self.sampling_seconds[name] - sampled_seconds)
-            else:
-                total += overhead + self.sampling_seconds[name]
+            elif position >= here:
+                total += seen.get(name, fmean(seen.values())) + self.sampling_seconds[name]
         return total

@@ -55,10 +55,8 @@ class SideOptions:
 def parse_side(options: Sequence[str], flag: str) -> SideOptions:
     """The side that ``options`` describe, each one or several ``key=value`` with commas or spaces between.
 
-    A comma or a space begins another pair only where a key follows it, so values may hold both.
-
-    Raises:
-        BadInput: an unknown key, one given twice, or a value that cannot be one.
+    A comma or a space begins another pair only where a key follows it, so values may hold both. Raises BadInput for an
+    unknown key, one given twice, or a value that cannot be one.
     """
     found: dict[str, str] = {}
     variables: dict[str, str] = {}
@@ -82,13 +80,8 @@ def parse_side(options: Sequence[str], flag: str) -> SideOptions:
         if key in found:
             raise BadInput(f"{flag} gives {key} twice; give it once")
         found[key] = value.strip()
-    return SideOptions(
-        loop=found.get("loop"),
-        workload=found.get("workload"),
-        revision=found.get("rev"),
-        python=_interpreter(found["python"], flag) if "python" in found else None,
-        variables=variables,
-    )
+    python = _interpreter(found["python"], flag) if "python" in found else None
+    return SideOptions(found.get("loop"), found.get("workload"), found.get("rev"), python, variables)
 
 
 def side_threads(side: SideOptions, flag: str, default: int, cores: int) -> int:
@@ -108,11 +101,7 @@ def _interpreter(text: str, flag: str) -> Path:
     return Path(os.path.abspath(found))  # noqa: PTH100 - not resolved: a venv's python is a link
 
 
-def own_interpreter() -> Path:
-    """The one that runs this."""
-    return Path(sys.executable)
-
-
+OWN_INTERPRETER = Path(sys.executable)
 GIT_SECONDS = 300
 
 
@@ -123,14 +112,11 @@ def working_tree() -> Tree:
 
 
 def resolve(revision: str, flag: str, *, clean: bool = True) -> str:
-    """The full id of the commit that ``revision`` names.
+    """The full id of the commit that ``revision`` names. Raises BadInput where there is no repository, or none such.
 
     Args:
-        clean: whether changes to the files of the working tree matter: no side measures the files as they lie.
-
-    Raises:
-        BadInput: there is no repository here, no such revision, or it is what is checked out while the files of the
-            working tree have changes, which nobody would measure.
+        clean: whether the commit that is checked out is refused too while the files of the working tree have changes:
+            no side measures the files as they lie, so nobody would measure them.
     """
     folder = Path.cwd()
     if _top(folder) is None:
@@ -207,7 +193,6 @@ class PreparedComparison:
     shared_server: bool
 
     def measurement(self, plan: Plan) -> PairedMeasurement:
-        """The measurement between them, as ``plan`` has it."""
         return PairedMeasurement(self.base, self.head, plan)
 
 
@@ -230,8 +215,7 @@ def prepare_comparison(
         NotComparable: one that cannot run on this machine.
     """
     asked = {"base": base, "head": head}
-    shared = all(side.python in (None, own_interpreter()) and not side.variables for side in asked.values())
-    trees = any(side.revision is not None for side in asked.values())
+    shared = all(side.python in (None, OWN_INTERPRETER) and not side.variables for side in asked.values())
     cores = available_cores()
     most = len(cores) or plan.threads
     threads = {name: side_threads(side, f"--{name}", plan.threads, most) for name, side in asked.items()}
@@ -240,17 +224,14 @@ def prepare_comparison(
     for name, side in asked.items():
         if side.revision is None and side.python is None and not side.variables:
             _refuse_unknown(workloads[name], loops[name], plan.device)
-    clean = all(side.revision is not None for side in asked.values())
-    commits = {
-        name: resolve(side.revision, f"--{name}", clean=clean)
-        for name, side in asked.items()
-        if side.revision is not None
-    }
+    revisions = {name: side.revision for name, side in asked.items() if side.revision is not None}
+    clean = len(revisions) == len(asked)
+    commits = {name: resolve(revision, f"--{name}", clean=clean) for name, revision in revisions.items()}
     with ExitStack() as stack:
-        places = dict.fromkeys(asked, working_tree() if trees else None)
+        places = dict.fromkeys(asked, working_tree() if commits else None)
         for name, commit in commits.items():
             places[name] = stack.enter_context(worktree(commit))
-        server = ForkServer(own_loops=not trees) if shared else None
+        server = ForkServer(own_loops=not commits) if shared else None
 
         def prepared(name: str, side: SideOptions) -> PreparedSide:
             assignment = Assignment(
@@ -268,7 +249,7 @@ def prepare_comparison(
                 tree=places[name],
                 slowdown=slowdown if name == "head" else 0.0,
             )
-            launcher = server or Interpreter(side.python or own_interpreter(), side.variables)
+            launcher = server or Interpreter(side.python or OWN_INTERPRETER, side.variables)
             return PreparedSide(name, side.given, commits.get(name, "")[:12] or None, assignment, launcher)
 
         yield PreparedComparison(prepared("base", base), prepared("head", head), server is not None)

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
+from statistics import median
 
 import torch
 from torch import Tensor
 
+from loopmark.bench.measure.ceilings.sampling import EventStopwatch
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Step
 from loopmark.loops.user_code import BadSpec
@@ -24,10 +27,9 @@ def slowed(step: Step | Driver, share: float, device: torch.device) -> Step:
     """
     if isinstance(step, Driver):
         raise BadSpec("a slowdown can be planted only in a step that its own driver does not run: choose another loop")
-    return _slowed_on_cuda(step, share, device) if device.type == "cuda" else _slowed_on_cpu(step, share)
+    if device.type == "cuda":
+        return _slowed_on_cuda(step, share, device)
 
-
-def _slowed_on_cpu(step: Step, share: float) -> Step:
     def held_up(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
         start = time.perf_counter()
         yield from step(task, inputs, targets)
@@ -40,7 +42,9 @@ def _slowed_on_cpu(step: Step, share: float) -> Step:
 
 
 def _slowed_on_cuda(step: Step, share: float, device: torch.device) -> Step:
-    cycles_per_second = _sleep_cycles_per_second(device)
+    probe, stopwatch = partial(torch.cuda._sleep, _PROBE_CYCLES), EventStopwatch(device)
+    stopwatch.seconds(probe, 1)
+    cycles_per_second = _PROBE_CYCLES / stopwatch.seconds(probe, 1)
     seconds: list[float] = []
 
     def held_up(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
@@ -54,17 +58,6 @@ def _slowed_on_cuda(step: Step, share: float, device: torch.device) -> Step:
             seconds.append(first.elapsed_time(last) / 1e3)
         else:
             yield from step(task, inputs, targets)
-            torch.cuda._sleep(int(share * sorted(seconds)[len(seconds) // 2] * cycles_per_second))
+            torch.cuda._sleep(int(share * median(seconds) * cycles_per_second))
 
     return held_up
-
-
-def _sleep_cycles_per_second(device: torch.device) -> float:
-    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda._sleep(_PROBE_CYCLES)
-    torch.cuda.synchronize(device)
-    first.record()
-    torch.cuda._sleep(_PROBE_CYCLES)
-    last.record()
-    torch.cuda.synchronize(device)
-    return _PROBE_CYCLES / (float(first.elapsed_time(last)) / 1e3)

@@ -4,7 +4,7 @@ Nothing here knows a profiler or a device: timelines are plain records, and a te
 """
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +22,7 @@ class Span:
     """Something that ran on one thread of the host, or on one stream of a device."""
 
     name: str
-    place: str
-    """The thread, or the stream."""
+    place: str  # the thread, or the stream
     begin_nanoseconds: int
     end_nanoseconds: int
     correlation: int | None = None
@@ -33,7 +32,6 @@ class Span:
 
     @property
     def nanoseconds(self) -> int:
-        """How long it took."""
         return self.end_nanoseconds - self.begin_nanoseconds
 
 
@@ -41,13 +39,10 @@ class Span:
 class Timeline:
     """A whole trace: what ran on each thread of the host, and each kernel."""
 
-    ranges: tuple[Span, ...]
-    """Named by whoever drives or wrote the step."""
+    ranges: tuple[Span, ...]  # named by whoever drives or wrote the step
     operators: tuple[Span, ...]
-    launches: tuple[Span, ...]
-    """The host's calls that make a device work."""
-    kernels: tuple[Span, ...]
-    """What ran on a device, copies and fills of memory included."""
+    launches: tuple[Span, ...]  # the host's calls that make a device work
+    kernels: tuple[Span, ...]  # what ran on a device, copies and fills of memory included
 
 
 def timeline_of(events: Iterable[Mapping[str, Any]]) -> Timeline:
@@ -74,8 +69,7 @@ def _span(event: Mapping[str, Any]) -> Span:
     )
 
 
-STEP = "step"
-"""The range around each step that counts."""
+STEP = "step"  # the range around each step that counts
 NOT_COUNTED = "first step, not counted"
 """The range around the first step that is recorded: in it the profiler itself gets going."""
 _NANOSECONDS = 1e9
@@ -100,14 +94,14 @@ def kernel_costs(timeline: Timeline, phases: Sequence[str]) -> StepCosts:
         phases: the names of the ranges to look for within each step; none where the host sees no phase of it.
     """
     steps, windows = _windows(timeline, phases)
-    found: dict[str, _Totals] = {window.name: _Totals() for window in windows}
-    unattributed = _Totals()
+    found: dict[str, Calls] = {window.name: defaultdict(list) for window in windows}
+    unattributed: Calls = defaultdict(list)
     for kernel, launch in _with_launches(timeline):
         window = None if launch is None else _window_at(windows, launch.begin_nanoseconds)
         if window:
-            found[window.name].add(kernel.name, kernel.nanoseconds)
+            found[window.name][kernel.name].append(kernel.nanoseconds)
         elif launch is None or _window_at(steps, launch.begin_nanoseconds):
-            unattributed.add(kernel.name, kernel.nanoseconds)
+            unattributed[kernel.name].append(kernel.nanoseconds)
     return _sum(steps, windows, found, unattributed)
 
 
@@ -120,34 +114,23 @@ def operator_costs(timeline: Timeline, phases: Sequence[str]) -> StepCosts:
         phases: as of ``kernel_costs``.
     """
     steps, windows = _windows(timeline, phases)
-    found: dict[str, _Totals] = {window.name: _Totals() for window in windows}
+    found: dict[str, Calls] = {window.name: defaultdict(list) for window in windows}
     ours = set(windows)
     for span, nanoseconds in _self_times((*timeline.ranges, *timeline.operators)):
         window = _window_at(windows, span.begin_nanoseconds)
         # What is around a phase, as the step's own range is, may begin in the same instant.
         if window and (span.place != window.place or _holds(window, span)):
-            found[window.name].add(OUTSIDE if span in ours else span.name, nanoseconds)
-    return _sum(steps, windows, found, _Totals())
+            found[window.name][OUTSIDE if span in ours else span.name].append(nanoseconds)
+    return _sum(steps, windows, found, {})
 
 
-class _Totals:
-    """Calls and time, by name."""
+Calls = dict[str, list[int]]  # the nanoseconds of each call, by the name of what was called
 
-    def __init__(self) -> None:
-        self._calls: Counter[str] = Counter()
-        self._nanoseconds: Counter[str] = Counter()
 
-    def add(self, name: str, nanoseconds: int) -> None:
-        """One more call."""
-        self._calls[name] += 1
-        self._nanoseconds[name] += nanoseconds
-
-    def costs(self, steps: int) -> tuple[Cost, ...]:
-        """All of it in an average step, the dearest first."""
-        return tuple(
-            Cost(name, self._calls[name] / steps, nanoseconds / _NANOSECONDS / steps)
-            for name, nanoseconds in sorted(self._nanoseconds.items(), key=lambda item: (-item[1], item[0]))
-        )
+def _costs(calls: Calls, steps: int) -> tuple[Cost, ...]:
+    """All of it in an average step, the dearest first."""
+    totals = sorted((-sum(each), name, len(each)) for name, each in calls.items())
+    return tuple(Cost(name, count / steps, -total / _NANOSECONDS / steps) for total, name, count in totals)
 
 
 def _with_launches(timeline: Timeline) -> Iterator[tuple[Span, Span | None]]:
@@ -181,9 +164,9 @@ def _outermost(spans: Iterable[Span]) -> Iterator[Span]:
 
 def _self_times(spans: Iterable[Span]) -> Iterator[tuple[Span, int]]:
     """Each span with what it took itself, without those that ran within it on its own thread."""
-    threads: dict[str, list[Span]] = {}
+    threads: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
-        threads.setdefault(span.place, []).append(span)
+        threads[span.place].append(span)
     for thread in threads.values():
         left = [span.nanoseconds for span in thread]
         order = sorted(range(len(thread)), key=lambda index: _outer_first(thread[index]))
@@ -213,10 +196,10 @@ def _holds(outer: Span, inner: Span) -> bool:
     return outer.place == inner.place and inner.end_nanoseconds <= outer.end_nanoseconds
 
 
-def _sum(steps: Sequence[Span], windows: Sequence[Span], found: dict[str, _Totals], unattributed: _Totals) -> StepCosts:
+def _sum(steps: Sequence[Span], windows: Sequence[Span], found: dict[str, Calls], unattributed: Calls) -> StepCosts:
     host: Counter[str] = Counter()
     for window in windows:
         host[window.name] += window.nanoseconds
     count = max(1, len(steps))
-    phases = (PhaseCosts(name, host[name] / _NANOSECONDS / count, tally.costs(count)) for name, tally in found.items())
-    return StepCosts(len(steps), tuple(phases), unattributed.costs(count))
+    phases = (PhaseCosts(n, host[n] / _NANOSECONDS / count, _costs(calls, count)) for n, calls in found.items())
+    return StepCosts(len(steps), tuple(phases), _costs(unattributed, count))

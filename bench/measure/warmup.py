@@ -9,8 +9,7 @@ from loopmark.bench.records.run import CacheState, Case
 
 WINDOW = 5  # steps whose median is one look; two looks side by side decide
 STILL_FASTER = 0.95  # a look this much below the one before it says that steps are still getting faster
-AT_LEAST_SECONDS = 0.2
-"""A handful of microsecond steps says nothing: clocks are still rising and pages still arriving."""
+AT_LEAST_SECONDS = 0.2  # a handful of microsecond steps says nothing: clocks are still rising and pages still arriving
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,6 @@ class WarmUp:
 
     @property
     def steady_step_seconds(self) -> float:
-        """The median of the last few steps."""
         return median(self.seconds[-WINDOW:])
 
     @property
@@ -42,16 +40,12 @@ def is_steady(seconds: Sequence[float]) -> bool:
 def warm_up(take_step: Callable[[], float], ceiling_seconds: float) -> WarmUp:
     """Take steps until they are steady, or until ``ceiling_seconds`` have gone by since the first one ended.
 
-    Args:
-        take_step: does one step to its end and returns its seconds.
-        ceiling_seconds: counted from the end of the first step, which may compile for minutes.
+    ``take_step`` does one step to its end and returns its seconds; the first may compile for minutes.
     """
     seconds = [take_step()]
-    while not is_steady(seconds):
-        if len(seconds) > WINDOW and sum(seconds[1:]) >= ceiling_seconds:
-            return WarmUp(tuple(seconds), steady=False)
+    while not (steady := is_steady(seconds)) and (len(seconds) <= WINDOW or sum(seconds[1:]) < ceiling_seconds):
         seconds.append(take_step())
-    return WarmUp(tuple(seconds), steady=True)
+    return WarmUp(tuple(seconds), steady)
 
 
 def unsteady(cases: Iterable[Case], ceiling_seconds: float) -> list[str]:

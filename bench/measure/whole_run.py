@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loopmark.bench.measure.ceilings.survey import measure_ceilings
-from loopmark.bench.measure.pool import CaseEnded, WorkerPool, worker_pool
+from loopmark.bench.measure.pool import CaseEnded, worker_pool
 from loopmark.bench.measure.runner import Runner
 from loopmark.bench.measure.schedule import Progress, parts_of, sentence
 from loopmark.bench.measure.training.stopping import Terms
@@ -74,11 +74,8 @@ def measure_all(
     Args:
         terms: of the training; None for none.
         ceiling_seconds: for what the device can do.
-        announce: told how long it is going to take, before anything is measured.
         make_folder: makes the run's folder, once there is something to keep; it is given the start.
-
-    Raises:
-        BadInput: whatever its parts raise of it.
+        announce: told how long it is going to take, before anything is measured.
     """
     started = datetime.now(UTC)
     runner = Runner(plan, machine, started, progress)
@@ -95,32 +92,28 @@ def measure_all(
         try:
             if not found.interrupted:
                 progress.tell("what the device can do", timing, ceiling_seconds + training * run.seconds)
-                found = _with_ceilings(found, pool, ceiling_seconds)
+                try:
+                    ceilings = measure_ceilings(pool, plan, machine, ceiling_seconds)
+                    write_record(folder / CEILINGS_FILE, ceilings)
+                    found = replace(found, ceilings=ceilings)
+                except CaseEnded as end:  # what was timed stands
+                    unknown = f"what the device can do is not known: {end.reason}; try loopmark ceilings"
+                    found = _warned(found, unknown)
                 if terms is not None:
                     stage = Stage(progress, timing, 1 - timing)
                     trained = Trainer(plan, terms, machine, stage, endings_of(run)).run(pool)
                     found = replace(found, trained=trained, interrupted=trained[0].interrupted)
         except KeyboardInterrupt:  # what was timed is still shown
             found = replace(found, interrupted=True)
-            unknown = ["what the device can do"] if found.ceilings is None else []
+            missing = ["what the device can do"] if found.ceilings is None else []
             if terms is not None and found.trained is None:
-                unknown.append("how the loops train")
-            if unknown:
-                missing = " and ".join(unknown)
+                missing.append("how the loops train")
+            if missing:
+                without = " and ".join(missing)
                 found = _warned(
-                    found, f"interrupted after the timing, without {missing}; run its command again for that"
+                    found, f"interrupted after the timing, without {without}; run its command again for that"
                 )
     return found
-
-
-def _with_ceilings(found: WholeRun, pool: WorkerPool, seconds: float) -> WholeRun:
-    """The run with its device's ceilings, or a warning that they are not known: what was timed stands."""
-    try:
-        ceilings = measure_ceilings(pool, found.run.plan, found.run.machine, seconds)
-    except CaseEnded as end:
-        return _warned(found, f"what the device can do is not known: {end.reason}; try loopmark ceilings")
-    write_record(found.folder / CEILINGS_FILE, ceilings)
-    return replace(found, ceilings=ceilings)
 
 
 def _warned(found: WholeRun, warning: str) -> WholeRun:

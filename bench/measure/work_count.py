@@ -1,7 +1,7 @@
 """One step's work, phase by phase: the floating-point operations and the bytes that have to move."""
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -50,11 +50,8 @@ def attention_of(func: Any) -> str | None:
 
 
 CONVOLUTIONS = {
-    aten.convolution,
-    aten._convolution,
-    aten.cudnn_convolution,
-    aten.convolution_overrideable,
-    aten.convolution_backward,
+    *(aten.convolution, aten._convolution, aten.cudnn_convolution),
+    *(aten.convolution_overrideable, aten.convolution_backward),
 }
 
 
@@ -83,8 +80,7 @@ def _kind(tensor: Tensor, convolves: bool) -> str:
 
 GATHERS = {aten.index, aten.index_select, aten.gather, aten.embedding, aten.take}
 """Read only as much of their first tensor as they write."""
-OVERWRITES = {aten.copy_, aten.zero_, aten.fill_}
-"""Write to their first tensor without reading it."""
+OVERWRITES = {aten.copy_, aten.zero_, aten.fill_}  # write to their first tensor without reading it
 MAKES_NOTHING = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided}
 """Set memory aside and write nothing there."""
 
@@ -102,7 +98,6 @@ class Traffic:
         self._written: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        """One operation, done."""
         packet = func._overloadpacket
         if _is_view(func) or packet in MAKES_NOTHING:
             return
@@ -141,7 +136,6 @@ def _is_view(func: Any) -> bool:
 
 
 def _mutated(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
-    """The tensors that ``func`` says it writes to."""
     for number, place in enumerate(func._schema.arguments):
         # A fused optimizer says that it writes to the gradients, which it does only where it unscales them.
         if place.alias_info and place.alias_info.is_write and place.name != "grads":
@@ -167,8 +161,7 @@ def _bytes(tensor: Tensor) -> int:
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
 
 
-SETTLING_STEPS = 1
-"""Steps before the one that is counted: an optimizer makes what it keeps in its first."""
+SETTLING_STEPS = 1  # steps before the one that is counted: an optimizer makes what it keeps in its first
 
 
 class Counting(TorchDispatchMode):
@@ -183,7 +176,6 @@ class Counting(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run ``func`` as it is, and count it."""
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         kind, flops = flops_of(func, args, kwargs, out)
@@ -208,9 +200,6 @@ def count_work(task: Task, loop: Loop, seed: int) -> tuple[PhaseWork, ...]:
 
     Compiled parts run as they were before they were compiled, and what would be captured and repeated as it is: a
     compiler's kernels, and a replay, say nothing of what they multiply.
-
-    Raises:
-        Exception: whatever the loop raises.
     """
     torch.manual_seed(seed)
     loop = replace(loop, techniques=tuple(t for t in loop.techniques if not t.captures))
@@ -218,18 +207,13 @@ def count_work(task: Task, loop: Loop, seed: int) -> tuple[PhaseWork, ...]:
         step = loop.prepare(task)
         generator = step.step if isinstance(step, Driver) else step  # a person's own driver
         for _ in range(SETTLING_STEPS):
-            for _ in generator(task, *task.next_batch()):
-                pass
+            deque(generator(task, *task.next_batch()), maxlen=0)
         laps: list[PhaseWork] = []
         with Counting() as counting:
             batch = task.next_batch()
             laps.append(counting.lap(DATA))
             laps += [counting.lap(phase) for phase in generator(task, *batch)]
             laps.append(counting.lap(laps[-1].phase))  # what comes after the last yield counts for the last phase
-    return _summed(laps)
-
-
-def _summed(laps: list[PhaseWork]) -> tuple[PhaseWork, ...]:
     work: dict[str, PhaseWork] = {}
     for lap in laps:
         before = work.get(lap.phase, PhaseWork(lap.phase, {}, 0.0))

@@ -18,7 +18,7 @@ import torch
 from loopmark.bench.measure.answers import Finished, Ready, Rows, Solo, Turn, Warm, failure_of
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.ceilings.survey import FoundCeilings, ceilings_of
-from loopmark.bench.measure.clock import Block, HostClock, Recording
+from loopmark.bench.measure.clock import Block, Recording
 from loopmark.bench.measure.device_clock import make_clock
 from loopmark.bench.measure.entry import refuse_strangers
 from loopmark.bench.measure.machine import describe_environment
@@ -81,8 +81,7 @@ class Worker:
             refuse_strangers(this.tree)
         if this.slowdown:
             step = slowed(step, this.slowdown, self._device)
-        self._clock: HostClock = make_clock(self._task, step)
-        self._step = step
+        self._step, self._clock = step, make_clock(self._task, step)
         self._clock.synchronise()
         seconds = time.perf_counter() - start
         digest = getattr(self._task.batches, "data_sha256", None)
@@ -126,7 +125,11 @@ class Worker:
 
         log = CompilationLog()
         warm = warm_up(take_step, ceiling_seconds)
-        device_step_seconds = None if self._clock.laps_count else self._plain_step_seconds()
+        device_step_seconds = None
+        if not self._clock.laps_count:
+            plain = self._clock.plain(WINDOW)
+            self._steps += WINDOW
+            device_step_seconds = plain.device_seconds / WINDOW
         held, self._memory = held_on(self._device), peak_memory_of(self._device)
         self._memory.reset()
         self._monitor = monitor_of(self._device)
@@ -146,7 +149,6 @@ class Worker:
         )
 
     def environment(self) -> Environment:
-        """The software that this process runs with."""
         found = describe_environment(self._assignment.threads, self._assignment.cores)
         return replace(found, variables={k: v for k, v in found.variables.items() if k not in CACHES})
 
@@ -168,8 +170,7 @@ class Worker:
         """Steps for ``seconds``, one round each, as a benchmark does that has the machine to itself."""
         total, rounds, end = 0.0, 0, time.perf_counter() + seconds
         while rounds == 0 or time.perf_counter() < end:
-            block = self._clock.plain(1)
-            total += block.host_seconds
+            total += self._clock.plain(1).host_seconds
             rounds += 1
         self._steps += rounds
         return Solo(rounds, total / rounds)
@@ -188,7 +189,6 @@ class Worker:
         return spent
 
     def finish(self) -> Finished:
-        """The figures that are read once, at the end."""
         scaler = self._task.scaler
         counting = scaler if isinstance(scaler, CountingGradScaler) else None
         return Finished(
@@ -235,7 +235,6 @@ class Worker:
         return self._session.begin()
 
     def train(self, *, steps: int, one_by_one: int = 0) -> Segment:
-        """Train for ``steps`` steps and measure the quality."""
         return self._session.segment(steps, one_by_one)
 
     def verify(self, *, name: str, seconds: float) -> Checked:
@@ -248,11 +247,6 @@ class Worker:
         """Measure what the device can do; no task is set up before."""
         self._take_place()
         return ceilings_of(self._device, self._assignment.cores, budget_seconds, seed)
-
-    def _plain_step_seconds(self) -> float:
-        block = self._clock.plain(WINDOW)
-        self._steps += block.steps
-        return block.device_seconds / block.steps
 
     def _take_place(self) -> None:
         torch.set_num_threads(self._assignment.threads)

@@ -8,12 +8,10 @@ from loopmark.bench.records.files import LEAST_SECONDS, damaged, read_record
 from loopmark.bench.records.run import CommandRecord, Status
 
 BATCH_SIZES_FILE = "batches.json"
-MOST_ROWS, MOST_BYTES = 1e12, 1e15
-"""Of a batch; more than any machine has."""
+MOST_ROWS, MOST_BYTES = 1e12, 1e15  # of a batch; more than any machine has
 
 Limit = Literal["device memory", "host memory", "data", "time", "failure"]
-"""What keeps a batch from being larger. ``data``: it has no more rows; ``failure``: the loop fails for some other
-reason, which is told."""
+"""What keeps a batch from being larger: of ``data`` there are no more rows, a ``failure`` has some other reason."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,7 @@ class BatchCase:
     memory_kind: str | None  # what `peak_memory_bytes` counts
     attempts: tuple[Attempt, ...]  # in the order in which they were made
     again: tuple[Attempt, ...] = ()  # the fastest ones, each time in another process
-    stop: Limit | None = None
-    """What keeps the largest batch that fits from being larger; None where the search was interrupted."""
+    stop: Limit | None = None  # what keeps the largest batch that fits from being larger; None where interrupted
 
 
 @dataclass(frozen=True)

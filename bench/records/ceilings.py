@@ -8,23 +8,16 @@ from loopmark.bench.records.files import damaged, read_record
 from loopmark.bench.records.machine import Environment, Machine
 from loopmark.bench.records.run import Run
 
-CEILINGS_FILE = "ceilings.json"
-"""In a run's folder: what its device could do while it was measured."""
+CEILINGS_FILE = "ceilings.json"  # in a run's folder: what its device could do while it was measured
 AGAIN = "measure again: loopmark ceilings"
 
 Kind = Literal["matrix product", "copy", "launch", "host to device", "device to host"]
 Variant = Literal["host", "device", "pinned", "pageable"]
 """A launch takes time of the host, to enqueue it, and of the device. A transfer's host memory is pinned or pageable."""
 Unit = Literal["flops per second", "bytes per second", "seconds"]
-UNITS: dict[Kind, Unit] = {
-    "matrix product": "flops per second",
-    "copy": "bytes per second",
-    "launch": "seconds",
-    "host to device": "bytes per second",
-    "device to host": "bytes per second",
-}
-LEAST, MOST = 1e-12, 1e24
-"""In any of these units; no device is beyond."""
+UNITS: dict[Kind, Unit] = {"matrix product": "flops per second", "launch": "seconds"}
+UNITS |= dict.fromkeys(("copy", "host to device", "device to host"), "bytes per second")
+LEAST, MOST = 1e-12, 1e24  # in any of these units; no device is beyond
 
 
 @dataclass(frozen=True)
@@ -51,20 +44,17 @@ class Ceiling:
     """The best that was sustained: the median of the best size's samples."""
 
     kind: Kind
-    dtype: str | None
-    """As torch prints it without ``torch.``, and ``tf32``; None for what is no arithmetic."""
+    dtype: str | None  # as torch prints it without `torch.`, and `tf32`; None for what is no arithmetic
     value: float
     low: float
-    high: float
-    """Of the median's interval of 95 %, from these samples of one process alone."""
+    high: float  # of the median's interval of 95 %, from these samples of one process alone
     unit: Unit
     best_size: int  # rows of a square matrix, bytes of a copied tensor, elements of a launch
     samples: int  # of the best size
     variant: Variant | None = None  # None for a kind that has no variants
     steady: bool = True  # False where warm-up, on the smallest size, ended at its limit
     disturbance: Interference | None = None  # of the best size's samples
-    held: float | None = None
-    """What was left of the best matrix product on a GPU after seconds of it, on a board grown hot or at its limit."""
+    held: float | None = None  # what a GPU's best matrix product came to after seconds of it, hot or at its limit
     tried: tuple[Tried, ...] = ()  # the best size among them
 
 
@@ -99,14 +89,11 @@ class Ceilings:
 
     def flops_per_second(self, dtype: str) -> Ceiling | None:
         """Of matrix products in ``dtype`` (``float32``, ``tf32``, ``bfloat16``…); None where not known."""
-        return self._find("matrix product", dtype)
+        return next((one for one in self.ceilings if (one.kind, one.dtype) == ("matrix product", dtype)), None)
 
     def bytes_per_second(self) -> Ceiling | None:
         """Of copies in the device's memory, bytes read and written together; None where not known."""
-        return self._find("copy", None)
-
-    def _find(self, kind: Kind, dtype: str | None) -> Ceiling | None:
-        return next((one for one in self.ceilings if (one.kind, one.dtype) == (kind, dtype)), None)
+        return next((one for one in self.ceilings if one.kind == "copy"), None)
 
 
 def ceilings_path(folder: Path, device: str, threads: int) -> Path:
@@ -118,16 +105,12 @@ def read_ceilings(path: Path) -> Ceilings | None:
     """The ceilings in ``path``; None where there is no such file. Raises BadInput where they are no sound ones."""
     ceilings = read_record(path, Ceilings, again=AGAIN)
     for one in ceilings.ceilings if ceilings else ():
-        _expect_sound(path, one)
+        if one.unit != UNITS[one.kind]:
+            raise damaged(path, f"the {one.kind} should be in {UNITS[one.kind]}", AGAIN)
+        if not LEAST < one.low <= one.value <= one.high < MOST:
+            raise damaged(path, f"the {one.kind} of {one.value:g} should be positive and lie in its interval", AGAIN)
+        if one.held is not None and not LEAST < one.held < MOST:
+            raise damaged(path, f"what the {one.kind} held should be positive", AGAIN)
+        if one.best_size < 1 or one.samples < 1:
+            raise damaged(path, f"the {one.kind} should have a size and samples", AGAIN)
     return ceilings
-
-
-def _expect_sound(path: Path, one: Ceiling) -> None:
-    if one.unit != UNITS[one.kind]:
-        raise damaged(path, f"the {one.kind} should be in {UNITS[one.kind]}", AGAIN)
-    if not LEAST < one.low <= one.value <= one.high < MOST:
-        raise damaged(path, f"the {one.kind} of {one.value:g} should be positive and lie in its interval", AGAIN)
-    if one.held is not None and not LEAST < one.held < MOST:
-        raise damaged(path, f"what the {one.kind} held should be positive", AGAIN)
-    if one.best_size < 1 or one.samples < 1:
-        raise damaged(path, f"the {one.kind} should have a size and samples", AGAIN)

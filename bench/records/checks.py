@@ -59,13 +59,10 @@ Status = Literal["holds", "broken", "not applicable"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """One property of one loop."""
-
     name: str  # stable, such as `zeroed-gradients`
     statement: str  # what holds, as a sentence
     status: Status
-    explanation: str = ""
-    """Of a broken property: the fault by its name, where it is, what to do. Of one that does not apply: why."""
+    explanation: str = ""  # of a broken property: the fault, its place, what to do; of one that does not apply: why
 
 
 @dataclass(frozen=True)

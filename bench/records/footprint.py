@@ -1,5 +1,6 @@
 """The memory of one training step: how much is in use at each moment, and in which phase."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,8 +10,8 @@ from loopmark.bench.records.run import Plan, Status
 MEMORY_FILE = "memory.json"
 
 Kind = Literal["tensors alive", "device memory allocated"]
-"""What is counted. ``tensors alive``: the bytes of every tensor that the step makes or holds, exact, without what
-operators use for themselves while they run; ``device memory allocated``: what torch's allocator has handed out."""
+"""The former are the exact bytes of every tensor that the step makes or holds, without what operators use while they
+run; the latter is what torch's allocator has handed out."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,11 @@ class Stretch:
     """A step from one of its yields to the next; a phase that comes several times has several."""
 
     phase: str
-    moments: tuple[int, ...]
-    """Bytes in use after each operator (tensors alive), or each time the allocator gave or took (device memory)."""
+    moments: tuple[int, ...]  # bytes in use after each operator, or each time the allocator gave or took
     peak_bytes: int
     end_bytes: int
     peak_reserved_bytes: int | None = None  # taken by the allocator, where there is one to ask
-    peak_inactive_split_bytes: int | None = None
-    """Of that, what is free, and stuck in a block that is partly in use: it cannot be given back."""
+    peak_inactive_split_bytes: int | None = None  # free, but stuck in a block that is partly in use
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,12 @@ class PhaseMemory:
     end_bytes: int  # at the end of the last of them
     peak_reserved_bytes: int | None
 
+    @classmethod
+    def of(cls, phase: str, stretches: Sequence[Stretch]) -> "PhaseMemory":
+        reserved = [s.peak_reserved_bytes for s in stretches if s.peak_reserved_bytes is not None]
+        peak = max(stretch.peak_bytes for stretch in stretches)
+        return cls(phase, peak, stretches[-1].end_bytes, max(reserved, default=None))
+
 
 @dataclass(frozen=True)
 class Footprint:
@@ -46,8 +51,7 @@ class Footprint:
     before_bytes: int  # weights, optimizer state, and the gradients of the step before
     stretches: tuple[Stretch, ...]
     peak_operator: str | None  # after which the most was in use; None where operators are not seen
-    ran_eagerly: bool
-    """Whether what this loop compiles was run without compiling it, since nothing is seen inside compiled code."""
+    ran_eagerly: bool  # whether a loop that compiles was run without compiling, since compiled code shows nothing
 
     @property
     def peak(self) -> Stretch:
@@ -55,11 +59,10 @@ class Footprint:
 
     @property
     def phases(self) -> tuple[PhaseMemory, ...]:
-        """Each phase, in the order in which they first came."""
         stretches: dict[str, list[Stretch]] = {}
         for stretch in self.stretches:
             stretches.setdefault(stretch.phase, []).append(stretch)
-        return tuple(_together(name, found) for name, found in stretches.items())
+        return tuple(PhaseMemory.of(name, found) for name, found in stretches.items())
 
     @property
     def fragmentation_bytes(self) -> int | None:
@@ -70,8 +73,6 @@ class Footprint:
 
 @dataclass(frozen=True)
 class FootprintCase:
-    """One (workload, loop)."""
-
     workload: str
     loop: str
     status: Status
@@ -90,13 +91,3 @@ class Footprints:
     environment: Environment
     cases: tuple[FootprintCase, ...]
     footprint_version: int = 1
-
-
-def _together(phase: str, stretches: list[Stretch]) -> PhaseMemory:
-    reserved = [s.peak_reserved_bytes for s in stretches if s.peak_reserved_bytes is not None]
-    return PhaseMemory(
-        phase=phase,
-        peak_bytes=max(stretch.peak_bytes for stretch in stretches),
-        end_bytes=stretches[-1].end_bytes,
-        peak_reserved_bytes=max(reserved, default=None),
-    )

@@ -16,8 +16,7 @@ from loopmark.bench.records.run import Case, Launch, Run
 from loopmark.bench.records.samples import Samples, seconds_of
 from loopmark.bench.records.store import read_run, read_table
 
-NAMES = ("run", "machine", "workload", "loop")
-"""Categorical in every frame that has them, with the same categories, so that frames join and group at once."""
+NAMES = ("run", "machine", "workload", "loop")  # categories, the same in every frame, so that they join and group
 RUN_COLUMNS = [
     "run", "machine", "folder", "device", "size", "started", "seconds", "interrupted", "threads", "torch", "cuda",
     "driver", "python", "cpu", "gpu", "memory_bytes", "loopmark", "revision", "warnings",
@@ -35,8 +34,7 @@ class Frames:
     A table that cannot be read is a ``UserWarning`` that names it, and the frame has the other runs' rows.
     """
 
-    runs_by_name: dict[str, tuple[Path, Run]]
-    """By name, or where two runs share it by machine and name, or else by folder."""
+    runs_by_name: dict[str, tuple[Path, Run]]  # names that runs share have the machine's before them, or are the folder
 
     @classmethod
     def of(cls, folders: Iterable[Path]) -> "Frames":
@@ -147,7 +145,6 @@ class Frames:
         return finish(self._named(names.join(getattr(Samples.empty(), table).drop(columns="case"))))
 
     def _every_case(self) -> Iterator[tuple[dict[str, Any], Case]]:
-        """Each case of each run, with what names it."""
         for name, (_, run) in self.runs_by_name.items():
             yield from ((_names(name, run, case), case) for case in run.cases)
 

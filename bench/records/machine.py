@@ -18,10 +18,8 @@ class Fact:
     """How a field is told."""
 
     label: str = ""  # empty where it is told by hand among others, or nowhere
-    decides: bool = False
-    """Whether another value makes another machine. A None that is the field's default decides nothing."""
-    gibibytes: bool = False
-    """Bytes that are told and compared in whole GiB: after a reboot or a driver update they may be a few MiB more."""
+    decides: bool = False  # whether another value makes another machine; a None that is the field's default does not
+    gibibytes: bool = False  # bytes told and compared in whole GiB: a reboot or driver update may add a few MiB
     empty: str | None = None  # what an empty list says
 
     def text(self, value: Any) -> str | None:
@@ -108,7 +106,6 @@ class Environment:
 
 
 def facts_of(record: Gpu | Machine | Environment) -> Iterator[tuple[Fact, Any]]:
-    """Every fact of ``record`` with its value, in the order of the fields."""
     for name, fact, _ in _declared(cast(Any, type(record))):
         yield fact, getattr(record, name)
 
@@ -121,7 +118,6 @@ def _declared(kind: Any) -> tuple[tuple[str, Fact, bool], ...]:
 
 
 def _identity(record: Gpu | Machine) -> dict[str, Any]:
-    """The facts that decide, by the names of their fields."""
     found: dict[str, Any] = {}
     for name, fact, is_later in _declared(cast(Any, type(record))):
         value = getattr(record, name)

@@ -8,9 +8,7 @@ from loopmark.bench.records.machine import Environment, Machine
 Status = Literal["ok", "skipped", "failed", "timed_out"]
 CacheState = Literal["cold", "warm", "none"]
 
-POWER_CAP = "power cap"
-"""The board is at its limit of power. That is where a loop that keeps it busy belongs: to leave such blocks out would
-flatter exactly the hungriest loops."""
+POWER_CAP = "power cap"  # where a loop that keeps the board busy belongs: leaving it out would flatter the hungriest
 
 
 @dataclass(frozen=True)
@@ -23,16 +21,14 @@ class Plan:
     device: str
     size: str
     batch_size: int | None
-    budget_seconds: float
-    """Sampling time of one case, over all launches; warm-up is not part of it."""
+    budget_seconds: float  # sampling time of one case, over all launches; warm-up is not part of it
     launches: int
     seed: int
     threads: int
     block_seconds: float
     warmup_ceiling_seconds: float
     limit_seconds: float  # how long a worker may take over one request before it counts as hung
-    remeasure_throttled: bool = True
-    """Whether a turn during which the GPU's clock was held down is taken again."""
+    remeasure_throttled: bool = True  # whether a turn during which the GPU's clock was held down is taken again
 
 
 @dataclass(frozen=True)
@@ -40,8 +36,7 @@ class GpuState:
     """None for what the driver does not say."""
 
     temperature_celsius: float | None = None
-    power_watts: float | None = None
-    """Of the whole board, just then; on newer boards over the last second."""
+    power_watts: float | None = None  # of the whole board, just then; on newer boards over the last second
     power_limit_watts: float | None = None
     sm_clock_hertz: float | None = None
     memory_clock_hertz: float | None = None
@@ -54,12 +49,9 @@ class PhaseWork:
     """One phase of one step: what its operations come to, however they are fused."""
 
     phase: str
-    flops: dict[str, float]
-    """Floating-point operations of its matrix products and convolutions, by the type that they multiply in."""
-    least_bytes: float
-    """That it has to read or write at least once: what it did not make itself, and what outlives it."""
-    attention: tuple[str, ...] = ()
-    """The kernels that torch chose for scaled_dot_product_attention: ``flash``, ``efficient``, ``cudnn``, ``math``…"""
+    flops: dict[str, float]  # of its matrix products and convolutions, by the type that they multiply in
+    least_bytes: float  # that it has to read or write at least once: what it did not make itself, and what outlives it
+    attention: tuple[str, ...] = ()  # kernels of scaled_dot_product_attention: `flash`, `efficient`, `cudnn`, `math`…
 
 
 @dataclass(frozen=True)
@@ -73,8 +65,7 @@ class Launch:
     warmup_seconds: float | None
     steady: bool | None  # False when warm-up ended at its ceiling with steps still getting faster
     steady_step_seconds: float | None
-    excess_seconds: float | None
-    """What warm-up took beyond as many steady steps: compilation, autotuning, first touches."""
+    excess_seconds: float | None  # what warm-up took beyond as many steady steps: compilation, autotuning, first touch
     compile_seconds: float | None  # by torch's own counters; 0 where nothing was compiled
     compile_cache: CacheState | None
     steps: int
@@ -82,10 +73,8 @@ class Launch:
     skipped_steps: int | None  # steps that a gradient scaler skipped; None where there is none
     final_scale: float | None
     pid: int | None
-    joules_per_step: float | None = None
-    """Over a window of its own, with no other process taking turns; None where nothing counts energy."""
-    gpu: GpuState | None = None
-    """Right after a second of nothing but its steps; None where there is none, or no driver that tells."""
+    joules_per_step: float | None = None  # over a window of its own, without turns; None where nothing counts energy
+    gpu: GpuState | None = None  # right after a second of nothing but its steps; None where nothing tells
 
     @property
     def start_seconds(self) -> float | None:
@@ -101,19 +90,16 @@ class Case:
 
     workload: str
     loop: str
-    repeat: bool
-    """True for the baseline's second appearance: what this machine reports when nothing changed."""
+    repeat: bool  # True for the baseline's second appearance: what this machine reports when nothing changed
     status: Status
     reason: str | None
     batch_size: int | None
     parameters: int | None
     data_sha256: str | None
     phases: tuple[str, ...]
-    memory_kind: str | None
-    """What ``peak_memory_bytes`` counts: ``device memory allocated`` or ``resident set``."""
+    memory_kind: str | None  # what `peak_memory_bytes` counts: `device memory allocated` or `resident set`
     launches: tuple[Launch, ...]
-    work: tuple[PhaseWork, ...] = ()
-    """What one step has to do, phase by phase; empty where it was not counted."""
+    work: tuple[PhaseWork, ...] = ()  # what one step has to do, phase by phase; empty where it was not counted
 
     @property
     def label(self) -> str:
@@ -148,8 +134,7 @@ class Run(CommandRecord):
 
     cases: tuple[Case, ...]
     warnings: tuple[str, ...] = ()
-    imported_from: str | None = None
-    """The tool that measured it, if not Loopmark: what is None or empty then is not known."""
+    imported_from: str | None = None  # the tool that measured it, if not Loopmark: None and empty then mean not known
     format_version: int = 1
 
 

@@ -12,8 +12,7 @@ from loopmark.bench.records.store import RUN_FILE, create_folder
 Counted = Literal["kernels", "operators"]
 
 TRACE_FILE, KERNELS_FILE = "trace.json.gz", "kernels.csv"
-OUTSIDE = "(outside any operator)"
-"""Stands among a phase's operators for what its own thread did in none of them: Python, and waiting."""
+OUTSIDE = "(outside any operator)"  # what a phase's own thread did in no operator: Python, and waiting
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,11 @@ class PhaseCosts:
     """One phase in an average step, or the whole step where the host sees no phase of it."""
 
     phase: str
-    host_seconds_per_step: float
-    """From the phase's begin to its end on the host; on a CUDA device, the time to enqueue it."""
-    costs: tuple[Cost, ...]
-    """The dearest first. Kernels may overlap, and operators of several threads too, so they add up to what was used."""
+    host_seconds_per_step: float  # from the phase's begin to its end on the host; on a CUDA device, time to enqueue it
+    costs: tuple[Cost, ...]  # the dearest first; kernels and threads may overlap, so they add up to what was used
 
     @property
     def seconds_per_step(self) -> float:
-        """What the costs add up to."""
         return sum(cost.seconds_per_step for cost in self.costs)
 
     def share(self, cost: Cost) -> float | None:
@@ -52,13 +48,11 @@ class Profile:
 
     steps: int
     counted: Counted  # the kernels that ran on a device, or the operators that ran on the CPU
-    graphed: bool
-    """Whether a step is one call of a driver, a graph's replay, of which the host sees no phase."""
+    graphed: bool  # whether a step is one call of a driver, a graph's replay, of which the host sees no phase
     plain_step_seconds: float  # of the steps in the same process just before the profiler began
     profiled_step_seconds: float
     phases: tuple[PhaseCosts, ...]
-    unattributed: tuple[Cost, ...] = ()
-    """Kernels whose launch is not in the trace, or lies between two phases; they count for none."""
+    unattributed: tuple[Cost, ...] = ()  # kernels whose launch is not in the trace, or between phases; in no phase
 
 
 @dataclass(frozen=True)
@@ -89,5 +83,4 @@ def write_trace(folder: Path, trace: bytes, kernels: str) -> None:
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / TRACE_FILE, trace)
-        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
-        replace_file(folder / KERNELS_FILE, kernels.encode(errors="backslashreplace"))
+        replace_file(folder / KERNELS_FILE, kernels)

@@ -13,8 +13,7 @@ from loopmark.bench.records.samples import Columns, read_columns, typed, write_w
 
 TRAINING_FILE = "training.json"
 
-Until = Literal["target", "convergence"]
-"""How long a loop trains: to its workload's target, or on until its quality no longer rises."""
+Until = Literal["target", "convergence"]  # to the target, or on until quality no longer rises
 Ending = Literal["reached the target", "converged", "diverged", "spent its budget", "was interrupted"]
 Divergence = Literal["not a number", "infinite", "exploded"]
 
@@ -34,7 +33,6 @@ class Target:
         return quality >= self.value if self.higher_is_better else quality <= self.value
 
     def gain(self, before: float, after: float) -> float:
-        """How much better ``after`` is than ``before``, in the metric's own unit."""
         return after - before if self.higher_is_better else before - after
 
 
@@ -48,8 +46,7 @@ class Trial:
     status: Status
     reason: str | None
     setup_seconds: float | None = None
-    first_steps_seconds: tuple[float, ...] = ()
-    """Each timed to its end: they compile and capture."""
+    first_steps_seconds: tuple[float, ...] = ()  # each timed to its end: they compile and capture
     compile_seconds: float | None = None
     compile_cache: CacheState | None = None
     steps: int = 0
@@ -82,8 +79,7 @@ class Proof:
     steps: int = 0  # that were compared
     same_steps: int = 0  # of those, the first so many that gave eager's numbers to the last bit
     skipped_steps: int = 0  # that a gradient scaler skipped, and that were not compared
-    bits: int | None = None
-    """Significant bits that the loop's arithmetic keeps: 24 in float32, 11 in float16, 8 in bfloat16."""
+    bits: int | None = None  # significant bits of the loop's arithmetic: 24 in float32, 11 in float16, 8 in bfloat16
     draws_at_random: bool = False  # the model draws random numbers, of which a loop may draw others
     lost_at_step: int | None = None  # the first step whose loss was NaN or infinite
     sha256: str | None = None  # of parameters and buffers after the last step
@@ -101,8 +97,7 @@ class Training(CommandRecord):
 
     seeds: tuple[int, ...]
     until: Until
-    budget_seconds: float
-    """Of training, for each seed of each case; set-up, the first steps and measuring quality are no part of it."""
+    budget_seconds: float  # of training a seed of a case; without set-up, the first steps and measuring quality
     targets: dict[str, Target]  # by workload, of those that state one
     proofs: tuple[Proof, ...]
     trials: tuple[Trial, ...]
@@ -118,30 +113,22 @@ class Deviation:
     """
 
     step: int
-    kind: str
-    """``loss``, ``gradient``, ``buffer``, or ``update``: what the optimizer added to a parameter, or keeps for it."""
-    layer: str
-    """The parameter's or buffer's name, ``momentum_buffer of`` it for what is kept; empty for the loss."""
+    kind: str  # `loss`, `gradient`, `buffer`, or `update`: what the optimizer added to a parameter, or keeps for it
+    layer: str  # the parameter's or buffer's name, `momentum_buffer of` it for what is kept; empty for the loss
     error: float  # the loop's
     eager_error: float  # eager's, from the same state
     rounding_error: float
     """The most of those whose every operation rounds at random to the loop's precision, and of an update's those whose
     settings are rounded; NaN where none was drawn at this step."""
-    coarse_error: float
-    """The most of those whose every operation rounds at random more coarsely than that; NaN likewise."""
+    coarse_error: float  # the most of those whose every operation rounds at random more coarsely; NaN likewise
 
 
+_ERRORS = ("error", "eager_error", "rounding_error", "coarse_error")
 COLUMNS: dict[str, Columns] = {
     # One row each time that quality was measured; the first is of the untrained model.
-    "evaluations": {
-        "trial": "int32",
-        "step": "int64",
-        # Spent training up to here, compilation included, and measuring quality not.
-        "seconds": "float64",
-        # Spent up to here; NaN where nothing counts energy.
-        "joules": "float64",
-        "quality": "float64",
-    },
+    # Seconds are of training up to here, compilation included and measuring quality not. Joules are NaN where nothing
+    # counts energy.
+    "evaluations": {"trial": "int32", "step": "int64", **dict.fromkeys(("seconds", "joules", "quality"), "float64")},
     # One row a training step. A loss that is not finite is kept as it is.
     "training_losses": {"trial": "int32", "step": "int64", "loss": "float64"},
     # One row a layer of a step that was compared; see Deviation.
@@ -150,7 +137,7 @@ COLUMNS: dict[str, Columns] = {
         "step": "int64",
         "kind": "str",
         "layer": "str",
-        **dict.fromkeys(("error", "eager_error", "rounding_error", "coarse_error"), "float64"),
+        **dict.fromkeys(_ERRORS, "float64"),
     },
 }
 
@@ -178,11 +165,8 @@ def read_training(folder: Path) -> tuple[Training, TrainingSamples] | None:
     samples = TrainingSamples(**{name: read_columns(folder, name, columns) for name, columns in COLUMNS.items()})
     if samples.evaluations["seconds"].isna().any():
         raise damaged(folder / "evaluations.parquet", "a measurement should have its seconds")
-    for table, column, count in (
-        (samples.evaluations, "trial", len(training.trials)),
-        (samples.training_losses, "trial", len(training.trials)),
-        (samples.deviations, "proof", len(training.proofs)),
-    ):
-        if len(table) and not table[column].between(0, count - 1).all():
-            raise damaged(path, f"a table names a {column} that there is none of")
+    trials = pd.concat([samples.evaluations["trial"], samples.training_losses["trial"]])
+    for places, count in ((trials, len(training.trials)), (samples.deviations["proof"], len(training.proofs))):
+        if not places.between(0, count - 1).all():
+            raise damaged(path, f"a table names a {places.name} that there is none of")
     return training, samples

@@ -13,8 +13,8 @@ from loopmark.bench.judge.comparison import (
     instrumentation,
     lap_costs,
     log_speedups,
-    memory_logs,
     over_launches,
+    peaks_of_memory,
     phase_logs,
     ratio_logs,
     round_logs,
@@ -304,7 +304,7 @@ def of(case: int, table: str = "blocks", samples: Samples = SAMPLES):  # type: i
 
 
 def test_each_launch_has_one_value() -> None:
-    assert step_logs(rounds_of(of(1))).shape == memory_logs(RUN.cases[1]).shape == (4,)
+    assert step_logs(rounds_of(of(1))).shape == np.shape(peaks_of_memory(RUN.cases[1])) == (4,)
     assert {name: len(logs) for name, logs in phase_logs(of(1, "phases")).items()} == dict.fromkeys(PHASES, 4)
 
 

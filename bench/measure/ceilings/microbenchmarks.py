@@ -62,7 +62,6 @@ def products(device: torch.device, free_bytes: int, seed: int, stopwatch: Stopwa
         return Microbenchmark(
             kind="matrix product",
             dtype=name,
-            unit="flops per second",
             sizes=tuple(rows for rows in PRODUCT_ROWS if rows == PRODUCT_ROWS[0] or rows**2 <= most),
             work=lambda rows: 2.0 * rows**3,
             prepare=partial(_float8_product if dtype is FLOAT8 else _product, device, dtype, seed),
@@ -70,16 +69,14 @@ def products(device: torch.device, free_bytes: int, seed: int, stopwatch: Stopwa
             context=context,
         )
 
-    def left_out(name: str, reason: str) -> LeftOut:
-        return LeftOut("matrix product", name, reason)
-
-    no_tf32, no_float8, float8 = _tf32_lacks(device, seed), _float8_lacks(device), str(FLOAT8).removeprefix("torch.")
+    rounded, no_tf32 = of_type("tf32", torch.float32, partial(_precision, "high")), _tf32_lacks(device, seed)
+    float8, no_float8 = of_type(str(FLOAT8).removeprefix("torch."), FLOAT8), _float8_lacks(device)
     return [
         of_type("float32", torch.float32, partial(_precision, "highest")),
-        left_out("tf32", no_tf32) if no_tf32 else of_type("tf32", torch.float32, partial(_precision, "high")),
+        rounded.left_out(no_tf32) if no_tf32 else rounded,
         of_type("bfloat16", torch.bfloat16),
         of_type("float16", torch.float16),
-        left_out(float8, no_float8) if no_float8 else of_type(float8, FLOAT8),
+        float8.left_out(no_float8) if no_float8 else float8,
     ]
 
 
@@ -133,26 +130,17 @@ def copies(
     cache = cache_bytes or LARGEST_KNOWN_CACHE_BYTES
     sizes = tuple(times * cache for times in CACHES if 2 * times * cache <= COPY_MEMORY_SHARE * free_bytes)
     if not sizes:
-        return LeftOut(
-            "copy",
-            None,
+        why = (
             f"two tensors of {CACHES[0]} times the last-level cache of {cache / 2**20:.0f} MiB are more than a quarter "
-            f"of the {free_bytes / 2**20:.0f} MiB that are free",
+            f"of the {free_bytes / 2**20:.0f} MiB that are free"
         )
-    return Microbenchmark(
-        kind="copy",
-        dtype=None,
-        unit="bytes per second",
-        sizes=sizes,
-        work=lambda size: 2.0 * size,
-        prepare=partial(_copy, device, seed),
-        stopwatch=stopwatch,
-    )
+        return LeftOut("copy", None, why)
 
+    def prepare(size: int) -> Operation:
+        source = filled(torch.empty(size // 4, device=device), seed)
+        return partial(torch.empty_like(source).copy_, source)
 
-def _copy(device: torch.device, seed: int, size: int) -> Operation:
-    source = filled(torch.empty(size // 4, device=device), seed)
-    return partial(torch.empty_like(source).copy_, source)
+    return Microbenchmark("copy", sizes, work=lambda size: 2.0 * size, prepare=prepare, stopwatch=stopwatch)
 
 
 def filled(tensor: Tensor, seed: int) -> Tensor:
@@ -174,8 +162,6 @@ def launches(device: torch.device) -> list[Microbenchmark | LeftOut]:
     def timed(variant: Variant, stopwatch: Stopwatch) -> Microbenchmark:
         return Microbenchmark(
             kind="launch",
-            dtype=None,
-            unit="seconds",
             sizes=(1,),
             work=lambda _: 1.0,
             # In place: nothing is allocated. Of all operators with a kernel, changing a sign is among the least work.
@@ -187,10 +173,7 @@ def launches(device: torch.device) -> list[Microbenchmark | LeftOut]:
     if device.type == "cpu":
         why = "the host is the device, and does each operation while it is called"
         return [timed("host", HostStopwatch()), LeftOut("launch", None, why, "device")]
-    return [
-        timed("host", QueueStopwatch(device, by_host=True)),
-        timed("device", QueueStopwatch(device, by_host=False)),
-    ]
+    return [timed("host", QueueStopwatch(device, by_host=True)), timed("device", QueueStopwatch(device, by_host=False))]
 
 
 def transfers(device: torch.device, seed: int, stopwatch: Stopwatch) -> list[Microbenchmark | LeftOut]:
@@ -201,8 +184,6 @@ def transfers(device: torch.device, seed: int, stopwatch: Stopwatch) -> list[Mic
     return [
         Microbenchmark(
             kind=direction,
-            dtype=None,
-            unit="bytes per second",
             sizes=TRANSFER_BYTES,
             work=float,
             prepare=partial(_transfer, device, direction, memory, seed),
@@ -222,7 +203,6 @@ def _transfer(device: torch.device, direction: Kind, memory: Variant, seed: int,
 
 
 def free_bytes(device: torch.device) -> int:
-    """The free bytes of the device's own memory."""
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_host_bytes()
 
 

@@ -5,26 +5,18 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Protocol
 
 import torch
 
 from loopmark.bench.measure.meters import Disturbance, DisturbanceMeter
 from loopmark.bench.median import LEAST_SAMPLES, median_interval
-from loopmark.bench.records.ceilings import Kind, LeftOut, Unit, Variant
+from loopmark.bench.records.ceilings import UNITS, Kind, LeftOut, Unit, Variant
 
 Operation = Callable[[], object]
 
 HOLD_CYCLES, MOST_HOLD_CYCLES = 2_000_000, 2_000_000_000
 """Of the device's clock: about a millisecond to begin with, a second at most."""
 QUEUE_LAUNCHES = 256  # a stream takes about a thousand launches before it makes the host wait
-
-
-class Stopwatch(Protocol):
-    """Times operations; between two calls nothing is under way."""
-
-    def seconds(self, operation: Operation, repeats: int) -> float:
-        """That ``repeats`` operations in a row take together."""
 
 
 class HostStopwatch:
@@ -34,6 +26,7 @@ class HostStopwatch:
         self._now = now
 
     def seconds(self, operation: Operation, repeats: int) -> float:
+        """That ``repeats`` operations in a row take together."""
         start = self._now()
         for _ in range(repeats):
             operation()
@@ -57,23 +50,21 @@ class EventStopwatch:
         return float(self._first.elapsed_time(self._last)) / 1e3
 
 
-class QueueStopwatch:
+class QueueStopwatch(EventStopwatch):
     """For launches. The device is held while the host enqueues them, so that neither ever waits for the other.
 
-    Args:
-        by_host: whether the host's time to enqueue is meant, or the device's to work the queue off.
+    ``by_host`` is whether the host's time to enqueue is meant, or the device's to work the queue off.
     """
 
     def __init__(self, device: torch.device, *, by_host: bool, now: Callable[[], float] = time.perf_counter) -> None:
-        self._device, self._by_host, self._now = device, by_host, now
-        self._first, self._last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        super().__init__(device)
+        self._by_host, self._now = by_host, now
         self._hold_cycles = HOLD_CYCLES
 
     def seconds(self, operation: Operation, repeats: int) -> float:
         """The host's seconds or the device's, from as many queues as ``repeats`` launches fill.
 
-        Raises:
-            RuntimeError: the device cannot be held for so long, as where each launch is made to block.
+        Raises RuntimeError where the device cannot be held for so long, as where each launch is made to block.
         """
         queues, rest = divmod(repeats, QUEUE_LAUNCHES)
         return sum(self._queue(operation, launches) for launches in (*[QUEUE_LAUNCHES] * queues, rest) if launches)
@@ -96,21 +87,27 @@ class QueueStopwatch:
         raise RuntimeError("the device could not be held until the launches were enqueued")
 
 
+Stopwatch = HostStopwatch | EventStopwatch
+"""Times operations; between two calls nothing is under way."""
+
+
 @dataclass(frozen=True)
 class Microbenchmark:
     """What is to be measured, and how."""
 
     kind: Kind
-    dtype: str | None
-    unit: Unit
     sizes: tuple[int, ...]  # in ascending order
     work: Callable[[int], float]  # of one operation of a size: in flops, in bytes; 1 where seconds are the unit
-    prepare: Callable[[int], Operation]
-    """Makes what an operation of a size needs; it is done as often as it is called."""
+    prepare: Callable[[int], Operation]  # makes what an operation of a size needs; it is done as often as it is called
     stopwatch: Stopwatch
+    dtype: str | None = None
     variant: Variant | None = None
     context: Callable[[], AbstractContextManager[None]] = nullcontext
     """Holds while an operation is timed; going in and out is not."""
+
+    @property
+    def unit(self) -> Unit:
+        return UNITS[self.kind]
 
     def value(self, size: int, seconds: float) -> float:
         """What one operation in so many seconds comes to, in the benchmark's unit."""
@@ -122,7 +119,6 @@ class Microbenchmark:
         return 1 / value if self.unit == "seconds" else value
 
     def left_out(self, reason: str) -> LeftOut:
-        """Why it has no ceiling."""
         return LeftOut(self.kind, self.dtype, reason, self.variant)
 
 

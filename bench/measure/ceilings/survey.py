@@ -73,8 +73,6 @@ def survey(
 
     Args:
         budget_seconds: of all benchmarks together, whatever it takes to prepare them included.
-        seed: of the order.
-        meter: looks at what disturbs each sample.
         soak: whether to tell what the best matrix product holds, within the budget too.
     """
     soak_seconds = min(SOAK_SECONDS, SOAK_SHARE * budget_seconds) if soak else 0.0
@@ -110,7 +108,11 @@ def _entry(benchmark: Microbenchmark, budget_seconds: float) -> CandidateSet:
         found.append(candidate)
         longest = OPERATION_SHARE * budget_seconds
     if not found:
-        return CandidateSet(benchmark, reason=_too_slow(candidate, budget_seconds))
+        too_slow = (
+            f"at the smallest size, {size:,}, it took {candidate.operation_seconds:.3g} s, and a budget of "
+            f"{budget_seconds:g} s allows {longest:.3g} s; give a longer --budget"
+        )
+        return CandidateSet(benchmark, reason=too_slow)
     try:
         steady = warm_up(found[0].seconds, WARM_UP_SHARE * budget_seconds).steady
     except Exception as error:
@@ -149,14 +151,9 @@ def _take_rounds(
         rounds += 1
         if rounds == next_look:  # few looks, or chance would beat someone in the end
             next_look *= 2
-            _drop_beaten(going)
+            for one in going:
+                one.beaten = any(one.is_beaten_by(other) for other in going if other.benchmark is one.benchmark)
         going = [one for one in going if one.failure is None and not one.beaten]
-
-
-def _drop_beaten(candidates: Sequence[Candidate]) -> None:
-    """Those than which another size of the same benchmark is clearly better."""
-    for one in candidates:
-        one.beaten = any(one.is_beaten_by(other) for other in candidates if other.benchmark is one.benchmark)
 
 
 def _outcome(entry: CandidateSet, budget_seconds: float) -> Ceiling | LeftOut:
@@ -165,8 +162,12 @@ def _outcome(entry: CandidateSet, budget_seconds: float) -> Ceiling | LeftOut:
         return benchmark.left_out(entry.reason)
     best = max((one for one in entry.candidates if not one.beaten), key=lambda one: one.merit)
     if len(best.values) < LEAST_SAMPLES:
-        failure = next((one.failure for one in entry.candidates if one.failure is not None), None)
-        return benchmark.left_out(failure or _too_few(entry.candidates, budget_seconds))
+        most = max(len(one.values) for one in entry.candidates)
+        too_few = (
+            f"a budget of {budget_seconds:g} s left time for {most} of the {LEAST_SAMPLES} samples that an interval "
+            "takes; give a longer --budget"
+        )
+        return benchmark.left_out(next((one.failure for one in entry.candidates if one.failure is not None), too_few))
     value, low, high = median_interval(best.values)
     return Ceiling(
         kind=benchmark.kind,
@@ -214,35 +215,15 @@ def _disturbance(best: Candidate) -> Interference | None:
     )
 
 
-def _too_slow(candidate: Candidate, budget_seconds: float) -> str:
-    return (
-        f"at the smallest size, {candidate.size:,}, it took {candidate.operation_seconds:.3g} s, and a budget of "
-        f"{budget_seconds:g} s allows {SMALLEST_SHARE * budget_seconds:.3g} s; give a longer --budget"
-    )
-
-
-def _too_few(candidates: Sequence[Candidate], budget_seconds: float) -> str:
-    most = max(len(one.values) for one in candidates)
-    return (
-        f"a budget of {budget_seconds:g} s left time for {most} of the {LEAST_SAMPLES} samples that an interval takes; "
-        "give a longer --budget"
-    )
-
-
 def ceilings_of(device: torch.device, cores: Sequence[int], budget_seconds: float, seed: int) -> FoundCeilings:
     """The device's ceilings, with the threads that torch has in this process. Raises Skip where nobody knows how."""
     if device.type not in ("cpu", "cuda"):
         raise Skip(f"nothing measures yet what a device of type {device.type} can do")
     with torch.no_grad():
         wanted = microbenchmarks_of(device, cores, seed)
+        benchmarks = [one for one in wanted if isinstance(one, Microbenchmark)]
         meter = DisturbanceMeter(cores, monitor_of(device))
-        found = survey(
-            [one for one in wanted if isinstance(one, Microbenchmark)],
-            budget_seconds,
-            seed,
-            meter,
-            soak=device.type == "cuda",
-        )
+        found = survey(benchmarks, budget_seconds, seed, meter, soak=device.type == "cuda")
     absent = tuple(one for one in wanted if isinstance(one, LeftOut))
     return FoundCeilings(found.ceilings, found.left_out + absent)
 
@@ -250,16 +231,12 @@ def ceilings_of(device: torch.device, cores: Sequence[int], budget_seconds: floa
 def measure_ceilings(pool: WorkerPool, plan: Plan, machine: Machine, budget_seconds: float) -> Ceilings:
     """What the pool's device can do, each ceiling with its interval, and the reasons for what has none.
 
-    Raises:
-        CaseEnded: the process died, or took longer than the pool's limit beyond its budget.
+    Raises CaseEnded where the process died, or took longer than the pool's limit beyond its budget.
     """
     started, start = datetime.now(UTC), time.perf_counter()
-    process = pool.start_idle(log="ceilings")
-    try:
+    with pool.start_idle(log="ceilings") as process:
         environment = process.within(pool.limit_seconds).environment()
         found = find_ceilings(process, pool.limit_seconds, budget_seconds, plan.seed)
-    finally:
-        process.kill()
     return Ceilings(
         started=started.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - start,

@@ -4,16 +4,14 @@ import math
 
 import pynvml
 
-from loopmark.bench.measure.doctor.host import gpu_check
+from loopmark.bench.measure.doctor.host import check_of, known
 from loopmark.bench.measure.nvml import SW_POWER_CAP, THROTTLES, GpuMonitor
 from loopmark.bench.records.checks import Check, CheckResult
 
-IDLE, HELD = 0x01, 0x02
-"""Why a clock is what it is, by its bit in nvml.h: nobody computes; somebody has set it."""
+IDLE, HELD = 0x01, 0x02  # why a clock is what it is, by its bit in nvml.h: nobody computes; somebody has set it
 NEAR_DEGREES, CLOSE_DEGREES = 15.0, 5.0
 """How far from slowing down is called near, and close. Chosen: an idle GPU rises by more than that under load."""
-SAME_WATTS = 1.0
-"""Limits that differ by less are one."""
+SAME_WATTS = 1.0  # limits that differ by less are one
 SILENT = "the driver does not say"
 SWITCH = {True: "on", False: "off"}
 COMPUTE_MODES = {
@@ -28,16 +26,13 @@ class GpuSettings(GpuMonitor):
     """What a run does not change, asked by NVML's own names. What the driver does not tell is NaN or None."""
 
     def whole(self, name: str, *arguments: int) -> int | None:
-        """A whole number."""
         value = self._say(name, *arguments)
         return None if value is None else int(value)
 
     def watts(self, name: str) -> float:
-        """A limit of power."""
         return self._figure(name, unit=1e-3)
 
     def hertz(self, name: str, *arguments: int) -> float:
-        """A clock."""
         return self._figure(name, *arguments, unit=1e6)
 
     def slowdown_celsius(self) -> float:
@@ -58,45 +53,33 @@ class GpuSettings(GpuMonitor):
         return None if found is None else len(found)
 
 
-@gpu_check(
-    "persistence mode",
-    "Without it the driver puts the GPU down when its last process ends, and the next one waits for it to come up, "
-    "with clocks and temperature of a cold start.",
-)
+@check_of("GPU", "persistence mode")
 def persistence_mode(check: Check, gpu: GpuSettings) -> CheckResult:
-    mode = gpu.whole("nvmlDeviceGetPersistenceMode")
-    if mode is None:
-        return check.not_known(SILENT)
-    if mode == pynvml.NVML_FEATURE_ENABLED:
+    """Without it the driver puts the GPU down when its last process ends, and the next one waits for it to come up,
+    with clocks and temperature of a cold start."""
+    if known(gpu.whole("nvmlDeviceGetPersistenceMode"), SILENT) == pynvml.NVML_FEATURE_ENABLED:
         return check.good("on")
     return check.could_be_better(
         "off", "Switch it on; it lasts until the next start.", f"sudo nvidia-smi -i {gpu.board} -pm 1"
     )
 
 
-@gpu_check(
-    "compute mode",
-    "Loopmark keeps a process of every loop on the GPU while they take turns; in an exclusive mode all but one fail.",
-)
+@check_of("GPU", "compute mode")
 def compute_mode(check: Check, gpu: GpuSettings) -> CheckResult:
-    mode = gpu.whole("nvmlDeviceGetComputeMode")
-    if mode is None:
-        return check.not_known(SILENT)
+    """Loopmark keeps a process of every loop on the GPU while they take turns; in an exclusive mode all but one
+    fail."""
+    mode = known(gpu.whole("nvmlDeviceGetComputeMode"), SILENT)
     reading = COMPUTE_MODES.get(mode, f"mode {mode}")
     if mode == pynvml.NVML_COMPUTEMODE_DEFAULT:
         return check.good(reading)
     return check.bad(reading, "Let several processes use it.", f"sudo nvidia-smi -i {gpu.board} -c DEFAULT")
 
 
-@gpu_check(
-    "memory errors",
-    "Correcting errors (ECC) costs some boards memory and bandwidth, so that runs with and without it do not compare; "
-    "a memory that fails may slow a step down, or spoil it.",
-)
+@check_of("GPU", "memory errors")
 def memory_errors(check: Check, gpu: GpuSettings) -> CheckResult:
-    on, soon = gpu.ecc(), gpu.ecc_after_next_start()
-    if on is None:
-        return check.not_known(f"{SILENT}; a board without ECC cannot")
+    """Correcting errors (ECC) costs some boards memory and bandwidth, so that runs with and without it do not compare;
+    a memory that fails may slow a step down, or spoil it."""
+    on, soon = known(gpu.ecc(), f"{SILENT}; a board without ECC cannot"), gpu.ecc_after_next_start()
     lost, corrected = (
         gpu.whole("nvmlDeviceGetTotalEccErrors", kind, pynvml.NVML_VOLATILE_ECC)
         for kind in (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED)
@@ -118,12 +101,10 @@ def memory_errors(check: Check, gpu: GpuSettings) -> CheckResult:
     return check.good(reading)
 
 
-@gpu_check("MIG", "An instance of a GPU has a part of it, and shares power and clocks with the others.")
+@check_of("GPU", "MIG")
 def instances(check: Check, gpu: GpuSettings) -> CheckResult:
-    on = gpu.mig()
-    if on is None:
-        return check.not_known(f"{SILENT}; most boards cannot be divided")
-    if not on:
+    """An instance of a GPU has a part of it, and shares power and clocks with the others."""
+    if not known(gpu.mig(), f"{SILENT}; most boards cannot be divided"):
         return check.good("off")
     return check.could_be_better(
         "on",
@@ -132,12 +113,11 @@ def instances(check: Check, gpu: GpuSettings) -> CheckResult:
     )
 
 
-@gpu_check("power limit", "A board at its power limit lowers its clock, more for one loop than for another.")
+@check_of("GPU", "power limit")
 def power_limit(check: Check, gpu: GpuSettings) -> CheckResult:
-    limit, usual = gpu.power_limit_watts(), gpu.watts("nvmlDeviceGetPowerManagementDefaultLimit")
+    """A board at its power limit lowers its clock, more for one loop than for another."""
+    limit, usual = known(gpu.power_limit_watts(), SILENT), gpu.watts("nvmlDeviceGetPowerManagementDefaultLimit")
     enforced, drawn = gpu.watts("nvmlDeviceGetEnforcedPowerLimit"), gpu.power_watts()
-    if math.isnan(limit):
-        return check.not_known(SILENT)
     reading = f"{limit:.0f} W" + (f" of {usual:.0f} W by default" if not math.isnan(usual) else "")
     if not math.isnan(drawn):
         reading += f"; {drawn:.0f} W drawn just now"
@@ -156,11 +136,10 @@ def power_limit(check: Check, gpu: GpuSettings) -> CheckResult:
     return check.good(reading)
 
 
-@gpu_check("throttling", "A clock that is held down makes every step slower, for as long as the reason lasts.")
+@check_of("GPU", "throttling")
 def throttling(check: Check, gpu: GpuSettings) -> CheckResult:
-    reasons = gpu.clock_reasons()
-    if reasons is None:
-        return check.not_known(SILENT)
+    """A clock that is held down makes every step slower, for as long as the reason lasts."""
+    reasons = known(gpu.clock_reasons(), SILENT)
     now = gpu.throttle_reasons()
     if not now:
         return check.good("none just now" + (", with nothing to do" if reasons & IDLE else ""))
@@ -170,13 +149,11 @@ def throttling(check: Check, gpu: GpuSettings) -> CheckResult:
     return check.bad(now, "Let it cool, and look after its cooling and its power supply.", look)
 
 
-@gpu_check("temperature", "A hot board draws more power for the same work, and slows itself down.")
+@check_of("GPU", "temperature")
 def temperature(check: Check, gpu: GpuSettings) -> CheckResult:
-    now, slowdown = gpu.temperature_celsius(), gpu.slowdown_celsius()
-    if math.isnan(now):
-        return check.not_known(SILENT)
-    if math.isnan(slowdown):
-        return check.not_known(f"{now:.0f} °C; the driver does not say when it slows down")
+    """A hot board draws more power for the same work, and slows itself down."""
+    now = known(gpu.temperature_celsius(), SILENT)
+    slowdown = known(gpu.slowdown_celsius(), f"{now:.0f} °C; the driver does not say when it slows down")
     reading = f"{now:.0f} °C; it slows down at {slowdown:.0f} °C"
     remedy = "Let it cool, and look after its cooling."
     if now >= slowdown - CLOSE_DEGREES:
@@ -186,12 +163,9 @@ def temperature(check: Check, gpu: GpuSettings) -> CheckResult:
     return check.good(reading)
 
 
-@gpu_check(
-    "clocks",
-    "A clock that rises and falls with temperature and power drifts during a run and from one run to the next.",
-)
+@check_of("GPU", "clocks")
 def clocks(check: Check, gpu: GpuSettings) -> CheckResult:
-    reasons = gpu.clock_reasons()
+    """A clock that rises and falls with temperature and power drifts during a run and from one run to the next."""
     highest_sm, highest_memory = (
         gpu.hertz("nvmlDeviceGetMaxClockInfo", kind) for kind in (pynvml.NVML_CLOCK_SM, pynvml.NVML_CLOCK_MEM)
     )
@@ -201,9 +175,8 @@ def clocks(check: Check, gpu: GpuSettings) -> CheckResult:
     )
     reading = f"multiprocessors {_of(gpu.sm_clock_hertz(), highest_sm)}"
     reading += f", memory {_of(gpu.memory_clock_hertz(), highest_memory)}"
-    if reasons is None:
-        return check.not_known(f"{reading}; the driver does not say why")
-    if reasons & HELD or (wanted < usual):
+    reasons = known(gpu.clock_reasons(), f"{reading}; the driver does not say why")
+    if reasons & HELD or wanted < usual:
         return check.good(f"{reading}; held by a setting")
     choice, hint = "MHZ", ""
     if not math.isnan(usual):
@@ -216,21 +189,17 @@ def clocks(check: Check, gpu: GpuSettings) -> CheckResult:
     )
 
 
-@gpu_check("energy counter", "Joules to the target are told only where the board counts them.")
+@check_of("GPU", "energy counter")
 def energy_counter(check: Check, gpu: GpuSettings) -> CheckResult:
-    if math.isnan(gpu.joules()):
-        return check.not_known(f"{SILENT}; boards before Volta, and parts of a board, have none")
+    """Joules to the target are told only where the board counts them."""
+    known(gpu.joules(), f"{SILENT}; boards before Volta, and parts of a board, have none")
     return check.good("can be read")
 
 
-@gpu_check(
-    "other processes",
-    "A process that computes on the same GPU takes turns with the step; one that only waits still holds memory.",
-)
+@check_of("GPU", "other processes")
 def other_processes(check: Check, gpu: GpuSettings) -> CheckResult:
-    number = gpu.company()
-    if number is None:
-        return check.not_known(SILENT)
+    """A process that computes on the same GPU takes turns with the step; one that only waits still holds memory."""
+    number = known(gpu.company(), SILENT)
     if not number:
         return check.good("none")
     return check.bad(
@@ -240,12 +209,14 @@ def other_processes(check: Check, gpu: GpuSettings) -> CheckResult:
     )
 
 
-@gpu_check("PCI Express link", "Batches that are copied from the host cross it, within the phase `data`.")
+@check_of("GPU", "PCI Express link")
 def link(check: Check, gpu: GpuSettings) -> CheckResult:
-    generation, lanes = gpu.whole("nvmlDeviceGetCurrPcieLinkGeneration"), gpu.whole("nvmlDeviceGetCurrPcieLinkWidth")
-    highest, most = gpu.whole("nvmlDeviceGetMaxPcieLinkGeneration"), gpu.whole("nvmlDeviceGetMaxPcieLinkWidth")
-    if generation is None or highest is None or lanes is None or most is None:
-        return check.not_known(SILENT)
+    """Batches that are copied from the host cross it, within the phase `data`."""
+    generation, highest, lanes, most = (
+        known(gpu.whole(f"nvmlDeviceGet{which}PcieLink{what}"), SILENT)
+        for what in ("Generation", "Width")
+        for which in ("Curr", "Max")
+    )
     reading = f"generation {generation} of {highest}, {lanes} of {most} lanes"
     if lanes < most:
         return check.could_be_better(
@@ -259,9 +230,6 @@ def link(check: Check, gpu: GpuSettings) -> CheckResult:
     return check.good(reading)
 
 
-def _of(now_hertz: float, highest_hertz: float) -> str:
-    return f"{_megahertz(now_hertz)} of {_megahertz(highest_hertz)} MHz"
-
-
-def _megahertz(hertz: float) -> str:
-    return "?" if math.isnan(hertz) else f"{hertz / 1e6:,.0f}"
+def _of(*hertz: float) -> str:
+    """``1,410 of 1,980 MHz``: a clock just now, and the highest."""
+    return " of ".join("?" if math.isnan(clock) else f"{clock / 1e6:,.0f}" for clock in hertz) + " MHz"

@@ -4,7 +4,7 @@ import math
 import re
 
 from loopmark.bench.measure.cgroup import cpu_quota, cpuset, numbers
-from loopmark.bench.measure.doctor.host import HostView, counted, listed, memory, processor, spans
+from loopmark.bench.measure.doctor.host import HostView, check_of, counted, known, listed, spans
 from loopmark.bench.records.checks import Check, CheckResult
 
 CPU = "sys/devices/system/cpu"
@@ -14,30 +14,24 @@ SELF_CHOOSING = ("intel_pstate", "amd-pstate-epp")
 POWERCAP = "sys/class/powercap"
 HUGE = "sys/kernel/mm/transparent_hugepage/enabled"
 NODES = "sys/devices/system/node"
-LITTLE_LEFT = 0.1
-"""Of all memory: below it the kernel may have to make room during a run. Chosen."""
-MEMORY_WAITED_MUCH = 1.0
-"""Per cent of the last ten seconds in which a task waited for memory. Chosen."""
+WAITED = "some avg10="  # of a pressure file: per cent of the last ten seconds in which some task waited
+LITTLE_LEFT = 0.1  # of all memory: below it the kernel may have to make room during a run; chosen
+MEMORY_WAITED_MUCH = 1.0  # per cent of the last ten seconds in which a task waited for memory; chosen
 WAITED_LITTLE, WAITED_MUCH = 1.0, 5.0
 """Per cent of the last ten seconds in which a task waited for a core. Chosen: a quiet machine shows less than one."""
 BUSY_CORES = 0.5
 """Tasks that run or wait, as a mean of the last minute, from which on the machine is not called idle. Chosen."""
 STOLEN_LITTLE, STOLEN_MUCH = 0.001, 0.01
 """Of the time in which the cores had work. Chosen: a thousandth, and the size of the differences people look for."""
-STEAL = 8
-"""Its field in a ``cpuN`` line of /proc/stat, see proc(5)."""
-BUSY = (1, 2, 3, 6, 7, STEAL)
-"""Time with work: user, nice, system, both kinds of interrupts, and what was stolen."""
+STEAL = 8  # its field in a `cpuN` line of /proc/stat, see proc(5)
+BUSY = (1, 2, 3, 6, 7, STEAL)  # time with work: user, nice, system, both kinds of interrupts, and what was stolen
 
 
-@processor(
-    "load by others", "Whoever else runs takes the cores away in the middle of a step, and empties their caches."
-)
+@check_of("processor", "load by others")
 def load(check: Check, host: HostView) -> CheckResult:
-    means = (host.text("proc/loadavg") or "").split()
-    if not means or not _is_number(means[0]):
-        return check.not_known("the kernel shows no load")
-    tasks, cores, waited = float(means[0]), len(host.online()), waiting(host, "cpu")
+    """Whoever else runs takes the cores away in the middle of a step, and empties their caches."""
+    tasks = known(_figure(host, "proc/loadavg", r"\A"), "the kernel shows no load")
+    cores, waited = len(host.online()), _figure(host, "proc/pressure/cpu", WAITED)
     reading = f"{tasks:.3g} tasks on average in the last minute"
     if cores:
         reading += f", on {counted(cores, 'core')}"
@@ -52,17 +46,15 @@ def load(check: Check, host: HostView) -> CheckResult:
     return check.good(reading)
 
 
-@processor(
-    "stolen time",
-    "A hypervisor that gives the core to another machine stops a step, which then looks slow for no reason of its own.",
-)
+@check_of("processor", "stolen time")
 def steal(check: Check, host: HostView) -> CheckResult:
+    """A hypervisor that gives the core to another machine stops a step, which then looks slow for no reason of its
+    own."""
     names = {f"cpu{core}" for core in host.cores}
     rows = [line.split() for line in (host.text("proc/stat") or "").splitlines()]
     rows = [row for row in rows if row[:1] and row[0] in names and len(row) > STEAL]
     wanted = sum(int(row[field]) for row in rows for field in BUSY)
-    if not wanted:
-        return check.not_known("the kernel does not count it for the cores used")
+    known(wanted or None, "the kernel does not count it for the cores used")
     share = sum(int(row[STEAL]) for row in rows) / wanted
     reading = f"{share:.2%}".replace("%", " %") + " of the time with work since the machine was started"
     remedy = (
@@ -78,22 +70,16 @@ def steal(check: Check, host: HostView) -> CheckResult:
     return check.good(reading)
 
 
-def waiting(host: HostView, resource: str) -> float | None:
-    """Per cent of the last ten seconds in which some task waited for ``resource``; None where it is not counted."""
-    found = re.search(r"^some avg10=([\d.]+)", host.text(f"proc/pressure/{resource}") or "", re.MULTILINE)
-    return float(found[1]) if found and _is_number(found[1]) else None
+def _figure(host: HostView, path: str, label: str) -> float | None:
+    """The number that follows ``label`` at the beginning of a line; None where there is none."""
+    found = re.search(rf"^{label}(\d+(?:\.\d*)?)(?!\S)", host.text(path) or "", re.MULTILINE)
+    return float(found[1]) if found else None
 
 
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"\d+(\.\d*)?", text) is not None
-
-
-@processor(
-    "hardware threads",
-    "Two hardware threads of one core share its units and caches: a thread of the step slows down whenever its sibling "
-    "works.",
-)
+@check_of("processor", "hardware threads")
 def siblings(check: Check, host: HostView) -> CheckResult:
+    """Two hardware threads of one core share its units and caches: a thread of the step slows down whenever its sibling
+    works."""
     shared = [numbers(host.text(f"{CPU}/cpu{core}/topology/thread_siblings_list") or "") for core in host.cores]
     if not shared or not all(shared):
         return check.not_known("the kernel does not show which hardware threads share a core")
@@ -115,13 +101,10 @@ def siblings(check: Check, host: HostView) -> CheckResult:
     return check.good(f"{host.core_list()} are whole cores")
 
 
-@processor(
-    "CPU quota", "A control group that has spent its quota stands still until the next period, in the middle of a step."
-)
+@check_of("processor", "CPU quota")
 def quota(check: Check, host: HostView) -> CheckResult:
-    found = cpu_quota(host.root)
-    if found is None:
-        return check.not_known("no control group is shown")
+    """A control group that has spent its quota stands still until the next period, in the middle of a step."""
+    found = known(cpu_quota(host.root), "no control group is shown")
     if math.isinf(found.cores):
         return check.good("none")
     reading = f"{found.cores:g} cores for {counted(host.threads, 'thread')}"
@@ -136,13 +119,12 @@ def quota(check: Check, host: HostView) -> CheckResult:
     return check.good(reading)
 
 
-@processor("allowed cores", "Threads that are pinned to fewer cores than there are threads take turns on them.")
+@check_of("processor", "allowed cores")
 def allowed_cores(check: Check, host: HostView) -> CheckResult:
-    allowed, online = cpuset(host.root), host.online()
-    if allowed is None:
-        return check.not_known("no control group tells which cores it may use")
+    """Threads that are pinned to fewer cores than there are threads take turns on them."""
+    allowed = known(cpuset(host.root), "no control group tells which cores it may use")
     reading = f"{host.core_list()} used, of {len(allowed)} allowed"
-    if online:
+    if online := host.online():
         reading += f" and {len(online)} of the machine"
     outside = tuple(core for core in host.cores if core not in allowed)
     if outside:
@@ -154,15 +136,12 @@ def allowed_cores(check: Check, host: HostView) -> CheckResult:
     return check.good(reading)
 
 
-@processor(
-    "isolated cores",
-    "The kernel does not balance threads among cores that it was booted to isolate: all threads of a step may stay on "
-    "one of them.",
-)
+@check_of("processor", "isolated cores")
 def isolated_cores(check: Check, host: HostView) -> CheckResult:
+    """The kernel does not balance threads among cores that it was booted to isolate: all threads of a step may stay on
+    one of them."""
     path = f"{CPU}/isolated"
-    if not host.present(path):
-        return check.not_known("the kernel does not show which cores are isolated")
+    known(host.present(path) or None, "the kernel does not show which cores are isolated")
     isolated = tuple(core for core in numbers(host.text(path) or "") if core in host.cores)
     if not isolated:
         return check.good("none of those used")
@@ -175,42 +154,34 @@ def isolated_cores(check: Check, host: HostView) -> CheckResult:
     )
 
 
-@processor(
-    "frequency governor",
-    "A governor that follows the load raises the clock late: after each turn that a process had to "
-    "wait, its first steps run slower, and short steps more than long ones.",
-)
+@check_of("processor", "frequency governor")
 def governor(check: Check, host: HostView) -> CheckResult:
+    """A governor that follows the load raises the clock late: after each turn that a process had to wait, its first
+    steps run slower, and short steps more than long ones."""
     folders = {core: f"{CPU}/cpu{core}/cpufreq" for core in host.cores}
     chosen = {core: host.text(f"{folder}/scaling_governor") for core, folder in folders.items()}
     known = sorted({name for name in chosen.values() if name is not None})
     if not known:
-        remark = host.if_virtual("; in a virtual machine the host chooses the clock")
+        remark = "; in a virtual machine the host chooses the clock" if host.virtual() else ""
         return check.not_known(f"the kernel shows no governor{remark}")
     reading = f"{', '.join(known)} on {host.core_list()}"
     if known == ["performance"]:
         return check.good(reading)
     remedy = "Use the governor `performance` while measuring; the processor then draws more power when idle."
     command = "sudo cpupower frequency-set -g performance"
-    lowest = [
-        core
-        for core, name in chosen.items()
-        if name == "powersave" and host.text(f"{folders[core]}/scaling_driver") not in SELF_CHOOSING
-    ]
-    if lowest:
+    slow = [folders[core] for core, name in chosen.items() if name == "powersave"]
+    if any(host.text(f"{folder}/scaling_driver") not in SELF_CHOOSING for folder in slow):
         return check.bad(f"{reading}, which holds the lowest clock", remedy, command)
     return check.could_be_better(reading, remedy, command)
 
 
-@processor(
-    "clock boost",
-    "A boosted clock depends on temperature and on how many cores are busy, so that it drifts during a run and from "
-    "one run to the next.",
-)
+@check_of("processor", "clock boost")
 def boost(check: Check, host: HostView) -> CheckResult:
+    """A boosted clock depends on temperature and on how many cores are busy, so that it drifts during a run and from
+    one run to the next."""
     no_turbo, allowed = host.number(NO_TURBO), host.number(BOOST)
     if no_turbo is None and allowed is None:
-        remark = host.if_virtual("; in a virtual machine the host has it")
+        remark = "; in a virtual machine the host has it" if host.virtual() else ""
         return check.not_known(f"the kernel shows no switch for it{remark}")
     path, off = (NO_TURBO, 1) if no_turbo is not None else (BOOST, 0)
     if (no_turbo if no_turbo is not None else allowed) == off:
@@ -223,13 +194,13 @@ def boost(check: Check, host: HostView) -> CheckResult:
     )
 
 
-@processor(
-    "energy counter", "Joules to the target are told only where the processor's own counters (RAPL) can be read."
-)
+@check_of("processor", "energy counter")
 def energy_counter(check: Check, host: HostView) -> CheckResult:
+    """Joules to the target are told only where the processor's own counters (RAPL) can be read."""
     zones = sorted(zone for zone in (host.root / POWERCAP).glob("intel-rapl:*") if zone.name.count(":") == 1)
     if not zones:
-        return check.not_known("the kernel shows none" + host.if_virtual("; a virtual machine usually has none"))
+        remark = "; a virtual machine usually has none" if host.virtual() else ""
+        return check.not_known(f"the kernel shows none{remark}")
     closed = [zone for zone in zones if host.number(f"{POWERCAP}/{zone.name}/energy_uj") is None]
     if not closed:
         return check.good(f"{counted(len(zones), 'package')} can be read")
@@ -241,14 +212,11 @@ def energy_counter(check: Check, host: HostView) -> CheckResult:
     )
 
 
-@memory(
-    "huge pages",
-    "With small pages a step spends time on looking up addresses, and how much differs from launch to launch.",
-)
+@check_of("memory", "huge pages")
 def huge_pages(check: Check, host: HostView) -> CheckResult:
+    """With small pages a step spends time on looking up addresses, and how much differs from launch to launch."""
     chosen = (host.text(HUGE) or "").partition("[")[2].partition("]")[0]
-    if not chosen:
-        return check.not_known("the kernel shows no setting for them")
+    known(chosen or None, "the kernel shows no setting for them")
     if chosen == "always":
         return check.good("always")
     if chosen == "madvise":
@@ -261,14 +229,13 @@ def huge_pages(check: Check, host: HostView) -> CheckResult:
     return check.could_be_better(chosen, "Let large allocations have them.", f"echo always | sudo tee /{HUGE}")
 
 
-@memory("swap", "A page that was swapped out has to come back from the disk, in the middle of a step.")
+@check_of("memory", "swap")
 def swap(check: Check, host: HostView) -> CheckResult:
-    total, free = _bytes(host, "SwapTotal"), _bytes(host, "SwapFree")
-    if total is None or free is None:
-        return check.not_known("the kernel does not show it")
+    """A page that was swapped out has to come back from the disk, in the middle of a step."""
+    total, free = _gibibytes(host, "SwapTotal"), _gibibytes(host, "SwapFree")
     if not total:
         return check.good("none is set up")
-    reading = f"{_gib(total - free)} of {_gib(total)} GiB in use"
+    reading = f"{total - free:.1f} of {total:.1f} GiB in use"
     if total == free:
         return check.good(reading)
     return check.could_be_better(
@@ -279,12 +246,12 @@ def swap(check: Check, host: HostView) -> CheckResult:
     )
 
 
-@memory("memory left", "When memory gets short, the kernel makes room while a step waits, or ends a process.")
+@check_of("memory", "memory left")
 def memory_left(check: Check, host: HostView) -> CheckResult:
-    total, left, waited = _bytes(host, "MemTotal"), _bytes(host, "MemAvailable"), waiting(host, "memory")
-    if not total or left is None:
-        return check.not_known("the kernel does not show it")
-    reading = f"{_gib(left)} of {_gib(total)} GiB"
+    """When memory gets short, the kernel makes room while a step waits, or ends a process."""
+    total, left = _gibibytes(host, "MemTotal"), _gibibytes(host, "MemAvailable")
+    waited = _figure(host, "proc/pressure/memory", WAITED)
+    reading = f"{left:.1f} of {total:.1f} GiB"
     if waited is not None:
         reading += f"; in {waited:.3g} % of the last 10 s a task waited for some"
     remedy, command = "End what fills the memory.", "ps -eo rss,pid,user,comm --sort=-rss | head"
@@ -295,11 +262,9 @@ def memory_left(check: Check, host: HostView) -> CheckResult:
     return check.good(reading)
 
 
-@memory(
-    "NUMA nodes",
-    "Memory of another node is further away; whether a step's lies near or far is chance, and differs by launch.",
-)
+@check_of("memory", "NUMA nodes")
 def numa_nodes(check: Check, host: HostView) -> CheckResult:
+    """Memory of another node is further away; whether a step's lies near or far is chance, and differs by launch."""
     nodes = {
         node: numbers(host.text(f"{NODES}/node{node}/cpulist") or "")
         for node in numbers(host.text(f"{NODES}/online") or "")
@@ -321,25 +286,15 @@ def numa_nodes(check: Check, host: HostView) -> CheckResult:
     )
 
 
-@memory(
-    "NUMA balancing",
-    "The kernel takes pages away for a moment to learn who uses them, and moves them, during the steps.",
-)
+@check_of("memory", "NUMA balancing")
 def numa_balancing(check: Check, host: HostView) -> CheckResult:
-    level = host.number("proc/sys/kernel/numa_balancing")
-    if level is None:
-        return check.not_known("the kernel does not show it")
+    """The kernel takes pages away for a moment to learn who uses them, and moves them, during the steps."""
+    level = known(host.number("proc/sys/kernel/numa_balancing"), "the kernel does not show it")
     nodes = numbers(host.text(f"{NODES}/online") or "")
     if not level or len(nodes) == 1:
         return check.good("off" if not level else "on, with nothing to do on one node")
     return check.could_be_better("on", "Switch it off while measuring.", "sudo sysctl kernel.numa_balancing=0")
 
 
-def _bytes(host: HostView, name: str) -> int | None:
-    lines = (line.split() for line in (host.text("proc/meminfo") or "").splitlines())
-    kibibytes = next((fields[1] for fields in lines if len(fields) > 1 and fields[0] == f"{name}:"), "")
-    return int(kibibytes) * 1024 if kibibytes.isdecimal() else None
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f}"
+def _gibibytes(host: HostView, name: str) -> float:
+    return known(_figure(host, "proc/meminfo", rf"{name}:\s*"), "the kernel does not show it") / 2**20

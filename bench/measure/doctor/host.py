@@ -5,62 +5,57 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypeVar
 
-from loopmark.bench.measure.cgroup import numbers
+from loopmark.bench.measure.cgroup import numbers, text_of
 from loopmark.bench.records.checks import Area, Check, CheckResult
 
 P = ParamSpec("P")
+T = TypeVar("T")
+Find = Callable[Concatenate[Check, P], CheckResult]
 
 
-@dataclass(frozen=True)
-class ChecksOf:
-    """A decorator for the checks of one area: ``@memory("swap", why)`` hands a function its check."""
+class NotKnown(Exception):  # noqa: N818 - no error
+    """What a check looks at is not shown; the text says why."""
 
-    area: Area
 
-    def __call__(
-        self, name: str, why: str
-    ) -> Callable[[Callable[Concatenate[Check, P], CheckResult]], Callable[P, CheckResult]]:
-        """What is looked at, and why it matters for timing."""
-        check = Check(self.area, name, why)
+def known(value: T | None, reason: str) -> T:
+    """``value``. Raises NotKnown for ``reason`` where there is none: None, or NaN."""
+    if value is None or value != value:
+        raise NotKnown(reason)
+    return value
 
-        def bind(find: Callable[Concatenate[Check, P], CheckResult]) -> Callable[P, CheckResult]:
-            @wraps(find)
-            def bound(*arguments: P.args, **options: P.kwargs) -> CheckResult:
+
+def check_of(area: Area, name: str) -> Callable[[Find[P]], Callable[P, CheckResult]]:
+    """Make a function the check of that name; its docstring says why what is looked at matters for timing."""
+
+    def bind(find: Find[P]) -> Callable[P, CheckResult]:
+        check = Check(area, name, " ".join((find.__doc__ or "").split()))
+
+        @wraps(find)
+        def bound(*arguments: P.args, **options: P.kwargs) -> CheckResult:
+            try:
                 return find(check, *arguments, **options)
+            except NotKnown as reason:
+                return check.not_known(str(reason))
 
-            return bound
+        return bound
 
-        return bind
-
-
-processor, memory, software, gpu_check = (
-    ChecksOf("processor"),
-    ChecksOf("memory"),
-    ChecksOf("software"),
-    ChecksOf("GPU"),
-)
+    return bind
 
 
 @dataclass(frozen=True)
 class HostView:
     """The machine as its kernel and its environment show it, and what Loopmark would use of it."""
 
-    root: Path
-    """What /proc and /sys lie in; a test builds one of its own."""
-    cores: tuple[int, ...]
-    """The logical cores that its processes are pinned to; empty where a system cannot pin."""
+    root: Path  # what /proc and /sys lie in; a test builds one of its own
+    cores: tuple[int, ...]  # the logical cores that its processes are pinned to; empty where a system cannot pin
     threads: int
-    variables: Mapping[str, str]
-    """The environment."""
+    variables: Mapping[str, str]  # the environment
 
     def text(self, path: str) -> str | None:
         """A file's text without the space around it; None where it is empty, missing or not to be read."""
-        try:
-            return (self.root / path).read_text(errors="replace").strip() or None
-        except OSError:
-            return None
+        return text_of(self.root / path)
 
     def number(self, path: str) -> int | None:
         """A file's whole number; None where it holds none."""
@@ -68,7 +63,6 @@ class HostView:
         return int(text) if text.lstrip("-").isdecimal() else None
 
     def present(self, path: str) -> bool:
-        """Whether there is such a file or folder."""
         return (self.root / path).exists()
 
     def core_list(self) -> str:
@@ -78,10 +72,6 @@ class HostView:
     def online(self) -> tuple[int, ...]:
         """The logical cores of the whole machine, as far as it shows them."""
         return numbers(self.text("sys/devices/system/cpu/online") or "")
-
-    def if_virtual(self, remark: str) -> str:
-        """``remark`` where a hypervisor is below; else nothing."""
-        return remark if self.virtual() else ""
 
     def virtual(self) -> bool | None:
         """Whether a hypervisor is below; None where the processor has no mark for it, and nothing else tells."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from loopmark.bench.measure.doctor.host import HostView, processor, software
+from loopmark.bench.measure.doctor.host import HostView, check_of, known
 from loopmark.bench.records.checks import Check, CheckResult
 
 CLOCK = "sys/devices/system/clocksource/clocksource0"
@@ -22,14 +22,10 @@ PLACING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 """They bind threads to cores of their own choice, within or against the set that Loopmark pins its processes to."""
 
 
-@processor(
-    "clock source",
-    "A lap reads the clock once; a clock that takes a system call, or a device's register, adds to every phase.",
-)
+@check_of("processor", "clock source")
 def clock_source(check: Check, host: HostView) -> CheckResult:
-    current = host.text(f"{CLOCK}/current_clocksource")
-    if current is None:
-        return check.not_known("the kernel does not show it")
+    """A lap reads the clock once; a clock that takes a system call, or a device's register, adds to every phase."""
+    current = known(host.text(f"{CLOCK}/current_clocksource"), "the kernel does not show it")
     if current in QUICK_CLOCKS:
         return check.good(current)
     others = (host.text(f"{CLOCK}/available_clocksource") or "").split()
@@ -46,23 +42,17 @@ def clock_source(check: Check, host: HostView) -> CheckResult:
     )
 
 
-@processor(
-    "address randomisation",
-    "Each process gets another layout of its memory, and some layouts are a little faster. Loopmark measures several "
-    "launches for that reason; it protects against attacks, so leave it on.",
-)
+@check_of("processor", "address randomisation")
 def address_randomisation(check: Check, host: HostView) -> CheckResult:
-    level = host.number("proc/sys/kernel/randomize_va_space")
-    if level is None:
-        return check.not_known("the kernel does not show it")
+    """Each process gets another layout of its memory, and some layouts are a little faster. Loopmark measures several
+    launches for that reason; it protects against attacks, so leave it on."""
+    level = known(host.number("proc/sys/kernel/randomize_va_space"), "the kernel does not show it")
     return check.good(RANDOMISATION.get(level, str(level)))
 
 
-@processor(
-    "virtual machine",
-    "Cores, caches and memory of a virtual machine may be shared with others, which its own kernel cannot see.",
-)
+@check_of("processor", "virtual machine")
 def virtual_machine(check: Check, host: HostView) -> CheckResult:
+    """Cores, caches and memory of a virtual machine may be shared with others, which its own kernel cannot see."""
     names = (host.text(f"sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name"))
     maker = " ".join(name for name in names if name)
     virtual, called = host.virtual(), f": {maker}" if maker else ""
@@ -79,11 +69,9 @@ def virtual_machine(check: Check, host: HostView) -> CheckResult:
     )
 
 
-@processor(
-    "container",
-    "A container costs a step nothing by itself; its limits are told under `CPU quota` and `allowed cores`.",
-)
+@check_of("processor", "container")
 def container(check: Check, host: HostView) -> CheckResult:
+    """A container costs a step nothing by itself; its limits are told under `CPU quota` and `allowed cores`."""
     marks = (".dockerenv", "run/.containerenv")
     if maker := host.text("run/systemd/container"):
         return check.good(f"yes: {maker}")
@@ -93,18 +81,16 @@ def container(check: Check, host: HostView) -> CheckResult:
     return check.good(f"yes, says /{mark}" if mark else "none is noticed")
 
 
-@software(
-    "threads", "More threads than cores wait for each other; fewer leave cores unused. All loops of a run use as many."
-)
+@check_of("software", "threads")
 def threads(check: Check, host: HostView) -> CheckResult:
+    """More threads than cores wait for each other; fewer leave cores unused. All loops of a run use as many."""
     return check.good(f"{host.threads} by default" + (f", on {host.core_list()}" if host.cores else ", not pinned"))
 
 
-@software(
-    "thread variables",
-    "They change how many threads compute, on which cores, and how idle ones wait; a run without them is another run.",
-)
+@check_of("software", "thread variables")
 def thread_variables(check: Check, host: HostView) -> CheckResult:
+    """They change how many threads compute, on which cores, and how idle ones wait; a run without them is another
+    run."""
     found = {name: value for name, value in sorted(host.variables.items()) if name.startswith(PREFIXES) and value}
     if not found:
         return check.good("none is set")
@@ -113,12 +99,12 @@ def thread_variables(check: Check, host: HostView) -> CheckResult:
     spinning = ["OMP_WAIT_POLICY"] if found.get("OMP_WAIT_POLICY", "").lower() == "active" else []
     if not placing and not spinning:
         return check.good(f"{reading}; a run keeps them with its results")
-    says = []
-    if placing:
-        says.append("Loopmark pins its processes itself, and threads bound once more may share a core.")
-    if spinning:
-        says.append("Idle threads that spin take time from the process whose turn it is, on the same cores.")
-    return check.could_be_better(reading, " ".join(says), f"unset {' '.join([*placing, *spinning])}")
+    says = {
+        "Loopmark pins its processes itself, and threads bound once more may share a core.": placing,
+        "Idle threads that spin take time from the process whose turn it is, on the same cores.": spinning,
+    }
+    remedy = " ".join(text for text, names in says.items() if names)
+    return check.could_be_better(reading, remedy, f"unset {' '.join([*placing, *spinning])}")
 
 
 @dataclass(frozen=True)
@@ -126,8 +112,7 @@ class TorchBuild:
     """An installed torch, as its own files tell."""
 
     version: str
-    accelerator: str | None
-    """``CUDA 13.0`` or ``ROCm 7.0``; None for a CPU alone."""
+    accelerator: str | None  # `CUDA 13.0` or `ROCm 7.0`; None for a CPU alone
 
 
 def torch_build() -> TorchBuild | None:
@@ -144,8 +129,9 @@ def torch_build() -> TorchBuild | None:
     return TorchBuild(str(facts.get("__version__")), accelerator)
 
 
-@software("torch", "Its build decides which devices can be measured at all.")
+@check_of("software", "torch")
 def torch(check: Check, build: TorchBuild | None, gpus: Sequence[str], uses_gpu: bool) -> CheckResult:
+    """Its build decides which devices can be measured at all."""
     if build is None:
         return check.bad("not installed", "Install all that Loopmark needs.", "make bench")
     reading = f"{build.version}, for {build.accelerator or 'CPU alone'}"
@@ -164,17 +150,13 @@ def torch(check: Check, build: TorchBuild | None, gpus: Sequence[str], uses_gpu:
     )
 
 
-@software(
-    "compiler",
-    "torch.compile writes C++ on a CPU, and launchers in C on a GPU; without a compiler its loops are skipped.",
-)
+@check_of("software", "compiler")
 def compiler(check: Check, host: HostView, uses_gpu: bool) -> CheckResult:
-    default = "clang++" if sys.platform == "darwin" else "g++"
-    name = host.variables.get("CC", "gcc") if uses_gpu else host.variables.get("CXX", default)
-    path = host.variables.get("PATH")
-    if shutil.which(name, path=path) is None:
-        package = "gcc" if uses_gpu else "g++ python3-dev"
-        variable = "CC" if uses_gpu else "CXX"
+    """torch.compile writes C++ on a CPU, and launchers in C on a GPU; without a compiler its loops are skipped."""
+    for_cpu = ("CXX", "clang++" if sys.platform == "darwin" else "g++", "g++ python3-dev")
+    variable, default, package = ("CC", "gcc", "gcc") if uses_gpu else for_cpu
+    name = host.variables.get(variable, default)
+    if shutil.which(name, path=host.variables.get("PATH")) is None:
         return check.could_be_better(
             f"{name} is not on the PATH",
             f"Install it, or name another in {variable}.",
@@ -187,15 +169,17 @@ def compiler(check: Check, host: HostView, uses_gpu: bool) -> CheckResult:
     return check.good(f"{name}, and Python's headers")
 
 
-@software("triton", "torch.compile writes its GPU kernels in it; without it its loops are skipped.")
+@check_of("software", "triton")
 def triton(check: Check) -> CheckResult:
+    """torch.compile writes its GPU kernels in it; without it its loops are skipped."""
     if importlib.util.find_spec("triton") is None:
         return check.could_be_better("not installed", "Install the triton that belongs to this torch.")
     return check.good("installed")
 
 
-@software("git", "`loopmark ab` checks revisions out by it, and a run is kept with the revision it measured.")
+@check_of("software", "git")
 def git(check: Check, host: HostView) -> CheckResult:
+    """`loopmark ab` checks revisions out by it, and a run is kept with the revision it measured."""
     if shutil.which("git", path=host.variables.get("PATH")) is None:
         return check.could_be_better("not on the PATH", "Install it.", "sudo apt-get install git")
     return check.good("installed")

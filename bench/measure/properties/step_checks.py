@@ -32,11 +32,9 @@ HOMES: dict[What, tuple[str, str]] = {
 """The phase that each kind of work belongs to, and how it is told."""
 
 
-@property_check(
-    "phases-in-order", "The step yields every phase once, in order; forward, loss and backward may take turns."
-)
+@property_check
 def phases_in_order(loop: LoopUnderTest) -> str | None:
-    """A missing phase, or one out of order. Raises BadStep for a phase that does not exist, and where there is none."""
+    """The step yields every phase once, in order; forward, loss and backward may take turns."""
     for trace in loop.traces:
         if trace.phases or not trace.fault:
             refuse_unknown_phases(trace.phases)
@@ -73,9 +71,9 @@ def _disorder(trace: StepTrace) -> str | None:
     )
 
 
-@property_check("only-optimizer-moves-parameters", "No parameter changes in any phase but `optimizer`.")
+@property_check
 def only_optimizer_moves_parameters(loop: LoopUnderTest) -> str | None:
-    """Phases besides ``optimizer`` in which a parameter changes."""
+    """No parameter changes in any phase but `optimizer`."""
     wrong = [lap for trace in loop.traces for lap in trace.ended if lap.moved and lap.phase != "optimizer"]
     if not wrong:
         return None
@@ -88,9 +86,9 @@ def only_optimizer_moves_parameters(loop: LoopUnderTest) -> str | None:
     )
 
 
-@property_check("one-update", "One step steps the optimizer once.")
+@property_check
 def one_update(loop: LoopUnderTest) -> str | None:
-    """A step with none or several calls of the optimizer; one that a gradient scaler skips counts as a call."""
+    """One step steps the optimizer once."""
     for trace in loop.traces:
         updates = trace.places_of("update")
         if len(updates) > 1:
@@ -110,26 +108,18 @@ def one_update(loop: LoopUnderTest) -> str | None:
     return None
 
 
-@property_check(
-    "work-in-its-phase",
-    "The model is called in `forward`, the loss computed in `loss`, gradients in `backward`, the update made in "
-    "`optimizer`, and gradients are cleared in `zero_grad`.",
-)
+@property_check
 def work_in_its_phase(loop: LoopUnderTest) -> str | None:
-    """Work that is done in another phase than its own."""
-    wrong = list(dict.fromkeys(sentence for trace in loop.traces for sentence in _strays(trace)))
+    """The model is called in `forward`, the loss computed in `loss`, gradients in `backward`, the update made in
+    `optimizer`, and gradients are cleared in `zero_grad`."""
+    finders = (_calls_elsewhere, _operations_elsewhere, _gradients_elsewhere)
+    wrong = list(dict.fromkeys(sentence for trace in loop.traces for find in finders for sentence in find(trace)))
     if not wrong:
         return None
     return (
         f"computes in the wrong phase: {'; '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}; "
         "yield a phase's name right after its work, and before the next one's"
     )
-
-
-def _strays(trace: StepTrace) -> Iterator[str]:
-    yield from _calls_elsewhere(trace)
-    yield from _operations_elsewhere(trace)
-    yield from _gradients_elsewhere(trace)
 
 
 def _calls_elsewhere(trace: StepTrace) -> Iterator[str]:
@@ -150,9 +140,11 @@ def _operations_elsewhere(trace: StepTrace) -> Iterator[str]:
     called = {event.what for lap in trace.laps for event in lap.events}
     if not trace.roots or "backward" not in {lap.phase for lap in trace.ended}:
         return
-    made = set[str]()
-    for number in (number for root in trace.roots for number in root.numbers):
-        made.add(next((lap.phase for lap in trace.ended if number < lap.operations), ""))
+    made = {
+        next((lap.phase for lap in trace.ended if number < lap.operations), "")
+        for root in trace.roots
+        for number in root.numbers
+    }
     for what in ("model", "loss_fn"):
         home, done = HOMES[what]
         before = sorted(made - {"backward", "optimizer", ""} - ({"forward"} if what == "loss_fn" else set()))
@@ -177,33 +169,26 @@ def _gradients_stray(names: frozenset[str], what: str, lap: Lap, home: str) -> s
     return f"the gradients of {listed(sorted(names))} {what} in {phase_name(lap.phase)}, not in `{home}`{lap.where}"
 
 
-@property_check(
-    "no-yield-in-with", "The step never yields inside a `with`, and leaves no autocast or no_grad on at a yield."
-)
+@property_check
 def no_yield_in_with(loop: LoopUnderTest) -> str | None:
-    """A context that is open at a yield, and so in the driver of the step."""
+    """The step never yields inside a `with`, and leaves no autocast or no_grad on at a yield."""
     left = [(what, lap.phase) for trace in loop.traces for lap in trace.laps for what in lap.left_on]
-    kept = f"; {left[0][0]} is still on at {_when(left[0][1])}" if left else ""
+    what, phase = left[0] if left else ("", "")
+    when = f"the yield of {phase_name(phase)}" if phase else "the step's end"
     if held := [place for trace in loop.traces for place in trace.held_yields]:
+        kept = f"; {what} is still on at {when}" if left else ""
         return (
             f"yields inside a `with` at {places(held)}, which stays open in whoever drives the step{kept}; "
             "close it before the yield and open it again after"
         )
     if left:
-        return (
-            f"leaves {left[0][0]} on at {_when(left[0][1])}, and so in whoever drives the step; turn it off before "
-            "the yield"
-        )
+        return f"leaves {what} on at {when}, and so in whoever drives the step; turn it off before the yield"
     return None
 
 
-def _when(phase: str) -> str:
-    return f"the yield of {phase_name(phase)}" if phase else "the step's end"
-
-
-@property_check("batch-and-mode-kept", "The step changes no batch in place, and leaves the model in its mode.")
+@property_check
 def batch_and_mode_kept(loop: LoopUnderTest) -> str | None:
-    """A batch that is changed in place, or a module that is left in another mode."""
+    """The step changes no batch in place, and leaves the model in its mode."""
     for trace in loop.traces:
         if trace.changed_batch:
             return (
@@ -211,20 +196,18 @@ def batch_and_mode_kept(loop: LoopUnderTest) -> str | None:
                 "dataset in memory would be too; work on a copy"
             )
         if trace.changed_modes:
-            which = [
-                name.replace("_orig_mod.", "").removesuffix("_orig_mod") or "the whole model"
-                for name in trace.changed_modes
-            ]
+            names = (name.replace("_orig_mod.", "").removesuffix("_orig_mod") for name in trace.changed_modes)
+            which = dict.fromkeys(name or "the whole model" for name in names)
             return (
-                f"leaves {listed(dict.fromkeys(which))} in another mode, training or not, than before the step; "
+                f"leaves {listed(which)} in another mode, training or not, than before the step; "
                 "put the mode back within the step"
             )
     return None
 
 
-@property_check("no-hidden-synchronisation", "The step never makes the host wait for the device.")
+@property_check
 def no_hidden_synchronisation(loop: LoopUnderTest) -> str | None:
-    """What makes the host wait for the device. Raises Stopped where the step hangs while torch is looked into."""
+    """The step never makes the host wait for the device."""
     if said := _waits(loop.traces):
         return said
     if loop.fault:

@@ -33,11 +33,9 @@ from loopmark.loops.task import Batch
 LEAVE_IT = "end with task.last_loss = loss.detach()"
 
 
-@property_check(
-    "scalar-loss", "A step leaves its loss in task.last_loss: one finite number, (), detached from its graph."
-)
+@property_check
 def scalar_loss(loop: LoopUnderTest) -> str | None:
-    """A loss that is no finite number, or not left where others find it."""
+    """A step leaves its loss in task.last_loss: one finite number, (), detached from its graph."""
     for number, trace in enumerate(loop.traces, start=1):
         if vector := next((r for r in trace.roots if r.shape and not r.seeded and math.prod(r.shape) != 1), None):
             return (
@@ -68,11 +66,9 @@ def _trouble_with(loss: object, number: int) -> str | None:
     return None
 
 
-@property_check(
-    "loss-reaches-parameters", "Backward gives a gradient to every parameter that it gives one to in eager."
-)
+@property_check
 def loss_reaches_parameters(loop: LoopUnderTest) -> str | None:
-    """Parameters that get a gradient in eager and none here, but for those that the loop has frozen on purpose."""
+    """Backward gives a gradient to every parameter that it gives one to in eager."""
     if said := _reaches_nothing(loop.traces):
         return said
     if loop.traces[0].fault:
@@ -109,15 +105,14 @@ def _reaches_nothing(traces: Sequence[StepTrace]) -> str | None:
 
 LEAK_STEPS = 3
 POISON = 1e4
-CLEAN_RUNS = 3
-"""More, where the poisoned one differs: how far apart they are when nothing is left."""
+CLEAN_RUNS = 3  # more, where the poisoned one differs: how far apart they are when nothing is left
 NOT_THE_SAME = 4.0
 """How many times further apart than two runs with nothing left the poisoned one must be, where those differ."""
 
 
-@property_check("zeroed-gradients", "A gradient that is left from before a step does not change it.")
+@property_check
 def zeroed_gradients(loop: LoopUnderTest) -> str | None:
-    """A gradient from before a step that changes it."""
+    """A gradient that is left from before a step does not change it."""
     if loop.fault:
         raise NotApplicable(STOPS)
     leaks = gradients_leak(loop.prepared)
@@ -180,15 +175,13 @@ def _explain_leak(traces: Sequence[StepTrace]) -> str:
     )
 
 
-LAST = 3
-"""The mean of so many losses is where it got to."""
-SHARE = 0.5
-"""Of eager's decrease; what changes the numbers (16 bits, batch statistics of parts) may cost some of it."""
+LAST = 3  # the mean of so many losses is where it got to
+SHARE = 0.5  # of eager's decrease; what changes the numbers (16 bits, batch statistics of parts) may cost some of it
 
 
-@property_check("loss-decreases", "Trained on one batch again and again, the loss falls, as eager's does.")
+@property_check
 def loss_decreases(loop: LoopUnderTest) -> str | None:
-    """A loss that falls by less than half as much as eager's, from the same weights on the same batch."""
+    """Trained on one batch again and again, the loss falls, as eager's does."""
     if loop.fault:
         raise NotApplicable(STOPS)
     losses, eagers = loop.course
@@ -216,9 +209,9 @@ ROUNDING = 2.0**-20
 """The relative difference, of eight float32 steps at most, up to which sums in another order part two losses."""
 
 
-@property_check("seed-decides", "The same seed gives the same losses bit for bit, and another seed gives others.")
+@property_check
 def seed_decides(loop: LoopUnderTest) -> str | None:
-    """Losses of one seed that differ, or those of two seeds that do not."""
+    """The same seed gives the same losses bit for bit, and another seed gives others."""
     if loop.fault:
         raise NotApplicable(STOPS)
     first = [trace.loss_value for trace in loop.traces]
@@ -257,20 +250,19 @@ def _parting(some: list[float | None], others: list[float | None]) -> int | None
 
 
 def _as_near_as_rounding(a: float | None, b: float | None) -> bool:
-    return a is not None and b is not None and math.isclose(a, b, rel_tol=ROUNDING, abs_tol=0.0)
+    return a is not None and b is not None and math.isclose(a, b, rel_tol=ROUNDING)
 
 
 def _same(a: float | None, b: float | None) -> bool:
     return repr(a) == repr(b)  # NaN is itself here
 
 
-UNWATCHED_STEPS = 50
-"""A fault may need some steps to show."""
+UNWATCHED_STEPS = 50  # a fault may need some steps to show
 
 
-@property_check("runs", "Every step runs to its end, in the one process that it was begun in.")
+@property_check
 def runs(loop: LoopUnderTest) -> str | None:
-    """A step that does not come to its end, or forks. Raises Stopped where an unwatched step stops."""
+    """Every step runs to its end, in the one process that it was begun in."""
     if loop.fault:
         return explain_stop(loop, loop.fault)
     for _ in range(UNWATCHED_STEPS):

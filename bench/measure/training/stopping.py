@@ -31,14 +31,7 @@ COUNTS_FROM = 0.01  # the share of the gain since the untrained model that a ris
 
 
 class EarlyStopping:
-    """Hears of quality each time that it is measured.
-
-    Args:
-        target: what is to be reached.
-        until: whether the target is enough.
-        budget_seconds: of training.
-        untrained: the quality before the first step.
-    """
+    """Hears of quality each time that it is measured; ``untrained`` is that before the first step."""
 
     def __init__(self, target: Target, until: Until, budget_seconds: float, untrained: float) -> None:
         self._target, self._until, self._budget = target, until, budget_seconds

@@ -1,18 +1,17 @@
 """Training, proven: each case's steps beside eager's, and each case trained from several seeds."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import cast
+from functools import partial
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.answers import OUT_OF_MEMORY
-from loopmark.bench.measure.inventory import lacking
+from loopmark.bench.measure.inventory import lacking, lacks_by_case
 from loopmark.bench.measure.launcher import apart
-from loopmark.bench.measure.machine import available_cores, describe_environment
-from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess
+from loopmark.bench.measure.machine import CommandFacts
+from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.schedule import Progress, Schedule
 from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.measure.training.trials import (
@@ -43,20 +42,15 @@ class Trainer:
     def __init__(
         self, plan: Plan, terms: Terms, machine: Machine, progress: Progress, endings: Endings | None = None
     ) -> None:
-        self._plan, self._terms, self._machine, self._progress = plan, terms, machine, progress
-        self._started, self._began = datetime.now(UTC), time.perf_counter()
-        cores = available_cores()[: plan.threads]
+        self._plan, self._terms, self._progress = plan, terms, progress
+        self._facts, self._began = CommandFacts(plan, machine, datetime.now(UTC)), time.perf_counter()
         workloads, loops = apart(lacking, plan)
         self._workloads, self._loops = tuple(workloads), tuple(loops)
-        lacks = {(w, loop): no_data or none for w, no_data in workloads.items() for loop, none in loops.items()}
-        self._endings: dict[Key, tuple[Status, str]] = {
-            **{key: ("skipped", reason) for key, reason in lacks.items() if reason},
-            **(endings or {}),
-        }
-        self._environment = describe_environment(plan.threads, cores)
-        self._warnings = (
-            () if cores else ("this system cannot pin processes to cores, which adds noise; give more --seeds",)
-        )
+        lacks = lacks_by_case(workloads, loops)
+        self._endings: dict[Key, tuple[Status, str]] = {k: ("skipped", reason) for k, reason in lacks.items() if reason}
+        self._endings.update(endings or {})
+        unpinned = "this system cannot pin processes to cores, which adds noise; give more --seeds"
+        self._warnings = () if self._facts.cores else (unpinned,)
         self._seeds = tuple(plan.seed + number for number in range(terms.seeds))
         self._schedule = Schedule(plan.seed)
         self._collector = TrainingCollector()
@@ -64,8 +58,7 @@ class Trainer:
     def run(self, pool: WorkerPool) -> tuple[Training, TrainingSamples]:
         """Train, and return what was seen; Ctrl-C ends it early with what there is.
 
-        Raises:
-            BadInput: a step that is none, or a workload that states no target, where the terms insist.
+        Raises BadInput for a step that is none, and a workload that states no target, where the terms insist.
         """
         self._pool, interrupted = pool, False
         try:
@@ -75,7 +68,7 @@ class Trainer:
                 self._keep(interrupted=False)
                 for stage, seed in enumerate(self._seeds, start=1):
                     trials = Trials(workload, seed, self._terms, pool, self._collector)
-                    trials.train(self._loops, self._endings, self._schedule, _Part(self, workload, stage))
+                    trials.train(self._loops, self._endings, self._schedule, partial(self._tell, workload, stage))
                     self._keep(interrupted=False)
         except KeyboardInterrupt:
             interrupted = True
@@ -83,16 +76,10 @@ class Trainer:
 
     def _keep(self, interrupted: bool) -> tuple[Training, TrainingSamples]:
         training = Training(
-            name=self._pool.folder.name,
-            started=self._started.isoformat(timespec="seconds"),
-            seconds=(datetime.now(UTC) - self._started).total_seconds(),
-            interrupted=interrupted,
-            plan=self._plan,
+            **self._facts.fields(self._pool.folder, interrupted=interrupted),
             seeds=self._seeds,
             until=self._terms.until,
             budget_seconds=self._terms.budget_seconds,
-            machine=self._machine,
-            environment=self._environment,
             targets=dict(self._collector.targets),
             proofs=tuple(self._collector.proofs),
             trials=tuple(self._collector.trials),
@@ -108,7 +95,7 @@ class Trainer:
             known = workload in WORKLOADS or (workload, EAGER.name) in self._endings
             if known or not self._terms.insists:
                 continue
-            with self._process(workload, EAGER.name, "target") as process:
+            with closing(self._pool.start(workload, EAGER.name, log="target", neighbours=0)) as process:
                 try:
                     _, begun = begin(process, self._plan.limit_seconds)
                 except CaseEnded as end:
@@ -117,10 +104,9 @@ class Trainer:
 
     def _prove(self, workload: str) -> None:
         """Compare every case of ``workload`` with eager, one after the other: nothing is timed."""
-        part = _Part(self, workload, 0)
         cases = [(EAGER.name, False), (EAGER.name, True), *((x, False) for x in self._loops if x != EAGER.name)]
         for number, (loop, repeat) in enumerate(cases):
-            part.tell(f"{loop} · compared with {EAGER.name}", number / len(cases), None)
+            self._tell(workload, 0, f"{loop} · compared with {EAGER.name}", number / len(cases))
             proof = Proof(workload=workload, loop=loop, repeat=repeat, status="ok", reason=None)
             if ending := self._endings.get(proof.key):
                 self._collector.add_proof(replace(proof, status=ending[0], reason=ending[1]))
@@ -128,12 +114,13 @@ class Trainer:
                 self._compare(proof)
 
     def _compare(self, proof: Proof) -> None:
-        with self._process(proof.workload, proof.loop, f"proof-{len(self._collector.proofs)}") as process:
+        log = f"proof-{len(self._collector.proofs)}"
+        with closing(self._pool.start(proof.workload, proof.loop, log=log, neighbours=0)) as process:
             try:
                 seen = process.within(self._plan.limit_seconds).prove(steps=PROOF_STEPS)
             except CaseEnded as end:
                 refuse_bad_step(end, self._terms)
-                ended = replace(proof, status=cast(Status, end.status), reason=end.reason)
+                ended = replace(proof, status=end.status, reason=end.reason)
                 # Training, without eager beside it, may not run out of memory.
                 if not end.reason.startswith(OUT_OF_MEMORY):
                     self._endings[proof.key] = ended.status, end.reason
@@ -145,31 +132,12 @@ class Trainer:
         told = {name: value for name, value in vars(seen).items() if name not in ("deviations", "why_not")}
         self._collector.add_proof(replace(proof, **told), seen.deviations)
 
-    @contextmanager
-    def _process(self, workload: str, loop: str, log: str) -> Iterator[WorkerProcess]:
-        process = self._pool.start(workload, loop, log=log, neighbours=0)
-        try:
-            yield process
-        finally:
-            process.close()
-
-    def tell(self, workload: str, stage: int, doing: str, part: float) -> None:
+    def _tell(self, workload: str, stage: int, doing: str, part: float) -> None:
         """Pass on how far one stage of a workload is: the comparison with eager, or one of the seeds after it."""
         stages = 1 + len(self._seeds)
         done = (self._workloads.index(workload) * stages + stage + part) / (len(self._workloads) * stages)
         spent = time.perf_counter() - self._began
         self._progress.tell(f"{workload} · {doing}", done, spent * (1 - done) / done if done > 0.1 else None)
-
-
-class _Part:
-    """Progress within one stage of one workload."""
-
-    def __init__(self, trainer: Trainer, workload: str, stage: int) -> None:
-        self._trainer, self._workload, self._stage = trainer, workload, stage
-
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:  # noqa: ARG002
-        """The remaining time of a part is not known."""
-        self._trainer.tell(self._workload, self._stage, doing, done)
 
 
 def endings_of(run: Run) -> dict[Key, tuple[Status, str]]:

@@ -1,15 +1,14 @@
 """One workload trained from one seed: every loop in a process of its own, a segment at a time, in random order."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import cast
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.answers import Ready
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess
-from loopmark.bench.measure.schedule import Progress, Schedule
+from loopmark.bench.measure.schedule import Schedule
 from loopmark.bench.measure.training.session import Begun
 from loopmark.bench.measure.training.stopping import DivergenceDetector, EarlyStopping, Terms
 from loopmark.bench.records.run import Status
@@ -29,7 +28,6 @@ class TrainingCollector:
         self._losses: list[dict[str, object]] = []
 
     def add_proof(self, proof: Proof, deviations: Iterable[Deviation] = ()) -> None:
-        """A case has been compared, or could not be."""
         for deviation in deviations:
             # A table holds no lone surrogate, and a layer may be called what its maker likes.
             layer = deviation.layer.encode(errors="backslashreplace").decode()
@@ -37,17 +35,13 @@ class TrainingCollector:
         self.proofs.append(proof)
 
     def add_evaluation(self, trial: int, step: int, seconds: float, joules: float, quality: float) -> None:
-        """The quality of a trial was measured after ``step`` steps."""
-        self._evaluations.append(
-            {"trial": trial, "step": step, "seconds": seconds, "joules": joules, "quality": quality}
-        )
+        spent: dict[str, object] = {"seconds": seconds, "joules": joules}
+        self._evaluations.append({"trial": trial, "step": step, **spent, "quality": quality})
 
     def add_losses(self, trial: int, first_step: int, losses: Sequence[float]) -> None:
-        """A trial has taken some steps."""
         self._losses += [{"trial": trial, "step": first_step + n, "loss": loss} for n, loss in enumerate(losses)]
 
     def samples(self) -> TrainingSamples:
-        """Everything so far."""
         return TrainingSamples(
             evaluations=table(COLUMNS["evaluations"], self._evaluations),
             training_losses=table(COLUMNS["training_losses"], self._losses),
@@ -56,19 +50,15 @@ class TrainingCollector:
 
 
 SEGMENT_STEPS = 50  # quality is measured after each epoch, and within a longer one at least this often
-ONE_BY_ONE = 5
-"""First steps that are timed each to its end: they compile, and a CUDA graph is captured in the fourth."""
+ONE_BY_ONE = 5  # first steps that are timed each to its end: they compile, and a CUDA graph is captured in the fourth
 NEVER_REACHED = "training was interrupted before this case"
 
 Key = tuple[str, str]  # workload and loop
-Endings = Mapping[Key, tuple[Status, str]]
-"""The cases that are not trained, each with what became of it and why."""
+Endings = Mapping[Key, tuple[Status, str]]  # the cases that are not trained, each with what became of it and why
 
 
 @dataclass
 class _Live:
-    """A trial under way."""
-
     index: int
     process: WorkerProcess
     stopping: EarlyStopping
@@ -91,13 +81,17 @@ class Trials:
         """Trials that ran out of device memory beside others, and come when these have ended."""
 
     def train(
-        self, loops: tuple[str, ...], endings: dict[Key, tuple[Status, str]], schedule: Schedule, progress: Progress
+        self,
+        loops: tuple[str, ...],
+        endings: dict[Key, tuple[Status, str]],
+        schedule: Schedule,
+        tell: Callable[[str, float], None],
     ) -> None:
         """Train every loop to its end.
 
         Args:
             endings: the cases that are not trained; those that fail now are added, since they would with any seed.
-            progress: told which loop is at which step, and how much of its budget is spent.
+            tell: told which loop is at which step, and how much of its budget is spent.
 
         Raises:
             BadInput: a step that is none, or, where the terms insist, a workload that states no target.
@@ -116,7 +110,7 @@ class Trials:
                     trial = self._collector.trials[one.index]
                     # Of the loop that has trained the longest, so that it never goes back.
                     spent = min(1.0, max(each.seconds for each in self._live) / self._terms.budget_seconds)
-                    progress.tell(f"{trial.loop} · training, seed {self._seed} · step {trial.steps:,}", spent, None)
+                    tell(f"{trial.loop} · training, seed {self._seed} · step {trial.steps:,}", spent)
                     if not self._go_on(one):
                         self._running.remove(one)
                         one.process.close()  # at once: the others may need its memory
@@ -205,7 +199,7 @@ class Trials:
             return
         refuse_bad_step(end, self._terms)
         trial = self._collector.trials[index]
-        ended = replace(trial, status=cast(Status, end.status), reason=end.reason)
+        ended = replace(trial, status=end.status, reason=end.reason)
         self._collector.trials[index] = ended
         self._endings[trial.key] = ended.status, end.reason
 

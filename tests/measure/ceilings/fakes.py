@@ -45,9 +45,8 @@ def fake_target(
         return clock.operation(f"{name} {size}", lambda: seconds(size))
 
     return Microbenchmark(
-        kind="copy",
+        kind="launch" if unit == "seconds" else "copy",
         dtype=name,
-        unit=unit,
         sizes=sizes,
         work=(lambda _: 1.0) if unit == "seconds" else float,
         prepare=prepare,

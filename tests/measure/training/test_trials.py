@@ -78,16 +78,15 @@ class WorkerPool:
         return Process(self.card, loop)
 
 
-class Silence:
-    def tell(self, *_: object) -> None:
-        pass
+def silence(*_: object) -> None:
+    pass
 
 
 @pytest.mark.parametrize("fails_in", ["set_up", "train"])
 @pytest.mark.parametrize("room", [1, 2, 3, 4])
 def test_every_loop_trains_to_its_end_whatever_room_there_is(room: int, fails_in: str) -> None:
     card, collector = Card(room, fails_in), TrainingCollector()
-    Trials("gpt", 0, TERMS, WorkerPool(card), collector).train(LOOPS, {}, Schedule(0), Silence())  # type: ignore[arg-type]
+    Trials("gpt", 0, TERMS, WorkerPool(card), collector).train(LOOPS, {}, Schedule(0), silence)  # type: ignore[arg-type]
 
     assert [(trial.loop, trial.ending, trial.steps) for trial in collector.trials] == [
         (loop, "reached the target", 15) for loop in LOOPS
@@ -101,7 +100,7 @@ def test_every_loop_trains_to_its_end_whatever_room_there_is(room: int, fails_in
 def test_a_loop_that_does_not_fit_by_itself_says_so(room: int = 0) -> None:
     endings: dict[Any, Any] = {}
     collector = TrainingCollector()
-    Trials("gpt", 0, TERMS, WorkerPool(Card(room)), collector).train(LOOPS, endings, Schedule(0), Silence())  # type: ignore[arg-type]
+    Trials("gpt", 0, TERMS, WorkerPool(Card(room)), collector).train(LOOPS, endings, Schedule(0), silence)  # type: ignore[arg-type]
 
     assert {(trial.status, trial.reason) for trial in collector.trials} == {("failed", "ran out of device memory")}
     assert len(endings) == len(LOOPS)
