@@ -1,7 +1,7 @@
 """The named parts of a training step, in their order: the one list of them that every room reads.
 
 A new phase is named here, gets its colour in ``bench/report/style.py``, and its work in
-``bench/measure/properties/work.py``.
+``bench/measure/properties/step_checks.py``.
 """
 
 DATA = "data"

@@ -54,8 +54,7 @@ def calibrate(
     from loopmark.bench.judge.calibration import summarise_calibration
     from loopmark.bench.records.comparison import calibration_path, read_calibration
     from loopmark.bench.records.files import write_record
-    from loopmark.bench.report.calibration_table import as_json as to_json
-    from loopmark.bench.report.calibration_table import print_calibration
+    from loopmark.bench.report.calibration_table import calibration_as_json, print_calibration
 
     path = calibration_path(out / invocation.machine.name, workload, loop)
     known = read_calibration(path)
@@ -85,7 +84,7 @@ def calibrate(
         interrupted = True
     summary = summarise_calibration(known)
     if as_json:
-        print(to_json(summary))
+        print(calibration_as_json(summary))
     else:
         print_calibration(summary)
         invocation.console.note(f"Kept in {path}")

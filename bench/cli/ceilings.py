@@ -38,8 +38,7 @@ def ceilings(
     from loopmark.bench.records.ceilings import ceilings_path
     from loopmark.bench.records.files import write_record
     from loopmark.bench.records.store import remove_if_empty
-    from loopmark.bench.report.ceilings import as_json as to_json
-    from loopmark.bench.report.ceilings import print_ceilings
+    from loopmark.bench.report.ceilings import ceilings_as_json, print_ceilings
     from loopmark.bench.report.text import plain
 
     plan, machine, console = invocation.plan, invocation.machine, invocation.console
@@ -61,7 +60,7 @@ def ceilings(
     finally:
         remove_if_empty(path.parent)
     if as_json:
-        print(to_json(found))
+        print(ceilings_as_json(found))
     else:
         print_ceilings(found)
     if not found.ceilings:

@@ -83,14 +83,19 @@ def show_judgement(
     A refusal is one line on ``console`` and no table. Raises BadInput for a file that cannot be written.
     """
     from loopmark.bench.report.claim import conclusion
-    from loopmark.bench.report.judgement import annotations, as_junit, as_markdown, print_judgement
-    from loopmark.bench.report.judgement import as_json as to_json
+    from loopmark.bench.report.judgement import (
+        annotations,
+        as_junit,
+        as_markdown,
+        judgement_as_json,
+        print_judgement,
+    )
 
     # All is made before anything is written, so that nothing is left half told.
     page = as_markdown(judgement).encode()
     files = [(path, content) for path, content in ((junit, as_junit(judgement)), (markdown, page)) if path is not None]
     # GitHub takes ##[ for a command wherever it stands.
-    text = json.dumps(to_json(judgement), indent=2, allow_nan=False).replace("##[", r"##\u005b")
+    text = json.dumps(judgement_as_json(judgement), indent=2, allow_nan=False).replace("##[", r"##\u005b")
     for path, content in files:
         write_file(path, content)
     _add_to_summary(page, console)

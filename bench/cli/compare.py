@@ -28,8 +28,7 @@ def compare(
     """
     from loopmark.bench.cli.runs import Reader, Selection, Warnings
     from loopmark.bench.progress import RunProgress, StderrConsole
-    from loopmark.bench.report.compare_files import as_json as to_json
-    from loopmark.bench.report.compare_files import write_comparison
+    from loopmark.bench.report.compare_files import comparison_as_json, write_comparison
     from loopmark.bench.report.compare_table import print_comparison
 
     console = StderrConsole()
@@ -43,7 +42,7 @@ def compare(
         write_comparison(out, found, warnings)
     print_warnings(console, warnings)
     if as_json:
-        print_json({"out": str(out), "warnings": warnings, **to_json(found)})
+        print_json({"out": str(out), "warnings": warnings, **comparison_as_json(found)})
     else:
         print_comparison(found)
         console.note(f"Comparison: {out / 'compare.html'}")

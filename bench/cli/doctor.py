@@ -15,11 +15,10 @@ def doctor(
     """
     from loopmark.bench.measure.doctor.examine import examine
     from loopmark.bench.measure.doctor.host import this_host
-    from loopmark.bench.report.checklist import diagnosis_as_json as to_json
-    from loopmark.bench.report.checklist import print_diagnosis
+    from loopmark.bench.report.checklist import diagnosis_as_json, print_diagnosis
 
     found = examine(device, this_host())
     if as_json:
-        print_json(to_json(found))
+        print_json(diagnosis_as_json(found))
     else:
         print_diagnosis(found)

@@ -27,8 +27,7 @@ def history(
     from loopmark.bench.judge.history import series_of
     from loopmark.bench.progress import RunProgress, StderrConsole
     from loopmark.bench.records.store import run_folders
-    from loopmark.bench.report.history import as_json as to_json
-    from loopmark.bench.report.history import print_history, write_history
+    from loopmark.bench.report.history import history_as_json, print_history, write_history
 
     console = StderrConsole()
     warnings: list[str] = []
@@ -44,7 +43,7 @@ def history(
     write_history(kept, series)
     if as_json:
         told = {"folder": str(folder), "out": str(kept), "runs": count, "warnings": warnings}
-        print_json({**told, **to_json(series)})
+        print_json({**told, **history_as_json(series)})
     else:
         print_history(series)
         console.note(f"Plots and history.csv: {kept}")

@@ -42,15 +42,14 @@ def memory(
     from loopmark.bench.measure.inspection import profile_memory
     from loopmark.bench.records.files import write_record
     from loopmark.bench.records.footprint import MEMORY_FILE
-    from loopmark.bench.report.step_profile import footprints_as_json as to_json
-    from loopmark.bench.report.step_profile import print_footprints, write_footprint_files
+    from loopmark.bench.report.step_profile import footprints_as_json, print_footprints, write_footprint_files
 
     with invocation.pool() as (folder, pool, progress):
         found = profile_memory(invocation.plan, loop, invocation.machine, invocation.started, pool, progress.hint)
     write_record(folder / MEMORY_FILE, found, indent=None)
     write_footprint_files(folder, found.cases)
     if as_json:
-        print_json({"folder": str(folder), **to_json(found.cases)})
+        print_json({"folder": str(folder), **footprints_as_json(found.cases)})
     else:
         print_footprints(found.cases)
         invocation.console.note(f"Kept in {folder}")

@@ -71,13 +71,12 @@ def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, conso
 def show_batches(hunt: "BatchSizes", folder: Path, as_json: bool, console: "StderrConsole") -> None:
     """Write a search's spreadsheet and plots, and print it as a table and sentences, or as JSON and nothing else."""
     from loopmark.bench.judge.batches import find
-    from loopmark.bench.report.batch_search import as_json as to_json
-    from loopmark.bench.report.batch_search import print_batches, write_batches
+    from loopmark.bench.report.batch_table import batches_as_json, print_batches, write_batches
 
     findings = [find(case) for case in hunt.cases]
     write_batches(folder, findings)
     if as_json:
-        print_json({"folder": str(folder), **to_json(findings)})
+        print_json({"folder": str(folder), **batches_as_json(findings)})
     else:
         print_batches(findings)
         console.note(f"Kept in {folder}")

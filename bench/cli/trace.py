@@ -50,8 +50,7 @@ def trace(
     from loopmark.bench.measure.inspection import MOST_STEPS
     from loopmark.bench.measure.inspection import trace as trace_case
     from loopmark.bench.progress import RunProgress
-    from loopmark.bench.report.step_profile import kernels_as_csv, print_trace
-    from loopmark.bench.report.step_profile import trace_as_json as to_json
+    from loopmark.bench.report.step_profile import kernels_as_csv, print_trace, trace_as_json
     from loopmark.bench.report.text import slugs
 
     if not 1 <= steps <= MOST_STEPS:
@@ -65,7 +64,7 @@ def trace(
         folder = out or create_trace_folder(RESULTS, machine, started, slugs([label])[label])
         write_trace(folder, content, kernels_as_csv(found.profile))
     if as_json:
-        print_json(to_json(found, folder))
+        print_json(trace_as_json(found, folder))
     else:
         print_trace(found, folder)
     if found.profile is None:

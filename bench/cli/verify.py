@@ -39,13 +39,12 @@ def verify(
     )
     from loopmark.bench.measure.inspection import verify as examine
     from loopmark.bench.progress import RunProgress
-    from loopmark.bench.report.checklist import print_verification
-    from loopmark.bench.report.checklist import verifications_as_json as to_json
+    from loopmark.bench.report.checklist import print_verification, verifications_as_json
 
     with RunProgress(invocation.console) as progress:
         found = examine(invocation.plan, tuple(dict.fromkeys(spec.strip() for spec in loop)), progress.hint)
     if as_json:
-        print_json(to_json(found))
+        print_json(verifications_as_json(found))
     else:
         print_verification(found)
     if any(one.broken for one in found):

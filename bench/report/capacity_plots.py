@@ -17,7 +17,7 @@ from loopmark.bench.records.ceilings import Ceiling, Ceilings
 from loopmark.bench.records.footprint import Footprint, FootprintCase
 from loopmark.bench.report import format as show
 from loopmark.bench.report import layout, style
-from loopmark.bench.report.batch_search import is_known
+from loopmark.bench.report.batch_table import is_known
 
 RING, FRAME = 12, 14
 
@@ -190,7 +190,7 @@ def rooflines(
         axes.plot(
             roof.intensity, roof.flops_per_second, _marker(name), color=styles[row.case.label].colour,
             markersize=sizes[rows.index(row)], markerfacecolor="none", markeredgewidth=1.3,
-            zorder=1 + styles[row.case.label].zorder,
+            zorder=2.5 if styles[row.case.label].behind else 3.0,
         )  # fmt: skip
     lowest = min(min(roof.flops_per_second for _, _, roof in points), left * copy.low)
     highest = max([ceiling.high for ceiling in roofs] + [roof.flops_per_second for _, _, roof in points])

@@ -1,27 +1,23 @@
 """What a case's row says, cell by cell, before anyone lays it out."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Iterator
 
 from loopmark.bench.judge.comparison import BASELINE
+from loopmark.bench.judge.history import SeriesSubject
+from loopmark.bench.judge.side_by_side import StepWork
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import format as show
 from loopmark.bench.report.text import elide, plain
 from loopmark.bench.report.training_words import evidence
 
-SAME = "~"
-"""Stands in for a ratio that is no claim: within the noise floor, or not settled by these samples."""
-
+SAME = "~"  # for a ratio that is no claim: within the noise floor, or not settled by these samples
 MOST_LAP_COST, ALLOWED_FROM_SECONDS = 1.005, 0.001
 """How many times longer timing its phases may make a step, from steps of a millisecond on."""
-WIDE = 0.05
-"""A noise floor, as a log ratio, above which most techniques' differences would not show."""
-
-COUNTS_FROM = 0.05
-"""The share of a step from which a phase is worth a remark."""
-
-SHARES = ("forward", "backward", "optimizer")
-"""The phases whose shares the narrow table has room for."""
+WIDE = 0.05  # a noise floor, as a log ratio, above which most techniques' differences would not show
+COUNTS_FROM = 0.05  # the share of a step from which a phase is worth a remark
+SHARES = ("forward", "backward", "optimizer")  # the phases whose shares the narrow table has room for
+KERNEL_LENGTH = 24
+DIGEST = 6  # characters of a hash that tell two data sets apart
 
 
 def speedup(row: Row) -> str:
@@ -95,6 +91,11 @@ def compile_time(row: Row) -> str:
     return show.seconds(row.compile_seconds) if compiled(row) else show.ABSENT
 
 
+def compile_cache(row: Row) -> str:
+    """How torch found its cache of compiled code; absent where nothing was compiled."""
+    return row.compile_cache if row.compile_cache and compiled(row) else show.ABSENT
+
+
 def compiled(row: Row) -> bool:
     """Whether torch compiled anything for this case, or took it from its cache."""
     return bool(row.compile_seconds) or row.compile_cache in ("cold", "warm")
@@ -105,9 +106,8 @@ def noise(workload: WorkloadSummary) -> str:
     if workload.noise_floor is None:
         return f"noise floor not measured: it takes {BASELINE}, its repetition, and two launches of both"
     floor = f"noise floor {show.noise_floor(workload.noise_floor)}"
-    if workload.noise_floor > WIDE:
-        return f"{floor} (wide: give more --launches or an idle machine); smaller differences are printed as {SAME}"
-    return f"{floor}: smaller differences are printed as {SAME}"
+    wide = " (wide: give more --launches or an idle machine);" if workload.noise_floor > WIDE else ":"
+    return f"{floor}{wide} smaller differences are printed as {SAME}"
 
 
 def lap_cost(workload: WorkloadSummary) -> str:
@@ -116,16 +116,10 @@ def lap_cost(workload: WorkloadSummary) -> str:
     if cost is None or not show.known(cost.value):
         return ""
     text = f"timing the phases costs {show.overhead_range(cost)}"
-    if base is None or base.step_seconds is None or base.step_seconds.value < ALLOWED_FROM_SECONDS:
+    allowed = base is None or base.step_seconds is None or base.step_seconds.value < ALLOWED_FROM_SECONDS
+    if allowed or not cost.low > MOST_LAP_COST:
         return text
-    return (
-        f"{text}, more than it may: the phases are distorted, so trust the whole steps"
-        if cost.low > MOST_LAP_COST
-        else text
-    )
-
-
-KERNEL_LENGTH = 24
+    return f"{text}, more than it may: the phases are distorted, so trust the whole steps"
 
 
 def attention(workload: WorkloadSummary) -> str:
@@ -136,87 +130,42 @@ def attention(workload: WorkloadSummary) -> str:
             loops.setdefault(" and ".join(kernels), []).append(plain(row.case.label))
     if len(loops) < 2:
         return ""
-    return "attention, not compiled, runs as " + "; ".join(
-        f"{kernel} in {', '.join(of)}" for kernel, of in loops.items()
-    )
-
-
-def lost(row: Row) -> str:
-    """Where a loop stopped training; empty where it did not."""
-    if row.lost_at_step is None:
-        return ""
-    return f"its loss was not finite at step {row.lost_at_step:,}, so nothing is claimed of its speed"
-
-
-def departure(row: Row) -> str:
-    """Where a loop does not train as the baseline does; empty where it does, or where that is not known."""
-    return f"departs from {BASELINE}: {evidence(row.trained.equivalence)}" if row.trained and row.departs else ""
+    told = (f"{kernel} in {', '.join(of)}" for kernel, of in loops.items())
+    return f"attention, not compiled, runs as {'; '.join(told)}"
 
 
 def notes(row: Row) -> str:
     """What a measured row has to say beyond its figures; empty for most."""
-    said = lost, departure, scaling, launch_bound, slow_types, beyond_its_ceiling
-    return "; ".join(filter(None, (say(row) for say in said)))
+    return "; ".join(_notes(row))
 
 
-def launch_bound(row: Row) -> str:
-    """The phases in which the device waits for the host, of those that count; empty where it waits in none."""
-    share = shares(row.phases)
-    waiting = [name for name, b in row.bounds.items() if b.by == "launch-bound" and share.get(name, 0) >= COUNTS_FROM]
-    if not waiting:
-        return ""
-    all_of_it = len(waiting) == sum(part >= COUNTS_FROM for part in share.values())
-    where = "" if all_of_it else f" in {', '.join(waiting)}"
-    return f"launch-bound{where}: the device waits for the host"
+def _notes(row: Row) -> Iterator[str]:
+    if row.lost_at_step is not None:
+        yield f"its loss was not finite at step {row.lost_at_step:,}, so nothing is claimed of its speed"
+    if row.trained and row.departs:
+        yield f"departs from {BASELINE}: {evidence(row.trained.equivalence)}"
+    if row.skipped_steps is not None:
+        steps = sum(launch.steps for launch in row.case.launches)
+        scale = "" if row.final_scale is None else f"; its scale ended at {row.final_scale:,.10g}"
+        yield f"the gradient scaler skipped {row.skipped_steps:,} of {steps:,} steps{scale}"
+    counting = [name for name, share in shares(row.phases).items() if share >= COUNTS_FROM]
+    waiting = [name for name, bound in row.bounds.items() if bound.by == "launch-bound" and name in counting]
+    if waiting:
+        where = "" if len(waiting) == len(counting) else f" in {', '.join(waiting)}"
+        yield f"launch-bound{where}: the device waits for the host"
+    if row.roofline is None:
+        return
+    for name, rate in row.roofline.slow_types.items():
+        yield f"multiplies in {plain(name)}, at {show.percent(rate)} of what float32 does here"
+    if row.roofline.utilisation.low > 1:
+        yield (
+            "an MFU above 100 %: something held the device down while its ceiling was measured, which another run "
+            "would show, or less is computed than is counted"
+        )
 
 
-def slow_types(row: Row) -> str:
-    """What a loop multiplies in although its device is slow at that; empty where it is not, or that is not known."""
-    slow = row.roofline.slow_types if row.roofline else {}
-    told = [
-        f"multiplies in {plain(name)}, at {show.percent(rate)} of what float32 does here" for name, rate in slow.items()
-    ]
-    return "; ".join(told)
-
-
-def beyond_its_ceiling(row: Row) -> str:
-    """That a step surely multiplies faster than its device was seen to; empty where it does not, or nobody knows."""
-    if row.roofline is None or not row.roofline.utilisation.low > 1:
-        return ""
-    return (
-        "an MFU above 100 %: something held the device down while its ceiling was measured, which another run would "
-        "show, or less is computed than is counted"
-    )
-
-
-def scaling(row: Row) -> str:
-    """What a gradient scaler did over all launches; empty where there is none."""
-    if row.skipped_steps is None:
-        return ""
-    steps = sum(launch.steps for launch in row.case.launches)
-    scale = "" if row.final_scale is None else f"; its scale ended at {row.final_scale:,.10g}"
-    return f"the gradient scaler skipped {row.skipped_steps:,} of {steps:,} steps{scale}"
-
-
-DIGEST = 6
-"""Characters of a hash that tell two data sets apart."""
-
-
-class Work(Protocol):
-    """Whatever knows what one step has to do; None where nobody recorded it."""
-
-    @property
-    def size(self) -> str: ...
-    @property
-    def batch_size(self) -> int | None: ...
-    @property
-    def parameters(self) -> int | None: ...
-    @property
-    def data_sha256(self) -> str | None: ...
-
-
-def work(one: Work) -> str:
-    """``small, batch of 64, 77,200 parameters, data 0e117e``."""
+def work(one: StepWork | SeriesSubject) -> str:
+    """``small, batch of 64, 77,200 parameters, data 0e117e``, as far as it was recorded."""
     parts = [one.size]
     if one.batch_size is not None:
         parts.append(f"batch of {one.batch_size:,}")

@@ -7,13 +7,6 @@ from loopmark.bench.report.text import elide
 NAME_LENGTH, SENTENCE_LENGTH = 60, 500
 MOST_NAMED = 3
 
-OUTCOMES = {
-    "no regression": "No regression",
-    "regression": "Regression",
-    "inconclusive": "Inconclusive",
-    "not comparable": "Not comparable",
-}
-
 
 def word(finding: Finding) -> str:
     """The verdict; ``not slower`` where only whether it is the same or faster is open, ``broken`` for no figure."""
@@ -69,33 +62,23 @@ def sentence(finding: Finding) -> str:
 
 def conclusion(judgement: Judgement) -> str:
     """What the comparison comes to, in one plain sentence."""
-    outcome = OUTCOMES[judgement.outcome]
+    outcome = judgement.outcome.capitalize()
     deciding = [finding for finding in judgement.findings if finding.decides]
     if judgement.refusal is not None:
         return f"{outcome}: {elide(judgement.refusal, SENTENCE_LENGTH)}"
     if judgement.outcome == "regression":
-        return f"{outcome}: {_several(judgement.regressions)}."
+        named = "; ".join(map(sentence, judgement.regressions[:MOST_NAMED]))
+        others = len(judgement.regressions) - MOST_NAMED
+        return f"{outcome}: {named}{f'; and {others} more' if others > 0 else ''}."
     if judgement.outcome == "inconclusive":
         open_ = tuple(finding for finding in deciding if finding.may_be_slower)
         what = f"{len(open_)} of {len(deciding)} findings may be slower by more than is allowed"
         counts = f" An inconclusive outcome counts as a {judgement.inconclusive}." if judgement.inconclusive else ""
         # Where a figure has an end on neither side, and a reason for it, more of the same would not help.
         hopeless = judgement.command == "ab" and all(finding.note for finding in open_)
-        remedy = "measure on an idle machine" if hopeless else f"{_remedy(judgement)}, or measure on an idle machine"
-        return f"{outcome}: {what}; {remedy}.{counts}"
+        more = "give a larger --budget, or " if judgement.command == "ab" else "measure with more --launches, or "
+        return f"{outcome}: {what}; {'' if hopeless else more}measure on an idle machine.{counts}"
     if judgement.outcome == "no regression":
-        return f"{outcome}: {_none_of(len(deciding))} slower by more than is allowed."
+        none = "the one finding is not" if len(deciding) == 1 else f"none of {len(deciding)} findings is"
+        return f"{outcome}: {none} slower by more than is allowed."
     return f"{outcome}: there is nothing to decide by."
-
-
-def _several(findings: tuple[Finding, ...]) -> str:
-    named = "; ".join(map(sentence, findings[:MOST_NAMED]))
-    return f"{named}; and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else named
-
-
-def _none_of(count: int) -> str:
-    return "the one finding is not" if count == 1 else f"none of {count} findings is"
-
-
-def _remedy(judgement: Judgement) -> str:
-    return "give a larger --budget" if judgement.command == "ab" else "measure with more --launches"

@@ -19,18 +19,13 @@ class Disturbance:
     """What happened during one case's blocks."""
 
     blocks: int
-    switched_blocks: int
-    """Blocks in which the scheduler took the core away at least once."""
-    steal_seconds: float
-    """What the hypervisor gave to others meanwhile."""
+    switched_blocks: int  # in which the scheduler took the core away at least once
+    steal_seconds: float  # given to others by the hypervisor
     throttle_reasons: tuple[str, ...]
     throttled_blocks: int
-    foreign_blocks: int
-    """Blocks during which another process used the GPU."""
+    foreign_blocks: int  # during which another process used the GPU
 
-    @property
-    def any(self) -> bool:
-        """Whether anything at all was seen."""
+    def __bool__(self) -> bool:
         return bool(self.switched_blocks or self.steal_seconds > 0 or self.throttled_blocks or self.foreign_blocks)
 
 
@@ -40,10 +35,7 @@ USUAL_SWITCHES = 0.9
 
 def disturbed(blocks: pd.DataFrame) -> "pd.Series[bool]":
     """For each block, whether something was seen that could have slowed it, beyond what its case is used to."""
-    found = pd.Series(False, blocks.index)
-    for seen in _seen(blocks).values():
-        found |= seen
-    return found
+    return pd.DataFrame(_seen(blocks)).any(axis=1)
 
 
 def causes(blocks: pd.DataFrame) -> str:
@@ -77,8 +69,7 @@ def disturbance(blocks: pd.DataFrame) -> Disturbance:
 
 
 NOTHING = "0"
-Seen = Mapping[str, Disturbance]
-"""What was seen, by the label of each measured case."""
+Seen = Mapping[str, Disturbance]  # by the label of each measured case
 
 
 def seen_by_case(workload: WorkloadSummary, summary: Summary, samples: Samples) -> Seen:
@@ -86,7 +77,7 @@ def seen_by_case(workload: WorkloadSummary, summary: Summary, samples: Samples) 
     measured = summary.places(workload)
     blocks = ByCase(samples.blocks[samples.blocks["case"].isin(measured.values())])
     seen = {label: disturbance(rows) for label, case in measured.items() if len(rows := blocks[case])}
-    return seen if any(one.any for one in seen.values()) else {}
+    return seen if any(seen.values()) else {}
 
 
 def disturbance_table(seen: Seen) -> Table[tuple[str, Disturbance]]:
@@ -134,8 +125,7 @@ _COLUMNS: tuple[Column[tuple[str, Disturbance]], ...] = (
 )
 
 
-SLOWER = 1.1
-"""How many times as long as usual a round has to take to count."""
+SLOWER = 1.1  # how many times as long as usual a round has to take to count
 AGREEING = 0.25
 """The quantile over loops that has to be as slow, the lower of the two beside it: of up to four loops all, of nine all
 but two. Any one loop has slow rounds of its own."""

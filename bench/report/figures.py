@@ -24,15 +24,11 @@ COLOURS = {"faster": "green", "slower": "red"}
 class Shown:
     """How one table shows a figure."""
 
-    rank: int
-    """The order of the columns: those of the highest rank are the first that a narrow terminal loses."""
+    rank: int  # the order of the columns: a narrow terminal loses those of the highest rank first
     heading: str
-    form: Callable[[Any], str] = str
-    """The figure as text."""
-    cell: Callable[[Row], Cell | str] | None = None
-    """The cell of a figure whose text takes more than its value."""
-    where: Callable[[Row], bool] = lambda _: True
-    """The table has the column where any row meets this."""
+    form: Callable[[Any], str] = str  # the figure as text
+    cell: Callable[[Row], Cell | str] | None = None  # of a figure whose text takes more than its value
+    where: Callable[[Row], bool] = lambda _: True  # the table has the column where any row meets this
     left: bool = False
     style: Callable[[Row], str] = lambda _: ""
 
@@ -42,12 +38,10 @@ class Gauge:
     """A figure as an OpenMetrics family."""
 
     rank: int
-    name: str
-    """Without the prefix and the unit."""
+    name: str  # without the prefix and the unit
     unit: str | None
     help: str
-    ends: bool = False
-    """Whether both ends of its interval are families too."""
+    ends: bool = False  # whether both ends of its interval are families too
 
 
 @dataclass(frozen=True)
@@ -57,8 +51,7 @@ class Chart:
     rank: int
     name: str
     unit: str
-    size: float = 1.0
-    """Of the unit, in base units."""
+    size: float = 1.0  # of the unit, in base units
     bigger_is_better: bool = False
 
 
@@ -67,33 +60,21 @@ class Measure:
     """A figure as one of Bencher's measures."""
 
     name: str
-    size: float = 1.0
-    """Of the unit, in base units."""
+    size: float = 1.0  # of the unit, in base units
 
 
 @dataclass(frozen=True)
 class Figure:
     """One figure of a case, in base units, and where it is shown."""
 
-    key: str
-    """Its name, with its unit, in ``summary.csv``, in the JSON and in pytest-benchmark's files."""
+    key: str  # its name, with its unit, in ``summary.csv``, in the JSON and in pytest-benchmark's files
     of: Callable[[Row], Value] = lambda _: None
-    of_workload: Callable[[WorkloadSummary], Value] | None = None
-    """Instead of ``of``, for a figure that all cases of a workload share."""
-    kept: Literal["value", "interval", "no"] = "value"
-    """What is kept under its key: the value, or both ends of its interval as well (``_low`` and ``_high``)."""
+    of_workload: Callable[[WorkloadSummary], Value] | None = None  # instead of ``of``, where all its cases share it
+    kept: Literal["value", "interval", "no"] = "value"  # under its key; an interval as ``_low`` and ``_high`` as well
     shown: Mapping[Place, Shown] = field(default_factory=dict)
     gauge: Gauge | None = None
     chart: Chart | None = None
     measure: Measure | None = None
-
-    def record(self, row: Row, workload: WorkloadSummary) -> dict[str, float | int | str | None]:
-        """What is kept of one case, as strict JSON values by key."""
-        value = self.of_workload(workload) if self.of_workload else self.of(row)
-        if self.kept == "interval":
-            return {**ends(self.key, value if isinstance(value, Estimate) else None)}
-        value = value.value if isinstance(value, Estimate) else value
-        return {self.key: finite(value) if isinstance(value, float) else value}
 
     def column(self, place: Place) -> Column[Row]:
         """The figure in one table."""
@@ -113,7 +94,7 @@ def columns(place: Place, rows: tuple[Row, ...]) -> list[Column[Row]]:
 
 
 def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str | None]:
-    """One case in base units, phases left out; None for what was not measured or has no bound."""
+    """One case as strict JSON values in base units, phases left out; None for what was not measured or has no bound."""
     case = row.case
     kept: dict[str, float | int | str | None] = {
         "workload": case.workload,
@@ -123,8 +104,12 @@ def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str |
         "reason": case.reason,
     }
     for one in FIGURES:
-        if one.kept != "no":
-            kept |= one.record(row, workload)
+        value = one.of_workload(workload) if one.of_workload else one.of(row)
+        if one.kept == "interval":
+            kept |= ends(one.key, value if isinstance(value, Estimate) else None)
+        elif one.kept == "value":
+            alone = value.value if isinstance(value, Estimate) else value
+            kept[one.key] = finite(alone) if isinstance(alone, float) else alone
     return kept
 
 
@@ -132,12 +117,11 @@ def as_csv(summary: Summary) -> str:
     """``summary.csv``: one row a case. Its first columns are the same in every run; a column for each phase follows."""
     names = cells.phase_names(summary.rows)
     records = [record(row, workload) for workload in summary.workloads for row in workload.rows]
-    on_device = any(row.device_phases for row in summary.rows)
-    clocks = ("", "host_") if on_device else ("",)
+    clocks = ("", "host_") if any(row.device_phases for row in summary.rows) else ("",)
     headings = [*(records[0] if records else ()), *(f"{n}_{clock}seconds" for clock in clocks for n in names)]
     rows = []
     for row, values in zip(summary.rows, records, strict=True):
-        tables = (row.phases, row.host_phases or {}) if on_device else (row.phases,)
+        tables = (row.phases, row.host_phases or {})[: len(clocks)]
         rows.append([*values.values(), *(table.get(name) for table in tables for name in names)])
     return csv_text(headings, rows)
 
@@ -146,18 +130,6 @@ def _steps_per_second(row: Row) -> Estimate | None:
     """Infinite where an end of the step's interval is zero, as from one launch alone."""
     step = row.step_seconds
     return step.map(lambda seconds: 1 / seconds if seconds > 1 / sys.float_info.max else math.inf) if step else None
-
-
-def _speedup_cell(row: Row) -> Cell:
-    return figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup)
-
-
-def _cache_cell(row: Row) -> str:
-    return row.compile_cache if row.compile_cache and cells.compiled(row) else show.ABSENT
-
-
-def _compile_cell(row: Row) -> Cell:
-    return figure(cells.compile_time(row), row.compile_seconds)
 
 
 def _steady_cell(row: Row) -> Cell:
@@ -177,8 +149,7 @@ def _counts_energy(row: Row) -> bool:
 FIGURES: tuple[Figure, ...] = (
     Figure("verdict", lambda row: row.verdict, shown={"main": Shown(2, "verdict", cell=cells.verdict_or_status)}),
     Figure(
-        "trains_as_baseline",
-        lambda row: row.trained.equivalence.verdict if row.trained else None,
+        "trains_as_baseline", lambda row: row.trained.equivalence.verdict if row.trained else None,
         shown={
             "terminal": Shown(
                 3, "trains\nas eager", cell=lambda row: words.verdict(row.trained), left=True,
@@ -191,72 +162,56 @@ FIGURES: tuple[Figure, ...] = (
         },
     ),
     Figure(
-        "noise_floor",
-        of_workload=lambda workload: workload.noise_floor,
+        "noise_floor", of_workload=lambda workload: workload.noise_floor,
         gauge=Gauge(3, "noise_floor", "ratio", "Log ratio below which nothing is called a difference"),
     ),
     Figure(
-        "step_seconds",
-        lambda row: row.step_seconds,
-        kept="interval",
+        "step_seconds", lambda row: row.step_seconds, kept="interval",
         shown={"terminal": Shown(1, "a step", show.seconds_plus_minus), "main": Shown(3, "step", show.seconds_range)},
         gauge=Gauge(1, "step", "seconds", "Seconds a training step takes", ends=True),
-        chart=Chart(1, "step", "ms", 1e-3),
-        measure=Measure("latency", 1e-9),
+        chart=Chart(1, "step", "ms", 1e-3), measure=Measure("latency", 1e-9),
     ),
     Figure(
-        "steps_per_second",
-        _steps_per_second,
-        kept="no",
-        chart=Chart(1, "steps a second", "1/s", bigger_is_better=True),
-        measure=Measure("throughput"),
+        "steps_per_second", _steps_per_second, kept="no",
+        chart=Chart(1, "steps a second", "1/s", bigger_is_better=True), measure=Measure("throughput"),
     ),
     Figure(
-        "speedup",
-        lambda row: row.speedup,
-        kept="interval",
+        "speedup", lambda row: row.speedup, kept="interval",
         shown={
             "terminal": Shown(
                 2, "speedup", cell=cells.speedup, left=True, style=lambda row: COLOURS.get(row.verdict or "", "")
             ),
-            "main": Shown(1, "speedup", cell=_speedup_cell),
+            "main": Shown(
+                1, "speedup",
+                cell=lambda row: figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup),
+            ),
         },
         gauge=Gauge(2, "speedup", "ratio", "Eager's step over this loop's", ends=True),
-        chart=Chart(3, "speedup over eager", "x", bigger_is_better=True),
-        measure=Measure("speedup"),
+        chart=Chart(3, "speedup over eager", "x", bigger_is_better=True), measure=Measure("speedup"),
     ),
     Figure("instrumentation", lambda row: row.instrumentation, kept="interval"),
     Figure(
-        "break_even_steps",
-        lambda row: row.break_even_steps,
-        kept="interval",
+        "break_even_steps", lambda row: row.break_even_steps, kept="interval",
         shown={
             "terminal": Shown(8, "pays\nafter", _of_value(show.count)),
             "start": Shown(4, "pays after steps", show.count_range),
         },
     ),
     Figure(
-        "joules_per_step",
-        lambda row: row.joules_per_step,
-        kept="interval",
+        "joules_per_step", lambda row: row.joules_per_step, kept="interval",
         shown={
             "terminal": Shown(11, "energy\na step", show.joules),
             "main": Shown(7, "energy a step", show.joules, where=_counts_energy),
         },
         gauge=Gauge(7, "step", "joules", "Energy a training step takes"),
-        chart=Chart(3, "energy a step", "J"),
-        measure=Measure("joules-per-step"),
+        chart=Chart(3, "energy a step", "J"), measure=Measure("joules-per-step"),
     ),
     Figure(
-        "joules_per_sample",
-        lambda row: row.joules_per_sample,
-        kept="interval",
+        "joules_per_sample", lambda row: row.joules_per_sample, kept="interval",
         shown={"main": Shown(8, "a sample", show.joules, where=_counts_energy)},
     ),
     Figure(
-        "model_flops_utilisation",
-        lambda row: row.roofline.utilisation if row.roofline else None,
-        kept="interval",
+        "model_flops_utilisation", lambda row: row.roofline.utilisation if row.roofline else None, kept="interval",
         shown={"terminal": Shown(10, "MFU", _of_value(show.percent))},
     ),
     Figure(
@@ -264,8 +219,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure("share_of_limit", lambda row: row.roofline.share if row.roofline else None, kept="interval"),
     Figure(
-        "samples_per_second",
-        lambda row: row.samples_per_second,
+        "samples_per_second", lambda row: row.samples_per_second,
         shown={
             "terminal": Shown(4, "samples\n/s", _of_value(show.rate)),
             "main": Shown(5, "samples/s", show.rate_range),
@@ -275,32 +229,27 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure("phase_shares", kept="no", shown={"terminal": Shown(5, "fwd/bwd/\nopt %", cell=cells.short_shares)}),
     Figure(
-        "peak_memory_bytes",
-        lambda row: row.peak_memory_bytes,
+        "peak_memory_bytes", lambda row: row.peak_memory_bytes,
         shown={"terminal": Shown(6, "peak\nmemory", show.data), "main": Shown(6, "peak memory", show.data)},
         gauge=Gauge(5, "peak_memory", "bytes", "Peak memory of a launch"),
-        chart=Chart(2, "peak memory", "MiB", 2.0**20),
-        measure=Measure("peak-memory"),
+        chart=Chart(2, "peak memory", "MiB", 2.0**20), measure=Measure("peak-memory"),
     ),
     Figure("memory_kind", lambda row: row.case.memory_kind),
     Figure(
-        "first_step_seconds",
-        lambda row: row.first_step_seconds,
+        "first_step_seconds", lambda row: row.first_step_seconds,
         shown={"terminal": Shown(7, "first\nstep", show.seconds), "start": Shown(1, "first step after", show.seconds)},
         gauge=Gauge(6, "first_step", "seconds", "Seconds from the start to the first step's end"),
     ),
     Figure(
-        "compile_seconds",
-        lambda row: row.compile_seconds,
+        "compile_seconds", lambda row: row.compile_seconds,
         shown={
             "terminal": Shown(9, "compile", cell=cells.compile_time),
-            "start": Shown(2, "compile", cell=_compile_cell),
+            "start": Shown(2, "compile", cell=lambda row: figure(cells.compile_time(row), row.compile_seconds)),
         },
     ),
     Figure(
-        "compile_cache",
-        lambda row: row.compile_cache,
-        shown={"start": Shown(3, "compile cache", cell=_cache_cell)},
+        "compile_cache", lambda row: row.compile_cache,
+        shown={"start": Shown(3, "compile cache", cell=cells.compile_cache)},
     ),
     Figure("steady_launches", kept="no", shown={"start": Shown(5, "steady launches", cell=_steady_cell)}),
     Figure("possible_speedup_taken", lambda row: row.roofline.taken if row.roofline else None),
@@ -310,8 +259,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure("batch_size", lambda row: row.case.batch_size),
     Figure("parameters", lambda row: row.case.parameters),
     Figure(
-        "launches",
-        lambda row: len(row.case.launches),
+        "launches", lambda row: len(row.case.launches),
         gauge=Gauge(8, "launches", None, "Fresh processes that the figures are of"),
     ),
     Figure("steps", lambda row: sum(launch.steps for launch in row.case.launches)),

@@ -6,22 +6,17 @@ from typing import TypeGuard
 
 from loopmark.bench.judge.statistics import Estimate
 
-ABSENT = "–"
-"""What was not measured. Never 0: a phase that a loop does not have takes no time, not zero time."""
-
-UNKNOWN = "?"
-"""An end of an interval that the data cannot bound."""
+ABSENT = "–"  # not measured; never 0: a phase that a loop does not have takes no time, not zero time
+UNKNOWN = "?"  # an end of an interval that the data cannot bound
 
 _SECONDS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-_LONG_SECONDS = 100.0
-"""From here on minutes read better than seconds."""
+_LONG_SECONDS = 100.0  # from here on minutes read better
 _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
 _JOULES = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
 _MOST_DECIMALS, _LEAST_RATIO_DECIMALS = 3, 2
 _WIDEST_PLUS_MINUS = 0.5
 _HUGE_RATIO = 100.0
-_MILLION = 1e6
-"""From here on a rate has too many digits to be read, or to fit beside a bar."""
+_MILLION = 1e6  # from here on a rate has too many digits to be read, or to fit beside a bar
 
 
 def seconds(value: float | None) -> str:
@@ -56,9 +51,7 @@ def seconds_range(estimate: Estimate | None) -> str:
 
 def seconds_of(estimate: Estimate | None) -> str:
     """``4.31 ms``: the value of ``seconds_range``, in the same digits."""
-    if estimate is None or not known(estimate.value):
-        return ABSENT
-    return in_unit(estimate, *seconds_unit(estimate.value))[0]
+    return seconds_range(estimate).partition(" [")[0]
 
 
 def seconds_plus_minus(estimate: Estimate | None) -> str:
@@ -72,8 +65,8 @@ def joules(estimate: Estimate | None) -> str:
     """``1.82 J [1.79, 1.85]``: energy and its interval in one unit."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    size, unit = next((one for one in _JOULES if abs(estimate.value) >= one[0]), _JOULES[-1])
-    return " ".join(in_unit(estimate, size, unit))
+    unit = next((one for one in _JOULES if abs(estimate.value) >= one[0]), _JOULES[-1])
+    return " ".join(in_unit(estimate, *unit))
 
 
 def plus_minus(estimate: Estimate | None) -> str:
@@ -94,8 +87,7 @@ def ratio_range(estimate: Estimate | None) -> str:
     """``1.21x [1.19, 1.23]``."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    value, ends = _ratio_digits(estimate)
-    return f"{value}x {ends}"
+    return "x ".join(_ratio_digits(estimate))
 
 
 def interval(estimate: Estimate | None) -> str:
@@ -109,7 +101,7 @@ def count(value: float | None) -> str:
     """``10,200``: three significant digits from a thousand on, whole below."""
     if not known(value):
         return ABSENT
-    return f"{round(_rounded(value)):,}" if abs(value) >= 1000 else f"{round(value):,}"
+    return f"{round(_rounded(value) if abs(value) >= 1000 else value):,}"
 
 
 def count_range(estimate: Estimate | None) -> str:
@@ -177,14 +169,19 @@ def data(value: float | None) -> str:
     if not known(value):
         return ABSENT
     size, unit = data_unit(value)
-    return f"{value:.0f} {unit}" if unit == "B" else f"{_wide(value / size)} {unit}"
+    return f"{_in_data_unit(value, size)} {unit}"
 
 
 def data_range(low: float, high: float) -> str:
     """``398 to 401 MiB``: the least and the most bytes in one unit; once where both read the same."""
     size, unit = data_unit(high)
-    least, most = (f"{value:.0f}" if unit == "B" else _wide(value / size) for value in (low, high))
+    least, most = (_in_data_unit(value, size) for value in (low, high))
     return f"{most} {unit}" if least == most else f"{least} to {most} {unit}"
+
+
+def _in_data_unit(value: float, size: float) -> str:
+    # 1000 to 1023 of a binary unit have four digits and are not worth another unit.
+    return f"{value / size:.0f}" if size == 1 or value / size >= 1000 else significant(value / size)
 
 
 def data_unit(value: float) -> tuple[float, str]:
@@ -228,11 +225,6 @@ def _signed(value: float) -> str:
     return f"{round((value - 1) * 100, 1) + 0.0:+.1f}"
 
 
-def _wide(value: float) -> str:
-    # 1000 to 1023 of a binary unit have four digits and are not worth another unit.
-    return significant(value) if value < 1000 else f"{value:.0f}"
-
-
 def _rounded(value: float, digits: int = 3) -> float:
     # Rounding comes before the unit is chosen, or 999.9 ms would be 1,000 ms.
     return float(f"{value:.{digits}g}")
@@ -244,10 +236,8 @@ def _decimals(value: float, digits: int) -> int:
 
 def _believable(ratio: Estimate) -> Estimate:
     """``ratio`` with an end open where the samples bound it by no ratio that anyone would believe."""
-    low, high = ratio.low, ratio.high
-    return Estimate(
-        ratio.value, low if low >= 1 / _HUGE_RATIO else -math.inf, high if high <= _HUGE_RATIO else math.inf
-    )
+    low = ratio.low if ratio.low >= 1 / _HUGE_RATIO else -math.inf
+    return Estimate(ratio.value, low, ratio.high if ratio.high <= _HUGE_RATIO else math.inf)
 
 
 def _ends(estimate: Estimate, text: Callable[[float], str]) -> str:

@@ -1,6 +1,7 @@
 """Where things stand on a plot, in inches: every text has its own place, whatever the number of loops."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,10 +13,8 @@ from loopmark.bench.judge.summary import Row, is_baseline
 from loopmark.bench.report import style
 
 WIDTH = 9.0
-NAMES = 2.1
-"""The margin for loops' names beside bars."""
-LEGEND = 2.35
-"""The margin for a legend beside lines."""
+NAMES = 2.1  # the margin for loops' names beside bars
+LEGEND = 2.35  # the margin for a legend beside lines
 TITLE = 0.42
 LEGEND_ROW = 0.22
 BAR = 0.3
@@ -24,6 +23,7 @@ NOTE_LINE = 0.15
 AXIS = 0.55
 EDGE = 0.1
 LEGEND_COLUMNS = 7
+LOSS_BINS = 120  # a plot has no more points than that across
 NOTE = 0.92 * (WIDTH - 2 * EDGE)  # small letters are drawn up to 8 % wider than designed
 
 
@@ -59,9 +59,32 @@ def banded_line(axes: Axes, bands: pd.DataFrame, look: style.LineStyle) -> None:
     """A line through the ``median`` at each ``at``, and a band from ``min`` to ``max``, but for what is behind."""
     if not look.behind:
         axes.fill_between(bands["at"], bands["min"], bands["max"], color=look.colour, alpha=0.12, linewidth=0)
-    axes.plot(
-        bands["at"], bands["median"], color=look.colour, linestyle=look.dash, linewidth=look.width, zorder=look.zorder
-    )
+    axes.plot(bands["at"], bands["median"], **look.line)
+
+
+def loss_lines(
+    axes: Axes, losses: Mapping[str, pd.DataFrame], process: str, styles: Mapping[str, style.LineStyle]
+) -> None:
+    """Loss over steps: the median over processes, and a band from the least to the most of them.
+
+    Args:
+        losses: each loop's, with the columns ``step``, ``loss`` and ``process``; none empty.
+    """
+    last = max(int(table["step"].max()) for table in losses.values())
+    width = max(1, math.ceil((last + 1) / LOSS_BINS))
+    lows, highs = [], []
+    for label, table in losses.items():
+        # A launch reads the losses of its lapped steps only, and those are drawn at random: grouped, they meet.
+        binned = table.assign(at=table["step"] // width * width + (width - 1) / 2)
+        bands = binned.groupby(["at", process])["loss"].mean().groupby("at").agg(["median", "min", "max"])
+        banded_line(axes, bands.reset_index(), styles[label])
+        lows.append(float(bands["min"].min()))
+        highs.append(float(bands["max"].max()))
+    low, high = min(lows), max(highs)
+    if low > 0 and high / low > 50:
+        axes.set_yscale("log")
+        style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}")
+    axes.set_xlim(0, last + 1)
 
 
 def figure_of(axes: Axes) -> Figure:
@@ -84,10 +107,10 @@ def blank_axes(height: float, *, left: float, right: float, top: float, bottom: 
 def legend_above(axes: Axes, entries: Sequence[Line2D], *, below: float = 0.0) -> None:
     """A legend below the title, and so many inches further down."""
     figure = figure_of(axes)
+    corner = EDGE / WIDTH, 1 - (TITLE - 0.08 + below) / figure.get_figheight()
     figure.legend(
-        handles=list(entries), loc="upper left", ncols=LEGEND_COLUMNS, handletextpad=0.4, columnspacing=1.2,
-        bbox_to_anchor=(EDGE / WIDTH, 1 - (TITLE - 0.08 + below) / figure.get_figheight()),
-        borderaxespad=0, borderpad=0,
+        handles=list(entries), loc="upper left", bbox_to_anchor=corner, ncols=LEGEND_COLUMNS, handletextpad=0.4,
+        columnspacing=1.2, borderaxespad=0, borderpad=0,
     )  # fmt: skip
 
 

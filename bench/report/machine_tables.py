@@ -1,10 +1,10 @@
 """The machine of a run, and its GPU under load, as tables."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from loopmark.bench.records.machine import Environment, Gpu, Machine, facts_of
-from loopmark.bench.records.run import GpuState, Run
+from loopmark.bench.records.run import Run
 from loopmark.bench.report import format as show
 from loopmark.bench.report.table import Cell, Table, figure, table_of
 
@@ -14,17 +14,18 @@ ORDER = (
 )  # fmt: skip
 """Of the rows; a fact that is not here comes after them."""
 ELSEWHERE = {"physical cores", "logical cores", "architecture", "operating system", "GPUs", "revision", "cores"}
-"""The facts that the row of another tells."""
+"""Facts that another's row tells."""
 
 
 def machine_table(machine: Machine, software: Environment) -> Table[Any]:
     """Its hardware, and the software that ran on it."""
     facts = [*facts_of(machine), *facts_of(software)]
     pinned = ", ".join(map(str, software.cores))
+    counts = {"cores": machine.physical_cores, "threads": machine.logical_cores}
     rows = {
         "machine": machine.name,
         **{fact.label: fact.text(value) for fact, value in facts if fact.label not in ELSEWHERE},
-        "CPU": ", ".join([machine.cpu, *_counts(machine)]),
+        "CPU": ", ".join([machine.cpu, *(f"{count} {what}" for what, count in counts.items() if count is not None)]),
         "system": f"{machine.operating_system}, {machine.architecture}",
         "Loopmark": software.loopmark + (f", {software.revision}" if software.revision else ""),
         "variables": " ".join(f"{k}={v}" for k, v in sorted(software.variables.items())),
@@ -47,21 +48,15 @@ def _gpu(gpu: Gpu) -> str:
     return ", ".join([*told, *gpu.labelled])
 
 
-def _counts(machine: Machine) -> list[str]:
-    """How many cores and threads it has, as far as that is known."""
-    counts = {"cores": machine.physical_cores, "threads": machine.logical_cores}
-    return [f"{count} {what}" for what, count in counts.items() if count is not None]
-
-
 def gpu_table(run: Run) -> Table[Any]:
     """From the lowest to the highest that any launch saw under load; empty where no driver said anything."""
     states = [launch.gpu for case in run.cases for launch in case.launches if launch.gpu is not None]
     facts = {
-        "temperature": _figures(states, lambda state: state.temperature_celsius, "°C"),
-        "power": _figures(states, lambda state: state.power_watts, "W"),
-        "power limit": _figures(states, lambda state: state.power_limit_watts, "W"),
-        "multiprocessors' clock": _figures(states, lambda state: state.sm_clock_hertz, "MHz", 1e6),
-        "memory's clock": _figures(states, lambda state: state.memory_clock_hertz, "MHz", 1e6),
+        "temperature": _range((state.temperature_celsius for state in states), "°C"),
+        "power": _range((state.power_watts for state in states), "W"),
+        "power limit": _range((state.power_limit_watts for state in states), "W"),
+        "multiprocessors' clock": _range((state.sm_clock_hertz for state in states), "MHz", 1e6),
+        "memory's clock": _range((state.memory_clock_hertz for state in states), "MHz", 1e6),
         "ECC": _switch(state.ecc for state in states),
         "MIG": _switch(state.mig for state in states),
     }
@@ -69,10 +64,8 @@ def gpu_table(run: Run) -> Table[Any]:
     return table_of(["the GPU, after a second of each loop's steps", ""], rows)
 
 
-def _figures(
-    states: Iterable[GpuState], figure: Callable[[GpuState], float | None], unit: str, size: float = 1.0
-) -> str:
-    known = [value / size for state in states if (value := figure(state)) is not None]
+def _range(values: Iterable[float | None], unit: str, size: float = 1.0) -> str:
+    known = [value / size for value in values if value is not None]
     if not known:
         return ""
     ends = dict.fromkeys(show.count(end) for end in (min(known), max(known)))

@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,9 +15,7 @@ from loopmark.bench.report.plot_files import PLOTS, Plot
 from loopmark.bench.report.table import Table
 from loopmark.bench.report.text import code_block, elide, markdown, plain
 
-MOST_BYTES = 4_900_000
-"""Of a page."""
-SCRIPT, STYLE = "page.js", "page.css"
+MOST_BYTES = 4_900_000  # of a page
 COLOURS = {
     "#000000": "ink", "#ffffff": "paper", "#555555": "muted", "#8a8a8a": "grey", "#c4c4c4": "rule",
     "#d9d9d9": "band", "#e4e4e4": "grid",
@@ -42,7 +41,8 @@ def html_page(name: str, context: Mapping[str, Any], plots: Sequence[Plot]) -> s
 
 
 def _html(name: str, context: Mapping[str, Any], shown: Sequence[Plot]) -> str:
-    style, script = _source(STYLE), _source(SCRIPT)
+    folder = files("loopmark.bench.report") / "html"
+    style, script = ((folder / file).read_text("utf-8") for file in ("page.css", "page.js"))
     # The page's policy knows its own script by this, and lets no other run.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     own = {"style": Markup(style), "script": Markup(script), "script_hash": digest, "shown": shown}
@@ -50,7 +50,6 @@ def _html(name: str, context: Mapping[str, Any], shown: Sequence[Plot]) -> str:
 
 
 def _environment(folder: str, **options: Any) -> Environment:
-    """Where the templates of that folder of the package are found, and how they are read."""
     loader = PackageLoader("loopmark.bench", folder)
     return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options)
 
@@ -77,13 +76,6 @@ def _html_templates() -> Environment:
     return made
 
 
-@cache
-def _source(name: str) -> str:
-    loader = _html_templates().loader
-    assert loader is not None
-    return loader.get_source(_html_templates(), name)[0]
-
-
 def fitting(plots: Iterable[Plot], most_bytes: int) -> tuple[Plot, ...]:
     """The plots that ``most_bytes`` of a page have room for: of every workload those that say most come first."""
     kept, room, order = [], most_bytes, list(PLOTS)
@@ -102,16 +94,12 @@ def embedded(plot: Plot) -> Markup:
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", svg)
-    svg = re.sub("#[0-9a-f]{6}", lambda found: _colour(found[0]), svg)
+    svg = re.sub("|".join(COLOURS), lambda found: f"var(--{COLOURS[found[0]]})", svg)
     svg = re.sub(r">\s+<", "><", svg)
     title = f'<title id="{key}-title">{escape(plain(plot.text))}</title>'
     opening = f'<svg class="plot" role="img" aria-labelledby="{key}-title"'
     svg = re.sub(r"<svg\b([^>]*)>", lambda found: f"{opening}{found[1]}>{title}", svg, count=1)
     return Markup(svg)
-
-
-def _colour(colour: str) -> str:
-    return f"var(--{COLOURS[colour]})" if colour in COLOURS else colour
 
 
 def _sound(value: Any) -> Any:

@@ -1,16 +1,18 @@
 """Plots as files, each kept as PNG and SVG, and in words: its key figures, for who cannot see it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.summary import Row, WorkloadSummary
-from loopmark.bench.judge.training import TrainedRow, TrainingSummary
+from loopmark.bench.judge.summary import WorkloadSummary
+from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.run import Case
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as words
@@ -41,17 +43,13 @@ class Plot:
     """A plot that was drawn for a workload."""
 
     workload: str
-    file: str
-    """Its file's name in ``plots/``."""
+    file: str  # its name in ``plots/``
     stem: str
-    text: str
-    """What it shows, for who cannot see it."""
-    svg: str = ""
-    """The drawing itself."""
+    text: str  # what it shows, for who cannot see it
+    svg: str = ""  # the drawing itself
 
 
-Figures = Iterable[tuple[str, str, Callable[[], Any]]]
-"""Workload, stem, and what makes the figure or None."""
+Figures = Iterable[tuple[str, str, Callable[[], Any]]]  # workload, stem, and what makes the figure or None
 
 
 def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list[Plot]:
@@ -84,100 +82,88 @@ def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list
 
 
 NAME_LENGTH = 48
+KeyFigure = tuple[Case | TrainedRow, float, str]
+"""A case, a figure to choose by, and what is said of the case."""
 
 
 def with_key_figures(
     plots: Sequence[Plot], workloads: Sequence[WorkloadSummary], trained: TrainingSummary | None
 ) -> list[Plot]:
     """The plots, each with its key figures at the end of its text; all figures are in the tables beside it."""
-    timed = {(plot, one.workload): say(one) for plot, say in _OF_TIMING.items() for one in workloads}
-    learnt = {("quality", one.workload): _quality(one.rows) for one in (trained.workloads if trained else ())}
-    said = {**timed, **learnt}
+    told = {
+        (plot, one.workload): chosen(list(of(one))) for plot, (of, chosen) in _KEY_FIGURES.items() for one in workloads
+    }
+    for one in trained.workloads if trained else ():
+        told["quality", one.workload] = _baseline_and_least(list(_qualities(one)))
+    said = {
+        key: "; ".join(f"{elide(case.label, NAME_LENGTH)} {text}" for case, _, text in of) for key, of in told.items()
+    }
     return [
         replace(plot, text=f"{plot.text}: {figures}") if (figures := said.get((plot.stem, plot.workload))) else plot
         for plot in plots
     ]
 
 
-def _phases(workload: WorkloadSummary) -> str:
-    def seconds(row: Row) -> float:
-        return sum(row.phases.values())
-
-    def say(row: Row) -> str:
-        share = cells.shares(row.phases)
-        longest = max(share, key=lambda name: share[name])
-        return f"{show.seconds(seconds(row))}, {show.percent(share[longest])} of it in {elide(longest, NAME_LENGTH)}"
-
-    return _baseline_and_least([row for row in workload.rows if seconds(row) > 0], seconds, say)
+def _phases(workload: WorkloadSummary) -> Iterator[KeyFigure]:
+    for row in workload.rows:
+        share, seconds = cells.shares(row.phases), sum(row.phases.values())
+        if share:
+            longest = max(share, key=lambda name: share[name])
+            text = f"{show.seconds(seconds)}, {show.percent(share[longest])} of it in {elide(longest, NAME_LENGTH)}"
+            yield row.case, seconds, text
 
 
-def _steps(workload: WorkloadSummary) -> str:
-    measured = [row for row in workload.rows if row.step_seconds is not None]
-    return _baseline_and_least(
-        measured,
-        lambda row: row.step_seconds.value if row.step_seconds else 0.0,
-        lambda row: f"{show.seconds_of(row.step_seconds)} a step",
-    )
+def _steps(workload: WorkloadSummary) -> Iterator[KeyFigure]:
+    for row in workload.rows:
+        if row.step_seconds is not None:
+            yield row.case, row.step_seconds.value, f"{show.seconds_of(row.step_seconds)} a step"
 
 
-def _speedup(workload: WorkloadSummary) -> str:
-    known = [(row.speedup.value, row) for row in workload.rows if row.speedup and not row.case.repeat]
-    if not known:
-        return ""
-    known.sort(key=lambda one: -one[0])
-    ends = [row for _, row in ((known[0], known[-1]) if len(known) > 1 else known)]
-    return "; ".join(f"{elide(row.case.label, NAME_LENGTH)} {cells.speedup(row)}, {cells.verdict(row)}" for row in ends)
+def _speedups(workload: WorkloadSummary) -> Iterator[KeyFigure]:
+    for row in workload.rows:
+        if row.speedup and not row.case.repeat:
+            yield row.case, -row.speedup.value, f"{cells.speedup(row)}, {cells.verdict(row)}"
 
 
-def _break_even(workload: WorkloadSummary) -> str:
-    known = [
-        (row.break_even_steps, row)
-        for row in workload.rows
-        if row.break_even_steps and show.known(row.break_even_steps.value) and row.break_even_steps.value >= 1
-    ]
-    known.sort(key=lambda one: one[0].value)
-    return "; ".join(
-        f"{elide(row.case.label, NAME_LENGTH)} after {show.count_range(steps)} steps" for steps, row in known[:2]
-    )
+def _break_even(workload: WorkloadSummary) -> Iterator[KeyFigure]:
+    for row in workload.rows:
+        steps = row.break_even_steps
+        if steps and show.known(steps.value) and steps.value >= 1:
+            yield row.case, steps.value, f"after {show.count_range(steps)} steps"
 
 
-def _roofline(workload: WorkloadSummary) -> str:
-    known = [row for row in workload.rows if row.roofline is not None]
-    return _baseline_and_least(
-        known,
-        lambda row: -row.roofline.utilisation.value if row.roofline else 0.0,
-        lambda row: f"MFU {utilisation(row)}",
-    )
+def _rooflines(workload: WorkloadSummary) -> Iterator[KeyFigure]:
+    for row in workload.rows:
+        if row.roofline is not None:
+            yield row.case, -row.roofline.utilisation.value, f"MFU {utilisation(row)}"
 
 
-def _baseline_and_least(rows: Sequence[Row], value: Callable[[Row], float], say: Callable[[Row], str]) -> str:
-    """What there is to say of the baseline, and of the loop with the least value."""
-    others = [row for row in rows if not row.case.repeat]
-    least = min(others, key=value, default=None)
-    told = [row for row in others if row.case.loop == BASELINE or row is least]
-    return "; ".join(f"{elide(row.case.label, NAME_LENGTH)} {say(row)}" for row in told)
+def _qualities(workload: TrainedWorkload) -> Iterator[KeyFigure]:
+    for row in workload.rows:
+        if row.learning and row.learning.seconds:
+            yield row, row.learning.seconds.value, f"at the target in {words.seconds(row.learning)}"
 
 
-def _quality(rows: Sequence[TrainedRow]) -> str:
-    """When the baseline and the soonest loop reached the target; empty where none did."""
-    known = [(row.learning.seconds, row) for row in rows if row.learning and row.learning.seconds and not row.repeat]
-    if not known:
-        return ""
-    soonest = min(known, key=lambda one: one[0].value)[1]
-    told = [row for _, row in known if row.loop == BASELINE or row is soonest]
-    said = (
-        f"{elide(row.label, NAME_LENGTH)} at the target in {words.seconds(row.learning)}"
-        for row in told
-        if row.learning
-    )
-    return "; ".join(said)
+def _baseline_and_least(figures: list[KeyFigure]) -> list[KeyFigure]:
+    others = [one for one in figures if not one[0].repeat]
+    least = min(others, key=itemgetter(1), default=None)
+    return [one for one in others if one[0].loop == BASELINE or one is least]
 
 
-_OF_TIMING: dict[str, Callable[[WorkloadSummary], str]] = {
-    "phases": _phases,
-    "speedup": _speedup,
-    "breakeven": _break_even,
-    "distribution": _steps,
-    "steps": _steps,
-    "roofline": _roofline,
+def _two_least(figures: list[KeyFigure]) -> list[KeyFigure]:
+    return sorted(figures, key=itemgetter(1))[:2]
+
+
+def _least_and_most(figures: list[KeyFigure]) -> list[KeyFigure]:
+    ordered = sorted(figures, key=itemgetter(1))
+    return ordered[:1] + ordered[1:][-1:]
+
+
+_KEY_FIGURES = {
+    "phases": (_phases, _baseline_and_least),
+    "speedup": (_speedups, _least_and_most),
+    "breakeven": (_break_even, _two_least),
+    "distribution": (_steps, _baseline_and_least),
+    "steps": (_steps, _baseline_and_least),
+    "roofline": (_rooflines, _baseline_and_least),
 }

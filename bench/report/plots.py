@@ -1,7 +1,7 @@
 """The plots of one workload: phases, speedups, what a slow start costs, and how step times are spread."""
 
 import math
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,13 +10,12 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from loopmark.bench.judge.comparison import BASELINE, block_seconds
-from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells, layout, style
 from loopmark.bench.report import format as show
-from loopmark.bench.report.cells import phase_names
 
+Floats = NDArray[np.float64]
 VERDICTS = {
     "faster": (">", style.GREEN),
     "slower": ("<", style.VERMILLION),
@@ -26,9 +25,8 @@ VERDICTS = {
     show.ABSENT: (".", style.GREY),
 }
 """Marker and colour of each verdict."""
-
-SMALLEST, LARGEST = 1e-9, 1e9
-"""Ratios beyond which none has a place on the axis: such times cannot be computed with."""
+SMALLEST, LARGEST = 1e-9, 1e9  # ratios beyond have no place on the axis: such times cannot be computed with
+BASELINE_MARK: dict[str, Any] = {"color": style.BLACK, "linestyle": style.DASHES[2], "linewidth": 0.8}
 LIGHT_TEXT_ON = (style.BLUE, style.VERMILLION, style.BLACK, style.GREEN)
 
 
@@ -37,50 +35,51 @@ def phases(workload: WorkloadSummary) -> Figure | None:
     rows = [row for row in workload.rows if sum(row.phases.values()) > 0]
     if not rows:
         return None
-    names = phase_names(rows)
+    names = cells.phase_names(rows)
     colours = style.phase_colours(names)
     longest = max(sum(row.phases.values()) for row in rows)
     size, unit = show.seconds_unit(longest)
     title = f"{style.fitted(workload.workload)}: where a step's time goes"
     entries = [square(style.fitted(phase, 0.85), colours[phase]) for phase in names]
     if any(is_baseline(row.case) for row in rows):
-        line = Line2D([], [], color=style.BLACK, linestyle=style.DASHES[2], linewidth=0.8, label="baseline")
-        entries.append(line)
+        entries.append(Line2D([], [], label="baseline", **BASELINE_MARK))
     axes = layout.bar_axes(rows, title, entries, right=0.3)
     for y, row in enumerate(rows):
-        _stack(axes, y, row, {name: colours[name] for name in names}, size, longest)
-    axes.set_xlim(0, longest / size * 1.12)
+        _stack(axes, y, row, colours, size, longest)
     clock = "device" if any(row.device_phases for row in rows) else "host"
-    axes.set_xlabel(f"{unit} a step, timed phase by phase on the {clock}'s clock")
+    axes.set(xlim=(0, longest / size * 1.12), xlabel=f"{unit} a step, timed phase by phase on the {clock}'s clock")
     return layout.figure_of(axes)
 
 
 def speedup(workload: WorkloadSummary) -> Figure | None:
     """Each loop's speedup over the baseline with its interval, and the noise floor as a band around 1."""
-    rows = [row for row in workload.rows if row.speedup and SMALLEST < row.speedup.value < LARGEST]
-    if not rows:
+    found = [(row, row.speedup) for row in workload.rows if row.speedup and SMALLEST < row.speedup.value < LARGEST]
+    if not found:
         return None
-    markers = {cells.verdict(row): VERDICTS[cells.verdict(row)] for row in rows}
-    entries = [
-        Line2D([], [], marker=marker, color=colour, linestyle="", markeredgewidth=1.6, label=verdict)
-        for verdict, (marker, colour) in markers.items()
-    ]
+    entries = []
+    for verdict in dict.fromkeys(cells.verdict(row) for row, _ in found):
+        marker, colour = VERDICTS[verdict]
+        entries.append(Line2D([], [], marker=marker, color=colour, linestyle="", markeredgewidth=1.6, label=verdict))
     entries.append(Line2D([], [], color=style.BLACK, linewidth=0.9, label=BASELINE))
     floor = math.exp(workload.noise_floor or 0.0)
     if floor > 1:
         entries.append(square(f"noise floor {show.noise_floor(workload.noise_floor)}", "#D9D9D9"))
     title = f"{style.fitted(workload.workload)}: speedup over {BASELINE}"
-    axes = layout.bar_axes(rows, title, entries, right=1.85)
-    axes.set_xscale("log")
+    axes = layout.bar_axes([row for row, _ in found], title, entries, right=1.85)
     axes.axvspan(1 / floor, floor, color="#D9D9D9", linewidth=0, zorder=0)
     axes.axvline(1, color=style.BLACK, linewidth=0.9, zorder=1)
-    for y, row in enumerate(rows):
-        _whisker(axes, y, row, *VERDICTS[cells.verdict(row)])
-    known = [end for row in rows for end in _ends(row.speedup)] + [1 / floor, floor, 1 / 1.01, 1.01]
+    known = [1 / floor, floor, 1 / 1.01, 1.01]
+    for y, (row, estimate) in enumerate(found):
+        ends = [end for end in (estimate.low, estimate.value, estimate.high) if SMALLEST < end < LARGEST]
+        known += ends
+        _whisker(axes, y, estimate.value, ends, *VERDICTS[cells.verdict(row)])
+        _beside(axes, y, cells.speedup(row), 8)
     low, high = min(known), max(known)
-    axes.set_xlim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
-    style.log_ticks(axes.xaxis, *axes.get_xlim(), lambda value: f"{value:g}x")
-    axes.set_xlabel(f"{BASELINE}'s seconds a step over the loop's, with the 95 % interval")
+    low, high = low / (high / low) ** 0.06, high * (high / low) ** 0.06
+    axes.set(
+        xscale="log", xlim=(low, high), xlabel=f"{BASELINE}'s seconds a step over the loop's, with the 95 % interval"
+    )
+    style.log_ticks(axes.xaxis, low, high, lambda value: f"{value:g}x")
     return layout.figure_of(axes)
 
 
@@ -91,36 +90,34 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
     hide that: where one is 1.2 times faster, they differ by a line's width on axes that hold both ends.
     """
     base = workload.baseline
-    rows = [row for row in workload.rows if row.break_even_steps and 1 <= row.break_even_steps.value < math.inf]
-    if base is None or not base.case.launches or not rows:
+    found = [
+        (styles[row.case.label], row.break_even_steps.value, row.step_seconds.value, row.speedup.value)
+        for row in workload.rows
+        if row.break_even_steps and row.step_seconds and row.speedup and 1 <= row.break_even_steps.value < math.inf
+    ]
+    if base is None or not base.case.launches or not found:
         return None
-    entries = [styles[base.case.label].proxy()]
-    crossings = [row.break_even_steps.value for row in rows if row.break_even_steps]
-    for row, crossing in zip(rows, crossings, strict=True):
-        look = styles[row.case.label]
-        if not look.behind:
-            entries.append(look.proxy(f"\n{show.count(crossing)} steps", look.marker))
-    entries += style.legend(styles[row.case.label] for row in rows if styles[row.case.label].behind)
-    axes = layout.line_axes(f"{style.fitted(workload.workload)}: how soon a slower start is made up for", entries)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    last = 30 * max(crossings)
+    shown = [(look, crossing) for look, crossing, *_ in found if not look.behind]
+    entries = [look.proxy(f"\n{show.count(crossing)} steps", look.marker) for look, crossing in shown]
+    entries += style.legend(look for look, *_ in found if look.behind)
+    title = f"{style.fitted(workload.workload)}: how soon a slower start is made up for"
+    axes = layout.line_axes(title, [styles[base.case.label].proxy(), *entries])
+    last = 30 * max(crossing for _, crossing, *_ in found)
     steps = [last ** (i / 200) for i in range(201)]
     start = base.start_seconds or 0.0
     axes.axhline(1, color=style.BLACK, linewidth=1.8)
     drawn = [1.0]
-    for row, crossing in zip(rows, crossings, strict=True):
-        look = styles[row.case.label]
-        totals = _relative_totals(row, crossing, start, steps)
-        axes.plot(steps, totals, color=look.colour, linestyle=look.dash, linewidth=look.width, zorder=look.zorder)
+    for look, crossing, step, ratio in found:
+        late = crossing * step * (ratio - 1)
+        totals = [(start + late + n * step) / (start + n * step * ratio) for n in steps]
+        axes.plot(steps, totals, **look.line)
         axes.plot(crossing, 1, look.marker, color=look.colour, markersize=8, markeredgecolor="white", zorder=3)
         drawn += totals
-    axes.set_xlim(1, last)
-    axes.set_ylim(min(drawn) * 0.93, max(drawn) * 1.2)
+    low, high = min(drawn) * 0.93, max(drawn) * 1.2
+    axes.set(xscale="log", xlim=(1, last), xlabel="steps trained")
+    axes.set(yscale="log", ylim=(low, high), ylabel=f"time since the start, over {BASELINE}'s")
     style.log_ticks(axes.xaxis, 1, last, show.count)
-    style.log_ticks(axes.yaxis, *axes.get_ylim(), lambda value: f"{value:g}x")
-    axes.set_xlabel("steps trained")
-    axes.set_ylabel(f"time since the start, over {BASELINE}'s")
+    style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}x")
     return layout.figure_of(axes)
 
 
@@ -138,51 +135,36 @@ def _stack(axes: Axes, y: int, row: Row, colours: dict[str, str], size: float, l
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
     axes.text(left + 0.008 * longest / size, y, show.seconds(left * size), size=8, va="center", bbox=behind, zorder=2)
     if is_baseline(row.case):
-        axes.axvline(left, color=style.BLACK, linewidth=0.8, linestyle=style.DASHES[2], zorder=0.5)
+        axes.axvline(left, zorder=0.5, **BASELINE_MARK)
 
 
-def _whisker(axes: Axes, y: int, row: Row, marker: str, colour: str) -> None:
-    if row.speedup is None:
-        return
-    ends = _ends(row.speedup)
-    axes.plot(row.speedup.value, y, marker, color=colour, markersize=7, markeredgewidth=1.6, zorder=2)
+def _whisker(axes: Axes, y: int, value: float, ends: list[float], marker: str, colour: str) -> None:
+    axes.plot(value, y, marker, color=colour, markersize=7, markeredgewidth=1.6, zorder=2)
     # Above its marker, with an edge of the paper's colour and caps: a narrow interval would be hidden below it.
     for ink, width, cap in (("white", 2.4, 7.5), (style.BLACK, 1.2, 6.5)):
         axes.plot(
             [min(ends), max(ends)], [y, y], "|-", color=ink, linewidth=width, markersize=cap, markeredgewidth=width,
             solid_capstyle="butt", zorder=3,
         )  # fmt: skip
+
+
+def _beside(axes: Axes, y: int, text: str, size: float) -> None:
+    """A text to the right of a bar."""
     axes.annotate(
-        cells.speedup(row), (1, y), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-        size=8, va="center", annotation_clip=False,
+        text, (1, y), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points", size=size, va="center",
+        annotation_clip=False,
     )  # fmt: skip
 
 
-def _relative_totals(row: Row, crossing: float, start: float, steps: Sequence[float]) -> list[float]:
-    """Seconds from the start to each of ``steps``, over the baseline's, which took ``start`` to start."""
-    if row.step_seconds is None or row.speedup is None:
-        return []
-    step, ratio = row.step_seconds.value, row.speedup.value
-    late = crossing * step * (ratio - 1)
-    return [(start + late + n * step) / (start + n * step * ratio) for n in steps]
-
-
-def _ends(estimate: Estimate | None) -> list[float]:
-    """The ends and the value of an interval, as far as they are known and have a place on the axis."""
-    ends = (estimate.low, estimate.value, estimate.high) if estimate else ()
-    return [end for end in ends if SMALLEST < end < LARGEST]
-
-
-def square(label: str, colour: str) -> Line2D:
+def square(label: str, colour: str, alpha: float = 1.0) -> Line2D:
     """A legend entry of a filled area."""
-    return Line2D([], [], marker="s", linestyle="", markersize=8, color=colour, label=label)
+    return Line2D([], [], marker="s", linestyle="", markersize=8, alpha=alpha, color=colour, label=label)
 
 
 MOST_BINS, FEWEST_BINS = 120, 30
 TAIL = 0.01
 """Of a loop's blocks at either end: they may lie beyond the axis, where one of them would press all others together."""
-DENSE = 0.65
-"""How opaque a density is: it has to show on a dark page as well."""
+DENSE = 0.65  # how opaque a density is: it has to show on a dark page as well
 FLOOR, HEIGHT = 0.3, 0.72
 """Where a density stands below its loop's line, and how high it is at most; of 1 from loop to loop."""
 
@@ -205,17 +187,15 @@ def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samp
     if not 0 < low < high < math.inf:
         return None
     entries = [
-        Line2D(
-            [], [], linestyle="", marker="s", markersize=8, alpha=DENSE, color=style.BLUE, label="density of blocks"
-        ),
+        square("density of blocks", style.BLUE, DENSE),
         Line2D([], [], color=style.BLACK, linewidth=3, label="middle half"),
         Line2D([], [], linestyle="", marker="|", markersize=11, markeredgewidth=2, color=style.BLACK, label="a step"),
         Line2D([], [], linestyle="", marker="^", markersize=5, color=style.VERMILLION, label="median of a launch"),
     ]
     title = f"{style.fitted(workload.workload)}: how step times are spread"
     axes = layout.bar_axes(rows, title, entries, right=1.35)
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
+    axes.set(xscale="log", xlim=(low, high), xlabel="seconds a step, of blocks whose phases are not timed")
+    style.log_ticks(axes.xaxis, low, high, show.round_seconds)
     axes.set_ylim(len(rows) - 0.45, -0.55)
     fewest = min(len(group) for group in groups.values())
     edges = np.geomspace(low, high, int(np.clip(4 * np.sqrt(fewest), FEWEST_BINS, MOST_BINS)) + 1)
@@ -225,20 +205,10 @@ def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samp
         medians = group.groupby("launch")["seconds"].median().to_numpy()
         step = row.step_seconds.value if row.step_seconds else float(np.median(medians))
         _spread(axes, y, group["seconds"].to_numpy(), medians, step, edges, colour)
-    style.log_ticks(axes.xaxis, low, high, show.round_seconds)
-    axes.set_xlabel("seconds a step, of blocks whose phases are not timed")
     return layout.figure_of(axes)
 
 
-def _spread(
-    axes: Axes,
-    y: int,
-    seconds: NDArray[np.float64],
-    launches: NDArray[np.float64],
-    step: float,
-    edges: NDArray[np.float64],
-    colour: str,
-) -> None:
+def _spread(axes: Axes, y: int, seconds: Floats, launches: Floats, step: float, edges: Floats, colour: str) -> None:
     counts, _ = np.histogram(seconds, edges)
     if counts.max():
         height = np.append(counts, counts[-1]) / counts.max() * HEIGHT
@@ -249,7 +219,4 @@ def _spread(
     axes.plot(launches, [y + FLOOR + 0.05] * len(launches), "^", color=style.VERMILLION, markersize=4.5, zorder=3)
     beyond = int(np.sum((seconds < edges[0]) | (seconds > edges[-1])))
     text = show.seconds(step) + (f"\n{show.percent(beyond / len(seconds))} beyond" if beyond else "")
-    axes.annotate(
-        text, (1, y), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-        size=style.SMALL, va="center", annotation_clip=False,
-    )  # fmt: skip
+    _beside(axes, y, text, style.SMALL)

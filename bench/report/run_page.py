@@ -5,7 +5,6 @@ from typing import Any
 
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
-from loopmark.bench.judge.training import TrainedWorkload
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
@@ -20,14 +19,15 @@ from loopmark.bench.report.takeaway import takeaway, warnings_of
 from loopmark.bench.report.text import plain
 from loopmark.bench.report.training_table import section, starts_of
 
-TRAINING = ("quality", "training")
-"""The plots that belong to a section's training."""
+TRAINING = ("quality", "training")  # the plots that belong to a section's training
 
 
 def page_context(
     summary: Summary, samples: Samples, plots: Sequence[Plot], ceilings: Ceilings | None = None
 ) -> dict[str, Any]:
     """What the templates of a run's pages are given: plain text, tables, plots. What has nothing to say is empty."""
+    # Each workload's data once for each hash: loops that differ in it are not comparable.
+    hashes = dict.fromkeys((case.workload, case.data_sha256) for case in summary.run.cases if case.data_sha256)
     return {
         "run": summary.run,
         "warnings": warnings_of(summary.run),
@@ -39,7 +39,7 @@ def page_context(
         "command": summary.run.plan.command,
         "came_to": _came_to(summary.run),
         "duration": show.seconds(summary.run.seconds),
-        "data": _data(summary),
+        "data": [{"name": name, "sha256": sha256} for name, sha256 in hashes],
         "doubts": [_sentence(remark) for remark in remarks(ceilings)] if ceilings else [],
     }
 
@@ -49,6 +49,8 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
     seen = seen_by_case(workload, summary, samples)
     own = samples.blocks["case"].isin(summary.places(workload).values())
     spells = slow_together(samples.blocks[own]) if summary.run.imported_from is None else ""
+    trained = {one.workload: one for one in (summary.trained.workloads if summary.trained else ())}
+    own_plots = [plot for plot in plots if plot.workload == workload.workload]
     titled = [("Phases, on the device's clock", device), ("Phases, as the host enqueues them", host)]
     return {
         "name": workload.workload,
@@ -57,16 +59,16 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "lap_cost": " ".join(map(_sentence, filter(None, (cells.lap_cost(workload), cells.attention(workload))))),
         "batch": _batch(workload),
         "notes": [{"name": row.case.label, "text": text} for row in workload.rows if (text := _note(row))],
-        "plots": [p for p in plots if p.workload == workload.workload and p.stem not in TRAINING],
-        "training_plots": [p for p in plots if p.workload == workload.workload and p.stem in TRAINING],
-        "training": section(_trained(workload, summary), summary.trained, starts_of(summary)),
+        "plots": [plot for plot in own_plots if plot.stem not in TRAINING],
+        "training_plots": [plot for plot in own_plots if plot.stem in TRAINING],
+        "training": section(trained.get(workload.workload), summary.trained, starts_of(summary)),
         "phases": [{"title": t if device else "Phases", "table": table} for t, table in titled if table],
         "bounds": bound_table(workload),
         "roofline": roofline_table(workload),
         "caveat": bool(host or device) and any(cells.compiled(row) for row in workload.rows),
         "start": start_table(workload),
         "disturbances": disturbance_table(seen),
-        "advice": [*advice(seen.values()), *([spells] if spells else [])],
+        "advice": list(filter(None, [*advice(seen.values()), spells])),
     }
 
 
@@ -83,17 +85,11 @@ def _came_to(run: Run) -> str:
     return plain(f"Here it came to: {', '.join(facts)}.")
 
 
-def _trained(workload: WorkloadSummary, summary: Summary) -> TrainedWorkload | None:
-    trained = summary.trained.workloads if summary.trained else ()
-    return next((one for one in trained if one.workload == workload.workload), None)
-
-
 def _note(row: Row) -> str:
-    """What a row has to say beyond its figures: why it has none, or what its gradient scaler did."""
+    """What a row has to say beyond its figures, or why it has none."""
     if row.step_seconds is None:
         return cells.why(row)
-    notes = cells.notes(row)
-    return f"– {notes}" if notes else ""
+    return f"– {notes}" if (notes := cells.notes(row)) else ""
 
 
 def _sentence(text: str) -> str:
@@ -113,9 +109,3 @@ def _batch(workload: WorkloadSummary) -> str:
     if measured and all(row.joules_per_step is None for row in workload.rows):
         parts.append("Neither GPU nor processor counted energy.")
     return " ".join(parts)
-
-
-def _data(summary: Summary) -> list[dict[str, str]]:
-    """Each workload's data, once for each hash: loops that differ in it are not comparable."""
-    hashes = dict.fromkeys((c.workload, c.data_sha256) for c in summary.run.cases if c.data_sha256)
-    return [{"name": name, "sha256": sha256 or ""} for name, sha256 in hashes]

@@ -1,11 +1,11 @@
 """The tables of a run: the one that it ends with, as wide as the terminal at hand, and those of its pages, in full."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.judge.bounds import Bound
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
@@ -26,8 +26,7 @@ from loopmark.bench.report.takeaway import takeaway, warnings_of
 from loopmark.bench.report.text import elide
 from loopmark.bench.report.training_table import TrainingTable, starts_of
 
-MOST_WARNINGS = 6
-"""That the terminal has room for; the pages have all."""
+MOST_WARNINGS = 6  # that the terminal has room for; the pages have all
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
@@ -58,27 +57,21 @@ def _lines(summary: Summary, console: Console) -> Iterator[Text]:
     for number, workload in enumerate(summary.workloads):
         if number:
             yield Text()
-        yield from (cut(line, width) for line in _heading(workload))
+        heading = Text(elide(workload.workload, NAME_WIDTH), "bold")
+        yield cut(heading + Text(f"{GAP}{cells.noise(workload)}", "dim"), width)
+        said = cells.lap_cost(workload), cells.attention(workload)
+        yield from (cut(Text(sentence, "dim"), width) for sentence in said if sentence)
         if any(row.step_seconds is not None for row in workload.rows):
             yield from table.headings()
         for row in workload.rows:
+            ending = Text(cells.why(row), "yellow" if row.case.status == "skipped" else "red")
             measured = row.step_seconds is not None
-            yield table.line(row.case.label, row) if measured else table.named(row.case.label, _ending(row))
+            yield table.line(row.case.label, row) if measured else table.named(row.case.label, ending)
         for row in workload.rows:
             if text := cells.notes(row):
                 yield from table.note(row.case.label, text, console)
     if table.left_out:
         yield cut(Text(f"report.md also has: {', '.join(table.left_out)}", "dim"), width)
-
-
-def _ending(row: Row) -> Text:
-    return Text(cells.why(row), "yellow" if row.case.status == "skipped" else "red")
-
-
-def _heading(workload: WorkloadSummary) -> list[Text]:
-    first = Text(elide(workload.workload, NAME_WIDTH), "bold") + Text(f"{GAP}{cells.noise(workload)}", "dim")
-    said = cells.lap_cost(workload), cells.attention(workload)
-    return [first, *(Text(sentence, "dim") for sentence in said if sentence)]
 
 
 NAME = Column[Row]("loop", lambda row: Cell(row.case.label, strong=is_baseline(row.case)))
@@ -114,15 +107,12 @@ def phase_table(workload: WorkloadSummary, *, device: bool) -> Table[Row]:
 
 def bound_table(workload: WorkloadSummary) -> Table[Row]:
     """What bounds each phase, with the two clocks' figures; empty where not both saw the phases."""
-
-    def column(name: str) -> Column[Row]:
-        return Column(name, lambda row: _bound(row.bounds.get(name)))
-
     bounded = [row for row in workload.rows if row.bounds]
-    return Table([NAME, *map(column, cells.phase_names(bounded))], bounded)
+    return Table([NAME, *(Column(name, partial(_bound, name)) for name in cells.phase_names(bounded))], bounded)
 
 
-def _bound(bound: Bound | None) -> Cell:
+def _bound(phase: str, row: Row) -> Cell:
+    bound = row.bounds.get(phase)
     if bound is None:
         return figure(show.ABSENT)
     text = f"{bound.by}: host {show.seconds(bound.host_seconds)}, device {show.seconds(bound.device_seconds)}"

@@ -2,11 +2,11 @@
 
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, cycle
 from typing import Any
 
 import matplotlib
@@ -20,7 +20,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.report.text import ELLIPSIS, HEAD, is_name, plain, told_apart
+from loopmark.bench.report.text import ELLIPSIS, HEAD, plain, told_apart
 from loopmark.phases import PHASES
 
 # Okabe and Ito 2008, "Color Universal Design".
@@ -34,14 +34,11 @@ SPARE_COLOURS = (ORANGE, BLACK, GREY)
 # Yellow is left out of the lines: on white it cannot be seen.
 LINE_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 DASHES: tuple[LineStyleType, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
-MOST_APART = 8
-"""Lines of one plot, beside the baseline's, that an eye can tell apart by colour and dashes."""
-GRID, BEHIND = "#E4E4E4", "#C4C4C4"
-"""What lies under the figures, and lines that are there for the sake of others."""
+MOST_APART = 8  # lines of one plot, beside the baseline's, that an eye can tell apart by colour and dashes
+GRID, BEHIND = "#E4E4E4", "#C4C4C4"  # what lies under the figures, and lines that are there for the sake of others
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 
-LARGEST = 1e100
-"""Of what is drawn."""
+LARGEST = 1e100  # of what is drawn
 NAME_INCHES = 1.75
 SMALL = 7.5
 SETTINGS: dict[Any, Any] = {
@@ -64,33 +61,28 @@ SETTINGS: dict[Any, Any] = {
 class LineStyle:
     """How one loop is drawn in every plot of a run."""
 
-    label: str
-    """Its name as far as there is room, and no other loop's."""
+    label: str  # its name as far as there is room, and no other loop's
     colour: str
     dash: LineStyleType
     marker: str
     width: float = 1.4
-    behind: bool = False
-    """Whether it is one of many that are drawn for the sake of the others, in grey and below them."""
+    behind: bool = False  # whether it is one of many that are drawn for the sake of the others, in grey and below them
 
     @property
-    def zorder(self) -> float:
-        """The drawing order of its line: what is behind lies below the others."""
-        return 1.5 if self.behind else 2.0
+    def line(self) -> dict[str, Any]:
+        """How matplotlib draws its line."""
+        zorder = 1.5 if self.behind else 2.0
+        return {"color": self.colour, "linestyle": self.dash, "linewidth": self.width, "zorder": zorder}
 
     def proxy(self, more: str = "", marker: str = "") -> Line2D:
         """A legend entry, with something below the name."""
-        return Line2D(
-            [], [], color=self.colour, linestyle=self.dash, linewidth=self.width,
-            marker=marker, markeredgecolor="white", markersize=8, label=f"{self.label}{more}",
-        )  # fmt: skip
+        label = f"{self.label}{more}"
+        return Line2D([], [], marker=marker, markeredgecolor="white", markersize=8, label=label, **self.line)
 
 
-@contextmanager
-def styled() -> Iterator[None]:
+def styled() -> AbstractContextManager[None]:
     """The settings under which figures are made and saved."""
-    with matplotlib.rc_context(SETTINGS):
-        yield
+    return matplotlib.rc_context(SETTINGS)
 
 
 def line_styles(loops: Iterable[tuple[str, bool]], first: Sequence[str] = ()) -> dict[str, LineStyle]:
@@ -121,19 +113,17 @@ def line_styles(loops: Iterable[tuple[str, bool]], first: Sequence[str] = ()) ->
 def legend(looks: Iterable[LineStyle]) -> list[Line2D]:
     """An entry for each of ``looks``; those behind have one together, the last."""
     looks = list(looks)
-    behind = [look for look in looks if look.behind]
     entries = [look.proxy() for look in looks if not look.behind]
-    if behind:
-        count = f"{len(behind)} other loop{'' if len(behind) == 1 else 's'}"
+    if behind := len(looks) - len(entries):
+        count = f"{behind} other loop{'' if behind == 1 else 's'}"
         entries.append(Line2D([], [], color=BEHIND, linewidth=0.8, label=count))
     return entries
 
 
 def phase_colours(phases: Sequence[str]) -> dict[str, str]:
     """A colour for each phase; the usual ones have theirs, others take turns with what is left."""
-    spare = [phase for phase in phases if phase not in PHASE_COLOURS]
-    turns = {phase: SPARE_COLOURS[i % len(SPARE_COLOURS)] for i, phase in enumerate(spare)}
-    return {phase: PHASE_COLOURS.get(phase) or turns[phase] for phase in phases}
+    spare = cycle(SPARE_COLOURS)
+    return {phase: PHASE_COLOURS.get(phase) or next(spare) for phase in phases}
 
 
 def drawn(values: "pd.Series[float]") -> "pd.Series[bool]":
@@ -148,7 +138,7 @@ def fitted(text: str, inches: float = NAME_INCHES, size: float = 9.0) -> str:
     if _reach(line, room) == len(line):
         return line
     room -= _advance(ELLIPSIS)
-    if not is_name(line):
+    if " " in line:
         return line[: _reach(line, room)].rstrip() + ELLIPSIS
     head = line[: _reach(line, HEAD * room)]
     tail = _reach(line[::-1], room - sum(map(_advance, head)))

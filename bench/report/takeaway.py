@@ -1,6 +1,7 @@
 """The one sentence that a person takes away from a run, made of measured values only; and the run's warnings."""
 
 import math
+from collections import Counter
 
 from loopmark.bench.judge.comparison import BASELINE, Verdict
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
@@ -80,11 +81,10 @@ def _no_winner(workload: WorkloadSummary, judged: list[Row], alike: list[Row]) -
     if all(row.verdict == "inconclusive" for row in judged):
         return f"no difference from {BASELINE} is settled: every verdict is inconclusive"
     shown = "shown to be " if any(row.verdict == "inconclusive" for row in alike) else ""
+    text = f"no loop is {shown}faster than {BASELINE}"
     if all(row.verdict == "slower" for row in alike) or workload.noise_floor is None:
-        return f"no loop is {shown}faster than {BASELINE}"
-    return (
-        f"no loop is {shown}faster than {BASELINE} beyond the noise floor of {show.noise_floor(workload.noise_floor)}"
-    )
+        return text
+    return f"{text} beyond the noise floor of {show.noise_floor(workload.noise_floor)}"
 
 
 def _hot_spot(baseline: Row) -> str:
@@ -107,10 +107,9 @@ def _distance(row: Row) -> float:
 
 
 def _endings(workload: WorkloadSummary) -> str:
-    endings = [cells.status(row) for row in workload.rows]
-    counts = {ending: endings.count(ending) for ending in dict.fromkeys(endings)}
-    loops = "loop" if len(endings) == 1 else "loops"
-    return f"of {len(endings)} {loops}, " + ", ".join(f"{n} {ending}" for ending, n in counts.items())
+    loops = "loop" if len(workload.rows) == 1 else "loops"
+    endings = Counter(map(cells.status, workload.rows))
+    return f"of {len(workload.rows)} {loops}, {', '.join(f'{count} {ending}' for ending, count in endings.items())}"
 
 
 def warnings_of(run: Run) -> list[str]:
@@ -119,9 +118,6 @@ def warnings_of(run: Run) -> list[str]:
     told: dict[str, list[str]] = {}
     for warning in run.warnings:
         name = next((name for name in named if warning.startswith(name)), "")
-        told.setdefault(warning.removeprefix(name), []).append(name.removesuffix(": "))
-    grouped = [
-        f"{'; '.join(names)}: {text}" if (names := list(filter(None, dict.fromkeys(of)))) else text
-        for text, of in told.items()
-    ]
+        told.setdefault(warning.removeprefix(name), []).extend([name.removesuffix(": ")] if name else [])
+    grouped = [f"{'; '.join(dict.fromkeys(names))}: {text}" if names else text for text, names in told.items()]
     return [plain(warning) for warning in ([INTERRUPTED] if run.interrupted else []) + grouped]

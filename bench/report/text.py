@@ -2,23 +2,21 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from itertools import takewhile
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import chain, count, takewhile
+from typing import TypeVar
 
+Key = TypeVar("Key", bound=Hashable)
 ELLIPSIS = "…"
+HEAD = 0.6  # of what is kept of a long name, the share before the ellipsis
+SHORTEST_NAME = 12
+LEAD = 8  # letters with which a name begins that are kept beside where it differs from others
 
 
 def plain(text: str) -> str:
     """``text`` on one line, without control and direction characters, which could rewrite a terminal."""
     spaced = " ".join(text.split())
     return "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
-
-
-HEAD = 0.6
-"""Of what is kept of a long name, the share that comes before the ellipsis."""
-SHORTEST_NAME = 12
-LEAD = 8
-"""Letters with which a name begins that are kept beside where it differs from others."""
 
 
 def elide(text: str, length: int) -> str:
@@ -29,7 +27,7 @@ def elide(text: str, length: int) -> str:
     line = plain(text)
     if len(line) <= length:
         return line
-    if not is_name(line) or length < SHORTEST_NAME:
+    if " " in line or length < SHORTEST_NAME:
         return line[: length - 1].rstrip() + ELLIPSIS
     head = round(HEAD * (length - 1))
     return line[:head] + ELLIPSIS + line[len(line) - (length - 1 - head) :]
@@ -66,11 +64,6 @@ def _shared(names: Sequence[str]) -> int:
     return words[-1] if words else alike
 
 
-def is_name(line: str) -> bool:
-    """Whether a line is one word, as names of loops are."""
-    return " " not in line
-
-
 def markdown(text: str) -> str:
     """``text`` as itself in Markdown: one line, nothing in it read as HTML, link, emphasis, code or table."""
     escaped = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -89,11 +82,16 @@ def code_block(text: str) -> str:
 
 def slugs(names: Iterable[str]) -> dict[str, str]:
     """A file-name part for each name: lower-case letters, digits and hyphens, short, and no two alike."""
-    taken: dict[str, str] = {}
-    for name in names:
-        base = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-") or "workload"
-        slug, number = base, 2
-        while slug in taken.values():
-            slug, number = f"{base}-{number}", number + 1
-        taken[name] = slug
-    return taken
+    bases = ((name, re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-") or "workload") for name in names)
+    return numbered(bases, lambda base, number: f"{base}-{number}")
+
+
+def numbered(named: Iterable[tuple[Key, str]], with_number: Callable[[str, int], str]) -> dict[Key, str]:
+    """For each key its name, or its name with a number, from 2 on, where another has that already."""
+    given: dict[Key, str] = {}
+    taken: set[str] = set()
+    for key, name in dict(named).items():
+        candidates = chain([name], (with_number(name, number) for number in count(2)))
+        given[key] = next(candidate for candidate in candidates if candidate not in taken)
+        taken.add(given[key])
+    return given

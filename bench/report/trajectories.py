@@ -1,6 +1,5 @@
 """The plots of what happened as the run went on: step times over its rounds, losses over its steps."""
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,87 +14,60 @@ from loopmark.bench.report import format as show
 from loopmark.bench.report import layout, style
 from loopmark.bench.report.disturbance import SLOWER, causes, disturbed, slowness
 
-MOST_GROUPS = 240
-"""About as many as can be told apart side by side: a plot has no more points than that across."""
-MOST_BANDED = 2400
-"""Groups of all cases together, each of which has a band: of twenty loops, an SVG of 300 kB."""
-MOST_LAUNCHES = 60
-"""Of so many the beginnings are marked; of more, groups may join rounds of several launches."""
-BAND = (0.1, 0.9)
-"""The quantiles of a group's rounds that its band reaches to."""
-MOSTLY = 0.5
-"""The share of a group's rounds that must have been disturbed for it to be marked."""
+MOST_GROUPS = 240  # points across a plot that can be told apart side by side
+MOST_BANDED = 2400  # groups of all cases together, each of which has a band: of twenty loops, an SVG of 300 kB
+MOST_LAUNCHES = 60  # whose beginnings are marked; of more, groups may join rounds of several launches
+BAND = (0.1, 0.9)  # the quantiles of a group's rounds that its band reaches to
+MOSTLY = 0.5  # the share of a group's rounds that must have been disturbed for it to be marked
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One case over the run: one value a group, NaN where it has no round there."""
+    """One case over the run: one value a group, NaN where it has no round there. (groups,)"""
 
-    seconds: NDArray[np.float64]
-    """The median round's seconds a step. (groups,)"""
+    seconds: NDArray[np.float64]  # a step, of the median round
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    marked: NDArray[np.bool_]
-    """Whether something disturbed the round; of several, at least half of them."""
+    marked: NDArray[np.bool_]  # whether something disturbed the round; of several, at least half of them
 
 
 @dataclass(frozen=True)
 class Rounds:
     """All cases of a workload over the same groups of rounds."""
 
-    width: int
-    """Rounds of a group, at most; 1 where each is drawn by itself."""
-    places: int
-    """Rounds of all launches, one after the other."""
-    at: NDArray[np.float64]
-    """Where among them each group lies. (groups,)"""
-    pieces: tuple[NDArray[np.intp], ...]
-    """The groups that a line joins: those of one launch, as far as launches are told apart."""
-    starts: tuple[float, ...]
-    """Where a launch begins, but for the first one; none where there are too many to mark."""
-    trajectories: dict[int, Trajectory]
-    """By case; only those that have a round."""
-    disturbed_share: float
-    """Of all the rounds of all cases, how many something disturbed."""
-    spells: tuple[tuple[float, float], ...] = ()
-    """From where to where, among the rounds, the loops were slow together."""
-
-    @property
-    def low(self) -> float:
-        """The least seconds that are drawn."""
-        return float(min(np.nanmin(trajectory.low) for trajectory in self.trajectories.values()))
-
-    @property
-    def high(self) -> float:
-        """The most seconds that are drawn."""
-        return float(max(np.nanmax(trajectory.high) for trajectory in self.trajectories.values()))
+    width: int  # rounds of a group, at most; 1 where each is drawn by itself
+    places: int  # rounds of all launches, one after the other
+    at: NDArray[np.float64]  # where among them each group lies (groups,)
+    pieces: tuple[NDArray[np.intp], ...]  # the groups that a line joins: one launch's, where launches are told apart
+    starts: tuple[float, ...]  # where a launch begins, but for the first one; none where there are too many to mark
+    trajectories: dict[int, Trajectory]  # by case; only those that have a round
+    disturbed_share: float  # of all the rounds of all cases, how many something disturbed
+    spells: tuple[tuple[float, float], ...] = ()  # from where to where the loops were slow together
 
 
 def rounds_of(plain: pd.DataFrame) -> Rounds:
     """The rounds of blocks that were timed as a whole, of which there is at least one."""
     plain = plain.assign(seconds=block_seconds(plain), disturbed=disturbed(plain))
-    rounds = plain.groupby(["case", "launch", "round"]).agg(
-        seconds=("seconds", "median"), disturbed=("disturbed", "any")
-    )
+    by_round = plain.groupby(["case", "launch", "round"])
+    rounds = by_round.agg(seconds=("seconds", "median"), disturbed=("disturbed", "any"))
     places = pd.MultiIndex.from_frame(plain[["launch", "round"]].drop_duplicates().sort_values(["launch", "round"]))
     launch = places.get_level_values("launch").to_numpy()
     begins = np.flatnonzero(np.diff(launch)) + 1
-    apart = len(begins) < MOST_LAUNCHES
-    most = min(MOST_GROUPS, MOST_BANDED // plain["case"].nunique())
-    group, width = _groups(len(places), begins if apart else begins[:0], most)
-    at = np.bincount(group, np.arange(len(places))) / np.bincount(group)
-    first = group[begins] if apart else begins[:0]
+    marked = begins if len(begins) < MOST_LAUNCHES else begins[:0]
+    group, width = _groups(len(places), marked, min(MOST_GROUPS, MOST_BANDED // plain["case"].nunique()))
+    sizes = np.bincount(group)
+    at = np.bincount(group, np.arange(len(places))) / sizes
     slow = slowness(rounds["seconds"]).reindex(places).to_numpy() > SLOWER
     rounds["group"] = group[places.get_indexer(rounds.reset_index("case").index)]
     return Rounds(
         width=width,
         places=len(places),
         at=at,
-        pieces=tuple(np.split(np.arange(len(at)), first)),
-        starts=tuple(begins - 0.5) if apart else (),
+        pieces=tuple(np.split(np.arange(len(at)), group[marked])),
+        starts=tuple(marked - 0.5),
         trajectories={int(str(case)): _trajectory(table, len(at)) for case, table in rounds.groupby(level="case")},
         disturbed_share=float(rounds["disturbed"].mean()),
-        spells=_spells(np.bincount(group, slow) / np.bincount(group) >= MOSTLY, np.bincount(group)),
+        spells=_spells(np.bincount(group, slow) / sizes >= MOSTLY, sizes),
     )
 
 
@@ -121,15 +93,9 @@ def _spells(slow: NDArray[np.bool_], sizes: NDArray[np.intp]) -> tuple[tuple[flo
 
 def _trajectory(rounds: pd.DataFrame, groups: int) -> Trajectory:
     by_group = rounds.groupby("group")
-    low, seconds, high = (
-        by_group["seconds"].quantile(q).reindex(range(groups)).to_numpy(dtype=float) for q in (BAND[0], 0.5, BAND[1])
-    )
-    share = by_group["disturbed"].mean().reindex(range(groups)).to_numpy(dtype=float)
+    figures = [*(by_group["seconds"].quantile(q) for q in (0.5, *BAND)), by_group["disturbed"].mean()]
+    seconds, low, high, share = (figure.reindex(range(groups)).to_numpy(dtype=float) for figure in figures)
     return Trajectory(seconds, low, high, share >= MOSTLY)
-
-
-LOSS_BINS = 120
-"""Steps are drawn in at most so many groups: a plot has no more points than that across."""
 
 
 def step_times(
@@ -150,40 +116,31 @@ def step_times(
     if plain.empty:
         return None
     rounds = rounds_of(plain) if in_turns else replace(rounds_of(plain), spells=())
-    axes = layout.line_axes(
-        f"{style.fitted(workload.workload)}: step time over the run",
-        style.legend(styles[label] for label in cases),
-        note=_note(rounds, causes(plain)),
-    )
-    axes.set_yscale("log")
-    for label, case in cases.items():
-        if case not in rounds.trajectories:
-            continue
-        trajectory, look = rounds.trajectories[case], styles[label]
+    title, entries = f"{style.fitted(workload.workload)}: step time over the run", [styles[label] for label in cases]
+    axes = layout.line_axes(title, style.legend(entries), note=_note(rounds, causes(plain)))
+    drawn = {styles[label]: rounds.trajectories[case] for label, case in cases.items() if case in rounds.trajectories}
+    for look, trajectory in drawn.items():
         for piece in rounds.pieces:  # a line joins the rounds of one process only
             at = rounds.at[piece]
             if rounds.width > 1 and not look.behind:
                 ends = trajectory.low[piece], trajectory.high[piece]
                 axes.fill_between(at, *ends, color=look.colour, alpha=0.12, linewidth=0)
-            axes.plot(
-                at, trajectory.seconds[piece], color=look.colour, linestyle=look.dash, linewidth=min(1.1, look.width),
-                zorder=look.zorder,
-            )  # fmt: skip
-        if look.behind:
-            continue
-        marked = rounds.at[trajectory.marked], trajectory.seconds[trajectory.marked]
-        axes.plot(*marked, "+", color=look.colour, markersize=5, markeredgewidth=0.9)
+            axes.plot(at, trajectory.seconds[piece], **look.line | {"linewidth": min(1.1, look.width)})
+        if not look.behind:
+            marked = rounds.at[trajectory.marked], trajectory.seconds[trajectory.marked]
+            axes.plot(*marked, "+", color=look.colour, markersize=5, markeredgewidth=0.9)
     for spell in rounds.spells:
         axes.axvspan(*spell, color=style.GRID, linewidth=0, zorder=0)
     for start in rounds.starts:
         axes.axvline(start, color=style.BEHIND, linewidth=0.8)
-    axes.set_xlim(-0.5, max(rounds.places - 0.5, 0.5))
-    low, high = rounds.low / 1.05, rounds.high * 1.05
-    axes.set_ylim(low, high)
-    style.log_ticks(axes.yaxis, low, high, show.round_seconds)
+    low = float(min(np.nanmin(one.low) for one in drawn.values())) / 1.05
+    high = float(max(np.nanmax(one.high) for one in drawn.values())) * 1.05
     grouped = f", in groups of {show.count(rounds.width)}" if rounds.width > 1 else ""
-    axes.set_xlabel(f"round{grouped}" + ("; a grey line where fresh processes were launched" if rounds.starts else ""))
+    begun = "; a grey line where fresh processes were launched" if rounds.starts else ""
+    axes.set(xlim=(-0.5, max(rounds.places - 0.5, 0.5)), xlabel=f"round{grouped}{begun}")
+    axes.set(yscale="log", ylim=(low, high))
     axes.set_ylabel("median seconds a step" + (", and 80 % of the rounds" if grouped else ""))
+    style.log_ticks(axes.yaxis, low, high, show.round_seconds)
     return layout.figure_of(axes)
 
 
@@ -202,7 +159,7 @@ def _note(rounds: Rounds, causes: str) -> str:
 def losses(
     workload: WorkloadSummary, cases: dict[str, int], samples: Samples, styles: dict[str, style.LineStyle]
 ) -> Figure | None:
-    """Loss over steps: the median over launches, and a band from the least to the most of them."""
+    """Loss over steps, by ``layout.loss_lines``."""
     read = samples.losses[samples.losses["case"].isin(cases.values())]
     finite = read[style.drawn(read["loss"])]
     if finite.empty:
@@ -212,19 +169,7 @@ def losses(
     entries = style.legend(styles[label] for label in cases if not lost[label])
     entries += [styles[label].proxy(f"\n{count} not finite") for label, count in lost.items() if count]
     axes = layout.line_axes(f"{style.fitted(workload.workload)}: the loss as it trained", entries)
-    width = max(1, math.ceil((int(finite["step"].max()) + 1) / LOSS_BINS))
-    # A launch reads the losses of its lapped steps only, and those are drawn at random: grouped, they meet.
-    binned = finite.assign(step=finite["step"] // width * width + (width - 1) / 2)
-    launches = binned.groupby(["case", "step", "launch"])["loss"].mean().groupby(["case", "step"])
-    bands = launches.agg(["median", "min", "max"])
-    for label, case in cases.items():
-        if case in bands.index.get_level_values("case"):
-            layout.banded_line(axes, bands.loc[case].rename_axis("at").reset_index(), styles[label])
-    low, high = float(bands["min"].min()), float(bands["max"].max())
-    if low > 0 and high / low > 50:
-        axes.set_yscale("log")
-        style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}")
-    axes.set_xlim(0, float(finite["step"].max()) + 1)
-    axes.set_xlabel("step of each launch")
-    axes.set_ylabel("loss, median over launches")
+    losses = {label: finite[finite["case"] == case] for label, case in cases.items()}
+    layout.loss_lines(axes, {label: table for label, table in losses.items() if len(table)}, "launch", styles)
+    axes.set(xlabel="step of each launch", ylabel="loss, median over launches")
     return layout.figure_of(axes)

@@ -22,7 +22,6 @@ from loopmark.bench.report import layout, style
 from loopmark.bench.report.history import signed, where
 from loopmark.bench.report.training_table import Starts
 
-LOSS_BINS = 120
 MOST_EVALUATIONS = 240
 """Of a loop; of more, those of neighbouring steps are drawn as one."""
 
@@ -77,28 +76,15 @@ def losses(
     """The training loss over steps: the median over seeds, and a band from the least to the most of them."""
     rows = [row for row in _trained(workload) if row.learning]
     read = samples.training_losses[style.drawn(samples.training_losses["loss"])]
-    trials = {row.label: _trials(row, summary) for row in rows}
-    read = read[read["trial"].isin([trial for several in trials.values() for trial in several])]
-    if read.empty:
+    losses = {row.label: read[read["trial"].isin(_trials(row, summary))] for row in rows}
+    losses = {label: table for label, table in losses.items() if len(table)}
+    if not losses:
         return None
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: the loss in training",
         style.legend(styles[row.label] for row in rows),
     )
-    width = max(1, math.ceil((int(read["step"].max()) + 1) / LOSS_BINS))
-    binned = read.assign(at=read["step"] // width * width + (width - 1) / 2)
-    drawn = []
-    for row in rows:
-        means = binned[binned["trial"].isin(trials[row.label])].groupby(["at", "trial"])["loss"].mean().groupby("at")
-        bands = means.agg(["median", "min", "max"]).reset_index()
-        if len(bands):
-            drawn.append(bands)
-            layout.banded_line(axes, bands, styles[row.label])
-    low, high = (float(pd.concat(drawn)[column].agg(how)) for column, how in (("min", "min"), ("max", "max")))
-    if low > 0 and high / low > 50:
-        axes.set_yscale("log")
-        style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}")
-    axes.set_xlim(0, float(read["step"].max()) + 1)
+    layout.loss_lines(axes, losses, "trial", styles)
     epoch = _steps_per_epoch(workload, summary)
     axes.set_xlabel("step" if epoch is None else f"step; an epoch is {epoch:,} of them")
     axes.set_ylabel("loss, median over seeds")

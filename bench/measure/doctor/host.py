@@ -7,7 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from loopmark.bench.measure.cgroup import numbers
+from loopmark.bench.measure.cgroup import numbers, text_of
 from loopmark.bench.records.checks import Area, Check, CheckResult
 
 P = ParamSpec("P")
@@ -55,10 +55,7 @@ class HostView:
 
     def text(self, path: str) -> str | None:
         """A file's text without the space around it; None where it is empty, missing or not to be read."""
-        try:
-            return (self.root / path).read_text(errors="replace").strip() or None
-        except OSError:
-            return None
+        return text_of(self.root / path)
 
     def number(self, path: str) -> int | None:
         """A file's whole number; None where it holds none."""
@@ -66,7 +63,6 @@ class HostView:
         return int(text) if text.lstrip("-").isdecimal() else None
 
     def present(self, path: str) -> bool:
-        """Whether there is such a file or folder."""
         return (self.root / path).exists()
 
     def core_list(self) -> str:
@@ -76,10 +72,6 @@ class HostView:
     def online(self) -> tuple[int, ...]:
         """The logical cores of the whole machine, as far as it shows them."""
         return numbers(self.text("sys/devices/system/cpu/online") or "")
-
-    def if_virtual(self, remark: str) -> str:
-        """``remark`` where a hypervisor is below; else nothing."""
-        return remark if self.virtual() else ""
 
     def virtual(self) -> bool | None:
         """Whether a hypervisor is below; None where the processor has no mark for it, and nothing else tells."""

@@ -81,18 +81,15 @@ class PreparedLoop:
             BadStep: it is no step.
         """
         before = Modes.now(self.task.device.type)
-        fault: Fault | None = None
         try:
             with self.recorder.installed(outermost):
                 yield
         except (Skip, BadStep):
             raise
         except BaseException as error:
-            fault = _fault_of(error, last_phase())
+            raise Stopped(_fault_of(error, last_phase())) from None
         finally:
             before.put_back()
-        if fault is not None:
-            raise Stopped(fault)
 
 
 def number_of(loss: Any) -> float | None:
@@ -182,7 +179,6 @@ class Modes:
 
     @classmethod
     def now(cls, device_type: str) -> "Modes":
-        """As they stand."""
         return cls(
             gradients=torch.is_grad_enabled(),
             inference=torch.is_inference_mode_enabled(),
@@ -242,7 +238,10 @@ class Snapshot:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._tensors = [(tensor, tensor.clone()) for tensor in _tensors_of(task)]
+        parameters = (parameter.detach() for parameter in task.model.parameters())
+        slots = (value for state in task.optimizer.state.values() for value in state.values())
+        kept = (*parameters, *task.model.buffers(), *(slot for slot in slots if isinstance(slot, Tensor)))
+        self._tensors = [(tensor, tensor.clone()) for tensor in kept]
         self._states = {parameter: dict(state) for parameter, state in task.optimizer.state.items()}
         self._options = [{k: v for k, v in group.items() if k != "params"} for group in task.optimizer.param_groups]
         self._scaler = task.scaler.state_dict()
@@ -265,16 +264,7 @@ class Snapshot:
             self._task.scaler.load_state_dict(self._scaler)
 
 
-def _tensors_of(task: Task) -> Iterator[Tensor]:
-    """Every tensor that a step may change: parameters, buffers, the optimizer's state."""
-    yield from (p.detach() for p in task.model.parameters())
-    yield from task.model.buffers()
-    for state in task.optimizer.state.values():
-        yield from (value for value in state.values() if isinstance(value, Tensor))
-
-
 def parameters_of(task: Task) -> list[Tensor]:
-    """A copy of each parameter."""
     return [parameter.detach().clone() for parameter in task.model.parameters()]
 
 
@@ -291,7 +281,6 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def same(some: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
-    """Whether all pairs have the same bits."""
     return all(same_bits(a, b) for a, b in zip(some, others, strict=True))
 
 

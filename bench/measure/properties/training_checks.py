@@ -250,7 +250,7 @@ def _parting(some: list[float | None], others: list[float | None]) -> int | None
 
 
 def _as_near_as_rounding(a: float | None, b: float | None) -> bool:
-    return a is not None and b is not None and math.isclose(a, b, rel_tol=ROUNDING, abs_tol=0.0)
+    return a is not None and b is not None and math.isclose(a, b, rel_tol=ROUNDING)
 
 
 def _same(a: float | None, b: float | None) -> bool:

@@ -64,10 +64,6 @@ def _result(entry: Entry, chart: Chart, figure: Value) -> dict[str, Any] | None:
     if known is None:
         return None
     value, interval = known
-    result = {
-        "name": f"{entry.name}: {chart.name}",
-        "value": value,
-        "unit": chart.unit,
-        "extra": "\n".join(entry.words),
-    }
+    said = "\n".join(entry.words)
+    result = {"name": f"{entry.name}: {chart.name}", "value": value, "unit": chart.unit, "extra": said}
     return result | ({"range": f"95 % [{interval[0]:.6g}, {interval[1]:.6g}]"} if interval else {})

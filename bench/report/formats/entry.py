@@ -1,33 +1,28 @@
 """A case under names that every format can hold: on one line, not too long, and no two alike."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
 from loopmark.bench.report.figures import Value
-from loopmark.bench.report.table import ends, finite
-from loopmark.bench.report.text import elide
+from loopmark.bench.report.table import ends
+from loopmark.bench.report.text import Key, elide, numbered
 
 WORKLOAD_LENGTH, LOOP_LENGTH = 90, 150
 """In letters. Together they stay below Bencher's 1,024 bytes, even where each letter takes four."""
 UNNAMED = "unnamed"
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Entry:
     """One case that was measured."""
 
-    index: int
-    """Of the case in its run."""
+    index: int  # of the case in its run
     workload: str
-    loop: str
-    """The loop's name; the baseline's repetition is marked."""
+    loop: str  # the baseline's repetition is marked
     row: Row
     of: WorkloadSummary
 
@@ -39,14 +34,15 @@ class Entry:
     @property
     def words(self) -> tuple[str, ...]:
         """What may be said of it, a line each: its verdict, its speedup with the interval, and the noise floor."""
-        said = [f"verdict: {cells.verdict(self.row)}"]
-        if self.row.speedup is not None:
-            said.append(f"speedup over eager: {show.ratio_range(self.row.speedup)}")
-        said.append(f"noise floor: {show.noise_floor(self.of.noise_floor)}")
-        said.append(f"launches: {len(self.row.case.launches)}")
-        if notes := cells.notes(self.row):
-            said.append(notes)
-        return tuple(said)
+        row = self.row
+        said = (
+            f"verdict: {cells.verdict(row)}",
+            f"speedup over eager: {show.ratio_range(row.speedup)}" if row.speedup is not None else "",
+            f"noise floor: {show.noise_floor(self.of.noise_floor)}",
+            f"launches: {len(row.case.launches)}",
+            cells.notes(row),
+        )
+        return tuple(filter(None, said))
 
 
 def entries(summary: Summary) -> tuple[Entry, ...]:
@@ -57,34 +53,26 @@ def entries(summary: Summary) -> tuple[Entry, ...]:
     for workload in summary.workloads:
         loops = distinct(((places[id(row.case)], row.case.label) for row in workload.rows), LOOP_LENGTH)
         for row in workload.rows:
-            place = places[id(row.case)]
             if row.step_seconds is not None:
+                place = places[id(row.case)]
                 found.append(Entry(place, workloads[workload.workload], loops[place], row, workload))
     return tuple(found)
 
 
 def distinct(named: Iterable[tuple[Key, str]], length: int) -> dict[Key, str]:
     """For each key its name on one line of at most ``length`` letters, with a number where another has it already."""
-    given: dict[Key, str] = {}
-    taken: set[str] = set()
-    for key, raw in named:
-        if key in given:
-            continue
-        name = elide(raw, length).strip() or UNNAMED
-        number, candidate = 2, name
-        while candidate in taken:
-            ending = f" ({number})"
-            candidate, number = elide(name, length - len(ending)) + ending, number + 1
-        taken.add(candidate)
-        given[key] = candidate
-    return given
+
+    def with_number(name: str, number: int) -> str:
+        ending = f" ({number})"
+        return elide(name, length - len(ending)) + ending
+
+    return numbered(((key, elide(name, length).strip() or UNNAMED) for key, name in named), with_number)
 
 
 def scaled(value: Value, size: float) -> tuple[float, tuple[float, float] | None] | None:
     """A figure in units of ``size``, with the ends of its interval where they are known; None where it is not."""
     if isinstance(value, Estimate):
         estimate = value.map(lambda one: one / size)
-        low, high = (ends("it", estimate)[f"it_{end}"] for end in ("low", "high"))
-        known = finite(estimate.value)
+        known, low, high = ends("", estimate).values()
         return None if known is None else (known, None if low is None or high is None else (low, high))
     return (value / size, None) if isinstance(value, int | float) else None

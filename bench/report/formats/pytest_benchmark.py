@@ -76,7 +76,7 @@ def _benchmarks(
 ) -> Iterator[dict[str, Any]]:
     figures = {name: plain(v) if isinstance(v, str) else v for name, v in record(entry.row, entry.of).items()}
     yield _benchmark(entry, None, rounds, {**figures, "said": list(entry.words)}, include_data)
-    names = distinct(((name, name) for name in phases), LOOP_LENGTH)
+    names = distinct(zip(phases, phases, strict=True), LOOP_LENGTH)
     for phase, seconds in phases.items():
         yield _benchmark(entry, names[phase], seconds, {"phase": names[phase]}, include_data)
 
@@ -136,15 +136,9 @@ def _quartiles(ordered: Sequence[float]) -> tuple[float, float]:
     if len(ordered) == 1:
         return ordered[0], ordered[0]
     if left == 1:
-        return (
-            0.25 * ordered[n - 1] + 0.75 * ordered[n],
-            0.75 * ordered[3 * n] + 0.25 * ordered[3 * n + 1],
-        )
+        return 0.25 * ordered[n - 1] + 0.75 * ordered[n], 0.75 * ordered[3 * n] + 0.25 * ordered[3 * n + 1]
     if left == 3:
-        return (
-            0.75 * ordered[n] + 0.25 * ordered[n + 1],
-            0.25 * ordered[3 * n + 1] + 0.75 * ordered[3 * n + 2],
-        )
+        return 0.75 * ordered[n] + 0.25 * ordered[n + 1], 0.25 * ordered[3 * n + 1] + 0.75 * ordered[3 * n + 2]
     half = len(ordered) // 2
     return statistics.median(ordered[:half]), statistics.median(ordered[half:])
 
@@ -152,6 +146,7 @@ def _quartiles(ordered: Sequence[float]) -> tuple[float, float]:
 def _machine(run: Run) -> dict[str, Any]:
     machine, software = run.machine, run.environment
     system, _, release = plain(machine.operating_system).partition(" ")
+    versions = {"driver": software.driver, "torch": software.torch, "cuda": software.cuda}
     return {
         "machine": plain(machine.architecture),
         "python_version": plain(software.python),
@@ -160,9 +155,7 @@ def _machine(run: Run) -> dict[str, Any]:
         "cpu": {"brand_raw": plain(machine.cpu), "count": machine.logical_cores},
         KEY: {
             "gpus": [plain(gpu.name) for gpu in machine.gpus],
-            "driver": _plain(software.driver),
-            "torch": _plain(software.torch),
-            "cuda": _plain(software.cuda),
+            **{name: version and plain(version) for name, version in versions.items()},
             "physical_cores": machine.physical_cores,
             "memory_bytes": machine.memory_bytes,
             "threads": software.threads,
@@ -170,7 +163,3 @@ def _machine(run: Run) -> dict[str, Any]:
             "size": plain(run.plan.size),
         },
     }
-
-
-def _plain(text: str | None) -> str | None:
-    return None if text is None else plain(text)
