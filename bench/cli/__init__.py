@@ -108,7 +108,8 @@ def main() -> NoReturn:
         if not hasattr(error, "format_message"):
             traceback.print_exc()
             sys.exit(CRASHED)
-        _say_mistake(f"{error.format_message()} See: loopmark {_command()}--help")
+        command = next((f"{name} " for name in sys.argv[1:2] for panel in PANELS.values() if name in panel), "")
+        _say_mistake(f"{error.format_message()} See: loopmark {command}--help")
     if status == INTERRUPTED:
         print("loopmark: interrupted", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
@@ -118,11 +119,6 @@ def _say_mistake(text: str) -> NoReturn:
     line = plain(text)
     print(f"loopmark: {line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + '…'}", file=sys.stderr)
     sys.exit(BAD_INPUT)
-
-
-def _command() -> str:
-    named = sys.argv[1] if len(sys.argv) > 1 else ""
-    return f"{named} " if any(named in commands for commands in PANELS.values()) else ""
 
 
 class _Pipe(io.FileIO):

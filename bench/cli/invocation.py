@@ -46,16 +46,13 @@ class Conditions(NamedTuple):
 class Invocation:
     """One call of a command that measures: its console, its plan, its machine and the folder of its results.
 
-    From here on a polite ``kill`` is as good as Ctrl-C: processes end, and what was measured is kept.
+    From here on a polite ``kill`` is as good as Ctrl-C: processes end, and what was measured is kept. Raises BadInput
+    where ``out`` cannot be written to, or what was asked for cannot be done.
 
     Args:
         out: the folder of all results; None for a command that keeps nothing there.
         as_json: whether standard output gets JSON only; a terminal is not told then that torch is being imported.
-        conditions: how it is measured.
         plan_options: what is measured, and for how long, by the fields of ``PlanOptions``.
-
-    Raises:
-        BadInput: ``out`` cannot be written to, or what was asked for cannot be done.
     """
 
     def __init__(self, out: Path | None, as_json: bool, conditions: Conditions, **plan_options: Any) -> None:
