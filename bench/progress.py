@@ -55,12 +55,6 @@ class RunProgress:
             self.tell(doing, done, remaining_seconds)
 
 
-def announce_torch(console: Console, *, quiet: bool) -> None:
-    """Say on a terminal what it waits for in the first seconds."""
-    if not quiet and console.is_terminal:
-        console.print("importing torch …", style="dim", end="\r")
-
-
 def duration(seconds: float) -> str:
     """``45 s`` or ``3 min 10 s``."""
     minutes, rest = divmod(round(seconds), 60)

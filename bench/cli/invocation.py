@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.progress import RunProgress, StderrConsole, announce_torch
+from loopmark.bench.progress import RunProgress, StderrConsole
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.report.text import plain
@@ -59,7 +59,8 @@ class Invocation:
         if out is not None:
             refuse_unwritable_folder(out)
         self.console = StderrConsole()
-        announce_torch(self.console, quiet=as_json)
+        if not as_json and self.console.is_terminal:
+            self.console.print("importing torch …", style="dim", end="\r")
         from loopmark.bench.measure.plan import PlanOptions, make_plan
 
         command = ["loopmark", *sys.argv[1:]]

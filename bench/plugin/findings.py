@@ -64,7 +64,10 @@ def against_stored(head: ExtraInfo, base: ExtraInfo, threshold: float, confidenc
     found = _finding(head.workload, head.loop, metric, means, change, threshold, max(known, default=None))
     if metric == RATIO and found.verdict == "slower" and _eager_gained(head, base, threshold, confidence):
         found = replace(found, verdict="inconclusive", note=EAGERS_GAIN)
-    return replace(found, note="; ".join([*([found.note] if found.note else []), *_moved(head, base)]) or None)
+    # What else has changed: the first suspects, and on other hardware a ratio may be another by right.
+    pairs = {"machine": (base.machine, head.machine), "torch": (base.torch, head.torch)}
+    moved = [f"{what} {then} → {now}" for what, (then, now) in pairs.items() if then != now]
+    return replace(found, note="; ".join(filter(None, [found.note, *moved])) or None)
 
 
 def _eager_gained(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence: float) -> bool:
@@ -74,12 +77,6 @@ def _eager_gained(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence
     own = welch(head.step_logs, base.step_logs, confidence).exp()
     eagers = [[step - ratio for step, ratio in zip(k.step_logs, k.ratio_logs, strict=True)] for k in (head, base)]
     return welch(eagers[0], eagers[1], confidence).high < 0 and own.high <= 1 + threshold
-
-
-def _moved(head: ExtraInfo, base: ExtraInfo) -> list[str]:
-    """What else has changed: the first suspects, and on other hardware a ratio may be another by right."""
-    pairs = {"machine": (base.machine, head.machine), "torch": (base.torch, head.torch)}
-    return [f"{what} {then} → {now}" for what, (then, now) in pairs.items() if then != now]
 
 
 def _unlike(head: ExtraInfo, base: ExtraInfo) -> str | None:

@@ -12,7 +12,6 @@ import pandas as pd
 from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import counted_laps
 from loopmark.bench.judge.summary import Row, is_baseline, summarise
-from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Run
 from loopmark.bench.records.samples import Samples
 
@@ -82,11 +81,15 @@ def measure(plan: Plan, session: "Session") -> Measurement:
 
     Raises Stop where a loop could not be measured, and KeyboardInterrupt once every process has ended.
     """
+    from loopmark.bench.measure.launcher import apart
+    from loopmark.bench.measure.machine import describe_machine
     from loopmark.bench.measure.pool import worker_pool
     from loopmark.bench.measure.runner import Runner
 
     expect_possible(plan)
-    machine = machine_of(plan, session)
+    if plan.device not in session.machines:  # describing it takes a process
+        session.machines[plan.device] = apart(describe_machine, plan.device)
+    machine = session.machines[plan.device]
     with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, worker_pool(plan, Path(folder)) as pool:
         run, samples = Runner(plan, machine, datetime.now(UTC), _Silence()).run(pool)
     if run.interrupted:
@@ -142,16 +145,6 @@ def expect_possible(plan: Plan) -> None:
     workloads, loops = apart(lacking, plan)
     for reason in filter(None, (*workloads.values(), *loops.values())):
         raise Stop(reason, skipped=True)
-
-
-def machine_of(plan: Plan, session: "Session") -> Machine:
-    """This machine, described in a process of its own at the first time of asking."""
-    from loopmark.bench.measure.launcher import apart
-    from loopmark.bench.measure.machine import describe_machine
-
-    if plan.device not in session.machines:
-        session.machines[plan.device] = apart(describe_machine, plan.device)
-    return session.machines[plan.device]
 
 
 class _Silence:

@@ -63,17 +63,17 @@ REPLAY = pytest.StashKey[Replay]()
 
 
 class NoTable:
-    """Where pytest-benchmark is not loaded."""
+    """Where pytest-benchmark is not loaded: nothing is kept."""
 
     def __init__(self, config: pytest.Config) -> None:
         # As pytest-benchmark has it: tests that run beside one another disturb each other's seconds.
         self.disabled = hasattr(config, "workerinput")
 
     def keep(self, measured: "Measurement", extra: "ExtraInfo") -> None:
-        """Nothing to keep them in."""
+        pass
 
     def leave_out(self) -> None:
-        """Nothing to leave them out of."""
+        pass
 
 
 class BenchmarkTable:
