@@ -4,7 +4,7 @@ import gzip
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +22,8 @@ from loopmark.loops.technique import Driver, Skip, Step
 @contextmanager
 def named(name: str, device: torch.device) -> Iterator[None]:
     """A range on torch.profiler's timeline and, on a CUDA device, an NVTX range for Nsight Systems."""
-    nvtx = device.type == "cuda"
-    if nvtx:
-        torch.cuda.nvtx.range_push(name)
-    try:
-        with record_function(name):
-            yield
-    finally:
-        if nvtx:
-            torch.cuda.nvtx.range_pop()
+    with torch.cuda.nvtx.range(name) if device.type == "cuda" else nullcontext(), record_function(name):
+        yield
 
 
 def take_step(task: Task, step: Step | Driver, phases: Sequence[str], name: str) -> None:

@@ -88,13 +88,8 @@ class Worker:
         hash_start = time.perf_counter()
         data_sha256 = str(digest()) if with_hash and callable(digest) else None
         self._started += time.perf_counter() - hash_start  # hashing is ours, not part of anyone's start
-        return Ready(
-            seconds=seconds,
-            batch_size=self._batch_size(),
-            parameters=parameters,
-            compiles=any(technique.compiles for technique in loop.techniques),
-            data_sha256=data_sha256,
-        )
+        compiles = any(technique.compiles for technique in loop.techniques)
+        return Ready(seconds, self._batch_size(), parameters, compiles, data_sha256)
 
     def rows(self) -> Rows:
         """Look at one batch, which no step gets to see."""
