@@ -1,5 +1,6 @@
 """A launch: which of its cases are on the device together, and what their workers have told."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -53,11 +54,12 @@ class RunningCase:
         )
 
 
+@dataclass
 class DeviceCapacity:
     """The device memory left for cases of one workload, as warm ones saw it; without limit where none can tell."""
 
-    def __init__(self) -> None:
-        self._largest, self._free = 0, float("inf")
+    _largest: int = 0
+    _free: float = math.inf
 
     def note(self, held: DeviceMemoryUse | None) -> None:
         if held is not None:

@@ -86,9 +86,7 @@ def name_compiled_kernels(device: torch.device) -> None:
 def profile_steps(traced: Traced, steps: int, file: Path) -> Profile:
     """Profile ``steps`` steps of a task that has been warmed up; ``file`` (``….json.gz``) gets the Chrome trace.
 
-    Raises:
-        Skip: the profiler sees nothing of the device.
-        BadStep: the step does not name the same phases each time.
+    Raises Skip where the profiler sees nothing of the device, and BadStep where the step's phases change.
     """
     graphed = isinstance(traced.step, Driver)
     phases: Sequence[str] = ()  # of one step in order, each as often as it comes

@@ -69,11 +69,9 @@ def survey(
     *,
     soak: bool = False,
 ) -> FoundCeilings:
-    """The ceiling of every benchmark, or the reason why it has none.
+    """The ceiling of every benchmark, or the reason why it has none; all within the budget, preparation included.
 
-    Args:
-        budget_seconds: of all benchmarks together, whatever it takes to prepare them included.
-        soak: whether to tell what the best matrix product holds, within the budget too.
+    With ``soak``, also what the best matrix product holds.
     """
     soak_seconds = min(SOAK_SECONDS, SOAK_SHARE * budget_seconds) if soak else 0.0
     end = now() + budget_seconds - soak_seconds

@@ -105,7 +105,11 @@ class Trials:
                         self._running.remove(one)
                         one.process.close()  # at once: the others may need its memory
         except KeyboardInterrupt:
-            self._interrupt(indices)
+            for index in indices:
+                trial = self._collector.trials[index]
+                if trial.status == "ok" and trial.ending is None:
+                    never = replace(trial, status="skipped", reason=NEVER_REACHED)
+                    self._collector.trials[index] = replace(trial, ending="was interrupted") if trial.steps else never
             raise
         finally:
             for one in self._live:
@@ -185,13 +189,6 @@ class Trials:
         ended = replace(trial, status=end.status, reason=end.reason)
         self._collector.trials[index] = ended
         self._endings[trial.key] = ended.status, end.reason
-
-    def _interrupt(self, indices: range) -> None:
-        for index in indices:
-            trial = self._collector.trials[index]
-            if trial.status == "ok" and trial.ending is None:
-                never = replace(trial, status="skipped", reason=NEVER_REACHED)
-                self._collector.trials[index] = replace(trial, ending="was interrupted") if trial.steps else never
 
 
 def begin(process: WorkerProcess, limit_seconds: float) -> tuple[Ready, Begun]:
