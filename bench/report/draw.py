@@ -33,12 +33,7 @@ def draw(
     trained: tuple[Training, TrainingSamples] | None = None,
     ceilings: Ceilings | None = None,
 ) -> Summary:
-    """Judge ``run`` and write what a person reads into ``folder``, over an earlier drawing.
-
-    Args:
-        trained: the run's training; None where it has none.
-        ceilings: what its device could do; None where that was not measured.
-    """
+    """Judge ``run``, with its training and its device's ceilings where it has them, and write its pages and plots."""
     summary = summarise(run, samples, summarise_training(*trained) if trained else None, ceilings)
     try:
         figures = _figures(summary, samples, trained[1] if trained else None, ceilings)
