@@ -45,10 +45,8 @@ class Bound:
 def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
     """What bounds each phase of one case, by name; empty where one of the clocks saw no phases.
 
-    Args:
-        laps: the case's rows of ``Samples.phases``, as they were stored. Of a block with several steps the first is
-            left out: it alone begins with an idle device.
-        order: the phases' names in the order in which the result has them.
+    ``laps`` are rows of ``Samples.phases``, as they were stored; ``order`` is the result's. The first of a block's
+    several steps is left out: it alone begins with an idle device.
     """
     host, device = laps["host_seconds"].to_numpy(), laps["device_seconds"].to_numpy()
     if not (seen := ~(np.isnan(host) | np.isnan(device))).all():
@@ -126,9 +124,8 @@ def roofline(
 ) -> Roofline | None:
     """What ``ceilings`` say of one case's step; None where one of them is not known.
 
-    Args:
-        step_seconds: what a step takes whose phases are not timed.
-        baseline_seconds: what the baseline's step takes, by the loop's speedup; None for the baseline itself.
+    ``step_seconds`` are of steps whose phases are not timed. ``baseline_seconds`` are the baseline's, by the loop's
+    speedup; None for the baseline itself.
     """
     roofs: dict[str, Roof] = {}
     copy = ceilings.bytes_per_second()
@@ -143,20 +140,15 @@ def roofline(
         return None
     limit = _sum(roof.limit_seconds for roof in roofs.values())
     needed = _sum(roof.arithmetic_seconds for roof in roofs.values()).map(lambda s: s * baseline_flops / flops)
-    possible = None if baseline_seconds is None else baseline_seconds - limit.value
-    return Roofline(
-        phases={name: roof for name, roof in roofs.items() if name in phase_seconds},
-        step_limit_seconds=limit,
-        share=_over(limit, step_seconds),
-        utilisation=_over(needed, step_seconds),
-        taken=(baseline_seconds - step_seconds.value) / possible if baseline_seconds and possible and possible > 0
-        else None,
-        slow_types=_slow_types(kinds_of(work), ceilings),
-    )  # fmt: skip
+    taken = None
+    if baseline_seconds and baseline_seconds > limit.value:
+        taken = (baseline_seconds - step_seconds.value) / (baseline_seconds - limit.value)
+    timed = {name: roof for name, roof in roofs.items() if name in phase_seconds}
+    share, utilisation = _over(limit, step_seconds), _over(needed, step_seconds)
+    return Roofline(timed, limit, share, utilisation, taken, _slow_types(kinds_of(work), ceilings))
 
 
 def flops_of(work: Iterable[PhaseWork]) -> float:
-    """Floating-point operations of a whole step."""
     return sum(sum(one.flops.values()) for one in work)
 
 

@@ -52,8 +52,6 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class CalibrationSummary:
-    """A calibration with its rates."""
-
     calibration: Calibration
     rows: tuple[EffectRow, ...]
     replayed_false_alarms: Rate  # of long comparisons made of A/A launches in random order with random signs

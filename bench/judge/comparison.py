@@ -47,9 +47,8 @@ def step_seconds(rounds: pd.DataFrame) -> dict[int, Estimate]:
 def log_speedups(rounds: pd.DataFrame, baseline: int) -> dict[int, Estimate]:
     """ln(baseline's step / this step), by case: positive is faster. Only of those that share a round with it.
 
-    Each round of ``round_logs`` gives one pair, whose two blocks ran within the same fraction of a second, so that a
-    machine that slows down slows both; each launch gives the median of its pairs; the launches give the interval. One
-    launch alone gives an infinite one: a claim is about the next process too, and of that it says nothing.
+    Each round of ``round_logs`` gives a pair, whose blocks ran so close together that a machine that slows down slows
+    both; each launch the median of its pairs; the launches the interval, infinite for one alone.
     """
     if baseline not in rounds:
         return {}
@@ -59,8 +58,7 @@ def log_speedups(rounds: pd.DataFrame, baseline: int) -> dict[int, Estimate]:
 def over_launches(rounds: pd.DataFrame) -> dict[int, Estimate]:
     """Each case over its launches: the mean of each launch's median, with the spread between launches.
 
-    A launch is the unit because processes differ from one another (memory layout, hash seeds, thread placement) by
-    more than the samples within one of them do.
+    Processes differ (memory layout, hash seeds, thread placement) by more than the samples within one of them.
     """
     launches = rounds.groupby(level="launch").median()  # of the rounds that there are
     known = {int(str(case)): column.dropna().to_numpy() for case, column in launches.items()}
@@ -70,8 +68,7 @@ def over_launches(rounds: pd.DataFrame) -> dict[int, Estimate]:
 def lap_costs(blocks: pd.DataFrame) -> "pd.Series[float]":
     """How much longer each quad's steps take with their phases timed than without, as a log ratio.
 
-    The lapped and the plain blocks of one quad (ABBA or BAAB, at random) are paired; they ran side by side in one
-    process. The index tells the case, launch, round and quad.
+    A quad's lapped and plain blocks (ABBA or BAAB, at random) ran side by side in one process, and are paired.
     """
     logs = pd.Series(np.log(block_seconds(blocks)), blocks.index)
     quad = (blocks["block"] // QUAD).rename("quad")
@@ -118,8 +115,7 @@ def ratio_logs(rounds: RoundLogs, baseline: RoundLogs) -> LaunchLogs:
 def phase_logs(laps: pd.DataFrame) -> dict[str, LaunchLogs]:
     """Log seconds a step in each phase of one case, for each launch the median of its lapped steps.
 
-    On the device's clock where there is one, else the host's. A phase that repeats within a step (gradient
-    accumulation) counts with all its turns. One that the clock is too coarse for, at no time at all, is left out.
+    A phase that repeats within a step counts with all its turns. One too short for the clock is left out.
     """
     steps = counted_laps(laps).groupby(["phase", "launch", "step"], observed=True)["seconds"].sum()
     medians = steps.groupby(level=["phase", "launch"], observed=True).median()

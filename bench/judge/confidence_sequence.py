@@ -45,8 +45,7 @@ _HALVINGS = 40
 class ConfidenceSequence:
     """An interval for the middle of a symmetric distribution, fed one value at a time.
 
-    Args:
-        error: the chance, at each end, that the end is ever on the wrong side of the truth.
+    ``error`` is the chance, at each end, that the end is ever on the wrong side of the truth.
     """
 
     def __init__(self, error: float) -> None:
@@ -115,10 +114,8 @@ def _deviation(past: Floats, uncertainties: Floats, *, told: bool) -> Floats:
     It is the value's own uncertainty, the last of ``uncertainties``, times how much farther from their middle the
     ``past`` values have been than theirs said; NaN where they are too few to say. It must not look at the value itself:
     a width that shrinks when the value lies where the others do would let a fair bet gain. Shapes are (..., n) of
-    ``past``, (..., n + 1) of ``uncertainties``, which has the next one's, and (...) of the answer.
-
-    Args:
-        told: whether the uncertainties are standard errors, to be believed until the values say otherwise.
+    ``past``, (..., n + 1) of ``uncertainties``, which has the next one's, and (...) of the answer. ``told``
+    uncertainties are standard errors, to be believed until the values say otherwise.
     """
     known = np.maximum(uncertainties, _LEAST_UNCERTAINTY)
     known = np.maximum(known, _LUCKY * np.median(known, axis=-1, keepdims=True))
@@ -158,8 +155,7 @@ def _huber(x: Floats) -> Floats:
 def _log_stakes(values: Floats, deviations: Floats, typical: Floats, m: float) -> Floats:
     """The logarithm of what a stake of 1, spread over the bets, has become after each of the launches.
 
-    Each of ``values``, (..., launches), has its deviation and the one that had been ``typical`` by then; both NaN where
-    none is known.
+    ``values``, (..., launches), have deviations and those ``typical`` by then; both NaN where none is known.
     """
     blind = np.isnan(deviations)
     x, logs = (values - m) / deviations, []

@@ -57,10 +57,8 @@ def equivalence(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, aga
     ``ROOM`` times what rounding was seen to do to eager, and ``departs`` otherwise. A gradient may now and then be as
     far away as coarse rounding takes it, since it jumps where an activation comes to lie on the other side of a kink;
     what counts are medians, the upper one of its steps beside those of eager and of rounding. There is no verdict on a
-    loop that differs where the model draws random numbers: it may have drawn others.
-
-    Args:
-        again: the baseline's proof in another process, which tells whether eager repeats itself.
+    loop that differs where the model draws random numbers: it may have drawn others. ``again`` is eager's proof in
+    another process, which tells whether it repeats itself.
     """
     if proof.status != "ok":
         return Equivalence(None, proof, why_not=proof.reason or proof.status)

@@ -30,11 +30,7 @@ class Finding:
 
     @property
     def may_be_slower(self) -> bool:
-        """Whether it is inconclusive and may still turn out slower.
-
-        An interval that ends below the threshold and reaches far down leaves open whether the head is the same or
-        faster: inconclusive, and yet certainly no regression.
-        """
+        """Whether it is inconclusive and may still turn out slower, and not only the same or faster."""
         bounded = self.change is not None and self.change.high <= 1 + self.threshold
         return self.verdict == "inconclusive" and not bounded
 

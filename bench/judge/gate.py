@@ -38,20 +38,18 @@ def check(
 ) -> Judgement:
     """Whether ``run`` is slower than ``baseline_run``, in what and by how much; or why that cannot be said.
 
-    A claim's unit is the launch: for each metric of a loop the logs of one run's launches are compared with those of
-    the other's, by Welch's t, since each run has the spread of its own weather. An interval's two ends answer
-    two questions. From its low end on, the head is certainly slower: any one alarm makes a regression, so the
-    chance of a false one is shared out evenly among the findings that decide (Bonferroni), and a check of many loops
-    cries wolf no more often than a check of few. Up to its high end, it may still be slower: that there is no
-    regression is said only when every finding says so, which takes no correction (intersection-union, Berger 1982),
-    so each high end is a plain one-sided 95 % bound.
+    A claim's unit is the launch: for each metric of a loop the logs of both runs' launches are compared by Welch's t,
+    since each run has a spread of its own. An interval's two ends answer two questions. From its low end on, the head
+    is certainly slower: any one alarm makes a regression, so the findings that decide share the chance of a false one
+    evenly (Bonferroni), however many they are. Up to its high end, it may still be slower: that there is no regression
+    is said only when every finding says so, which takes no correction (intersection-union, Berger 1982), so each high
+    end is a plain one-sided 95 % bound.
 
     Runs made one after the other drift as the machine does. So on one machine a loop is judged by its ratio to the
-    eager of its own run, eager by its seconds, and all by their peak memory; a phase has a say only where a
-    threshold was given for it. On another machine only the ratios are compared.
+    eager of its own run, eager by its seconds, and all by their peak memory; a phase has a say only where a threshold
+    was given for it. On another machine only the ratios are compared.
 
-    Raises:
-        BadInput: for a threshold of a metric that neither run has.
+    Raises BadInput for a threshold of a metric that neither run has.
     """
     thresholds.refuse_unknown(phase for r in (baseline_run, run) for case in r.cases for phase in case.phases)
     base, head = JudgedRun.of(baseline_run, baseline_samples), JudgedRun.of(run, samples)
@@ -84,10 +82,9 @@ def judge_metrics(
 def verdict(change: Estimate, threshold: float, noise_floor: float | None) -> Verdict:
     """What may be said of head over base, whose interval is ``change``.
 
-    ``slower`` when all of it lies beyond the threshold and beyond the noise floor (a share; None where it was not
-    measured, and then no difference is claimed); ``faster`` likewise on the other side; ``same`` when all of it lies
-    within the threshold on either side. A wide noise floor keeps a difference from being claimed and does not widen
-    ``same``: a noisy run must not pass for a good one.
+    ``slower`` when all of it lies beyond the threshold and the noise floor (a share; None, not measured, claims no
+    difference); ``faster`` likewise on the other side; ``same`` when all of it lies within the threshold on either
+    side, which a wide noise floor does not widen: a noisy run must not pass for a good one.
     """
     least = math.inf if noise_floor is None else max(threshold, noise_floor)
     if change.low > 1 + least:
@@ -138,7 +135,6 @@ def _judge(one: MetricComparison, threshold: float, wrong_alarm: float) -> Findi
 
 
 def _note(compared: MetricComparison, change: Estimate, judged: Verdict, threshold: float) -> str | None:
-    """Why a figure that looks like a claim is none."""
     if min(len(compared.base), len(compared.head)) < 2:
         return "one launch says nothing of the next; give both runs more --launches" if compared.decides else None
     if judged == "inconclusive" and change.low > 1 + threshold:

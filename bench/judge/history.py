@@ -29,9 +29,8 @@ SHARED_BY = 3  # loops that change at one run, all in one direction, before the 
 def noise(logs: ArrayLike, standard_errors: Sequence[float]) -> float:
     """The standard deviation of one run's log ratio while nothing changes.
 
-    The larger of two robust estimates: from the differences of consecutive runs, few of which hold a change (Rice
-    1984, with a median for the mean), and from what the runs say of themselves. The second is the smaller one as a
-    rule, since it does not know how runs differ, but it does not fail where runs are few.
+    The larger of two robust estimates: from the differences of consecutive runs, few of which hold a change (Rice 1984,
+    with a median for the mean), and from what the runs say of themselves, which does not fail where runs are few.
     """
     steps = np.abs(np.diff(np.asarray(logs, dtype=float)))
     between = float(np.median(steps)) / (NORMAL_QUARTILE * math.sqrt(2)) if len(steps) else 0.0
@@ -45,8 +44,8 @@ def change_points(logs: ArrayLike, sigma: float) -> list[int]:
 
     The segmentation of least penalised cost, found exactly (PELT: Killick, Fearnhead and Eckley 2012) under a Gaussian
     kernel (Arlot, Celisse and Harchaoui 2019). Near its centre that cost is ``2 GAMMA`` times the squares in units of
-    the noise; far from it, it is bounded, so that an outlier costs the same wherever it lies. A change
-    costs ``PENALTY`` squares times the log of the number of runs, which is the usual information criterion's shape.
+    the noise; far from it, it is bounded, so that an outlier costs the same wherever it lies. A change costs
+    ``PENALTY`` squares times the log of the number of runs, which is the usual information criterion's shape.
 
     Simulated with ``sigma`` from the differences alone: of series without a change, 3 % showed one at 4 to 8 runs, 1 %
     at 12 and 0.2 % from 20 on, be it normal noise, Student's t of 3 degrees, or every tenth run off at random by
@@ -82,8 +81,6 @@ class SeriesSubject(ComparisonKey):
 
 @dataclass(frozen=True)
 class Point:
-    """A loop in one run."""
-
     run: Run
     folder: str
     started: datetime
@@ -126,7 +123,6 @@ class Change:
 
     @property
     def is_improvement(self) -> bool:
-        """Whether the loop became faster, against the baseline of its own runs."""
         return self.ratio.value > 1
 
 
@@ -181,11 +177,8 @@ def lost(losses: pd.DataFrame) -> set[int]:
 def observe(run: Run, rounds: pd.DataFrame, workload: str, folder: str) -> Iterator[Observation]:
     """Each loop's ratio to the baseline in one run. Nothing where the baseline was not measured, or no round shared.
 
-    Args:
-        rounds: ``round_logs`` of the blocks that count; it may lack the cases that are not wanted.
-
-    Raises:
-        BadInput: the run does not say when it started.
+    ``rounds`` are ``round_logs`` of the blocks that count, at least of the wanted cases. Raises BadInput where the run
+    does not say when it started.
     """
     started = start_of(run, folder)
     places = measured(run, workload)
@@ -214,7 +207,6 @@ def series_of(observations: Iterable[Observation]) -> tuple[Series, ...]:
 
 
 def by_subject(series: Iterable[Series]) -> dict[SeriesSubject, tuple[Series, ...]]:
-    """The series of each subject."""
     gathered: dict[SeriesSubject, tuple[Series, ...]] = {}
     for one in series:
         gathered[one.subject] = (*gathered.get(one.subject, ()), one)

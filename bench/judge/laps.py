@@ -18,11 +18,9 @@ TRIMMED = 0.25  # the share of steps, by total time, left out at either end of e
 
 
 class LapsByCase:
-    """A run's laps, case by case; ten million of them are neither sorted nor copied to be split, their blocks are.
+    """``Samples.phases``, case by case: ten million laps are neither sorted nor copied to be split, their blocks are.
 
-    Args:
-        laps: ``Samples.phases``.
-        blocks: rows of ``Samples.blocks`` whose laps are wanted; None where all are.
+    ``blocks`` are the rows of ``Samples.blocks`` whose laps are wanted; None where all are.
     """
 
     def __init__(self, laps: pd.DataFrame, blocks: pd.DataFrame | None = None) -> None:
@@ -129,10 +127,8 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
     as the step's whose phases nobody timed is, or the two would differ where launches do. A phase that repeats within a
     step (gradient accumulation) counts with all its turns.
 
-    Args:
-        samples: rows of one case from ``Samples.phases``.
-        column: ``host_seconds`` or ``device_seconds``; rows where it is NaN are absent phases. On the device's clock
-            only steps count that found the device at work.
+    Rows whose ``column``, ``host_seconds`` or ``device_seconds``, is NaN are absent phases. On the device's clock only
+    steps count that found the device at work.
     """
     seconds = samples[column].to_numpy()
     if not (seen := ~np.isnan(seconds)).all():

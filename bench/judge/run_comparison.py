@@ -109,7 +109,6 @@ class JudgedRun:
 
     @property
     def kind(self) -> str:
-        """``cpu`` or ``cuda``."""
         return self.run.plan.device.partition(":")[0]
 
     @property
@@ -206,7 +205,6 @@ class RunComparison:
         return None
 
     def _compare_metrics(self, key: CaseKey, before: JudgedCase, now: JudgedCase) -> None:
-        """Add what can be compared of a loop that both runs measured at the same work."""
         floors = [run.noise_floor(key[0]) for run in (self._base, self._head)]
         floor = max((floor for floor in floors if floor is not None), default=None)
         ratios = self._ratios(key)

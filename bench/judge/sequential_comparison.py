@@ -82,7 +82,6 @@ class SequentialComparison:
 
     @property
     def step(self) -> Estimate:
-        """The step's log of head over base."""
         return self._sequences[STEP].estimate
 
     @property

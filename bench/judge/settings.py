@@ -38,7 +38,6 @@ class Thresholds:
         return self.step if own is None else own
 
     def changed(self, shares: Mapping[str, float]) -> "Thresholds":
-        """These, with the metrics of ``shares`` at other values."""
         own = {FIELDS[name]: share for name, share in shares.items() if name in FIELDS}
         phases = {name: share for name, share in shares.items() if name not in FIELDS}
         return replace(self, **own, phases={**self.phases, **phases})
@@ -104,8 +103,6 @@ def _hint(name: str, known: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a check decides."""
-
     thresholds: Thresholds = field(default_factory=Thresholds)
     false_alarms: float = 0.01  # share of checks of unchanged code called a regression, all that decides together
     inconclusive: Inconclusive | None = None  # what an inconclusive check counts as; None is an outcome of its own

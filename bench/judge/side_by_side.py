@@ -107,7 +107,6 @@ class WorkloadComparison:
         return len({work for run in self.runs for work in self.works(run)}) <= 1
 
     def rows(self, loop: str) -> list[tuple[ComparedRun, Row]]:
-        """One loop's row on each run that has it."""
         return [(run, row) for run in self.runs if (row := run.row(self.workload, loop)) is not None]
 
 
@@ -189,13 +188,8 @@ def shifts(
     """How each loop's speedup moved from one run to another of the same machine, as `check` compares them.
 
     The baseline comes first, by its seconds: where it moved itself, so do all ratios to it. Nothing is claimed: that
-    takes thresholds, and a share of false alarms, which are the gate's.
-
-    Args:
-        wants: whether a loop on a workload is asked for.
-
-    Returns:
-        The shifts, and what was measured in one of the runs and has none, with the reason.
+    takes thresholds, and a share of false alarms, which are the gate's. What was measured in one of the runs and has no
+    shift comes second, with the reason. ``wants`` says whether a loop on a workload is asked for.
     """
     compared, found = RunComparison(base, head), []
     for one in (one for one in compared.metrics if wants(*one.key)):
@@ -219,9 +213,8 @@ def shifts(
 def machine_names(runs: Sequence[Run]) -> list[str]:
     """A name for each run by what it was made on: the machine's own, as short as tells it from the others.
 
-    The fingerprint is part of it where two machines would else be called alike; the device, the threads and the
-    instructions where one machine was measured with several, and the device where a machine with a GPU was measured
-    without it.
+    It has the fingerprint where two machines would else be called alike; the device, threads and instructions where one
+    machine was measured with several; and the device where a GPU was not used.
     """
     settings = settings_of(runs)
     suffixes = [_suffix(run, setting, settings) for run, setting in zip(runs, settings, strict=True)]
@@ -238,7 +231,6 @@ def machine_names(runs: Sequence[Run]) -> list[str]:
 
 
 def apart(names: Sequence[str]) -> list[str]:
-    """``names``, those that are alike numbered."""
     count, seen = Counter(names), Counter[str]()
     made = []
     for name in names:
@@ -261,7 +253,6 @@ def _suffix(run: Run, setting: Setting, settings: Sequence[Setting]) -> str:
 
 
 def _cut(text: str, length: int) -> str:
-    """``text``, or as many whole words of it as are no longer."""
     if len(text) <= length:
         return text
     words = text[: length + 1].rpartition("-")[0] or text[:length]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
@@ -99,10 +100,7 @@ def falls(values: ArrayLike) -> float:
     count = len(sample)
     if count < 4 or np.isnan(sample).any() or (sample == sample[0]).all():
         return 1.0
-    ranks = np.unique(sample, return_inverse=True)[1].astype(float)
-    counts = np.bincount(ranks.astype(int))
-    means = np.cumsum(counts) - (counts - 1) / 2  # of the ranks that equal values share
-    correlation = float(np.corrcoef(np.arange(count), means[ranks.astype(int)])[0, 1])
+    correlation = float(np.corrcoef(np.arange(count), pd.Series(sample).rank())[0, 1])
     if correlation <= -1:
         return 0.0
     return float(stdtr(count - 2, correlation * math.sqrt((count - 2) / (1 - min(correlation**2, 1 - 1e-15)))))

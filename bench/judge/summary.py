@@ -95,14 +95,11 @@ class WorkloadSummary:
 
     @property
     def baseline(self) -> Row | None:
-        """The canonical loop's row, where it was measured."""
         return next((r for r in self.rows if is_baseline(r.case) and r.step_seconds), None)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A run, judged."""
-
     run: Run
     workloads: tuple[WorkloadSummary, ...]
     trained: TrainingSummary | None = None  # the run's training; None where it has none
@@ -122,7 +119,6 @@ class Summary:
 
 
 def is_baseline(case: Case) -> bool:
-    """Whether ``case`` is the one that the others are compared with."""
     return case.loop == BASELINE and not case.repeat
 
 
@@ -130,8 +126,10 @@ def summarise(
     run: Run, samples: Samples, trained: TrainingSummary | None = None, ceilings: Ceilings | None = None
 ) -> Summary:
     """Judge every case of ``run``, with what is known of its training, and of its device, beside its speed."""
-    names, tables = dict.fromkeys(case.workload for case in run.cases), _Tables(run, samples)
-    workloads = tuple(_summarise_workload(name, run, tables) for name in names)
+    blocks = samples.blocks.loc[counted_blocks(samples.blocks), list(FIGURES)]
+    losses, phases = ByCase(samples.losses), _phases_by_case(run, samples)
+    names = dict.fromkeys(case.workload for case in run.cases)
+    workloads = tuple(_summarise_workload(name, run, blocks, losses, phases) for name in names)
     if trained is not None:
         workloads = tuple(_with_training(workload, trained) for workload in workloads)
     if ceilings is not None:
@@ -160,28 +158,26 @@ def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSu
     return replace(workload, rows=tuple(judged(row) for row in workload.rows))
 
 
-class _Tables:
-    """The samples that count."""
+def _phases_by_case(run: Run, samples: Samples) -> dict[int, _Phases]:
+    """Those of the cases that ended well, by their place in the run."""
+    laps = laps_by_case(samples)
 
-    def __init__(self, run: Run, samples: Samples) -> None:
-        self.blocks = samples.blocks.loc[counted_blocks(samples.blocks), list(FIGURES)]
-        self.losses = ByCase(samples.losses)
-        laps = laps_by_case(samples)
+    def phases(case: int) -> _Phases:
+        own, order = laps[case], run.cases[case].phases
+        host, device = (phase_seconds(own, order, f"{clock}_seconds") for clock in ("host", "device"))
+        return host, device, bounds(own, order)
 
-        def phases(case: int) -> _Phases:
-            own, order = laps[case], run.cases[case].phases
-            host, device = (phase_seconds(own, order, f"{clock}_seconds") for clock in ("host", "device"))
-            return host, device, bounds(own, order)
-
-        measured = [i for i, case in enumerate(run.cases) if case.status == "ok"]
-        # Few laps are not worth a process.
-        found = over_cores(phases, measured) if len(samples.phases) > MANY_LAPS else map(phases, measured)
-        self.phases = dict(zip(measured, found, strict=True))  # by the place of a case in the run
+    measured = [i for i, case in enumerate(run.cases) if case.status == "ok"]
+    # Few laps are not worth a process.
+    found = over_cores(phases, measured) if len(samples.phases) > MANY_LAPS else map(phases, measured)
+    return dict(zip(measured, found, strict=True))
 
 
-def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary:
+def _summarise_workload(
+    name: str, run: Run, blocks: pd.DataFrame, losses: ByCase, phases: dict[int, _Phases]
+) -> WorkloadSummary:
     cases = {i: case for i, case in enumerate(run.cases) if case.workload == name}
-    blocks = tables.blocks[tables.blocks["case"].isin([i for i, case in cases.items() if case.status == "ok"])]
+    blocks = blocks[blocks["case"].isin([i for i, case in cases.items() if case.status == "ok"])]
     timed = set(blocks["case"])
     base = next((i for i, case in cases.items() if is_baseline(case) and i in timed), None)
     repeat = next((i for i, case in cases.items() if case.repeat and i in timed), None)
@@ -195,26 +191,18 @@ def _summarise_workload(name: str, run: Run, tables: _Tables) -> WorkloadSummary
     def row(i: int, case: Case) -> Row:
         if i not in timed:
             return Row(case)
-        host, device, limits = tables.phases[i]
-        log_ratio, lost = against.get(i), _lost_at(tables.losses[i])
-        measured = Row(
-            case=case,
-            step_seconds=steps.get(i),
-            speedup=log_ratio.exp() if log_ratio else None,
-            verdict=verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None,
-            host_phases=host or None,
-            device_phases=device or None,
-            bounds=limits,
-            instrumentation=lapping.get(i),
-            lost_at_step=lost,
-        )
-        return _with_launches(measured, cases[base] if base is not None else None)
+        host, device, limits = phases[i]
+        log_ratio, not_finite = against.get(i), losses[i].loc[losses[i]["loss"].isna(), "step"]
+        lost = int(not_finite.min()) if len(not_finite) else None
+        speedup = log_ratio.exp() if log_ratio else None
+        judged = verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None
+        measured = Row(case, steps.get(i), speedup, judged, host or None, device or None, limits, lapping.get(i))
+        return _with_launches(replace(measured, lost_at_step=lost), cases[base] if base is not None else None)
 
     return WorkloadSummary(name, tuple(row(i, case) for i, case in cases.items()), floor, instrumentation(costs))
 
 
 def _with_launches(row: Row, baseline: Case | None) -> Row:
-    """``row`` with the figures of its case's launches."""
     case, launches = row.case, row.case.launches
     joules = _known(launch.joules_per_step for launch in launches)
     skipped = _known(launch.skipped_steps for launch in launches)
@@ -259,8 +247,3 @@ def _of_start(case: Case, values: Sequence[float | None]) -> float | None:
 
 def _known(values: Iterable[Value | None]) -> list[Value]:
     return [value for value in values if value is not None]
-
-
-def _lost_at(losses: pd.DataFrame) -> int | None:
-    lost = losses.loc[losses["loss"].isna(), "step"]
-    return int(lost.min()) if len(lost) else None

@@ -32,8 +32,6 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class JudgedTrial:
-    """One trial, judged."""
-
     trial: Trial
     learns: bool  # it reached its target; or its loss falls, and it ended better than it began
     quality: float  # in the end; NaN where it could not be measured
@@ -47,8 +45,7 @@ class JudgedTrial:
 
 @dataclass(frozen=True)
 class Learning:
-    """One case over all its seeds, with Student's t intervals: of the mean, and for what cannot be below zero (steps,
-    seconds, joules and ratios) of the geometric mean."""
+    """A case over its seeds, with Student's t intervals; for what cannot be below zero, of the geometric mean."""
 
     target: Target
     trials: tuple[JudgedTrial, ...]  # of the trials that ended well, in the order of their seeds
@@ -65,17 +62,14 @@ class Learning:
 
     @property
     def reached(self) -> int:
-        """How many seeds reached the target."""
         return sum(one.steps_to_target is not None for one in self.trials)
 
     @property
     def learns(self) -> int:
-        """How many seeds learnt anything."""
         return sum(one.learns for one in self.trials)
 
     @property
     def diverged(self) -> JudgedTrial | None:
-        """The first seed that went astray."""
         return next((one for one in self.trials if one.trial.diverged_at_step is not None), None)
 
     @property
@@ -93,29 +87,21 @@ class Learning:
 
 
 def judge_trial(trial: Trial, target: Target, evaluations: pd.DataFrame, losses: pd.DataFrame) -> JudgedTrial:
-    """One trial, judged.
-
-    Args:
-        evaluations: the trial's rows, in order; the first is of the untrained model.
-        losses: the trial's rows, in order.
-    """
+    """One trial, judged from its own rows, in order; the first evaluation is of the untrained model."""
     quality = evaluations["quality"].to_numpy()
     met = next((i for i, value in enumerate(quality) if i and target.is_met(value)), None)
     known = quality[np.isfinite(quality)]
     best = (known.max() if target.higher_is_better else known.min()) if known.size else math.nan
     excess = _excess(trial, evaluations)
-    reached = None if met is None else evaluations.iloc[met]
-    return JudgedTrial(
-        trial=trial,
-        learns=reached is not None or _learns(trial, target, quality, losses["loss"].to_numpy()),
-        quality=float(quality[-1]) if len(quality) else math.nan,
-        best_quality=float(best),
-        steps_to_target=None if reached is None else int(reached["step"]),
-        seconds_to_target=None if reached is None else max(0.0, float(reached["seconds"]) - excess),
-        joules_to_target=None if reached is None else _finite(float(reached["joules"])),
-        evaluations=tuple(_evaluations(trial, evaluations, losses)),
-        start_seconds=(trial.setup_seconds or 0.0) + excess,
-    )
+    steps, seconds, joules = None, None, None
+    if met is not None:
+        reached = evaluations.iloc[met]
+        steps, joules = int(reached["step"]), _finite(float(reached["joules"]))
+        seconds = max(0.0, float(reached["seconds"]) - excess)
+    learns = met is not None or _learns(trial, target, quality, losses["loss"].to_numpy())
+    last, start = float(quality[-1]) if len(quality) else math.nan, (trial.setup_seconds or 0.0) + excess
+    looks = tuple(_evaluations(trial, evaluations, losses))
+    return JudgedTrial(trial, learns, last, float(best), steps, seconds, joules, looks, start)
 
 
 def learning(
@@ -123,31 +109,24 @@ def learning(
 ) -> Learning | None:
     """What the case of ``proof`` learnt over its seeds; None where no trial ended well.
 
-    Args:
-        proof: the comparison that came before, in which a case that compiles did so with an empty cache.
-        eager: what eager learnt; None for eager itself, or where eager was not trained.
-        loops: how many are compared with eager, and share the chance of a wrong claim.
+    Where it compiles, the process of ``proof`` did so before, with an empty cache. ``eager`` is None for eager itself,
+    and where eager was not trained. As many ``loops`` share the chance of a wrong claim.
     """
     target, seeds = training.targets.get(proof.workload), sum(trial.key == proof.key for trial in training.trials)
     if target is None or not trials:
         return None
-    everywhere = len(trials) == seeds and all(one.steps_to_target is not None for one in trials)
     sooner = _logs(eager.trials, trials, "seconds_to_target") if eager else None
     longer = _logs(trials, eager.trials, "steps_to_target") if eager else None
     shared = student(sooner, 1 - (1 - CONFIDENCE) / max(1, loops)) if sooner else None
+    surely_sooner = shared is not None and shared.low > math.log(SAME)
     ends = [one.quality for one in trials if math.isfinite(one.quality)]
+    quality = student(ends) if ends else None
+    spent = ([getattr(one, f"{unit}_to_target") for one in trials] for unit in ("steps", "seconds", "joules"))
+    steps, seconds, joules = (_typical(values, seeds) for values in spent)
+    ratios = [student(logs).exp() if logs else None for logs in (longer, sooner)]
+    start = _cold_start(trials[0], proof)
     return Learning(
-        target=target,
-        trials=tuple(trials),
-        seeds=seeds,
-        quality=student(ends) if ends else None,
-        steps=_typical([one.steps_to_target for one in trials]) if everywhere else None,
-        seconds=_typical([one.seconds_to_target for one in trials]) if everywhere else None,
-        joules=_typical([one.joules_to_target for one in trials]) if everywhere else None,
-        start_seconds=_cold_start(trials[0], proof),
-        steps_ratio=student(longer).exp() if longer else None,
-        seconds_ratio=student(sooner).exp() if sooner else None,
-        surely_sooner=shared is not None and shared.low > math.log(SAME),
+        target, tuple(trials), seeds, quality, steps, seconds, joules, start, ratios[0], ratios[1], surely_sooner
     )
 
 
@@ -192,7 +171,6 @@ def _cold_start(first: JudgedTrial, proof: Proof) -> float:
 
 
 def _excess(trial: Trial, evaluations: pd.DataFrame) -> float:
-    """What the first steps took beyond as many later ones."""
     ends, seconds = evaluations["step"].to_numpy(), evaluations["seconds"].to_numpy()
     first = trial.first_steps_seconds
     if len(ends) < 2 or not first:
@@ -215,10 +193,10 @@ def _learns(trial: Trial, target: Target, quality: NDArray[Any], losses: NDArray
     return better and falls(losses) < SURE
 
 
-def _typical(values: Sequence[float | int | None]) -> Estimate | None:
+def _typical(values: Sequence[float | int | None], seeds: int) -> Estimate | None:
     """The geometric mean, since none of them can be below zero; None unless every seed has a value."""
     known = [math.log(max(float(value), LEAST)) for value in values if value is not None]
-    if not known or len(known) < len(values):
+    if len(known) < seeds:
         return None
     return student(known).exp().map(lambda value: float(f"{value:.12g}"))  # the logarithm of 66 is not exact
 
@@ -233,8 +211,6 @@ def _logs(above: Sequence[JudgedTrial], below: Sequence[JudgedTrial], figure: st
 
 @dataclass(frozen=True)
 class TrainedRow:
-    """One case."""
-
     workload: str
     loop: str
     repeat: bool
@@ -244,7 +220,6 @@ class TrainedRow:
 
     @property
     def label(self) -> str:
-        """The loop's name, marked where it is the baseline's repetition."""
         return f"{self.loop} (again)" if self.repeat else self.loop
 
     @property
@@ -255,8 +230,6 @@ class TrainedRow:
 
 @dataclass(frozen=True)
 class TrainedWorkload:
-    """The cases of one workload."""
-
     workload: str
     target: Target | None
     rows: tuple[TrainedRow, ...]
@@ -264,8 +237,6 @@ class TrainedWorkload:
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """A whole training."""
-
     training: Training
     workloads: tuple[TrainedWorkload, ...]
 
@@ -276,7 +247,6 @@ class TrainingSummary:
 
 
 def summarise_training(training: Training, samples: TrainingSamples) -> TrainingSummary:
-    """Judge every case of ``training``."""
     deviations, none = dict(tuple(samples.deviations.groupby("proof"))), samples.deviations.iloc[:0]
     judged = judged_trials(training, samples)
     workloads = []

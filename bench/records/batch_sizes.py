@@ -11,8 +11,7 @@ BATCH_SIZES_FILE = "batches.json"
 MOST_ROWS, MOST_BYTES = 1e12, 1e15  # of a batch; more than any machine has
 
 Limit = Literal["device memory", "host memory", "data", "time", "failure"]
-"""What keeps a batch from being larger. ``data``: it has no more rows; ``failure``: the loop fails for some other
-reason, which is told."""
+"""What keeps a batch from being larger: of ``data`` there are no more rows, a ``failure`` has some other reason."""
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,8 @@ Kind = Literal["matrix product", "copy", "launch", "host to device", "device to 
 Variant = Literal["host", "device", "pinned", "pageable"]
 """A launch takes time of the host, to enqueue it, and of the device. A transfer's host memory is pinned or pageable."""
 Unit = Literal["flops per second", "bytes per second", "seconds"]
-UNITS: dict[Kind, Unit] = {
-    "matrix product": "flops per second",
-    "copy": "bytes per second",
-    "launch": "seconds",
-    "host to device": "bytes per second",
-    "device to host": "bytes per second",
-}
+UNITS: dict[Kind, Unit] = {"matrix product": "flops per second", "launch": "seconds"}
+UNITS |= dict.fromkeys(("copy", "host to device", "device to host"), "bytes per second")
 LEAST, MOST = 1e-12, 1e24  # in any of these units; no device is beyond
 
 
@@ -94,14 +89,11 @@ class Ceilings:
 
     def flops_per_second(self, dtype: str) -> Ceiling | None:
         """Of matrix products in ``dtype`` (``float32``, ``tf32``, ``bfloat16``…); None where not known."""
-        return self._find("matrix product", dtype)
+        return next((one for one in self.ceilings if (one.kind, one.dtype) == ("matrix product", dtype)), None)
 
     def bytes_per_second(self) -> Ceiling | None:
         """Of copies in the device's memory, bytes read and written together; None where not known."""
-        return self._find("copy", None)
-
-    def _find(self, kind: Kind, dtype: str | None) -> Ceiling | None:
-        return next((one for one in self.ceilings if (one.kind, one.dtype) == (kind, dtype)), None)
+        return next((one for one in self.ceilings if one.kind == "copy"), None)
 
 
 def ceilings_path(folder: Path, device: str, threads: int) -> Path:
@@ -113,16 +105,12 @@ def read_ceilings(path: Path) -> Ceilings | None:
     """The ceilings in ``path``; None where there is no such file. Raises BadInput where they are no sound ones."""
     ceilings = read_record(path, Ceilings, again=AGAIN)
     for one in ceilings.ceilings if ceilings else ():
-        _expect_sound(path, one)
+        if one.unit != UNITS[one.kind]:
+            raise damaged(path, f"the {one.kind} should be in {UNITS[one.kind]}", AGAIN)
+        if not LEAST < one.low <= one.value <= one.high < MOST:
+            raise damaged(path, f"the {one.kind} of {one.value:g} should be positive and lie in its interval", AGAIN)
+        if one.held is not None and not LEAST < one.held < MOST:
+            raise damaged(path, f"what the {one.kind} held should be positive", AGAIN)
+        if one.best_size < 1 or one.samples < 1:
+            raise damaged(path, f"the {one.kind} should have a size and samples", AGAIN)
     return ceilings
-
-
-def _expect_sound(path: Path, one: Ceiling) -> None:
-    if one.unit != UNITS[one.kind]:
-        raise damaged(path, f"the {one.kind} should be in {UNITS[one.kind]}", AGAIN)
-    if not LEAST < one.low <= one.value <= one.high < MOST:
-        raise damaged(path, f"the {one.kind} of {one.value:g} should be positive and lie in its interval", AGAIN)
-    if one.held is not None and not LEAST < one.held < MOST:
-        raise damaged(path, f"what the {one.kind} held should be positive", AGAIN)
-    if one.best_size < 1 or one.samples < 1:
-        raise damaged(path, f"the {one.kind} should have a size and samples", AGAIN)

@@ -59,8 +59,6 @@ Status = Literal["holds", "broken", "not applicable"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """One property of one loop."""
-
     name: str  # stable, such as `zeroed-gradients`
     statement: str  # what holds, as a sentence
     status: Status

@@ -11,7 +11,7 @@ import pandas as pd
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.files import read_record
 from loopmark.bench.records.machine import Environment, Machine
-from loopmark.bench.records.samples import write_with_tables
+from loopmark.bench.records.samples import ON_CORES, ON_GPU, TIMES, write_with_tables
 
 COMPARISON_FILE = "comparison.json"
 
@@ -70,27 +70,16 @@ class Comparison:
 
 
 def write_comparison(folder: Path, comparison: Comparison, blocks: pd.DataFrame, phases: pd.DataFrame) -> None:
-    """Keep a comparison and its samples in ``folder``."""
     write_with_tables(folder / COMPARISON_FILE, comparison, {"blocks": blocks, "phases": phases})
 
 
 # The samples: two tidy tables. All times are seconds; a device column is NaN on the host's clock. ``pair`` is an index
 # into ``Comparison.pairs``; a quad is four turns, base, head, head, base or the other way round.
 _PLACE = {"pair": "int32", "quad": "int32", "turn": "int32", "head": "bool"}
-_TIMES = {"host_seconds": "float64", "device_seconds": "float64"}
-BLOCKS = {
-    # One row a block: consecutive steps, `lapped` phase by phase or timed as a whole.
-    **_PLACE,
-    "lapped": "bool",
-    "steps": "int64",
-    **_TIMES,
-    "involuntary_switches": "int64",
-    "steal_seconds": "float64",
-    "throttle_reasons": "str",
-    "foreign_processes": "int64",
-}
+# One row a block: consecutive steps, `lapped` phase by phase or timed as a whole.
+BLOCKS = {**_PLACE, "lapped": "bool", "steps": "int64", **TIMES, **ON_CORES, **ON_GPU}
 # One row a phase of a lapped block: the mean over its steps.
-PHASES = {**_PLACE, "phase": "str", **_TIMES}
+PHASES = {**_PLACE, "phase": "str", **TIMES}
 
 
 CALIBRATION_VERSION = 2
@@ -109,8 +98,7 @@ class CalibrationTrial:
     logs: tuple[float, ...]  # the log of head over base of each launch pair, in order
     uncertainties: tuple[float, ...]  # the standard error of each log within its launch pair
     ended_seconds: tuple[float, ...]
-    """When each pair ended, since the comparison began. With unchanged code they go on after an early verdict, for as
-    long as both means together are measured."""
+    """Each pair's end since the comparison began; with unchanged code past an early verdict, as long as both means."""
     stored_mean_seconds: float | None  # of the base, measured alone before, as pytest-benchmark stores it
     later_mean_seconds: float | None  # measured alone after the comparison
 

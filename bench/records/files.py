@@ -11,7 +11,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,16 +53,21 @@ def no_pipe(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def writing_to(place: Path) -> Iterator[None]:
-    """Raise BadInput where ``place`` cannot be written to."""
+def writing_to(place: Path, remedy: str = "choose another --out") -> Iterator[None]:
+    """Raise BadInput, with what to do, where ``place`` cannot be written to."""
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInput(f"cannot write to {place}: {line(error)}; choose another --out") from None
+        raise BadInput(f"cannot write to {place}: {line(error)}; {remedy}") from None
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write ``path`` in one move. A link in its place is replaced, not followed: the folder may be anyone's."""
+def replace_file(path: Path, content: bytes | str) -> None:
+    """Write ``path`` in one move. A link in its place is replaced, not followed: the folder may be anyone's.
+
+    A lone surrogate in a text, which is how Python holds a name that is not UTF-8, is kept as its escape.
+    """
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
     try:
@@ -91,14 +96,11 @@ def write_record(path: Path, record: Any, indent: int | None = 2) -> None:
 def read_record(path: Path, kind: type[T], *, again: str = AGAIN, unreadable: str | None = None) -> T | None:
     """The record of type ``kind`` in ``path``, which is named by what it is; None where there is no such file.
 
-    Args:
-        again: what to do about a damaged file.
-        unreadable: what to do about one that cannot be read, where that is something else.
-
-    Raises:
-        BadInput: it is damaged, too new, or none of Loopmark's.
+    Raises BadInput where it is damaged (``again`` says what to do then), cannot be read (``unreadable``, if that is
+    something else), is too new, or none of Loopmark's.
     """
-    version, newest = _format_of(kind)
+    format_field = next(f for f in dataclasses.fields(typing.cast(Any, kind)) if f.name.endswith("_version"))
+    version, newest = format_field.name, typing.cast(int, format_field.default)  # that of today
     try:
         content = json.loads(no_pipe(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -116,12 +118,6 @@ def read_record(path: Path, kind: type[T], *, again: str = AGAIN, unreadable: st
         return decode(kind, content, path.stem.partition("-")[0])
     except Mismatch as error:
         raise damaged(path, error, again) from None
-
-
-def _format_of(kind: Any) -> tuple[str, int]:
-    """The field that says in which format a record was written, and the format of today, its default."""
-    version = next(field for field in dataclasses.fields(kind) if field.name.endswith("_version"))
-    return version.name, typing.cast(int, version.default)
 
 
 class Mismatch(ValueError):  # noqa: N818 - it names what is wrong, as KeyError does not
@@ -155,20 +151,18 @@ def _reader(kind: Any, span: tuple[float, float] | None = None) -> Reader:
         inner = _reader(next(a for a in arguments if a is not type(None)), span)
         return (lambda value: None if value is None else inner(value)) if type(None) in arguments else inner
     if origin is tuple:
-        return _tuple(_reader(arguments[0], span))
+        return partial(_tuple, _reader(arguments[0], span))
     if origin is dict:
-        return _dict(_reader(arguments[1], span))
+        return partial(_dict, _reader(arguments[1], span))
     if origin is typing.Literal:
-        return _literal(arguments)
-    if kind is float:
-        return _number(span)
-    return _exactly(kind)
+        return partial(_literal, arguments)
+    return partial(_number, span) if kind is float else partial(_exactly, kind)
 
 
 def _record(kind: Any) -> Reader:
     hints = typing.get_type_hints(kind)
-    known = [(field.name, field.default is dataclasses.MISSING) for field in dataclasses.fields(kind)]
-    readers = [(name, _reader(hints[name], span_of(name)), needed) for name, needed in known]
+    needed_fields = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(kind)}
+    readers = [(name, _reader(hints[name], span_of(name)), needed) for name, needed in needed_fields.items()]
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
@@ -196,54 +190,39 @@ def _each(items: Iterable[tuple[Any, Any]], reader: Reader, place: str) -> Itera
             raise wrong.within(place.format(key)) from None
 
 
-def _tuple(reader: Reader) -> Reader:
-    def read(value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            raise _not("a list", value)
-        return tuple(item for _, item in _each(enumerate(value), reader, "[{}]"))
-
-    return read
+def _tuple(reader: Reader, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise _not("a list", value)
+    return tuple(item for _, item in _each(enumerate(value), reader, "[{}]"))
 
 
-def _dict(reader: Reader) -> Reader:
-    def read(value: Any) -> Any:
-        if not isinstance(value, dict):
-            raise _not("an object", value)
-        return {str(key): item for key, item in _each(value.items(), reader, ".{}")}
-
-    return read
+def _dict(reader: Reader, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _not("an object", value)
+    return {str(key): item for key, item in _each(value.items(), reader, ".{}")}
 
 
-def _literal(values: tuple[Any, ...]) -> Reader:
-    def read(value: Any) -> Any:
-        if value not in values:
-            raise _not(f"one of {', '.join(map(repr, values))}", value)
-        return value
-
-    return read
+def _literal(values: tuple[Any, ...], value: Any) -> Any:
+    if value not in values:
+        raise _not(f"one of {', '.join(map(repr, values))}", value)
+    return value
 
 
-def _number(span: tuple[float, float] | None) -> Reader:
-    def read(value: Any) -> float:
-        # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
-        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
-            raise _not("a finite number", value)
-        if span is not None and not span[0] <= value <= span[1]:
-            raise _not(f"between {span[0]:g} and {span[1]:g}", value)
-        return float(value)
-
-    return read
+def _number(span: tuple[float, float] | None, value: Any) -> float:
+    # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+        raise _not("a finite number", value)
+    if span is not None and not span[0] <= value <= span[1]:
+        raise _not(f"between {span[0]:g} and {span[1]:g}", value)
+    return float(value)
 
 
-def _exactly(kind: type) -> Reader:
-    def read(value: Any) -> Any:
-        if type(value) is not kind:
-            raise _not(f"a {kind.__name__}", value)
-        if isinstance(value, int) and abs(value) >= 2**63:
-            raise _not("a whole number of 64 bits", value)
-        return value
-
-    return read
+def _exactly(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise _not(f"a {kind.__name__}", value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise _not("a whole number of 64 bits", value)
+    return value
 
 
 def _not(expected: str, value: Any) -> Mismatch:

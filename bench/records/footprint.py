@@ -1,5 +1,6 @@
 """The memory of one training step: how much is in use at each moment, and in which phase."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,8 +10,8 @@ from loopmark.bench.records.run import Plan, Status
 MEMORY_FILE = "memory.json"
 
 Kind = Literal["tensors alive", "device memory allocated"]
-"""What is counted. ``tensors alive``: the bytes of every tensor that the step makes or holds, exact, without what
-operators use for themselves while they run; ``device memory allocated``: what torch's allocator has handed out."""
+"""The former are the exact bytes of every tensor that the step makes or holds, without what operators use while they
+run; the latter is what torch's allocator has handed out."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class PhaseMemory:
     end_bytes: int  # at the end of the last of them
     peak_reserved_bytes: int | None
 
+    @classmethod
+    def of(cls, phase: str, stretches: Sequence[Stretch]) -> "PhaseMemory":
+        reserved = [s.peak_reserved_bytes for s in stretches if s.peak_reserved_bytes is not None]
+        peak = max(stretch.peak_bytes for stretch in stretches)
+        return cls(phase, peak, stretches[-1].end_bytes, max(reserved, default=None))
+
 
 @dataclass(frozen=True)
 class Footprint:
@@ -52,11 +59,10 @@ class Footprint:
 
     @property
     def phases(self) -> tuple[PhaseMemory, ...]:
-        """Each phase, in the order in which they first came."""
         stretches: dict[str, list[Stretch]] = {}
         for stretch in self.stretches:
             stretches.setdefault(stretch.phase, []).append(stretch)
-        return tuple(_together(name, found) for name, found in stretches.items())
+        return tuple(PhaseMemory.of(name, found) for name, found in stretches.items())
 
     @property
     def fragmentation_bytes(self) -> int | None:
@@ -67,8 +73,6 @@ class Footprint:
 
 @dataclass(frozen=True)
 class FootprintCase:
-    """One (workload, loop)."""
-
     workload: str
     loop: str
     status: Status
@@ -87,13 +91,3 @@ class Footprints:
     environment: Environment
     cases: tuple[FootprintCase, ...]
     footprint_version: int = 1
-
-
-def _together(phase: str, stretches: list[Stretch]) -> PhaseMemory:
-    reserved = [s.peak_reserved_bytes for s in stretches if s.peak_reserved_bytes is not None]
-    return PhaseMemory(
-        phase=phase,
-        peak_bytes=max(stretch.peak_bytes for stretch in stretches),
-        end_bytes=stretches[-1].end_bytes,
-        peak_reserved_bytes=max(reserved, default=None),
-    )

@@ -145,7 +145,6 @@ class Frames:
         return finish(self._named(names.join(getattr(Samples.empty(), table).drop(columns="case"))))
 
     def _every_case(self) -> Iterator[tuple[dict[str, Any], Case]]:
-        """Each case of each run, with what names it."""
         for name, (_, run) in self.runs_by_name.items():
             yield from ((_names(name, run, case), case) for case in run.cases)
 

@@ -13,8 +13,16 @@ from typing import TypeVar
 from loopmark import __version__
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.files import LEAST_SECONDS, line
-from loopmark.bench.records.machine import Environment, Gpu, Machine
-from loopmark.bench.records.pytest_benchmark import MAKE_ONE, Benchmark, ImportedRounds, MachineInfo, Stored, fitting
+from loopmark.bench.records.machine import Environment, Gpu, Machine, facts_of
+from loopmark.bench.records.pytest_benchmark import (
+    MAKE_ONE,
+    Benchmark,
+    ImportedRounds,
+    MachineInfo,
+    Stored,
+    Told,
+    fitting,
+)
 from loopmark.bench.records.run import Case, Launch, Plan, Run
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
 from loopmark.bench.records.store import RUN_FILE, folder_name, read, read_run
@@ -40,15 +48,9 @@ def run_of(
 ) -> tuple[Run, Samples]:
     """The run that ``files`` are launches of, without its name yet.
 
-    Args:
-        files: in the order of their launches. A row that Loopmark wrote may be several launches.
-        baseline: the benchmark that others are compared with, by its name or full name; None where none is.
-        canonical: the loop's name that it gets.
-        command: how the run can be made again.
-        known: machines that it may have been made on; see ``machine_of``.
-
-    Raises:
-        BadInput: the files do not belong together, there is no such baseline, or no round took any time.
+    A row that Loopmark wrote may be several launches. The ``baseline`` is named by its name or full name, and is called
+    ``canonical`` from then on. For ``known`` machines see ``machine_of``. Raises BadInput where the files do not belong
+    together, there is no such baseline, or no round took any time.
     """
     first = files[0]
     for number, file in enumerate(files):
@@ -75,7 +77,7 @@ def run_of(
         *([] if any(keys[row.fullname][2] for row in kept) else [NO_FLOOR]),
         *(f"{line(name)} is left out: its clock saw a round take no time" for name in sorted(timeless)),
     ]
-    alone = {p.parent for file in files for p in file.benchmarks if p.told.phase is not None} - first.steps.keys()
+    alone = {phase.parent for file in files for phase in file.phases} - first.steps.keys()
     warnings += [PHASES_ALONE.format(line(parent)) for parent in sorted(alone)]
     rounds, cases = ImportedRounds(), []
     for place, row in enumerate(kept):
@@ -83,7 +85,8 @@ def run_of(
         phases = _phases(files, row, warnings)
         for file, parts in zip(files, phases, strict=True):
             launches += rounds.add(place, len(launches), file.steps[row.fullname], parts)
-        cases.append(_case(keys[row.fullname], row, [str(p.told.phase) for p in phases[0]], launches))
+        names = tuple(str(phase.told.phase) for phase in phases[0])
+        cases.append(_case(keys[row.fullname], row.told, names, tuple(launches)))
     if max(len(case.launches) for case in cases) == 1:
         warnings.append(ONE_LAUNCH)
     machine = machine_of(first.machine, known)
@@ -104,7 +107,7 @@ def _expect_own_rounds(file: Stored, others: Sequence[Stored]) -> None:
 
 def _phases(files: Sequence[Stored], row: Benchmark, warnings: list[str]) -> list[list[Benchmark]]:
     """The phases of ``row`` in each file; none anywhere, with a warning, where they are not alike in all of them."""
-    found = [[p for p in file.benchmarks if p.told.phase is not None and p.parent == row.fullname] for file in files]
+    found = [[phase for phase in file.phases if phase.parent == row.fullname] for file in files]
     if not any(found):
         return found
     names = {tuple(phase.told.phase for phase in parts) for parts in found}
@@ -123,7 +126,6 @@ def _keys(rows: Sequence[Benchmark]) -> dict[str, Key]:
 
 
 def _with_baseline(keys: dict[str, Key], baseline: str | None, canonical: str) -> dict[str, Key]:
-    """``keys``, with the baseline under its canonical name."""
     if baseline is None:
         return keys
     chosen = [full for full, (_, loop, repeat) in keys.items() if baseline in (full, loop) and not repeat]
@@ -138,17 +140,14 @@ def _with_baseline(keys: dict[str, Key], baseline: str | None, canonical: str) -
     return renamed
 
 
-def _case(key: Key, row: Benchmark, phases: list[str], launches: list[Launch]) -> Case:
-    told = row.told
-    return Case(
-        workload=key[0], loop=key[1], repeat=key[2], status="ok", reason=None, batch_size=told.batch_size,
-        parameters=told.parameters, data_sha256=told.data_sha256, phases=tuple(phases), memory_kind=None,
-        launches=tuple(launches),
-    )  # fmt: skip
+def _case(key: Key, told: Told, phases: tuple[str, ...], launches: tuple[Launch, ...]) -> Case:
+    work = told.batch_size, told.parameters, told.data_sha256
+    return Case(*key, "ok", None, *work, phases, memory_kind=None, launches=launches)
 
 
 def _run(files: Sequence[Stored], cases: list[Case], warnings: list[str], command: str, machine: Machine) -> Run:
     info, told = files[0].machine, files[0].benchmarks[0].told
+    seconds = sum(sum(row.stats.data or ()) * row.stats.iterations for f in files for row in f.steps.values())
     plan = Plan(
         command=command,
         workloads=tuple(dict.fromkeys(case.workload for case in cases)),
@@ -159,18 +158,9 @@ def _run(files: Sequence[Stored], cases: list[Case], warnings: list[str], comman
         threads=told.threads or info.loopmark.threads or 0, block_seconds=0.0, warmup_ceiling_seconds=0.0,
         limit_seconds=0.0,
     )  # fmt: skip
-    return Run(
-        name="",
-        started=min(_started(file) for file in files).isoformat(timespec="seconds"),
-        seconds=sum(sum(row.stats.data or ()) * row.stats.iterations for f in files for row in f.steps.values()),
-        interrupted=False,
-        plan=plan,
-        machine=machine,
-        environment=_environment(info, told.threads),
-        cases=tuple(cases),
-        warnings=tuple(warnings),
-        imported_from=TOOL,
-    )
+    started = min(_started(file) for file in files).isoformat(timespec="seconds")
+    environment = _environment(info, told.threads)
+    return Run("", started, seconds, False, plan, machine, environment, tuple(cases), tuple(warnings), TOOL)
 
 
 def _started(file: Stored) -> datetime:
@@ -222,8 +212,7 @@ def _readable(files: Iterable[Path], read: Callable[[Path], T]) -> Iterator[tupl
 def machine_of(info: MachineInfo, known: Iterable[Machine]) -> Machine:
     """The one of the ``known`` machines that has all that a file tells; where none or several do, what it tells.
 
-    A file tells neither memory nor, without Loopmark, cores and GPUs, so that by its own facts alone one and the same
-    machine would be two.
+    Without Loopmark, a file lacks memory, cores and GPUs: by its own facts alone one machine would be two.
     """
     own = Machine(
         cpu=info.cpu.brand_raw or UNKNOWN,
@@ -242,11 +231,5 @@ def machine_of(info: MachineInfo, known: Iterable[Machine]) -> Machine:
 
 
 def _hardware(machine: Machine) -> dict[str, object]:
-    return {
-        "CPU": machine.cpu.strip(),
-        "architecture": machine.architecture,
-        "logical cores": machine.logical_cores,
-        "physical cores": machine.physical_cores,
-        "memory": machine.memory_bytes and round(machine.memory_bytes / 2**30),
-        "GPUs": tuple(sorted(gpu.name for gpu in machine.gpus)),
-    }
+    facts = {fact.label: fact.text(value) for fact, value in facts_of(machine) if fact.decides}
+    return {**facts, "CPU": machine.cpu.strip(), "GPUs": tuple(sorted(gpu.name for gpu in machine.gpus))}

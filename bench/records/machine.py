@@ -106,7 +106,6 @@ class Environment:
 
 
 def facts_of(record: Gpu | Machine | Environment) -> Iterator[tuple[Fact, Any]]:
-    """Every fact of ``record`` with its value, in the order of the fields."""
     for name, fact, _ in _declared(cast(Any, type(record))):
         yield fact, getattr(record, name)
 
@@ -119,7 +118,6 @@ def _declared(kind: Any) -> tuple[tuple[str, Fact, bool], ...]:
 
 
 def _identity(record: Gpu | Machine) -> dict[str, Any]:
-    """The facts that decide, by the names of their fields."""
     found: dict[str, Any] = {}
     for name, fact, is_later in _declared(cast(Any, type(record))):
         value = getattr(record, name)

@@ -6,11 +6,11 @@ pytest plugin and ``loopmark export`` add what they know in ``extra_info`` and i
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -52,8 +52,6 @@ class Told:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One row."""
-
     name: str
     fullname: str
     stats: Stats
@@ -67,12 +65,10 @@ class Benchmark:
 
     @property
     def seconds(self) -> NDArray[np.float64]:
-        """The length of each round."""
         return np.asarray(self.stats.data or (), float) * self.stats.iterations
 
     @property
     def launches(self) -> tuple[slice, ...]:
-        """The rounds of each launch."""
         count, ends = len(self.stats.data or ()), list(accumulate(self.told.rounds_per_launch, initial=0))
         if ends[-1] != count or min(self.told.rounds_per_launch) < 1:
             return (slice(0, count),)
@@ -89,8 +85,6 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Cpu:
-    """What py-cpuinfo tells of it."""
-
     brand_raw: str | None = None
     count: int | None = None
 
@@ -136,13 +130,13 @@ class Stored:
         """The rows that are no phase of another, by their full names."""
         return {row.fullname: row for row in self.benchmarks if row.told.phase is None}
 
+    @cached_property
+    def phases(self) -> list[Benchmark]:
+        return [row for row in self.benchmarks if row.told.phase is not None]
+
 
 def read_stored(path: Path) -> Stored:
-    """The file's benchmarks.
-
-    Raises:
-        BadInput: there is no such file, or it is none of pytest-benchmark's, damaged, or without its rounds.
-    """
+    """The file's benchmarks. Raises BadInput where it is missing, another's, damaged, or without its rounds."""
     try:
         content = json.loads(no_pipe(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -193,8 +187,11 @@ def _expect_rounds(path: Path, row: Benchmark) -> None:
 
 
 WHOLE, LAPPED = 0, 1
-"""The rounds that blocks are put in. All whole rounds of a launch share one, since the rounds of two benchmarks were
-never side by side: to pair them would be chance, and the median of a launch's is what there is."""
+"""The rounds that blocks are put in. All whole rounds of a launch share one: those of two benchmarks were never side by
+side, and to pair them would be chance."""
+# Nobody looked; the report has no section for what nobody saw, and the run's warning says why.
+UNSEEN = {"involuntary_switches": 0, "steal_seconds": 0.0, "throttle_reasons": "", "foreign_processes": 0}
+UNKNOWN_LAUNCH = Launch(**cast(dict[str, Any], dict.fromkeys(field.name for field in fields(Launch))))
 
 
 class ImportedRounds:
@@ -218,7 +215,7 @@ class ImportedRounds:
                 self._blocks.append(_blocks(at, LAPPED, steps, whole, 1))
                 self._laps.append(_laps(at, steps, laps))
                 steps += len(whole)
-            made.append(_launch(first + number, steps))
+            made.append(replace(UNKNOWN_LAUNCH, index=first + number, steps=steps))
         return made
 
     def samples(self) -> Samples:
@@ -242,45 +239,15 @@ def _blocks(
     at: dict[str, int], round_: int, first_step: int, seconds: NDArray[np.float64], iterations: int
 ) -> pd.DataFrame:
     count = np.arange(len(seconds))
-    return pd.DataFrame(
-        {
-            **at,
-            "round": round_,
-            "block": count,
-            "lapped": round_ == LAPPED,
-            "first_step": first_step + count * iterations,
-            "steps": iterations,
-            "host_seconds": seconds,
-            "device_seconds": np.nan,
-            # Nobody looked; the report has no section for what nobody saw, and the run's warning says why.
-            "involuntary_switches": 0,
-            "steal_seconds": 0.0,
-            "sm_clock_hertz": np.nan,
-            "throttle_reasons": "",
-            "foreign_processes": 0,
-        }
-    )
+    place = {**at, "round": round_, "block": count, "lapped": round_ == LAPPED}
+    steps = {"first_step": first_step + count * iterations, "steps": iterations, "host_seconds": seconds}
+    clocks = dict.fromkeys(("device_seconds", "sm_clock_hertz"), np.nan)
+    return pd.DataFrame({**place, **steps, **clocks, **UNSEEN})
 
 
 def _laps(at: dict[str, int], first_step: int, laps: dict[str, NDArray[np.float64]]) -> pd.DataFrame:
     """One row a phase of a lapped round, step by step."""
-    count, names = len(next(iter(laps.values()))), list(laps)
-    return pd.DataFrame(
-        {
-            **at,
-            "round": LAPPED,
-            "block": np.repeat(np.arange(count), len(names)),
-            "step": np.repeat(np.arange(first_step, first_step + count), len(names)),
-            "phase": names * count,
-            "host_seconds": np.column_stack([laps[name] for name in names]).ravel(),
-            "device_seconds": np.nan,
-        }
-    )
-
-
-def _launch(index: int, steps: int) -> Launch:
-    return Launch(
-        index=index, setup_seconds=None, first_step_seconds=None, warmup_steps=None, warmup_seconds=None, steady=None,
-        steady_step_seconds=None, excess_seconds=None, compile_seconds=None, compile_cache=None, steps=steps,
-        peak_memory_bytes=None, skipped_steps=None, final_scale=None, pid=None,
-    )  # fmt: skip
+    count, seconds = len(next(iter(laps.values()))), np.column_stack(list(laps.values())).ravel()
+    blocks = np.repeat(np.arange(count), len(laps))
+    steps = {"block": blocks, "step": first_step + blocks, "phase": [*laps] * count}
+    return pd.DataFrame({**at, "round": LAPPED, **steps, "host_seconds": seconds, "device_seconds": np.nan})

@@ -8,9 +8,7 @@ from loopmark.bench.records.machine import Environment, Machine
 Status = Literal["ok", "skipped", "failed", "timed_out"]
 CacheState = Literal["cold", "warm", "none"]
 
-POWER_CAP = "power cap"
-"""The board is at its limit of power. That is where a loop that keeps it busy belongs: to leave such blocks out would
-flatter exactly the hungriest loops."""
+POWER_CAP = "power cap"  # where a loop that keeps the board busy belongs: leaving it out would flatter the hungriest
 
 
 @dataclass(frozen=True)

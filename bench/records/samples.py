@@ -22,24 +22,16 @@ Columns = dict[str, str]  # the names of a table's columns, in order, each with 
 # device column is NaN where the clock is the host's.
 _LAUNCH = {"case": "int32", "launch": "int32"}
 _BLOCK = {**_LAUNCH, "round": "int32", "block": "int32"}
-_TIMES = {"host_seconds": "float64", "device_seconds": "float64"}
+_STEPS = {"first_step": "int64", "steps": "int64"}
+TIMES = {"host_seconds": "float64", "device_seconds": "float64"}
+ON_CORES = {"involuntary_switches": "int64", "steal_seconds": "float64"}  # what disturbs a block there
+ON_GPU = {"throttle_reasons": "str", "foreign_processes": "int64"}
 COLUMNS: dict[str, Columns] = {
     # One row a phase of a lapped step. Host seconds are NaN where the host sees nothing (in a graph). On a device the
     # step before a block's first is here too: it found the device idle, and counts for nothing.
-    "phases": {**_BLOCK, "step": "int64", "phase": "str", **_TIMES},
+    "phases": {**_BLOCK, "step": "int64", "phase": "str", **TIMES},
     # One row a block: consecutive steps of one process, `lapped` phase by phase or timed as a whole.
-    "blocks": {
-        **_BLOCK,
-        "lapped": "bool",
-        "first_step": "int64",
-        "steps": "int64",
-        **_TIMES,
-        "involuntary_switches": "int64",
-        "steal_seconds": "float64",
-        "sm_clock_hertz": "float64",
-        "throttle_reasons": "str",
-        "foreign_processes": "int64",
-    },
+    "blocks": {**_BLOCK, "lapped": "bool", **_STEPS, **TIMES, **ON_CORES, "sm_clock_hertz": "float64", **ON_GPU},
     # One row a warm-up step, each timed to its end.
     "warmup": {**_LAUNCH, "step": "int64", "seconds": "float64"},
     # One row a step whose loss was read: every warm-up step and every lapped one.
@@ -100,8 +92,8 @@ def write_with_tables(path: Path, record: Any, tables: Mapping[str, pd.DataFrame
     All is encoded before anything is replaced. The record goes last: a folder that has it has everything.
     """
     content = as_json(record)
-    tabled = {name: frame.to_parquet(index=False, write_page_checksum=True) for name, frame in tables.items()}
-    for name, parquet in tabled.items():
+    encoded = {name: frame.to_parquet(index=False, write_page_checksum=True) for name, frame in tables.items()}
+    for name, parquet in encoded.items():
         replace_file(path.with_name(f"{name}.parquet"), parquet)
     replace_file(path, content)
 

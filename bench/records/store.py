@@ -19,7 +19,7 @@ from loopmark.bench.records.ceilings import CEILINGS_FILE, Ceilings, read_ceilin
 from loopmark.bench.records.files import LEAST_SECONDS, damaged, line, read_record, writing_to
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, expect, read_columns, typed, write_with_tables
-from loopmark.bench.records.training import TRAINING_FILE, Proof, Training, TrainingSamples, Trial, read_training
+from loopmark.bench.records.training import TRAINING_FILE, Training, TrainingSamples, read_training
 
 T = TypeVar("T")
 
@@ -61,7 +61,6 @@ def remove_if_empty(folder: Path) -> None:
 
 
 def write(folder: Path, run: Run, samples: Samples) -> None:
-    """Keep ``run`` and ``samples`` in ``folder``, each file replaced in one move."""
     tables = {name: typed(columns, getattr(samples, name)) for name, columns in COLUMNS.items()}
     write_with_tables(folder / RUN_FILE, run, tables)
 
@@ -73,7 +72,6 @@ def read(folder: Path) -> tuple[Run, Samples]:
 
 
 def read_run(folder: Path) -> Run:
-    """The run that ``folder`` holds, without its samples."""
     path = folder / RUN_FILE
     run = read_record(path, Run, unreadable=GIVE_A_RUN)
     if run is None:
@@ -152,27 +150,23 @@ def salvage(folder: Path) -> Whole:
             return without
 
     needed = {name: read_table(folder, name, run) for name in ("blocks", "losses")}
-    spared = {
-        name: attempt(partial(read_table, folder, name, run), getattr(Samples.empty(), name), unknown)
-        for name, unknown in (("phases", "how long each phase takes"), ("warmup", "how each loop warmed up"))
-    }
+    empty, table = Samples.empty(), partial(read_table, folder, run=run)
+    phases = attempt(lambda: table("phases"), empty.phases, "how long each phase takes")
+    warmup = attempt(lambda: table("warmup"), empty.warmup, "how each loop warmed up")
     trained = attempt(lambda: training_of(folder, run), None, "how the loops train")
     ceilings = attempt(lambda: ceilings_of(folder, run), None, "what the device can do")
     warned = replace(run, warnings=(*run.warnings, *lost))
-    return Whole(warned, Samples(**needed, **spared), trained, ceilings)
+    return Whole(warned, Samples(phases, warmup=warmup, **needed), trained, ceilings)
 
 
 def training_of(folder: Path, run: Run) -> tuple[Training, TrainingSamples] | None:
     """How the loops of ``run`` trained, if they did. Raises BadInput as ``read_training``, and for another run's."""
     trained = read_training(folder)
     own = {(case.workload, case.loop) for case in run.cases if not case.repeat}
-    its: list[Trial | Proof] = [*trained[0].trials, *trained[0].proofs] if trained else []
-    for one in its:
-        if one.key not in own:
-            raise BadInput(
-                f"{folder / TRAINING_FILE} is of another run: {one.loop!r:.60} on {one.workload!r:.60} is none of this "
-                "one's; remove it"
-            )
+    its = [one.key for part in (trained[0].trials, trained[0].proofs) for one in part] if trained else []
+    if other := next((key for key in its if key not in own), None):
+        named = f"{other[1]!r:.60} on {other[0]!r:.60}"
+        raise BadInput(f"{folder / TRAINING_FILE} is of another run: {named} is none of this one's; remove it")
     return trained
 
 
@@ -186,10 +180,9 @@ def ceilings_of(folder: Path, run: Run) -> Ceilings | None:
 
 
 def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
-    """Every folder at or under ``root`` that holds a ``run.json``, in the order of their paths.
+    """Every folder at or under ``root`` with a ``run.json``, sorted. Raises BadInput for no folder, and where none is.
 
-    Nothing is looked for within a run, and links to folders are not followed: they could lead in a circle. Raises
-    BadInput where ``root`` is no folder, or holds no run.
+    Nothing is looked for within a run, and links to folders are not followed: they could lead in a circle.
     """
     if not root.is_dir():
         raise BadInput(f"{root} is not a folder; give one that holds runs, such as results")
@@ -210,19 +203,17 @@ def runs_at(places: Iterable[str]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     mistakes: list[BadInput] = []
-    for place in places:
+
+    def attempt(look: Callable[[], list[Path]]) -> list[Path]:
         try:
-            paths = _folders_at(place)
+            return look()
         except BadInput as error:
             mistakes.append(error)
-            continue
-        for path in paths:
-            try:
-                folders = run_folders(path, warnings.warn)
-            except BadInput as error:
-                mistakes.append(error)
-                continue
-            for folder in folders:
+            return []
+
+    for place in places:
+        for path in attempt(partial(_folders_at, place)):
+            for folder in attempt(partial(run_folders, path, warnings.warn)):
                 found.setdefault(folder.resolve(), folder)
     if not found:
         nowhere = "nowhere to look for runs was given; give a folder that holds some, such as results"

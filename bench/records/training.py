@@ -33,7 +33,6 @@ class Target:
         return quality >= self.value if self.higher_is_better else quality <= self.value
 
     def gain(self, before: float, after: float) -> float:
-        """How much better ``after`` is than ``before``, in the metric's own unit."""
         return after - before if self.higher_is_better else before - after
 
 
@@ -124,17 +123,12 @@ class Deviation:
     coarse_error: float  # the most of those whose every operation rounds at random more coarsely; NaN likewise
 
 
+_ERRORS = ("error", "eager_error", "rounding_error", "coarse_error")
 COLUMNS: dict[str, Columns] = {
     # One row each time that quality was measured; the first is of the untrained model.
-    "evaluations": {
-        "trial": "int32",
-        "step": "int64",
-        # Spent training up to here, compilation included, and measuring quality not.
-        "seconds": "float64",
-        # Spent up to here; NaN where nothing counts energy.
-        "joules": "float64",
-        "quality": "float64",
-    },
+    # Seconds are of training up to here, compilation included and measuring quality not. Joules are NaN where nothing
+    # counts energy.
+    "evaluations": {"trial": "int32", "step": "int64", **dict.fromkeys(("seconds", "joules", "quality"), "float64")},
     # One row a training step. A loss that is not finite is kept as it is.
     "training_losses": {"trial": "int32", "step": "int64", "loss": "float64"},
     # One row a layer of a step that was compared; see Deviation.
@@ -143,7 +137,7 @@ COLUMNS: dict[str, Columns] = {
         "step": "int64",
         "kind": "str",
         "layer": "str",
-        **dict.fromkeys(("error", "eager_error", "rounding_error", "coarse_error"), "float64"),
+        **dict.fromkeys(_ERRORS, "float64"),
     },
 }
 
@@ -171,11 +165,8 @@ def read_training(folder: Path) -> tuple[Training, TrainingSamples] | None:
     samples = TrainingSamples(**{name: read_columns(folder, name, columns) for name, columns in COLUMNS.items()})
     if samples.evaluations["seconds"].isna().any():
         raise damaged(folder / "evaluations.parquet", "a measurement should have its seconds")
-    for table, column, count in (
-        (samples.evaluations, "trial", len(training.trials)),
-        (samples.training_losses, "trial", len(training.trials)),
-        (samples.deviations, "proof", len(training.proofs)),
-    ):
-        if len(table) and not table[column].between(0, count - 1).all():
-            raise damaged(path, f"a table names a {column} that there is none of")
+    trials = pd.concat([samples.evaluations["trial"], samples.training_losses["trial"]])
+    for places, count in ((trials, len(training.trials)), (samples.deviations["proof"], len(training.proofs))):
+        if not places.between(0, count - 1).all():
+            raise damaged(path, f"a table names a {places.name} that there is none of")
     return training, samples

@@ -39,13 +39,12 @@ def draw(
         figures = _figures(summary, samples, trained[1] if trained else None, ceilings)
         drawn = draw_plots(folder / "plots", (workload.workload for workload in summary.workloads), figures)
         plots = with_key_figures(drawn, summary.workloads, summary.trained)
-        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
-        replace_file(folder / "summary.csv", as_csv(summary).encode(errors="backslashreplace"))
+        replace_file(folder / "summary.csv", as_csv(summary))
         if summary.trained is not None:
             write_training_csv(folder, summary.trained)
         said = page_context(summary, samples, plots, ceilings)
-        replace_file(folder / "report.md", markdown_page("report.md.jinja", said).encode())
-        replace_file(folder / "report.html", html_page("run.html.jinja", said, plots).encode())
+        replace_file(folder / "report.md", markdown_page("report.md.jinja", said))
+        replace_file(folder / "report.html", html_page("run.html.jinja", said, plots))
     except OSError as error:
         raise unwritable(folder, error) from None
     return summary

@@ -138,9 +138,10 @@ class TextTable(Generic[R]):
     Args:
         table: the rows that have figures; a column that says nothing of them is left out.
         names: of all rows, also of those without figures; None where the columns name the rows.
+        width: of the terminal; None where all columns are shown and a line that is too long for it goes on below.
     """
 
-    def __init__(self, table: Table[R], names: Iterable[str] | None, width: int, *, head: str = "loop") -> None:
+    def __init__(self, table: Table[R], names: Iterable[str] | None, width: int | None, *, head: str = "loop") -> None:
         self._width = width
         self._names = told_apart(dict.fromkeys(names or ()), lambda name: elide(name, NAME_WIDTH))
         self._head = "" if names is None else head
@@ -149,7 +150,7 @@ class TextTable(Generic[R]):
         self._shown: list[tuple[Column[R], int]] = []
         self._depth = max((column.heading.count("\n") for column in table.columns), default=0) + 1
         self.left_out: list[str] = []  # the columns that there is no room for
-        room = width - self._name_width - len(self._lead) + len(GAP)
+        room = math.inf if width is None else width - self._name_width - len(self._lead) + len(GAP)
         for column in table.shown:
             needed = column.width(table.rows)
             room = room - needed - len(GAP) if not self.left_out else -1
@@ -165,8 +166,8 @@ class TextTable(Generic[R]):
             parts = [column.fit(column.heading_line(i, self._depth), width) for column, width in self._shown]
             yield cut(Text(name.ljust(self._name_width) + self._lead + GAP.join(parts), "dim"), self._width)
 
-    def line(self, name: str, row: R) -> Text:
-        """A row with its figures."""
+    def line(self, name: str | None, row: R) -> Text:
+        """A row with its figures; without a name where the line above has it, or where the columns name the rows."""
         parts = [Text(column.fit(column.of(row).text, width), column.style(row)) for column, width in self._shown]
         return self.named(name, Text(GAP).join(parts))
 
@@ -174,22 +175,29 @@ class TextTable(Generic[R]):
         """One of the names as it is shown."""
         return self._names[name]
 
-    def named(self, name: str, rest: Text) -> Text:
+    def named(self, name: str | None, rest: Text) -> Text:
         """A row that has something else to say than figures."""
-        shown = set_cell_size(self._names.get(name, ""), self._name_width)
+        shown = set_cell_size("" if name is None else self._names[name], self._name_width)
         return cut(Text(shown + self._lead) + rest, self._width)
 
     def note(self, name: str, text: str, console: Console) -> Iterator[Text]:
         """What a row has to say below the table, on as many lines as it takes."""
-        yield from Text(f"{self.short(name)}: {text}", "dim").wrap(console, self._width)
+        yield from Text(f"{self.short(name)}: {text}", "dim").wrap(console, self._width or console.width)
 
 
-def cut(line: Text, width: int) -> Text:
-    """``line`` on one line of at most ``width``."""
+def cut(line: Text, width: int | None) -> Text:
+    """``line`` on one line of at most ``width``, or of any length."""
     line.rstrip()
-    line.truncate(width, overflow="ellipsis")
-    line.no_wrap = True
+    if width is not None:
+        line.truncate(width, overflow="ellipsis")
+        line.no_wrap = True
     return line
+
+
+def print_lines(lines: Iterable[Text], console: Console) -> None:
+    """Print ``lines``: a terminal breaks those that are too long for it; in a file each stays one line."""
+    for line in lines:
+        console.print(line, soft_wrap=not console.is_terminal)
 
 
 def as_wide_as(file_width: int, console: Console | None = None) -> Console:
@@ -225,6 +233,15 @@ def _in_csv(value: object) -> object:
 def finite(value: float | None) -> float | None:
     """``value``, or None for one that JSON and a spreadsheet have no number for."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def strict(value: Any) -> Any:
+    """``value`` as strict JSON values: its keys are texts, and there is no number that JSON does not have."""
+    if isinstance(value, dict):
+        return {str(key): strict(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(part) for part in value]
+    return finite(value) if isinstance(value, float) else value
 
 
 def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
