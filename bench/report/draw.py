@@ -21,7 +21,13 @@ from loopmark.bench.report.plot_files import draw_plots, with_key_figures
 from loopmark.bench.report.run_page import page_context
 from loopmark.bench.report.table import strict
 from loopmark.bench.report.takeaway import takeaway
-from loopmark.bench.report.training_files import training_as_json, training_figures, unwritable, write_training_csv
+from loopmark.bench.report.training_files import (
+    TRAINING_CSV,
+    training_as_csv,
+    training_as_json,
+    training_figures,
+    unwritable,
+)
 from loopmark.bench.report.training_table import starts_of
 
 
@@ -40,7 +46,7 @@ def draw(
         plots = with_key_figures(drawn, summary.workloads, summary.trained)
         replace_file(folder / "summary.csv", as_csv(summary))
         if summary.trained is not None:
-            write_training_csv(folder, summary.trained)
+            replace_file(folder / TRAINING_CSV, training_as_csv(summary.trained))
         said = page_context(summary, samples, plots, ceilings)
         replace_file(folder / "report.md", markdown_page("report.md.jinja", said))
         replace_file(folder / "report.html", html_page("run.html.jinja", said, plots))

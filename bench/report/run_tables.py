@@ -25,7 +25,7 @@ from loopmark.bench.report.table import (
 )
 from loopmark.bench.report.takeaway import takeaway, warnings_of
 from loopmark.bench.report.text import elide
-from loopmark.bench.report.training_table import TrainingTable, starts_of
+from loopmark.bench.report.training_table import starts_of, training_lines
 
 MOST_WARNINGS = 6  # that the terminal has room for; the pages have all
 
@@ -37,7 +37,7 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
         console.print(line)
     console.print()
     if summary.trained is not None and any(one.target is not None for one in summary.trained.workloads):
-        console.print(TrainingTable(summary.trained, starts_of(summary)))
+        print_lines(training_lines(summary.trained, starts_of(summary), console), console)
         console.print()
     if warnings := warnings_of(summary.run):
         print_lines((Text(f"warning: {warning}", "yellow") for warning in warnings[:MOST_WARNINGS]), console)

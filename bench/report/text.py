@@ -7,6 +7,7 @@ from itertools import chain, count, takewhile
 from typing import TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
+T = TypeVar("T")
 ELLIPSIS = "…"
 HEAD = 0.6  # of what is kept of a long name, the share before the ellipsis
 SHORTEST_NAME = 12
@@ -34,9 +35,7 @@ def elide(text: str, length: int) -> str:
 def told_apart(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
     """Each of ``names``, which differ, as ``shorten`` has it; those alike by where they differ, or else numbered."""
     shown = {name: shorten(name) for name in names}
-    alike: dict[str, list[str]] = {}
-    for name, short in shown.items():
-        alike.setdefault(short, []).append(name)
+    alike = grouped((short, name) for name, short in shown.items())
     taken = {short for short, group in alike.items() if len(group) == 1}
     for group in (group for group in alike.values() if len(group) > 1):
         head = _shared(group)
@@ -73,6 +72,14 @@ def code_block(text: str) -> str:
     line = plain(text)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", line)), default=0))
     return f"{fence}\n{line}\n{fence}"
+
+
+def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    """The second of each pair by the first, which is a text that several may share."""
+    groups: dict[str, list[T]] = {}
+    for text, one in pairs:
+        groups.setdefault(text, []).append(one)
+    return groups
 
 
 def slugs(names: Iterable[str]) -> dict[str, str]:
