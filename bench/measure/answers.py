@@ -140,19 +140,17 @@ def phase_of(error: BaseException) -> str | None:
     A step names a phase as it ends, so it is the one that is named next in the step's own text. What comes after the
     last one counts for that one, as it does for the clock. A step that computes its names does not tell.
     """
-    for trace in reversed(list(_traces(error.__traceback__))):
+    traces, trace = list[TracebackType](), error.__traceback__
+    while trace is not None:
+        traces.append(trace)
+        trace = trace.tb_next
+    for trace in reversed(traces):
         code = trace.tb_frame.f_code
         if code is Task.next_batch.__code__:
             return DATA
         if named := list(_phases_named(code)):
             return next((phase for offset, phase in named if offset > trace.tb_lasti), named[-1][1])
     return None
-
-
-def _traces(trace: TracebackType | None) -> Iterator[TracebackType]:
-    while trace is not None:
-        yield trace
-        trace = trace.tb_next
 
 
 def _phases_named(code: CodeType) -> Iterator[tuple[int, str]]:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -162,29 +162,19 @@ def _start_server(module: str) -> ForkServerContext:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     context = multiprocessing.get_context("forkserver")
     data = {workload.data for workload in WORKLOADS.values() if workload.data}
-    ours = [f"loopmark.bench.measure.{name}" for name in ("preload", module)]
-    context.set_forkserver_preload([*ours, *sorted(data)])
-    with _variables_of_the_server():
-        if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
-            forkserver.ensure_running()
-            return context
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.signal(signal.SIGINT, before)
-    return context
-
-
-@contextlib.contextmanager
-def _variables_of_the_server() -> Iterator[None]:
-    """Its import path is safe, and finds our package where a checkout is not installed; `preload` undoes both."""
-    ours = {"PYTHONSAFEPATH": "1"}
+    context.set_forkserver_preload([*(f"loopmark.bench.measure.{name}" for name in ("preload", module)), *sorted(data)])
+    # Its import path is safe, and finds our package where a checkout is not installed; `preload` undoes both.
+    variables = {"PYTHONSAFEPATH": "1"}
     if "site-packages" not in PACKAGE.parts:
-        ours["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours, **{RESTORE: json.dumps(before)})
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
+    os.environ[RESTORE] = json.dumps({name: os.environ.get(name) for name in variables})
+    os.environ.update(variables)
+    is_main = threading.current_thread() is threading.main_thread()  # which alone may say what a signal does
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
     try:
-        yield
+        forkserver.ensure_running()
     finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
         restore_variables()
+    return context

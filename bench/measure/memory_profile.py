@@ -15,7 +15,7 @@ from loopmark.bench.measure.clock import refuse_unknown_phases
 from loopmark.bench.records.footprint import Footprint, Kind, Stretch
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Driver, Skip, Step
+from loopmark.loops.technique import Driver, Skip
 from loopmark.phases import DATA
 
 
@@ -203,20 +203,14 @@ def follow(task: Task, loop: Loop) -> Footprint:
     with torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
         for _ in range(STEPS_BEFORE):
             deque(step(task, *task.next_batch()), maxlen=0)
-        return _followed(task, step, eagerly)
-
-
-def _followed(task: Task, step: Step, eagerly: bool) -> Footprint:
-    watch = DeviceWatch(task) if task.device.type == "cuda" else TensorWatch(task)
-    phase, names = DATA, []
-    with watch:
-        inputs, targets = task.next_batch()
-        stretches = [watch.lap(DATA)]
-        for phase in step(task, inputs, targets):
-            stretches.append(watch.lap(phase))
-            names.append(phase)
-        stretches.append(watch.lap(phase))  # what comes after the last yield counts for the last phase
-    refuse_unknown_phases(names)
+        watch = DeviceWatch(task) if task.device.type == "cuda" else TensorWatch(task)
+        with watch:
+            inputs, targets = task.next_batch()
+            stretches = [watch.lap(DATA)]
+            stretches += [watch.lap(phase) for phase in step(task, inputs, targets)]
+            # What comes after the last yield counts for the last phase.
+            stretches.append(watch.lap(stretches[-1].phase))
+    refuse_unknown_phases([stretch.phase for stretch in stretches[1:-1]])
     return Footprint(
         kind=watch.kind,
         batch_size=len(targets),

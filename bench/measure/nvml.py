@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pynvml
@@ -127,12 +128,9 @@ class GpuMonitor:
 
     def _ask(self, handle: Any, name: str, *arguments: int) -> Any:
         function: Callable[..., Any] | None = getattr(pynvml, name, None)
-        if function is None:
-            return None
-        try:
-            return function(handle, *arguments)
-        except SILENCE:
-            return None
+        with suppress(*SILENCE):
+            return function(handle, *arguments) if function else None
+        return None
 
 
 def _known(value: float) -> float | None:
@@ -145,29 +143,26 @@ def monitor_of(device: "torch.device") -> GpuMonitor | None:
         return None
     import torch  # not above: `loopmark doctor` asks the driver alone
 
-    try:
+    with suppress(pynvml.NVMLError):
         return GpuMonitor(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
-    except pynvml.NVMLError:
-        return None
+    return None
 
 
 def device_names() -> tuple[str, ...]:
     """The name of every GPU of the machine, as the driver counts them; none without a driver."""
-    try:
+    with suppress(pynvml.NVMLError):
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
         return tuple(_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
-    except pynvml.NVMLError:
-        return ()
+    return ()
 
 
 def driver_version() -> str | None:
     """The NVIDIA driver's version; None where there is none."""
-    try:
+    with suppress(pynvml.NVMLError):
         pynvml.nvmlInit()
         return _text(pynvml.nvmlSystemGetDriverVersion())
-    except pynvml.NVMLError:
-        return None
+    return None
 
 
 def _text(value: str | bytes) -> str:

@@ -53,10 +53,8 @@ class WorkerProcess:
     def within(self, limit_seconds: float, *, ours: bool = False) -> "Worker":
         """The worker, each of whose methods is carried out by the process: ``process.within(60).finish()``.
 
-        A method raises CaseEnded where the process failed, was skipped, died, or took longer than ``limit_seconds``.
-
-        Args:
-            ours: whether the limit is our own, which no option lengthens, and many times what the steps took before.
+        A method raises CaseEnded where the process failed, was skipped, died, or took longer than ``limit_seconds``;
+        a limit of ``ours`` is lengthened by no option, and many times what the steps took before.
         """
         return cast("Worker", _Client(self, limit_seconds, ours))
 
@@ -156,13 +154,9 @@ class WorkerPool:
         seed: int | None = None,
         batch_size: int | None = None,
     ) -> WorkerProcess:
-        """A new process of one case, by the names of its workload and loop.
+        """A new process of one case, by the names of its workload and loop; it prints to the file ``log`` in ``logs/``.
 
-        Args:
-            log: the name of the file in ``logs/`` that what it prints goes to.
-            neighbours: how many others are there.
-            seed: of weights and batches; None for the plan's.
-            batch_size: None for the plan's, or what ``shrink`` has made of it.
+        Without a ``seed`` it has the plan's; without a ``batch_size`` the plan's, or what ``shrink`` has made of it.
         """
         plan = self._plan
         assignment = Assignment(

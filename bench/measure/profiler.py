@@ -36,13 +36,8 @@ def named(name: str, device: torch.device) -> Iterator[None]:
 def take_step(task: Task, step: Step | Driver, phases: Sequence[str], name: str) -> None:
     """One whole step within a range called ``name``, each of its phases within one of its own.
 
-    Args:
-        phases: in the order in which they end, ``data`` first. A range is named as it begins, and a step names its
-            phases only as they end, so they must be known from a step before. Not used for a driver, whose phases
-            the host does not see.
-
-    Raises:
-        BadStep: the step names other phases now.
+    A range is named as it begins, and a step names its ``phases`` only as they end, so they must be known from a step
+    before, ``data`` first; a driver's the host does not see. Raises BadStep where the step names others now.
     """
     with named(name, task.device):
         if isinstance(step, Driver):

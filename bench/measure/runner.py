@@ -159,17 +159,12 @@ class Runner:
     def _start(self, index: int, state: LaunchState) -> RunningCase:
         """A process for the case, warmed up. Raises CaseEnded where it has ended instead."""
         plan, case, launch = self._plan, self._cases[index], state.launch
-        process = self._pool.start(
-            case.workload, case.loop, log=f"case-{index}-launch-{launch}", neighbours=len(state.live)
-        )
+        log = f"case-{index}-launch-{launch}"
+        process = self._pool.start(case.workload, case.loop, log=log, neighbours=len(state.live))
         try:
             ready = process.within(plan.limit_seconds).set_up(with_hash=launch == 0)
-            case = replace(
-                case,
-                batch_size=ready.batch_size,
-                parameters=ready.parameters,
-                data_sha256=case.data_sha256 or ready.data_sha256,
-            )
+            sha256 = case.data_sha256 or ready.data_sha256
+            case = replace(case, batch_size=ready.batch_size, parameters=ready.parameters, data_sha256=sha256)
             self._cases[index] = case
             warm = process.within(plan.limit_seconds).warm(ceiling_seconds=plan.warmup_ceiling_seconds)
         except BaseException:
@@ -255,7 +250,7 @@ class Runner:
             if is_baseline and state.whole_batch:  # in vain
                 self._pool.unshrink(state.workload)
                 state.whole_batch = None
-            self._end(index, end)
+            self._cases[index] = self._cases[index].ended(end.status, end.reason)
 
     def _start_over(self, state: LaunchState) -> None:
         """The baseline has run out of memory beside others: these come again with it, since no ratio is without it."""
@@ -278,7 +273,7 @@ class Runner:
             finished = one.process.within(self._plan.limit_seconds).finish()
         except CaseEnded as end:
             self._collector.drop(key)
-            self._end(one.index, end)
+            self._cases[one.index] = self._cases[one.index].ended(end.status, end.reason)
             return
         case = self._cases[one.index]
         if launch == 0:
@@ -295,9 +290,6 @@ class Runner:
             case = self._cases[one.index]
             self._warnings.append(f"{case.workload}, {case.label}: its MFU is not known: {end.reason}")
             return ()
-
-    def _end(self, index: int, end: CaseEnded) -> None:
-        self._cases[index] = self._cases[index].ended(end.status, end.reason)
 
     def _sampling_seconds(self, cases: int) -> float:
         return self._plan.budget_seconds / self._plan.launches * cases

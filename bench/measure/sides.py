@@ -203,12 +203,8 @@ def prepare_comparison(
     """Both sides, ready to be launched; worktrees are there until the context ends.
 
     One server forks both sides where both run in this interpreter and environment: what then differs is what they were
-    asked to differ in. Otherwise every launch is a process from nothing.
-
-    Args:
-        workload: of a side that names none; None for the default one.
-        loop: of a side that names none; None for ``eager``.
-        slowdown: the share by which the head is held up on purpose.
+    asked to differ in. Otherwise every launch is a process from nothing. ``workload`` and ``loop`` are those of a side
+    that names none; ``slowdown`` is the share by which the head is held up on purpose.
 
     Raises:
         BadInput: a loop, workload, revision or interpreter that is none.

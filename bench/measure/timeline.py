@@ -109,9 +109,6 @@ def operator_costs(timeline: Timeline, phases: Sequence[str]) -> StepCosts:
     """The operators of each phase by self time: what they took, less what others took within them on their thread.
 
     A phase's own thread spends time in no operator as well, which is counted under ``OUTSIDE``.
-
-    Args:
-        phases: as of ``kernel_costs``.
     """
     steps, windows = _windows(timeline, phases)
     found: dict[str, Calls] = {window.name: defaultdict(list) for window in windows}

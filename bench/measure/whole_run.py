@@ -71,11 +71,8 @@ def measure_all(
 ) -> WholeRun:
     """The loops' times; then what the device can do; then whether they train what eager trains.
 
-    Args:
-        terms: of the training; None for none.
-        ceiling_seconds: for what the device can do.
-        make_folder: makes the run's folder, once there is something to keep; it is given the start.
-        announce: told how long it is going to take, before anything is measured.
+    ``make_folder`` makes the folder for a run that began at a time, once there is something to keep; ``announce`` is
+    told how long it is going to take, before anything is measured.
     """
     started = datetime.now(UTC)
     runner = Runner(plan, machine, started, progress)

@@ -53,16 +53,21 @@ def no_pipe(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def writing_to(place: Path) -> Iterator[None]:
-    """Raise BadInput where ``place`` cannot be written to."""
+def writing_to(place: Path, remedy: str = "choose another --out") -> Iterator[None]:
+    """Raise BadInput, with what to do, where ``place`` cannot be written to."""
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInput(f"cannot write to {place}: {line(error)}; choose another --out") from None
+        raise BadInput(f"cannot write to {place}: {line(error)}; {remedy}") from None
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write ``path`` in one move. A link in its place is replaced, not followed: the folder may be anyone's."""
+def replace_file(path: Path, content: bytes | str) -> None:
+    """Write ``path`` in one move. A link in its place is replaced, not followed: the folder may be anyone's.
+
+    A lone surrogate in a text, which is how Python holds a name that is not UTF-8, is kept as its escape.
+    """
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
     try:

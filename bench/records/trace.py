@@ -83,5 +83,4 @@ def write_trace(folder: Path, trace: bytes, kernels: str) -> None:
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / TRACE_FILE, trace)
-        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
-        replace_file(folder / KERNELS_FILE, kernels.encode(errors="backslashreplace"))
+        replace_file(folder / KERNELS_FILE, kernels)

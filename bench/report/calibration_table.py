@@ -1,17 +1,17 @@
 """A calibration on the terminal: what was found, how soon, and what two stored means would have said."""
 
-import dataclasses
 import json
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from loopmark.bench.judge.calibration import CalibrationSummary, EffectRow, Rate
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report import format as show
-from loopmark.bench.report.table import as_wide_as
+from loopmark.bench.report.table import Column, Table, TextTable, as_wide_as, print_lines, strict
 
 FILE_WIDTH = 150
 
@@ -20,26 +20,15 @@ def print_calibration(summary: CalibrationSummary, console: Console | None = Non
     """Print every planted effect's rates with their intervals, and the smallest effect that is seen."""
     console = as_wide_as(FILE_WIDTH, console)
     made = summary.calibration
-    console.print(
+    title = (
         f"{made.workload} {made.loop} on {made.machine.name}: steps of {_steps(summary)}, "
         f"{len(made.trials)} comparisons of at most {made.budget_seconds:g} s, false alarms asked for "
-        f"{show.percent(made.false_alarms)}",
-        markup=False,
-        style="bold",
+        f"{show.percent(made.false_alarms)}"
     )
-    limits = list(summary.rows[0].within) if summary.rows else []
-    thresholds = list(next((row.solo_fails for row in summary.rows if row.solo_fails), {}))
-    table = Table(box=None, pad_edge=False)
-    table.add_column("planted", no_wrap=True)
-    for heading in ("called slower", *(f"within {limit:g} s" for limit in limits), "median time"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for threshold in thresholds:
-        table.add_column(f"mean:{100 * threshold:g}%", justify="right", no_wrap=True)
-    for row in summary.rows:
-        table.add_row(*_cells(row, limits, thresholds))
-    console.print(table)
-    for line in sentences(summary):
-        console.print(line, markup=False, style="dim", soft_wrap=not console.is_terminal)
+    console.print(Text(title, "bold"))
+    table = TextTable(Table(_columns(summary.rows), summary.rows), None, None)
+    lines = [*table.headings(), *(table.line(None, row) for row in summary.rows)]
+    print_lines([*lines, *(Text(sentence, "dim") for sentence in sentences(summary))], console)
 
 
 def sentences(summary: CalibrationSummary) -> list[str]:
@@ -73,20 +62,27 @@ def sentences(summary: CalibrationSummary) -> list[str]:
     return lines
 
 
-def as_json(summary: CalibrationSummary) -> str:
+def calibration_as_json(summary: CalibrationSummary) -> str:
     """The summary as strict JSON, without the launches' own figures."""
-    content = dataclasses.asdict(summary)
+    content = asdict(summary)
     del content["calibration"]["trials"]
-    return json.dumps(_strict(content), indent=2, allow_nan=False)
+    return json.dumps(strict(content), indent=2, allow_nan=False)
 
 
-def _cells(row: EffectRow, limits: list[float], thresholds: list[float]) -> list[str]:
+def _columns(rows: Sequence[EffectRow]) -> list[Column[EffectRow]]:
+    def within(limit: float) -> Column[EffectRow]:
+        return Column(f"within {limit:g} s", lambda row: _rate(row.within[limit]))
+
+    def mean(threshold: float) -> Column[EffectRow]:
+        heading = f"mean:{100 * threshold:g}%"
+        return Column(heading, lambda row: _rate(row.solo_fails[threshold]) if row.solo_fails else show.ABSENT)
+
     return [
-        f"+{100 * row.effect:g} %" if row.effect else "nothing",
-        _rate(row.called_slower),
-        *(_rate(row.within[limit]) for limit in limits),
-        show.seconds(row.seconds_to_verdict),
-        *(_rate(row.solo_fails[threshold]) if row.solo_fails else show.ABSENT for threshold in thresholds),
+        Column("planted", lambda row: f"+{100 * row.effect:g} %" if row.effect else "nothing", left=True),
+        Column("called slower", lambda row: _rate(row.called_slower)),
+        *map(within, rows[0].within if rows else ()),
+        Column("median time", lambda row: show.seconds(row.seconds_to_verdict)),
+        *map(mean, next((row.solo_fails for row in rows if row.solo_fails), ())),
     ]
 
 
@@ -107,11 +103,3 @@ def _rate(rate: Rate) -> str:
 
 def _percents(estimate: Estimate) -> str:
     return f"{show.percent(estimate.value)} [{show.percent(estimate.low)}, {show.percent(estimate.high)}]"
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

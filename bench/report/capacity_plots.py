@@ -17,7 +17,7 @@ from loopmark.bench.records.ceilings import Ceiling, Ceilings
 from loopmark.bench.records.footprint import Footprint, FootprintCase
 from loopmark.bench.report import format as show
 from loopmark.bench.report import layout, style
-from loopmark.bench.report.batch_search import is_known
+from loopmark.bench.report.batch_table import is_known
 
 RING, FRAME = 12, 14
 

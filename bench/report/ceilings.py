@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from loopmark.bench.judge.bounds import Roof, kinds_of
@@ -16,8 +15,18 @@ from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
 from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import phase_names
-from loopmark.bench.report.table import Cell, Table, as_wide_as, figure, table_of
-from loopmark.bench.report.text import plain
+from loopmark.bench.report.table import (
+    Cell,
+    Column,
+    Table,
+    TextTable,
+    as_wide_as,
+    figure,
+    finite,
+    print_lines,
+    table_of,
+)
+from loopmark.bench.report.text import grouped, plain
 
 FILE_WIDTH = 110
 FALLEN = 0.03
@@ -38,20 +47,17 @@ FORMATS: dict[Unit, Callable[[Estimate], str]] = {
 def print_ceilings(ceilings: Ceilings, console: Console | None = None) -> None:
     """Print every ceiling with its interval and the size that reached it, then what was left out, and the remarks."""
     console = as_wide_as(FILE_WIDTH, console)
-    console.print(Text(title(ceilings), "bold"), soft_wrap=not console.is_terminal)
-    table = RichTable(box=None, pad_edge=False)
-    for heading in ("", "at best, sustained", "at size"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("samples", justify="right", no_wrap=True)
-    for one in ceilings.ceilings:
-        table.add_row(name(one), ceiling_text(one), size(one), f"{one.samples:,}")
+    print_lines(_lines(ceilings), console)
+
+
+def _lines(ceilings: Ceilings) -> Iterator[Text]:
+    yield Text(title(ceilings), "bold")
     if ceilings.ceilings:
-        console.print(table)
-    for left_out in ceilings.left_out:
-        line = f"{name(left_out)} left out: {plain(left_out.reason)}"
-        console.print(Text(line, "dim"), soft_wrap=not console.is_terminal)
-    for remark in remarks(ceilings):
-        console.print(Text(remark, "yellow"), soft_wrap=not console.is_terminal)
+        table = TextTable(Table(COLUMNS, ceilings.ceilings), None, None)
+        yield from table.headings()
+        yield from (table.line(None, one) for one in ceilings.ceilings)
+    yield from (Text(f"{name(one)} left out: {plain(one.reason)}", "dim") for one in ceilings.left_out)
+    yield from (Text(remark, "yellow") for remark in remarks(ceilings))
 
 
 def title(ceilings: Ceilings) -> str:
@@ -84,16 +90,22 @@ def size(one: Ceiling) -> str:
     return show.data(one.best_size)
 
 
+COLUMNS: tuple[Column[Ceiling], ...] = (
+    Column("", name, left=True),
+    Column("at best, sustained", ceiling_text, left=True),
+    Column("at size", size, left=True),
+    Column("samples", lambda one: f"{one.samples:,}"),
+)
+
+
 def remarks(ceilings: Ceilings) -> list[str]:
     """What looks disturbed, a line for each way of being so."""
-    found: dict[str, list[str]] = {}
-    for one in ceilings.ceilings:
-        for doubt, detail in _doubts(one):
-            found.setdefault(doubt, []).append(f"{name(one)} {detail}".strip())
+    doubts = ((one, *doubt) for one in ceilings.ceilings for doubt in _doubts(one))
+    found = grouped((doubt, f"{name(one)} {detail}".strip()) for one, doubt, detail in doubts)
     return [f"{doubt}: {', '.join(details)}" for doubt, details in found.items()]
 
 
-def as_json(ceilings: Ceilings) -> str:
+def ceilings_as_json(ceilings: Ceilings) -> str:
     """All of it as strict JSON, the remarks beside it."""
     return json.dumps({**asdict(ceilings), "remarks": remarks(ceilings)}, indent=2, allow_nan=False)
 
@@ -108,8 +120,7 @@ def _doubts(one: Ceiling) -> Iterator[tuple[str, str]]:
     if one.held is not None and (fallen := 1 - one.held / one.value) > FALLEN:
         held = ceiling_text(replace(one, value=one.held, low=one.held, high=one.held)).partition(" [")[0]
         yield "reached by short samples, and not held", f"({held} after seconds of it, {show.percent(fallen)} less)"
-    seen = one.disturbance
-    if seen is None:
+    if (seen := one.disturbance) is None:
         return
     if seen.steal_seconds > STOLEN * seen.sampled_seconds:
         yield "a hypervisor took time of the cores", show.percent(seen.steal_seconds / seen.sampled_seconds)
@@ -134,36 +145,28 @@ def utilisation(row: Row) -> str:
 
 def reached(row: Row) -> str:
     """The share of its device's limit that a step reaches, with its interval."""
-    return show.ABSENT if row.roofline is None else _share_cell(row.roofline.share).text
+    return show.ABSENT if row.roofline is None else show.percent_range(row.roofline.share)
 
 
 def roofline_table(workload: WorkloadSummary) -> Table[Any]:
     """Every loop whose limits are known: the step's, what it reaches of them, and each phase; else empty."""
     rows = [row for row in workload.rows if row.roofline is not None]
     names = phase_names(rows)
-    possible = "of the possible speedup"
-    headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", possible, *names]
-    return table_of(headings, (_roofline_cells(row, names) for row in rows))
-
-
-def _roofline_cells(row: Row, names: list[str]) -> list[Cell]:
-    found = row.roofline
-    assert found is not None
-    limit = found.step_limit_seconds
-    return [
-        Cell(row.case.label, strong=is_baseline(row.case)),
-        Cell(", ".join(kinds_of(row.case.work))),
-        _share_cell(found.utilisation),
-        figure(show.seconds(limit.value), limit),
-        _share_cell(found.share),
-        figure(show.ABSENT if found.taken is None else show.percent(found.taken), found.taken),
-        *(_phase_cell(found.phases.get(name)) for name in names),
-    ]
-
-
-def _share_cell(estimate: Estimate) -> Cell:
-    """A share with its interval, where that has two ends."""
-    return figure(show.percent_range(estimate), estimate)
+    headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", "of the possible speedup", *names]
+    cells = (
+        [
+            Cell(row.case.label, strong=is_baseline(row.case)),
+            Cell(", ".join(kinds_of(row.case.work))),
+            figure(show.percent_range(found.utilisation), found.utilisation),
+            figure(show.seconds(found.step_limit_seconds.value), found.step_limit_seconds),
+            figure(show.percent_range(found.share), found.share),
+            figure(show.percent(found.taken), found.taken),
+            *(_phase_cell(found.phases.get(name)) for name in names),
+        ]
+        for row in rows
+        if (found := row.roofline)
+    )
+    return table_of(headings, cells)
 
 
 def _phase_cell(roof: Roof | None) -> Cell:
@@ -184,7 +187,7 @@ def roofline_record(row: Row) -> dict[str, Any] | None:
             "arithmetic_seconds": asdict(roof.arithmetic_seconds),
             "memory_seconds": asdict(roof.memory_seconds),
             "limited_by": roof.limited_by,
-            "share": roof.share if math.isfinite(roof.share) else None,
+            "share": finite(roof.share),
         }
         for name, roof in row.roofline.phases.items()
     }

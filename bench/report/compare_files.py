@@ -78,7 +78,7 @@ def shifts_as_csv(found: SideBySide) -> str:
     return csv_of([{**runs, **_shift(shift)} for shift in found.shifts], SHIFT_HEADINGS)
 
 
-def as_json(found: SideBySide) -> dict[str, Any]:
+def comparison_as_json(found: SideBySide) -> dict[str, Any]:
     """The comparison as strict JSON values in base units; None where nothing was measured or bounds it."""
     return {
         "kind": "before and after" if found.is_over_time else "machines",

@@ -1,11 +1,11 @@
 """A history of runs: in words, on the terminal, and as CSV, JSON and plots."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
@@ -14,11 +14,21 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.history import Change, Point, Series, SeriesSubject, Suspicion, by_subject, suspicions
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.store import RUN_FILE
 from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import work
-from loopmark.bench.report.table import as_wide_as, csv_of, finite
+from loopmark.bench.report.table import (
+    GAP,
+    NAME_WIDTH,
+    Column,
+    Table,
+    TextTable,
+    as_wide_as,
+    csv_of,
+    finite,
+    print_lines,
+)
 from loopmark.bench.report.text import elide, plain, slugs
 
 LONGEST = 400
@@ -85,9 +95,13 @@ def suspected(suspicion: Suspicion) -> str:
 
 
 FILE_WIDTH = 110
-NAME_WIDTH = 30
-GAP = "  "
 INDENT = "    "
+COLUMNS: tuple[Column[Series], ...] = (
+    Column("runs", lambda one: str(len(one.points))),
+    Column("first", lambda one: show.ratio_range(one.points[0].speedup), left=True),
+    Column("latest", lambda one: show.ratio_range(one.points[-1].speedup), left=True),
+    Column("changes", changes, left=True),
+)
 
 
 def print_history(series: tuple[Series, ...], console: Console | None = None) -> None:
@@ -98,38 +112,21 @@ def print_history(series: tuple[Series, ...], console: Console | None = None) ->
     for number, (subject, alike) in enumerate(by_subject(series).items()):
         if number:
             console.print()
-        for line in _subject(subject, alike):
-            # What changed is not cut off, in a file or on a narrow terminal: it is what the table is for.
-            console.print(line, soft_wrap=not console.is_terminal)
+        print_lines(_subject(subject, alike), console)
 
 
-def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> list[Text]:
+def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> Iterator[Text]:
     head = Text(elide(subject.workload, NAME_WIDTH), "bold")
-    head.append(f"{GAP}{where(subject)}; {span(alike)}", "not bold dim")
-    names = [elide(one.loop, NAME_WIDTH) for one in alike]
-    rows = [
-        [str(len(one.points)), *(show.ratio_range(one.points[i].speedup) for i in (0, -1)), changes(one)]
-        for one in alike
-    ]
-    headings = ["runs", "first", "latest", "changes"]
-    widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
-    name_width = max(map(cell_len, [*names, "loop"]))
-    lines = [head, Text(_line("loop", headings, name_width, widths), "dim")]
-    for name, row, one in zip(names, rows, alike, strict=True):
-        lines.append(Text(_line(name, row, name_width, widths)))
+    yield head.append(f"{GAP}{where(subject)}; {span(alike)}", "not bold dim")
+    # No width: the table is there to tell what changed, so that is never cut off.
+    table = TextTable(Table(COLUMNS, alike), [one.loop for one in alike], None)
+    yield from table.headings()
+    for one in alike:
+        yield table.line(one.loop, one)
         for change in one.changes:
-            lines.append(Text(INDENT + happened(change), "green" if change.is_improvement else "red"))
-            lines.append(Text(f"{INDENT}{INDENT}{came_with(change)}", "dim"))
-    lines += [Text(suspected(found), "yellow") for found in suspicions(alike)]
-    return lines
-
-
-def _line(name: str, cells: list[str], name_width: int, widths: list[int]) -> str:
-    count, *ranges = cells
-    count_width, *range_widths = widths
-    parts = [set_cell_size(name, name_width), count.rjust(count_width)]
-    parts += [set_cell_size(cell, width) for cell, width in zip(ranges, range_widths, strict=True)]
-    return GAP.join(parts).rstrip()
+            yield Text(INDENT + happened(change), "green" if change.is_improvement else "red")
+            yield Text(f"{INDENT}{INDENT}{came_with(change)}", "dim")
+    yield from (Text(suspected(found), "yellow") for found in suspicions(alike))
 
 
 Cell = str | int | float | None
@@ -137,18 +134,13 @@ Cell = str | int | float | None
 
 def write_history(folder: Path, series: tuple[Series, ...]) -> list[Path]:
     """Write ``history.csv`` and a plot of each subject, as PNG and SVG, into ``folder``; returns what was written."""
-    try:
+    table = folder / "history.csv"
+    with writing_to(folder):
         if (folder / RUN_FILE).exists():
             raise BadInput(f"{folder} is the folder of a run; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        written = [folder / "history.csv"]
-        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
-        replace_file(written[0], as_csv(series).encode(errors="backslashreplace"))
-        written += _draw_plots(folder, by_subject(series))
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise BadInput(f"cannot write to {folder}: {reason}; choose another --out") from None
-    return written
+        replace_file(table, as_csv(series))
+        return [table, *_draw_plots(folder, by_subject(series))]
 
 
 def as_csv(series: tuple[Series, ...]) -> str:
@@ -157,7 +149,7 @@ def as_csv(series: tuple[Series, ...]) -> str:
     return csv_of(rows, ("machine", "workload", "loop", "run", "speedup"))
 
 
-def as_json(series: tuple[Series, ...]) -> dict[str, Any]:
+def history_as_json(series: tuple[Series, ...]) -> dict[str, Any]:
     """The history as strict JSON values; None where nothing was measured or bounds it."""
     return {
         "series": [
@@ -167,12 +159,8 @@ def as_json(series: tuple[Series, ...]) -> dict[str, Any]:
                 "noise": one.noise,
                 "points": [_point(point) for point in one.points],
                 "levels": [
-                    {
-                        "first": one.points[level.start].run.name,
-                        "runs": level.end - level.start,
-                        **_figure(level.speedup),
-                    }
-                    for level in one.levels
+                    {"first": one.points[at.start].run.name, "runs": at.end - at.start, **_figure(at.speedup)}
+                    for at in one.levels
                 ],
                 "changes": [_change(change) for change in one.changes],
             }
@@ -201,14 +189,12 @@ def _record(series: Series, at: int) -> dict[str, Cell]:
 
 def _subject_record(subject: SeriesSubject) -> dict[str, Cell]:
     facts = asdict(subject)
-    return {
-        **{name: fact for name, fact in facts.items() if name != "instructions"},
-        "instructions": subject.instructions,
-    }
+    instructions = facts.pop("instructions")  # the newest column is the last
+    return {**facts, "instructions": instructions}
 
 
 def _point(point: Point) -> dict[str, Cell]:
-    figure = _figure(point.speedup)
+    value, low, high = _figure(point.speedup).values()
     return {
         "run": point.run.name,
         "folder": point.folder,
@@ -217,9 +203,9 @@ def _point(point: Point) -> dict[str, Cell]:
         "revision": point.run.environment.revision,
         "torch": point.run.environment.torch,
         "launches": point.launches,
-        "speedup": figure["value"],
-        "speedup_low": figure["low"],
-        "speedup_high": figure["high"],
+        "speedup": value,
+        "speedup_low": low,
+        "speedup_high": high,
     }
 
 

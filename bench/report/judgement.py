@@ -1,6 +1,5 @@
 """A judgement for people and for CI: on the terminal, as JSON, Markdown, GitHub's annotations and JUnit XML."""
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -15,8 +14,20 @@ from loopmark.bench.judge.finding import Finding, Judgement
 from loopmark.bench.judge.settings import STEP
 from loopmark.bench.report import claim
 from loopmark.bench.report import format as show
-from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, TextTable, as_wide_as, cut, figure
-from loopmark.bench.report.text import elide, markdown, plain
+from loopmark.bench.report.table import (
+    GAP,
+    NAME_WIDTH,
+    Cell,
+    Column,
+    Table,
+    TextTable,
+    as_wide_as,
+    cut,
+    figure,
+    print_lines,
+    strict,
+)
+from loopmark.bench.report.text import ELLIPSIS, elide, markdown, plain
 
 FILE_WIDTH = 110
 METRIC_WIDTH = 16
@@ -27,11 +38,7 @@ OUTCOME_STYLES = {"no regression": "bold green", "regression": "bold red"}
 def print_judgement(judgement: Judgement, console: Console | None = None) -> None:
     """Print the findings and the conclusion, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(FILE_WIDTH, console)
-    for line in _lines(judgement, console.width):
-        console.print(line)
-    for sentence, style in _sentences(judgement):
-        # In a file a sentence is one line; a terminal breaks it at its own width.
-        console.print(Text(sentence, style), soft_wrap=not console.is_terminal)
+    print_lines([*_lines(judgement, console.width), *_sentences(judgement)], console)
 
 
 def _lines(judgement: Judgement, width: int) -> Iterator[Text]:
@@ -46,7 +53,7 @@ def _lines(judgement: Judgement, width: int) -> Iterator[Text]:
         yield from table.headings()
         for loop, of_loop in groupby(of_workload, key=lambda finding: finding.loop):
             for number, finding in enumerate(of_loop):
-                yield table.line("" if number else loop, finding)
+                yield table.line(None if number else loop, finding)
         yield Text()
 
 
@@ -69,23 +76,24 @@ def _columns() -> tuple[Column[Finding], ...]:
     )
 
 
-def _sentences(judgement: Judgement) -> Iterator[tuple[str, str]]:
-    """Everything below the table, each on a line of its own, with its style."""
+def _sentences(judgement: Judgement) -> Iterator[Text]:
+    """Everything below the table, each on a line of its own."""
     for finding in judgement.findings:
         if finding.note and _is_shown(finding):
-            yield claim.note(finding), "dim"
+            yield Text(claim.note(finding), "dim")
     unseen = sum(not _is_shown(finding) for finding in judgement.findings)
     if unseen:
         phases = "1 phase that has" if unseen == 1 else f"{unseen} phases that have"
-        yield f"not shown: {phases} no say and of which no change is sure; --json and --markdown have all", "dim"
+        said = f"not shown: {phases} no say and of which no change is sure; --json and --markdown have all"
+        yield Text(said, "dim")
     for fact in judgement.facts:
-        yield elide(fact, claim.SENTENCE_LENGTH), "dim"
+        yield Text(elide(fact, claim.SENTENCE_LENGTH), "dim")
     for difference in judgement.differences:
-        yield f"differs: {elide(difference, claim.SENTENCE_LENGTH)}", ""
+        yield Text(f"differs: {elide(difference, claim.SENTENCE_LENGTH)}")
     for warning in judgement.warnings:
-        yield f"warning: {elide(warning, claim.SENTENCE_LENGTH)}", "yellow"
-    yield "", ""
-    yield claim.conclusion(judgement), OUTCOME_STYLES.get(judgement.outcome, "bold yellow")
+        yield Text(f"warning: {elide(warning, claim.SENTENCE_LENGTH)}", "yellow")
+    yield Text()
+    yield Text(claim.conclusion(judgement), OUTCOME_STYLES.get(judgement.outcome, "bold yellow"))
 
 
 def _is_shown(finding: Finding) -> bool:
@@ -93,7 +101,7 @@ def _is_shown(finding: Finding) -> bool:
     return finding.decides or finding.metric == STEP or finding.verdict in ("slower", "faster")
 
 
-def as_json(judgement: Judgement) -> dict[str, Any]:
+def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
     """The whole judgement: what was found, what it comes to, and all that was said beside it."""
     return {
         "command": judgement.command,
@@ -112,14 +120,7 @@ def as_json(judgement: Judgement) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    words = {"broken": finding.broken, "may_be_slower": finding.may_be_slower}
-    return {name: _strict(value) for name, value in asdict(finding).items()} | words
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _strict(part) for key, part in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return {**strict(asdict(finding)), "broken": finding.broken, "may_be_slower": finding.may_be_slower}
 
 
 MARKS = {"no regression": "✅", "regression": "❌", "inconclusive": "❔", "not comparable": "🚫"}
@@ -135,8 +136,7 @@ def as_markdown(judgement: Judgement) -> str:
 def _parts(judgement: Judgement) -> Iterator[str]:
     yield f"## {MARKS[judgement.outcome]} loopmark {judgement.command}: {judgement.outcome}"
     yield markdown(claim.conclusion(judgement))
-    sides = (("base", judgement.base), ("head", judgement.head))
-    yield "\n".join(f"- {side}: {_short(text)}" for side, text in sides)
+    yield f"- base: {_short(judgement.base)}\n- head: {_short(judgement.head)}"
     deciding = [finding for finding in judgement.findings if finding.decides]
     yield _pipe_table(deciding)
     yield _list("Notes", (claim.note(finding) for finding in deciding if finding.note))
@@ -207,17 +207,10 @@ def _commands(level: str, said: list[tuple[str, str]], name: str) -> list[str]:
 
 
 def _command(level: str, title: str, message: str) -> str:
-    return f"::{level} title={_property(title)}::{_data(message)}"
-
-
-def _data(text: str) -> str:
-    """``text`` as a command's message, by GitHub's own rules (actions/toolkit, core/src/command.ts)."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    """``text`` as a property, which a comma or another colon would end."""
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    """A workflow command by GitHub's own rules (actions/toolkit, core/src/command.ts)."""
+    data = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
+    end = str.maketrans({":": "%3A", ",": "%2C"})  # either would end the title
+    return f"::{level} title={title.translate(data).translate(end)}::{message.translate(data)}"
 
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -232,19 +225,23 @@ def as_junit(judgement: Judgement) -> bytes:
     deciding = [finding for finding in judgement.findings if finding.decides]
     suite = ET.Element("testsuite", name=f"loopmark {judgement.command}")
     properties = ET.SubElement(suite, "properties")
-    for name, value in _properties(judgement):
+    told = {"fact": judgement.facts, "difference": judgement.differences, "warning": judgement.warnings}
+    facts = [
+        ("outcome", judgement.outcome),
+        ("base", judgement.base),
+        ("head", judgement.head),
+        ("false alarms", f"{judgement.false_alarms:g}"),
+        *((name, text) for name, texts in told.items() for text in texts),
+    ]
+    for name, value in facts:
         ET.SubElement(properties, "property", name=name, value=_text(value))
     for finding in deciding:
         suite.append(_case(finding, open_fails=judgement.inconclusive == "fail"))
     if judgement.outcome == "not comparable":
         case = ET.SubElement(suite, "testcase", classname="loopmark", name="comparable")
         ET.SubElement(case, "error", type="not comparable", message=_text(claim.conclusion(judgement)))
-    counts = {
-        "tests": len(suite.findall("testcase")),
-        "failures": len(suite.findall("testcase/failure")),
-        "errors": len(suite.findall("testcase/error")),
-        "skipped": len(suite.findall("testcase/skipped")),
-    }
+    paths = {"tests": "", "failures": "/failure", "errors": "/error", "skipped": "/skipped"}
+    counts = {name: len(suite.findall(f"testcase{path}")) for name, path in paths.items()}
     root = ET.Element("testsuites", name="loopmark")
     for element in (root, suite):
         for name, count in counts.items():
@@ -255,26 +252,13 @@ def as_junit(judgement: Judgement) -> bytes:
     return document + b"\n"
 
 
-def _properties(judgement: Judgement) -> list[tuple[str, str]]:
-    return [
-        ("outcome", judgement.outcome),
-        ("base", judgement.base),
-        ("head", judgement.head),
-        ("false alarms", f"{judgement.false_alarms:g}"),
-        *(("fact", fact) for fact in judgement.facts),
-        *(("difference", difference) for difference in judgement.differences),
-        *(("warning", warning) for warning in judgement.warnings),
-    ]
-
-
 def _case(finding: Finding, *, open_fails: bool) -> ET.Element:
     name = _text(f"{finding.loop}: {finding.metric}")
     case = ET.Element("testcase", classname=_text(finding.workload) or "workload", name=name)
     said = _text(claim.sentence(finding))
-    if finding.verdict == "slower":
-        ET.SubElement(case, "failure", type="regression", message=said).text = said
-    elif finding.may_be_slower and open_fails:
-        ET.SubElement(case, "failure", type="inconclusive", message=said).text = said
+    if finding.verdict == "slower" or (finding.may_be_slower and open_fails):
+        kind = "regression" if finding.verdict == "slower" else "inconclusive"
+        ET.SubElement(case, "failure", type=kind, message=said).text = said
     elif finding.may_be_slower:
         ET.SubElement(case, "skipped", message=said)
     else:
@@ -283,5 +267,5 @@ def _case(finding: Finding, *, open_fails: bool) -> ET.Element:
 
 
 def _text(text: str) -> str:
-    line = _FORBIDDEN.sub("", plain(text))
-    return line if len(line) <= claim.SENTENCE_LENGTH * 2 else line[: claim.SENTENCE_LENGTH * 2 - 1] + "…"
+    line, most = _FORBIDDEN.sub("", plain(text)), claim.SENTENCE_LENGTH * 2
+    return line if len(line) <= most else line[: most - 1] + ELLIPSIS

@@ -1,6 +1,5 @@
 """What one step costs inside: its kernels' time in a trace, and its memory, phase by phase."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -11,40 +10,53 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.errors import BadInput
-from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.footprint import Footprint, FootprintCase, PhaseMemory
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
 from loopmark.bench.report import format as show
 from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import FILE_WIDTH, GAP, Column, Table, TextTable, as_wide_as, csv_of, csv_text, cut
+from loopmark.bench.report.table import (
+    FILE_WIDTH,
+    GAP,
+    Column,
+    Table,
+    TextTable,
+    as_wide_as,
+    csv_of,
+    csv_text,
+    cut,
+    print_lines,
+)
 from loopmark.bench.report.text import ELLIPSIS, elide, plain
 
 DEAREST = 10
 NAME_WIDTH, LONGEST = 60, 1200
 INDENT = "  "
-COST_HEADINGS = ("calls", "a step", "share")
 LEAST_NAME, WIDEST_NAME = 12, 80
-TAIL = 4
-"""The part of a name's room that its end gets, where it is cut: a quarter."""
+TAIL = 4  # a name that is cut keeps its end in a quarter of its room
 MUCH_MORE = 1.05
 """How many times a phase's seconds its operators take together when several threads have run them."""
+
+
+CostRow = tuple[Cost, float | None]
+"""A kernel's cost, and its share of its phase."""
 
 
 def print_trace(trace: Trace, folder: Path | None, console: Console | None = None) -> None:
     """Print what cost most in each phase, as wide as the terminal; ``folder`` holds the trace where there is one."""
     console = as_wide_as(FILE_WIDTH, console)
-    name = f"{elide(trace.loop, NAME_WIDTH)} on {elide(trace.workload, NAME_WIDTH)}, {elide(trace.device, NAME_WIDTH)}"
     if trace.profile is None or folder is None:
-        style = "yellow" if trace.status == "skipped" else "bold red"
-        console.print(Text(trace_conclusion(trace), style), soft_wrap=not console.is_terminal)
+        print_lines([Text(trace_conclusion(trace), "yellow" if trace.status == "skipped" else "bold red")], console)
         return
-    console.print(Text(f"{name}: {_steps(trace.profile)} profiled", "bold"), soft_wrap=True)
-    for line in _trace_tables(trace.profile, console.width):
-        console.print(line)
-    console.print()
-    for sentence in (trace_conclusion(trace), *trace_notes(trace.profile), *_where(folder)):
-        console.print(Text(sentence), soft_wrap=not console.is_terminal)
+    loop, workload, device = (elide(name, NAME_WIDTH) for name in (trace.loop, trace.workload, trace.device))
+    steps = "1 step" if trace.profile.steps == 1 else f"{trace.profile.steps} steps"
+    console.print(Text(f"{loop} on {workload}, {device}: {steps} profiled", "bold"), soft_wrap=True)
+    where = (
+        f"{plain(str(folder / TRACE_FILE))}: open it at https://ui.perfetto.dev or in chrome://tracing.",
+        f"{plain(str(folder / KERNELS_FILE))}: every row, for a spreadsheet.",
+    )
+    said = (trace_conclusion(trace), *trace_notes(trace.profile), *where)
+    print_lines([*_trace_tables(trace.profile, console.width), Text(), *map(Text, said)], console)
 
 
 def trace_conclusion(trace: Trace) -> str:
@@ -89,25 +101,20 @@ def trace_notes(profile: Profile) -> tuple[str, ...]:
 def _trace_tables(profile: Profile, width: int) -> Iterator[Text]:
     """Every phase with its dearest kernels, all of them in the same columns."""
     tables = [(phase, _cost_rows(phase)) for phase in profile.phases]
-    every = [COST_HEADINGS, *(cells for _, rows in tables for _, cells in rows)]
-    widths = [max(cell_len(cells[column]) for cells in every) for column in range(len(COST_HEADINGS))]
-    room = width - len(INDENT) - sum(widths) - len(GAP) * len(widths)
-    longest = max((cell_len(elide(name, WIDEST_NAME)) for _, rows in tables for name, _ in rows), default=0)
+    every = [row for _, rows in tables for row in rows]
+    room = width - len(INDENT) - sum(column.width(every) + len(GAP) for column in COST_COLUMNS)
+    longest = max((cell_len(elide(cost.name, WIDEST_NAME)) for cost, _ in every), default=0)
     name_width = max(LEAST_NAME, min(room, longest))
+    name = Column[CostRow]("", lambda row: set_cell_size(_fit(row[0].name, name_width), name_width), left=True)
+    table = TextTable(Table([name, *COST_COLUMNS], every), None, None)
     for phase, rows in tables:
         yield Text()
         yield cut(Text(elide(phase.phase, NAME_WIDTH), "bold") + Text(GAP + _phase_heading(phase, profile)), width)
         if not rows:
             yield cut(Text(f"{INDENT}no {profile.counted[:-1]}", "dim"), width)
             continue
-        yield cut(Text(INDENT + _cost_line("", COST_HEADINGS, name_width, widths), "dim"), width)
-        for name, cells in rows:
-            yield cut(Text(INDENT + _cost_line(name, cells, name_width, widths)), width)
-
-
-def _cost_line(name: str, cells: Sequence[str], name_width: int, widths: Sequence[int]) -> str:
-    figures = (" " * (width - cell_len(cell)) + cell for cell, width in zip(cells, widths, strict=True))
-    return set_cell_size(_fit(name, name_width), name_width) + GAP + GAP.join(figures)
+        yield from (cut(Text(INDENT, "dim") + line, width) for line in table.headings())
+        yield from (cut(Text(INDENT) + table.line(None, row), width) for row in rows)
 
 
 def _fit(name: str, width: int) -> str:
@@ -122,23 +129,29 @@ def _fit(name: str, width: int) -> str:
     return set_cell_size(line, width - len(ELLIPSIS) - cell_len(tail)).rstrip() + ELLIPSIS + tail
 
 
-def _cost_rows(phase: PhaseCosts) -> list[tuple[str, tuple[str, ...]]]:
-    """A name and its figures for each of the dearest, and one for all the others together."""
-    rows = [(cost.name, _cost_figures(cost, phase.share(cost))) for cost in phase.costs[:DEAREST]]
+def _cost_rows(phase: PhaseCosts) -> list[CostRow]:
+    """Each of the dearest, and one for all the others together."""
+    costs = list(phase.costs[:DEAREST])
     if others := phase.costs[DEAREST:]:
         calls = sum(cost.calls_per_step for cost in others if cost.name != OUTSIDE)
         name = "1 other" if len(others) == 1 else f"{len(others):,} others"
-        rest = Cost(name, calls, sum(cost.seconds_per_step for cost in others))
-        rows.append((rest.name, _cost_figures(rest, phase.share(rest))))
-    return rows
+        costs.append(Cost(name, calls, sum(cost.seconds_per_step for cost in others)))
+    return [(cost, phase.share(cost)) for cost in costs]
 
 
-def _cost_figures(cost: Cost, share: float | None) -> tuple[str, ...]:
-    whole = cost.calls_per_step == round(cost.calls_per_step)
-    calls = show.count(cost.calls_per_step) if whole else show.significant(cost.calls_per_step)
+def _calls(row: CostRow) -> str:
+    cost, _ = row
     if cost.name == OUTSIDE:  # nobody calls it
-        calls = show.ABSENT
-    return calls, show.seconds(cost.seconds_per_step), show.percent(share)
+        return show.ABSENT
+    whole = cost.calls_per_step == round(cost.calls_per_step)
+    return show.count(cost.calls_per_step) if whole else show.significant(cost.calls_per_step)
+
+
+COST_COLUMNS: tuple[Column[CostRow], ...] = (
+    Column("calls", _calls),
+    Column("a step", lambda row: show.seconds(row[0].seconds_per_step)),
+    Column("share", lambda row: show.percent(row[1])),
+)
 
 
 def _phase_heading(phase: PhaseCosts, profile: Profile) -> str:
@@ -150,25 +163,10 @@ def _phase_heading(phase: PhaseCosts, profile: Profile) -> str:
     return f"{host} a step"
 
 
-def _steps(profile: Profile) -> str:
-    return "1 step" if profile.steps == 1 else f"{profile.steps} steps"
-
-
-def _where(folder: Path) -> tuple[str, ...]:
-    return (
-        f"{plain(str(folder / TRACE_FILE))}: open it at https://ui.perfetto.dev or in chrome://tracing.",
-        f"{plain(str(folder / KERNELS_FILE))}: every row, for a spreadsheet.",
-    )
-
-
 def trace_as_json(trace: Trace, folder: Path | None) -> dict[str, Any]:
     """The trace as strict JSON values, its kernels and where its files are; None for what there is not."""
     return {
-        "workload": trace.workload,
-        "loop": trace.loop,
-        "device": trace.device,
-        "status": trace.status,
-        "reason": trace.reason,
+        **{name: value for name, value in vars(trace).items() if name != "profile"},
         "trace": str(folder / TRACE_FILE) if folder else None,
         "kernels": str(folder / KERNELS_FILE) if folder else None,
         "profile": _profile_as_json(trace.profile) if trace.profile else None,
@@ -203,7 +201,7 @@ def kernels_as_csv(profile: Profile) -> str:
     return csv_text(KERNEL_HEADINGS, rows)
 
 
-NAME_WIDTH, LONGEST_REASON = 60, 600
+LONGEST_REASON = 600
 COUNTED = {
     "tensors alive": "every tensor that the step makes or holds; what operators use for themselves is not seen",
     "device memory allocated": "what torch's allocator has handed out",
@@ -216,12 +214,18 @@ def footprint_conclusion(case: FootprintCase) -> str:
     step = case.footprint
     if step is None:
         return f"{who}: {case.status.replace('_', ' ')}: {elide(case.reason or '', LONGEST_REASON)}."
-    share = step.peak.peak_bytes - step.before_bytes
+    peak, before = step.peak.peak_bytes, step.before_bytes
+    operator = f", at {elide(step.peak_operator, NAME_WIDTH)}" if step.peak_operator else ""
     text = (
-        f"{who}: the step comes to {show.data(step.peak.peak_bytes)} in {elide(step.peak.phase, NAME_WIDTH)}"
-        f"{_operator(step)}: {show.data(max(0, share))} above the {show.data(step.before_bytes)} that it begins with"
+        f"{who}: the step comes to {show.data(peak)} in {elide(step.peak.phase, NAME_WIDTH)}{operator}: "
+        f"{show.data(max(0, peak - before))} above the {show.data(before)} that it begins with"
     )
-    return f"{text}{_fragmentation(step)}."
+    if step.fragmentation_bytes is None:
+        return f"{text}."
+    return (
+        f"{text}; around then the allocator held {show.data(step.fragmentation_bytes)} more than was in use, "
+        f"at most {show.data(step.peak.peak_inactive_split_bytes)} of it stuck in blocks that are partly in use."
+    )
 
 
 def counted(step: Footprint) -> str:
@@ -230,71 +234,43 @@ def counted(step: Footprint) -> str:
     return f"{step.kind}: {COUNTED[step.kind]}{eagerly}"
 
 
-def _operator(step: Footprint) -> str:
-    return f", at {elide(step.peak_operator, NAME_WIDTH)}" if step.peak_operator else ""
-
-
-def _fragmentation(step: Footprint) -> str:
-    if step.fragmentation_bytes is None:
-        return ""
-    split = show.data(step.peak.peak_inactive_split_bytes)
-    return (
-        f"; around then the allocator held {show.data(step.fragmentation_bytes)} more than was in use, "
-        f"at most {split} of it stuck in blocks that are partly in use"
-    )
-
-
 def print_footprints(cases: Sequence[FootprintCase], console: Console | None = None) -> None:
     """Print every loop's phases, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(FILE_WIDTH, console)
-    for case in cases:
-        if case.footprint:
-            for line in _footprint_table(case, case.footprint):
-                console.print(line, soft_wrap=not console.is_terminal)
-            console.print()
-    for case in cases:
-        style = {"ok": "bold", "skipped": "yellow"}.get(case.status, "red")
-        console.print(Text(footprint_conclusion(case), style), soft_wrap=not console.is_terminal)
+    print_lines((line for case in cases if case.footprint for line in _footprint_table(case, case.footprint)), console)
+    styles = {"ok": "bold", "skipped": "yellow"}
+    print_lines((Text(footprint_conclusion(case), styles.get(case.status, "red")) for case in cases), console)
 
 
-def _footprint_table(case: FootprintCase, step: Footprint) -> list[Text]:
+def _footprint_table(case: FootprintCase, step: Footprint) -> Iterator[Text]:
     columns: tuple[Column[PhaseMemory], ...] = (
         Column("phase", lambda phase: elide(phase.phase, NAME_WIDTH), left=True),
         Column("peak", lambda phase: show.data(phase.peak_bytes)),
         Column("at its end", lambda phase: show.data(phase.end_bytes)),
         Column("peak reserved", lambda phase: show.data(phase.peak_reserved_bytes)),
     )
-    table = TextTable(Table(columns, step.phases, silent=show.ABSENT), None, sys.maxsize)
+    table = TextTable(Table(columns, step.phases, silent=show.ABSENT), None, None)
     title = f"{elide(case.workload, NAME_WIDTH)}  {elide(case.loop, NAME_WIDTH)}"
-    head = Text(title, "bold").append(f"{GAP}batch {step.batch_size:,}; {counted(step)}", "not bold dim")
-    lines = [head, *(Text(line.plain, "dim") for line in table.headings())]
+    yield Text(title, "bold").append(f"{GAP}batch {step.batch_size:,}; {counted(step)}", "not bold dim")
+    yield from table.headings()
     highest = elide(step.peak.phase, NAME_WIDTH)
     for phase in step.phases:
-        is_highest = elide(phase.phase, NAME_WIDTH) == highest
-        lines.append(Text(table.line("", phase).plain, "bold" if is_highest else ""))
-    return lines
+        line = table.line(None, phase)
+        line.stylize("bold" if elide(phase.phase, NAME_WIDTH) == highest else "")
+        yield line
+    yield Text()
 
 
 FOOTPRINT_HEADINGS = (
-    "workload",
-    "loop",
-    "batch_size",
-    "kind",
-    "phase",
-    "peak_bytes",
-    "end_bytes",
-    "peak_reserved_bytes",
-)
+    "workload", "loop", "batch_size", "kind", "phase", "peak_bytes", "end_bytes", "peak_reserved_bytes",
+)  # fmt: skip
 
 
 def write_footprint_files(folder: Path, cases: Sequence[FootprintCase]) -> None:
     """Write the spreadsheet and the plots, as PNG and SVG, into ``folder``."""
-    try:
-        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
-        replace_file(folder / "memory.csv", footprints_as_csv(cases).encode(errors="backslashreplace"))
+    with writing_to(folder):
+        replace_file(folder / "memory.csv", footprints_as_csv(cases))
         draw_plots(folder / "plots", map(_name, cases), _figures(cases))
-    except OSError as error:
-        raise BadInput(f"cannot write {error.filename or folder}: {error.strerror}; choose another --out") from None
 
 
 def footprints_as_csv(cases: Sequence[FootprintCase]) -> str:
@@ -320,13 +296,13 @@ def footprints_as_json(cases: Sequence[FootprintCase]) -> dict[str, Any]:
 
 
 def _loop(case: FootprintCase) -> dict[str, Any]:
-    told = {"workload": case.workload, "loop": case.loop, "status": case.status, "reason": case.reason}
+    told = {name: value for name, value in vars(case).items() if name != "footprint"}
+    told["conclusion"] = footprint_conclusion(case)
     step = case.footprint
     if step is None:
-        return {**told, "conclusion": footprint_conclusion(case)}
+        return told
     return {
         **told,
-        "conclusion": footprint_conclusion(case),
         "kind": step.kind,
         "batch_size": step.batch_size,
         "ran_eagerly": step.ran_eagerly,

@@ -48,10 +48,7 @@ def figure(text: str, value: float | Estimate | None = None) -> Cell:
 
 @dataclass(frozen=True)
 class Column(Generic[R]):
-    """One column: its heading, which may have two lines in the terminal, and each row's cell.
-
-    A cell that is a plain string may have been written by others.
-    """
+    """A heading, of one or two lines in the terminal, and each row's cell; a plain string may be others' writing."""
 
     heading: str
     cell: Callable[[R], Cell | str]
@@ -69,10 +66,6 @@ class Column(Generic[R]):
         cell = self.cell(row)
         return cell if isinstance(cell, Cell) else Cell(cell)
 
-    def text(self, row: R) -> str:
-        """The text of the row's cell."""
-        return self.of(row).text
-
     def heading_line(self, i: int, depth: int) -> str:
         """Line ``i`` of a heading that ends on the last of ``depth`` lines."""
         lines = self.heading.split("\n")
@@ -81,7 +74,7 @@ class Column(Generic[R]):
 
     def width(self, rows: Sequence[R]) -> int:
         """The width of its widest text in the terminal."""
-        return max(cell_len(text) for text in (*self.heading.split("\n"), *map(self.text, rows)))
+        return max(cell_len(text) for text in (*self.heading.split("\n"), *(self.of(row).text for row in rows)))
 
     def fit(self, text: str, width: int) -> str:
         """``text`` filled up to ``width``."""
@@ -106,7 +99,7 @@ class Table(Generic[R]):
         """The columns that say something."""
         if self.silent is None:
             return tuple(self.columns)
-        return tuple(one for one in self.columns if any(one.text(row) != self.silent for row in self.rows))
+        return tuple(one for one in self.columns if any(one.of(row).text != self.silent for row in self.rows))
 
     @property
     def headings(self) -> tuple[str, ...]:
@@ -145,11 +138,10 @@ class TextTable(Generic[R]):
     Args:
         table: the rows that have figures; a column that says nothing of them is left out.
         names: of all rows, also of those without figures; None where the columns name the rows.
-        width: of the terminal.
-        head: over the names.
+        width: of the terminal; None where all columns are shown and a line that is too long for it goes on below.
     """
 
-    def __init__(self, table: Table[R], names: Iterable[str] | None, width: int, *, head: str = "loop") -> None:
+    def __init__(self, table: Table[R], names: Iterable[str] | None, width: int | None, *, head: str = "loop") -> None:
         self._width = width
         self._names = told_apart(dict.fromkeys(names or ()), lambda name: elide(name, NAME_WIDTH))
         self._head = "" if names is None else head
@@ -158,7 +150,7 @@ class TextTable(Generic[R]):
         self._shown: list[tuple[Column[R], int]] = []
         self._depth = max((column.heading.count("\n") for column in table.columns), default=0) + 1
         self.left_out: list[str] = []  # the columns that there is no room for
-        room = width - self._name_width - len(self._lead) + len(GAP)
+        room = math.inf if width is None else width - self._name_width - len(self._lead) + len(GAP)
         for column in table.shown:
             needed = column.width(table.rows)
             room = room - needed - len(GAP) if not self.left_out else -1
@@ -174,31 +166,38 @@ class TextTable(Generic[R]):
             parts = [column.fit(column.heading_line(i, self._depth), width) for column, width in self._shown]
             yield cut(Text(name.ljust(self._name_width) + self._lead + GAP.join(parts), "dim"), self._width)
 
-    def line(self, name: str, row: R) -> Text:
-        """A row with its figures."""
-        parts = [Text(column.fit(column.text(row), width), column.style(row)) for column, width in self._shown]
+    def line(self, name: str | None, row: R) -> Text:
+        """A row with its figures; without a name where the line above has it, or where the columns name the rows."""
+        parts = [Text(column.fit(column.of(row).text, width), column.style(row)) for column, width in self._shown]
         return self.named(name, Text(GAP).join(parts))
 
     def short(self, name: str) -> str:
         """One of the names as it is shown."""
         return self._names[name]
 
-    def named(self, name: str, rest: Text) -> Text:
+    def named(self, name: str | None, rest: Text) -> Text:
         """A row that has something else to say than figures."""
-        shown = set_cell_size(self._names.get(name, ""), self._name_width)
+        shown = set_cell_size("" if name is None else self._names[name], self._name_width)
         return cut(Text(shown + self._lead) + rest, self._width)
 
     def note(self, name: str, text: str, console: Console) -> Iterator[Text]:
         """What a row has to say below the table, on as many lines as it takes."""
-        yield from Text(f"{self.short(name)}: {text}", "dim").wrap(console, self._width)
+        yield from Text(f"{self.short(name)}: {text}", "dim").wrap(console, self._width or console.width)
 
 
-def cut(line: Text, width: int) -> Text:
-    """``line`` on one line of at most ``width``."""
+def cut(line: Text, width: int | None) -> Text:
+    """``line`` on one line of at most ``width``, or of any length."""
     line.rstrip()
-    line.truncate(width, overflow="ellipsis")
-    line.no_wrap = True
+    if width is not None:
+        line.truncate(width, overflow="ellipsis")
+        line.no_wrap = True
     return line
+
+
+def print_lines(lines: Iterable[Text], console: Console) -> None:
+    """Print ``lines``: a terminal breaks those that are too long for it; in a file each stays one line."""
+    for line in lines:
+        console.print(line, soft_wrap=not console.is_terminal)
 
 
 def as_wide_as(file_width: int, console: Console | None = None) -> Console:
@@ -210,10 +209,7 @@ def as_wide_as(file_width: int, console: Console | None = None) -> Console:
 
 
 def csv_text(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """``headings``, and the rows below them, as comma-separated text; nothing for None.
-
-    A text that begins as a formula does gets an apostrophe before it; control and direction characters are left out.
-    """
+    """Comma-separated text: nothing for None, an apostrophe before a formula, no control or direction characters."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(_in_csv, headings))
@@ -239,11 +235,17 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    """An estimate as strict JSON values: ``name``, ``name_low`` and ``name_high``.
+def strict(value: Any) -> Any:
+    """``value`` as strict JSON values: its keys are texts, and there is no number that JSON does not have."""
+    if isinstance(value, dict):
+        return {str(key): strict(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(part) for part in value]
+    return finite(value) if isinstance(value, float) else value
 
-    An interval that nothing bounds on one side has neither end.
-    """
+
+def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    """``name``, ``name_low`` and ``name_high`` as strict JSON values; neither end where nothing bounds one of them."""
     bounded = estimate is not None and math.isfinite(estimate.high - estimate.low)
     return {
         name: finite(estimate.value) if estimate else None,

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from loopmark.bench.records.ceilings import Ceilings, Interference, LeftOut
-from loopmark.bench.report.ceilings import as_json, ceiling_text, print_ceilings, remarks, size
+from loopmark.bench.report.ceilings import ceiling_text, ceilings_as_json, print_ceilings, remarks, size
 from tests.support.ceilings import COPY, LAUNCH, PRODUCT, make_ceilings
 
 CALM = Interference(
@@ -100,6 +100,6 @@ def test_a_narrow_terminal_is_enough(width: int) -> None:
 
 
 def test_json_holds_the_record_and_the_remarks() -> None:
-    content = json.loads(as_json(make_ceilings(ceilings=(replace(PRODUCT, steady=False),))))
+    content = json.loads(ceilings_as_json(make_ceilings(ceilings=(replace(PRODUCT, steady=False),))))
     assert content["ceilings"][0]["value"] == 100e9
     assert content["remarks"] == ["not seen to be steady before sampling began: matrix product float32"]

@@ -11,7 +11,13 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.side_by_side import Shift
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report import compare_words as words
-from loopmark.bench.report.compare_files import SHIFT_HEADINGS, as_csv, as_json, shifts_as_csv, write_comparison
+from loopmark.bench.report.compare_files import (
+    SHIFT_HEADINGS,
+    as_csv,
+    comparison_as_json,
+    shifts_as_csv,
+    write_comparison,
+)
 from tests.report.html.test_pages import Outline
 from tests.support.hostile import NAMES
 from tests.support.side_by_side import side_by_side
@@ -72,7 +78,7 @@ def test_a_person_s_own_plots_in_the_folder_stay(tmp_path: Path) -> None:
 
 
 def test_the_json_is_strict_and_says_what_the_table_says() -> None:
-    found = as_json(side_by_side({"tf32": [0.005, None]}, 2))
+    found = comparison_as_json(side_by_side({"tf32": [0.005, None]}, 2))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     (workload,) = found["workloads"]
     assert workload["is_same_work"] is True

@@ -17,7 +17,7 @@ from rich.console import Console
 from loopmark.bench.judge.history import Series
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report import style, trend_plots
-from loopmark.bench.report.history import as_csv, as_json, print_history, write_history
+from loopmark.bench.report.history import as_csv, history_as_json, print_history, write_history
 from tests.report.test_plots import texts_of
 from tests.support.histories import SUBJECT, day, history_of
 from tests.support.hostile import NAMES
@@ -142,7 +142,7 @@ def test_the_spreadsheet_has_a_row_a_point_and_marks_the_run_that_began_a_level(
 
 
 def test_json_has_no_number_that_json_lacks() -> None:
-    (series,) = as_json(history_of({"a": [0.1] * 4}, half=math.inf))["series"]
+    (series,) = history_as_json(history_of({"a": [0.1] * 4}, half=math.inf))["series"]
     assert series["points"][0]["speedup_low"] is None
     assert series["points"][0]["speedup_high"] is None
 

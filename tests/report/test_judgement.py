@@ -13,9 +13,9 @@ from loopmark.bench.report.judgement import (
     MOST_ANNOTATIONS,
     MOST_ROWS,
     annotations,
-    as_json,
     as_junit,
     as_markdown,
+    judgement_as_json,
     print_judgement,
 )
 from tests.support.hostile import NAMES
@@ -87,7 +87,7 @@ def test_a_judgement_of_nothing_is_still_printed() -> None:
 
 
 def test_it_holds_every_finding_in_base_units_with_the_outcome() -> None:
-    content = as_json(EVERYTHING)
+    content = judgement_as_json(EVERYTHING)
 
     assert (content["outcome"], content["exit_status"]) == ("regression", 1)
     assert len(content["findings"]) == len(EVERYTHING.findings)
@@ -97,20 +97,20 @@ def test_it_holds_every_finding_in_base_units_with_the_outcome() -> None:
 
 
 def test_what_nothing_bounds_is_null_so_that_it_is_strict_json() -> None:
-    (shown,) = as_json(judgement(finding(verdict="inconclusive")))["findings"]
+    (shown,) = judgement_as_json(judgement(finding(verdict="inconclusive")))["findings"]
     assert shown["change"]["high"] is None
-    json.dumps(as_json(EVERYTHING), allow_nan=False)
+    json.dumps(judgement_as_json(EVERYTHING), allow_nan=False)
 
 
 def test_a_refusal_has_its_reason() -> None:
-    content = as_json(REFUSED)
+    content = judgement_as_json(REFUSED)
     assert (content["outcome"], content["exit_status"], content["findings"]) == ("not comparable", 4, [])
     assert content["refusal"] == REFUSED.refusal
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_name_is_kept_as_it_is(name: str) -> None:
-    text = json.dumps(as_json(judgement(finding(name))), allow_nan=False)
+    text = json.dumps(judgement_as_json(judgement(finding(name))), allow_nan=False)
     assert json.loads(text)["findings"][0]["loop"] == name
     text.encode()
 

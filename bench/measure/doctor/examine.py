@@ -33,7 +33,7 @@ def find_device(name: str | None, build: TorchBuild | None) -> Device:
     if name == "cpu":
         return Device("cpu")
     names = device_names()
-    uuids = _uuids() if _worth_asking(name, build, names) else ()
+    uuids = _uuids(name, build, names)
     if name is None and not uuids:
         return Device("cpu", gpus=names)
     index = int((name or "cuda").partition(":")[2] or 0)
@@ -47,13 +47,6 @@ def find_device(name: str | None, build: TorchBuild | None) -> Device:
     return Device(f"cuda:{index}", uuids[index], names)
 
 
-def _worth_asking(name: str | None, build: TorchBuild | None, names: Sequence[str]) -> bool:
-    """Whether torch, whose import takes seconds, could find a device: without its build or a driver it could not."""
-    if build is None or build.accelerator is None:
-        return False
-    return name is not None or bool(names) or build.accelerator.startswith("ROCm")  # whose driver is not NVIDIA's
-
-
 def cuda_uuids() -> tuple[str, ...]:
     """The identity of every device that torch would use, in its order. It leaves a context: for a process apart."""
     import torch
@@ -65,7 +58,12 @@ def cuda_uuids() -> tuple[str, ...]:
         return ()
 
 
-def _uuids() -> Sequence[str]:
+def _uuids(name: str | None, build: TorchBuild | None, names: Sequence[str]) -> Sequence[str]:
+    """The same, asked only where torch, whose import takes seconds, could find a device: by its build and a driver."""
+    if build is None or build.accelerator is None:
+        return ()
+    if name is None and not names and not build.accelerator.startswith("ROCm"):  # whose driver is not NVIDIA's
+        return ()
     from loopmark.bench.measure.launcher import apart
 
     try:
@@ -119,20 +117,16 @@ def examine(name: str | None, host: HostView) -> Diagnosis:
     build = software.torch_build()
     device = find_device(name, build)
     uses_gpu = device.uuid is not None
-    of_software = (
-        software.torch(build, device.gpus, uses_gpu),
-        software.compiler(host, uses_gpu),
-        *((software.triton(),) if uses_gpu else ()),
-        software.git(host),
-    )
-    return Diagnosis(device.name, (*(check(host) for check in HOST_CHECKS), *of_software, *_of_gpu(device)))
-
-
-def _of_gpu(device: Device) -> tuple[CheckResult, ...]:
-    if device.uuid is None:
-        return ()
-    try:
-        settings = GpuSettings(device.uuid)
-    except pynvml.NVMLError as error:
-        return (DRIVER.not_known(f"{error}, when asked for {device.uuid}"),)
-    return tuple(check(settings) for check in GPU_CHECKS)
+    findings = [check(host) for check in HOST_CHECKS]
+    findings += [software.torch(build, device.gpus, uses_gpu), software.compiler(host, uses_gpu)]
+    if uses_gpu:
+        findings.append(software.triton())
+    findings.append(software.git(host))
+    if device.uuid is not None:
+        try:
+            settings = GpuSettings(device.uuid)
+        except pynvml.NVMLError as error:
+            findings.append(DRIVER.not_known(f"{error}, when asked for {device.uuid}"))
+        else:
+            findings += [check(settings) for check in GPU_CHECKS]
+    return Diagnosis(device.name, tuple(findings))

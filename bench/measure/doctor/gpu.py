@@ -26,16 +26,13 @@ class GpuSettings(GpuMonitor):
     """What a run does not change, asked by NVML's own names. What the driver does not tell is NaN or None."""
 
     def whole(self, name: str, *arguments: int) -> int | None:
-        """A whole number."""
         value = self._say(name, *arguments)
         return None if value is None else int(value)
 
     def watts(self, name: str) -> float:
-        """A limit of power."""
         return self._figure(name, unit=1e-3)
 
     def hertz(self, name: str, *arguments: int) -> float:
-        """A clock."""
         return self._figure(name, *arguments, unit=1e6)
 
     def slowdown_celsius(self) -> float:

@@ -14,6 +14,7 @@ SELF_CHOOSING = ("intel_pstate", "amd-pstate-epp")
 POWERCAP = "sys/class/powercap"
 HUGE = "sys/kernel/mm/transparent_hugepage/enabled"
 NODES = "sys/devices/system/node"
+WAITED = "some avg10="  # of a pressure file: per cent of the last ten seconds in which some task waited
 LITTLE_LEFT = 0.1  # of all memory: below it the kernel may have to make room during a run; chosen
 MEMORY_WAITED_MUCH = 1.0  # per cent of the last ten seconds in which a task waited for memory; chosen
 WAITED_LITTLE, WAITED_MUCH = 1.0, 5.0
@@ -30,7 +31,7 @@ BUSY = (1, 2, 3, 6, 7, STEAL)  # time with work: user, nice, system, both kinds 
 def load(check: Check, host: HostView) -> CheckResult:
     """Whoever else runs takes the cores away in the middle of a step, and empties their caches."""
     tasks = known(_figure(host, "proc/loadavg", r"\A"), "the kernel shows no load")
-    cores, waited = len(host.online()), waiting(host, "cpu")
+    cores, waited = len(host.online()), _figure(host, "proc/pressure/cpu", WAITED)
     reading = f"{tasks:.3g} tasks on average in the last minute"
     if cores:
         reading += f", on {counted(cores, 'core')}"
@@ -67,11 +68,6 @@ def steal(check: Check, host: HostView) -> CheckResult:
     if share == 0 and host.virtual():
         return check.good("none is told; not every hypervisor tells")
     return check.good(reading)
-
-
-def waiting(host: HostView, resource: str) -> float | None:
-    """Per cent of the last ten seconds in which some task waited for ``resource``; None where it is not counted."""
-    return _figure(host, f"proc/pressure/{resource}", "some avg10=")
 
 
 def _figure(host: HostView, path: str, label: str) -> float | None:
@@ -166,19 +162,15 @@ def governor(check: Check, host: HostView) -> CheckResult:
     chosen = {core: host.text(f"{folder}/scaling_governor") for core, folder in folders.items()}
     known = sorted({name for name in chosen.values() if name is not None})
     if not known:
-        remark = host.if_virtual("; in a virtual machine the host chooses the clock")
+        remark = "; in a virtual machine the host chooses the clock" if host.virtual() else ""
         return check.not_known(f"the kernel shows no governor{remark}")
     reading = f"{', '.join(known)} on {host.core_list()}"
     if known == ["performance"]:
         return check.good(reading)
     remedy = "Use the governor `performance` while measuring; the processor then draws more power when idle."
     command = "sudo cpupower frequency-set -g performance"
-    lowest = [
-        core
-        for core, name in chosen.items()
-        if name == "powersave" and host.text(f"{folders[core]}/scaling_driver") not in SELF_CHOOSING
-    ]
-    if lowest:
+    slow = [folders[core] for core, name in chosen.items() if name == "powersave"]
+    if any(host.text(f"{folder}/scaling_driver") not in SELF_CHOOSING for folder in slow):
         return check.bad(f"{reading}, which holds the lowest clock", remedy, command)
     return check.could_be_better(reading, remedy, command)
 
@@ -189,7 +181,7 @@ def boost(check: Check, host: HostView) -> CheckResult:
     one run to the next."""
     no_turbo, allowed = host.number(NO_TURBO), host.number(BOOST)
     if no_turbo is None and allowed is None:
-        remark = host.if_virtual("; in a virtual machine the host has it")
+        remark = "; in a virtual machine the host has it" if host.virtual() else ""
         return check.not_known(f"the kernel shows no switch for it{remark}")
     path, off = (NO_TURBO, 1) if no_turbo is not None else (BOOST, 0)
     if (no_turbo if no_turbo is not None else allowed) == off:
@@ -207,7 +199,8 @@ def energy_counter(check: Check, host: HostView) -> CheckResult:
     """Joules to the target are told only where the processor's own counters (RAPL) can be read."""
     zones = sorted(zone for zone in (host.root / POWERCAP).glob("intel-rapl:*") if zone.name.count(":") == 1)
     if not zones:
-        return check.not_known("the kernel shows none" + host.if_virtual("; a virtual machine usually has none"))
+        remark = "; a virtual machine usually has none" if host.virtual() else ""
+        return check.not_known(f"the kernel shows none{remark}")
     closed = [zone for zone in zones if host.number(f"{POWERCAP}/{zone.name}/energy_uj") is None]
     if not closed:
         return check.good(f"{counted(len(zones), 'package')} can be read")
@@ -256,7 +249,8 @@ def swap(check: Check, host: HostView) -> CheckResult:
 @check_of("memory", "memory left")
 def memory_left(check: Check, host: HostView) -> CheckResult:
     """When memory gets short, the kernel makes room while a step waits, or ends a process."""
-    total, left, waited = _gibibytes(host, "MemTotal"), _gibibytes(host, "MemAvailable"), waiting(host, "memory")
+    total, left = _gibibytes(host, "MemTotal"), _gibibytes(host, "MemAvailable")
+    waited = _figure(host, "proc/pressure/memory", WAITED)
     reading = f"{left:.1f} of {total:.1f} GiB"
     if waited is not None:
         reading += f"; in {waited:.3g} % of the last 10 s a task waited for some"

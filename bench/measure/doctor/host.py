@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from itertools import groupby
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from loopmark.bench.measure.cgroup import numbers
+from loopmark.bench.measure.cgroup import numbers, text_of
 from loopmark.bench.records.checks import Area, Check, CheckResult
 
 P = ParamSpec("P")
@@ -55,10 +56,7 @@ class HostView:
 
     def text(self, path: str) -> str | None:
         """A file's text without the space around it; None where it is empty, missing or not to be read."""
-        try:
-            return (self.root / path).read_text(errors="replace").strip() or None
-        except OSError:
-            return None
+        return text_of(self.root / path)
 
     def number(self, path: str) -> int | None:
         """A file's whole number; None where it holds none."""
@@ -66,7 +64,6 @@ class HostView:
         return int(text) if text.lstrip("-").isdecimal() else None
 
     def present(self, path: str) -> bool:
-        """Whether there is such a file or folder."""
         return (self.root / path).exists()
 
     def core_list(self) -> str:
@@ -76,10 +73,6 @@ class HostView:
     def online(self) -> tuple[int, ...]:
         """The logical cores of the whole machine, as far as it shows them."""
         return numbers(self.text("sys/devices/system/cpu/online") or "")
-
-    def if_virtual(self, remark: str) -> str:
-        """``remark`` where a hypervisor is below; else nothing."""
-        return remark if self.virtual() else ""
 
     def virtual(self) -> bool | None:
         """Whether a hypervisor is below; None where the processor has no mark for it, and nothing else tells."""
@@ -105,12 +98,8 @@ def listed(noun: str, values: Sequence[int]) -> str:
 
 def spans(values: Sequence[int]) -> str:
     """Numbers as the kernel lists them, and `taskset` takes them: ``0-2,7``."""
-    found: list[list[int]] = []
-    for value in sorted(set(values)):
-        if found and value == found[-1][-1] + 1:
-            found[-1].append(value)
-        else:
-            found.append([value])
+    runs = groupby(enumerate(sorted(set(values))), key=lambda pair: pair[1] - pair[0])
+    found = [[value for _, value in run] for _, run in runs]
     return ",".join(f"{span[0]}-{span[-1]}" if len(span) > 1 else f"{span[0]}" for span in found)
 
 

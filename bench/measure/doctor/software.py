@@ -57,8 +57,8 @@ def virtual_machine(check: Check, host: HostView) -> CheckResult:
     maker = " ".join(name for name in names if name)
     virtual, called = host.virtual(), f": {maker}" if maker else ""
     if virtual is None:
-        known = f"; the hardware calls itself {maker}" if maker else ""
-        return check.not_known(f"this processor has no mark for it{known}")
+        told = f"; the hardware calls itself {maker}" if maker else ""
+        return check.not_known(f"this processor has no mark for it{told}")
     if not virtual:
         return check.good(f"no hypervisor is noticed{called}")
     return check.could_be_better(
@@ -72,10 +72,9 @@ def virtual_machine(check: Check, host: HostView) -> CheckResult:
 @check_of("processor", "container")
 def container(check: Check, host: HostView) -> CheckResult:
     """A container costs a step nothing by itself; its limits are told under `CPU quota` and `allowed cores`."""
-    marks = (".dockerenv", "run/.containerenv")
     if maker := host.text("run/systemd/container"):
         return check.good(f"yes: {maker}")
-    mark = next((mark for mark in marks if host.present(mark)), None)
+    mark = next((mark for mark in (".dockerenv", "run/.containerenv") if host.present(mark)), None)
     if mark is None and any(word in (host.text("proc/1/cgroup") or "") for word in ("docker", "kubepods", "lxc")):
         mark = "proc/1/cgroup"
     return check.good(f"yes, says /{mark}" if mark else "none is noticed")
@@ -99,12 +98,12 @@ def thread_variables(check: Check, host: HostView) -> CheckResult:
     spinning = ["OMP_WAIT_POLICY"] if found.get("OMP_WAIT_POLICY", "").lower() == "active" else []
     if not placing and not spinning:
         return check.good(f"{reading}; a run keeps them with its results")
-    says = []
-    if placing:
-        says.append("Loopmark pins its processes itself, and threads bound once more may share a core.")
-    if spinning:
-        says.append("Idle threads that spin take time from the process whose turn it is, on the same cores.")
-    return check.could_be_better(reading, " ".join(says), f"unset {' '.join([*placing, *spinning])}")
+    says = {
+        "Loopmark pins its processes itself, and threads bound once more may share a core.": placing,
+        "Idle threads that spin take time from the process whose turn it is, on the same cores.": spinning,
+    }
+    remedy = " ".join(text for text, names in says.items() if names)
+    return check.could_be_better(reading, remedy, f"unset {' '.join([*placing, *spinning])}")
 
 
 @dataclass(frozen=True)
@@ -153,12 +152,10 @@ def torch(check: Check, build: TorchBuild | None, gpus: Sequence[str], uses_gpu:
 @check_of("software", "compiler")
 def compiler(check: Check, host: HostView, uses_gpu: bool) -> CheckResult:
     """torch.compile writes C++ on a CPU, and launchers in C on a GPU; without a compiler its loops are skipped."""
-    default = "clang++" if sys.platform == "darwin" else "g++"
-    name = host.variables.get("CC", "gcc") if uses_gpu else host.variables.get("CXX", default)
-    path = host.variables.get("PATH")
-    if shutil.which(name, path=path) is None:
-        package = "gcc" if uses_gpu else "g++ python3-dev"
-        variable = "CC" if uses_gpu else "CXX"
+    for_cpu = ("CXX", "clang++" if sys.platform == "darwin" else "g++", "g++ python3-dev")
+    variable, default, package = ("CC", "gcc", "gcc") if uses_gpu else for_cpu
+    name = host.variables.get(variable, default)
+    if shutil.which(name, path=host.variables.get("PATH")) is None:
         return check.could_be_better(
             f"{name} is not on the PATH",
             f"Install it, or name another in {variable}.",

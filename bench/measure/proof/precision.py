@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from loopmark.loops.task import Task
 
@@ -24,12 +25,10 @@ FLOAT32_BITS = 24
 
 
 class RandomRounding(TorchDispatchMode):
-    """While it is on, every operation rounds at random, forward and backward.
+    """While it is on, every operation on ``device`` rounds at random, forward and backward.
 
     Args:
         bits: significant bits that are kept: 24 in float32, 11 in float16 and TensorFloat-32, 8 in bfloat16.
-        seed: of the rounding.
-        device: that the operations run on.
         constants: tensors that are read as they are, such as a model's buffers: an operation that is handed
             them by position may write to them without saying so.
     """
@@ -40,12 +39,9 @@ class RandomRounding(TorchDispatchMode):
         self._random = torch.Generator(device).manual_seed(seed)
         self._constants = {id(tensor) for tensor in constants}
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run ``func`` on inputs rounded at random, and round what it writes."""
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         schema, kwargs = func._schema, kwargs or {}
-        read = sum(_numbers(args))
+        read = sum(leaf.numel() for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and leaf.is_floating_point())
         if not read or any(r.alias_info and not r.alias_info.is_write for r in schema.returns):
             return func(*args, **kwargs)  # a constant, such as a range of positions, or a view
         rounded = [
@@ -73,20 +69,12 @@ class RandomRounding(TorchDispatchMode):
 
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """``value`` with ``change`` applied to each tensor of numbers in it."""
-    if isinstance(value, Tensor):
-        numbers = value.is_floating_point() and value.layout is torch.strided and value.numel()
-        return change(value) if numbers else value
-    if isinstance(value, list | tuple):
-        return [_mapped(item, change) for item in value]
-    return value
 
+    def changed(leaf: Any) -> Any:
+        numbers = isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.layout is torch.strided
+        return change(leaf) if numbers and leaf.numel() else leaf
 
-def _numbers(values: Iterable[Any]) -> Iterable[int]:
-    for value in values:
-        if isinstance(value, Tensor) and value.is_floating_point():
-            yield value.numel()
-        elif isinstance(value, list | tuple):
-            yield from _numbers(value)
+    return tree_map(changed, value)
 
 
 T = TypeVar("T")
@@ -94,7 +82,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Switches:
-    """How they stood at one moment."""
+    """torch's switches for precision and determinism, as they stood at one moment."""
 
     matmul_precision: str | None
     """None where torch's newer settings (2.9, ``fp32_precision``) have been used, which the older ones cannot tell."""
@@ -105,7 +93,6 @@ class Switches:
 
     @classmethod
     def now(cls) -> "Switches":
-        """As they stand."""
         return cls(
             matmul_precision=_told(torch.get_float32_matmul_precision),
             cudnn_tf32=_told(lambda: torch.backends.cudnn.allow_tf32),
@@ -148,7 +135,7 @@ TF32_BITS, BFLOAT16_BITS = 11, 8  # significant bits; TensorFloat-32 has as many
 
 def bits_of(kind: torch.dtype) -> int:
     """Significant bits of a floating-point type, the hidden one included: 24 of float32."""
-    return round(1 - torch.log2(torch.tensor(torch.finfo(kind).eps, dtype=torch.float64)).item())
+    return 1 - round(math.log2(torch.finfo(kind).eps))
 
 
 def least_bits(task: Task, predictions: Tensor) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import functools
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -16,8 +17,9 @@ from torch.optim import Optimizer
 from loopmark.bench.measure.clock import BadStep, refuse_unknown_phases
 from loopmark.bench.measure.proof.precision import FLOAT32_BITS, Switches, least_bits
 from loopmark.loops.goal import double
+from loopmark.loops.loop import Loop
 from loopmark.loops.task import Batch, Task
-from loopmark.loops.technique import Driver, Step
+from loopmark.loops.technique import Driver
 
 Layers = dict[str, Tensor]  # a tensor for each layer, by the name of its parameter or buffer
 
@@ -47,6 +49,15 @@ class Updated:
     slots: Layers  # its own tensors, such as momentum
 
 
+def digest_of(task: Task) -> str:
+    """The SHA-256 of what was learnt: parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in (*parameters_of(task.plain_model).items(), *buffers_of(task.plain_model).items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().flatten().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def state_of(task: Task) -> State:
     """Copies of what ``task`` has learnt so far."""
     slots = task.optimizer.state_dict()["state"]
@@ -57,7 +68,6 @@ def state_of(task: Task) -> State:
 
 
 def parameters_of(model: nn.Module) -> Layers:
-    """Copies of the parameters."""
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
@@ -82,11 +92,9 @@ def slots_of(model: nn.Module, optimizer: Optimizer) -> Layers:
 
 
 class Twin:
-    """A copy of a task's model that takes the canonical step, one at a time, from whatever state it is given.
+    """A copy of a model, which no technique has changed yet, that takes the canonical step from any state it is given.
 
-    Args:
-        task: whose model no technique has changed yet.
-        exact: in float64, whose rounding counts for nothing beside float32's.
+    An ``exact`` one computes in float64, whose rounding counts for nothing beside float32's.
     """
 
     def __init__(self, task: Task, *, exact: bool = False) -> None:
@@ -103,7 +111,7 @@ class Twin:
     def take(self, state: State, batch: Batch, rounding: AbstractContextManager[Any] | None = None) -> Taken:
         """Everything of the canonical step but the update, from ``state``."""
         self._load(state)
-        inputs, targets = (self._typed(tensor) for tensor in batch)
+        inputs, targets = (t.double() if self._exact and t.is_floating_point() else t for t in batch)
         self.model.zero_grad(set_to_none=True)
         with self._switches.restored(), rounding or contextlib.nullcontext():
             loss = self._loss_fn(self.model(inputs), targets)
@@ -111,11 +119,7 @@ class Twin:
         return Taken(loss.detach().clone(), gradients_of(self.model), buffers_of(self.model))
 
     def update(self, state: State, gradients: Layers, nudge: Callable[[float], float] = lambda value: value) -> Updated:
-        """What the optimizer's step from ``state`` by ``gradients`` leaves.
-
-        Args:
-            nudge: changes each of the optimizer's settings (learning rate, betas, …) a little.
-        """
+        """What the optimizer's step leaves; ``nudge`` changes each setting (learning rate, betas, …) a little."""
         self._load(state)
         for name, parameter in self.model.named_parameters():
             gradient = gradients.get(name)
@@ -137,9 +141,6 @@ class Twin:
         with torch.no_grad():
             for name, tensor in _layers(self.model):
                 tensor.copy_(state.layers[name])
-
-    def _typed(self, tensor: Tensor) -> Tensor:
-        return tensor.double() if self._exact and tensor.is_floating_point() else tensor
 
 
 def _layers(model: nn.Module) -> list[tuple[str, Tensor]]:
@@ -169,20 +170,18 @@ Errors = dict[tuple[str, str], float]  # by kind and layer
 
 def errors_of(taken: Taken, truth: Taken) -> Errors:
     """In the order in which they come about: the loss, then the gradients from the last layer to the first."""
-    found: Errors = {("loss", ""): relative({"": taken.loss}, {"": truth.loss})[""]}
-    for kind, mine, its in (
-        ("gradient", taken.gradients, dict(reversed(truth.gradients.items()))),
-        ("buffer", taken.buffers, truth.buffers),
-    ):
-        found |= {(kind, name): error for name, error in relative(mine, its).items()}
-    # A gradient where there should be none at all.
-    found |= {("gradient", name): math.inf for name in taken.gradients.keys() - truth.gradients.keys()}
-    return found
+    unwanted = taken.gradients.keys() - truth.gradients.keys()  # where there should be none at all
+    return {
+        **relative("loss", {"": taken.loss}, {"": truth.loss}),
+        **relative("gradient", taken.gradients, dict(reversed(truth.gradients.items()))),
+        **relative("buffer", taken.buffers, truth.buffers),
+        **{("gradient", name): math.inf for name in unwanted},
+    }
 
 
-def relative(some: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, float]:
+def relative(kind: str, some: Layers, truth: Layers) -> Errors:
     """The norm of each layer's difference over the norm of the truth; infinite where there should be nothing."""
-    return {name: _distance(some.get(name), double(dense(tensor))) for name, tensor in truth.items()}
+    return {(kind, name): _distance(some.get(name), double(dense(tensor))) for name, tensor in truth.items()}
 
 
 def _distance(some: Tensor | None, truth: Tensor) -> float:
@@ -214,49 +213,6 @@ class Own(Taken):
     told: bool  # whether the step left its loss in `Task.last_loss`
 
 
-class Handed:
-    """Notes the gradients that the optimizer is handed: after unscaling, clipping, or whatever a step makes of them."""
-
-    def __init__(self, task: Task) -> None:
-        self.gradients: Layers | None = None
-        optimizer, step = task.optimizer, task.optimizer.step
-
-        @functools.wraps(step)
-        def noting(*arguments: Any, **options: Any) -> Any:
-            # A fused optimizer unscales by itself, by what the scaler has left on it.
-            scale = getattr(optimizer, "grad_scale", None)
-            found = gradients_of(task.plain_model)
-            self.gradients = found if scale is None else {name: gradient / scale for name, gradient in found.items()}
-            return step(*arguments, **options)
-
-        optimizer.step = noting  # type: ignore[method-assign]
-
-
-def take(task: Task, step: Step | Driver, batch: Batch, handed: Handed) -> Own:
-    """One step of the loop's.
-
-    Raises:
-        BadStep: it names phases that there are none of, leaves a loss that is no scalar, or gives the model other
-            parameters than it had.
-    """
-    handed.gradients, names = None, [name for name, _ in task.plain_model.named_parameters()]
-    if isinstance(step, Driver):
-        step(task, *batch)
-        handed.gradients = None  # a replay hands over what its capture did, out of anyone's sight
-    else:
-        refuse_unknown_phases(list(step(task, *batch)))
-    if names != (now := [name for name, _ in task.plain_model.named_parameters()]):
-        other = sorted({*names} ^ {*now})
-        raise BadStep(f"the step gives the model other parameters than it had: {', '.join(other[:3])}")
-    gradients = gradients_of(task.plain_model) if handed.gradients is None else handed.gradients
-    told = task.last_loss is not None
-    loss = torch.as_tensor(task.last_loss if told else math.nan, device=task.device).detach().clone()
-    if loss.numel() != 1:
-        raise BadStep(f"the step leaves a loss of shape {tuple(loss.shape)} in task.last_loss, no scalar")
-    updated = Updated(parameters_of(task.plain_model), slots_of(task.plain_model, task.optimizer))
-    return Own(loss, gradients, buffers_of(task.plain_model), updated, told)
-
-
 def was_skipped(before: State, own: Own) -> bool:
     """Whether a scaler, the task's or the step's own, left out the update because a gradient was not finite."""
     if all(bool(dense(gradient).isfinite().all()) for gradient in own.gradients.values()):
@@ -264,22 +220,65 @@ def was_skipped(before: State, own: Own) -> bool:
     return all(torch.equal(before.layers[name], after) for name, after in own.updated.parameters.items())
 
 
-class Watched:
-    """Notes what a step predicts, and how: that tells of an autocast within a person's own step."""
+class WatchedLoop:
+    """A loop that trains a task, watched: what its steps predict, and the gradients that its optimizer is handed.
 
-    def __init__(self, task: Task) -> None:
-        self.bits = FLOAT32_BITS  # the fewest significant bits so far
-        self._task, loss_fn = task, task.loss_fn
+    Raises Skip where the loop cannot train such a task.
+    """
+
+    def __init__(self, task: Task, loop: Loop) -> None:
+        self.bits = FLOAT32_BITS  # the fewest significant bits so far, by an autocast within a person's own step too
+        self._task = task
+        self._handed: Layers | None = None
+        self._watch_predictions()
+        self._step = loop.prepare(task)
+        self._watch_optimizer()
+
+    def take(self, batch: Batch) -> Own:
+        """One step. Raises BadStep for unknown phases, a loss that is no scalar, and parameters that were not there."""
+        task, model = self._task, self._task.plain_model
+        self._handed, names = None, [name for name, _ in model.named_parameters()]
+        if isinstance(self._step, Driver):
+            self._step(task, *batch)
+            self._handed = None  # a replay hands over what its capture did, out of anyone's sight
+        else:
+            refuse_unknown_phases(list(self._step(task, *batch)))
+        if names != (now := [name for name, _ in model.named_parameters()]):
+            other = sorted({*names} ^ {*now})
+            raise BadStep(f"the step gives the model other parameters than it had: {', '.join(other[:3])}")
+        told = task.last_loss is not None
+        loss = torch.as_tensor(task.last_loss if told else math.nan, device=task.device).detach().clone()
+        if loss.numel() != 1:
+            raise BadStep(f"the step leaves a loss of shape {tuple(loss.shape)} in task.last_loss, no scalar")
+        gradients = gradients_of(model) if self._handed is None else self._handed
+        updated = Updated(parameters_of(model), slots_of(model, task.optimizer))
+        return Own(loss, gradients, buffers_of(model), updated, told)
+
+    def _watch_predictions(self) -> None:
+        loss_fn = self._task.loss_fn
+
+        def note(predictions: Any = None) -> None:
+            if isinstance(predictions, Tensor):
+                self.bits = min(self.bits, least_bits(self._task, predictions))
 
         def watched(predictions: Any, targets: Any) -> Tensor:
-            self._note(predictions)
+            note(predictions)
             return loss_fn(predictions, targets)
 
         if isinstance(loss_fn, nn.Module):  # it stays what it is, since a step may ask it for more than its loss
-            loss_fn.register_forward_pre_hook(lambda _, given: self._note(*given[:1]))
+            loss_fn.register_forward_pre_hook(lambda _, given: note(*given[:1]))
         else:
-            task.loss_fn = watched
+            self._task.loss_fn = watched
 
-    def _note(self, predictions: Any = None) -> None:
-        if isinstance(predictions, Tensor):
-            self.bits = min(self.bits, least_bits(self._task, predictions))
+    def _watch_optimizer(self) -> None:
+        optimizer, step = self._task.optimizer, self._task.optimizer.step
+
+        @functools.wraps(step)
+        def noting(*arguments: Any, **options: Any) -> Any:
+            # After unscaling and clipping; a fused optimizer unscales by itself, by what the scaler has left on it.
+            scale = getattr(optimizer, "grad_scale", None)
+            found = gradients_of(self._task.plain_model)
+            self._handed = found if scale is None else {name: gradient / scale for name, gradient in found.items()}
+            return step(*arguments, **options)
+
+        optimizer.step = noting  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
 """All properties of one loop, in a worker process: asked for one by one, so that what is known survives what is not."""
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 
@@ -76,7 +76,6 @@ class Examination:
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)
         self._loop = LoopUnderTest(self._make_task, self._make_loop, assignment.seed)
-        self._begun = False
 
     def check(self, name: str, seconds: float) -> Checked:
         """Check the property of that name, for at most so many seconds.
@@ -84,15 +83,16 @@ class Examination:
         Raises Skip where the machine or the workload is of the wrong kind.
         """
         try:
-            if not self._begun and (refused := self._begin()):
-                return refused
+            if self._refusal:
+                return Checked(bad_input=self._refusal)
             with within(seconds):
                 return checked(self._loop, PROPERTIES[name])
         except BadSpec as error:
             return Checked(bad_input=str(error))
 
-    def _begin(self) -> Checked | None:
-        """Make sure that eager can be trained on the workload: what cannot is no workload to verify a loop on."""
+    @cached_property
+    def _refusal(self) -> str | None:
+        """Why no loop can be verified on the workload: eager itself cannot be trained on it."""
         this = self._given
         if reason := find_workload(this.workload).lacks() or find_loop(this.loop).lacks(self._device):
             raise Skip(reason)
@@ -101,11 +101,9 @@ class Examination:
         except (Skip, BadSpec):
             raise
         except Exception as error:  # a person's own workload may raise whatever it likes
-            return Checked(bad_input=f"cannot make the workload {this.workload}: {described(error)}")
+            return f"cannot make the workload {this.workload}: {described(error)}"
         if fault:
-            no_use = f"eager itself fails on the workload {this.workload}, so no loop can be tried on it"
-            return Checked(bad_input=f"{no_use}: it {fault.text}")
-        self._begun = True
+            return f"eager itself fails on the workload {this.workload}, so no loop can be tried on it: it {fault.text}"
         return None
 
     def _make_task(self, seed: int) -> Task:

@@ -24,10 +24,7 @@ from loopmark.phases import YIELDED
 
 
 class PreparedLoop:
-    """A task, its step, and who drives that.
-
-    ``step`` is always the generator; ``driver`` is None where whoever calls it drives it.
-    """
+    """A task, its step, which is always the generator, and its driver; None where whoever calls it drives it."""
 
     def __init__(self, task: Task, step: Step | Driver) -> None:
         self.task = task
@@ -37,12 +34,7 @@ class PreparedLoop:
 
     @classmethod
     def begin(cls, make_task: Callable[[int], Task], loop: Loop, seed: int) -> "PreparedLoop":
-        """A fresh task for ``seed``, prepared as a worker does.
-
-        Raises:
-            Skip: the task is of the wrong kind.
-            Stopped: preparing it failed.
-        """
+        """A fresh task, prepared as a worker does. Raises Skip where it is of the wrong kind, Stopped on failure."""
         task = make_task(seed)
         torch.manual_seed(seed)
         try:
@@ -75,24 +67,18 @@ class PreparedLoop:
     def guarded(self, outermost: CodeType, last_phase: Callable[[], str]) -> Iterator[None]:
         """Run a step of it, driven by ``outermost``: what it calls is recorded, what it leaves on is put back.
 
-        Raises:
-            Stopped: the step raised, whatever it was.
-            Skip: it cannot run with this task.
-            BadStep: it is no step.
+        Raises Stopped for whatever the step raises, but for Skip and BadStep.
         """
         before = Modes.now(self.task.device.type)
-        fault: Fault | None = None
         try:
             with self.recorder.installed(outermost):
                 yield
         except (Skip, BadStep):
             raise
         except BaseException as error:
-            fault = _fault_of(error, last_phase())
+            raise Stopped(_fault_of(error, last_phase())) from None
         finally:
             before.put_back()
-        if fault is not None:
-            raise Stopped(fault)
 
 
 def number_of(loss: Any) -> float | None:
@@ -182,7 +168,6 @@ class Modes:
 
     @classmethod
     def now(cls, device_type: str) -> "Modes":
-        """As they stand."""
         return cls(
             gradients=torch.is_grad_enabled(),
             inference=torch.is_inference_mode_enabled(),
@@ -204,7 +189,7 @@ class Modes:
         return tuple(name for name, is_on in changed.items() if is_on)
 
     def put_back(self) -> None:
-        """Turn what a step has left on off again, so that it does not reach the next one."""
+        """Turn what a step has left on off again."""
         torch.set_grad_enabled(self.gradients)
         torch.set_autocast_enabled(self.device_type, self.autocast)
         torch.set_default_dtype(self.default_dtype)
@@ -242,7 +227,10 @@ class Snapshot:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._tensors = [(tensor, tensor.clone()) for tensor in _tensors_of(task)]
+        parameters = (parameter.detach() for parameter in task.model.parameters())
+        slots = (value for state in task.optimizer.state.values() for value in state.values())
+        kept = (*parameters, *task.model.buffers(), *(slot for slot in slots if isinstance(slot, Tensor)))
+        self._tensors = [(tensor, tensor.clone()) for tensor in kept]
         self._states = {parameter: dict(state) for parameter, state in task.optimizer.state.items()}
         self._options = [{k: v for k, v in group.items() if k != "params"} for group in task.optimizer.param_groups]
         self._scaler = task.scaler.state_dict()
@@ -265,16 +253,7 @@ class Snapshot:
             self._task.scaler.load_state_dict(self._scaler)
 
 
-def _tensors_of(task: Task) -> Iterator[Tensor]:
-    """Every tensor that a step may change: parameters, buffers, the optimizer's state."""
-    yield from (p.detach() for p in task.model.parameters())
-    yield from task.model.buffers()
-    for state in task.optimizer.state.values():
-        yield from (value for value in state.values() if isinstance(value, Tensor))
-
-
 def parameters_of(task: Task) -> list[Tensor]:
-    """A copy of each parameter."""
     return [parameter.detach().clone() for parameter in task.model.parameters()]
 
 
@@ -291,7 +270,6 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def same(some: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
-    """Whether all pairs have the same bits."""
     return all(same_bits(a, b) for a, b in zip(some, others, strict=True))
 
 

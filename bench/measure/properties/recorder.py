@@ -4,10 +4,12 @@ import functools
 import inspect
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Literal
@@ -27,13 +29,14 @@ _INNOCENT = tuple(str(TORCH / part) for part in ("optim", "amp"))
 
 def frames_within(outermost: CodeType | None) -> list[FrameType]:
     """The frames that are running, innermost first and without our own, up to the one that runs ``outermost``."""
-    found: list[FrameType] = []
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not outermost:
-        if Path(frame.f_code.co_filename).parent != _HERE:
-            found.append(frame)
-        frame = frame.f_back
-    return found
+    running = (frame for frame, _ in traceback.walk_stack(sys._getframe(1)))
+    inner = takewhile(lambda frame: frame.f_code is not outermost, running)
+    return [frame for frame in inner if Path(frame.f_code.co_filename).parent != _HERE]
+
+
+def place_in(frames: Iterable[FrameType]) -> str:
+    """The innermost line of a person's own among ``frames``, outermost first."""
+    return place_among([(frame.f_code.co_filename, frame.f_lineno) for frame in frames])
 
 
 def torchs_own_doing(frames: Iterable[FrameType]) -> bool:
@@ -62,6 +65,16 @@ def replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
             setattr(owner, name, before)
         else:
             delattr(owner, name)
+
+
+def standing_in(function: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that looks like ``function``, can be bound as one, and is ``call(function, *args, **kwargs)``."""
+
+    @functools.wraps(function)
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        return call(function, *args, **kwargs)
+
+    return stand_in
 
 
 Note = Callable[[str], None]
@@ -100,16 +113,14 @@ def hidden_waits(device: torch.device, note: Note, outermost: CodeType, batch: t
         if not torchs_own_doing(frames_within(outermost)):
             note(what)
 
-    watched = _told_by_torch if device.type == "cuda" else _known_by_name
-    with watched(unless_torchs_own, batch):
+    with _told_by_torch(unless_torchs_own) if device.type == "cuda" else _known_by_name(unless_torchs_own, batch):
         yield
 
 
 @contextmanager
-def _told_by_torch(note: Note, _: tuple[Any, ...]) -> Iterator[None]:
+def _told_by_torch(note: Note) -> Iterator[None]:
     before = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
+    with warnings.catch_warnings(action="always"):
         show = warnings.showwarning
 
         def showwarning(message: Warning | str, *rest: Any, **more: Any) -> None:
@@ -154,24 +165,21 @@ def _why_it_waits(function: Any, args: Any, kwargs: dict[str, Any]) -> str | Non
 def _known_by_name(note: Note, batch: tuple[Any, ...]) -> Iterator[None]:
     with ExitStack() as stack:
         for name in COPYING:  # which no operation shows for a tensor that is on the CPU already
-            stack.enter_context(replaced(Tensor, name, _noting(name, note, batch)))
+            stand_in = standing_in(getattr(Tensor, name), functools.partial(_note_copy, name, note, batch))
+            stack.enter_context(replaced(Tensor, name, stand_in))
         stack.enter_context(_Operations(note))
         yield
 
 
-def _noting(name: str, note: Note, batch: tuple[Any, ...]) -> Callable[..., Any]:
-    function, written = getattr(Tensor, name), COPYING[name]
-
-    @functools.wraps(function)
-    def noting(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        if not torch.compiler.is_compiling() and not any(tensor is part for part in batch):
-            # By its name only: a device that a variable holds may be the GPU where there is one.
-            where = kwargs.get("device", args[0] if args else None)
-            if name != "to" or (isinstance(where, str) and where == "cpu" and not kwargs.get("non_blocking")):
-                note(f"copies to the CPU, as {written} does")
-        return function(tensor, *args, **kwargs)
-
-    return noting
+def _note_copy(
+    name: str, note: Note, batch: tuple[Any, ...], function: Any, tensor: Any, *args: Any, **kwargs: Any
+) -> Any:
+    if not torch.compiler.is_compiling() and not any(tensor is part for part in batch):
+        # By its name only: a device that a variable holds may be the GPU where there is one.
+        where = kwargs.get("device", args[0] if args else None)
+        if name != "to" or (isinstance(where, str) and where == "cpu" and not kwargs.get("non_blocking")):
+            note(f"copies to the CPU, as {COPYING[name]} does")
+    return function(tensor, *args, **kwargs)
 
 
 What = Literal["model", "loss_fn", "zero_grad", "backward", "update", "wait"]
@@ -209,8 +217,7 @@ class Recorder:
         self.events: list[Event] = []
         self.roots: list[Root] = []
         self.forks: list[str] = []  # where the process was forked, `on` or not
-        self.graded: set[str] = set()
-        """Names of the parameters that had a gradient, other than zero, when an update began."""
+        self.graded: set[str] = set()  # the parameters that had a gradient, other than zero, when an update began
         self._task, self._within = task, set[str]()
         self._take_over(task)
 
@@ -222,12 +229,14 @@ class Recorder:
         """Also take over, while ``outermost`` drives a step, torch's own: backward, the scaler, what waits."""
         self.outermost = outermost
         with ExitStack() as stack:
-            for name in ("backward", "grad"):
-                stack.enter_context(replaced(torch.autograd, name, self._backward(getattr(torch.autograd, name))))
-            scaler = torch.amp.GradScaler
-            stack.enter_context(replaced(scaler, "step", self._wrapped("update", scaler.step)))
-            for owner, told in EXPLICIT_WAITS:
-                stack.enter_context(replaced(owner, "synchronize", self._waiting(owner.synchronize, told)))
+            taken_over: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+                (torch.autograd, "backward", self._differentiate),
+                (torch.autograd, "grad", self._differentiate),
+                (torch.amp.GradScaler, "step", functools.partial(self._call, "update")),
+                *((owner, "synchronize", functools.partial(self._wait, told)) for owner, told in EXPLICIT_WAITS),
+            )
+            for owner, name, call in taken_over:
+                stack.enter_context(replaced(owner, name, standing_in(getattr(owner, name), call)))
             _listeners.append(self)
             try:
                 yield
@@ -235,14 +244,12 @@ class Recorder:
                 _listeners.remove(self)
 
     def note(self, what: What, detail: str = "") -> None:
-        """Write it down, with the loop's line that did it."""
         if self.on:
             self.events.append(Event(what, self.place(), detail))
 
     def place(self) -> str:
         """The loop's own line that is running."""
-        frames = frames_within(self.outermost)
-        return place_among([(frame.f_code.co_filename, frame.f_lineno) for frame in reversed(frames)])
+        return place_in(reversed(frames_within(self.outermost)))
 
     def _take_over(self, task: Task) -> None:
         model: Any = task.model
@@ -267,53 +274,37 @@ class Recorder:
             self.graded.update(graded(self._task))
         self._within.add(what)
         try:
-            if not _compiled(inner):
-                return inner(*args, **kwargs)
-            with _disable_current_modes():
+            with _disable_current_modes() if _compiled(inner) else nullcontext():
                 return inner(*args, **kwargs)
         finally:
             self._within.discard(what)
 
-    def _wrapped(self, what: What, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            return self._call(what, function, *args, **kwargs)
-
-        return recorded
-
     def _method(self, what: What, method: Any) -> Any:
         """A stand-in that is bound as ``method`` is: a scheduler of learning rates wraps the function within."""
+        call = functools.partial(self._call, what)
         if inspect.ismethod(method):
-            return self._wrapped(what, method.__func__).__get__(method.__self__)
-        return self._wrapped(what, method)
+            return standing_in(method.__func__, call).__get__(method.__self__)
+        return standing_in(method, call)
 
-    def _backward(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(function)
+    def _differentiate(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self.on and "backward" not in self._within:
+            given = inspect.signature(function).bind(*args, **kwargs).arguments
+            began: Any = given.get("tensors", given.get("outputs"))
+            seeded = given.get("grad_tensors", given.get("grad_outputs")) is not None
+            root = began if isinstance(began, Tensor) else next(iter(began), None)
+            if isinstance(root, Tensor):
+                nodes = [node for node in graph_behind(root) if "AccumulateGrad" not in node.name()]  # it has no number
+                numbers = tuple(sorted(node._sequence_nr() for node in nodes))
+                self.roots.append(Root(self.place(), tuple(root.shape), root.requires_grad, seeded, numbers))
+        return self._call("backward", function, *args, **kwargs)
 
-        @functools.wraps(function)
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            if self.on and "backward" not in self._within:
-                given = signature.bind(*args, **kwargs).arguments
-                began: Any = given.get("tensors", given.get("outputs"))
-                seeded = given.get("grad_tensors", given.get("grad_outputs")) is not None
-                root = began if isinstance(began, Tensor) else next(iter(began), None)
-                if isinstance(root, Tensor):
-                    self.roots.append(Root(self.place(), tuple(root.shape), root.requires_grad, seeded, _numbers(root)))
-            return self._call("backward", function, *args, **kwargs)
-
-        return recorded
-
-    def _waiting(self, function: Callable[..., Any], told: str) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            frames = frames_within(self.outermost)
-            # Torch's compiler waits as it tries kernels, which is not the loop's own doing.
-            if not frames or not frames[0].f_code.co_filename.startswith(str(TORCH)):
-                self.note("wait", told)
-            # Without a device there is nothing to wait for, and torch would raise.
-            return function(*args, **kwargs) if torch.cuda.is_available() else None
-
-        return recorded
+    def _wait(self, told: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        frames = frames_within(self.outermost)
+        # Torch's compiler waits as it tries kernels, which is not the loop's own doing.
+        if not frames or not frames[0].f_code.co_filename.startswith(str(TORCH)):
+            self.note("wait", told)
+        # Without a device there is nothing to wait for, and torch would raise.
+        return function(*args, **kwargs) if torch.cuda.is_available() else None
 
 
 def names_of(task: Task) -> list[str]:
@@ -333,14 +324,8 @@ def _compiled(function: Any) -> bool:
     return isinstance(found, torch._dynamo.OptimizedModule) or hasattr(function, "_torchdynamo_orig_callable")
 
 
-def _numbers(root: Tensor) -> tuple[int, ...]:
-    """The sequence numbers of the graph behind ``root``; a thread counts its operations up."""
-    counted = (node for node in graph_behind(root) if "AccumulateGrad" not in node.name())  # a parameter's own has none
-    return tuple(sorted(node._sequence_nr() for node in counted))
-
-
 def operations_so_far() -> int:
-    """The sequence number that the next operation gets."""
+    """The sequence number that the next operation gets: a thread counts its operations up."""
     with torch.enable_grad(), torch.inference_mode(False):
         node: Any = (torch.ones((), requires_grad=True) * 1).grad_fn
     return int(node._sequence_nr())

@@ -1,7 +1,4 @@
-"""Checks of single steps: the phases that they yield, what is done in each, and what is left as it was.
-
-A check says by which fault a loop breaks the property, and what to do; None where there is no fault.
-"""
+"""Checks of single steps: the phases that they yield, what is done in each, and what is left as it was."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -112,7 +109,8 @@ def one_update(loop: LoopUnderTest) -> str | None:
 def work_in_its_phase(loop: LoopUnderTest) -> str | None:
     """The model is called in `forward`, the loss computed in `loss`, gradients in `backward`, the update made in
     `optimizer`, and gradients are cleared in `zero_grad`."""
-    wrong = list(dict.fromkeys(sentence for trace in loop.traces for sentence in _strays(trace)))
+    finders = (_calls_elsewhere, _operations_elsewhere, _gradients_elsewhere)
+    wrong = list(dict.fromkeys(sentence for trace in loop.traces for find in finders for sentence in find(trace)))
     if not wrong:
         return None
     return (
@@ -121,22 +119,13 @@ def work_in_its_phase(loop: LoopUnderTest) -> str | None:
     )
 
 
-def _strays(trace: StepTrace) -> Iterator[str]:
-    yield from _calls_elsewhere(trace)
-    yield from _operations_elsewhere(trace)
-    yield from _gradients_elsewhere(trace)
-
-
 def _calls_elsewhere(trace: StepTrace) -> Iterator[str]:
     for what, (home, done) in HOMES.items():
         if home not in trace.phases and not trace.fault:
             continue  # phases-in-order says so
-        strays: dict[str, list[str]] = {}
-        for lap in trace.ended:
-            for event in lap.events:
-                if event.what == what and lap.phase != home:
-                    strays.setdefault(lap.phase, []).append(event.place)
-        for phase, found in strays.items():
+        calls = [(lap.phase, event.place) for lap in trace.ended for event in lap.events if event.what == what]
+        for phase in dict.fromkeys(phase for phase, _ in calls if phase != home):
+            found = [place for where, place in calls if where == phase]
             yield f"{done} in {phase_name(phase)}, not in `{home}` ({places(found)})"
 
 
@@ -145,9 +134,11 @@ def _operations_elsewhere(trace: StepTrace) -> Iterator[str]:
     called = {event.what for lap in trace.laps for event in lap.events}
     if not trace.roots or "backward" not in {lap.phase for lap in trace.ended}:
         return
-    made = set[str]()
-    for number in (number for root in trace.roots for number in root.numbers):
-        made.add(next((lap.phase for lap in trace.ended if number < lap.operations), ""))
+    made = {
+        next((lap.phase for lap in trace.ended if number < lap.operations), "")
+        for root in trace.roots
+        for number in root.numbers
+    }
     for what in ("model", "loss_fn"):
         home, done = HOMES[what]
         before = sorted(made - {"backward", "optimizer", ""} - ({"forward"} if what == "loss_fn" else set()))
@@ -176,22 +167,17 @@ def _gradients_stray(names: frozenset[str], what: str, lap: Lap, home: str) -> s
 def no_yield_in_with(loop: LoopUnderTest) -> str | None:
     """The step never yields inside a `with`, and leaves no autocast or no_grad on at a yield."""
     left = [(what, lap.phase) for trace in loop.traces for lap in trace.laps for what in lap.left_on]
-    kept = f"; {left[0][0]} is still on at {_when(left[0][1])}" if left else ""
+    what, phase = left[0] if left else ("", "")
+    when = f"the yield of {phase_name(phase)}" if phase else "the step's end"
     if held := [place for trace in loop.traces for place in trace.held_yields]:
+        kept = f"; {what} is still on at {when}" if left else ""
         return (
             f"yields inside a `with` at {places(held)}, which stays open in whoever drives the step{kept}; "
             "close it before the yield and open it again after"
         )
     if left:
-        return (
-            f"leaves {left[0][0]} on at {_when(left[0][1])}, and so in whoever drives the step; turn it off before "
-            "the yield"
-        )
+        return f"leaves {what} on at {when}, and so in whoever drives the step; turn it off before the yield"
     return None
-
-
-def _when(phase: str) -> str:
-    return f"the yield of {phase_name(phase)}" if phase else "the step's end"
 
 
 @property_check
@@ -204,12 +190,10 @@ def batch_and_mode_kept(loop: LoopUnderTest) -> str | None:
                 "dataset in memory would be too; work on a copy"
             )
         if trace.changed_modes:
-            which = [
-                name.replace("_orig_mod.", "").removesuffix("_orig_mod") or "the whole model"
-                for name in trace.changed_modes
-            ]
+            names = (name.replace("_orig_mod.", "").removesuffix("_orig_mod") for name in trace.changed_modes)
+            which = dict.fromkeys(name or "the whole model" for name in names)
             return (
-                f"leaves {listed(dict.fromkeys(which))} in another mode, training or not, than before the step; "
+                f"leaves {listed(which)} in another mode, training or not, than before the step; "
                 "put the mode back within the step"
             )
     return None

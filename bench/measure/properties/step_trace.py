@@ -1,7 +1,7 @@
 """A loop under test, and its first steps watched: what each did up to each of its yields."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from types import FrameType, GeneratorType
@@ -31,6 +31,7 @@ from loopmark.bench.measure.properties.recorder import (
     hidden_waits,
     names_of,
     operations_so_far,
+    place_in,
 )
 from loopmark.bench.records.checks import Outcome, Property
 from loopmark.loops.loop import EAGER, Loop
@@ -51,7 +52,6 @@ def listed(names: Iterable[str], shown: int = 3) -> str:
 
 
 def places(found: Sequence[str]) -> str:
-    """Lines, each once, in their order."""
     return listed(dict.fromkeys(found))
 
 
@@ -90,7 +90,6 @@ class StepTrace:
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """The phases in order, as they were yielded."""
         return tuple(lap.phase for lap in self.laps[:-1])
 
     @property
@@ -104,7 +103,6 @@ class StepTrace:
         return ((lap.phase, event) for lap in self.laps for event in lap.events)
 
     def places_of(self, what: What) -> list[str]:
-        """Where each event of a kind happened."""
         return [event.place for _, event in self.events if event.what == what]
 
     @property
@@ -158,43 +156,40 @@ def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
         for_waits: whether to look for what hides a wait for the device, which every operation then passes through.
     """
     task, recorder = prepared.task, prepared.recorder
-    inputs, targets = batch = task.next_batch()
-    copies = [part.clone() if isinstance(part, Tensor) else None for part in (inputs, targets)]
+    batch = task.next_batch()
+    copies = [part.clone() if isinstance(part, Tensor) else None for part in batch]
     modes = {name: module.training for name, module in task.model.named_modules()}
     watched = _Watched(task, recorder)
+    note_wait = partial(recorder.note, "wait")
+    waits = hidden_waits(task.device, note_wait, watch.__code__, batch) if for_waits else nullcontext()
     task.last_loss = None
     recorder.events, recorder.roots, recorder.graded = [], [], set()
     laps: list[Lap] = []
     held: list[str] = []
     fault: Fault | None = None
     try:
-        with ExitStack() as stack:
-            # Of a step that stops, the last lap is what came after the last yield.
-            stack.enter_context(prepared.guarded(watch.__code__, lambda: laps[-2].phase if laps[1:] else ""))
-            if for_waits:
-                stack.enter_context(hidden_waits(task.device, partial(recorder.note, "wait"), watch.__code__, batch))
-            step = prepared.step(task, inputs, targets)
+        # Of a step that stops, the last lap is what came after the last yield.
+        with prepared.guarded(watch.__code__, lambda: laps[-2].phase if laps[1:] else ""), waits:
+            step = prepared.step(task, *batch)
             if not isinstance(step, Iterator):
-                raise BadStep(
-                    f"the step returns a {type(step).__name__}; it must be a generator that yields its phases"
-                )
+                returned = type(step).__name__
+                raise BadStep(f"the step returns a {returned}; it must be a generator that yields its phases")
             try:
-                while True:
-                    recorder.on = True
-                    phase = next(step, _END)
+                recorder.on = True
+                for phase in step:
                     recorder.on = False
-                    if phase is _END:
-                        break
                     if len(laps) == MOST_YIELDS:
                         raise Stopped(Fault(f"never ends: it yields more than {MOST_YIELDS} phases in one step"))
-                    held.extend(_held(step))
-                    laps.append(watched.lap(phase, _place_of_yield(step)))
+                    place, held_here = _place_of_yield(step)
+                    held += held_here
+                    laps.append(watched.lap(phase, place))
+                    recorder.on = True
             finally:
                 recorder.on = False
                 laps.append(watched.lap("", ""))
     except Stopped as stopped:
         fault = stopped.fault
-    parts = zip(("inputs", "targets"), (inputs, targets), copies, strict=True)
+    parts = zip(("inputs", "targets"), batch, copies, strict=True)
     return StepTrace(
         laps=tuple(laps),
         loss=task.last_loss,
@@ -208,23 +203,14 @@ def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
     )
 
 
-_END: Any = object()
-
-
-def _frames_of_yield(step: Any) -> Iterator[FrameType]:
-    """Where ``step`` waits since its last yield: its own frame, and that of each generator which one yields from."""
-    while isinstance(step, GeneratorType) and step.gi_frame is not None:
-        yield step.gi_frame
+def _place_of_yield(step: Any) -> tuple[str, list[str]]:
+    """Where ``step`` waits since its last yield, and each yield inside a ``with`` of the generators that wait there."""
+    frames: list[FrameType] = []
+    while isinstance(step, GeneratorType) and step.gi_frame is not None:  # each, and which one it yields from
+        frames.append(step.gi_frame)
         step = step.gi_yieldfrom
-
-
-def _place_of_yield(step: Any) -> str:
-    return place_among([(frame.f_code.co_filename, frame.f_lineno) for frame in _frames_of_yield(step)])
-
-
-def _held(step: Any) -> Iterator[str]:
-    for code in (frame.f_code for frame in _frames_of_yield(step)):
-        yield from (place_among([(code.co_filename, line)]) for line in held_yields_of(code))
+    codes = [frame.f_code for frame in frames]
+    return place_in(frames), [place_among([(c.co_filename, line)]) for c in codes for line in held_yields_of(c)]
 
 
 def _same_gradient(a: Tensor | None, b: Tensor | None) -> bool:
@@ -238,28 +224,19 @@ COURSE_STEPS = 12  # on one batch, to see the loss fall
 
 
 class LoopUnderTest:
-    """A loop under examination.
-
-    Args:
-        make_task: a fresh task for a seed.
-        make_loop: the loop, as if for the first time: what it counts by itself begins anew.
-        seed: of the tasks.
-    """
+    """A loop under examination; ``make_loop`` makes it as if for the first time: what it counts begins anew."""
 
     def __init__(self, make_task: Callable[[int], Task], make_loop: Callable[[], Loop], seed: int = 0) -> None:
         self.make_task, self.make_loop, self.seed = make_task, make_loop, seed
 
     def fresh(self, seed: int | None = None) -> PreparedLoop:
-        """The loop with a task of its own."""
         return PreparedLoop.begin(self.make_task, self.make_loop(), self.seed if seed is None else seed)
 
     def eager(self, seed: int | None = None) -> PreparedLoop:
-        """The canonical loop with such a task."""
         return PreparedLoop.begin(self.make_task, EAGER, self.seed if seed is None else seed)
 
     @cached_property
     def prepared(self) -> PreparedLoop:
-        """The one that is watched."""
         return self.fresh()
 
     @cached_property
@@ -277,10 +254,7 @@ class LoopUnderTest:
 
     @cached_property
     def course(self) -> tuple[list[float], list[float]]:
-        """Losses on one batch again and again, the loop's and eager's, from the same weights, of another seed.
-
-        There are none where the loop leaves no loss.
-        """
+        """Losses on one batch again and again, the loop's and eager's, from the same weights, of another seed."""
         other = self.seed + 1 if self.seed < 2**62 else 0
         return _losses_on_one_batch(self.fresh(other)), _losses_on_one_batch(self.eager(other))
 

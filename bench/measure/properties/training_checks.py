@@ -1,7 +1,4 @@
-"""Checks of training: gradients, the loss and where it goes, what a seed decides, and steps that come to their end.
-
-A check says by which fault a loop breaks the property, and what to do; None where there is no fault.
-"""
+"""Checks of training: gradients, the loss and where it goes, what a seed decides, and steps that come to their end."""
 
 import math
 from collections.abc import Sequence
@@ -250,7 +247,7 @@ def _parting(some: list[float | None], others: list[float | None]) -> int | None
 
 
 def _as_near_as_rounding(a: float | None, b: float | None) -> bool:
-    return a is not None and b is not None and math.isclose(a, b, rel_tol=ROUNDING, abs_tol=0.0)
+    return a is not None and b is not None and math.isclose(a, b, rel_tol=ROUNDING)
 
 
 def _same(a: float | None, b: float | None) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 import torch
@@ -64,9 +64,7 @@ class TrainingSession:
     def segment(self, steps: int, one_by_one: int = 0) -> Segment:
         """Train for ``steps`` steps, or until the loss is lost, and measure the quality.
 
-        The first ``one_by_one`` of the steps are each timed to their end.
-
-        Raises Skip where the step leaves no loss behind.
+        The first ``one_by_one`` of the steps are each timed to their end. Raises Skip where a step leaves no loss.
         """
         losses: list[torch.Tensor | None] = []
         ends: list[float] = []
@@ -83,28 +81,24 @@ class TrainingSession:
         self._clock.synchronise()
         seconds, joules = time.perf_counter() - start, self._energy.joules() - joules
         scaler = self._task.scaler
+        scale = float(scaler.get_scale()) if scaler.is_enabled() else math.nan
         return Segment(
             seconds=seconds,
             first_steps_seconds=tuple(end - begin for begin, end in zip([start, *ends], ends, strict=False)),
-            losses=tuple(_read(losses)),
+            losses=_read(losses),
             quality=self._quality(),
             joules=joules,
             compile_seconds=self._log.seconds(),
             compile_cache=self._log.cache_state(),
             skipped_steps=round(float(scaler.skipped)) if isinstance(scaler, CountingGradScaler) else None,
-            final_scale=_finite(float(scaler.get_scale())) if scaler.is_enabled() else None,
+            final_scale=scale if math.isfinite(scale) else None,
         )
 
     def _quality(self) -> float:
         return float("nan") if self._task.goal is None else self._task.goal.quality(self._task.plain_model)
 
 
-def _read(losses: Sequence[torch.Tensor | None]) -> Iterator[float]:
-    for loss in losses:
-        if loss is None:
-            raise Skip("the step leaves no loss in task.last_loss, by which its training is watched")
-        yield float(loss)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _read(losses: Sequence[torch.Tensor | None]) -> tuple[float, ...]:
+    if any(loss is None for loss in losses):
+        raise Skip("the step leaves no loss in task.last_loss, by which its training is watched")
+    return tuple(float(loss) for loss in losses if loss is not None)

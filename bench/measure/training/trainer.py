@@ -35,8 +35,7 @@ PROOF_STEPS = 8
 class Trainer:
     """Carries out the training of a plan and keeps it in the pool's folder, whole after every workload and seed.
 
-    Args:
-        endings: what is known of cases that cannot be trained, beyond what this machine lacks.
+    ``endings`` tells of cases that cannot be trained, beyond what this machine lacks.
     """
 
     def __init__(

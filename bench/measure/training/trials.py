@@ -87,15 +87,10 @@ class Trials:
         schedule: Schedule,
         tell: Callable[[str, float], None],
     ) -> None:
-        """Train every loop to its end.
+        """Train every loop to its end; ``tell`` hears which one is at which step, and the share of its budget spent.
 
-        Args:
-            endings: the cases that are not trained; those that fail now are added, since they would with any seed.
-            tell: told which loop is at which step, and how much of its budget is spent.
-
-        Raises:
-            BadInput: a step that is none, or, where the terms insist, a workload that states no target.
-            KeyboardInterrupt: what was trained until then is in the collector.
+        Cases in ``endings`` are not trained; those that fail now are added, since they would with any seed. Raises
+        BadInput, where the terms insist, for a step that is none and for a workload that states no target.
         """
         self._endings, first = endings, len(self._collector.trials)
         self._collector.trials += [self._trial(loop, endings) for loop in loops]

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from loopmark.bench.judge.batches import find
-from loopmark.bench.report import batch_search, style
-from loopmark.bench.report.batch_search import as_csv, as_json, print_batches, write_batches
+from loopmark.bench.report import batch_table, style
+from loopmark.bench.report.batch_table import as_csv, batches_as_json, print_batches, write_batches
 from loopmark.bench.report.capacity_plots import throughput
 from tests.support.hostile import NAMES
 from tests.support.hunts import attempt, case, refused
@@ -30,7 +30,7 @@ def printed(*findings, width: int = 200) -> str:
 
 
 def test_the_conclusion_names_the_largest_what_stopped_it_the_best_and_the_one_to_use() -> None:
-    said = batch_search.conclusion(FOUND)
+    said = batch_table.conclusion(FOUND)
 
     assert "the largest batch that fits is 256 (512 does not: not tried: it is expected to take 20.0 GiB" in said
     assert "16.0 GiB is what a process may safely take here now" in said
@@ -47,13 +47,13 @@ def test_the_conclusion_names_the_largest_what_stopped_it_the_best_and_the_one_t
     ],
 )
 def test_what_was_only_tried_is_not_called_the_largest_that_fits(stop, says: str) -> None:
-    assert says in batch_search.conclusion(find(case(attempt(64), stop=stop)))
+    assert says in batch_table.conclusion(find(case(attempt(64), stop=stop)))
 
 
 def test_on_a_machine_too_noisy_to_tell_no_size_is_recommended() -> None:
     finding = find(case(attempt(64, 0.010, 0.001), attempt(128, 0.0150, 0.001), again=(attempt(128, 0.0198, 0.001),)))
 
-    assert "Which one to use cannot be told here: processes of one size differ by 32 %" in batch_search.conclusion(
+    assert "Which one to use cannot be told here: processes of one size differ by 32 %" in batch_table.conclusion(
         finding
     )
     assert "use this" not in printed(finding)
@@ -62,7 +62,7 @@ def test_on_a_machine_too_noisy_to_tell_no_size_is_recommended() -> None:
 def test_a_process_that_ran_out_of_what_it_was_held_to_says_so() -> None:
     finding = find(case(attempt(64), refused(128, reason="ran out of memory in `backward`"), stop="host memory"))
 
-    assert "128 does not: held to 16.0 GiB, it ran out of memory in `backward`" in batch_search.conclusion(finding)
+    assert "128 does not: held to 16.0 GiB, it ran out of memory in `backward`" in batch_table.conclusion(finding)
 
 
 def test_the_table_has_a_line_a_size_and_marks_what_matters() -> None:
@@ -78,7 +78,7 @@ def test_the_table_has_a_line_a_size_and_marks_what_matters() -> None:
 
 def test_csv_and_json_hold_base_units_and_nothing_that_was_not_measured() -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv([FOUND, FAILED]))))
-    content = json.loads(json.dumps(as_json([FOUND, FAILED]), allow_nan=False))
+    content = json.loads(json.dumps(batches_as_json([FOUND, FAILED]), allow_nan=False))
 
     assert [row["batch_size"] for row in rows] == ["64", "128", "256", "512", "1"]
     assert float(rows[0]["step_seconds"]) == pytest.approx(0.013)

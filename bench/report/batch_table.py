@@ -1,7 +1,7 @@
 """A search for a batch size: in words, on the terminal, and as CSV, JSON and plots."""
 
-import sys
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,22 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.batches import BatchFinding, BatchRow
 from loopmark.bench.records.batch_sizes import Attempt
-from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.report import format as show
 from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import FILE_WIDTH, GAP, Column, Table, TextTable, as_wide_as, csv_of, ends
+from loopmark.bench.report.table import (
+    FILE_WIDTH,
+    GAP,
+    Column,
+    Table,
+    TextTable,
+    as_wide_as,
+    csv_of,
+    ends,
+    print_lines,
+)
 from loopmark.bench.report.text import elide, plain
 
 NAME_WIDTH, LONGEST = 60, 300
@@ -51,15 +60,14 @@ def is_known(finding: BatchFinding) -> bool:
 
 def stop(finding: BatchFinding) -> str:
     """What keeps the largest batch that fits from being larger."""
-    case = finding.case
-    above = next((row for row in finding.rows if _is_above(row, finding)), None)
-    if case.stop is None:
+    if finding.case.stop is None:
         return "the search was interrupted"
-    if case.stop == "time":
+    if finding.case.stop == "time":
         return "the search's time was up; --budget allows more"
-    if case.stop == "data" and above is None:
+    fits = finding.largest.attempt.batch_size if finding.largest else math.inf
+    above = next((row for row in finding.rows if row.attempt.batch_size > fits), None)
+    if above is None:
         return "the data has no more rows"
-    assert above is not None
     return f"{size(above)} does not: {why_not(above.attempt)}"
 
 
@@ -100,11 +108,6 @@ def memory(row: BatchRow) -> str:
     return show.data(row.attempt.peak_memory_bytes)
 
 
-def _is_above(row: BatchRow, finding: BatchFinding) -> bool:
-    largest = finding.largest
-    return largest is not None and row.attempt.batch_size > largest.attempt.batch_size
-
-
 COLUMNS: tuple[Column[BatchRow], ...] = (
     Column("batch", size),
     Column("a step", lambda row: show.seconds_plus_minus(row.step_seconds)),
@@ -116,54 +119,45 @@ COLUMNS: tuple[Column[BatchRow], ...] = (
 def print_batches(findings: Sequence[BatchFinding], console: Console | None = None) -> None:
     """Print every case's sizes, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(FILE_WIDTH, console)
-    for finding in findings:
-        if finding.rows:
-            for line in _table(finding):
-                console.print(line, soft_wrap=not console.is_terminal)
-            console.print()
-    for finding in findings:
-        style = {"ok": "bold", "skipped": "yellow"}.get(finding.case.status, "red")
-        console.print(Text(conclusion(finding), style), soft_wrap=not console.is_terminal)
+    print_lines((line for finding in findings if finding.rows for line in _table(finding)), console)
+    styles = {"ok": "bold", "skipped": "yellow"}
+    print_lines((Text(conclusion(one), styles.get(one.case.status, "red")) for one in findings), console)
 
 
-def _table(finding: BatchFinding) -> list[Text]:
+def _table(finding: BatchFinding) -> Iterator[Text]:
     case = finding.case
-    table = TextTable(Table(COLUMNS, finding.rows), None, sys.maxsize)
+    table = TextTable(Table(COLUMNS, finding.rows), None, None)
     title = Text(f"{elide(case.workload, NAME_WIDTH)}  {elide(case.loop, NAME_WIDTH)}", "bold")
     kind = f"{GAP}peak memory: {elide(case.memory_kind, NAME_WIDTH)}" if case.memory_kind else ""
-    lines = [title + Text(kind, "not bold dim"), *(Text(line.plain, "dim") for line in table.headings())]
+    yield title.append(kind, "not bold dim")
+    yield from table.headings()
     for row in finding.rows:
-        note, told = _note(row, finding), table.line("", row).plain
-        lines.append(Text(f"{told}{GAP}{note}" if note else told))
-        lines[-1].stylize("green" if row in finding.equals else "dim" if not row.attempt.fits else "")
+        note = _note(row, finding)
+        line = table.line(None, row).append(f"{GAP}{note}" if note else "")
+        line.stylize("green" if row in finding.equals else "dim" if not row.attempt.fits else "")
+        yield line
     if said := noise(finding):
-        lines.append(Text(said, "dim"))
-    return lines
+        yield Text(said, "dim")
+    yield Text()
 
 
 def _note(row: BatchRow, finding: BatchFinding) -> str:
     if not row.attempt.fits:
         return why_not(row.attempt)
-    marks = ["best throughput" if row is finding.best else "as good" if row in finding.equals else ""]
     largest = "largest that fits" if is_known(finding) else "largest tried"
-    marks.append(largest if row is finding.largest else "")
-    marks.append("use this" if row is finding.recommended else "")
+    marks = [
+        "best throughput" if row is finding.best else "as good" if row in finding.equals else "",
+        largest if row is finding.largest else "",
+        "use this" if row is finding.recommended else "",
+    ]
     return ", ".join(filter(None, marks))
-
-
-Cell = str | int | float | None
 
 
 def write_batches(folder: Path, findings: Sequence[BatchFinding]) -> None:
     """Write the spreadsheet and the plots, as PNG and SVG, into ``folder``."""
-    try:
-        # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
-        replace_file(folder / "batches.csv", as_csv(findings).encode(errors="backslashreplace"))
+    with writing_to(folder, "copy the folder elsewhere"):
+        replace_file(folder / "batches.csv", as_csv(findings))
         draw_plots(folder / "plots", dict.fromkeys(f.case.workload for f in findings), _figures(findings))
-    except OSError as error:
-        raise BadInput(
-            f"cannot write {error.filename or folder}: {error.strerror}; copy the folder elsewhere"
-        ) from None
 
 
 def as_csv(findings: Sequence[BatchFinding]) -> str:
@@ -172,7 +166,7 @@ def as_csv(findings: Sequence[BatchFinding]) -> str:
     return csv_of(rows, ("workload", "loop", "batch_size"))
 
 
-def as_json(findings: Sequence[BatchFinding]) -> dict[str, Any]:
+def batches_as_json(findings: Sequence[BatchFinding]) -> dict[str, Any]:
     """All of it as strict JSON values."""
     return {
         "cases": [
@@ -197,7 +191,7 @@ def as_json(findings: Sequence[BatchFinding]) -> dict[str, Any]:
     }
 
 
-def _record(finding: BatchFinding, row: BatchRow) -> dict[str, Cell]:
+def _record(finding: BatchFinding, row: BatchRow) -> dict[str, str | int | float | None]:
     attempt = row.attempt
     return {
         "workload": plain(finding.case.workload),
