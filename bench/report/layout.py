@@ -106,7 +106,7 @@ def blank_axes(height: float, *, left: float, right: float, top: float, bottom: 
 
 
 def legend_above(axes: Axes, entries: Sequence[Line2D], *, below: float = 0.0) -> None:
-    """A legend below the title, and so many inches further down."""
+    """A legend below the title, ``below`` inches further down."""
     figure = figure_of(axes)
     corner = EDGE / WIDTH, 1 - (TITLE - 0.08 + below) / figure.get_figheight()
     figure.legend(

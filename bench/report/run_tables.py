@@ -40,13 +40,11 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
         print_lines(training_lines(summary.trained, starts_of(summary), console), console)
         console.print()
     if warnings := warnings_of(summary.run):
-        for warning in warnings[:MOST_WARNINGS]:
-            console.print(Text(f"warning: {warning}", "yellow"), soft_wrap=not console.is_terminal)
+        print_lines((Text(f"warning: {warning}", "yellow") for warning in warnings[:MOST_WARNINGS]), console)
         if len(warnings) > MOST_WARNINGS:
             console.print(Text(f"more of them, in report.html: {len(warnings) - MOST_WARNINGS}", "yellow"))
         console.print()
-    # In a file a sentence is one line; a terminal breaks it at its own width.
-    console.print(Text(takeaway(summary), "bold"), soft_wrap=not console.is_terminal)
+    print_lines([Text(takeaway(summary), "bold")], console)
 
 
 def _lines(summary: Summary, console: Console) -> Iterator[Text]:

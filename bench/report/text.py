@@ -21,24 +21,19 @@ def plain(text: str) -> str:
 
 
 def elide(text: str, length: int) -> str:
-    """``text`` on one line of at most ``length`` characters: a sentence without its end, a name without its middle.
-
-    Names of loops begin alike and end apart (``amp_bf16+compile+accumulate_2``, ``…_4``).
-    """
+    """``text`` on one line of at most ``length`` characters: a sentence without its end, a name without its middle."""
     line = plain(text)
     if len(line) <= length:
         return line
     if " " in line or length < SHORTEST_NAME:
         return line[: length - 1].rstrip() + ELLIPSIS
+    # Names of loops begin alike and end apart (amp_bf16+compile+accumulate_2, …_4).
     head = round(HEAD * (length - 1))
     return line[:head] + ELLIPSIS + line[len(line) - (length - 1 - head) :]
 
 
 def told_apart(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
-    """Each of ``names``, which differ, as ``shorten`` has it, and no two alike.
-
-    Those that would look alike are shown by how they begin and by where they differ, or else numbered.
-    """
+    """Each of ``names``, which differ, as ``shorten`` has it; those alike by where they differ, or else numbered."""
     shown = {name: shorten(name) for name in names}
     alike = grouped((short, name) for name, short in shown.items())
     taken = {short for short, group in alike.items() if len(group) == 1}
