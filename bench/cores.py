@@ -12,10 +12,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-MOST = 4
-"""Processes at once: each holds what it makes, and what one core does in seconds gains little from more."""
-ENDS_WITHIN_SECONDS = 5.0
-"""Of a process that is told to end; then it is killed."""
+MOST = 4  # processes at once: each holds what it makes, and what one core does in seconds gains little from more
+ENDS_WITHIN_SECONDS = 5.0  # of a process that is told to end; then it is killed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

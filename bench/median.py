@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtr
 
-LEAST_SAMPLES = 6
-"""Fewer cannot bracket a median with 95 % confidence: five all lie on one side of it in 1 of 16 cases."""
+LEAST_SAMPLES = 6  # fewer cannot bracket a median with 95 % confidence: five all lie on one side of it in 1 of 16 cases
 
 
 def median_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:

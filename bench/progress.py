@@ -9,11 +9,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-PLAIN_EVERY_SECONDS = 10.0
-"""Without a terminal (a CI log), a new line only this often."""
+PLAIN_EVERY_SECONDS = 10.0  # without a terminal (a CI log), a new line only this often
 
-MOST_DONE = 0.99
-"""The most that is shown: whoever tells is still at it."""
+MOST_DONE = 0.99  # the most that is shown: whoever tells is still at it
 
 
 class RunProgress:

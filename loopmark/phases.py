@@ -10,8 +10,6 @@ the batch to where its graphs read it."""
 
 PHASES: tuple[str, ...] = (DATA, "zero_grad", "forward", "loss", "backward", "optimizer")
 
-YIELDED = PHASES[1:]
-"""Those that a step yields as they end."""
+YIELDED = PHASES[1:]  # those that a step yields as they end
 
-FOR_EACH_PART = ("forward", "loss", "backward")
-"""Those that gradient accumulation does again for each part of a batch."""
+FOR_EACH_PART = ("forward", "loss", "backward")  # those that gradient accumulation does again for each part of a batch

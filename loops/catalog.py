@@ -6,15 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from loopmark.loops import amp, channels_last, checkpoint, compiled, cuda_graphs, optimizers, switches
 from loopmark.loops.accumulate import accumulate
-from loopmark.loops.amp import amp_bf16, amp_fp16
-from loopmark.loops.channels_last import channels_last
-from loopmark.loops.checkpoint import checkpoint
-from loopmark.loops.compiled import compile_default, compile_max_autotune, compile_reduce_overhead
-from loopmark.loops.cuda_graphs import cuda_graph, graph_model, graph_phases
 from loopmark.loops.loop import EAGER, Loop
-from loopmark.loops.optimizers import compile_optimizer, foreach_optimizer, fused_optimizer
-from loopmark.loops.switches import cudnn_benchmark, deterministic, tf32
 from loopmark.loops.technique import Step, Technique
 from loopmark.loops.user_code import BadSpec, defined_at, is_spec, load
 from loopmark.loops.workload import Workload
@@ -22,32 +16,19 @@ from loopmark.loops.workloads.gpt import gpt
 from loopmark.loops.workloads.regression import regression, regression_mlp
 from loopmark.loops.workloads.resnet import resnet
 
+# Every technique that these modules define, in their order.
 TECHNIQUES: dict[str, Technique] = {
-    technique.name: technique
-    for technique in (
-        deterministic,
-        tf32,
-        cudnn_benchmark,
-        amp_bf16,
-        amp_fp16,
-        channels_last,
-        checkpoint,
-        fused_optimizer,
-        foreach_optimizer,
-        compile_default,
-        compile_reduce_overhead,
-        compile_max_autotune,
-        compile_optimizer,
-        cuda_graph,
-        graph_phases,
-        graph_model,
-    )
+    found.name: found
+    for module in (switches, amp, channels_last, checkpoint, optimizers, compiled, cuda_graphs)
+    for found in vars(module).values()
+    if isinstance(found, Technique)
 }
 WORKLOADS: dict[str, Workload] = {w.name: w for w in (regression, regression_mlp, resnet, gpt)}
 
-LIKE_ENOUGH, SURELY_MEANT, ABOUT_AS_LIKE = 0.5, 0.85, 0.2
-"""How alike two names must be, by difflib's ratio, for one to be offered for the other, and to be offered alone; and
-how far from the closest the others may be."""
+# How alike two names must be, by difflib's ratio, for one to be offered for the other.
+LIKE_ENOUGH = 0.5
+SURELY_MEANT = 0.85  # it is offered alone
+ABOUT_AS_LIKE = 0.2  # how far from the closest the others may be
 _ACCUMULATE = re.compile(r"accumulate_([0-9]{1,4})")
 _OWN = re.compile(r"(?P<spec>[^:]+:[A-Za-z_]\w*)(?:\+(?P<rest>.*))?")
 
@@ -58,13 +39,10 @@ def find_loop(name: str) -> Loop:
     Raises BadSpec for a name that is not known, techniques that exclude each other, or code that is no step.
     """
     own = _OWN.fullmatch(name.strip())
-    if own:
-        base, label, first = _own_loop(own["spec"])
-        names = own["rest"].split("+") if own["rest"] is not None else []
-    else:
-        base, label, first = EAGER.base, "", []
-        names = name.split("+")
-    named = [find_technique(part.strip()) for part in names if part.strip() != EAGER.name]
+    base, label, first = _own_loop(own["spec"]) if own else (EAGER.base, "", [])
+    rest = own["rest"] if own else name
+    names = [part.strip() for part in rest.split("+")] if rest is not None else []
+    named = [find_technique(part) for part in names if part != EAGER.name]
     techniques = sorted([*first, *named], key=lambda t: (t.rank, t.name))
     _refuse_clashes(name, techniques, own_step=bool(own) and not first)
     parts = ([label] if label else []) + [t.name for t in techniques if t not in first]
@@ -103,8 +81,8 @@ def find_workload(name: str) -> Workload:
     except TypeError:
         called = f"{name}{signature} cannot be called as make_task(device, batch_size, seed)"
         raise BadSpec(f"{defined_at(make_task)}: {called}") from None
-    default = next(iter(list(signature.parameters.values())[1:2]), None)
-    batch = default.default if default and isinstance(default.default, int) else 64
+    parameters = [*signature.parameters.values()]
+    batch = parameters[1].default if len(parameters) > 1 and isinstance(parameters[1].default, int) else 64
     return Workload(label_of(name), "your own", {"small": (make_task, batch), "large": (make_task, batch)})
 
 
@@ -119,10 +97,9 @@ def _own_loop(spec: str) -> tuple[Step, str, list[Technique]]:
     if isinstance(found, Technique):
         return EAGER.base, label_of(spec), [found]
     if not inspect.isgeneratorfunction(found):
-        where = f"{defined_at(found)}: " if inspect.isfunction(found) else ""
-        raise BadSpec(
-            f"{where}{spec} is not a generator function; a step yields each phase's name as it ends: see loops/eager.py"
-        )
+        where = f"{defined_at(found)}: {spec}" if inspect.isfunction(found) else spec
+        advice = "a step yields each phase's name as it ends: see loops/eager.py"
+        raise BadSpec(f"{where} is not a generator function; {advice}")
     try:
         inspect.signature(found).bind("task", "inputs", "targets")
     except TypeError:

@@ -1,18 +1,21 @@
-"""The model compiled by ``torch.compile``, forward and backward; the optimizer and the step's text stay as they are.
+"""The model, forward and backward, or the optimizer's update compiled by ``torch.compile``; the step's text stays.
 
-The partitioner moves work between forward and backward, so a compiled loop's total compares with another's, its
-phases only with that in mind. See https://docs.pytorch.org/docs/stable/generated/torch.compile.html.
+The partitioner moves work between forward and backward, so the total of a compiled model's loop compares with
+another's, its phases only with that in mind. See https://docs.pytorch.org/docs/stable/generated/torch.compile.html and
+https://docs.pytorch.org/tutorials/recipes/compiling_optimizer.html.
 """
 
+import functools
 import os
 import shutil
 import sys
 import sysconfig
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Technique, needs_cuda
@@ -30,10 +33,13 @@ def lacks_compiler(name: str, device: torch.device) -> str | None:
         torch._dynamo.eval_frame.check_if_dynamo_supported()
     except RuntimeError as error:
         return f"{name} needs torch.compile: {error}"
+    # Inductor's C code and triton's both include them.
+    has_headers = (Path(sysconfig.get_path("include")) / "Python.h").is_file()
+    install = "install python3-dev, or the like of it"
     if device.type == "cpu":
         compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as torch chooses
-        if not has_headers():
-            return f"{name} on a CPU needs Python's headers; install python3-dev, or the like of it"
+        if not has_headers:
+            return f"{name} on a CPU needs Python's headers; {install}"
         if shutil.which(compiler) is None:
             return f"{name} on a CPU needs a C++ compiler; {compiler} is not on the PATH: install g++ or set CXX"
     elif device.type == "cuda":
@@ -45,16 +51,9 @@ def lacks_compiler(name: str, device: torch.device) -> str | None:
             return f"{name} on a GPU needs triton; install the triton that belongs to this torch"
         if not any(shutil.which(name) for name in (os.environ.get("CC", "gcc"), "clang")):
             return f"{name} on a GPU needs a C compiler for triton; install gcc or set CC"
-        if not has_headers():
-            return (
-                f"{name} on a GPU needs Python's headers, which triton includes; install python3-dev, or the like of it"
-            )
+        if not has_headers:
+            return f"{name} on a GPU needs Python's headers, which triton includes; {install}"
     return None
-
-
-def has_headers() -> bool:
-    """Whether Python's headers are installed, which both inductor's and triton's C code includes."""
-    return (Path(sysconfig.get_path("include")) / "Python.h").is_file()
 
 
 def _compiled(name: str) -> Technique:
@@ -71,7 +70,7 @@ def _compiled(name: str) -> Technique:
             return f"{reason}, and without CUDA graphs this mode is compile"
         return lacks_compiler(name, device)
 
-    others = {other for other in MODES if other != name}
+    others = {*MODES} - {name}
     return Technique(
         name,
         summary,
@@ -80,10 +79,28 @@ def _compiled(name: str) -> Technique:
         lacks=lacks,
         compiles=True,
         captures=graphs,
-        excludes=frozenset(others | ({"cuda_graph", "graph_phases"} if graphs else set())),
+        excludes=frozenset(others | {"cuda_graph", "graph_phases"} if graphs else others),
     )
 
 
-compile_default = _compiled("compile")
-compile_reduce_overhead = _compiled("compile_reduce_overhead")
-compile_max_autotune = _compiled("compile_max_autotune")
+def _compile_update(task: Task) -> None:
+    make = task.make_optimizer
+
+    @functools.wraps(make)  # so that it still shows which options it takes
+    def make_compiled(parameters: Any, **options: Any) -> Optimizer:
+        optimizer = make(parameters, **options)
+        optimizer.step = torch.compile(optimizer.step)  # type: ignore[method-assign, assignment]
+        return optimizer
+
+    task.make_optimizer = make_compiled
+
+
+compile_default, compile_reduce_overhead, compile_max_autotune = map(_compiled, MODES)
+compile_optimizer = Technique(
+    "compile_optimizer",
+    "optimizer update compiled by torch.compile",
+    rank=65,
+    prepare=_compile_update,
+    compiles=True,
+    lacks=lambda device: lacks_compiler("compile_optimizer", device),
+)

@@ -19,10 +19,8 @@ from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Skip, Step, Technique, needs_cuda
 from loopmark.phases import DATA
 
-WARMUP_STEPS = 3
-"""Ordinary steps before capture, as torch's notes ask for; they are real training steps, one a batch."""
-TAIL = ""
-"""Names the graph of what a step does after its last yield."""
+WARMUP_STEPS = 3  # ordinary steps before capture, as torch's notes ask for; they are real training steps, one a batch
+TAIL = ""  # names the graph of what a step does after its last yield
 
 
 class Graphed(Driver):
@@ -31,10 +29,9 @@ class Graphed(Driver):
     def __init__(self, step: Step) -> None:
         super().__init__(step)
         self.side: torch.cuda.Stream | None = None
-        self.names: tuple[str, ...] = ()
-        """What the step yielded, in order, once it has run."""
+        self.names: tuple[str, ...] = ()  # what the step yielded, in order, once it has run
         self._calls = 0
-        self._captured = False
+        self.captured = False  # whether a call replays what was captured
 
     def __call__(self, task: Task, inputs: Tensor, targets: Tensor) -> None:
         """Copy the batch in and replay; the first calls run the step itself, and the next one captures it."""
@@ -43,18 +40,13 @@ class Graphed(Driver):
             if self._calls < WARMUP_STEPS:
                 self._run_aside(task)
             else:
-                if not self._captured:
+                if not self.captured:
                     # Gradients must be made inside the graph's own memory pool, so none may be left from before.
                     task.optimizer.zero_grad(set_to_none=True)
                     self.capture(task)
-                    self._captured = True
+                    self.captured = True
                 self.replay()
         self._calls += 1
-
-    @property
-    def captured(self) -> bool:
-        """Whether a call replays what was captured."""
-        return self._captured
 
     def capture(self, task: Task) -> None:
         """Capture a step on the static batch."""
@@ -70,10 +62,7 @@ class Graphed(Driver):
             self.inputs, self.targets = inputs.clone(), targets.clone()
         if inputs.shape != self.inputs.shape or targets.shape != self.targets.shape:
             # Not left to copy_, which would spread a batch of one row over all of the old ones.
-            raise Skip(
-                f"a CUDA graph needs batches of one shape; after {tuple(self.inputs.shape)} came "
-                f"{tuple(inputs.shape)}: drop an epoch's last, smaller batch"
-            )
+            raise _other_shape("a CUDA graph", self.inputs, inputs)
         self.inputs.copy_(inputs)
         self.targets.copy_(targets)
 
@@ -83,6 +72,11 @@ class Graphed(Driver):
         with torch.cuda.stream(side):
             self.names = tuple(self.step(task, self.inputs, self.targets))
         torch.cuda.current_stream().wait_stream(side)
+
+
+def _other_shape(what: str, first: Tensor, now: Tensor) -> Skip:
+    came = f"after {tuple(first.shape)} came {tuple(now.shape)}"
+    return Skip(f"{what} needs batches of one shape; {came}: drop an epoch's last, smaller batch")
 
 
 def _capture(graph: torch.cuda.CUDAGraph, launch: Callable[[], None], **where: Any) -> None:
@@ -131,7 +125,8 @@ class GraphedStep(Graphed):
 
         def launch() -> None:
             for phase in chain(("",), self.step(task, self.inputs, self.targets)):
-                if event := _external_event():
+                if has_external_events():
+                    event = torch.cuda.Event(enable_timing=True, external=True)
                     event.record()
                     marks.append((phase, event))
 
@@ -149,10 +144,6 @@ def has_external_events() -> bool:
     return torch.version.hip is None and "external" in inspect.signature(torch.cuda.Event.__new__).parameters
 
 
-def _external_event() -> torch.cuda.Event | None:
-    return torch.cuda.Event(enable_timing=True, external=True) if has_external_events() else None
-
-
 class GraphedPhases(Graphed):
     """A step that, after its first few calls, is one graph launch for each phase.
 
@@ -162,10 +153,10 @@ class GraphedPhases(Graphed):
 
     def __init__(self, step: Step) -> None:
         super().__init__(step)
+        # Each phase's graph; None for one that launches nothing, such as `zero_grad`.
         self.graphs: tuple[tuple[str, torch.cuda.CUDAGraph | None], ...] = ()
-        """None for a phase that launches nothing, such as ``zero_grad``."""
+        # The graphs of those, for the pool that all share: it goes with the last graph that uses it, even between two.
         self._empty: list[torch.cuda.CUDAGraph] = []
-        """Kept for the pool that all share: it is given back with the last graph that uses it, even between two."""
 
     def phased(self, task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
         """One step that yields each phase's name once its graph is launched, ``data`` first: the batch is copied in.
@@ -190,10 +181,15 @@ class GraphedPhases(Graphed):
         pool = torch.cuda.graph_pool_handle()
         step = self.step(task, self.inputs, self.targets)
         graphs: list[tuple[str, torch.cuda.CUDAGraph | None]] = []
-        while not graphs or graphs[-1][0] != TAIL:
-            phase, graph, launches = _capture_next(step, pool, self.side)
-            graphs.append((phase, graph if launches else None))
-            if not launches:
+        phases: list[str] = []
+        while TAIL not in phases:
+            graph = torch.cuda.CUDAGraph()
+            with warnings.catch_warnings(record=True) as told:  # torch warns of a graph that launches nothing
+                warnings.simplefilter("always")
+                _capture(graph, lambda: phases.append(next(step, TAIL)), pool=pool, stream=self.side)
+            empty = any("CUDA Graph is empty" in str(warning.message) for warning in told)
+            graphs.append((phases[-1], None if empty else graph))
+            if empty:
                 self._empty.append(graph)
         self.graphs = tuple(graphs)
 
@@ -202,18 +198,6 @@ class GraphedPhases(Graphed):
         for _, graph in self.graphs:
             if graph is not None:
                 graph.replay()
-
-
-def _capture_next(
-    step: Iterator[str], pool: Any, stream: torch.cuda.Stream | None
-) -> tuple[str, torch.cuda.CUDAGraph, bool]:
-    """What ``step`` does up to its next yield, or its end, and whether it launches anything: torch warns if not."""
-    graph, phases = torch.cuda.CUDAGraph(), []
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        _capture(graph, lambda: phases.append(next(step, TAIL)), pool=pool, stream=stream)
-    empty = any("CUDA Graph is empty" in str(warning.message) for warning in told)
-    return phases[0], graph, not empty
 
 
 def _capture_at_first_call(task: Task) -> None:
@@ -256,14 +240,11 @@ def _guarded(graphed: Any, first: Tensor, model: nn.Module) -> Any:
     keeps the graph's own static gradient as the parameter's, the next replay overwrites it in place, and autograd then
     adds it to itself.
     """
-    shape, parameters = first.shape, tuple(model.parameters())
+    parameters = tuple(model.parameters())
 
     def forward(inputs: Tensor) -> Any:
-        if model.training and inputs.shape != shape:
-            raise Skip(
-                f"graph_model needs batches of one shape; after {tuple(shape)} came {tuple(inputs.shape)}: "
-                "drop an epoch's last, smaller batch"
-            )
+        if model.training and inputs.shape != first.shape:
+            raise _other_shape("graph_model", first, inputs)
         if model.training and any(parameter.grad is not None for parameter in parameters):
             raise Skip(
                 "graph_model needs gradients that are None before the model is called, or they would count twice: "

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from loopmark.loops.user_code import BadSpec, defined_at
 
-ROWS_AT_ONCE = 256
-"""Of the held-out data: enough to fill a device, few enough for its memory."""
+ROWS_AT_ONCE = 256  # of the held-out data: enough to fill a device, few enough for its memory
 
 
 @dataclass(frozen=True)
@@ -22,11 +21,9 @@ class Goal:
     autocast, in evaluation mode and without gradients.
     """
 
-    metric: str
-    """What is measured, such as ``accuracy``."""
+    metric: str  # what is measured, such as `accuracy`
     target: float
-    measure: Callable[[nn.Module], float | Tensor]
-    """The model to its quality, a number or ()."""
+    measure: Callable[[nn.Module], float | Tensor]  # the model to its quality, a number or ()
     higher_is_better: bool = True
 
     def __post_init__(self) -> None:

@@ -71,25 +71,19 @@ class Task:
     """
 
     model: nn.Module
-    loss_fn: Callable[[Any, Any], Tensor]
-    """Predictions and targets to a scalar loss, the mean over the batch."""
+    loss_fn: Callable[[Any, Any], Tensor]  # predictions and targets to a scalar loss, the mean over the batch
     make_optimizer: Callable[..., Optimizer]
-    batches: Iterable[Batch]
-    """One pass is one epoch; it is read again and again. ``Batches``, a list, or a ``DataLoader``."""
-    blocks: tuple[nn.Module, ...] = ()
-    """The parts of the model whose activations ``checkpoint`` may compute again, such as a transformer's layers."""
-    goal: Goal | None = None
-    """The quality that training is to reach; None for a task that states none."""
+    batches: Iterable[Batch]  # `Batches`, a list or a `DataLoader`: one pass is one epoch; it is read again and again
+    blocks: tuple[nn.Module, ...] = ()  # parts of the model that `checkpoint` may compute again, such as its layers
+    goal: Goal | None = None  # the quality that training is to reach; None for a task that states none
 
-    plain_model: nn.Module = field(init=False, repr=False)
-    """``model`` as it was given: what `torch.compile` wraps, and what quality is measured of."""
+    plain_model: nn.Module = field(init=False, repr=False)  # `model` as it was given: quality is measured of it
     optimizer: Optimizer = field(init=False, repr=False)  # it is not there until `build_optimizer`
     optimizer_options: dict[str, Any] = field(default_factory=dict, init=False)
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext, init=False)
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False)
     input_format: torch.memory_format = field(default=torch.contiguous_format, init=False)
-    last_loss: Tensor | None = field(default=None, init=False)
-    """The loss of the step that has just ended, (), detached."""
+    last_loss: Tensor | None = field(default=None, init=False)  # the loss of the step that has just ended, (), detached
 
     def __post_init__(self) -> None:
         self.plain_model = self.model
@@ -103,7 +97,9 @@ class Task:
         """The next batch of the endless sequence of epochs, on the model's device."""
         batch = next(self._stream)
         if not (isinstance(batch, tuple | list) and len(batch) == 2 and isinstance(batch[0], Tensor)):
-            raise TypeError(f"a batch must be a pair of tensors, inputs and targets; this one is a {_kind(batch)}")
+            parts = ", ".join(type(part).__name__ for part in batch[:3]) if isinstance(batch, tuple | list) else ""
+            kind = f"{type(batch).__name__}{f' of {parts}' if parts else ''}"
+            raise TypeError(f"a batch must be a pair of tensors, inputs and targets; this one is a {kind}")
         inputs, targets = batch
         inputs = inputs.to(self.device, non_blocking=True)
         if self.input_format is not torch.contiguous_format:
@@ -132,13 +128,5 @@ class Task:
                 empty = False
                 yield batch
             if empty:
-                raise ValueError(
-                    "the task's batches gave nothing; a generator can be read only once: "
-                    "give Batches, a list or a DataLoader"
-                )
-
-
-def _kind(batch: Any) -> str:
-    """What ``batch`` is, as far as it is worth telling."""
-    parts = f" of {', '.join(type(part).__name__ for part in batch[:3])}" if isinstance(batch, tuple | list) else ""
-    return f"{type(batch).__name__}{parts}"
+                once = "a generator can be read only once: give Batches, a list or a DataLoader"
+                raise ValueError(f"the task's batches gave nothing; {once}")

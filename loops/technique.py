@@ -9,8 +9,8 @@ from torch import Tensor
 
 from loopmark.loops.task import Task
 
+# A training step: a generator that names each phase just after finishing it.
 Step: TypeAlias = Callable[[Task, Any, Any], Iterator[str]]
-"""A training step: a generator that names each phase just after finishing it."""
 
 
 class Skip(Exception):  # noqa: N818 - a skip is no error
@@ -32,27 +32,24 @@ class Driver:
 class Technique:
     """What a technique changes, what it needs, and where it stands among the others.
 
-    A difference that lies before the loop is a ``prepare``. One that changes the step's text is a ``step``; it must
-    honour what lower ranks put on the task (``task.autocast``, ``task.scaler``), since of several the highest rank's
-    is the one that runs. One that changes who drives the step is a ``driver``.
+    A difference that lies before the loop is a ``prepare``: it changes the task before its optimizer is made. One that
+    changes the step's text is a ``step``; it must honour what lower ranks put on the task (``task.autocast``,
+    ``task.scaler``), since of several the highest rank's is the one that runs. One that changes who drives the step is
+    a ``driver``.
     """
 
     name: str
     summary: str
-    rank: int
-    """Techniques are applied from low rank to high, whatever order their names were given in."""
-    prepare: Callable[[Task], None] | None = None
-    """Changes the task before its optimizer is made. Raises ``Skip`` where the task is not of the right kind."""
+    rank: int  # techniques are applied from low rank to high, whatever order their names were given in
+    prepare: Callable[[Task], None] | None = None  # raises `Skip` for a task of the wrong kind
     step: Step | None = None
     driver: type[Driver] | None = None
-    lacks: Callable[[torch.device], str | None] = lambda _: None
-    """What the machine lacks for it, as a sentence; None where it can run."""
-    compiles: bool = False
-    """Whether torch.compile has work to do in it; a loop that says so and compiles nothing is not what it says."""
-    captures: bool = False
-    """Whether it records what the device is to do, and then has that repeated, out of sight of torch's operators."""
-    excludes: frozenset[str] = frozenset()
-    """Names of techniques that would do the same thing, undo it or break it."""
+    lacks: Callable[[torch.device], str | None] = lambda _: None  # what the machine lacks, as a sentence; None: nothing
+    compiles: bool = False  # torch.compile has work to do in it; a loop that then compiles nothing is not what it says
+    captures: bool = (
+        False  # it records what the device is to do and has that repeated, out of sight of torch's operators
+    )
+    excludes: frozenset[str] = frozenset()  # names of techniques that would do the same thing, undo it or break it
 
 
 def needs_cuda(name: str, device: torch.device) -> str | None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-LONGEST_MESSAGE = 700
-"""Characters; names that were given may be of any length."""
+LONGEST_MESSAGE = 700  # characters; names that were given may be of any length
 SPEC = re.compile(r"(?P<place>[^:]+(?:\.py)?):(?P<name>[A-Za-z_]\w*)")
 
 
@@ -80,9 +79,9 @@ def place_among(lines: Sequence[tuple[str, int]]) -> str:
 def defined_at(function: Any) -> str:
     """Where ``function`` is written, as ``file.py:12``; its name where it has no source."""
     code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
-    return (
-        f"{_shown(code.co_filename)}:{code.co_firstlineno}" if code else getattr(function, "__name__", repr(function))
-    )
+    if code:
+        return f"{_shown(code.co_filename)}:{code.co_firstlineno}"
+    return getattr(function, "__name__", repr(function))
 
 
 def described(error: BaseException) -> str:
@@ -98,22 +97,18 @@ def described(error: BaseException) -> str:
 
 _NAMES_SHOWN = 8
 _LOOPS = Path(__file__).resolve().parent
-_HOMES = {_LOOPS, _LOOPS.parent / "bench"}
-"""The folders of Loopmark's own code."""
+_user_folders: set[Path] = set()
+_HOMES = {_LOOPS, _LOOPS.parent / "bench"}  # the folders of Loopmark's own code
 
 
 def _is_library(filename: str) -> bool:
-    path = Path(filename)
-    library = Path(traceback.__file__).parent
+    path, library = Path(filename), Path(traceback.__file__).parent
     return filename.startswith("<") or "site-packages" in path.parts or library in path.parents
 
 
 def _shown(filename: str) -> str:
-    path = Path(filename)
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    path, here = Path(filename), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _module_name(path: Path) -> str:
@@ -131,13 +126,16 @@ def _load_file(path: Path, what: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path.resolve())
-    assert spec is not None
-    assert spec.loader is not None
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Registered before it runs, as `import` does: dataclasses and pickles in it look their module up by name.
     sys.modules[name] = module
     folder = path.resolve().parent
-    _forget_namesakes(folder)
+    # `import helper` is to find this folder's helper.py, not the one that another folder's file has imported.
+    for other, imported in list(sys.modules.items()):
+        home = Path(getattr(imported, "__file__", None) or "/").parent
+        if home in _user_folders and home != folder and (folder / f"{other}.py").is_file():
+            del sys.modules[other]
     # Its neighbours can be imported, as they can when Python runs a file.
     sys.path.insert(0, str(folder))
     if str(Path.cwd()) not in sys.path:
@@ -159,29 +157,16 @@ def _load_file(path: Path, what: str) -> ModuleType:
     return module
 
 
-_user_folders: set[Path] = set()
-
-
-def _forget_namesakes(folder: Path) -> None:
-    """Let ``import helper`` find this folder's helper.py, not the one that another folder's file has imported."""
-    for name, module in list(sys.modules.items()):
-        home = Path(getattr(module, "__file__", None) or "/").parent
-        if home in _user_folders and home != folder and (folder / f"{name}.py").is_file():
-            del sys.modules[name]
-
-
 def _load_module(name: str, what: str) -> ModuleType:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise BadSpec(
-                f"no module '{name}' for a {what}; give package.module:name or path/to/file.py:name"
-            ) from None
-        raise BadSpec(f"cannot import {name}: {described(error)}") from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{name}.".startswith(f"{missing}."):
+            advice = "give package.module:name or path/to/file.py:name"
+            raise BadSpec(f"no module '{name}' for a {what}; {advice}") from None
         raise BadSpec(f"cannot import {name}: {described(error)}") from error

@@ -11,8 +11,7 @@ from loopmark.loops.task import Task
 from loopmark.loops.user_code import BadSpec, defined_at
 
 Size = Literal["small", "large"]
-MakeTask = Callable[[torch.device, int, int], Task]
-"""A function of device, batch size and seed."""
+MakeTask = Callable[[torch.device, int, int], Task]  # a function of device, batch size and seed
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,13 @@ from loopmark.bench.cli.ab import ab
 from loopmark.bench.cli.calibrate import calibrate
 from loopmark.bench.cli.ceilings import ceilings
 from loopmark.bench.cli.check import check
-from loopmark.bench.cli.compare import compare
-from loopmark.bench.cli.doctor import doctor
+from loopmark.bench.cli.compare import compare, history
 from loopmark.bench.cli.exchange import export, import_
-from loopmark.bench.cli.find_batch import find_batch
-from loopmark.bench.cli.history import history
+from loopmark.bench.cli.inspection import memory, trace, verify
 from loopmark.bench.cli.invocation import BAD_INPUT, CRASHED, INTERRUPTED
-from loopmark.bench.cli.list import list_
-from loopmark.bench.cli.memory import memory
+from loopmark.bench.cli.machine import doctor, list_
+from loopmark.bench.cli.measure import find_batch, run, train
 from loopmark.bench.cli.report import report
-from loopmark.bench.cli.run import run
-from loopmark.bench.cli.trace import trace
-from loopmark.bench.cli.train import train
-from loopmark.bench.cli.verify import verify
 from loopmark.bench.errors import BadInput
 from loopmark.bench.report.text import plain
 
@@ -39,6 +33,7 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 1000
 
+# The commands, by what a person wants of them.
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "measure": {
         "run": run,
@@ -54,7 +49,6 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "understand": {"list": list_, "report": report, "verify": verify, "doctor": doctor},
     "exchange": {"export": export, "import": import_},
 }
-"""The commands, by what a person wants of them."""
 
 
 class _Panels(TyperGroup):
@@ -69,7 +63,6 @@ class _Panels(TyperGroup):
 app = typer.Typer(
     name="loopmark",
     cls=_Panels,
-    help="Time PyTorch training loops phase by phase, and say which technique pays on this machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -78,9 +71,7 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def loopmark(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
+def loopmark(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
     """Time PyTorch training loops phase by phase, and say which technique pays on this machine."""
     if version:
         typer.echo(f"loopmark {__version__}")

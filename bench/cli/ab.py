@@ -12,19 +12,17 @@ import typer
 
 from loopmark.bench.cli import options
 from loopmark.bench.cli.check import show_judgement
-from loopmark.bench.cli.invocation import Invocation, refuse_unwritable
+from loopmark.bench.cli.invocation import Conditions, Invocation, refuse_unwritable
 from loopmark.bench.cli.options import REFERENCE, RESULTS
 from loopmark.bench.errors import NotComparable
+from loopmark.bench.progress import RunProgress
 
 if TYPE_CHECKING:
     from loopmark.bench.judge.finding import Finding
     from loopmark.bench.judge.sequential_comparison import DecisionRules, SequentialComparison
     from loopmark.bench.measure.paired_measurement import Measured, PairedMeasurement
     from loopmark.bench.measure.sides import PreparedComparison
-    from loopmark.bench.progress import RunProgress
     from loopmark.bench.records.comparison import Comparison
-
-DEFAULT_BUDGET_SECONDS = 90.0
 
 
 def ab(
@@ -42,7 +40,7 @@ def ab(
     device: options.Device = None,
     size: options.Size = None,
     batch_size: options.BatchSize = None,
-    budget: Annotated[float, typer.Option(help="Seconds after which it ends inconclusive.")] = DEFAULT_BUDGET_SECONDS,
+    budget: Annotated[float, typer.Option(help="Seconds after which it ends inconclusive.")] = 90.0,
     false_alarms: Annotated[
         str, typer.Option(metavar="SHARE", help="How often unchanged code may be called a regression.")
     ] = "1%",
@@ -69,23 +67,13 @@ def ab(
     Exit status: 0 no regression, 1 a regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
     refuse_unwritable(junit, markdown)
-    invocation = Invocation(
-        out,
-        as_json,
-        device=device,
-        size=size,
-        batch_size=batch_size,
-        budget_seconds=budget,
-        seed=seed,
-        threads=threads,
-        limit_seconds=limit,
-    )
+    conditions = Conditions(device, size, batch_size, seed, threads, limit)
+    invocation = Invocation(out, as_json, conditions, budget_seconds=budget)
     from loopmark.bench.judge.calibration import quotations
     from loopmark.bench.judge.finding import Judgement
     from loopmark.bench.judge.sequential_comparison import DecisionRules, judge_comparison
     from loopmark.bench.judge.settings import parse_false_alarms, parse_share
     from loopmark.bench.measure.sides import parse_side, prepare_comparison
-    from loopmark.bench.progress import RunProgress
     from loopmark.bench.records.comparison import calibrations_of
 
     rules = DecisionRules(
@@ -108,7 +96,8 @@ def ab(
         known = calibrations_of(comparison.machine.name, out, REFERENCE)
         judgement = judge_comparison(comparison, sequential, rules, (f"kept in {folder}", *quotations(known)))
     except NotComparable as refusal:
-        judgement = Judgement("ab", _named(base), _named(head), (), rules.false_alarms, refusal=str(refusal))
+        before, after = (" ".join(side or ()) or "as it is" for side in (base, head))
+        judgement = Judgement("ab", before, after, (), rules.false_alarms, refusal=str(refusal))
     judgement = replace(judgement, inconclusive=inconclusive.value if inconclusive else None)
     show_judgement(judgement, as_json=as_json, junit=junit, markdown=markdown, console=console)
     # The verdict has been told: no signal may turn the exit status that says it into another.
@@ -120,14 +109,10 @@ def ab(
 class Decision:
     """What a measurement came to."""
 
-    measured: "list[Measured]"
-    """The launch pairs; none where Ctrl-C came before the first had ended."""
-    sequential: "SequentialComparison | None"
-    """None where nothing was measured."""
-    findings: "tuple[Finding, ...]"
-    """As they were when the verdict was sure, or at the end."""
-    seconds: float
-    """Until then."""
+    measured: "list[Measured]"  # the launch pairs; none where Ctrl-C came before the first had ended
+    sequential: "SequentialComparison | None"  # none where nothing was measured
+    findings: "tuple[Finding, ...]"  # as they were when the verdict was sure, or at the end
+    seconds: float  # until then
     interrupted: bool
 
 
@@ -135,7 +120,7 @@ def decide(
     measurement: "PairedMeasurement",
     budget_seconds: float,
     rules: "DecisionRules",
-    progress: "RunProgress | None" = None,
+    progress: RunProgress | None = None,
     least_seconds: float = 0.0,
 ) -> Decision:
     """Measure launch pairs until the referee has decided or the budget is spent.
@@ -179,7 +164,7 @@ def decide(
 
 
 def _compare(
-    sides: "PreparedComparison", invocation: Invocation, rules: "DecisionRules", progress: "RunProgress"
+    sides: "PreparedComparison", invocation: Invocation, rules: "DecisionRules", progress: RunProgress
 ) -> "tuple[Comparison, SequentialComparison, Path]":
     """Measure until the verdict is sure, the budget is spent, or a person has had enough, and keep what there is."""
     import pandas as pd
@@ -213,10 +198,6 @@ def _compare(
     blocks, phases = (pd.concat([getattr(one, name) for one in decision.measured]) for name in ("blocks", "phases"))
     write_comparison(folder, comparison, blocks, phases)
     return comparison, decision.sequential, folder
-
-
-def _named(side: list[str] | None) -> str:
-    return " ".join(side or ()) or "as it is"
 
 
 def _interrupt_once() -> None:

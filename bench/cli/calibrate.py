@@ -10,18 +10,18 @@ import typer
 
 from loopmark.bench.cli import options
 from loopmark.bench.cli.ab import decide
-from loopmark.bench.cli.invocation import INTERRUPTED, Invocation
+from loopmark.bench.cli.invocation import INTERRUPTED, Conditions, Invocation
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput, NotComparable
+from loopmark.bench.records.files import write_record
+from loopmark.bench.records.run import Plan
 
 if TYPE_CHECKING:
     from loopmark.bench.records.comparison import Calibration, CalibrationTrial
-    from loopmark.bench.records.run import Plan
 
+# How many comparisons are made of each planted slowdown, 0 being unchanged code.
 COMPARISONS = {0.0: 60, 0.01: 30, 0.02: 30, 0.005: 10, 0.05: 10}
-"""How many comparisons are made of each planted slowdown, 0 being unchanged code."""
-SOLO_SHARE = 1 / 6
-"""Of the budget: how long each of the two solitary means is measured around a comparison of unchanged code."""
+SOLO_SHARE = 1 / 6  # of the budget: each of the two solitary means around a comparison of unchanged code
 
 
 def calibrate(
@@ -48,12 +48,10 @@ def calibrate(
     """
     if not 0 < trials <= 100:
         raise BadInput(f"--trials {trials:g} makes no sense; give a number above 0 and up to 100")
-    invocation = Invocation(
-        out, as_json, device=device, size=size, budget_seconds=budget, threads=threads, limit_seconds=limit
-    )
+    conditions = Conditions(device, size, threads=threads, limit_seconds=limit)
+    invocation = Invocation(out, as_json, conditions, budget_seconds=budget)
     from loopmark.bench.judge.calibration import summarise_calibration
     from loopmark.bench.records.comparison import calibration_path, read_calibration
-    from loopmark.bench.records.files import write_record
     from loopmark.bench.report.calibration_table import calibration_as_json, print_calibration
 
     path = calibration_path(out / invocation.machine.name, workload, loop)
@@ -103,7 +101,7 @@ def _continued(path: Path, known: "Calibration | None", anew: "Calibration") -> 
 
 def _next_effects(made: list[float], counts: dict[float, int]) -> Iterator[float]:
     """The effects still to try, the one that lags most behind its share first: when it is stopped, all have some."""
-    made = list(made)
+    made = [*made]
     while open_ := [effect for effect, count in counts.items() if made.count(effect) < count]:
         effect = min(open_, key=lambda e: made.count(e) / counts[e])
         yield effect
@@ -122,21 +120,20 @@ def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
     yield from environment_differences(known.environment, same_revision)
 
 
-def _try(plan: "Plan", known: "Calibration", effect: float) -> "CalibrationTrial":
+def _try(plan: Plan, known: "Calibration", effect: float) -> "CalibrationTrial":
     """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
     from loopmark.bench.judge.sequential_comparison import DecisionRules
     from loopmark.bench.measure.sides import SideOptions, prepare_comparison
     from loopmark.bench.records.comparison import CalibrationTrial
 
-    workload, loop, solo_seconds = known.workload, known.loop, known.solo_seconds
+    workload, loop = known.workload, known.loop
+    solo_seconds = known.solo_seconds if effect == 0 else 0.0
     with (
         prepare_comparison(SideOptions(), SideOptions(), plan, workload=workload, loop=loop, slowdown=effect) as sides,
         sides.measurement(plan) as measurement,
     ):
         stored = measurement.solo(head=False, seconds=solo_seconds) if effect == 0 else None
-        decision = decide(
-            measurement, plan.budget_seconds, DecisionRules(), least_seconds=2 * solo_seconds if effect == 0 else 0.0
-        )
+        decision = decide(measurement, plan.budget_seconds, DecisionRules(), least_seconds=2 * solo_seconds)
         if decision.interrupted or decision.sequential is None:
             raise KeyboardInterrupt
         later = measurement.solo(head=True, seconds=solo_seconds) if effect == 0 else None

@@ -7,9 +7,12 @@ from typing import Annotated
 import typer
 
 from loopmark.bench.cli import options
-from loopmark.bench.cli.invocation import NOT_MEASURED, Invocation, refuse_unwritable
+from loopmark.bench.cli.invocation import NOT_MEASURED, Conditions, Invocation, refuse_unwritable
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput
+from loopmark.bench.records.ceilings import ceilings_path
+from loopmark.bench.records.files import write_record
+from loopmark.bench.report.text import plain
 
 MOST_SECONDS = 3600.0
 
@@ -30,23 +33,23 @@ def ceilings(
     """
     if not 0 < budget <= MOST_SECONDS:
         raise BadInput(f"--budget {budget:g} makes no sense; give seconds, more than 0 and at most {MOST_SECONDS:g}")
-    invocation = Invocation(
-        out, as_json, device=device, budget_seconds=budget, seed=seed, threads=threads, limit_seconds=limit
-    )
+    conditions = Conditions(device, seed=seed, threads=threads, limit_seconds=limit)
+    invocation = Invocation(out, as_json, conditions, budget_seconds=budget)
     from loopmark.bench.measure.ceilings.survey import measure_ceilings
     from loopmark.bench.measure.pool import CaseEnded, worker_pool
-    from loopmark.bench.records.ceilings import ceilings_path
-    from loopmark.bench.records.files import write_record
     from loopmark.bench.records.store import remove_if_empty
     from loopmark.bench.report.ceilings import ceilings_as_json, print_ceilings
-    from loopmark.bench.report.text import plain
 
     plan, machine, console = invocation.plan, invocation.machine, invocation.console
     path = ceilings_path(out / machine.name, plan.device, plan.threads)
     if not as_json and console.is_terminal:
         console.print(f"measuring for {budget:g} s …", style="dim", end="\r")
     try:
-        _make_room(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"cannot write to {path.parent}: {error.strerror}; choose another --out") from None
+    try:
+        refuse_unwritable(path)
         with (
             tempfile.TemporaryDirectory(prefix="loopmark-ceilings-") as folder,
             worker_pool(plan, Path(folder)) as pool,
@@ -66,12 +69,3 @@ def ceilings(
     if not found.ceilings:
         raise typer.Exit(NOT_MEASURED)
     console.note(f"Kept in {path}")
-
-
-def _make_room(path: Path) -> None:
-    """The folder of a machine's ceilings. Raises BadInput where ``path`` could not be written in the end."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"cannot write to {path.parent}: {error.strerror}; choose another --out") from None
-    refuse_unwritable(path)

@@ -15,13 +15,12 @@ import typer
 from loopmark.bench.cli import options
 from loopmark.bench.cli.invocation import refuse_unwritable, unwritable, write_file
 from loopmark.bench.cli.options import REFERENCE
+from loopmark.bench.progress import StderrConsole
 
 if TYPE_CHECKING:
     from loopmark.bench.judge.finding import Judgement
-    from loopmark.bench.progress import StderrConsole
 
-SUMMARY = "GITHUB_STEP_SUMMARY"
-"""GitHub's variable with the file whose Markdown a job shows."""
+SUMMARY = "GITHUB_STEP_SUMMARY"  # GitHub's variable with the file whose Markdown a job shows
 
 
 def check(
@@ -60,7 +59,6 @@ def check(
 
     from loopmark.bench.judge.calibration import quotations
     from loopmark.bench.judge.gate import check as judge
-    from loopmark.bench.progress import StderrConsole
     from loopmark.bench.records.comparison import calibrations_of
     from loopmark.bench.records.store import read
 
@@ -76,29 +74,23 @@ def check(
 
 
 def show_judgement(
-    judgement: "Judgement", *, as_json: bool, junit: Path | None, markdown: Path | None, console: "StderrConsole"
+    judgement: "Judgement", *, as_json: bool, junit: Path | None, markdown: Path | None, console: StderrConsole
 ) -> None:
     """Write the files that were asked for, tell the CI, and print the judgement: as JSON alone, or as a table.
 
     A refusal is one line on ``console`` and no table. Raises BadInput for a file that cannot be written.
     """
+    from loopmark.bench.report import judgement as page
     from loopmark.bench.report.claim import conclusion
-    from loopmark.bench.report.judgement import (
-        annotations,
-        as_junit,
-        as_markdown,
-        judgement_as_json,
-        print_judgement,
-    )
 
     # All is made before anything is written, so that nothing is left half told.
-    page = as_markdown(judgement).encode()
-    files = [(path, content) for path, content in ((junit, as_junit(judgement)), (markdown, page)) if path is not None]
+    summary, cases = page.as_markdown(judgement).encode(), page.as_junit(judgement)
     # GitHub takes ##[ for a command wherever it stands.
-    text = json.dumps(judgement_as_json(judgement), indent=2, allow_nan=False).replace("##[", r"##\u005b")
-    for path, content in files:
-        write_file(path, content)
-    _add_to_summary(page, console)
+    text = json.dumps(page.judgement_as_json(judgement), indent=2, allow_nan=False).replace("##[", r"##\u005b")
+    for path, content in ((junit, cases), (markdown, summary)):
+        if path is not None:
+            write_file(path, content)
+    _add_to_summary(summary, console)
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
     if as_json:
         print(text)
@@ -107,12 +99,12 @@ def show_judgement(
             console.note(f"loopmark: {conclusion(judgement)}")
     else:
         with _no_commands(on_github, sys.stdout):
-            print_judgement(judgement)
+            page.print_judgement(judgement)
     if on_github:
-        print("\n".join(annotations(judgement)), file=sys.stderr if as_json else sys.stdout, flush=True)
+        print("\n".join(page.annotations(judgement)), file=sys.stderr if as_json else sys.stdout, flush=True)
 
 
-def _add_to_summary(page: bytes, console: "StderrConsole") -> None:
+def _add_to_summary(page: bytes, console: StderrConsole) -> None:
     """Add ``page`` to the job's summary, which other steps write to as well."""
     file = os.environ.get(SUMMARY)
     if not file:

@@ -11,6 +11,7 @@ import typer
 from loopmark.bench.cli import options
 from loopmark.bench.cli.invocation import print_warnings, refuse_unwritable, write_file
 from loopmark.bench.cli.options import RESULTS
+from loopmark.bench.progress import StderrConsole
 
 
 def export(
@@ -33,10 +34,9 @@ def export(
     Verdicts, intervals and the noise floor come along wherever the format has a place for them. Exit status: 0, or 2
     for bad input.
     """
-    from loopmark.bench.report.formats import export as exported
-    from loopmark.bench.report.formats import writer
+    from loopmark.bench.report import formats
 
-    writer(to)  # before anything is read
+    formats.writer(to)  # before anything is read
     refuse_unwritable(output)
 
     from loopmark.bench.judge.summary import summarise
@@ -44,9 +44,8 @@ def export(
     from loopmark.bench.records.store import read_whole
 
     measured, samples, trained, ceilings = read_whole(run)
-    text = exported(
-        to, summarise(measured, samples, summarise_training(*trained) if trained else None, ceilings), samples
-    )
+    training = summarise_training(*trained) if trained else None
+    text = formats.export(to, summarise(measured, samples, training, ceilings), samples)
     if output is not None:
         write_file(output, text.encode())
     else:
@@ -69,7 +68,6 @@ def import_(
     before make no second run. Exit status: 0, or 2 for bad input.
     """
     from loopmark.bench.judge.comparison import BASELINE
-    from loopmark.bench.progress import StderrConsole
     from loopmark.bench.records.imported import kept_before, machines_in, run_of
     from loopmark.bench.records.pytest_benchmark import read_stored
     from loopmark.bench.records.store import create_folder, write

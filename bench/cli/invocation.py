@@ -10,23 +10,37 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from loopmark.bench.errors import BadInput
+from loopmark.bench.progress import RunProgress, StderrConsole, announce_torch
+from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.machine import Machine
+from loopmark.bench.report.text import plain
 
 if TYPE_CHECKING:
     from loopmark.bench.measure.pool import WorkerPool
-    from loopmark.bench.progress import RunProgress, StderrConsole
-    from loopmark.bench.records.machine import Machine
 
-NOT_MEASURED, BAD_INPUT, CRASHED, INTERRUPTED = 1, 2, 70, 130
-"""Of a failed case, of a mistake in what was asked for, of one in Loopmark itself, of Ctrl-C; a comparison's are in
-``loopmark.bench.judge.finding``, and neither a full disk nor a crash may pass for one of them."""
+# Exit statuses. A comparison's are in `loopmark.bench.judge.finding`; a full disk or a crash may not pass for one.
+NOT_MEASURED = 1  # a case failed
+NOT_VERIFIED = 1  # a loop lacks a property
+BAD_INPUT = 2
+CANNOT_RUN = 4  # a loop cannot be tried on this machine or with this workload
+CRASHED = 70  # a mistake in Loopmark itself
+INTERRUPTED = 130
 
-NOT_VERIFIED, CANNOT_RUN = 1, 4
-"""Of a loop that lacks a property, and of one that cannot be tried on this machine or with this workload."""
+
+class Conditions(NamedTuple):
+    """How a command measures, whatever it measures; None is for Loopmark to choose."""
+
+    device: str | None = None
+    size: str | None = None
+    batch_size: int | None = None
+    seed: int = 0
+    threads: int | None = None
+    limit_seconds: float = 300.0
 
 
 class Invocation:
@@ -37,28 +51,28 @@ class Invocation:
     Args:
         out: the folder of all results; None for a command that keeps nothing there.
         as_json: whether standard output gets JSON only; a terminal is not told then that torch is being imported.
-        plan_options: what was asked for, by the fields of ``PlanOptions``.
+        conditions: how it is measured.
+        plan_options: what is measured, and for how long, by the fields of ``PlanOptions``.
 
     Raises:
         BadInput: ``out`` cannot be written to, or what was asked for cannot be done.
     """
 
-    def __init__(self, out: Path | None, as_json: bool, **plan_options: Any) -> None:
-        from loopmark.bench.progress import StderrConsole, announce_torch
-
+    def __init__(self, out: Path | None, as_json: bool, conditions: Conditions, **plan_options: Any) -> None:
         if out is not None:
             refuse_unwritable_folder(out)
         self.console = StderrConsole()
         announce_torch(self.console, quiet=as_json)
         from loopmark.bench.measure.plan import PlanOptions, make_plan
 
-        self.plan = make_plan(PlanOptions(command=["loopmark", *sys.argv[1:]], **plan_options))
+        command = ["loopmark", *sys.argv[1:]]
+        self.plan = make_plan(PlanOptions(command=command, **conditions._asdict(), **plan_options))
         self.started = datetime.now(UTC)
         self._out = out
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     @cached_property
-    def machine(self) -> "Machine":
+    def machine(self) -> Machine:
         """This machine, described by a process of its own: this one never touches a device."""
         from loopmark.bench.measure.launcher import apart
         from loopmark.bench.measure.machine import describe_machine
@@ -73,10 +87,9 @@ class Invocation:
         return create_folder(self._out, self.machine.name, self.started.isoformat())
 
     @contextmanager
-    def pool(self) -> "Iterator[tuple[Path, WorkerPool, RunProgress]]":
+    def pool(self) -> Iterator[tuple[Path, "WorkerPool", RunProgress]]:
         """A new folder, the processes that measure for it, and the progress; an empty folder goes when that fails."""
         from loopmark.bench.measure.pool import worker_pool
-        from loopmark.bench.progress import RunProgress
         from loopmark.bench.records.store import remove_if_empty
 
         folder = self.new_folder()
@@ -101,10 +114,8 @@ def print_json(content: dict[str, Any]) -> None:
     print(json.dumps(content, indent=2, allow_nan=False))
 
 
-def print_warnings(console: "StderrConsole", warnings: Iterable[str]) -> None:
+def print_warnings(console: StderrConsole, warnings: Iterable[str]) -> None:
     """A line for each of ``warnings``."""
-    from loopmark.bench.report.text import plain
-
     for warning in warnings:
         console.note(f"warning: {plain(warning)}", "yellow")
 
@@ -121,6 +132,7 @@ def refuse_unwritable(*paths: Path | None) -> None:
     given = [path for path in paths if path is not None]
     if not given:
         return
+
     from loopmark.bench.records.store import is_of_a_run
 
     for path in given:
@@ -146,8 +158,6 @@ def refuse_unwritable(*paths: Path | None) -> None:
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file that was asked for, in one move. Raises BadInput where it cannot be written."""
-    from loopmark.bench.records.files import replace_file
-
     try:
         replace_file(path, content)
     except (OSError, ValueError) as error:

@@ -6,10 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-RESULTS = Path("results")
-"""Where runs are kept unless another place is asked for."""
-REFERENCE = RESULTS / "reference"
-"""Where runs and calibrations are kept that a repository carries."""
+RESULTS = Path("results")  # where runs are kept unless another place is asked for
+REFERENCE = RESULTS / "reference"  # where runs and calibrations are kept that a repository carries
 
 
 class InconclusiveCounts(StrEnum):

@@ -8,12 +8,12 @@ import typer
 
 from loopmark.bench.cli import options
 from loopmark.bench.cli.invocation import print_json
+from loopmark.bench.progress import StderrConsole
+from loopmark.bench.records.batch_sizes import BatchSizes, read_batch_sizes
 
 if TYPE_CHECKING:
     from loopmark.bench.judge.summary import Summary
     from loopmark.bench.judge.training import TrainingSummary
-    from loopmark.bench.progress import StderrConsole
-    from loopmark.bench.records.batch_sizes import BatchSizes
 
 
 def report(
@@ -24,16 +24,14 @@ def report(
 
     Of a damaged folder what is left is drawn, with a warning of what is not known. Exit status: 0, or 2 for bad input.
     """
-    from loopmark.bench.progress import StderrConsole
-    from loopmark.bench.records.batch_sizes import read_batch_sizes
     from loopmark.bench.records.store import RUN_FILE, salvage
     from loopmark.bench.records.training import read_training
 
     console = StderrConsole()
     is_timed = os.path.lexists(run / RUN_FILE)  # a link to nowhere is a damaged run, and no training alone
-    hunt = None if is_timed else read_batch_sizes(run)
-    if hunt is not None:
-        show_batches(hunt, run, as_json, console)
+    search = None if is_timed else read_batch_sizes(run)
+    if search is not None:
+        show_batches(search, run, as_json, console)
     elif not is_timed and (trained := read_training(run)) is not None:
         from loopmark.bench.report.training_files import draw_training
 
@@ -44,20 +42,20 @@ def report(
         show_summary(draw(run, *salvage(run)), run, as_json, console)
 
 
-def show_summary(summary: "Summary", folder: Path, as_json: bool, console: "StderrConsole") -> None:
+def show_summary(summary: "Summary", folder: Path, as_json: bool, console: StderrConsole) -> None:
     """Print the summary as a table and a sentence, or as JSON and nothing else."""
-    from loopmark.bench.report.draw import as_json as to_json
+    from loopmark.bench.report import draw
     from loopmark.bench.report.run_tables import print_summary
 
     if as_json:
-        print_json({"folder": str(folder), **to_json(summary)})
+        print_json({"folder": str(folder), **draw.as_json(summary)})
     else:
         print_summary(summary)
         console.note(f"Report: {folder / 'report.html'}")
 
 
-def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: "StderrConsole") -> None:
-    """Print a training by itself as a table and a sentence, or as JSON and nothing else."""
+def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: StderrConsole) -> None:
+    """Print a training by itself in the same way."""
     from loopmark.bench.report.training_files import training_as_json
     from loopmark.bench.report.training_table import print_training
 
@@ -68,12 +66,12 @@ def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, conso
         console.note(f"Report: {folder / 'report.html'}")
 
 
-def show_batches(hunt: "BatchSizes", folder: Path, as_json: bool, console: "StderrConsole") -> None:
-    """Write a search's spreadsheet and plots, and print it as a table and sentences, or as JSON and nothing else."""
+def show_batches(search: BatchSizes, folder: Path, as_json: bool, console: StderrConsole) -> None:
+    """Write a search's spreadsheet and plots, and print it in the same way."""
     from loopmark.bench.judge.batches import find
     from loopmark.bench.report.batch_table import batches_as_json, print_batches, write_batches
 
-    findings = [find(case) for case in hunt.cases]
+    findings = [find(case) for case in search.cases]
     write_batches(folder, findings)
     if as_json:
         print_json({"folder": str(folder), **batches_as_json(findings)})

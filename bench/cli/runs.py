@@ -1,6 +1,7 @@
 """The runs that ``compare`` and ``history`` are given: found, told apart, and read as far as that takes."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -36,13 +37,10 @@ from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_
 from loopmark.bench.report.compare_words import named
 from loopmark.bench.report.text import elide
 
-MOST_MACHINES = 8
-"""Side by side; more could not be told apart in a plot."""
-MOST_RUNS = 6
-"""Of one machine: the oldest, and the newest of the others. More are a history."""
+MOST_MACHINES = 8  # side by side; more could not be told apart in a plot
+MOST_RUNS = 6  # of one machine: the oldest, and the newest of the others; more are a history
 
-Tell = Callable[[str, float], None]
-"""Is told what is being done, and what fraction of it is done."""
+Tell = Callable[[str, float], None]  # is told what is being done, and what fraction of it is done
 
 
 class Selection(NamedTuple):
@@ -52,11 +50,9 @@ class Selection(NamedTuple):
     loops: tuple[str, ...]
 
     def has_workload(self, name: str) -> bool:
-        """Whether this workload is asked for."""
         return not self.workloads or name in self.workloads
 
     def has_loop(self, name: str) -> bool:
-        """Whether this loop is asked for."""
         return not self.loops or any(_is_same_loop(name, one) for one in self.loops)
 
     def has_ratio(self, workload: str, loop: str) -> bool:
@@ -64,7 +60,6 @@ class Selection(NamedTuple):
         return self.has_workload(workload) and (loop == BASELINE or self.has_loop(loop))
 
     def has_any_of(self, run: Run) -> bool:
-        """Whether anything in ``run`` is asked for."""
         return any(self.has_workload(case.workload) and self.has_loop(case.loop) for case in run.cases)
 
     def refuse_unknown(self, workloads: Iterable[str], loops: Iterable[str]) -> None:
@@ -84,11 +79,11 @@ class Warnings:
     """Gathers warnings; those that are alike become one, with how many they are and of whom the first are."""
 
     def __init__(self) -> None:
-        self._whose: dict[str, list[str]] = {}
+        self._whose: defaultdict[str, list[str]] = defaultdict(list)
 
     def add(self, text: str, whose: object = "") -> None:
         """Warn of something; ``whose`` is a run's folder or name, or nobody's."""
-        self._whose.setdefault(text, []).append(str(whose))
+        self._whose[text].append(str(whose))
 
     def add_error(self, text: str, folder: Path, error: Exception) -> None:
         """Warn of an error in ``folder``, whose path is taken out of the words, so that others can be like it."""
@@ -100,7 +95,7 @@ class Warnings:
     def include(self, others: "Warnings") -> None:
         """Warn of all that ``others`` gathered."""
         for text, whose in others._whose.items():
-            self._whose.setdefault(text, []).extend(whose)
+            self._whose[text] += whose
 
     def lines(self) -> list[str]:
         """A line each, in the order in which they first came."""
@@ -118,50 +113,47 @@ class SummarisedRun(NamedTuple):
     found: FoundRun
     summary: Summary
     phases: PhaseEstimates
-    samples: Samples
-    """Without the phases, which are most of them."""
-
-    def side(self) -> JudgedRun:
-        """The run as it is held against another."""
-        return JudgedRun.of(self.found.run, self.samples, self.summary)
+    samples: Samples  # without the phases, which are most of them
 
 
 class Reader:
     """Reads what is to be compared; of many runs only those that are shown in full."""
 
-    def __init__(self, selection: Selection, warnings: Warnings, tell: Tell) -> None:
-        self._selection, self._warnings, self._tell = selection, warnings, tell
-        self._found: list[FoundRun] = []
+    def __init__(self, selection: Selection, tell: Tell) -> None:
+        self._selection, self._tell, self._warnings = selection, tell, Warnings()
         self._mistakes: list[BadInput] = []
-        self._read_before: dict[str, tuple[SummarisedRun | BadInput, Warnings]] = {}
-        """By folder."""
+        self._read_before: dict[str, tuple[SummarisedRun | BadInput, Warnings]] = {}  # by folder
 
-    def look_for(self, places: Iterable[Path]) -> None:
-        """Find the runs at and under ``places``; each counts once. Raises BadInput where there is none to read."""
-        folders = self._folders(places)
-        found = over_cores(_find, folders, lambda done: self._tell("reading the runs", 0.5 * done))
-        digests: dict[str, Path] = {}
-        for folder, one in zip(folders, found, strict=True):
-            if isinstance(one, BadInput):
-                self._leave_out(folder, one)
-            elif (digest := one[1]) in digests:
-                self._warnings.add(f"left out: it is a copy of {digests[digest]}", folder)
-            else:
-                self._found.append(one[0])
-                digests[digest] = folder
-        self._expect(self._found)
+    def compare(self, places: Iterable[Path]) -> tuple[SideBySide, list[str]]:
+        """The runs at and under ``places`` side by side, each once, and what a person is to be warned of.
 
-    def compare(self) -> SideBySide:
-        """What was found, side by side. Raises BadInput where nothing of it has a name that was asked for."""
-        cases = [case for found in self._found for case in found.run.cases]
+        Raises BadInput where there is none to read, or nothing of them has a name that was asked for.
+        """
+        found = self._find(places)
+        cases = [case for one in found for case in one.run.cases]
         self._selection.refuse_unknown((case.workload for case in cases), (case.loop for case in cases))
-        asked_for = [found for found in self._found if self._selection.has_any_of(found.run)]
+        asked_for = [one for one in found if self._selection.has_any_of(one.run)]
         if not asked_for:
             raise BadInput("no run has such a loop on such a workload; ask for one of the two alone")
-        if without := [found.folder for found in self._found if found not in asked_for]:
+        if without := [one.folder for one in found if one not in asked_for]:
             self._warnings.add(f"left out, with nothing of what is asked for: {named(without)}")
-        groups = by_setting(asked_for)
-        return self._over_time(*groups.values()) if len(groups) == 1 else self._machines(list(groups.values()))
+        groups = [*by_setting(asked_for).values()]
+        compared = self._over_time(groups[0]) if len(groups) == 1 else self._machines(groups)
+        return compared, self._warnings.lines()
+
+    def _find(self, places: Iterable[Path]) -> list[FoundRun]:
+        folders = self._folders(places)
+        read = over_cores(_find, folders, lambda done: self._tell("reading the runs", 0.5 * done))
+        found: dict[str, FoundRun] = {}
+        for folder, one in zip(folders, read, strict=True):
+            if isinstance(one, BadInput):
+                self._leave_out(folder, one)
+            elif (digest := one[1]) in found:
+                self._warnings.add(f"left out: it is a copy of {found[digest].folder}", folder)
+            else:
+                found[digest] = one[0]
+        self._expect([*found.values()])
+        return [*found.values()]
 
     def _over_time(self, runs: list[FoundRun]) -> SideBySide:
         self._read_ahead([runs[0], *runs[1 - MOST_RUNS :]])
@@ -172,7 +164,8 @@ class Reader:
         if len(read) == 1:  # with nothing before it, it is shown as its machine
             return SideBySide(*self._shown(machine_names([read[0].found.run]), read), is_over_time=False)
         labels = apart([elide(one.found.run.name, LONGEST - 4) for one in read])
-        moved, not_compared = shifts(read[0].side(), read[-1].side(), self._selection.has_ratio)
+        first, last = (JudgedRun.of(one.found.run, one.samples, one.summary) for one in (read[0], read[-1]))
+        moved, not_compared = shifts(first, last, self._selection.has_ratio)
         between = len(runs) - len(read)
         note = f"{between} runs in between are not shown; `loopmark history DIR` says where a loop's speedup changed"
         notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
@@ -180,8 +173,7 @@ class Reader:
 
     def _machines(self, groups: list[list[FoundRun]]) -> SideBySide:
         latest = sorted(groups, key=lambda runs: runs[-1].started, reverse=True)[:MOST_MACHINES]
-        left = [runs[-1].run.machine.name for runs in groups if runs not in latest]
-        if left:
+        if left := [runs[-1].run.machine.name for runs in groups if runs not in latest]:
             self._warnings.add(f"of {len(groups)} machines the latest {MOST_MACHINES} are shown, and not {named(left)}")
         self._read_ahead(runs[-1] for runs in latest)
         read, counts = [], []
@@ -218,11 +210,11 @@ class Reader:
     def _shown(
         self, labels: list[str], read: list[SummarisedRun]
     ) -> tuple[tuple[ComparedRun, ...], tuple[WorkloadComparison, ...]]:
-        for label, one in zip(labels, read, strict=True):
-            for warning in one.found.run.warnings:  # what a run says against itself, it says in a comparison as well
-                self._warnings.add(warning, label)
         pairs = zip(labels, read, strict=True)
         runs = tuple(ComparedRun(label, one.found, one.summary, one.phases) for label, one in pairs)
+        for compared in runs:
+            for warning in compared.run.warnings:  # what a run says against itself, it says in a comparison as well
+                self._warnings.add(warning, compared.name)
         return runs, compare_workloads(runs, self._selection.has_workload, self._selection.has_loop)
 
     def _folders(self, places: Iterable[Path]) -> list[Path]:
@@ -278,9 +270,8 @@ def _summarise(found: FoundRun) -> tuple[SummarisedRun | BadInput, Warnings]:
         ceilings = ceilings_of(folder, run)
     except BadInput as error:
         warnings.add_error("what its device can do is not known", folder, error)
-    summary = summarise(run, samples, trained, ceilings)
-    without_phases = replace(samples, phases=Samples.empty().phases)
-    return SummarisedRun(found, summary, estimate_phases(run, samples), without_phases), warnings
+    summary, phases = summarise(run, samples, trained, ceilings), estimate_phases(run, samples)
+    return SummarisedRun(found, summary, phases, replace(samples, phases=Samples.empty().phases)), warnings
 
 
 @dataclass
@@ -288,14 +279,12 @@ class ObservedRun:
     """A run of a history: what came of looking at it, its samples no longer in memory."""
 
     folder: Path
-    digest: str = ""
-    """Of its ``run.json``."""
+    digest: str = ""  # of its `run.json`
     workloads: set[str] = field(default_factory=set)
     loops: set[str] = field(default_factory=set)
     observations: list[Observation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    mistake: BadInput | None = None
-    """Why it cannot be read."""
+    mistake: BadInput | None = None  # why it cannot be read
 
 
 def observations_of(
@@ -329,32 +318,25 @@ def observations_of(
 def _observe(selection: Selection, folder: Path) -> ObservedRun:
     observed = ObservedRun(folder)
     try:
-        _observe_into(observed, selection)
+        run = read_run(folder)
+        observed.digest = digest_of(folder)
+        observed.workloads = {case.workload for case in run.cases}
+        observed.loops = {case.loop for case in run.cases}
+        blocks, no_longer_training = read_table(folder, "blocks", run), lost(read_table(folder, "losses", run))
+        rounds = round_logs(blocks[counted_blocks(blocks)])
+        for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
+            places = measured(run, workload)
+            if not places or places[0] in no_longer_training:
+                lost_eager = "is left out, since eager's loss was not finite"
+                reason = lost_eager if places else "has no ratio there, since eager was not measured"
+                observed.warnings.append(f"{folder}: {workload} {reason}")
+                continue
+            asked_for = [i for i in places[1:] if selection.has_loop(run.cases[i].loop)]
+            for i in (i for i in asked_for if i in no_longer_training):
+                what = f"{run.cases[i].loop} on {workload}"
+                observed.warnings.append(f"{folder}: {what} is left out, since its loss was not finite")
+            kept = [i for i in (places[0], *asked_for) if i not in no_longer_training and i in rounds]
+            observed.observations += observe(run, rounds[kept], workload, str(folder))
     except BadInput as error:
         observed.mistake = error
     return observed
-
-
-def _observe_into(observed: ObservedRun, selection: Selection) -> None:
-    folder = observed.folder
-    run = read_run(folder)
-    observed.digest = digest_of(folder)
-    observed.workloads = {case.workload for case in run.cases}
-    observed.loops = {case.loop for case in run.cases}
-    blocks, no_longer_training = read_table(folder, "blocks", run), lost(read_table(folder, "losses", run))
-    rounds = round_logs(blocks[counted_blocks(blocks)])
-    for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
-        places = measured(run, workload)
-        if not places:
-            observed.warnings.append(f"{folder}: {workload} has no ratio there, since eager was not measured")
-            continue
-        base, *others = places
-        if base in no_longer_training:
-            observed.warnings.append(f"{folder}: {workload} is left out, since eager's loss was not finite")
-            continue
-        asked_for = [i for i in others if selection.has_loop(run.cases[i].loop)]
-        for i in (i for i in asked_for if i in no_longer_training):
-            loop = run.cases[i].loop
-            observed.warnings.append(f"{folder}: {loop} on {workload} is left out, since its loss was not finite")
-        kept = [i for i in (base, *asked_for) if i not in no_longer_training and i in rounds]
-        observed.observations += observe(run, rounds[kept], workload, str(folder))

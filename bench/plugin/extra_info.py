@@ -23,21 +23,16 @@ class ExtraInfo:
     batch_size: int | None
     parameters: int | None
     threads: int
-    machine: str
-    """The machine's name, which ends in the fingerprint that decides whether seconds compare."""
+    machine: str  # the machine's name, which ends in the fingerprint that decides whether seconds compare
     torch: str | None
-    step_logs: tuple[float, ...]
-    """ln(seconds a step), one a launch."""
-    ratio_logs: tuple[float, ...]
-    """ln(seconds a step / eager's), paired by round, one a launch; none for eager itself."""
+    step_logs: tuple[float, ...]  # ln(seconds a step), one a launch
+    ratio_logs: tuple[float, ...]  # ln(seconds a step / eager's), paired by round, one a launch; none for eager itself
     noise_floor: float | None
     """How far apart eager and its repetition may be, as a share; None where that was not measured."""
-    phases: dict[str, float]
-    """Seconds of each phase of a typical step; they add up to it."""
+    phases: dict[str, float]  # seconds of each phase of a typical step; they add up to it
     lost_at_step: int | None = None
     """The first step whose loss was NaN or infinite; no speed is claimed for such a loop."""
-    eager_lost_at_step: int | None = None
-    """The same of the eager of its run, by which its ratios are taken."""
+    eager_lost_at_step: int | None = None  # the same of the eager of its run, by which its ratios are taken
     data_sha256: str | None = None
     rounds_per_launch: tuple[int, ...] = ()
     """How many of the row's rounds, in order, are of each launch: `loopmark import` tells launches apart by it."""

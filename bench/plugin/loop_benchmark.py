@@ -32,14 +32,12 @@ class LoopResult:
 
     workload: str
     loop: str
-    step_seconds: Estimate | None = None
-    """Seconds of a training step, with the 95 % interval over launches."""
+    step_seconds: Estimate | None = None  # seconds of a training step, with the 95 % interval over launches
     phases: Mapping[str, float] = field(default_factory=dict)
     """Seconds of each phase of a typical step; on a GPU, on the device's own clock."""
     ratio: Estimate | None = None
     """The loop's step over eager's, 1.02 for 2 % longer, with its 95 % interval; None for eager itself."""
-    against: Finding | None = None
-    """What holding it against the loop ``against`` came to; None where none was given."""
+    against: Finding | None = None  # what holding it against the loop `against` came to; None where none was given
 
     @property
     def measured(self) -> bool:

@@ -35,8 +35,7 @@ class Measurement:
     run: Run
     samples: Samples
     noise_floor: float | None
-    rows: dict[str, Row]
-    """Every loop that was asked for, by name, and the baseline; each was measured."""
+    rows: dict[str, Row]  # every loop that was asked for, by name, and the baseline; each was measured
 
     @classmethod
     def of(cls, run: Run, samples: Samples) -> "Measurement":

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from loopmark.bench.plugin.extra_info import ExtraInfo
     from loopmark.bench.plugin.measurement import Measurement
 
-KEY = "loopmark"
-"""In ``extra_info`` and in ``machine_info``."""
+KEY = "loopmark"  # in `extra_info` and in `machine_info`
 PHASE, WHOLE_STEP = "phase", "step"
 """The parameter that tells the rows of one test apart, for ``--benchmark-group-by=param:phase``; the total's value."""
 
@@ -122,8 +121,7 @@ class BenchmarkTable:
             warnings.warn(LoopmarkWarning(text), stacklevel=1)
 
 
-Table = NoTable | BenchmarkTable
-"""What takes the figures of one test."""
+Table = NoTable | BenchmarkTable  # what takes the figures of one test
 
 
 class _NothingMeasuredError(Exception):

@@ -27,12 +27,9 @@ class Shape:
     layers: int
     heads: int
     width: int
-    context: int
-    """Bytes that the model sees, T."""
-    vocabulary: int
-    """Rows of the embedding; a byte needs 256."""
-    learning_rate: float
-    """A small model stands, and for few steps needs, a larger one."""
+    context: int  # bytes that the model sees, T
+    vocabulary: int  # rows of the embedding; a byte needs 256
+    learning_rate: float  # a small model stands, and for few steps needs, a larger one
 
 
 SMALL = Shape(layers=2, heads=4, width=64, context=64, vocabulary=256, learning_rate=2e-3)

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SPLIT_SEED = 0
-"""Of every split at random, whatever the run's seed: all seeds are measured by the same held-out rows."""
+SPLIT_SEED = 0  # of every split at random, whatever the run's seed: all seeds are measured by the same held-out rows
 
 
 class Split(NamedTuple):

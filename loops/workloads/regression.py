@@ -30,13 +30,8 @@ def standardised_diabetes() -> Split:
 
     features, progression = load_diabetes(return_X_y=True)
     split = at_random(torch.tensor(features), torch.tensor(progression)[:, None], HELD_OUT)
-    (mean, deviation), (middle, spread) = ((c.mean(0), c.std(0)) for c in (split.inputs, split.targets))
-    return Split(
-        inputs=((split.inputs - mean) / deviation).float(),
-        targets=((split.targets - middle) / spread).float(),
-        held_inputs=((split.held_inputs - mean) / deviation).float(),
-        held_targets=((split.held_targets - middle) / spread).float(),
-    )
+    rulers = (split.inputs, split.targets) * 2  # what is held out is measured by what is trained on
+    return Split(*(((rows - by.mean(0)) / by.std(0)).float() for rows, by in zip(split, rulers, strict=True)))
 
 
 def make_linear_task(device: torch.device, batch_size: int, seed: int) -> Task:

@@ -20,47 +20,38 @@ from loopmark.loops.workloads.held_out import Split, at_random
 HELD_OUT, TARGET = 0.2, 0.97
 
 
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut: (N, C, H, W) to (N, width, H / stride, W / stride)."""
+class Residual(nn.Module):
+    """``body`` and a shortcut around it: (N, channels, H, W) to (N, out_channels, H / stride, W / stride)."""
+
+    def __init__(self, body: nn.Module, channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.body = body
+        same = stride == 1 and channels == out_channels
+        self.shortcut = nn.Identity() if same else nn.Sequential(*_convolution(channels, out_channels, 1, stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+class BasicBlock(Residual):
+    """Two 3×3 convolutions and a shortcut, ``width`` channels out."""
 
     expansion = 1
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, width, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-        )
-        self.shortcut = _shortcut(channels, width, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.body(x) + self.shortcut(x))
+        body = nn.Sequential(*_convolution(channels, width, 3, stride), nn.ReLU(), *_convolution(width, width, 3))
+        super().__init__(body, channels, width, stride)
 
 
-class Bottleneck(nn.Module):
-    """1×1, 3×3, 1×1 convolutions and a shortcut: (N, C, H, W) to (N, 4 width, H / stride, W / stride)."""
+class Bottleneck(Residual):
+    """1×1, 3×3, 1×1 convolutions and a shortcut, 4 ``width`` channels out."""
 
     expansion = 4
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, 4 * width, 1, bias=False),
-            nn.BatchNorm2d(4 * width),
-        )
-        self.shortcut = _shortcut(channels, 4 * width, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.body(x) + self.shortcut(x))
+        narrow, middle = _convolution(channels, width, 1), _convolution(width, width, 3, stride)
+        body = nn.Sequential(*narrow, nn.ReLU(), *middle, nn.ReLU(), *_convolution(width, 4 * width, 1))
+        super().__init__(body, channels, 4 * width, stride)
 
 
 class ResNet(nn.Module):
@@ -91,12 +82,13 @@ class ResNet(nn.Module):
 
 def small_resnet() -> ResNet:
     """78 thousand parameters, for 8×8 images of one channel."""
-    return ResNet(_stem(1, 16, 3, 1), 16, BasicBlock, (16, 32, 64), (1, 1, 1))
+    stem = nn.Sequential(*_convolution(1, 16, 3), nn.ReLU())
+    return ResNet(stem, 16, BasicBlock, (16, 32, 64), (1, 1, 1))
 
 
 def resnet50() -> ResNet:
     """ResNet-50 for ten classes, for 224×224 images of three channels."""
-    stem = nn.Sequential(_stem(3, 64, 7, 2), nn.MaxPool2d(3, stride=2, padding=1))
+    stem = nn.Sequential(nn.Sequential(*_convolution(3, 64, 7, 2), nn.ReLU()), nn.MaxPool2d(3, stride=2, padding=1))
     return ResNet(stem, 64, Bottleneck, (64, 128, 256, 512), (3, 4, 6, 3))
 
 
@@ -140,15 +132,10 @@ def _resized(images: Tensor) -> Tensor:
     return F.interpolate(images, size=(224, 224), mode="bilinear").repeat(1, 3, 1, 1)
 
 
-def _stem(channels: int, width: int, kernel: int, stride: int) -> nn.Sequential:
+def _convolution(channels: int, width: int, kernel: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
+    """A convolution that keeps the image's size but for ``stride``, and the batch normalisation after it."""
     convolution = nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU())
-
-
-def _shortcut(channels: int, width: int, stride: int) -> nn.Module:
-    if stride == 1 and channels == width:
-        return nn.Identity()
-    return nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+    return convolution, nn.BatchNorm2d(width)
 
 
 resnet = Workload(

@@ -1,0 +1,141 @@
+"""``loopmark trace``, ``memory`` and ``verify``: what a loop's step does, looked into and not timed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loopmark.bench.cli import options
+from loopmark.bench.cli.invocation import (
+    CANNOT_RUN,
+    NOT_MEASURED,
+    NOT_VERIFIED,
+    Conditions,
+    Invocation,
+    exit_by,
+    print_json,
+)
+from loopmark.bench.cli.options import RESULTS
+from loopmark.bench.errors import BadInput
+from loopmark.bench.progress import RunProgress
+from loopmark.bench.records.files import write_record
+from loopmark.bench.records.footprint import MEMORY_FILE
+
+
+def trace(
+    loop: Annotated[str, typer.Argument(metavar="LOOP", help="Techniques joined by +, or your own: file.py:step.")],
+    workload: options.Workload = "resnet",
+    device: options.Device = None,
+    size: options.Size = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    limit: options.Limit = 300.0,
+    steps: Annotated[int, typer.Option(help="How many steps are profiled.")] = 3,
+    out: Annotated[Path | None, options.out("the trace; default: a new one in results/<machine>/traces")] = None,
+    as_json: options.FoundJson = False,
+) -> None:
+    """Profile a few steps of a loop once it is warm, and show what each phase's time goes to, kernel by kernel.
+
+    Writes a trace for Perfetto, with the phases as ranges, and kernels.csv. Profiled steps are slower than measured
+    ones, and never mix with them. Exit status: 0, or 1 when the loop failed or timed out, 2 bad input, 4 it cannot
+    be traced here.
+    """
+    from loopmark.bench.records.trace import create_trace_folder, refuse_run_folder, write_trace
+
+    if out is not None:
+        refuse_run_folder(out)
+    loop = loop.strip()
+    conditions = Conditions(device, size, batch_size, seed, threads, limit)
+    invocation = Invocation(out or RESULTS, as_json, conditions, workloads=[workload], loops=[loop])
+    from loopmark.bench.measure import inspection
+    from loopmark.bench.report.step_profile import kernels_as_csv, print_trace, trace_as_json
+    from loopmark.bench.report.text import slugs
+
+    if not 1 <= steps <= inspection.MOST_STEPS:
+        raise BadInput(f"--steps {steps} makes no sense; give 1 to {inspection.MOST_STEPS}")
+    with RunProgress(invocation.console) as progress:
+        found, content = inspection.trace(invocation.plan, loop, steps, progress.hint)
+    folder: Path | None = None
+    if found.profile is not None:
+        label = f"{found.workload}-{found.loop}"
+        machine, started = invocation.machine.name if out is None else "", invocation.started.isoformat()
+        folder = out or create_trace_folder(RESULTS, machine, started, slugs([label])[label])
+        write_trace(folder, content, kernels_as_csv(found.profile))
+    if as_json:
+        print_json(trace_as_json(found, folder))
+    else:
+        print_trace(found, folder)
+    if found.profile is None:
+        raise typer.Exit(CANNOT_RUN if found.status == "skipped" else NOT_MEASURED)
+
+
+def memory(
+    loop: options.LoopArguments,
+    workload: options.Workload = "resnet",
+    device: options.Device = None,
+    size: options.Size = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    limit: Annotated[float, options.limit("a step")] = 300.0,
+    out: Annotated[Path, options.out("<machine>/<memory>/")] = RESULTS,
+    as_json: options.FoundJson = False,
+) -> None:
+    """Follow one step's memory through its phases, and draw it moment by moment. Nothing is timed.
+
+    On CUDA it is what torch's allocator says; on a CPU, every tensor that is alive.
+    Exit status: 0, or 1 when a loop failed or timed out, 2 for bad input, 4 when none of them can be looked at here.
+    """
+    conditions = Conditions(device, size, batch_size, seed, threads, limit)
+    invocation = Invocation(out, as_json, conditions, workloads=[workload], loops=loop)
+    from loopmark.bench.measure.inspection import profile_memory
+    from loopmark.bench.report.step_profile import footprints_as_json, print_footprints, write_footprint_files
+
+    with invocation.pool() as (folder, pool, progress):
+        found = profile_memory(invocation.plan, loop, invocation.machine, invocation.started, pool, progress.hint)
+    write_record(folder / MEMORY_FILE, found, indent=None)
+    write_footprint_files(folder, found.cases)
+    if as_json:
+        print_json({"folder": str(folder), **footprints_as_json(found.cases)})
+    else:
+        print_footprints(found.cases)
+        invocation.console.note(f"Kept in {folder}")
+    exit_by(case.status for case in found.cases)
+    if all(case.status == "skipped" for case in found.cases):
+        raise typer.Exit(CANNOT_RUN)
+
+
+def verify(
+    loop: options.LoopArguments,
+    workload: options.Workload = "resnet",
+    device: options.Device = None,
+    size: options.Size = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    limit: Annotated[float, options.limit("a check")] = 300.0,
+    as_json: options.FoundJson = False,
+) -> None:
+    """Check that a loop does what a training step promises, and explain what it does not.
+
+    Gradients are zeroed, only the optimizer moves parameters, each phase does its own work, the loss falls, and so on.
+    Exit status: 0 all of it holds, 1 something is broken, 2 bad input, 4 it cannot be tried here, 130 when
+    interrupted.
+    """
+    conditions = Conditions(device, size, batch_size, seed, threads, limit)
+    invocation = Invocation(None, as_json, conditions, workloads=[workload], loops=loop)
+    from loopmark.bench.measure import inspection
+    from loopmark.bench.report.checklist import print_verification, verifications_as_json
+
+    with RunProgress(invocation.console) as progress:
+        specs = tuple(dict.fromkeys(spec.strip() for spec in loop))
+        found = inspection.verify(invocation.plan, specs, progress.hint)
+    if as_json:
+        print_json(verifications_as_json(found))
+    else:
+        print_verification(found)
+    if any(one.broken for one in found):
+        raise typer.Exit(NOT_VERIFIED)
+    if any(one.skipped for one in found):
+        raise typer.Exit(CANNOT_RUN)

@@ -1,0 +1,154 @@
+"""``loopmark run``, ``train`` and ``find-batch``: loops on workloads, measured case by case."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loopmark.bench.cli import options
+from loopmark.bench.cli.invocation import Conditions, Invocation, exit_by
+from loopmark.bench.cli.options import RESULTS, names
+from loopmark.bench.cli.report import show_batches, show_summary, show_training
+from loopmark.bench.progress import RunProgress
+
+
+def run(
+    workload: options.Workloads = None,
+    loop: options.Loops = None,
+    device: options.Device = None,
+    size: options.Size = None,
+    batch_size: options.BatchSize = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Seconds of sampling per case; default: 4 on a CPU, 3 on a GPU.")
+    ] = None,
+    launches: Annotated[int | None, typer.Option(help="Processes per case; default: 5 on a CPU, 3 on a GPU.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and the order of turns.")] = 0,
+    threads: options.Threads = None,
+    limit: options.Limit = 300.0,
+    out: Annotated[Path, options.out("<machine>/<run>/")] = RESULTS,
+    training: Annotated[
+        bool, typer.Option("--train/--no-train", help="Also compare every loop with eager and train it to its target.")
+    ] = True,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many seeds each loop trains from; default: 1 on a CPU, none on a GPU.")
+    ] = None,
+    keep_throttled: Annotated[
+        bool, typer.Option("--keep-throttled", help="Do not measure again what a GPU did with its clock held down.")
+    ] = False,
+    deterministic: options.Deterministic = False,
+    quick: options.Quick = False,
+    as_json: options.SummaryJson = False,
+) -> None:
+    """Measure loops, each in processes of its own, see whether they train what eager trains, and write a report.
+
+    Every run measures eager as well, twice: as the baseline, and again for the run's noise floor.
+    Exit status: 0, or 1 when a case failed or timed out, 2 for bad input, 130 when interrupted.
+    """
+    invocation = Invocation(
+        out,
+        as_json,
+        Conditions(device, size, batch_size, seed, threads, limit),
+        workloads=names(workload),
+        loops=names(loop),
+        budget_seconds=budget,
+        launches=launches,
+        quick=quick,
+        keep_throttled=keep_throttled,
+        deterministic=deterministic,
+    )
+    from loopmark.bench.measure.plan import ceiling_seconds, terms_within_a_run
+    from loopmark.bench.measure.whole_run import measure_all
+    from loopmark.bench.report.draw import draw
+
+    plan, console = invocation.plan, invocation.console
+    terms = terms_within_a_run(seeds, quick=quick, device=plan.device)
+    with RunProgress(console) as progress:
+        found = measure_all(
+            plan,
+            terms if training else None,
+            ceiling_seconds(quick=quick),
+            invocation.machine,
+            lambda _: invocation.new_folder(),
+            progress,
+            lambda forecast: console.note(forecast, "dim"),
+        )
+    summary = draw(found.folder, found.run, found.samples, found.trained, found.ceilings)
+    show_summary(summary, found.folder, as_json, console)
+    exit_by(["failed"] if found.failed else [], interrupted=found.interrupted)
+
+
+def train(
+    workload: options.Workloads = None,
+    loop: options.Loops = None,
+    device: options.Device = None,
+    size: options.Size = None,
+    batch_size: options.BatchSize = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds each loop trains from; default: 3.")] = None,
+    seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    budget: Annotated[float | None, typer.Option(help="Most seconds of training for each seed; default: 30.")] = None,
+    deterministic: options.Deterministic = False,
+    threads: options.Threads = None,
+    limit: Annotated[float, options.limit("a start or a part of training")] = 300.0,
+    out: Annotated[Path, options.out("<machine>/<training>/")] = RESULTS,
+    quick: options.Quick = False,
+    as_json: options.SummaryJson = False,
+) -> None:
+    """Train every loop on real data until its quality no longer rises, and say whether it trains what eager trains.
+
+    Each loop's first steps are compared with eager's from the same state. Eager is trained as well, whatever is asked
+    for. Exit status: 0, or 1 when a loop failed or timed out, 2 for bad input, 130 when interrupted.
+    """
+    conditions = Conditions(device, size, batch_size, seed, threads, limit)
+    invocation = Invocation(
+        out, as_json, conditions, workloads=names(workload), loops=names(loop), quick=quick, deterministic=deterministic
+    )
+    from loopmark.bench.measure.plan import training_terms
+    from loopmark.bench.measure.training.trainer import Trainer
+    from loopmark.bench.report.training_files import draw_training
+
+    terms = training_terms(seeds, budget, quick=quick)
+    with invocation.pool() as (folder, pool, progress):
+        training, samples = Trainer(invocation.plan, terms, invocation.machine, progress).run(pool)
+    show_training(draw_training(folder, training, samples), folder, as_json, invocation.console)
+    statuses = {one.status for several in (training.proofs, training.trials) for one in several}
+    exit_by(statuses, interrupted=training.interrupted)
+
+
+def find_batch(
+    workload: options.Workloads = None,
+    loop: options.Loops = None,
+    device: options.Device = None,
+    size: options.Size = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples a step to begin with; default: the workload's own.")
+    ] = None,
+    budget: Annotated[float, typer.Option(help="Seconds of searching per case.")] = 60.0,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    limit: options.Limit = 300.0,
+    out: Annotated[Path, options.out("<machine>/<search>/")] = RESULTS,
+    deterministic: options.Deterministic = False,
+    quick: options.Quick = False,
+    as_json: options.FoundJson = False,
+) -> None:
+    """Search for the largest batch that fits, and for the smallest of those with the best throughput.
+
+    Each batch size is tried in a fresh process. Eager is searched as well, whatever is asked for.
+    Exit status: 0, or 1 when a case failed or timed out, 2 for bad input, 130 when interrupted.
+    """
+    invocation = Invocation(
+        out,
+        as_json,
+        Conditions(device, size, batch_size, seed, threads, limit),
+        workloads=names(workload),
+        loops=names(loop),
+        budget_seconds=budget,
+        quick=quick,
+        deterministic=deterministic,
+    )
+    from loopmark.bench.measure.batch_search import BatchSearch
+
+    with invocation.pool() as (folder, pool, progress):
+        found = BatchSearch(invocation.plan, invocation.machine, invocation.started, progress).run(pool)
+    show_batches(found, folder, as_json, invocation.console)
+    exit_by((case.status for case in found.cases), interrupted=found.interrupted)
