@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from itertools import groupby
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -97,12 +98,8 @@ def listed(noun: str, values: Sequence[int]) -> str:
 
 def spans(values: Sequence[int]) -> str:
     """Numbers as the kernel lists them, and `taskset` takes them: ``0-2,7``."""
-    found: list[list[int]] = []
-    for value in sorted(set(values)):
-        if found and value == found[-1][-1] + 1:
-            found[-1].append(value)
-        else:
-            found.append([value])
+    runs = groupby(enumerate(sorted(set(values))), key=lambda pair: pair[1] - pair[0])
+    found = [[value for _, value in run] for _, run in runs]
     return ",".join(f"{span[0]}-{span[-1]}" if len(span) > 1 else f"{span[0]}" for span in found)
 
 

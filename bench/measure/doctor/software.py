@@ -57,8 +57,8 @@ def virtual_machine(check: Check, host: HostView) -> CheckResult:
     maker = " ".join(name for name in names if name)
     virtual, called = host.virtual(), f": {maker}" if maker else ""
     if virtual is None:
-        known = f"; the hardware calls itself {maker}" if maker else ""
-        return check.not_known(f"this processor has no mark for it{known}")
+        told = f"; the hardware calls itself {maker}" if maker else ""
+        return check.not_known(f"this processor has no mark for it{told}")
     if not virtual:
         return check.good(f"no hypervisor is noticed{called}")
     return check.could_be_better(
@@ -72,10 +72,9 @@ def virtual_machine(check: Check, host: HostView) -> CheckResult:
 @check_of("processor", "container")
 def container(check: Check, host: HostView) -> CheckResult:
     """A container costs a step nothing by itself; its limits are told under `CPU quota` and `allowed cores`."""
-    marks = (".dockerenv", "run/.containerenv")
     if maker := host.text("run/systemd/container"):
         return check.good(f"yes: {maker}")
-    mark = next((mark for mark in marks if host.present(mark)), None)
+    mark = next((mark for mark in (".dockerenv", "run/.containerenv") if host.present(mark)), None)
     if mark is None and any(word in (host.text("proc/1/cgroup") or "") for word in ("docker", "kubepods", "lxc")):
         mark = "proc/1/cgroup"
     return check.good(f"yes, says /{mark}" if mark else "none is noticed")

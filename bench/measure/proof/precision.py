@@ -25,12 +25,10 @@ FLOAT32_BITS = 24
 
 
 class RandomRounding(TorchDispatchMode):
-    """While it is on, every operation rounds at random, forward and backward.
+    """While it is on, every operation on ``device`` rounds at random, forward and backward.
 
     Args:
         bits: significant bits that are kept: 24 in float32, 11 in float16 and TensorFloat-32, 8 in bfloat16.
-        seed: of the rounding.
-        device: that the operations run on.
         constants: tensors that are read as they are, such as a model's buffers: an operation that is handed
             them by position may write to them without saying so.
     """
@@ -41,9 +39,7 @@ class RandomRounding(TorchDispatchMode):
         self._random = torch.Generator(device).manual_seed(seed)
         self._constants = {id(tensor) for tensor in constants}
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         schema, kwargs = func._schema, kwargs or {}
         read = sum(leaf.numel() for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and leaf.is_floating_point())
         if not read or any(r.alias_info and not r.alias_info.is_write for r in schema.returns):

@@ -92,11 +92,9 @@ def slots_of(model: nn.Module, optimizer: Optimizer) -> Layers:
 
 
 class Twin:
-    """A copy of a task's model that takes the canonical step, one at a time, from whatever state it is given.
+    """A copy of a model, which no technique has changed yet, that takes the canonical step from any state it is given.
 
-    Args:
-        task: whose model no technique has changed yet.
-        exact: in float64, whose rounding counts for nothing beside float32's.
+    An ``exact`` one computes in float64, whose rounding counts for nothing beside float32's.
     """
 
     def __init__(self, task: Task, *, exact: bool = False) -> None:
@@ -121,11 +119,7 @@ class Twin:
         return Taken(loss.detach().clone(), gradients_of(self.model), buffers_of(self.model))
 
     def update(self, state: State, gradients: Layers, nudge: Callable[[float], float] = lambda value: value) -> Updated:
-        """What the optimizer's step from ``state`` by ``gradients`` leaves.
-
-        Args:
-            nudge: changes each of the optimizer's settings (learning rate, betas, …) a little.
-        """
+        """What the optimizer's step leaves; ``nudge`` changes each setting (learning rate, betas, …) a little."""
         self._load(state)
         for name, parameter in self.model.named_parameters():
             gradient = gradients.get(name)
@@ -241,12 +235,7 @@ class WatchedLoop:
         self._watch_optimizer()
 
     def take(self, batch: Batch) -> Own:
-        """One step.
-
-        Raises:
-            BadStep: it names phases that there are none of, leaves a loss that is no scalar, or gives the model other
-                parameters than it had.
-        """
+        """One step. Raises BadStep for unknown phases, a loss that is no scalar, and parameters that were not there."""
         task, model = self._task, self._task.plain_model
         self._handed, names = None, [name for name, _ in model.named_parameters()]
         if isinstance(self._step, Driver):

@@ -24,10 +24,7 @@ from loopmark.phases import YIELDED
 
 
 class PreparedLoop:
-    """A task, its step, and who drives that.
-
-    ``step`` is always the generator; ``driver`` is None where whoever calls it drives it.
-    """
+    """A task, its step, which is always the generator, and its driver; None where whoever calls it drives it."""
 
     def __init__(self, task: Task, step: Step | Driver) -> None:
         self.task = task
@@ -37,12 +34,7 @@ class PreparedLoop:
 
     @classmethod
     def begin(cls, make_task: Callable[[int], Task], loop: Loop, seed: int) -> "PreparedLoop":
-        """A fresh task for ``seed``, prepared as a worker does.
-
-        Raises:
-            Skip: the task is of the wrong kind.
-            Stopped: preparing it failed.
-        """
+        """A fresh task, prepared as a worker does. Raises Skip where it is of the wrong kind, Stopped on failure."""
         task = make_task(seed)
         torch.manual_seed(seed)
         try:
@@ -75,10 +67,7 @@ class PreparedLoop:
     def guarded(self, outermost: CodeType, last_phase: Callable[[], str]) -> Iterator[None]:
         """Run a step of it, driven by ``outermost``: what it calls is recorded, what it leaves on is put back.
 
-        Raises:
-            Stopped: the step raised, whatever it was.
-            Skip: it cannot run with this task.
-            BadStep: it is no step.
+        Raises Stopped for whatever the step raises, but for Skip and BadStep.
         """
         before = Modes.now(self.task.device.type)
         try:
@@ -200,7 +189,7 @@ class Modes:
         return tuple(name for name, is_on in changed.items() if is_on)
 
     def put_back(self) -> None:
-        """Turn what a step has left on off again, so that it does not reach the next one."""
+        """Turn what a step has left on off again."""
         torch.set_grad_enabled(self.gradients)
         torch.set_autocast_enabled(self.device_type, self.autocast)
         torch.set_default_dtype(self.default_dtype)

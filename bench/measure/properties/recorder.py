@@ -4,10 +4,12 @@ import functools
 import inspect
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Literal
@@ -27,13 +29,9 @@ _INNOCENT = tuple(str(TORCH / part) for part in ("optim", "amp"))
 
 def frames_within(outermost: CodeType | None) -> list[FrameType]:
     """The frames that are running, innermost first and without our own, up to the one that runs ``outermost``."""
-    found: list[FrameType] = []
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not outermost:
-        if Path(frame.f_code.co_filename).parent != _HERE:
-            found.append(frame)
-        frame = frame.f_back
-    return found
+    running = (frame for frame, _ in traceback.walk_stack(sys._getframe(1)))
+    inner = takewhile(lambda frame: frame.f_code is not outermost, running)
+    return [frame for frame in inner if Path(frame.f_code.co_filename).parent != _HERE]
 
 
 def place_in(frames: Iterable[FrameType]) -> str:

@@ -1,7 +1,4 @@
-"""Checks of single steps: the phases that they yield, what is done in each, and what is left as it was.
-
-A check says by which fault a loop breaks the property, and what to do; None where there is no fault.
-"""
+"""Checks of single steps: the phases that they yield, what is done in each, and what is left as it was."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -126,12 +123,9 @@ def _calls_elsewhere(trace: StepTrace) -> Iterator[str]:
     for what, (home, done) in HOMES.items():
         if home not in trace.phases and not trace.fault:
             continue  # phases-in-order says so
-        strays: dict[str, list[str]] = {}
-        for lap in trace.ended:
-            for event in lap.events:
-                if event.what == what and lap.phase != home:
-                    strays.setdefault(lap.phase, []).append(event.place)
-        for phase, found in strays.items():
+        calls = [(lap.phase, event.place) for lap in trace.ended for event in lap.events if event.what == what]
+        for phase in dict.fromkeys(phase for phase, _ in calls if phase != home):
+            found = [place for where, place in calls if where == phase]
             yield f"{done} in {phase_name(phase)}, not in `{home}` ({places(found)})"
 
 

@@ -172,19 +172,17 @@ def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
         with prepared.guarded(watch.__code__, lambda: laps[-2].phase if laps[1:] else ""), waits:
             step = prepared.step(task, *batch)
             if not isinstance(step, Iterator):
-                raise BadStep(
-                    f"the step returns a {type(step).__name__}; it must be a generator that yields its phases"
-                )
+                returned = type(step).__name__
+                raise BadStep(f"the step returns a {returned}; it must be a generator that yields its phases")
             try:
                 recorder.on = True
                 for phase in step:
                     recorder.on = False
                     if len(laps) == MOST_YIELDS:
                         raise Stopped(Fault(f"never ends: it yields more than {MOST_YIELDS} phases in one step"))
-                    frames = list(_frames_of_yield(step))
-                    codes = [frame.f_code for frame in frames]
-                    held += [place_among([(c.co_filename, line)]) for c in codes for line in held_yields_of(c)]
-                    laps.append(watched.lap(phase, place_in(frames)))
+                    place, held_here = _place_of_yield(step)
+                    held += held_here
+                    laps.append(watched.lap(phase, place))
                     recorder.on = True
             finally:
                 recorder.on = False
@@ -205,11 +203,14 @@ def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
     )
 
 
-def _frames_of_yield(step: Any) -> Iterator[FrameType]:
-    """Where ``step`` waits since its last yield: its own frame, and that of each generator which one yields from."""
-    while isinstance(step, GeneratorType) and step.gi_frame is not None:
-        yield step.gi_frame
+def _place_of_yield(step: Any) -> tuple[str, list[str]]:
+    """Where ``step`` waits since its last yield, and each yield inside a ``with`` of the generators that wait there."""
+    frames: list[FrameType] = []
+    while isinstance(step, GeneratorType) and step.gi_frame is not None:  # each, and which one it yields from
+        frames.append(step.gi_frame)
         step = step.gi_yieldfrom
+    codes = [frame.f_code for frame in frames]
+    return place_in(frames), [place_among([(c.co_filename, line)]) for c in codes for line in held_yields_of(c)]
 
 
 def _same_gradient(a: Tensor | None, b: Tensor | None) -> bool:
@@ -223,13 +224,7 @@ COURSE_STEPS = 12  # on one batch, to see the loss fall
 
 
 class LoopUnderTest:
-    """A loop under examination.
-
-    Args:
-        make_task: a fresh task for a seed.
-        make_loop: the loop, as if for the first time: what it counts by itself begins anew.
-        seed: of the tasks.
-    """
+    """A loop under examination; ``make_loop`` makes it as if for the first time: what it counts begins anew."""
 
     def __init__(self, make_task: Callable[[int], Task], make_loop: Callable[[], Loop], seed: int = 0) -> None:
         self.make_task, self.make_loop, self.seed = make_task, make_loop, seed
@@ -259,10 +254,7 @@ class LoopUnderTest:
 
     @cached_property
     def course(self) -> tuple[list[float], list[float]]:
-        """Losses on one batch again and again, the loop's and eager's, from the same weights, of another seed.
-
-        There are none where the loop leaves no loss.
-        """
+        """Losses on one batch again and again, the loop's and eager's, from the same weights, of another seed."""
         other = self.seed + 1 if self.seed < 2**62 else 0
         return _losses_on_one_batch(self.fresh(other)), _losses_on_one_batch(self.eager(other))
 

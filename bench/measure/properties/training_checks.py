@@ -1,7 +1,4 @@
-"""Checks of training: gradients, the loss and where it goes, what a seed decides, and steps that come to their end.
-
-A check says by which fault a loop breaks the property, and what to do; None where there is no fault.
-"""
+"""Checks of training: gradients, the loss and where it goes, what a seed decides, and steps that come to their end."""
 
 import math
 from collections.abc import Sequence
