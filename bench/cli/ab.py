@@ -125,8 +125,7 @@ def decide(
 ) -> Decision:
     """Measure launch pairs until the referee has decided or the budget is spent.
 
-    Args:
-        least_seconds: go on measuring for so long even when the verdict is sure; it stays what it was.
+    It goes on for ``least_seconds`` even when the verdict is sure, which stays what it was.
     """
     from loopmark.bench.judge.sequential_comparison import SequentialComparison
 

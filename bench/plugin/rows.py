@@ -162,12 +162,11 @@ def add_phases(
 
 
 def _row(total: Any, phase: str, values: Sequence[float], rounds_per_launch: Sequence[int]) -> Any:
-    param = f"{total.param}-{phase}" if total.param else phase
     fixture = _Fixture(
         name=_with_param(total.name, phase),
         fullname=_with_param(total.fullname, phase),
         group=f"{total.group} {phase}",
-        param=param,
+        param=f"{total.param}-{phase}" if total.param else phase,
         params={PHASE: phase, **(total.params or {})},
         extra_info={"loopmark": {PHASE: phase, "rounds_per_launch": list(rounds_per_launch)}},
     )
