@@ -31,8 +31,7 @@ from loopmark.bench.report.table import (
 )
 from loopmark.bench.report.text import elide, plain, slugs
 
-LONGEST = 400
-"""Letters of what changed at a run; a machine that was set up anew changes it all."""
+LONGEST = 400  # letters of what changed at a run; a machine that was set up anew changes it all
 
 
 def where(subject: SeriesSubject) -> str:
