@@ -2,10 +2,9 @@
 
 The host enqueues, the device works off. Both clocks are read at each phase's end, and both start with a block, whose
 beginning finds the device idle. The host's lead is how much later the device comes to a phase's end than the host. A
-device that has caught up waits for the next launch: then the phase is launch-bound, and a faster kernel changes
-nothing. While it still has work queued, it is device-bound, and a faster host changes nothing. The lead tells that
-apart where the two laps alone cannot: a host whose queue is full waits too, and then takes as long as the device.
-Only sums are kept of phases that repeat within a step (gradient accumulation), and their leads are rough.
+device that has caught up waits for the next launch: the phase is launch-bound, and a faster kernel changes nothing.
+While it still has work queued, it is device-bound, and a faster host changes nothing. The laps alone cannot tell: a
+host whose queue is full waits too. Phases that repeat within a step have sums only, and rough leads.
 
 A phase that has so many floating-point operations to do and so many bytes to move takes at least as long as the slower
 of the two at the device's measured best (Williams, Waterman and Patterson, "Roofline", 2009). Whatever it takes beyond
@@ -27,8 +26,7 @@ from loopmark.bench.records.ceilings import Ceiling, Ceilings
 from loopmark.bench.records.run import PhaseWork
 
 CAUGHT_UP_SECONDS, CAUGHT_UP_SHARE = 10e-6, 0.1
-"""A lead of less than this, or than this share of the phase, is none: the last kernel itself takes some time, and the
-reading of two clocks a few microseconds."""
+"""A shorter lead, or share of the phase, is none: the last kernel takes time, and reading two clocks microseconds."""
 
 
 @dataclass(frozen=True)

@@ -98,32 +98,21 @@ def summarise_calibration(
     means = [float(np.mean(logs)) for logs in several]
     inner = [float(np.var(logs, ddof=1)) / len(logs) for logs in several]
     between = float(np.var(means, ddof=1) / np.mean(inner)) if len(means) > 1 and np.mean(inner) > 0 else math.nan
-    return CalibrationSummary(
-        calibration=calibration,
-        rows=rows,
-        replayed_false_alarms=rate(alarms, replays),
-        sensitivity=_sensitivity(unchanged, solo, calibration, error, random) if replays else None,
-        step_seconds=Estimate(float(np.median(steps)), min(steps), max(steps)) if steps else None,
-        launch_deviation=deviation,
-        within_share=min(1.0, (float(np.median(uncertainties)) / deviation) ** 2) if deviation > 0 else math.nan,
-        between_share=between,
-    )
+    inside = min(1.0, (float(np.median(uncertainties)) / deviation) ** 2) if deviation > 0 else math.nan
+    sensitivity = _sensitivity(unchanged, solo, calibration, error, random) if replays else None
+    step = Estimate(float(np.median(steps)), min(steps), max(steps)) if steps else None
+    return CalibrationSummary(calibration, rows, rate(alarms, replays), sensitivity, step, deviation, inside, between)
 
 
 def _row(trials: Sequence[CalibrationTrial], effect: float, within: Sequence[float], solo: np.ndarray) -> EffectRow:
     slower = [trial for trial in trials if (trial.verdict == "slower" if effect else trial.regression)]
     ended = [trial.seconds for trial in trials if trial.verdict != "inconclusive"]
-    return EffectRow(
-        effect=effect,
-        called_slower=rate(len(slower), len(trials)),
-        within={limit: rate(sum(t.seconds <= limit for t in slower), len(trials)) for limit in within},
-        seconds_to_verdict=float(np.median(ended)) if ended else math.nan,
-        solo_fails={
-            threshold: rate(int((solo + math.log1p(effect) > math.log1p(threshold)).sum()), len(solo))
-            for threshold in FAIL_THRESHOLDS
-            if len(solo)
-        },
-    )
+    in_time = {limit: rate(sum(t.seconds <= limit for t in slower), len(trials)) for limit in within}
+    changes = solo + math.log1p(effect)
+    thresholds = FAIL_THRESHOLDS if len(solo) else ()
+    fails = {share: rate(int((changes > math.log1p(share)).sum()), len(solo)) for share in thresholds}
+    to_verdict = float(np.median(ended)) if ended else math.nan
+    return EffectRow(effect, rate(len(slower), len(trials)), in_time, to_verdict, fails)
 
 
 def _sensitivity(
@@ -165,10 +154,7 @@ def _sensitivity(
 
 
 def quotations(calibrations: Iterable[Calibration]) -> tuple[str, ...]:
-    """What each calibration of this method showed, a sentence each, for those who compare on the same machine.
-
-    One that was stopped after a few comparisons shows nothing yet: whether there are alarms takes ``ENOUGH``.
-    """
+    """What each calibration of this method with ``ENOUGH`` comparisons of unchanged code showed, a sentence each."""
     made = [summarise_calibration(one, replays=0) for one in calibrations if one.method == METHOD]
     return tuple(
         _quotation(one) for one in made if any(r.effect == 0 and r.called_slower.of >= ENOUGH for r in one.rows)

@@ -31,8 +31,8 @@ def block_seconds(blocks: pd.DataFrame) -> pd.Series:
 def round_logs(blocks: pd.DataFrame) -> pd.DataFrame:
     """The median log seconds a step of the blocks without laps: a row a (launch, round), a column a case.
 
-    The median, since what disturbs a block only ever makes it longer: on a shared 2-core machine the mean's interval
-    was half as wide again. NaN where a case has no block in a round.
+    What disturbs a block only makes it longer: on a shared 2-core machine the mean's interval was half as wide again.
+    NaN where a case has no block in a round.
     """
     plain = blocks.loc[~blocks["lapped"], list(FIGURES)]
     logs = pd.Series(np.log(block_seconds(plain)), plain.index)
@@ -124,9 +124,6 @@ def phase_logs(laps: pd.DataFrame) -> dict[str, LaunchLogs]:
 
 
 def peaks_of_memory(case: Case) -> list[int]:
-    """Bytes at the peak of each launch where it was measured.
-
-    A launch that compiled from nothing holds the compiler's memory too, so it counts only where there is no other.
-    """
+    """Bytes at each launch's peak; of launches that hold the compiler's too, only where there is no other."""
     known = [(launch.compile_cache, bytes_) for launch in case.launches if (bytes_ := launch.peak_memory_bytes)]
     return [bytes_ for cache, bytes_ in known if cache != "cold"] or [bytes_ for _, bytes_ in known]

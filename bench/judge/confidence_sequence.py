@@ -43,10 +43,7 @@ _HALVINGS = 40
 
 
 class ConfidenceSequence:
-    """An interval for the middle of a symmetric distribution, fed one value at a time.
-
-    ``error`` is the chance, at each end, that the end is ever on the wrong side of the truth.
-    """
+    """An interval for the middle of a symmetric distribution; each end is ever wrong with a chance of ``error``."""
 
     def __init__(self, error: float) -> None:
         self._log_target = math.log(1 / error)
@@ -170,10 +167,7 @@ def _log_stakes(values: Floats, deviations: Floats, typical: Floats, m: float) -
 def ever_excludes(
     values: ArrayLike, m: float, error: float, uncertainties: ArrayLike | None = None
 ) -> NDArray[np.bool_]:
-    """Whether a sequence fed with ``values``, one by one, ever excludes ``m`` as too low.
-
-    ``values`` and ``uncertainties`` are (..., launches), a sequence along the last axis; the answers are (...).
-    """
+    """Whether sequences of ``values``, (..., launches), fed one by one, ever exclude ``m`` as too low. (...)"""
     array, told = np.asarray(values, dtype=float), uncertainties is not None
     known = np.ones_like(array) if uncertainties is None else np.asarray(uncertainties, dtype=float)
     launches = range(array.shape[-1])

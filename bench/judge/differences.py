@@ -1,6 +1,7 @@
 """What differs between the surroundings of runs, named fact by fact: the first suspects of any change."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from loopmark.bench.records.machine import Environment, Machine, facts_of
 from loopmark.bench.records.run import Run
@@ -11,15 +12,15 @@ NONE = "none"
 UNKNOWN = "unknown"  # of a run that was imported: what the other tool does not tell, and what is never told to differ
 
 
-class Facts(dict[str, str | None]):
+class Facts(NamedTuple):
     """A run's facts by name, in order; ``silent`` stands for one that it lacks or that is None, None for no say."""
 
-    def __init__(self, facts: Mapping[str, object], silent: str | None = NONE) -> None:
-        super().__init__({name: silent if fact is None else str(fact) for name, fact in facts.items()})
-        self._silent = silent
+    by_name: Mapping[str, object]
+    silent: str | None
 
-    def __missing__(self, name: str) -> str | None:
-        return self._silent
+    def text(self, name: str) -> str | None:
+        fact = self.by_name.get(name)
+        return self.silent if fact is None else str(fact)
 
 
 def differences(base: Run, head: Run) -> tuple[str, ...]:
@@ -33,16 +34,13 @@ def environment_differences(base: Environment, head: Environment) -> tuple[str, 
 
 
 def unlike(runs: Sequence[Run]) -> dict[str, tuple[str | None, ...]]:
-    """The facts of ``differences`` that are not the same in all of ``runs``, each with what every run says of it.
-
-    None where a run has no say: it did not use that data. ``unknown`` differs from nothing.
-    """
+    """The facts that differ among ``runs``, each with what every run says of it; None where one has no say."""
     return _unlike([_groups(run) for run in runs])
 
 
 def _unlike(everyones: Sequence[Sequence[Facts]]) -> dict[str, tuple[str | None, ...]]:
     groups = list(zip(*everyones, strict=True))
-    told = {name: tuple(facts[name] for facts in group) for group in groups for name in _names(group)}
+    told = {name: tuple(facts.text(name) for facts in group) for group in groups for name in _names(group)}
     return {name: values for name, values in told.items() if len({*values} - {None, UNKNOWN}) > 1}
 
 
@@ -75,5 +73,5 @@ def _surroundings(record: Machine | Environment, silent: str) -> tuple[Facts, ..
 
 def _names(group: Sequence[Facts]) -> list[str]:
     """In the order that all agree on, or else of the alphabet."""
-    same = len({tuple(facts) for facts in group}) == 1
-    return list(group[0]) if same else sorted({name for facts in group for name in facts})
+    orders = {tuple(facts.by_name) for facts in group}
+    return list(orders.pop()) if len(orders) == 1 else sorted({name for names in orders for name in names})

@@ -14,11 +14,8 @@ from loopmark.bench.records.training import Proof
 EquivalenceVerdict = Literal["same", "within rounding", "departs"]
 
 ROOM = 4.0
-"""Times what rounding was seen to do, in the few references that there are; two bits.
-
-On the workloads that come with Loopmark, small and on a CPU, what trains as eager does came to 1.9 at most, and what
-trains otherwise (batch normalisation over parts of the batch, running statistics updated twice) to 15 at least.
-"""
+"""Times what rounding was seen to do; two bits. On Loopmark's workloads, small and on a CPU, sound loops came to 1.9 at
+most, and others (batch normalisation over parts of a batch, running statistics updated twice) to 15 at least."""
 LEAST = 2.0**-23  # relative; what float32 cannot tell apart is no difference, even where every reference was exact
 
 

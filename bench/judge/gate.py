@@ -95,10 +95,7 @@ def verdict(change: Estimate, threshold: float, noise_floor: float | None) -> Ve
 
 
 def _unmeasured(compared: RunComparison, thresholds: Thresholds) -> Iterator[Finding]:
-    """A finding for each metric that the run does not have and should.
-
-    A loop that no longer trains is the worst. Where one was skipped, or lacks a phase, it may have become slower.
-    """
+    """A finding for each metric that the run should have and has not: a broken loop's is slower, others may be."""
 
     def finding(key: CaseKey, metric: str, before: JudgedCase, verdict: Verdict, note: str) -> Finding:
         step = before.row.step_seconds if metric == STEP else None
@@ -112,10 +109,7 @@ def _unmeasured(compared: RunComparison, thresholds: Thresholds) -> Iterator[Fin
 
 
 def _without_eagers_gain(findings: Sequence[Finding]) -> Iterator[Finding]:
-    """``findings``, none of which calls a loop slower for its ratio to an eager that became faster.
-
-    Unless its own seconds are slower: the machine may have become faster and the loop slower, or eager alone faster.
-    """
+    """``findings``, none of which calls a loop slower for its ratio alone to an eager that became faster."""
     steps = {(finding.workload, finding.loop): finding.verdict for finding in findings if finding.metric == STEP}
     for finding in findings:
         eager, own = (steps.get((finding.workload, loop)) for loop in (BASELINE, finding.loop))

@@ -95,10 +95,8 @@ class Point:
     @property
     def standard_error(self) -> float:
         """The log ratio's standard error, by this run alone; infinite where it has one launch."""
-        if self.launches < 2:
-            return math.inf
-        half = (self.log_speedup.high - self.log_speedup.low) / 2
-        return half / t_quantile(self.launches - 1)
+        width = self.log_speedup.high - self.log_speedup.low
+        return width / 2 / t_quantile(self.launches - 1) if self.launches > 1 else math.inf
 
 
 @dataclass(frozen=True)
@@ -195,22 +193,18 @@ def series_of(observations: Iterable[Observation]) -> tuple[Series, ...]:
     """Every series with its levels, the loops of one subject together, in the order in which they first appear."""
     ordered = sorted(observations, key=lambda o: (o.point.started, o.point.run.name))
     filled = fill_instructions(o.subject for o in ordered)
-    subjects = dict.fromkeys(filled.values())
+    subjects = sorted(dict.fromkeys(filled.values()), key=lambda s: (s.machine, s.workload))
     gathered: dict[tuple[SeriesSubject, str], list[Point]] = {}
     for seen in ordered:
         gathered.setdefault((filled[seen.subject], seen.loop), []).append(seen.point)
-    place = {subject: i for i, subject in enumerate(sorted(subjects, key=lambda s: (s.machine, s.workload)))}
-    return tuple(
-        _series(subject, loop, points)
-        for (subject, loop), points in sorted(gathered.items(), key=lambda item: place[item[0][0]])
-    )
+    keys = sorted(gathered, key=lambda key: subjects.index(key[0]))
+    return tuple(_series(subject, loop, gathered[subject, loop]) for subject, loop in keys)
 
 
 def by_subject(series: Iterable[Series]) -> dict[SeriesSubject, tuple[Series, ...]]:
-    gathered: dict[SeriesSubject, tuple[Series, ...]] = {}
-    for one in series:
-        gathered[one.subject] = (*gathered.get(one.subject, ()), one)
-    return gathered
+    given = tuple(series)
+    subjects = dict.fromkeys(one.subject for one in given)
+    return {subject: tuple(one for one in given if one.subject == subject) for subject in subjects}
 
 
 def suspicions(series: Iterable[Series]) -> tuple[Suspicion, ...]:

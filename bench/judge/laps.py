@@ -56,10 +56,7 @@ def block_numbers(starts: Numbers, rows: int) -> Numbers:
 
 
 def found_busy(laps: pd.DataFrame) -> NDArray[np.bool_]:
-    """For each row whether its step found the device at work. (rows,)
-
-    The first of several in a block did not. A graph's step, of which the host sees no phases, begins at work.
-    """
+    """For each row whether its step found the device at work: the first of several in a block did not. (rows,)"""
     if laps.empty:
         return np.empty(0, dtype=bool)
     starts = block_starts(laps)
@@ -154,10 +151,7 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
 
 
 def _shares(launches: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The median of each phase's shares in the launches, (launches, phases), so that all of them are one whole.
-
-    One launch that was held up does not decide. A phase that fewer than half of them have is there with its mean.
-    """
+    """Each phase's median share in the launches, (launches, phases), or the mean if most lack it; all are one whole."""
     middle = np.median(launches, axis=0)
     middle = np.where(middle > 0, middle, launches.mean(axis=0))
     return np.asarray(middle / middle.sum())

@@ -8,16 +8,8 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from loopmark.bench.judge.comparison import (
-    BASELINE,
-    LaunchLogs,
-    RoundLogs,
-    peaks_of_memory,
-    phase_logs,
-    ratio_logs,
-    round_logs,
-    step_logs,
-)
+from loopmark.bench.judge import comparison
+from loopmark.bench.judge.comparison import BASELINE, LaunchLogs
 from loopmark.bench.judge.finding import Unit
 from loopmark.bench.judge.laps import counted_blocks, laps_by_case
 from loopmark.bench.judge.settings import MEMORY, RATIO, STEP
@@ -58,7 +50,7 @@ class JudgedCase:
     """One case of a run, with its own samples."""
 
     row: Row
-    rounds: RoundLogs
+    rounds: comparison.RoundLogs
     laps: pd.DataFrame
 
     @property
@@ -92,7 +84,8 @@ class JudgedRun:
         summary = summary or summarise(run, samples)
         rows = {(row.case.workload, row.case.loop): row for row in summary.rows if not row.case.repeat}
         laps = laps_by_case(samples)
-        rounds = round_logs(samples.blocks[counted_blocks(samples.blocks)]).reindex(columns=range(len(run.cases)))
+        rounds = comparison.round_logs(samples.blocks[counted_blocks(samples.blocks)])
+        rounds = rounds.reindex(columns=range(len(run.cases)))
         keys = {(case.workload, case.loop): index for index, case in enumerate(run.cases) if not case.repeat}
         members = {key: JudgedCase(rows[key], rounds[index].dropna(), laps[index]) for key, index in keys.items()}
         return cls(run, members, {workload.workload: workload for workload in summary.workloads})
@@ -121,11 +114,9 @@ def device_of(run: Run) -> str:  # `cpu`, or a CUDA device with its number
 
 
 def same_machine(base: JudgedRun, head: JudgedRun) -> bool:
-    """Whether absolute seconds compare: the same hardware, and the same device of it.
-
-    A hypervisor may call all processors of a maker by one name: those whose instructions differ are two.
-    """
+    """Whether absolute seconds compare: the same hardware, and the same device of it."""
     runs = base.run, head.run
+    # A hypervisor may call all processors of a maker by one name: those whose instructions differ are two.
     instructions = {instructions_of(run) for run in runs} - {None}
     return len({(run.machine.fingerprint, device_of(run)) for run in runs}) == 1 and len(instructions) <= 1
 
@@ -211,7 +202,7 @@ class RunComparison:
         if ratios is not None:
             self.metrics.append(MetricComparison(key, RATIO, "ratio", *ratios, decides=True, noise_floor=floor))
         if self._same_machine:
-            steps = step_logs(before.rounds), step_logs(now.rounds)
+            steps = comparison.step_logs(before.rounds), comparison.step_logs(now.rounds)
             # Without eager on both sides a loop's seconds are all there is to decide by.
             decides = ratios is None
             self.metrics.append(MetricComparison(key, STEP, "seconds", *steps, decides=decides, noise_floor=floor))
@@ -224,12 +215,12 @@ class RunComparison:
         eagers = [run.eager(key[0]) for run in (self._base, self._head)]
         if key[1] == BASELINE or eagers[0] is None or eagers[1] is None:
             return None
-        base = ratio_logs(self._base.members[key].rounds, eagers[0].rounds)
-        head = ratio_logs(self._head.members[key].rounds, eagers[1].rounds)
+        base = comparison.ratio_logs(self._base.members[key].rounds, eagers[0].rounds)
+        head = comparison.ratio_logs(self._head.members[key].rounds, eagers[1].rounds)
         return (base, head) if len(base) and len(head) else None
 
     def _compare_memory(self, key: CaseKey, before: Case, now: Case) -> None:
-        base, head = peaks_of_memory(before), peaks_of_memory(now)
+        base, head = comparison.peaks_of_memory(before), comparison.peaks_of_memory(now)
         if not base or not head:
             return
         if before.memory_kind == now.memory_kind:
@@ -239,7 +230,7 @@ class RunComparison:
             self._refuse(f"peak memory counts different things, {kinds}", key)
 
     def _compare_phases(self, key: CaseKey, before: JudgedCase, now: JudgedCase) -> None:
-        base, head = phase_logs(before.laps), phase_logs(now.laps)
+        base, head = comparison.phase_logs(before.laps), comparison.phase_logs(now.laps)
         for name in dict.fromkeys([*before.row.case.phases, *now.row.case.phases]):
             asked = name in self._asked
             if name in base and name in head:

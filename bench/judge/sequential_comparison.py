@@ -140,10 +140,8 @@ def judge_comparison(
     elif sequential.torn(STEP):
         seen = "no difference of the step fits all launch pairs"
     asked = f"at most {100 * rules.false_alarms:g} % of comparisons of unchanged code are called a regression"
-    ran, runs = ({"loop": side.loop, "workload": side.workload, **side.given} for side in (base, head))
-    given = {
-        key: (ran.get(key, "as it is"), runs.get(key, "as it is")) for key in dict.fromkeys([*base.given, *head.given])
-    }
+    ran = [{"loop": side.loop, "workload": side.workload, **side.given} for side in (base, head)]
+    given = {key: [side.get(key, "as it is") for side in ran] for key in [*base.given, *head.given]}
     differing = [f"{key} {before} → {now}" for key, (before, now) in given.items() if before != now]
     warnings = list(comparison.warnings)
     if base.phases != head.phases:

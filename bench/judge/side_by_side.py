@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.differences import UNKNOWN
@@ -38,10 +39,6 @@ class Setting(ComparisonKey):
     fingerprint: str
     device: str
     threads: int
-
-    @classmethod
-    def of(cls, run: Run) -> "Setting":
-        return cls(run.machine.fingerprint, device_of(run), run.plan.threads, instructions=instructions_of(run))
 
 
 @dataclass(frozen=True)
@@ -153,7 +150,7 @@ def estimate_phases(run: Run, samples: Samples) -> PhaseEstimates:
 
 def settings_of(runs: Sequence[Run]) -> list[Setting]:
     """Each run's, together: what one does not tell of its instructions may be that of another."""
-    own = [Setting.of(run) for run in runs]
+    own = [Setting(r.machine.fingerprint, device_of(r), r.plan.threads, instructions=instructions_of(r)) for r in runs]
     filled = fill_instructions(own)
     return [filled[setting] for setting in own]
 
@@ -218,10 +215,8 @@ def machine_names(runs: Sequence[Run]) -> list[str]:
     """
     settings = settings_of(runs)
     suffixes = [_suffix(run, setting, settings) for run, setting in zip(runs, settings, strict=True)]
-    stems = [
-        _cut(run.machine.name.removesuffix(f"-{run.machine.fingerprint}"), LONGEST - len(suffix))
-        for run, suffix in zip(runs, suffixes, strict=True)
-    ]
+    whole = (run.machine.name.removesuffix(f"-{run.machine.fingerprint}") for run in runs)
+    stems = [_cut(name, LONGEST - len(suffix)) for name, suffix in zip(whole, suffixes, strict=True)]
     names = []
     for stem, suffix, setting in zip(stems, suffixes, settings, strict=True):
         like = {s.fingerprint for other, s in zip(stems, settings, strict=True) if other == stem}
@@ -231,23 +226,18 @@ def machine_names(runs: Sequence[Run]) -> list[str]:
 
 
 def apart(names: Sequence[str]) -> list[str]:
-    count, seen = Counter(names), Counter[str]()
-    made = []
-    for name in names:
-        seen[name] += 1
-        made.append(f"{name} ({seen[name]})" if count[name] > 1 else name)
-    return made
+    """``names``, those that are alike numbered."""
+    times, numbers = Counter(names), {name: count(1) for name in names}
+    return [f"{name} ({next(numbers[name])})" if times[name] > 1 else name for name in names]
 
 
 def _suffix(run: Run, setting: Setting, settings: Sequence[Setting]) -> str:
     own = [other for other in settings if other.fingerprint == setting.fingerprint]
-    device = len({other.device for other in own}) > 1 or (setting.device == "cpu" and bool(run.machine.gpus))
-    threads = len({other.threads for other in own if other.device == setting.device}) > 1
-    instructions = len({other.instructions for other in own if other.device == setting.device}) > 1
+    same = [other for other in own if other.device == setting.device]
     parts = {
-        f" {setting.device[:8]}": device,
-        f" {setting.threads} thread{'' if setting.threads == 1 else 's'}": threads,
-        f" {(setting.instructions or UNKNOWN)[:8]}": instructions,
+        f" {setting.device[:8]}": len(same) < len(own) or (setting.device == "cpu" and bool(run.machine.gpus)),
+        f" {setting.threads} thread{'' if setting.threads == 1 else 's'}": len({one.threads for one in same}) > 1,
+        f" {(setting.instructions or UNKNOWN)[:8]}": len({one.instructions for one in same}) > 1,
     }
     return "".join(part for part, tells in parts.items() if tells)
 

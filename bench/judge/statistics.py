@@ -54,10 +54,7 @@ def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
 
 
 def student(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
-    """The mean of independent values with Student's t interval (Student 1908), one value a launch.
-
-    One value alone gives an infinite interval: nothing is known of how it varies.
-    """
+    """The mean of independent values with Student's t interval (Student 1908), infinite for one value alone."""
     sample = np.asarray(values, dtype=float)
     count, mean = len(sample), float(np.mean(sample))
     if count < 2:
@@ -69,7 +66,7 @@ def student(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
 def welch(values: ArrayLike, baseline: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
     """The mean of ``values`` less that of ``baseline``, whose spreads may differ (Welch 1947; Satterthwaite 1946).
 
-    One value alone on either side gives an infinite interval: nothing is known of how that side varies.
+    The interval is infinite for one value alone on either side.
     """
     samples = [np.asarray(side, dtype=float) for side in (values, baseline)]
     difference = float(np.mean(samples[0]) - np.mean(samples[1]))

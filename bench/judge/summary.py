@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
@@ -10,25 +10,14 @@ import numpy as np
 import pandas as pd
 
 from loopmark.bench.cores import over_cores
+from loopmark.bench.judge import comparison
 from loopmark.bench.judge.bounds import Bound, Roofline, bounds, flops_of, roofline
-from loopmark.bench.judge.comparison import (
-    BASELINE,
-    FIGURES,
-    Verdict,
-    instrumentation,
-    lap_costs,
-    log_speedups,
-    peaks_of_memory,
-    round_logs,
-    step_seconds,
-    verdict,
-)
 from loopmark.bench.judge.laps import counted_blocks, laps_by_case, phase_seconds
 from loopmark.bench.judge.statistics import Estimate, student
 from loopmark.bench.judge.training import TrainedRow, TrainingSummary
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import CacheState, Case, Run
-from loopmark.bench.records.samples import ByCase, Samples
+from loopmark.bench.records.samples import Samples
 
 MANY_LAPS = 1_000_000
 _Phases: TypeAlias = tuple[dict[str, float], dict[str, float], dict[str, Bound]]  # host's, device's, and what bounds it
@@ -42,7 +31,7 @@ class Row:
     case: Case
     step_seconds: Estimate | None = None
     speedup: Estimate | None = None  # baseline's seconds over this loop's: 2 is twice as fast; None for the baseline
-    verdict: Verdict | None = None
+    verdict: comparison.Verdict | None = None
     host_phases: dict[str, float] | None = None  # seconds a step as the host saw it; on a GPU, the time to enqueue it
     device_phases: dict[str, float] | None = None  # seconds on the device's own clock; None where there is none
     bounds: dict[str, Bound] = field(default_factory=dict)  # empty where one clock saw no phases
@@ -119,17 +108,17 @@ class Summary:
 
 
 def is_baseline(case: Case) -> bool:
-    return case.loop == BASELINE and not case.repeat
+    return case.loop == comparison.BASELINE and not case.repeat
 
 
 def summarise(
     run: Run, samples: Samples, trained: TrainingSummary | None = None, ceilings: Ceilings | None = None
 ) -> Summary:
     """Judge every case of ``run``, with what is known of its training, and of its device, beside its speed."""
-    blocks = samples.blocks.loc[counted_blocks(samples.blocks), list(FIGURES)]
-    losses, phases = ByCase(samples.losses), _phases_by_case(run, samples)
-    names = dict.fromkeys(case.workload for case in run.cases)
-    workloads = tuple(_summarise_workload(name, run, blocks, losses, phases) for name in names)
+    blocks = samples.blocks.loc[counted_blocks(samples.blocks), list(comparison.FIGURES)]
+    lost = samples.losses[samples.losses["loss"].isna()].groupby("case")["step"].min().to_dict()
+    names, phases = dict.fromkeys(case.workload for case in run.cases), _phases_by_case(run, samples)
+    workloads = tuple(_summarise_workload(name, run, blocks, lost, phases) for name in names)
     if trained is not None:
         workloads = tuple(_with_training(workload, trained) for workload in workloads)
     if ceilings is not None:
@@ -174,17 +163,17 @@ def _phases_by_case(run: Run, samples: Samples) -> dict[int, _Phases]:
 
 
 def _summarise_workload(
-    name: str, run: Run, blocks: pd.DataFrame, losses: ByCase, phases: dict[int, _Phases]
+    name: str, run: Run, blocks: pd.DataFrame, lost: dict[Hashable, int], phases: dict[int, _Phases]
 ) -> WorkloadSummary:
     cases = {i: case for i, case in enumerate(run.cases) if case.workload == name}
     blocks = blocks[blocks["case"].isin([i for i, case in cases.items() if case.status == "ok"])]
     timed = set(blocks["case"])
     base = next((i for i, case in cases.items() if is_baseline(case) and i in timed), None)
     repeat = next((i for i, case in cases.items() if case.repeat and i in timed), None)
-    rounds, costs = round_logs(blocks), lap_costs(blocks)
-    steps = step_seconds(rounds)
-    against = log_speedups(rounds, base) if base is not None else {}
-    lapping = {int(str(case)): instrumentation(rows) for case, rows in costs.groupby(level="case")}
+    rounds, costs = comparison.round_logs(blocks), comparison.lap_costs(blocks)
+    steps = comparison.step_seconds(rounds)
+    against = comparison.log_speedups(rounds, base) if base is not None else {}
+    lapping = {int(str(case)): comparison.instrumentation(rows) for case, rows in costs.groupby(level="case")}
     again = against.get(repeat) if repeat is not None else None
     floor = again.reach if again and math.isfinite(again.reach) else None
 
@@ -192,14 +181,14 @@ def _summarise_workload(
         if i not in timed:
             return Row(case)
         host, device, limits = phases[i]
-        log_ratio, not_finite = against.get(i), losses[i].loc[losses[i]["loss"].isna(), "step"]
-        lost = int(not_finite.min()) if len(not_finite) else None
+        log_ratio = against.get(i)
         speedup = log_ratio.exp() if log_ratio else None
-        judged = verdict(log_ratio, floor) if log_ratio and not case.repeat and lost is None else None
+        judged = comparison.verdict(log_ratio, floor) if log_ratio and not case.repeat and i not in lost else None
         measured = Row(case, steps.get(i), speedup, judged, host or None, device or None, limits, lapping.get(i))
-        return _with_launches(replace(measured, lost_at_step=lost), cases[base] if base is not None else None)
+        return _with_launches(replace(measured, lost_at_step=lost.get(i)), cases[base] if base is not None else None)
 
-    return WorkloadSummary(name, tuple(row(i, case) for i, case in cases.items()), floor, instrumentation(costs))
+    rows = tuple(row(i, case) for i, case in cases.items())
+    return WorkloadSummary(name, rows, floor, comparison.instrumentation(costs))
 
 
 def _with_launches(row: Row, baseline: Case | None) -> Row:
@@ -209,7 +198,7 @@ def _with_launches(row: Row, baseline: Case | None) -> Row:
     return replace(
         row,
         joules_per_step=student(joules) if joules else None,
-        peak_memory_bytes=max(peaks_of_memory(case), default=None),
+        peak_memory_bytes=max(comparison.peaks_of_memory(case), default=None),
         first_step_seconds=_of_start(case, [launch.first_step_seconds for launch in launches]),
         start_seconds=_start(case),
         compile_seconds=launches[0].compile_seconds if launches else None,

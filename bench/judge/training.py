@@ -3,11 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.equivalence import Equivalence, equivalence
@@ -98,10 +96,11 @@ def judge_trial(trial: Trial, target: Target, evaluations: pd.DataFrame, losses:
         reached = evaluations.iloc[met]
         steps, joules = int(reached["step"]), _finite(float(reached["joules"]))
         seconds = max(0.0, float(reached["seconds"]) - excess)
-    learns = met is not None or _learns(trial, target, quality, losses["loss"].to_numpy())
+    better = len(quality) > 1 and target.gain(float(quality[0]), float(quality[-1])) > 0
+    falling = trial.diverged_at_step is None and better and falls(losses["loss"].to_numpy()) < SURE
     last, start = float(quality[-1]) if len(quality) else math.nan, (trial.setup_seconds or 0.0) + excess
     looks = tuple(_evaluations(trial, evaluations, losses))
-    return JudgedTrial(trial, learns, last, float(best), steps, seconds, joules, looks, start)
+    return JudgedTrial(trial, met is not None or falling, last, float(best), steps, seconds, joules, looks, start)
 
 
 def learning(
@@ -124,7 +123,9 @@ def learning(
     spent = ([getattr(one, f"{unit}_to_target") for one in trials] for unit in ("steps", "seconds", "joules"))
     steps, seconds, joules = (_typical(values, seeds) for values in spent)
     ratios = [student(logs).exp() if logs else None for logs in (longer, sooner)]
-    start = _cold_start(trials[0], proof)
+    start = trials[0].start_seconds
+    if proof.compile_cache == "cold":  # compiling had taken longer in the process before
+        start += max(0.0, proof.compile_seconds - (trials[0].trial.compile_seconds or 0.0))
     return Learning(
         target, tuple(trials), seeds, quality, steps, seconds, joules, start, ratios[0], ratios[1], surely_sooner
     )
@@ -150,24 +151,13 @@ def _evaluations(trial: Trial, evaluations: pd.DataFrame, losses: pd.DataFrame) 
     means = losses["loss"].groupby(since).agg(lambda leg: leg.mean(skipna=False))
     for number, row in enumerate(evaluations.itertuples()):
         step = int(str(row.step))
-        yield Evaluation(
-            step=step,
-            epochs=step / trial.steps_per_epoch if trial.steps_per_epoch else None,
-            seconds=float(str(row.seconds)),
-            loss=_finite(float(means[number])) if number in means.index else None,
-            quality=_finite(float(str(row.quality))),
-        )
+        epochs = step / trial.steps_per_epoch if trial.steps_per_epoch else None
+        loss = _finite(float(means[number])) if number in means.index else None
+        yield Evaluation(step, epochs, float(str(row.seconds)), loss, _finite(float(str(row.quality))))
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _cold_start(first: JudgedTrial, proof: Proof) -> float:
-    """What the first seed took to get going, and what compiling had taken longer in the process before it."""
-    if proof.compile_cache != "cold":
-        return first.start_seconds
-    return first.start_seconds + max(0.0, proof.compile_seconds - (first.trial.compile_seconds or 0.0))
 
 
 def _excess(trial: Trial, evaluations: pd.DataFrame) -> float:
@@ -184,13 +174,6 @@ def _excess(trial: Trial, evaluations: pd.DataFrame) -> float:
     else:
         typical = min(first)
     return max(0.0, sum(first) - len(first) * typical)
-
-
-def _learns(trial: Trial, target: Target, quality: NDArray[Any], losses: NDArray[Any]) -> bool:
-    if trial.diverged_at_step is not None or len(quality) < 2:
-        return False
-    better = target.gain(float(quality[0]), float(quality[-1])) > 0
-    return better and falls(losses) < SURE
 
 
 def _typical(values: Sequence[float | int | None], seeds: int) -> Estimate | None:
@@ -248,10 +231,8 @@ class TrainingSummary:
 
 def summarise_training(training: Training, samples: TrainingSamples) -> TrainingSummary:
     deviations, none = dict(tuple(samples.deviations.groupby("proof"))), samples.deviations.iloc[:0]
-    judged = judged_trials(training, samples)
-    workloads = []
+    judged, workloads = judged_trials(training, samples), []
     for workload in dict.fromkeys(proof.workload for proof in training.proofs):
-        target = training.targets.get(workload)
         proofs = {i: proof for i, proof in enumerate(training.proofs) if proof.workload == workload}
         loops = len({proof.loop for proof in proofs.values()}) - 1
         eager = next((one for one in proofs.values() if one.loop == BASELINE and not one.repeat), None)
@@ -260,11 +241,10 @@ def summarise_training(training: Training, samples: TrainingSamples) -> Training
         rows = []
         for i, proof in proofs.items():
             like = equivalence(proof, deviations.get(i, none), None if proof is eager else eager, again)
-            if proof.repeat:
-                rows.append(TrainedRow(workload, proof.loop, True, like, None))
-                continue
-            ended = next((trial for trial in training.trials if trial.key == proof.key and not trial.ended_well), None)
-            own = eagers if proof is eager else learning(training, proof, judged.get(proof.key, ()), eagers, loops)
-            rows.append(TrainedRow(workload, proof.loop, False, like, own, ended))
-        workloads.append(TrainedWorkload(workload, target, tuple(rows)))
+            ended = own = None
+            if not proof.repeat:
+                ended = next((one for one in training.trials if one.key == proof.key and not one.ended_well), None)
+                own = eagers if proof is eager else learning(training, proof, judged.get(proof.key, ()), eagers, loops)
+            rows.append(TrainedRow(workload, proof.loop, proof.repeat, like, own, ended))
+        workloads.append(TrainedWorkload(workload, training.targets.get(workload), tuple(rows)))
     return TrainingSummary(training, tuple(workloads))

@@ -1,7 +1,4 @@
-"""What a run keeps: frozen records, raw samples, and the folder that holds them. No torch, no judging.
-
-For notebooks: ``from loopmark import load``.
-"""
+"""What a run keeps: frozen records, raw samples, and the folder that holds them. No torch, no judging."""
 
 import os
 from collections.abc import Iterable

@@ -6,7 +6,6 @@ from typing import Literal
 
 from loopmark.bench.records.files import damaged, read_record
 from loopmark.bench.records.machine import Environment, Machine
-from loopmark.bench.records.run import Run
 
 CEILINGS_FILE = "ceilings.json"  # in a run's folder: what its device could do while it was measured
 AGAIN = "measure again: loopmark ceilings"
@@ -82,10 +81,6 @@ class Ceilings:
     ceilings: tuple[Ceiling, ...]
     left_out: tuple[LeftOut, ...] = ()
     ceilings_version: int = 1
-
-    def belong_to(self, run: Run) -> bool:
-        same = (run.plan.device, run.plan.threads, run.machine.fingerprint)
-        return (self.device, self.environment.threads, self.machine.fingerprint) == same
 
     def flops_per_second(self, dtype: str) -> Ceiling | None:
         """Of matrix products in ``dtype`` (``float32``, ``tf32``, ``bfloat16``…); None where not known."""

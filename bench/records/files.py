@@ -129,10 +129,7 @@ class Mismatch(ValueError):  # noqa: N818 - it names what is wrong, as KeyError 
 
 
 def decode(kind: type[T], value: Any, path: str = "run") -> T:
-    """The record of type ``kind`` that was encoded as ``value``.
-
-    Unknown keys are ignored. A missing one takes its default. Raises Mismatch for a value that cannot be.
-    """
+    """The record encoded as ``value``; unknown keys are ignored. Raises Mismatch for a value that cannot be."""
     try:
         return typing.cast(T, _reader(typing.cast(Any, kind))(value))
     except Mismatch as wrong:

@@ -71,11 +71,8 @@ class Frames:
     @cached_property
     def warnings(self) -> pd.DataFrame:
         """One row a ``warning`` of a run, in the order in which they came up."""
-        rows = [
-            {"run": name, "machine": run.machine.name, "warning": warning}
-            for name, (_, run) in self.runs_by_name.items()
-            for warning in run.warnings
-        ]
+        runs = self.runs_by_name.items()
+        rows = [(name, run.machine.name, warning) for name, (_, run) in runs for warning in run.warnings]
         return self._named(pd.DataFrame(rows, columns=["run", "machine", "warning"]).astype({"warning": "str"}))
 
     @cached_property
@@ -107,7 +104,7 @@ class Frames:
     def blocks(self) -> pd.DataFrame:
         """One row a block, with ``seconds_per_step`` of the device's clock where it was timed, else the host's.
 
-        Blocks with ``lapped`` were timed phase by phase; whole steps are compared by the others.
+        Those with ``lapped`` were timed phase by phase; whole steps are compared by the others.
         """
         return self._table("blocks", lambda rows: rows.assign(seconds_per_step=seconds_of(rows) / rows["steps"]))
 

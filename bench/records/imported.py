@@ -14,15 +14,7 @@ from loopmark import __version__
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.files import LEAST_SECONDS, line
 from loopmark.bench.records.machine import Environment, Gpu, Machine, facts_of
-from loopmark.bench.records.pytest_benchmark import (
-    MAKE_ONE,
-    Benchmark,
-    ImportedRounds,
-    MachineInfo,
-    Stored,
-    Told,
-    fitting,
-)
+from loopmark.bench.records.pytest_benchmark import MAKE_ONE, Benchmark, ImportedRounds, MachineInfo, Stored, fitting
 from loopmark.bench.records.run import Case, Launch, Plan, Run
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
 from loopmark.bench.records.store import RUN_FILE, folder_name, read, read_run
@@ -54,15 +46,18 @@ def run_of(
     """
     first = files[0]
     for number, file in enumerate(files):
-        _expect_own_rounds(file, files[:number])
+        for name, times in Counter(row.fullname for row in file.benchmarks).most_common(1):
+            if times > 1:
+                raise BadInput(f"{file.path} has {times} benchmarks called {line(name)}; give each a name of its own")
+        if copied := next((other for other in files[:number] if other.benchmarks == file.benchmarks), None):
+            raise BadInput(f"{file.path} has the very rounds of {copied.path}; give each launch once")
     for file in files[1:]:
+        both = f"{file.path} and {first.path}"
         if file.machine != first.machine:
-            raise BadInput(f"{file.path} and {first.path} are of different machines or software; import each by itself")
+            raise BadInput(f"{both} are of different machines or software; import each by itself")
         if other := sorted(set(first.steps) ^ set(file.steps)):
-            raise BadInput(
-                f"{file.path} and {first.path} are not launches of the same benchmarks: only one of them has "
-                f"{line(other[0])}; import each by itself"
-            )
+            reason = f"only one of them has {line(other[0])}"
+            raise BadInput(f"{both} are not launches of the same benchmarks: {reason}; import each by itself")
     named = list(first.steps.values())
     if not named:
         raise BadInput(f"{first.path} holds phases alone, and no whole step; import the file that has both")
@@ -85,24 +80,15 @@ def run_of(
         phases = _phases(files, row, warnings)
         for file, parts in zip(files, phases, strict=True):
             launches += rounds.add(place, len(launches), file.steps[row.fullname], parts)
+        work = row.told.batch_size, row.told.parameters, row.told.data_sha256
         names = tuple(str(phase.told.phase) for phase in phases[0])
-        cases.append(_case(keys[row.fullname], row.told, names, tuple(launches)))
+        cases.append(Case(*keys[row.fullname], "ok", None, *work, names, memory_kind=None, launches=tuple(launches)))
     if max(len(case.launches) for case in cases) == 1:
         warnings.append(ONE_LAUNCH)
     machine = machine_of(first.machine, known)
     if machine != machine_of(first.machine, ()):
         warnings.append(TAKEN_FOR.format(machine.name))
     return _run(files, cases, warnings, command, machine), rounds.samples()
-
-
-def _expect_own_rounds(file: Stored, others: Sequence[Stored]) -> None:
-    """Raise BadInput for a launch that is another's copy, or that has two benchmarks of one name."""
-    names = Counter(row.fullname for row in file.benchmarks)
-    name, times = names.most_common(1)[0] if names else ("", 0)
-    if times > 1:
-        raise BadInput(f"{file.path} has {times} benchmarks called {line(name)}; give each a name of its own")
-    if copied := next((other for other in others if other.benchmarks == file.benchmarks), None):
-        raise BadInput(f"{file.path} has the very rounds of {copied.path}; give each launch once")
 
 
 def _phases(files: Sequence[Stored], row: Benchmark, warnings: list[str]) -> list[list[Benchmark]]:
@@ -138,11 +124,6 @@ def _with_baseline(keys: dict[str, Key], baseline: str | None, canonical: str) -
     if len(set(renamed.values())) < len(renamed):
         raise BadInput(f"a group would have two baselines by '{line(baseline)}'; give one benchmark's full name")
     return renamed
-
-
-def _case(key: Key, told: Told, phases: tuple[str, ...], launches: tuple[Launch, ...]) -> Case:
-    work = told.batch_size, told.parameters, told.data_sha256
-    return Case(*key, "ok", None, *work, phases, memory_kind=None, launches=launches)
 
 
 def _run(files: Sequence[Stored], cases: list[Case], warnings: list[str], command: str, machine: Machine) -> Run:
@@ -210,10 +191,7 @@ def _readable(files: Iterable[Path], read: Callable[[Path], T]) -> Iterator[tupl
 
 
 def machine_of(info: MachineInfo, known: Iterable[Machine]) -> Machine:
-    """The one of the ``known`` machines that has all that a file tells; where none or several do, what it tells.
-
-    Without Loopmark, a file lacks memory, cores and GPUs: by its own facts alone one machine would be two.
-    """
+    """The one ``known`` machine that has all that a file tells (few facts, without Loopmark), or else what it tells."""
     own = Machine(
         cpu=info.cpu.brand_raw or UNKNOWN,
         physical_cores=info.loopmark.physical_cores,

@@ -80,10 +80,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Environment:
-    """The software and settings that can change a figure on one machine, the first suspects first.
-
-    None: not known, or not there.
-    """
+    """The software and settings that can change a figure, the first suspects first. None: not known, or not there."""
 
     torch: Annotated[str | None, Fact("torch")]
     cuda: Annotated[str | None, Fact("CUDA")]

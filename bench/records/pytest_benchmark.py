@@ -169,10 +169,8 @@ def _benchmark(row: Any, place: str) -> Benchmark:
 def _expect_rounds(path: Path, row: Benchmark) -> None:
     name, data = line(row.fullname), row.stats.data
     if not data:
-        raise BadInput(
-            f"{path} holds no rounds of {name}, of which all else is derived: repeat it with --benchmark-save-data, or "
-            "with --benchmark-json=FILE"
-        )
+        remedy = "repeat it with --benchmark-save-data, or with --benchmark-json=FILE"
+        raise BadInput(f"{path} holds no rounds of {name}, of which all else is derived: {remedy}")
     seconds = row.seconds
     possible = (seconds >= 0) & (seconds <= LONGEST_SECONDS)
     if not 0 < row.stats.iterations * len(data) < MOST_COUNTED:
@@ -229,10 +227,9 @@ def fitting(row: Benchmark, phases: Sequence[Benchmark]) -> bool:
     shapes = {tuple(part.stop - part.start for part in phase.launches) for phase in phases}
     if len(shapes) != 1 or len({phase.told.phase for phase in phases}) < len(phases):
         return False
-    (shape,) = shapes
     whole = np.sum([phase.seconds for phase in phases], axis=0)
     alone = all(phase.stats.iterations == 1 for phase in phases)
-    return len(shape) == len(row.launches) and alone and bool((whole > 0).all())
+    return len(shapes.pop()) == len(row.launches) and alone and bool((whole > 0).all())
 
 
 def _blocks(

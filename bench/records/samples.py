@@ -61,10 +61,7 @@ def seconds_of(rows: pd.DataFrame) -> "pd.Series[float]":
 
 
 class ByCase:
-    """A table split by its column ``case`` once, which is faster than looking for each case's rows among all.
-
-    A case's rows are copied only when asked for, so that the table is not in memory twice.
-    """
+    """A table split by its column ``case`` once; a case's rows are copied when asked for, not all at once."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         self._table = table
@@ -159,6 +156,5 @@ def _expect_between(column: str, values: NDArray[Any], least: float, most: float
     low, high = (bound.reduce(values, initial=0) for bound in bounds)  # no copy of ten million rows
     if low < least or high > most:
         row = int(np.argmax((values < least) | (values > most)))
-        raise ValueError(
-            f"column '{column}' holds {values[row]} in row {row}, which is not between {least:g} and {most:g}"
-        )
+        found = f"column '{column}' holds {values[row]} in row {row}"
+        raise ValueError(f"{found}, which is not between {least:g} and {most:g}")

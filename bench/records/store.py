@@ -97,27 +97,19 @@ def read_table(folder: Path, name: str, run: Run) -> pd.DataFrame:
     """One of the ``TABLES`` of ``run``. Raises BadInput as ``read`` does."""
     frame = read_columns(folder, name, COLUMNS[name], categories=["phase"])
     path = folder / f"{name}.parquet"
-    _expect_launches_of(run, path, frame)
-    if name == "blocks":
-        _expect_sound_blocks(path, frame)
-    return frame
-
-
-def _expect_launches_of(run: Run, path: Path, rows: pd.DataFrame) -> None:
-    case, launch = rows["case"], rows["launch"]
+    case, launch = frame["case"], frame["launch"]
     # By their index: a launch that came to nothing has no place among a case's launches, and those after it have.
     launches = np.array([1 + max((one.index for one in each.launches), default=-1) for each in run.cases])
     expect(path, case, case < len(launches), f"run.json has {len(launches)} case(s)")
-    if len(rows) and launch.max() >= launches.min():  # else no row needs to be looked at by its case
+    if len(frame) and launch.max() >= launches.min():  # else no row needs to be looked at by its case
         expect(path, launch, launch < launches[case], "run.json has no such launch of its case")
-
-
-def _expect_sound_blocks(path: Path, blocks: pd.DataFrame) -> None:
-    steps, host, device = (blocks[name] for name in ("steps", "host_seconds", "device_seconds"))
-    expect(path, steps, steps > 0, "a block has at least one step")
-    expect(path, host, host >= LEAST_SECONDS, "a block takes some time")
-    timed = device.isna() | (device >= LEAST_SECONDS)
-    expect(path, device, timed, "a block takes some time on its device, or has no device seconds at all")
+    if name == "blocks":
+        steps, host, device = (frame[column] for column in ("steps", "host_seconds", "device_seconds"))
+        expect(path, steps, steps > 0, "a block has at least one step")
+        expect(path, host, host >= LEAST_SECONDS, "a block takes some time")
+        timed = device.isna() | (device >= LEAST_SECONDS)
+        expect(path, device, timed, "a block takes some time on its device, or has no device seconds at all")
+    return frame
 
 
 class Whole(NamedTuple):
@@ -174,7 +166,8 @@ def ceilings_of(folder: Path, run: Run) -> Ceilings | None:
     """What the device of ``run`` can do, if known. Raises BadInput as ``read_ceilings``, and for another device's."""
     path = folder / CEILINGS_FILE
     ceilings = read_ceilings(path)
-    if ceilings is not None and not ceilings.belong_to(run):
+    own = run.plan.device, run.plan.threads, run.machine.fingerprint
+    if ceilings and (ceilings.device, ceilings.environment.threads, ceilings.machine.fingerprint) != own:
         raise BadInput(f"{path} is of another device, machine or number of threads; remove it")
     return ceilings
 

@@ -26,7 +26,7 @@ from loopmark.bench.report.table import (
     print_lines,
     table_of,
 )
-from loopmark.bench.report.text import plain
+from loopmark.bench.report.text import grouped, plain
 
 FILE_WIDTH = 110
 FALLEN = 0.03
@@ -100,10 +100,8 @@ COLUMNS: tuple[Column[Ceiling], ...] = (
 
 def remarks(ceilings: Ceilings) -> list[str]:
     """What looks disturbed, a line for each way of being so."""
-    found: dict[str, list[str]] = {}
-    for one in ceilings.ceilings:
-        for doubt, detail in _doubts(one):
-            found.setdefault(doubt, []).append(f"{name(one)} {detail}".strip())
+    doubts = ((one, *doubt) for one in ceilings.ceilings for doubt in _doubts(one))
+    found = grouped((doubt, f"{name(one)} {detail}".strip()) for one, doubt, detail in doubts)
     return [f"{doubt}: {', '.join(details)}" for doubt, details in found.items()]
 
 

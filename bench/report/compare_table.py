@@ -1,11 +1,12 @@
 """Runs side by side as tables: on a terminal, and section by section for the pages."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
+from loopmark.bench.judge.bounds import Roofline
 from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, is_baseline
@@ -26,6 +27,7 @@ from loopmark.bench.report.table import (
     as_wide_as,
     cut,
     figure,
+    print_lines,
     table_of,
 )
 from loopmark.bench.report.text import elide, plain
@@ -41,16 +43,19 @@ COLOURS = {"faster": "green", "slower": "red"}
 class Line(NamedTuple):
     """One loop on one entrant."""
 
+    loop: str
     entrant: ComparedRun
     row: Row
+
+
+def _lines_of(contest: WorkloadComparison) -> list[Line]:
+    return [Line(loop, entrant, row) for loop in contest.loops for entrant, row in contest.rows(loop)]
 
 
 def print_comparison(found: SideBySide, console: Console | None = None) -> None:
     """Print it as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(FILE_WIDTH, console)
-    for line in _lines(found, console):
-        # A sentence goes on on the next line; a row of a table was cut to the width.
-        console.print(line, soft_wrap=not console.is_terminal)
+    print_lines(_lines(found, console), console)
 
 
 def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
@@ -80,10 +85,11 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
     facts = words.facts(found)
     shown = dict(list(facts.items())[:MOST_FACTS])
     yield Text("what differs between them" if {*facts} - {words.RUN} else "their environments are the same", "dim")
-    columns: list[Column[str]] = [
-        _fact_column(entrant.name, {name: values[i] for name, values in shown.items()})
-        for i, entrant in enumerate(found.runs)
-    ]
+
+    def column(at: int, name: str) -> Column[str]:
+        return Column(name, lambda fact: elide(shown[fact][at], LONGEST_FACT), left=True)
+
+    columns = [column(at, entrant.name) for at, entrant in enumerate(found.runs)]
     table = TextTable(Table(columns, list(shown), silent=show.ABSENT), list(shown), width, head="")
     if not table.left_out:
         yield from table.headings()
@@ -94,10 +100,6 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
         yield Text(f"and {len(facts) - len(shown)} facts more: compare.md has all", "dim")
 
 
-def _fact_column(name: str, values: dict[str, str]) -> Column[str]:
-    return Column(name, lambda fact: elide(values[fact], LONGEST_FACT), left=True)
-
-
 def _contest(contest: WorkloadComparison, console: Console, *, alone: bool) -> Iterator[Text]:
     title = Text(elide(contest.workload, NAME_WIDTH), "bold")
     work = words.works(contest)
@@ -106,19 +108,19 @@ def _contest(contest: WorkloadComparison, console: Console, *, alone: bool) -> I
     yield title
     if not contest.is_same_work:
         yield Text(work, "yellow")
-    lines = {loop: [Line(*pair) for pair in contest.rows(loop)] for loop in contest.loops}
-    measured = [line for own in lines.values() for line in own if line.row.step_seconds is not None]
+    lines = _lines_of(contest)
+    measured = [line for line in lines if line.row.step_seconds is not None]
     names = [] if alone else [f"{BULLET}{entrant.name}" for entrant in contest.runs]
-    table = TextTable(Table(_columns(), measured, silent=show.ABSENT), [*names, *contest.loops], console.width)
+    table = TextTable(Table(TERMINAL, measured, silent=show.ABSENT), [*names, *contest.loops], console.width)
     if measured:
         yield from table.headings()
-    for loop, own in lines.items():
+    for loop in contest.loops:
         if why := words.nowhere(contest, loop):
             yield table.named(loop, Text(why, "dim"))
             continue
         if not alone:
             yield cut(Text(table.short(loop), "bold"), console.width)
-        for line in own:
+        for line in (line for line in lines if line.loop == loop):
             name = loop if alone else f"{BULLET}{line.entrant.name}"
             if line.row.step_seconds is None:
                 yield table.named(name, Text(cells.why(line.row), "dim"))
@@ -132,21 +134,44 @@ def _contest(contest: WorkloadComparison, console: Console, *, alone: bool) -> I
         yield Text(f"compare.md also has: {', '.join(table.left_out)}", "dim")
 
 
-def _columns() -> tuple[Column[Line], ...]:
-    return (
-        Column("a step", lambda line: show.seconds_plus_minus(line.row.step_seconds)),
-        Column("speedup", lambda line: cells.speedup(line.row), left=True, style=_colour),
-        Column("samples/s", lambda line: show.rate_range(line.row.samples_per_second)),
-        Column("fwd/bwd/\nopt %", lambda line: cells.short_shares(line.row)),
-        Column("peak\nmemory", lambda line: words.memory(line.row)),
-        Column("energy\na step", lambda line: show.joules(line.row.joules_per_step)),
-        Column("of its\nceiling", lambda line: reached(line.row)),
-        Column("MFU", lambda line: utilisation(line.row)),
-    )
+def _speedup(line: Line) -> Cell:
+    return figure(cells.speedup(line.row), 1.0 if is_baseline(line.row.case) else line.row.speedup)
 
 
-def _colour(line: Line) -> str:
-    return COLOURS.get(line.row.verdict or "", "")
+def _of_roofline(text: Callable[[Row], str], value: Callable[[Roofline], Estimate]) -> Callable[[Line], Cell]:
+    return lambda line: figure(text(line.row), value(line.row.roofline) if line.row.roofline else None)
+
+
+SPEEDUP = Column[Line]("speedup", _speedup, left=True, style=lambda line: COLOURS.get(line.row.verdict or "", ""))
+RATE = Column[Line](
+    "samples/s", lambda line: figure(show.rate_range(line.row.samples_per_second), line.row.samples_per_second)
+)
+COSTS: tuple[Column[Line], ...] = (
+    Column("peak\nmemory", lambda line: figure(words.memory(line.row), line.row.peak_memory_bytes)),
+    Column("energy\na step", lambda line: figure(show.joules(line.row.joules_per_step), line.row.joules_per_step)),
+    Column("of its\nceiling", _of_roofline(reached, lambda found: found.share)),
+    Column("MFU", _of_roofline(utilisation, lambda found: found.utilisation)),
+)
+TERMINAL: tuple[Column[Line], ...] = (
+    Column("a step", lambda line: show.seconds_plus_minus(line.row.step_seconds)),
+    SPEEDUP,
+    RATE,
+    Column("fwd/bwd/\nopt %", lambda line: cells.short_shares(line.row)),
+    *COSTS,
+)
+WHERE: tuple[Column[Line], ...] = (
+    Column("loop", lambda line: Cell(line.loop, strong=is_baseline(line.row.case))),
+    Column("on", lambda line: Cell(line.entrant.name, whole=True)),
+)
+PAGE: tuple[Column[Line], ...] = (
+    *WHERE,
+    SPEEDUP,
+    Column("verdict", lambda line: cells.verdict_or_status(line.row)),
+    Column("step", lambda line: figure(show.seconds_range(line.row.step_seconds), line.row.step_seconds)),
+    RATE,
+    Column("trains as eager", lambda line: Cell(training.verdict(line.row.trained), whole=True)),
+    *COSTS,
+)
 
 
 def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) -> dict[str, Any]:
@@ -173,7 +198,7 @@ def _section(contest: WorkloadComparison, plots: Sequence[Plot]) -> dict[str, An
     return {
         "name": contest.workload,
         "work": words.works(contest),
-        "table": _table(contest),
+        "table": Table(PAGE, _lines_of(contest)),
         "noise": words.noise(contest),
         "remarks": [{"name": name, "text": text} for name, text in [*words.endings(contest), *words.remarks(contest)]],
         "plots": [plot for plot in plots if plot.workload == contest.workload],
@@ -181,64 +206,30 @@ def _section(contest: WorkloadComparison, plots: Sequence[Plot]) -> dict[str, An
     }
 
 
-def _table(contest: WorkloadComparison) -> Table[Any]:
-    rows = [(loop, entrant, row) for loop in contest.loops for entrant, row in contest.rows(loop)]
-    headings = [
-        "loop", "on", "speedup", "verdict", "step", "samples/s", "trains as eager", "peak memory",
-        "energy a step", "of its ceiling", "MFU",
-    ]  # fmt: skip
-    return table_of(headings, (_cells(loop, entrant, row) for loop, entrant, row in rows))
+def _phases(contest: WorkloadComparison) -> Table[Line]:
+    def column(name: str) -> Column[Line]:
+        def cell(line: Line) -> Cell:
+            estimates = line.entrant.phases.get((contest.workload, line.loop), {})
+            return figure(words.phase(name, line.row, estimates), estimates.get(name))
+
+        return Column(name, cell)
+
+    lines = [line for line in _lines_of(contest) if line.row.phases]
+    return Table([*WHERE, *map(column, phase_names(line.row for line in lines))], lines)
 
 
-def _cells(loop: str, entrant: ComparedRun, row: Row) -> list[Cell]:
-    rate, roofline = row.samples_per_second, row.roofline
-    return [
-        Cell(loop, strong=is_baseline(row.case)),
-        Cell(entrant.name, whole=True),
-        figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup),
-        Cell(cells.verdict(row) if row.step_seconds is not None else cells.status(row)),
-        figure(show.seconds_range(row.step_seconds), row.step_seconds),
-        figure(show.rate_range(rate), rate),
-        Cell(training.verdict(row.trained), whole=True),
-        figure(words.memory(row), row.peak_memory_bytes),
-        figure(show.joules(row.joules_per_step), row.joules_per_step),
-        figure(reached(row), roofline.share if roofline else None),
-        figure(utilisation(row), roofline.utilisation if roofline else None),
-    ]
-
-
-def _phases(contest: WorkloadComparison) -> Table[Any]:
-    rows = [(loop, e, row) for loop in contest.loops for e, row in contest.rows(loop) if row.phases]
-    names = phase_names([row for _, _, row in rows])
-    return table_of(
-        ["loop", "on", *names],
-        (
-            [
-                Cell(loop, strong=is_baseline(row.case)),
-                Cell(entrant.name, whole=True),
-                *(_phase(name, row, entrant.phases.get((contest.workload, loop), {})) for name in names),
-            ]
-            for loop, entrant, row in rows
-        ),
-    )
-
-
-def _phase(name: str, row: Row, estimates: Mapping[str, Estimate]) -> Cell:
-    return figure(words.phase(name, row, estimates), estimates.get(name))
-
-
-def _shifts(shifts: Sequence[Shift]) -> Table[Any]:
+def _shifts(shifts: Sequence[Shift]) -> Table[Shift]:
     def cell(estimate: Estimate, *, seconds: bool = False) -> Cell:
         return figure((show.seconds_range if seconds else show.ratio_range)(estimate), estimate)
 
-    rows: Iterator[list[Cell | str]] = (
-        [
-            Cell(s.loop, strong=s.is_of_seconds), s.workload,
-            *(cell(side, seconds=s.is_of_seconds) for side in (s.before, s.after)), cell(s.ratio),
-        ]
-        for s in shifts
-    )  # fmt: skip
-    return table_of(["loop", "workload", "speedup, or eager's step, before", "after", "times as fast"], rows)
+    columns: tuple[Column[Shift], ...] = (
+        Column("loop", lambda shift: Cell(shift.loop, strong=shift.is_of_seconds)),
+        Column("workload", lambda shift: shift.workload),
+        Column("speedup, or eager's step, before", lambda shift: cell(shift.before, seconds=shift.is_of_seconds)),
+        Column("after", lambda shift: cell(shift.after, seconds=shift.is_of_seconds)),
+        Column("times as fast", lambda shift: cell(shift.ratio)),
+    )
+    return Table(columns, shifts)
 
 
 def _runs(entrants: Sequence[ComparedRun]) -> Table[Any]:

@@ -19,17 +19,15 @@ from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import work
-from loopmark.bench.report.text import elide, plain
+from loopmark.bench.report.text import elide, grouped, plain
 from loopmark.bench.report.training_words import doubt
 
 RUN = "run"
 """The fact that is told of every machine, and of which nothing follows."""
 NAME_LENGTH = 60
 LONGEST_VALUE = 10
-MOST_NAMED = 3
-"""Of those of whom one thing is said; more are counted."""
-MOST_VALUES = 3
-"""Of a fact, in a sentence; tables have all."""
+MOST_NAMED = 3  # of those of whom one thing is said; more are counted
+MOST_VALUES = 3  # of a fact, in a sentence; tables have all
 VERBS: dict[Verdict, str] = {
     "faster": "pays on",
     "slower": "costs on",
@@ -92,9 +90,8 @@ def facts(found: SideBySide) -> dict[str, list[str]]:
 
 def shared(entrants: Sequence[ComparedRun], values: Sequence[str]) -> str:
     """``2.12.0 on a and b; 2.13.0 on the other 5``: one fact, where there is no room for a table."""
-    holders: dict[str, list[str]] = {}
-    for entrant, value in zip(entrants, values, strict=True):
-        holders.setdefault(elide(value, NAME_LENGTH), []).append(entrant.name)
+    names_of = (entrant.name for entrant in entrants)
+    holders = grouped(zip((elide(value, NAME_LENGTH) for value in values), names_of, strict=True))
     told = [f"{value} on {named(names)}" for value, names in holders.items()]
     if len(told) > MOST_VALUES:
         return f"{'; '.join(told[:MOST_VALUES])}; and {len(told) - MOST_VALUES} values more"
@@ -109,11 +106,8 @@ def shared(entrants: Sequence[ComparedRun], values: Sequence[str]) -> str:
 
 def works(contest: WorkloadComparison) -> str:
     """What a step is: once where it is the same everywhere, else that it is not, and what it is where."""
-    by_work: dict[str, list[str]] = {}
-    for entrant in contest.runs:
-        text = "; ".join(work(one) for one in contest.works(entrant))
-        if text:
-            by_work.setdefault(text, []).append(entrant.name)
+    texts = {entrant.name: "; ".join(map(work, contest.works(entrant))) for entrant in contest.runs}
+    by_work = grouped((text, name) for name, text in texts.items() if text)
     if contest.is_same_work:
         return next(iter(by_work), "")
     told = "; ".join(f"{named(names)}: {text}" for text, names in by_work.items())
@@ -145,19 +139,17 @@ def conclusions(found: SideBySide) -> Iterator[str]:
 def _clauses(contest: WorkloadComparison, loop: str) -> Iterator[str]:
     rows = [(entrant, row) for entrant, row in contest.rows(loop) if row.verdict is not None]
     for verdict, verb in VERBS.items():
-        by_doubt: dict[str, list[tuple[ComparedRun, Row]]] = {}
-        for entrant, row in rows:
-            if row.verdict == verdict:
-                why = _doubt(contest, entrant, row) if verdict == "faster" else ""
-                by_doubt.setdefault(why, []).append((entrant, row))
+        doubts = (
+            (_doubt(contest, entrant, row) if verdict == "faster" else "", (entrant, row))
+            for entrant, row in rows
+            if row.verdict == verdict
+        )
+        by_doubt = grouped(doubts)
         for why, ours in sorted(by_doubt.items(), key=lambda said: said[0] != ""):  # what is sure comes first
             places = _places(ours, len(contest.runs))
             yield f"is faster on {places}, but {why} there" if why else f"{verb} {places}"
     if rows:  # where it has no figures it neither pays nor costs, and that is an answer too
-        ends: dict[str, list[str]] = {}
-        for entrant, row in contest.rows(loop):
-            if row.step_seconds is None:
-                ends.setdefault(cells.status(row), []).append(entrant.name)
+        ends = grouped((cells.status(row), e.name) for e, row in contest.rows(loop) if row.step_seconds is None)
         yield from (f"{ENDED.get(status, status)} on {named(names)}" for status, names in ends.items())
 
 
@@ -195,22 +187,20 @@ def noise(contest: WorkloadComparison) -> str:
 
 def remarks(contest: WorkloadComparison) -> Iterator[tuple[str, str]]:
     """What rows have to say beyond their figures, each with whose it is; what several say is told once."""
-    told: dict[str, list[str]] = {}
-    for loop in contest.loops:
-        for entrant, row in contest.rows(loop):
-            if row.step_seconds is not None and (text := cells.notes(row)):
-                told.setdefault(text, []).append(f"{elide(loop, NAME_LENGTH)} on {entrant.name}")
-    for entrant in contest.runs:
-        every = (entrant.row(contest.workload, loop) for loop in contest.loops)
-        launches = {len(row.case.launches) for row in every if row is not None and row.step_seconds is not None}
-        if launches == {1}:
-            told.setdefault(ONE_LAUNCH, []).append(entrant.name)
-    yield from ((named(names), text) for text, names in told.items())
-    kinds: dict[str, list[str]] = {}
-    for entrant in contest.runs:
-        rows = filter(None, (entrant.row(contest.workload, loop) for loop in contest.loops))
-        for kind in dict.fromkeys(row.case.memory_kind for row in rows if peaks_of_memory(row.case)):
-            kinds.setdefault(plain(kind or "of an unknown kind"), []).append(entrant.name)
+    measured = [
+        (loop, *pair) for loop in contest.loops for pair in contest.rows(loop) if pair[1].step_seconds is not None
+    ]
+    notes = ((cells.notes(row), f"{elide(loop, NAME_LENGTH)} on {entrant.name}") for loop, entrant, row in measured)
+    told = [pair for pair in notes if pair[0]]
+    kinds_of = []
+    for one in contest.runs:
+        if {len(row.case.launches) for _, entrant, row in measured if entrant is one} == {1}:
+            told.append((ONE_LAUNCH, one.name))
+        rows = filter(None, (one.row(contest.workload, loop) for loop in contest.loops))
+        own_kinds = dict.fromkeys(row.case.memory_kind for row in rows if peaks_of_memory(row.case))
+        kinds_of += [(plain(kind or "of an unknown kind"), one.name) for kind in own_kinds]
+    yield from ((named(names), text) for text, names in grouped(told).items())
+    kinds = grouped(kinds_of)
     if len(kinds) > 1:
         told_kinds = "; ".join(f"{kind} on {named(names)}" for kind, names in kinds.items())
         yield "peak memory", f"{told_kinds}: these do not compare"
@@ -223,10 +213,7 @@ def endings(contest: WorkloadComparison) -> Iterator[tuple[str, str]]:
         if why := nowhere(contest, loop):
             yield name, why
             continue
-        told: dict[str, list[str]] = {}
-        for entrant, row in contest.rows(loop):
-            if row.step_seconds is None:
-                told.setdefault(cells.why(row), []).append(entrant.name)
+        told = grouped((cells.why(row), e.name) for e, row in contest.rows(loop) if row.step_seconds is None)
         yield from ((f"{name} on {named(names)}", text) for text, names in told.items())
 
 

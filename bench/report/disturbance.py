@@ -7,9 +7,8 @@ import pandas as pd
 
 from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import throttled
-from loopmark.bench.judge.summary import Summary, WorkloadSummary
 from loopmark.bench.records.run import POWER_CAP, disturbs
-from loopmark.bench.records.samples import ByCase, Samples
+from loopmark.bench.records.samples import ByCase
 from loopmark.bench.report import format as show
 from loopmark.bench.report.table import Cell, Column, Table, figure
 
@@ -72,11 +71,10 @@ NOTHING = "0"
 Seen = Mapping[str, Disturbance]  # by the label of each measured case
 
 
-def seen_by_case(workload: WorkloadSummary, summary: Summary, samples: Samples) -> Seen:
-    """Every case of a workload that has blocks; empty where nothing disturbed any of them."""
-    measured = summary.places(workload)
-    blocks = ByCase(samples.blocks[samples.blocks["case"].isin(measured.values())])
-    seen = {label: disturbance(rows) for label, case in measured.items() if len(rows := blocks[case])}
+def seen_by_case(cases: Mapping[str, int], blocks: pd.DataFrame) -> Seen:
+    """Every case that has blocks; empty where nothing disturbed any of them."""
+    by_case = ByCase(blocks)
+    seen = {label: disturbance(rows) for label, case in cases.items() if len(rows := by_case[case])}
     return seen if any(seen.values()) else {}
 
 
@@ -132,9 +130,7 @@ but two. Any one loop has slow rounds of its own."""
 
 
 def slowness(rounds: "pd.Series[float]") -> "pd.Series[float]":
-    """How many times as long as usual the loops took, by (launch, round); 1 where not most of them, and two, were slow.
-
-    Usual is each loop's own median over the run.
+    """How many times its median over the run a loop took, by (launch, round); 1 where not most, and two, were slow.
 
     Args:
         rounds: seconds a step, by (case, launch, round).

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary, summarise
 from loopmark.bench.judge.training import summarise_training
 from loopmark.bench.records.ceilings import Ceilings
@@ -20,9 +19,15 @@ from loopmark.bench.report.figures import as_csv, record
 from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import draw_plots, with_key_figures
 from loopmark.bench.report.run_page import page_context
-from loopmark.bench.report.table import finite
+from loopmark.bench.report.table import strict
 from loopmark.bench.report.takeaway import takeaway
-from loopmark.bench.report.training_files import training_as_json, training_figures, unwritable, write_training_csv
+from loopmark.bench.report.training_files import (
+    TRAINING_CSV,
+    training_as_csv,
+    training_as_json,
+    training_figures,
+    unwritable,
+)
 from loopmark.bench.report.training_table import starts_of
 
 
@@ -33,12 +38,7 @@ def draw(
     trained: tuple[Training, TrainingSamples] | None = None,
     ceilings: Ceilings | None = None,
 ) -> Summary:
-    """Judge ``run`` and write what a person reads into ``folder``, over an earlier drawing.
-
-    Args:
-        trained: the run's training; None where it has none.
-        ceilings: what its device could do; None where that was not measured.
-    """
+    """Judge ``run``, with its training and its device's ceilings where it has them, and write its pages and plots."""
     summary = summarise(run, samples, summarise_training(*trained) if trained else None, ceilings)
     try:
         figures = _figures(summary, samples, trained[1] if trained else None, ceilings)
@@ -46,7 +46,7 @@ def draw(
         plots = with_key_figures(drawn, summary.workloads, summary.trained)
         replace_file(folder / "summary.csv", as_csv(summary))
         if summary.trained is not None:
-            write_training_csv(folder, summary.trained)
+            replace_file(folder / TRAINING_CSV, training_as_csv(summary.trained))
         said = page_context(summary, samples, plots, ceilings)
         replace_file(folder / "report.md", markdown_page("report.md.jinja", said))
         replace_file(folder / "report.html", html_page("run.html.jinja", said, plots))
@@ -70,7 +70,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
             {
                 "workload": workload.workload,
                 "noise_floor": workload.noise_floor,
-                "instrumentation": _estimate(workload.instrumentation),
+                "instrumentation": strict(asdict(workload.instrumentation)) if workload.instrumentation else None,
                 "cases": [
                     {
                         **record(row, workload),
@@ -85,10 +85,6 @@ def as_json(summary: Summary) -> dict[str, Any]:
             for workload in summary.workloads
         ],
     }
-
-
-def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
-    return {part: finite(value) for part, value in asdict(estimate).items()} if estimate else None
 
 
 def _fastest_first(summary: Summary) -> list[str]:

@@ -2,8 +2,8 @@
 
 import math
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from loopmark.bench.judge.comparison import BASELINE
@@ -31,6 +31,15 @@ class Shown:
     where: Callable[[Row], bool] = lambda _: True  # the table has the column where any row meets this
     left: bool = False
     style: Callable[[Row], str] = lambda _: ""
+
+    def column(self, of: Callable[[Row], Value]) -> Column[Row]:
+        """The column of a figure."""
+
+        def cell(row: Row) -> Cell:
+            value = of(row)
+            return figure(self.form(value), None if isinstance(value, str) else value)
+
+        return Column(self.heading, self.cell or cell, self.left, self.style)
 
 
 @dataclass(frozen=True)
@@ -71,26 +80,19 @@ class Figure:
     of: Callable[[Row], Value] = lambda _: None
     of_workload: Callable[[WorkloadSummary], Value] | None = None  # instead of ``of``, where all its cases share it
     kept: Literal["value", "interval", "no"] = "value"  # under its key; an interval as ``_low`` and ``_high`` as well
-    shown: Mapping[Place, Shown] = field(default_factory=dict)
+    terminal: Shown | None = None
+    main: Shown | None = None
+    start: Shown | None = None
     gauge: Gauge | None = None
     chart: Chart | None = None
     measure: Measure | None = None
 
-    def column(self, place: Place) -> Column[Row]:
-        """The figure in one table."""
-        shown = self.shown[place]
-
-        def cell(row: Row) -> Cell:
-            value = self.of(row)
-            return figure(shown.form(value), None if isinstance(value, str) else value)
-
-        return Column(shown.heading, shown.cell or cell, shown.left, shown.style)
-
 
 def columns(place: Place, rows: tuple[Row, ...]) -> list[Column[Row]]:
     """The columns of one table of ``rows``, in their order."""
-    found = [one for one in FIGURES if place in one.shown and any(map(one.shown[place].where, rows))]
-    return [one.column(place) for one in sorted(found, key=lambda one: one.shown[place].rank)]
+    every: list[tuple[Shown | None, Figure]] = [(getattr(one, place), one) for one in FIGURES]
+    found = [(shown, one.of) for shown, one in every if shown and any(map(shown.where, rows))]
+    return [shown.column(of) for shown, of in sorted(found, key=lambda pair: pair[0].rank)]
 
 
 def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str | None]:
@@ -142,24 +144,18 @@ def _of_value(form: Callable[[float | None], str]) -> Callable[[Estimate | None]
     return lambda estimate: form(estimate.value if estimate else None)
 
 
-def _counts_energy(row: Row) -> bool:
-    return row.joules_per_step is not None
-
-
 FIGURES: tuple[Figure, ...] = (
-    Figure("verdict", lambda row: row.verdict, shown={"main": Shown(2, "verdict", cell=cells.verdict_or_status)}),
+    Figure("verdict", lambda row: row.verdict, main=Shown(2, "verdict", cell=cells.verdict_or_status)),
     Figure(
         "trains_as_baseline", lambda row: row.trained.equivalence.verdict if row.trained else None,
-        shown={
-            "terminal": Shown(
-                3, "trains\nas eager", cell=lambda row: words.verdict(row.trained), left=True,
-                style=lambda row: "red" if row.departs else "",
-            ),
-            "main": Shown(
-                4, f"trains as {BASELINE}", cell=lambda row: Cell(words.verdict(row.trained), whole=True),
-                where=lambda row: row.trained is not None,
-            ),
-        },
+        terminal=Shown(
+            3, "trains\nas eager", cell=lambda row: words.verdict(row.trained), left=True,
+            style=lambda row: "red" if row.departs else "",
+        ),
+        main=Shown(
+            4, f"trains as {BASELINE}", cell=lambda row: Cell(words.verdict(row.trained), whole=True),
+            where=lambda row: row.trained is not None,
+        ),
     ),
     Figure(
         "noise_floor", of_workload=lambda workload: workload.noise_floor,
@@ -167,7 +163,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "step_seconds", lambda row: row.step_seconds, kept="interval",
-        shown={"terminal": Shown(1, "a step", show.seconds_plus_minus), "main": Shown(3, "step", show.seconds_range)},
+        terminal=Shown(1, "a step", show.seconds_plus_minus), main=Shown(3, "step", show.seconds_range),
         gauge=Gauge(1, "step", "seconds", "Seconds a training step takes", ends=True),
         chart=Chart(1, "step", "ms", 1e-3), measure=Measure("latency", 1e-9),
     ),
@@ -177,42 +173,34 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "speedup", lambda row: row.speedup, kept="interval",
-        shown={
-            "terminal": Shown(
-                2, "speedup", cell=cells.speedup, left=True, style=lambda row: COLOURS.get(row.verdict or "", "")
-            ),
-            "main": Shown(
-                1, "speedup",
-                cell=lambda row: figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup),
-            ),
-        },
+        terminal=Shown(
+            2, "speedup", cell=cells.speedup, left=True, style=lambda row: COLOURS.get(row.verdict or "", "")
+        ),
+        main=Shown(
+            1, "speedup", cell=lambda row: figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup)
+        ),
         gauge=Gauge(2, "speedup", "ratio", "Eager's step over this loop's", ends=True),
         chart=Chart(3, "speedup over eager", "x", bigger_is_better=True), measure=Measure("speedup"),
     ),
     Figure("instrumentation", lambda row: row.instrumentation, kept="interval"),
     Figure(
         "break_even_steps", lambda row: row.break_even_steps, kept="interval",
-        shown={
-            "terminal": Shown(8, "pays\nafter", _of_value(show.count)),
-            "start": Shown(4, "pays after steps", show.count_range),
-        },
+        terminal=Shown(8, "pays\nafter", _of_value(show.count)), start=Shown(4, "pays after steps", show.count_range),
     ),
     Figure(
         "joules_per_step", lambda row: row.joules_per_step, kept="interval",
-        shown={
-            "terminal": Shown(11, "energy\na step", show.joules),
-            "main": Shown(7, "energy a step", show.joules, where=_counts_energy),
-        },
+        terminal=Shown(11, "energy\na step", show.joules),
+        main=Shown(7, "energy a step", show.joules, where=lambda row: row.joules_per_step is not None),
         gauge=Gauge(7, "step", "joules", "Energy a training step takes"),
         chart=Chart(3, "energy a step", "J"), measure=Measure("joules-per-step"),
     ),
     Figure(
         "joules_per_sample", lambda row: row.joules_per_sample, kept="interval",
-        shown={"main": Shown(8, "a sample", show.joules, where=_counts_energy)},
+        main=Shown(8, "a sample", show.joules, where=lambda row: row.joules_per_step is not None),
     ),
     Figure(
         "model_flops_utilisation", lambda row: row.roofline.utilisation if row.roofline else None, kept="interval",
-        shown={"terminal": Shown(10, "MFU", _of_value(show.percent))},
+        terminal=Shown(10, "MFU", _of_value(show.percent)),
     ),
     Figure(
         "step_limit_seconds", lambda row: row.roofline.step_limit_seconds if row.roofline else None, kept="interval"
@@ -220,38 +208,30 @@ FIGURES: tuple[Figure, ...] = (
     Figure("share_of_limit", lambda row: row.roofline.share if row.roofline else None, kept="interval"),
     Figure(
         "samples_per_second", lambda row: row.samples_per_second,
-        shown={
-            "terminal": Shown(4, "samples\n/s", _of_value(show.rate)),
-            "main": Shown(5, "samples/s", show.rate_range),
-        },
+        terminal=Shown(4, "samples\n/s", _of_value(show.rate)), main=Shown(5, "samples/s", show.rate_range),
         gauge=Gauge(4, "samples_per_second", None, "Training samples a second"),
         chart=Chart(2, "samples a second", "1/s", bigger_is_better=True),
     ),
-    Figure("phase_shares", kept="no", shown={"terminal": Shown(5, "fwd/bwd/\nopt %", cell=cells.short_shares)}),
+    Figure("phase_shares", kept="no", terminal=Shown(5, "fwd/bwd/\nopt %", cell=cells.short_shares)),
     Figure(
         "peak_memory_bytes", lambda row: row.peak_memory_bytes,
-        shown={"terminal": Shown(6, "peak\nmemory", show.data), "main": Shown(6, "peak memory", show.data)},
+        terminal=Shown(6, "peak\nmemory", show.data), main=Shown(6, "peak memory", show.data),
         gauge=Gauge(5, "peak_memory", "bytes", "Peak memory of a launch"),
         chart=Chart(2, "peak memory", "MiB", 2.0**20), measure=Measure("peak-memory"),
     ),
     Figure("memory_kind", lambda row: row.case.memory_kind),
     Figure(
         "first_step_seconds", lambda row: row.first_step_seconds,
-        shown={"terminal": Shown(7, "first\nstep", show.seconds), "start": Shown(1, "first step after", show.seconds)},
+        terminal=Shown(7, "first\nstep", show.seconds), start=Shown(1, "first step after", show.seconds),
         gauge=Gauge(6, "first_step", "seconds", "Seconds from the start to the first step's end"),
     ),
     Figure(
         "compile_seconds", lambda row: row.compile_seconds,
-        shown={
-            "terminal": Shown(9, "compile", cell=cells.compile_time),
-            "start": Shown(2, "compile", cell=lambda row: figure(cells.compile_time(row), row.compile_seconds)),
-        },
+        terminal=Shown(9, "compile", cell=cells.compile_time),
+        start=Shown(2, "compile", cell=lambda row: figure(cells.compile_time(row), row.compile_seconds)),
     ),
-    Figure(
-        "compile_cache", lambda row: row.compile_cache,
-        shown={"start": Shown(3, "compile cache", cell=cells.compile_cache)},
-    ),
-    Figure("steady_launches", kept="no", shown={"start": Shown(5, "steady launches", cell=_steady_cell)}),
+    Figure("compile_cache", lambda row: row.compile_cache, start=Shown(3, "compile cache", cell=cells.compile_cache)),
+    Figure("steady_launches", kept="no", start=Shown(5, "steady launches", cell=_steady_cell)),
     Figure("possible_speedup_taken", lambda row: row.roofline.taken if row.roofline else None),
     Figure("skipped_steps", lambda row: row.skipped_steps),
     Figure("final_scale", lambda row: row.final_scale),

@@ -13,28 +13,26 @@ ORDER = (
     "CPU capability", "compiler", "huge pages", "governor", "variables", "packages",
 )  # fmt: skip
 """Of the rows; a fact that is not here comes after them."""
+# Facts that another's row tells.
 ELSEWHERE = {"physical cores", "logical cores", "architecture", "operating system", "GPUs", "revision", "cores"}
-"""Facts that another's row tells."""
 
 
 def machine_table(machine: Machine, software: Environment) -> Table[Any]:
     """Its hardware, and the software that ran on it."""
     facts = [*facts_of(machine), *facts_of(software)]
-    pinned = ", ".join(map(str, software.cores))
+    pinned = f"pinned to logical cores {', '.join(map(str, software.cores))}" if software.cores else "not pinned"
     counts = {"cores": machine.physical_cores, "threads": machine.logical_cores}
     rows = {
         "machine": machine.name,
         **{fact.label: fact.text(value) for fact, value in facts if fact.label not in ELSEWHERE},
+        "memory": "" if machine.memory_bytes is None else show.data(machine.memory_bytes),
+        "threads": "" if software.threads is None else f"{software.threads}, {pinned}",
         "CPU": ", ".join([machine.cpu, *(f"{count} {what}" for what, count in counts.items() if count is not None)]),
         "system": f"{machine.operating_system}, {machine.architecture}",
         "Loopmark": software.loopmark + (f", {software.revision}" if software.revision else ""),
         "variables": " ".join(f"{k}={v}" for k, v in sorted(software.variables.items())),
         "packages": ", ".join(f"{k} {v}" for k, v in sorted(software.packages.items())),
     }
-    if machine.memory_bytes is not None:
-        rows["memory"] = show.data(machine.memory_bytes)
-    if software.threads is not None:
-        rows["threads"] = f"{software.threads}, {f'pinned to logical cores {pinned}' if pinned else 'not pinned'}"
     shown = [(name, text) for name, text in rows.items() if text]
     shown += [("GPU", _gpu(gpu)) for gpu in machine.gpus]
     shown.sort(key=lambda row: ORDER.index(row[0]) if row[0] in ORDER else len(ORDER))

@@ -3,9 +3,10 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import accumulate
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -29,13 +30,7 @@ def markdown_page(name: str, context: Mapping[str, Any]) -> str:
 
 
 def html_page(name: str, context: Mapping[str, Any], plots: Sequence[Plot]) -> str:
-    """The page that the HTML template of that file name makes of ``context``.
-
-    It shows all the plots that there is room for beside the rest; the others stay files.
-
-    Args:
-        plots: in the order of their importance.
-    """
+    """The page that the HTML template of that file name makes of ``context``, with the plots there is room for."""
     rest = len(_html(name, context, ()).encode())
     return _html(name, context, fitting(plots, MOST_BYTES - rest))
 
@@ -69,22 +64,21 @@ def _html_templates() -> Environment:
     made.filters |= {
         "short": elide,
         "embedded": embedded,
-        "spans": _code_spans,
-        "breakable": _breakable,
-        "with_units": _with_units,
+        # A sentence of our own, with what stands between backticks as code.
+        "spans": _marked_up("`([^`]+)`", r"<code>\1</code>"),
+        # A name that may be broken where its parts meet, before a browser has to break it within a word.
+        "breakable": _marked_up(r"([+_/:.])", r"\1<wbr>"),
+        # A text with each unit on the line of its figure.
+        "with_units": _marked_up(r"(?<=\d) (?=(?:[a-zµ]{1,3}|[KMGT]iB|[km]?J|%)(?!\w))", "&nbsp;"),
     }
     return made
 
 
 def fitting(plots: Iterable[Plot], most_bytes: int) -> tuple[Plot, ...]:
     """The plots that ``most_bytes`` of a page have room for: of every workload those that say most come first."""
-    kept, room, order = [], most_bytes, list(PLOTS)
-    for plot in sorted(plots, key=lambda plot: order.index(plot.stem)):
-        room -= len(embedded(plot).encode())
-        if room < 0:
-            break
-        kept.append(plot)
-    return tuple(kept)
+    ordered = sorted(plots, key=lambda plot: list(PLOTS).index(plot.stem))
+    filled = accumulate(len(embedded(plot).encode()) for plot in ordered)
+    return tuple(plot for plot, size in zip(ordered, filled, strict=True) if size <= most_bytes)
 
 
 def embedded(plot: Plot) -> Markup:
@@ -107,17 +101,5 @@ def _sound(value: Any) -> Any:
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _code_spans(text: str) -> Markup:
-    """A sentence of our own, with what stands between backticks as code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def _breakable(name: str) -> Markup:
-    """A name that may be broken where its parts meet, before a browser has to break it within a word."""
-    return Markup(re.sub(r"([+_/:.])", r"\1<wbr>", str(escape(plain(name)))))
-
-
-def _with_units(text: str) -> Markup:
-    """``text`` with each unit on the line of its figure."""
-    unit = r"(?<=\d) (?=(?:[a-zµ]{1,3}|[KMGT]iB|[km]?J|%)(?!\w))"
-    return Markup(re.sub(unit, "&nbsp;", str(escape(plain(text)))))
+def _marked_up(pattern: str, markup: str) -> Callable[[str], Markup]:
+    return lambda text: Markup(re.sub(pattern, markup, str(escape(plain(text)))))

@@ -86,8 +86,8 @@ def speedup(workload: WorkloadSummary) -> Figure | None:
 def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) -> Figure | None:
     """Time since the start, set-up and compilation included, over the baseline's, as steps go by.
 
-    A loop has made up for its slower start where its line crosses 1. Two lines of seconds would
-    hide that: where one is 1.2 times faster, they differ by a line's width on axes that hold both ends.
+    A loop has made up for its slower start where its line crosses 1. Lines of seconds would hide that: at 1.2 times
+    faster they differ by a line's width.
     """
     base = workload.baseline
     found = [
@@ -172,16 +172,14 @@ FLOOR, HEIGHT = 0.3, 0.72
 def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samples) -> Figure | None:
     """Seconds a step of all blocks without laps: their density and middle half, each launch's median, and the step.
 
-    The step is the table's, in the middle of the launches' medians; the median of all blocks would be another figure
-    where launches differ.
+    The step is the table's: where launches differ, the median of all blocks is another figure.
     """
-    rows = [row for row in workload.rows if row.case.label in cases]
     plain = samples.blocks[samples.blocks["case"].isin(cases.values()) & ~samples.blocks["lapped"]]
     if plain.empty:
         return None
     plain = plain.assign(seconds=block_seconds(plain))
     groups = dict(tuple(plain.groupby("case")))
-    rows = [row for row in rows if cases[row.case.label] in groups]
+    rows = [row for row in workload.rows if cases.get(row.case.label) in groups]
     ends = [np.quantile(group["seconds"], (TAIL, 1 - TAIL)) for group in groups.values()]
     low, high = min(end[0] for end in ends) / 1.03, max(end[1] for end in ends) * 1.03
     if not 0 < low < high < math.inf:

@@ -46,9 +46,10 @@ def page_context(
 
 def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plots: Sequence[Plot]) -> dict[str, Any]:
     device, host = phase_table(workload, device=True), phase_table(workload, device=False)
-    seen = seen_by_case(workload, summary, samples)
-    own = samples.blocks["case"].isin(summary.places(workload).values())
-    spells = slow_together(samples.blocks[own]) if summary.run.imported_from is None else ""
+    cases = summary.places(workload)
+    blocks = samples.blocks[samples.blocks["case"].isin(cases.values())]
+    seen = seen_by_case(cases, blocks)
+    spells = slow_together(blocks) if summary.run.imported_from is None else ""
     trained = {one.workload: one for one in (summary.trained.workloads if summary.trained else ())}
     own_plots = [plot for plot in plots if plot.workload == workload.workload]
     titled = [("Phases, on the device's clock", device), ("Phases, as the host enqueues them", host)]

@@ -21,10 +21,11 @@ from loopmark.bench.report.table import (
     as_wide_as,
     cut,
     figure,
+    print_lines,
 )
 from loopmark.bench.report.takeaway import takeaway, warnings_of
 from loopmark.bench.report.text import elide
-from loopmark.bench.report.training_table import TrainingTable, starts_of
+from loopmark.bench.report.training_table import starts_of, training_lines
 
 MOST_WARNINGS = 6  # that the terminal has room for; the pages have all
 
@@ -36,16 +37,14 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
         console.print(line)
     console.print()
     if summary.trained is not None and any(one.target is not None for one in summary.trained.workloads):
-        console.print(TrainingTable(summary.trained, starts_of(summary)))
+        print_lines(training_lines(summary.trained, starts_of(summary), console), console)
         console.print()
     if warnings := warnings_of(summary.run):
-        for warning in warnings[:MOST_WARNINGS]:
-            console.print(Text(f"warning: {warning}", "yellow"), soft_wrap=not console.is_terminal)
+        print_lines((Text(f"warning: {warning}", "yellow") for warning in warnings[:MOST_WARNINGS]), console)
         if len(warnings) > MOST_WARNINGS:
             console.print(Text(f"more of them, in report.html: {len(warnings) - MOST_WARNINGS}", "yellow"))
         console.print()
-    # In a file a sentence is one line; a terminal breaks it at its own width.
-    console.print(Text(takeaway(summary), "bold"), soft_wrap=not console.is_terminal)
+    print_lines([Text(takeaway(summary), "bold")], console)
 
 
 def _lines(summary: Summary, console: Console) -> Iterator[Text]:

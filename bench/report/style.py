@@ -86,9 +86,7 @@ def styled() -> AbstractContextManager[None]:
 
 
 def line_styles(loops: Iterable[tuple[str, bool]], first: Sequence[str] = ()) -> dict[str, LineStyle]:
-    """A style for each label of ``loops``, one and the same on every workload; the baseline is black.
-
-    Of more than can be told apart, as many as there are colours have one, and the others are grey behind them.
+    """A style for each label, the same on every workload; the baseline is black, those beyond the colours grey, behind.
 
     Args:
         loops: the label of each, and whether it is the baseline's repetition.

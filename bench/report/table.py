@@ -48,10 +48,7 @@ def figure(text: str, value: float | Estimate | None = None) -> Cell:
 
 @dataclass(frozen=True)
 class Column(Generic[R]):
-    """One column: its heading, which may have two lines in the terminal, and each row's cell.
-
-    A cell that is a plain string may have been written by others.
-    """
+    """A heading, of one or two lines in the terminal, and each row's cell; a plain string may be others' writing."""
 
     heading: str
     cell: Callable[[R], Cell | str]
@@ -69,10 +66,6 @@ class Column(Generic[R]):
         cell = self.cell(row)
         return cell if isinstance(cell, Cell) else Cell(cell)
 
-    def text(self, row: R) -> str:
-        """The text of the row's cell."""
-        return self.of(row).text
-
     def heading_line(self, i: int, depth: int) -> str:
         """Line ``i`` of a heading that ends on the last of ``depth`` lines."""
         lines = self.heading.split("\n")
@@ -81,7 +74,7 @@ class Column(Generic[R]):
 
     def width(self, rows: Sequence[R]) -> int:
         """The width of its widest text in the terminal."""
-        return max(cell_len(text) for text in (*self.heading.split("\n"), *map(self.text, rows)))
+        return max(cell_len(text) for text in (*self.heading.split("\n"), *(self.of(row).text for row in rows)))
 
     def fit(self, text: str, width: int) -> str:
         """``text`` filled up to ``width``."""
@@ -106,7 +99,7 @@ class Table(Generic[R]):
         """The columns that say something."""
         if self.silent is None:
             return tuple(self.columns)
-        return tuple(one for one in self.columns if any(one.text(row) != self.silent for row in self.rows))
+        return tuple(one for one in self.columns if any(one.of(row).text != self.silent for row in self.rows))
 
     @property
     def headings(self) -> tuple[str, ...]:
@@ -146,7 +139,6 @@ class TextTable(Generic[R]):
         table: the rows that have figures; a column that says nothing of them is left out.
         names: of all rows, also of those without figures; None where the columns name the rows.
         width: of the terminal; None where all columns are shown and a line that is too long for it goes on below.
-        head: over the names.
     """
 
     def __init__(self, table: Table[R], names: Iterable[str] | None, width: int | None, *, head: str = "loop") -> None:
@@ -176,7 +168,7 @@ class TextTable(Generic[R]):
 
     def line(self, name: str | None, row: R) -> Text:
         """A row with its figures; without a name where the line above has it, or where the columns name the rows."""
-        parts = [Text(column.fit(column.text(row), width), column.style(row)) for column, width in self._shown]
+        parts = [Text(column.fit(column.of(row).text, width), column.style(row)) for column, width in self._shown]
         return self.named(name, Text(GAP).join(parts))
 
     def short(self, name: str) -> str:
@@ -217,10 +209,7 @@ def as_wide_as(file_width: int, console: Console | None = None) -> Console:
 
 
 def csv_text(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """``headings``, and the rows below them, as comma-separated text; nothing for None.
-
-    A text that begins as a formula does gets an apostrophe before it; control and direction characters are left out.
-    """
+    """Comma-separated text: nothing for None, an apostrophe before a formula, no control or direction characters."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(_in_csv, headings))
@@ -256,10 +245,7 @@ def strict(value: Any) -> Any:
 
 
 def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    """An estimate as strict JSON values: ``name``, ``name_low`` and ``name_high``.
-
-    An interval that nothing bounds on one side has neither end.
-    """
+    """``name``, ``name_low`` and ``name_high`` as strict JSON values; neither end where nothing bounds one of them."""
     bounded = estimate is not None and math.isfinite(estimate.high - estimate.low)
     return {
         name: finite(estimate.value) if estimate else None,

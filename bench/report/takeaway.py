@@ -22,17 +22,16 @@ INTERRUPTED = (
 def takeaway(summary: Summary) -> str:
     """One sentence, plain text: on each workload the fastest loop, or that there is none, and why.
 
-    What was interrupted says so first, since what it lacks may be faster. A loop is called faster or slower only where
-    that is its verdict; one that was not shown to train the model that the baseline trains, where that was looked at,
-    or that does not learn, is never the fastest.
+    An interrupted run says so first: a loop that it lacks may be faster. A loop that was not shown to train the
+    baseline's model, where that was looked at, or that does not learn, is never the fastest.
     """
     device = "this CPU" if summary.run.plan.device == "cpu" else "this GPU"
-    names = [elide(workload.workload, NAME_LENGTH) for workload in summary.workloads]
-    if len(names) == 1:
-        text = f"on {names[0]} on {device}, {_clause(summary.workloads[0], alone=True)}."
-        return sentence(text, summary.interrupted)
-    clauses = [_clause(workload, alone=False) for workload in summary.workloads]
-    text = "; ".join(f"on {name}, {clause}" for name, clause in zip(names, clauses, strict=True))
+    alone = len(summary.workloads) == 1
+    said = [(elide(one.workload, NAME_LENGTH), _clause(one, alone=alone)) for one in summary.workloads]
+    if alone:
+        name, clause = said[0]
+        return sentence(f"on {name} on {device}, {clause}.", summary.interrupted)
+    text = "; ".join(f"on {name}, {clause}" for name, clause in said)
     return sentence(f"on {device}: {text}.", summary.interrupted)
 
 

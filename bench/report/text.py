@@ -7,6 +7,7 @@ from itertools import chain, count, takewhile
 from typing import TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
+T = TypeVar("T")
 ELLIPSIS = "…"
 HEAD = 0.6  # of what is kept of a long name, the share before the ellipsis
 SHORTEST_NAME = 12
@@ -20,28 +21,21 @@ def plain(text: str) -> str:
 
 
 def elide(text: str, length: int) -> str:
-    """``text`` on one line of at most ``length`` characters: a sentence without its end, a name without its middle.
-
-    Names of loops begin alike and end apart (``amp_bf16+compile+accumulate_2``, ``…_4``).
-    """
+    """``text`` on one line of at most ``length`` characters: a sentence without its end, a name without its middle."""
     line = plain(text)
     if len(line) <= length:
         return line
     if " " in line or length < SHORTEST_NAME:
         return line[: length - 1].rstrip() + ELLIPSIS
+    # Names of loops begin alike and end apart (amp_bf16+compile+accumulate_2, …_4).
     head = round(HEAD * (length - 1))
     return line[:head] + ELLIPSIS + line[len(line) - (length - 1 - head) :]
 
 
 def told_apart(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
-    """Each of ``names``, which differ, as ``shorten`` has it, and no two alike.
-
-    Those that would look alike are shown by how they begin and by where they differ, or else numbered.
-    """
+    """Each of ``names``, which differ, as ``shorten`` has it; those alike by where they differ, or else numbered."""
     shown = {name: shorten(name) for name in names}
-    alike: dict[str, list[str]] = {}
-    for name, short in shown.items():
-        alike.setdefault(short, []).append(name)
+    alike = grouped((short, name) for name, short in shown.items())
     taken = {short for short, group in alike.items() if len(group) == 1}
     for group in (group for group in alike.values() if len(group) > 1):
         head = _shared(group)
@@ -78,6 +72,14 @@ def code_block(text: str) -> str:
     line = plain(text)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", line)), default=0))
     return f"{fence}\n{line}\n{fence}"
+
+
+def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    """The second of each pair by the first, which is a text that several may share."""
+    groups: dict[str, list[T]] = {}
+    for text, one in pairs:
+        groups.setdefault(text, []).append(one)
+    return groups
 
 
 def slugs(names: Iterable[str]) -> dict[str, str]:

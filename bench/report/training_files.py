@@ -14,10 +14,13 @@ from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import draw_plots, with_key_figures
 from loopmark.bench.report.table import csv_of, ends, finite
 from loopmark.bench.report.training_table import Starts, contents
-from loopmark.bench.report.training_words import evidence, rounding
+from loopmark.bench.report.training_words import converged_at_step, evidence, rounding
 
 if TYPE_CHECKING:
     from loopmark.bench.report import style
+
+
+TRAINING_CSV = "training.csv"
 
 
 def draw_training(folder: Path, training: Training, samples: TrainingSamples) -> TrainingSummary:
@@ -30,19 +33,13 @@ def draw_training(folder: Path, training: Training, samples: TrainingSamples) ->
         names = [workload.workload for workload in summary.workloads]
         drawn = draw_plots(folder / "plots", names, training_figures(summary, samples, styles, {}))
         plots = with_key_figures(drawn, (), summary)
-        write_training_csv(folder, summary)
         said = contents(summary, plots)
-        replace_file(folder / "report.md", markdown_page("training_report.md.jinja", said).encode())
-        replace_file(folder / "report.html", html_page("training.html.jinja", said, plots).encode())
+        replace_file(folder / TRAINING_CSV, training_as_csv(summary))
+        replace_file(folder / "report.md", markdown_page("training_report.md.jinja", said))
+        replace_file(folder / "report.html", html_page("training.html.jinja", said, plots))
     except OSError as error:
         raise unwritable(folder, error) from None
     return summary
-
-
-def write_training_csv(folder: Path, summary: TrainingSummary) -> None:
-    """Keep ``training.csv`` in ``folder``."""
-    # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
-    replace_file(folder / "training.csv", as_csv(summary).encode(errors="backslashreplace"))
 
 
 def training_figures(
@@ -100,7 +97,7 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
         "seeds_at_target": learning.reached if learning else None,
         "loss": learning.loss if learning else None,
         "start_seconds": (learning.start_seconds if start_seconds is None else start_seconds) if learning else None,
-        "converged_at_step": _mean([one.trial.converged_at_step for one in learning.trials]) if learning else None,
+        "converged_at_step": converged_at_step(learning) if learning else None,
         "diverged_at_step": learning.diverged.trial.diverged_at_step if learning and learning.diverged else None,
         "skipped_steps": learning.skipped_steps if learning else None,
         "final_scale": learning.trials[-1].trial.final_scale if learning and learning.trials else None,
@@ -111,10 +108,9 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
     return cells
 
 
-def as_csv(summary: TrainingSummary) -> str:
+def training_as_csv(summary: TrainingSummary) -> str:
     """The whole table, one row a case."""
-    records = [record(row, workload) for workload in summary.workloads for row in workload.rows]
-    return csv_of(records)
+    return csv_of([record(row, workload) for workload in summary.workloads for row in workload.rows])
 
 
 def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]:
@@ -139,6 +135,9 @@ def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]
     }
 
 
+ENDINGS = ("converged_at_step", "diverged_at_step", "divergence", "skipped_steps", "final_scale")
+
+
 def _trials(row: TrainedRow) -> list[dict[str, Any]]:
     return [
         {
@@ -152,17 +151,8 @@ def _trials(row: TrainedRow) -> list[dict[str, Any]]:
             "seconds_to_target": one.seconds_to_target,
             "joules_to_target": one.joules_to_target,
             "start_seconds": one.start_seconds,
-            "converged_at_step": one.trial.converged_at_step,
-            "diverged_at_step": one.trial.diverged_at_step,
-            "divergence": one.trial.divergence,
-            "skipped_steps": one.trial.skipped_steps,
-            "final_scale": one.trial.final_scale,
+            **{name: getattr(one.trial, name) for name in ENDINGS},
             "looks": [asdict(look) for look in one.evaluations],
         }
         for one in (row.learning.trials if row.learning else ())
     ]
-
-
-def _mean(values: list[int | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None

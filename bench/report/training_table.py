@@ -1,9 +1,9 @@
 """How the loops trained, as tables in the terminal and on pages, and in one sentence."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console
 from rich.text import Text
 
 from loopmark.bench.judge.comparison import BASELINE
@@ -24,7 +24,7 @@ from loopmark.bench.report.table import (
     as_wide_as,
     cut,
     figure,
-    table_of,
+    print_lines,
 )
 from loopmark.bench.report.takeaway import sentence
 from loopmark.bench.report.text import elide, plain
@@ -43,78 +43,90 @@ def starts_of(summary: Summary) -> Starts:
 def print_training(summary: TrainingSummary, console: Console | None = None) -> None:
     """Print a training by itself, and its takeaway, as wide as the terminal; a file counts as ``WIDE`` wide."""
     console = as_wide_as(WIDE, console)
-    console.print(TrainingTable(summary, alone=True))
-    console.print()
-    console.print(Text(training_takeaway(summary), "bold"), soft_wrap=not console.is_terminal)
+    lines = [*training_lines(summary, {}, console, alone=True), Text(), Text(training_takeaway(summary), "bold")]
+    print_lines(lines, console)
 
 
-class TrainingTable:
-    """How each case trained: print it on a ``rich`` console of any width.
+def training_lines(
+    summary: TrainingSummary, starts: Starts, console: Console, *, alone: bool = False
+) -> Iterator[Text]:
+    """How each case trained, none of the lines wider than the console; nothing in them is read as markup.
 
     Args:
         starts: what is known of starting from a timed run, whose first launch compiled with an empty cache; a loop
             that is not in it starts as the first of its own trials did.
         alone: whether no other table tells of the same loops, so that this one has to tell what departs, and why.
     """
-
-    def __init__(self, summary: TrainingSummary, starts: Starts | None = None, *, alone: bool = False) -> None:
-        self._summary, self._starts, self._alone = summary, starts or {}, alone
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """One ``Text`` a line, none wider than the console; nothing in it is read as markup."""
-        width = options.max_width
-        workloads = [one for one in self._summary.workloads if self._alone or one.target is not None]
-        rows = [row for workload in workloads for row in workload.rows if _has_figures(row)]
-        names = [row.label for workload in workloads for row in workload.rows]
-        grid = TextTable(Table(self._columns(), rows, silent=show.ABSENT), names, width)
-        for number, workload in enumerate(workloads):
-            if number:
-                yield Text()
-            yield cut(self._heading(workload), width)
-            shown = [row for row in workload.rows if self._alone or not (row.repeat or self._is_told_above(row))]
-            if any(_has_figures(row) for row in shown):
-                yield from grid.headings()
-            for row in shown:
-                yield grid.line(row.label, row) if _has_figures(row) else grid.named(row.label, _ending(row))
-            for row in shown:
-                if said := words.remarks(row, equivalence=self._alone):
-                    yield from grid.note(row.label, "; ".join(said), console)
-        if grid.left_out:
-            yield cut(Text(f"report.md also has: {', '.join(grid.left_out)}", "dim"), width)
-
-    def _is_told_above(self, row: TrainedRow) -> bool:
-        """Whether the table of the timed run has said already why there is nothing to see of this loop."""
-        return not _has_figures(row) and self._starts.get((row.workload, row.loop), 0.0) is None
-
-    def _heading(self, workload: TrainedWorkload) -> Text:
-        told = words.heading(workload, self._summary.training)
-        return Text(elide(workload.workload, NAME_WIDTH), "bold") + Text(f"{GAP}{told}", "dim")
-
-    def _columns(self) -> tuple[Column[TrainedRow], ...]:
-        verdict: tuple[Column[TrainedRow], ...] = (
-            Column("trains\nas eager", words.verdict, left=True, style=lambda row: "red" if row.departs else ""),
-        )
-        return (
-            *(verdict if self._alone else ()),
-            Column("learns", _of(words.learns)),
-            Column("reached\ntarget", _of(words.reached)),
-            Column("steps\nto target", _of(words.steps)),
-            Column("time\nto target", _of(words.seconds)),
-            Column("with a\ncold start", self._with_start),
-            Column("energy\nto target", _of(words.joules)),
-            Column("loss\nin the end", _of(words.loss)),
-            Column("quality\nin the end", _of(words.quality)),
-            Column("converged", _of(words.ending)),
-        )
-
-    def _with_start(self, row: TrainedRow) -> str:
-        if row.learning is None:
-            return show.ABSENT
-        return words.with_start(row.learning, self._starts.get((row.workload, row.loop)))
+    width = console.width
+    workloads = [one for one in summary.workloads if alone or one.target is not None]
+    rows = [row for workload in workloads for row in workload.rows]
+    columns = ([VERDICT] if alone else []) + _columns(starts, on_page=False)
+    table = TextTable(
+        Table(columns, list(filter(_has_figures, rows)), silent=show.ABSENT), [row.label for row in rows], width
+    )
+    for number, workload in enumerate(workloads):
+        if number:
+            yield Text()
+        heading = Text(f"{GAP}{words.heading(workload, summary.training)}", "dim")
+        yield cut(Text(elide(workload.workload, NAME_WIDTH), "bold") + heading, width)
+        shown = [row for row in workload.rows if alone or not (row.repeat or _is_told_above(row, starts))]
+        if any(map(_has_figures, shown)):
+            yield from table.headings()
+        for row in shown:
+            yield table.line(row.label, row) if _has_figures(row) else table.named(row.label, _ending(row))
+        for row in shown:
+            if said := words.remarks(row, equivalence=alone):
+                yield from table.note(row.label, "; ".join(said), console)
+    if table.left_out:
+        yield cut(Text(f"report.md also has: {', '.join(table.left_out)}", "dim"), width)
 
 
-def _of(text: Callable[[Learning], str]) -> Callable[[TrainedRow], str]:
-    return lambda row: show.ABSENT if row.learning is None else text(row.learning)
+VERDICT = Column[TrainedRow](
+    "trains\nas eager", words.verdict, left=True, style=lambda row: "red" if row.departs else ""
+)
+Value = Callable[[Learning], Estimate | float | None]
+"""What a column sorts by."""
+
+
+def _columns(starts: Starts, *, on_page: bool) -> list[Column[TrainedRow]]:
+    """What each case learnt. The terminal has shorter headings in two lines, and no room for the ratios to eager."""
+
+    def column(
+        terminal: str, page: str, say: Callable[[Learning], str], value: Value = lambda _: None
+    ) -> Column[TrainedRow]:
+        def cell(row: TrainedRow) -> Cell:
+            return figure(say(row.learning), value(row.learning)) if row.learning else figure(show.ABSENT)
+
+        return Column(page if on_page else terminal, cell)
+
+    def with_start(row: TrainedRow) -> Cell:
+        start = starts.get((row.workload, row.loop))
+        return figure(words.with_start(row.learning, start) if row.learning else show.ABSENT)
+
+    def ratio(heading: str, of: Callable[[Learning], Estimate | None]) -> Column[TrainedRow]:
+        return column("", heading, lambda one: words.in_range(of(one), show.ratio, show.ratio_range), of)
+
+    ratios = (
+        ratio(f"of {BASELINE}'s steps", lambda one: one.steps_ratio),
+        ratio(f"sooner than {BASELINE}", lambda one: one.seconds_ratio),
+    )
+    return [
+        column("learns", "learns", words.learns),
+        column("reached\ntarget", "reached the target", words.reached),
+        column("steps\nto target", "steps", words.steps, lambda one: one.steps),
+        column("time\nto target", "time", words.seconds, lambda one: one.seconds),
+        Column("with a\ncold start", with_start),
+        column("energy\nto target", "energy", words.joules, lambda one: one.joules),
+        *(ratios if on_page else ()),
+        column("loss\nin the end", "loss in the end", words.loss),
+        column("quality\nin the end", "quality in the end", words.quality),
+        column("converged", "converged", words.ending),
+    ]
+
+
+def _is_told_above(row: TrainedRow, starts: Starts) -> bool:
+    """Whether the table of the timed run has said already why there is nothing to see of this loop."""
+    return not _has_figures(row) and starts.get((row.workload, row.loop), 0.0) is None
 
 
 def _has_figures(row: TrainedRow) -> bool:
@@ -179,12 +191,6 @@ def _short(text: str) -> str:
     return elide(text, NAME_LENGTH)
 
 
-Value = Callable[[Learning], Estimate | float | None]
-"""What a column sorts by."""
-Trained = tuple[TrainedRow, Learning]
-"""A case that was trained, and what it learnt."""
-
-
 def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
     """What the templates of a training's pages are given, where nothing was timed."""
     training = summary.training
@@ -205,58 +211,26 @@ def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
     }
 
 
+NAME = Column[TrainedRow]("loop", lambda row: Cell(row.label, strong=row.loop == BASELINE and not row.repeat))
+EQUIVALENCE: tuple[Column[TrainedRow], ...] = (
+    NAME,
+    Column(f"trains as {BASELINE}", words.verdict),
+    Column("evidence", lambda row: words.evidence(row.equivalence)),
+)
+
+
 def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, starts: Starts) -> dict[str, Any] | None:
     """A workload's training; None where there was none."""
     if workload is None or summary is None:
         return None
     heading = words.heading(workload, summary.training)
+    compared = [row for row in workload.rows if row.equivalence.proof.status != "skipped"]
+    trained = [row for row in workload.rows if row.learning is not None]
     return {
-        "equivalence": _equivalence_table(workload),
+        "equivalence": Table(EQUIVALENCE, compared, figures=False),
         "heading": f"{heading[0].upper()}{heading[1:]}.",
-        "learning": _learning_table(workload, starts),
+        "learning": Table([NAME, *_columns(starts, on_page=True)], trained, silent=show.ABSENT),
         "notes": [
             {"name": row.label, "text": "; ".join(said)} for row in workload.rows if (said := words.remarks(row))
         ],
     }
-
-
-def _equivalence_table(workload: TrainedWorkload) -> Table[Any]:
-    rows = (
-        [_name(row), Cell(words.verdict(row)), Cell(words.evidence(row.equivalence))]
-        for row in workload.rows
-        if row.equivalence.proof.status != "skipped"
-    )
-    return table_of(["loop", f"trains as {BASELINE}", "evidence"], rows, figures=False)
-
-
-def _learning_table(workload: TrainedWorkload, starts: Starts) -> Table[Trained]:
-    def column(heading: str, say: Callable[[Learning], str], value: Value = lambda _: None) -> Column[Trained]:
-        return Column(heading, lambda row: figure(say(row[1]), value(row[1])))
-
-    def with_start(row: Trained) -> Cell:
-        case, learning = row
-        return figure(words.with_start(learning, starts.get((case.workload, case.loop))))
-
-    def ratio(estimate: Estimate | None) -> str:
-        return words.in_range(estimate, show.ratio, show.ratio_range)
-
-    columns: list[Column[Trained]] = [
-        Column("loop", lambda row: _name(row[0])),
-        column("learns", words.learns),
-        column("reached the target", words.reached),
-        column("steps", words.steps, lambda one: one.steps),
-        column("time", words.seconds, lambda one: one.seconds),
-        Column("with a cold start", with_start),
-        column("energy", words.joules, lambda one: one.joules),
-        column(f"of {BASELINE}'s steps", lambda one: ratio(one.steps_ratio), lambda one: one.steps_ratio),
-        column(f"sooner than {BASELINE}", lambda one: ratio(one.seconds_ratio), lambda one: one.seconds_ratio),
-        column("loss in the end", words.loss),
-        column("quality in the end", words.quality),
-        column("converged", words.ending),
-    ]
-    trained = [(row, row.learning) for row in workload.rows if row.learning is not None]
-    return Table(columns, trained, silent=show.ABSENT)
-
-
-def _name(row: TrainedRow) -> Cell:
-    return Cell(row.label, strong=row.loop == BASELINE and not row.repeat)

@@ -12,8 +12,8 @@ from loopmark.bench.report import format as show
 from loopmark.bench.report.text import elide, plain
 
 LAYER_LENGTH = 60
+# By the significant bits that they keep.
 FORMATS = {24: "float32", 11: "11 bits, as of float16 and TensorFloat-32", 8: "bfloat16"}
-"""By the significant bits that they keep."""
 SPENT: Ending = "spent its budget"
 WHAT = {"loss": "the loss", "gradient": "the gradient of", "update": "the update of", "buffer": "the buffer"}
 
@@ -40,8 +40,8 @@ def evidence(equivalence: Equivalence) -> str:
     if equivalence.furthest is None:
         return f"every bit of {steps} as eager's in one process, others in another: eager itself does not repeat"
     far, by = equivalence.furthest, rounding(equivalence)
-    allowed = f"{_share(far.share)} of what is allowed for rounding to {by}"
-    return f"in {steps} nothing was off by more than {allowed} ({_place(far)})"
+    share = show.percent(far.share) if far.share >= 0.01 else "a hundredth"
+    return f"in {steps} nothing was off by more than {share} of what is allowed for rounding to {by} ({_place(far)})"
 
 
 def rounding(equivalence: Equivalence) -> str:
@@ -99,15 +99,22 @@ def learns(learning: Learning) -> str:
 
 def ending(learning: Learning) -> str:
     """How the trials ended: where they converged, or that they had not yet."""
-    steps = [lesson.trial.converged_at_step for lesson in learning.trials]
-    known = [step for step in steps if step is not None]
-    if len(known) == len(steps):
-        return f"at step {show.count(sum(known) / len(known))}"
+    if (step := converged_at_step(learning)) is not None:
+        return f"at step {show.count(step)}"
     if learning.diverged:
         return "diverged"
-    if all(lesson.trial.ending == "reached the target" for lesson in learning.trials):
+    trials = [lesson.trial for lesson in learning.trials]
+    if all(trial.ending == "reached the target" for trial in trials):
         return "ended at the target"
-    return f"{len(known)} of {len(steps)}" if known else "not yet"
+    converged = sum(trial.converged_at_step is not None for trial in trials)
+    return f"{converged} of {len(trials)}" if converged else "not yet"
+
+
+def converged_at_step(learning: Learning) -> float | None:
+    """The mean over the seeds; None unless all of them converged."""
+    steps = [lesson.trial.converged_at_step for lesson in learning.trials]
+    known = [step for step in steps if step is not None]
+    return sum(known) / len(known) if known and len(known) == len(steps) else None
 
 
 def quality(learning: Learning) -> str:
@@ -135,8 +142,7 @@ def with_start(learning: Learning, start_seconds: float | None) -> str:
 
 def loss(learning: Learning) -> str:
     """The training loss in the end."""
-    value = learning.loss
-    return show.ABSENT if value is None else show.significant(value)
+    return show.ABSENT if learning.loss is None else show.significant(learning.loss)
 
 
 def joules(learning: Learning) -> str:
@@ -145,9 +151,7 @@ def joules(learning: Learning) -> str:
 
 
 def in_range(
-    estimate: Estimate | None,
-    text: Callable[[float], str],
-    with_ends: Callable[[Estimate], str] | None = None,
+    estimate: Estimate | None, text: Callable[[float], str], with_ends: Callable[[Estimate], str] | None = None
 ) -> str:
     """A figure with its interval; alone where one seed gives none."""
     if estimate is None:
@@ -173,8 +177,7 @@ def heading(workload: TrainedWorkload, training: Training) -> str:
 
 def _of_learning(learning: Learning) -> list[str]:
     said = []
-    astray = learning.diverged
-    if astray is not None:
+    if (astray := learning.diverged) is not None:
         how = {"not a number": "became NaN", "infinite": "became infinite", "exploded": "exploded"}
         what = how.get(astray.trial.divergence or "", "went astray")
         said.append(f"diverged: its loss {what} at step {astray.trial.diverged_at_step:,}, seed {astray.trial.seed}")
@@ -207,33 +210,27 @@ def _scaling(learning: Learning) -> str:
     """What a gradient scaler did, and what came of it."""
     taken = sum(lesson.trial.steps for lesson in learning.trials)
     text = f"in training the gradient scaler skipped {learning.skipped_steps or 0:,} of {taken:,} steps"
-    scales = sorted({lesson.trial.final_scale for lesson in learning.trials if lesson.trial.final_scale is not None})
+    scales = [lesson.trial.final_scale for lesson in learning.trials if lesson.trial.final_scale is not None]
     if scales:
-        text += (
-            f"; its scale ended at {' to '.join(f'{scale:,.10g}' for scale in dict.fromkeys((scales[0], scales[-1])))}"
-        )
-    ratio = learning.steps_ratio
-    if ratio is None:
+        ends = dict.fromkeys((min(scales), max(scales)))
+        text += f"; its scale ended at {' to '.join(f'{scale:,.10g}' for scale in ends)}"
+    if learning.steps_ratio is None:
         return text
-    return f"{text}; to the target it took {in_range(ratio, show.ratio, show.ratio_range)} eager's steps"
+    ratio = in_range(learning.steps_ratio, show.ratio, show.ratio_range)
+    return f"{text}; to the target it took {ratio} eager's steps"
 
 
 def _departure(departure: Departure, format_: str) -> str:
-    what = f"{_place(departure)} is off by {_relative(departure.error)}"
+    off = f"is off by {_relative(departure.error)}"
     if math.isinf(departure.error):
-        what = f"{_place(departure)} is there where eager has none, or is missing"
-    return (
-        f"at step {departure.step:,} {what}, where {_relative(departure.allowed)} is allowed for rounding to {format_}"
-    )
+        off = "is there where eager has none, or is missing"
+    allowed = f"{_relative(departure.allowed)} is allowed for rounding to {format_}"
+    return f"at step {departure.step:,} {_place(departure)} {off}, where {allowed}"
 
 
 def _place(departure: Departure) -> str:
     layer = f" {elide(departure.layer, LAYER_LENGTH)}" if departure.layer else ""
     return f"{WHAT.get(departure.kind, plain(departure.kind))}{layer}"
-
-
-def _share(value: float) -> str:
-    return show.percent(value) if value >= 0.01 else "a hundredth"
 
 
 def _relative(value: float) -> str:

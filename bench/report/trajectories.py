@@ -72,16 +72,11 @@ def rounds_of(plain: pd.DataFrame) -> Rounds:
 
 
 def _groups(places: int, begins: NDArray[np.intp], most: int) -> tuple[NDArray[np.intp], int]:
-    """The group of each place, and how many places the largest has; no group reaches over one of ``begins``.
-
-    Args:
-        most: how many groups there may be, where there have to be groups.
-    """
+    """The group of each place, at most ``most``, and the largest group's size; none reaches over one of ``begins``."""
     room = max(1, most - len(begins))  # each launch ends in a group that may not be full
     width = 1 if places <= MOST_GROUPS else -(-places // room)
     inside = np.arange(places) - np.concatenate([[0], begins])[np.searchsorted(begins, np.arange(places), "right")]
-    new = inside % width == 0
-    return np.cumsum(new) - 1, width
+    return np.cumsum(inside % width == 0) - 1, width
 
 
 def _spells(slow: NDArray[np.bool_], sizes: NDArray[np.intp]) -> tuple[tuple[float, float], ...]:
@@ -108,9 +103,8 @@ def step_times(
 ) -> Figure | None:
     """Seconds a step of each case over the rounds of the run; a cross where something disturbed the round.
 
-    Rounds in which most loops were slow together are shaded, where loops took turns within a round.
-
-    Of many rounds, each group's median, a band for most of its rounds, and a cross where most were disturbed.
+    Many rounds are drawn in groups: the median, a band for most rounds, and a cross where most were disturbed. Rounds
+    in which most loops were slow together are shaded, where loops took turns within a round.
     """
     plain = samples.blocks[samples.blocks["case"].isin(cases.values()) & ~samples.blocks["lapped"]]
     if plain.empty:

@@ -7,11 +7,11 @@ from loopmark.bench.judge.run_comparison import JudgedRun
 from loopmark.bench.judge.side_by_side import (
     LONGEST,
     FoundRun,
-    Setting,
     apart,
     by_setting,
     compare_workloads,
     machine_names,
+    settings_of,
     shifts,
 )
 from loopmark.bench.records.machine import Gpu
@@ -44,7 +44,7 @@ def test_runs_of_one_machine_device_and_number_of_threads_are_one_setting_oldest
 
 
 def test_the_first_cuda_device_is_one_setting_by_either_of_its_names() -> None:
-    assert Setting.of(plain_run(device="cuda")) == Setting.of(plain_run(device="cuda:0"))
+    assert settings_of([plain_run(device="cuda")]) == settings_of([plain_run(device="cuda:0")])
 
 
 def with_instructions(capability: str | None, **plan: object) -> Run:

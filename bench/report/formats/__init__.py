@@ -9,9 +9,7 @@ from loopmark.bench.records.samples import Samples
 from loopmark.bench.report.formats import dashboards, openmetrics, pytest_benchmark
 from loopmark.bench.report.formats.entry import entries
 
-Writer = Callable[[Summary, Samples], str]
-"""Makes the file's text of a judged run and its samples."""
-
+Writer = Callable[[Summary, Samples], str]  # makes the file's text of a judged run and its samples
 FORMATS: dict[str, Writer] = {
     "pytest-benchmark": pytest_benchmark.export,
     "github-action-benchmark": dashboards.smaller_is_better,

@@ -1,15 +1,12 @@
 """Runs as numbers for a dashboard: Bencher Metric Format, and the charts of github-action-benchmark.
 
-Bencher has for each benchmark its measures, each a value with the ends of its interval
-(https://bencher.dev/docs/reference/bencher-metric-format): ``latency`` is in nanoseconds and ``throughput`` in
-operations a second, by its own definition; an operation here is a training step. Other measures come to be when they
-are first reported. It holds numbers only, so that the verdict stays behind; the noise floor is a measure of the
-workload.
+Bencher (https://bencher.dev/docs/reference/bencher-metric-format) has for each benchmark its measures, each a value
+with the ends of its interval. By its own definition ``latency`` is in nanoseconds and ``throughput`` in operations a
+second; an operation here is a training step. It holds numbers only: the verdict stays behind.
 
-github-action-benchmark takes an array of figures as ``customSmallerIsBetter`` and ``customBiggerIsBetter``. Its
-``BenchmarkResult`` has name, value and unit, and may have range and extra, both of them text
-(https://github.com/benchmark-action/github-action-benchmark, src/extract.ts). A chart is one name over many runs, so
-that units are fixed, whatever the size of a figure.
+github-action-benchmark (https://github.com/benchmark-action/github-action-benchmark, src/extract.ts) takes an array of
+``BenchmarkResult``: name, value, unit, and as text range and extra. A chart is one name over many runs, so units are
+fixed, whatever the size of a figure.
 """
 
 import json

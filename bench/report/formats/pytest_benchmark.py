@@ -26,9 +26,7 @@ from loopmark.bench.report.table import finite
 from loopmark.bench.report.text import elide, plain
 
 MOST_ROUNDS = 100_000
-"""Of all benchmarks together; of a larger run the file holds what pytest-benchmark makes of them, and not the rounds
-themselves, which it does without unless it is asked to ``--benchmark-save-data``."""
-
+"""Of all benchmarks together; a larger run's file leaves the rounds out, as without ``--benchmark-save-data``."""
 _BLOCK = ["launch", "round", "block"]
 
 
@@ -66,9 +64,9 @@ def _phases(entry: Entry, blocks: pd.DataFrame, laps: pd.DataFrame) -> dict[str,
     place = [laps["phase"].astype("category"), *(laps[name] for name in _BLOCK)]
     sums = seconds_of(laps).groupby(place, observed=True).sum(min_count=1).unstack("phase")
     seconds = sums.div(blocks.set_index(_BLOCK)["steps"], axis="index").sort_index()
-    found = {phase: seconds[phase].dropna() for phase in entry.row.case.phases if phase in seconds}
-    launches = {phase: rows.index.get_level_values("launch").to_numpy() for phase, rows in found.items()}
-    return {phase: pd.Series(rows.to_numpy(), launches[phase]) for phase, rows in found.items() if len(rows)}
+    by_launch = seconds.droplevel(["round", "block"])
+    found = {phase: by_launch[phase].dropna() for phase in entry.row.case.phases if phase in by_launch}
+    return {phase: rows for phase, rows in found.items() if len(rows)}
 
 
 def _benchmarks(
@@ -102,8 +100,7 @@ def _benchmark(
 
 def stats(data: Sequence[float], include_data: bool = True) -> dict[str, Any]:
     """What pytest-benchmark makes of at least one round, by its own definitions (``pytest_benchmark.stats.Stats``)."""
-    ordered, count, total = sorted(data), len(data), sum(data)
-    mean = statistics.mean(data)
+    ordered, count, total, mean = sorted(data), len(data), sum(data), statistics.mean(data)
     deviation = statistics.stdev(data) if count > 1 else 0.0
     q1, q3 = _quartiles(ordered)
     iqr = q3 - q1
