@@ -176,7 +176,6 @@ def _of_learning(learning: Learning) -> list[str]:
 
 
 def _short_of_target(learning: Learning) -> list[str]:
-    """The seeds that missed their target: those whose time was over, and those that could not reach it."""
     short, of = [one.trial for one in learning.trials if one.steps_to_target is None], len(learning.trials)
     late = [trial for trial in short if trial.ending == SPENT]
     said = []
@@ -192,7 +191,6 @@ def _short_of_target(learning: Learning) -> list[str]:
 
 
 def _scaling(learning: Learning) -> str:
-    """What a gradient scaler did, and what came of it."""
     taken = sum(lesson.trial.steps for lesson in learning.trials)
     text = f"in training the gradient scaler skipped {learning.skipped_steps or 0:,} of {taken:,} steps"
     scales = [lesson.trial.final_scale for lesson in learning.trials if lesson.trial.final_scale is not None]
