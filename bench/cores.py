@@ -9,14 +9,15 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 MOST = 4  # processes at once: each holds what it makes, and what one core does in seconds gains little from more
 ENDS_WITHIN_SECONDS = 5.0  # of a process that is told to end; then it is killed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Pipe: TypeAlias = "Connection[Any, Any]"
+Answer: TypeAlias = "Connection[Any, Any] | None"  # where a share's results come from, if there was a process for it
 
 _sharing = False
 
@@ -27,7 +28,7 @@ def over_cores(
     """``work`` of each item, in order, by as many processes as there are cores, this one among them.
 
     The others are its forks: what they work on, ten million rows of samples, is neither copied nor sent to them, and
-    what comes of it is sent back. Each takes every so-manieth item and ends. A share that comes to nothing (an error,
+    what comes of it is sent back. Each takes every n-th item and ends. A share that comes to nothing (an error,
     no memory, no process to be had) is worked off here after all, and its error is raised here. Within a share, in a
     process that may have no children, and elsewhere than on Linux, where libraries do not bear a fork, everything is
     done in this process. A file that is open before has one place to read at for all of them: work opens its own.
@@ -38,19 +39,18 @@ def over_cores(
     items = list(items)
     alone = _sharing or sys.platform != "linux" or multiprocessing.current_process().daemon or not items
     count = 1 if alone else min(len(os.sched_getaffinity(0)), len(items), MOST)
-    shares = [items[first::count] for first in range(count)]
+    results: list[Any] = [None] * len(items)
     with contextlib.ExitStack() as ended:
         ended.enter_context(_in_a_share())
-        answers: list[Connection[Any, Any] | None] = []
-        for share in shares[1:]:
-            answers.append(_started(work, share, answers, ended))
-        worked_off = [_worked_off(work, shares[0], tell)]
-        for share, answer in zip(shares[1:], answers, strict=True):
-            received = _received(answer)
-            worked_off.append(_worked_off(work, share) if received is None else received)
-    results: list[Any] = [None] * len(items)
-    for first, own in enumerate(worked_off):
-        results[first::count] = own
+        answers: list[Answer] = []
+        for first in range(1, count):
+            answers.append(_started(work, items[first::count], answers, ended))
+        results[::count] = _worked_off(work, items[::count], tell)
+        for first, answer in enumerate(answers, 1):
+            received = None
+            with contextlib.suppress(Exception):
+                received = answer.recv() if answer else None
+            results[first::count] = _worked_off(work, items[first::count]) if received is None else received
     return results
 
 
@@ -75,11 +75,8 @@ def _in_a_share() -> Iterator[None]:
 
 
 def _started(
-    work: Callable[[Item], Result],
-    share: Sequence[Item],
-    answers: "Sequence[Connection[Any, Any] | None]",
-    ended: contextlib.ExitStack,
-) -> "Connection[Any, Any] | None":
+    work: Callable[[Item], Result], share: Sequence[Item], answers: Sequence[Answer], ended: contextlib.ExitStack
+) -> Answer:
     """Where the results of ``share`` will come from; None where the system has no process to give."""
     context = multiprocessing.get_context("fork")
     with warnings.catch_warnings():
@@ -94,16 +91,19 @@ def _started(
                 process.start()
         except OSError:
             return None
-    ended.callback(_end, process)
+
+    def end() -> None:  # it has answered, or nobody waits for its answer any more
+        process.terminate()
+        process.join(ENDS_WITHIN_SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+    ended.callback(end)
     return answer
 
 
-def _work_off(
-    work: Callable[[Item], Result],
-    share: Sequence[Item],
-    told: "Connection[Any, Any]",
-    inherited: "Sequence[Connection[Any, Any]]",
-) -> None:
+def _work_off(work: Callable[[Item], Result], share: Sequence[Item], told: Pipe, inherited: Sequence[Pipe]) -> None:
     for one in inherited:  # while any process can still read them, nobody learns that the one who would read has died
         one.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whom Ctrl-C stops, stops this one
@@ -120,22 +120,3 @@ def _worked_off(
         tell(len(done) / len(share))
         done.append(work(item))
     return done
-
-
-def _received(answer: "Connection[Any, Any] | None") -> list[Any] | None:
-    if answer is None:
-        return None
-    try:
-        received: list[Any] = answer.recv()
-    except Exception:
-        return None
-    return received
-
-
-def _end(process: BaseProcess) -> None:
-    """It has answered, or nobody waits for its answer any more."""
-    process.terminate()
-    process.join(ENDS_WITHIN_SECONDS)
-    if process.is_alive():
-        process.kill()
-        process.join()

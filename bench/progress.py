@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -34,9 +33,7 @@ class RunProgress:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
@@ -56,12 +53,6 @@ class RunProgress:
         """The same on a terminal alone: of what is over soon, whose mistakes are to be the only line of a log."""
         if self._console.is_terminal:
             self.tell(doing, done, remaining_seconds)
-
-
-def announce_torch(console: Console, *, quiet: bool) -> None:
-    """Say on a terminal what it waits for in the first seconds."""
-    if not quiet and console.is_terminal:
-        console.print("importing torch …", style="dim", end="\r")
 
 
 def duration(seconds: float) -> str:

@@ -4,9 +4,9 @@ A new phase is named here, gets its colour in ``bench/report/style.py``, and its
 ``bench/measure/properties/step_checks.py``.
 """
 
+# Fetching the batch. Who drives the step laps it before it begins, so a step never yields it; a driver does that copies
+# the batch to where its graphs read it.
 DATA = "data"
-"""Fetching the batch; the driver laps it before the step begins, so a step never yields it. A driver does that copies
-the batch to where its graphs read it."""
 
 PHASES: tuple[str, ...] = (DATA, "zero_grad", "forward", "loss", "backward", "optimizer")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Skip, Step, Technique
+from loopmark.loops.technique import Skip, Technique
 
 
 def accumulate(parts: int) -> Technique:
@@ -20,18 +20,6 @@ def accumulate(parts: int) -> Technique:
         if isinstance(size, int) and size % parts:
             raise Skip(f"{name} needs a batch size that {parts} divides; this task's is {size}")
 
-    return Technique(
-        name,
-        f"the batch in {parts} parts, one update",
-        rank=70,
-        prepare=prepare,
-        step=_step_in_parts(parts),
-        # Their graphs own the gradients, and the next part's run overwrites them before they are summed.
-        excludes=frozenset({"compile_reduce_overhead", "compile_max_autotune", "graph_model"}),
-    )
-
-
-def _step_in_parts(parts: int) -> Step:
     def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
         task.optimizer.zero_grad(set_to_none=True)
         yield "zero_grad"
@@ -51,4 +39,12 @@ def _step_in_parts(parts: int) -> Step:
         yield "optimizer"
         task.last_loss = sum(losses[1:], losses[0])
 
-    return step
+    return Technique(
+        name,
+        f"the batch in {parts} parts, one update",
+        rank=70,
+        prepare=prepare,
+        step=step,
+        # Their graphs own the gradients, and the next part's run overwrites them before they are summed.
+        excludes=frozenset({"compile_reduce_overhead", "compile_max_autotune", "graph_model"}),
+    )

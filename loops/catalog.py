@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from loopmark.loops import amp, channels_last, checkpoint, compiled, cuda_graphs, optimizers, switches
@@ -76,11 +76,7 @@ def find_workload(name: str) -> Workload:
         signature = inspect.signature(make_task)
     except (TypeError, ValueError):  # of something written in C
         raise BadSpec(f"{name} does not show its parameters; give a function of device, batch_size and seed") from None
-    try:
-        signature.bind("device", 1, 0)
-    except TypeError:
-        called = f"{name}{signature} cannot be called as make_task(device, batch_size, seed)"
-        raise BadSpec(f"{defined_at(make_task)}: {called}") from None
+    _refuse_signature(name, make_task, "make_task", "device", "batch_size", "seed")
     parameters = [*signature.parameters.values()]
     batch = parameters[1].default if len(parameters) > 1 and isinstance(parameters[1].default, int) else 64
     return Workload(label_of(name), "your own", {"small": (make_task, batch), "large": (make_task, batch)})
@@ -100,12 +96,17 @@ def _own_loop(spec: str) -> tuple[Step, str, list[Technique]]:
         where = f"{defined_at(found)}: {spec}" if inspect.isfunction(found) else spec
         advice = "a step yields each phase's name as it ends: see loops/eager.py"
         raise BadSpec(f"{where} is not a generator function; {advice}")
-    try:
-        inspect.signature(found).bind("task", "inputs", "targets")
-    except TypeError:
-        called = f"{spec}{inspect.signature(found)} cannot be called as step(task, inputs, targets)"
-        raise BadSpec(f"{defined_at(found)}: {called}") from None
+    _refuse_signature(spec, found, "step", "task", "inputs", "targets")
     return found, label_of(spec), []
+
+
+def _refuse_signature(spec: str, function: Callable[..., object], role: str, *parameters: str) -> None:
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*parameters)
+    except TypeError:
+        called = f"{spec}{signature} cannot be called as {role}({', '.join(parameters)})"
+        raise BadSpec(f"{defined_at(function)}: {called}") from None
 
 
 def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> None:

@@ -24,7 +24,7 @@ TAIL = ""  # names the graph of what a step does after its last yield
 
 
 class Graphed(Driver):
-    """What all such drivers share; they differ in what they capture, and how it is replayed."""
+    """What all such drivers share: ``capture`` records a step on the static batch, and ``replay`` launches it."""
 
     def __init__(self, step: Step) -> None:
         super().__init__(step)
@@ -49,11 +49,9 @@ class Graphed(Driver):
         self._calls += 1
 
     def capture(self, task: Task) -> None:
-        """Capture a step on the static batch."""
         raise NotImplementedError
 
     def replay(self) -> None:
-        """Launch what was captured."""
         raise NotImplementedError
 
     def copy_in(self, inputs: Tensor, targets: Tensor) -> None:
@@ -120,7 +118,6 @@ class GraphedStep(Graphed):
         self.marks: tuple[tuple[str, torch.cuda.Event], ...] = ()
 
     def capture(self, task: Task) -> None:
-        """Capture the whole step."""
         graph, marks = torch.cuda.CUDAGraph(), []
 
         def launch() -> None:
@@ -134,7 +131,6 @@ class GraphedStep(Graphed):
         self.graph, self.marks = graph, tuple(marks)
 
     def replay(self) -> None:
-        """One launch."""
         assert self.graph is not None
         self.graph.replay()
 
@@ -194,7 +190,6 @@ class GraphedPhases(Graphed):
         self.graphs = tuple(graphs)
 
     def replay(self) -> None:
-        """All launches, in order."""
         for _, graph in self.graphs:
             if graph is not None:
                 graph.replay()

@@ -82,8 +82,9 @@ def bits_per_byte(inputs: Tensor, following: Tensor, target: float) -> Goal:
 
     def measure(model: nn.Module) -> Tensor:
         nats = double(torch.zeros((), device=inputs.device))
-        rows = zip(inputs.split(_rows(model)), following.split(_rows(model)), strict=True)
-        for some, next_bytes in rows:  # logits of all of them at once would not fit
+        # Logits of all rows at once would not fit; those of a large vocabulary take the more room the longer the text.
+        rows = 8 if sum(p.numel() for p in model.parameters()) > 10_000_000 else 64
+        for some, next_bytes in zip(inputs.split(rows), following.split(rows), strict=True):
             nats += double(F.cross_entropy(model(some).flatten(0, 1), next_bytes.flatten(), reduction="sum"))
         return nats / following.numel() / torch.log(torch.tensor(2.0, dtype=torch.float64))
 
@@ -98,8 +99,3 @@ def _versions(model: nn.Module) -> dict[str, tuple[int, int]]:
 
 def _predictions(model: nn.Module, inputs: Tensor) -> Tensor:
     return torch.cat([model(some) for some in inputs.split(ROWS_AT_ONCE)])
-
-
-def _rows(model: nn.Module) -> int:
-    """Rows of text at once: the logits of a large vocabulary take the more room the longer the text."""
-    return 8 if sum(p.numel() for p in model.parameters()) > 10_000_000 else 64

@@ -38,8 +38,8 @@ def _use_cudnn_benchmark(task: Task) -> None:
     torch.backends.cudnn.benchmark = True
 
 
+# An operation that has no such kernel fails, by name. Its price is its speedup, a ratio below one.
 deterministic = Technique("deterministic", "torch's deterministic algorithms only", rank=5, prepare=_use_deterministic)
-"""An operation that has no such kernel fails, by name. Its price is its speedup, a ratio below one."""
 tf32 = Technique("tf32", "float32 matrix products in TensorFloat-32", rank=10, prepare=_use_tf32, lacks=_lacks_tf32)
 cudnn_benchmark = Technique(
     "cudnn_benchmark",

@@ -26,11 +26,8 @@ class Batches:
     Args:
         inputs: (N, ...), on the device where batches are wanted.
         targets: (N, ...), on the same device.
-        batch_size: rows a batch, at most N.
+        batch_size: rows a batch, at most N; ValueError where it does not fit.
         seed: of the shuffling.
-
-    Raises:
-        ValueError: ``inputs`` and ``targets`` differ in length, or ``batch_size`` does not fit.
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, *, batch_size: int, seed: int) -> None:

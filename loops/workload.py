@@ -21,8 +21,7 @@ class Workload:
     name: str
     summary: str
     sizes: dict[Size, tuple[MakeTask, int]]
-    data: str | None = None
-    """The module that carries the data, imported where it is read, since not every Python has it."""
+    data: str | None = None  # the module that carries the data, imported where it is read: not every Python has it
 
     def lacks(self) -> str | None:
         """What this machine lacks for it, as a sentence; None where it can run."""
@@ -35,8 +34,7 @@ class Workload:
     def make(self, device: torch.device, size: Size, batch_size: int | None, seed: int) -> Task:
         """A fresh task; the same seed gives the same weights and the same batches on the same device.
 
-        Raises:
-            BadSpec: a person's own function returned something else than a ``Task``.
+        Raises BadSpec where a person's own function returned something else than a ``Task``.
         """
         make_task, default = self.sizes[size]
         torch.manual_seed(seed)

@@ -92,8 +92,6 @@ def main() -> NoReturn:
     try:
         with _patient_output():
             status = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="loopmark")
-    except BadInput as error:
-        _say_mistake(str(error))
     except KeyboardInterrupt:
         print("loopmark: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -101,14 +99,15 @@ def main() -> NoReturn:
         if (error.name or "").partition(".")[0] == "loopmark":
             raise
         _say_mistake(f"{sys.executable} has no module '{error.name}'; `make bench` installs all that is needed")
-    except OSError as error:
+    except (BadInput, OSError) as error:
         _say_mistake(str(error))
     except Exception as error:
         # Typer carries its own copy of click, or depends on one, by version; both errors can word themselves.
         if not hasattr(error, "format_message"):
             traceback.print_exc()
             sys.exit(CRASHED)
-        _say_mistake(f"{error.format_message()} See: loopmark {_command()}--help")
+        command = next((f"{name} " for name in sys.argv[1:2] for panel in PANELS.values() if name in panel), "")
+        _say_mistake(f"{error.format_message()} See: loopmark {command}--help")
     if status == INTERRUPTED:
         print("loopmark: interrupted", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
@@ -118,11 +117,6 @@ def _say_mistake(text: str) -> NoReturn:
     line = plain(text)
     print(f"loopmark: {line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + '…'}", file=sys.stderr)
     sys.exit(BAD_INPUT)
-
-
-def _command() -> str:
-    named = sys.argv[1] if len(sys.argv) > 1 else ""
-    return f"{named} " if any(named in commands for commands in PANELS.values()) else ""
 
 
 class _Pipe(io.FileIO):
@@ -139,11 +133,7 @@ class _Pipe(io.FileIO):
 
 @contextmanager
 def _patient_output() -> Iterator[None]:
-    """Have ``sys.stdout`` outlive its reader, and write all of it by the end.
-
-    Raises:
-        OSError: it cannot be written, to a full disk for example.
-    """
+    """Have ``sys.stdout`` outlive its reader, and write all of it by the end. Raises OSError where a disk is full."""
     if sys.stdout is None:  # it was closed before we began
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
             yield

@@ -61,7 +61,10 @@ def calibrate(
             raise BadInput(f"{path} is not there yet; call loopmark calibrate without --show")
         counts = {}
     else:
-        known = _continued(path, known, _begin(invocation, workload, loop))
+        anew = _begin(invocation, workload, loop)
+        if known is not None and (other := "; ".join(_other_terms(known, anew))):
+            raise BadInput(f"{path} was made otherwise ({other}); do as then, or give another --out")
+        known = known or anew
         counts = {effect: max(1, round(count * trials)) for effect, count in COMPARISONS.items()}
     interrupted = False
     try:
@@ -88,15 +91,6 @@ def calibrate(
         invocation.console.note(f"Kept in {path}")
     if interrupted:
         raise typer.Exit(INTERRUPTED)
-
-
-def _continued(path: Path, known: "Calibration | None", anew: "Calibration") -> "Calibration":
-    """``known`` to go on with, or else ``anew``. Raises BadInput where trials of the two would differ."""
-    if known is None:
-        return anew
-    if other := list(_other_terms(known, anew)):
-        raise BadInput(f"{path} was made otherwise ({'; '.join(other)}); do as then, or give another --out")
-    return known
 
 
 def _next_effects(made: list[float], counts: dict[float, int]) -> Iterator[float]:

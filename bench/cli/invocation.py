@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.progress import RunProgress, StderrConsole, announce_torch
+from loopmark.bench.progress import RunProgress, StderrConsole
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.report.text import plain
@@ -46,23 +46,21 @@ class Conditions(NamedTuple):
 class Invocation:
     """One call of a command that measures: its console, its plan, its machine and the folder of its results.
 
-    From here on a polite ``kill`` is as good as Ctrl-C: processes end, and what was measured is kept.
+    From here on a polite ``kill`` is as good as Ctrl-C: processes end, and what was measured is kept. Raises BadInput
+    where ``out`` cannot be written to, or what was asked for cannot be done.
 
     Args:
         out: the folder of all results; None for a command that keeps nothing there.
         as_json: whether standard output gets JSON only; a terminal is not told then that torch is being imported.
-        conditions: how it is measured.
         plan_options: what is measured, and for how long, by the fields of ``PlanOptions``.
-
-    Raises:
-        BadInput: ``out`` cannot be written to, or what was asked for cannot be done.
     """
 
     def __init__(self, out: Path | None, as_json: bool, conditions: Conditions, **plan_options: Any) -> None:
         if out is not None:
             refuse_unwritable_folder(out)
         self.console = StderrConsole()
-        announce_torch(self.console, quiet=as_json)
+        if not as_json and self.console.is_terminal:
+            self.console.print("importing torch …", style="dim", end="\r")
         from loopmark.bench.measure.plan import PlanOptions, make_plan
 
         command = ["loopmark", *sys.argv[1:]]

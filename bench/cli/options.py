@@ -60,7 +60,6 @@ Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", hel
 
 
 def limit(hung: str) -> Any:
-    """``--limit``: after how long ``hung``, such as a start or a check, counts as hung."""
     return typer.Option("--limit", help=f"Seconds after which {hung} counts as hung.")
 
 
@@ -68,12 +67,10 @@ Limit = Annotated[float, limit("a start or warm-up")]
 
 
 def out(content: str) -> Any:
-    """``--out``: the folder that gets ``content``."""
     return typer.Option("--out", help=f"The folder that gets {content}.")
 
 
 def json_of(content: str) -> Any:
-    """``--json``: ``content``, as all that standard output gets."""
     return typer.Option("--json", help=f"Print {content} as JSON, and only that.")
 
 

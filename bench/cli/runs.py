@@ -31,7 +31,6 @@ from loopmark.bench.judge.side_by_side import (
 from loopmark.bench.judge.summary import Summary, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
-from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_table, run_folders, training_of
 from loopmark.bench.report.compare_words import named
@@ -58,9 +57,6 @@ class Selection(NamedTuple):
     def has_ratio(self, workload: str, loop: str) -> bool:
         """Whether this loop's ratio is asked for, or it is the baseline of one that is."""
         return self.has_workload(workload) and (loop == BASELINE or self.has_loop(loop))
-
-    def has_any_of(self, run: Run) -> bool:
-        return any(self.has_workload(case.workload) and self.has_loop(case.loop) for case in run.cases)
 
     def refuse_unknown(self, workloads: Iterable[str], loops: Iterable[str]) -> None:
         """Raise BadInput for a name that none of the runs at hand, which have these, knows."""
@@ -132,7 +128,8 @@ class Reader:
         found = self._find(places)
         cases = [case for one in found for case in one.run.cases]
         self._selection.refuse_unknown((case.workload for case in cases), (case.loop for case in cases))
-        asked_for = [one for one in found if self._selection.has_any_of(one.run)]
+        has_workload, has_loop = self._selection.has_workload, self._selection.has_loop
+        asked_for = [o for o in found if any(has_workload(c.workload) and has_loop(c.loop) for c in o.run.cases)]
         if not asked_for:
             raise BadInput("no run has such a loop on such a workload; ask for one of the two alone")
         if without := [one.folder for one in found if one not in asked_for]:
@@ -292,8 +289,7 @@ def observations_of(
 ) -> tuple[list[Observation], int]:
     """Every ratio that is asked for in every run, and how many runs could be read; one that could not is a warning.
 
-    Raises:
-        BadInput: no run could be read, or none of them has a name that was asked for.
+    Raises BadInput where no run could be read, or none of them has a name that was asked for.
     """
     observed = over_cores(partial(_observe, selection), folders, lambda done: tell("reading the runs", done))
     kept: dict[str, ObservedRun] = {}

@@ -101,13 +101,7 @@ class BatchSearch:
         self._facts = CommandFacts(plan, machine, started)
         self._cases = [
             BatchCase(
-                workload=workload,
-                loop=loop,
-                status="skipped" if reason else "ok",
-                reason=reason,
-                data_rows=None,
-                memory_kind=None,
-                attempts=(),
+                workload, loop, "skipped" if reason else "ok", reason, data_rows=None, memory_kind=None, attempts=()
             )
             for (workload, loop), reason in lacks_by_case(*apart(lacking, plan)).items()
         ]
@@ -179,14 +173,9 @@ class BatchSearch:
         peaks = {a.batch_size: a.peak_memory_bytes for a in case.attempts if a.peak_memory_bytes is not None}
         allowed = safe_bytes() if on_host else None
         forecast = forecast_bytes(peaks, size) if on_host else None
-        one = BatchAttempt(
-            size,
-            block_seconds=plan.block_seconds,
-            # The first may compile for as long as --limit lets it.
-            limit_seconds=min(plan.limit_seconds, soon) if case.attempts else plan.limit_seconds,
-            forecast_bytes=forecast,
-            allowed_bytes=allowed,
-        )
+        # The first may compile for as long as --limit lets it.
+        limit = min(plan.limit_seconds, soon) if case.attempts else plan.limit_seconds
+        one = BatchAttempt(size, plan.block_seconds, limit, forecast, allowed)
         if forecast is not None and allowed is not None and forecast > allowed:
             return one.refused("host memory")
         if expected_seconds(case.attempts, size) > left_seconds and case.attempts:

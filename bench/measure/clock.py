@@ -113,7 +113,7 @@ class HostClock:
         start = self._now()
         for _ in range(steps):
             self.take_step()
-        return Block(steps, (self._now() - start) / 1e9, float("nan"), lead_in=lead_in)
+        return Block(steps, (self._now() - start) / 1e9, math.nan, lead_in=lead_in)
 
     def lapped(self, steps: int, lead_in: int = 0) -> Recording:
         """``steps`` steps with a lap at each phase's end; what comes after the last yield counts for the last phase.
@@ -136,22 +136,14 @@ class HostClock:
             self._mark_again()
         device = self._device_laps()
         first = len(names) // (lead_in + steps) * lead_in
-        return Recording(
-            steps=steps,
-            host_seconds=(self._stamps[-1] - self._stamps[first]) / 1e9,
-            device_seconds=float("nan") if device is None else float(device[first:].sum()),
-            names=names,
-            host_laps=self._stamps,
-            device_laps=device,
-            losses=losses,
-            lead_in=lead_in,
-        )
+        host_seconds = (self._stamps[-1] - self._stamps[first]) / 1e9
+        device_seconds = math.nan if device is None else float(device[first:].sum())
+        return Recording(steps, host_seconds, device_seconds, names, self._stamps, device, losses, lead_in=lead_in)
 
     def synchronise(self) -> None:
         """Wait until all that was asked for is done."""
 
     def take_step(self) -> None:
-        """One step, untimed."""
         deque(self._step(self._task, *self._task.next_batch()), maxlen=0)
 
     def last_loss(self) -> torch.Tensor | None:

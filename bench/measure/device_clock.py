@@ -143,15 +143,8 @@ class GraphClock(ReplayClock):
                 previous = event
             total += first.elapsed_time(previous if self._graphed.marks else last) / 1e3
             losses.append(self.last_loss())
-        return Recording(
-            steps=steps,
-            host_seconds=(self._now() - start) / 1e9,
-            device_seconds=total,
-            names=names,
-            host_laps=np.full(len(laps), np.nan),
-            device_laps=np.array(laps),
-            losses=losses,
-        )
+        host_seconds, unseen = (self._now() - start) / 1e9, np.full(len(laps), np.nan)
+        return Recording(steps, host_seconds, total, names, unseen, np.array(laps), losses)
 
     def take_step(self) -> None:
         self._graphed(self._task, *self._task.next_batch())

@@ -140,7 +140,6 @@ class _FormerName:
         return importlib.util.spec_from_loader(name, self) if known else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The module of today's name."""
         return importlib.import_module(f"loopmark.{spec.name}")
 
     def exec_module(self, module: ModuleType) -> None:

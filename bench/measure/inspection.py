@@ -28,8 +28,7 @@ Tell = Callable[[str, float], None]  # is told what is being done, and what frac
 def verify(plan: Plan, loops: Sequence[str], tell: Tell) -> tuple[Verification, ...]:
     """Check every property of each of ``loops`` on the plan's workload.
 
-    Raises:
-        BadInput: a step yields unknown phases or none, or the workload is none that eager can be trained on.
+    Raises BadInput where a step yields unknown phases or none, and for a workload that eager cannot be trained on.
     """
     workload = find_workload(plan.workloads[0]).name
     found = []

@@ -1,6 +1,7 @@
 """Workloads, loops and cases to measure, and what this machine lacks for them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -52,20 +53,9 @@ def lacks_by_case(workloads: Lacks, loops: Lacks) -> dict[tuple[str, str], str |
 
 def cases_of(workloads: Lacks, loops: Lacks) -> list[Case]:
     """The baseline, the baseline again, and every other loop, for each workload."""
+    unknown: dict[str, Any] = dict.fromkeys(("batch_size", "parameters", "data_sha256", "memory_kind"))
     return [
-        Case(
-            workload=workload,
-            loop=loop,
-            repeat=repeat,
-            status="skipped" if reason else "ok",
-            reason=reason,
-            batch_size=None,
-            parameters=None,
-            data_sha256=None,
-            phases=(),
-            memory_kind=None,
-            launches=(),
-        )
+        Case(workload, loop, repeat, "skipped" if reason else "ok", reason, phases=(), launches=(), **unknown)
         for (workload, loop), reason in lacks_by_case(workloads, loops).items()
         for repeat in ((False, True) if loop == EAGER.name else (False,))
     ]

@@ -1,5 +1,6 @@
 """A launch: which of its cases are on the device together, and what their workers have told."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from loopmark.bench.measure.clock import Block, LappedBlock
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.pool import WorkerProcess
 from loopmark.bench.records.run import Case, Launch
-from loopmark.bench.records.samples import COLUMNS, TABLES, Samples, typed
+from loopmark.bench.records.samples import COLUMNS, Columns, Samples, table, typed
 
 CONTEXT_BYTES = 768 * 2**20
 """Memory of a process beside torch's allocator: its CUDA context, kernels and libraries. An estimate."""
@@ -53,11 +54,12 @@ class RunningCase:
         )
 
 
+@dataclass
 class DeviceCapacity:
     """The device memory left for cases of one workload, as warm ones saw it; without limit where none can tell."""
 
-    def __init__(self) -> None:
-        self._largest, self._free = 0, float("inf")
+    _largest: int = 0
+    _free: float = math.inf
 
     def note(self, held: DeviceMemoryUse | None) -> None:
         if held is not None:
@@ -143,21 +145,21 @@ class Collector:
         self._blocks.pop(key, None)
 
     def samples(self) -> Samples:
-        frames = {
-            "warmup": pd.DataFrame(self._warm_up_rows()),
-            "losses": _stacked(self._loss_frames()),
-            "blocks": pd.DataFrame(self._block_rows()),
-            "phases": _stacked(self._phase_frames()),
-        }
-        empty = Samples.empty()
-        return Samples(**{n: typed(COLUMNS[n], frames[n]) if len(frames[n]) else getattr(empty, n) for n in TABLES})
-
-    def _warm_up_rows(self) -> list[dict[str, float]]:
-        return [
+        warm_up: list[dict[str, object]] = [
             {"case": case, "launch": launch, "step": step, "seconds": seconds}
             for (case, launch), warm in self._warm.items()
             for step, seconds in enumerate(warm.warm_up.seconds)
         ]
+        blocks = [
+            {**place, "first_step": first_step, **timed_row(block, disturbance)}
+            for place, first_step, block, disturbance in self._placed()
+        ]
+        return Samples(
+            phases=_stacked(COLUMNS["phases"], self._phase_frames()),
+            blocks=table(COLUMNS["blocks"], blocks),
+            warmup=table(COLUMNS["warmup"], warm_up),
+            losses=_stacked(COLUMNS["losses"], self._loss_frames()),
+        )
 
     def _placed(self) -> Iterator[tuple[dict[str, int], int, Block, Disturbance]]:
         """Each block with its place in the tables and the number of its first step."""
@@ -172,12 +174,6 @@ class Collector:
         for place, first_step, block, _ in self._placed():
             if isinstance(block, LappedBlock):
                 yield _losses(place["case"], place["launch"], first_step - block.lead_in, block.losses)
-
-    def _block_rows(self) -> list[dict[str, object]]:
-        return [
-            {**place, "first_step": first_step, **timed_row(block, disturbance)}
-            for place, first_step, block, disturbance in self._placed()
-        ]
 
     def _phase_frames(self) -> Iterator[pd.DataFrame]:
         for place, first_step, block, _ in self._placed():
@@ -207,8 +203,8 @@ def _losses(case: int, launch: int, first_step: int, losses: Iterable[float]) ->
     return pd.DataFrame({"case": case, "launch": launch, "step": steps, "loss": values})
 
 
-def _stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(kept, ignore_index=True) if (kept := list(frames)) else pd.DataFrame()
+def _stacked(columns: Columns, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    return typed(columns, pd.concat(kept, ignore_index=True)) if (kept := list(frames)) else table(columns)
 
 
 def memory_warnings(launch: LaunchState, baseline: Case) -> list[str]:

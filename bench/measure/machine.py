@@ -56,11 +56,7 @@ def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
         cudnn=str(cudnn) if cudnn else None,
         driver=driver_version(),
         packages=_versions(),
-        variables={
-            name: value
-            for name, value in sorted(os.environ.items())
-            if name.startswith(VARIABLES) or name in VARIABLES_ALONE
-        },
+        variables={n: v for n, v in sorted(os.environ.items()) if n.startswith(VARIABLES) or n in VARIABLES_ALONE},
         threads=threads,
         cores=cores,
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
@@ -135,12 +131,8 @@ def _gpus(device: str) -> Iterable[Gpu]:
     chosen = torch.device(device).index or 0
     for index in sorted(range(count), key=lambda index: index != chosen):
         facts = torch.cuda.get_device_properties(index)
-        yield Gpu(
-            name=facts.name,
-            memory_bytes=int(facts.total_memory),
-            compute_capability=f"{facts.major}.{facts.minor}",
-            multiprocessors=int(facts.multi_processor_count),
-        )
+        capability, multiprocessors = f"{facts.major}.{facts.minor}", int(facts.multi_processor_count)
+        yield Gpu(facts.name, int(facts.total_memory), capability, multiprocessors)
 
 
 def _versions() -> dict[str, str]:

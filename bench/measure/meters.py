@@ -45,7 +45,6 @@ class DisturbanceMeter:
         self._before = (0, 0.0)
 
     def begin(self) -> None:
-        """Just before a block."""
         self._before = self._switches(), self._steal_seconds()
 
     def end(self, own_processes: int) -> Disturbance:

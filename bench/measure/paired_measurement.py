@@ -101,9 +101,8 @@ class PairedMeasurement:
     def pairs(self, budget_seconds: float) -> Iterator[Measured]:
         """Launch pairs until another would not end within the budget; at least one.
 
-        Raises:
-            BadInput: a side cannot be measured: it fails, dies or hangs.
-            NotComparable: a side cannot run on this machine, or both train on different data or batch sizes.
+        Raises BadInput where a side fails, dies or hangs, and NotComparable where one cannot run on this machine, or
+        both train on different data or batch sizes.
         """
         began, longest_rest = time.perf_counter(), 0.0
         index = 0

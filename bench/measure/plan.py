@@ -83,9 +83,10 @@ def make_plan(options: PlanOptions) -> Plan:
         raise BadInput(f"--seed {options.seed} makes no sense; give a whole number from 0 to 2**63 - 1")
     if options.batch_size is not None:
         _refuse_none(options.batch_size, "batch-size", "samples a step")
-    loops = options.loops or (QUICK_LOOPS if quick else _default_loops(device))
+    loops: Sequence[str] = options.loops or (QUICK_LOOPS if quick else _default_loops(device))
     if options.deterministic:
-        loops = tuple(map(_deterministic, (EAGER.name, *loops)))
+        named, mark = (EAGER.name, *loops), deterministic.name
+        loops = [loop if mark in loop.split("+") else f"{loop}+{mark}" for loop in named]
     return Plan(
         command=shlex.join(options.command),
         workloads=_each_once(options.workloads or (QUICK_WORKLOADS if quick else DEFAULT_WORKLOADS), find_workload),
@@ -194,9 +195,3 @@ def _refuse_seconds(value: float, name: str, unit: str, per: str = "") -> None:
     _refuse_none(value, name, unit)
     if value > A_DAY:
         raise BadInput(f"--{name} {value:g} is more than a day{per}; give at most {A_DAY} seconds")
-
-
-def _deterministic(spec: str) -> str:
-    """The loop of that name with torch's deterministic algorithms; one that has them already stays as it is."""
-    name = deterministic.name
-    return spec if name in spec.split("+") else f"{spec}+{name}"

@@ -193,10 +193,6 @@ class WorkerPool:
         """Have the case's next process compile from nothing."""
         shutil.rmtree(self._cache(workload, loop), ignore_errors=True)
 
-    def start_idle(self, *, log: str) -> WorkerProcess:
-        """A new process like the others that has no task to set up: it is there for the device and not for a case."""
-        return self.start(find_workload(self._plan.workloads[0]).name, EAGER.name, log=log, neighbours=0)
-
     def _cache(self, workload: str, loop: str) -> Path:
         # By a hash: names are a person's own, and of any length.
         folder = self._caches / hashlib.sha256(f"{workload}\0{loop}".encode(errors="replace")).hexdigest()[:16]

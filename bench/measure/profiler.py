@@ -4,7 +4,7 @@ import gzip
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +22,8 @@ from loopmark.loops.technique import Driver, Skip, Step
 @contextmanager
 def named(name: str, device: torch.device) -> Iterator[None]:
     """A range on torch.profiler's timeline and, on a CUDA device, an NVTX range for Nsight Systems."""
-    nvtx = device.type == "cuda"
-    if nvtx:
-        torch.cuda.nvtx.range_push(name)
-    try:
-        with record_function(name):
-            yield
-    finally:
-        if nvtx:
-            torch.cuda.nvtx.range_pop()
+    with torch.cuda.nvtx.range(name) if device.type == "cuda" else nullcontext(), record_function(name):
+        yield
 
 
 def take_step(task: Task, step: Step | Driver, phases: Sequence[str], name: str) -> None:
@@ -93,9 +86,7 @@ def name_compiled_kernels(device: torch.device) -> None:
 def profile_steps(traced: Traced, steps: int, file: Path) -> Profile:
     """Profile ``steps`` steps of a task that has been warmed up; ``file`` (``….json.gz``) gets the Chrome trace.
 
-    Raises:
-        Skip: the profiler sees nothing of the device.
-        BadStep: the step does not name the same phases each time.
+    Raises Skip where the profiler sees nothing of the device, and BadStep where the step's phases change.
     """
     graphed = isinstance(traced.step, Driver)
     phases: Sequence[str] = ()  # of one step in order, each as often as it comes

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from datetime import datetime
 
+from loopmark.bench.measure import schedule
 from loopmark.bench.measure.answers import Turn
 from loopmark.bench.measure.inventory import cases_of, lacking
 from loopmark.bench.measure.launcher import apart
@@ -18,15 +19,6 @@ from loopmark.bench.measure.launches import (
 from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.meters import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, busy
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
-from loopmark.bench.measure.schedule import (
-    LEAST_ROUNDS,
-    QUADS_A_TURN,
-    Forecast,
-    Progress,
-    Schedule,
-    quads_a_turn,
-    steps_per_block,
-)
 from loopmark.bench.measure.warmup import unsteady
 from loopmark.bench.records import store
 from loopmark.bench.records.machine import Machine
@@ -41,10 +33,10 @@ NEVER_REACHED = "the run was interrupted before this case was measured"
 class Runner:
     """Carries out a plan and keeps the run in a folder, which is whole after every launch of every workload."""
 
-    def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
+    def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: schedule.Progress) -> None:
         self._plan, self.progress = plan, progress
         self._facts = CommandFacts(plan, machine, started)
-        self._schedule = Schedule(plan.seed)
+        self._schedule = schedule.Schedule(plan.seed)
         self._collector = Collector()
         self._cases = cases_of(*apart(lacking, plan))
         self._workloads = tuple(dict.fromkeys(case.workload for case in self._cases))
@@ -54,7 +46,7 @@ class Runner:
             self._warnings.append("this system cannot pin processes to cores, which adds noise; give more --launches")
         self._capacities = {workload: DeviceCapacity() for workload in self._workloads}
         self._warned_of_memory: set[str] = set()
-        self._forecast = Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
+        self._forecast = schedule.Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
     @property
     def cases(self) -> tuple[tuple[str, str], ...]:
@@ -175,14 +167,14 @@ class Runner:
         if ready.compiles and warm.compile_cache == "none":
             self._warnings.append(f"{case.workload}, {case.label}: torch compiled nothing; see why in loopmark doctor")
         self._cases[index] = replace(case, phases=warm.phases or case.phases)
-        steps = steps_per_block(warm.step_seconds, plan.block_seconds)
+        steps = schedule.steps_per_block(warm.step_seconds, plan.block_seconds)
         return RunningCase(index, process, ready, warm, steps)
 
     def _sample(self, state: LaunchState) -> None:
         """Rounds, in each of which every case that is there takes one turn, until the budget is spent."""
         live = state.live
         budget, spent, first = self._sampling_seconds(len(live)), 0.0, state.rounds
-        while live and (state.rounds - first < LEAST_ROUNDS or spent < budget):
+        while live and (state.rounds - first < schedule.LEAST_ROUNDS or spent < budget):
             turns = list(live)
             for _ in range(1 + (MOST_AGAIN if self._plan.remeasure_throttled else 0)):
                 again = []
@@ -208,7 +200,7 @@ class Runner:
         limit = self._turn_limit(one)
         try:
             return one.process.within(limit, ours=limit < self._plan.limit_seconds).take_turn(
-                order=self._schedule.turn(quads_a_turn(one.steps, one.warm.lead_in)),
+                order=self._schedule.turn(schedule.quads_a_turn(one.steps, one.warm.lead_in)),
                 steps=one.steps,
                 own_processes=len(state.live),
             )
@@ -296,7 +288,7 @@ class Runner:
 
     def _turn_limit(self, one: RunningCase) -> float:
         """Far more than a turn takes, and far less than a person waits for one that hangs."""
-        expected = (4 * QUADS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
+        expected = (4 * schedule.QUADS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
     def _tell(self, state: LaunchState, index: int, doing: str, *, sampling: bool = False) -> None:

@@ -109,8 +109,8 @@ def parts_of(
     sampling = plan.launches * sum(
         costs.energy + max(each_launch, LEAST_ROUNDS * STEPS_A_TURN * costs.step) for costs, _ in known
     )
-    parts = [Part("starts", starts), Part("compilation", compilation), Part("sampling", sampling)]
-    parts.append(Part("ceilings", ceiling_seconds))
+    seconds = {"starts": starts, "compilation": compilation, "sampling": sampling, "ceilings": ceiling_seconds}
+    parts = [Part(name, each) for name, each in seconds.items()]
     if terms is not None:
         begun = [(costs, costs.start + costs.compiled * compiled) for costs, compiled in known]
         parts.append(Part("proofs", sum(start + costs.proof for costs, start in begun), after=True))

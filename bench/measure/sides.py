@@ -206,9 +206,8 @@ def prepare_comparison(
     asked to differ in. Otherwise every launch is a process from nothing. ``workload`` and ``loop`` are those of a side
     that names none; ``slowdown`` is the share by which the head is held up on purpose.
 
-    Raises:
-        BadInput: a loop, workload, revision or interpreter that is none.
-        NotComparable: one that cannot run on this machine.
+    Raises BadInput for a loop, workload, revision or interpreter that is none, and NotComparable for one that cannot
+    run on this machine.
     """
     asked = {"base": base, "head": head}
     shared = all(side.python in (None, OWN_INTERPRETER) and not side.variables for side in asked.values())

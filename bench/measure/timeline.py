@@ -89,9 +89,7 @@ def kernel_costs(timeline: Timeline, phases: Sequence[str]) -> StepCosts:
 
     A kernel belongs to the phase in whose time it was launched, from whatever thread: backward's are launched by
     autograd's own. When it ran does not matter, since it may run long after the host has gone on to another phase.
-
-    Args:
-        phases: the names of the ranges to look for within each step; none where the host sees no phase of it.
+    ``phases`` are the names of the ranges to look for within each step; none where the host sees no phase of it.
     """
     steps, windows = _windows(timeline, phases)
     found: dict[str, Calls] = {window.name: defaultdict(list) for window in windows}

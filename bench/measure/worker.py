@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from loopmark.bench.measure import meters
 from loopmark.bench.measure.answers import Finished, Ready, Rows, Solo, Turn, Warm, failure_of
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.ceilings.survey import FoundCeilings, ceilings_of
@@ -23,15 +24,6 @@ from loopmark.bench.measure.device_clock import make_clock
 from loopmark.bench.measure.entry import refuse_strangers
 from loopmark.bench.measure.machine import describe_environment
 from loopmark.bench.measure.memory_profile import follow
-from loopmark.bench.measure.meters import (
-    Disturbance,
-    DisturbanceMeter,
-    Spent,
-    energy_meter,
-    held_on,
-    peak_memory_of,
-    spend,
-)
 from loopmark.bench.measure.nvml import monitor_of
 from loopmark.bench.measure.profiler import Traced, name_compiled_kernels, profile_steps
 from loopmark.bench.measure.proof.prove import Proven, prove
@@ -88,13 +80,8 @@ class Worker:
         hash_start = time.perf_counter()
         data_sha256 = str(digest()) if with_hash and callable(digest) else None
         self._started += time.perf_counter() - hash_start  # hashing is ours, not part of anyone's start
-        return Ready(
-            seconds=seconds,
-            batch_size=self._batch_size(),
-            parameters=parameters,
-            compiles=any(technique.compiles for technique in loop.techniques),
-            data_sha256=data_sha256,
-        )
+        compiles = any(technique.compiles for technique in loop.techniques)
+        return Ready(seconds, self._batch_size(), parameters, compiles, data_sha256)
 
     def rows(self) -> Rows:
         """Look at one batch, which no step gets to see."""
@@ -130,10 +117,10 @@ class Worker:
             plain = self._clock.plain(WINDOW)
             self._steps += WINDOW
             device_step_seconds = plain.device_seconds / WINDOW
-        held, self._memory = held_on(self._device), peak_memory_of(self._device)
+        held, self._memory = meters.held_on(self._device), meters.peak_memory_of(self._device)
         self._memory.reset()
         self._monitor = monitor_of(self._device)
-        self._meter = DisturbanceMeter(self._assignment.cores, self._monitor)
+        self._meter = meters.DisturbanceMeter(self._assignment.cores, self._monitor)
         return Warm(
             warm_up=warm,
             losses=tuple(losses),
@@ -157,7 +144,7 @@ class Worker:
         self._neighbours = own_processes - 1
         self._clock.plain(1)
         self._steps += 1
-        taken: list[tuple[int, Block | Recording, Disturbance]] = []
+        taken: list[tuple[int, Block | Recording, meters.Disturbance]] = []
         for lapped in order:
             self._meter.begin()
             take = self._clock.lapped if lapped else self._clock.plain
@@ -175,14 +162,14 @@ class Worker:
         self._steps += rounds
         return Solo(rounds, total / rounds)
 
-    def spend(self, *, steps: int, window_seconds: float) -> Spent:
+    def spend(self, *, steps: int, window_seconds: float) -> meters.Spent:
         """Measure the energy of a step, in windows of some steps with no other process taking turns."""
 
         def take_steps() -> int:
             self._clock.plain(steps)
             return steps
 
-        spent = spend(take_steps, energy_meter(self._device), window_seconds)
+        spent = meters.spend(take_steps, meters.energy_meter(self._device), window_seconds)
         self._steps += spent.steps
         if self._monitor:
             self._gpu = self._monitor.state()  # now, before the board is idle

@@ -20,8 +20,7 @@ class Session:
 
     stored: list[dict[str, Any]] = field(default_factory=list)  # as pytest-benchmark read them from its JSON files
     lines: list[str] = field(default_factory=list)  # for the end of the terminal's output, one a measured loop
-    machines: "dict[str, Machine]" = field(default_factory=dict)
-    """This machine, by the device that comes first: describing it takes a process."""
+    machines: "dict[str, Machine]" = field(default_factory=dict)  # this machine, by the device that comes first
     warned: set[str] = field(default_factory=set)  # what a person has been warned of already
 
 

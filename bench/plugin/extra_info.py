@@ -1,7 +1,6 @@
 """What pytest-benchmark's files keep of a measured loop, in its ``extra_info``: all that a later run is judged by."""
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from loopmark.bench.judge.comparison import BASELINE, ratio_logs, rounds_of, step_logs
@@ -27,15 +26,12 @@ class ExtraInfo:
     torch: str | None
     step_logs: tuple[float, ...]  # ln(seconds a step), one a launch
     ratio_logs: tuple[float, ...]  # ln(seconds a step / eager's), paired by round, one a launch; none for eager itself
-    noise_floor: float | None
-    """How far apart eager and its repetition may be, as a share; None where that was not measured."""
+    noise_floor: float | None  # how far apart eager and its repetition may be, as a share; None: not measured
     phases: dict[str, float]  # seconds of each phase of a typical step; they add up to it
-    lost_at_step: int | None = None
-    """The first step whose loss was NaN or infinite; no speed is claimed for such a loop."""
+    lost_at_step: int | None = None  # first step whose loss was NaN or infinite; no speed is claimed for such a loop
     eager_lost_at_step: int | None = None  # the same of the eager of its run, by which its ratios are taken
     data_sha256: str | None = None
-    rounds_per_launch: tuple[int, ...] = ()
-    """How many of the row's rounds, in order, are of each launch: `loopmark import` tells launches apart by it."""
+    rounds_per_launch: tuple[int, ...] = ()  # of the row's rounds, in order: `import` tells launches apart by it
     format_version: int = FORMAT_VERSION
 
     @classmethod
@@ -44,7 +40,6 @@ class ExtraInfo:
         row, run = measured.rows[loop], measured.run
         rounds = rounds_of(measured.blocks(loop))
         ratios = () if loop == BASELINE else ratio_logs(rounds, rounds_of(measured.blocks(BASELINE)))
-        floor = measured.noise_floor
         return cls(
             workload=row.case.workload,
             loop=loop,
@@ -57,17 +52,13 @@ class ExtraInfo:
             torch=run.environment.torch,
             step_logs=tuple(map(float, step_logs(rounds))),
             ratio_logs=tuple(map(float, ratios)),
-            noise_floor=None if floor is None else math.expm1(floor),
+            noise_floor=measured.noise_floor,
             phases=row.phases,
             lost_at_step=row.lost_at_step,
             eager_lost_at_step=eager.lost_at_step if (eager := measured.rows.get(BASELINE)) else None,
             data_sha256=row.case.data_sha256,
             rounds_per_launch=measured.rounds_per_launch(loop, lapped=False),
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
 
 
 def read_extra_info(benchmark: dict[str, Any]) -> ExtraInfo | str | None:

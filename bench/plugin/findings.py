@@ -13,8 +13,8 @@ from loopmark.bench.judge.statistics import Estimate, exp, student, welch
 from loopmark.bench.plugin.extra_info import ExtraInfo
 from loopmark.bench.plugin.measurement import Measurement
 
+# For eager itself, which has nothing but seconds to be compared by: a shared machine is another one tomorrow.
 LEAST_ABSOLUTE_THRESHOLD = 0.25
-"""For eager itself, which has nothing but seconds to be compared by: a shared machine is another one tomorrow."""
 
 
 def confidence_of(false_alarms: float, claims: int) -> float:
@@ -25,20 +25,12 @@ def confidence_of(false_alarms: float, claims: int) -> float:
 def against_loop(measured: Measurement, loop: str, other: str, threshold: float, confidence: float) -> Finding:
     """``loop`` held against ``other``, which took turns with it: Student's t over launches of rounds' paired ratios."""
     logs = ratio_logs(*(rounds_of(measured.blocks(name)) for name in (loop, other)))
-    floor = None if measured.noise_floor is None else math.expm1(measured.noise_floor)
     change = student(logs, confidence).exp() if len(logs) else None
     seconds = [measured.rows[name].step_seconds for name in (other, loop)]
+    before, now = (None if one is None else one.value for one in seconds)
     lost, others_lost = _lost(measured, loop), _lost(measured, other)
-    found = _finding(
-        measured.rows[loop].case.workload,
-        loop,
-        STEP,
-        (None if seconds[0] is None else seconds[0].value, None if seconds[1] is None else seconds[1].value),
-        change,
-        threshold,
-        floor,
-        lost or others_lost,
-    )
+    workload, floor = measured.rows[loop].case.workload, measured.noise_floor
+    found = _finding(workload, loop, STEP, (before, now), change, threshold, floor, lost or others_lost)
     return _broken(found) if lost and not others_lost else found
 
 
@@ -72,7 +64,10 @@ def against_stored(head: ExtraInfo, base: ExtraInfo, threshold: float, confidenc
     found = _finding(head.workload, head.loop, metric, means, change, threshold, max(known, default=None))
     if metric == RATIO and found.verdict == "slower" and _eager_gained(head, base, threshold, confidence):
         found = replace(found, verdict="inconclusive", note=EAGERS_GAIN)
-    return replace(found, note="; ".join([*([found.note] if found.note else []), *_moved(head, base)]) or None)
+    # What else has changed: the first suspects, and on other hardware a ratio may be another by right.
+    pairs = {"machine": (base.machine, head.machine), "torch": (base.torch, head.torch)}
+    moved = [f"{what} {then} → {now}" for what, (then, now) in pairs.items() if then != now]
+    return replace(found, note="; ".join(filter(None, [found.note, *moved])) or None)
 
 
 def _eager_gained(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence: float) -> bool:
@@ -84,18 +79,12 @@ def _eager_gained(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence
     return welch(eagers[0], eagers[1], confidence).high < 0 and own.high <= 1 + threshold
 
 
-def _moved(head: ExtraInfo, base: ExtraInfo) -> list[str]:
-    """What else has changed: the first suspects, and on other hardware a ratio may be another by right."""
-    pairs = {"machine": (base.machine, head.machine), "torch": (base.torch, head.torch)}
-    return [f"{what} {then} → {now}" for what, (then, now) in pairs.items() if then != now]
-
-
 def _unlike(head: ExtraInfo, base: ExtraInfo) -> str | None:
     for what in ("workload", "loop", "device", "size", "batch_size", "parameters"):
         then, now = getattr(base, what), getattr(head, what)
         if then != now:
             return f"another {what.replace('_', ' ')}: {then} then, {now} now"
-    if None not in (base.data_sha256, head.data_sha256) and base.data_sha256 != head.data_sha256:
+    if base.data_sha256 and head.data_sha256 and base.data_sha256 != head.data_sha256:
         return f"other data: SHA-256 {base.data_sha256:.12} then, {head.data_sha256:.12} now"
     if head.machine == base.machine and head.threads != base.threads:
         return f"the threads differ: {base.threads} then, {head.threads} now"

@@ -33,10 +33,8 @@ class LoopResult:
     workload: str
     loop: str
     step_seconds: Estimate | None = None  # seconds of a training step, with the 95 % interval over launches
-    phases: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of each phase of a typical step; on a GPU, on the device's own clock."""
-    ratio: Estimate | None = None
-    """The loop's step over eager's, 1.02 for 2 % longer, with its 95 % interval; None for eager itself."""
+    phases: Mapping[str, float] = field(default_factory=dict)  # seconds in a typical step; on a GPU, the device's
+    ratio: Estimate | None = None  # its step over eager's, 1.02 for 2 % longer, with the same interval; None for eager
     against: Finding | None = None  # what holding it against the loop `against` came to; None where none was given
 
     @property
@@ -116,14 +114,11 @@ class LoopBenchmark:
         try:
             share = parse_share(threshold, "threshold")
             return self._carry_out(options, against, share, parse_false_alarms(false_alarms, "false_alarms"))
-        except BadInput as error:
+        except (BadInput, Stop) as error:
             self._table.leave_out()
+            if isinstance(error, Stop) and error.skipped:
+                pytest.skip(error.reason)
             _fail(in_python(str(error)))
-        except Stop as stop:
-            self._table.leave_out()
-            if stop.skipped:
-                pytest.skip(stop.reason)
-            _fail(in_python(stop.reason))
 
     def _carry_out(
         self, options: dict[str, Any], named_against: str | None, threshold: float, false_alarms: float
@@ -144,7 +139,15 @@ class LoopBenchmark:
         extra = ExtraInfo.of(measured, loop)
         self._table.keep(measured, extra)
         findings = self._findings(measured, extra, against, threshold, false_alarms)
-        result = _result(measured, extra, findings[0][1] if against is not None else None)
+        row = measured.rows[loop]
+        result = LoopResult(
+            workload=extra.workload,
+            loop=loop,
+            step_seconds=row.step_seconds,
+            phases=row.phases,
+            ratio=row.speedup.map(lambda speedup: 1 / speedup if speedup else float("inf")) if row.speedup else None,
+            against=findings[0][1] if against is not None else None,
+        )
         self._session.lines.append(summary(self._item.nodeid, result, findings))
         if regressions := [regression(base, finding) for base, finding in findings if finding.verdict == "slower"]:
             _fail("; ".join(regressions))
@@ -154,7 +157,12 @@ class LoopBenchmark:
         self, measured: Measurement, extra: ExtraInfo, against: str | None, threshold: float, false_alarms: float
     ) -> list[tuple[str, Finding]]:
         """Every finding that the test rests on, the one on ``against`` first, each with what it is held against."""
-        stored = list(self._stored())
+        stored = [
+            (stored_run(run), before)
+            for run in self._session.stored
+            for benchmark in run.get("benchmarks", ())
+            if benchmark.get("fullname") == self._item.nodeid and (before := read_extra_info(benchmark)) is not None
+        ]
         confidence = confidence_of(false_alarms, len(stored) + (against is not None))
         findings = []
         if against is not None:
@@ -167,27 +175,6 @@ class LoopBenchmark:
             else:
                 findings.append((base, found))
         return findings
-
-    def _stored(self) -> list[tuple[str, ExtraInfo | str]]:
-        """This test as each stored run has it, with the run's description; a reason where it cannot be read."""
-        return [
-            (stored_run(run), extra)
-            for run in self._session.stored
-            for benchmark in run.get("benchmarks", ())
-            if benchmark.get("fullname") == self._item.nodeid and (extra := read_extra_info(benchmark)) is not None
-        ]
-
-
-def _result(measured: Measurement, extra: ExtraInfo, against: Finding | None) -> LoopResult:
-    row = measured.rows[extra.loop]
-    return LoopResult(
-        workload=extra.workload,
-        loop=extra.loop,
-        step_seconds=row.step_seconds,
-        phases=row.phases,
-        ratio=row.speedup.map(lambda speedup: 1 / speedup if speedup else float("inf")) if row.speedup else None,
-        against=against,
-    )
 
 
 def _fail(text: str) -> NoReturn:

@@ -4,6 +4,7 @@ Read without torch: importing it takes seconds, and asking it for devices could 
 process. Only facts that stay the same from run to run, since pytest-benchmark warns of any that differ.
 """
 
+import contextlib
 import runpy
 from functools import cache
 from importlib import metadata, util
@@ -25,18 +26,15 @@ def machine_facts() -> dict[str, Any]:
 def _gpus() -> tuple[list[str], str | None]:
     import pynvml
 
-    try:
+    with contextlib.suppress(pynvml.NVMLError):
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return [], None
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        names = [_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
-        return names, _text(pynvml.nvmlSystemGetDriverVersion())
-    except pynvml.NVMLError:
-        return [], None
-    finally:
-        pynvml.nvmlShutdown()  # it counts: others who have called nvmlInit keep theirs
+        try:
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+            names = [_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+            return names, _text(pynvml.nvmlSystemGetDriverVersion())
+        finally:
+            pynvml.nvmlShutdown()  # it counts: others who have called nvmlInit keep theirs
+    return [], None
 
 
 def _text(value: str | bytes) -> str:

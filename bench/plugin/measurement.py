@@ -1,5 +1,6 @@
 """The loops of one test, measured: as ``loopmark run`` measures them, in processes that take turns."""
 
+import math
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,8 +12,7 @@ import pandas as pd
 from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import counted_laps
 from loopmark.bench.judge.summary import Row, is_baseline, summarise
-from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Case, Plan, Run
+from loopmark.bench.records.run import Plan, Run
 from loopmark.bench.records.samples import Samples
 
 if TYPE_CHECKING:
@@ -34,17 +34,21 @@ class Measurement:
 
     run: Run
     samples: Samples
-    noise_floor: float | None
+    noise_floor: float | None  # how far apart eager and its repetition may be, as a share; None: not measured
     rows: dict[str, Row]  # every loop that was asked for, by name, and the baseline; each was measured
 
     @classmethod
     def of(cls, run: Run, samples: Samples) -> "Measurement":
         """The run, judged. Raises Stop where one of its loops could not be measured."""
-        for case in run.cases:
-            _expect_measured(case)
+        for case in (case for case in run.cases if case.status != "ok"):
+            reason = case.reason or case.status
+            if is_baseline(case) or case.repeat:
+                reason = f"eager, which every loop is read against: {reason}"
+            raise Stop(reason, skipped=case.status == "skipped")
         (workload,) = summarise(run, samples).workloads
         rows = {row.case.loop: row for row in workload.rows if not row.case.repeat}
-        return cls(run, samples, workload.noise_floor, rows)
+        floor = workload.noise_floor
+        return cls(run, samples, None if floor is None else math.expm1(floor), rows)
 
     def blocks(self, loop: str) -> pd.DataFrame:
         """The blocks of ``loop``."""
@@ -59,9 +63,8 @@ class Measurement:
         """Seconds a step of each phase in each block that was timed phase by phase; on a GPU, the device's."""
         laps = counted_laps(self.samples.phases[self.samples.phases["case"] == self._index(loop)])
         means = laps.groupby(["phase", "launch", "round", "block"], observed=True)["seconds"].mean()
-        present = set(means.index.get_level_values("phase"))
-        phases = [phase for phase in self.rows[loop].case.phases if phase in present]
-        return {phase: means[means.index.get_level_values("phase") == phase].tolist() for phase in phases}
+        by_phase = dict(iter(means.groupby(level="phase", observed=True)))
+        return {phase: by_phase[phase].tolist() for phase in self.rows[loop].case.phases if phase in by_phase}
 
     def rounds_per_launch(self, loop: str, *, lapped: bool) -> tuple[int, ...]:
         """How many of the rounds, or of a phase's, are of each launch."""
@@ -76,15 +79,17 @@ class Measurement:
 def measure(plan: Plan, session: "Session") -> Measurement:
     """Carry out ``plan``, whose run is read and not kept: pytest-benchmark keeps what its files have room for.
 
-    Raises:
-        Stop: one of the loops could not be measured.
-        KeyboardInterrupt: a person has had enough; every process has ended.
+    Raises Stop where a loop could not be measured, and KeyboardInterrupt once every process has ended.
     """
+    from loopmark.bench.measure.launcher import apart
+    from loopmark.bench.measure.machine import describe_machine
     from loopmark.bench.measure.pool import worker_pool
     from loopmark.bench.measure.runner import Runner
 
     expect_possible(plan)
-    machine = machine_of(plan, session)
+    if plan.device not in session.machines:  # describing it takes a process
+        session.machines[plan.device] = apart(describe_machine, plan.device)
+    machine = session.machines[plan.device]
     with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, worker_pool(plan, Path(folder)) as pool:
         run, samples = Runner(plan, machine, datetime.now(UTC), _Silence()).run(pool)
     if run.interrupted:
@@ -93,17 +98,14 @@ def measure(plan: Plan, session: "Session") -> Measurement:
 
 
 def try_loops(plan: Plan) -> None:
-    """A handful of steps of every loop of ``plan``, and of eager.
+    """A handful of steps of every loop of ``plan``, and of eager. Raises Stop where one fails, or cannot run here.
 
     Each in a process of its own: a loop may change switches of the whole process, and the other tests share ours.
-
-    Raises:
-        Stop: a loop failed, or cannot run here.
     """
     expect_possible(plan)
-    with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder:
-        for number, loop in enumerate(plan.loops):
-            _try_loop(plan, loop, Path(folder) / str(number))
+    for loop in plan.loops:
+        with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder:
+            _try_loop(plan, loop, Path(folder))
 
 
 def _try_loop(plan: Plan, loop: str, folder: Path) -> None:
@@ -111,7 +113,6 @@ def _try_loop(plan: Plan, loop: str, folder: Path) -> None:
     from loopmark.bench.measure.launcher import ForkServer
     from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
 
-    folder.mkdir()
     assignment = Assignment(
         workload=plan.workloads[0],
         loop=loop,
@@ -142,32 +143,12 @@ def expect_possible(plan: Plan) -> None:
     from loopmark.bench.measure.launcher import apart
 
     workloads, loops = apart(lacking, plan)
-    for reason in (*workloads.values(), *loops.values()):
-        if reason is not None:
-            raise Stop(reason, skipped=True)
-
-
-def machine_of(plan: Plan, session: "Session") -> Machine:
-    """This machine, described in a process of its own at the first time of asking."""
-    from loopmark.bench.measure.launcher import apart
-    from loopmark.bench.measure.machine import describe_machine
-
-    if plan.device not in session.machines:
-        session.machines[plan.device] = apart(describe_machine, plan.device)
-    return session.machines[plan.device]
-
-
-def _expect_measured(case: Case) -> None:
-    if case.status == "ok":
-        return
-    reason = case.reason or case.status
-    if is_baseline(case) or case.repeat:
-        reason = f"eager, which every loop is read against: {reason}"
-    raise Stop(reason, skipped=case.status == "skipped")
+    for reason in filter(None, (*workloads.values(), *loops.values())):
+        raise Stop(reason, skipped=True)
 
 
 class _Silence:
     """Progress that nobody watches: pytest has the terminal."""
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
-        """Say nothing."""
+        pass

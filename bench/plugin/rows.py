@@ -11,7 +11,7 @@ import math
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from loopmark.bench.plugin.measurement import Measurement
 
 KEY = "loopmark"  # in `extra_info` and in `machine_info`
-PHASE, WHOLE_STEP = "phase", "step"
-"""The parameter that tells the rows of one test apart, for ``--benchmark-group-by=param:phase``; the total's value."""
+PHASE = "phase"  # the parameter that tells the rows of one test apart, for `--benchmark-group-by=param:phase`
+WHOLE_STEP = "step"  # its value in the total's row
 
 
 class LoopmarkWarning(pytest.PytestWarning):
@@ -44,13 +44,9 @@ class Replay:
     __name__ = "loopmark"  # what its JSON calls the timer
 
     def __init__(self) -> None:
-        self._values: Iterator[float] = iter(())
+        self.rounds: Iterator[float] = iter(())  # those that are to come, in seconds
         self._now = 0.0
         self.was_read = False
-
-    def load(self, values: Sequence[float]) -> None:
-        """Set the rounds that are to come, in seconds."""
-        self._values = iter(values)
 
     def __call__(self) -> float:
         """The time, from 0 in every round so that sums do not round the values."""
@@ -60,24 +56,24 @@ class Replay:
 
     def next_round(self) -> None:
         """Let a round's seconds pass; none are left for a profiler, which calls once more."""
-        self._now = next(self._values, 0.0)
+        self._now = next(self.rounds, 0.0)
 
 
 REPLAY = pytest.StashKey[Replay]()
 
 
 class NoTable:
-    """Where pytest-benchmark is not loaded."""
+    """Where pytest-benchmark is not loaded: nothing is kept."""
 
     def __init__(self, config: pytest.Config) -> None:
         # As pytest-benchmark has it: tests that run beside one another disturb each other's seconds.
         self.disabled = hasattr(config, "workerinput")
 
     def keep(self, measured: "Measurement", extra: "ExtraInfo") -> None:
-        """Nothing to keep them in."""
+        pass
 
     def leave_out(self) -> None:
-        """Nothing to leave them out of."""
+        pass
 
 
 class BenchmarkTable:
@@ -92,9 +88,9 @@ class BenchmarkTable:
         benchmark, replay = self._benchmark, self._item.stash[REPLAY]
         if benchmark.group is None:
             benchmark.group = extra.workload  # whole steps of one workload line up, and so do their phases
-        benchmark.extra_info[KEY] = extra.as_dict()
+        benchmark.extra_info[KEY] = asdict(extra)
         rounds = measured.rounds(extra.loop)
-        replay.load(rounds)
+        replay.rounds = iter(rounds)
         benchmark.pedantic(replay.next_round, rounds=len(rounds))
         if not replay.was_read:
             self._warn("it does not read the timer of the benchmark mark", "its seconds are not those of the loop")
@@ -106,11 +102,8 @@ class BenchmarkTable:
 
     def leave_out(self) -> None:
         """Tell pytest-benchmark that this test has used its fixture and has nothing for it."""
-        if self.disabled:
-            self._benchmark.pedantic(lambda: None)
-            return
         with contextlib.suppress(_NothingMeasuredError):
-            self._benchmark.pedantic(_refuse)
+            self._benchmark.pedantic((lambda: None) if self.disabled else _refuse)
 
     def _warn(self, missing: str, so: str) -> None:
         told = self._item.config.stash[SESSION].warned

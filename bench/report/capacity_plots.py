@@ -42,13 +42,11 @@ def throughput(findings: Sequence[BatchFinding], styles: dict[str, style.LineSty
         for row, rate in _measured(finding):
             sizes.append(row.attempt.batch_size)
             rates += [rate.value, rate.high]
-    axes.set_xlim(min(sizes) / 1.25, max(sizes) * 1.25)
-    axes.set_ylim(0, max(rates) * 1.08)
+    axes.set(xlim=(min(sizes) / 1.25, max(sizes) * 1.25), ylim=(0, max(rates) * 1.08))
     for finding in drawn:
         _line(axes, finding, styles[finding.case.loop])
     _ticks(axes, sorted(set(sizes)))
-    axes.set_xlabel("batch size, samples a step")
-    axes.set_ylabel("samples a second")
+    axes.set(xlabel="batch size, samples a step", ylabel="samples a second")
     axes.yaxis.set_major_formatter(lambda value, _: show.count(value))
     return layout.figure_of(axes)
 
@@ -101,14 +99,13 @@ def timeline(case: FootprintCase) -> Figure | None:
     step = case.footprint
     if step is None or not any(stretch.moments for stretch in step.stretches):
         return None
-    phases = [phase.phase for phase in step.phases]
-    colours = style.phase_colours(phases)
+    colours = style.phase_colours([one.phase for one in step.phases])
     moments = [step.before_bytes, *(bytes_ for stretch in step.stretches for bytes_ in stretch.moments)]
     size, unit = show.data_unit(max(moments))
     entries = [
-        Line2D([], [], linestyle="", marker="s", markersize=8, alpha=0.35, color=colours[phase],
-               label=f"{style.fitted(phase, 1.1)}\npeak {show.data(_peak_of(step, phase))}")
-        for phase in phases
+        Line2D([], [], linestyle="", marker="s", markersize=8, alpha=0.35, color=colours[one.phase],
+               label=f"{style.fitted(one.phase, 1.1)}\npeak {show.data(one.peak_bytes)}")
+        for one in step.phases
     ]  # fmt: skip
     entries.append(Line2D([], [], color=style.GREY, linestyle=style.DASHES[1], label="before the step"))
     title = (
@@ -119,11 +116,9 @@ def timeline(case: FootprintCase) -> Figure | None:
     _shade(axes, step, colours)
     axes.step(range(len(moments)), [moment / size for moment in moments], where="post", color=style.BLACK, linewidth=1)
     axes.axhline(step.before_bytes / size, color=style.GREY, linestyle=style.DASHES[1], linewidth=0.9)
-    axes.set_xlim(0, len(moments) - 1)
-    axes.set_ylim(0, max(moments) / size * HEADROOM)
+    axes.set(xlim=(0, len(moments) - 1), ylim=(0, max(moments) / size * HEADROOM))
+    axes.set(xlabel=ALONG[step.kind], ylabel=f"{unit}, {step.kind}")
     _name_peak(axes, moments, size, step)
-    axes.set_xlabel(ALONG[step.kind])
-    axes.set_ylabel(f"{unit}, {step.kind}")
     return layout.figure_of(axes)
 
 
@@ -138,17 +133,10 @@ def _name_peak(axes: Axes, moments: Sequence[int], size: float, step: Footprint)
     axes.plot(at, max(moments) / size, "v", color=style.BLACK, markersize=6, zorder=3)
     where = "right" if at > len(moments) / 2 else "left"
     text = style.fitted(f"{show.data(max(moments))}  {step.peak_operator or ''}", 3.0, style.SMALL)
-    axes.annotate(
-        text, (at, max(moments) / size), (0, 7), textcoords="offset points", size=style.SMALL, ha=where,
-    )  # fmt: skip
+    layout.offset_text(axes, text, (at, max(moments) / size), (0, 7), "data", ha=where)
 
 
-def _peak_of(step: Footprint, phase: str) -> int:
-    return next(one.peak_bytes for one in step.phases if one.phase == phase)
-
-
-PHASE_MARKERS = {"forward": ">", "backward": "<"}
-OTHER_MARKER = "o"
+PHASE_MARKERS = {"forward": ">", "backward": "<"}  # others have a circle
 BAND = "#D9D9D9"
 LARGEST_MARKER, SMALLEST_MARKER = 16.0, 4.0
 LARGEST, SMALLEST = 1e18, 1e-3
@@ -173,13 +161,12 @@ def rooflines(
     entries = [_entry(look.label, "s", look.colour) for look in looks if not look.behind]
     if behind := sum(look.behind for look in looks):
         entries.append(_entry(f"{behind} other loop{'' if behind == 1 else 's'}", "s", style.BEHIND))
-    entries += [_entry(name, _marker(name), style.GREY) for name in phases]
+    entries += [_entry(name, PHASE_MARKERS.get(name, "o"), style.GREY) for name in phases]
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: what the phases reach of what the device can do", entries,
         note="Bands: the 95 % intervals of what was measured. Phases without matrix products are in the table.",
     )  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set(xscale="log", yscale="log")
     intensities = [roof.intensity for _, _, roof in points]
     marked = [*intensities, *(roof.value / copy.value for roof in roofs)]
     left, right = min(marked) / 4, max(marked) * 4
@@ -188,18 +175,17 @@ def rooflines(
     sizes = np.linspace(LARGEST_MARKER, SMALLEST_MARKER, len(rows))
     for row, name, roof in points:
         axes.plot(
-            roof.intensity, roof.flops_per_second, _marker(name), color=styles[row.case.label].colour,
+            roof.intensity, roof.flops_per_second, PHASE_MARKERS.get(name, "o"), color=styles[row.case.label].colour,
             markersize=sizes[rows.index(row)], markerfacecolor="none", markeredgewidth=1.3,
             zorder=2.5 if styles[row.case.label].behind else 3.0,
         )  # fmt: skip
     lowest = min(min(roof.flops_per_second for _, _, roof in points), left * copy.low)
     highest = max([ceiling.high for ceiling in roofs] + [roof.flops_per_second for _, _, roof in points])
-    axes.set_xlim(left, right)
-    axes.set_ylim(lowest / 2, highest * 3)
+    axes.set(xlim=(left, right), ylim=(lowest / 2, highest * 3))
     style.log_ticks(axes.xaxis, left, right, lambda value: f"{value:g}")
     style.log_ticks(axes.yaxis, *axes.get_ylim(), _rate)
-    axes.set_xlabel("floating-point operations for each byte that has to move")
-    axes.set_ylabel("floating-point operations a second")
+    axes.set(xlabel="floating-point operations for each byte that has to move")
+    axes.set(ylabel="floating-point operations a second")
     return layout.figure_of(axes)
 
 
@@ -227,10 +213,7 @@ def _draw_roofs(axes: Axes, copy: Ceiling, roofs: list[Ceiling], left: float, ri
         begin = roof.value / copy.value
         axes.fill_between([begin, right], roof.low, roof.high, color=BAND, linewidth=0)
         axes.plot([begin, right], [roof.value, roof.value], color=style.BLACK, linewidth=1.0)
-    axes.annotate(
-        f"copy {_rate(copy.value)}B/s", (left, left * copy.value), (8, 0), textcoords="offset points",
-        size=style.SMALL, va="top",
-    )  # fmt: skip
+    layout.offset_text(axes, f"copy {_rate(copy.value)}B/s", (left, left * copy.value), (8, 0), "data", va="top")
     _name_roofs(axes, roofs)
 
 
@@ -241,15 +224,8 @@ def _name_roofs(axes: Axes, roofs: list[Ceiling]) -> None:
         below = number > 0 and last / roof.value < 2
         last = roof.value
         name = f"{style.fitted(roof.dtype or '', 0.9)} {_rate(roof.value)}FLOP/s"
-        axes.annotate(
-            name, (1, roof.value), (-4, -3 if below else 3),
-            xycoords=("axes fraction", "data"), textcoords="offset points", size=style.SMALL, ha="right",
-            va="top" if below else "bottom",
-        )  # fmt: skip
-
-
-def _marker(phase: str) -> str:
-    return PHASE_MARKERS.get(phase, OTHER_MARKER)
+        where = {"ha": "right", "va": "top" if below else "bottom"}
+        layout.offset_text(axes, name, (1, roof.value), (-4, -3 if below else 3), ("axes fraction", "data"), **where)
 
 
 def _rate(value: float) -> str:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,19 +22,17 @@ from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.plots import LIGHT_TEXT_ON, square
 
-LINE = 0.19
-"""Inches from one line to the next."""
+LINE = 0.19  # inches from one line to the next
 LEFT = 2.25
 NAME = LEFT - 0.2
 INDENT = 0.12
 APART = 0.35
 """Lines between two groups, or a loop's name would stand as near to the bars above as to its own."""
-THICK = 0.78
-"""Of a bar, in lines."""
+BESIDE = ("axes fraction", "data")
+THICK = 0.78  # of a bar, in lines
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A line of the plot."""
 
     y: float
@@ -43,15 +41,16 @@ class Place:
 
 
 def board(
-    contest: WorkloadComparison, title: str, entries: Sequence[Line2D], *, right: float, note: str = ""
+    contest: WorkloadComparison, title: str, entries: Sequence[Line2D], *, right: float
 ) -> tuple[Axes, list[Place]]:
     """The axes, a loop's name above each group, and the places of the rows that have figures.
 
     A row without figures says why in its place.
     """
-    notes = [note] if note else []
+    note = note_of(contest)
+    note_height = layout.NOTE_LINE if note else 0.0
     legend = -(-len(entries) // layout.LEGEND_COLUMNS)
-    top = layout.TITLE + layout.NOTE_LINE * len(notes) + layout.LEGEND_ROW * legend
+    top = layout.TITLE + note_height + layout.LEGEND_ROW * legend
     groups = {loop: contest.rows(loop) for loop in measured(contest)}
     lines = sum(APART + 1 + len(rows) for rows in groups.values()) - APART
     height = top + LINE * lines + layout.AXIS
@@ -59,10 +58,9 @@ def board(
     axes.set_ylim(lines - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, labelsize=style.SMALL)
     axes.spines["left"].set_visible(False)
-    for text in notes:
-        layout.small_text(axes, layout.EDGE, height - layout.TITLE, style.fitted(text, layout.NOTE, style.SMALL))
-    if entries:
-        layout.legend_above(axes, entries, below=layout.NOTE_LINE * len(notes))
+    if note:
+        layout.small_text(axes, layout.EDGE, height - layout.TITLE, style.fitted(note, layout.NOTE, style.SMALL))
+    layout.legend_above(axes, entries, below=note_height)
     return axes, list(_places(axes, groups))
 
 
@@ -70,12 +68,8 @@ def _places(axes: Axes, groups: dict[str, list[tuple[ComparedRun, Row]]]) -> Ite
     y, ticks = 0.0, {}
     names = style.fitted_all(groups, 3.5, 8.5)
     for loop, rows in groups.items():
-        weight = "bold" if loop == BASELINE else "normal"
-        axes.annotate(
-            names[loop], (0, y), (72 * (layout.EDGE - LEFT), 0),
-            xycoords=("axes fraction", "data"), textcoords="offset points", size=8.5, weight=weight, va="center",
-            annotation_clip=False,
-        )  # fmt: skip
+        look = {"size": 8.5, "weight": "bold" if loop == BASELINE else "normal", "va": "center"}
+        layout.offset_text(axes, names[loop], (0, y), (72 * (layout.EDGE - LEFT), 0), BESIDE, **look)
         for place in (Place(y + 1 + i, *pair) for i, pair in enumerate(rows)):
             ticks[place.y] = style.fitted(place.entrant.name, NAME - INDENT, style.SMALL)
             if place.row.step_seconds is None:
@@ -88,10 +82,8 @@ def _places(axes: Axes, groups: dict[str, list[tuple[ComparedRun, Row]]]) -> Ite
 
 def beside(axes: Axes, y: float, x: float, text: str, *, inches: float) -> None:
     """A grey text in a line, from the axes' fraction ``x`` on."""
-    axes.annotate(
-        style.fitted(text, inches, style.SMALL), (x, y), (6, 0), xycoords=("axes fraction", "data"),
-        textcoords="offset points", size=style.SMALL, va="center", color="#555555", annotation_clip=False,
-    )  # fmt: skip
+    short = style.fitted(text, inches, style.SMALL)
+    layout.offset_text(axes, short, (x, y), (6, 0), BESIDE, va="center", color="#555555")
 
 
 def measured(contest: WorkloadComparison) -> list[str]:
@@ -105,12 +97,9 @@ def note_of(contest: WorkloadComparison) -> str:
 
 
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILLION, style.GREY, style.YELLOW)
-RATE_INCHES = 2.0
-"""Inches for the figures beside the bars."""
-FAR_APART = 20
-"""How many times the smallest rate the largest is, from where on a bar of the smallest is no longer seen."""
-MOST_EMPTY = 1.5
-"""How many times as long as its longest bar the scale may be, for an interval's end to be in view."""
+RATE_INCHES = 2.0  # for the figures beside the bars
+FAR_APART = 20  # times the smallest rate: where the largest is that far, a bar of the smallest is no longer seen
+MOST_EMPTY = 1.5  # times its longest bar: as long may the scale be, for an interval's end to be in view
 
 
 def throughput(contest: WorkloadComparison, entrants: Sequence[ComparedRun]) -> Figure | None:
@@ -132,7 +121,7 @@ def throughput(contest: WorkloadComparison, entrants: Sequence[ComparedRun]) -> 
     title = f"{style.fitted(contest.workload)}: samples a second"
     entry = Line2D([], [], color=style.BLACK, marker="|", linestyle="", markersize=9, markeredgewidth=1.6)
     entry.set_label(f"{BASELINE} on the same machine, in the same run")
-    axes, places = board(contest, title, [entry], right=RATE_INCHES, note=note_of(contest))
+    axes, places = board(contest, title, [entry], right=RATE_INCHES)
     colours = {entrant.name: COLOURS[i % len(COLOURS)] for i, entrant in enumerate(entrants)}
     drawn: dict[float, tuple[Estimate, str]] = {}
     bases: dict[float, float] = {}
@@ -147,7 +136,7 @@ def throughput(contest: WorkloadComparison, entrants: Sequence[ComparedRun]) -> 
         beside(axes, place.y, 1, show.rate_range(rate), inches=RATE_INCHES - 0.25)
     values = [rate.value for rate in rates.values()]
     far_apart = max(values) > FAR_APART * min(values)
-    (_dots if far_apart else _bars)(axes, drawn)
+    _draw_rates(axes, drawn, as_dots=far_apart)
     tops, bottoms = [y - 0.5 for y in bases], [y + 0.5 for y in bases]
     axes.vlines(list(bases.values()), tops, bottoms, color=style.BLACK, linewidth=1.6, zorder=4)
     # One interval that reaches far would flatten all bars: its end is told in figures.
@@ -166,30 +155,26 @@ def throughput(contest: WorkloadComparison, entrants: Sequence[ComparedRun]) -> 
     return layout.figure_of(axes)
 
 
-def _bars(axes: Axes, drawn: dict[float, tuple[Estimate, str]]) -> None:
-    """All at once: one by one, hundreds of bars take twice as long."""
+def _draw_rates(axes: Axes, drawn: dict[float, tuple[Estimate, str]], *, as_dots: bool) -> None:
+    """All at once, since one by one hundreds of bars take twice as long.
+
+    Args:
+        as_dots: on a log scale, where a bar's length would say nothing: it has no zero to begin at.
+    """
     rates, colours = zip(*drawn.values(), strict=True)
-    axes.barh(list(drawn), [rate.value for rate in rates], THICK, color=colours, linewidth=0)
-    _whiskers(axes, drawn)
-
-
-def _dots(axes: Axes, drawn: dict[float, tuple[Estimate, str]]) -> None:
-    """On a log scale, where a bar's length would say nothing: it has no zero to begin at."""
-    rates, colours = zip(*drawn.values(), strict=True)
-    axes.hlines(list(drawn), 0, 1, color=style.GRID, linewidth=0.8, zorder=0, transform=axes.get_yaxis_transform())
-    axes.scatter([rate.value for rate in rates], list(drawn), s=46, color=colours, linewidths=0, zorder=2)
-    _whiskers(axes, drawn)
-
-
-def _whiskers(axes: Axes, drawn: dict[float, tuple[Estimate, str]]) -> None:
+    places, values = list(drawn), [rate.value for rate in rates]
+    if as_dots:
+        axes.hlines(places, 0, 1, color=style.GRID, linewidth=0.8, zorder=0, transform=axes.get_yaxis_transform())
+        axes.scatter(values, places, s=46, color=colours, linewidths=0, zorder=2)
+    else:
+        axes.barh(places, values, THICK, color=colours, linewidth=0)
     bounded = {y: rate for y, (rate, _) in drawn.items() if math.isfinite(rate.low) and math.isfinite(rate.high)}
     lows, highs = ([getattr(rate, end) for rate in bounded.values()] for end in ("low", "high"))
     for colour, width in (("white", 2.6), (style.BLACK, 1.0)):  # a light edge, or it would not show on dark bars
         axes.hlines(list(bounded), lows, highs, color=colour, linewidth=width, zorder=3)
 
 
-LENGTH_INCHES = 1.3
-"""Inches for the length of the step."""
+LENGTH_INCHES = 1.3  # for the length of the step
 LEAST_LABELLED = 0.06
 
 
@@ -202,7 +187,7 @@ def shares(contest: WorkloadComparison) -> Figure | None:
     colours = style.phase_colours(names)
     title = f"{style.fitted(contest.workload)}: what share of a step each phase takes"
     entries = [square(style.fitted(name, 0.85), colours[name]) for name in names]
-    axes, places = board(contest, title, entries, right=LENGTH_INCHES, note=note_of(contest))
+    axes, places = board(contest, title, entries, right=LENGTH_INCHES)
     bars: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
     for place in places:
         left, own = 0.0, cells.shares(place.row.phases)
@@ -228,20 +213,16 @@ def shares(contest: WorkloadComparison) -> Figure | None:
 
 SPEEDUP_COLOURS = LinearSegmentedColormap.from_list("slower to faster", [style.VERMILLION, style.LIGHT_INK, style.BLUE])
 """Orange and blue differ to every eye, and in grey both are darker than the middle."""
-LEAST_REACH = math.log(1.25)
-"""The scale ends no nearer to 1, so that a few per cent look like a few per cent."""
-MOST_REACH = math.log(8)
-"""Nor further away: beyond, all is the darkest."""
+LEAST_REACH = math.log(1.25)  # the scale ends no nearer to 1, so that a few per cent look like a few per cent
+MOST_REACH = math.log(8)  # nor further away: beyond, all is the darkest
 BAR_MARGIN = 1.25
 CELL, WIDEST = 0.4, 1.5
 LABEL_LINES, NAME_LINES = 3, 2
 """Of a machine's name above its column, and of a loop's beside its row: cut short, those of a family look alike."""
 TINY = 6.0
-DARK = 0.7
-"""The share of the scale from which blue takes white letters."""
+DARK = 0.7  # the share of the scale from which blue takes white letters
 KEY = f"below each figure its 95 % interval; {cells.SAME} no claim; grey: not measured"
-ABSENT = "#DDDDDD"
-"""Light on every page, as its letters are dark."""
+ABSENT = "#DDDDDD"  # light on every page, as its letters are dark
 
 
 def speedups(contest: WorkloadComparison) -> Figure | None:
@@ -270,20 +251,16 @@ def speedups(contest: WorkloadComparison) -> Figure | None:
     scale = Normalize(-reach, reach)
     axes.set_facecolor(ABSENT)
     axes.pcolormesh(np.ma.masked_invalid(logs), cmap=SPEEDUP_COLOURS, norm=scale, edgecolors="white", linewidth=1.5)
-    axes.set_ylim(len(loops), 0)
-    axes.set_xlim(0, columns)
-    axes.set_xticks([])
+    axes.set(ylim=(len(loops), 0), xlim=(0, columns), xticks=[])
     names = [_wrapped(loop, layout.NAMES - 0.2, NAME_LINES) for loop in loops]
     if len(set(names)) < len(names):  # on one line they are told apart
         names = list(style.fitted_all(loops, layout.NAMES - 0.2, style.SMALL).values())
     axes.set_yticks([i + 0.5 for i in range(len(loops))], names, linespacing=1.1)
     axes.tick_params(length=0, labelsize=style.SMALL)
     axes.spines[:].set_visible(False)
+    look = {"ha": "center", "va": "bottom", "linespacing": 1.1}
     for x, label in enumerate(labels):
-        axes.annotate(
-            label, (x + 0.5, 1), (0, 4), xycoords=("data", "axes fraction"), textcoords="offset points",
-            ha="center", va="bottom", size=style.SMALL, annotation_clip=False, linespacing=1.1,
-        )  # fmt: skip
+        layout.offset_text(axes, label, (x + 0.5, 1), (0, 4), ("data", "axes fraction"), **look)
     for y, line in enumerate(rows):
         for x, row in enumerate(line):
             dark = logs[y, x] > DARK * reach  # the orange end is light enough for black
@@ -303,15 +280,8 @@ def _log(row: Row | None) -> float:
 def _write(axes: Axes, x: float, y: float, row: Row | None, ink: str, inches: float) -> None:
     if row is None or row.speedup is None:
         text = show.ABSENT if row is None or row.step_seconds is not None else cells.status(row)
-        axes.text(
-            x,
-            y,
-            style.fitted(text, inches - 0.1, style.SMALL),
-            size=style.SMALL,
-            color=style.DARK_INK,
-            ha="center",
-            va="center",
-        )
+        text = style.fitted(text, inches - 0.1, style.SMALL)
+        axes.text(x, y, text, size=style.SMALL, color=style.DARK_INK, ha="center", va="center")
         return
     claimed = row.verdict in ("faster", "slower")
     value, _, ends = show.ratio_range(row.speedup).partition(" ")
@@ -345,7 +315,4 @@ def _colour_bar(axes: Axes, scale: Normalize, reach: float, top: float, height: 
     bar_axes.axhline(0, color=style.BLACK, linewidth=1.2)
     bar_axes.tick_params(labelsize=style.SMALL)
     bar.outline.set_visible(False)
-    bar_axes.annotate(
-        "log scale", (0, 0), (0, -5), xycoords="axes fraction", textcoords="offset points", va="top",
-        size=style.SMALL, color="#555555", annotation_clip=False,
-    )  # fmt: skip
+    layout.offset_text(bar_axes, "log scale", (0, 0), (0, -5), "axes fraction", va="top", color="#555555")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -111,6 +112,16 @@ def legend_above(axes: Axes, entries: Sequence[Line2D], *, below: float = 0.0) -
     figure.legend(
         handles=list(entries), loc="upper left", bbox_to_anchor=corner, ncols=LEGEND_COLUMNS, handletextpad=0.4,
         columnspacing=1.2, borderaxespad=0, borderpad=0,
+    )  # fmt: skip
+
+
+def offset_text(
+    axes: Axes, text: str, at: tuple[float, float], points: tuple[float, float], coordinates: Any, **look: Any
+) -> None:
+    """Small letters so many points from a place, which may be outside the axes."""
+    axes.annotate(
+        text, at, points, xycoords=coordinates, textcoords="offset points", annotation_clip=False,
+        **{"size": style.SMALL, **look},
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.history import Change, Point, Series
+from loopmark.bench.judge.history import Point, Series
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.records.training import TrainingSamples
 from loopmark.bench.report import format as show
@@ -22,8 +22,7 @@ from loopmark.bench.report import layout, style
 from loopmark.bench.report.history import signed, where
 from loopmark.bench.report.training_table import Starts
 
-MOST_EVALUATIONS = 240
-"""Of a loop; of more, those of neighbouring steps are drawn as one."""
+MOST_EVALUATIONS = 240  # of a loop; of more, those of neighbouring steps are drawn as one
 
 
 def quality(
@@ -61,10 +60,16 @@ def quality(
     longest = max(float(course["seconds"].max()) for _, course in drawn)
     size, unit = show.seconds_unit(longest or 1.0)
     for row, course in drawn:
-        layout.banded_line(axes, course.assign(at=course["seconds"] / size), styles[row.label])
-        _mark_target(axes, row, size, workload.target.value, styles[row.label])
-    axes.set_xlim(0, longest / size * 1.02 or 1.0)
-    axes.set_ylim(*_quality_limits([course for _, course in drawn], workload.target.value))
+        look = styles[row.label]
+        layout.banded_line(axes, course.assign(at=course["seconds"] / size), look)
+        if row.learning and row.learning.seconds and not look.behind:
+            at = row.learning.seconds.value / size, workload.target.value
+            axes.plot(*at, look.marker, color=look.colour, markersize=7, markeredgecolor="white", zorder=3)
+    values = [workload.target.value]
+    for _, course in drawn:
+        values += [float(course["min"].min()), float(course["max"].max())]
+    room = (max(values) - min(values)) * 0.05 or 0.5
+    axes.set(xlim=(0, longest / size * 1.02 or 1.0), ylim=(min(values) - room, max(values) + room))
     axes.set_xlabel(f"{unit} of training, without set-up and compilation; median over seeds")
     axes.set_ylabel(style.fitted(workload.target.metric))
     return layout.figure_of(axes)
@@ -80,14 +85,13 @@ def losses(
     losses = {label: table for label, table in losses.items() if len(table)}
     if not losses:
         return None
-    axes = layout.line_axes(
-        f"{style.fitted(workload.workload)}: the loss in training",
-        style.legend(styles[row.label] for row in rows),
-    )
+    title = f"{style.fitted(workload.workload)}: the loss in training"
+    axes = layout.line_axes(title, style.legend(styles[row.label] for row in rows))
     layout.loss_lines(axes, losses, "trial", styles)
-    epoch = _steps_per_epoch(workload, summary)
-    axes.set_xlabel("step" if epoch is None else f"step; an epoch is {epoch:,} of them")
-    axes.set_ylabel("loss, median over seeds")
+    trials = [trial for trial in summary.training.trials if trial.workload == workload.workload]
+    epochs = {trial.steps_per_epoch for trial in trials if trial.steps_per_epoch}
+    epoch = f"; an epoch is {epochs.pop():,} of them" if len(epochs) == 1 else ""
+    axes.set(xlabel=f"step{epoch}", ylabel="loss, median over seeds")
     return layout.figure_of(axes)
 
 
@@ -113,54 +117,22 @@ def _course(row: TrainedRow, summary: TrainingSummary, evaluations: pd.DataFrame
     order = np.unique(own["step"], return_inverse=True)[1]
     group = order // math.ceil((int(order.max()) + 1) / MOST_EVALUATIONS)
     steps = own.assign(seconds=(own["seconds"] - own["trial"].map(late)).clip(lower=0.0)).groupby(group)
-    return pd.DataFrame(
-        {
-            "seconds": steps["seconds"].median(),
-            "median": steps["quality"].median(),
-            "min": steps["quality"].min(),
-            "max": steps["quality"].max(),
-        }
-    )
+    bands = steps["quality"].agg(["median", "min", "max"])
+    return bands.assign(seconds=steps["seconds"].median())
 
 
-def _mark_target(axes: Axes, row: TrainedRow, size: float, target: float, look: style.LineStyle) -> None:
-    if row.learning and row.learning.seconds and not look.behind:
-        at = row.learning.seconds.value / size
-        axes.plot(at, target, look.marker, color=look.colour, markersize=7, markeredgecolor="white", zorder=3)
-
-
-def _quality_limits(courses: list[pd.DataFrame], target: float) -> tuple[float, float]:
-    """From the worst to the best that was seen, the target within, and a little room."""
-    values = [target, *(float(c[name].agg(how)) for c in courses for name, how in (("min", "min"), ("max", "max")))]
-    low, high = min(values), max(values)
-    room = (high - low) * 0.05 or 0.5
-    return low - room, high + room
-
-
-def _steps_per_epoch(workload: TrainedWorkload, summary: TrainingSummary) -> int | None:
-    known = {
-        t.steps_per_epoch for t in summary.training.trials if t.workload == workload.workload and t.steps_per_epoch
-    }
-    return known.pop() if len(known) == 1 else None
-
-
-WIDTH = 9.0
+# Inches. LEFT and RIGHT are margins for the axis's labels, and for the names of the runs that changed something.
 LEFT, RIGHT = 0.75, 2.45
-"""Margins for the axis's labels, and for the names of the runs that changed something."""
 TOP, BOTTOM = 0.76, 0.55
 PANEL = 0.85
-HEADING = 0.24
-"""Above each panel: the loop's name and its latest figure."""
+HEADING = 0.24  # above each panel: the loop's name and its latest figure
 LINE = 0.15
-EDGE = 0.1
 RUN_INCHES = 1.3
-DAYS = 5
-"""Labels along the runs, at most."""
+DAYS = 5  # labels along the runs, at most
 MOST_EMPTY = 4.0
 """How many times as high as its figures need a panel may be for the baseline to be in view."""
 LEAST_SPAN = 0.02
-LARGEST_LOG = 700.0
-"""Beyond, there is no float."""
+LARGEST_LOG = 700.0  # beyond, there is no float
 
 
 def history(series: Sequence[Series]) -> Figure:
@@ -169,13 +141,13 @@ def history(series: Sequence[Series]) -> Figure:
     place = {folder: i for i, (_, _, folder) in enumerate(runs)}
     heights = [max(PANEL, LINE * len(one.changes)) for one in series]
     height = TOP + sum(heights) + HEADING * len(heights) + BOTTOM
-    figure = Figure(figsize=(WIDTH, height))
+    figure = Figure(figsize=(layout.WIDTH, height))
     FigureCanvasAgg(figure)  # no window, no global state
     _history_title(figure, height, series)
     top = height - TOP
     for one, tall in zip(series, heights, strict=True):
         top -= HEADING + tall
-        box = (LEFT / WIDTH, top / height, 1 - (LEFT + RIGHT) / WIDTH, tall / height)
+        box = (LEFT / layout.WIDTH, top / height, 1 - (LEFT + RIGHT) / layout.WIDTH, tall / height)
         axes = figure.add_axes(box)
         _history_panel(axes, one, [place[point.folder] for point in one.points])
         _run_axis(axes, [started for started, _, _ in runs], last=one is series[-1])
@@ -183,14 +155,11 @@ def history(series: Sequence[Series]) -> Figure:
 
 
 def _history_title(figure: Figure, height: float, series: Sequence[Series]) -> None:
-    subject = series[0].subject
+    subject, left = series[0].subject, layout.EDGE / layout.WIDTH
     title = f"{style.fitted(subject.workload)}: speedup over {BASELINE}, run by run"
-    room = 0.92 * (WIDTH - 2 * EDGE)
-    figure.text(EDGE / WIDTH, 1 - 0.12 / height, title, size=10.5, weight="bold", va="top")
-    figure.text(
-        EDGE / WIDTH, 1 - 0.37 / height, style.fitted(where(subject), room, style.SMALL),
-        size=style.SMALL, color="#555555", va="top",
-    )  # fmt: skip
+    figure.text(left, 1 - 0.12 / height, title, size=10.5, weight="bold", va="top")
+    note = style.fitted(where(subject), layout.NOTE, style.SMALL)
+    figure.text(left, 1 - 0.37 / height, note, size=style.SMALL, color="#555555", va="top")
     entries = [
         Line2D([], [], color=style.GREY, marker="o", markersize=4, linewidth=0.9, label="a run, 95 % interval"),
         Line2D([], [], color=style.BLUE, linewidth=2, label="level"),
@@ -199,7 +168,7 @@ def _history_title(figure: Figure, height: float, series: Sequence[Series]) -> N
         Line2D([], [], color=style.BLACK, linewidth=0.9, label=f"{BASELINE} (1x), where in view"),
     ]
     figure.legend(
-        handles=entries, loc="upper left", ncols=len(entries), bbox_to_anchor=(EDGE / WIDTH, 1 - 0.56 / height),
+        handles=entries, loc="upper left", ncols=len(entries), bbox_to_anchor=(left, 1 - 0.56 / height),
         borderaxespad=0, borderpad=0, handletextpad=0.4, columnspacing=1.2,
     )  # fmt: skip
 
@@ -224,23 +193,16 @@ def _history_panel(axes: Axes, series: Series, places: Sequence[int]) -> None:
     style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}x", most=3)
     axes.grid(True, axis="y", color=style.GRID, linewidth=0.6)
     axes.tick_params(axis="y", labelsize=style.SMALL)
-    axes.annotate(
-        style.fitted(series.loop, 3.2), (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points",
-        size=9, weight="bold", annotation_clip=False,
-    )  # fmt: skip
-    latest = f"latest {show.ratio_range(series.points[-1].speedup)}"
-    axes.annotate(
-        latest, (1, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", size=style.SMALL, ha="right",
-        color="#555555", annotation_clip=False,
-    )  # fmt: skip
+    name, latest = style.fitted(series.loop, 3.2), f"latest {show.ratio_range(series.points[-1].speedup)}"
+    layout.offset_text(axes, name, (0, 1), (0, 4), "axes fraction", size=9, weight="bold")
+    layout.offset_text(axes, latest, (1, 1), (0, 4), "axes fraction", ha="right", color="#555555")
     for number, change in enumerate(series.changes):
         at = (places[change.at - 1] + places[change.at]) / 2
-        axes.axvline(at, color=_colour(change), linestyle=style.DASHES[1], linewidth=1.2, zorder=2)
+        colour = style.GREEN if change.is_improvement else style.VERMILLION
+        axes.axvline(at, color=colour, linestyle=style.DASHES[1], linewidth=1.2, zorder=2)
         text = f"{style.fitted(change.point.run.name, RUN_INCHES, style.SMALL)}  {signed(change)}"
-        axes.annotate(
-            text, (1, 1), (8, -72 * LINE * number), xycoords="axes fraction", textcoords="offset points",
-            size=style.SMALL, va="top", color=_colour(change), annotation_clip=False,
-        )  # fmt: skip
+        below = 8, -72 * LINE * number
+        layout.offset_text(axes, text, (1, 1), below, "axes fraction", va="top", color=colour)
 
 
 def _run_axis(axes: Axes, starts: Sequence[datetime], *, last: bool) -> None:
@@ -279,7 +241,3 @@ def _view(series: Series) -> tuple[float, float]:
         low, high = with_baseline
     spare = 0.1 * (high - low)
     return math.exp(max(low - spare, -LARGEST_LOG)), math.exp(min(high + spare, LARGEST_LOG))
-
-
-def _colour(change: Change) -> str:
-    return style.GREEN if change.is_improvement else style.VERMILLION

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
 
 from loopmark.loops.goal import r_squared
 from loopmark.loops.task import Batches, Task
@@ -36,26 +37,21 @@ def standardised_diabetes() -> Split:
 
 def make_linear_task(device: torch.device, batch_size: int, seed: int) -> Task:
     """One linear layer, (N, 10) to (N, 1), trained by SGD."""
-    return _task(nn.Linear(10, 1), partial(torch.optim.SGD, lr=0.01), 0.45, device, batch_size, seed)
+    data = standardised_diabetes().to(device)
+    return _task(nn.Linear(10, 1), partial(SGD, lr=0.01), 0.45, data, batch_size, seed)
 
 
 def make_mlp_task(device: torch.device, batch_size: int, seed: int, width: int = 256) -> Task:
     """Two hidden layers of ``width``, (N, 10) to (N, 1), trained by AdamW."""
     model = nn.Sequential(nn.Linear(10, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
-    return _task(model, partial(torch.optim.AdamW, lr=1e-3), 0.42, device, batch_size, seed)
+    return _task(model, partial(AdamW, lr=1e-3), 0.42, standardised_diabetes().to(device), batch_size, seed)
 
 
 def _task(
-    model: nn.Module,
-    make_optimizer: Callable[..., torch.optim.Optimizer],
-    target: float,
-    device: torch.device,
-    batch_size: int,
-    seed: int,
+    model: nn.Module, make_optimizer: Callable[..., Optimizer], target: float, data: Split, batch_size: int, seed: int
 ) -> Task:
-    data = standardised_diabetes().to(device)
     return Task(
-        model=model.to(device),
+        model=model.to(data.inputs.device),
         loss_fn=F.mse_loss,
         make_optimizer=make_optimizer,
         batches=Batches(data.inputs, data.targets, batch_size=batch_size, seed=seed),

@@ -1,6 +1,6 @@
 """What is claimed of a loop, and how often wrongly."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -109,7 +109,7 @@ def test_what_is_kept_of_a_loop_is_read_back_as_it_was() -> None:
     run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("compile", 0.005)])
     made = ExtraInfo.of(Measurement.of(run, samples), "compile")
 
-    assert read_extra_info({"extra_info": {"loopmark": made.as_dict()}}) == made
+    assert read_extra_info({"extra_info": {"loopmark": asdict(made)}}) == made
     assert len(made.step_logs) == len(made.ratio_logs) == 5
 
 

@@ -59,14 +59,10 @@ def products(device: torch.device, free_bytes: int, seed: int, stopwatch: Stopwa
     ) -> Microbenchmark:
         # Results of float8 have two bytes.
         most = PRODUCT_MEMORY_SHARE * free_bytes / (MATRICES * max(2, dtype.itemsize))
+        sizes = tuple(rows for rows in PRODUCT_ROWS if rows == PRODUCT_ROWS[0] or rows**2 <= most)
+        prepare = partial(_float8_product if dtype is FLOAT8 else _product, device, dtype, seed)
         return Microbenchmark(
-            kind="matrix product",
-            dtype=name,
-            sizes=tuple(rows for rows in PRODUCT_ROWS if rows == PRODUCT_ROWS[0] or rows**2 <= most),
-            work=lambda rows: 2.0 * rows**3,
-            prepare=partial(_float8_product if dtype is FLOAT8 else _product, device, dtype, seed),
-            stopwatch=stopwatch,
-            context=context,
+            "matrix product", sizes, lambda rows: 2.0 * rows**3, prepare, stopwatch, dtype=name, context=context
         )
 
     rounded, no_tf32 = of_type("tf32", torch.float32, partial(_precision, "high")), _tf32_lacks(device, seed)
@@ -181,17 +177,11 @@ def transfers(device: torch.device, seed: int, stopwatch: Stopwatch) -> list[Mic
     if device.type == "cpu":
         why = "not applicable: a CPU's tensors lie in the host's memory already"
         return [LeftOut(direction, None, why) for direction in DIRECTIONS]
-    return [
-        Microbenchmark(
-            kind=direction,
-            sizes=TRANSFER_BYTES,
-            work=float,
-            prepare=partial(_transfer, device, direction, memory, seed),
-            stopwatch=stopwatch,
-            variant=memory,
-        )
-        for direction, memory in product(DIRECTIONS, MEMORIES)
-    ]
+    found: list[Microbenchmark | LeftOut] = []
+    for direction, memory in product(DIRECTIONS, MEMORIES):
+        prepare = partial(_transfer, device, direction, memory, seed)
+        found.append(Microbenchmark(direction, TRANSFER_BYTES, float, prepare, stopwatch, variant=memory))
+    return found
 
 
 def _transfer(device: torch.device, direction: Kind, memory: Variant, seed: int, size: int) -> Operation:

@@ -24,6 +24,8 @@ from loopmark.bench.median import LEAST_SAMPLES, median_interval
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, Interference, LeftOut, Tried
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan
+from loopmark.loops.catalog import find_workload
+from loopmark.loops.loop import EAGER
 from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import described
 
@@ -44,8 +46,6 @@ ENOUGH_ROUNDS = 3 * LEAST_SAMPLES  # where the budget is too small for so many, 
 
 @dataclass(frozen=True)
 class FoundCeilings:
-    """What was measured, and what was left out."""
-
     ceilings: tuple[Ceiling, ...]
     left_out: tuple[LeftOut, ...]
 
@@ -69,11 +69,9 @@ def survey(
     *,
     soak: bool = False,
 ) -> FoundCeilings:
-    """The ceiling of every benchmark, or the reason why it has none.
+    """The ceiling of every benchmark, or the reason why it has none; all within the budget, preparation included.
 
-    Args:
-        budget_seconds: of all benchmarks together, whatever it takes to prepare them included.
-        soak: whether to tell what the best matrix product holds, within the budget too.
+    With ``soak``, also what the best matrix product holds.
     """
     soak_seconds = min(SOAK_SECONDS, SOAK_SHARE * budget_seconds) if soak else 0.0
     end = now() + budget_seconds - soak_seconds
@@ -234,7 +232,8 @@ def measure_ceilings(pool: WorkerPool, plan: Plan, machine: Machine, budget_seco
     Raises CaseEnded where the process died, or took longer than the pool's limit beyond its budget.
     """
     started, start = datetime.now(UTC), time.perf_counter()
-    with pool.start_idle(log="ceilings") as process:
+    workload = find_workload(plan.workloads[0]).name  # which is not set up: the process is there for the device
+    with pool.start(workload, EAGER.name, log="ceilings", neighbours=0) as process:
         environment = process.within(pool.limit_seconds).environment()
         found = find_ceilings(process, pool.limit_seconds, budget_seconds, plan.seed)
     return Ceilings(

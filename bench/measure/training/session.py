@@ -28,8 +28,6 @@ class Begun:
 
 @dataclass(frozen=True)
 class Segment:
-    """Some steps of training."""
-
     seconds: float
     first_steps_seconds: tuple[float, ...]  # of those that were each timed to their end; part of ``seconds``
     losses: tuple[float, ...]
@@ -42,8 +40,6 @@ class Segment:
 
 
 class TrainingSession:
-    """One task's training."""
-
     def __init__(self, task: Task, clock: HostClock) -> None:
         self._task, self._clock = task, clock
         self._energy = energy_meter(task.device)

@@ -15,8 +15,6 @@ from loopmark.bench.records.training import Divergence, Ending, Target, Until
 
 @dataclass(frozen=True)
 class Terms:
-    """How long, and how often."""
-
     seeds: int
     until: Until
     budget_seconds: float  # of training, for each seed of each case, its first steps left aside
@@ -65,8 +63,6 @@ RISES = 1.5  # times the loss before, in each of the first steps: no luck, howev
 
 @dataclass(frozen=True)
 class Diverged:
-    """When, and how."""
-
     step: int
     how: Divergence
 

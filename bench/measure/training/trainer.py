@@ -90,9 +90,8 @@ class Trainer:
 
     def _expect_targets(self) -> None:
         """Ask a person's own workloads for their target first: it would be a pity to find out after the others."""
-        for workload in self._workloads:
-            known = workload in WORKLOADS or (workload, EAGER.name) in self._endings
-            if known or not self._terms.insists:
+        for workload in self._workloads if self._terms.insists else ():
+            if workload in WORKLOADS or (workload, EAGER.name) in self._endings:
                 continue
             with closing(self._pool.start(workload, EAGER.name, log="target", neighbours=0)) as process:
                 try:
@@ -106,11 +105,12 @@ class Trainer:
         cases = [(EAGER.name, False), (EAGER.name, True), *((x, False) for x in self._loops if x != EAGER.name)]
         for number, (loop, repeat) in enumerate(cases):
             self._tell(workload, 0, f"{loop} · compared with {EAGER.name}", number / len(cases))
-            proof = Proof(workload=workload, loop=loop, repeat=repeat, status="ok", reason=None)
-            if ending := self._endings.get(proof.key):
-                self._collector.add_proof(replace(proof, status=ending[0], reason=ending[1]))
-            else:
+            ending: tuple[Status, str | None] = self._endings.get((workload, loop), ("ok", None))
+            proof = Proof(workload, loop, repeat, *ending)
+            if proof.status == "ok":
                 self._compare(proof)
+            else:
+                self._collector.add_proof(proof)
 
     def _compare(self, proof: Proof) -> None:
         log = f"proof-{len(self._collector.proofs)}"

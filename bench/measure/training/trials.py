@@ -23,30 +23,25 @@ class TrainingCollector:
         self.proofs: list[Proof] = []
         self.trials: list[Trial] = []
         self.targets: dict[str, Target] = {}  # by workload
-        self._deviations: list[dict[str, object]] = []
-        self._evaluations: list[dict[str, object]] = []
-        self._losses: list[dict[str, object]] = []
+        self._rows: dict[str, list[dict[str, object]]] = {name: [] for name in COLUMNS}
 
     def add_proof(self, proof: Proof, deviations: Iterable[Deviation] = ()) -> None:
         for deviation in deviations:
             # A table holds no lone surrogate, and a layer may be called what its maker likes.
             layer = deviation.layer.encode(errors="backslashreplace").decode()
-            self._deviations.append({"proof": len(self.proofs), **vars(deviation), "layer": layer})
+            self._rows["deviations"].append({"proof": len(self.proofs), **vars(deviation), "layer": layer})
         self.proofs.append(proof)
 
     def add_evaluation(self, trial: int, step: int, seconds: float, joules: float, quality: float) -> None:
         spent: dict[str, object] = {"seconds": seconds, "joules": joules}
-        self._evaluations.append({"trial": trial, "step": step, **spent, "quality": quality})
+        self._rows["evaluations"].append({"trial": trial, "step": step, **spent, "quality": quality})
 
     def add_losses(self, trial: int, first_step: int, losses: Sequence[float]) -> None:
-        self._losses += [{"trial": trial, "step": first_step + n, "loss": loss} for n, loss in enumerate(losses)]
+        rows = self._rows["training_losses"]
+        rows += [{"trial": trial, "step": step, "loss": loss} for step, loss in enumerate(losses, first_step)]
 
     def samples(self) -> TrainingSamples:
-        return TrainingSamples(
-            evaluations=table(COLUMNS["evaluations"], self._evaluations),
-            training_losses=table(COLUMNS["training_losses"], self._losses),
-            deviations=table(COLUMNS["deviations"], self._deviations),
-        )
+        return TrainingSamples(**{name: table(columns, self._rows[name]) for name, columns in COLUMNS.items()})
 
 
 SEGMENT_STEPS = 50  # quality is measured after each epoch, and within a longer one at least this often
@@ -69,8 +64,6 @@ class _Live:
 
 
 class Trials:
-    """The trials of one workload and seed."""
-
     def __init__(self, workload: str, seed: int, terms: Terms, pool: WorkerPool, collector: TrainingCollector) -> None:
         self._workload, self._seed, self._terms = workload, seed, terms
         self._pool, self._collector = pool, collector
@@ -93,7 +86,9 @@ class Trials:
         BadInput, where the terms insist, for a step that is none and for a workload that states no target.
         """
         self._endings, first = endings, len(self._collector.trials)
-        self._collector.trials += [self._trial(loop, endings) for loop in loops]
+        for loop in loops:
+            ending: tuple[Status, str | None] = endings.get((self._workload, loop), ("ok", None))
+            self._collector.trials.append(Trial(self._workload, loop, self._seed, *ending))
         indices = range(first, len(self._collector.trials))
         try:
             for index in schedule.shuffled(indices):
@@ -110,31 +105,29 @@ class Trials:
                         self._running.remove(one)
                         one.process.close()  # at once: the others may need its memory
         except KeyboardInterrupt:
-            self._interrupt(indices)
+            for index in indices:
+                trial = self._collector.trials[index]
+                if trial.status == "ok" and trial.ending is None:
+                    never = replace(trial, status="skipped", reason=NEVER_REACHED)
+                    self._collector.trials[index] = replace(trial, ending="was interrupted") if trial.steps else never
             raise
         finally:
             for one in self._live:
                 one.process.close()
-
-    def _trial(self, loop: str, endings: Endings) -> Trial:
-        trial = Trial(workload=self._workload, loop=loop, seed=self._seed, status="ok", reason=None)
-        ending = endings.get(trial.key)
-        return replace(trial, status=ending[0], reason=ending[1]) if ending else trial
 
     def _start(self, index: int) -> None:
         """A process for the trial, unless it has ended already or does so now."""
         trial = self._collector.trials[index]
         if trial.status != "ok":
             return
-        process = self._pool.start(
-            trial.workload, trial.loop, log=f"training-{index}", neighbours=len(self._running), seed=trial.seed
-        )
+        log, neighbours = f"training-{index}", len(self._running)
+        process = self._pool.start(trial.workload, trial.loop, log=log, neighbours=neighbours, seed=trial.seed)
         try:
             ready, begun = begin(process, self._limit)
             target = expect_target(trial.workload, begun, self._terms, self._collector)
         except CaseEnded as end:
             process.close()
-            self._give_up(index, end, others=len(self._running))
+            self._give_up(index, end, others=neighbours)
             return
         except BaseException:
             process.kill()
@@ -145,9 +138,8 @@ class Trials:
             self._collector.trials[index] = replace(trial, status="skipped", reason=reason)
             return
         untrained = float("nan") if begun.quality is None else begun.quality
-        self._collector.trials[index] = replace(
-            trial, setup_seconds=ready.seconds, steps_per_epoch=begun.steps_per_epoch
-        )
+        known = replace(trial, setup_seconds=ready.seconds, steps_per_epoch=begun.steps_per_epoch)
+        self._collector.trials[index] = known
         if trial.setup_seconds is None:  # else it was put off, and this is known
             self._collector.add_evaluation(index, 0, 0.0, 0.0, untrained)
         stopping = EarlyStopping(target, self._terms.until, self._terms.budget_seconds, untrained)
@@ -197,13 +189,6 @@ class Trials:
         ended = replace(trial, status=end.status, reason=end.reason)
         self._collector.trials[index] = ended
         self._endings[trial.key] = ended.status, end.reason
-
-    def _interrupt(self, indices: range) -> None:
-        for index in indices:
-            trial = self._collector.trials[index]
-            if trial.status == "ok" and trial.ending is None:
-                never = replace(trial, status="skipped", reason=NEVER_REACHED)
-                self._collector.trials[index] = replace(trial, ending="was interrupted") if trial.steps else never
 
 
 def begin(process: WorkerProcess, limit_seconds: float) -> tuple[Ready, Begun]:
