@@ -56,10 +56,7 @@ def log_speedups(rounds: pd.DataFrame, baseline: int) -> dict[int, Estimate]:
 
 
 def over_launches(rounds: pd.DataFrame) -> dict[int, Estimate]:
-    """Each case over its launches: the mean of each launch's median, with the spread between launches.
-
-    Processes differ (memory layout, hash seeds, thread placement) by more than the samples within one of them.
-    """
+    """Each case over its launches, which differ by more than the samples of one: the mean of their medians."""
     launches = rounds.groupby(level="launch").median()  # of the rounds that there are
     known = {int(str(case)): column.dropna().to_numpy() for case, column in launches.items()}
     return {case: student(values) for case, values in known.items() if len(values)}

@@ -63,6 +63,7 @@ def found_busy(laps: pd.DataFrame) -> NDArray[np.bool_]:
     block = block_numbers(starts, len(laps))
     step = laps["step"].to_numpy()
     first, last = (reach.reduceat(step, starts) for reach in (np.minimum, np.maximum))
+    # A graph's step, of which the host sees no phases, is read by itself and begins at work.
     return np.asarray((step > first[block]) | (first == last)[block] | laps["host_seconds"].isna().to_numpy())
 
 

@@ -28,8 +28,7 @@ from loopmark.bench.report.table import (
 from loopmark.bench.report.text import elide, plain
 
 NAME_WIDTH, LONGEST = 60, 300
-WIDE = 0.05
-"""From here on, what processes of one size differ by hides what people search for."""
+WIDE = 0.05  # from here on, what processes of one size differ by hides what people search for
 
 
 def conclusion(finding: BatchFinding) -> str:

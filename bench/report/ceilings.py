@@ -29,12 +29,9 @@ from loopmark.bench.report.table import (
 from loopmark.bench.report.text import grouped, plain
 
 FILE_WIDTH = 110
-FALLEN = 0.03
-"""Below its ceiling, as a share of it, from which on a product is said not to hold it."""
-WIDE = 0.1
-"""Half an interval's width, as a share of the figure, from which on something looks disturbed."""
-STOLEN = 0.02
-"""A share of the cores' time that a hypervisor gave to others, from which on the same."""
+FALLEN = 0.03  # below its ceiling, as a share of it, from which on a product is said not to hold it
+WIDE = 0.1  # half an interval's width, as a share of the figure, from which on something looks disturbed
+STOLEN = 0.02  # a share of the cores' time that a hypervisor gave to others, from which on the same
 FLOPS = ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s"))
 BYTES = ((1e12, "TB/s"), (1e9, "GB/s"), (1e6, "MB/s"))
 FORMATS: dict[Unit, Callable[[Estimate], str]] = {

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from loopmark.bench.records.checks import CheckResult, Diagnosis, State, Verification
 from loopmark.bench.report.table import as_wide_as, print_lines
-from loopmark.bench.report.text import elide, plain
+from loopmark.bench.report.text import elide, grouped, plain
 
 FILE_WIDTH, NARROWEST = 110, 30
 NAME_WIDTH, LONGEST_READING, LONGEST = 60, 500, 1200
@@ -105,16 +105,14 @@ def _verification(one: Verification) -> Iterator[Text]:
     loop, workload, device = (elide(name, NAME_WIDTH) for name in (one.loop, one.workload, one.device))
     yield Text(f"{loop} on {workload}, {device}", "bold")
     width = max((len(outcome.name) for outcome in one.outcomes), default=0)
-    without: dict[str, list[str]] = {}  # the properties that could not be looked at, by the reason
-    for outcome in one.outcomes:
-        if outcome.status == "not applicable":
-            without.setdefault(outcome.explanation, []).append(outcome.name)
-            continue
+    seen = [outcome for outcome in one.outcomes if outcome.status != "not applicable"]
+    for outcome in seen:
         line = _marked(outcome.status, f"{outcome.name:{width}}{INDENT}")
         yield line.append(elide(outcome.statement, LONGEST), "dim")
         if outcome.status == "broken":
             yield Text(f"{INDENT}{' ' * MARK_WIDTH}{INDENT}{elide(outcome.explanation, LONGEST)}")
-    for reason, names in without.items():
+    unseen = grouped((outcome.explanation, outcome.name) for outcome in one.outcomes if outcome not in seen)
+    for reason, names in unseen.items():
         yield _marked("not applicable", f"{', '.join(names)}: ").append(elide(reason, LONGEST), "dim")
     style = "bold red" if one.broken else "yellow" if one.skipped else "bold green"
     yield Text(verification_conclusion(one), style)

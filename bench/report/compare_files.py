@@ -10,7 +10,7 @@ from loopmark.bench.judge.comparison import BASELINE, peaks_of_memory
 from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
-from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.store import RUN_FILE
 from loopmark.bench.report import cells, figures
 from loopmark.bench.report import compare_words as words
@@ -36,9 +36,9 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
     Raises:
         BadInput: it cannot be written to, or is the folder of a run, which keeps what was measured and no more.
     """
-    if (folder / RUN_FILE).exists():
-        raise BadInput(f"{folder} is the folder of a run; choose another --out")
-    try:
+    with writing_to(folder):
+        if (folder / RUN_FILE).exists():
+            raise BadInput(f"{folder} is the folder of a run; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
         workloads = [contest.workload for contest in found.workloads]
         drawn = draw_plots(folder / "plots", workloads, _figures(found))
@@ -51,11 +51,7 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
             "compare.html": html_page("compare.html.jinja", said, plots),
         }
         for name, text in texts.items():
-            # A lone surrogate is how Python holds a name that is not UTF-8; it is kept as its escape.
-            replace_file(folder / name, text.encode(errors="backslashreplace"))
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise BadInput(f"cannot write to {folder}: {reason}; choose another --out") from None
+            replace_file(folder / name, text)
 
 
 def as_csv(found: SideBySide) -> str:
@@ -63,7 +59,8 @@ def as_csv(found: SideBySide) -> str:
     rows = [row for contest in found.workloads for loop in contest.loops for _, row in contest.rows(loop)]
     names = phase_names(rows)
     records = []
-    for contest, loop, entrant in _places(found):
+    places = [(one, loop, e) for one in found.workloads for loop in one.loops for e, _ in one.rows(loop)]
+    for contest, loop, entrant in places:
         record, phases = _record(contest, loop, entrant), _phases(contest, loop, entrant)
         for name in names:
             record |= ends(f"{name}_seconds", phases.get(name))
@@ -108,10 +105,6 @@ def comparison_as_json(found: SideBySide) -> dict[str, Any]:
     }
 
 
-def _places(found: SideBySide) -> list[tuple[WorkloadComparison, str, ComparedRun]]:
-    return [(c, loop, entrant) for c in found.workloads for loop in c.loops for entrant, _ in c.rows(loop)]
-
-
 def _entrant(entrant: ComparedRun) -> dict[str, Cell]:
     run = entrant.run
     return {
@@ -132,8 +125,8 @@ def _record(contest: WorkloadComparison, loop: str, entrant: ComparedRun) -> dic
     assert row is not None
     assert workload is not None
     peaks = peaks_of_memory(row.case)
-    least = min(peaks) if len(peaks) > 1 else None
-    return {**_entrant(entrant), **figures.record(row, workload), "least_peak_memory_bytes": least}
+    least = {"least_peak_memory_bytes": min(peaks) if len(peaks) > 1 else None}
+    return _entrant(entrant) | figures.record(row, workload) | least
 
 
 def _phases(contest: WorkloadComparison, loop: str, entrant: ComparedRun) -> Mapping[str, Estimate]:
@@ -162,20 +155,20 @@ def _figures(found: SideBySide) -> Figures:
         yield contest.workload, "shares", partial(shares, contest)
 
 
-MOST_TOLD = 3
-"""Of machines or runs; tables have all."""
+MOST_TOLD = 3  # of machines or runs; tables have all
 NAME_LENGTH = 48
 
 
 def with_key_figures(plots: Sequence[Plot], contests: Sequence[WorkloadComparison]) -> list[Plot]:
     """The plots, each with its key figures at the end of its text."""
     by_workload = {contest.workload: contest for contest in contests}
-    told = []
-    for plot in plots:
+
+    def told(plot: Plot) -> Plot:
         said = list(_OF_PLOT[plot.stem](by_workload[plot.workload]))
         more = f"; and {len(said) - MOST_TOLD} more" if len(said) > MOST_TOLD else ""
-        told.append(replace(plot, text=f"{plot.text}: {'; '.join(said[:MOST_TOLD])}{more}") if said else plot)
-    return told
+        return replace(plot, text=f"{plot.text}: {'; '.join(said[:MOST_TOLD])}{more}") if said else plot
+
+    return [told(plot) for plot in plots]
 
 
 def _rates(contest: WorkloadComparison) -> Iterator[str]:

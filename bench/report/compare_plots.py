@@ -98,10 +98,8 @@ def note_of(contest: WorkloadComparison) -> str:
 
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILLION, style.GREY, style.YELLOW)
 RATE_INCHES = 2.0  # for the figures beside the bars
-FAR_APART = 20
-"""How many times the smallest rate the largest is, from where on a bar of the smallest is no longer seen."""
-MOST_EMPTY = 1.5
-"""How many times as long as its longest bar the scale may be, for an interval's end to be in view."""
+FAR_APART = 20  # times the smallest rate: where the largest is that far, a bar of the smallest is no longer seen
+MOST_EMPTY = 1.5  # times its longest bar: as long may the scale be, for an interval's end to be in view
 
 
 def throughput(contest: WorkloadComparison, entrants: Sequence[ComparedRun]) -> Figure | None:
@@ -215,20 +213,16 @@ def shares(contest: WorkloadComparison) -> Figure | None:
 
 SPEEDUP_COLOURS = LinearSegmentedColormap.from_list("slower to faster", [style.VERMILLION, style.LIGHT_INK, style.BLUE])
 """Orange and blue differ to every eye, and in grey both are darker than the middle."""
-LEAST_REACH = math.log(1.25)
-"""The scale ends no nearer to 1, so that a few per cent look like a few per cent."""
-MOST_REACH = math.log(8)
-"""Nor further away: beyond, all is the darkest."""
+LEAST_REACH = math.log(1.25)  # the scale ends no nearer to 1, so that a few per cent look like a few per cent
+MOST_REACH = math.log(8)  # nor further away: beyond, all is the darkest
 BAR_MARGIN = 1.25
 CELL, WIDEST = 0.4, 1.5
 LABEL_LINES, NAME_LINES = 3, 2
 """Of a machine's name above its column, and of a loop's beside its row: cut short, those of a family look alike."""
 TINY = 6.0
-DARK = 0.7
-"""The share of the scale from which blue takes white letters."""
+DARK = 0.7  # the share of the scale from which blue takes white letters
 KEY = f"below each figure its 95 % interval; {cells.SAME} no claim; grey: not measured"
-ABSENT = "#DDDDDD"
-"""Light on every page, as its letters are dark."""
+ABSENT = "#DDDDDD"  # light on every page, as its letters are dark
 
 
 def speedups(contest: WorkloadComparison) -> Figure | None:

@@ -32,8 +32,7 @@ from loopmark.bench.report.table import (
 )
 from loopmark.bench.report.text import elide, plain
 
-FILE_WIDTH = 150
-"""Of what is no terminal: a comparison has more to say than a run."""
+FILE_WIDTH = 150  # a comparison has more to say than a run
 LONGEST_FACT = 32
 MOST_FACTS = 24
 BULLET = "· "

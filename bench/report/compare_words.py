@@ -1,13 +1,13 @@
 """Runs side by side in words: what differs, which technique pays where, and what moved; each from verdicts alone."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from operator import attrgetter
 
 from loopmark.bench.judge.comparison import BASELINE, Verdict, peaks_of_memory
 from loopmark.bench.judge.differences import unlike
 from loopmark.bench.judge.side_by_side import (
     ComparedRun,
-    Setting,
     Shift,
     SideBySide,
     StepWork,
@@ -22,8 +22,7 @@ from loopmark.bench.report.cells import work
 from loopmark.bench.report.text import elide, grouped, plain
 from loopmark.bench.report.training_words import doubt
 
-RUN = "run"
-"""The fact that is told of every machine, and of which nothing follows."""
+RUN = "run"  # the fact that is told of every machine, and of which nothing follows
 NAME_LENGTH = 60
 LONGEST_VALUE = 10
 MOST_NAMED = 3  # of those of whom one thing is said; more are counted
@@ -34,15 +33,9 @@ VERBS: dict[Verdict, str] = {
     "same": "makes no difference on",
     "inconclusive": "is not settled on",
 }
-ENDED = {"skipped": "is skipped"}
-"""How a sentence tells a status; the others say it themselves."""
-KINDS: dict[str, Callable[[Setting], object]] = {
-    "machine": lambda setting: setting.fingerprint,
-    "device": lambda setting: setting.device,
-    "threads": lambda setting: setting.threads,
-    "instructions": lambda setting: setting.instructions,
-}
-"""What settings are told apart by."""
+ENDED = {"skipped": "is skipped"}  # how a sentence tells a status; the others say it themselves
+# The fields that settings are told apart by, by their names in a sentence.
+KINDS = {"machine": "fingerprint", "device": "device", "threads": "threads", "instructions": "instructions"}
 NOTHING_IN_COMMON = "Nothing in common: no loop was measured in two of these runs; each is shown by itself"
 ONE_LAUNCH = "one launch of each loop alone: nothing bounds its figures"
 NOT_LOOKED_AT = "how it trains was not looked at"
@@ -75,7 +68,7 @@ def headline(found: SideBySide) -> str:
     settings = settings_of([entrant.run for entrant in found.runs])
     machines = len({setting.fingerprint for setting in settings})
     if machines < len(found.runs):
-        kinds = [kind for kind, of in KINDS.items() if len(set(map(of, settings))) > 1]
+        kinds = [kind for kind, of in KINDS.items() if len(set(map(attrgetter(of), settings))) > 1]
         return f"{len(found.runs)} settings side by side, by {listed(kinds)}"
     return f"{machines} machines side by side"
 

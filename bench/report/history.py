@@ -31,8 +31,7 @@ from loopmark.bench.report.table import (
 )
 from loopmark.bench.report.text import elide, plain, slugs
 
-LONGEST = 400
-"""Letters of what changed at a run; a machine that was set up anew changes it all."""
+LONGEST = 400  # letters of what changed at a run; a machine that was set up anew changes it all
 
 
 def where(subject: SeriesSubject) -> str:
@@ -210,12 +209,9 @@ def _point(point: Point) -> dict[str, Cell]:
 
 
 def _change(change: Change) -> dict[str, Any]:
+    point = _point(change.point)
     return {
-        "run": change.point.run.name,
-        "folder": change.point.folder,
-        "started": change.point.started.isoformat(),
-        "revision": change.point.run.environment.revision,
-        "torch": change.point.run.environment.torch,
+        **{name: point[name] for name in ("run", "folder", "started", "revision", "torch")},
         "direction": "faster" if change.is_improvement else "slower",
         "before": _figure(change.before),
         "after": _figure(change.after),

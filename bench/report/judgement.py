@@ -47,7 +47,7 @@ def _lines(judgement: Judgement, width: int) -> Iterator[Text]:
         yield cut(Text(f"{side}{GAP}{elide(text, claim.SENTENCE_LENGTH)}", "dim"), width)
     yield Text()
     findings = [finding for finding in judgement.findings if _is_shown(finding)]
-    table = TextTable(Table(_columns(), findings), [finding.loop for finding in findings], width)
+    table = TextTable(Table(COLUMNS, findings), [finding.loop for finding in findings], width)
     for workload, of_workload in groupby(findings, key=lambda finding: finding.workload):
         yield cut(Text(elide(workload, NAME_WIDTH), "bold"), width)
         yield from table.headings()
@@ -57,23 +57,18 @@ def _lines(judgement: Judgement, width: int) -> Iterator[Text]:
         yield Text()
 
 
-def _columns() -> tuple[Column[Finding], ...]:
-    """In the order in which they are shown; a terminal too narrow for all loses them from the end."""
+def _style(finding: Finding) -> str:
+    return "" if finding.decides else "dim"
 
-    def style(finding: Finding) -> str:
-        return "" if finding.decides else "dim"
 
-    def verdict_style(finding: Finding) -> str:
-        return STYLES.get(claim.word(finding), "") if finding.decides else "dim"
-
-    return (
-        Column("metric", lambda finding: elide(finding.metric, METRIC_WIDTH), left=True, style=style),
-        Column("verdict", claim.word, left=True, style=verdict_style),
-        Column("change", claim.change, left=True, style=style),
-        Column("allowed", claim.allowed, style=style),
-        Column("base", lambda finding: claim.figure(finding, finding.base), style=style),
-        Column("head", lambda finding: claim.figure(finding, finding.head), style=style),
-    )
+COLUMNS: tuple[Column[Finding], ...] = (
+    Column("metric", lambda finding: elide(finding.metric, METRIC_WIDTH), left=True, style=_style),
+    Column("verdict", claim.word, left=True, style=lambda one: _style(one) or STYLES.get(claim.word(one), "")),
+    Column("change", claim.change, left=True, style=_style),
+    Column("allowed", claim.allowed, style=_style),
+    Column("base", lambda finding: claim.figure(finding, finding.base), style=_style),
+    Column("head", lambda finding: claim.figure(finding, finding.head), style=_style),
+)
 
 
 def _sentences(judgement: Judgement) -> Iterator[Text]:
@@ -81,8 +76,7 @@ def _sentences(judgement: Judgement) -> Iterator[Text]:
     for finding in judgement.findings:
         if finding.note and _is_shown(finding):
             yield Text(claim.note(finding), "dim")
-    unseen = sum(not _is_shown(finding) for finding in judgement.findings)
-    if unseen:
+    if unseen := sum(not _is_shown(finding) for finding in judgement.findings):
         phases = "1 phase that has" if unseen == 1 else f"{unseen} phases that have"
         said = f"not shown: {phases} no say and of which no change is sure; --json and --markdown have all"
         yield Text(said, "dim")
@@ -124,8 +118,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 MARKS = {"no regression": "✅", "regression": "❌", "inconclusive": "❔", "not comparable": "🚫"}
-MOST_ROWS = 500
-"""Of a table: a job's summary may hold 1 MiB, of which a row takes less than 1 KiB."""
+MOST_ROWS = 500  # a job's summary may hold 1 MiB, of which a row takes less than 1 KiB
 
 
 def as_markdown(judgement: Judgement) -> str:
@@ -143,8 +136,7 @@ def _parts(judgement: Judgement) -> Iterator[str]:
     yield _list("Differences", judgement.differences)
     yield _list("Warnings", judgement.warnings)
     yield _list("How it was compared", judgement.facts)
-    shown_only = [finding for finding in judgement.findings if not finding.decides]
-    if shown_only:
+    if shown_only := [finding for finding in judgement.findings if not finding.decides]:
         yield f"<details><summary>Shown, without a say: {len(shown_only)}</summary>"
         yield _pipe_table(shown_only)
         yield "</details>"
@@ -180,8 +172,7 @@ def _short(text: str) -> str:
     return markdown(elide(text, claim.SENTENCE_LENGTH))
 
 
-MOST_ANNOTATIONS = 10
-"""GitHub shows ten errors and ten warnings of a step, and drops the others."""
+MOST_ANNOTATIONS = 10  # GitHub shows ten errors and ten warnings of a step, and drops the others
 
 
 def annotations(judgement: Judgement) -> list[str]:

@@ -34,12 +34,10 @@ NAME_WIDTH, LONGEST = 60, 1200
 INDENT = "  "
 LEAST_NAME, WIDEST_NAME = 12, 80
 TAIL = 4  # a name that is cut keeps its end in a quarter of its room
-MUCH_MORE = 1.05
-"""How many times a phase's seconds its operators take together when several threads have run them."""
+MUCH_MORE = 1.05  # times a phase's seconds: its operators take more together when several threads have run them
 
 
-CostRow = tuple[Cost, float | None]
-"""A kernel's cost, and its share of its phase."""
+CostRow = tuple[Cost, float | None]  # a kernel's cost, and its share of its phase
 
 
 def print_trace(trace: Trace, folder: Path | None, console: Console | None = None) -> None:

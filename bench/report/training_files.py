@@ -65,8 +65,8 @@ def unwritable(folder: Path, error: OSError) -> BadInput:
 
 Cell = str | int | float | None
 
+# Of a case's ``Learning``: three columns each.
 _ESTIMATES = ("quality", "steps", "seconds", "joules", "steps_ratio", "seconds_ratio")
-"""Of ``Learning``: three columns each."""
 
 
 def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | None = None) -> dict[str, Cell]:

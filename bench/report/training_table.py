@@ -29,10 +29,8 @@ from loopmark.bench.report.table import (
 from loopmark.bench.report.takeaway import sentence
 from loopmark.bench.report.text import elide, plain
 
-WIDE = 160
-"""Of what is no terminal, where this table stands alone."""
-Starts = Mapping[tuple[str, str], float | None]
-"""Seconds that each workload's loops took to get going where they were timed."""
+WIDE = 160  # of what is no terminal, where this table stands alone
+Starts = Mapping[tuple[str, str], float | None]  # seconds that each workload's loops took to get going when timed
 
 
 def starts_of(summary: Summary) -> Starts:
@@ -84,8 +82,7 @@ def training_lines(
 VERDICT = Column[TrainedRow](
     "trains\nas eager", words.verdict, left=True, style=lambda row: "red" if row.departs else ""
 )
-Value = Callable[[Learning], Estimate | float | None]
-"""What a column sorts by."""
+Value = Callable[[Learning], Estimate | float | None]  # what a column sorts by
 
 
 def _columns(starts: Starts, *, on_page: bool) -> list[Column[TrainedRow]]:
@@ -103,6 +100,9 @@ def _columns(starts: Starts, *, on_page: bool) -> list[Column[TrainedRow]]:
         start = starts.get((row.workload, row.loop))
         return figure(words.with_start(row.learning, start) if row.learning else show.ABSENT)
 
+    def loss(one: Learning) -> str:
+        return show.ABSENT if one.loss is None else show.significant(one.loss)
+
     def ratio(heading: str, of: Callable[[Learning], Estimate | None]) -> Column[TrainedRow]:
         return column("", heading, lambda one: words.in_range(of(one), show.ratio, show.ratio_range), of)
 
@@ -113,13 +113,17 @@ def _columns(starts: Starts, *, on_page: bool) -> list[Column[TrainedRow]]:
     return [
         column("learns", "learns", words.learns),
         column("reached\ntarget", "reached the target", words.reached),
-        column("steps\nto target", "steps", words.steps, lambda one: one.steps),
+        column("steps\nto target", "steps", lambda one: words.in_range(one.steps, show.count), lambda one: one.steps),
         column("time\nto target", "time", words.seconds, lambda one: one.seconds),
         Column("with a\ncold start", with_start),
         column("energy\nto target", "energy", words.joules, lambda one: one.joules),
         *(ratios if on_page else ()),
-        column("loss\nin the end", "loss in the end", words.loss),
-        column("quality\nin the end", "quality in the end", words.quality),
+        column(
+            "loss\nin the end",
+            "loss in the end",
+            lambda one: show.ABSENT if one.loss is None else show.significant(one.loss),
+        ),
+        column("quality\nin the end", "quality in the end", lambda one: words.in_range(one.quality, show.significant)),
         column("converged", "converged", words.ending),
     ]
 

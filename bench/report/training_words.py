@@ -117,16 +117,6 @@ def converged_at_step(learning: Learning) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(steps) else None
 
 
-def quality(learning: Learning) -> str:
-    """In the end, over the seeds."""
-    return in_range(learning.quality, show.significant) if learning.quality else show.ABSENT
-
-
-def steps(learning: Learning) -> str:
-    """Steps to the target."""
-    return in_range(learning.steps, show.count)
-
-
 def seconds(learning: Learning) -> str:
     """Seconds of training to the target, getting going left aside."""
     return in_range(learning.seconds, show.seconds, show.seconds_range)
@@ -138,11 +128,6 @@ def with_start(learning: Learning, start_seconds: float | None) -> str:
     if learning.seconds is None or start is None:
         return show.ABSENT
     return in_range(learning.seconds.map(lambda value: value + start), show.seconds, show.seconds_range)
-
-
-def loss(learning: Learning) -> str:
-    """The training loss in the end."""
-    return show.ABSENT if learning.loss is None else show.significant(learning.loss)
 
 
 def joules(learning: Learning) -> str:
@@ -191,7 +176,6 @@ def _of_learning(learning: Learning) -> list[str]:
 
 
 def _short_of_target(learning: Learning) -> list[str]:
-    """The seeds that missed their target: those whose time was over, and those that could not reach it."""
     short, of = [one.trial for one in learning.trials if one.steps_to_target is None], len(learning.trials)
     late = [trial for trial in short if trial.ending == SPENT]
     said = []
@@ -207,7 +191,6 @@ def _short_of_target(learning: Learning) -> list[str]:
 
 
 def _scaling(learning: Learning) -> str:
-    """What a gradient scaler did, and what came of it."""
     taken = sum(lesson.trial.steps for lesson in learning.trials)
     text = f"in training the gradient scaler skipped {learning.skipped_steps or 0:,} of {taken:,} steps"
     scales = [lesson.trial.final_scale for lesson in learning.trials if lesson.trial.final_scale is not None]

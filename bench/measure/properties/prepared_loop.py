@@ -241,9 +241,8 @@ class Snapshot:
         for tensor, before in self._tensors:
             tensor.copy_(before)
         state = self._task.optimizer.state
-        for parameter in list(state):
-            if parameter not in self._states:
-                del state[parameter]
+        for parameter in state.keys() - self._states.keys():
+            del state[parameter]
         for parameter, before_it in self._states.items():
             state[parameter].clear()
             state[parameter].update(before_it)

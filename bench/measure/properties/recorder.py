@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from loopmark.bench.measure.proof.precision import graph_behind
-from loopmark.loops.task import Task
+from loopmark.loops.task import Batch, Task
 from loopmark.loops.user_code import place_among
 
 TORCH = Path(torch.__file__).parent
@@ -91,8 +91,6 @@ COPYING = {
     "__repr__": "print",
 }  # fmt: skip
 """Methods of a tensor that copy it to the CPU, and how a person writes them."""
-
-
 EXPLICIT_WAITS: tuple[tuple[Any, str], ...] = (
     (torch.cuda, "calls torch.cuda.synchronize()"),
     (torch.cuda.Event, "waits for an event"),
@@ -103,7 +101,7 @@ EXPLICIT_WAITS: tuple[tuple[Any, str], ...] = (
 
 
 @contextmanager
-def hidden_waits(device: torch.device, note: Note, outermost: CodeType, batch: tuple[Any, ...]) -> Iterator[None]:
+def hidden_waits(device: torch.device, note: Note, outermost: CodeType, batch: Batch) -> Iterator[None]:
     """Call ``note`` for whatever makes the host wait; ``batch`` is data, which may come from anywhere.
 
     Where there is a device, torch itself tells. On a CPU nothing waits, so what would wait on a GPU is known by name.
@@ -162,7 +160,7 @@ def _why_it_waits(function: Any, args: Any, kwargs: dict[str, Any]) -> str | Non
 
 
 @contextmanager
-def _known_by_name(note: Note, batch: tuple[Any, ...]) -> Iterator[None]:
+def _known_by_name(note: Note, batch: Batch) -> Iterator[None]:
     with ExitStack() as stack:
         for name in COPYING:  # which no operation shows for a tensor that is on the CPU already
             stand_in = standing_in(getattr(Tensor, name), functools.partial(_note_copy, name, note, batch))
@@ -171,9 +169,7 @@ def _known_by_name(note: Note, batch: tuple[Any, ...]) -> Iterator[None]:
         yield
 
 
-def _note_copy(
-    name: str, note: Note, batch: tuple[Any, ...], function: Any, tensor: Any, *args: Any, **kwargs: Any
-) -> Any:
+def _note_copy(name: str, note: Note, batch: Batch, function: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
     if not torch.compiler.is_compiling() and not any(tensor is part for part in batch):
         # By its name only: a device that a variable holds may be the GPU where there is one.
         where = kwargs.get("device", args[0] if args else None)

@@ -225,8 +225,8 @@ def seed_decides(loop: LoopUnderTest) -> str | None:
                 "order do that, in compiled code for example: on a CPU `--threads 1` tells"
             )
         return (
-            f"the same seed gives different losses {parted}; draw "
-            "by torch's generator, which the seed sets, and keep what changes in the task"
+            f"the same seed gives different losses {parted}; draw by torch's generator, which the seed sets, and keep "
+            "what changes in the task"
         )
     losses, eagers = loop.course
     if losses and _same(losses[0], first[0]):
