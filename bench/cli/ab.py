@@ -81,7 +81,7 @@ def ab(
         margin=parse_share(margin, "--margin"),
         step_threshold=parse_share(threshold, "--threshold"),
     )
-    wishes = parse_side(base or [], "--base"), parse_side(head or [], "--head")
+    sides_asked_for = parse_side(base or [], "--base"), parse_side(head or [], "--head")
     console = invocation.console
     if not base and not head:  # said before a budget is spent on it
         note = "neither --base nor --head is given: both sides are the same, and what differs is this machine's noise"
@@ -89,7 +89,7 @@ def ab(
     _interrupt_once()
     try:
         with (
-            prepare_comparison(*wishes, invocation.plan, workload=workload, loop=loop) as sides,
+            prepare_comparison(*sides_asked_for, invocation.plan, workload=workload, loop=loop) as sides,
             RunProgress(console) as progress,
         ):
             comparison, sequential, folder = _compare(sides, invocation, rules, progress)
@@ -123,7 +123,7 @@ def decide(
     progress: RunProgress | None = None,
     least_seconds: float = 0.0,
 ) -> Decision:
-    """Measure launch pairs until the referee has decided or the budget is spent.
+    """Measure launch pairs until the verdict is sure or the budget is spent.
 
     It goes on for ``least_seconds`` even when the verdict is sure, which stays what it was.
     """

@@ -40,7 +40,7 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
         if (folder / RUN_FILE).exists():
             raise BadInput(f"{folder} is the folder of a run; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        workloads = [contest.workload for contest in found.workloads]
+        workloads = [comparison.workload for comparison in found.workloads]
         drawn = draw_plots(folder / "plots", workloads, _figures(found))
         plots = with_key_figures(drawn, found.workloads)
         said = contents(found, plots, warnings)
@@ -55,13 +55,13 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
 
 
 def as_csv(found: SideBySide) -> str:
-    """One row a loop of an entrant, in base units; empty for what was not measured. Each phase's columns follow."""
-    rows = [row for contest in found.workloads for loop in contest.loops for _, row in contest.rows(loop)]
+    """One row a loop of a compared run, in base units; empty for what was not measured. Each phase's columns follow."""
+    rows = [row for comparison in found.workloads for loop in comparison.loops for _, row in comparison.rows(loop)]
     names = phase_names(rows)
     records = []
     places = [(one, loop, e) for one in found.workloads for loop in one.loops for e, _ in one.rows(loop)]
-    for contest, loop, entrant in places:
-        record, phases = _record(contest, loop, entrant), _phases(contest, loop, entrant)
+    for comparison, loop, compared in places:
+        record, phases = _record(comparison, loop, compared), _phases(comparison, loop, compared)
         for name in names:
             record |= ends(f"{name}_seconds", phases.get(name))
         records.append(record)
@@ -82,22 +82,22 @@ def comparison_as_json(found: SideBySide) -> dict[str, Any]:
         "headline": words.headline(found),
         "notes": list(found.notes),
         "differences": words.facts(found) if len(found.runs) > 1 else {},
-        "entrants": [_entrant(entrant) for entrant in found.runs],
+        "entrants": [_compared_record(compared) for compared in found.runs],
         "workloads": [
             {
-                "workload": contest.workload,
-                "is_same_work": contest.is_same_work,
-                "work": words.works(contest),
+                "workload": comparison.workload,
+                "is_same_work": comparison.is_same_work,
+                "work": words.works(comparison),
                 "loops": [
                     {
-                        **_record(contest, loop, entrant),
-                        "phases": {name: ends("seconds", e) for name, e in _phases(contest, loop, entrant).items()},
+                        **_record(comparison, loop, compared),
+                        "phases": {name: ends("seconds", e) for name, e in _phases(comparison, loop, compared).items()},
                     }
-                    for loop in contest.loops
-                    for entrant, _ in contest.rows(loop)
+                    for loop in comparison.loops
+                    for compared, _ in comparison.rows(loop)
                 ],
             }
-            for contest in found.workloads
+            for comparison in found.workloads
         ],
         "conclusions": list(words.conclusions(found)),
         "shifts": [_shift(shift) for shift in found.shifts],
@@ -105,32 +105,32 @@ def comparison_as_json(found: SideBySide) -> dict[str, Any]:
     }
 
 
-def _entrant(entrant: ComparedRun) -> dict[str, Cell]:
-    run = entrant.run
+def _compared_record(compared: ComparedRun) -> dict[str, Cell]:
+    run = compared.run
     return {
-        "entrant": entrant.name,
+        "entrant": compared.name,
         "machine": run.machine.name,
         "device": run.plan.device,
         "threads": run.plan.threads,
         "run": run.name,
-        "folder": entrant.found.folder,
-        "started": entrant.found.started.isoformat(),
+        "folder": compared.found.folder,
+        "started": compared.found.started.isoformat(),
         "torch": run.environment.torch,
         "size": run.plan.size,
     }
 
 
-def _record(contest: WorkloadComparison, loop: str, entrant: ComparedRun) -> dict[str, Cell]:
-    row, workload = entrant.row(contest.workload, loop), entrant.workload(contest.workload)
+def _record(comparison: WorkloadComparison, loop: str, compared: ComparedRun) -> dict[str, Cell]:
+    row, workload = compared.row(comparison.workload, loop), compared.workload(comparison.workload)
     assert row is not None
     assert workload is not None
     peaks = peaks_of_memory(row.case)
     least = {"least_peak_memory_bytes": min(peaks) if len(peaks) > 1 else None}
-    return _entrant(entrant) | figures.record(row, workload) | least
+    return _compared_record(compared) | figures.record(row, workload) | least
 
 
-def _phases(contest: WorkloadComparison, loop: str, entrant: ComparedRun) -> Mapping[str, Estimate]:
-    return entrant.phases.get((contest.workload, loop), {})
+def _phases(comparison: WorkloadComparison, loop: str, compared: ComparedRun) -> Mapping[str, Estimate]:
+    return compared.phases.get((comparison.workload, loop), {})
 
 
 def _shift(shift: Shift) -> dict[str, Cell]:
@@ -149,19 +149,19 @@ def _figures(found: SideBySide) -> Figures:
 
     from loopmark.bench.report.compare_plots import shares, speedups, throughput
 
-    for contest in found.workloads:
-        yield contest.workload, "machines", partial(throughput, contest, found.runs)
-        yield contest.workload, "speedups", partial(speedups, contest)
-        yield contest.workload, "shares", partial(shares, contest)
+    for comparison in found.workloads:
+        yield comparison.workload, "machines", partial(throughput, comparison, found.runs)
+        yield comparison.workload, "speedups", partial(speedups, comparison)
+        yield comparison.workload, "shares", partial(shares, comparison)
 
 
 MOST_TOLD = 3  # of machines or runs; tables have all
 NAME_LENGTH = 48
 
 
-def with_key_figures(plots: Sequence[Plot], contests: Sequence[WorkloadComparison]) -> list[Plot]:
+def with_key_figures(plots: Sequence[Plot], comparisons: Sequence[WorkloadComparison]) -> list[Plot]:
     """The plots, each with its key figures at the end of its text."""
-    by_workload = {contest.workload: contest for contest in contests}
+    by_workload = {comparison.workload: comparison for comparison in comparisons}
 
     def told(plot: Plot) -> Plot:
         said = list(_OF_PLOT[plot.stem](by_workload[plot.workload]))
@@ -171,36 +171,39 @@ def with_key_figures(plots: Sequence[Plot], contests: Sequence[WorkloadCompariso
     return [told(plot) for plot in plots]
 
 
-def _rates(contest: WorkloadComparison) -> Iterator[str]:
-    for entrant, rows in _by_entrant(contest):
+def _rates(comparison: WorkloadComparison) -> Iterator[str]:
+    for compared, rows in _by_run(comparison):
         known = [row for row in rows if row.samples_per_second is not None]
         if known:
             best = max(known, key=lambda row: row.samples_per_second.value if row.samples_per_second else 0.0)
             base = next((row for row in known if row.case.loop == BASELINE), best)
             ends = dict.fromkeys(f"{_name(r)} {show.rate(cells.throughput(r))} a second" for r in (base, best))
-            yield f"{entrant.name} {', '.join(ends)}"
+            yield f"{compared.name} {', '.join(ends)}"
 
 
-def _speedups(contest: WorkloadComparison) -> Iterator[str]:
-    for entrant, rows in _by_entrant(contest):
+def _speedups(comparison: WorkloadComparison) -> Iterator[str]:
+    for compared, rows in _by_run(comparison):
         known = sorted((row for row in rows if row.speedup), key=lambda row: -row.speedup.value if row.speedup else 0.0)
         if known:
             ends = dict.fromkeys(f"{_name(row)} {cells.speedup(row)}" for row in (known[0], known[-1]))
-            yield f"{entrant.name} {', '.join(ends)}"
+            yield f"{compared.name} {', '.join(ends)}"
 
 
-def _shares(contest: WorkloadComparison) -> Iterator[str]:
-    for entrant, rows in _by_entrant(contest):
+def _shares(comparison: WorkloadComparison) -> Iterator[str]:
+    for run, rows in _by_run(comparison):
         base = next((row for row in rows if row.case.loop == BASELINE), None)
         share = cells.shares(base.phases) if base else {}
         if share:
             longest = max(share, key=lambda name: share[name])
-            yield f"{entrant.name} {show.percent(share[longest])} of {BASELINE}'s step in {elide(longest, NAME_LENGTH)}"
+            yield f"{run.name} {show.percent(share[longest])} of {BASELINE}'s step in {elide(longest, NAME_LENGTH)}"
 
 
-def _by_entrant(contest: WorkloadComparison) -> Iterator[tuple[ComparedRun, list[Row]]]:
-    for entrant in contest.runs:
-        yield entrant, [row for loop in contest.loops if (row := entrant.row(contest.workload, loop)) is not None]
+def _by_run(comparison: WorkloadComparison) -> Iterator[tuple[ComparedRun, list[Row]]]:
+    for compared in comparison.runs:
+        yield (
+            compared,
+            [row for loop in comparison.loops if (row := compared.row(comparison.workload, loop)) is not None],
+        )
 
 
 def _name(row: Row) -> str:

@@ -36,22 +36,22 @@ class Place(NamedTuple):
     """A line of the plot."""
 
     y: float
-    entrant: ComparedRun
+    compared: ComparedRun
     row: Row
 
 
 def board(
-    contest: WorkloadComparison, title: str, entries: Sequence[Line2D], *, right: float
+    comparison: WorkloadComparison, title: str, entries: Sequence[Line2D], *, right: float
 ) -> tuple[Axes, list[Place]]:
     """The axes, a loop's name above each group, and the places of the rows that have figures.
 
     A row without figures says why in its place.
     """
-    note = note_of(contest)
+    note = note_of(comparison)
     note_height = layout.NOTE_LINE if note else 0.0
     legend = -(-len(entries) // layout.LEGEND_COLUMNS)
     top = layout.TITLE + note_height + layout.LEGEND_ROW * legend
-    groups = {loop: contest.rows(loop) for loop in measured(contest)}
+    groups = {loop: comparison.rows(loop) for loop in measured(comparison)}
     lines = sum(APART + 1 + len(rows) for rows in groups.values()) - APART
     height = top + LINE * lines + layout.AXIS
     axes = layout.blank_axes(height, left=LEFT, right=right, top=top, bottom=layout.AXIS, title=title)
@@ -71,7 +71,7 @@ def _places(axes: Axes, groups: dict[str, list[tuple[ComparedRun, Row]]]) -> Ite
         look = {"size": 8.5, "weight": "bold" if loop == BASELINE else "normal", "va": "center"}
         layout.offset_text(axes, names[loop], (0, y), (72 * (layout.EDGE - LEFT), 0), BESIDE, **look)
         for place in (Place(y + 1 + i, *pair) for i, pair in enumerate(rows)):
-            ticks[place.y] = style.fitted(place.entrant.name, NAME - INDENT, style.SMALL)
+            ticks[place.y] = style.fitted(place.compared.name, NAME - INDENT, style.SMALL)
             if place.row.step_seconds is None:
                 beside(axes, place.y, 0, cells.why(place.row), inches=4.0)
             else:
@@ -86,14 +86,14 @@ def beside(axes: Axes, y: float, x: float, text: str, *, inches: float) -> None:
     layout.offset_text(axes, short, (x, y), (6, 0), BESIDE, va="center", color="#555555")
 
 
-def measured(contest: WorkloadComparison) -> list[str]:
+def measured(comparison: WorkloadComparison) -> list[str]:
     """The loops that have figures anywhere; the table says why the others have none."""
-    return [loop for loop in contest.loops if any(row.step_seconds is not None for _, row in contest.rows(loop))]
+    return [loop for loop in comparison.loops if any(row.step_seconds is not None for _, row in comparison.rows(loop))]
 
 
-def note_of(contest: WorkloadComparison) -> str:
+def note_of(comparison: WorkloadComparison) -> str:
     """What the title does not say: that the work is not the same."""
-    return "" if contest.is_same_work else words.other_work(contest)
+    return "" if comparison.is_same_work else words.other_work(comparison)
 
 
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILLION, style.GREY, style.YELLOW)
@@ -102,36 +102,36 @@ FAR_APART = 20  # times the smallest rate: where the largest is that far, a bar 
 MOST_EMPTY = 1.5  # times its longest bar: as long may the scale be, for an interval's end to be in view
 
 
-def throughput(contest: WorkloadComparison, entrants: Sequence[ComparedRun]) -> Figure | None:
+def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedRun]) -> Figure | None:
     """Samples a second with their intervals; a mark where the same machine's baseline is, in each bar.
 
     Where machines are far apart, a dot on a log scale stands for each bar: of the slower ones nothing would show.
 
     Args:
-        entrants: all of the comparison, which give a machine its colour in every workload.
+        compared_runs: all of the comparison, which give a machine its colour in every workload.
     """
     rates = {
-        (entrant.name, loop): rate
-        for loop in contest.loops
-        for entrant, row in contest.rows(loop)
+        (compared.name, loop): rate
+        for loop in comparison.loops
+        for compared, row in comparison.rows(loop)
         if (rate := row.samples_per_second) is not None and show.known(rate.value)
     }
     if not rates:
         return None
-    title = f"{style.fitted(contest.workload)}: samples a second"
+    title = f"{style.fitted(comparison.workload)}: samples a second"
     entry = Line2D([], [], color=style.BLACK, marker="|", linestyle="", markersize=9, markeredgewidth=1.6)
     entry.set_label(f"{BASELINE} on the same machine, in the same run")
-    axes, places = board(contest, title, [entry], right=RATE_INCHES)
-    colours = {entrant.name: COLOURS[i % len(COLOURS)] for i, entrant in enumerate(entrants)}
+    axes, places = board(comparison, title, [entry], right=RATE_INCHES)
+    colours = {compared.name: COLOURS[i % len(COLOURS)] for i, compared in enumerate(compared_runs)}
     drawn: dict[float, tuple[Estimate, str]] = {}
     bases: dict[float, float] = {}
     for place in places:
-        rate = rates.get((place.entrant.name, place.row.case.loop))
+        rate = rates.get((place.compared.name, place.row.case.loop))
         if rate is None:
             beside(axes, place.y, 0, show.ABSENT, inches=0.5)
             continue
-        drawn[place.y] = rate, colours[place.entrant.name]
-        if (base := rates.get((place.entrant.name, BASELINE))) is not None:
+        drawn[place.y] = rate, colours[place.compared.name]
+        if (base := rates.get((place.compared.name, BASELINE))) is not None:
             bases[place.y] = base.value
         beside(axes, place.y, 1, show.rate_range(rate), inches=RATE_INCHES - 0.25)
     values = [rate.value for rate in rates.values()]
@@ -178,16 +178,16 @@ LENGTH_INCHES = 1.3  # for the length of the step
 LEAST_LABELLED = 0.06
 
 
-def shares(contest: WorkloadComparison) -> Figure | None:
+def shares(comparison: WorkloadComparison) -> Figure | None:
     """Each phase's share of the step, stacked, on the device's clock where there is one; beside it, the whole step."""
-    rows = [row for loop in contest.loops for _, row in contest.rows(loop) if row.phases]
+    rows = [row for loop in comparison.loops for _, row in comparison.rows(loop) if row.phases]
     if not rows:
         return None
     names = phase_names(rows)
     colours = style.phase_colours(names)
-    title = f"{style.fitted(contest.workload)}: what share of a step each phase takes"
+    title = f"{style.fitted(comparison.workload)}: what share of a step each phase takes"
     entries = [square(style.fitted(name, 0.85), colours[name]) for name in names]
-    axes, places = board(contest, title, entries, right=LENGTH_INCHES)
+    axes, places = board(comparison, title, entries, right=LENGTH_INCHES)
     bars: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
     for place in places:
         left, own = 0.0, cells.shares(place.row.phases)
@@ -225,22 +225,22 @@ KEY = f"below each figure its 95 % interval; {cells.SAME} no claim; grey: not me
 ABSENT = "#DDDDDD"  # light on every page, as its letters are dark
 
 
-def speedups(contest: WorkloadComparison) -> Figure | None:
+def speedups(comparison: WorkloadComparison) -> Figure | None:
     """Rows are loops, columns machines. What is no claim is a ~ on the middle colour; what was not measured is grey."""
-    loops = [loop for loop in measured(contest) if loop != BASELINE]
-    rows = [[entrant.row(contest.workload, loop) for entrant in contest.runs] for loop in loops]
+    loops = [loop for loop in measured(comparison) if loop != BASELINE]
+    rows = [[compared.row(comparison.workload, loop) for compared in comparison.runs] for loop in loops]
     logs = np.array([[_log(row) for row in line] for line in rows], dtype=float)
     if not any(row is not None and row.speedup for line in rows for row in line):
         return None
-    note = note_of(contest)
-    columns = len(contest.runs)
+    note = note_of(comparison)
+    columns = len(comparison.runs)
     width = min(WIDEST, (layout.WIDTH - layout.NAMES - BAR_MARGIN) / columns)
-    labels = [_wrapped(entrant.name, width - 0.08, LABEL_LINES) for entrant in contest.runs]
+    labels = [_wrapped(compared.name, width - 0.08, LABEL_LINES) for compared in comparison.runs]
     lines = 1 + max(label.count("\n") for label in labels)
     top = layout.TITLE + layout.NOTE_LINE * (lines + bool(note)) + layout.EDGE
     height = top + max(CELL * len(loops), 1.2) + 0.5
     left_over = layout.WIDTH - layout.NAMES - width * columns
-    title = f"{style.fitted(contest.workload)}: speedup over {BASELINE}"
+    title = f"{style.fitted(comparison.workload)}: speedup over {BASELINE}"
     axes = layout.blank_axes(
         height, left=layout.NAMES, right=left_over, top=top, bottom=height - top - CELL * len(loops), title=title
     )

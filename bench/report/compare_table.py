@@ -40,15 +40,15 @@ COLOURS = {"faster": "green", "slower": "red"}
 
 
 class Line(NamedTuple):
-    """One loop on one entrant."""
+    """One loop of one compared run."""
 
     loop: str
-    entrant: ComparedRun
+    compared: ComparedRun
     row: Row
 
 
-def _lines_of(contest: WorkloadComparison) -> list[Line]:
-    return [Line(loop, entrant, row) for loop in contest.loops for entrant, row in contest.rows(loop)]
+def _lines_of(comparison: WorkloadComparison) -> list[Line]:
+    return [Line(loop, compared, row) for loop in comparison.loops for compared, row in comparison.rows(loop)]
 
 
 def print_comparison(found: SideBySide, console: Console | None = None) -> None:
@@ -61,9 +61,9 @@ def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
     yield Text(plain(words.headline(found)), "bold")
     yield from (Text(plain(note), "dim") for note in found.notes)
     yield from _differences(found, console.width)
-    for contest in found.workloads:
+    for comparison in found.workloads:
         yield Text()
-        yield from _contest(contest, console, alone=len(found.runs) == 1)
+        yield from _contest(comparison, console, alone=len(found.runs) == 1)
     if found.shifts or found.not_compared:
         yield Text()
         yield from (Text(line) for line in words.moves(found))
@@ -88,7 +88,7 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
     def column(at: int, name: str) -> Column[str]:
         return Column(name, lambda fact: elide(shown[fact][at], LONGEST_FACT), left=True)
 
-    columns = [column(at, entrant.name) for at, entrant in enumerate(found.runs)]
+    columns = [column(at, compared.name) for at, compared in enumerate(found.runs)]
     table = TextTable(Table(columns, list(shown), silent=show.ABSENT), list(shown), width, head="")
     if not table.left_out:
         yield from table.headings()
@@ -99,35 +99,35 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
         yield Text(f"and {len(facts) - len(shown)} facts more: compare.md has all", "dim")
 
 
-def _contest(contest: WorkloadComparison, console: Console, *, alone: bool) -> Iterator[Text]:
-    title = Text(elide(contest.workload, NAME_WIDTH), "bold")
-    work = words.works(contest)
-    if contest.is_same_work:
+def _contest(comparison: WorkloadComparison, console: Console, *, alone: bool) -> Iterator[Text]:
+    title = Text(elide(comparison.workload, NAME_WIDTH), "bold")
+    work = words.works(comparison)
+    if comparison.is_same_work:
         title.append(f"{GAP}{work}", "not bold dim")
     yield title
-    if not contest.is_same_work:
+    if not comparison.is_same_work:
         yield Text(work, "yellow")
-    lines = _lines_of(contest)
+    lines = _lines_of(comparison)
     measured = [line for line in lines if line.row.step_seconds is not None]
-    names = [] if alone else [f"{BULLET}{entrant.name}" for entrant in contest.runs]
-    table = TextTable(Table(TERMINAL, measured, silent=show.ABSENT), [*names, *contest.loops], console.width)
+    names = [] if alone else [f"{BULLET}{compared.name}" for compared in comparison.runs]
+    table = TextTable(Table(TERMINAL, measured, silent=show.ABSENT), [*names, *comparison.loops], console.width)
     if measured:
         yield from table.headings()
-    for loop in contest.loops:
-        if why := words.nowhere(contest, loop):
+    for loop in comparison.loops:
+        if why := words.nowhere(comparison, loop):
             yield table.named(loop, Text(why, "dim"))
             continue
         if not alone:
             yield cut(Text(table.short(loop), "bold"), console.width)
         for line in (line for line in lines if line.loop == loop):
-            name = loop if alone else f"{BULLET}{line.entrant.name}"
+            name = loop if alone else f"{BULLET}{line.compared.name}"
             if line.row.step_seconds is None:
                 yield table.named(name, Text(cells.why(line.row), "dim"))
             else:
                 yield table.line(name, line)
-    if noise := words.noise(contest):
+    if noise := words.noise(comparison):
         yield Text(noise, "dim")
-    for name, text in words.remarks(contest):
+    for name, text in words.remarks(comparison):
         yield Text(f"{name}: {text}", "dim")
     if table.left_out:
         yield Text(f"compare.md also has: {', '.join(table.left_out)}", "dim")
@@ -160,7 +160,7 @@ TERMINAL: tuple[Column[Line], ...] = (
 )
 WHERE: tuple[Column[Line], ...] = (
     Column("loop", lambda line: Cell(line.loop, strong=is_baseline(line.row.case))),
-    Column("on", lambda line: Cell(line.entrant.name, whole=True)),
+    Column("on", lambda line: Cell(line.compared.name, whole=True)),
 )
 PAGE: tuple[Column[Line], ...] = (
     *WHERE,
@@ -176,7 +176,7 @@ PAGE: tuple[Column[Line], ...] = (
 def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) -> dict[str, Any]:
     """What the templates are given: plain text, tables, plots. What has nothing to say is empty."""
     facts = words.facts(found) if len(found.runs) > 1 else {}
-    names = [entrant.name for entrant in found.runs]
+    names = [compared.name for compared in found.runs]
     return {
         "headline": words.headline(found),
         "notes": found.notes,
@@ -187,33 +187,35 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "ask": words.ASK_FOR_A_VERDICT,
         "shifts": _shifts(found.shifts),
         "not_compared": found.not_compared,
-        "workloads": [_section(contest, plots) for contest in found.workloads],
+        "workloads": [_section(comparison, plots) for comparison in found.workloads],
         "legend": words.LEGEND,
         "runs": _runs(found.runs),
     }
 
 
-def _section(contest: WorkloadComparison, plots: Sequence[Plot]) -> dict[str, Any]:
+def _section(comparison: WorkloadComparison, plots: Sequence[Plot]) -> dict[str, Any]:
     return {
-        "name": contest.workload,
-        "work": words.works(contest),
-        "table": Table(PAGE, _lines_of(contest)),
-        "noise": words.noise(contest),
-        "remarks": [{"name": name, "text": text} for name, text in [*words.endings(contest), *words.remarks(contest)]],
-        "plots": [plot for plot in plots if plot.workload == contest.workload],
-        "phases": _phases(contest),
+        "name": comparison.workload,
+        "work": words.works(comparison),
+        "table": Table(PAGE, _lines_of(comparison)),
+        "noise": words.noise(comparison),
+        "remarks": [
+            {"name": name, "text": text} for name, text in [*words.endings(comparison), *words.remarks(comparison)]
+        ],
+        "plots": [plot for plot in plots if plot.workload == comparison.workload],
+        "phases": _phases(comparison),
     }
 
 
-def _phases(contest: WorkloadComparison) -> Table[Line]:
+def _phases(comparison: WorkloadComparison) -> Table[Line]:
     def column(name: str) -> Column[Line]:
         def cell(line: Line) -> Cell:
-            estimates = line.entrant.phases.get((contest.workload, line.loop), {})
+            estimates = line.compared.phases.get((comparison.workload, line.loop), {})
             return figure(words.phase(name, line.row, estimates), estimates.get(name))
 
         return Column(name, cell)
 
-    lines = [line for line in _lines_of(contest) if line.row.phases]
+    lines = [line for line in _lines_of(comparison) if line.row.phases]
     return Table([*WHERE, *map(column, phase_names(line.row for line in lines))], lines)
 
 
@@ -231,9 +233,9 @@ def _shifts(shifts: Sequence[Shift]) -> Table[Shift]:
     return Table(columns, shifts)
 
 
-def _runs(entrants: Sequence[ComparedRun]) -> Table[Any]:
+def _runs(compared_runs: Sequence[ComparedRun]) -> Table[Any]:
     rows = (
         [e.name, e.run.machine.name, e.run.plan.device, str(e.run.plan.threads), e.run.name, e.found.folder]
-        for e in entrants
+        for e in compared_runs
     )
     return table_of(["name", "machine", "device", "threads", "run", "folder"], rows, figures=False)

@@ -65,7 +65,7 @@ def headline(found: SideBySide) -> str:
         return NOTHING_IN_COMMON
     if found.is_over_time:
         return f"{found.runs[0].run.machine.name}, before and after: {len(found.runs)} runs, the oldest first"
-    settings = settings_of([entrant.run for entrant in found.runs])
+    settings = settings_of([compared.run for compared in found.runs])
     machines = len({setting.fingerprint for setting in settings})
     if machines < len(found.runs):
         kinds = [kind for kind, of in KINDS.items() if len(set(map(attrgetter(of), settings))) > 1]
@@ -74,16 +74,16 @@ def headline(found: SideBySide) -> str:
 
 
 def facts(found: SideBySide) -> dict[str, list[str]]:
-    """What is not the same everywhere, with what each entrant says of it; by machines, the runs come first."""
-    runs = [entrant.run for entrant in found.runs]
+    """What is not the same everywhere, with what each run says of it; by machines, the runs come first."""
+    runs = [compared.run for compared in found.runs]
     told = {name: [show.ABSENT if v is None else plain(v) for v in values] for name, values in unlike(runs).items()}
     own = {} if found.is_over_time else {RUN: [plain(run.name) for run in runs]}
     return {**own, **{plain(name): values for name, values in told.items()}}
 
 
-def shared(entrants: Sequence[ComparedRun], values: Sequence[str]) -> str:
+def shared(compared_runs: Sequence[ComparedRun], values: Sequence[str]) -> str:
     """``2.12.0 on a and b; 2.13.0 on the other 5``: one fact, where there is no room for a table."""
-    names_of = (entrant.name for entrant in entrants)
+    names_of = (compared.name for compared in compared_runs)
     holders = grouped(zip((elide(value, NAME_LENGTH) for value in values), names_of, strict=True))
     told = [f"{value} on {named(names)}" for value, names in holders.items()]
     if len(told) > MOST_VALUES:
@@ -97,19 +97,19 @@ def shared(entrants: Sequence[ComparedRun], values: Sequence[str]) -> str:
     return "; ".join([*told, f"{usual} on the other {len(names)}"])
 
 
-def works(contest: WorkloadComparison) -> str:
+def works(comparison: WorkloadComparison) -> str:
     """What a step is: once where it is the same everywhere, else that it is not, and what it is where."""
-    texts = {entrant.name: "; ".join(map(work, contest.works(entrant))) for entrant in contest.runs}
+    texts = {compared.name: "; ".join(map(work, comparison.works(compared))) for compared in comparison.runs}
     by_work = grouped((text, name) for name, text in texts.items() if text)
-    if contest.is_same_work:
+    if comparison.is_same_work:
         return next(iter(by_work), "")
     told = "; ".join(f"{named(names)}: {text}" for text, names in by_work.items())
     return f"not the same work, so only ratios to {BASELINE} compare: {told}"
 
 
-def other_work(contest: WorkloadComparison) -> str:
+def other_work(comparison: WorkloadComparison) -> str:
     """In what it is not the same, on a line: ``not the same work (batch size 64 or 256): only ratios to eager …``."""
-    all_works = [one for entrant in contest.runs for one in contest.works(entrant)]
+    all_works = [one for compared in comparison.runs for one in comparison.works(compared)]
     told = []
     for field in fields(StepWork):
         values = dict.fromkeys(str(getattr(one, field.name))[:LONGEST_VALUE] for one in all_works)
@@ -120,37 +120,37 @@ def other_work(contest: WorkloadComparison) -> str:
 
 def conclusions(found: SideBySide) -> Iterator[str]:
     """Which technique pays where, a sentence for each loop that has a verdict somewhere, by workload."""
-    for contest in found.workloads:
-        for loop in contest.loops:
-            clauses = list(_clauses(contest, loop))
+    for comparison in found.workloads:
+        for loop in comparison.loops:
+            clauses = list(_clauses(comparison, loop))
             if clauses:
-                end = "" if contest.is_same_work else " (not the same work)"
-                who = f"{elide(contest.workload, NAME_LENGTH)}: {elide(loop, NAME_LENGTH)}"
+                end = "" if comparison.is_same_work else " (not the same work)"
+                who = f"{elide(comparison.workload, NAME_LENGTH)}: {elide(loop, NAME_LENGTH)}"
                 yield f"{who} {', '.join(clauses)}{end}."
 
 
-def _clauses(contest: WorkloadComparison, loop: str) -> Iterator[str]:
-    rows = [(entrant, row) for entrant, row in contest.rows(loop) if row.verdict is not None]
+def _clauses(comparison: WorkloadComparison, loop: str) -> Iterator[str]:
+    rows = [(compared, row) for compared, row in comparison.rows(loop) if row.verdict is not None]
     for verdict, verb in VERBS.items():
         doubts = (
-            (_doubt(contest, entrant, row) if verdict == "faster" else "", (entrant, row))
-            for entrant, row in rows
+            (_doubt(comparison, compared, row) if verdict == "faster" else "", (compared, row))
+            for compared, row in rows
             if row.verdict == verdict
         )
         by_doubt = grouped(doubts)
         for why, ours in sorted(by_doubt.items(), key=lambda said: said[0] != ""):  # what is sure comes first
-            places = _places(ours, len(contest.runs))
+            places = _places(ours, len(comparison.runs))
             yield f"is faster on {places}, but {why} there" if why else f"{verb} {places}"
     if rows:  # where it has no figures it neither pays nor costs, and that is an answer too
-        ends = grouped((cells.status(row), e.name) for e, row in contest.rows(loop) if row.step_seconds is None)
+        ends = grouped((cells.status(row), e.name) for e, row in comparison.rows(loop) if row.step_seconds is None)
         yield from (f"{ENDED.get(status, status)} on {named(names)}" for status, names in ends.items())
 
 
-def _doubt(contest: WorkloadComparison, entrant: ComparedRun, row: Row) -> str:
+def _doubt(comparison: WorkloadComparison, compared: ComparedRun, row: Row) -> str:
     """Why a faster loop is not said to pay: speed alone is no gain, if what it trains is not the same."""
     if row.trained is None:
         return NOT_LOOKED_AT
-    base = entrant.row(contest.workload, BASELINE)
+    base = compared.row(comparison.workload, BASELINE)
     return doubt(row.trained, base.trained if base else None)
 
 
@@ -159,7 +159,7 @@ def _places(rows: Sequence[tuple[ComparedRun, Row]], of: int) -> str:
     is_claim = rows[0][1].verdict in ("faster", "slower")
     if len(rows) <= MOST_NAMED:
         return listed([f"{e.name} ({show.ratio_range(row.speedup)})" if is_claim else e.name for e, row in rows])
-    who = f"all {of}" if len(rows) == of else named([entrant.name for entrant, _ in rows])
+    who = f"all {of}" if len(rows) == of else named([compared.name for compared, _ in rows])
     if not is_claim:
         return who
     ratios = sorted(row.speedup.value for _, row in rows if row.speedup)
@@ -167,10 +167,12 @@ def _places(rows: Sequence[tuple[ComparedRun, Row]], of: int) -> str:
     return f"{who} ({' to '.join(ends)})"
 
 
-def noise(contest: WorkloadComparison) -> str:
-    """Each entrant's noise floor, or of many the least and the most, on one line; empty where nobody measured one."""
-    pairs = [(entrant, entrant.workload(contest.workload)) for entrant in contest.runs]
-    floors = [(found.noise_floor, entrant.name) for entrant, found in pairs if found and found.noise_floor is not None]
+def noise(comparison: WorkloadComparison) -> str:
+    """Each run's noise floor, or of many the least and the most, on one line; empty where nobody measured one."""
+    pairs = [(compared, compared.workload(comparison.workload)) for compared in comparison.runs]
+    floors = [
+        (found.noise_floor, compared.name) for compared, found in pairs if found and found.noise_floor is not None
+    ]
     if not floors:
         return ""
     few = len(floors) <= MOST_NAMED
@@ -178,18 +180,18 @@ def noise(contest: WorkloadComparison) -> str:
     return f"noise floor {(', ' if few else ' to ').join(told)}: smaller differences are printed as {cells.SAME}"
 
 
-def remarks(contest: WorkloadComparison) -> Iterator[tuple[str, str]]:
+def remarks(comparison: WorkloadComparison) -> Iterator[tuple[str, str]]:
     """What rows have to say beyond their figures, each with whose it is; what several say is told once."""
     measured = [
-        (loop, *pair) for loop in contest.loops for pair in contest.rows(loop) if pair[1].step_seconds is not None
+        (loop, *pair) for loop in comparison.loops for pair in comparison.rows(loop) if pair[1].step_seconds is not None
     ]
-    notes = ((cells.notes(row), f"{elide(loop, NAME_LENGTH)} on {entrant.name}") for loop, entrant, row in measured)
+    notes = ((cells.notes(row), f"{elide(loop, NAME_LENGTH)} on {compared.name}") for loop, compared, row in measured)
     told = [pair for pair in notes if pair[0]]
     kinds_of = []
-    for one in contest.runs:
-        if {len(row.case.launches) for _, entrant, row in measured if entrant is one} == {1}:
+    for one in comparison.runs:
+        if {len(row.case.launches) for _, compared, row in measured if compared is one} == {1}:
             told.append((ONE_LAUNCH, one.name))
-        rows = filter(None, (one.row(contest.workload, loop) for loop in contest.loops))
+        rows = filter(None, (one.row(comparison.workload, loop) for loop in comparison.loops))
         own_kinds = dict.fromkeys(row.case.memory_kind for row in rows if peaks_of_memory(row.case))
         kinds_of += [(plain(kind or "of an unknown kind"), one.name) for kind in own_kinds]
     yield from ((named(names), text) for text, names in grouped(told).items())
@@ -199,20 +201,20 @@ def remarks(contest: WorkloadComparison) -> Iterator[tuple[str, str]]:
         yield "peak memory", f"{told_kinds}: these do not compare"
 
 
-def endings(contest: WorkloadComparison) -> Iterator[tuple[str, str]]:
+def endings(comparison: WorkloadComparison) -> Iterator[tuple[str, str]]:
     """Why what has no figures has none, each with whose it is."""
-    for loop in contest.loops:
+    for loop in comparison.loops:
         name = elide(loop, NAME_LENGTH)
-        if why := nowhere(contest, loop):
+        if why := nowhere(comparison, loop):
             yield name, why
             continue
-        told = grouped((cells.why(row), e.name) for e, row in contest.rows(loop) if row.step_seconds is None)
+        told = grouped((cells.why(row), e.name) for e, row in comparison.rows(loop) if row.step_seconds is None)
         yield from ((f"{name} on {named(names)}", text) for text, names in told.items())
 
 
-def nowhere(contest: WorkloadComparison, loop: str) -> str:
+def nowhere(comparison: WorkloadComparison, loop: str) -> str:
     """Why a loop has no figures anywhere, where that is one and the same reason; empty otherwise."""
-    reasons = {cells.why(row) if row.step_seconds is None else "" for _, row in contest.rows(loop)}
+    reasons = {cells.why(row) if row.step_seconds is None else "" for _, row in comparison.rows(loop)}
     return reasons.pop() if len(reasons) == 1 else ""
 
 

@@ -14,7 +14,7 @@ from loopmark.bench.report.table import Cell, Column, Table, figure
 
 
 @dataclass(frozen=True)
-class Disturbance:
+class CaseDisturbance:
     """What happened during one case's blocks."""
 
     blocks: int
@@ -54,10 +54,10 @@ def _seen(blocks: pd.DataFrame) -> "dict[str, pd.Series[bool]]":
     }
 
 
-def disturbance(blocks: pd.DataFrame) -> Disturbance:
+def disturbance(blocks: pd.DataFrame) -> CaseDisturbance:
     """What was seen during the blocks of one case."""
     held = throttled(blocks)
-    return Disturbance(
+    return CaseDisturbance(
         blocks=len(blocks),
         switched_blocks=int((blocks["involuntary_switches"] > 0).sum()),
         steal_seconds=float(blocks["steal_seconds"].sum()),
@@ -68,7 +68,7 @@ def disturbance(blocks: pd.DataFrame) -> Disturbance:
 
 
 NOTHING = "0"
-Seen = Mapping[str, Disturbance]  # by the label of each measured case
+Seen = Mapping[str, CaseDisturbance]  # by the label of each measured case
 
 
 def seen_by_case(cases: Mapping[str, int], blocks: pd.DataFrame) -> Seen:
@@ -78,12 +78,12 @@ def seen_by_case(cases: Mapping[str, int], blocks: pd.DataFrame) -> Seen:
     return seen if any(seen.values()) else {}
 
 
-def disturbance_table(seen: Seen) -> Table[tuple[str, Disturbance]]:
+def disturbance_table(seen: Seen) -> Table[tuple[str, CaseDisturbance]]:
     """A row a case, a column for each kind of disturbance that there was."""
     return Table(_COLUMNS, tuple(seen.items()), silent=NOTHING)
 
 
-def advice(seen: Iterable[Disturbance]) -> list[str]:
+def advice(seen: Iterable[CaseDisturbance]) -> list[str]:
     """What to do, a line for each kind of disturbance that any case saw; what stands between backticks is code."""
     seen = list(seen)
     reasons = {reason for one in seen for reason in one.throttle_reasons}
@@ -103,16 +103,16 @@ def advice(seen: Iterable[Disturbance]) -> list[str]:
     return [line for line, there in found.items() if there]
 
 
-def _count(heading: str, count: Callable[[Disturbance], int]) -> Column[tuple[str, Disturbance]]:
+def _count(heading: str, count: Callable[[CaseDisturbance], int]) -> Column[tuple[str, CaseDisturbance]]:
     return Column(heading, lambda row: figure(show.count(count(row[1])), count(row[1])))
 
 
-def _steal(row: tuple[str, Disturbance]) -> Cell:
+def _steal(row: tuple[str, CaseDisturbance]) -> Cell:
     seconds = row[1].steal_seconds
     return figure(show.seconds(seconds) if seconds else NOTHING, seconds)
 
 
-_COLUMNS: tuple[Column[tuple[str, Disturbance]], ...] = (
+_COLUMNS: tuple[Column[tuple[str, CaseDisturbance]], ...] = (
     Column("loop", lambda row: row[0]),
     _count("blocks", lambda seen: seen.blocks),
     _count("with the core taken away", lambda seen: seen.switched_blocks),

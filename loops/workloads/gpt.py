@@ -38,7 +38,7 @@ GPT2_SMALL = Shape(layers=12, heads=12, width=768, context=1024, vocabulary=5030
 learning rate is that of the same shape in Brown and others, "Language Models are Few-Shot Learners", 2020."""
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and a perceptron, each on its normalised input and added to it: (N, T, width) to the same."""
 
     def __init__(self, shape: Shape) -> None:
@@ -70,7 +70,7 @@ class GPT(nn.Module):
         super().__init__()
         self.bytes = nn.Embedding(shape.vocabulary, shape.width)
         self.positions = nn.Parameter(torch.zeros(shape.context, shape.width))
-        self.blocks = nn.Sequential(*(Block(shape) for _ in range(shape.layers)))
+        self.blocks = nn.Sequential(*(TransformerBlock(shape) for _ in range(shape.layers)))
         self.norm = nn.LayerNorm(shape.width)
         self.output = nn.Linear(shape.width, shape.vocabulary, bias=False)
         self.output.weight = self.bytes.weight
