@@ -1,5 +1,6 @@
 """``loopmark`` as a person types it: in a process of its own, or in this one, whose fork server is started once."""
 
+import multiprocessing.util
 import os
 import signal
 import subprocess
@@ -67,6 +68,7 @@ def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 def elsewhere(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     """``loopmark``, called in this process, from the test's own folder and with a temporary folder in it."""
     (tmp_path / "tmp").mkdir()
+    multiprocessing.util.get_temp_dir()  # the fork server's sockets stay where they are: their paths must be short
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.chdir(tmp_path)
     return here
