@@ -19,7 +19,7 @@ StepFunction = Callable[[Task, Tensor, Tensor], Iterator[str]]
 
 def proven(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Proven:
     """What a worker sees of ``loop``."""
-    return prove(make_task(), loop, steps, seed)
+    return prove(make_task(), loop, steps, seed, now=lambda: 0.0)  # all of them, however slow the machine is
 
 
 def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Equivalence:
