@@ -1,6 +1,8 @@
 """What every test may count on: no GPU under `make test`, and a reason where one that needs it is skipped."""
 
 import os
+import sys
+from collections.abc import Iterator
 from importlib.metadata import distributions
 
 import pytest
@@ -11,6 +13,18 @@ INSTALLED = any(point.value == "loopmark.bench.plugin" for found in distribution
 pytest_plugins = ["pytester", "tests.support.command", *([] if INSTALLED else ["loopmark.bench.plugin"])]
 
 NO_CUDA = "needs a CUDA device; this machine has none"
+
+
+@pytest.fixture(autouse=True)
+def _torchs_switches_are_put_back() -> Iterator[None]:
+    """A loop turns switches of its whole process; the next test finds them as this one did."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from loopmark.bench.measure.proof.precision import Switches
+
+    with Switches.now().restored():
+        yield
 
 
 def pytest_configure(config: pytest.Config) -> None:

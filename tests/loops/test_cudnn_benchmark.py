@@ -1,11 +1,8 @@
 """The switch that has cuDNN try its algorithms."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
-from loopmark.bench.measure.proof.precision import Switches
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import BadSpec
@@ -13,12 +10,6 @@ from tests.support.tiny import CPU
 
 PREPARE = TECHNIQUES["cudnn_benchmark"].prepare
 assert PREPARE is not None
-
-
-@pytest.fixture(autouse=True)
-def _the_switch_is_put_back() -> Iterator[None]:
-    with Switches.now().restored():
-        yield
 
 
 def test_it_turns_the_switch_for_a_model_with_convolutions() -> None:

@@ -1,5 +1,4 @@
 import os
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,12 +13,8 @@ from tests.support.tiny import losses_of, make_tiny_task, prepared
 
 
 @pytest.fixture(autouse=True)
-def _switches_are_put_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_workspace_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    benchmark = torch.backends.cudnn.benchmark
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.backends.cudnn.benchmark = benchmark
 
 
 def test_it_turns_on_torchs_deterministic_algorithms_and_what_they_need() -> None:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from _pytest.mark import ParameterSet
 
-from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.measure.properties.prepared_loop import PreparedLoop
 from loopmark.bench.measure.properties.step_trace import watch
 from loopmark.bench.measure.properties.training_checks import gradients_leak
@@ -70,13 +69,12 @@ def long_where_combined(names: Iterable[str]) -> list[str | ParameterSet]:
 
 
 @pytest.fixture(autouse=True)
-def _kernels_are_deterministic_and_switches_put_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _kernels_are_deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     workspace = os.environ.get(WORKSPACE)
-    with Switches.now().restored():
-        yield
+    yield
     if workspace is None:
         os.environ.pop(WORKSPACE, None)
     else:

@@ -59,9 +59,10 @@ class Here:
 def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Here]:
     """``loopmark``, called in this process and in the repository's root."""
     monkeypatch.chdir(ROOT)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield Here(monkeypatch, capfd)
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():  # a process that a later test starts would inherit what is ignored
+        signal.signal(number, handler)
 
 
 @pytest.fixture

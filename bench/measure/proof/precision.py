@@ -109,7 +109,7 @@ class Switches:
         try:
             yield
         finally:
-            self._change_to(before)
+            self.now()._change_to(before)
 
     def _change_to(self, other: "Switches") -> None:
         # Only what differs is touched: torch warns of some of these when they are set, whatever to.

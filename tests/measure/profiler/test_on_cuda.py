@@ -8,7 +8,6 @@ import torch
 
 from loopmark.bench.measure.device_clock import make_clock
 from loopmark.bench.measure.profiler import Traced, profile_steps, read_timeline
-from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.cuda_graphs import WARMUP_STEPS
@@ -20,9 +19,8 @@ STEPS = 3
 
 
 @pytest.fixture(autouse=True)
-def _switches_are_put_back() -> Iterator[None]:
-    with Switches.now().restored():
-        yield
+def _compiled_code_is_forgotten() -> Iterator[None]:
+    yield
     torch.compiler.reset()
 
 

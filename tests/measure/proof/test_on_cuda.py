@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from loopmark.bench.measure.meters import energy_meter
-from loopmark.bench.measure.proof.precision import Switches
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop
 from loopmark.loops.loop import EAGER
 from loopmark.loops.technique import Skip
@@ -29,9 +28,8 @@ BY_DESIGN = {("resnet", "checkpoint")}
 
 
 @pytest.fixture(autouse=True)
-def _switches_are_put_back() -> Iterator[None]:
-    with Switches.now().restored():
-        yield
+def _compiled_code_is_forgotten() -> Iterator[None]:
+    yield
     torch.compiler.reset()
 
 
