@@ -60,7 +60,7 @@ class Graphed(Driver):
             self.inputs, self.targets = inputs.clone(), targets.clone()
         if inputs.shape != self.inputs.shape or targets.shape != self.targets.shape:
             # Not left to copy_, which would spread a batch of one row over all of the old ones.
-            raise _other_shape("a CUDA graph", self.inputs, inputs)
+            raise _other_shape("a CUDA graph", self.inputs.shape, inputs.shape)
         self.inputs.copy_(inputs)
         self.targets.copy_(targets)
 
@@ -72,8 +72,8 @@ class Graphed(Driver):
         torch.cuda.current_stream().wait_stream(side)
 
 
-def _other_shape(what: str, first: Tensor, now: Tensor) -> Skip:
-    came = f"after {tuple(first.shape)} came {tuple(now.shape)}"
+def _other_shape(what: str, first: torch.Size, now: torch.Size) -> Skip:
+    came = f"after {tuple(first)} came {tuple(now)}"
     return Skip(f"{what} needs batches of one shape; {came}: drop an epoch's last, smaller batch")
 
 
@@ -204,7 +204,7 @@ def _capture_at_first_call(task: Task) -> None:
             return forward(inputs)
         model.forward = forward
         _capture_model(model, inputs)
-        model.forward = _guarded(model.forward, inputs, model)
+        model.forward = _guarded(model.forward, inputs.shape, model)
         return model.forward(inputs)
 
     # At the first batch of the training itself: to ask for one here would leave it out.
@@ -228,7 +228,7 @@ def _capture_model(model: nn.Module, inputs: Any) -> None:
             buffer.copy_(before)
 
 
-def _guarded(graphed: Any, first: Tensor, model: nn.Module) -> Any:
+def _guarded(graphed: Any, shape: torch.Size, model: nn.Module) -> Any:
     """``graphed``, but refusing what it would get wrong without a word.
 
     Another shape: a batch of one row would be spread over all of the old ones. A gradient that is still there: autograd
@@ -238,8 +238,8 @@ def _guarded(graphed: Any, first: Tensor, model: nn.Module) -> Any:
     parameters = tuple(model.parameters())
 
     def forward(inputs: Tensor) -> Any:
-        if model.training and inputs.shape != first.shape:
-            raise _other_shape("graph_model", first, inputs)
+        if model.training and inputs.shape != shape:
+            raise _other_shape("graph_model", shape, inputs.shape)
         if model.training and any(parameter.grad is not None for parameter in parameters):
             raise Skip(
                 "graph_model needs gradients that are None before the model is called, or they would count twice: "
