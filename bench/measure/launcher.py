@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
 from multiprocessing import forkserver
@@ -15,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
+from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.entry import BOOT, PACKAGE, RESTORE, enter, leave_working_directory, restore_variables
 from loopmark.loops.catalog import WORKLOADS
@@ -156,7 +158,7 @@ def _start_server(module: str) -> ForkServerContext:
     """The fork server, with a module of ``bench.measure``; there is one, and its imports are settled when it starts.
 
     It learns to ignore Ctrl-C only once it has imported torch, unless it inherits that. It imports nothing from the
-    working directory, where a person may have files of any name.
+    working directory, where a person may have files of any name. Raises BadInput where no socket fits TMPDIR's path.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
@@ -173,6 +175,11 @@ def _start_server(module: str) -> ForkServerContext:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
     try:
         forkserver.ensure_running()
+    except OSError as error:
+        if "AF_UNIX path too long" not in str(error):
+            raise
+        longest = f"{tempfile.gettempdir()}: too long a path for the sockets of processes, which take 107 characters"
+        raise BadInput(f"{longest}; set TMPDIR to a shorter one, such as /tmp") from None
     finally:
         if is_main:
             signal.signal(signal.SIGINT, before)

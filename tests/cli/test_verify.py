@@ -122,3 +122,13 @@ def test_a_whole_step_driver_is_verified_by_the_step_within_it(tmp_path: Path, h
     done = here("verify", f"{tmp_path}/own.py:whole", *QUICK)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_temporary_folder_with_too_long_a_path_for_a_socket_is_named_with_what_to_do(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    done = loopmark("verify", "eager", *QUICK, TMPDIR=str(long))
+
+    assert done.returncode == 2
+    assert f"{long}: too long a path" in done.stderr
+    assert "set TMPDIR to a shorter one" in done.stderr
