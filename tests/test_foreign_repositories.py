@@ -84,13 +84,13 @@ def test_a_notebook_finds_loopmark_and_its_own_modules(fresh: Path, repository: 
     assert here.stdout == "True False\n", here.stderr
 
 
-def passes(fresh: Path, folder: Path, file: str) -> None:
-    done = ran(fresh, folder, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", file)
-    assert done.returncode == 0, done.stdout + done.stderr
+def tried(fresh: Path, folder: Path, file: str) -> "subprocess.CompletedProcess[str]":
+    return ran(fresh, folder, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", file)
 
 
 def test_pytest_starts_although_the_plugin_is_installed(fresh: Path, repository: Path) -> None:
-    passes(fresh, repository, "tests/test_plain.py")
+    done = tried(fresh, repository, "tests/test_plain.py")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -117,7 +117,8 @@ def test_what_can_run_is_listed_there(fresh: Path, hostile: Path) -> None:
 def test_the_fixture_times_a_loop_there(fresh: Path, hostile: Path) -> None:
     for name in ("queue.py", "random.py"):
         (hostile / name).unlink()  # pytest itself would import them
-    passes(fresh, hostile, "tests/test_timed.py")
+    done = tried(fresh, hostile, "tests/test_timed.py")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_run_measures_a_persons_own_step_beside_modules_of_any_name(fresh: Path, hostile: Path) -> None:

@@ -75,7 +75,7 @@ def counted_laps(laps: pd.DataFrame) -> pd.DataFrame:
 
 
 def step_numbers(laps: pd.DataFrame) -> tuple[Numbers, Numbers]:
-    """Of at least one row of a case: each row's step (rows,), and each step's launch (steps,), both numbered from 0."""
+    """Each row's step (rows,) and each step's launch (steps,), both numbered from 0. There is at least one row."""
     launch, step = pd.factorize(laps["launch"])[0], laps["step"].to_numpy(np.int64)
     key = launch * (step.max() - step.min() + 1) + step
     ahead = np.diff(key)

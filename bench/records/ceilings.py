@@ -83,11 +83,11 @@ class Ceilings:
     ceilings_version: int = 1
 
     def flops_per_second(self, dtype: str) -> Ceiling | None:
-        """Of matrix products in ``dtype`` (``float32``, ``tf32``, ``bfloat16``…); None where not known."""
+        """The rate of matrix products in ``dtype`` (``float32``, ``tf32``, ``bfloat16``…); None where not known."""
         return next((one for one in self.ceilings if (one.kind, one.dtype) == ("matrix product", dtype)), None)
 
     def bytes_per_second(self) -> Ceiling | None:
-        """Of copies in the device's memory, bytes read and written together; None where not known."""
+        """The rate of copies in the device's memory, bytes read and written together; None where not known."""
         return next((one for one in self.ceilings if one.kind == "copy"), None)
 
 

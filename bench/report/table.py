@@ -103,7 +103,7 @@ class Table(Generic[R]):
 
     @property
     def headings(self) -> tuple[str, ...]:
-        """Of the columns that say something."""
+        """The names of the columns that say something."""
         return tuple(column.name for column in self.shown)
 
     @cached_property

@@ -110,7 +110,7 @@ def _tests(report: Path, beginning: str = "test_") -> tuple[State, str]:
 
 
 def _status(report: Path) -> int | None:
-    """Of the command that wrote ``report``, as its step kept it; None where its time was over."""
+    """The exit status of the command that wrote ``report``, as its step kept it; None where its time was over."""
     step = report.parent / f"{report.name[: len('step-1')]}.json"
     commands = json.loads(step.read_text()) if step.is_file() else []
     return next((one["status"] for one in commands if report.name in one["command"]), 0)

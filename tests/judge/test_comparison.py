@@ -32,7 +32,7 @@ EXPERIMENTS = 250
 
 
 def log_speedup(blocks: pd.DataFrame, baseline: pd.DataFrame) -> Estimate | None:
-    """Of one case's blocks against another's."""
+    """One case's blocks against another's."""
     both = pd.concat([blocks.assign(case=1), baseline.assign(case=0)])
     return log_speedups(round_logs(both), 0).get(1)
 

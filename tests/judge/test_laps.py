@@ -185,7 +185,7 @@ def test_the_device_s_clock_counts_where_there_is_one() -> None:
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    """Of three cases, whose blocks take turns."""
+    """Three cases whose blocks take turns."""
     return make_run([Truth("eager"), Truth("amp", 0.005), Truth("tf32")], launches=2, rounds=3, device=True)[1]
 
 

@@ -265,7 +265,7 @@ def test_a_plain_block_on_the_device_lasts_from_its_first_event_to_its_last(devi
 
 
 def queued_clock(monkeypatch: pytest.MonkeyPatch, host_ms: float, device_ms: float) -> CudaClock:
-    """Of a step whose batch takes 1 ms, each of two phases ``host_ms`` to enqueue and ``device_ms`` on the device."""
+    """The clock of a step whose phases take ``host_ms`` to enqueue and ``device_ms`` on the device, its batch 1 ms."""
     host = Timeline()
     queue = Queue(host)
     monkeypatch.setattr(clock_module.torch, "cuda", queue.names())

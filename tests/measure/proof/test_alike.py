@@ -64,7 +64,7 @@ def test_tied_weights_are_compared_like_any_others(name: str) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 5, 8])
 def test_a_gradient_that_goes_over_a_kink_with_other_kernels_does_not_depart(seed: int) -> None:
-    """Of ten seeds, those that in eight steps have an activation so near to a kink."""
+    """Those of ten seeds that have an activation so near to a kink within eight steps."""
     found = judged(find_loop("channels_last"), workload("resnet", seed), seed=seed)
     assert found.verdict == "within rounding", found
 
