@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.measure.properties.examination import PROPERTIES, checked
 from loopmark.bench.measure.properties.step_trace import WATCHED_STEPS, LoopUnderTest
 from loopmark.loops import eager
@@ -55,9 +56,10 @@ def examined(request: pytest.FixtureRequest) -> Iterator[Examined]:
     torch.compiler.reset()
     counters = torch._dynamo.utils.counters
     counters.clear()
-    subject = LoopUnderTest(lambda seed: make_tiny_task(seed=seed), lambda: loop)
-    losses = [trace.loss_value for trace in subject.traces]
-    yield Examined(loop, subject, losses, counters["stats"]["unique_graphs"])
+    with Switches.now().restored():  # a loop turns some for its whole process
+        subject = LoopUnderTest(lambda seed: make_tiny_task(seed=seed), lambda: loop)
+        losses = [trace.loss_value for trace in subject.traces]
+        yield Examined(loop, subject, losses, counters["stats"]["unique_graphs"])
     torch.compiler.reset()
 
 
