@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, cast
 import pandas as pd
 
 from loopmark.bench.judge.comparison import block_seconds
-from loopmark.bench.judge.laps import counted_laps
+from loopmark.bench.judge.laps import LapsByCase, counted_blocks, laps_by_case, phases_by_block
 from loopmark.bench.judge.summary import Row, is_baseline, summarise
 from loopmark.bench.records.run import Plan, Run
-from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.samples import ByCase, Samples
 
 if TYPE_CHECKING:
     from loopmark.bench.plugin import Session
@@ -33,7 +33,8 @@ class Measurement:
     """One run of one workload: the loop, eager, and the loop to compare with, if any."""
 
     run: Run
-    samples: Samples
+    counted: ByCase  # the blocks that count
+    laps: LapsByCase  # likewise
     noise_floor: float | None  # largest difference of eager and its repetition, as a share; None: not measured
     rows: dict[str, Row]  # every requested loop and the baseline, by name; each was measured
 
@@ -48,11 +49,12 @@ class Measurement:
         (workload,) = summarise(run, samples).workloads
         rows = {row.case.loop: row for row in workload.rows if not row.case.repeat}
         floor = workload.noise_floor
-        return cls(run, samples, None if floor is None else math.expm1(floor), rows)
+        counted = ByCase(samples.blocks[counted_blocks(samples.blocks)])
+        return cls(run, counted, laps_by_case(samples), None if floor is None else math.expm1(floor), rows)
 
     def blocks(self, loop: str) -> pd.DataFrame:
-        """The blocks of ``loop``."""
-        return self.samples.blocks[self.samples.blocks["case"] == self._index(loop)]
+        """The blocks of ``loop`` that count."""
+        return self.counted[self._index(loop)]
 
     def rounds(self, loop: str) -> list[float]:
         """Seconds per step in each block that was timed as a whole."""
@@ -61,10 +63,8 @@ class Measurement:
 
     def phase_rounds(self, loop: str) -> dict[str, list[float]]:
         """Seconds per step of each phase in each block that was timed phase by phase; on a GPU, the device's."""
-        laps = counted_laps(self.samples.phases[self.samples.phases["case"] == self._index(loop)])
-        means = laps.groupby(["phase", "launch", "round", "block"], observed=True)["seconds"].mean()
-        by_phase = dict(iter(means.groupby(level="phase", observed=True)))
-        return {phase: by_phase[phase].tolist() for phase in self.rows[loop].case.phases if phase in by_phase}
+        found = phases_by_block(self.laps[self._index(loop)])
+        return {phase: found[phase].dropna().tolist() for phase in self.rows[loop].case.phases if phase in found}
 
     def rounds_per_launch(self, loop: str, *, lapped: bool) -> tuple[int, ...]:
         """The number of rounds in each launch, of whole steps or of phases."""

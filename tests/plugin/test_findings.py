@@ -9,7 +9,7 @@ from loopmark.bench.judge.finding import Finding
 from loopmark.bench.plugin.extra_info import ExtraInfo, read_extra_info
 from loopmark.bench.plugin.findings import against_loop, against_stored, confidence_of
 from loopmark.bench.plugin.measurement import Measurement, Stop
-from tests.support.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, hold_down, make_run
 
 PLAIN = ExtraInfo(
     workload="resnet", loop="compile", device="cpu", size="small", batch_size=64, parameters=10, threads=2,
@@ -111,6 +111,19 @@ def test_what_is_kept_of_a_loop_is_read_back_as_it_was() -> None:
 
     assert read_extra_info({"extra_info": {"loopmark": asdict(made)}}) == made
     assert len(made.step_logs) == len(made.ratio_logs) == 5
+
+
+def test_a_throttled_turn_counts_nowhere_where_it_was_taken_again() -> None:
+    run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("compile")], rounds=4)
+    held = Measurement.of(run, hold_down(samples, 2))
+
+    assert against_loop(held, "compile", "eager", 0.05, 0.98).verdict in ("same", "inconclusive")
+    assert np.exp(ExtraInfo.of(held, "compile").step_logs) == pytest.approx(0.010, rel=0.3)
+    assert held.rounds("compile") == pytest.approx([0.010] * 5 * 4, rel=0.5)
+    assert held.rounds_per_launch("compile", lapped=False) == (4,) * 5
+    phases = held.phase_rounds("compile")
+    assert phases["forward"] == pytest.approx([0.003] * 5 * 4, rel=0.5)
+    assert [len(rounds) for rounds in phases.values()] == [5 * 4] * 6
 
 
 @pytest.mark.parametrize(("status", "skipped"), [("skipped", True), ("failed", False), ("timed_out", False)])
