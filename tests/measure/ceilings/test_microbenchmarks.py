@@ -110,7 +110,7 @@ def test_a_copy_that_memory_has_no_room_for_is_left_out() -> None:
     found = copies(CPU, 2**30, 2**28, 0, HostStopwatch())
     assert isinstance(found, LeftOut)
     assert found.reason == (
-        "two tensors of 4 times the last-level cache of 256 MiB are more than a quarter of the 1024 MiB that are free"
+        "two tensors of 4 times the last-level cache of 256 MiB are more than a quarter of the 1024 MiB of free memory"
     )
 
 
@@ -183,7 +183,7 @@ def test_a_real_survey_in_a_process_of_its_own_is_whole_and_plausible(tmp_path: 
 
 
 def test_a_device_that_nobody_knows_how_to_measure_is_skipped_with_the_reason() -> None:
-    with pytest.raises(Skip, match="a device of type meta"):
+    with pytest.raises(Skip, match="devices of type meta"):
         ceilings_of(torch.device("meta"), (0,), budget_seconds=1.0, seed=0)
 
 

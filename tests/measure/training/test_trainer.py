@@ -406,7 +406,7 @@ def test_a_workload_without_a_target_is_compared_and_not_trained_unless_the_term
     assert training.targets == {}
     for trial in training.trials:
         assert trial.status == "skipped"
-        assert trial.reason == "own:aimless states no target, so there is nothing to train for"
+        assert trial.reason == "own:aimless states no target, so its loops are not trained"
     assert proof_of(training, "foreach_optimizer").same_steps == PROOF_STEPS
     assert samples.evaluations.empty
     insisting = Terms(seeds=1, until="convergence", budget_seconds=NO_LIMIT, insists=True)
