@@ -1,15 +1,15 @@
-"""The named parts of a training step, in their order: the one list of them that every room reads.
+"""The phases of a training step, in order. All other modules use this list.
 
-A new phase is named here, gets its colour in ``bench/report/style.py``, and its work in
+To add a phase, name it here, and add its colour in ``bench/report/style.py`` and its work in
 ``bench/measure/properties/step_checks.py``.
 """
 
-# Fetching the batch. Who drives the step laps it before it begins, so a step never yields it; a driver does that copies
-# the batch to where its graphs read it.
+# Fetching the batch. The caller times it before the step begins, so a step never yields it. The exception is a driver
+# that copies the batch into the tensors that its graphs read.
 DATA = "data"
 
 PHASES: tuple[str, ...] = (DATA, "zero_grad", "forward", "loss", "backward", "optimizer")
 
-YIELDED = PHASES[1:]  # those that a step yields as they end
+YIELDED = PHASES[1:]  # phases that a step yields at their end
 
-FOR_EACH_PART = ("forward", "loss", "backward")  # those that gradient accumulation does again for each part of a batch
+FOR_EACH_PART = ("forward", "loss", "backward")  # phases that gradient accumulation repeats for each part of a batch

@@ -116,7 +116,7 @@ def test_a_model_whose_predictions_are_not_finite_meets_no_target() -> None:
     ("given", "what"), [("high", "a str"), (None, "a NoneType"), (torch.ones(3), r"a Tensor\[3\]"), ({}, "a dict")]
 )
 def test_a_quality_that_is_no_number_is_blamed_on_the_measure(given: Any, what: str) -> None:
-    with pytest.raises(BadSpec, match=rf"test_goal\.py:\d+: accuracy is to be one number, not {what}"):
+    with pytest.raises(BadSpec, match=rf"test_goal\.py:\d+: accuracy must be one number, not {what}"):
         Goal("accuracy", 0.9, lambda _: given).quality(Given())
 
 

@@ -127,7 +127,7 @@ def test_gradients_that_are_set_to_zero_are_refused_rather_than_counted_twice() 
 def test_a_model_with_hooks_of_its_own_is_skipped_with_the_reason() -> None:
     task, step = prepared(find_loop("graph_model"), make_tiny_task())
     task.model.register_forward_hook(lambda *_: None)
-    with pytest.raises(Skip, match="a model without hooks"):
+    with pytest.raises(Skip, match="a model without its own hooks"):
         drive(task, step)
 
 

@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_sequence_of_orders_whatever_else_is_drawn(
 
 
 def test_inputs_and_targets_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="10 inputs but 9 targets; there must be one for each"):
+    with pytest.raises(ValueError, match="10 inputs but 9 targets; give one target for each input"):
         Batches(rows()[0], rows(9)[1], batch_size=2, seed=0)
 
 

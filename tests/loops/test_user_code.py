@@ -97,7 +97,7 @@ def test_own_step_plus_eager_is_own_step(write: Write) -> None:
 @pytest.mark.parametrize("technique", ["amp_bf16", "amp_fp16", "accumulate_4"])
 def test_own_step_refuses_a_technique_that_would_replace_it(write: Write, technique: str) -> None:
     text = refusal(find_loop, f"{write('mine.py', STEP)}:step+{technique}")
-    assert f"{technique} has a step of its own, which would replace yours" in text
+    assert f"{technique} has its own step, which would replace yours" in text
 
 
 def test_own_step_by_module(write: Write) -> None:
@@ -183,7 +183,7 @@ def test_a_module_of_many_names_is_not_listed_whole(write: Write) -> None:
 def test_a_missing_file_is_named_with_the_folder_it_was_sought_from(write: Write, tmp_path: Path) -> None:
     write("mine.py", STEP)
     text = refusal(find_loop, "mime.py:step")
-    assert text == f"no file mime.py for a loop; give path/to/file.py:name, seen from {tmp_path}"
+    assert text == f"no file mime.py for a loop; give path/to/file.py:name, relative to {tmp_path}"
 
 
 def test_a_missing_module_is_named(write: Write) -> None:
