@@ -268,7 +268,7 @@ def test_a_step_that_is_surely_faster_than_its_device_has_that_said_of_its_mfu(
     tmp_path: Path, fast: float, told: bool
 ) -> None:
     draw(tmp_path, *make_run([Truth("eager", fast)], launches=3, rounds=3, drift=0.0), ceilings=ceilings())
-    assert ("an MFU above 100 %" in (tmp_path / "report.md").read_text(encoding="utf-8")) is told
+    assert ("MFU above 100 %" in (tmp_path / "report.md").read_text(encoding="utf-8")) is told
 
 
 def test_of_an_imported_run_nothing_is_said_of_turns(tmp_path: Path) -> None:
