@@ -53,9 +53,7 @@ def test_what_was_only_tried_is_not_called_the_largest_that_fits(stop, says: str
 def test_on_a_machine_too_noisy_to_tell_no_size_is_recommended() -> None:
     finding = find(case(attempt(64, 0.010, 0.001), attempt(128, 0.0150, 0.001), again=(attempt(128, 0.0198, 0.001),)))
 
-    assert "No size can be recommended: processes of one size differ by 32 %" in batch_table.conclusion(
-        finding
-    )
+    assert "No size can be recommended: processes of one size differ by 32 %" in batch_table.conclusion(finding)
     assert "use this" not in printed(finding)
 
 

@@ -36,7 +36,7 @@ def test_a_technique_that_nobody_saw_train_alike_is_faster_and_is_not_said_to_pa
 def test_a_technique_that_trains_otherwise_pays_nowhere() -> None:
     (sentence,) = words.conclusions(side_by_side({"amp_bf16": [0.005]}, 2, departing=("amp_bf16",)))
     assert "pays" not in sentence
-    assert "but trains otherwise there" in sentence
+    assert "but trains another model there" in sentence
 
 
 def test_on_many_machines_the_first_are_named_with_the_least_and_the_most() -> None:

@@ -103,13 +103,13 @@ def test_a_warning_that_several_cases_share_is_said_once_with_all_their_names(tm
 @pytest.mark.parametrize("name", ["report.html", "report.md", "summary.csv"])
 def test_a_folder_in_a_files_place_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    with pytest.raises(BadInput, match=f"{name} is a folder, where a file is to be written; move it away"):
+    with pytest.raises(BadInput, match=f"{name} is a folder, but must be a file; move it away"):
         draw(tmp_path, *make_run(LOOPS[:2], launches=2, rounds=2))
 
 
 def test_a_file_in_the_plots_place_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "plots").write_text("mine")
-    with pytest.raises(BadInput, match="plots is no folder, where one is to be made; move it away"):
+    with pytest.raises(BadInput, match="plots is not a folder, but must be one; move it away"):
         draw(tmp_path, *make_run(LOOPS[:2], launches=2, rounds=2))
 
 
