@@ -42,7 +42,7 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
             assert anchor in anchors(file.relative_to(ROOT)), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=str)
+@pytest.mark.parametrize("page", [*PAGES, Path(".github/workflows/bench.yml")], ids=str)
 def test_every_command_and_option_exists(page: Path) -> None:
     for command, rest in COMMAND.findall(text_of(page)):
         if command not in options():
