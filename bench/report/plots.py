@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from loopmark.bench.judge.comparison import BASELINE, block_seconds
+from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells, layout, style
@@ -170,11 +171,12 @@ FLOOR, HEIGHT = 0.3, 0.72
 
 
 def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samples) -> Figure | None:
-    """Seconds a step of all blocks without laps: their density and middle half, each launch's median, and the step.
+    """Seconds a step of the counted blocks without laps: density, middle half, each launch's median, and the step.
 
     The step is the table's: where launches differ, the median of all blocks is another figure.
     """
-    plain = samples.blocks[samples.blocks["case"].isin(cases.values()) & ~samples.blocks["lapped"]]
+    plain = samples.blocks[counted_blocks(samples.blocks) & ~samples.blocks["lapped"]]
+    plain = plain[plain["case"].isin(cases.values())]
     if plain.empty:
         return None
     plain = plain.assign(seconds=block_seconds(plain))

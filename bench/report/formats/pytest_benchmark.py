@@ -15,11 +15,11 @@ import pandas as pd
 
 from loopmark import __version__
 from loopmark.bench.judge.comparison import block_seconds
-from loopmark.bench.judge.laps import counted_blocks, laps_by_case
+from loopmark.bench.judge.laps import counted_blocks, laps_by_case, phases_by_block
 from loopmark.bench.judge.summary import Summary
 from loopmark.bench.records.pytest_benchmark import KEY
 from loopmark.bench.records.run import Run
-from loopmark.bench.records.samples import ByCase, Samples, seconds_of
+from loopmark.bench.records.samples import ByCase, Samples
 from loopmark.bench.report.figures import record
 from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
 from loopmark.bench.report.table import finite
@@ -36,7 +36,7 @@ def export(summary: Summary, samples: Samples) -> str:
     measured = []
     for entry in entries(summary):
         own = blocks[entry.index]
-        measured.append((entry, _rounds(own), _phases(entry, own, laps[entry.index])))
+        measured.append((entry, _rounds(own), _phases(entry, laps[entry.index])))
     count = sum(len(rounds) + sum(map(len, phases.values())) for _, rounds, phases in measured)
     benchmarks = [b for one in measured for b in _benchmarks(*one, include_data=count <= MOST_ROUNDS)]
     commit, _, changes = (summary.run.environment.revision or "").partition("+")
@@ -59,12 +59,9 @@ def _rounds(blocks: pd.DataFrame) -> "pd.Series[float]":
     return pd.Series(block_seconds(chosen).to_numpy(), chosen["launch"].to_numpy(), dtype=float)
 
 
-def _phases(entry: Entry, blocks: pd.DataFrame, laps: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
+def _phases(entry: Entry, laps: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
     """Seconds a step of each phase in each lapped block; on the device's clock where there is one."""
-    place = [laps["phase"].astype("category"), *(laps[name] for name in _BLOCK)]
-    sums = seconds_of(laps).groupby(place, observed=True).sum(min_count=1).unstack("phase")
-    seconds = sums.div(blocks.set_index(_BLOCK)["steps"], axis="index").sort_index()
-    by_launch = seconds.droplevel(["round", "block"])
+    by_launch = phases_by_block(laps).droplevel(["round", "block"])
     found = {phase: by_launch[phase].dropna() for phase in entry.row.case.phases if phase in by_launch}
     return {phase: rows for phase, rows in found.items() if len(rows)}
 
