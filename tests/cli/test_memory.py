@@ -16,8 +16,8 @@ def test_a_step_is_shown_phase_by_phase_and_kept_with_a_plot(here: Here, tmp_pat
     (folder,) = tmp_path.glob("*/2*")
 
     assert done.returncode == 0, done.stderr
-    assert "regression_mlp, eager: the step comes to " in done.stdout
-    assert "regression_mlp, own_loop:step: the step comes to " in done.stdout
+    assert "regression_mlp, eager: the step peaks at " in done.stdout
+    assert "regression_mlp, own_loop:step: the step peaks at " in done.stdout
     assert "regression_mlp, cuda_graph: skipped: cuda_graph needs a CUDA device" in done.stdout
     assert {path.name for path in folder.iterdir()} == {"memory.json", "memory.csv", "plots"}
     assert len(list((folder / "plots").glob("*.png"))) == 2
