@@ -1,4 +1,4 @@
-"""All that `loopmark run` measures, one after the other, in one pool and one folder."""
+"""The parts of `loopmark run`, measured one after another, in one pool and one folder."""
 
 import time
 from collections.abc import Callable
@@ -23,17 +23,17 @@ from loopmark.bench.records.training import Training, TrainingSamples
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of the whole, whose progress it passes on as the whole's."""
+    """One part of the run. It reports its progress as a share of the whole run."""
 
     progress: Progress
-    begin: float  # where it begins, as a share of the whole
+    begin: float  # its start, as a share of the whole
     share: float
     later: Callable[[float], float] = lambda _: 0.0
-    """Seconds of the parts that come after it, by those that it takes itself."""
+    """Seconds of the later parts, as a function of this part's own seconds."""
     started: float = field(default_factory=time.perf_counter)
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
-        """``done`` and the remaining seconds are this part's."""
+        """Report progress. ``done`` and ``remaining_seconds`` refer to this part."""
         if remaining_seconds is not None:
             own = time.perf_counter() - self.started + remaining_seconds
             remaining_seconds += self.later(own)
@@ -42,18 +42,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class WholeRun:
-    """All results; None for a part that was not asked for, not reached, or not to be had."""
+    """All results; None for a part that was not requested, not reached, or not available."""
 
     folder: Path
     run: Run
     samples: Samples
     ceilings: Ceilings | None = None
     trained: tuple[Training, TrainingSamples] | None = None
-    interrupted: bool = False  # whether a person had had enough before all of it was done
+    interrupted: bool = False  # True if the user stopped the run before its end
 
     @property
     def statuses(self) -> set[Status]:
-        """How the cases ended, at whatever it was."""
+        """How the cases ended, in any part."""
         timed = {case.status for case in self.run.cases}
         return timed | self.trained[0].statuses if self.trained else timed
 
@@ -68,10 +68,9 @@ def measure_all(
     progress: Progress,
     announce: Callable[[str], None] = lambda _: None,
 ) -> WholeRun:
-    """The loops' times; then what the device can do; then whether they train what eager trains.
+    """Measure the loops' times, then the device's ceilings, then compare each loop's training with eager's.
 
-    The run is kept in the folder of ``pool``; ``announce`` is told how long it is going to take, before anything is
-    measured.
+    The results go to the folder of ``pool``. ``announce`` receives the expected duration before anything is measured.
     """
     runner = Runner(plan, machine, started, progress)
     parts = parts_of(plan, runner.cases, terms, ceiling_seconds)
@@ -89,14 +88,14 @@ def measure_all(
                 ceilings = measure_ceilings(pool, plan, machine, ceiling_seconds)
                 write_record(pool.folder / CEILINGS_FILE, ceilings)
                 found = replace(found, ceilings=ceilings)
-            except CaseEnded as end:  # what was timed stands
+            except CaseEnded as end:  # the timing is kept
                 unknown = f"what the device can do is not known: {end.reason}; try loopmark ceilings"
                 found = _warned(found, unknown)
             if terms is not None:
                 stage = Stage(progress, timing, 1 - timing)
                 trained = Trainer(plan, terms, machine, datetime.now(UTC), stage, endings_of(run)).run(pool)
                 found = replace(found, trained=trained, interrupted=trained[0].interrupted)
-    except KeyboardInterrupt:  # what was timed is still shown
+    except KeyboardInterrupt:  # the timing is still shown
         found = replace(found, interrupted=True)
         missing = ["what the device can do"] if found.ceilings is None else []
         if terms is not None and found.trained is None:

@@ -163,7 +163,7 @@ def test_uncommitted_changes_can_be_compared_with_what_they_change(elsewhere: He
     assert found.returncode == 1, found.stderr
     both = elsewhere("ab", "--base", "rev=HEAD", "--head", "rev=main", "--loop", "loop.py:step", *SMALL)
     assert both.returncode == 2
-    assert "have changes" in both.stderr
+    assert "have uncommitted changes" in both.stderr
 
 
 def test_a_head_that_no_longer_trains_is_a_regression_and_such_a_base_is_not_comparable(

@@ -196,7 +196,7 @@ def test_each_machine_s_own_ceilings_are_used_and_those_of_another_are_not(here:
     assert shares[str(own)] > 0
     assert shares[str(other)] is None
     reason = f"{CEILINGS_FILE} is of another device"
-    assert f"{other}: what its device can do is not known: {reason}" in str(found["warnings"])
+    assert f"{other}: the ceilings of its device are not known: {reason}" in str(found["warnings"])
 
 
 def test_only_what_is_asked_for_is_shown_and_eager_beside_it(here: Here, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_json_is_all_that_standard_output_gets() -> None:
     [
         (["--device", "gpu"], "no device 'gpu'; give cpu, cuda or cuda:N"),
         (["--device", "cuda:x"], "no device 'cuda:x'"),
-        (["--device", "xpu:0"], "doctor looks at processors and CUDA devices"),
+        (["--device", "xpu:0"], "doctor checks processors and CUDA devices only"),
         (["--device"], "requires an argument"),
         (["--threads", "1"], "No such option"),
         (["everything"], "unexpected extra argument"),

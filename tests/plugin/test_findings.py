@@ -63,7 +63,7 @@ def test_nothing_below_the_noise_floor_of_either_run_is_called_a_difference(side
 
 
 def test_a_loop_that_shares_no_round_with_eager_is_not_compared() -> None:
-    assert against_stored(PLAIN, PLAIN, 0.05, 0.98) == "one of the two shares no round with its eager"
+    assert against_stored(PLAIN, PLAIN, 0.05, 0.98) == "one of the two has no round in common with its eager"
 
 
 @pytest.mark.parametrize(("case", "verdict"), [(2, "slower"), (0, "inconclusive")])
@@ -76,7 +76,7 @@ def test_a_loop_that_lost_its_loss_is_a_regression_however_fast_and_against_one_
 
     assert found.verdict == verdict
     assert found.broken == (verdict == "slower")
-    assert found.note == f"{run.cases[case].loop}'s loss was NaN or infinite at step 0: its speed says nothing"
+    assert found.note == f"{run.cases[case].loop}'s loss was NaN or infinite at step 0: its speed means nothing"
 
 
 def test_a_loop_that_lost_its_loss_since_is_a_regression_and_one_that_had_lost_it_before_is_not_compared() -> None:
@@ -130,7 +130,7 @@ def test_a_throttled_turn_counts_nowhere_where_it_was_taken_again() -> None:
 def test_a_baseline_that_cannot_be_measured_stops_the_test_with_its_reason(status, skipped) -> None:
     run, samples = make_run([Truth("eager", status=status, reason="why"), Truth("compile")])
 
-    with pytest.raises(Stop, match="eager, which every loop is read against: why") as stop:
+    with pytest.raises(Stop, match="eager, the baseline of every loop: why") as stop:
         Measurement.of(run, samples)
     assert stop.value.skipped == skipped
 

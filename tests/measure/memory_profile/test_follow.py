@@ -98,7 +98,7 @@ def test_what_would_be_compiled_is_run_as_it_is_written_and_says_so(monkeypatch:
 
 
 def test_a_driver_that_takes_the_step_over_is_skipped_with_a_reason() -> None:
-    with pytest.raises(Skip, match="repeats what was captured: that allocates nothing"):
+    with pytest.raises(Skip, match="replays captured work: a replay allocates nothing"):
         follow(make_tiny_task(), Loop("whole", EAGER.base, (Technique("whole", "", rank=95, driver=Driver),)))
 
 
