@@ -1,8 +1,8 @@
-"""A run as pytest-benchmark stores one, so that ``pytest-benchmark compare`` and ``--benchmark-compare`` read it.
+"""A run in the storage format of ``pytest-benchmark compare`` and ``--benchmark-compare``.
 
-A case is a benchmark in its workload's group, each phase one in a group of its own, under the names that the pytest
-plugin gives them. Rounds are seconds a step of the blocks that were timed as a whole; a phase's are of the lapped ones.
-The launches' numbers of rounds, the verdict and the intervals are in ``extra_info``, where there is room for them.
+A case is a benchmark in its workload's group, and each phase is a benchmark in its own group, named as by the pytest
+plugin. Rounds are seconds a step: of blocks timed as a whole for a step, and of lapped blocks for a phase. The rounds
+of each launch (their number), the verdict and the intervals are in ``extra_info``.
 """
 
 import json
@@ -26,7 +26,7 @@ from loopmark.bench.report.table import finite
 from loopmark.bench.report.text import elide, plain
 
 MOST_ROUNDS = 100_000
-"""Of all benchmarks together; a larger run's file leaves the rounds out, as without ``--benchmark-save-data``."""
+"""The most rounds of all benchmarks; a larger run's file has none, as without ``--benchmark-save-data``."""
 _BLOCK = ["launch", "round", "block"]
 
 
@@ -96,7 +96,7 @@ def _benchmark(
 
 
 def stats(data: Sequence[float], include_data: bool = True) -> dict[str, Any]:
-    """What pytest-benchmark makes of at least one round, by its own definitions (``pytest_benchmark.stats.Stats``)."""
+    """The statistics of at least one round, by the definitions of ``pytest_benchmark.stats.Stats``."""
     ordered, count, total, mean = sorted(data), len(data), sum(data), statistics.mean(data)
     deviation = statistics.stdev(data) if count > 1 else 0.0
     q1, q3 = _quartiles(ordered)
