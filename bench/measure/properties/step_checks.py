@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from loopmark.bench.measure.clock import refuse_unknown_phases
+from loopmark.bench.measure.clock import known_phases
 from loopmark.bench.measure.properties.prepared_loop import Stopped, phase_name
 from loopmark.bench.measure.properties.recorder import What
 from loopmark.bench.measure.properties.step_trace import (
@@ -34,7 +34,7 @@ def phases_in_order(loop: LoopUnderTest) -> str | None:
     """The step yields every phase once, in order; forward, loss and backward may take turns."""
     for trace in loop.traces:
         if trace.phases or not trace.fault:
-            refuse_unknown_phases(trace.phases)
+            known_phases(trace.phases)
         if not trace.fault and (disorder := _disorder(trace)):
             return disorder
     first = loop.traces[0].phases
