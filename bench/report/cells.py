@@ -9,6 +9,7 @@ from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import format as show
 from loopmark.bench.report.text import elide, plain
 from loopmark.bench.report.training_words import evidence
+from loopmark.phases import in_order
 
 SAME = "~"  # printed for a ratio without a claim: within the noise floor, or inconclusive
 MOST_LAP_COST, ALLOWED_FROM_SECONDS = 1.005, 0.001
@@ -61,10 +62,10 @@ def throughput(row: Row) -> float | None:
 
 
 def phase_names(rows: Iterable[Row]) -> list[str]:
-    """The phases of all ``rows``, in the order of the cases."""
+    """The phases that any of ``rows`` has, in the order of the step."""
     rows = list(rows)
     present = {name for row in rows for name in (*(row.host_phases or {}), *(row.device_phases or {}))}
-    return [name for name in dict.fromkeys(n for row in rows for n in row.case.phases) if name in present]
+    return in_order(present & {name for row in rows for name in row.case.phases})
 
 
 def shares(phases: dict[str, float]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from matplotlib.typing import LineStyleType
 
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.report.text import ELLIPSIS, HEAD, plain, told_apart
-from loopmark.phases import PHASES
+from loopmark.phases import ALL
 
 # Okabe and Ito 2008, "Color Universal Design".
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -29,8 +29,8 @@ YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#8A8A8A"
 LIGHT_INK, DARK_INK = "#FEFEFE", "#010101"
 """Text on a coloured ground. Pure white and black are not used here: a dark page replaces them."""
-PHASE_COLOURS = dict(zip(PHASES, (SKY, YELLOW, BLUE, PURPLE, VERMILLION, GREEN), strict=True))
-SPARE_COLOURS = (ORANGE, BLACK, GREY)
+PHASE_COLOURS = {phase.name: phase.colour for phase in ALL}
+SPARE_COLOURS = tuple(one for one in (ORANGE, BLACK, GREY) if one not in PHASE_COLOURS.values())
 # Lines have no yellow, which is invisible on white.
 LINE_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 DASHES: tuple[LineStyleType, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))

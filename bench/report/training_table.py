@@ -118,11 +118,7 @@ def _columns(starts: Starts, *, on_page: bool) -> list[Column[TrainedRow]]:
         Column("with a\ncold start", with_start),
         column("energy\nto target", "energy", words.joules, lambda one: one.joules),
         *(ratios if on_page else ()),
-        column(
-            "loss\nin the end",
-            "loss in the end",
-            lambda one: show.ABSENT if one.loss is None else show.significant(one.loss),
-        ),
+        column("loss\nin the end", "loss in the end", loss),
         column("quality\nin the end", "quality in the end", lambda one: words.in_range(one.quality, show.significant)),
         column("converged", "converged", words.ending),
     ]

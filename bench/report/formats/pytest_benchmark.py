@@ -17,7 +17,7 @@ from loopmark import __version__
 from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import counted_blocks, laps_by_case, phases_by_block
 from loopmark.bench.judge.summary import Summary
-from loopmark.bench.records.pytest_benchmark import KEY
+from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import ByCase, Samples
 from loopmark.bench.report.figures import record
@@ -89,7 +89,7 @@ def _benchmark(
         "fullname": f"loopmark::{name}",
         "params": {"workload": entry.workload, "loop": entry.loop, "phase": phase or "step"},
         "param": f"{entry.loop}{ending}",
-        "extra_info": {KEY: extra | whose},
+        "extra_info": {PYTEST_BENCHMARK_KEY: extra | whose},
         "options": {},
         "stats": stats([float(value) for value in rounds], include_data),
     }
@@ -147,7 +147,7 @@ def _machine(run: Run) -> dict[str, Any]:
         "system": system,
         "release": release,
         "cpu": {"brand_raw": plain(machine.cpu), "count": machine.logical_cores},
-        KEY: {
+        PYTEST_BENCHMARK_KEY: {
             "gpus": [plain(gpu.name) for gpu in machine.gpus],
             **{name: version and plain(version) for name, version in versions.items()},
             "physical_cores": machine.physical_cores,
