@@ -1,8 +1,8 @@
-"""The fork server's imports of torch.compile: seconds that no launch has to spend, and no question to the device.
+"""Import torch.compile in the fork server, so that each launch saves the seconds, without querying the device.
 
-Torch 2.11 asks ``torch.cuda.is_available()`` while its inductor is imported. CUDA's runtime answers, which
-no forked process can use once its parent has: every launch on a GPU would end in "Cannot re-initialize CUDA in forked
-subprocess". Torch chooses a benchmarker for GPU kernels by the answer, so whether torch is built for CUDA says enough.
+Torch 2.11 calls ``torch.cuda.is_available()`` while its inductor is imported. That starts CUDA's runtime, which no
+forked process can use once its parent has: every launch on a GPU would fail with "Cannot re-initialize CUDA in forked
+subprocess". Torch only chooses a benchmarker for GPU kernels with the answer, so ``is_built`` can replace the call.
 """
 
 import torch

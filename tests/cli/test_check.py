@@ -256,8 +256,8 @@ def test_a_threshold_comes_from_the_project_and_a_flag_outweighs_it(
         (["--junit", "none/junit.xml"], "cannot write none/junit.xml: No such file or directory"),
         (["--markdown", "."], "choose another"),
         (["--junit", "x" * 250], "File name too long"),
-        (["--junit", "same.txt", "--markdown", "same.txt"], "cannot hold two things"),
-        (["--junit", "/dev/null"], "it is no file"),
+        (["--junit", "same.txt", "--markdown", "same.txt"], "is given twice; choose a file for each output"),
+        (["--junit", "/dev/null"], "exists and is not a file"),
         (["--baseline", "nowhere"], "nowhere is not a folder"),
     ],
 )
