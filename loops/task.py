@@ -63,16 +63,22 @@ class Batches:
 class Task:
     """One training job in one process. Techniques change it before its first step.
 
-    ``make_optimizer`` is a function of the parameters (``functools.partial(torch.optim.AdamW, lr=1e-3)``) and not an
-    optimizer, because a technique may require options such as ``fused=True`` before the optimizer is created.
+    Args:
+        model: on the device that it trains on. ValueError if it has no parameters.
+        loss_fn: predictions and targets to the loss, a scalar (): the mean over the batch.
+        make_optimizer: a function of the parameters, such as ``functools.partial(torch.optim.AdamW, lr=1e-3)``. It is
+            no optimizer, because a technique may ask for ``fused=True`` or ``capturable=True`` before it is made.
+        batches: pairs (inputs, targets) of tensors: ``Batches``, a list or a ``DataLoader``. One pass is one epoch.
+        blocks: parts of the model that ``checkpoint`` may compute again, such as its layers.
+        goal: the quality that training is to reach; None if there is none.
     """
 
     model: nn.Module
-    loss_fn: Callable[[Any, Any], Tensor]  # predictions and targets to a scalar loss, the mean over the batch
+    loss_fn: Callable[[Any, Any], Tensor]
     make_optimizer: Callable[..., Optimizer]
-    batches: Iterable[Batch]  # `Batches`, a list or a `DataLoader`; one pass is one epoch, and it is read repeatedly
-    blocks: tuple[nn.Module, ...] = ()  # parts of the model, such as its layers, that `checkpoint` may recompute
-    goal: Goal | None = None  # the target quality of training; None for a task without a target
+    batches: Iterable[Batch]
+    blocks: tuple[nn.Module, ...] = ()
+    goal: Goal | None = None
 
     plain_model: nn.Module = field(init=False, repr=False)  # the given `model`, whose quality is measured
     optimizer: Optimizer = field(init=False, repr=False)  # created by `build_optimizer`

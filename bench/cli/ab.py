@@ -173,7 +173,7 @@ def _compare(
 
     from loopmark.bench.records.comparison import Comparison, write_comparison
 
-    plan, machine, start = invocation.plan, invocation.machine, time.perf_counter()
+    plan, machine = invocation.plan, invocation.machine
     with sides.measurement(plan) as measurement:
         decision = decide(measurement, plan.budget_seconds, rules, progress)
     if decision.sequential is None:
@@ -184,7 +184,7 @@ def _compare(
         name=folder.name,
         command=plan.command,
         started=invocation.started.isoformat(timespec="seconds"),
-        seconds=time.perf_counter() - start,
+        seconds=invocation.seconds,
         interrupted=decision.interrupted,
         base=base,
         head=head,

@@ -13,7 +13,7 @@ from loopmark.bench.cli.ab import decide
 from loopmark.bench.cli.invocation import INTERRUPTED, Conditions, Invocation
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput, NotComparable
-from loopmark.bench.records.files import write_record
+from loopmark.bench.records.files import write_record, writing_to
 from loopmark.bench.records.run import Plan
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def calibrate(
     invocation = Invocation(out, as_json, conditions, budget_seconds=budget)
     from loopmark.bench.judge.calibration import summarise_calibration
     from loopmark.bench.records.comparison import calibration_path, read_calibration
+    from loopmark.bench.records.store import ignored_folder
     from loopmark.bench.report.calibration_table import calibration_as_json, print_calibration
 
     path = calibration_path(out / invocation.machine.name, workload, loop)
@@ -72,6 +73,8 @@ def calibrate(
             start = time.perf_counter()
             trial = _try(invocation.plan, known, effect)
             known = known.with_trial(trial)
+            with writing_to(path):
+                ignored_folder(out, invocation.machine.name)
             write_record(path, known)
             invocation.console.note(
                 f"{len(known.trials)}/{sum(counts.values())}  +{100 * effect:g} %: {trial.verdict} after "

@@ -26,7 +26,7 @@ def ceilings(
     out: Annotated[Path, options.out("<machine>/ceilings-….json")] = RESULTS,
     as_json: Annotated[bool, options.json_of("the ceilings")] = False,
 ) -> None:
-    """Measure the limits of this device: matrix products, copies, launches, and transfers to and from the host.
+    """Measure the limits of this device. It times matrix products, copies, launches, and transfers with the host.
     Nothing comes from a datasheet. Limits that cannot be measured here are left out, with the reason.
 
     Exit status: 0, or 1 if nothing could be measured, 2 for bad input, 130 when interrupted.
@@ -37,7 +37,7 @@ def ceilings(
     invocation = Invocation(out, as_json, conditions, budget_seconds=budget)
     from loopmark.bench.measure.ceilings.survey import measure_ceilings
     from loopmark.bench.measure.pool import CaseEnded, worker_pool
-    from loopmark.bench.records.store import remove_if_empty
+    from loopmark.bench.records.store import ignored_folder, remove_if_empty
     from loopmark.bench.report.ceilings import ceilings_as_json, print_ceilings
 
     plan, machine, console = invocation.plan, invocation.machine, invocation.console
@@ -45,7 +45,7 @@ def ceilings(
     if not as_json and console.is_terminal:
         console.print(f"measuring for {budget:g} s …", style="dim", end="\r")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        ignored_folder(out, machine.name)
     except OSError as error:
         raise BadInput(f"cannot write to {path.parent}: {error.strerror}; choose another --out") from None
     try:

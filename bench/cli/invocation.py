@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -65,9 +66,14 @@ class Invocation:
 
         command = ["loopmark", *sys.argv[1:]]
         self.plan = make_plan(PlanOptions(command=command, **conditions._asdict(), **plan_options))
-        self.started = datetime.now(UTC)
+        self.started, self._began = datetime.now(UTC), time.perf_counter()
         self._out = out
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since ``started``."""
+        return time.perf_counter() - self._began
 
     @cached_property
     def machine(self) -> Machine:

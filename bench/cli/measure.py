@@ -9,7 +9,6 @@ from loopmark.bench.cli import options
 from loopmark.bench.cli.invocation import Conditions, Invocation, exit_by
 from loopmark.bench.cli.options import RESULTS, names
 from loopmark.bench.cli.report import show_batches, show_summary, show_training
-from loopmark.bench.progress import RunProgress
 
 
 def run(
@@ -64,19 +63,20 @@ def run(
 
     plan, console = invocation.plan, invocation.console
     terms = terms_within_a_run(seeds, quick=quick, device=plan.device)
-    with RunProgress(console) as progress:
+    with invocation.pool() as (folder, pool, progress):
         found = measure_all(
             plan,
             terms if training else None,
             ceiling_seconds(quick=quick),
             invocation.machine,
-            lambda _: invocation.new_folder(),
+            invocation.started,
+            pool,
             progress,
             lambda forecast: console.note(forecast, "dim"),
         )
-    summary = draw(found.folder, found.run, found.samples, found.trained, found.ceilings)
-    show_summary(summary, found.folder, as_json, console)
-    exit_by(["failed"] if found.failed else [], interrupted=found.interrupted)
+    summary = draw(folder, found.run, found.samples, found.trained, found.ceilings)
+    show_summary(summary, folder, as_json, console)
+    exit_by(found.statuses, interrupted=found.interrupted)
 
 
 def train(
@@ -112,10 +112,10 @@ def train(
 
     terms = training_terms(seeds, budget, quick=quick)
     with invocation.pool() as (folder, pool, progress):
-        training, samples = Trainer(invocation.plan, terms, invocation.machine, progress).run(pool)
+        trainer = Trainer(invocation.plan, terms, invocation.machine, invocation.started, progress)
+        training, samples = trainer.run(pool)
     show_training(draw_training(folder, training, samples), folder, as_json, invocation.console)
-    statuses = {one.status for several in (training.proofs, training.trials) for one in several}
-    exit_by(statuses, interrupted=training.interrupted)
+    exit_by(training.statuses, interrupted=training.interrupted)
 
 
 def find_batch(

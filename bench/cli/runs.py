@@ -11,7 +11,7 @@ from typing import NamedTuple
 from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE, round_logs
-from loopmark.bench.judge.history import Observation, lost, measured, observe, start_of
+from loopmark.bench.judge.history import Observation, measured, observe, start_of
 from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.run_comparison import JudgedRun
 from loopmark.bench.judge.side_by_side import (
@@ -28,7 +28,7 @@ from loopmark.bench.judge.side_by_side import (
     machine_names,
     shifts,
 )
-from loopmark.bench.judge.summary import Summary, summarise
+from loopmark.bench.judge.summary import Summary, lost_at_step, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.samples import Samples
@@ -320,7 +320,7 @@ def _observe(selection: Selection, folder: Path) -> ObservedRun:
         observed.digest = digest_of(folder)
         observed.workloads = {case.workload for case in run.cases}
         observed.loops = {case.loop for case in run.cases}
-        blocks, no_longer_training = read_table(folder, "blocks", run), lost(read_table(folder, "losses", run))
+        blocks, no_longer_training = read_table(folder, "blocks", run), lost_at_step(read_table(folder, "losses", run))
         rounds = round_logs(blocks[counted_blocks(blocks)])
         for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
             places = measured(run, workload)

@@ -87,8 +87,7 @@ class Recording(Block):
         once = self.names[:per_step]
         if odd or self.names != once * steps:
             raise BadStep("the step yields different phases in different steps; it must name the same ones each time")
-        refuse_unknown_phases(once[1:])
-        phases = tuple(dict.fromkeys(once))
+        phases = tuple(dict.fromkeys((DATA, *known_phases(once[1:]))))
         table = laps.reshape(steps, per_step)
         columns = [table[:, [i for i, name in enumerate(once) if name == phase]].sum(axis=1) for phase in phases]
         return phases, np.stack(columns, axis=1)
@@ -163,11 +162,15 @@ class HostClock:
         return None
 
 
-def refuse_unknown_phases(yielded: Sequence[str]) -> None:
-    """Raise BadStep where one step's ``yielded`` names include an unknown phase, or are empty."""
+def known_phases(yielded: Sequence[str]) -> tuple[str, ...]:
+    """The phases that one step yields, as plain ``str``: the parent process cannot unpickle the user's own types.
+
+    Raises BadStep for an unknown phase, and where there is none.
+    """
     if unknown := [name for name in yielded if name not in PHASES]:
         raise BadStep(
             f"the step yields {reprlib.repr(unknown[0])}, which is no phase; the phases are {', '.join(PHASES)}"
         )
     if not yielded:
         raise BadStep(f"the step yields no phase; it must yield each of {', '.join(YIELDED)} as it ends")
+    return tuple(PHASES[PHASES.index(name)] for name in yielded)

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
@@ -72,6 +73,8 @@ class CommandFacts:
     def __init__(self, plan: Plan, machine: Machine, started: datetime) -> None:
         self.cores = available_cores()[: plan.threads]
         self._plan, self._machine, self._started = plan, machine, started
+        # A clock that nobody sets: the system's may go back.
+        self._began = time.perf_counter() - (datetime.now(UTC) - started).total_seconds()
         self._environment = describe_environment(plan.threads, self.cores)
 
     def fields(self, folder: Path, *, interrupted: bool) -> dict[str, Any]:
@@ -79,7 +82,7 @@ class CommandFacts:
         return {
             "name": folder.name,
             "started": self._started.isoformat(timespec="seconds"),
-            "seconds": (datetime.now(UTC) - self._started).total_seconds(),
+            "seconds": time.perf_counter() - self._began,
             "interrupted": interrupted,
             "plan": self._plan,
             "machine": self._machine,

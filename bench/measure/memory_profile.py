@@ -4,6 +4,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from loopmark.bench.measure.clock import refuse_unknown_phases
+from loopmark.bench.measure.clock import known_phases
 from loopmark.bench.records.footprint import Footprint, Kind, Stretch
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
@@ -210,12 +211,13 @@ def follow(task: Task, loop: Loop) -> Footprint:
             stretches += [watch.lap(phase) for phase in step(task, inputs, targets)]
             # Work after the last yield belongs to the last phase.
             stretches.append(watch.lap(stretches[-1].phase))
-    refuse_unknown_phases([stretch.phase for stretch in stretches[1:-1]])
+    phases = (DATA, *known_phases([stretch.phase for stretch in stretches[1:-1]]))
+    named = zip(stretches, (*phases, phases[-1]), strict=True)
     return Footprint(
         kind=watch.kind,
         batch_size=len(targets),
         before_bytes=watch.before_bytes,
-        stretches=tuple(stretches),
+        stretches=tuple(replace(stretch, phase=phase) for stretch, phase in named),
         peak_operator=watch.peak_operator(),
         ran_eagerly=eagerly,
     )

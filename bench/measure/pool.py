@@ -16,6 +16,7 @@ from loopmark.bench.measure.answers import Failed, MemoryKind
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.launcher import ForkServer, Launcher
 from loopmark.bench.measure.machine import available_cores
+from loopmark.bench.records.files import line
 from loopmark.bench.records.run import Plan, Status
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.loop import EAGER
@@ -76,6 +77,9 @@ class WorkerProcess:
             given = self._pipe.recv() if self._pipe in ready or self._pipe.poll() else None
         except (EOFError, OSError, pickle.UnpicklingError):
             given = None
+        except Exception as error:  # it holds something of the person's own that this process does not know
+            self.kill()
+            raise CaseEnded("failed", f"gave an answer to {request} that cannot be read: {line(error)}") from None
         if given is None:
             self._process.join(5)
             code = self._process.exitcode
@@ -92,7 +96,7 @@ class WorkerProcess:
     def settle(self, limit_seconds: float) -> bool:
         """Discard the pending answer of a request that Ctrl-C interrupted; True if the worker can take another."""
         if self._busy and self._pipe.poll(limit_seconds):
-            with suppress(EOFError, OSError, pickle.UnpicklingError):
+            with suppress(Exception):  # whatever becomes of it
                 self._pipe.recv()
                 self._busy = False
         return not self._busy

@@ -12,7 +12,7 @@ import torch
 import torch._inductor.config
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-from loopmark.bench.measure.clock import BadStep, HostClock
+from loopmark.bench.measure.clock import BadStep, HostClock, known_phases
 from loopmark.bench.measure.timeline import NOT_COUNTED, STEP, Timeline, kernel_costs, operator_costs, timeline_of
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.task import Task
@@ -93,7 +93,7 @@ def profile_steps(traced: Traced, steps: int, file: Path) -> Profile:
     if not graphed:
         recording = traced.clock.lapped(1)
         recording.block()  # raises BadStep for unknown phases
-        phases = recording.names
+        phases = known_phases(recording.names)
     plain_seconds = traced.clock.plain(PLAIN_STEPS).host_seconds / PLAIN_STEPS
     profiled_seconds = _record(traced, phases, steps, file)
     timeline = read_timeline(file)

@@ -12,6 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
+from loopmark.bench.measure.clock import known_phases
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.run import PhaseWork
 from loopmark.loops.loop import Loop
@@ -214,9 +215,10 @@ def count_work(task: Task, loop: Loop, seed: int) -> tuple[PhaseWork, ...]:
             laps.append(counting.lap(laps[-1].phase))  # work after the last yield belongs to the last phase
     work: dict[str, PhaseWork] = {}
     for lap in laps:
-        before = work.get(lap.phase, PhaseWork(lap.phase, {}, 0.0))
+        (phase,) = known_phases([lap.phase])
+        before = work.get(phase, PhaseWork(phase, {}, 0.0))
         flops = Counter(before.flops)
         flops.update(lap.flops)
         kernels = tuple(sorted({*before.attention, *lap.attention}))
-        work[lap.phase] = PhaseWork(lap.phase, dict(flops), before.least_bytes + lap.least_bytes, kernels)
+        work[phase] = PhaseWork(phase, dict(flops), before.least_bytes + lap.least_bytes, kernels)
     return tuple(work.values())

@@ -227,6 +227,7 @@ class Worker:
     def verify(self, *, name: str, seconds: float) -> Checked:
         """Check one property of the canonical step, on new tasks. It needs no ``set_up``."""
         if self._examination is None:
+            self._take_place()
             self._examination = Examination(self._assignment)
         return self._examination.check(name, seconds)
 

@@ -84,10 +84,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     """Add the GPUs, the driver and torch to pytest-benchmark's facts about the machine."""
     from loopmark.bench.plugin.machine_info import machine_facts
+    from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 
     # Always, not only if a loop was timed: pytest-benchmark warns of machines that differ, and it reads stored runs
     # before the tests are known.
-    machine_info["loopmark"] = machine_facts()
+    machine_info[PYTEST_BENCHMARK_KEY] = machine_facts()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from loopmark.bench.judge.comparison import BASELINE, ratio_logs, rounds_of, step_logs
 from loopmark.bench.plugin.measurement import Measurement
-from loopmark.bench.plugin.rows import KEY
+from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 from loopmark.bench.records.files import Mismatch, decode
 
 FORMAT_VERSION = 1
@@ -64,10 +64,10 @@ class ExtraInfo:
 def read_extra_info(benchmark: dict[str, Any]) -> ExtraInfo | str | None:
     """The loop's data in a stored benchmark, or the reason if unreadable; None if Loopmark did not write it."""
     extra = benchmark.get("extra_info")
-    if not isinstance(extra, dict) or KEY not in extra:
+    if not isinstance(extra, dict) or PYTEST_BENCHMARK_KEY not in extra:
         return None
     try:
-        kept = decode(ExtraInfo, extra[KEY], f"extra_info.{KEY}")
+        kept = decode(ExtraInfo, extra[PYTEST_BENCHMARK_KEY], f"extra_info.{PYTEST_BENCHMARK_KEY}")
     except Mismatch as error:
         return str(error)
     if kept.format_version > FORMAT_VERSION:

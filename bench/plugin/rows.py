@@ -18,12 +18,12 @@ import pytest
 
 from loopmark import __version__
 from loopmark.bench.plugin import SESSION
+from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 
 if TYPE_CHECKING:
     from loopmark.bench.plugin.extra_info import ExtraInfo
     from loopmark.bench.plugin.measurement import Measurement
 
-KEY = "loopmark"  # in `extra_info` and in `machine_info`
 PHASE = "phase"  # the parameter that distinguishes the rows of one test, for `--benchmark-group-by=param:phase`
 WHOLE_STEP = "step"  # its value in the row of the whole step
 
@@ -87,7 +87,7 @@ class BenchmarkTable:
         benchmark, replay = self._benchmark, self._item.stash[REPLAY]
         if benchmark.group is None:
             benchmark.group = extra.workload  # whole steps of one workload form a group, and so do their phases
-        benchmark.extra_info[KEY] = asdict(extra)
+        benchmark.extra_info[PYTEST_BENCHMARK_KEY] = asdict(extra)
         rounds = measured.rounds(extra.loop)
         replay.rounds = iter(rounds)
         benchmark.pedantic(replay.next_round, rounds=len(rounds))
@@ -167,7 +167,7 @@ def _row(total: Any, phase: str, values: Sequence[float], rounds_per_launch: Seq
         group=f"{total.group} {phase}",
         param=f"{total.param}-{phase}" if total.param else phase,
         params={PHASE: phase, **(total.params or {})},
-        extra_info={"loopmark": {PHASE: phase, "rounds_per_launch": list(rounds_per_launch)}},
+        extra_info={PYTEST_BENCHMARK_KEY: {PHASE: phase, "rounds_per_launch": list(rounds_per_launch)}},
     )
     row = type(total)(fixture, iterations=1, options=total.options)
     for value in values:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,9 @@ def test_a_budget_too_small_for_a_verdict_is_inconclusive_and_may_be_made_to_pas
 ) -> None:
     brief = (*SMALL, "--budget", "0.1")
     assert elsewhere("ab", *brief).returncode == 3
+    (path,) = tmp_path.glob("results/*/*/comparison.json")
+    kept, end = json.loads(path.read_text()), path.stat().st_mtime
+    assert end - datetime.fromisoformat(kept["started"]).timestamp() == pytest.approx(kept["seconds"], abs=2)
     assert elsewhere("ab", *brief, "--inconclusive", "pass").returncode == 0
     assert elsewhere("ab", *brief, "--inconclusive", "fail").returncode == 1
     assert left_behind(tmp_path) == []

@@ -11,7 +11,7 @@ def test_it_is_advice_and_so_its_status_is_0_whatever_it_finds() -> None:
     done = loopmark("doctor", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("This machine, for loops on cpu\n")
-    assert done.stdout.rstrip().endswith("Loopmark changes none of it by itself.")
+    assert done.stdout.rstrip().endswith("Loopmark changes nothing by itself.")
     assert "Traceback" not in done.stderr
 
 

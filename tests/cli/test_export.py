@@ -42,7 +42,7 @@ def test_a_file_holds_what_standard_output_would_get(here: Here, kept: Path, tmp
     ("arguments", "says"),
     [
         (["RUN", "--to", "pytest-bench"], "no format named 'pytest-bench'; did you mean 'pytest-benchmark'?"),
-        (["RUN", "--to", ""], "no format named ''; there are pytest-benchmark, github-action-benchmark,"),
+        (["RUN", "--to", ""], "no format named ''; use one of pytest-benchmark, github-action-benchmark,"),
         (["RUN"], "--to"),
         (["RUN", "--to", "bencher", "--output", "nowhere/file"], "cannot write nowhere/file"),
         (["RUN", "--to", "bencher", "--output", "/proc/file"], "cannot write /proc/file"),

@@ -51,6 +51,15 @@ def test_each_frame_has_a_row_for_each_thing(kept: Path) -> None:
     assert set(frames.losses["run"]) == set(frames.warmup["run"]) == {"first", "second"}
 
 
+def test_a_launch_has_the_number_that_its_blocks_have_where_one_before_it_failed(tmp_path: Path) -> None:
+    run, samples = make_run(LOOPS[:1], launches=3, rounds=1)
+    run = replace(run, cases=(replace(run.cases[0], launches=run.cases[0].launches[1:]),))
+    keep(tmp_path, "gap", run, replace(samples, blocks=samples.blocks[samples.blocks["launch"] > 0]))
+    frames = load(tmp_path)
+
+    assert list(frames.launches["launch"]) == sorted(set(frames.blocks["launch"])) == [1, 2]
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_frames_join_and_group_by_the_same_categories(kept: Path, name: str) -> None:
     frames = load(kept)
@@ -181,8 +190,8 @@ def test_where_no_table_can_be_read_the_frame_is_empty_with_its_columns(kept: Pa
         ("nowhere", "nowhere is not a folder; give one that holds runs, such as results"),
         ("nowhere/*", "no folder matches nowhere/.*; give one that holds runs"),
         ("tests", "tests holds no run; give a folder"),
-        ([], "nowhere to look for runs was given"),
-        ("", "'' is no folder; give one that holds runs"),
+        ([], "no place to look for runs was given"),
+        ("", "'' is not a folder; give one that holds runs"),
         ("README.md", "README.md is not a folder; give one that holds runs"),
         ("x" * 5000, "cannot look for runs in xxx.*: .*File name too long"),
         ("x" * 5000 + "*", "xxx"),
@@ -232,7 +241,7 @@ def test_runs_of_which_none_can_be_read_are_refused(kept: Path, tmp_path: Path) 
     for run in copy.rglob("run.json"):
         run.write_text("[]")
 
-    with pytest.raises(BadInput, match="is not Loopmark's"):
+    with pytest.raises(BadInput, match="is not a file of Loopmark"):
         load(copy)
 
 

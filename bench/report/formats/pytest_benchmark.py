@@ -1,8 +1,8 @@
-"""A run as pytest-benchmark stores one, so that ``pytest-benchmark compare`` and ``--benchmark-compare`` read it.
+"""A run in the storage format of ``pytest-benchmark compare`` and ``--benchmark-compare``.
 
-A case is a benchmark in its workload's group, each phase one in a group of its own, under the names that the pytest
-plugin gives them. Rounds are seconds a step of the blocks that were timed as a whole; a phase's are of the lapped ones.
-The launches' numbers of rounds, the verdict and the intervals are in ``extra_info``, where there is room for them.
+A case is a benchmark in its workload's group, and each phase is a benchmark in its own group, named as by the pytest
+plugin. Rounds are seconds a step: of blocks timed as a whole for a step, and of lapped blocks for a phase. The rounds
+of each launch (their number), the verdict and the intervals are in ``extra_info``.
 """
 
 import json
@@ -17,7 +17,7 @@ from loopmark import __version__
 from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import counted_blocks, laps_by_case, phases_by_block
 from loopmark.bench.judge.summary import Summary
-from loopmark.bench.records.pytest_benchmark import KEY
+from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import ByCase, Samples
 from loopmark.bench.report.figures import record
@@ -26,7 +26,7 @@ from loopmark.bench.report.table import finite
 from loopmark.bench.report.text import elide, plain
 
 MOST_ROUNDS = 100_000
-"""Of all benchmarks together; a larger run's file leaves the rounds out, as without ``--benchmark-save-data``."""
+"""The most rounds of all benchmarks; a larger run's file has none, as without ``--benchmark-save-data``."""
 _BLOCK = ["launch", "round", "block"]
 
 
@@ -89,14 +89,14 @@ def _benchmark(
         "fullname": f"loopmark::{name}",
         "params": {"workload": entry.workload, "loop": entry.loop, "phase": phase or "step"},
         "param": f"{entry.loop}{ending}",
-        "extra_info": {KEY: extra | whose},
+        "extra_info": {PYTEST_BENCHMARK_KEY: extra | whose},
         "options": {},
         "stats": stats([float(value) for value in rounds], include_data),
     }
 
 
 def stats(data: Sequence[float], include_data: bool = True) -> dict[str, Any]:
-    """What pytest-benchmark makes of at least one round, by its own definitions (``pytest_benchmark.stats.Stats``)."""
+    """The statistics of at least one round, by the definitions of ``pytest_benchmark.stats.Stats``."""
     ordered, count, total, mean = sorted(data), len(data), sum(data), statistics.mean(data)
     deviation = statistics.stdev(data) if count > 1 else 0.0
     q1, q3 = _quartiles(ordered)
@@ -147,7 +147,7 @@ def _machine(run: Run) -> dict[str, Any]:
         "system": system,
         "release": release,
         "cpu": {"brand_raw": plain(machine.cpu), "count": machine.logical_cores},
-        KEY: {
+        PYTEST_BENCHMARK_KEY: {
             "gpus": [plain(gpu.name) for gpu in machine.gpus],
             **{name: version and plain(version) for name, version in versions.items()},
             "physical_cores": machine.physical_cores,
