@@ -26,7 +26,7 @@ def ceilings(
     out: Annotated[Path, options.out("<machine>/ceilings-….json")] = RESULTS,
     as_json: Annotated[bool, options.json_of("the ceilings")] = False,
 ) -> None:
-    """Measure the limits of this device: matrix products, copies, launches, and transfers to and from the host.
+    """Measure the limits of this device. It times matrix products, copies, launches, and transfers with the host.
     Nothing comes from a datasheet. Limits that cannot be measured here are left out, with the reason.
 
     Exit status: 0, or 1 if nothing could be measured, 2 for bad input, 130 when interrupted.

@@ -87,7 +87,7 @@ def beside(axes: Axes, y: float, x: float, text: str, *, inches: float) -> None:
 
 
 def measured(comparison: WorkloadComparison) -> list[str]:
-    """The loops with figures in any run; the table has the reasons of the others."""
+    """The loops with figures in any run; the table has the reasons for the rest."""
     return [loop for loop in comparison.loops if any(row.step_seconds is not None for _, row in comparison.rows(loop))]
 
 

@@ -123,7 +123,7 @@ _COLUMNS: tuple[Column[tuple[str, CaseDisturbance]], ...] = (
 )
 
 
-SLOWER = 1.1  # how many times as long as usual a round has to take to count
+SLOWER = 1.1  # a round longer than this multiple of its usual time counts as slow
 AGREEING = 0.25
 """The quantile over loops that must be slow, rounded down to a loop: all of up to four loops, all but two of nine. A
 single loop has slow rounds of its own."""

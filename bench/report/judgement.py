@@ -172,7 +172,7 @@ def _short(text: str) -> str:
     return markdown(elide(text, claim.SENTENCE_LENGTH))
 
 
-MOST_ANNOTATIONS = 10  # GitHub shows ten errors and ten warnings of a step, and drops the others
+MOST_ANNOTATIONS = 10  # GitHub shows ten errors and ten warnings of a step, and drops the rest
 
 
 def annotations(judgement: Judgement) -> list[str]:

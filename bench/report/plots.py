@@ -101,7 +101,7 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
     shown = [(look, crossing) for look, crossing, *_ in found if not look.behind]
     entries = [look.proxy(f"\n{show.count(crossing)} steps", look.marker) for look, crossing in shown]
     entries += style.legend(look for look, *_ in found if look.behind)
-    title = f"{style.fitted(workload.workload)}: how soon a slower start is made up for"
+    title = f"{style.fitted(workload.workload)}: steps until a slower start is made up for"
     axes = layout.line_axes(title, [styles[base.case.label].proxy(), *entries])
     last = 30 * max(crossing for _, crossing, *_ in found)
     steps = [last ** (i / 200) for i in range(201)]

@@ -82,7 +82,7 @@ def main_table(workload: WorkloadSummary) -> Table[Row]:
 
 
 def start_table(workload: WorkloadSummary) -> Table[Row]:
-    """The cost of starting, and the number of steps after which a faster loop has made up for it."""
+    """The cost of starting, and the number of steps that make up for it."""
     started = tuple(row for row in workload.rows if row.first_step_seconds is not None)
     return Table([NAME, *columns("start", started)], started)
 

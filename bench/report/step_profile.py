@@ -139,7 +139,7 @@ def _cost_rows(phase: PhaseCosts) -> list[CostRow]:
 
 def _calls(row: CostRow) -> str:
     cost, _ = row
-    if cost.name == OUTSIDE:  # it is no call
+    if cost.name == OUTSIDE:  # time between operators, which has no calls
         return show.ABSENT
     whole = cost.calls_per_step == round(cost.calls_per_step)
     return show.count(cost.calls_per_step) if whole else show.significant(cost.calls_per_step)

@@ -72,3 +72,13 @@ def test_the_readmes_commands_are_those_that_ci_runs() -> None:
     ]
     assert lines
     assert {*lines} <= {*(ROOT / ".ci" / "run").read_text().splitlines()}
+
+
+def test_each_command_and_option_has_whole_sentences_as_its_help() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, command in commands.items():
+        assert not command.get_short_help_str(65).endswith("..."), name
+        assert command.epilog.count(f"\n  loopmark {name}") == 2, name
+        assert {*OPTION.findall(command.epilog)} <= options()[name], name
+        for parameter in command.params:
+            assert (getattr(parameter, "help", None) or "Required.").rstrip().endswith("."), (name, parameter.name)

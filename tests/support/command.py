@@ -73,3 +73,11 @@ def elsewhere(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> He
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.chdir(tmp_path)
     return here
+
+
+@pytest.fixture
+def brief_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run called in this process takes one second, and not eight, to see what its device can do."""
+    from loopmark.bench.measure import plan  # not before a test asks for it: it imports torch
+
+    monkeypatch.setattr(plan, "ceiling_seconds", lambda *, quick: 1.0)
