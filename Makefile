@@ -28,7 +28,7 @@ BASELINE ?= $(shell { ls -d results/reference/$(MACHINE)/*/run.json | sort -r; \
   ls -d results/$(MACHINE)/*/run.json | sort -r | awk '$$0 < "$(RUN_FOLDER)"'; } 2>/dev/null | head -n 1 | xargs -r dirname)
 
 .DEFAULT_GOAL := help
-.PHONY: setup bench bench-scale test test-gpu test-gpu-all test-cuda-build gpu-evidence lint format report check compare clean help
+.PHONY: setup bench bench-scale docs test test-docs test-gpu test-gpu-all test-cuda-build gpu-evidence lint format report check compare clean help
 
 setup: $(READY) ## Install everything into .venv, which the other targets do as well
 
@@ -37,11 +37,17 @@ bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 
 
 test: $(READY) ## Run the tests that need no GPU, two at a time, and then those that time something (ARGS="-k …": one after the other)
 ifeq ($(strip $(ARGS)),)
-	$(PY) -m pytest -m "not cuda" --numprocesses=2 --dist=worksteal --benchmark-skip
-	$(PY) -m pytest -m "not cuda" $(BENCHMARK_FLAGS) --benchmark-only tests/benchmarks
+	$(PY) -m pytest -m "not cuda and not docs" --numprocesses=2 --dist=worksteal --benchmark-skip
+	$(PY) -m pytest -m "not cuda and not docs" $(BENCHMARK_FLAGS) --benchmark-only tests/benchmarks
 else
-	$(PY) -m pytest -m "not cuda" $(BENCHMARK_FLAGS) $(ARGS)
+	$(PY) -m pytest -m "not cuda and not docs" $(BENCHMARK_FLAGS) $(ARGS)
 endif
+
+test-docs: $(READY) ## Run every command that the documentation shows, two pages at a time
+	$(PY) -m pytest -m docs --numprocesses=2 --dist=worksteal tests/docs $(ARGS)
+
+docs: $(READY) ## Build the documentation in docs/_build/html; a warning is an error
+	$(PY) -m sphinx --fail-on-warning --quiet docs docs/_build/html
 
 test-gpu: $(READY) ## Run the short tests that need a CUDA device: each technique once on each workload
 	$(PY) -m pytest -m "cuda and not long" $(ARGS)
@@ -50,7 +56,7 @@ test-gpu-all: $(READY) ## Run all tests that need a CUDA device (hours)
 	$(PY) -m pytest -m cuda $(ARGS)
 
 test-cuda-build: $(CUDA_VENV)/.ready ## Run the tests that need no GPU with torch's CUDA build (CUDA_TORCH=2.11.0; several GB)
-	$(CUDA_VENV)/bin/python -m pytest -m "not cuda" --numprocesses=2 --dist=worksteal --benchmark-skip $(ARGS)
+	$(CUDA_VENV)/bin/python -m pytest -m "not cuda and not docs" --numprocesses=2 --dist=worksteal --benchmark-skip $(ARGS)
 
 gpu-evidence: $(READY) ## Say which promises hold on this GPU, in an archive (STEP=1, 2 or 3 alone; EVIDENCE=folder; DEVICE=cpu)
 	$(PY) -m tests.evidence $(if $(STEP),--step $(STEP)) $(if $(EVIDENCE),--evidence "$(EVIDENCE)") $(if $(DEVICE),--device $(DEVICE))
@@ -80,7 +86,7 @@ compare: $(READY) ## Put the newest run of every machine under results/ side by 
 	$(PY) -m loopmark compare results $(ARGS)
 
 clean: ## Remove the environment and every cache; runs stay
-	rm -rf $(VENV) .venv-cuda-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks
+	rm -rf $(VENV) .venv-cuda-* build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## Say what there is to make
@@ -90,7 +96,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Loopmark needs Python 3.11 or newer; $(SYSTEM_PYTHON) is older: make SYSTEM_PYTHON=/path/to/python3.12 …"; exit 2; }
 	$(SYSTEM_PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@
 
 $(CUDA_VENV)/.ready: pyproject.toml constraints.txt

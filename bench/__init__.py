@@ -1,1 +1,1 @@
-"""Loopmark's harness: measure training loops, keep what was seen, judge it, show it."""
+"""Loopmark's harness: measure training loops, store the samples, judge them, and report the result."""

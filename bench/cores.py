@@ -1,4 +1,4 @@
-"""Work that is shared out over this machine's cores: what is judged and drawn, never what is timed."""
+"""Share work over this machine's cores: judging and drawing, never timing."""
 
 import contextlib
 import gc
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias, TypeVar
 
-MOST = 4  # processes at once: each holds what it makes, and what one core does in seconds gains little from more
-ENDS_WITHIN_SECONDS = 5.0  # of a process that is told to end; then it is killed
+MOST = 4  # processes at once: each holds its own results, and work of a few seconds gains little from more
+ENDS_WITHIN_SECONDS = 5.0  # time for a terminated process to end before it is killed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Pipe: TypeAlias = "Connection[Any, Any]"
-Answer: TypeAlias = "Connection[Any, Any] | None"  # where a share's results come from, if there was a process for it
+Answer: TypeAlias = "Connection[Any, Any] | None"  # the source of a share's results; None without a process
 
 _sharing = False
 
@@ -25,16 +25,16 @@ _sharing = False
 def over_cores(
     work: Callable[[Item], Result], items: Iterable[Item], tell: Callable[[float], None] = lambda _: None
 ) -> list[Result]:
-    """``work`` of each item, in order, by as many processes as there are cores, this one among them.
+    """The results of ``work`` for each item, in order, by one process per core, including this one.
 
-    The others are its forks: what they work on, ten million rows of samples, is neither copied nor sent to them, and
-    what comes of it is sent back. Each takes every n-th item and ends. A share that comes to nothing (an error,
-    no memory, no process to be had) is worked off here after all, and its error is raised here. Within a share, in a
-    process that may have no children, and elsewhere than on Linux, where libraries do not bear a fork, everything is
-    done in this process. A file that is open before has one place to read at for all of them: work opens its own.
+    The other processes are forks, so the input (ten million rows of samples) is neither copied nor sent; only results
+    are sent back. Each fork takes every n-th item and ends. If a share fails (an error, no memory, no process), this
+    process repeats it and raises its error. Everything runs in this process within a share, in a process that may have
+    no children, and on systems other than Linux, where some libraries do not survive a fork. Forks share the position
+    of a file that is already open, so ``work`` must open its own.
 
     Args:
-        tell: is told, in this process alone, what fraction of its share is done, before each item of it.
+    tell: called in this process before each item of its own share, with the fraction of the share that is done.
     """
     items = list(items)
     alone = _sharing or sys.platform != "linux" or multiprocessing.current_process().daemon or not items
@@ -56,10 +56,10 @@ def over_cores(
 
 @contextlib.contextmanager
 def _in_a_share() -> Iterator[None]:
-    """What is shared out is not shared out again, and the garbage collector leaves what was there before alone.
+    """Forbid a share to be divided again, and exclude the existing objects from garbage collection.
 
-    To walk through all that was read, again and again, takes a tenth of the time; and memory of a GPU, of which a fork
-    inherits the handles, is its parent's to free.
+    Scanning them again and again takes a tenth of the time. A fork also inherits handles to GPU memory, which only its
+    parent may free.
     """
     global _sharing
     before, _sharing = _sharing, True
@@ -77,10 +77,10 @@ def _in_a_share() -> Iterator[None]:
 def _started(
     work: Callable[[Item], Result], share: Sequence[Item], answers: Sequence[Answer], ended: contextlib.ExitStack
 ) -> Answer:
-    """Where the results of ``share`` will come from; None where the system has no process to give."""
+    """The connection that will deliver the results of ``share``; None if no process could be started."""
     context = multiprocessing.get_context("fork")
     with warnings.catch_warnings():
-        # Python warns of threads that may hold a lock at the fork. Those of numpy, Arrow and torch know of forks.
+        # Python warns of threads that may hold a lock at the fork. Those of numpy, Arrow and torch handle forks.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             answer, told = context.Pipe(duplex=False)
@@ -92,7 +92,7 @@ def _started(
         except OSError:
             return None
 
-    def end() -> None:  # it has answered, or nobody waits for its answer any more
+    def end() -> None:  # it has answered, or its answer is no longer needed
         process.terminate()
         process.join(ENDS_WITHIN_SECONDS)
         if process.is_alive():
@@ -104,11 +104,11 @@ def _started(
 
 
 def _work_off(work: Callable[[Item], Result], share: Sequence[Item], told: Pipe, inherited: Sequence[Pipe]) -> None:
-    for one in inherited:  # while any process can still read them, nobody learns that the one who would read has died
+    for one in inherited:  # a sender learns of its reader's death only when no other process holds the pipe's end
         one.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whom Ctrl-C stops, stops this one
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing half-written stays
-    with contextlib.suppress(Exception):  # it happens again where it is to be raised
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and ends this process
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # exit cleanly, without half-written files
+    with contextlib.suppress(Exception):  # the parent repeats the work, and raises the error there
         told.send(_worked_off(work, share))
 
 

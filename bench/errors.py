@@ -1,9 +1,9 @@
-"""The exceptions that are an answer to the person who asked, each one line."""
+"""The exceptions whose text is shown to the user, one line each."""
 
 
-class BadInput(Exception):  # noqa: N818 - it names what was given, as KeyError does not
-    """A mistake in what was asked for; its text is one line that says what to do instead."""
+class BadInput(Exception):  # noqa: N818 - its name describes the input
+    """A mistake in the user's input. Its text is one line that says what to do instead."""
 
 
-class NotComparable(Exception):  # noqa: N818 - it says what two sides are
-    """Two sides of which nothing fair can be said together; its text is one line that says why."""
+class NotComparable(Exception):  # noqa: N818 - its name describes the two sides
+    """Two sides that cannot be compared fairly. Its text is one line that says why."""

@@ -1,4 +1,4 @@
-"""The median of samples with its interval: the one statistic that both measuring and judging take."""
+"""The median of samples with its interval: the only statistic that both measuring and judging need."""
 
 import math
 
@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtr
 
-LEAST_SAMPLES = 6  # fewer cannot bracket a median with 95 % confidence: five all lie on one side of it in 1 of 16 cases
+LEAST_SAMPLES = 6  # fewer cannot bracket a median with 95 % confidence: all of 5 lie on one side in 1 of 16 cases
 
 
 def median_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
     """The median, and both ends of its order-statistic interval, which assumes no distribution (Thompson 1936).
 
-    The ends are infinite where the values are too few for the confidence.
+    The ends are infinite if there are too few values for the confidence.
     """
     ordered = np.sort(np.asarray(values, dtype=float))
     count, middle = len(ordered), float(np.median(ordered)) if len(ordered) else math.nan

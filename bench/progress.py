@@ -1,4 +1,4 @@
-"""The line that a person watches while a run works."""
+"""The progress line of a run."""
 
 import os
 import sys
@@ -10,11 +10,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 PLAIN_EVERY_SECONDS = 10.0  # without a terminal (a CI log), a new line only this often
 
-MOST_DONE = 0.99  # the most that is shown: whoever tells is still at it
+MOST_DONE = 0.99  # the largest fraction shown, since the work is still running
 
 
 class RunProgress:
-    """A bar on a terminal; now and then a line in a log. Drawn only when told: nothing wakes while a block is timed."""
+    """A bar on a terminal, an occasional line in a log. Drawn only on calls: no timer disturbs a timed block."""
 
     def __init__(self, console: Console) -> None:
         self._console, self._last = console, float("-inf")
@@ -37,8 +37,8 @@ class RunProgress:
         self._bar.stop()
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
-        """Say what is being done, what fraction of the whole is done, and how long it will still take."""
-        # A forecast of no time at all says nothing, and would go on saying it where it was wrong.
+        """Show the current work, the fraction of the whole that is done, and the remaining time."""
+        # A forecast below a second is left out: if it were wrong, it would stay on the screen.
         left = f"{duration(remaining_seconds)} left" if remaining_seconds and remaining_seconds >= 1 else ""
         now, done = time.monotonic(), min(done, MOST_DONE)
         if self._console.is_terminal:
@@ -50,7 +50,7 @@ class RunProgress:
             self._last = now
 
     def hint(self, doing: str, done: float, remaining_seconds: float | None = None) -> None:
-        """The same on a terminal alone: of what is over soon, whose mistakes are to be the only line of a log."""
+        """Like ``tell``, on a terminal only: for short work, where a log should contain nothing but errors."""
         if self._console.is_terminal:
             self.tell(doing, done, remaining_seconds)
 
@@ -62,16 +62,16 @@ def duration(seconds: float) -> str:
 
 
 class StderrConsole(Console):
-    """Where progress and errors go, so that standard output holds results only.
+    """The console for progress and errors on stderr; stdout holds results only.
 
-    It falls silent when nobody reads it any more: a run is not given up for want of someone to tell how far it is.
+    It becomes silent when its pipe is closed, so that the run goes on.
     """
 
     def __init__(self) -> None:
         super().__init__(file=sys.stderr)
 
     def note(self, text: str, style: str | None = None) -> None:
-        """A line as it is: no markup, no highlighting, no breaks."""
+        """Print a line as it is, without markup, highlighting or line breaks."""
         self.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def on_broken_pipe(self) -> None:

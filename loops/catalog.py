@@ -115,6 +115,8 @@ def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> N
         if technique.name in seen:
             raise BadSpec(f"'{name}' names {technique.name} twice; name it once")
         seen.add(technique.name)
+    accumulations = [t.name for t in techniques if t.name.startswith("accumulate_")]
+    seen |= {"accumulate_K"} if accumulations else set()
     for technique in techniques:
         if clash := sorted(technique.excludes & seen):
             raise BadSpec(f"'{name}' cannot be: {technique.name} and {clash[0]} exclude each other; keep one")
@@ -123,7 +125,6 @@ def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> N
                 f"'{name}' cannot be: {technique.name} has a step of its own, which would replace yours; "
                 "write its difference into your step"
             )
-    accumulations = [t.name for t in techniques if t.name.startswith("accumulate_")]
     if len(accumulations) > 1:
         raise BadSpec(f"'{name}' cannot be: {' and '.join(accumulations)} exclude each other; keep one")
 

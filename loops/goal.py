@@ -17,13 +17,19 @@ ROWS_AT_ONCE = 256  # of the held-out data: enough to fill a device, few enough 
 class Goal:
     """A target of quality on held-out data.
 
-    Every loop of a workload is measured by the same ruler: the model as it was made, neither compiled nor under
-    autocast, in evaluation mode and without gradients.
+    Quality is measured in the same way for each loop: on the plain model, neither compiled nor under autocast, in
+    evaluation mode and without gradients.
+
+    Args:
+        metric: the name of the quality, such as ``accuracy``.
+        target: the quality to reach. ValueError if it is not finite.
+        measure: a function of the model that returns its quality, a number or a tensor ().
+        higher_is_better: False for a metric such as bits per byte.
     """
 
-    metric: str  # what is measured, such as `accuracy`
+    metric: str
     target: float
-    measure: Callable[[nn.Module], float | Tensor]  # the model to its quality, a number or ()
+    measure: Callable[[nn.Module], float | Tensor]
     higher_is_better: bool = True
 
     def __post_init__(self) -> None:

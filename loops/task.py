@@ -61,18 +61,24 @@ class Batches:
 
 @dataclass
 class Task:
-    """One training job in one process; techniques change it before its first step.
+    """One training job in one process. Techniques change it before its first step.
 
-    ``make_optimizer`` is a function of the parameters (``functools.partial(torch.optim.AdamW, lr=1e-3)``) rather
-    than an optimizer, because a technique may ask for ``fused=True`` or a capturable one before it is made.
+    Args:
+        model: on the device that it trains on. ValueError if it has no parameters.
+        loss_fn: predictions and targets to the loss, a scalar (): the mean over the batch.
+        make_optimizer: a function of the parameters, such as ``functools.partial(torch.optim.AdamW, lr=1e-3)``. It is
+            no optimizer, because a technique may ask for ``fused=True`` or ``capturable=True`` before it is made.
+        batches: pairs (inputs, targets) of tensors: ``Batches``, a list or a ``DataLoader``. One pass is one epoch.
+        blocks: parts of the model that ``checkpoint`` may compute again, such as its layers.
+        goal: the quality that training is to reach; None if there is none.
     """
 
     model: nn.Module
-    loss_fn: Callable[[Any, Any], Tensor]  # predictions and targets to a scalar loss, the mean over the batch
+    loss_fn: Callable[[Any, Any], Tensor]
     make_optimizer: Callable[..., Optimizer]
-    batches: Iterable[Batch]  # `Batches`, a list or a `DataLoader`: one pass is one epoch; it is read again and again
-    blocks: tuple[nn.Module, ...] = ()  # parts of the model that `checkpoint` may compute again, such as its layers
-    goal: Goal | None = None  # the quality that training is to reach; None for a task that states none
+    batches: Iterable[Batch]
+    blocks: tuple[nn.Module, ...] = ()
+    goal: Goal | None = None
 
     plain_model: nn.Module = field(init=False, repr=False)  # `model` as it was given: quality is measured of it
     optimizer: Optimizer = field(init=False, repr=False)  # it is not there until `build_optimizer`

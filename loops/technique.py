@@ -49,7 +49,7 @@ class Technique:
     captures: bool = (
         False  # it records what the device is to do and has that repeated, out of sight of torch's operators
     )
-    excludes: frozenset[str] = frozenset()  # names of techniques that would do the same thing, undo it or break it
+    excludes: frozenset[str] = frozenset()  # techniques that do the same, undo it or break it; accumulate_K means all K
 
 
 def needs_cuda(name: str, device: torch.device) -> str | None:

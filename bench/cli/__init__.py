@@ -1,4 +1,4 @@
-"""The ``loopmark`` command: the only place that knows all the wings, each imported when it is needed."""
+"""The ``loopmark`` command. Only this room imports all others, each when it is needed."""
 
 import io
 import os
@@ -19,6 +19,7 @@ from loopmark.bench.cli.calibrate import calibrate
 from loopmark.bench.cli.ceilings import ceilings
 from loopmark.bench.cli.check import check
 from loopmark.bench.cli.compare import compare, history
+from loopmark.bench.cli.examples import epilog
 from loopmark.bench.cli.exchange import export, import_
 from loopmark.bench.cli.inspection import memory, trace, verify
 from loopmark.bench.cli.invocation import BAD_INPUT, CRASHED, INTERRUPTED
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 1000
 
-# The commands, by what a person wants of them.
+# The commands, grouped by purpose.
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "measure": {
         "run": run,
@@ -53,7 +54,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
 
 class _Panels(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
-        """Show the commands by their panels. Typer would itself, but only in the boxes that rich draws."""
+        """List the commands by panel. Typer does this only in rich's boxes, which are switched off here."""
         room = formatter.width - 6 - max(map(len, self.commands))
         for panel, commands in PANELS.items():
             with formatter.section(panel.capitalize()):
@@ -71,8 +72,8 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def loopmark(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
-    """Time PyTorch training loops phase by phase, and say which technique pays on this machine."""
+def loopmark(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Time PyTorch training loops phase by phase, and report which technique pays on this machine."""
     if version:
         typer.echo(f"loopmark {__version__}")
         raise typer.Exit
@@ -80,14 +81,14 @@ def loopmark(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 for _panel, _commands in PANELS.items():
     for _name, _function in _commands.items():
-        app.command(_name, rich_help_panel=_panel)(_function)
+        app.command(_name, rich_help_panel=_panel, epilog=epilog(_name))(_function)
 
 
 def main() -> NoReturn:
-    """Run the command line; a mistake in what was asked for is one line and exit status 2."""
-    # Of times too small or too large to compute with, numpy has remarks; what came of them is shown as absent.
+    """Run the command line. Bad input prints one line and exits with status 2."""
+    # numpy warns of times too small or too large to compute with. Their results are shown as absent.
     warnings.simplefilter("ignore", RuntimeWarning)
-    if isinstance(sys.stderr, io.TextIOWrapper):  # a terminal without our letters gets a stand-in, not an error
+    if isinstance(sys.stderr, io.TextIOWrapper):  # replace what the terminal cannot encode
         sys.stderr.reconfigure(errors="replace")
     try:
         with _patient_output():
@@ -98,11 +99,11 @@ def main() -> NoReturn:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "loopmark":
             raise
-        _say_mistake(f"{sys.executable} has no module '{error.name}'; `make bench` installs all that is needed")
+        _say_mistake(f"{sys.executable} has no module '{error.name}'; `make bench` installs everything needed")
     except (BadInput, OSError) as error:
         _say_mistake(str(error))
     except Exception as error:
-        # Typer carries its own copy of click, or depends on one, by version; both errors can word themselves.
+        # Some versions of Typer bundle click, others depend on it. Both kinds of error have format_message.
         if not hasattr(error, "format_message"):
             traceback.print_exc()
             sys.exit(CRASHED)
@@ -120,7 +121,7 @@ def _say_mistake(text: str) -> NoReturn:
 
 
 class _Pipe(io.FileIO):
-    """What goes to a pipe that nobody reads any more goes nowhere."""
+    """A file that discards what is written after its reader has closed the pipe."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         try:
@@ -133,19 +134,19 @@ class _Pipe(io.FileIO):
 
 @contextmanager
 def _patient_output() -> Iterator[None]:
-    """Have ``sys.stdout`` outlive its reader, and write all of it by the end. Raises OSError where a disk is full."""
-    if sys.stdout is None:  # it was closed before we began
+    """Keep ``sys.stdout`` usable after its pipe is closed, and flush it at the end. Raises OSError on a full disk."""
+    if sys.stdout is None:  # stdout was closed before the start
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
             yield
         return
     try:
         number = sys.stdout.fileno()
-    except (OSError, ValueError):  # it is no file of the system's
+    except (OSError, ValueError):  # stdout has no file descriptor
         yield
         return
     sys.stdout.flush()
     binary = io.BufferedWriter(_Pipe(number, "w", closefd=False))
-    # A terminal without our letters gets a stand-in, not an error.
+    # Replace the characters that the terminal cannot encode, instead of raising.
     output = io.TextIOWrapper(binary, encoding=sys.stdout.encoding, errors="replace", line_buffering=os.isatty(number))
     with redirect_stdout(output):
         try:

@@ -1,4 +1,4 @@
-"""``loopmark ab``: two sides in turns, until the verdict is sure."""
+"""``loopmark ab``: compare two sides in turns until the verdict is certain."""
 
 import os
 import signal
@@ -30,28 +30,32 @@ def ab(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="loop=, workload=, rev= (a git revision), python= (an interpreter), env=NAME=value; repeated, or "
-            "several with commas.",
+            help="Set the base side: loop=, workload=, rev= (a git revision), python= (an interpreter), "
+            "env=NAME=value. Repeat it, or use commas.",
         ),
     ] = None,
-    head: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="The other side, likewise.")] = None,
-    workload: Annotated[str | None, typer.Option(metavar="NAME", help="Of both sides; default: resnet.")] = None,
-    loop: Annotated[str | None, typer.Option(metavar="NAME", help="Of both sides; default: eager.")] = None,
+    head: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Set the head side, likewise.")] = None,
+    workload: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Run this on both sides. Default: resnet.")
+    ] = None,
+    loop: Annotated[str | None, typer.Option(metavar="NAME", help="Run this on both sides. Default: eager.")] = None,
     device: options.Device = None,
     size: options.Size = None,
     batch_size: options.BatchSize = None,
-    budget: Annotated[float, typer.Option(help="Seconds after which it ends inconclusive.")] = 90.0,
+    budget: Annotated[float, typer.Option(help="End as inconclusive after this number of seconds.")] = 90.0,
     false_alarms: Annotated[
-        str, typer.Option(metavar="SHARE", help="How often unchanged code may be called a regression.")
+        str, typer.Option(metavar="SHARE", help="Call unchanged code a regression at most this often.")
     ] = "1%",
     margin: Annotated[
         str,
         typer.Option(
             metavar="SHARE",
-            help="Sides shown to differ by less are the same, unless slower or faster was sure first; 0.01 or 1%.",
+            help="Call sides the same if they differ by less (0.01 or 1%), unless slower or faster is certain first.",
         ),
     ] = "1%",
-    threshold: Annotated[str, typer.Option(metavar="SHARE", help="How much slower the head's step may be.")] = "0",
+    threshold: Annotated[
+        str, typer.Option(metavar="SHARE", help="Allow the head's step to be slower by this share.")
+    ] = "0",
     seed: options.Seed = 0,
     threads: options.Threads = None,
     limit: options.Limit = 300.0,
@@ -61,10 +65,9 @@ def ab(
     junit: options.Junit = None,
     markdown: options.Markdown = None,
 ) -> None:
-    """Compare two sides in turns, and say as soon as it is sure whether the head is slower.
+    """Compare two sides in turns until the verdict is certain. Ctrl-C gives the verdict on the pairs measured so far.
 
-    Ctrl-C ends it with the verdict on what there is.
-    Exit status: 0 no regression, 1 a regression, 2 bad input, 3 inconclusive, 4 not comparable.
+    Exit status: 0 no regression, 1 regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
     refuse_unwritable(junit, markdown)
     conditions = Conditions(device, size, batch_size, seed, threads, limit)
@@ -83,8 +86,8 @@ def ab(
     )
     sides_asked_for = parse_side(base or [], "--base"), parse_side(head or [], "--head")
     console = invocation.console
-    if not base and not head:  # said before a budget is spent on it
-        note = "neither --base nor --head is given: both sides are the same, and what differs is this machine's noise"
+    if not base and not head:  # warn before the budget is spent
+        note = "neither --base nor --head is given: both sides are the same, and any difference is this machine's noise"
         console.note(note, "yellow")
     _interrupt_once()
     try:
@@ -100,19 +103,19 @@ def ab(
         judgement = Judgement("ab", before, after, (), rules.false_alarms, refusal=str(refusal))
     judgement = replace(judgement, inconclusive=inconclusive.value if inconclusive else None)
     show_judgement(judgement, as_json=as_json, junit=junit, markdown=markdown, console=console)
-    # The verdict has been told: no signal may turn the exit status that says it into another.
-    _on_signals(signal.SIG_IGN)  # a handler of ours would be gone before the process is
+    # The verdict is printed: from here no signal may change the exit status.
+    _on_signals(signal.SIG_IGN)  # a Python handler would be gone before the process ends
     raise typer.Exit(judgement.exit_status)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a measurement came to."""
+    """The result of a measurement."""
 
-    measured: "list[Measured]"  # the launch pairs; none where Ctrl-C came before the first had ended
-    sequential: "SequentialComparison | None"  # none where nothing was measured
-    findings: "tuple[Finding, ...]"  # as they were when the verdict was sure, or at the end
-    seconds: float  # until then
+    measured: "list[Measured]"  # the launch pairs; empty if Ctrl-C came before the first ended
+    sequential: "SequentialComparison | None"  # None if nothing was measured
+    findings: "tuple[Finding, ...]"  # at the time when the verdict was certain, or at the end
+    seconds: float  # until these findings
     interrupted: bool
 
 
@@ -123,9 +126,9 @@ def decide(
     progress: RunProgress | None = None,
     least_seconds: float = 0.0,
 ) -> Decision:
-    """Measure launch pairs until the verdict is sure or the budget is spent.
+    """Measure launch pairs until the verdict is certain or the budget is spent.
 
-    It goes on for ``least_seconds`` even when the verdict is sure, which stays what it was.
+    Measuring goes on for at least ``least_seconds``; a verdict that was certain before does not change.
     """
     from loopmark.bench.judge.sequential_comparison import SequentialComparison
 
@@ -153,7 +156,7 @@ def decide(
                 progress.tell(doing, min(1.0, spent / budget_seconds), max(0.0, budget_seconds - spent))
     except KeyboardInterrupt:
         interrupted = True
-        if judged < len(measured):  # Ctrl-C came in the middle of judging the last of them
+        if judged < len(measured):  # Ctrl-C came while the last pair was judged
             sequential = SequentialComparison(rules, *measurement.sides)
             for pair in measured:
                 sequential.add(pair.pair, pair.blocks, pair.phases)
@@ -165,12 +168,12 @@ def decide(
 def _compare(
     sides: "PreparedComparison", invocation: Invocation, rules: "DecisionRules", progress: RunProgress
 ) -> "tuple[Comparison, SequentialComparison, Path]":
-    """Measure until the verdict is sure, the budget is spent, or a person has had enough, and keep what there is."""
+    """Measure until the verdict is certain, the budget is spent or Ctrl-C is pressed, and keep what was measured."""
     import pandas as pd
 
     from loopmark.bench.records.comparison import Comparison, write_comparison
 
-    plan, machine, start = invocation.plan, invocation.machine, time.perf_counter()
+    plan, machine = invocation.plan, invocation.machine
     with sides.measurement(plan) as measurement:
         decision = decide(measurement, plan.budget_seconds, rules, progress)
     if decision.sequential is None:
@@ -181,7 +184,7 @@ def _compare(
         name=folder.name,
         command=plan.command,
         started=invocation.started.isoformat(timespec="seconds"),
-        seconds=time.perf_counter() - start,
+        seconds=invocation.seconds,
         interrupted=decision.interrupted,
         base=base,
         head=head,
@@ -200,14 +203,14 @@ def _compare(
 
 
 def _interrupt_once() -> None:
-    """Make the first Ctrl-C, or polite ``kill``, an interruption, and those after it no more than a word.
+    """Make the first Ctrl-C or SIGTERM an interruption; later ones print a line and do nothing else.
 
-    A comparison that is interrupted has processes to end, worktrees to remove and a verdict to give, which takes time.
+    An interrupted comparison needs time to end its processes, remove its worktrees and give a verdict.
     """
 
     def again(*_: Any) -> None:
-        # Not print: this may come in the middle of one.
-        os.write(sys.stderr.fileno(), b"loopmark: putting things away; the verdict follows\n")
+        # os.write, since the signal may arrive during a print.
+        os.write(sys.stderr.fileno(), b"loopmark: cleaning up; the verdict follows\n")
 
     def first(*_: Any) -> None:
         _on_signals(again)

@@ -1,4 +1,4 @@
-"""``loopmark calibrate``: comparisons whose truth is known, to learn what this machine can see."""
+"""``loopmark calibrate``: comparisons whose truth is known, to learn which changes this machine can detect."""
 
 import time
 from collections.abc import Iterator
@@ -13,37 +13,37 @@ from loopmark.bench.cli.ab import decide
 from loopmark.bench.cli.invocation import INTERRUPTED, Conditions, Invocation
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput, NotComparable
-from loopmark.bench.records.files import write_record
+from loopmark.bench.records.files import write_record, writing_to
 from loopmark.bench.records.run import Plan
 
 if TYPE_CHECKING:
     from loopmark.bench.records.comparison import Calibration, CalibrationTrial
 
-# How many comparisons are made of each planted slowdown, 0 being unchanged code.
+# The number of comparisons for each planted slowdown; 0 is unchanged code.
 COMPARISONS = {0.0: 60, 0.01: 30, 0.02: 30, 0.005: 10, 0.05: 10}
-SOLO_SHARE = 1 / 6  # of the budget: each of the two solitary means around a comparison of unchanged code
+SOLO_SHARE = 1 / 6  # of the budget, for each of the two solo means around a comparison of unchanged code
 
 
 def calibrate(
     workload: Annotated[
-        str, typer.Option(metavar="NAME", help="What is trained; steps of 1 to 20 ms say most.")
+        str, typer.Option(metavar="NAME", help="Train this workload. Steps of 1 to 20 ms are the most informative.")
     ] = "resnet",
-    loop: Annotated[str, typer.Option(metavar="NAME", help="The loop that is compared with itself.")] = "eager",
+    loop: Annotated[str, typer.Option(metavar="NAME", help="Compare this loop with itself.")] = "eager",
     trials: Annotated[
-        float, typer.Option(help="How many comparisons to make, as a multiple of the usual 60 + 30 + 30 + 10 + 10.")
+        float, typer.Option(help="Make this multiple of the usual 60 + 30 + 30 + 10 + 10 comparisons.")
     ] = 1.0,
-    budget: Annotated[float, typer.Option(help="Seconds of each comparison, at most.")] = 90.0,
+    budget: Annotated[float, typer.Option(help="Spend at most this number of seconds on each comparison.")] = 90.0,
     device: options.Device = None,
     size: options.Size = None,
     threads: options.Threads = None,
     limit: options.Limit = 300.0,
     out: Annotated[Path, options.out("<machine>/calibration-….json")] = RESULTS,
-    show: Annotated[bool, typer.Option("--show", help="Measure nothing: show what is stored.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show the stored calibration, and measure nothing.")] = False,
     as_json: options.JudgementJson = False,
 ) -> None:
-    """Compare a loop with itself, unchanged and slowed down on purpose, and tell what was found and how soon.
+    """Report which slowdowns this machine detects, and how soon. A loop is compared with itself, unchanged and slowed
+    down on purpose. This takes hours. It can be stopped at any time, and the next call resumes it.
 
-    It takes hours, can be stopped at any time, and goes on where it was when it is called again.
     Exit status: 0, or 2 for bad input, 130 when interrupted.
     """
     if not 0 < trials <= 100:
@@ -52,18 +52,19 @@ def calibrate(
     invocation = Invocation(out, as_json, conditions, budget_seconds=budget)
     from loopmark.bench.judge.calibration import summarise_calibration
     from loopmark.bench.records.comparison import calibration_path, read_calibration
+    from loopmark.bench.records.store import ignored_folder
     from loopmark.bench.report.calibration_table import calibration_as_json, print_calibration
 
     path = calibration_path(out / invocation.machine.name, workload, loop)
     known = read_calibration(path)
     if show:
         if known is None:
-            raise BadInput(f"{path} is not there yet; call loopmark calibrate without --show")
+            raise BadInput(f"{path} does not exist yet; call loopmark calibrate without --show first")
         counts = {}
     else:
         anew = _begin(invocation, workload, loop)
         if known is not None and (other := "; ".join(_other_terms(known, anew))):
-            raise BadInput(f"{path} was made otherwise ({other}); do as then, or give another --out")
+            raise BadInput(f"{path} was made under other conditions ({other}); restore them, or choose another --out")
         known = known or anew
         counts = {effect: max(1, round(count * trials)) for effect, count in COMPARISONS.items()}
     interrupted = False
@@ -72,6 +73,8 @@ def calibrate(
             start = time.perf_counter()
             trial = _try(invocation.plan, known, effect)
             known = known.with_trial(trial)
+            with writing_to(path):
+                ignored_folder(out, invocation.machine.name)
             write_record(path, known)
             invocation.console.note(
                 f"{len(known.trials)}/{sum(counts.values())}  +{100 * effect:g} %: {trial.verdict} after "
@@ -94,7 +97,7 @@ def calibrate(
 
 
 def _next_effects(made: list[float], counts: dict[float, int]) -> Iterator[float]:
-    """The effects still to try, the one that lags most behind its share first: when it is stopped, all have some."""
+    """The effects still to try, the one furthest behind its share first, so that all have trials at any stop."""
     made = [*made]
     while open_ := [effect for effect, count in counts.items() if made.count(effect) < count]:
         effect = min(open_, key=lambda e: made.count(e) / counts[e])
@@ -103,19 +106,19 @@ def _next_effects(made: list[float], counts: dict[float, int]) -> Iterator[float
 
 
 def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
-    """In what trials made now would differ from those that are known, a few words each."""
+    """Each condition in which new trials would differ from the known ones, in a few words."""
     from loopmark.bench.judge.differences import environment_differences
 
     for name in ("workload", "loop", "device", "size", "budget_seconds", "false_alarms", "margin", "method"):
         then, now = getattr(known, name), getattr(anew, name)
         if then != now:
             yield f"{name.replace('_', ' ')} {then} → {now}"
-    same_revision = replace(anew.environment, revision=known.environment.revision)  # another method is what counts
+    same_revision = replace(anew.environment, revision=known.environment.revision)  # only another method matters
     yield from environment_differences(known.environment, same_revision)
 
 
 def _try(plan: Plan, known: "Calibration", effect: float) -> "CalibrationTrial":
-    """One comparison with ``effect`` planted; around one of unchanged code, the means that others would compare."""
+    """One comparison with ``effect`` planted. Unchanged code gets a solo mean of each side, before and after it."""
     from loopmark.bench.judge.sequential_comparison import DecisionRules
     from loopmark.bench.measure.sides import SideOptions, prepare_comparison
     from loopmark.bench.records.comparison import CalibrationTrial

@@ -1,4 +1,4 @@
-"""``loopmark ceilings``: what this device can do, measured and not looked up."""
+"""``loopmark ceilings``: the limits of this device, measured and not looked up."""
 
 import tempfile
 from pathlib import Path
@@ -20,16 +20,16 @@ MOST_SECONDS = 3600.0
 def ceilings(
     device: options.Device = None,
     threads: options.Threads = None,
-    budget: Annotated[float, typer.Option(help="Seconds of measuring, over everything that is measured.")] = 15.0,
-    seed: Annotated[int, typer.Option(help="Of the data, and of the order of the samples.")] = 0,
+    budget: Annotated[float, typer.Option(help="Measure for this number of seconds in all.")] = 15.0,
+    seed: Annotated[int, typer.Option(help="Seed the data and the order of samples.")] = 0,
     limit: options.Limit = 300.0,
     out: Annotated[Path, options.out("<machine>/ceilings-….json")] = RESULTS,
     as_json: Annotated[bool, options.json_of("the ceilings")] = False,
 ) -> None:
-    """Measure what this device can do: matrix products, copies, launches, and transfers from and to the host.
+    """Measure the limits of this device. It times matrix products, copies, launches, and transfers with the host.
+    Nothing comes from a datasheet. Limits that cannot be measured here are left out, with the reason.
 
-    Nothing comes from a datasheet; what cannot be measured here is left out, with the reason.
-    Exit status: 0, or 1 where nothing could be measured, 2 for bad input, 130 when interrupted.
+    Exit status: 0, or 1 if nothing could be measured, 2 for bad input, 130 when interrupted.
     """
     if not 0 < budget <= MOST_SECONDS:
         raise BadInput(f"--budget {budget:g} makes no sense; give seconds, more than 0 and at most {MOST_SECONDS:g}")
@@ -37,7 +37,7 @@ def ceilings(
     invocation = Invocation(out, as_json, conditions, budget_seconds=budget)
     from loopmark.bench.measure.ceilings.survey import measure_ceilings
     from loopmark.bench.measure.pool import CaseEnded, worker_pool
-    from loopmark.bench.records.store import remove_if_empty
+    from loopmark.bench.records.store import ignored_folder, remove_if_empty
     from loopmark.bench.report.ceilings import ceilings_as_json, print_ceilings
 
     plan, machine, console = invocation.plan, invocation.machine, invocation.console
@@ -45,7 +45,7 @@ def ceilings(
     if not as_json and console.is_terminal:
         console.print(f"measuring for {budget:g} s …", style="dim", end="\r")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        ignored_folder(out, machine.name)
     except OSError as error:
         raise BadInput(f"cannot write to {path.parent}: {error.strerror}; choose another --out") from None
     try:

@@ -1,4 +1,4 @@
-"""``loopmark check``: a run against a stored baseline; and how its judgement, like that of ``ab``, is shown."""
+"""``loopmark check``: a run against a stored baseline. Also shows the judgement of ``check`` and of ``ab``."""
 
 import json
 import os
@@ -20,33 +20,33 @@ from loopmark.bench.progress import StderrConsole
 if TYPE_CHECKING:
     from loopmark.bench.judge.finding import Judgement
 
-SUMMARY = "GITHUB_STEP_SUMMARY"  # GitHub's variable with the file whose Markdown a job shows
+SUMMARY = "GITHUB_STEP_SUMMARY"  # GitHub's variable for the Markdown file that a job shows
 
 
 def check(
-    run: Annotated[Path, typer.Argument(help="The folder of the run that is checked.")],
-    baseline: Annotated[Path, typer.Option(metavar="RUN", help="The folder of the run that it is checked against.")],
+    run: Annotated[Path, typer.Argument(help="Check the run in this folder.")],
+    baseline: Annotated[Path, typer.Option(metavar="RUN", help="Compare with the run in this folder.")],
     threshold: Annotated[
         list[str] | None,
         typer.Option(
             metavar="METRIC=SHARE",
-            help="How much more is allowed, of step, step/eager, peak-memory or a phase: forward=5%; may be repeated.",
+            help="Allow an increase, as in forward=5%, of step, step/eager, peak-memory or a phase. Can be repeated.",
         ),
     ] = None,
     false_alarms: Annotated[
         str | None,
-        typer.Option(metavar="SHARE", help="How often unchanged code may be called a regression; default: 0.01."),
+        typer.Option(metavar="SHARE", help="Call unchanged code a regression at most this often. Default: 0.01."),
     ] = None,
     inconclusive: options.Inconclusive = None,
     as_json: options.JudgementJson = False,
     junit: options.Junit = None,
     markdown: options.Markdown = None,
 ) -> None:
-    """Compare a run with a stored baseline, and say whether anything has become slower. Needs no torch.
+    """Compare a run with a stored baseline for regressions. Needs no torch.
 
-    On the same machine seconds and bytes are compared, elsewhere each loop's ratio to eager in its own run. Options
-    not given come from [tool.loopmark.check] of the nearest pyproject.toml. In GitHub Actions the findings go to the
-    job's summary and annotations as well.
+    On the same machine, seconds and bytes are compared; on another, each loop's ratio to eager in its own run.
+    Other options come from [tool.loopmark.check] in the nearest pyproject.toml.
+    In GitHub Actions the findings also go to the job's summary and annotations.
 
     Exit status: 0 no regression, 1 regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
@@ -64,7 +64,7 @@ def check(
 
     before, now = read(baseline), read(run)
     judgement = judge(*now, *before, thresholds, allowed)
-    # A run lies in its machine's folder, and that beside those of other machines.
+    # Each machine has a folder with its runs, and these folders are siblings.
     roots = dict.fromkeys((run.resolve().parent.parent, baseline.resolve().parent.parent, REFERENCE))
     known = quotations(calibrations_of(now[0].machine.name, *roots))
     counts_as = inconclusive.value if inconclusive else settings.inconclusive
@@ -76,16 +76,16 @@ def check(
 def show_judgement(
     judgement: "Judgement", *, as_json: bool, junit: Path | None, markdown: Path | None, console: StderrConsole
 ) -> None:
-    """Write the files that were asked for, tell the CI, and print the judgement: as JSON alone, or as a table.
+    """Write the requested files, report to the CI, and print the judgement as JSON alone or as a table.
 
-    A refusal is one line on ``console`` and no table. Raises BadInput for a file that cannot be written.
+    A refusal is one line on ``console``, without a table. Raises BadInput for a file that cannot be written.
     """
     from loopmark.bench.report import judgement as page
     from loopmark.bench.report.claim import conclusion
 
-    # All is made before anything is written, so that nothing is left half told.
+    # Everything is rendered before anything is written, so that no file is left without the others.
     summary, cases = page.as_markdown(judgement).encode(), page.as_junit(judgement)
-    # GitHub takes ##[ for a command wherever it stands.
+    # GitHub reads ##[ as a command at any place.
     text = json.dumps(page.judgement_as_json(judgement), indent=2, allow_nan=False).replace("##[", r"##\u005b")
     for path, content in ((junit, cases), (markdown, summary)):
         if path is not None:
@@ -105,7 +105,7 @@ def show_judgement(
 
 
 def _add_to_summary(page: bytes, console: StderrConsole) -> None:
-    """Add ``page`` to the job's summary, which other steps write to as well."""
+    """Append ``page`` to the job's summary, which other steps write to as well."""
     file = os.environ.get(SUMMARY)
     if not file:
         return
@@ -113,13 +113,13 @@ def _add_to_summary(page: bytes, console: StderrConsole) -> None:
         with Path(file).open("ab", buffering=0) as summary:
             summary.write(page)
     except (OSError, ValueError) as error:
-        # It is the CI's file and not asked for by anyone: the verdict counts without it.
+        # The file is the CI's, and nobody requested it: the verdict counts without it.
         console.note(f"warning: {unwritable(Path(SUMMARY), error)}")
 
 
 @contextmanager
 def _no_commands(on_github: bool, stream: TextIO) -> Iterator[None]:
-    """Keep GitHub from taking what is printed for commands: a loop may be named ``::error::``."""
+    """Keep GitHub from reading printed text as commands: a loop may be named ``::error::``."""
     if not on_github:
         yield
         return

@@ -1,4 +1,4 @@
-"""``loopmark compare`` and ``history``: runs side by side, and one after the other."""
+"""``loopmark compare`` and ``history``: runs side by side, and runs over time."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ from loopmark.bench.progress import RunProgress, StderrConsole
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders with runs in them, at any depth.")
+        list[Path], typer.Argument(metavar="RUN...", help="Compare the runs in these folders, at any depth.")
     ],
     workload: options.Only = None,
     loop: options.Only = None,
@@ -23,10 +23,11 @@ def compare(
     ),
     as_json: Annotated[bool, options.json_of("the comparison")] = False,
 ) -> None:
-    """Put runs side by side, the newest of each machine, or those of one machine before and after. Needs no torch.
+    """Compare stored runs of several machines, or of one over time. Needs no torch.
+    Each machine is represented by its newest run. Differences of environment and of work come first.
+    A run that cannot be read is named and left out.
 
-    What differs between their environments, and between their work, is named first. A run that cannot be read is named
-    and left out. Exit status: 0 whatever is found, 2 for bad input.
+    Exit status: 0 whatever is found, 2 for bad input.
     """
     from loopmark.bench.cli.runs import Reader, Selection
     from loopmark.bench.report.compare_files import comparison_as_json, write_comparison
@@ -46,16 +47,17 @@ def compare(
 
 
 def history(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with runs in it, at any depth.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Read the runs in this folder, at any depth.")],
     workload: options.Only = None,
     loop: options.Only = None,
-    out: Annotated[Path | None, options.out("the plots and history.csv; default: DIR/history")] = None,
+    out: Annotated[Path | None, options.out("the plots and history.csv. Default: DIR/history")] = None,
     as_json: Annotated[bool, options.json_of("the history")] = False,
 ) -> None:
-    """Follow each loop's speedup over eager through many runs, and say at which runs it changed. Needs no torch.
+    """Find the runs at which a loop's speedup over eager changed. Needs no torch.
+    Runs of different machines, devices, sizes, batch sizes, threads, instructions or data are never mixed.
+    A run that cannot be read is named and left out.
 
-    Runs of different machines, devices, sizes, batch sizes, threads, instructions or data are never mixed. A run that
-    cannot be read is named and left out. Exit status: 0 whatever is found, 2 for bad input.
+    Exit status: 0 whatever is found, 2 for bad input.
     """
     from loopmark.bench.cli.runs import Selection, observations_of
     from loopmark.bench.judge.history import series_of
@@ -72,7 +74,7 @@ def history(
     series = series_of(observations)
     kept = out if out is not None else folder / "history"
     if out is None and kept.is_symlink():
-        raise BadInput(f"{kept} is a link; remove it, or choose another place with --out")
+        raise BadInput(f"{kept} is a link; remove it, or choose another folder with --out")
     write_history(kept, series)
     if as_json:
         told = {"folder": str(folder), "out": str(kept), "runs": count, "warnings": warnings}

@@ -15,24 +15,25 @@ from loopmark.bench.progress import StderrConsole
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A folder that `loopmark run` or `loopmark import` wrote.")],
+    run: Annotated[Path, typer.Argument(help="Export the run in this folder, written by `loopmark run` or `import`.")],
     to: Annotated[
         str,
         typer.Option(
             "--to",
             metavar="FORMAT",
-            help="pytest-benchmark, github-action-benchmark, github-action-benchmark-bigger, bencher or openmetrics.",
+            help="Write pytest-benchmark, bencher, github-action-benchmark, "
+            "github-action-benchmark-bigger or openmetrics.",
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The file to write; default: standard output.")
+        Path | None, typer.Option(metavar="FILE", help="Write to this file. Default: standard output.")
     ] = None,
 ) -> None:
     """Write a stored run in a format that another tool reads. Needs no torch.
+    github-action-benchmark is that tool's customSmallerIsBetter; with -bigger, its customBiggerIsBetter.
+    Verdicts, intervals and the noise floor are included where the format has a field for them.
 
-    github-action-benchmark is its customSmallerIsBetter, the one that ends in -bigger its customBiggerIsBetter.
-    Verdicts, intervals and the noise floor come along wherever the format has a place for them. Exit status: 0, or 2
-    for bad input.
+    Exit status: 0, or 2 for bad input.
     """
     from loopmark.bench.report import formats
 
@@ -54,18 +55,20 @@ def export(
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="pytest-benchmark's JSON, one file a launch.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Read these JSON files of pytest-benchmark, one per launch.")
+    ],
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The benchmark that the others are compared with; it is named eager then."),
+        typer.Option(metavar="NAME", help="Compare the other benchmarks with this one, and name it eager."),
     ] = None,
-    out: Annotated[Path, options.out("the run, by machine")] = RESULTS,
+    out: Annotated[Path, options.out("<machine>/<run>/")] = RESULTS,
 ) -> None:
-    """Make a run of pytest-benchmark's files, with their rounds as blocks. Needs no torch.
+    """Import pytest-benchmark's files as a run. Needs no torch. Their rounds become blocks.
+    Each file is one launch: give several files of the same benchmarks to get intervals. The benchmark's name is the
+    loop; its group, or else its file, is the workload. Missing facts stay unknown. A second import adds no run.
 
-    Each file is one launch, so give several of the same benchmarks to get intervals. A benchmark's group, or else its
-    file, is the workload, and its name is the loop. What the files do not tell stays unknown. Files that were imported
-    before make no second run. Exit status: 0, or 2 for bad input.
+    Exit status: 0, or 2 for bad input.
     """
     from loopmark.bench.judge.comparison import BASELINE
     from loopmark.bench.records.imported import kept_before, machines_in, run_of

@@ -1,4 +1,4 @@
-"""``loopmark trace``, ``memory`` and ``verify``: what a loop's step does, looked into and not timed."""
+"""``loopmark trace``, ``memory`` and ``verify``: inspect what a loop's step does, without timing it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +23,9 @@ from loopmark.bench.records.footprint import MEMORY_FILE
 
 
 def trace(
-    loop: Annotated[str, typer.Argument(metavar="LOOP", help="Techniques joined by +, or your own: file.py:step.")],
+    loop: Annotated[
+        str, typer.Argument(metavar="LOOP", help="Trace this loop: techniques joined by +, or file.py:step.")
+    ],
     workload: options.Workload = "resnet",
     device: options.Device = None,
     size: options.Size = None,
@@ -31,15 +33,15 @@ def trace(
     threads: options.Threads = None,
     seed: options.Seed = 0,
     limit: options.Limit = 300.0,
-    steps: Annotated[int, typer.Option(help="How many steps are profiled.")] = 3,
-    out: Annotated[Path | None, options.out("the trace; default: a new one in results/<machine>/traces")] = None,
+    steps: Annotated[int, typer.Option(help="Profile this number of steps.")] = 3,
+    out: Annotated[Path | None, options.out("the trace. Default: a new one in results/<machine>/traces")] = None,
     as_json: options.FoundJson = False,
 ) -> None:
-    """Profile a few steps of a loop once it is warm, and show what each phase's time goes to, kernel by kernel.
+    """Profile a few warm steps, and show each phase's kernels.
+    Writes a trace for Perfetto, with the phases as ranges, and kernels.csv.
+    Profiled steps are slower than measured ones, and are kept apart from them.
 
-    Writes a trace for Perfetto, with the phases as ranges, and kernels.csv. Profiled steps are slower than measured
-    ones, and never mix with them. Exit status: 0, or 1 when the loop failed or timed out, 2 bad input, 4 it cannot
-    be traced here.
+    Exit status: 0, or 1 if the loop failed or timed out, 2 for bad input, 4 if it cannot be traced here.
     """
     from loopmark.bench.records.trace import create_trace_folder, refuse_run_folder, write_trace
 
@@ -82,10 +84,10 @@ def memory(
     out: Annotated[Path, options.out("<machine>/<memory>/")] = RESULTS,
     as_json: options.FoundJson = False,
 ) -> None:
-    """Follow one step's memory through its phases, and draw it moment by moment. Nothing is timed.
+    """Plot one step's memory through its phases. Nothing is timed.
+    On CUDA the figures are torch's allocator's; on a CPU they count every live tensor.
 
-    On CUDA it is what torch's allocator says; on a CPU, every tensor that is alive.
-    Exit status: 0, or 1 when a loop failed or timed out, 2 for bad input, 4 when none of them can be looked at here.
+    Exit status: 0, or 1 if a loop failed or timed out, 2 for bad input, 4 if none of them can be inspected here.
     """
     conditions = Conditions(device, size, batch_size, seed, threads, limit)
     invocation = Invocation(out, as_json, conditions, workloads=[workload], loops=loop)
@@ -117,11 +119,11 @@ def verify(
     limit: Annotated[float, options.limit("a check")] = 300.0,
     as_json: options.FoundJson = False,
 ) -> None:
-    """Check that a loop does what a training step promises, and explain what it does not.
+    """Check that a loop is a correct training step. Each fault is explained.
+    The checks: gradients are zeroed, only the optimizer changes parameters, each phase does its own work, the loss
+    falls, and more.
 
-    Gradients are zeroed, only the optimizer moves parameters, each phase does its own work, the loss falls, and so on.
-    Exit status: 0 all of it holds, 1 something is broken, 2 bad input, 4 it cannot be tried here, 130 when
-    interrupted.
+    Exit status: 0 all checks pass, 1 a check fails, 2 bad input, 4 it cannot be tried here, 130 when interrupted.
     """
     conditions = Conditions(device, size, batch_size, seed, threads, limit)
     invocation = Invocation(None, as_json, conditions, workloads=[workload], loops=loop)

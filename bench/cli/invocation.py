@@ -1,10 +1,11 @@
-"""What the commands share: how one that measures begins, where results are written, and how it ends."""
+"""Code shared by the commands: the start of a measurement, the folder of its results, and the exit status."""
 
 import json
 import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,17 +24,17 @@ from loopmark.bench.report.text import plain
 if TYPE_CHECKING:
     from loopmark.bench.measure.pool import WorkerPool
 
-# Exit statuses. A comparison's are in `loopmark.bench.judge.finding`; a full disk or a crash may not pass for one.
+# Exit statuses. Those of a comparison are in `loopmark.bench.judge.finding`; a full disk or a crash has another.
 NOT_MEASURED = 1  # a case failed
 NOT_VERIFIED = 1  # a loop lacks a property
 BAD_INPUT = 2
 CANNOT_RUN = 4  # a loop cannot be tried on this machine or with this workload
-CRASHED = 70  # a mistake in Loopmark itself
+CRASHED = 70  # a bug in Loopmark itself
 INTERRUPTED = 130
 
 
 class Conditions(NamedTuple):
-    """How a command measures, whatever it measures; None is for Loopmark to choose."""
+    """The conditions of a measurement; None lets Loopmark choose."""
 
     device: str | None = None
     size: str | None = None
@@ -46,13 +47,13 @@ class Conditions(NamedTuple):
 class Invocation:
     """One call of a command that measures: its console, its plan, its machine and the folder of its results.
 
-    From here on a polite ``kill`` is as good as Ctrl-C: processes end, and what was measured is kept. Raises BadInput
-    where ``out`` cannot be written to, or what was asked for cannot be done.
+    From here on SIGTERM acts like Ctrl-C: processes end, and the samples measured so far are kept. Raises BadInput if
+    ``out`` cannot be written to, or the request cannot be carried out.
 
     Args:
         out: the folder of all results; None for a command that keeps nothing there.
-        as_json: whether standard output gets JSON only; a terminal is not told then that torch is being imported.
-        plan_options: what is measured, and for how long, by the fields of ``PlanOptions``.
+        as_json: True if standard output gets JSON only; the line about importing torch is not printed then.
+        plan_options: the other fields of ``PlanOptions``: what is measured, and for how long.
     """
 
     def __init__(self, out: Path | None, as_json: bool, conditions: Conditions, **plan_options: Any) -> None:
@@ -65,20 +66,25 @@ class Invocation:
 
         command = ["loopmark", *sys.argv[1:]]
         self.plan = make_plan(PlanOptions(command=command, **conditions._asdict(), **plan_options))
-        self.started = datetime.now(UTC)
+        self.started, self._began = datetime.now(UTC), time.perf_counter()
         self._out = out
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
+    @property
+    def seconds(self) -> float:
+        """Seconds since ``started``."""
+        return time.perf_counter() - self._began
+
     @cached_property
     def machine(self) -> Machine:
-        """This machine, described by a process of its own: this one never touches a device."""
+        """This machine, described by a separate process, since this one never touches a device."""
         from loopmark.bench.measure.launcher import apart
         from loopmark.bench.measure.machine import describe_machine
 
         return apart(describe_machine, self.plan.device)
 
     def new_folder(self) -> Path:
-        """A new folder for the results, by the machine's name and the start."""
+        """A new folder for the results, named by the machine and the start."""
         from loopmark.bench.records.store import create_folder
 
         assert self._out is not None
@@ -86,7 +92,7 @@ class Invocation:
 
     @contextmanager
     def pool(self) -> Iterator[tuple[Path, "WorkerPool", RunProgress]]:
-        """A new folder, the processes that measure for it, and the progress; an empty folder goes when that fails."""
+        """A new folder, its measuring processes and the progress. On failure, an empty folder is removed."""
         from loopmark.bench.measure.pool import worker_pool
         from loopmark.bench.records.store import remove_if_empty
 
@@ -100,7 +106,7 @@ class Invocation:
 
 
 def exit_by(statuses: Iterable[str], *, interrupted: bool = False) -> None:
-    """Exit with the status that says so where a person interrupted, or a case failed or timed out."""
+    """Exit with the matching status if the user interrupted, or a case failed or timed out."""
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if {*statuses} & {"failed", "timed_out"}:
@@ -113,20 +119,20 @@ def print_json(content: dict[str, Any]) -> None:
 
 
 def print_warnings(console: StderrConsole, warnings: Iterable[str]) -> None:
-    """A line for each of ``warnings``."""
+    """Print a line for each of ``warnings``."""
     for warning in warnings:
         console.note(f"warning: {plain(warning)}", "yellow")
 
 
 def refuse_unwritable_folder(out: Path) -> None:
-    """Raise BadInput for a folder of results that could not be made or written to in the end."""
+    """Raise BadInput if this folder of results could not be created or written to."""
     there = next((folder for folder in (out, *out.parents) if folder.exists()), Path())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise BadInput(f"cannot write to {out}: {there} is no folder that you may write to; choose another --out")
+        raise BadInput(f"cannot write to {out}: {there} is not a folder that you may write to; choose another --out")
 
 
 def refuse_unwritable(*paths: Path | None) -> None:
-    """Raise BadInput for a file that could not be written in the end; to be called before anything is measured."""
+    """Raise BadInput if one of these files could not be written. Call it before anything is measured."""
     given = [path for path in paths if path is not None]
     if not given:
         return
@@ -136,26 +142,26 @@ def refuse_unwritable(*paths: Path | None) -> None:
     for path in given:
         try:
             path.lstat()
-            if path.exists() and not path.is_file():  # a link is what it leads to: /dev/stdout is no file
-                raise BadInput(f"{path} is in the way: it is no file; choose another")
+            if path.exists() and not path.is_file():  # links are followed: /dev/stdout is no file
+                raise BadInput(f"{path} exists and is not a file; choose another")
             if is_of_a_run(path):
-                raise BadInput(f"{path} is a file of a run's own; choose another")
+                raise BadInput(f"{path} belongs to a run; choose another file")
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise unwritable(path, error) from None
         try:
-            # A file without a name: whatever happens next, nothing is left behind.
+            # A file without a name: nothing is left behind.
             with tempfile.TemporaryFile(dir=path.parent):
-                path.with_name(f"{path.name}.partial").is_file()  # it raises where that name is too long
+                path.with_name(f"{path.name}.partial").is_file()  # it raises if the name is too long
         except (OSError, ValueError) as error:
             raise unwritable(path, error) from None
     if len({os.path.abspath(path) for path in given}) < len(given):  # noqa: PTH100 - links are not followed
-        raise BadInput(f"{given[0]} cannot hold two things; give each its own file")
+        raise BadInput(f"{given[0]} is given twice; choose a file for each output")
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file that was asked for, in one move. Raises BadInput where it cannot be written."""
+    """Write a requested file in one move. Raises BadInput if it cannot be written."""
     try:
         replace_file(path, content)
     except (OSError, ValueError) as error:
@@ -163,6 +169,6 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def unwritable(path: Path, error: Exception) -> BadInput:
-    """What to say of a file that cannot be written."""
+    """The error for a file that cannot be written."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return BadInput(f"cannot write {path}: {reason}; choose another file")

@@ -1,11 +1,11 @@
-"""``loopmark list`` and ``doctor``: what can be measured on this machine, and what makes it noisy or slow."""
+"""``loopmark list`` and ``doctor``: what can be measured on this machine, and why it may be noisy or slow."""
 
 from loopmark.bench.cli import options
 from loopmark.bench.cli.invocation import print_json
 
 
 def list_() -> None:
-    """Say every workload, loop and technique, and whether it can run here."""
+    """List every workload, loop and technique that can run here. The others are listed with the reason."""
     from rich.console import Console
     from rich.table import Table
 
@@ -28,10 +28,10 @@ def list_() -> None:
 
 
 def doctor(device: options.Device = None, as_json: options.FoundJson = False) -> None:
-    """Say what of this machine makes measurements noisy or slow, why, and what a person could change.
+    """Report what makes this machine noisy or slow. Each finding has its reason and its remedy.
+    Settings are only read: Loopmark never changes a clock, a limit or a mode.
 
-    All of it is only read: Loopmark never changes a clock, a limit or a mode. Exit status: 0 whatever is found, 2 bad
-    input.
+    Exit status: 0 whatever is found, 2 for bad input.
     """
     from loopmark.bench.measure.doctor.examine import examine
     from loopmark.bench.measure.doctor.host import this_host

@@ -1,4 +1,4 @@
-"""``loopmark run``, ``train`` and ``find-batch``: loops on workloads, measured case by case."""
+"""``loopmark run``, ``train`` and ``find-batch``: measure loops on workloads, case by case."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,6 @@ from loopmark.bench.cli import options
 from loopmark.bench.cli.invocation import Conditions, Invocation, exit_by
 from loopmark.bench.cli.options import RESULTS, names
 from loopmark.bench.cli.report import show_batches, show_summary, show_training
-from loopmark.bench.progress import RunProgress
 
 
 def run(
@@ -19,10 +18,12 @@ def run(
     size: options.Size = None,
     batch_size: options.BatchSize = None,
     budget: Annotated[
-        float | None, typer.Option(help="Seconds of sampling per case; default: 4 on a CPU, 3 on a GPU.")
+        float | None, typer.Option(help="Sample each case for this number of seconds. Default: 4 on a CPU, 3 on a GPU.")
     ] = None,
-    launches: Annotated[int | None, typer.Option(help="Processes per case; default: 5 on a CPU, 3 on a GPU.")] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, batches and the order of turns.")] = 0,
+    launches: Annotated[
+        int | None, typer.Option(help="Launch this number of processes per case. Default: 5 on a CPU, 3 on a GPU.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed the weights, the batches and the order of turns.")] = 0,
     threads: options.Threads = None,
     limit: options.Limit = 300.0,
     out: Annotated[Path, options.out("<machine>/<run>/")] = RESULTS,
@@ -30,19 +31,19 @@ def run(
         bool, typer.Option("--train/--no-train", help="Also compare every loop with eager and train it to its target.")
     ] = True,
     seeds: Annotated[
-        int | None, typer.Option(help="How many seeds each loop trains from; default: 1 on a CPU, none on a GPU.")
+        int | None, typer.Option(help="Train each loop from this number of seeds. Default: 1 on a CPU, none on a GPU.")
     ] = None,
     keep_throttled: Annotated[
-        bool, typer.Option("--keep-throttled", help="Do not measure again what a GPU did with its clock held down.")
+        bool, typer.Option("--keep-throttled", help="Keep turns of a throttled GPU, and do not repeat them.")
     ] = False,
     deterministic: options.Deterministic = False,
     quick: options.Quick = False,
     as_json: options.SummaryJson = False,
 ) -> None:
-    """Measure loops, each in processes of its own, see whether they train what eager trains, and write a report.
+    """Measure loops against eager, and write a report. Each loop runs in processes of its own, and its training is
+    compared with eager's. Eager is always measured twice: as the baseline, and again for the run's noise floor.
 
-    Every run measures eager as well, twice: as the baseline, and again for the run's noise floor.
-    Exit status: 0, or 1 when a case failed or timed out, 2 for bad input, 130 when interrupted.
+    Exit status: 0, or 1 if a case failed or timed out, 2 for bad input, 130 when interrupted.
     """
     invocation = Invocation(
         out,
@@ -62,19 +63,20 @@ def run(
 
     plan, console = invocation.plan, invocation.console
     terms = terms_within_a_run(seeds, quick=quick, device=plan.device)
-    with RunProgress(console) as progress:
+    with invocation.pool() as (folder, pool, progress):
         found = measure_all(
             plan,
             terms if training else None,
             ceiling_seconds(quick=quick),
             invocation.machine,
-            lambda _: invocation.new_folder(),
+            invocation.started,
+            pool,
             progress,
             lambda forecast: console.note(forecast, "dim"),
         )
-    summary = draw(found.folder, found.run, found.samples, found.trained, found.ceilings)
-    show_summary(summary, found.folder, as_json, console)
-    exit_by(["failed"] if found.failed else [], interrupted=found.interrupted)
+    summary = draw(folder, found.run, found.samples, found.trained, found.ceilings)
+    show_summary(summary, folder, as_json, console)
+    exit_by(found.statuses, interrupted=found.interrupted)
 
 
 def train(
@@ -83,9 +85,11 @@ def train(
     device: options.Device = None,
     size: options.Size = None,
     batch_size: options.BatchSize = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds each loop trains from; default: 3.")] = None,
-    seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
-    budget: Annotated[float | None, typer.Option(help="Most seconds of training for each seed; default: 30.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Train each loop from this number of seeds. Default: 3.")] = None,
+    seed: Annotated[int, typer.Option(help="Begin with this seed.")] = 0,
+    budget: Annotated[
+        float | None, typer.Option(help="Train for at most this many seconds per seed. Default: 30.")
+    ] = None,
     deterministic: options.Deterministic = False,
     threads: options.Threads = None,
     limit: Annotated[float, options.limit("a start or a part of training")] = 300.0,
@@ -93,10 +97,10 @@ def train(
     quick: options.Quick = False,
     as_json: options.SummaryJson = False,
 ) -> None:
-    """Train every loop on real data until its quality no longer rises, and say whether it trains what eager trains.
+    """Train every loop on real data, and compare it with eager. A training ends when quality no longer rises.
+    Each loop's first steps are compared with eager's from the same state. Eager is always trained as well.
 
-    Each loop's first steps are compared with eager's from the same state. Eager is trained as well, whatever is asked
-    for. Exit status: 0, or 1 when a loop failed or timed out, 2 for bad input, 130 when interrupted.
+    Exit status: 0, or 1 if a loop failed or timed out, 2 for bad input, 130 when interrupted.
     """
     conditions = Conditions(device, size, batch_size, seed, threads, limit)
     invocation = Invocation(
@@ -108,10 +112,10 @@ def train(
 
     terms = training_terms(seeds, budget, quick=quick)
     with invocation.pool() as (folder, pool, progress):
-        training, samples = Trainer(invocation.plan, terms, invocation.machine, progress).run(pool)
+        trainer = Trainer(invocation.plan, terms, invocation.machine, invocation.started, progress)
+        training, samples = trainer.run(pool)
     show_training(draw_training(folder, training, samples), folder, as_json, invocation.console)
-    statuses = {one.status for several in (training.proofs, training.trials) for one in several}
-    exit_by(statuses, interrupted=training.interrupted)
+    exit_by(training.statuses, interrupted=training.interrupted)
 
 
 def find_batch(
@@ -120,9 +124,9 @@ def find_batch(
     device: options.Device = None,
     size: options.Size = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Samples a step to begin with; default: the workload's own.")
+        int | None, typer.Option(help="Begin with this number of samples per step. Default: the workload's own.")
     ] = None,
-    budget: Annotated[float, typer.Option(help="Seconds of searching per case.")] = 60.0,
+    budget: Annotated[float, typer.Option(help="Search for this number of seconds per case.")] = 60.0,
     seed: options.Seed = 0,
     threads: options.Threads = None,
     limit: options.Limit = 300.0,
@@ -131,10 +135,10 @@ def find_batch(
     quick: options.Quick = False,
     as_json: options.FoundJson = False,
 ) -> None:
-    """Search for the largest batch that fits, and for the smallest of those with the best throughput.
+    """Find the largest batch that fits, and the fastest one. If several are as fast, the smallest counts.
+    Each batch size is tried in a fresh process. Eager is always searched as well.
 
-    Each batch size is tried in a fresh process. Eager is searched as well, whatever is asked for.
-    Exit status: 0, or 1 when a case failed or timed out, 2 for bad input, 130 when interrupted.
+    Exit status: 0, or 1 if a case failed or timed out, 2 for bad input, 130 when interrupted.
     """
     invocation = Invocation(
         out,

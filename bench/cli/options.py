@@ -1,4 +1,4 @@
-"""The options that several commands take, each with one meaning and one text."""
+"""The options that several commands share, each with one meaning and one text."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,72 +6,75 @@ from typing import Annotated, Any
 
 import typer
 
-RESULTS = Path("results")  # where runs are kept unless another place is asked for
-REFERENCE = RESULTS / "reference"  # where runs and calibrations are kept that a repository carries
+RESULTS = Path("results")  # the default folder of runs
+REFERENCE = RESULTS / "reference"  # the runs and calibrations committed to the repository
 
 
 class InconclusiveCounts(StrEnum):
-    """How an inconclusive comparison is counted."""
+    """The ways to count an inconclusive comparison."""
 
     PASS = "pass"
     FAIL = "fail"
 
 
-# What is measured.
+# The workloads and loops to measure.
 Workloads = Annotated[
     list[str] | None,
     typer.Option(
-        "--workload", metavar="NAME", help="A workload, or file.py:make_task; several with commas, or repeated."
+        "--workload", metavar="NAME", help="Use this workload, or file.py:make_task. Repeat it, or use commas."
     ),
 ]
 Loops = Annotated[
     list[str] | None,
     typer.Option(
-        "--loop", metavar="NAME", help="Techniques joined by +, or file.py:step; several with commas, or repeated."
+        "--loop",
+        metavar="NAME",
+        help="Use this loop: techniques joined by +, or file.py:step. Repeat it, or use commas.",
     ),
 ]
-Workload = Annotated[
-    str, typer.Option("--workload", metavar="NAME", help="What it trains: a workload, or file.py:make_task.")
-]
+Workload = Annotated[str, typer.Option("--workload", metavar="NAME", help="Train this workload, or file.py:make_task.")]
 LoopArguments = Annotated[
-    list[str], typer.Argument(metavar="LOOP...", help="Techniques joined by +, or your own: file.py:step.")
+    list[str], typer.Argument(metavar="LOOP...", help="Inspect these loops: techniques joined by +, or file.py:step.")
 ]
-Only = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these; several with commas, or repeated.")]
-Quick = Annotated[bool, typer.Option("--quick", help="One workload and few loops, briefly.")]
+Only = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Show only this one. Repeat it, or use commas.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Use one workload and few loops, and finish soon.")]
 
-# How it is measured.
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N, xpu or mps; default: cuda where there is one.")]
-Size = Annotated[str | None, typer.Option(help="small or large; default: small on a CPU, large on a GPU.")]
-BatchSize = Annotated[int | None, typer.Option(help="Samples a step; default: the workload's own.")]
-Threads = Annotated[int | None, typer.Option(help="Threads and cores; default: the physical cores.")]
-Seed = Annotated[int, typer.Option(help="Of weights and batches.")]
+# The conditions of the measurement.
+Device = Annotated[str | None, typer.Option(help="Use cpu, cuda, cuda:N, xpu or mps. Default: cuda if present.")]
+Size = Annotated[str | None, typer.Option(help="Use small or large. Default: small on a CPU, large on a GPU.")]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Use this number of samples per step. Default: the workload's own.")
+]
+Threads = Annotated[int | None, typer.Option(help="Use this number of threads and cores. Default: the physical cores.")]
+Seed = Annotated[int, typer.Option(help="Seed the weights and batches.")]
 Deterministic = Annotated[
-    bool, typer.Option("--deterministic", help="Only torch's deterministic algorithms; eager shows what they cost.")
+    bool, typer.Option("--deterministic", help="Use torch's deterministic algorithms only; eager shows their cost.")
 ]
 
-# How a judgement is counted and told.
+# How a judgement is counted and reported.
 Inconclusive = Annotated[
-    InconclusiveCounts | None, typer.Option("--inconclusive", help="What an inconclusive comparison counts as.")
+    InconclusiveCounts | None,
+    typer.Option("--inconclusive", help="Count an inconclusive comparison as pass or as fail."),
 ]
 Junit = Annotated[
-    Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML: a case for each finding.")
+    Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, with a case for each finding.")
 ]
 Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write the findings as Markdown.")]
 
 
 def limit(hung: str) -> Any:
-    return typer.Option("--limit", help=f"Seconds after which {hung} counts as hung.")
+    return typer.Option("--limit", help=f"Treat {hung} as hung after this number of seconds.")
 
 
 Limit = Annotated[float, limit("a start or warm-up")]
 
 
 def out(content: str) -> Any:
-    return typer.Option("--out", help=f"The folder that gets {content}.")
+    return typer.Option("--out", help=f"Write to this folder: {content}.")
 
 
 def json_of(content: str) -> Any:
-    return typer.Option("--json", help=f"Print {content} as JSON, and only that.")
+    return typer.Option("--json", help=f"Print only {content}, as JSON.")
 
 
 FoundJson = Annotated[bool, json_of("what was found")]
@@ -80,5 +83,5 @@ JudgementJson = Annotated[bool, json_of("the judgement")]
 
 
 def names(options: list[str] | None) -> tuple[str, ...]:
-    """Options that may be repeated, and may hold several names with commas between."""
+    """The names in an option that can be repeated, and can hold several names separated by commas."""
     return tuple(name.strip() for option in options or () for name in option.split(","))

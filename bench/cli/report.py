@@ -1,4 +1,4 @@
-"""``loopmark report``: a stored run, drawn again."""
+"""``loopmark report``: redraw a stored run."""
 
 import os
 from pathlib import Path
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A folder that `loopmark run`, `train` or `import` wrote.")],
+    run: Annotated[Path, typer.Argument(help="Draw this folder, written by `loopmark run`, `train` or `import`.")],
     as_json: options.SummaryJson = False,
 ) -> None:
-    """Draw a stored run, training or search for a batch size again: tables, pages and plots. Needs no torch.
+    """Redraw a stored run, training or batch size search. Needs no torch.
+    Its tables, pages and plots are written anew. A damaged folder is drawn without its missing parts, with a warning.
 
-    Of a damaged folder what is left is drawn, with a warning of what is not known. Exit status: 0, or 2 for bad input.
+    Exit status: 0, or 2 for bad input.
     """
     from loopmark.bench.records.store import RUN_FILE, salvage
     from loopmark.bench.records.training import read_training
 
     console = StderrConsole()
-    is_timed = os.path.lexists(run / RUN_FILE)  # a link to nowhere is a damaged run, and no training alone
+    is_timed = os.path.lexists(run / RUN_FILE)  # a broken link is a damaged run, not a training
     search = None if is_timed else read_batch_sizes(run)
     if search is not None:
         show_batches(search, run, as_json, console)
@@ -43,7 +44,7 @@ def report(
 
 
 def show_summary(summary: "Summary", folder: Path, as_json: bool, console: StderrConsole) -> None:
-    """Print the summary as a table and a sentence, or as JSON and nothing else."""
+    """Print the summary as a table and a sentence, or as JSON alone."""
     from loopmark.bench.report import draw
     from loopmark.bench.report.run_tables import print_summary
 
@@ -55,7 +56,7 @@ def show_summary(summary: "Summary", folder: Path, as_json: bool, console: Stder
 
 
 def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: StderrConsole) -> None:
-    """Print a training by itself in the same way."""
+    """Print a training in the same way."""
     from loopmark.bench.report.training_files import training_as_json
     from loopmark.bench.report.training_table import print_training
 
@@ -67,7 +68,7 @@ def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, conso
 
 
 def show_batches(search: BatchSizes, folder: Path, as_json: bool, console: StderrConsole) -> None:
-    """Write a search's spreadsheet and plots, and print it in the same way."""
+    """Write the spreadsheet and plots of a batch size search, and print it in the same way."""
     from loopmark.bench.judge.batches import find
     from loopmark.bench.report.batch_table import batches_as_json, print_batches, write_batches
 

@@ -1,4 +1,4 @@
-"""The runs that ``compare`` and ``history`` are given: found, told apart, and read as far as that takes."""
+"""The runs given to ``compare`` and ``history``: found, labelled, and read as far as needed."""
 
 import os
 from collections import defaultdict
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE, round_logs
-from loopmark.bench.judge.history import Observation, lost, measured, observe, start_of
+from loopmark.bench.judge.history import Observation, measured, observe, start_of
 from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.run_comparison import JudgedRun
 from loopmark.bench.judge.side_by_side import (
@@ -28,7 +28,7 @@ from loopmark.bench.judge.side_by_side import (
     machine_names,
     shifts,
 )
-from loopmark.bench.judge.summary import Summary, summarise
+from loopmark.bench.judge.summary import Summary, lost_at_step, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.samples import Samples
@@ -36,14 +36,14 @@ from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_
 from loopmark.bench.report.compare_words import named
 from loopmark.bench.report.text import elide
 
-MOST_MACHINES = 8  # side by side; more could not be told apart in a plot
-MOST_RUNS = 6  # of one machine: the oldest, and the newest of the others; more are a history
+MOST_MACHINES = 8  # side by side; more could not be distinguished in a plot
+MOST_RUNS = 6  # of one machine: the oldest run and the newest ones; `history` shows more
 
-Tell = Callable[[str, float], None]  # is told what is being done, and what fraction of it is done
+Tell = Callable[[str, float], None]  # takes the name of the current work, and the fraction that is done
 
 
 class Selection(NamedTuple):
-    """The workloads and loops that are asked for: all where none is named, a loop's techniques in any order."""
+    """The requested workloads and loops; all if none is named. A loop's techniques may be in any order."""
 
     workloads: tuple[str, ...]
     loops: tuple[str, ...]
@@ -55,11 +55,11 @@ class Selection(NamedTuple):
         return not self.loops or any(_is_same_loop(name, one) for one in self.loops)
 
     def has_ratio(self, workload: str, loop: str) -> bool:
-        """Whether this loop's ratio is asked for, or it is the baseline of one that is."""
+        """True if this loop's ratio is requested, or it is the baseline of a requested one."""
         return self.has_workload(workload) and (loop == BASELINE or self.has_loop(loop))
 
     def refuse_unknown(self, workloads: Iterable[str], loops: Iterable[str]) -> None:
-        """Raise BadInput for a name that none of the runs at hand, which have these, knows."""
+        """Raise BadInput for a requested name that is not among ``workloads`` or ``loops``, those of the runs."""
         for kind, names, known in (("workload", self.workloads, workloads), ("loop", self.loops, loops)):
             there = sorted({*known})
             for name in names:
@@ -72,29 +72,29 @@ def _is_same_loop(one: str, other: str) -> bool:
 
 
 class Warnings:
-    """Gathers warnings; those that are alike become one, with how many they are and of whom the first are."""
+    """Gathers warnings. Equal ones become one line, with their number and the first runs that have it."""
 
     def __init__(self) -> None:
         self._whose: defaultdict[str, list[str]] = defaultdict(list)
 
     def add(self, text: str, whose: object = "") -> None:
-        """Warn of something; ``whose`` is a run's folder or name, or nobody's."""
+        """Add a warning; ``whose`` is a run's folder or name, or empty."""
         self._whose[text].append(str(whose))
 
     def add_error(self, text: str, folder: Path, error: Exception) -> None:
-        """Warn of an error in ``folder``, whose path is taken out of the words, so that others can be like it."""
+        """Add a warning of an error in ``folder``. Its path is removed, so that equal warnings can be joined."""
         said = str(error).replace(f"{folder}{os.sep}", "")
         if said.startswith(f"{folder} "):
             said = f"it{said.removeprefix(str(folder))}"
         self.add(f"{text}: {said}", folder)
 
     def include(self, others: "Warnings") -> None:
-        """Warn of all that ``others`` gathered."""
+        """Add all warnings of ``others``."""
         for text, whose in others._whose.items():
             self._whose[text] += whose
 
     def lines(self) -> list[str]:
-        """A line each, in the order in which they first came."""
+        """A line for each warning, in the order of their first occurrence."""
         return [self._line(text, whose) for text, whose in self._whose.items()]
 
     def _line(self, text: str, whose: list[str]) -> str:
@@ -104,16 +104,16 @@ class Warnings:
 
 
 class SummarisedRun(NamedTuple):
-    """A run that was read, and is known by what its samples came to."""
+    """A run that was read, with the summary of its samples."""
 
     found: FoundRun
     summary: Summary
     phases: PhaseEstimates
-    samples: Samples  # without the phases, which are most of them
+    samples: Samples  # without the phases, the largest table
 
 
 class Reader:
-    """Reads what is to be compared; of many runs only those that are shown in full."""
+    """Reads the runs to compare. Only those that are shown are read in full."""
 
     def __init__(self, selection: Selection, tell: Tell) -> None:
         self._selection, self._tell, self._warnings = selection, tell, Warnings()
@@ -121,9 +121,9 @@ class Reader:
         self._read_before: dict[str, tuple[SummarisedRun | BadInput, Warnings]] = {}  # by folder
 
     def compare(self, places: Iterable[Path]) -> tuple[SideBySide, list[str]]:
-        """The runs at and under ``places`` side by side, each once, and what a person is to be warned of.
+        """The runs at and under ``places`` side by side, each once, and the warnings to print.
 
-        Raises BadInput where there is none to read, or nothing of them has a name that was asked for.
+        Raises BadInput if no run can be read, or none of them has a requested name.
         """
         found = self._find(places)
         cases = [case for one in found for case in one.run.cases]
@@ -131,9 +131,9 @@ class Reader:
         has_workload, has_loop = self._selection.has_workload, self._selection.has_loop
         asked_for = [o for o in found if any(has_workload(c.workload) and has_loop(c.loop) for c in o.run.cases)]
         if not asked_for:
-            raise BadInput("no run has such a loop on such a workload; ask for one of the two alone")
+            raise BadInput("no run has the given loop on the given workload; give --workload or --loop alone")
         if without := [one.folder for one in found if one not in asked_for]:
-            self._warnings.add(f"left out, with nothing of what is asked for: {named(without)}")
+            self._warnings.add(f"left out, without the given workload and loop: {named(without)}")
         groups = [*by_setting(asked_for).values()]
         compared = self._over_time(groups[0]) if len(groups) == 1 else self._machines(groups)
         return compared, self._warnings.lines()
@@ -158,20 +158,22 @@ class Reader:
         shown = {one.found.folder for one in newest}
         read = [*self._read([found for found in runs if found.folder not in shown], 1), *newest[::-1]]
         self._expect(read)
-        if len(read) == 1:  # with nothing before it, it is shown as its machine
+        if len(read) == 1:  # a single run is labelled by its machine
             return SideBySide(*self._shown(machine_names([read[0].found.run]), read), is_over_time=False)
         labels = apart([elide(one.found.run.name, LONGEST - 4) for one in read])
         first, last = (JudgedRun.of(one.found.run, one.samples, one.summary) for one in (read[0], read[-1]))
         moved, not_compared = shifts(first, last, self._selection.has_ratio)
         between = len(runs) - len(read)
-        note = f"{between} runs in between are not shown; `loopmark history DIR` says where a loop's speedup changed"
+        note = f"{between} runs in between are not shown; `loopmark history DIR` shows where a loop's speedup changed"
         notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
         return SideBySide(*self._shown(labels, read), True, moved, not_compared, notes)
 
     def _machines(self, groups: list[list[FoundRun]]) -> SideBySide:
         latest = sorted(groups, key=lambda runs: runs[-1].started, reverse=True)[:MOST_MACHINES]
         if left := [runs[-1].run.machine.name for runs in groups if runs not in latest]:
-            self._warnings.add(f"of {len(groups)} machines the latest {MOST_MACHINES} are shown, and not {named(left)}")
+            self._warnings.add(
+                f"only the latest {MOST_MACHINES} of {len(groups)} machines are shown, without {named(left)}"
+            )
         self._read_ahead(runs[-1] for runs in latest)
         read, counts = [], []
         for runs in (runs for runs in groups if runs in latest):
@@ -181,17 +183,17 @@ class Reader:
         self._expect(read)
         labels = machine_names([one.found.run for one in read])
         older = [f"{count} of {label}" for label, count in zip(labels, counts, strict=True) if count]
-        note = f"the newest run of each machine counts; older ones are not shown: {named(older)}"
+        note = f"only the newest run of each machine is shown; older ones are not shown: {named(older)}"
         return SideBySide(*self._shown(labels, read), False, notes=(note,) if older else ())
 
     def _read_ahead(self, runs: Iterable[FoundRun]) -> None:
-        """Read those that are shown unless something is wrong with them, all cores at once."""
+        """Read the runs that are likely to be shown, on all cores."""
         shown = {found.folder: found for found in runs}
         read = over_cores(_summarise, shown.values(), lambda done: self._tell("judging", 0.5 + 0.4 * done))
         self._read_before |= dict(zip(shown, read, strict=True))
 
     def _read(self, runs: list[FoundRun], most: int) -> list[SummarisedRun]:
-        """The first ``most`` of ``runs`` that can be read."""
+        """The first ``most`` readable ones of ``runs``."""
         read: list[SummarisedRun] = []
         for found in runs:
             if len(read) == most:
@@ -210,7 +212,7 @@ class Reader:
         pairs = zip(labels, read, strict=True)
         runs = tuple(ComparedRun(label, one.found, one.summary, one.phases) for label, one in pairs)
         for compared in runs:
-            for warning in compared.run.warnings:  # what a run says against itself, it says in a comparison as well
+            for warning in compared.run.warnings:  # a run's own warnings are shown in a comparison as well
                 self._warnings.add(warning, compared.name)
         return runs, compare_workloads(runs, self._selection.has_workload, self._selection.has_loop)
 
@@ -238,7 +240,7 @@ class Reader:
 
 
 def _find(folder: Path) -> tuple[FoundRun, str] | BadInput:
-    """The run of ``folder`` with its digest, or why there is none to be read."""
+    """The run of ``folder`` with its digest, or the error if it cannot be read."""
     try:
         run = read_run(folder)
         return FoundRun(str(folder), run, start_of(run, str(folder))), digest_of(folder)
@@ -247,7 +249,7 @@ def _find(folder: Path) -> tuple[FoundRun, str] | BadInput:
 
 
 def _summarise(found: FoundRun) -> tuple[SummarisedRun | BadInput, Warnings]:
-    """Read and judge a run that was found, or say why that cannot be done."""
+    """Read and judge a run, or return the error if that is impossible."""
     warnings, folder, run = Warnings(), Path(found.folder), found.run
     try:
         tables = {name: read_table(folder, name, run) for name in ("blocks", "phases", "losses")}
@@ -255,25 +257,25 @@ def _summarise(found: FoundRun) -> tuple[SummarisedRun | BadInput, Warnings]:
         return error, warnings
     samples = Samples(**tables, warmup=Samples.empty().warmup)
     if run.interrupted:
-        warnings.add("it was interrupted, and holds only what had been measured by then", folder)
+        warnings.add("it was interrupted, and holds only the samples measured by then", folder)
     trained: TrainingSummary | None = None
     ceilings: Ceilings | None = None
     try:
         training = training_of(folder, run)
         trained = summarise_training(*training) if training else None
     except BadInput as error:
-        warnings.add_error("how its loops train is not known", folder, error)
+        warnings.add_error("the training of its loops is not known", folder, error)
     try:
         ceilings = ceilings_of(folder, run)
     except BadInput as error:
-        warnings.add_error("what its device can do is not known", folder, error)
+        warnings.add_error("the ceilings of its device are not known", folder, error)
     summary, phases = summarise(run, samples, trained, ceilings), estimate_phases(run, samples)
     return SummarisedRun(found, summary, phases, replace(samples, phases=Samples.empty().phases)), warnings
 
 
 @dataclass
 class ObservedRun:
-    """A run of a history: what came of looking at it, its samples no longer in memory."""
+    """A run of a history: its observations, without its samples."""
 
     folder: Path
     digest: str = ""  # of its `run.json`
@@ -281,15 +283,15 @@ class ObservedRun:
     loops: set[str] = field(default_factory=set)
     observations: list[Observation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    mistake: BadInput | None = None  # why it cannot be read
+    mistake: BadInput | None = None  # the error if it cannot be read
 
 
 def observations_of(
     folders: Sequence[Path], selection: Selection, warn: Callable[[str], None], tell: Tell
 ) -> tuple[list[Observation], int]:
-    """Every ratio that is asked for in every run, and how many runs could be read; one that could not is a warning.
+    """Every requested ratio in every run, and the number of readable runs. Each unreadable run is a warning.
 
-    Raises BadInput where no run could be read, or none of them has a name that was asked for.
+    Raises BadInput if no run can be read, or none of them has a requested name.
     """
     observed = over_cores(partial(_observe, selection), folders, lambda done: tell("reading the runs", done))
     kept: dict[str, ObservedRun] = {}
@@ -299,7 +301,7 @@ def observations_of(
             continue
         for warning in one.warnings:
             warn(warning)
-        if one.mistake is not None:  # nor is it kept: a copy of it may be whole
+        if one.mistake is not None:  # not kept, since a copy of it may be whole
             warn(f"left out: {one.mistake}")
         else:
             kept[one.digest] = one
@@ -318,7 +320,7 @@ def _observe(selection: Selection, folder: Path) -> ObservedRun:
         observed.digest = digest_of(folder)
         observed.workloads = {case.workload for case in run.cases}
         observed.loops = {case.loop for case in run.cases}
-        blocks, no_longer_training = read_table(folder, "blocks", run), lost(read_table(folder, "losses", run))
+        blocks, no_longer_training = read_table(folder, "blocks", run), lost_at_step(read_table(folder, "losses", run))
         rounds = round_logs(blocks[counted_blocks(blocks)])
         for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
             places = measured(run, workload)

@@ -167,11 +167,6 @@ def measured(run: Run, workload: str) -> tuple[int, ...]:
     return () if base is None else (base, *(i for i in cases if i != base))
 
 
-def lost(losses: pd.DataFrame) -> set[int]:
-    """The cases, by their place in the run, whose loss was not finite at some step: no speed is claimed for them."""
-    return {int(case) for case in losses.loc[losses["loss"].isna(), "case"].unique()}
-
-
 def observe(run: Run, rounds: pd.DataFrame, workload: str, folder: str) -> Iterator[Observation]:
     """Each loop's ratio to the baseline in one run. Nothing where the baseline was not measured, or no round shared.
 

@@ -74,6 +74,14 @@ def counted_laps(laps: pd.DataFrame) -> pd.DataFrame:
     return laps.assign(seconds=seconds)[seconds.notna()]
 
 
+def phases_by_block(laps: pd.DataFrame) -> pd.DataFrame:
+    """Seconds a step of each phase, a column each, in each lapped block of one case, over the steps that count."""
+    counted = counted_laps(laps)
+    place = [counted[name] for name in BLOCK[1:]]
+    sums = counted.groupby([counted["phase"].astype("category"), *place], observed=True)["seconds"].sum()
+    return sums.unstack("phase").div(counted.groupby(place)["step"].nunique(), axis="index").sort_index()
+
+
 def step_numbers(laps: pd.DataFrame) -> tuple[Numbers, Numbers]:
     """Each row's step (rows,) and each step's launch (steps,), both numbered from 0. There is at least one row."""
     launch, step = pd.factorize(laps["launch"])[0], laps["step"].to_numpy(np.int64)

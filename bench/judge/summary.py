@@ -111,12 +111,17 @@ def is_baseline(case: Case) -> bool:
     return case.loop == comparison.BASELINE and not case.repeat
 
 
+def lost_at_step(losses: pd.DataFrame) -> dict[Hashable, int]:
+    """The first step with a NaN or infinite loss of each case that has one. No speed is claimed for such a case."""
+    return losses[losses["loss"].isna()].groupby("case")["step"].min().to_dict()
+
+
 def summarise(
     run: Run, samples: Samples, trained: TrainingSummary | None = None, ceilings: Ceilings | None = None
 ) -> Summary:
     """Judge every case of ``run``, with what is known of its training, and of its device, beside its speed."""
     blocks = samples.blocks.loc[counted_blocks(samples.blocks), list(comparison.FIGURES)]
-    lost = samples.losses[samples.losses["loss"].isna()].groupby("case")["step"].min().to_dict()
+    lost = lost_at_step(samples.losses)
     names, phases = dict.fromkeys(case.workload for case in run.cases), _phases_by_case(run, samples)
     workloads = tuple(_summarise_workload(name, run, blocks, lost, phases) for name in names)
     if trained is not None:
@@ -227,11 +232,11 @@ def _start(case: Case) -> float | None:
 
 
 def _of_start(case: Case, values: Sequence[float | None]) -> float | None:
-    """A figure of the start: the first launch's, where it alone compiled from nothing; else the median launch's."""
+    """A figure of the start: the first launch's if that one compiled from nothing, else the median of all launches."""
+    if values and values[0] is not None and case.launches[0].compile_cache == "cold":
+        return values[0]
     known = _known(values)
-    if not known:
-        return None
-    return known[0] if case.launches[0].compile_cache != "none" else statistics.median(known)
+    return statistics.median(known) if known else None
 
 
 def _known(values: Iterable[Value | None]) -> list[Value]:

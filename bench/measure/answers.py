@@ -24,10 +24,10 @@ MemoryKind = Literal["device memory", "host memory"]
 
 @dataclass(frozen=True)
 class Ready:
-    """A task that has been made."""
+    """A task that has been set up."""
 
     seconds: float
-    batch_size: int | None  # samples a step; None where batches differ in it
+    batch_size: int | None  # samples a step; None where batches differ in size
     parameters: int
     compiles: bool
     data_sha256: str | None
@@ -37,10 +37,10 @@ class Ready:
 class Rows:
     """Rows of the task's batches and data."""
 
-    batch: int  # rows of a batch that was looked at
-    data: int | None  # rows of the data set; None where it does not say
+    batch: int  # rows of one inspected batch
+    data: int | None  # rows of the data set; None where it is unknown
     per_step: float
-    """Rows of a batch on average, where the data says how many it has and makes: an epoch's last one may be smaller."""
+    """Mean rows of a batch, where the data's length is known: an epoch's last batch may be smaller."""
 
 
 @dataclass(frozen=True)
@@ -55,28 +55,28 @@ class Warm:
     phases: tuple[str, ...]
     memory_kind: str
     laps_count: bool
-    """True where a step with laps runs as one without does; a graph's runs by itself, and is read before the next."""
+    """True if a step with laps runs like one without. In a CUDA graph it does not: each is read before the next."""
     device_step_seconds: float | None = None
-    """A step without laps, where one with laps says less: warm-up steps of a graph hold the device for a while."""
-    lead_in: int = 0  # uncounted steps that a block takes before it
-    held: DeviceMemoryUse | None = None  # None where that is not known, as on a CPU
+    """Seconds of a step without laps, where ``laps_count`` is False: a graph's warm-up steps hold the device."""
+    lead_in: int = 0  # uncounted steps before a block
+    held: DeviceMemoryUse | None = None  # None where it is unknown, as on a CPU
 
     @property
     def step_seconds(self) -> float:
-        """A steady step in a block, as far as warm-up can tell."""
+        """Seconds of a steady step in a block, estimated from the warm-up."""
         return self.device_step_seconds or self.warm_up.steady_step_seconds
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn: a few blocks, each with its first step's number and what disturbed it."""
+    """One turn: its blocks, each with the number of its first step and its disturbances."""
 
     blocks: tuple[tuple[int, Block, Disturbance], ...]
 
 
 @dataclass(frozen=True)
 class Solo:
-    """Steps of one process with no other taking turns."""
+    """Steps of one process while no other takes turns."""
 
     rounds: int
     mean_seconds: float
@@ -96,21 +96,21 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """A request that could not be fulfilled; ``skipped`` when that is no fault of the loop."""
+    """A request that failed. ``skipped`` is True if the loop is not at fault."""
 
     reason: str
     skipped: bool = False
-    bad_step: bool = False  # whether the step is none: it names phases that there are none of
+    bad_step: bool = False  # True if the step yields unknown phases, or none
     ran_out_of: MemoryKind | None = None
 
 
 OUT_OF_MEMORY = "ran out of device memory"
 DEVICE_SAYS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""Torch's words, instead of an error of its own, where CUDA or its libraries could not allocate."""
+"""Texts in torch's errors where CUDA or its libraries failed to allocate; torch has no error type for it."""
 
 
 def failure_of(error: BaseException, request: str, step_place: str, *, beside_others: bool) -> Failed:
-    """The answer to a ``request`` that raised ``error``; the step is defined at ``step_place``."""
+    """The answer to a ``request`` that raised ``error``. ``step_place``: the place of the step's definition."""
     said = described(error)
     if isinstance(error, Skip):
         return Failed(str(error), skipped=True)
@@ -127,7 +127,7 @@ def failure_of(error: BaseException, request: str, step_place: str, *, beside_ot
 
 
 def _place(request: str, error: BaseException) -> str:
-    """In which phase memory ran out, as the part of a sentence; empty where that cannot be told."""
+    """The phase in which memory ran out, as part of a sentence; empty where it is unknown."""
     if request == "set_up":
         return " while it was set up"
     phase = phase_of(error)
@@ -135,10 +135,10 @@ def _place(request: str, error: BaseException) -> str:
 
 
 def phase_of(error: BaseException) -> str | None:
-    """The phase that was under way when ``error`` came up; None where it came from no step, or cannot be told.
+    """The phase in which ``error`` was raised; None where it was not raised by a step, or is unknown.
 
-    A step names a phase as it ends, so it is the one that is named next in the step's own text. What comes after the
-    last one counts for that one, as it does for the clock. A step that computes its names does not tell.
+    A step names a phase at its end, so the phase is the next one named in the step's code. Work after the last yield
+    belongs to the last phase, as for the clock. For a step that computes its phase names, the phase is unknown.
     """
     traces, trace = list[TracebackType](), error.__traceback__
     while trace is not None:

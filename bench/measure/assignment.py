@@ -1,4 +1,4 @@
-"""A worker's assignment, made by the process that starts it, so nothing here imports ``loops``."""
+"""A worker's assignment. The process that starts the worker creates it, so nothing here imports ``loops``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class _Sent:
-    """A record that is pickled with its paths as text: not every Python can read the path that another has pickled."""
+    """A record pickled with its paths as text: one Python version may fail to read another's pickled paths."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _made, (type(self), {n: str(v) if isinstance(v, Path) else v for n, v in vars(self).items()})
@@ -24,17 +24,17 @@ def _made(kind: Any, given: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Tree(_Sent):
-    """The source code that a worker measures."""
+    """The source tree that a worker measures."""
 
-    root: Path  # its top folder: a git worktree, or the folder where the command was called
-    folder: Path  # the folder within it that relative paths are seen from
+    root: Path  # the top folder: a git worktree, or the command's working directory
+    folder: Path  # the folder within it that relative paths start from
     instead_of: Path | None = None
-    """The top folder of the checkout whose place a worktree takes: nothing of it may be measured by mistake."""
+    """The top folder of the checkout that the worktree replaces: its code must not be measured by mistake."""
 
 
 @dataclass(frozen=True)
 class Assignment(_Sent):
-    """The case that a worker runs, and where."""
+    """The case that a worker runs, and the place where it runs."""
 
     workload: str
     loop: str
@@ -45,9 +45,9 @@ class Assignment(_Sent):
     threads: int
     cores: tuple[int, ...]
     compile_cache: Path
-    """The case's own folder for compiled code: empty at its first launch, so that launch compiles from nothing."""
-    neighbours: int  # how many other loops are resident when this one starts
-    log: Path  # where whatever the process prints goes
-    tree: Tree | None = None  # where ``loops`` and a person's own code come from; None for where Loopmark itself does
+    """The case's folder for compiled code. It is empty at the first launch, which compiles everything."""
+    neighbours: int  # number of other loops resident when this one starts
+    log: Path  # receives the output of the process
+    tree: Tree | None = None  # source of ``loops`` and of the user's code; None for Loopmark's own location
     slowdown: float = 0.0
-    """The share by which every step is held up on purpose, 0.01 for 1 %: what `calibrate` is to find."""
+    """The share of each step's time added on purpose, 0.01 for 1 %, for `calibrate` to detect."""

@@ -1,4 +1,4 @@
-"""One batch size in one fresh process: does it fit, how long are its steps, and what memory do they take?"""
+"""One attempt at a batch size in a fresh process: its fit, its step times and its memory."""
 
 import contextlib
 import sys
@@ -13,22 +13,22 @@ from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
 from loopmark.bench.measure.schedule import steps_per_block
 from loopmark.bench.records.batch_sizes import Attempt, Limit
 
-WARMUP_SECONDS = 1.0  # after the first step: allocators and caches fill in a few steps, and there are many sizes to try
+WARMUP_SECONDS = 1.0  # after the first step; short, since many sizes are tried, and a few steps fill the caches
 SAMPLING_SECONDS = 0.5
 LEAST_BLOCKS, MOST_BLOCKS = 12, 40
-"""Six values bracket a median with 95 % confidence, by their least and their most; of twelve, both ends are spared."""
+"""The range of six values brackets a median with 95 % confidence; with twelve, the extremes are not needed."""
 LEAST_STEPS = 6 + 1 + LEAST_BLOCKS
-"""That an attempt takes, however long they are: warm-up, the turn's first step, and a block each."""
+"""The least steps of an attempt: the warm-up, the turn's first step, and one step a block."""
 
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """An attempt, and what else its process told."""
+    """An attempt, with further facts from its process."""
 
     attempt: Attempt
     data_rows: int | None = None
     memory_kind: str | None = None
-    skipped: bool = False  # whether the loop cannot take this size, or this machine, which is no fault of it
+    skipped: bool = False  # True if the loop cannot run at this size or on this machine, which is not a failure
 
 
 NOT_TIMED: dict[str, Any] = {"rows_per_step": None, "block_seconds": (), "peak_memory_bytes": None}
@@ -36,29 +36,29 @@ NOT_TIMED: dict[str, Any] = {"rows_per_step": None, "block_seconds": (), "peak_m
 
 @dataclass
 class BatchAttempt:
-    """An attempt at ``batch_size`` that ends by itself within ``limit_seconds``."""
+    """An attempt at ``batch_size``, limited to ``limit_seconds``."""
 
     batch_size: int
-    block_seconds: float  # what a block is to take, at least one step
+    block_seconds: float  # intended duration of a block, which has at least one step
     limit_seconds: float
-    forecast_bytes: int | None = None  # the peak that is expected
-    allowed_bytes: int | None = None  # of the host's memory; None where the device's own is what counts
+    forecast_bytes: int | None = None  # the expected peak
+    allowed_bytes: int | None = None  # limit on the host's memory; None on a device with its own memory
     _start: float = field(default_factory=time.perf_counter)
     _data_rows: int | None = None
 
     def refused(self, limit: Limit) -> AttemptResult:
-        """It is not even tried."""
+        """The result of an attempt that is not made."""
         return self._result(limit, None, NOT_TIMED, tried=False)
 
     def by(self, process: WorkerProcess) -> AttemptResult:
-        """It is made by ``process``, which is spent afterwards. Whatever becomes of that is an answer."""
+        """The attempt, made by ``process``, which must not be used again. A failure of the process is a result too."""
         if self.allowed_bytes is not None:
             confine(process.pid, self.allowed_bytes)
         try:
             return self._measured(process)
         except CaseEnded as end:
             if end.status == "timed_out":
-                return self._result("time", f"it was not done within {self.limit_seconds:.0f} s")
+                return self._result("time", f"it did not finish within {self.limit_seconds:.0f} s")
             return self._result(end.ran_out_of or "failure", end.reason, skipped=end.status == "skipped")
 
     def _measured(self, process: WorkerProcess) -> AttemptResult:
@@ -66,9 +66,9 @@ class BatchAttempt:
         rows = process.within(self._left()).rows()
         self._data_rows = rows.data
         if ready.batch_size != self.batch_size:
-            return self._result("failure", f"the workload makes batches of {ready.batch_size} whatever it is asked for")
+            return self._result("failure", f"the workload makes batches of {ready.batch_size} and ignores --batch-size")
         if rows.batch < self.batch_size:
-            return self._result("data", f"a batch has no more than {rows.batch} rows")
+            return self._result("data", f"a batch has at most {rows.batch} rows")
         warm = process.within(self._left()).warm(ceiling_seconds=WARMUP_SECONDS)
         steps = steps_per_block(warm.step_seconds, self.block_seconds)
         blocks = round(SAMPLING_SECONDS / ((warm.lead_in + steps) * warm.step_seconds))
@@ -108,19 +108,19 @@ class BatchAttempt:
         return AttemptResult(attempt, self._data_rows, memory_kind, skipped)
 
 
-SAFE_SHARE = 0.8  # a share of the free memory: the rest is for everyone else, and for what a forecast does not see
+SAFE_SHARE = 0.8  # share of the free memory to use; the rest is for other programs and errors of the forecast
 
 
 def safe_bytes() -> int:
-    """Memory that one process may take: a share of what the system, and every control group around us, has left."""
+    """Bytes that one process may use: a share of the free memory of the system and of every control group."""
     return int(SAFE_SHARE * free_host_bytes())
 
 
 def forecast_bytes(peaks: Mapping[int, int], batch_size: int) -> int | None:
-    """The peak to expect of ``batch_size``, from those that were measured, by their batch size; None from none.
+    """The expected peak at ``batch_size``, from the measured ``peaks`` by batch size; None without any.
 
-    A line through the two largest: the model and torch itself take the same whatever the batch. One alone is scaled
-    whole, which errs on the safe side.
+    It extends the line through the two largest sizes, since the model and torch itself take the same memory at any
+    batch size. A single peak is scaled in proportion, which overestimates.
     """
     if not peaks:
         return None
@@ -133,15 +133,15 @@ def forecast_bytes(peaks: Mapping[int, int], batch_size: int) -> int | None:
 
 
 def confine(pid: int, most_bytes: int) -> None:
-    """Let the process ``pid`` allocate no more than ``most_bytes``, where the system can do that (Linux).
+    """Limit the memory of the process ``pid`` to ``most_bytes``, where the system can (Linux).
 
-    A forecast may be wrong, and the first size has none: torch's allocation then fails, and no one else's. Should
-    memory run out all the same, the system is to end this process and not another.
+    The forecast may be wrong, and the first size has none. With the limit, torch's allocation fails and other programs
+    are unaffected. If memory still runs out, the system ends this process first.
     """
     if sys.platform == "linux":
         import resource
 
-        with contextlib.suppress(OSError, ValueError):  # it is gone already, or forbids it: the next question will show
+        with contextlib.suppress(OSError, ValueError):  # it has ended, or access is denied: see the next request
             resource.prlimit(pid, resource.RLIMIT_DATA, (most_bytes, most_bytes))
         with contextlib.suppress(OSError):
             Path(f"/proc/{pid}/oom_score_adj").write_text("1000")

@@ -1,4 +1,4 @@
-"""The search for batch sizes: a case after the other, each size in a process that has the machine to itself."""
+"""The search for batch sizes: one case after another, each size in a process that runs alone."""
 
 import time
 from dataclasses import replace
@@ -19,37 +19,37 @@ from loopmark.bench.records.run import Plan, Status
 from loopmark.loops.catalog import find_workload
 from loopmark.loops.workload import Size
 
-FINENESS = 8  # the largest batch that fits is found to within this part of itself, on round multiples
+FINENESS = 8  # the largest fitting batch is found to within 1/8 of itself, on round multiples
 
 
 class SizeSearch:
-    """Proposes batch sizes, ``first`` to begin with, until the largest that fits is known and one below the fastest."""
+    """Proposes batch sizes, from ``first`` on, until it knows the largest that fits and a size below the fastest."""
 
     def __init__(self, first: int, most: int | None = None) -> None:
         self._first = first
-        self.most = most  # the rows of the data, beyond which no batch can go; None where that is not known (yet)
+        self.most = most  # rows of the data, the largest possible batch; None while unknown
         self._rates: dict[int, float] = {}
         self._too_large: set[int] = set()
 
     @property
     def largest(self) -> int | None:
-        """The largest size that is known to fit."""
+        """The largest size known to fit."""
         return max(self._rates, default=None)
 
     @property
     def too_large(self) -> int | None:
-        """The smallest size above ``largest`` that does not fit; None where no such size is known."""
+        """The smallest size above ``largest`` known not to fit; None if there is none."""
         return min((size for size in self._too_large if size > (self.largest or 0)), default=None)
 
     def hear(self, batch_size: int, samples_per_second: float | None) -> None:
-        """``batch_size`` was tried; None for one that does not fit."""
+        """Record the rate of ``batch_size``; None if it does not fit."""
         if samples_per_second is None:
             self._too_large.add(batch_size)
         else:
             self._rates[batch_size] = samples_per_second
 
     def next(self) -> int | None:
-        """The size to try now; None when there is no more to learn."""
+        """The size to try next; None when the search is finished."""
         if self._rates:
             return self._half_of_the_fastest() or self._larger()
         if self._too_large:
@@ -57,7 +57,7 @@ class SizeSearch:
         return self._first if self.most is None else min(self._first, self.most)
 
     def _half_of_the_fastest(self) -> int | None:
-        """Half of the smallest size tried, where that one is the fastest: what is smaller may be faster still."""
+        """Half of the smallest tried size, if that size is the fastest: a smaller one may be faster."""
         smallest = min(self._rates)
         half = smallest // 2
         others = [rate for size, rate in self._rates.items() if size != smallest]
@@ -74,10 +74,10 @@ class SizeSearch:
 
 
 def between(fits: int, too_large: int) -> int | None:
-    """A round size about half way; None where the two are as close as they need to be.
+    """A round size about halfway; None where the two sizes are close enough.
 
-    Round is a multiple of the power of two that divides ``fits`` into ``FINENESS`` parts or a few more: what hardware
-    likes, and what a person would choose.
+    A round size is a multiple of the power of two that divides ``fits`` into ``FINENESS`` parts or a few more. Such
+    sizes suit the hardware.
     """
     grain: int = 2 ** (max(1, fits // FINENESS).bit_length() - 1)
     middle = (fits + too_large) // 2 // grain * grain
@@ -86,15 +86,15 @@ def between(fits: int, too_large: int) -> int | None:
     return middle if middle < too_large else None
 
 
-GRACE_SECONDS = 10.0  # an attempt that was expected to be done in time may take this much longer
-SEARCH_SHARE = 0.6  # of a case's budget: what is left is for the fastest sizes, which are timed again
+GRACE_SECONDS = 10.0  # extra time allowed to an attempt that was expected to finish in time
+SEARCH_SHARE = 0.6  # share of a case's budget for the search; the rest is for timing the fastest sizes again
 ROUNDS, MOST_CANDIDATES, CLOSE = 2, 4, 0.75
-"""How often they are timed again, how many they are, and the least share of the best throughput that they have."""
+"""For sizes timed again: the number of rounds, the most sizes, and their least share of the best throughput."""
 NEVER_REACHED = "the search was interrupted before this case"
 
 
 class BatchSearch:
-    """Carries out a plan's searches, and keeps what was found in a folder after each."""
+    """Carries out a plan's searches, and stores the results in a folder after each."""
 
     def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
         self._plan, self._progress = plan, progress
@@ -110,7 +110,7 @@ class BatchSearch:
         }
 
     def run(self, pool: WorkerPool) -> BatchSizes:
-        """Search for every case; Ctrl-C ends it early with what there is."""
+        """Search every case; Ctrl-C ends the search early with the results so far."""
         interrupted = False
         self._pool = pool
         try:
@@ -150,7 +150,7 @@ class BatchSearch:
                 self._cases[index] = replace(case, status="skipped", reason=attempt.reason or "")
                 return
             if attempt.limit == "failure" and search.largest is None:
-                break  # for another reason than memory, which a smaller batch would not change
+                break  # the reason is not memory, so a smaller batch would fail too
             search.hear(size, _rate(attempt) if attempt.fits else None)
             if attempt.limit == "time":
                 break
@@ -158,7 +158,7 @@ class BatchSearch:
         self._time_again(index, start + plan.budget_seconds)
 
     def _time_again(self, index: int, end: float) -> None:
-        """The fastest sizes once more, and once more, in turns, as far as the time goes."""
+        """Time the fastest sizes again, ``ROUNDS`` times in turns, while time remains."""
         for _ in range(ROUNDS):
             for size in candidates(self._cases[index].attempts):
                 made = self._attempt(index, size, end - time.perf_counter())
@@ -167,13 +167,13 @@ class BatchSearch:
                     self._cases[index] = replace(case, again=(*case.again, made.attempt))
 
     def _attempt(self, index: int, size: int, left_seconds: float) -> AttemptResult:
-        """Try ``size``, unless it is sure to take too much memory or more time than is left."""
+        """Try ``size``, unless it is forecast to need too much memory or more than the remaining time."""
         plan, case = self._plan, self._cases[index]
         on_host, soon = plan.device == "cpu", max(0.0, left_seconds) + GRACE_SECONDS
         peaks = {a.batch_size: a.peak_memory_bytes for a in case.attempts if a.peak_memory_bytes is not None}
         allowed = safe_bytes() if on_host else None
         forecast = forecast_bytes(peaks, size) if on_host else None
-        # The first may compile for as long as --limit lets it.
+        # The first attempt may compile, up to --limit.
         limit = min(plan.limit_seconds, soon) if case.attempts else plan.limit_seconds
         one = BatchAttempt(size, plan.block_seconds, limit, forecast, allowed)
         if forecast is not None and allowed is not None and forecast > allowed:
@@ -189,9 +189,9 @@ class BatchSearch:
 
 
 def expected_seconds(attempts: tuple[Attempt, ...], batch_size: int) -> float:
-    """Seconds that an attempt at ``batch_size`` will take; 0 where no batch was timed.
+    """The expected seconds of an attempt at ``batch_size``; 0 if no batch was timed.
 
-    Its steps grow in proportion from the largest batch that was timed; all else, compilation included, stays the same.
+    Steps scale in proportion from the largest timed batch; the rest, with compilation, stays the same.
     """
     last = max((a for a in attempts if a.fits), key=lambda a: a.batch_size, default=None)
     if last is None:
@@ -201,7 +201,7 @@ def expected_seconds(attempts: tuple[Attempt, ...], batch_size: int) -> float:
 
 
 def candidates(attempts: tuple[Attempt, ...]) -> tuple[int, ...]:
-    """The sizes that may be the fastest, the smallest first."""
+    """The sizes that may be the fastest, in ascending order."""
     rates = {attempt.batch_size: _rate(attempt) for attempt in attempts if attempt.fits}
     close = [size for size, rate in rates.items() if rate >= CLOSE * max(rates.values())]
     return tuple(sorted(sorted(close, key=lambda size: -rates[size])[:MOST_CANDIDATES]))
@@ -214,13 +214,13 @@ def _rate(attempt: Attempt) -> float:
 
 
 def _concluded(case: BatchCase, search: SizeSearch) -> BatchCase:
-    """The case with what stopped its search."""
+    """The case with the reason why its search stopped."""
     last = case.attempts[-1]
     if search.largest is None:
         status: Status = "timed_out" if last.limit == "time" else "failed"
         why = last.reason or ""
         if last.limit != "failure":
-            why = f"not even a batch of {last.batch_size:,} fits: {why or last.limit}"
+            why = f"even a batch of {last.batch_size:,} does not fit: {why or last.limit}"
         return replace(case, status=status, reason=why, stop=last.limit)
     above = next((attempt for attempt in case.attempts if attempt.batch_size == search.too_large), None)
     return replace(case, stop="time" if last.limit == "time" else above.limit if above else "data")

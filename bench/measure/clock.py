@@ -1,8 +1,8 @@
-"""The stopwatch: drives a step, whole or lap by lap, on the host's clock and on the device's.
+"""The clock: runs a step and times it, whole or lap by lap, on the host's clock and the device's.
 
-Laps share their boundaries. Each phase ends where the next begins, and a step begins where the one before it ended,
-so the phases of a block add up to the block by construction. On a device a lap is an event recorded into its stream:
-nothing waits for the device until the block is over.
+Laps share their boundaries. Each phase ends where the next begins, and each step begins where the last one ended,
+so the phases of a block add up to the block. On a device, a lap is an event recorded into its stream: the host does
+not wait for the device until the block is over.
 """
 
 import math
@@ -23,29 +23,29 @@ from loopmark.phases import DATA, PHASES, YIELDED
 Seconds = NDArray[np.float64]
 
 
-class BadStep(Exception):  # noqa: N818 - it names what was given
-    """A step that names phases which do not exist, or names none."""
+class BadStep(Exception):  # noqa: N818 - it names the step
+    """A step that yields unknown phases, or no phase."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive steps of one process, timed. ``device_seconds`` is NaN where the host's clock is the only one."""
+    """Timed consecutive steps of one process. ``device_seconds`` is NaN where only the host's clock is read."""
 
     steps: int
     host_seconds: float
     device_seconds: float
     lead_in: int = field(default=0, kw_only=True)
-    """Uncounted steps just before these; the clock started without waiting for them."""
+    """Uncounted steps just before these. The clock starts without waiting for them to finish."""
 
     @property
     def seconds(self) -> float:
-        """The device's where a device was timed, else the host's."""
+        """The device's seconds where a device was timed, else the host's."""
         return self.host_seconds if math.isnan(self.device_seconds) else self.device_seconds
 
 
 @dataclass(frozen=True)
 class LappedBlock(Block):
-    """A block with its phases: ``host`` and ``device`` are seconds, (lead_in + steps, phases), NaN where not seen."""
+    """A block with its phases. ``host`` and ``device``: seconds, (lead_in + steps, phases), NaN where not measured."""
 
     phases: tuple[str, ...]
     host: Seconds
@@ -55,10 +55,10 @@ class LappedBlock(Block):
 
 @dataclass(frozen=True)
 class Recording(Block):
-    """A lapped block just as the clock left it.
+    """The raw laps of a block.
 
-    It is laid out by ``block`` once the turn is over: arithmetic between two blocks would leave its traces in the
-    caches and slow the next one, which was seen as a bias of 0.5 % when laps were laid out at once.
+    ``block`` computes the table after the turn: arithmetic between two blocks changes the caches and slows the next
+    block. Computing it at once was seen to add a bias of 0.5 %.
     """
 
     names: list[str]
@@ -67,7 +67,7 @@ class Recording(Block):
     losses: list[torch.Tensor | None]
 
     def block(self) -> LappedBlock:
-        """The recording by step and phase. Raises BadStep for phases that do not exist."""
+        """The laps by step and phase. Raises BadStep for unknown phases."""
         laps = np.diff(self.host_laps) / 1e9 if isinstance(self.host_laps, list) else self.host_laps
         absent = np.full(len(self.names), np.nan)
         phases, host = self._by_phase(laps)
@@ -79,7 +79,7 @@ class Recording(Block):
         return LappedBlock(*times, phases, host, device, losses, lead_in=self.lead_in)
 
     def _by_phase(self, laps: Seconds) -> tuple[tuple[str, ...], Seconds]:
-        """Laps in order to (lead_in + steps, phases), the turns of a phase that repeats within a step summed."""
+        """Laps in order to (lead_in + steps, phases). A phase that repeats within a step is summed."""
         steps = self.lead_in + self.steps
         if not self.names:
             return (), np.empty((steps, 0))
@@ -87,26 +87,25 @@ class Recording(Block):
         once = self.names[:per_step]
         if odd or self.names != once * steps:
             raise BadStep("the step yields different phases in different steps; it must name the same ones each time")
-        refuse_unknown_phases(once[1:])
-        phases = tuple(dict.fromkeys(once))
+        phases = tuple(dict.fromkeys((DATA, *known_phases(once[1:]))))
         table = laps.reshape(steps, per_step)
         columns = [table[:, [i for i, name in enumerate(once) if name == phase]].sum(axis=1) for phase in phases]
         return phases, np.stack(columns, axis=1)
 
 
 class HostClock:
-    """Times a step whose work is done when its calls return."""
+    """Times a step whose work is finished when its calls return."""
 
-    waits_to_read = False  # whether reading a number from a tensor makes the host wait for the device
-    laps_count = True  # whether a lapped block says as much of a step's time as a plain one
-    lead_in = 0  # uncounted steps that a block needs before it, so that it finds the device at work
+    waits_to_read = False  # True if reading a number from a tensor makes the host wait for the device
+    laps_count = True  # True if a lapped block measures a step's time as well as a plain one
+    lead_in = 0  # uncounted steps before a block, so that the device is busy when the block begins
 
     def __init__(self, task: Task, step: Step, now: Callable[[], int] = time.perf_counter_ns) -> None:
         self._task, self._step, self._now = task, step, now
         self._stamps: list[int] = []
 
     def plain(self, steps: int, lead_in: int = 0) -> Block:
-        """``steps`` steps without a lap, after ``lead_in`` that do not count."""
+        """Time ``steps`` steps without laps, after ``lead_in`` uncounted ones."""
         self._begin(steps)
         for _ in range(lead_in):
             self.take_step()
@@ -116,9 +115,9 @@ class HostClock:
         return Block(steps, (self._now() - start) / 1e9, math.nan, lead_in=lead_in)
 
     def lapped(self, steps: int, lead_in: int = 0) -> Recording:
-        """``steps`` steps with a lap at each phase's end; what comes after the last yield counts for the last phase.
+        """Time ``steps`` steps with a lap at each phase's end. Work after the last yield belongs to the last phase.
 
-        The laps of the ``lead_in`` steps before them are kept too, and counted in no sum.
+        The laps of the ``lead_in`` steps before them are kept too, but enter no sum.
         """
         self._begin(lead_in + steps)
         task, step, mark = self._task, self._step, self._mark
@@ -141,13 +140,13 @@ class HostClock:
         return Recording(steps, host_seconds, device_seconds, names, self._stamps, device, losses, lead_in=lead_in)
 
     def synchronise(self) -> None:
-        """Wait until all that was asked for is done."""
+        """Wait until all queued work is done."""
 
     def take_step(self) -> None:
         deque(self._step(self._task, *self._task.next_batch()), maxlen=0)
 
     def last_loss(self) -> torch.Tensor | None:
-        """The loss of the step that was taken last, which no later step changes."""
+        """The loss of the last step. No later step changes this tensor."""
         return self._task.last_loss
 
     def _begin(self, steps: int) -> None:  # noqa: ARG002 - the device clocks need it
@@ -163,11 +162,15 @@ class HostClock:
         return None
 
 
-def refuse_unknown_phases(yielded: Sequence[str]) -> None:
-    """Raise BadStep where what one step yields names a phase that does not exist, or none at all."""
+def known_phases(yielded: Sequence[str]) -> tuple[str, ...]:
+    """The phases that one step yields, as plain ``str``: the parent process cannot unpickle the user's own types.
+
+    Raises BadStep for an unknown phase, and where there is none.
+    """
     if unknown := [name for name in yielded if name not in PHASES]:
         raise BadStep(
             f"the step yields {reprlib.repr(unknown[0])}, which is no phase; the phases are {', '.join(PHASES)}"
         )
     if not yielded:
         raise BadStep(f"the step yields no phase; it must yield each of {', '.join(YIELDED)} as it ends")
+    return tuple(PHASES[PHASES.index(name)] for name in yielded)

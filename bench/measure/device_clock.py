@@ -1,4 +1,4 @@
-"""The stopwatch on a device: laps are events in its stream, and the host's laps are the time to enqueue each phase."""
+"""The clock on a device: laps are events in its stream; the host's laps are the time to enqueue each phase."""
 
 import time
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from loopmark.loops.technique import Driver, Step
 from loopmark.phases import DATA, PHASES
 
 HOLD_CYCLES = 600_000
-"""Device clock cycles, 300 µs at 2 GHz: meant to outlast the host as it enqueues a graph and what comes before."""
+"""Device clock cycles, 300 µs at 2 GHz, chosen to outlast the host's enqueueing of a graph and the calls before it."""
 
 
 class DeviceClock(HostClock):
-    """Times a step on a device by torch's events; the host's laps are the time to enqueue each phase."""
+    """Times a step on a device with torch's events; the host's laps are the time to enqueue each phase."""
 
     waits_to_read = True
     lead_in = 1
@@ -29,7 +29,7 @@ class DeviceClock(HostClock):
         self._marks_per_step = len(PHASES)
 
     def plain(self, steps: int, lead_in: int = 0) -> Block:
-        """``steps`` steps enqueued without a lap or a pause, from the first event to the last."""
+        """Time ``steps`` steps enqueued without laps or pauses, from the first event to the last."""
         first, last = self._events(2)
         self.synchronise()
         start = self._now()
@@ -50,7 +50,7 @@ class DeviceClock(HostClock):
         return torch.Event(device=self._task.device, enable_timing=True)
 
     def lapped(self, steps: int, lead_in: int = 0) -> Recording:
-        """``steps`` steps with an event at each phase's end; those of later blocks are made before they begin."""
+        """Time ``steps`` steps with an event at each phase's end. Later blocks create theirs before they begin."""
         recording = super().lapped(steps, lead_in)
         self._marks_per_step = len(recording.names) // (lead_in + steps)
         return recording
@@ -62,7 +62,7 @@ class DeviceClock(HostClock):
 
     def _mark(self) -> None:
         index = len(self._stamps)
-        if index == len(self._ring):  # only while the number of phases is not known yet
+        if index == len(self._ring):  # only while the number of phases is unknown
             self._events(index + 1)
         self._ring[index].record()
         self._stamps.append(self._now())
@@ -83,7 +83,7 @@ class DeviceClock(HostClock):
 
 
 class CudaClock(DeviceClock):
-    """Times a step on a CUDA device, by CUDA's own events."""
+    """Times a step on a CUDA device with CUDA's own events."""
 
     def synchronise(self) -> None:
         torch.cuda.synchronize(self._task.device)
@@ -93,7 +93,7 @@ class CudaClock(DeviceClock):
 
 
 class ReplayClock(CudaClock):
-    """Times a step that is replayed: each replay overwrites what the one before it has left."""
+    """Times a step that is replayed: each replay overwrites the results of the last one."""
 
     def last_loss(self) -> torch.Tensor | None:
         loss = self._task.last_loss
@@ -101,17 +101,17 @@ class ReplayClock(CudaClock):
 
 
 class GraphedPhasesClock(ReplayClock):
-    """Times a step that is one graph launch a phase, by events between the launches."""
+    """Times a step with one graph launch per phase, by events between the launches."""
 
     def __init__(self, task: Task, step: GraphedPhases, now: Callable[[], int] = time.perf_counter_ns) -> None:
         super().__init__(task, step.phased, now)
 
 
 class GraphClock(ReplayClock):
-    """Times a step that is one graph launch, its phases from the events inside the graph.
+    """Times a step that is one graph launch; its phases come from events inside the graph.
 
-    Every replay overwrites those events, so a lapped step is read before the next one starts; blocks without laps
-    replay back to back. The host enqueues the step in one call and sees no phase of it.
+    Every replay overwrites those events, so a lapped step is read before the next one starts. Blocks without laps
+    replay back to back. The host enqueues the step in one call and sees no phases.
     """
 
     laps_count = False
@@ -120,8 +120,8 @@ class GraphClock(ReplayClock):
         super().__init__(task, step.step, now)
         self._graphed = step
 
-    def lapped(self, steps: int, lead_in: int = 0) -> Recording:  # noqa: ARG002 - each replay begins by itself
-        """``steps`` replays, each read before the next. Before capture, and without external events, no phases."""
+    def lapped(self, steps: int, lead_in: int = 0) -> Recording:  # noqa: ARG002 - replays need no lead-in
+        """Time ``steps`` replays, each read before the next. Phases need a captured graph with external events."""
         first, last = self._events(2)
         self.synchronise()
         start = self._now()
@@ -130,7 +130,7 @@ class GraphClock(ReplayClock):
         losses: list[torch.Tensor | None] = []
         total = 0.0
         for _ in range(steps):
-            # The device is held until the host has enqueued the whole step, or it would wait for the host within it.
+            # The device is held until the host has enqueued the step; else it would wait for the host in the step.
             torch.cuda._sleep(HOLD_CYCLES)
             first.record()
             self.take_step()
@@ -138,7 +138,7 @@ class GraphClock(ReplayClock):
             self.synchronise()
             previous = first
             for phase, event in self._graphed.marks:
-                names.append(phase or DATA)  # the mark at the graph's start ends the copying-in of the batch
+                names.append(phase or DATA)  # the mark at the graph's start ends the copy of the batch
                 laps.append(previous.elapsed_time(event) / 1e3)
                 previous = event
             total += first.elapsed_time(previous if self._graphed.marks else last) / 1e3
@@ -151,22 +151,22 @@ class GraphClock(ReplayClock):
 
 
 def make_clock(task: Task, step: Step | Driver) -> HostClock:
-    """The clock for the device that ``task`` is on: the one place that asks which device it is."""
+    """The clock for ``task``'s device. Raises BadStep for a driver that no clock supports."""
     if isinstance(step, Driver):
         if isinstance(step, GraphedStep) and task.device.type == "cuda":
             return GraphClock(task, step)
         if isinstance(step, GraphedPhases) and task.device.type == "cuda":
             return GraphedPhasesClock(task, step)
         raise BadStep(
-            f"no clock knows the phases of a {type(step).__name__} on {task.device.type}; a driver of your "
-            "own must derive from GraphedStep or GraphedPhases, and needs a CUDA device"
+            f"no clock can time the phases of a {type(step).__name__} on {task.device.type}; derive your own driver "
+            "from GraphedStep or GraphedPhases, and use a CUDA device"
         )
     clocks: dict[str, type[HostClock]] = {"cpu": HostClock, "cuda": CudaClock}
     return clocks.get(task.device.type, DeviceClock)(task, step)
 
 
 def why_untimed(device: str) -> str | None:
-    """Why events on ``device`` cannot be timed; None where they can. It touches the device."""
+    """The reason why events on ``device`` cannot be timed; None if they can. It uses the device."""
     try:
         first, last = (torch.Event(device=device, enable_timing=True) for _ in range(2))
         first.record()
@@ -174,6 +174,6 @@ def why_untimed(device: str) -> str | None:
         last.record()
         torch.accelerator.synchronize(device)
         first.elapsed_time(last)
-    except Exception as error:  # a backend may refuse in whatever way it likes
+    except Exception as error:  # a backend may raise any error
         return " ".join(str(error).split()) or type(error).__name__
     return None

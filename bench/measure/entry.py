@@ -1,4 +1,4 @@
-"""Where a worker process begins: it finds the code that it is to measure, and only then imports it."""
+"""The entry of a worker process: it finds the code to measure before importing it."""
 
 import importlib
 import importlib.util
@@ -14,7 +14,7 @@ from types import ModuleType
 import loopmark
 from loopmark.bench.measure.assignment import Assignment, Tree
 
-PACKAGE = Path(loopmark.__file__).resolve().parent  # the folder ``loopmark``: of a checkout, or in a ``site-packages``
+PACKAGE = Path(loopmark.__file__).resolve().parent  # the folder ``loopmark``, in a checkout or in ``site-packages``
 HARNESS = Path(__file__).resolve().parents[1]
 LOOPS = "loopmark.loops"
 FORMER = {
@@ -22,9 +22,9 @@ FORMER = {
     "switches": ("deterministic", "tf32"),
     "technique": ("errors",),
 }
-"""Modules of ``loops``, each with those that an older revision has its names in."""
+"""Modules of ``loops``, each with the older revisions' modules that held its names."""
 RESTORE = "LOOPMARK_RESTORE"
-"""The variable with the names of those that were changed, and the value of each before; None where it had none."""
+"""The variable that stores the changed variables as JSON: each name with its earlier value, null if it was unset."""
 
 BOOT = """
 import importlib.util, sys
@@ -36,12 +36,12 @@ from loopmark.bench.measure.entry import enter
 connection = Connection(int(sys.argv[2]))
 enter(connection, connection.recv())
 """
-"""The program of another interpreter, called with PACKAGE and a connection's file descriptor. Our package is loaded
-from its place, not by ``sys.path``: a place in a ``site-packages`` would bring along the packages of this one."""
+"""The program of another interpreter, called with PACKAGE and a connection's file descriptor. It loads our package by
+its path, since adding a ``site-packages`` folder to ``sys.path`` would also add this interpreter's packages."""
 
 
 def enter(connection: Connection, assignment: Assignment) -> None:
-    """Be a worker for ``assignment`` until the other end of ``connection`` closes."""
+    """Work on ``assignment`` until the other end of ``connection`` closes."""
     leave_working_directory()
     if assignment.tree is not None:
         _move_to(assignment.tree)
@@ -53,9 +53,9 @@ def enter(connection: Connection, assignment: Assignment) -> None:
 
 
 def leave_working_directory() -> None:
-    """Take the working directory off the import path; `user_code` puts it back for a person's own code.
+    """Remove the working directory from the import path; `user_code` adds it again for the user's own code.
 
-    A checkout that holds our package stays on the path, last.
+    A checkout that contains our package stays on the path, at the end.
     """
     sys.path[:] = [folder for folder in sys.path if folder not in ("", str(Path.cwd()))]
     if "site-packages" not in PACKAGE.parts:
@@ -64,7 +64,7 @@ def leave_working_directory() -> None:
 
 
 def restore_variables() -> None:
-    """Put back the environment variables that ``RESTORE`` names: they held while the fork server started."""
+    """Restore the environment variables named in ``RESTORE``, which were changed to start the fork server."""
     for name, value in json.loads(os.environ.pop(RESTORE, "{}")).items():
         if value is None:
             os.environ.pop(name, None)
@@ -73,9 +73,9 @@ def restore_variables() -> None:
 
 
 def refuse_strangers(tree: Tree) -> None:
-    """Raise BadSpec where a module came from the checkout whose place ``tree`` takes: both sides would measure it.
+    """Raise BadSpec if a module was imported from the checkout that ``tree`` replaces: both sides would measure it.
 
-    Loopmark's own harness and what is installed inside the checkout (a virtual environment) are not meant.
+    Loopmark's own harness and packages installed inside the checkout (a virtual environment) are allowed.
     """
     from loopmark.loops.user_code import BadSpec
 
@@ -99,20 +99,20 @@ def refuse_strangers(tree: Tree) -> None:
         if is_strange(path.parent):
             raise BadSpec(
                 f"{name} was imported from {path.resolve()} and not from the revision to be measured; "
-                "call from the folder that it is imported from, or name it by its file"
+                "run the command in the folder that it is imported from, or give it by its file"
             )
 
 
 def _move_to(tree: Tree) -> None:
     os.chdir(tree.folder)
-    # First, so that they hide an installed copy of the same code: both sides would measure that one.
+    # First, to hide an installed copy of the same code, which both sides would measure.
     for folder in (tree.root / "src", tree.root, tree.folder / "src", tree.folder):
         if folder.is_dir() and str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
 
 
 def _adopt_loops(root: Path | None) -> None:
-    """Let ``loopmark.loops`` be the tree's own, where the tree is Loopmark's; else it is the harness's."""
+    """Import ``loopmark.loops`` from the tree, if the tree is Loopmark's; else from this harness."""
     own = root / "loops" if root is not None else PACKAGE / "loops"
     if not (own / "catalog.py").is_file():
         own = PACKAGE / "loops"
@@ -128,7 +128,7 @@ def _adopt_loops(root: Path | None) -> None:
 
 
 def _add_names_of_today(loops: Path) -> None:
-    """Let an older revision's ``loops`` have its names where this harness looks for them."""
+    """Add an older revision's names in ``loops`` where this harness expects them."""
     for name, formers in FORMER.items():
         if not (loops / f"{formers[0]}.py").is_file():
             continue
@@ -151,4 +151,4 @@ class _FormerName:
         return importlib.import_module(f"loopmark.{spec.name}")
 
     def exec_module(self, module: ModuleType) -> None:
-        """It has run already."""
+        """Nothing to do: the module has already run."""

@@ -1,4 +1,4 @@
-"""Loops looked at outside of all timing, each in a process of its own: their properties, their memory, a trace."""
+"""Untimed inspection of loops, each in its own process: properties, memory, and a trace."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,17 +18,17 @@ from loopmark.bench.records.trace import TRACE_FILE, Trace
 from loopmark.loops.catalog import find_loop, find_workload
 
 GRACE_SECONDS = 20.0
-"""A worker ends a check at its limit by itself, and then knows where the loop was; it is ended from outside only later,
-which also leaves it time to make its first task."""
-MOST_STEPS = 100  # of one trace: ten thousand events and more a step make a file that no viewer opens
+"""Seconds beyond a check's limit before the worker is killed. The worker ends a check at the limit by itself, and can
+then report where the loop was. The extra time also covers the creation of its first task."""
+MOST_STEPS = 100  # most steps of a trace: at over ten thousand events a step, viewers cannot open more
 
-Tell = Callable[[str, float], None]  # is told what is being done, and what fraction of the whole is done
+Tell = Callable[[str, float], None]  # called with the current activity and the fraction done
 
 
 def verify(plan: Plan, loops: Sequence[str], tell: Tell) -> tuple[Verification, ...]:
     """Check every property of each of ``loops`` on the plan's workload.
 
-    Raises BadInput where a step yields unknown phases or none, and for a workload that eager cannot be trained on.
+    Raises BadInput where a step yields unknown phases or none, and for a workload on which eager cannot be trained.
     """
     workload = find_workload(plan.workloads[0]).name
     found = []
@@ -44,7 +44,7 @@ def verify(plan: Plan, loops: Sequence[str], tell: Tell) -> tuple[Verification, 
 
 
 def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tell) -> Verification:
-    """All outcomes of one loop, in their order, whatever becomes of its process."""
+    """All outcomes of one loop, in order, even where its process fails."""
     limit = plan.limit_seconds
     outcomes: dict[str, Outcome] = {}
     for number, name in enumerate(PROPERTIES):
@@ -55,14 +55,14 @@ def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tel
             if end.status == "skipped":
                 return replace(blank, skipped=end.reason)
             why = f"hangs: {end.reason}" if end.status == "timed_out" else end.reason
-            checked = Checked((PROPERTIES["runs"].broken(f"{why}; it was while {name} was looked at"),), hangs=True)
+            checked = Checked((PROPERTIES["runs"].broken(f"{why}, during the check of {name}"),), hangs=True)
         if checked.bad_input is not None:
             raise BadInput(checked.bad_input)
         checked.add_to(outcomes)
         if checked.hangs:
             break
     for name, prop in PROPERTIES.items():
-        outcomes.setdefault(name, prop.not_applicable("the loop was ended before this could be looked at"))
+        outcomes.setdefault(name, prop.not_applicable("the loop was ended before this check"))
     return replace(blank, outcomes=tuple(outcomes[name] for name in PROPERTIES))
 
 
@@ -90,10 +90,10 @@ def profile_memory(
 
 
 def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:
-    """Trace ``loop`` on the plan's workload, and the compressed Chrome trace; empty where the case was ended.
+    """The trace of ``loop`` on the plan's workload, and the compressed Chrome trace; empty if the case was ended.
 
-    The process is its own, so that nothing of the profiler is left in one that measures. Raises BadInput where the step
-    names unknown phases or none.
+    It runs in its own process, so that the profiler does not affect a measuring process. Raises BadInput where the step
+    yields unknown phases or none.
     """
     blank = Trace(find_workload(plan.workloads[0]).name, find_loop(loop).name, plan.device, "ok")
     with tempfile.TemporaryDirectory(prefix="loopmark-trace-") as folder, worker_pool(plan, Path(folder)) as pool:
@@ -112,7 +112,7 @@ def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:
 
 
 def _status(end: CaseEnded) -> Status:
-    """How a case ended. Raises BadInput where its step yields no phases that there are."""
+    """The status of an ended case. Raises BadInput where its step yields unknown phases or none."""
     if end.bad_step:
         raise BadInput(end.reason) from None
     return end.status

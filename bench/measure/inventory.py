@@ -1,4 +1,4 @@
-"""Workloads, loops and cases to measure, and what this machine lacks for them."""
+"""Workloads, loops and cases to measure, and the requirements that this machine lacks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ class Item:
 
     name: str
     summary: str
-    lacks: str | None = None  # why it cannot run here; None where it can
+    lacks: str | None = None  # the reason why it cannot run here; None if it can
 
 
 def workloads() -> tuple[Item, ...]:
@@ -24,30 +24,30 @@ def workloads() -> tuple[Item, ...]:
 
 
 def loops(device: torch.device) -> tuple[Item, ...]:
-    """The canonical loop and every technique, in the order in which they apply."""
+    """The canonical loop and every technique, in the order in which they are applied."""
     techniques = sorted(TECHNIQUES.values(), key=lambda t: (t.rank, t.name))
     rows = [Item(t.name, t.summary, t.lacks(device)) for t in techniques]
     accumulation = Item("accumulate_K", "the batch in K parts, one update; K from 2 on, as in accumulate_4")
     rows.insert(next(i for i, t in enumerate(techniques) if t.rank > 70), accumulation)
-    return Item(EAGER.name, "the canonical step: every other loop is read against it"), *rows
+    return Item(EAGER.name, "the canonical step: every other loop is compared with it"), *rows
 
 
 def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-Lacks = dict[str, str | None]  # names, each with what this machine lacks for it, as a sentence; None where it can run
+Lacks = dict[str, str | None]  # by name: a sentence with the requirement this machine lacks; None if it can run
 
 
 def lacking(plan: Plan) -> tuple[Lacks, Lacks]:
-    """The plan's workloads and its loops, the baseline first."""
+    """Requirements that this machine lacks for the plan's workloads and for its loops, the baseline first."""
     device = torch.device(plan.device)
     workloads = {workload.name: workload.lacks() for workload in map(find_workload, plan.workloads)}
     return workloads, {loop.name: loop.lacks(device) for loop in (EAGER, *map(find_loop, plan.loops))}
 
 
 def lacks_by_case(workloads: Lacks, loops: Lacks) -> dict[tuple[str, str], str | None]:
-    """What each workload and loop lacks together."""
+    """The requirement that each pair of workload and loop lacks."""
     return {(w, loop): no_data or lack for w, no_data in workloads.items() for loop, lack in loops.items()}
 
 

@@ -1,4 +1,4 @@
-"""Ways to start a process: forked from a server that has imported torch, or plainly, by any interpreter."""
+"""Ways to start a process: forked from a server that has imported torch, or by any Python interpreter."""
 
 import contextlib
 import json
@@ -23,15 +23,15 @@ from loopmark.loops.catalog import WORKLOADS
 
 T = TypeVar("T")
 
-ANSWER_SECONDS = 120  # how long a question about the machine may take
+ANSWER_SECONDS = 120  # limit on a query about the machine
 SPIN_COUNT = "10000"
-"""How often an idle OpenMP thread looks for work before it sleeps. By libgomp's own default, 300,000 times, the threads
-of the process whose turn has just ended spin on the cores of the one whose turn it is: on two cores the residual
-network's steps took a third longer, and a launch pair's figure varied by 4 % to 7 % instead of 1 % to 2 %."""
+"""The number of times an idle OpenMP thread looks for work before it sleeps. With libgomp's default, 300,000, threads
+of the process that ended its turn keep spinning on the cores of the next one. On two cores, the residual network's
+steps then took a third longer, and a launch pair's figure varied by 4 % to 7 % instead of 1 % to 2 %."""
 
 
 class StartedProcess:
-    """A ``subprocess`` with the face of a ``multiprocessing`` process."""
+    """A ``subprocess`` with the interface of a ``multiprocessing`` process."""
 
     def __init__(self, child: "subprocess.Popen[bytes]") -> None:
         self._child = child
@@ -54,21 +54,21 @@ class StartedProcess:
         os.close(self.sentinel)
 
 
-Process = BaseProcess | StartedProcess  # it leads a group of its own as soon as it works
+Process = BaseProcess | StartedProcess  # it leads its own process group once it runs
 
 
 class Launcher(Protocol):
     """Starts worker processes."""
 
     def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
-        """A process that works on ``assignment``, and our end of the pipe to it."""
+        """A process that works on ``assignment``, and the caller's end of its pipe."""
 
 
 class ForkServer:
-    """A server that has imported torch once and forks launches in milliseconds.
+    """A server that imports torch once and forks launches in milliseconds.
 
-    It never touches CUDA: a context does not survive a fork. Importing these modules asks for no device. With
-    ``own_loops``, this Loopmark's ``loops`` are imported once for all launches; else each imports those of its tree.
+    It never uses CUDA, since a context does not survive a fork; importing its modules queries no device. With
+    ``own_loops``, this Loopmark's ``loops`` are imported once for all launches; else each launch imports its tree's.
     """
 
     def __init__(self, *, own_loops: bool = True) -> None:
@@ -83,9 +83,9 @@ class ForkServer:
 
 
 class Interpreter:
-    """Starts each launch from nothing, by a Python of one's choice and with environment variables of its own.
+    """Starts each launch as a new process of a given Python, with given environment variables.
 
-    The address space is laid out anew each time, and stays so: fixed, a lucky layout would be one side's for good.
+    The address space stays random for each launch: a fixed layout could favour one side in every launch.
     """
 
     def __init__(self, python: Path, variables: dict[str, str]) -> None:
@@ -103,29 +103,29 @@ class Interpreter:
                 stderr=log,
             )
         theirs.close()
-        with contextlib.suppress(BrokenPipeError):  # it is gone already, which the first question will show
+        with contextlib.suppress(BrokenPipeError):  # the process has ended: the first request shows it
             ours.send(assignment)
         return StartedProcess(child), ours
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:
-    """Ours with ``variables``; how idle threads wait is left to a side that says so itself."""
+    """This process's environment with ``variables``. A side that sets OMP_WAIT_POLICY keeps its own waiting."""
     ours = dict(os.environ)
     if "OMP_WAIT_POLICY" in {**ours, **variables}:
         if ours.get("GOMP_SPINCOUNT") == SPIN_COUNT:
-            del ours["GOMP_SPINCOUNT"]  # which would count for more
+            del ours["GOMP_SPINCOUNT"]  # it would override OMP_WAIT_POLICY
     else:
         ours.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     return {**ours, **variables}
 
 
 def apart(function: Callable[..., T], *arguments: Any) -> T:
-    """``function(*arguments)``, called in a process of its own.
+    """The result of ``function(*arguments)``, called in a new process.
 
-    For questions about the device: asking torch for them here could leave this process with a CUDA context, which
-    takes memory from the loops and looks like a stranger on the device.
+    It is used to query the device: the same call here could give this process a CUDA context, which takes memory from
+    the loops and is counted as another program on the device.
 
-    Raises ChildProcessError where the process ended, or was ended, before it had an answer.
+    Raises ChildProcessError where the process ended, or was killed, without an answer.
     """
     context = _start_server("worker")
     ours, theirs = context.Pipe(duplex=False)
@@ -135,7 +135,7 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
     try:
         fine, answer = ours.recv()
     except EOFError:
-        raise ChildProcessError(f"{function.__name__} was asked of a process that ended without an answer") from None
+        raise ChildProcessError(f"the process that ran {function.__name__} ended without an answer") from None
     finally:
         process.kill()
         process.join()
@@ -145,8 +145,8 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    signal.alarm(ANSWER_SECONDS)  # should the parent be killed meanwhile, nobody else would end this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    signal.alarm(ANSWER_SECONDS)  # ends this process if the parent was killed
     leave_working_directory()
     try:
         connection.send((True, function(*arguments)))
@@ -155,30 +155,30 @@ def _answer(connection: Connection, function: Callable[..., Any], arguments: tup
 
 
 def _start_server(module: str) -> ForkServerContext:
-    """The fork server, with a module of ``bench.measure``; there is one, and its imports are settled when it starts.
+    """The fork server, preloaded with a module of ``bench.measure``. There is one; its imports are fixed at its start.
 
-    It learns to ignore Ctrl-C only once it has imported torch, unless it inherits that. It imports nothing from the
-    working directory, where a person may have files of any name. Raises BadInput where no socket fits TMPDIR's path.
+    It inherits the ignored Ctrl-C; by itself it would ignore it only after importing torch. It imports nothing from the
+    working directory, which may hold files of any name. Raises BadInput where TMPDIR's path is too long for a socket.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     context = multiprocessing.get_context("forkserver")
     data = {workload.data for workload in WORKLOADS.values() if workload.data}
     context.set_forkserver_preload([*(f"loopmark.bench.measure.{name}" for name in ("preload", module)), *sorted(data)])
-    # Its import path is safe, and finds our package where a checkout is not installed; `preload` undoes both.
+    # Its import path excludes the working directory and includes an uninstalled checkout; `preload` undoes both.
     variables = {"PYTHONSAFEPATH": "1"}
     if "site-packages" not in PACKAGE.parts:
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     os.environ[RESTORE] = json.dumps({name: os.environ.get(name) for name in variables})
     os.environ.update(variables)
-    is_main = threading.current_thread() is threading.main_thread()  # which alone may say what a signal does
+    is_main = threading.current_thread() is threading.main_thread()  # only it may set signal handlers
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
     try:
         forkserver.ensure_running()
     except OSError as error:
         if "AF_UNIX path too long" not in str(error):
             raise
-        longest = f"{tempfile.gettempdir()}: too long a path for the sockets of processes, which take 107 characters"
+        longest = f"{tempfile.gettempdir()}: the path is too long for a process's socket, which allows 107 characters"
         raise BadInput(f"{longest}; set TMPDIR to a shorter one, such as /tmp") from None
     finally:
         if is_main:

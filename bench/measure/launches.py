@@ -1,4 +1,4 @@
-"""A launch: which of its cases are on the device together, and what their workers have told."""
+"""A launch: the cases that share the device, and the answers of their workers."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -15,14 +15,14 @@ from loopmark.bench.records.run import Case, Launch
 from loopmark.bench.records.samples import COLUMNS, Columns, Samples, table, typed
 
 CONTEXT_BYTES = 768 * 2**20
-"""Memory of a process beside torch's allocator: its CUDA context, kernels and libraries. An estimate."""
+"""A process's memory outside torch's allocator (CUDA context, kernels, libraries). An estimate."""
 MARGIN = 1.25
-"""Times what the largest case so far took: the room that the next is expected to need, since loops differ. Chosen."""
+"""The room that the next case needs, as a multiple of the largest case so far: loops differ. A chosen value."""
 
 
 @dataclass(eq=False)
 class RunningCase:
-    """A case's process in the present launch."""
+    """A case's process in the current launch."""
 
     index: int
     process: WorkerProcess
@@ -56,7 +56,7 @@ class RunningCase:
 
 @dataclass
 class DeviceCapacity:
-    """The device memory left for cases of one workload, as warm ones saw it; without limit where none can tell."""
+    """The device memory left for cases of one workload, as warm cases saw it; infinite where it is unknown."""
 
     _largest: int = 0
     _free: float = math.inf
@@ -72,7 +72,7 @@ class DeviceCapacity:
 
 @dataclass
 class LaunchState:
-    """One launch of a workload: which cases are on the device, by index, which wait for room, and how far it is."""
+    """One launch of a workload: the cases on the device, the cases that wait for room, and its progress."""
 
     workload: str
     launch: int
@@ -85,20 +85,20 @@ class LaunchState:
     sampled_seconds: float = 0.0
     starting_seconds: float = 0.0
     compile_seconds: float = 0.0
-    part: float = 0.0  # the fraction of the launch that is done; it never goes back
-    whole_batch: int | None = None  # samples a step before batches were halved; None where they were not
+    part: float = 0.0  # the fraction of the launch that is done; it never decreases
+    whole_batch: int | None = None  # samples a step before batches were halved; None if they were not
     _alone: set[int] = field(default_factory=set)
-    """Cases that ran out of memory beside others; each comes again with the baseline alone."""
+    """Cases that ran out of memory beside other cases; each starts again with only the baseline."""
 
     def __post_init__(self) -> None:
         self.cases = len(self.waiting)
 
     def others(self, than: int) -> int:
-        """How many cases are on the device, the baseline and the case ``than`` left out."""
+        """The number of cases on the device other than the baseline and the case ``than``."""
         return sum(one.index not in (self.baseline, than) for one in self.live)
 
     def next(self) -> int | None:
-        """The case to start now; None where it is time for turns. The first beside the baseline is always tried."""
+        """The case to start now; None when turns can begin. The first case beside the baseline is always tried."""
         if not self.waiting:
             return None
         first = self.waiting[0]
@@ -108,7 +108,7 @@ class LaunchState:
         return self.waiting.pop(0)
 
     def put_off(self, index: int) -> bool:
-        """Let a case that ran out of memory beside others start again later, once; False where that is no use."""
+        """Queue a case that ran out of memory beside other cases to start again, once; False if that cannot help."""
         if index in self._alone or not self.others(index):
             return False
         self._alone.add(index)
@@ -121,7 +121,7 @@ _BlockKey = tuple[int, int, int]  # round, number within it, first step
 
 
 class Collector:
-    """Warm-ups and turns of every launch of every case so far."""
+    """The warm-ups and turns of every launch of every case so far."""
 
     def __init__(self) -> None:
         self._warm: dict[LaunchKey, Warm] = {}
@@ -132,7 +132,7 @@ class Collector:
 
     def add_turn(self, key: LaunchKey, round_: int, turn: Turn) -> None:
         rows = self._blocks.setdefault(key, [])
-        before = sum(place[0] == round_ for place, _, _ in rows)  # of a turn that is taken again
+        before = sum(place[0] == round_ for place, _, _ in rows)  # blocks of an earlier turn in this round
         for number, (first_step, block, disturbance) in enumerate(turn.blocks, start=before):
             rows.append(((round_, number, first_step), block, disturbance))
 
@@ -140,7 +140,7 @@ class Collector:
         return len({place[0] for place, _, _ in self._blocks.get(key, [])})
 
     def drop(self, key: LaunchKey) -> None:
-        """Forget a launch that did not end well."""
+        """Discard a launch that failed."""
         self._warm.pop(key, None)
         self._blocks.pop(key, None)
 
@@ -191,7 +191,7 @@ class Collector:
 
 
 def timed_row(block: Block, disturbance: Disturbance) -> dict[str, object]:
-    """A block's row in a table of blocks, beside its place there."""
+    """A block's row in a table of blocks, without its place columns."""
     times = {"host_seconds": block.host_seconds, "device_seconds": block.device_seconds}
     return {"lapped": isinstance(block, LappedBlock), "steps": block.steps, **times, **vars(disturbance)}
 
@@ -208,18 +208,18 @@ def _stacked(columns: Columns, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def memory_warnings(launch: LaunchState, baseline: Case) -> list[str]:
-    """Warnings of a device that was too small: smaller batches, and turns taken in groups."""
+    """Warnings for a device with too little memory: smaller batches, and turns taken in groups."""
     workload, warnings = launch.workload, []
     if launch.whole_batch not in (None, baseline.batch_size):
         warnings.append(
-            f"{workload}: by estimate no second loop fits the device beside {baseline.label} with batches of "
-            f"{launch.whole_batch}, so it is measured with batches of {baseline.batch_size}; --batch-size chooses "
-            "another"
+            f"{workload}: with batches of {launch.whole_batch}, no second loop is expected to fit the device beside "
+            f"{baseline.label}, so it is measured with batches of {baseline.batch_size}; choose another size with "
+            "--batch-size"
         )
     if launch.groups > 1:
         together = f", each with {baseline.label}" if baseline.status == "ok" else ""
         warnings.append(
-            f"{workload}: its {launch.cases} cases do not fit the device together; they took turns in "
+            f"{workload}: its {launch.cases} cases do not fit on the device together; they took turns in "
             f"{launch.groups} groups{together}"
         )
     return warnings

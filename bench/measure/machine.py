@@ -1,4 +1,4 @@
-"""Which machine this is, and what software runs on it."""
+"""Descriptions of this machine and its software."""
 
 import contextlib
 import math
@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
@@ -27,7 +28,7 @@ VARIABLES_ALONE = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_CONF", "THP_MEM_ALLOC
 
 
 def describe_machine(device: str) -> Machine:
-    """This machine's hardware; of its GPUs, the one that ``device`` names comes first."""
+    """This machine's hardware. The GPU named by ``device`` comes first."""
     import psutil
 
     return Machine(
@@ -42,8 +43,8 @@ def describe_machine(device: str) -> Machine:
 
 
 def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
-    """The software and settings of this process, which the workers inherit."""
-    import torch  # not above: `loopmark doctor` asks for cores and threads only, and is not to wait for it
+    """The software and settings of this process; workers inherit them."""
+    import torch  # not above: `loopmark doctor` needs only cores and threads, and must not wait for torch
 
     cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
     huge_pages = text_of(Path("/sys/kernel/mm/transparent_hugepage/enabled")) or ""  # such as: always [madvise] never
@@ -67,19 +68,21 @@ def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
 
 
 class CommandFacts:
-    """What every ``CommandRecord`` tells: of a command that began to measure at ``started``."""
+    """The common fields of every ``CommandRecord``, for a command that began to measure at ``started``."""
 
     def __init__(self, plan: Plan, machine: Machine, started: datetime) -> None:
         self.cores = available_cores()[: plan.threads]
         self._plan, self._machine, self._started = plan, machine, started
+        # A clock that nobody sets: the system's may go back.
+        self._began = time.perf_counter() - (datetime.now(UTC) - started).total_seconds()
         self._environment = describe_environment(plan.threads, self.cores)
 
     def fields(self, folder: Path, *, interrupted: bool) -> dict[str, Any]:
-        """The fields of the record that ``folder`` is to hold now."""
+        """The fields of the record to write to ``folder`` now."""
         return {
             "name": folder.name,
             "started": self._started.isoformat(timespec="seconds"),
-            "seconds": (datetime.now(UTC) - self._started).total_seconds(),
+            "seconds": time.perf_counter() - self._began,
             "interrupted": interrupted,
             "plan": self._plan,
             "machine": self._machine,
@@ -88,7 +91,7 @@ class CommandFacts:
 
 
 def available_cores() -> tuple[int, ...]:
-    """The logical cores that this process may use, one of each physical core first."""
+    """The logical cores that this process may use. The first one of each physical core comes first."""
     if not hasattr(os, "sched_getaffinity"):
         return ()
     seen: set[str] = set()
@@ -102,23 +105,23 @@ def available_cores() -> tuple[int, ...]:
 
 
 def default_threads() -> int:
-    """One a physical core that this process may use, within a container's quota."""
+    """The default number of threads: one per available physical core, within a container's quota."""
     import psutil
 
     physical = psutil.cpu_count(logical=False) or 1
-    quota = cpu_quota(Path("/"))  # more threads would be throttled
+    quota = cpu_quota(Path("/"))  # threads beyond the quota would be throttled
     whole = int(quota.cores) if quota is not None and math.isfinite(quota.cores) else physical
     return max(1, min(physical, len(available_cores()) or physical, whole))
 
 
 def _processor() -> str:
-    """The processor's name: by cpuinfo, or where that is not installed from where cpuinfo reads it on Linux."""
+    """The processor's name: from cpuinfo, or, where it is not installed, from the sources it reads on Linux."""
     try:
         import cpuinfo
 
         name = cpuinfo.get_cpu_info().get("brand_raw")
     except ImportError:
-        told = (text_of(Path("/proc/cpuinfo")) or "", _output("lscpu") or "")  # the latter alone where it is an ARM
+        told = (text_of(Path("/proc/cpuinfo")) or "", _output("lscpu") or "")  # an ARM's name is only in lscpu's output
         lines = (line.partition(":") for text in told for line in text.splitlines())
         name = next((value for key, _, value in lines if key.strip().lower() == "model name"), None)
     return str(name or platform.processor() or platform.machine()).strip()

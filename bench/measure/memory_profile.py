@@ -1,9 +1,10 @@
-"""The memory of one step, phase by phase: of the tensors that are alive on a CPU, of torch's allocator on CUDA."""
+"""The memory of one step, phase by phase: tensors alive on a CPU, torch's allocator on CUDA."""
 
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from loopmark.bench.measure.clock import refuse_unknown_phases
+from loopmark.bench.measure.clock import known_phases
 from loopmark.bench.records.footprint import Footprint, Kind, Stretch
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
@@ -20,11 +21,11 @@ from loopmark.phases import DATA
 
 
 class AliveBytes(TorchDispatchMode):
-    """Counts the bytes of all storages that an operator has made, or that were handed over, until they are freed.
+    """Counts the bytes of all storages that operators create, or that ``hold`` receives, until they are freed.
 
-    Storages are followed, not tensors: a view takes nothing, and what only autograd still holds is alive. While the
-    mode is on, each operator adds to ``moments``, its backward included. What an operator uses for itself while it
-    runs is not seen, nor is anything inside compiled code. A CPU's allocator keeps no statistics; this does.
+    It follows storages, not tensors: a view adds nothing, and a storage held only by autograd is alive. While the mode
+    is on, each operator, also in backward, adds to ``moments``. Temporary memory inside an operator and memory inside
+    compiled code are not seen. It is needed because a CPU's allocator keeps no statistics.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class AliveBytes(TorchDispatchMode):
         self._references: dict[int, Any] = {}
 
     def hold(self, tensors: Iterable[Any]) -> None:
-        """Follow ``tensors`` too, from now on; whatever is none is passed over."""
+        """Follow ``tensors`` too; values that are not tensors are ignored."""
         for tensor in tensors:
             if isinstance(tensor, Tensor):
                 self._follow(tensor)
@@ -57,12 +58,12 @@ class AliveBytes(TorchDispatchMode):
     def _follow(self, tensor: Tensor) -> None:
         try:
             storage = tensor.untyped_storage()
-        except NotImplementedError:  # a sparse tensor has none of its own; its parts are made by operators, too
+        except NotImplementedError:  # a sparse tensor has no storage; operators create its parts, which are followed
             return
         if storage.device.type == "meta":
             return
         key, size = storage._cdata, storage.nbytes()
-        # Seen before, it may have been resized in place.
+        # A storage seen before may have been resized in place.
         self.bytes += size - self._sizes.get(key, 0)
         self._sizes[key] = size
         if key not in self._references:
@@ -74,7 +75,7 @@ class AliveBytes(TorchDispatchMode):
 
 
 def held_by(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterable[Any]:
-    """What a task holds between its steps: weights, buffers, gradients, optimizer state."""
+    """The tensors that a task holds between steps: weights, buffers, gradients, optimizer state."""
     for parameter in model.parameters():
         yield parameter
         yield parameter.grad
@@ -83,7 +84,7 @@ def held_by(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterabl
 
 
 class TensorWatch(AliveBytes):
-    """Every tensor of one step of ``task``, whatever device it is on. ``lap`` ends a stretch of the step."""
+    """Every tensor of one step of ``task``, on any device. ``lap`` ends a stretch of the step."""
 
     kind: Kind = "tensors alive"
 
@@ -94,26 +95,26 @@ class TensorWatch(AliveBytes):
         self._seen = 0
 
     def lap(self, phase: str) -> Stretch:
-        """What was seen since the last lap; what was in use when it began counts as well."""
+        """The stretch since the last lap; its peak includes the memory in use at its start."""
         moments = tuple(self.moments[self._seen :])
         self._seen += len(moments)
         began, self._last_bytes = self._last_bytes, self.bytes
         return Stretch(phase, moments, max(began, *moments, self._last_bytes), self._last_bytes)
 
     def peak_operator(self) -> str | None:
-        """The first after which the most was in use."""
+        """The first operator after which the most memory was in use."""
         moments = self.moments
         return self.operators[moments.index(max(moments))] if moments else None
 
 
-MOST_EVENTS = 1_000_000  # that the allocator's history may hold; older ones would be lost
+MOST_EVENTS = 1_000_000  # capacity of the allocator's history; older events would be lost
 
 
 class DeviceWatch:
-    """Torch's allocator on a CUDA device: its peaks, reset at each lap, and its own history of giving and taking.
+    """Torch's allocator on a CUDA device: its peaks, reset at each lap, and its history of allocations and frees.
 
-    A lap waits for the device, so that what belongs to a phase has happened. The history counts bytes as they were
-    asked for, the peaks as they were given: rounded up, to 512 at least.
+    A lap waits for the device, so that the phase's work is complete. The history counts requested bytes; the peaks
+    count allocated bytes, which are rounded up, to 512 at least.
     """
 
     kind: Kind = "device memory allocated"
@@ -137,7 +138,7 @@ class DeviceWatch:
             torch.cuda.memory._record_memory_history(None)
 
     def lap(self, phase: str) -> Stretch:
-        """What the allocator says of the time since the last lap."""
+        """The allocator's figures since the last lap."""
         torch.cuda.synchronize(self._device)
         stats = torch.cuda.memory_stats(self._device)
         events = torch.cuda.memory._snapshot()["device_traces"][self._device.index or 0] if self._keeps_history else []
@@ -153,7 +154,7 @@ class DeviceWatch:
         return stretch
 
     def peak_operator(self) -> None:
-        """The allocator does not know who asks."""
+        """None: the allocator does not record operators."""
 
     def _start_anew(self) -> None:
         torch.cuda.synchronize(self._device)
@@ -161,14 +162,14 @@ class DeviceWatch:
 
 
 class History:
-    """Bytes in use, from the events of the allocator's history, which only ever grows."""
+    """Bytes in use, from the events of the allocator's history. The list of events only grows."""
 
     def __init__(self, before_bytes: int) -> None:
         self._bytes, self._seen = before_bytes, 0
         self._sizes: dict[int, int] = {}
 
     def moments(self, events: list[dict[str, Any]]) -> tuple[int, ...]:
-        """Bytes in use after each event that is new and changes them."""
+        """Bytes in use after each new event that changes them."""
         found = []
         for event in events[self._seen :]:
             if event["action"] == "alloc":
@@ -183,23 +184,23 @@ class History:
         return tuple(found)
 
 
-STEPS_BEFORE = 3  # by then the optimizer has its state, and there are gradients to set to zero
+STEPS_BEFORE = 3  # by then the optimizer has its state, and gradients exist
 
 
 def follow(task: Task, loop: Loop) -> Footprint:
-    """The memory of one step of ``loop`` on ``task``, which it prepares first.
+    """The memory of one step of ``loop``, after preparing it on ``task``.
 
-    Raises Skip where a part of the step is captured, and BadStep where it names phases that do not exist, or none.
+    Raises Skip where a part of the step is captured, and BadStep where it yields unknown phases, or none.
     """
     captures = [technique.name for technique in loop.techniques if technique.captures]
     step = loop.prepare(task)
     if captures or isinstance(step, Driver):
         raise Skip(
-            f"{' and '.join(captures) or type(step).__name__} repeats what was captured: that allocates nothing, and "
-            "what it needs is set aside once; `loopmark run` tells how much"
+            f"{' and '.join(captures) or type(step).__name__} replays captured work: a replay allocates nothing, since "
+            "its memory is reserved once; `loopmark run` reports how much"
         )
     eagerly = task.device.type == "cpu" and any(technique.compiles for technique in loop.techniques)
-    # Whatever is wrapped by torch.compile then runs as it is written.
+    # Functions wrapped by torch.compile then run eagerly.
     with torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
         for _ in range(STEPS_BEFORE):
             deque(step(task, *task.next_batch()), maxlen=0)
@@ -208,14 +209,15 @@ def follow(task: Task, loop: Loop) -> Footprint:
             inputs, targets = task.next_batch()
             stretches = [watch.lap(DATA)]
             stretches += [watch.lap(phase) for phase in step(task, inputs, targets)]
-            # What comes after the last yield counts for the last phase.
+            # Work after the last yield belongs to the last phase.
             stretches.append(watch.lap(stretches[-1].phase))
-    refuse_unknown_phases([stretch.phase for stretch in stretches[1:-1]])
+    phases = (DATA, *known_phases([stretch.phase for stretch in stretches[1:-1]]))
+    named = zip(stretches, (*phases, phases[-1]), strict=True)
     return Footprint(
         kind=watch.kind,
         batch_size=len(targets),
         before_bytes=watch.before_bytes,
-        stretches=tuple(stretches),
+        stretches=tuple(replace(stretch, phase=phase) for stretch, phase in named),
         peak_operator=watch.peak_operator(),
         ran_eagerly=eagerly,
     )

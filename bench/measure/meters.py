@@ -1,4 +1,4 @@
-"""Meters that are read beside a block's time: what disturbed it, the peak of memory, and energy."""
+"""Meters read with a block's time: disturbances, peak memory and energy."""
 
 import contextlib
 import math
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 _STAT = Path("/proc/stat")
 _STEAL_FIELD = 8
-"""Field of a ``cpuN`` line of /proc/stat, see proc(5): the time a hypervisor gave to others, in clock ticks."""
+"""Field of a ``cpuN`` line of /proc/stat, see proc(5): time the hypervisor gave to other guests, in clock ticks."""
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """One block's. GPU figures are empty or NaN where there is none."""
+    """The disturbances of one block. GPU figures are empty or NaN without a GPU."""
 
     involuntary_switches: int  # times the kernel took a core away from a thread of the process while it still had work
     steal_seconds: float
-    """Time the hypervisor gave to others while a pinned core had work; it is counted in steps of 10 ms."""
+    """Time the hypervisor gave to other guests while a pinned core had work, counted in steps of 10 ms."""
     sm_clock_hertz: float
     throttle_reasons: str
     foreign_processes: int
-    """Processes on the GPU that are not this run's; 0 where the driver lists fewer than our own, as in containers."""
+    """Processes of other programs on the GPU; 0 where the driver lists fewer than our own, as in containers."""
 
 
 class DisturbanceMeter:
-    """Reads the counters around a block, outside of its timing."""
+    """Reads the counters before and after a block, outside its timing."""
 
     def __init__(self, cores: Sequence[int], gpu: GpuMonitor | None) -> None:
         self._names = {f"cpu{core}" for core in cores}
@@ -48,7 +48,7 @@ class DisturbanceMeter:
         self._before = self._switches(), self._steal_seconds()
 
     def end(self, own_processes: int) -> Disturbance:
-        """Just after it. ``own_processes`` of this run hold a context on the GPU."""
+        """The disturbances since ``begin``. ``own_processes``: this run's processes with a context on the GPU."""
         switches, steal = self._before
         gpu = self._gpu
         return Disturbance(
@@ -71,34 +71,34 @@ class DisturbanceMeter:
 
 
 def foreign(pids: Sequence[int], own_processes: int) -> int:
-    """How many of ``pids``, the processes on the GPU, are not this run's.
+    """The number of ``pids``, the processes on the GPU, that do not belong to this run.
 
-    Inductor's compile workers may be among them: whatever descends from this process's parent is the run's own. Where
-    this process is not listed, the ids are of another namespace, and only their number counts; so it does where who
-    descends from whom cannot be told.
+    Every descendant of this process's parent belongs to the run: Inductor's compile workers may be listed. Where this
+    process is not listed, the ids are from another namespace, and only their number is used. The number is also used
+    where the process tree cannot be read.
     """
     if len(pids) <= own_processes:
         return 0
     if os.getpid() in pids:
         import psutil
 
-        with contextlib.suppress(psutil.Error):  # a process that is gone meanwhile, or may not be looked at
-            parent = psutil.Process(os.getppid())  # seldom asked: it takes a look at every process of the machine
+        with contextlib.suppress(psutil.Error):  # the process has ended, or access to it is denied
+            parent = psutil.Process(os.getppid())  # seldom reached: this reads every process of the machine
             return len(set(pids) - {parent.pid, *(child.pid for child in parent.children(recursive=True))})
     return len(pids) - own_processes
 
 
 BUSY = 0.5
-"""The share of blocks with a core taken away, from which on a run's figures are those of a busy machine. On a shared
-machine with nothing else to do it was 0.2."""
+"""A machine counts as busy where a core was taken away in more than this share of blocks. It was 0.2 on an otherwise
+idle shared machine."""
 
 
 def busy(blocks: "pd.DataFrame") -> list[str]:
-    """A warning where the machine had more to do than this run: others took a core away in most blocks."""
+    """A warning where other processes took a core away in most blocks; else an empty list."""
     disturbed = (blocks["involuntary_switches"] > 0) | (blocks["steal_seconds"] > 0)
     if not len(blocks) or (share := float(disturbed.mean())) <= BUSY:
         return []
-    return [f"others took the cores away in {share:.0%} of the blocks; see loopmark doctor, and measure again"]
+    return [f"other processes took the cores away in {share:.0%} of the blocks; run loopmark doctor, and measure again"]
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,11 @@ class DeviceMemoryUse:
     """A device's memory as a process sees it, in bytes."""
 
     reserved: int  # the most that torch's allocator has reserved for this process
-    free: int  # what is left, whoever has the rest
+    free: int  # not in use by any process
 
 
 class AcceleratorMemory:
-    """Bytes that torch's allocator had handed out at once, on a device that is no CUDA device."""
+    """Peak bytes allocated by torch's allocator on an accelerator other than CUDA."""
 
     kind = "device memory allocated"
 
@@ -128,9 +128,9 @@ class AcceleratorMemory:
 
 
 class DeviceMemory:
-    """Bytes that torch's CUDA allocator had handed out at once, and what CUDA graphs hold.
+    """Peak bytes allocated by torch's CUDA allocator, plus the memory held by CUDA graphs.
 
-    A replay allocates nothing: what its step needs lies in the graph's own pool, free in the allocator's eyes.
+    A replay allocates nothing: its memory lies in the graph's own pool, which the allocator counts as free.
     """
 
     kind = "device memory allocated or held by graphs"
@@ -152,12 +152,12 @@ class DeviceMemory:
 
 
 class ResidentMemory:
-    """Bytes of the process in physical memory: torch's own code and data included."""
+    """Bytes of the process in physical memory, including torch's own code and data."""
 
     kind = "resident set"
 
     def reset(self) -> None:
-        """Forget the peak so far, where the kernel lets a process do that (Linux 4.0)."""
+        """Reset the peak, where the kernel allows it (Linux 4.0 and later)."""
         try:
             Path("/proc/self/clear_refs").write_text("5")
         except OSError:
@@ -175,33 +175,33 @@ PeakMemory = DeviceMemory | AcceleratorMemory | ResidentMemory
 
 
 def peak_memory_of(device: torch.device) -> PeakMemory:
-    """The meter of the highest use of memory since its ``reset``."""
+    """The meter of peak memory since its ``reset``."""
     if device.type == "cuda":
         return DeviceMemory(device)
     if device.type != "cpu":
-        with contextlib.suppress(RuntimeError, AttributeError):  # the latter from a torch before 2.9
+        with contextlib.suppress(RuntimeError, AttributeError):  # AttributeError: torch before 2.9
             return AcceleratorMemory(device)
     return ResidentMemory()
 
 
 def held_on(device: torch.device) -> DeviceMemoryUse | None:
-    """The most that this process has held of ``device``, and what is free of it; None where that is not known."""
+    """This process's peak reserved memory on ``device``, and the free memory; None where they are unknown."""
     if device.type != "cuda":
         return None
     return DeviceMemoryUse(torch.cuda.max_memory_reserved(device), torch.cuda.mem_get_info(device)[0])
 
 
 class NoMeter:
-    """For a machine that shows no counter."""
+    """The meter of a machine without an energy counter."""
 
     def joules(self) -> float:
         return math.nan
 
 
 class PackageMeter:
-    """The processor's packages, by the kernel's powercap counters (RAPL): all that they did, for any process.
+    """The energy of the processor's packages, used by any process, from the kernel's powercap counters (RAPL).
 
-    Each has a folder in ``zones``, with ``energy_uj``, microjoules that start again at ``max_energy_range_uj``.
+    Each package has a folder in ``zones``; its ``energy_uj`` counts microjoules and wraps at ``max_energy_range_uj``.
     """
 
     def __init__(self, zones: Iterable[Path]) -> None:
@@ -210,7 +210,7 @@ class PackageMeter:
         self._total = 0
 
     def joules(self) -> float:
-        """Since the meter was made."""
+        """Joules since the meter was created."""
         for index, zone in enumerate(self._zones):
             now = self._read(zone)
             spent = now - self._last[index]
@@ -224,16 +224,16 @@ class PackageMeter:
 
 
 EnergyMeter = GpuMonitor | PackageMeter | NoMeter
-"""A counter of energy. It is updated a few tens of times a second: for windows of a second or so."""
+"""A counter of energy. It is updated a few tens of times a second, so windows last about a second."""
 
 
 def energy_meter(device: torch.device, powercap: Path = Path("/sys/class/powercap")) -> EnergyMeter:
-    """The counter that goes with ``device``: the GPU's own, or the processor's packages where they can be read."""
+    """The energy counter for ``device``: the GPU's own, or the processor's packages where they can be read."""
     if device.type == "cuda":
         return monitor_of(device) or NoMeter()
-    # intel-rapl:0 is a package, intel-rapl:0:1 a part of it; AMD's are called so too.
+    # intel-rapl:0 is a package and intel-rapl:0:1 a part of it. AMD's zones have the same names.
     zones = sorted(zone for zone in powercap.glob("intel-rapl:*") if zone.name.count(":") == 1)
-    with contextlib.suppress(OSError, ValueError):  # since 2020 only root may read them
+    with contextlib.suppress(OSError, ValueError):  # since 2020 only root can read them
         if device.type == "cpu" and zones:
             return PackageMeter(zones)
     return NoMeter()
@@ -241,8 +241,8 @@ def energy_meter(device: torch.device, powercap: Path = Path("/sys/class/powerca
 
 WINDOW_SECONDS = 1.0
 LEAST_WINDOW_SECONDS = 0.4
-"""A window is shorter where several launches measure, so that a case spends about as long on energy however many."""
-MOST_WINDOWS = 3  # of ``WINDOW_SECONDS``, until the counter has moved
+"""The window is shorter with several launches, so that a case's total time on energy stays about the same."""
+MOST_WINDOWS = 3  # windows to wait for the counter to move
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class Spent:
 
     @property
     def joules_per_step(self) -> float | None:
-        """None where nothing counts energy, or it did not move."""
+        """Joules a step; None where there is no counter, or it did not move."""
         return self.joules / self.steps if self.steps and math.isfinite(self.joules) and self.joules > 0 else None
 
 
@@ -268,14 +268,14 @@ def spend(
     window_seconds: float = WINDOW_SECONDS,
     now: Callable[[], float] = time.perf_counter,
 ) -> Spent:
-    """Steps for about ``window_seconds``, from one move of the counter to another.
+    """Time and energy of steps over about ``window_seconds``, from one update of the counter to another.
 
-    ``take_steps`` takes some steps, to their end, and tells how many they were.
+    ``take_steps`` completes some steps and returns their number.
     """
     if math.isnan(before := meter.joules()):
         return NOTHING
     begun = now()
-    while meter.joules() == before:  # the steps until it moves do not count
+    while meter.joules() == before:  # steps before the first update are not counted
         take_steps()
         if now() - begun > MOST_WINDOWS * window_seconds and meter.joules() == before:
             return NOTHING

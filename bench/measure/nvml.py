@@ -1,4 +1,4 @@
-"""A GPU as the NVIDIA driver shows it, through NVML; it is only read, never set."""
+"""A GPU's state, read from the NVIDIA driver through NVML. Nothing is set."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 SILENCE = (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError)
-"""Errors of NVML where the driver does not tell something; the second where it is older than pynvml."""
+"""NVML's errors where the driver does not give a value; the second one where it is older than pynvml."""
 
 
 SW_POWER_CAP = 0x04
@@ -24,19 +24,19 @@ THROTTLES = {
     0x40: "hardware thermal slowdown",
     0x80: "hardware power brake",
 }
-"""The reasons for a lower clock that disturb a measurement, which an idle or application-set clock does not, by their
-bits in nvml.h (nvmlClocksEventReasons): their names in pynvml have changed."""
+"""The reasons for a lower clock that disturb a measurement; idle or application-set clocks do not. The keys are the
+bits in nvml.h (nvmlClocksEventReasons), because their names in pynvml have changed."""
 
 
 class GpuMonitor:
-    """One CUDA device as NVML sees it just now. Figures that the driver does not give are NaN, None, empty or 0."""
+    """One CUDA device's current state from NVML. Figures that the driver does not give are NaN, None, empty or 0."""
 
     def __init__(self, uuid: str) -> None:
-        """Raises pynvml.NVMLError where the driver's library cannot be used, or knows no such device.
+        """Raises pynvml.NVMLError where the driver's library cannot be used or does not know the device.
 
         Args:
-            uuid: ``GPU-…``, as torch has it, of a GPU or of an instance (MIG), which the driver calls ``MIG-…``. By
-                identity: NVML counts every device of the machine, CUDA those in CUDA_VISIBLE_DEVICES.
+            uuid: torch's ``GPU-…`` of a GPU, or of a MIG instance, which the driver names ``MIG-…``. Indices would not
+                match: NVML counts every device of the machine, CUDA those in CUDA_VISIBLE_DEVICES.
         """
         self._uuid = uuid
         pynvml.nvmlInit()
@@ -48,11 +48,11 @@ class GpuMonitor:
                 self._handle = pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self._tenant)
             except pynvml.NVMLError:
                 raise error from None
-        self._shared = self._handle is not self._tenant  # clocks are the board's; so is power, that of all instances
+        self._shared = self._handle is not self._tenant  # clocks and power are then the whole board's
 
     @property
     def board(self) -> str:
-        """How the driver calls the whole board: ``GPU-…``."""
+        """The driver's name of the whole board: ``GPU-…``."""
         return _text(self._say("nvmlDeviceGetUUID") or self._uuid)
 
     def sm_clock_hertz(self) -> float:
@@ -62,47 +62,47 @@ class GpuMonitor:
         return self._figure("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_MEM, unit=1e6)
 
     def clock_reasons(self) -> int | None:
-        """Why the clock is what it is, as the bits of nvml.h; None where the driver does not say."""
+        """The reasons for the current clock, as the bits of nvml.h; None where the driver does not give them."""
         for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
             if (bits := self._say(name)) is not None:  # one function: older drivers and pynvml know the older name
                 return int(bits)
         return None
 
     def throttle_reasons(self) -> str:
-        """Why the clock is held down just now, joined by ``, ``; empty when it is not."""
+        """The reasons why the clock is throttled now, joined by ``, ``; empty if it is not."""
         now = self.clock_reasons() or 0
         return ", ".join(text for bit, text in THROTTLES.items() if now & bit)
 
     def temperature_celsius(self) -> float:
         """The GPU's temperature; its memory may be hotter."""
         for name in ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV"):
-            if (degrees := self._say(name, pynvml.NVML_TEMPERATURE_GPU)) is not None:  # CUDA 14 is to remove the first
+            if (degrees := self._say(name, pynvml.NVML_TEMPERATURE_GPU)) is not None:  # CUDA 14 will remove the first
                 return float(degrees)
         return math.nan
 
     def power_watts(self) -> float:
-        """Power of the whole board: just now, or on newer boards over the last second; NaN for an instance of it."""
+        """Power of the whole board now, or on newer boards over the last second; NaN for a MIG instance."""
         return math.nan if self._shared else self._figure("nvmlDeviceGetPowerUsage", unit=1e-3)
 
     def power_limit_watts(self) -> float:
         return self._figure("nvmlDeviceGetPowerManagementLimit", unit=1e-3)
 
     def ecc(self) -> bool | None:
-        """True where memory errors are corrected; None for a board that cannot, and where the driver does not say."""
+        """True if memory errors are corrected; None for a board without ECC, or where the driver does not give it."""
         modes = self._say("nvmlDeviceGetEccMode")
         return None if modes is None else modes[0] == pynvml.NVML_FEATURE_ENABLED
 
     def mig(self) -> bool | None:
-        """True where the device is cut into instances; None where that is not possible, or not told."""
+        """True if the device is split into MIG instances; None where that is impossible or unknown."""
         modes = self._say("nvmlDeviceGetMigMode")
         return None if modes is None else modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE
 
     def joules(self) -> float:
-        """Energy that the board has spent since its driver was loaded; NaN before Volta, and for an instance of it."""
+        """Energy used by the board since its driver was loaded; NaN before Volta, and for a MIG instance."""
         return math.nan if self._shared else self._figure("nvmlDeviceGetTotalEnergyConsumption", unit=1e-3)
 
     def state(self) -> GpuState:
-        """All that the driver says of it just now."""
+        """The current state of the device."""
         return GpuState(
             temperature_celsius=_known(self.temperature_celsius()),
             power_watts=_known(self.power_watts()),
@@ -114,16 +114,16 @@ class GpuMonitor:
         )
 
     def pids(self) -> tuple[int, ...]:
-        """The ids of the processes that hold a compute context on the device; they may be of another namespace."""
+        """The ids of processes with a compute context on the device. They may belong to another namespace."""
         return tuple(one.pid for one in self._ask(self._tenant, "nvmlDeviceGetComputeRunningProcesses") or ())
 
     def _figure(self, name: str, *arguments: int, unit: float = 1.0) -> float:
-        """A number in NVML's unit, times what that is in ours."""
+        """A figure in our unit; ``unit`` is the size of NVML's unit in it."""
         value = self._say(name, *arguments)
         return math.nan if value is None else float(value) * unit
 
     def _say(self, name: str, *arguments: int) -> Any:
-        """The answer of an NVML function about the board; None where driver or pynvml has none."""
+        """The value of an NVML function for the board; None where the driver or pynvml lacks it."""
         return self._ask(self._handle, name, *arguments)
 
     def _ask(self, handle: Any, name: str, *arguments: int) -> Any:
@@ -141,7 +141,7 @@ def monitor_of(device: "torch.device") -> GpuMonitor | None:
     """The monitor of a CUDA device; None for other devices, and where NVML cannot be used."""
     if device.type != "cuda":
         return None
-    import torch  # not above: `loopmark doctor` asks the driver alone
+    import torch  # not above: `loopmark doctor` needs only the driver
 
     with suppress(pynvml.NVMLError):
         return GpuMonitor(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
@@ -149,7 +149,7 @@ def monitor_of(device: "torch.device") -> GpuMonitor | None:
 
 
 def device_names() -> tuple[str, ...]:
-    """The name of every GPU of the machine, as the driver counts them; none without a driver."""
+    """The name of every GPU of the machine, in the driver's order; empty without a driver."""
     with suppress(pynvml.NVMLError):
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
@@ -158,7 +158,7 @@ def device_names() -> tuple[str, ...]:
 
 
 def driver_version() -> str | None:
-    """The NVIDIA driver's version; None where there is none."""
+    """The NVIDIA driver's version; None without a driver."""
     with suppress(pynvml.NVMLError):
         pynvml.nvmlInit()
         return _text(pynvml.nvmlSystemGetDriverVersion())

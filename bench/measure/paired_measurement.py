@@ -1,4 +1,4 @@
-"""Two sides in turns: fresh processes of both, pair after pair, each pair measured in quads of random ABBA order."""
+"""The paired measurement of two sides: pair after pair of fresh processes, in quads of random ABBA or BAAB order."""
 
 import math
 import shutil
@@ -27,9 +27,9 @@ from loopmark.bench.records.run import Plan
 from loopmark.bench.records.samples import table
 
 PAIR_SECONDS = 1.75
-"""Sampling per launch pair. Nearly all the noise was seen to lie within a pair: longer ones lose less of the time to
-starting processes, but no verdict is sure before the eighth, however large the difference."""
-SHARE_OF_START = 0.5  # where starting a pair takes long, sample for at least this share of it
+"""Sampling time per launch pair. Nearly all noise was seen within a pair, so long pairs would spend less of the time
+on starting processes. But no verdict is sure before the eighth pair, even for a large difference."""
+SHARE_OF_START = 0.5  # least sampling time, as a share of the time to start the pair
 LEAST_QUADS = 3
 
 
@@ -51,33 +51,33 @@ class Measured:
     pair: Pair
     blocks: pd.DataFrame
     phases: pd.DataFrame
-    once_seconds: float  # spent on compiling with an empty cache, which the next pair need not do
+    once_seconds: float  # spent on compiling with an empty cache, which later pairs do not repeat
 
 
 class _SideProcess(WorkerProcess):
-    """A launch of one side. Where it ends, it ends the comparison."""
+    """A launch of one side. If it fails, the comparison ends."""
 
     def __init__(self, launcher: Launcher, assignment: Assignment, name: str) -> None:
         super().__init__(launcher, assignment)
         self._name, self._log = name, assignment.log
 
     def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
-        """Raises BadInput, or NotComparable where the side was skipped."""
+        """Send a request. Raises BadInput where it fails, or NotComparable where the side was skipped."""
         try:
             return super().ask(request, arguments, limit_seconds, ours)
         except CaseEnded as end:
             if end.status == "skipped":
                 raise NotComparable(f"{self._name}: {end.reason}") from None
-            *_, last = (text_of(self._log) or "").splitlines() or [""]  # which tells why an import failed, say
+            *_, last = (text_of(self._log) or "").splitlines() or [""]  # for example, the reason why an import failed
             raise BadInput(f"{self._name}: {end.reason}{f' ({last.strip()[:200]})' if last else ''}") from None
 
 
 class PairedMeasurement:
-    """Measures two sides against each other. Use it as a context: at its end no process and no file is left."""
+    """Measures two sides against each other. Use it as a context manager: on exit, its processes and files are gone."""
 
     def __init__(self, base: PreparedSide, head: PreparedSide, plan: Plan) -> None:
         self._prepared = (base, head)
-        # Drawn anew each time: were it the seed's, every comparison of a CI would give the same side the first turn.
+        # Not from the seed: in CI, every comparison would then give the same side the first turn.
         self._random = np.random.default_rng()
         self._block_seconds, self._limit_seconds = plan.block_seconds, plan.limit_seconds
         self._ceiling_seconds = plan.warmup_ceiling_seconds
@@ -95,14 +95,14 @@ class PairedMeasurement:
 
     @property
     def sides(self) -> tuple[Side, Side]:
-        """Facts of both sides; known once the first pair has been measured."""
+        """Facts of both sides, available after the first pair."""
         return self._sides[False], self._sides[True]
 
     def pairs(self, budget_seconds: float) -> Iterator[Measured]:
-        """Launch pairs until another would not end within the budget; at least one.
+        """Measure launch pairs while another one fits in the budget; at least one.
 
-        Raises BadInput where a side fails, dies or hangs, and NotComparable where one cannot run on this machine, or
-        both train on different data or batch sizes.
+        Raises BadInput where a side fails, dies or hangs, and NotComparable where a side cannot run on this machine, or
+        the sides train on different data or batch sizes.
         """
         began, longest_rest = time.perf_counter(), 0.0
         index = 0
@@ -115,7 +115,7 @@ class PairedMeasurement:
             index += 1
 
     def solo(self, *, head: bool, seconds: float) -> float:
-        """The mean step of one side in a process of its own: how a mean is measured that is stored for later."""
+        """The mean step of one side that runs alone in a process, as a stored baseline is usually measured."""
         with closing(self._launch(self._prepared[head])) as process:
             process.within(self._limit_seconds).set_up(with_hash=False)
             process.within(self._limit_seconds).warm(ceiling_seconds=self._ceiling_seconds)
@@ -127,13 +127,13 @@ class PairedMeasurement:
         processes: dict[bool, WorkerProcess] = {}
         try:
             order = (head_first, not head_first)
-            for head in order:  # both at once: importing torch takes seconds, and nothing is timed yet
+            for head in order:  # started in parallel: importing torch takes seconds, and nothing is timed yet
                 processes[head] = self._launch(self._prepared[head])
             warm = {head: self._start(head, processes[head], with_facts=index == 0) for head in order}
             if index == 0:
                 self._refuse_incomparable()
             start_seconds = time.perf_counter() - start
-            # Only a side's first time: one that finds no cache again will not find one the next time either.
+            # Only a side's first compilation: a side whose cache is empty again will compile in every pair.
             cold = {head for head, one in warm.items() if one.compile_cache == "cold"} - self._compiled
             self._compiled |= cold
             once_seconds = sum(warm[head].compile_seconds for head in cold)
@@ -142,7 +142,7 @@ class PairedMeasurement:
             ends = {head: process.within(self._limit_seconds).finish() for head, process in processes.items()}
             if self._lost[False] is not None:
                 raise NotComparable(
-                    f"base: its loss was NaN or infinite at step {self._lost[False]:,}, so that its speed says nothing"
+                    f"base: its loss was NaN or infinite at step {self._lost[False]:,}; fix its training, then compare"
                 )
         finally:
             for process in processes.values():
@@ -164,7 +164,7 @@ class PairedMeasurement:
         )
 
     def _launch(self, side: PreparedSide) -> WorkerProcess:
-        # What is the same code is then the same kernel: a tuner that chose under noise would favour one side for good.
+        # Shared, so that equal code gives equal kernels: a tuner's noisy choice would favour one side in every pair.
         shared = self._prepared[0].launcher is self._prepared[1].launcher
         assignment = replace(
             side.assignment,
@@ -174,7 +174,7 @@ class PairedMeasurement:
         return _SideProcess(side.launcher, assignment, side.name)
 
     def _start(self, head: bool, process: WorkerProcess, with_facts: bool) -> Warm:
-        """Set a process up and warm it; with its side's facts, which are asked for once."""
+        """Set up a process and warm it up; ``with_facts`` also records its side's facts, once."""
         ready = process.within(self._limit_seconds).set_up(with_hash=with_facts)
         warm = process.within(self._limit_seconds).warm(ceiling_seconds=self._ceiling_seconds)
         self._look_at_losses(head, 0, warm.losses)
@@ -210,21 +210,21 @@ class PairedMeasurement:
             )
         if None in (base.data_sha256, head.data_sha256):
             self.warnings.append(
-                "the data has no data_sha256(); that both sides train on the same is taken on trust; give it one"
+                "the data has no data_sha256(), so it was not checked that both sides train on the same data; add one"
             )
         elif base.data_sha256 != head.data_sha256:
             raise NotComparable("the sides train on different data; give both a workload on the same data")
         if base.parameters != head.parameters:
             self.warnings.append(
                 f"the sides train different models, of {base.parameters:,} and {head.parameters:,} parameters; "
-                "give both sides the same workload, unless that is what is compared"
+                "give both sides the same workload, unless you mean to compare the models"
             )
 
     def _quads(
         self, index: int, processes: dict[bool, WorkerProcess], warm: dict[bool, Warm], seconds: float
     ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-        """Quads of turns, each of a plain block and one with laps: base, head, head, base or the other way round."""
-        # Both take the same number of steps, or the one with more would be measured with warmer caches.
+        """Quads of turns (base, head, head, base or the reverse), each with one plain block and one with laps."""
+        # Both sides take the same number of steps; with more steps, a side would have warmer caches.
         step = max(one.step_seconds for one in warm.values())
         steps = steps_per_block(step, self._block_seconds)
         limit = min(self._limit_seconds, 30 + 50 * 3 * steps * step)

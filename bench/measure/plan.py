@@ -1,4 +1,4 @@
-"""From what a person asked for to a complete plan, or one line that says what is wrong with it."""
+"""The plan of a command: complete from its options, or one line that says which option is wrong."""
 
 import math
 import shlex
@@ -26,23 +26,23 @@ DEFAULT_LOOPS = (
     *("fused_optimizer+compile", "cuda_graph"),
 )
 DEFAULT_LOOPS_ON_CUDA = (
-    *(loop for loop in DEFAULT_LOOPS if loop != "fused_optimizer+compile"),  # it compiles from nothing too
+    *(loop for loop in DEFAULT_LOOPS if loop != "fused_optimizer+compile"),  # its compilation takes too long
     "graph_model",
 )
-IN_PLACE_OF_EXTERNAL_EVENTS = ("graph_phases",)  # where a graph of the whole step cannot tell its phases
+IN_PLACE_OF_EXTERNAL_EVENTS = ("graph_phases",)  # where a graph of the whole step cannot time its phases
 QUICK_WORKLOADS = ("resnet",)
 QUICK_LOOPS = ("eager", "channels_last", "amp_bf16", "fused_optimizer", "compile", "cuda_graph")
 
 CPU_BLOCK_SECONDS, DEVICE_BLOCK_SECONDS = 0.005, 0.02
-"""Noise comes in bursts, so many short blocks compare better than few long ones: on a CPU about one step. A block on
-a GPU begins and ends with an idle device, which must not count."""
+"""Noise comes in bursts, so many short blocks compare better than a few long ones. On a CPU a block is about one step.
+On a GPU it is longer, because the device is idle at a block's start and end, and that must not weigh."""
 
 A_DAY, MOST_LAUNCHES, MOST_SEEDS = 86_400, 1000, 1000
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """Options of a command; None is for Loopmark to choose."""
+    """The options of a command; with None, Loopmark chooses."""
 
     command: Sequence[str]
     workloads: Sequence[str] = ()
@@ -56,9 +56,9 @@ class PlanOptions:
     threads: int | None = None
     limit_seconds: float = 300.0
     quick: bool = False
-    keep_throttled: bool = False  # whether a turn under a throttle counts as it is, instead of being taken again
+    keep_throttled: bool = False  # True to keep a throttled turn instead of repeating it
     deterministic: bool = False
-    """Whether every loop is to use torch's deterministic algorithms only; eager stays, and shows what that costs."""
+    """True to restrict every loop to torch's deterministic algorithms. Plain eager stays, to show the cost."""
 
 
 def make_plan(options: PlanOptions) -> Plan:
@@ -71,7 +71,7 @@ def make_plan(options: PlanOptions) -> Plan:
     cores = len(available_cores()) or threads
     if not 1 <= threads <= cores:
         raise BadInput(f"--threads {threads} does not fit this machine; give 1 to {cores}")
-    budget = 1.5 if quick else 4.0 if device == "cpu" else 3.0  # on a GPU, a run then takes ten minutes by the forecast
+    budget = 1.5 if quick else 4.0 if device == "cpu" else 3.0  # on a GPU, a run is then forecast to take ten minutes
     budget = budget if options.budget_seconds is None else options.budget_seconds
     launches = options.launches if options.launches is not None else (5 if device == "cpu" and not quick else 3)
     _refuse_seconds(budget, "budget", "seconds per case", per=" a case")
@@ -132,21 +132,21 @@ def _device(name: str | None) -> str:
 
 
 def _other_device(name: str, device: torch.device) -> str:
-    """An accelerator that is no CUDA device, such as Intel's ``xpu`` or Apple's ``mps``, where its events can be timed.
+    """An accelerator other than CUDA, such as Intel's ``xpu`` or Apple's ``mps``, if its events can be timed.
 
-    Asked in a process of its own, since a device that was touched here could not be used by those forked from here.
+    The check runs in another process, since using the device here would block it for processes forked from this one.
     """
     here = torch.accelerator.current_accelerator(check_available=True)
     if here is None or here.type != device.type:
         raise BadInput(f"--device {name}: this machine shows no {device.type} device; give cpu, cuda or cuda:N")
     wanted = f"{device.type}:{device.index or 0}"
     if reason := apart(why_untimed, wanted):
-        raise BadInput(f"--device {name} cannot time its own work, so Loopmark cannot either: {reason}")
+        raise BadInput(f"--device {name}: this device cannot time its own work, so Loopmark cannot use it: {reason}")
     return wanted
 
 
 def _each_once(specs: Sequence[str], find: Callable[[str], Workload | Loop]) -> tuple[str, ...]:
-    """Workloads or loops by their own names where they have one. Raises BadInput where two would have one name."""
+    """The specs of workloads or loops without repeats. Raises BadInput for an unknown one, or two of the same name."""
     kept: dict[str, str] = {}
     for spec in specs:
         try:
@@ -155,26 +155,26 @@ def _each_once(specs: Sequence[str], find: Callable[[str], Workload | Loop]) -> 
             raise BadInput(str(error)) from error
         known_as = spec if ":" in spec else name
         if kept.setdefault(name, known_as) != known_as:
-            raise BadInput(f"{kept[name]} and {spec} would both be called {name}; rename one of the functions")
+            raise BadInput(f"{kept[name]} and {spec} have the same name {name}; rename one of the functions")
     return tuple(kept.values())
 
 
 def terms_within_a_run(seeds: int | None, *, quick: bool, device: str = "cpu") -> Terms:
-    """How long `loopmark run` trains, and how often: until the target, since its time is for timing.
+    """The duration and seeds of `loopmark run`'s training, which ends at the target to leave time for timing.
 
-    On a device it compares steps and trains only when told to: the large sizes need more time than a run has for them.
+    On a GPU it trains only when ``seeds`` is given: the large sizes need more time than a run allows.
     """
     short, seeds = quick or device != "cpu", _seeds(seeds) if seeds is not None else int(device == "cpu")
     return Terms(seeds=seeds, until="target", budget_seconds=5.0 if short else 15.0)
 
 
 def ceiling_seconds(*, quick: bool) -> float:
-    """How long `loopmark run` measures what its device can do."""
+    """Seconds that `loopmark run` spends on the device's ceilings."""
     return 4.0 if quick else 8.0
 
 
 def training_terms(seeds: int | None, budget_seconds: float | None, *, quick: bool) -> Terms:
-    """How long `loopmark train` trains, and how often. Raises BadInput where that cannot be carried out."""
+    """The duration and seeds of `loopmark train`. Raises BadInput for values that cannot be used."""
     budget = budget_seconds if budget_seconds is not None else (10.0 if quick else 30.0)
     _refuse_seconds(budget, "budget", "seconds of training for each seed", per=" a seed")
     return Terms(seeds=_seeds(3 if seeds is None else seeds), until="convergence", budget_seconds=budget, insists=True)

@@ -1,4 +1,4 @@
-"""Worker processes, and the pool that starts those of one run."""
+"""Worker processes, and the pool that starts the processes of one run."""
 
 import hashlib
 import os
@@ -16,17 +16,18 @@ from loopmark.bench.measure.answers import Failed, MemoryKind
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.launcher import ForkServer, Launcher
 from loopmark.bench.measure.machine import available_cores
+from loopmark.bench.records.files import line
 from loopmark.bench.records.run import Plan, Status
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.loop import EAGER
 from loopmark.loops.workload import Size
 
 if TYPE_CHECKING:
-    from loopmark.bench.measure.worker import Worker  # whose import takes seconds, which only the other process needs
+    from loopmark.bench.measure.worker import Worker  # its import takes seconds, and only the worker process needs it
 
 
 class CaseEnded(Exception):  # noqa: N818 - a skip is no error
-    """A case can go no further; ``ran_out_of`` is the memory that there was too little of, where that is why."""
+    """A case cannot continue. ``ran_out_of`` names the memory that was exhausted, where that is the reason."""
 
     def __init__(
         self, status: Status, reason: str, *, bad_step: bool = False, ran_out_of: MemoryKind | None = None
@@ -36,7 +37,7 @@ class CaseEnded(Exception):  # noqa: N818 - a skip is no error
 
 
 class WorkerProcess:
-    """One launch. Once it is closed, nothing of it is left; as a context, it is killed at its end."""
+    """The process of one launch. Closing it ends all its processes. As a context manager, it is killed on exit."""
 
     def __init__(self, launcher: Launcher, assignment: Assignment) -> None:
         self._process, self._pipe = launcher.launch(assignment)
@@ -51,18 +52,18 @@ class WorkerProcess:
         self.kill()
 
     def within(self, limit_seconds: float, *, ours: bool = False) -> "Worker":
-        """The worker, each of whose methods is carried out by the process: ``process.within(60).finish()``.
+        """The worker's methods, run in its process: ``process.within(60).finish()``.
 
-        A method raises CaseEnded where the process failed, was skipped, died, or took longer than ``limit_seconds``;
-        a limit of ``ours`` is lengthened by no option, and many times what the steps took before.
+        A method raises CaseEnded where the process failed, was skipped, died, or took longer than ``limit_seconds``.
+        ``ours``: the limit is many times the duration of earlier steps, and no option changes it.
         """
         return cast("Worker", _Client(self, limit_seconds, ours))
 
     def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
-        """The answer to one request; see ``within``."""
+        """Send one request and return its answer; see ``within``."""
         if self._busy:
             self.kill()
-            raise CaseEnded("failed", f"the process was asked to {request} before it had answered the last request")
+            raise CaseEnded("failed", f"the process received the request {request} before it answered the last one")
         self._busy = True
         with suppress(BrokenPipeError, ConnectionResetError):
             self._pipe.send((request, arguments, limit_seconds))
@@ -72,15 +73,18 @@ class WorkerProcess:
             hint = ", many times what its steps took before" if ours else "; --limit allows more"
             raise CaseEnded("timed_out", f"gave no answer within {limit_seconds:.0f} s and was ended{hint}")
         try:
-            # Of a dead worker there may be no end of file: a process that it forked can hold its end of the pipe open.
+            # A dead worker may give no end of file: a process that it forked can keep its end of the pipe open.
             given = self._pipe.recv() if self._pipe in ready or self._pipe.poll() else None
         except (EOFError, OSError, pickle.UnpicklingError):
             given = None
+        except Exception as error:  # it holds something of the person's own that this process does not know
+            self.kill()
+            raise CaseEnded("failed", f"gave an answer to {request} that cannot be read: {line(error)}") from None
         if given is None:
             self._process.join(5)
             code = self._process.exitcode
             self.kill()
-            # Without swap, that is what the system does when memory runs out.
+            # The kernel kills a process when memory runs out.
             killed = code == -signal.SIGKILL
             raise CaseEnded("failed", _manner_of_death(code), ran_out_of="host memory" if killed else None)
         self._busy = False
@@ -90,22 +94,22 @@ class WorkerProcess:
         return given
 
     def settle(self, limit_seconds: float) -> bool:
-        """Wait out a request whose answer nobody took (Ctrl-C came between); whether another can be made."""
+        """Discard the pending answer of a request that Ctrl-C interrupted; True if the worker can take another."""
         if self._busy and self._pipe.poll(limit_seconds):
-            with suppress(EOFError, OSError, pickle.UnpicklingError):
+            with suppress(Exception):  # whatever becomes of it
                 self._pipe.recv()
                 self._busy = False
         return not self._busy
 
     def close(self) -> None:
-        """Let the worker end by itself, and end it if it does not."""
+        """Let the worker exit by itself, and kill it if it does not."""
         self._pipe.close()
         self._process.join(2)
         self.kill()
 
     def kill(self) -> None:
-        """End the worker and everything that it started."""
-        # Its group has its own id: it made itself the leader when it began.
+        """Kill the worker and every process that it started."""
+        # The worker leads its own process group, so the group's id is its pid.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.kill()
@@ -113,7 +117,7 @@ class WorkerProcess:
 
 
 class _Client:
-    """Forwards each method of ``Worker`` by its own name, with its arguments by theirs."""
+    """Forwards each call to ``Worker`` by its method's name and its arguments' names."""
 
     def __init__(self, process: WorkerProcess, limit_seconds: float, ours: bool) -> None:
         self._process, self._limit_seconds, self._ours = process, limit_seconds, ours
@@ -125,15 +129,15 @@ class _Client:
 def _manner_of_death(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else "a signal"
-        hint = "; the system does that when memory runs out" if name == "SIGKILL" else ""
+        hint = "; the system sends it when memory runs out" if name == "SIGKILL" else ""
         return f"the process was killed by {name} (signal {-code}){hint}"
     return f"the process exited with code {code} before it answered"
 
 
 class WorkerPool:
-    """Starts worker processes for a plan, all on one set of cores.
+    """Starts the worker processes of a plan, all on one set of cores.
 
-    ``caches`` is where each case keeps its compiled code, so that a second process of it finds what the first compiled.
+    ``caches`` holds each case's compiled code, so that a later process of the case reuses it.
     """
 
     def __init__(self, plan: Plan, folder: Path, caches: Path) -> None:
@@ -154,9 +158,9 @@ class WorkerPool:
         seed: int | None = None,
         batch_size: int | None = None,
     ) -> WorkerProcess:
-        """A new process of one case, by the names of its workload and loop; it prints to the file ``log`` in ``logs/``.
+        """A new process of the case named by workload and loop; its output goes to the file ``log`` in ``logs/``.
 
-        Without a ``seed`` it has the plan's; without a ``batch_size`` the plan's, or what ``shrink`` has made of it.
+        Defaults: the plan's ``seed``, and the plan's ``batch_size`` or the one set by ``shrink``.
         """
         plan = self._plan
         assignment = Assignment(
@@ -175,9 +179,9 @@ class WorkerPool:
         return WorkerProcess(self._launcher, assignment)
 
     def shrink(self, workload: str, batch_size: int | None) -> int | None:
-        """Halve the batches of all later processes of ``workload``, and return their size.
+        """Halve the batch size of all later processes of ``workload``, and return it.
 
-        None where that cannot be: a person has chosen the size, there is none, or the workload does not heed it.
+        None where it cannot be halved: the user chose it, it is unknown or below 2, or the workload ignores it.
         """
         asked = self._batch_sizes.get(workload, batch_size)
         if self._plan.batch_size is not None or batch_size is None or batch_size < 2 or batch_size != asked:
@@ -190,11 +194,11 @@ class WorkerPool:
         self._batch_sizes.pop(workload, None)
 
     def forget_compiled(self, workload: str, loop: str) -> None:
-        """Have the case's next process compile from nothing."""
+        """Delete the case's compiled code, so that its next process compiles from an empty cache."""
         shutil.rmtree(self._cache(workload, loop), ignore_errors=True)
 
     def _cache(self, workload: str, loop: str) -> Path:
-        # By a hash: names are a person's own, and of any length.
+        # Hashed: names are chosen by the user and can have any length.
         folder = self._caches / hashlib.sha256(f"{workload}\0{loop}".encode(errors="replace")).hexdigest()[:16]
         folder.mkdir(exist_ok=True)
         return folder
@@ -202,7 +206,7 @@ class WorkerPool:
 
 @contextmanager
 def worker_pool(plan: Plan, folder: Path) -> Iterator[WorkerPool]:
-    """The pool for a run in ``folder``; in the end its compiled code is removed, and every log that stayed empty."""
+    """The pool for a run in ``folder``. On exit, its compiled code and empty logs are removed."""
     caches = Path(tempfile.mkdtemp(prefix="loopmark-compiled-"))
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
@@ -213,5 +217,5 @@ def worker_pool(plan: Plan, folder: Path) -> Iterator[WorkerPool]:
         for log in list(logs.iterdir()):
             if log.stat().st_size == 0:
                 log.unlink()
-        with suppress(OSError):  # some log says something
+        with suppress(OSError):  # a log is not empty
             logs.rmdir()

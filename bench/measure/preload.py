@@ -1,9 +1,10 @@
-"""The fork server's imports, seconds that no launch has to spend: of torch.compile, without a question to the device,
-and of what a worker needs that no revision has of its own.
+"""Import in the fork server what takes seconds, so that each launch saves them, without querying the device.
 
-Torch 2.11 asks ``torch.cuda.is_available()`` while its inductor is imported. CUDA's runtime answers, which
-no forked process can use once its parent has: every launch on a GPU would end in "Cannot re-initialize CUDA in forked
-subprocess". Torch chooses a benchmarker for GPU kernels by the answer, so whether torch is built for CUDA says enough.
+That is torch.compile, and pandas and scipy, which a worker needs and no revision has of its own.
+
+Torch 2.11 calls ``torch.cuda.is_available()`` while its inductor is imported. That starts CUDA's runtime, which no
+forked process can use once its parent has: every launch on a GPU would fail with "Cannot re-initialize CUDA in forked
+subprocess". Torch only chooses a benchmarker for GPU kernels with the answer, so ``is_built`` can replace the call.
 """
 
 import pandas  # noqa: F401

@@ -1,4 +1,4 @@
-"""A few steps of a warm task under torch.profiler: phases as ranges, kept as a Chrome trace, and summed up."""
+"""A few steps of a warm task under torch.profiler: phases as ranges, a Chrome trace, and a summary."""
 
 import gzip
 import json
@@ -12,7 +12,7 @@ import torch
 import torch._inductor.config
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-from loopmark.bench.measure.clock import BadStep, HostClock
+from loopmark.bench.measure.clock import BadStep, HostClock, known_phases
 from loopmark.bench.measure.timeline import NOT_COUNTED, STEP, Timeline, kernel_costs, operator_costs, timeline_of
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.task import Task
@@ -27,10 +27,10 @@ def named(name: str, device: torch.device) -> Iterator[None]:
 
 
 def take_step(task: Task, step: Step | Driver, phases: Sequence[str], name: str) -> None:
-    """One whole step within a range called ``name``, each of its phases within one of its own.
+    """Take one step within a range called ``name``, and each of its phases within its own range.
 
-    A range is named as it begins, and a step names its ``phases`` only as they end, so they must be known from a step
-    before, ``data`` first; a driver's the host does not see. Raises BadStep where the step names others now.
+    A range is named at its start, and a step names its ``phases`` only at their ends, so they must be known from an
+    earlier step, ``data`` first. A driver has no phases on the host. Raises BadStep where the step yields other phases.
     """
     with named(name, task.device):
         if isinstance(step, Driver):
@@ -49,11 +49,11 @@ def _lap(task: Task, step: Step, phases: Sequence[str]) -> None:
             _expect(phase, turn)
     with named(last, task.device):
         _expect(last, turn)
-        _expect(None, turn)  # what comes after the last yield counts for the last phase
+        _expect(None, turn)  # work after the last yield belongs to the last phase
 
 
 def _lazily(step: Step, task: Task, inputs: object, targets: object) -> Iterator[str]:
-    """The step, of which nothing runs before its first phase begins, even if it is no generator."""
+    """The step as a generator: no part of it runs before its first phase begins, even if it is a plain function."""
     yield from step(task, inputs, targets)
 
 
@@ -62,12 +62,12 @@ def _expect(phase: str | None, turn: Iterator[str]) -> None:
         raise BadStep("the step yields different phases in different steps; it must name the same ones each time")
 
 
-PLAIN_STEPS = 10  # steps that are timed just before the profiler begins, for what it costs
+PLAIN_STEPS = 10  # steps timed just before the profiler starts, to measure its overhead
 
 
 @dataclass(frozen=True)
 class Traced:
-    """What is driven, and how."""
+    """The clock, task and step to profile."""
 
     clock: HostClock
     task: Task
@@ -75,25 +75,25 @@ class Traced:
 
 
 def name_compiled_kernels(device: torch.device) -> None:
-    """Have what torch.compile makes for a CPU from now on name each of its kernels to the profiler.
+    """Make code that torch.compile generates for a CPU from now on name each of its kernels to the profiler.
 
-    It does not by itself (torch 2.13): all of a compiled graph would be one line. On a GPU the driver names them.
+    By default (torch 2.13), a compiled graph is one line. On a GPU the driver names the kernels.
     """
     if device.type == "cpu":
         torch._inductor.config.cpp.enable_kernel_profile = True
 
 
 def profile_steps(traced: Traced, steps: int, file: Path) -> Profile:
-    """Profile ``steps`` steps of a task that has been warmed up; ``file`` (``….json.gz``) gets the Chrome trace.
+    """Profile ``steps`` steps of a warm task, and write the Chrome trace to ``file`` (``….json.gz``).
 
-    Raises Skip where the profiler sees nothing of the device, and BadStep where the step's phases change.
+    Raises Skip where the profiler sees no kernel on a CUDA device, and BadStep where the step's phases change.
     """
     graphed = isinstance(traced.step, Driver)
-    phases: Sequence[str] = ()  # of one step in order, each as often as it comes
+    phases: Sequence[str] = ()  # of one step in order, with repeats
     if not graphed:
         recording = traced.clock.lapped(1)
-        recording.block()  # which refuses phases that there are none of
-        phases = recording.names
+        recording.block()  # raises BadStep for unknown phases
+        phases = known_phases(recording.names)
     plain_seconds = traced.clock.plain(PLAIN_STEPS).host_seconds / PLAIN_STEPS
     profiled_seconds = _record(traced, phases, steps, file)
     timeline = read_timeline(file)
@@ -115,18 +115,18 @@ def profile_steps(traced: Traced, steps: int, file: Path) -> Profile:
 
 
 def read_timeline(file: Path) -> Timeline:
-    """What a Chrome trace that torch.profiler wrote to ``file`` holds."""
+    """The timeline in the Chrome trace that torch.profiler wrote to ``file``."""
     with gzip.open(file, "rt", encoding="utf-8", errors="replace") as content:
-        # Not strict: a person's own range may be called by anything, control characters included.
+        # Not strict: a user's own range may have any name, even with control characters.
         return timeline_of(json.loads(content.read(), strict=False)["traceEvents"])
 
 
 def _record(traced: Traced, phases: Sequence[str], steps: int, file: Path) -> float:
-    """Record a few steps into ``file``; returns the seconds that one of them took."""
+    """Record a few steps into ``file``, and return the mean seconds of one."""
     activities = [ProfilerActivity.CPU]
     if traced.task.device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
-    # The step of the profiler's own warm-up leaves no trace, and the one after it is slower than the others.
+    # The profiler's warm-up step is not in the trace, and the step after it is slower than later ones.
     plan = schedule(wait=0, warmup=1, active=1 + steps, repeat=1)
     with profile(activities=activities, schedule=plan) as profiler:
         for _ in range(2):
@@ -136,7 +136,7 @@ def _record(traced: Traced, phases: Sequence[str], steps: int, file: Path) -> fl
         begin = time.perf_counter()
         for number in range(steps):
             take_step(traced.task, traced.step, phases, STEP)
-            if number == steps - 1:  # kernels that are still to run when the profiler stops would be missing
+            if number == steps - 1:  # kernels still running when the profiler stops would be missing
                 traced.clock.synchronise()
                 seconds = (time.perf_counter() - begin) / steps
             profiler.step()

@@ -1,4 +1,4 @@
-"""A whole run: every loop of every workload in a process of its own, taking turns, launch after launch."""
+"""The timing of a run: every loop of every workload in its own process, taking turns, launch after launch."""
 
 import time
 from dataclasses import replace
@@ -26,12 +26,12 @@ from loopmark.bench.records.run import PhaseWork, Plan, Run, disturbs
 from loopmark.bench.records.samples import Samples
 
 MOST_AGAIN = 2
-"""Times that a turn under a throttle is taken again, at the end of its round; at the power cap it stays as it is."""
+"""Most repeats of a throttled turn, at the end of its round. Turns at the power cap are not repeated."""
 NEVER_REACHED = "the run was interrupted before this case was measured"
 
 
 class Runner:
-    """Carries out a plan and keeps the run in a folder, which is whole after every launch of every workload."""
+    """Carries out a plan and stores the run in a folder, which is complete after every launch of every workload."""
 
     def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: schedule.Progress) -> None:
         self._plan, self.progress = plan, progress
@@ -50,11 +50,11 @@ class Runner:
 
     @property
     def cases(self) -> tuple[tuple[str, str], ...]:
-        """Workload and loop of each case that this machine can run."""
+        """The workload and loop of each case that this machine can run."""
         return tuple((case.workload, case.loop) for case in self._cases if case.status == "ok")
 
     def run(self, pool: WorkerPool) -> tuple[Run, Samples]:
-        """Measure into the pool's folder, and return what was measured; Ctrl-C ends it early with what there is."""
+        """Measure, store the run in the pool's folder, and return it. Ctrl-C ends it early with the samples so far."""
         interrupted = False
         self._pool = pool
         try:
@@ -77,18 +77,18 @@ class Runner:
         return run, samples
 
     def _launch(self, workload: str, launch: int) -> None:
-        """One launch of every case of ``workload``: processes up, warmed, taking turns, gone; in groups that fit."""
+        """Run one launch of every case of ``workload``, from start to end of its processes, in groups that fit."""
         indices = [i for i, c in enumerate(self._cases) if c.workload == workload and c.status == "ok"]
         order = self._schedule.shuffled(indices)
         baseline = next(i for i, c in enumerate(self._cases) if c.workload == workload)
-        if self._plan.device != "cpu":  # the first shows how much memory a case takes
+        if self._plan.device != "cpu":  # the first case shows how much memory a case takes
             order.sort(key=lambda index: index != baseline)
         state = LaunchState(workload, launch, baseline, order, self._capacities[workload])
         try:
             while state.waiting:
                 self._take_group(state)
         finally:
-            # Whatever came in between, a launch that was not finished leaves no samples behind.
+            # An unfinished launch leaves no samples, even after an error.
             for key in self._unfinished:
                 self._collector.drop(key)
             self._unfinished.clear()
@@ -99,7 +99,7 @@ class Runner:
                 one.process.close()
 
     def _take_group(self, state: LaunchState) -> None:
-        """Those that fit the device together, from start to end; the baseline stays while others wait."""
+        """Run the cases that fit on the device together, from start to end. The baseline stays while cases wait."""
         staying: list[RunningCase] = []
         try:
             fresh = self._fill(state)
@@ -107,14 +107,14 @@ class Runner:
             self._measure_energy(state, fresh)
             staying = [one for one in state.live if state.waiting and one.index == state.baseline]
         finally:
-            # Also when a person has had enough: what was measured so far is a launch, if a short one.
+            # Also after Ctrl-C: the samples so far are kept as a short launch.
             for one in [one for one in state.live if one not in staying]:
                 self._finish(one, state.launch)
                 one.process.close()
                 state.live.remove(one)
 
     def _fill(self, state: LaunchState) -> list[RunningCase]:
-        """Start the cases that fit beside those that are there, and return them."""
+        """Start the cases that fit beside the running ones, and return them."""
         start, fresh = time.perf_counter(), list[RunningCase]()
         state.groups += 1
         while (index := state.next()) is not None:
@@ -138,18 +138,18 @@ class Runner:
         return fresh
 
     def _shrink(self, index: int, state: LaunchState) -> bool:
-        """Have the baseline start again with half of each batch, if not even one other case fits beside it."""
+        """Queue the baseline with half the batch size, if no other case fits beside it; True if queued."""
         before = self._cases[index].batch_size
         begins = not state.launch and not state.rounds and state.waiting and index == state.baseline
         if not begins or self._pool.shrink(state.workload, before) is None:
             return False
         state.whole_batch = state.whole_batch or before
-        state.capacity = self._capacities[state.workload] = DeviceCapacity()  # cases will now need another amount
+        state.capacity = self._capacities[state.workload] = DeviceCapacity()  # cases now need less memory
         state.waiting.insert(0, index)
         return True
 
     def _start(self, index: int, state: LaunchState) -> RunningCase:
-        """A process for the case, warmed up. Raises CaseEnded where it has ended instead."""
+        """A process for the case, warmed up. Raises CaseEnded where the case has ended."""
         plan, case, launch = self._plan, self._cases[index], state.launch
         log = f"case-{index}-launch-{launch}"
         process = self._pool.start(case.workload, case.loop, log=log, neighbours=len(state.live))
@@ -171,7 +171,7 @@ class Runner:
         return RunningCase(index, process, ready, warm, steps)
 
     def _sample(self, state: LaunchState) -> None:
-        """Rounds, in each of which every case that is there takes one turn, until the budget is spent."""
+        """Take rounds until the budget is spent. In a round, every running case takes one turn."""
         live = state.live
         budget, spent, first = self._sampling_seconds(len(live)), 0.0, state.rounds
         while live and (state.rounds - first < schedule.LEAST_ROUNDS or spent < budget):
@@ -179,7 +179,7 @@ class Runner:
             for _ in range(1 + (MOST_AGAIN if self._plan.remeasure_throttled else 0)):
                 again = []
                 for one in self._schedule.shuffled(turns):
-                    if one not in live:  # it has to come again with the baseline
+                    if one not in live:  # it has ended, or starts again with the baseline
                         continue
                     self._tell(state, one.index, f"round {state.rounds + 1}", sampling=True)
                     start = time.perf_counter()
@@ -196,7 +196,7 @@ class Runner:
             state.rounds += 1
 
     def _turn(self, one: RunningCase, state: LaunchState) -> Turn | None:
-        """One turn of a case; None where it ends the case, which then is live no longer."""
+        """One turn of a case; None if the turn ended the case, which is then removed."""
         limit = self._turn_limit(one)
         try:
             return one.process.within(limit, ours=limit < self._plan.limit_seconds).take_turn(
@@ -210,7 +210,7 @@ class Runner:
             return None
 
     def _measure_energy(self, state: LaunchState, fresh: list[RunningCase]) -> None:
-        """Measure the energy of each of ``fresh``, one after the other in random order: a counter counts for all."""
+        """Measure the energy of each of ``fresh`` one at a time, in random order: the counter covers all processes."""
         window = max(LEAST_WINDOW_SECONDS, WINDOW_SECONDS / self._plan.launches)
         for one in self._schedule.shuffled(fresh):
             if one not in state.live:
@@ -224,39 +224,39 @@ class Runner:
                 one.joules_per_step = spent.joules_per_step
 
     def _lose(self, one: RunningCase, state: LaunchState) -> None:
-        """A case is there no longer, and nothing of it is kept."""
+        """Remove a case and kill its process; its samples of this launch are dropped."""
         state.live.remove(one)
         one.process.kill()
         self._collector.drop((one.index, state.launch))
 
     def _give_up(self, index: int, state: LaunchState, end: CaseEnded) -> None:
-        """End a case, unless it only had too little room beside others, or can have it with smaller batches."""
+        """End a case, unless it only lacked memory and can start again with fewer neighbours or smaller batches."""
         case, lacked_memory = self._cases[index], end.ran_out_of == "device memory"
         is_baseline = index == state.baseline
         if lacked_memory and state.put_off(index):
-            if state.launch == 0:  # which is to compile from nothing
+            if state.launch == 0:  # the first launch must compile everything
                 self._pool.forget_compiled(case.workload, case.loop)
             if is_baseline:
                 self._start_over(state)
         elif not (lacked_memory and not state.live and self._shrink(index, state)):
-            if is_baseline and state.whole_batch:  # in vain
+            if is_baseline and state.whole_batch:  # halving did not help
                 self._pool.unshrink(state.workload)
                 state.whole_batch = None
             self._cases[index] = self._cases[index].ended(end.status, end.reason)
 
     def _start_over(self, state: LaunchState) -> None:
-        """The baseline has run out of memory beside others: these come again with it, since no ratio is without it."""
+        """Queue all running cases again with the baseline, which ran out of memory: every ratio needs it."""
         for one in list(state.live):
             self._lose(one, state)
             state.waiting.append(one.index)
         if state.groups > 1:
             self._warnings.append(
                 f"{state.workload}: {self._cases[state.baseline].label} ran out of device memory in launch "
-                f"{state.launch + 1} and started again; cases that had had their turns by then have no ratio of it"
+                f"{state.launch + 1} and started again; cases that had finished by then have no speedup in this launch"
             )
 
     def _finish(self, one: RunningCase, launch: int) -> None:
-        """Ask a worker for its last figures and write its launch down."""
+        """Get a worker's final figures and record its launch."""
         key = (one.index, launch)
         try:
             if not (one.process.settle(self._turn_limit(one)) and self._collector.turns(key)):
@@ -275,19 +275,19 @@ class Runner:
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
 
     def _work(self, one: RunningCase) -> tuple[PhaseWork, ...]:
-        """The work of the case's step, counted once all its timing is over; empty where it cannot be counted."""
+        """The work of the case's step, counted after all its timing; empty where it cannot be counted."""
         try:
             return one.process.within(self._plan.limit_seconds).count_work()
-        except CaseEnded as end:  # what was measured stands
+        except CaseEnded as end:  # the timing is kept
             case = self._cases[one.index]
-            self._warnings.append(f"{case.workload}, {case.label}: its MFU is not known: {end.reason}")
+            self._warnings.append(f"{case.workload}, {case.label}: its MFU is unknown: {end.reason}")
             return ()
 
     def _sampling_seconds(self, cases: int) -> float:
         return self._plan.budget_seconds / self._plan.launches * cases
 
     def _turn_limit(self, one: RunningCase) -> float:
-        """Far more than a turn takes, and far less than a person waits for one that hangs."""
+        """A limit far above a turn's duration, so that a hanging turn ends soon."""
         expected = (4 * schedule.QUADS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 

@@ -1,4 +1,4 @@
-"""The order of turns, random so that no drift of the machine favours a loop, and a forecast of how long it takes."""
+"""The order of turns, random so that the machine's drift favours no loop, and the forecast of a run's duration."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +15,15 @@ from loopmark.loops.loop import EAGER
 
 T = TypeVar("T")
 
-LEAST_ROUNDS = 3  # rounds of a launch, however small its budget: a median needs more than one
+LEAST_ROUNDS = 3  # least rounds of a launch at any budget: a median needs more than one
 MOST_STEPS_A_BLOCK = 1000
 QUADS_A_TURN, QUADS_OF_SLOW_STEPS = 2, 1
-"""Quads of a turn, four blocks each: two, so that its uncounted first step costs little; one where blocks are no longer
-than the steps that they need before them."""
+"""Quads (four blocks) in a turn. Two make the cost of the uncounted first step small; one is used where blocks are no
+longer than their uncounted lead-in."""
 
 
 class Schedule:
-    """The random choices of one run; the same seed makes the same ones."""
+    """The random choices of one run; the same seed gives the same choices."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -32,56 +32,56 @@ class Schedule:
         return [items[i] for i in self._random.permutation(len(items))]
 
     def turn(self, quads: int = QUADS_A_TURN) -> tuple[bool, ...]:
-        """The blocks of a turn, True with laps: quads of ABBA or BAAB, so that a steady drift within one cancels."""
+        """The blocks of a turn, True with laps: quads of ABBA or BAAB, so that a steady drift in a quad cancels."""
         firsts = (bool(self._random.integers(2)) for _ in range(quads))
         return tuple(lapped for first in firsts for lapped in (first, not first, not first, first))
 
 
 def steps_per_block(step_seconds: float, block_seconds: float) -> int:
-    """As many steps as fill a block, at least one."""
+    """The number of steps that fill a block, at least one."""
     return max(1, min(MOST_STEPS_A_BLOCK, round(block_seconds / step_seconds)))
 
 
 def quads_a_turn(steps: int, lead_in: int) -> int:
-    """How many quads a turn has, whose blocks have so many steps, after so many that do not count."""
+    """The number of quads in a turn, for blocks of ``steps`` steps after ``lead_in`` uncounted ones."""
     return QUADS_OF_SLOW_STEPS if steps <= lead_in else QUADS_A_TURN
 
 
 class Progress(Protocol):
-    """Shows a person how far the run is. It is told between blocks only, never while one is timed."""
+    """Shows the progress of the run. It is called only between blocks, never while one is timed."""
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
-        """``done`` is a fraction of the whole; the remaining time is None until it can be told."""
+        """``done`` is a fraction of the whole; the remaining time is None while it is unknown."""
 
 
 @dataclass(frozen=True)
 class PartCosts:
-    """Seconds that the parts of a run cost for one loop, on one kind of device."""
+    """Seconds of each part of a run for one loop, on one kind of device."""
 
-    start: float  # a process that gets its task
+    start: float  # a process starts and gets its task
     warm_up: float
-    compilation: float  # a loop compiled from nothing, beside the former two
-    compiled: float  # the same where compiled code is in the cache
+    compilation: float  # a loop compiled with an empty cache, added to ``start`` and ``warm_up``
+    compiled: float  # the same with the compiled code in the cache
     step: float
     energy: float  # windows of one launch
     proof: float  # a case compared with eager
-    training: float  # a case trained from one seed, when no budget ends it before
+    training: float  # a case trained from one seed, when no budget ends it
 
 
 ON_CPU = PartCosts(
     start=0.2, warm_up=0.2, compilation=13.0, compiled=1.6, step=0.004, energy=0.0, proof=0.7, training=0.8
 )
-"""Seen in the reference run (two cores of an AMD EPYC, the small sizes); start and warm-up took 0.4 s together."""
+"""Measured in the reference run (two AMD EPYC cores, small sizes); start and warm-up took 0.4 s together."""
 ON_GPU = PartCosts(
     start=2.0, warm_up=1.8, compilation=35.0, compiled=3.0, step=0.06, energy=0.5, proof=4.0, training=8.0
 )
 TINY_ON_GPU = PartCosts(
     start=1.2, warm_up=0.3, compilation=8.0, compiled=2.0, step=0.001, energy=0.5, proof=0.7, training=1.5
 )
-"""Not measured: estimates for a card of the H100's class, from the sizes of the work."""
+"""Not measured: estimates for an H100-class GPU, from the sizes of the work."""
 STEPS_A_TURN = 9
-"""Steps of a turn where steps are slow: four blocks of one, each after an uncounted one, and one to begin with."""
-TINY = ("regression", "regression_mlp")  # the workloads whose steps are short at their large size too
+"""Steps of a turn where steps are slow: an uncounted first one, then four blocks of one step and one lead-in step."""
+TINY = ("regression", "regression_mlp")  # workloads with short steps even at their large size
 
 
 def costs_on(device: str, workload: str) -> PartCosts:
@@ -92,14 +92,14 @@ def costs_on(device: str, workload: str) -> PartCosts:
 class Part:
     name: str
     seconds: float
-    after: bool = False  # whether it comes after all timing and the ceilings
+    after: bool = False  # True if it follows all timing and the ceilings
 
 
 def parts_of(
     plan: Plan, cases: Sequence[tuple[str, str]], terms: Terms | None, ceiling_seconds: float
 ) -> tuple[Part, ...]:
-    """The parts of a run of ``cases``: workload and loop of each, the baseline's repetition too."""
-    loops = map(find_loop, (EAGER.name, *plan.loops))  # by what was asked for: a name alone may be of another file
+    """The parts of a run of ``cases``, given as (workload, loop), with the baseline's repetition."""
+    loops = map(find_loop, (EAGER.name, *plan.loops))  # by full spec: a name alone may belong to another file
     compiling = {loop.name for loop in loops if any(technique.compiles for technique in loop.techniques)}
     known = [(costs_on(plan.device, workload), loop in compiling) for workload, loop in cases]
     later = plan.launches - 1
@@ -121,7 +121,7 @@ def parts_of(
 
 
 def sentence(parts: Iterable[Part]) -> str:
-    """``about 9 minutes: starts 7, sampling 2``, the longest first; what takes less than a twentieth is left out."""
+    """``about 9 minutes: starts 7, sampling 2``, the longest first. Parts below a twentieth are left out."""
     known = sorted(parts, key=lambda part: -part.seconds)
     total = sum(part.seconds for part in known)
     unit, name = (60.0, "minutes") if total >= 100 else (1.0, "seconds")
@@ -132,9 +132,9 @@ def sentence(parts: Iterable[Part]) -> str:
 
 @dataclass
 class Forecast:
-    """The remaining time of a run of ``launches`` launches of each of ``workloads``.
+    """The remaining time of a run with ``launches`` launches of each of ``workloads``.
 
-    A first launch compiles from nothing and later ones do not, so the two are kept apart.
+    First and later launches are kept apart, since only the first one compiles.
     """
 
     workloads: tuple[str, ...]
@@ -144,14 +144,14 @@ class Forecast:
     _later: dict[str, float] = field(default_factory=dict)
 
     def started(self, workload: str, launch: int, overhead_seconds: float, compile_seconds: float) -> None:
-        """A launch of ``workload`` got all its processes warm in ``overhead_seconds``."""
+        """Note that a launch of ``workload`` warmed all its processes in ``overhead_seconds``."""
         if launch == 0:
             self._first[workload] = overhead_seconds
             overhead_seconds = max(0.0, overhead_seconds - compile_seconds)
         self._later[workload] = overhead_seconds
 
     def remaining_seconds(self, workload: str, launch: int, sampled_seconds: float | None) -> float | None:
-        """From within a launch: ``sampled_seconds`` into its sampling, or None while its processes get warm."""
+        """The remaining seconds, ``sampled_seconds`` into a launch's sampling; None while its processes warm up."""
         if not self._first:
             return None
         total = 0.0

@@ -1,4 +1,4 @@
-"""Both sides of a comparison: from what a person asks for, such as ``rev=main``, to what can be launched."""
+"""Both sides of a comparison: from options such as ``rev=main`` to assignments that can be launched."""
 
 import contextlib
 import difflib
@@ -34,7 +34,7 @@ _VARIABLE = re.compile(r"[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class SideOptions:
-    """Options of one side; None is what the other side has too."""
+    """Options of one side; None means the same as the other side."""
 
     loop: str | None = None
     workload: str | None = None
@@ -44,7 +44,7 @@ class SideOptions:
 
     @property
     def given(self) -> dict[str, str]:
-        """The keys that were given, by the names they are given under."""
+        """The options that were given, by the names used on the command line."""
         named = {"loop": self.loop, "workload": self.workload, "rev": self.revision, "python": self.python}
         return {
             **{key: str(value) for key, value in named.items() if value is not None},
@@ -53,10 +53,10 @@ class SideOptions:
 
 
 def parse_side(options: Sequence[str], flag: str) -> SideOptions:
-    """The side that ``options`` describe, each one or several ``key=value`` with commas or spaces between.
+    """The side described by ``options``; each holds one or more ``key=value``, separated by commas or spaces.
 
-    A comma or a space begins another pair only where a key follows it, so values may hold both. Raises BadInput for an
-    unknown key, one given twice, or a value that cannot be one.
+    A comma or a space starts a new pair only where a known key follows it, so values may contain both. Raises BadInput
+    for an unknown key, a repeated key, or an invalid value.
     """
     found: dict[str, str] = {}
     variables: dict[str, str] = {}
@@ -66,17 +66,17 @@ def parse_side(options: Sequence[str], flag: str) -> SideOptions:
         if not equals or key not in KEYS:
             alike = difflib.get_close_matches(key, KEYS, 1)
             meant = f"; did you mean {alike[0]}=…?" if alike and equals else ""
-            raise BadInput(f"{flag} '{part}' is no key=value with a key of {', '.join(KEYS)}{meant}")
+            raise BadInput(f"{flag} '{part}' is not key=value with one of the keys {', '.join(KEYS)}{meant}")
         if key == "env":
             name, assigned, setting = value.partition("=")
             if not assigned or not _VARIABLE.fullmatch(name) or "\0" in setting:
-                raise BadInput(f"{flag} '{part}': give env=NAME=value")
+                raise BadInput(f"{flag} '{part}' does not have the form env=NAME=value")
             if name in variables:
                 raise BadInput(f"{flag} gives env={name} twice; give it once")
             variables[name] = setting
             continue
         if not value.strip():
-            raise BadInput(f"{flag} '{part}' has no value; give {key}=something")
+            raise BadInput(f"{flag} '{part}' has no value; give {key}=value")
         if key in found:
             raise BadInput(f"{flag} gives {key} twice; give it once")
         found[key] = value.strip()
@@ -85,7 +85,7 @@ def parse_side(options: Sequence[str], flag: str) -> SideOptions:
 
 
 def side_threads(side: SideOptions, flag: str, default: int, cores: int) -> int:
-    """How many threads a side runs: what its own OMP_NUM_THREADS says, else ``default``."""
+    """The number of threads of a side: its own OMP_NUM_THREADS, else ``default``."""
     given = side.variables.get("OMP_NUM_THREADS")
     if given is None:
         return default
@@ -97,7 +97,7 @@ def side_threads(side: SideOptions, flag: str, default: int, cores: int) -> int:
 def _interpreter(text: str, flag: str) -> Path:
     found = shutil.which(text)
     if found is None or Path(found).is_dir():
-        raise BadInput(f"{flag} python={text}: no such interpreter; give the path of one that has torch")
+        raise BadInput(f"{flag} python={text}: no such interpreter; give the path of a Python with torch installed")
     return Path(os.path.abspath(found))  # noqa: PTH100 - not resolved: a venv's python is a link
 
 
@@ -106,38 +106,38 @@ GIT_SECONDS = 300
 
 
 def working_tree() -> Tree:
-    """The files as they lie where the command was called."""
+    """The uncommitted files of the command's working directory."""
     folder = Path.cwd()
     return Tree(_top(folder) or folder, folder)
 
 
 def resolve(revision: str, flag: str, *, clean: bool = True) -> str:
-    """The full id of the commit that ``revision`` names. Raises BadInput where there is no repository, or none such.
+    """The full commit id of ``revision``. Raises BadInput outside a repository, or for an unknown revision.
 
     Args:
-        clean: whether the commit that is checked out is refused too while the files of the working tree have changes:
-            no side measures the files as they lie, so nobody would measure them.
+        clean: True to refuse the checked-out commit while the working tree has uncommitted changes: where both sides
+            are revisions, neither side would measure the changes.
     """
     folder = Path.cwd()
     if _top(folder) is None:
-        raise BadInput(f"{flag} rev={revision}: {folder} is in no git repository; call from within one")
+        raise BadInput(f"{flag} rev={revision}: {folder} is not in a git repository; run the command inside one")
     found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if found.returncode:
-        raise BadInput(f"{flag} rev={revision}: no such revision here; see: git log, git branch --all")
+        raise BadInput(f"{flag} rev={revision}: no such revision here; list them with git log or git branch --all")
     commit = found.stdout.strip()
     if clean and commit == _git("rev-parse", "HEAD").stdout.strip():
         changed = _git("status", "--porcelain", "--untracked-files=no").stdout.splitlines()
         if changed:
             raise BadInput(
-                f"{flag} rev={revision} is what is checked out, but {len(changed)} file(s) have changes that it does "
-                f"not hold ({changed[0][3:]}); commit them, or leave rev out of {flag} to measure the files as they lie"
+                f"{flag} rev={revision} is the checked-out commit, but {len(changed)} file(s) have uncommitted changes "
+                f"({changed[0][3:]}); commit them, or leave rev out of {flag} to measure the uncommitted files"
             )
     return commit
 
 
 @contextmanager
 def worktree(commit: str) -> Iterator[Tree]:
-    """The files of ``commit`` in a worktree of their own, removed at the end whatever happens."""
+    """The files of ``commit`` in a new worktree, which is always removed at the end."""
     top = _top(Path.cwd())
     assert top is not None
     within = Path.cwd().relative_to(top)
@@ -150,7 +150,7 @@ def worktree(commit: str) -> Iterator[Tree]:
         folder = root / within
         yield Tree(root, folder if folder.is_dir() else root, top)
     finally:
-        # Ctrl-C here once more skips one step, and not those after it: what git leaves, we remove.
+        # A second Ctrl-C here skips one step and not the later ones. Files that git leaves are removed too.
         try:
             with contextlib.suppress(OSError, BadInput):
                 _git("worktree", "remove", "--force", "--force", str(root), folder=top)
@@ -172,13 +172,13 @@ def _top(folder: Path) -> Path | None:
 
 def _git(*arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
     command = ["git", *(["-C", str(folder)] if folder else []), *arguments]
-    # A session of its own: Ctrl-C in the terminal is ours, and git finishes what it does.
+    # A new session, so that Ctrl-C in the terminal does not reach git, and git finishes.
     try:
         return subprocess.run(
             command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, start_new_session=True
         )
     except subprocess.TimeoutExpired:
-        raise BadInput(f"git {arguments[0]} took longer than {GIT_SECONDS} s and was ended") from None
+        raise BadInput(f"git {arguments[0]} took longer than {GIT_SECONDS} s and was stopped") from None
 
 
 DEFAULT_WORKLOAD = "resnet"
@@ -186,7 +186,7 @@ DEFAULT_WORKLOAD = "resnet"
 
 @dataclass(frozen=True)
 class PreparedComparison:
-    """Two sides, and whether one server forks both."""
+    """Two sides; ``shared_server`` is True if one server forks both."""
 
     base: PreparedSide
     head: PreparedSide
@@ -200,14 +200,14 @@ class PreparedComparison:
 def prepare_comparison(
     base: SideOptions, head: SideOptions, plan: Plan, *, workload: str | None, loop: str | None, slowdown: float = 0.0
 ) -> Iterator[PreparedComparison]:
-    """Both sides, ready to be launched; worktrees are there until the context ends.
+    """Both sides, ready to be launched. Their worktrees exist until the context ends.
 
-    One server forks both sides where both run in this interpreter and environment: what then differs is what they were
-    asked to differ in. Otherwise every launch is a process from nothing. ``workload`` and ``loop`` are those of a side
-    that names none; ``slowdown`` is the share by which the head is held up on purpose.
+    One server forks both sides where both run in this interpreter and environment, so that they differ only in the
+    given options. Otherwise every launch starts a new interpreter. ``workload`` and ``loop`` are the defaults of a side
+    that names none; ``slowdown`` is the share of the head's time added on purpose.
 
-    Raises BadInput for a loop, workload, revision or interpreter that is none, and NotComparable for one that cannot
-    run on this machine.
+    Raises BadInput for an unknown loop, workload, revision or interpreter, and NotComparable for a loop or workload
+    that cannot run on this machine.
     """
     asked = {"base": base, "head": head}
     shared = all(side.python in (None, OWN_INTERPRETER) and not side.variables for side in asked.values())

@@ -1,4 +1,4 @@
-"""A slowdown planted in a step, of a size that is known: what a comparison is tested with."""
+"""A slowdown of known size, planted in a step to test a comparison."""
 
 import time
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ _PROBE_CYCLES = 20_000_000
 
 
 def slowed(step: Step | Driver, share: float, device: torch.device) -> Step:
-    """``step``, each time held up until it has taken ``1 + share`` times as long.
+    """``step``, delayed so that each call takes ``1 + share`` times as long.
 
-    A step is what runs from the first phase's begin to the last one's end; fetching the batch is not held up.
-    On a CPU it waits in its last phase for a share of what it has just taken, whatever that was, so that the slowdown
-    follows the machine's drift as a real one would. On a CUDA device a kernel waits for a share of what
-    steps took on average at first.
+    A step runs from the start of its first phase to the end of its last; fetching the batch is not delayed.
+    On a CPU the delay in the last phase is a share of this step's own time, so that it follows the machine's drift as a
+    real slowdown would. On a CUDA device, a kernel waits for a share of the median of the first steps.
+    Raises BadSpec where a driver runs the step.
     """
     if isinstance(step, Driver):
-        raise BadSpec("a slowdown can be planted only in a step that its own driver does not run: choose another loop")
+        raise BadSpec("a slowdown cannot be planted in a step that its own driver runs: choose another loop")
     if device.type == "cuda":
         return _slowed_on_cuda(step, share, device)
 

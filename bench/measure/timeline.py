@@ -1,6 +1,6 @@
-"""A profiler's timeline, and what each phase cost by it: the kernels that it launched, the operators that it ran.
+"""A profiler's timeline, and the costs of each phase: the kernels that it launched, the operators that it ran.
 
-Nothing here knows a profiler or a device: timelines are plain records, and a test can write one down.
+This module uses no profiler and no device: timelines are plain records, so that a test can create one.
 """
 
 from bisect import bisect_right
@@ -26,9 +26,9 @@ class Span:
     begin_nanoseconds: int
     end_nanoseconds: int
     correlation: int | None = None
-    """What a launch and the kernels that it launched have in common; a graph's launch has many."""
+    """The id shared by a launch and its kernels; a graph's launch has many kernels."""
     operator: int | None = None
-    """The number of an operator or range; of a kernel, that of the innermost one that launched it."""
+    """The number of an operator or range; for a kernel, of the innermost one that launched it."""
 
     @property
     def nanoseconds(self) -> int:
@@ -37,12 +37,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A whole trace: what ran on each thread of the host, and each kernel."""
+    """A whole trace: the ranges, operators and launches of each host thread, and each kernel."""
 
-    ranges: tuple[Span, ...]  # named by whoever drives or wrote the step
+    ranges: tuple[Span, ...]  # named by Loopmark or by the step's author
     operators: tuple[Span, ...]
     launches: tuple[Span, ...]  # the host's calls that make a device work
-    kernels: tuple[Span, ...]  # what ran on a device, copies and fills of memory included
+    kernels: tuple[Span, ...]  # kernels on a device, with copies and fills of memory
 
 
 def timeline_of(events: Iterable[Mapping[str, Any]]) -> Timeline:
@@ -56,7 +56,7 @@ def timeline_of(events: Iterable[Mapping[str, Any]]) -> Timeline:
 
 
 def _span(event: Mapping[str, Any]) -> Span:
-    # Microseconds with three decimals: as whole nanoseconds they add up and nest without rounding.
+    # Times are microseconds with three decimals; whole nanoseconds add up and nest without rounding.
     begin = round(float(event["ts"]) * 1000)
     arguments = event.get("args", {})
     return Span(
@@ -69,15 +69,15 @@ def _span(event: Mapping[str, Any]) -> Span:
     )
 
 
-STEP = "step"  # the range around each step that counts
+STEP = "step"  # the range around each counted step
 NOT_COUNTED = "first step, not counted"
-"""The range around the first step that is recorded: in it the profiler itself gets going."""
+"""The range around the first recorded step, which the profiler's own start-up slows down."""
 _NANOSECONDS = 1e9
 
 
 @dataclass(frozen=True)
 class StepCosts:
-    """What a timeline comes to, in an average step."""
+    """The costs in a timeline, for an average step."""
 
     steps: int
     phases: tuple[PhaseCosts, ...]
@@ -87,9 +87,9 @@ class StepCosts:
 def kernel_costs(timeline: Timeline, phases: Sequence[str]) -> StepCosts:
     """The kernels of each phase, by their time on the device.
 
-    A kernel belongs to the phase in whose time it was launched, from whatever thread: backward's are launched by
-    autograd's own. When it ran does not matter, since it may run long after the host has gone on to another phase.
-    ``phases`` are the names of the ranges to look for within each step; none where the host sees no phase of it.
+    A kernel belongs to the phase during which it was launched, from any thread: autograd's own thread launches
+    backward's kernels. It may run later, when the host is already in another phase.
+    ``phases``: the names of the ranges within each step; empty where the host sees no phases.
     """
     steps, windows = _windows(timeline, phases)
     found: dict[str, Calls] = {window.name: defaultdict(list) for window in windows}
@@ -104,32 +104,32 @@ def kernel_costs(timeline: Timeline, phases: Sequence[str]) -> StepCosts:
 
 
 def operator_costs(timeline: Timeline, phases: Sequence[str]) -> StepCosts:
-    """The operators of each phase by self time: what they took, less what others took within them on their thread.
+    """The operators of each phase by self time: their time without nested operators on the same thread.
 
-    A phase's own thread spends time in no operator as well, which is counted under ``OUTSIDE``.
+    Time of a phase's own thread outside any operator is counted under ``OUTSIDE``.
     """
     steps, windows = _windows(timeline, phases)
     found: dict[str, Calls] = {window.name: defaultdict(list) for window in windows}
     ours = set(windows)
     for span, nanoseconds in _self_times((*timeline.ranges, *timeline.operators)):
         window = _window_at(windows, span.begin_nanoseconds)
-        # What is around a phase, as the step's own range is, may begin in the same instant.
+        # A range around a phase, such as the step's, may begin at the same instant.
         if window and (span.place != window.place or _holds(window, span)):
             found[window.name][OUTSIDE if span in ours else span.name].append(nanoseconds)
     return _sum(steps, windows, found, {})
 
 
-Calls = dict[str, list[int]]  # the nanoseconds of each call, by the name of what was called
+Calls = dict[str, list[int]]  # the nanoseconds of each call, by kernel or operator name
 
 
 def _costs(calls: Calls, steps: int) -> tuple[Cost, ...]:
-    """All of it in an average step, the dearest first."""
+    """The costs in an average step, the largest first."""
     totals = sorted((-sum(each), name, len(each)) for name, each in calls.items())
     return tuple(Cost(name, count / steps, -total / _NANOSECONDS / steps) for total, name, count in totals)
 
 
 def _with_launches(timeline: Timeline) -> Iterator[tuple[Span, Span | None]]:
-    """Each kernel with the call that launched it, or else the operator that did; None where the trace has neither."""
+    """Each kernel with the call or else the operator that launched it; None where the trace has neither."""
     calls = {span.correlation: span for span in timeline.launches if span.correlation is not None}
     operators = {span.operator: span for span in (*timeline.ranges, *timeline.operators) if span.operator is not None}
     for kernel in timeline.kernels:
@@ -138,7 +138,7 @@ def _with_launches(timeline: Timeline) -> Iterator[tuple[Span, Span | None]]:
 
 
 def _windows(timeline: Timeline, phases: Sequence[str]) -> tuple[list[Span], list[Span]]:
-    """The steps, and the phases within them or, where none are looked for, the steps themselves; each in order."""
+    """The steps, and the phases within them, in order. Without ``phases``, the steps take their place."""
     taken = _outermost(span for span in timeline.ranges if span.name in (STEP, NOT_COUNTED))
     steps = [span for span in taken if span.name == STEP]
     if not phases:
@@ -149,7 +149,7 @@ def _windows(timeline: Timeline, phases: Sequence[str]) -> tuple[list[Span], lis
 
 
 def _outermost(spans: Iterable[Span]) -> Iterator[Span]:
-    """Those that lie in no other, in order: a step may hold ranges of its own, and call them as it likes."""
+    """The spans that no other span contains, in order. A step may contain its own ranges with the same names."""
     end: int | None = None
     for span in sorted(spans, key=_outer_first):
         if end is None or span.begin_nanoseconds >= end:
@@ -158,7 +158,7 @@ def _outermost(spans: Iterable[Span]) -> Iterator[Span]:
 
 
 def _self_times(spans: Iterable[Span]) -> Iterator[tuple[Span, int]]:
-    """Each span with what it took itself, without those that ran within it on its own thread."""
+    """Each span with its self time, without the spans nested in it on the same thread."""
     threads: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
         threads[span.place].append(span)
@@ -182,7 +182,7 @@ def _outer_first(span: Span) -> tuple[int, int]:
 
 
 def _window_at(windows: Sequence[Span], nanoseconds: int) -> Span | None:
-    """The one of ``windows``, in order and apart, that holds this instant."""
+    """The window that contains this instant; ``windows`` are in order and do not overlap."""
     number = bisect_right(windows, nanoseconds, key=lambda window: window.begin_nanoseconds) - 1
     return windows[number] if number >= 0 and nanoseconds < windows[number].end_nanoseconds else None
 

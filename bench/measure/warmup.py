@@ -1,4 +1,4 @@
-"""Warm-up: steps until they have stopped getting faster, and what was compiled meanwhile."""
+"""Warm-up: steps taken until their times are steady, and the compilation during them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 
 from loopmark.bench.records.run import CacheState, Case
 
-WINDOW = 5  # steps whose median is one look; two looks side by side decide
-STILL_FASTER = 0.95  # a look this much below the one before it says that steps are still getting faster
-AT_LEAST_SECONDS = 0.2  # a handful of microsecond steps says nothing: clocks are still rising and pages still arriving
+WINDOW = 5  # steps in a window; the medians of two successive windows are compared
+STILL_FASTER = 0.95  # steps are still getting faster where a median is below this share of the previous one
+AT_LEAST_SECONDS = 0.2  # a few microsecond steps are too short: clocks still rise and pages are still loaded
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """The steps that are kept apart, each timed to its end, and whether they became steady."""
+    """The warm-up steps, each timed to its end; ``steady`` is False where they never became steady."""
 
     seconds: tuple[float, ...]
     steady: bool
@@ -25,12 +25,12 @@ class WarmUp:
 
     @property
     def excess_seconds(self) -> float:
-        """Seconds of the steps beyond as many steady ones: compilation, autotuning, first touches."""
+        """Seconds beyond the same number of steady steps: compilation, autotuning, first memory accesses."""
         return max(0.0, sum(self.seconds) - len(self.seconds) * self.steady_step_seconds)
 
 
 def is_steady(seconds: Sequence[float]) -> bool:
-    """True where the last few steps are no faster than the few before them, the very first step left aside."""
+    """True if the last window's steps are no faster than the previous window's. The first step is ignored."""
     if len(seconds) < 2 * WINDOW + 1 or sum(seconds[1:]) < AT_LEAST_SECONDS:
         return False
     before, now = median(seconds[-2 * WINDOW : -WINDOW]), median(seconds[-WINDOW:])
@@ -38,9 +38,9 @@ def is_steady(seconds: Sequence[float]) -> bool:
 
 
 def warm_up(take_step: Callable[[], float], ceiling_seconds: float) -> WarmUp:
-    """Take steps until they are steady, or until ``ceiling_seconds`` have gone by since the first one ended.
+    """Take steps until they are steady, or until ``ceiling_seconds`` after the end of the first step.
 
-    ``take_step`` does one step to its end and returns its seconds; the first may compile for minutes.
+    ``take_step`` completes one step and returns its seconds. The first may compile for minutes.
     """
     seconds = [take_step()]
     while not (steady := is_steady(seconds)) and (len(seconds) <= WINDOW or sum(seconds[1:]) < ceiling_seconds):
@@ -49,7 +49,7 @@ def warm_up(take_step: Callable[[], float], ceiling_seconds: float) -> WarmUp:
 
 
 def unsteady(cases: Iterable[Case], ceiling_seconds: float) -> list[str]:
-    """A warning for each case that was still getting faster in some launch when its warm-up ended at its ceiling."""
+    """A warning for each case whose steps were still getting faster at the end of a launch's warm-up."""
     late = ((case, sum(launch.steady is False for launch in case.launches)) for case in cases)
     return [
         f"{case.workload}, {case.label}: {count} of {len(case.launches)} launches were still getting faster when their "
@@ -60,18 +60,18 @@ def unsteady(cases: Iterable[Case], ceiling_seconds: float) -> list[str]:
 
 
 class CompilationLog:
-    """Counts from its making on: seconds of compilation, and whether compiled code was found in a cache."""
+    """Seconds of compilation since its creation, and the state of the compile cache."""
 
     def __init__(self) -> None:
         self._seconds = _total_seconds()
         self._counts = _cache_counts()
 
     def seconds(self) -> float:
-        """Seconds spent compiling; 0 where nothing was."""
+        """Seconds spent compiling; 0 without compilation."""
         return _total_seconds() - self._seconds
 
     def cache_state(self) -> CacheState:
-        """``cold`` when anything had to be compiled anew, ``warm`` when all was found, ``none`` without a compile."""
+        """``cold`` if any code was compiled, ``warm`` if all was found in a cache, ``none`` without compilation."""
         hits, misses = (now - before for now, before in zip(_cache_counts(), self._counts, strict=True))
         if misses:
             return "cold"
@@ -81,7 +81,7 @@ class CompilationLog:
 
 
 def _dynamo() -> Any:
-    # Imported when a worker needs it: it takes longer than the rest of the program, which only names this class.
+    # Imported only when a worker needs it: it takes longer than the rest of the program.
     import torch._dynamo.utils
 
     return torch._dynamo.utils
@@ -95,6 +95,6 @@ def _cache_counts() -> tuple[int, int]:
     counters = _dynamo().counters
     inductor, autograd = counters["inductor"], counters["aot_autograd"]
     hits = inductor["fxgraph_cache_hit"] + autograd["autograd_cache_hit"]
-    # A program whose joint graph missed is recompiled, unless the graphs that it splits into are found one by one.
+    # A program whose joint graph missed is recompiled, unless each of the graphs it splits into is found.
     misses = inductor["fxgraph_cache_miss"] + inductor["fxgraph_cache_bypass"]
     return hits, misses

@@ -1,4 +1,4 @@
-"""All that `loopmark run` measures, one after the other, in one pool and one folder."""
+"""The parts of `loopmark run`, measured one after another, in one pool and one folder."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loopmark.bench.measure.ceilings.survey import measure_ceilings
-from loopmark.bench.measure.pool import CaseEnded, worker_pool
+from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.runner import Runner
 from loopmark.bench.measure.schedule import Progress, parts_of, sentence
 from loopmark.bench.measure.training.stopping import Terms
@@ -16,24 +16,24 @@ from loopmark.bench.records import store
 from loopmark.bench.records.ceilings import CEILINGS_FILE, Ceilings
 from loopmark.bench.records.files import write_record
 from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Plan, Run
+from loopmark.bench.records.run import Plan, Run, Status
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.training import Training, TrainingSamples
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of the whole, whose progress it passes on as the whole's."""
+    """One part of the run. It reports its progress as a share of the whole run."""
 
     progress: Progress
-    begin: float  # where it begins, as a share of the whole
+    begin: float  # its start, as a share of the whole
     share: float
     later: Callable[[float], float] = lambda _: 0.0
-    """Seconds of the parts that come after it, by those that it takes itself."""
+    """Seconds of the later parts, as a function of this part's own seconds."""
     started: float = field(default_factory=time.perf_counter)
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
-        """``done`` and the remaining seconds are this part's."""
+        """Report progress. ``done`` and ``remaining_seconds`` refer to this part."""
         if remaining_seconds is not None:
             own = time.perf_counter() - self.started + remaining_seconds
             remaining_seconds += self.later(own)
@@ -42,22 +42,20 @@ class Stage:
 
 @dataclass(frozen=True)
 class WholeRun:
-    """All results; None for a part that was not asked for, not reached, or not to be had."""
+    """All results; None for a part that was not requested, not reached, or not available."""
 
     folder: Path
     run: Run
     samples: Samples
     ceilings: Ceilings | None = None
     trained: tuple[Training, TrainingSamples] | None = None
-    interrupted: bool = False  # whether a person had had enough before all of it was done
+    interrupted: bool = False  # True if the user stopped the run before its end
 
     @property
-    def failed(self) -> bool:
-        """True where any case failed or timed out, at whatever it was."""
-        statuses = {case.status for case in self.run.cases}
-        if self.trained:
-            statuses |= {one.status for several in (self.trained[0].proofs, self.trained[0].trials) for one in several}
-        return bool(statuses & {"failed", "timed_out"})
+    def statuses(self) -> set[Status]:
+        """How the cases ended, in any part."""
+        timed = {case.status for case in self.run.cases}
+        return timed | self.trained[0].statuses if self.trained else timed
 
 
 def measure_all(
@@ -65,51 +63,46 @@ def measure_all(
     terms: Terms | None,
     ceiling_seconds: float,
     machine: Machine,
-    make_folder: Callable[[datetime], Path],
+    started: datetime,
+    pool: WorkerPool,
     progress: Progress,
     announce: Callable[[str], None] = lambda _: None,
 ) -> WholeRun:
-    """The loops' times; then what the device can do; then whether they train what eager trains.
+    """Measure the loops' times, then the device's ceilings, then compare each loop's training with eager's.
 
-    ``make_folder`` makes the folder for a run that began at a time, once there is something to keep; ``announce`` is
-    told how long it is going to take, before anything is measured.
+    The results go to the folder of ``pool``. ``announce`` receives the expected duration before anything is measured.
     """
-    started = datetime.now(UTC)
     runner = Runner(plan, machine, started, progress)
     parts = parts_of(plan, runner.cases, terms, ceiling_seconds)
     seconds = {after: sum(part.seconds for part in parts if part.after is after) for after in (False, True)}
     training = seconds[True] / seconds[False]
     timing = 1 / (1 + training)
     runner.progress = Stage(progress, 0.0, timing, lambda own: ceiling_seconds + training * own)
-    folder = make_folder(started)
     announce(sentence(parts) + ("" if plan.device == "cpu" else "; estimates, not measured on a GPU yet"))
-    with worker_pool(plan, folder) as pool:
-        run, samples = runner.run(pool)
-        found = WholeRun(folder, run, samples, interrupted=run.interrupted)
-        try:
-            if not found.interrupted:
-                progress.tell("what the device can do", timing, ceiling_seconds + training * run.seconds)
-                try:
-                    ceilings = measure_ceilings(pool, plan, machine, ceiling_seconds)
-                    write_record(folder / CEILINGS_FILE, ceilings)
-                    found = replace(found, ceilings=ceilings)
-                except CaseEnded as end:  # what was timed stands
-                    unknown = f"what the device can do is not known: {end.reason}; try loopmark ceilings"
-                    found = _warned(found, unknown)
-                if terms is not None:
-                    stage = Stage(progress, timing, 1 - timing)
-                    trained = Trainer(plan, terms, machine, stage, endings_of(run)).run(pool)
-                    found = replace(found, trained=trained, interrupted=trained[0].interrupted)
-        except KeyboardInterrupt:  # what was timed is still shown
-            found = replace(found, interrupted=True)
-            missing = ["what the device can do"] if found.ceilings is None else []
-            if terms is not None and found.trained is None:
-                missing.append("how the loops train")
-            if missing:
-                without = " and ".join(missing)
-                found = _warned(
-                    found, f"interrupted after the timing, without {without}; run its command again for that"
-                )
+    run, samples = runner.run(pool)
+    found = WholeRun(pool.folder, run, samples, interrupted=run.interrupted)
+    try:
+        if not found.interrupted:
+            progress.tell("what the device can do", timing, ceiling_seconds + training * run.seconds)
+            try:
+                ceilings = measure_ceilings(pool, plan, machine, ceiling_seconds)
+                write_record(pool.folder / CEILINGS_FILE, ceilings)
+                found = replace(found, ceilings=ceilings)
+            except CaseEnded as end:  # the timing is kept
+                unknown = f"what the device can do is not known: {end.reason}; try loopmark ceilings"
+                found = _warned(found, unknown)
+            if terms is not None:
+                stage = Stage(progress, timing, 1 - timing)
+                trained = Trainer(plan, terms, machine, datetime.now(UTC), stage, endings_of(run)).run(pool)
+                found = replace(found, trained=trained, interrupted=trained[0].interrupted)
+    except KeyboardInterrupt:  # the timing is still shown
+        found = replace(found, interrupted=True)
+        missing = ["what the device can do"] if found.ceilings is None else []
+        if terms is not None and found.trained is None:
+            missing.append("how the loops train")
+        if missing:
+            without = " and ".join(missing)
+            found = _warned(found, f"interrupted after the timing, without {without}; run its command again for that")
     return found
 
 

@@ -1,4 +1,4 @@
-"""One step's work, phase by phase: the floating-point operations and the bytes that have to move."""
+"""The work of one step, phase by phase: floating-point operations, and the least bytes to move."""
 
 import re
 from collections import Counter, deque
@@ -12,6 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
+from loopmark.bench.measure.clock import known_phases
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.records.run import PhaseWork
 from loopmark.loops.loop import Loop
@@ -33,7 +34,7 @@ def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor,
 
 FORMULAS: dict[Any, Any] = {
     **flop_registry,
-    # A CPU's fused attention, which torch's own table leaves out (2.13 and before).
+    # A CPU's fused attention, missing from torch's own table (2.13 and before).
     aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
@@ -41,9 +42,9 @@ _ATTENTION = re.compile(r"_scaled_dot_product_(\w+?)_attention(_for_cpu|_overrid
 
 
 def attention_of(func: Any) -> str | None:
-    """The kernel that ``func`` is of torch's scaled_dot_product_attention (``flash``…); None where it is none of these.
+    """The scaled_dot_product_attention kernel that ``func`` is (``flash``…); None for another operation.
 
-    ``math`` is no kernel but products and a softmax that nothing else uses.
+    ``math`` stands for separate products with a softmax that only attention uses.
     """
     found = _ATTENTION.fullmatch(func._overloadpacket.__name__)
     return (found[1] or "math") if found else None
@@ -56,10 +57,10 @@ CONVOLUTIONS = {
 
 
 def flops_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> tuple[str, float]:
-    """The type that ``func`` multiplies in, and its floating-point operations; none for what is no matrix product.
+    """The type that ``func`` multiplies in, and its floating-point operations; 0 unless it is a matrix product.
 
-    The type is that of its first tensor, as torch prints it without ``torch.``; ``tf32`` where the device may round
-    float32 to TensorFloat-32 first.
+    The type is its first tensor's, as torch prints it without ``torch.``, or ``tf32`` where the device may round
+    float32 to TensorFloat-32.
     """
     packet = func._overloadpacket
     formula = FORMULAS.get(packet)
@@ -72,25 +73,24 @@ def flops_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any)
 def _kind(tensor: Tensor, convolves: bool) -> str:
     kind = str(tensor.dtype).removeprefix("torch.")
     if kind != "float32" or tensor.device.type != "cuda" or tf32.lacks(tensor.device):
-        return kind  # before Ampere the switches below change nothing
+        return kind  # before Ampere these switches have no effect
     now = Switches.now()
     rounds = now.cudnn_tf32 is not False if convolves else now.matmul_precision != "highest"
     return "tf32" if rounds else kind
 
 
 GATHERS = {aten.index, aten.index_select, aten.gather, aten.embedding, aten.take}
-"""Read only as much of their first tensor as they write."""
+"""Operations that read as many bytes of their first tensor as they write."""
 OVERWRITES = {aten.copy_, aten.zero_, aten.fill_}  # write to their first tensor without reading it
 MAKES_NOTHING = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided}
-"""Set memory aside and write nothing there."""
+"""Operations that allocate memory without writing to it."""
 
 
 class Traffic:
-    """The least bytes that have to move: each tensor once, however often the operations of one phase touch it.
+    """The least bytes to move: each tensor once, even if several operations of a phase use it.
 
-    What a phase reads of tensors that were there before it, and what it writes and leaves behind, has to move between
-    the processor and its memory; whatever is made and dropped within it might never leave the processor, if all were
-    fused.
+    A phase must move the data that it reads from earlier tensors and the data that it writes and keeps. Tensors created
+    and dropped within a phase are not counted: if all its operations were fused, they would not leave the processor.
     """
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class Traffic:
             self._write(tensor)
 
     def end_phase(self) -> int:
-        """The least bytes since the phase before ended."""
+        """The least bytes since the previous phase ended."""
         left = [count for reference, count in self._written.values() if not reference.expired()]
         total = sum(self._read.values()) + sum(left)
         self._read, self._written = {}, {}
@@ -137,7 +137,7 @@ def _is_view(func: Any) -> bool:
 
 def _mutated(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
     for number, place in enumerate(func._schema.arguments):
-        # A fused optimizer says that it writes to the gradients, which it does only where it unscales them.
+        # A fused optimizer's schema marks the gradients as written. It writes them only where it unscales them.
         if place.alias_info and place.alias_info.is_write and place.name != "grads":
             given = args[number] if number < len(args) else kwargs.get(place.name)
             yield from _tensors((given,))
@@ -157,15 +157,15 @@ def _key(tensor: Tensor) -> int:
 
 
 def _bytes(tensor: Tensor) -> int:
-    """What of its storage it covers; one value that is spread over many counts once."""
+    """The bytes of its storage that ``tensor`` covers; an expanded value counts once."""
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
 
 
-SETTLING_STEPS = 1  # steps before the one that is counted: an optimizer makes what it keeps in its first
+SETTLING_STEPS = 1  # steps before the counted one: an optimizer creates its state in the first step
 
 
 class Counting(TorchDispatchMode):
-    """While it is on, every operation is counted; ``lap`` ends a phase."""
+    """Counts every operation while it is active; ``lap`` ends a phase."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -180,14 +180,14 @@ class Counting(TorchDispatchMode):
         out = func(*args, **kwargs)
         kind, flops = flops_of(func, args, kwargs, out)
         if flops:
-            self._flops[kind] += flops  # type: ignore[assignment]  # a count may be beyond what an int32 holds
+            self._flops[kind] += flops  # type: ignore[assignment]  # a count may exceed an int32
         if kernel := attention_of(func):
             self._attention.add(kernel)
         self._traffic.note(func, args, kwargs, out)
         return out
 
     def lap(self, phase: str) -> PhaseWork:
-        """What was done since the last lap."""
+        """The work since the last lap."""
         flops, kernels = {kind: float(count) for kind, count in self._flops.items()}, tuple(sorted(self._attention))
         work = PhaseWork(phase, flops, self._traffic.end_phase(), kernels)
         self._flops.clear()
@@ -196,16 +196,15 @@ class Counting(TorchDispatchMode):
 
 
 def count_work(task: Task, loop: Loop, seed: int) -> tuple[PhaseWork, ...]:
-    """The work of one step of ``loop``, in the order of its phases, those that repeat summed.
+    """The work of one step of ``loop``, in the order of its phases; repeated phases are summed.
 
-    Compiled parts run as they were before they were compiled, and what would be captured and repeated as it is: a
-    compiler's kernels, and a replay, say nothing of what they multiply.
+    Compiled and captured parts run eagerly: a compiler's kernels and a graph's replay hide their matrix products.
     """
     torch.manual_seed(seed)
     loop = replace(loop, techniques=tuple(t for t in loop.techniques if not t.captures))
     with torch.compiler.set_stance("force_eager"):
         step = loop.prepare(task)
-        generator = step.step if isinstance(step, Driver) else step  # a person's own driver
+        generator = step.step if isinstance(step, Driver) else step  # the user's own driver
         for _ in range(SETTLING_STEPS):
             deque(generator(task, *task.next_batch()), maxlen=0)
         laps: list[PhaseWork] = []
@@ -213,12 +212,13 @@ def count_work(task: Task, loop: Loop, seed: int) -> tuple[PhaseWork, ...]:
             batch = task.next_batch()
             laps.append(counting.lap(DATA))
             laps += [counting.lap(phase) for phase in generator(task, *batch)]
-            laps.append(counting.lap(laps[-1].phase))  # what comes after the last yield counts for the last phase
+            laps.append(counting.lap(laps[-1].phase))  # work after the last yield belongs to the last phase
     work: dict[str, PhaseWork] = {}
     for lap in laps:
-        before = work.get(lap.phase, PhaseWork(lap.phase, {}, 0.0))
+        (phase,) = known_phases([lap.phase])
+        before = work.get(phase, PhaseWork(phase, {}, 0.0))
         flops = Counter(before.flops)
         flops.update(lap.flops)
         kernels = tuple(sorted({*before.attention, *lap.attention}))
-        work[lap.phase] = PhaseWork(lap.phase, dict(flops), before.least_bytes + lap.least_bytes, kernels)
+        work[phase] = PhaseWork(phase, dict(flops), before.least_bytes + lap.least_bytes, kernels)
     return tuple(work.values())

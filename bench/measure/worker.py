@@ -1,4 +1,4 @@
-"""One launch of one case: a process that owns a task, warms it up, and takes turns when it is asked to."""
+"""The worker of one launch of one case: a process that owns a task, warms it up, and takes turns on request."""
 
 import contextlib
 import gc
@@ -46,11 +46,11 @@ from loopmark.loops.user_code import defined_at
 
 GRACE_SECONDS = 30
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
-"""The variables that each launch is given, and the folder within its compile cache that each names."""
+"""Environment variables of each launch, and the folder within its compile cache that each points to."""
 
 
 class Worker:
-    """The requests of a launch: each public method is one, which ``WorkerProcess.within`` makes by its name."""
+    """The requests of a launch. Each public method is one; ``WorkerProcess.within`` sends it by name."""
 
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
@@ -79,12 +79,12 @@ class Worker:
         digest = getattr(self._task.batches, "data_sha256", None)
         hash_start = time.perf_counter()
         data_sha256 = str(digest()) if with_hash and callable(digest) else None
-        self._started += time.perf_counter() - hash_start  # hashing is ours, not part of anyone's start
+        self._started += time.perf_counter() - hash_start  # hashing is not part of the loop's start
         compiles = any(technique.compiles for technique in loop.techniques)
         return Ready(seconds, self._batch_size(), parameters, compiles, data_sha256)
 
     def rows(self) -> Rows:
-        """Look at one batch, which no step gets to see."""
+        """The rows of the data and of one batch; this batch is not used by any step."""
         batches, (_, targets) = self._task.batches, self._task.next_batch()
         data = batches.inputs if isinstance(batches, Batches) else getattr(batches, "dataset", None)
         known = len(data) if isinstance(data, Sized) else None
@@ -93,7 +93,7 @@ class Worker:
         return Rows(len(targets), known, min(len(targets), mean))
 
     def warm(self, *, ceiling_seconds: float) -> Warm:
-        """Take steps until they are steady; the peak of memory is counted from here on."""
+        """Take steps until their times are steady, then reset the peak of memory."""
         losses: list[float] = []
         ends: list[float] = []
         phases: tuple[str, ...] = ()
@@ -140,7 +140,7 @@ class Worker:
         return replace(found, variables={k: v for k, v in found.variables.items() if k not in CACHES})
 
     def take_turn(self, *, order: tuple[bool, ...], steps: int, own_processes: int) -> Turn:
-        """One step that is not counted, then a block for each of ``order``: True with laps, False without."""
+        """Take one uncounted step, then a block for each of ``order``: True with laps, False without."""
         self._neighbours = own_processes - 1
         self._clock.plain(1)
         self._steps += 1
@@ -154,7 +154,7 @@ class Worker:
         return Turn(tuple((at, t.block() if isinstance(t, Recording) else t, d) for at, t, d in taken))
 
     def take_alone(self, *, seconds: float) -> Solo:
-        """Steps for ``seconds``, one round each, as a benchmark does that has the machine to itself."""
+        """Take steps for ``seconds``, each a round, as a benchmark does that runs alone."""
         total, rounds, end = 0.0, 0, time.perf_counter() + seconds
         while rounds == 0 or time.perf_counter() < end:
             total += self._clock.plain(1).host_seconds
@@ -163,7 +163,7 @@ class Worker:
         return Solo(rounds, total / rounds)
 
     def spend(self, *, steps: int, window_seconds: float) -> meters.Spent:
-        """Measure the energy of a step, in windows of some steps with no other process taking turns."""
+        """Measure the energy of a step, in windows of steps, while no other process takes turns."""
 
         def take_steps() -> int:
             self._clock.plain(steps)
@@ -188,15 +188,15 @@ class Worker:
         )
 
     def prove(self, *, steps: int) -> Proven:
-        """Compare some steps with the canonical one's, on a task of its own; none is set up before."""
+        """Compare ``steps`` steps with the canonical step, on a new task. It needs no ``set_up``."""
         loop, task = self._make_task()
         return prove(task, loop, steps, self._assignment.seed)
 
     def count_work(self) -> tuple[PhaseWork, ...]:
-        """Count what one step has to do, on a task of its own; the one that was timed is given up for its memory."""
+        """Count the work of one step, on a new task. The timed task is dropped first, to free its memory."""
         for name in ("_task", "_step", "_clock"):
             self.__dict__.pop(name, None)
-        torch.compiler.reset()  # whose caches hold models and the pools of their graphs
+        torch.compiler.reset()  # its caches hold models and the pools of their graphs
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -204,20 +204,20 @@ class Worker:
         return count_work(task, loop, self._assignment.seed)
 
     def trace(self, *, steps: int, ceiling_seconds: float, file: Path) -> Profile:
-        """Warm the task that was set up, and profile some steps of it into ``file``; nothing else is asked after."""
+        """Warm the task that was set up, and profile some of its steps into ``file``. This is the last request."""
         name_compiled_kernels(self._device)
         self.warm(ceiling_seconds=ceiling_seconds)
         step = self._step.phased if isinstance(self._step, GraphedPhases) else self._step
         return profile_steps(Traced(self._clock, self._task, step), steps, file)
 
     def memory(self) -> Footprint:
-        """Follow the memory of one step, on a task of its own; none is set up before, and none is timed."""
+        """Follow the memory of one step, on a new task. It needs no ``set_up``, and nothing is timed."""
         loop, task = self._make_task()
         torch.manual_seed(self._assignment.seed)
         return follow(task, loop)
 
     def begin_course(self) -> Begun:
-        """Make ready to train the task that was set up."""
+        """Prepare to train the task that was set up."""
         self._session = TrainingSession(self._task, self._clock)
         return self._session.begin()
 
@@ -225,13 +225,14 @@ class Worker:
         return self._session.segment(steps, one_by_one)
 
     def verify(self, *, name: str, seconds: float) -> Checked:
-        """Check one property of the canonical step, on tasks of its own; none is set up before."""
+        """Check one property of the canonical step, on new tasks. It needs no ``set_up``."""
         if self._examination is None:
+            self._take_place()
             self._examination = Examination(self._assignment)
         return self._examination.check(name, seconds)
 
     def find_ceilings(self, *, budget_seconds: float, seed: int) -> FoundCeilings:
-        """Measure what the device can do; no task is set up before."""
+        """Measure the ceilings of the device. It needs no ``set_up``."""
         self._take_place()
         return ceilings_of(self._device, self._assignment.cores, budget_seconds, seed)
 
@@ -252,7 +253,7 @@ class Worker:
         return loop, workload.make(self._device, this.size, this.batch_size, this.seed)
 
     def _batch_size(self) -> int | None:
-        """Samples a step; None where batches differ in it, and no one number would be true."""
+        """Samples a step; None where batches differ in size."""
         batches = self._task.batches
         if isinstance(batches, list | tuple) and len({len(targets) for _, targets in batches}) > 1:
             return None
@@ -266,17 +267,17 @@ REQUESTS: dict[str, Callable[..., Any]] = {
 
 
 def main(connection: Connection, assignment: Assignment) -> None:
-    """The worker process: answer requests until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    """The worker process: answer requests until the other end closes the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _settle_in(assignment)
     worker, own = Worker(assignment), os.getpid()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             name, arguments, limit_seconds = connection.recv()
-            # The parent ends a hung worker; should the parent be gone by then, the alarm does.
+            # The parent ends a hung worker. If the parent is gone, the alarm ends it.
             signal.alarm(math.ceil(limit_seconds) + GRACE_SECONDS)
             answer = _answer(worker, name, arguments)
-            if os.getpid() != own:  # a step has forked, and this is its child: there is one worker a launch
+            if os.getpid() != own:  # this process is a step's fork; only the original process answers
                 os._exit(0)
             connection.send(answer)
             signal.alarm(0)
@@ -285,19 +286,19 @@ def main(connection: Connection, assignment: Assignment) -> None:
 def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
     try:
         return REQUESTS[request](worker, **arguments)
-    except BaseException as error:  # a loop may raise whatever it likes, SystemExit and KeyboardInterrupt too
+    except BaseException as error:  # a loop may raise anything, even SystemExit and KeyboardInterrupt
         return failure_of(error, request, worker._step_place, beside_others=worker._neighbours > 0)
 
 
 def _settle_in(assignment: Assignment) -> None:
-    # A group of its own: a hung worker is killed with all that it started.
+    # The worker leads a process group, so that a hung worker is killed with its children.
     os.setsid()
     os.environ.update({name: str(assignment.compile_cache / folder) for name, folder in CACHES.items()})
     if assignment.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, assignment.cores)
     try:
         log = os.open(assignment.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except FileNotFoundError:  # the run was interrupted meanwhile, and its folder tidied up: nobody waits for this one
+    except FileNotFoundError:  # the run was interrupted and its folder removed: no process waits for this worker
         os._exit(1)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

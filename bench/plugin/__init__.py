@@ -1,7 +1,7 @@
-"""The pytest plugin: the ``loop_benchmark`` fixture, and its place beside pytest-benchmark.
+"""The pytest plugin: the ``loop_benchmark`` fixture, with or without pytest-benchmark.
 
-Like ``loopmark.bench.cli`` it knows all the wings, and nobody knows it. pytest loads it at the start of every session,
-in projects that may not have a single loop to time, so it imports nothing but pytest until the fixture is used.
+Like ``loopmark.bench.cli`` it may import every room, and no room imports it. pytest loads it in every session, even
+in projects without a loop to time, so it imports only pytest until the fixture is used.
 """
 
 from dataclasses import dataclass, field
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """The stored runs that this session is compared with, and what it has found out by itself."""
+    """The stored runs that this session is compared with, and its own results."""
 
-    stored: list[dict[str, Any]] = field(default_factory=list)  # as pytest-benchmark read them from its JSON files
-    lines: list[str] = field(default_factory=list)  # for the end of the terminal's output, one a measured loop
-    machines: "dict[str, Machine]" = field(default_factory=dict)  # this machine, by the device that comes first
-    warned: set[str] = field(default_factory=set)  # what a person has been warned of already
+    stored: list[dict[str, Any]] = field(default_factory=list)  # as read by pytest-benchmark from its JSON files
+    lines: list[str] = field(default_factory=list)  # for the end of the terminal's output, one per measured loop
+    machines: "dict[str, Machine]" = field(default_factory=dict)  # this machine, as described for each device
+    warned: set[str] = field(default_factory=set)  # the warnings given so far
 
 
 SESSION = pytest.StashKey[Session]()
 
 
 class BesideBenchmark:
-    """Where pytest-benchmark is loaded.
+    """The fixture with pytest-benchmark loaded.
 
-    Asking for its ``benchmark`` by name, and not when the test runs, is what makes ``--benchmark-skip`` and
-    ``--benchmark-only`` see the test.
+    It requests the ``benchmark`` fixture as a parameter, not at run time, so that ``--benchmark-skip`` and
+    ``--benchmark-only`` find the test.
     """
 
     @pytest.fixture
@@ -44,7 +44,7 @@ class BesideBenchmark:
 
 
 class Alone:
-    """Where pytest-benchmark is not: the same measurement and the same verdict, without its table."""
+    """The fixture without pytest-benchmark: the same measurement and verdict, without its table."""
 
     @pytest.fixture
     def loop_benchmark(self, request: pytest.FixtureRequest) -> "LoopBenchmark":
@@ -56,24 +56,24 @@ class Alone:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Offer the fixture: on top of pytest-benchmark's own where that is loaded, and alone where it is not."""
+    """Register the fixture, on top of pytest-benchmark's own if that is loaded, else alone."""
     config.stash[SESSION] = Session()
     offered = BesideBenchmark() if has_benchmark(config) else Alone()
     config.pluginmanager.register(offered, "loopmark-fixture")
 
 
 def has_benchmark(config: pytest.Config) -> bool:
-    """Whether pytest-benchmark is loaded, under whatever name: its options are there."""
+    """True if pytest-benchmark is loaded, under any name: its options exist."""
     return hasattr(config.option, "benchmark_disable")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Hand pytest-benchmark the clock on which the measured seconds are replayed, by its own ``benchmark`` mark."""
+    """Give pytest-benchmark the timer that replays the measured seconds, through its ``benchmark`` mark."""
     if "loop_benchmark" in getattr(item, "fixturenames", ()) and has_benchmark(item.config):
         from loopmark.bench.plugin.rows import REPLAY, Replay
 
-        # It heeds the closest mark only, so what the test's own mark says has to be said again.
+        # It reads the closest mark only, so the options of the test's own mark are repeated.
         mark = item.get_closest_marker("benchmark")
         item.stash[REPLAY] = Replay()
         given = {**(mark.kwargs if mark else {}), "timer": item.stash[REPLAY]}
@@ -82,23 +82,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """Tell the GPUs, the driver and torch beside what pytest-benchmark tells of the machine."""
+    """Add the GPUs, the driver and torch to pytest-benchmark's facts about the machine."""
     from loopmark.bench.plugin.machine_info import machine_facts
+    from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 
-    # Always, not only where a loop was timed: while a stored run is read, nobody knows yet which tests there will
-    # be, and pytest-benchmark warns of machines that differ.
-    machine_info["loopmark"] = machine_facts()
+    # Always, not only if a loop was timed: pytest-benchmark warns of machines that differ, and it reads stored runs
+    # before the tests are known.
+    machine_info[PYTEST_BENCHMARK_KEY] = machine_facts()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_compare_machine_info(config: pytest.Config, compared_benchmark: dict[str, Any]) -> None:
-    """Remember a stored run that this session is compared with; the hook is the public place where it is shown."""
+    """Keep a stored run that this session is compared with. This hook is the public way to get it."""
     config.stash[SESSION].stored.append(compared_benchmark)
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-benchmark's own may end the summary with an exception
+@pytest.hookimpl(tryfirst=True)  # pytest-benchmark's own hook may end the summary with an exception
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:  # pytest 8 does not name the class
-    """One line for each loop that was measured, with what may be said of it."""
+    """Print one line for each measured loop, with its verdicts."""
     if lines := terminalreporter.config.stash[SESSION].lines:
         terminalreporter.section("loopmark")
         for line in lines:

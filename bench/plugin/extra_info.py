@@ -1,11 +1,11 @@
-"""What pytest-benchmark's files keep of a measured loop, in its ``extra_info``: all that a later run is judged by."""
+"""The data of a measured loop in ``extra_info`` of pytest-benchmark's files, by which later runs are judged."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from loopmark.bench.judge.comparison import BASELINE, ratio_logs, rounds_of, step_logs
 from loopmark.bench.plugin.measurement import Measurement
-from loopmark.bench.plugin.rows import KEY
+from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 from loopmark.bench.records.files import Mismatch, decode
 
 FORMAT_VERSION = 1
@@ -13,7 +13,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class ExtraInfo:
-    """One loop, launch by launch: the launch is what a claim is about, and the table's rounds do not tell them."""
+    """One loop, launch by launch. Claims are about launches, which the table's rounds do not distinguish."""
 
     workload: str
     loop: str
@@ -22,21 +22,21 @@ class ExtraInfo:
     batch_size: int | None
     parameters: int | None
     threads: int
-    machine: str  # the machine's name, which ends in the fingerprint that decides whether seconds compare
+    machine: str  # the machine's name; its fingerprint at the end decides if seconds can be compared
     torch: str | None
-    step_logs: tuple[float, ...]  # ln(seconds a step), one a launch
-    ratio_logs: tuple[float, ...]  # ln(seconds a step / eager's), paired by round, one a launch; none for eager itself
-    noise_floor: float | None  # how far apart eager and its repetition may be, as a share; None: not measured
-    phases: dict[str, float]  # seconds of each phase of a typical step; they add up to it
+    step_logs: tuple[float, ...]  # ln(seconds per step), one per launch
+    ratio_logs: tuple[float, ...]  # ln(seconds per step / eager's), paired by round, one per launch; none for eager
+    noise_floor: float | None  # largest difference of eager and its repetition, as a share; None: not measured
+    phases: dict[str, float]  # seconds of each phase of a typical step; their sum is the step
     lost_at_step: int | None = None  # first step whose loss was NaN or infinite; no speed is claimed for such a loop
-    eager_lost_at_step: int | None = None  # the same of the eager of its run, by which its ratios are taken
+    eager_lost_at_step: int | None = None  # the same for the eager of its run, the base of its ratios
     data_sha256: str | None = None
-    rounds_per_launch: tuple[int, ...] = ()  # of the row's rounds, in order: `import` tells launches apart by it
+    rounds_per_launch: tuple[int, ...] = ()  # of the row's rounds, in order; `import` separates launches by it
     format_version: int = FORMAT_VERSION
 
     @classmethod
     def of(cls, measured: Measurement, loop: str) -> "ExtraInfo":
-        """What to keep of ``loop``."""
+        """The data to store for ``loop``."""
         row, run = measured.rows[loop], measured.run
         rounds = rounds_of(measured.blocks(loop))
         ratios = () if loop == BASELINE else ratio_logs(rounds, rounds_of(measured.blocks(BASELINE)))
@@ -62,14 +62,14 @@ class ExtraInfo:
 
 
 def read_extra_info(benchmark: dict[str, Any]) -> ExtraInfo | str | None:
-    """What a stored benchmark keeps of its loop; why it cannot be read; None where it never was one of ours."""
+    """The loop's data in a stored benchmark, or the reason if unreadable; None if Loopmark did not write it."""
     extra = benchmark.get("extra_info")
-    if not isinstance(extra, dict) or KEY not in extra:
+    if not isinstance(extra, dict) or PYTEST_BENCHMARK_KEY not in extra:
         return None
     try:
-        kept = decode(ExtraInfo, extra[KEY], f"extra_info.{KEY}")
+        kept = decode(ExtraInfo, extra[PYTEST_BENCHMARK_KEY], f"extra_info.{PYTEST_BENCHMARK_KEY}")
     except Mismatch as error:
         return str(error)
     if kept.format_version > FORMAT_VERSION:
-        return f"it is of format {kept.format_version}; this Loopmark reads up to {FORMAT_VERSION}"
+        return f"it has format {kept.format_version}; this Loopmark reads formats up to {FORMAT_VERSION}"
     return kept

@@ -1,4 +1,4 @@
-"""What may be said of a loop in a test: held against another loop of the same run, or against a stored run."""
+"""The findings on a loop in a test: compared with another loop of the same run, or with a stored run."""
 
 import math
 from dataclasses import replace
@@ -13,17 +13,17 @@ from loopmark.bench.judge.statistics import Estimate, exp, student, welch
 from loopmark.bench.plugin.extra_info import ExtraInfo
 from loopmark.bench.plugin.measurement import Measurement
 
-# For eager itself, which has nothing but seconds to be compared by: a shared machine is another one tomorrow.
+# For eager itself, which is compared by seconds alone: the speed of a shared machine changes from day to day.
 LEAST_ABSOLUTE_THRESHOLD = 0.25
 
 
 def confidence_of(false_alarms: float, claims: int) -> float:
-    """The intervals' confidence at which ``claims`` of them raise a false alarm with a chance of ``false_alarms``."""
+    """The confidence of each of ``claims`` intervals at which all together give ``false_alarms`` false alarms."""
     return 1 - 2 * false_alarms / max(1, claims)
 
 
 def against_loop(measured: Measurement, loop: str, other: str, threshold: float, confidence: float) -> Finding:
-    """``loop`` held against ``other``, which took turns with it: Student's t over launches of rounds' paired ratios."""
+    """``loop`` compared with ``other``, measured in turns: Student's t over launches of the rounds' paired ratios."""
     logs = ratio_logs(*(rounds_of(measured.blocks(name)) for name in (loop, other)))
     change = student(logs, confidence).exp() if len(logs) else None
     seconds = [measured.rows[name].step_seconds for name in (other, loop)]
@@ -35,43 +35,43 @@ def against_loop(measured: Measurement, loop: str, other: str, threshold: float,
 
 
 def against_stored(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence: float) -> Finding | str:
-    """``head`` held against a stored run of the same test, or why that cannot be done.
+    """``head`` compared with a stored run of the same test, or the reason if that is impossible.
 
-    By its ratio to the eager of its own run, which a machine's drift moves alike and which holds on another machine
-    too; eager itself by its seconds, on the same machine only. Welch's t over the launches of both.
+    A loop is compared by its ratio to the eager of its own run: drift moves both alike, and the ratio also holds on
+    another machine. Eager itself is compared by seconds, on the same machine only. Welch's t over the launches of both.
     """
     if reason := _unlike(head, base):
         return reason
     if head.loop == BASELINE:
         if head.machine != base.machine:
-            return f"eager's seconds compare on one machine only; it was {base.machine}, and is {head.machine}"
+            return f"eager's seconds compare on the same machine only; it was {base.machine}, and is now {head.machine}"
         metric, logs, threshold = STEP, (base.step_logs, head.step_logs), max(threshold, LEAST_ABSOLUTE_THRESHOLD)
     else:
         metric, logs = RATIO, (base.ratio_logs, head.ratio_logs)
     if head.lost_at_step is not None:
         sides = None if not logs[0] else exp(float(np.mean(logs[0]))), None
-        lost = f"its loss was NaN or infinite at step {head.lost_at_step:,}, which it was not then"
+        lost = f"its loss was NaN or infinite at step {head.lost_at_step:,}, unlike then"
         return _broken(_finding(head.workload, head.loop, metric, sides, None, threshold, None, lost))
     for kept, when in ((base, "then"), (head, "now")) if metric == RATIO else ():
         if kept.eager_lost_at_step is not None:
             step = kept.eager_lost_at_step
-            return f"eager's loss was NaN or infinite at step {step:,} {when}: a ratio to its speed says nothing"
+            return f"eager's loss was NaN or infinite at step {step:,} {when}: a ratio to its speed means nothing"
     if not (logs[0] and logs[1]):
-        return "one of the two shares no round with its eager"
+        return "one of the two has no round in common with its eager"
     known = [floor for floor in (base.noise_floor, head.noise_floor) if floor is not None]
     change = welch(logs[1], logs[0], confidence).exp()
     means = exp(float(np.mean(logs[0]))), exp(float(np.mean(logs[1])))
     found = _finding(head.workload, head.loop, metric, means, change, threshold, max(known, default=None))
     if metric == RATIO and found.verdict == "slower" and _eager_gained(head, base, threshold, confidence):
         found = replace(found, verdict="inconclusive", note=EAGERS_GAIN)
-    # What else has changed: the first suspects, and on other hardware a ratio may be another by right.
+    # Other changes are the first suspects, and on other hardware a ratio may differ without any regression.
     pairs = {"machine": (base.machine, head.machine), "torch": (base.torch, head.torch)}
     moved = [f"{what} {then} → {now}" for what, (then, now) in pairs.items() if then != now]
     return replace(found, note="; ".join(filter(None, [found.note, *moved])) or None)
 
 
 def _eager_gained(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence: float) -> bool:
-    """Whether the loop's ratio rose because eager became faster, while its own seconds did not become slower."""
+    """True if the loop's ratio rose because eager became faster, while its own steps did not become slower."""
     if head.machine != base.machine or any(len(k.step_logs) != len(k.ratio_logs) for k in (head, base)):
         return False
     own = welch(head.step_logs, base.step_logs, confidence).exp()
@@ -89,7 +89,7 @@ def _unlike(head: ExtraInfo, base: ExtraInfo) -> str | None:
     if head.machine == base.machine and head.threads != base.threads:
         return f"the threads differ: {base.threads} then, {head.threads} now"
     if base.lost_at_step is not None:
-        return f"its loss was NaN or infinite at step {base.lost_at_step:,} then: its speed says nothing"
+        return f"its loss was NaN or infinite at step {base.lost_at_step:,} then: its speed means nothing"
     return None
 
 
@@ -105,9 +105,9 @@ def _finding(
 ) -> Finding:
     note = lost
     if change is None:
-        note = note or "the two share no round"
+        note = note or "the two have no round in common"
     elif math.isinf(change.high):
-        note = note or "one launch says nothing of the next: give more launches"
+        note = note or "one launch alone gives no interval: give more launches"
     return Finding(
         workload=workload,
         loop=loop,
@@ -124,10 +124,10 @@ def _finding(
 
 
 def _broken(found: Finding) -> Finding:
-    """``found`` of a loop that does not train, while the other does: the worst that can become of its speed."""
+    """``found`` as a regression, for a loop that does not train while the other does."""
     return replace(found, verdict="slower", head=None, change=None)
 
 
 def _lost(measured: Measurement, loop: str) -> str | None:
     step = measured.rows[loop].lost_at_step
-    return None if step is None else f"{loop}'s loss was NaN or infinite at step {step:,}: its speed says nothing"
+    return None if step is None else f"{loop}'s loss was NaN or infinite at step {step:,}: its speed means nothing"

@@ -1,4 +1,4 @@
-"""What the fixture ``loop_benchmark`` is: a function that measures a loop, and fails the test that it slows down."""
+"""The ``loop_benchmark`` fixture: a function that measures a loop, and fails the test if the loop is slower."""
 
 import re
 import warnings
@@ -28,23 +28,23 @@ _IN_PYTHON = {"budget": "seconds"}
 
 @dataclass(frozen=True)
 class LoopResult:
-    """A measured loop. Where benchmarks are disabled it was only tried, and has no figure: ``measured`` is False."""
+    """A measured loop. If benchmarks are disabled, it was only tried: no figures, and ``measured`` is False."""
 
     workload: str
     loop: str
-    step_seconds: Estimate | None = None  # seconds of a training step, with the 95 % interval over launches
+    step_seconds: Estimate | None = None  # seconds per training step, with the 95 % interval over launches
     phases: Mapping[str, float] = field(default_factory=dict)  # seconds in a typical step; on a GPU, the device's
     ratio: Estimate | None = None  # its step over eager's, 1.02 for 2 % longer, with the same interval; None for eager
-    against: Finding | None = None  # what holding it against the loop `against` came to; None where none was given
+    against: Finding | None = None  # the comparison with the loop `against`; None if none was given
 
     @property
     def measured(self) -> bool:
-        """Whether there are figures."""
+        """True if there are figures."""
         return self.step_seconds is not None
 
     @property
     def verdict(self) -> Verdict | None:
-        """The verdict on the loop, held against ``against``: slower, faster, same or inconclusive."""
+        """The verdict of the comparison with ``against``: slower, faster, same or inconclusive."""
         return self.against.verdict if self.against else None
 
 
@@ -72,29 +72,29 @@ class LoopBenchmark:
         threshold: float = 0.05,
         false_alarms: float = 0.01,
     ) -> LoopResult:
-        """Measure ``loop`` on ``workload``, each named as on the command line, beside eager in turns.
+        """Measure ``loop`` on ``workload``, named as on the command line, in turns with eager.
 
-        The test fails when the loop is slower, by more than ``threshold``, than the loop ``against``, or than the
-        same test of a run that pytest-benchmark is told to compare with. It is skipped where this machine lacks
-        something that the loop needs. Where benchmarks are disabled, a handful of steps is tried instead.
+        The test fails if the loop is slower by more than ``threshold`` than the loop ``against``, or than the same test
+        in a stored run that pytest-benchmark compares with. It is skipped if this machine lacks something that the loop
+        needs. If benchmarks are disabled, only a few steps are tried.
 
         Args:
             workload: ``"resnet"``, or ``"path/to/file.py:make_task"`` from pytest's root folder.
             loop: techniques joined by ``+``, ``"path/to/file.py:step"``, or both.
-            against: a loop that must not be faster by more than the threshold.
-            device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; by default a GPU where there is one.
+            against: the loop to compare with.
+            device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; by default a GPU if there is one.
             size: ``"small"`` or ``"large"``; by default small on a CPU and large on a GPU.
-            batch_size: samples a step; by default the workload's own.
-            seconds: of sampling, a loop, over all launches.
-            launches: fresh processes, a loop; one alone gives figures and no verdict.
-            seed: of weights, batches and the order of turns.
-            threads: threads and cores; by default one a physical core.
-            limit_seconds: how long a start may take before it counts as hung.
-            threshold: the share by which a step may be longer, 0.05 for 5 %.
-            false_alarms: the chance that this test fails with nothing changed.
+            batch_size: samples per step; by default the workload's own.
+            seconds: sampling time per loop, over all launches.
+            launches: fresh processes per loop; a single one gives figures but no verdict.
+            seed: the seed of weights, batches and the order of turns.
+            threads: threads and cores; by default one per physical core.
+            limit_seconds: the time after which a start counts as hung.
+            threshold: the allowed slowdown of a step as a share, 0.05 for 5 %.
+            false_alarms: the chance that this test fails although nothing changed.
         """
         if self._used:
-            _fail(f"loop_benchmark measures one loop a test, and {self._item.name} asks for another; parametrize it")
+            _fail(f"loop_benchmark measures one loop per test, and {self._item.name} calls it again; parametrize it")
         self._used = True
         root = self._item.config.rootpath
         options = {
@@ -109,7 +109,7 @@ class LoopBenchmark:
             "seed": seed,
             "threads": threads,
             "limit_seconds": limit_seconds,
-            "quick": True,  # of what is not given here, it only shortens the longest warm-up
+            "quick": True,  # with the options above given, this only shortens the longest warm-up
         }
         try:
             share = parse_share(threshold, "threshold")
@@ -156,7 +156,7 @@ class LoopBenchmark:
     def _findings(
         self, measured: Measurement, extra: ExtraInfo, against: str | None, threshold: float, false_alarms: float
     ) -> list[tuple[str, Finding]]:
-        """Every finding that the test rests on, the one on ``against`` first, each with what it is held against."""
+        """Every finding of the test with the name of its base, the one on ``against`` first."""
         stored = [
             (stored_run(run), before)
             for run in self._session.stored
@@ -182,13 +182,13 @@ def _fail(text: str) -> NoReturn:
 
 
 def rooted(spec: str, root: Path) -> str:
-    """``spec`` with a file that lies below ``root`` by its whole path: tests are run from any folder."""
+    """``spec`` with the absolute path of a file below ``root``, since tests run from any folder."""
     place, colon, name = spec.partition(":")
     return f"{root / place}{colon}{name}" if place.endswith(".py") and (root / place).is_file() else spec
 
 
 def in_python(text: str) -> str:
-    """``text`` with the command line's options named as the fixture's parameters: ``--batch-size`` is batch_size."""
+    """``text`` with command-line options renamed to the fixture's parameters: ``--batch-size`` to batch_size."""
     return _OPTION.sub(lambda match: _IN_PYTHON.get(match[1], match[1].replace("-", "_")), text)
 
 
@@ -202,7 +202,7 @@ def summary(test: str, result: LoopResult, findings: Sequence[tuple[str, Finding
 
 
 def regression(base: str, finding: Finding) -> str:
-    """Which loop is slower than what, by how much, and by how much it was allowed to be."""
+    """The message of a regression: the loop, its base, the slowdown and the allowed slowdown."""
     if finding.broken:
         return f"regression: {finding.loop} on {finding.workload} no longer trains, as {base} did{_because(finding)}"
     show, of = (ratio, "of eager's step") if finding.metric == RATIO else (seconds, "a step")
@@ -212,7 +212,7 @@ def regression(base: str, finding: Finding) -> str:
 
 
 def stored_run(run: dict[str, Any]) -> str:
-    """A run of pytest-benchmark's, by its time and its commit."""
+    """The time and commit of a stored run of pytest-benchmark, as its name."""
     when = str(run.get("datetime") or "an unknown time")[:19]
     commit = run.get("commit_info")
     revision = str(commit.get("id", "")) if isinstance(commit, dict) else ""

@@ -1,7 +1,7 @@
-"""What pytest-benchmark's files should know of the machine besides: its GPUs, their driver, and torch.
+"""Extra facts about the machine for pytest-benchmark's files: its GPUs, their driver, and torch.
 
-Read without torch: importing it takes seconds, and asking it for devices could leave a CUDA context in pytest's
-process. Only facts that stay the same from run to run, since pytest-benchmark warns of any that differ.
+They are read without torch: importing it takes seconds, and listing its devices could leave a CUDA context in
+pytest's process. All stay the same from run to run, since pytest-benchmark warns of any that differ.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any
 
 @cache
 def machine_facts() -> dict[str, Any]:
-    """``gpus`` and ``driver`` as NVML tells them; ``torch`` and the ``cuda`` it was built for; None where absent."""
+    """``gpus`` and ``driver`` from NVML; ``torch`` and the ``cuda`` it was built for; None if absent."""
     import psutil
 
     gpus, driver = _gpus()
@@ -33,7 +33,7 @@ def _gpus() -> tuple[list[str], str | None]:
             names = [_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
             return names, _text(pynvml.nvmlSystemGetDriverVersion())
         finally:
-            pynvml.nvmlShutdown()  # it counts: others who have called nvmlInit keep theirs
+            pynvml.nvmlShutdown()  # NVML counts calls: other users of nvmlInit keep theirs
     return [], None
 
 
@@ -42,12 +42,12 @@ def _text(value: str | bytes) -> str:
 
 
 def _torch() -> tuple[str | None, str | None]:
-    """The version, and that of the CUDA or ROCm it was built for, from the file that torch keeps them in."""
-    found = util.find_spec("torch")  # finding is not importing
+    """The versions of torch and of the CUDA or ROCm it was built for, from torch's version file."""
+    found = util.find_spec("torch")  # this does not import it
     if found is None or found.origin is None:
         return None, None
     try:
         facts = runpy.run_path(str(Path(found.origin).with_name("version.py")))
-    except Exception:  # another layout than today's
+    except Exception:  # an unknown layout
         return metadata.version("torch"), None
     return facts.get("__version__"), facts.get("cuda") or facts.get("hip")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, cast
 import pandas as pd
 
 from loopmark.bench.judge.comparison import block_seconds
-from loopmark.bench.judge.laps import counted_laps
+from loopmark.bench.judge.laps import LapsByCase, counted_blocks, laps_by_case, phases_by_block
 from loopmark.bench.judge.summary import Row, is_baseline, summarise
 from loopmark.bench.records.run import Plan, Run
-from loopmark.bench.records.samples import Samples
+from loopmark.bench.records.samples import ByCase, Samples
 
 if TYPE_CHECKING:
     from loopmark.bench.plugin import Session
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Stop(Exception):  # noqa: N818 - a skip is no error
-    """A loop could not be measured; ``skipped`` when that is no fault of its own."""
+    """A loop could not be measured; ``skipped`` if that is not its fault."""
 
     def __init__(self, reason: str, *, skipped: bool) -> None:
         super().__init__(reason)
@@ -30,44 +30,44 @@ class Stop(Exception):  # noqa: N818 - a skip is no error
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run of one workload: the loop, eager, and whatever the loop is held against."""
+    """One run of one workload: the loop, eager, and the loop to compare with, if any."""
 
     run: Run
-    samples: Samples
-    noise_floor: float | None  # how far apart eager and its repetition may be, as a share; None: not measured
-    rows: dict[str, Row]  # every loop that was asked for, by name, and the baseline; each was measured
+    counted: ByCase  # the blocks that count
+    laps: LapsByCase  # likewise
+    noise_floor: float | None  # largest difference of eager and its repetition, as a share; None: not measured
+    rows: dict[str, Row]  # every requested loop and the baseline, by name; each was measured
 
     @classmethod
     def of(cls, run: Run, samples: Samples) -> "Measurement":
-        """The run, judged. Raises Stop where one of its loops could not be measured."""
+        """The judged run. Raises Stop if one of its loops could not be measured."""
         for case in (case for case in run.cases if case.status != "ok"):
             reason = case.reason or case.status
             if is_baseline(case) or case.repeat:
-                reason = f"eager, which every loop is read against: {reason}"
+                reason = f"eager, the baseline of every loop: {reason}"
             raise Stop(reason, skipped=case.status == "skipped")
         (workload,) = summarise(run, samples).workloads
         rows = {row.case.loop: row for row in workload.rows if not row.case.repeat}
         floor = workload.noise_floor
-        return cls(run, samples, None if floor is None else math.expm1(floor), rows)
+        counted = ByCase(samples.blocks[counted_blocks(samples.blocks)])
+        return cls(run, counted, laps_by_case(samples), None if floor is None else math.expm1(floor), rows)
 
     def blocks(self, loop: str) -> pd.DataFrame:
-        """The blocks of ``loop``."""
-        return self.samples.blocks[self.samples.blocks["case"] == self._index(loop)]
+        """The blocks of ``loop`` that count."""
+        return self.counted[self._index(loop)]
 
     def rounds(self, loop: str) -> list[float]:
-        """Seconds a step in each block that was timed as a whole."""
+        """Seconds per step in each block that was timed as a whole."""
         blocks = self.blocks(loop)
         return [float(seconds) for seconds in block_seconds(blocks[~blocks["lapped"]])]
 
     def phase_rounds(self, loop: str) -> dict[str, list[float]]:
-        """Seconds a step of each phase in each block that was timed phase by phase; on a GPU, the device's."""
-        laps = counted_laps(self.samples.phases[self.samples.phases["case"] == self._index(loop)])
-        means = laps.groupby(["phase", "launch", "round", "block"], observed=True)["seconds"].mean()
-        by_phase = dict(iter(means.groupby(level="phase", observed=True)))
-        return {phase: by_phase[phase].tolist() for phase in self.rows[loop].case.phases if phase in by_phase}
+        """Seconds per step of each phase in each block that was timed phase by phase; on a GPU, the device's."""
+        found = phases_by_block(self.laps[self._index(loop)])
+        return {phase: found[phase].dropna().tolist() for phase in self.rows[loop].case.phases if phase in found}
 
     def rounds_per_launch(self, loop: str, *, lapped: bool) -> tuple[int, ...]:
-        """How many of the rounds, or of a phase's, are of each launch."""
+        """The number of rounds in each launch, of whole steps or of phases."""
         blocks = self.blocks(loop)
         launches = blocks.loc[blocks["lapped"] == lapped, "launch"]
         return tuple(int(count) for count in launches.value_counts(sort=False).sort_index())
@@ -77,9 +77,9 @@ class Measurement:
 
 
 def measure(plan: Plan, session: "Session") -> Measurement:
-    """Carry out ``plan``, whose run is read and not kept: pytest-benchmark keeps what its files have room for.
+    """Carry out ``plan``. The run's files are temporary: pytest-benchmark stores the part that fits its files.
 
-    Raises Stop where a loop could not be measured, and KeyboardInterrupt once every process has ended.
+    Raises Stop if a loop could not be measured, and KeyboardInterrupt after every process has ended.
     """
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import describe_machine
@@ -87,7 +87,7 @@ def measure(plan: Plan, session: "Session") -> Measurement:
     from loopmark.bench.measure.runner import Runner
 
     expect_possible(plan)
-    if plan.device not in session.machines:  # describing it takes a process
+    if plan.device not in session.machines:  # describing it needs a process
         session.machines[plan.device] = apart(describe_machine, plan.device)
     machine = session.machines[plan.device]
     with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, worker_pool(plan, Path(folder)) as pool:
@@ -98,9 +98,9 @@ def measure(plan: Plan, session: "Session") -> Measurement:
 
 
 def try_loops(plan: Plan) -> None:
-    """A handful of steps of every loop of ``plan``, and of eager. Raises Stop where one fails, or cannot run here.
+    """Try a few steps of every loop of ``plan``, and of eager. Raises Stop if one fails, or cannot run here.
 
-    Each in a process of its own: a loop may change switches of the whole process, and the other tests share ours.
+    Each runs in a process of its own: a loop may change process-wide switches, and the other tests share this one.
     """
     expect_possible(plan)
     for loop in plan.loops:
@@ -121,7 +121,7 @@ def _try_loop(plan: Plan, loop: str, folder: Path) -> None:
         batch_size=plan.batch_size,
         seed=plan.seed,
         threads=plan.threads,
-        cores=(),  # not pinned: others, xdist's for one, are at work beside it
+        cores=(),  # not pinned, since other processes run at the same time, such as xdist's
         compile_cache=folder / "compiled",
         neighbours=0,
         log=folder / "log.txt",
@@ -129,7 +129,7 @@ def _try_loop(plan: Plan, loop: str, folder: Path) -> None:
     process = WorkerProcess(ForkServer(), assignment)
     try:
         process.within(plan.limit_seconds).set_up(with_hash=False)
-        # With no time to become steady, a warm-up is as few steps as it can be.
+        # Without time to become steady, a warm-up has the fewest steps.
         process.within(plan.limit_seconds).warm(ceiling_seconds=0.0)
     except CaseEnded as end:
         raise Stop(end.reason, skipped=end.status == "skipped") from None
@@ -138,7 +138,7 @@ def _try_loop(plan: Plan, loop: str, folder: Path) -> None:
 
 
 def expect_possible(plan: Plan) -> None:
-    """Raise Stop where this machine lacks something for one of the loops, before the others are measured in vain."""
+    """Raise Stop if this machine lacks something for one of the loops, before any other is measured."""
     from loopmark.bench.measure.inventory import lacking
     from loopmark.bench.measure.launcher import apart
 
@@ -148,7 +148,7 @@ def expect_possible(plan: Plan) -> None:
 
 
 class _Silence:
-    """Progress that nobody watches: pytest has the terminal."""
+    """Progress that is not shown, since pytest uses the terminal."""
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
         pass

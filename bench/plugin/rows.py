@@ -1,9 +1,8 @@
 """The rows of pytest-benchmark's table: one for a loop's whole step, and one for each of its phases.
 
-The public API gives a test one row. Its table, JSON, CSV and comparison all go over one list of rows, and a row is an
-object of the class that the public ``benchmark.stats`` is of. So a phase's row is made by that class and tried out,
-and only when every one answers as it should do they join the list. ``add_phases`` is all that Loopmark knows of
-pytest-benchmark's internals.
+The public API gives a test one row. The table, JSON, CSV and comparison all read one list of rows, whose class is that
+of the public ``benchmark.stats``. So each phase's row is an object of this class, and is checked first. Rows join the
+list only if all of them pass. ``add_phases`` is the only code that uses pytest-benchmark's internals.
 """
 
 import contextlib
@@ -19,43 +18,43 @@ import pytest
 
 from loopmark import __version__
 from loopmark.bench.plugin import SESSION
+from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 
 if TYPE_CHECKING:
     from loopmark.bench.plugin.extra_info import ExtraInfo
     from loopmark.bench.plugin.measurement import Measurement
 
-KEY = "loopmark"  # in `extra_info` and in `machine_info`
-PHASE = "phase"  # the parameter that tells the rows of one test apart, for `--benchmark-group-by=param:phase`
-WHOLE_STEP = "step"  # its value in the total's row
+PHASE = "phase"  # the parameter that distinguishes the rows of one test, for `--benchmark-group-by=param:phase`
+WHOLE_STEP = "step"  # its value in the row of the whole step
 
 
 class LoopmarkWarning(pytest.PytestWarning):
-    """Something that a person should know of, and that fails no test."""
+    """A warning to the user that fails no test."""
 
 
 class Replay:
     """A timer in which each call of ``next_round`` takes as long as one measured value.
 
-    pytest-benchmark times calls of a function in its own process, one after the other. Ours were timed in other
-    processes, in turns, so they are replayed: ``pedantic(replay.next_round, rounds=len(values))`` with this as its
-    timer makes exactly these values its data, and is public.
+    pytest-benchmark times calls of a function in its own process, one after the other. Loopmark's steps were timed in
+    other processes, in turns, so they are replayed: ``pedantic(replay.next_round, rounds=len(values))``, a public
+    function, with this as its timer gets exactly these values as its data.
     """
 
-    __name__ = "loopmark"  # what its JSON calls the timer
+    __name__ = "loopmark"  # the timer's name in the JSON
 
     def __init__(self) -> None:
-        self.rounds: Iterator[float] = iter(())  # those that are to come, in seconds
+        self.rounds: Iterator[float] = iter(())  # the rounds to come, in seconds
         self._now = 0.0
         self.was_read = False
 
     def __call__(self) -> float:
-        """The time, from 0 in every round so that sums do not round the values."""
+        """The time in seconds. Each round begins at 0, so that sums do not round the values."""
         self.was_read = True
         now, self._now = self._now, 0.0
         return now
 
     def next_round(self) -> None:
-        """Let a round's seconds pass; none are left for a profiler, which calls once more."""
+        """Let a round's seconds pass. A profiler calls once more, and gets 0."""
         self._now = next(self.rounds, 0.0)
 
 
@@ -63,10 +62,10 @@ REPLAY = pytest.StashKey[Replay]()
 
 
 class NoTable:
-    """Where pytest-benchmark is not loaded: nothing is kept."""
+    """The table without pytest-benchmark, which stores nothing."""
 
     def __init__(self, config: pytest.Config) -> None:
-        # As pytest-benchmark has it: tests that run beside one another disturb each other's seconds.
+        # As in pytest-benchmark: tests that run at the same time disturb each other's timing.
         self.disabled = hasattr(config, "workerinput")
 
     def keep(self, measured: "Measurement", extra: "ExtraInfo") -> None:
@@ -84,16 +83,16 @@ class BenchmarkTable:
         self.disabled = bool(benchmark.disabled)
 
     def keep(self, measured: "Measurement", extra: "ExtraInfo") -> None:
-        """Add the loop's rows; where phases cannot have their own, they are in ``extra_info`` all the same."""
+        """Add the loop's rows. Phases that cannot have rows are still in ``extra_info``."""
         benchmark, replay = self._benchmark, self._item.stash[REPLAY]
         if benchmark.group is None:
-            benchmark.group = extra.workload  # whole steps of one workload line up, and so do their phases
-        benchmark.extra_info[KEY] = asdict(extra)
+            benchmark.group = extra.workload  # whole steps of one workload form a group, and so do their phases
+        benchmark.extra_info[PYTEST_BENCHMARK_KEY] = asdict(extra)
         rounds = measured.rounds(extra.loop)
         replay.rounds = iter(rounds)
         benchmark.pedantic(replay.next_round, rounds=len(rounds))
         if not replay.was_read:
-            self._warn("it does not read the timer of the benchmark mark", "its seconds are not those of the loop")
+            self._warn("it does not read the timer of the benchmark mark", "its seconds are not the loop's")
             return
         phases, launches = measured.phase_rounds(extra.loop), measured.rounds_per_launch(extra.loop, lapped=True)
         missing = add_phases(self._item.config, benchmark, phases, launches)
@@ -101,7 +100,7 @@ class BenchmarkTable:
             self._warn(missing, "the phases have no rows of their own and are in extra_info only")
 
     def leave_out(self) -> None:
-        """Tell pytest-benchmark that this test has used its fixture and has nothing for it."""
+        """Mark pytest-benchmark's fixture as used by this test, without a result."""
         with contextlib.suppress(_NothingMeasuredError):
             self._benchmark.pedantic((lambda: None) if self.disabled else _refuse)
 
@@ -110,15 +109,15 @@ class BenchmarkTable:
         if missing not in told:
             told.add(missing)
             version = metadata.version("pytest-benchmark")
-            text = f"pytest-benchmark {version} is not as loopmark {__version__} knows it: {missing}; {so}"
+            text = f"pytest-benchmark {version} is not supported by loopmark {__version__}: {missing}; {so}"
             warnings.warn(LoopmarkWarning(text), stacklevel=1)
 
 
-Table = NoTable | BenchmarkTable  # what takes the figures of one test
+Table = NoTable | BenchmarkTable  # receives the figures of one test
 
 
 class _NothingMeasuredError(Exception):
-    """Has pytest-benchmark mark the test as one with an error, which it leaves out of its files."""
+    """Makes pytest-benchmark mark the test as failed, and leave it out of its files."""
 
 
 def _refuse() -> None:
@@ -127,7 +126,7 @@ def _refuse() -> None:
 
 @dataclass
 class _Fixture:
-    """What a row reads from the fixture that it belongs to."""
+    """The attributes of a fixture that its row reads."""
 
     name: str
     fullname: str
@@ -142,10 +141,10 @@ class _Fixture:
 def add_phases(
     config: pytest.Config, benchmark: Any, phases: Mapping[str, Sequence[float]], rounds_per_launch: Sequence[int] = ()
 ) -> str | None:
-    """Give each phase a row, its data in seconds a step; None when they have them, else what is missing for that.
+    """Give each phase a row, with data in seconds per step. Returns None, or the reason if that is impossible.
 
-    A phase is one more parameter of the test: ``test_step[resnet]`` has ``test_step[resnet-forward]``, in the group
-    ``resnet forward`` where the total's is ``resnet``.
+    A phase is one more parameter of the test: ``test_step[resnet]`` gets ``test_step[resnet-forward]``, in the group
+    ``resnet forward`` if that of the whole step is ``resnet``.
     """
     try:
         total = benchmark.stats
@@ -156,7 +155,7 @@ def add_phases(
             return "BenchmarkSession.benchmarks does not keep the rows that it is given"
         if PHASE not in (total.params or {}):
             total.params = {**(total.params or {}), PHASE: WHOLE_STEP}
-    except Exception as error:  # whatever it has become
+    except Exception as error:  # any error of a changed pytest-benchmark
         return f"{type(error).__name__}: {error}"
     return None
 
@@ -168,7 +167,7 @@ def _row(total: Any, phase: str, values: Sequence[float], rounds_per_launch: Seq
         group=f"{total.group} {phase}",
         param=f"{total.param}-{phase}" if total.param else phase,
         params={PHASE: phase, **(total.params or {})},
-        extra_info={"loopmark": {PHASE: phase, "rounds_per_launch": list(rounds_per_launch)}},
+        extra_info={PYTEST_BENCHMARK_KEY: {PHASE: phase, "rounds_per_launch": list(rounds_per_launch)}},
     )
     row = type(total)(fixture, iterations=1, options=total.options)
     for value in values:
@@ -178,7 +177,7 @@ def _row(total: Any, phase: str, values: Sequence[float], rounds_per_launch: Seq
 
 
 def _try_out(row: Any, fixture: _Fixture, values: Sequence[float]) -> None:
-    """Raise what is wrong, should the row not give back what it was given, in the ways that it will be asked."""
+    """Raise TypeError if the row does not return the data it was given, in each way it will be read."""
     flat, whole = row.as_dict(include_data=False, flat=True), row.as_dict(include_data=True)
     for name in ("name", "fullname", "group", "param", "params", "extra_info"):
         if flat[name] != getattr(fixture, name):
@@ -191,5 +190,5 @@ def _try_out(row: Any, fixture: _Fixture, values: Sequence[float]) -> None:
 
 
 def _with_param(name: str, phase: str) -> str:
-    """``test_step[resnet-forward]`` of ``test_step[resnet]``: what stands before the bracket is the function."""
+    """``test_step[resnet-forward]`` from ``test_step[resnet]``: the text before the bracket is the function."""
     return f"{name[:-1]}-{phase}]" if name.endswith("]") else f"{name}[{phase}]"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from loopmark.bench.records.frames import Frames
 
+PYTEST_BENCHMARK_KEY = "loopmark"  # the key of Loopmark's own facts in pytest-benchmark's files, see ``MachineInfo``
+
 
 def load(where: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> "Frames":
     """The runs at ``where``, as the tidy pandas ``Frames`` of ``bench/records/frames.py``, read when asked for.

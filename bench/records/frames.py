@@ -91,9 +91,9 @@ class Frames:
         kept = [field.name for field in fields(Launch) if field.name not in ("index", "gpu")]
         columns = [*NAMES, "repeat", "launch", *kept]
         rows = [
-            {**names, "launch": number, **{k: getattr(launch, k) for k in kept}}
+            {**names, "launch": launch.index, **{k: getattr(launch, k) for k in kept}}
             for names, case in self._every_case()
-            for number, launch in enumerate(case.launches)
+            for launch in case.launches
         ]
         whole = dict.fromkeys(("warmup_steps", "steps", "peak_memory_bytes", "skipped_steps", "pid"), "Int64")
         seconds = dict.fromkeys((name for name in kept if name.endswith("_seconds")), "float64")

@@ -17,11 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loopmark.bench.errors import BadInput
+from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 from loopmark.bench.records.files import LONGEST_SECONDS, MOST_COUNTED, Mismatch, damaged, decode, line, no_pipe
 from loopmark.bench.records.run import Launch
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
 
-KEY = "loopmark"  # of what Loopmark adds
 MAKE_ONE = "make one with pytest --benchmark-json=FILE"
 
 
@@ -162,7 +162,7 @@ def _benchmark(row: Any, place: str) -> Benchmark:
     if not isinstance(row, dict):
         raise Mismatch(f"{place} should be an object")
     extra = row.get("extra_info")
-    told = extra.get(KEY) if isinstance(extra, dict) else None
+    told = extra.get(PYTEST_BENCHMARK_KEY) if isinstance(extra, dict) else None
     return decode(Benchmark, {**row, "told": told or {}}, place)
 
 

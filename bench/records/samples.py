@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Columns = dict[str, str]  # the names of a table's columns, in order, each with its type
 
-# The tables of a run. `case` is an index into `Run.cases`, `launch` into that case's launches. All times are seconds. A
-# device column is NaN where the clock is the host's.
+# The tables of a run. `case` is an index into `Run.cases`. `launch` is a `Launch.index`; these numbers may have gaps.
+# All times are seconds. A device column is NaN where the clock is the host's.
 _LAUNCH = {"case": "int32", "launch": "int32"}
 _BLOCK = {**_LAUNCH, "round": "int32", "block": "int32"}
 _STEPS = {"first_step": "int64", "steps": "int64"}

@@ -33,14 +33,25 @@ def create_folder(root: Path, machine: str, started: str, ending: str = "") -> P
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
         folder = root / machine / f"{stamp}{suffix}"
         with writing_to(root):
+            ignored_folder(root, machine)
             try:
-                folder.mkdir(parents=True)
+                folder.mkdir()
             except FileExistsError:
                 if folder.is_dir():
                     continue
                 raise BadInput(f"{folder} is in the way: it is no folder; choose another --out") from None
         return folder
     raise BadInput(f"{root / machine} holds 999 runs of {stamp}; choose another --out")
+
+
+def ignored_folder(root: Path, machine: str) -> Path:
+    """The folder of ``machine`` under ``root``. The outermost of the two that is made here is ignored by git."""
+    folder = root / machine
+    made = next((one for one in (root, folder) if not one.exists()), None)
+    folder.mkdir(parents=True, exist_ok=True)
+    if made:
+        (made / ".gitignore").write_text("*\n")
+    return folder
 
 
 def folder_name(started: str) -> str:
@@ -57,6 +68,8 @@ def is_of_a_run(path: Path) -> bool:
 def remove_if_empty(folder: Path) -> None:
     """Take back a folder that nothing was written to after all; one that holds anything stays."""
     with contextlib.suppress(OSError):
+        if [file.name for file in folder.iterdir()] == [".gitignore"]:
+            (folder / ".gitignore").unlink()
         folder.rmdir()
 
 

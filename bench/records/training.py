@@ -104,6 +104,11 @@ class Training(CommandRecord):
     warnings: tuple[str, ...] = ()
     training_version: int = 1
 
+    @property
+    def statuses(self) -> set[Status]:
+        """How the proofs and the trials ended."""
+        return {one.status for several in (self.proofs, self.trials) for one in several}
+
 
 @dataclass(frozen=True)
 class Deviation:

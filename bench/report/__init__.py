@@ -1,1 +1,1 @@
-"""What a person reads: tables, plots, one page, one sentence. Every figure comes judged; no torch."""
+"""The output for readers: tables, plots, pages and sentences, made from judged figures without torch."""

@@ -28,11 +28,11 @@ from loopmark.bench.report.table import (
 from loopmark.bench.report.text import elide, plain
 
 NAME_WIDTH, LONGEST = 60, 300
-WIDE = 0.05  # from here on, what processes of one size differ by hides what people search for
+WIDE = 0.05  # a difference between processes of one size that hides the differences between sizes
 
 
 def conclusion(finding: BatchFinding) -> str:
-    """What it comes to, in a few sentences on one line."""
+    """The result of a search, in a few sentences on one line."""
     case, best, largest, use = finding.case, finding.best, finding.largest, finding.recommended
     who = f"{elide(case.workload, NAME_WIDTH)}, {elide(case.loop, NAME_WIDTH)}"
     if best is None or largest is None:
@@ -44,7 +44,7 @@ def conclusion(finding: BatchFinding) -> str:
     )
     if use is None:
         differ = f"processes of one size differ by {show.percent(finding.noise)}"
-        return f"{text}. Which one to use cannot be told here: {differ}; measure again on an idle machine."
+        return f"{text}. No size can be recommended: {differ}; measure again on an idle machine."
     if len(finding.equals) == 1:
         return f"{text}: use {size(best)}."
     others = ", ".join(size(row) for row in finding.equals if row is not best)
@@ -53,16 +53,16 @@ def conclusion(finding: BatchFinding) -> str:
 
 
 def is_known(finding: BatchFinding) -> bool:
-    """Whether the largest that was seen to fit is the largest that does."""
+    """True if the largest size that was tried and fits is the largest that fits at all."""
     return finding.case.stop not in (None, "time")
 
 
 def stop(finding: BatchFinding) -> str:
-    """What keeps the largest batch that fits from being larger."""
+    """The reason why the largest batch that fits is not larger."""
     if finding.case.stop is None:
         return "the search was interrupted"
     if finding.case.stop == "time":
-        return "the search's time was up; --budget allows more"
+        return "the search ran out of time; --budget allows more"
     fits = finding.largest.attempt.batch_size if finding.largest else math.inf
     above = next((row for row in finding.rows if row.attempt.batch_size > fits), None)
     if above is None:
@@ -71,7 +71,7 @@ def stop(finding: BatchFinding) -> str:
 
 
 def why_not(attempt: Attempt) -> str:
-    """Why a batch does not fit; empty for one that does."""
+    """The reason why a batch does not fit; empty if it does."""
     if attempt.fits:
         return ""
     if attempt.tried:
@@ -80,30 +80,30 @@ def why_not(attempt: Attempt) -> str:
     if attempt.limit == "time":
         return "not tried: it would take longer than what is left of --budget"
     forecast, allowed = show.data(attempt.forecast_bytes), show.data(attempt.allowed_bytes)
-    return f"not tried: it is expected to take {forecast}, and {allowed} is what a process may safely take here now"
+    return f"not tried: it is expected to need {forecast}, and a process may safely use {allowed} here now"
 
 
 def noise(finding: BatchFinding) -> str:
-    """How far processes of one size differ, on one line; empty where nothing fits."""
+    """The difference between processes of one size, on one line; empty where nothing fits."""
     best = finding.best
     if best is None:
         return ""
     if finding.noise is None:
-        return "each size was timed in one process: there was no time to see how far another differs"
-    wide = " (wide: an idle machine would tell more apart)" if finding.noise > WIDE else ""
+        return "each size was timed in one process: there was no time to compare processes"
+    wide = " (wide: an idle machine separates more sizes)" if finding.noise > WIDE else ""
     return (
         f"{size(best)} was timed in {len(best.processes)} processes, which differ by {show.percent(finding.noise)}"
-        f"{wide}: sizes no further apart, or whose intervals overlap with its own, count as good"
+        f"{wide}: sizes no further apart, or with overlapping intervals, count as equally good"
     )
 
 
 def size(row: BatchRow) -> str:
-    """A batch size."""
+    """The batch size of a row."""
     return f"{row.attempt.batch_size:,}"
 
 
 def memory(row: BatchRow) -> str:
-    """Its peak."""
+    """The peak memory of a row."""
     return show.data(row.attempt.peak_memory_bytes)
 
 
@@ -160,13 +160,13 @@ def write_batches(folder: Path, findings: Sequence[BatchFinding]) -> None:
 
 
 def as_csv(findings: Sequence[BatchFinding]) -> str:
-    """One row a batch size of a case, in base units; empty for what was not measured or has no bound."""
+    """One row for each batch size of a case, in base units; empty for a value not measured or unbounded."""
     rows = [_record(finding, row) for finding in findings for row in finding.rows]
     return csv_of(rows, ("workload", "loop", "batch_size"))
 
 
 def batches_as_json(findings: Sequence[BatchFinding]) -> dict[str, Any]:
-    """All of it as strict JSON values."""
+    """The searches as strict JSON values."""
     return {
         "cases": [
             {

@@ -1,4 +1,4 @@
-"""A calibration on the terminal: what was found, how soon, and what two stored means would have said."""
+"""A calibration in the terminal: detections, their times, and the results of comparing two stored means."""
 
 import json
 import math
@@ -17,7 +17,7 @@ FILE_WIDTH = 150
 
 
 def print_calibration(summary: CalibrationSummary, console: Console | None = None) -> None:
-    """Print every planted effect's rates with their intervals, and the smallest effect that is seen."""
+    """Print every planted effect's rates with their intervals, and the smallest effect that is detected."""
     console = as_wide_as(FILE_WIDTH, console)
     made = summary.calibration
     title = (
@@ -32,11 +32,11 @@ def print_calibration(summary: CalibrationSummary, console: Console | None = Non
 
 
 def sentences(summary: CalibrationSummary) -> list[str]:
-    """What the table does not hold, a sentence each."""
+    """The facts that the table does not hold, one sentence each."""
     lines = []
     if any(row.solo_fails for row in summary.rows):
         lines.append(
-            "mean:X% is what pytest-benchmark's --benchmark-compare-fail=mean:X% says of two means of "
+            "mean:X% is the result of pytest-benchmark's --benchmark-compare-fail=mean:X% on two means of "
             f"{summary.calibration.solo_seconds:g} s each, one measured just before a comparison of unchanged code and "
             "one just after it; a planted slowdown is added to them by arithmetic"
         )
@@ -47,12 +47,12 @@ def sentences(summary: CalibrationSummary) -> list[str]:
         lines.append(
             f"one launch pair's figure varies by {show.percent(summary.launch_deviation)} (median absolute deviation, "
             f"as a standard deviation); {show.percent(summary.within_share)} of that variance lies within a launch "
-            "pair: it is what the machine does to a step from one turn to the next"
+            "pair: it is the machine's effect on a step from one turn to the next"
         )
     if math.isfinite(summary.between_share):
         lines.append(
-            f"the variance between comparisons is {show.significant(summary.between_share)} times what the spread of "
-            "their launches explains"
+            f"the variance between comparisons is {show.significant(summary.between_share)} times what the "
+            "spread of their launches accounts for"
         )
     if (seen := summary.sensitivity) is not None:
         lines.append(
@@ -94,7 +94,7 @@ def _steps(summary: CalibrationSummary) -> str:
 
 
 def _rate(rate: Rate) -> str:
-    # Whole per cent will do from ten on; 1e+02 is nobody's way to write a hundred.
+    # Whole per cent from ten on: the other format would print a hundred as 1e+02.
     low, high = (
         f"{100 * end:.0f}" if end >= 0.0995 else f"{100 * end:.2g}" for end in (rate.estimate.low, rate.estimate.high)
     )

@@ -1,4 +1,4 @@
-"""Plots of what a device can hold and do: throughput by batch size, memory within a step, and the roofline."""
+"""Plots of a device's capacity: throughput by batch size, memory within a step, and the roofline."""
 
 import math
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ RING, FRAME = 12, 14
 
 
 def throughput(findings: Sequence[BatchFinding], styles: dict[str, style.LineStyle]) -> Figure | None:
-    """One workload's loops; None where nothing fits. A ring marks the size to use, a frame the largest that fits."""
+    """Samples a second by batch size; None where nothing fits. A ring marks the size to use, a frame the largest."""
     drawn = [finding for finding in findings if finding.best is not None]
     if not drawn:
         return None
     entries = [styles[f.case.loop].proxy(marker=styles[f.case.loop].marker) for f in drawn]
     entries += [
         Line2D([], [], linestyle="", marker="o", markersize=RING, markerfacecolor="none", color=style.GREY,
-               label="smallest that is as\ngood as the best: use it"),
+               label="use this: the smallest\nas good as the best"),
         Line2D([], [], linestyle="", marker="s", markersize=FRAME, markerfacecolor="none", color=style.GREY,
                label="the largest that fits"),
     ]  # fmt: skip
@@ -52,7 +52,7 @@ def throughput(findings: Sequence[BatchFinding], styles: dict[str, style.LineSty
 
 
 def _measured(finding: BatchFinding) -> list[tuple[BatchRow, Estimate]]:
-    """The rows that have a rate; one that nothing bounds is drawn without its interval."""
+    """The rows with a rate; an unbounded rate has no interval."""
     found = []
     for row in finding.rows:
         if rate := row.samples_per_second:
@@ -79,7 +79,7 @@ def _line(axes: Axes, finding: BatchFinding, look: style.LineStyle) -> None:
 
 
 def _ticks(axes: Axes, sizes: Sequence[int]) -> None:
-    """The sizes that were tried, without those that would run into their neighbour's label."""
+    """Set ticks at the sizes that were tried, without those whose labels would overlap."""
     shown: list[int] = []
     for size in sizes:
         if not shown or size / shown[-1] >= (sizes[-1] / sizes[0]) ** (1 / 12) * 1.02:
@@ -89,13 +89,13 @@ def _ticks(axes: Axes, sizes: Sequence[int]) -> None:
 
 ALONG = {
     "tensors alive": "operators of the step, in order",
-    "device memory allocated": "each time the allocator gave or took, in order",
+    "device memory allocated": "allocations and releases, in order",
 }
 HEADROOM = 1.12
 
 
 def timeline(case: FootprintCase) -> Figure | None:
-    """One loop's step; None where there is nothing to draw."""
+    """Memory within one loop's step; None where there is nothing to draw."""
     step = case.footprint
     if step is None or not any(stretch.moments for stretch in step.stretches):
         return None
@@ -136,7 +136,7 @@ def _name_peak(axes: Axes, moments: Sequence[int], size: float, step: Footprint)
     layout.offset_text(axes, text, (at, max(moments) / size), (0, 7), "data", ha=where)
 
 
-PHASE_MARKERS = {"forward": ">", "backward": "<"}  # others have a circle
+PHASE_MARKERS = {"forward": ">", "backward": "<"}  # other phases have a circle
 BAND = "#D9D9D9"
 LARGEST_MARKER, SMALLEST_MARKER = 16.0, 4.0
 LARGEST, SMALLEST = 1e18, 1e-3
@@ -145,9 +145,9 @@ LARGEST, SMALLEST = 1e18, 1e-3
 def rooflines(
     workload: WorkloadSummary, ceilings: Ceilings | None, styles: dict[str, style.LineStyle]
 ) -> Figure | None:
-    """Operations a second over operations a byte, on logarithmic axes; None where nothing of it is known.
+    """Operations a second over operations a byte, on logarithmic axes; None where none is known.
 
-    A phase that multiplies nothing has no place on these axes; the table has it.
+    A phase without matrix products is not on these axes; the table has it.
     """
     copy = ceilings.bytes_per_second() if ceilings else None
     rows = [row for row in workload.rows if row.roofline is not None and not row.case.repeat]
@@ -163,15 +163,15 @@ def rooflines(
         entries.append(_entry(f"{behind} other loop{'' if behind == 1 else 's'}", "s", style.BEHIND))
     entries += [_entry(name, PHASE_MARKERS.get(name, "o"), style.GREY) for name in phases]
     axes = layout.line_axes(
-        f"{style.fitted(workload.workload)}: what the phases reach of what the device can do", entries,
-        note="Bands: the 95 % intervals of what was measured. Phases without matrix products are in the table.",
+        f"{style.fitted(workload.workload)}: the phases and the device's limits", entries,
+        note="Bands: the 95 % intervals of the measured ceilings. Phases without matrix products are in the table.",
     )  # fmt: skip
     axes.set(xscale="log", yscale="log")
     intensities = [roof.intensity for _, _, roof in points]
     marked = [*intensities, *(roof.value / copy.value for roof in roofs)]
     left, right = min(marked) / 4, max(marked) * 4
     _draw_roofs(axes, copy, roofs, left, right)
-    # Hollow, each loop's smaller than the one's before it: where loops reach the same, all of them show.
+    # Hollow markers get smaller from loop to loop, so that loops at the same place all show.
     sizes = np.linspace(LARGEST_MARKER, SMALLEST_MARKER, len(rows))
     for row, name, roof in points:
         axes.plot(
@@ -203,7 +203,7 @@ def _multiplying(row: Row) -> list[tuple[str, Roof]]:
 
 
 def _draw_roofs(axes: Axes, copy: Ceiling, roofs: list[Ceiling], left: float, right: float) -> None:
-    """The slope of memory up to the highest roof, and a line for each type, named above its right end."""
+    """Draw the memory's slope up to the highest roof, and a line for each type, named at its right end."""
     top = max((roof.value for roof in roofs), default=right * copy.value)
     bend = top / copy.value
     slope = [left, bend]
@@ -218,7 +218,7 @@ def _draw_roofs(axes: Axes, copy: Ceiling, roofs: list[Ceiling], left: float, ri
 
 
 def _name_roofs(axes: Axes, roofs: list[Ceiling]) -> None:
-    """Each above its line, but no two on top of each other."""
+    """Write each name above its line, or below it where two names would overlap."""
     last = math.inf
     for number, roof in enumerate(sorted(roofs, key=lambda one: -one.value)):
         below = number > 0 and last / roof.value < 2
@@ -229,7 +229,7 @@ def _name_roofs(axes: Axes, roofs: list[Ceiling]) -> None:
 
 
 def _rate(value: float) -> str:
-    """``1.5 T``, ``300 G``: with a prefix of SI."""
+    """``1.5 T``, ``300 G``: a rate with an SI prefix."""
     for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g} {prefix}"

@@ -1,4 +1,4 @@
-"""What a device can do, and how near a loop comes to it."""
+"""A device's ceilings, and the share of them that a loop reaches."""
 
 import json
 import math
@@ -29,9 +29,9 @@ from loopmark.bench.report.table import (
 from loopmark.bench.report.text import grouped, plain
 
 FILE_WIDTH = 110
-FALLEN = 0.03  # below its ceiling, as a share of it, from which on a product is said not to hold it
-WIDE = 0.1  # half an interval's width, as a share of the figure, from which on something looks disturbed
-STOLEN = 0.02  # a share of the cores' time that a hypervisor gave to others, from which on the same
+FALLEN = 0.03  # a drop below the ceiling, as a share of it, above which a remark is printed
+WIDE = 0.1  # half an interval's width, as a share of the figure, above which a remark is printed
+STOLEN = 0.02  # the share of the cores' time that a hypervisor took, above which a remark is printed
 FLOPS = ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s"))
 BYTES = ((1e12, "TB/s"), (1e9, "GB/s"), (1e6, "MB/s"))
 FORMATS: dict[Unit, Callable[[Estimate], str]] = {
@@ -42,7 +42,7 @@ FORMATS: dict[Unit, Callable[[Estimate], str]] = {
 
 
 def print_ceilings(ceilings: Ceilings, console: Console | None = None) -> None:
-    """Print every ceiling with its interval and the size that reached it, then what was left out, and the remarks."""
+    """Print every ceiling with its interval and best size, then those left out, then the remarks."""
     console = as_wide_as(FILE_WIDTH, console)
     print_lines(_lines(ceilings), console)
 
@@ -58,11 +58,11 @@ def _lines(ceilings: Ceilings) -> Iterator[Text]:
 
 
 def title(ceilings: Ceilings) -> str:
-    """Which device, with what, and how long it was measured."""
+    """The heading: device, machine, threads, torch, and the seconds spent."""
     threads = ceilings.environment.threads
     return plain(
         f"{ceilings.device} of {ceilings.machine.name}, {threads} {'thread' if threads == 1 else 'threads'}, "
-        f"torch {ceilings.environment.torch}: what it can do, measured in {show.seconds(ceilings.seconds)}"
+        f"torch {ceilings.environment.torch}: ceilings, measured in {show.seconds(ceilings.seconds)}"
     )
 
 
@@ -96,31 +96,31 @@ COLUMNS: tuple[Column[Ceiling], ...] = (
 
 
 def remarks(ceilings: Ceilings) -> list[str]:
-    """What looks disturbed, a line for each way of being so."""
+    """The signs of disturbance, one line for each kind."""
     doubts = ((one, *doubt) for one in ceilings.ceilings for doubt in _doubts(one))
     found = grouped((doubt, f"{name(one)} {detail}".strip()) for one, doubt, detail in doubts)
     return [f"{doubt}: {', '.join(details)}" for doubt, details in found.items()]
 
 
 def ceilings_as_json(ceilings: Ceilings) -> str:
-    """All of it as strict JSON, the remarks beside it."""
+    """The ceilings as strict JSON, with the remarks."""
     return json.dumps({**asdict(ceilings), "remarks": remarks(ceilings)}, indent=2, allow_nan=False)
 
 
 def _doubts(one: Ceiling) -> Iterator[tuple[str, str]]:
-    """What it is, and how much of it there was."""
+    """Each sign of disturbance, and its amount."""
     half = (one.high - one.low) / 2 / one.value
     if half > WIDE:
         yield "wide intervals, which an idle machine or a longer --budget makes narrower", f"±{show.percent(half)}"
     if not one.steady:
-        yield "not seen to be steady before sampling began", ""
+        yield "not steady when sampling began", ""
     if one.held is not None and (fallen := 1 - one.held / one.value) > FALLEN:
         held = ceiling_text(replace(one, value=one.held, low=one.held, high=one.held)).partition(" [")[0]
-        yield "reached by short samples, and not held", f"({held} after seconds of it, {show.percent(fallen)} less)"
+        yield "reached by short samples, and not held", f"({held} after seconds of load, {show.percent(fallen)} less)"
     if (seen := one.disturbance) is None:
         return
     if seen.steal_seconds > STOLEN * seen.sampled_seconds:
-        yield "a hypervisor took time of the cores", show.percent(seen.steal_seconds / seen.sampled_seconds)
+        yield "a hypervisor took time from the cores", show.percent(seen.steal_seconds / seen.sampled_seconds)
     if seen.involuntary_switches > one.samples:
         yield "other programs took the cores", f"{seen.involuntary_switches:,} times in {one.samples:,} samples"
     if seen.throttle_reasons:
@@ -130,7 +130,7 @@ def _doubts(one: Ceiling) -> Iterator[tuple[str, str]]:
 
 
 def _scaled(estimate: Estimate, units: tuple[tuple[float, str], ...]) -> str:
-    """In the largest unit that the figure reaches, else in the smallest; the interval in the same."""
+    """The figure and its interval in the largest unit that the figure reaches, else in the smallest."""
     factor, unit = next((one for one in units if estimate.value >= one[0]), units[-1])
     return " ".join(show.in_unit(estimate, factor, unit))
 
@@ -146,10 +146,10 @@ def reached(row: Row) -> str:
 
 
 def roofline_table(workload: WorkloadSummary) -> Table[Any]:
-    """Every loop whose limits are known: the step's, what it reaches of them, and each phase; else empty."""
+    """The loops with known limits: the step's limit, the share reached, and each phase; else empty."""
     rows = [row for row in workload.rows if row.roofline is not None]
     names = phase_names(rows)
-    headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", "of the possible speedup", *names]
+    headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", "possible speedup taken", *names]
     cells = (
         [
             Cell(row.case.label, strong=is_baseline(row.case)),

@@ -1,4 +1,4 @@
-"""What a case's row says, cell by cell, before anyone lays it out."""
+"""The text of a case's row, cell by cell, before layout."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,19 +9,20 @@ from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import format as show
 from loopmark.bench.report.text import elide, plain
 from loopmark.bench.report.training_words import evidence
+from loopmark.phases import in_order
 
-SAME = "~"  # for a ratio that is no claim: within the noise floor, or not settled by these samples
+SAME = "~"  # printed for a ratio without a claim: within the noise floor, or inconclusive
 MOST_LAP_COST, ALLOWED_FROM_SECONDS = 1.005, 0.001
-"""How many times longer timing its phases may make a step, from steps of a millisecond on."""
-WIDE = 0.05  # a noise floor, as a log ratio, above which most techniques' differences would not show
+"""Timing the phases may lengthen a step by this factor at most, if the step takes a millisecond or more."""
+WIDE = 0.05  # a noise floor (log ratio) above which most techniques' effects are hidden
 COUNTS_FROM = 0.05  # the share of a step from which a phase is worth a remark
 SHARES = ("forward", "backward", "optimizer")  # the phases whose shares the narrow table has room for
 KERNEL_LENGTH = 24
-DIGEST = 6  # characters of a hash that tell two data sets apart
+DIGEST = 6  # characters of a data set's hash that are printed
 
 
 def speedup(row: Row) -> str:
-    """``1.21x [1.19, 1.23]``, ``~ [0.99, 1.01]`` where it is no claim, ``baseline`` for the baseline."""
+    """``1.21x [1.19, 1.23]``, ``~ [0.99, 1.01]`` without a claim, ``baseline`` for the baseline."""
     if is_baseline(row.case):
         return "baseline"
     if row.speedup is None:
@@ -32,26 +33,26 @@ def speedup(row: Row) -> str:
 
 
 def verdict(row: Row) -> str:
-    """The verdict; ``baseline`` and ``noise check`` for the rows that are not up for one."""
+    """The verdict; ``baseline`` and ``noise check`` for the rows that get none."""
     if row.case.repeat:
         return "noise check"
     return "baseline" if is_baseline(row.case) else row.verdict or show.ABSENT
 
 
 def verdict_or_status(row: Row) -> str:
-    """The verdict of a case that was measured; of another what became of it."""
+    """The verdict of a measured case, or the status of another."""
     return verdict(row) if row.step_seconds is not None else status(row)
 
 
 def status(row: Row) -> str:
-    """``ok``, ``timed out``, …; ``too few samples`` where a case ended well with no step time."""
+    """``ok``, ``timed out``, …; ``too few samples`` for a case that ended well but has no step time."""
     if row.case.status == "ok" and row.step_seconds is None:
         return "too few samples"
     return row.case.status.replace("_", " ")
 
 
 def why(row: Row) -> str:
-    """What became of a case without figures, with its reason in full, on one line."""
+    """The status and the full reason of a case without figures, on one line."""
     return f"{status(row)}: {plain(row.case.reason)}" if row.case.reason else status(row)
 
 
@@ -61,10 +62,10 @@ def throughput(row: Row) -> float | None:
 
 
 def phase_names(rows: Iterable[Row]) -> list[str]:
-    """The phases that any of ``rows`` has, in the order in which the cases name them."""
+    """The phases that any of ``rows`` has, in the order of the step."""
     rows = list(rows)
     present = {name for row in rows for name in (*(row.host_phases or {}), *(row.device_phases or {}))}
-    return [name for name in dict.fromkeys(n for row in rows for n in row.case.phases) if name in present]
+    return in_order(present & {name for row in rows for name in row.case.phases})
 
 
 def shares(phases: dict[str, float]) -> dict[str, float]:
@@ -92,26 +93,26 @@ def compile_time(row: Row) -> str:
 
 
 def compile_cache(row: Row) -> str:
-    """How torch found its cache of compiled code; absent where nothing was compiled."""
+    """The state of torch's cache of compiled code; absent where nothing was compiled."""
     return row.compile_cache if row.compile_cache and compiled(row) else show.ABSENT
 
 
 def compiled(row: Row) -> bool:
-    """Whether torch compiled anything for this case, or took it from its cache."""
+    """True if torch compiled anything for this case, or took it from its cache."""
     return bool(row.compile_seconds) or row.compile_cache in ("cold", "warm")
 
 
 def noise(workload: WorkloadSummary) -> str:
-    """What the noise floor is and what follows from it."""
+    """The noise floor, and what follows from it."""
     if workload.noise_floor is None:
-        return f"noise floor not measured: it takes {BASELINE}, its repetition, and two launches of both"
+        return f"noise floor not measured: it needs {BASELINE}, its repetition, and two launches of both"
     floor = f"noise floor {show.noise_floor(workload.noise_floor)}"
-    wide = " (wide: give more --launches or an idle machine);" if workload.noise_floor > WIDE else ":"
+    wide = " (wide: use more --launches or an idle machine);" if workload.noise_floor > WIDE else ":"
     return f"{floor}{wide} smaller differences are printed as {SAME}"
 
 
 def lap_cost(workload: WorkloadSummary) -> str:
-    """What timing the phases adds to a step, over all loops together; empty where it was not measured."""
+    """The cost of timing the phases, over all loops together; empty where it was not measured."""
     cost, base = workload.instrumentation, workload.baseline
     if cost is None or not show.known(cost.value):
         return ""
@@ -119,11 +120,11 @@ def lap_cost(workload: WorkloadSummary) -> str:
     allowed = base is None or base.step_seconds is None or base.step_seconds.value < ALLOWED_FROM_SECONDS
     if allowed or not cost.low > MOST_LAP_COST:
         return text
-    return f"{text}, more than it may: the phases are distorted, so trust the whole steps"
+    return f"{text}, more than allowed: phase times are distorted, so rely on whole steps"
 
 
 def attention(workload: WorkloadSummary) -> str:
-    """Which kernel the attention of which loops ran in; empty where all ran in one, or that is not known."""
+    """The attention kernel of each loop; empty where all loops have the same one, or none is known."""
     loops: dict[str, list[str]] = {}
     for row in workload.rows:
         if kernels := [elide(kernel, KERNEL_LENGTH) for kernel in row.case.attention]:
@@ -131,17 +132,17 @@ def attention(workload: WorkloadSummary) -> str:
     if len(loops) < 2:
         return ""
     told = (f"{kernel} in {', '.join(of)}" for kernel, of in loops.items())
-    return f"attention, not compiled, runs as {'; '.join(told)}"
+    return f"uncompiled attention runs as {'; '.join(told)}"
 
 
 def notes(row: Row) -> str:
-    """What a measured row has to say beyond its figures; empty for most."""
+    """Remarks on a measured row beyond its figures; empty for most."""
     return "; ".join(_notes(row))
 
 
 def _notes(row: Row) -> Iterator[str]:
     if row.lost_at_step is not None:
-        yield f"its loss was not finite at step {row.lost_at_step:,}, so nothing is claimed of its speed"
+        yield f"its loss was not finite at step {row.lost_at_step:,}, so its speed is not judged"
     if row.trained and row.departs:
         yield f"departs from {BASELINE}: {evidence(row.trained.equivalence)}"
     if row.skipped_steps is not None:
@@ -156,16 +157,16 @@ def _notes(row: Row) -> Iterator[str]:
     if row.roofline is None:
         return
     for name, rate in row.roofline.slow_types.items():
-        yield f"multiplies in {plain(name)}, at {show.percent(rate)} of what float32 does here"
+        yield f"multiplies in {plain(name)}, at {show.percent(rate)} of the rate of float32 here"
     if row.roofline.utilisation.low > 1:
         yield (
-            "an MFU above 100 %: something held the device down while its ceiling was measured, which another run "
-            "would show, or less is computed than is counted"
+            "MFU above 100 %: the device was slowed while its ceiling was measured (run again to check), "
+            "or the loop computes less than is counted"
         )
 
 
 def work(one: StepWork | SeriesSubject) -> str:
-    """``small, batch of 64, 77,200 parameters, data 0e117e``, as far as it was recorded."""
+    """``small, batch of 64, 77,200 parameters, data 0e117e``; unrecorded parts are left out."""
     parts = [one.size]
     if one.batch_size is not None:
         parts.append(f"batch of {one.batch_size:,}")

@@ -1,4 +1,4 @@
-"""Checklists: what `loopmark doctor` found of a machine, and `loopmark verify` of a loop."""
+"""Checklists: the findings of `loopmark doctor` on a machine, and of `loopmark verify` on a loop."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -34,7 +34,7 @@ SECTIONS: dict[str, tuple[State, ...]] = {
 
 
 def print_diagnosis(found: Diagnosis, console: Console | None = None) -> None:
-    """Print it, to the width of the terminal; commands stay in one piece, to be copied."""
+    """Print the diagnosis in the width of the terminal; each command stays on one line, to be copied."""
     console = as_wide_as(FILE_WIDTH, console)
     for line in _diagnosis(found, min(console.width, FILE_WIDTH)):
         console.print(line, soft_wrap=True)
@@ -55,7 +55,7 @@ def _diagnosis(found: Diagnosis, width: int) -> Iterator[Text]:
 
 
 def _reading(finding: CheckResult, width: int) -> Iterator[Text]:
-    """Its mark, name and reading; what does not fit goes on below, as does what is worth changing."""
+    """The mark, name and wrapped reading of a finding; below them, the reason and remedy if a change is worth it."""
     head = Text(INDENT) + _marked(finding.state, f"{finding.name:{NAME_COLUMN}}{INDENT}")
     first, *rest = _wrapped(finding.reading, " " * len(head), "", width) or [Text()]
     yield head + first[len(head) :]
@@ -78,24 +78,24 @@ def _wrapped(text: str, indent: str, style: str, width: int) -> list[Text]:
 
 
 def diagnosis_conclusion(found: Diagnosis) -> str:
-    """What it comes to, in a sentence, and who is to change what."""
+    """The number of bad, improvable and unknown readings, in words."""
     looked = len(found.findings)
     bad, better = len(found.of_state("bad")), len(found.of_state("could be better"))
     unknown = len(found.of_state("not known"))
     if not bad and not better:
         said = f"Nothing to change was found in {looked} readings"
     else:
-        said = f"Of {looked} readings {bad} {'is' if bad == 1 else 'are'} bad and {better} could be better"
-    return f"{said}; {unknown} {'is' if unknown == 1 else 'are'} not known. Loopmark changes none of it by itself."
+        said = f"{bad} of {looked} readings {'is' if bad == 1 else 'are'} bad and {better} could be better"
+    return f"{said}; {unknown} {'is' if unknown == 1 else 'are'} not known. Loopmark changes nothing by itself."
 
 
 def diagnosis_as_json(found: Diagnosis) -> dict[str, Any]:
-    """All of it as strict JSON values."""
+    """The diagnosis as strict JSON values."""
     return {**asdict(found), "conclusion": diagnosis_conclusion(found)}
 
 
 def print_verification(found: Sequence[Verification], console: Console | None = None) -> None:
-    """Print every loop's properties, those that are broken with their explanation."""
+    """Print every loop's properties, and the explanation of each broken one."""
     console = as_wide_as(FILE_WIDTH, console)
     for number, one in enumerate(found):
         print_lines([*([Text()] if number else []), *_verification(one)], console)
@@ -119,7 +119,7 @@ def _verification(one: Verification) -> Iterator[Text]:
 
 
 def verification_conclusion(one: Verification) -> str:
-    """What it comes to, in one sentence."""
+    """The verification of a loop, in one sentence."""
     name = elide(one.loop, NAME_WIDTH)
     if one.skipped is not None:
         return f"{name} cannot be verified here: {elide(one.skipped, LONGEST)}."
@@ -129,10 +129,10 @@ def verification_conclusion(one: Verification) -> str:
     holding = sum(outcome.status == "holds" for outcome in one.outcomes)
     if holding < len(one.outcomes):
         of = len(one.outcomes)
-        return f"{name} keeps the {holding} of {of} properties of a training step that could be looked at."
+        return f"{name} keeps the {holding} of {of} properties of a training step that could be checked."
     return f"{name} keeps all {holding} properties of a training step."
 
 
 def verifications_as_json(found: Sequence[Verification]) -> dict[str, Any]:
-    """All of it as strict JSON values."""
+    """The verifications as strict JSON values."""
     return {"loops": [{**asdict(one), "conclusion": verification_conclusion(one)} for one in found]}

@@ -1,4 +1,4 @@
-"""A judgement in words: the same in the terminal, in a job summary, in JUnit and in annotations."""
+"""A judgement in words, the same for the terminal, job summaries, JUnit and annotations."""
 
 from loopmark.bench.judge.finding import Finding, Judgement
 from loopmark.bench.report import format as show
@@ -9,14 +9,14 @@ MOST_NAMED = 3
 
 
 def word(finding: Finding) -> str:
-    """The verdict; ``not slower`` where only whether it is the same or faster is open, ``broken`` for no figure."""
+    """The verdict; ``not slower`` for an inconclusive one that is the same or faster, ``broken`` for no figure."""
     if finding.broken:
         return "broken"
     return "not slower" if finding.verdict == "inconclusive" and not finding.may_be_slower else finding.verdict
 
 
 def change(finding: Finding) -> str:
-    """``+2.1 % [+0.3, +4.0]``: how much more the head is than the base."""
+    """``+2.1 % [+0.3, +4.0]``: the head's figure relative to the base's."""
     return show.overhead_range(finding.change)
 
 
@@ -26,31 +26,31 @@ def figure(finding: Finding, value: float | None) -> str:
 
 
 def allowed(finding: Finding) -> str:
-    """``5.0 %``: how much slower it may be; ``no say`` of what decides nothing, however much it changed."""
+    """``5.0 %``: the slowdown that is allowed; ``any`` for a finding that decides nothing."""
     if not finding.decides:
-        return "no say"
+        return "any"
     return show.percent(finding.threshold) if finding.threshold else "none"
 
 
 def title(finding: Finding) -> str:
-    """Which loop and metric it is about, on one short line."""
+    """The workload, loop and metric of a finding, on one short line."""
     return f"{place(finding)}: {elide(finding.metric, NAME_LENGTH)}"
 
 
 def place(finding: Finding) -> str:
-    """Which workload and loop it is about, on one short line."""
+    """The workload and loop of a finding, on one short line."""
     return f"{elide(finding.workload, NAME_LENGTH)}, {elide(finding.loop, NAME_LENGTH)}"
 
 
 def note(finding: Finding) -> str:
-    """What a finding says beyond its figures, with its name; empty for most."""
+    """A finding's remark beyond its figures, with its name; empty for most."""
     if finding.note is None:
         return ""
     return f"{place(finding) if finding.broken else title(finding)}: {elide(finding.note, SENTENCE_LENGTH)}"
 
 
 def sentence(finding: Finding) -> str:
-    """What was found of one metric, in one plain sentence."""
+    """A finding on one metric, in one plain sentence."""
     aside = f" ({elide(finding.note, SENTENCE_LENGTH)})" if finding.note else ""
     if finding.broken:
         return f"{place(finding)} is broken{aside}"
@@ -61,7 +61,7 @@ def sentence(finding: Finding) -> str:
 
 
 def conclusion(judgement: Judgement) -> str:
-    """What the comparison comes to, in one plain sentence."""
+    """The outcome of the comparison, in one plain sentence."""
     outcome = judgement.outcome.capitalize()
     deciding = [finding for finding in judgement.findings if finding.decides]
     if judgement.refusal is not None:
@@ -74,11 +74,11 @@ def conclusion(judgement: Judgement) -> str:
         open_ = tuple(finding for finding in deciding if finding.may_be_slower)
         what = f"{len(open_)} of {len(deciding)} findings may be slower by more than is allowed"
         counts = f" An inconclusive outcome counts as a {judgement.inconclusive}." if judgement.inconclusive else ""
-        # Where a figure has an end on neither side, and a reason for it, more of the same would not help.
+        # A note gives the reason for an unbounded figure, which a larger budget does not remove.
         hopeless = judgement.command == "ab" and all(finding.note for finding in open_)
         more = "give a larger --budget, or " if judgement.command == "ab" else "measure with more --launches, or "
         return f"{outcome}: {what}; {'' if hopeless else more}measure on an idle machine.{counts}"
     if judgement.outcome == "no regression":
         none = "the one finding is not" if len(deciding) == 1 else f"none of {len(deciding)} findings is"
         return f"{outcome}: {none} slower by more than is allowed."
-    return f"{outcome}: there is nothing to decide by."
+    return f"{outcome}: no finding decides the outcome."

@@ -1,4 +1,4 @@
-"""Runs side by side as files: ``compare.csv``, ``before_after.csv``, pages and plots; and their JSON."""
+"""Runs side by side as files (``compare.csv``, ``before_after.csv``, pages and plots) and as JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
     """Write the spreadsheets, the pages and the plots, as PNG and SVG, into ``folder``.
 
     Raises:
-        BadInput: it cannot be written to, or is the folder of a run, which keeps what was measured and no more.
+        BadInput: the folder cannot be written to, or is a run's folder, which holds measurements only.
     """
     with writing_to(folder):
         if (folder / RUN_FILE).exists():
@@ -55,7 +55,7 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
 
 
 def as_csv(found: SideBySide) -> str:
-    """One row a loop of a compared run, in base units; empty for what was not measured. Each phase's columns follow."""
+    """One row for each loop of a compared run, in base units, phases last; empty for values not measured."""
     rows = [row for comparison in found.workloads for loop in comparison.loops for _, row in comparison.rows(loop)]
     names = phase_names(rows)
     records = []
@@ -69,14 +69,14 @@ def as_csv(found: SideBySide) -> str:
 
 
 def shifts_as_csv(found: SideBySide) -> str:
-    """One row a loop before and after, in base units; headings alone where the runs are of several machines."""
+    """One row for each loop, before and after, in base units; headings only for runs of several machines."""
     first, last = found.runs[0].run, found.runs[-1].run
     runs = {"machine": first.machine.name, "run_before": first.name, "run_after": last.name}
     return csv_of([{**runs, **_shift(shift)} for shift in found.shifts], SHIFT_HEADINGS)
 
 
 def comparison_as_json(found: SideBySide) -> dict[str, Any]:
-    """The comparison as strict JSON values in base units; None where nothing was measured or bounds it."""
+    """The comparison as strict JSON values in base units; None for a value not measured or unbounded."""
     return {
         "kind": "before and after" if found.is_over_time else "machines",
         "headline": words.headline(found),
@@ -155,7 +155,7 @@ def _figures(found: SideBySide) -> Figures:
         yield comparison.workload, "shares", partial(shares, comparison)
 
 
-MOST_TOLD = 3  # of machines or runs; tables have all
+MOST_TOLD = 3  # machines or runs in a text; tables have all
 NAME_LENGTH = 48
 
 

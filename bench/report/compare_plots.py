@@ -27,9 +27,9 @@ LEFT = 2.25
 NAME = LEFT - 0.2
 INDENT = 0.12
 APART = 0.35
-"""Lines between two groups, or a loop's name would stand as near to the bars above as to its own."""
+"""Lines between two groups, so that a loop's name is nearer to its own bars than to those above."""
 BESIDE = ("axes fraction", "data")
-THICK = 0.78  # of a bar, in lines
+THICK = 0.78  # the height of a bar, in lines
 
 
 class Place(NamedTuple):
@@ -43,9 +43,9 @@ class Place(NamedTuple):
 def board(
     comparison: WorkloadComparison, title: str, entries: Sequence[Line2D], *, right: float
 ) -> tuple[Axes, list[Place]]:
-    """The axes, a loop's name above each group, and the places of the rows that have figures.
+    """The axes, with a loop's name above each group, and the places of the rows with figures.
 
-    A row without figures says why in its place.
+    A row without figures has its reason in that place.
     """
     note = note_of(comparison)
     note_height = layout.NOTE_LINE if note else 0.0
@@ -81,34 +81,34 @@ def _places(axes: Axes, groups: dict[str, list[tuple[ComparedRun, Row]]]) -> Ite
 
 
 def beside(axes: Axes, y: float, x: float, text: str, *, inches: float) -> None:
-    """A grey text in a line, from the axes' fraction ``x`` on."""
+    """Write grey text on a line, from the axes' fraction ``x`` on."""
     short = style.fitted(text, inches, style.SMALL)
     layout.offset_text(axes, short, (x, y), (6, 0), BESIDE, va="center", color="#555555")
 
 
 def measured(comparison: WorkloadComparison) -> list[str]:
-    """The loops that have figures anywhere; the table says why the others have none."""
+    """The loops with figures in any run; the table has the reasons for the rest."""
     return [loop for loop in comparison.loops if any(row.step_seconds is not None for _, row in comparison.rows(loop))]
 
 
 def note_of(comparison: WorkloadComparison) -> str:
-    """What the title does not say: that the work is not the same."""
+    """The note that the work is not the same; else empty."""
     return "" if comparison.is_same_work else words.other_work(comparison)
 
 
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILLION, style.GREY, style.YELLOW)
 RATE_INCHES = 2.0  # for the figures beside the bars
-FAR_APART = 20  # times the smallest rate: where the largest is that far, a bar of the smallest is no longer seen
-MOST_EMPTY = 1.5  # times its longest bar: as long may the scale be, for an interval's end to be in view
+FAR_APART = 20  # a largest rate above this multiple of the smallest makes the smallest bar invisible
+MOST_EMPTY = 1.5  # the longest scale, as a multiple of the longest bar, to show an interval's end
 
 
 def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedRun]) -> Figure | None:
-    """Samples a second with their intervals; a mark where the same machine's baseline is, in each bar.
+    """Samples a second with intervals; a mark in each bar shows the baseline of the same machine.
 
-    Where machines are far apart, a dot on a log scale stands for each bar: of the slower ones nothing would show.
+    Where machines are far apart, dots on a log scale replace the bars: slow ones would be invisible.
 
     Args:
-        compared_runs: all of the comparison, which give a machine its colour in every workload.
+        compared_runs: all runs of the comparison; they set a machine's colour in every workload.
     """
     rates = {
         (compared.name, loop): rate
@@ -139,7 +139,7 @@ def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedR
     _draw_rates(axes, drawn, as_dots=far_apart)
     tops, bottoms = [y - 0.5 for y in bases], [y + 0.5 for y in bases]
     axes.vlines(list(bases.values()), tops, bottoms, color=style.BLACK, linewidth=1.6, zorder=4)
-    # One interval that reaches far would flatten all bars: its end is told in figures.
+    # One long interval would flatten all bars: its end is printed as a figure.
     high = 1.05 * max(min(rate.high, MOST_EMPTY * max(values)) for rate in rates.values())
     if far_apart:
         low = min(max(rate.low, rate.value / MOST_EMPTY) for rate in rates.values()) / 1.3
@@ -156,10 +156,10 @@ def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedR
 
 
 def _draw_rates(axes: Axes, drawn: dict[float, tuple[Estimate, str]], *, as_dots: bool) -> None:
-    """All at once, since one by one hundreds of bars take twice as long.
+    """Draw all bars at once: hundreds of single calls take twice as long.
 
     Args:
-        as_dots: on a log scale, where a bar's length would say nothing: it has no zero to begin at.
+        as_dots: for a log scale, which has no zero, so that a bar's length means nothing.
     """
     rates, colours = zip(*drawn.values(), strict=True)
     places, values = list(drawn), [rate.value for rate in rates]
@@ -170,7 +170,7 @@ def _draw_rates(axes: Axes, drawn: dict[float, tuple[Estimate, str]], *, as_dots
         axes.barh(places, values, THICK, color=colours, linewidth=0)
     bounded = {y: rate for y, (rate, _) in drawn.items() if math.isfinite(rate.low) and math.isfinite(rate.high)}
     lows, highs = ([getattr(rate, end) for rate in bounded.values()] for end in ("low", "high"))
-    for colour, width in (("white", 2.6), (style.BLACK, 1.0)):  # a light edge, or it would not show on dark bars
+    for colour, width in (("white", 2.6), (style.BLACK, 1.0)):  # a light edge, visible on dark bars
         axes.hlines(list(bounded), lows, highs, color=colour, linewidth=width, zorder=3)
 
 
@@ -179,13 +179,13 @@ LEAST_LABELLED = 0.06
 
 
 def shares(comparison: WorkloadComparison) -> Figure | None:
-    """Each phase's share of the step, stacked, on the device's clock where there is one; beside it, the whole step."""
+    """Each phase's share of the step, stacked, on the device's clock where there is one, and the step's length."""
     rows = [row for loop in comparison.loops for _, row in comparison.rows(loop) if row.phases]
     if not rows:
         return None
     names = phase_names(rows)
     colours = style.phase_colours(names)
-    title = f"{style.fitted(comparison.workload)}: what share of a step each phase takes"
+    title = f"{style.fitted(comparison.workload)}: share of a step in each phase"
     entries = [square(style.fitted(name, 0.85), colours[name]) for name in names]
     axes, places = board(comparison, title, entries, right=LENGTH_INCHES)
     bars: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
@@ -200,7 +200,7 @@ def shares(comparison: WorkloadComparison) -> Figure | None:
             left += own[name]
         length = show.seconds(sum(place.row.phases.values())) if own else show.ABSENT
         beside(axes, place.y, 1, length, inches=LENGTH_INCHES)
-    # A phase's bars at once: one by one, hundreds of them take twice as long.
+    # Draw a phase's bars at once: hundreds of single calls take twice as long.
     for name, own_bars in ((name, one) for name, one in bars.items() if one):
         y, widths, lefts = zip(*own_bars, strict=True)
         axes.barh(y, widths, THICK, lefts, color=colours[name], edgecolor="white", linewidth=0.6)
@@ -212,21 +212,21 @@ def shares(comparison: WorkloadComparison) -> Figure | None:
 
 
 SPEEDUP_COLOURS = LinearSegmentedColormap.from_list("slower to faster", [style.VERMILLION, style.LIGHT_INK, style.BLUE])
-"""Orange and blue differ to every eye, and in grey both are darker than the middle."""
-LEAST_REACH = math.log(1.25)  # the scale ends no nearer to 1, so that a few per cent look like a few per cent
-MOST_REACH = math.log(8)  # nor further away: beyond, all is the darkest
+"""Every reader can distinguish orange and blue; in grey, both are darker than the middle."""
+LEAST_REACH = math.log(1.25)  # the least end of the scale, so that a few per cent look small
+MOST_REACH = math.log(8)  # the greatest end of the scale; larger ratios have the darkest colour
 BAR_MARGIN = 1.25
 CELL, WIDEST = 0.4, 1.5
 LABEL_LINES, NAME_LINES = 3, 2
-"""Of a machine's name above its column, and of a loop's beside its row: cut short, those of a family look alike."""
+"""Lines of a machine's name above its column and of a loop's beside its row: short forms can look alike."""
 TINY = 6.0
-DARK = 0.7  # the share of the scale from which blue takes white letters
+DARK = 0.7  # the share of the scale from which blue has white letters
 KEY = f"below each figure its 95 % interval; {cells.SAME} no claim; grey: not measured"
-ABSENT = "#DDDDDD"  # light on every page, as its letters are dark
+ABSENT = "#DDDDDD"  # light on every page, since its letters are dark
 
 
 def speedups(comparison: WorkloadComparison) -> Figure | None:
-    """Rows are loops, columns machines. What is no claim is a ~ on the middle colour; what was not measured is grey."""
+    """A heat map of loops by machines: ~ on the middle colour without a claim, grey if not measured."""
     loops = [loop for loop in measured(comparison) if loop != BASELINE]
     rows = [[compared.row(comparison.workload, loop) for compared in comparison.runs] for loop in loops]
     logs = np.array([[_log(row) for row in line] for line in rows], dtype=float)
@@ -253,7 +253,7 @@ def speedups(comparison: WorkloadComparison) -> Figure | None:
     axes.pcolormesh(np.ma.masked_invalid(logs), cmap=SPEEDUP_COLOURS, norm=scale, edgecolors="white", linewidth=1.5)
     axes.set(ylim=(len(loops), 0), xlim=(0, columns), xticks=[])
     names = [_wrapped(loop, layout.NAMES - 0.2, NAME_LINES) for loop in loops]
-    if len(set(names)) < len(names):  # on one line they are told apart
+    if len(set(names)) < len(names):  # on one line they differ
         names = list(style.fitted_all(loops, layout.NAMES - 0.2, style.SMALL).values())
     axes.set_yticks([i + 0.5 for i in range(len(loops))], names, linespacing=1.1)
     axes.tick_params(length=0, labelsize=style.SMALL)
@@ -271,7 +271,7 @@ def speedups(comparison: WorkloadComparison) -> Figure | None:
 
 
 def _log(row: Row | None) -> float:
-    """The logarithm of the speedup; 0 where it is no claim, NaN where there is none."""
+    """The logarithm of the speedup; 0 without a claim, NaN without a speedup."""
     if row is None or row.speedup is None or not 0 < row.speedup.value < math.inf:
         return math.nan
     return math.log(row.speedup.value) if row.verdict in ("faster", "slower") else 0.0
@@ -292,7 +292,7 @@ def _write(axes: Axes, x: float, y: float, row: Row | None, ink: str, inches: fl
 
 
 def _wrapped(name: str, inches: float, most: int) -> str:
-    """``name`` on at most so many lines, broken behind hyphens, plus signs and spaces."""
+    """``name`` on at most ``most`` lines, broken after hyphens, plus signs and spaces."""
     lines = [""]
     for word in re.split(r"(?<=[-+ ])", style.drawable(name)):
         if lines[-1] and style.fitted(lines[-1] + word, inches, style.SMALL) != (lines[-1] + word).rstrip():

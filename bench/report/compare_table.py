@@ -32,7 +32,7 @@ from loopmark.bench.report.table import (
 )
 from loopmark.bench.report.text import elide, plain
 
-FILE_WIDTH = 150  # a comparison has more to say than a run
+FILE_WIDTH = 150  # a comparison has more columns than a run
 LONGEST_FACT = 32
 MOST_FACTS = 24
 BULLET = "· "
@@ -52,7 +52,7 @@ def _lines_of(comparison: WorkloadComparison) -> list[Line]:
 
 
 def print_comparison(found: SideBySide, console: Console | None = None) -> None:
-    """Print it as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
+    """Print the comparison, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(FILE_WIDTH, console)
     print_lines(_lines(found, console), console)
 
@@ -83,7 +83,7 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
         return
     facts = words.facts(found)
     shown = dict(list(facts.items())[:MOST_FACTS])
-    yield Text("what differs between them" if {*facts} - {words.RUN} else "their environments are the same", "dim")
+    yield Text("differences between them" if {*facts} - {words.RUN} else "their environments are the same", "dim")
 
     def column(at: int, name: str) -> Column[str]:
         return Column(name, lambda fact: elide(shown[fact][at], LONGEST_FACT), left=True)
@@ -96,7 +96,7 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
     else:  # too wide for a table
         yield from (Text(f"{elide(name, NAME_WIDTH)}: {words.shared(found.runs, shown[name])}") for name in shown)
     if len(shown) < len(facts):
-        yield Text(f"and {len(facts) - len(shown)} facts more: compare.md has all", "dim")
+        yield Text(f"and {len(facts) - len(shown)} more facts: compare.md has all", "dim")
 
 
 def _contest(comparison: WorkloadComparison, console: Console, *, alone: bool) -> Iterator[Text]:
@@ -174,7 +174,7 @@ PAGE: tuple[Column[Line], ...] = (
 
 
 def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) -> dict[str, Any]:
-    """What the templates are given: plain text, tables, plots. What has nothing to say is empty."""
+    """The context of the templates: plain text, tables and plots; a part without content is empty."""
     facts = words.facts(found) if len(found.runs) > 1 else {}
     names = [compared.name for compared in found.runs]
     return {

@@ -1,4 +1,4 @@
-"""Runs side by side in words: what differs, which technique pays where, and what moved; each from verdicts alone."""
+"""Runs side by side in words: differences, where each technique pays, and moves over time; from verdicts only."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -22,43 +22,43 @@ from loopmark.bench.report.cells import work
 from loopmark.bench.report.text import elide, grouped, plain
 from loopmark.bench.report.training_words import doubt
 
-RUN = "run"  # the fact that is told of every machine, and of which nothing follows
+RUN = "run"  # a fact that is listed for every machine; no conclusion follows from it
 NAME_LENGTH = 60
 LONGEST_VALUE = 10
-MOST_NAMED = 3  # of those of whom one thing is said; more are counted
-MOST_VALUES = 3  # of a fact, in a sentence; tables have all
+MOST_NAMED = 3  # names in one sentence; more are counted
+MOST_VALUES = 3  # values of a fact in a sentence; tables have all
 VERBS: dict[Verdict, str] = {
     "faster": "pays on",
     "slower": "costs on",
     "same": "makes no difference on",
     "inconclusive": "is not settled on",
 }
-ENDED = {"skipped": "is skipped"}  # how a sentence tells a status; the others say it themselves
-# The fields that settings are told apart by, by their names in a sentence.
+ENDED = {"skipped": "is skipped"}  # the words for a status in a sentence; other statuses are used as they are
+# The fields in which settings may differ, by their names in a sentence.
 KINDS = {"machine": "fingerprint", "device": "device", "threads": "threads", "instructions": "instructions"}
 NOTHING_IN_COMMON = "Nothing in common: no loop was measured in two of these runs; each is shown by itself"
-ONE_LAUNCH = "one launch of each loop alone: nothing bounds its figures"
-NOT_LOOKED_AT = "how it trains was not looked at"
+ONE_LAUNCH = "only one launch of each loop: its figures have no intervals"
+NOT_LOOKED_AT = "its training was not compared"
 ALONE = (
-    "One run alone: give a second one to compare it with, or copy results/<machine>/<run> from another machine into "
+    "Only one run: give a second one to compare it with, or copy results/<machine>/<run> from another machine into "
     "results and run `make compare`"
 )
 ASK_FOR_A_VERDICT = (
     "No regression is claimed here: `loopmark check NEW --baseline OLD` gives a verdict on stored runs, "
-    "`loopmark ab` a surer one, by turns."
+    "`loopmark ab` a surer one, with both sides in turns."
 )
 LEGEND = (
-    f"Speedups are over {BASELINE} in the same run, with 95 % intervals; {cells.SAME} is no claim. A loop pays where "
-    f"it is faster and was seen to train as {BASELINE} does. Intervals are Student's t over launches; {show.UNKNOWN} "
-    "is an end that one launch alone, or a phase that took no time in one, does not bound. Peak memory: of the launch "
-    "with the least to that with the most. Of its ceiling: the least time that a step can take by what the same run "
-    f"measured of its device, over what it takes. {show.ABSENT} was not measured: energy where nothing counts it, "
-    "memory where the tool that measured did not tell, phases where no step was timed phase by phase."
+    f"Speedups are over {BASELINE} in the same run, with 95 % intervals; {cells.SAME} is no claim. A loop pays if "
+    f"it is faster and was shown to train as {BASELINE} does. Intervals are Student's t over launches; {show.UNKNOWN} "
+    "is an unknown end, with one launch, or with a phase that took no time in one. Peak memory: from the launch with "
+    "the least to the launch with the most. Of its ceiling: the least time of a step, by the ceilings that the same "
+    f"run measured, divided by its time. {show.ABSENT} was not measured: energy without a counter, memory that the "
+    "measuring tool did not report, phases if no step was timed by phase."
 )
 
 
 def headline(found: SideBySide) -> str:
-    """What is beside what; or why nothing can be said together."""
+    """The kind and number of the compared runs, or the reason why they do not compare."""
     if len(found.runs) == 1:
         return ALONE
     if not found.have_something_in_common:
@@ -74,7 +74,7 @@ def headline(found: SideBySide) -> str:
 
 
 def facts(found: SideBySide) -> dict[str, list[str]]:
-    """What is not the same everywhere, with what each run says of it; by machines, the runs come first."""
+    """The facts that differ, with each run's value; between machines, the runs' names come first."""
     runs = [compared.run for compared in found.runs]
     told = {name: [show.ABSENT if v is None else plain(v) for v in values] for name, values in unlike(runs).items()}
     own = {} if found.is_over_time else {RUN: [plain(run.name) for run in runs]}
@@ -82,7 +82,7 @@ def facts(found: SideBySide) -> dict[str, list[str]]:
 
 
 def shared(compared_runs: Sequence[ComparedRun], values: Sequence[str]) -> str:
-    """``2.12.0 on a and b; 2.13.0 on the other 5``: one fact, where there is no room for a table."""
+    """``2.12.0 on a and b; 2.13.0 on the other 5``: one fact on a line, in place of a table."""
     names_of = (compared.name for compared in compared_runs)
     holders = grouped(zip((elide(value, NAME_LENGTH) for value in values), names_of, strict=True))
     told = [f"{value} on {named(names)}" for value, names in holders.items()]
@@ -98,7 +98,7 @@ def shared(compared_runs: Sequence[ComparedRun], values: Sequence[str]) -> str:
 
 
 def works(comparison: WorkloadComparison) -> str:
-    """What a step is: once where it is the same everywhere, else that it is not, and what it is where."""
+    """The work of a step: once if it is the same everywhere, else with a warning, by run."""
     texts = {compared.name: "; ".join(map(work, comparison.works(compared))) for compared in comparison.runs}
     by_work = grouped((text, name) for name, text in texts.items() if text)
     if comparison.is_same_work:
@@ -108,7 +108,7 @@ def works(comparison: WorkloadComparison) -> str:
 
 
 def other_work(comparison: WorkloadComparison) -> str:
-    """In what it is not the same, on a line: ``not the same work (batch size 64 or 256): only ratios to eager …``."""
+    """The differences in the work, on a line: ``not the same work (batch size 64 or 256): only ratios to eager …``."""
     all_works = [one for compared in comparison.runs for one in comparison.works(compared)]
     told = []
     for field in fields(StepWork):
@@ -119,7 +119,7 @@ def other_work(comparison: WorkloadComparison) -> str:
 
 
 def conclusions(found: SideBySide) -> Iterator[str]:
-    """Which technique pays where, a sentence for each loop that has a verdict somewhere, by workload."""
+    """Where each technique pays: a sentence for each loop that has a verdict in any run, by workload."""
     for comparison in found.workloads:
         for loop in comparison.loops:
             clauses = list(_clauses(comparison, loop))
@@ -138,16 +138,16 @@ def _clauses(comparison: WorkloadComparison, loop: str) -> Iterator[str]:
             if row.verdict == verdict
         )
         by_doubt = grouped(doubts)
-        for why, ours in sorted(by_doubt.items(), key=lambda said: said[0] != ""):  # what is sure comes first
+        for why, ours in sorted(by_doubt.items(), key=lambda said: said[0] != ""):  # sure claims come first
             places = _places(ours, len(comparison.runs))
             yield f"is faster on {places}, but {why} there" if why else f"{verb} {places}"
-    if rows:  # where it has no figures it neither pays nor costs, and that is an answer too
+    if rows:  # runs without figures of a loop are an answer too
         ends = grouped((cells.status(row), e.name) for e, row in comparison.rows(loop) if row.step_seconds is None)
         yield from (f"{ENDED.get(status, status)} on {named(names)}" for status, names in ends.items())
 
 
 def _doubt(comparison: WorkloadComparison, compared: ComparedRun, row: Row) -> str:
-    """Why a faster loop is not said to pay: speed alone is no gain, if what it trains is not the same."""
+    """The reason why a faster loop does not pay: speed is no gain if the trained model differs."""
     if row.trained is None:
         return NOT_LOOKED_AT
     base = compared.row(comparison.workload, BASELINE)
@@ -155,7 +155,7 @@ def _doubt(comparison: WorkloadComparison, compared: ComparedRun, row: Row) -> s
 
 
 def _places(rows: Sequence[tuple[ComparedRun, Row]], of: int) -> str:
-    """Where one verdict stands, out of so many: with each ratio, or for many with the least and the most."""
+    """The runs with one verdict, ``of`` in all: with each ratio, or with the least and greatest of many."""
     is_claim = rows[0][1].verdict in ("faster", "slower")
     if len(rows) <= MOST_NAMED:
         return listed([f"{e.name} ({show.ratio_range(row.speedup)})" if is_claim else e.name for e, row in rows])
@@ -163,12 +163,12 @@ def _places(rows: Sequence[tuple[ComparedRun, Row]], of: int) -> str:
     if not is_claim:
         return who
     ratios = sorted(row.speedup.value for _, row in rows if row.speedup)
-    ends = dict.fromkeys(map(show.ratio, (ratios[0], ratios[-1])))  # once where both read the same
+    ends = dict.fromkeys(map(show.ratio, (ratios[0], ratios[-1])))  # one value if both print alike
     return f"{who} ({' to '.join(ends)})"
 
 
 def noise(comparison: WorkloadComparison) -> str:
-    """Each run's noise floor, or of many the least and the most, on one line; empty where nobody measured one."""
+    """Each run's noise floor, or the least and greatest of many, on one line; empty if none was measured."""
     pairs = [(compared, compared.workload(comparison.workload)) for compared in comparison.runs]
     floors = [
         (found.noise_floor, compared.name) for compared, found in pairs if found and found.noise_floor is not None
@@ -181,7 +181,7 @@ def noise(comparison: WorkloadComparison) -> str:
 
 
 def remarks(comparison: WorkloadComparison) -> Iterator[tuple[str, str]]:
-    """What rows have to say beyond their figures, each with whose it is; what several say is told once."""
+    """Remarks on rows beyond their figures, with the names of the rows; a shared remark comes once."""
     measured = [
         (loop, *pair) for loop in comparison.loops for pair in comparison.rows(loop) if pair[1].step_seconds is not None
     ]
@@ -202,7 +202,7 @@ def remarks(comparison: WorkloadComparison) -> Iterator[tuple[str, str]]:
 
 
 def endings(comparison: WorkloadComparison) -> Iterator[tuple[str, str]]:
-    """Why what has no figures has none, each with whose it is."""
+    """The reasons for missing figures, with the names of the rows."""
     for loop in comparison.loops:
         name = elide(loop, NAME_LENGTH)
         if why := nowhere(comparison, loop):
@@ -213,20 +213,20 @@ def endings(comparison: WorkloadComparison) -> Iterator[tuple[str, str]]:
 
 
 def nowhere(comparison: WorkloadComparison, loop: str) -> str:
-    """Why a loop has no figures anywhere, where that is one and the same reason; empty otherwise."""
+    """The reason why a loop has no figures in any run, if all runs have the same one; else empty."""
     reasons = {cells.why(row) if row.step_seconds is None else "" for _, row in comparison.rows(loop)}
     return reasons.pop() if len(reasons) == 1 else ""
 
 
 def moved(shift: Shift) -> str:
-    """``1.21x [1.20, 1.22] → 1.11x [1.10, 1.12]: 0.92x [0.90, 0.94]``; of the baseline seconds."""
+    """``1.21x [1.20, 1.22] → 1.11x [1.10, 1.12]: 0.92x [0.90, 0.94]``; seconds for the baseline."""
     text = show.seconds_range if shift.is_of_seconds else show.ratio_range
     before_after = f"{text(shift.before)} → {text(shift.after)}"
     return f"{before_after}: {show.ratio_range(shift.ratio)}"
 
 
 def moves(found: SideBySide) -> Iterator[str]:
-    """How each loop's speedup moved from the oldest to the newest run of one machine; what has no ratio, and why."""
+    """Each loop's speedup in the oldest and newest run of one machine, or the reason why there is no ratio."""
     if not found.shifts and not found.not_compared:
         return
     first, last = found.runs[0].name, found.runs[-1].name
@@ -245,14 +245,14 @@ def listed(names: Sequence[str]) -> str:
 
 
 def named(names: Sequence[str]) -> str:
-    """``a, b and c``, of many the first ones: ``a, b, c and 5 more``."""
-    if len(names) <= MOST_NAMED + 1:  # to count one would take no less room than to name it
+    """``a, b and c``, or the first ones of many: ``a, b, c and 5 more``."""
+    if len(names) <= MOST_NAMED + 1:  # counting one name takes as much room as printing it
         return listed(names)
     return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
 
 
 def memory(row: Row) -> str:
-    """``398 to 401 MiB``: the peaks of the launch with the least and of that with the most."""
+    """``398 to 401 MiB``: the peaks of the launches with the least and the most."""
     peaks = peaks_of_memory(row.case)
     return show.data_range(min(peaks), max(peaks)) if peaks else show.ABSENT
 

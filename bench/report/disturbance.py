@@ -1,4 +1,4 @@
-"""What could have disturbed a block, rounds in which the whole machine was slow, and what to do about both."""
+"""Disturbances of blocks, rounds in which the whole machine was slow, and advice on both."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from loopmark.bench.report.table import Cell, Column, Table, figure
 
 @dataclass(frozen=True)
 class CaseDisturbance:
-    """What happened during one case's blocks."""
+    """The disturbances during one case's blocks."""
 
     blocks: int
     switched_blocks: int  # in which the scheduler took the core away at least once
-    steal_seconds: float  # given to others by the hypervisor
+    steal_seconds: float  # core time that the hypervisor gave to other guests
     throttle_reasons: tuple[str, ...]
     throttled_blocks: int
     foreign_blocks: int  # during which another process used the GPU
@@ -29,33 +29,33 @@ class CaseDisturbance:
 
 
 USUAL_SWITCHES = 0.9
-"""The quantile of involuntary switches up to which a case's blocks count as usual: cores switch now and then."""
+"""Blocks of a case up to this quantile of involuntary switches count as usual: some switches always occur."""
 
 
 def disturbed(blocks: pd.DataFrame) -> "pd.Series[bool]":
-    """For each block, whether something was seen that could have slowed it, beyond what its case is used to."""
+    """True for each block with a possible cause of slowness, beyond what is usual for its case."""
     return pd.DataFrame(_seen(blocks)).any(axis=1)
 
 
 def causes(blocks: pd.DataFrame) -> str:
-    """What there was of all that ``disturbed`` looks for, in words."""
+    """The causes that ``disturbed`` found in the blocks, in words."""
     return ", ".join(cause for cause, seen in _seen(blocks).items() if seen.any())
 
 
 def _seen(blocks: pd.DataFrame) -> "dict[str, pd.Series[bool]]":
-    """For each cause, by its name, the blocks in which it was seen."""
+    """The blocks in which each cause was seen, by the name of the cause."""
     switches = blocks["involuntary_switches"]
     usual = switches.groupby(blocks["case"]).transform(lambda counts: counts.quantile(USUAL_SWITCHES))
     return {
         "the core taken away": switches > usual,
         "CPU steal": blocks["steal_seconds"] > 0,
         "a throttled clock": throttled(blocks),
-        "others on the GPU": blocks["foreign_processes"] > 0,
+        "other processes on the GPU": blocks["foreign_processes"] > 0,
     }
 
 
 def disturbance(blocks: pd.DataFrame) -> CaseDisturbance:
-    """What was seen during the blocks of one case."""
+    """The disturbances seen during the blocks of one case."""
     held = throttled(blocks)
     return CaseDisturbance(
         blocks=len(blocks),
@@ -72,29 +72,29 @@ Seen = Mapping[str, CaseDisturbance]  # by the label of each measured case
 
 
 def seen_by_case(cases: Mapping[str, int], blocks: pd.DataFrame) -> Seen:
-    """Every case that has blocks; empty where nothing disturbed any of them."""
+    """The disturbances of every case that has blocks; empty where there were none."""
     by_case = ByCase(blocks)
     seen = {label: disturbance(rows) for label, case in cases.items() if len(rows := by_case[case])}
     return seen if any(seen.values()) else {}
 
 
 def disturbance_table(seen: Seen) -> Table[tuple[str, CaseDisturbance]]:
-    """A row a case, a column for each kind of disturbance that there was."""
+    """A row for each case, a column for each kind of disturbance that occurred."""
     return Table(_COLUMNS, tuple(seen.items()), silent=NOTHING)
 
 
 def advice(seen: Iterable[CaseDisturbance]) -> list[str]:
-    """What to do, a line for each kind of disturbance that any case saw; what stands between backticks is code."""
+    """Advice, one line for each kind of disturbance in any case; text between backticks is code."""
     seen = list(seen)
     reasons = {reason for one in seen for reason in one.throttle_reasons}
     found = {
-        "Core taken away: end other programs, or give fewer `--threads` than there are cores; `loopmark doctor` names "
-        "who else runs.": any(one.switched_blocks for one in seen),
+        "Core taken away: end other programs, or use fewer `--threads` than there are cores; `loopmark doctor` "
+        "names them.": any(one.switched_blocks for one in seen),
         "CPU steal: other guests of this host had the cores; measure on a dedicated machine, or at a quieter time with "
         "more `--launches`.": any(one.steal_seconds > 0 for one in seen),
-        "Throttled: see to cooling and power supply, let the GPU cool down, and measure again; `loopmark doctor` shows "
+        "Throttled: check cooling and power supply, let the GPU cool down, and measure again; `loopmark doctor` shows "
         "temperature and limits.": any(map(disturbs, reasons)),
-        "Power cap: nothing to do; that is where a loop that keeps the board busy belongs. To compare runs, keep the "
+        "Power cap: nothing to do; a loop that keeps the board busy reaches the limit. To compare runs, keep the "
         "limit the same.": any(POWER_CAP in reason.split(", ") for reason in reasons),
         "Another process on the GPU: end it, or choose another GPU with `--device`; `nvidia-smi` lists them.": any(
             one.foreign_blocks for one in seen
@@ -123,14 +123,14 @@ _COLUMNS: tuple[Column[tuple[str, CaseDisturbance]], ...] = (
 )
 
 
-SLOWER = 1.1  # how many times as long as usual a round has to take to count
+SLOWER = 1.1  # a round longer than this multiple of its usual time counts as slow
 AGREEING = 0.25
-"""The quantile over loops that has to be as slow, the lower of the two beside it: of up to four loops all, of nine all
-but two. Any one loop has slow rounds of its own."""
+"""The quantile over loops that must be slow, rounded down to a loop: all of up to four loops, all but two of nine. A
+single loop has slow rounds of its own."""
 
 
 def slowness(rounds: "pd.Series[float]") -> "pd.Series[float]":
-    """How many times its median over the run a loop took, by (launch, round); 1 where not most, and two, were slow.
+    """Time relative to the run's median, by (launch, round); 1 unless most loops, at least two, were slow.
 
     Args:
         rounds: seconds a step, by (case, launch, round).
@@ -143,7 +143,7 @@ def slowness(rounds: "pd.Series[float]") -> "pd.Series[float]":
 
 
 def slow_together(blocks: pd.DataFrame) -> str:
-    """What there was of it in one workload's blocks, and what follows; empty where there was nothing."""
+    """The slow rounds of one workload's blocks, and what follows, in words; empty where there were none."""
     plain = blocks[~blocks["lapped"]]
     if plain.empty:
         return ""
@@ -152,7 +152,7 @@ def slow_together(blocks: pd.DataFrame) -> str:
     if spell.empty:
         return ""
     return (
-        f"Slow together: in {show.count(len(spell))} of {show.count(len(slow))} rounds the loops, or most of them, "
-        f"took {show.ratio(float(spell.median()))} as long as usual: the machine was slower, whether or not a cause "
-        "was seen. Ratios stand, since loops take turns within a round; a step's seconds are less sure for it."
+        f"Slow together: in {show.count(len(spell))} of {show.count(len(slow))} rounds most loops "
+        f"took {show.ratio(float(spell.median()))} as long as usual: the machine itself was slower, even if no cause "
+        "was seen. Ratios stay valid, since loops take turns within a round; seconds a step are less sure."
     )

@@ -1,4 +1,4 @@
-"""A run's folder made readable: ``report.html``, ``report.md``, ``summary.csv`` and ``plots/``, all derived."""
+"""The derived files of a run's folder: ``report.html``, ``report.md``, ``summary.csv`` and ``plots/``."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def draw(
     trained: tuple[Training, TrainingSamples] | None = None,
     ceilings: Ceilings | None = None,
 ) -> Summary:
-    """Judge ``run``, with its training and its device's ceilings where it has them, and write its pages and plots."""
+    """Judge ``run``, with its training and its device's ceilings if present, and write its pages and plots."""
     summary = summarise(run, samples, summarise_training(*trained) if trained else None, ceilings)
     try:
         figures = _figures(summary, samples, trained[1] if trained else None, ceilings)
@@ -56,7 +56,7 @@ def draw(
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
-    """The summary as strict JSON values in base units; None where nothing was measured or bounds it."""
+    """The summary as strict JSON values in base units; None for a value not measured or unbounded."""
     return {
         "run": summary.run.name,
         "started": summary.run.started,
@@ -88,7 +88,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 
 def _fastest_first(summary: Summary) -> list[str]:
-    """The labels of loops that have a speedup, by its geometric mean over the workloads."""
+    """The labels of loops that have a speedup, sorted by its geometric mean over the workloads."""
     logs: dict[str, list[float]] = {}
     for row in summary.rows:
         if row.speedup is not None and 0 < row.speedup.value < math.inf:

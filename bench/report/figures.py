@@ -1,4 +1,4 @@
-"""Every figure of a case, declared once: tables, ``summary.csv``, JSON and exports take theirs from here."""
+"""Every figure of a case, declared once: tables, ``summary.csv``, JSON and exports read it here."""
 
 import math
 import sys
@@ -16,19 +16,19 @@ from loopmark.bench.report.table import Cell, Column, csv_text, ends, figure, fi
 
 Value = Estimate | float | int | str | None
 Place = Literal["terminal", "main", "start"]
-"""The tables of figures: the terminal's, a page's of all loops, and a page's of what starting costs."""
+"""The tables of figures: in the terminal, of all loops on a page, and of starting costs on a page."""
 COLOURS = {"faster": "green", "slower": "red"}
 
 
 @dataclass(frozen=True)
 class Shown:
-    """How one table shows a figure."""
+    """The display of a figure in one table."""
 
     rank: int  # the order of the columns: a narrow terminal loses those of the highest rank first
     heading: str
     form: Callable[[Any], str] = str  # the figure as text
-    cell: Callable[[Row], Cell | str] | None = None  # of a figure whose text takes more than its value
-    where: Callable[[Row], bool] = lambda _: True  # the table has the column where any row meets this
+    cell: Callable[[Row], Cell | str] | None = None  # replaces ``form`` where the text needs more than the value
+    where: Callable[[Row], bool] = lambda _: True  # the table has the column if any row meets this
     left: bool = False
     style: Callable[[Row], str] = lambda _: ""
 
@@ -50,7 +50,7 @@ class Gauge:
     name: str  # without the prefix and the unit
     unit: str | None
     help: str
-    ends: bool = False  # whether both ends of its interval are families too
+    ends: bool = False  # True if both ends of its interval are families too
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Chart:
     rank: int
     name: str
     unit: str
-    size: float = 1.0  # of the unit, in base units
+    size: float = 1.0  # the size of the unit, in base units
     bigger_is_better: bool = False
 
 
@@ -69,7 +69,7 @@ class Measure:
     """A figure as one of Bencher's measures."""
 
     name: str
-    size: float = 1.0  # of the unit, in base units
+    size: float = 1.0  # the size of the unit, in base units
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Figure:
 
     key: str  # its name, with its unit, in ``summary.csv``, in the JSON and in pytest-benchmark's files
     of: Callable[[Row], Value] = lambda _: None
-    of_workload: Callable[[WorkloadSummary], Value] | None = None  # instead of ``of``, where all its cases share it
-    kept: Literal["value", "interval", "no"] = "value"  # under its key; an interval as ``_low`` and ``_high`` as well
+    of_workload: Callable[[WorkloadSummary], Value] | None = None  # replaces ``of`` where all cases share the value
+    kept: Literal["value", "interval", "no"] = "value"  # stored under its key; an interval adds ``_low`` and ``_high``
     terminal: Shown | None = None
     main: Shown | None = None
     start: Shown | None = None
@@ -96,7 +96,7 @@ def columns(place: Place, rows: tuple[Row, ...]) -> list[Column[Row]]:
 
 
 def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str | None]:
-    """One case as strict JSON values in base units, phases left out; None for what was not measured or has no bound."""
+    """One case as strict JSON values in base units, without phases; None for a value not measured or unbounded."""
     case = row.case
     kept: dict[str, float | int | str | None] = {
         "workload": case.workload,
@@ -116,7 +116,7 @@ def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str |
 
 
 def as_csv(summary: Summary) -> str:
-    """``summary.csv``: one row a case. Its first columns are the same in every run; a column for each phase follows."""
+    """``summary.csv``: one row for each case. The first columns are the same in every run; phases follow."""
     names = cells.phase_names(summary.rows)
     records = [record(row, workload) for workload in summary.workloads for row in workload.rows]
     clocks = ("", "host_") if any(row.device_phases for row in summary.rows) else ("",)
@@ -129,7 +129,7 @@ def as_csv(summary: Summary) -> str:
 
 
 def _steps_per_second(row: Row) -> Estimate | None:
-    """Infinite where an end of the step's interval is zero, as from one launch alone."""
+    """Steps a second; infinite where an end of the step's interval is zero, as with a single launch."""
     step = row.step_seconds
     return step.map(lambda seconds: 1 / seconds if seconds > 1 / sys.float_info.max else math.inf) if step else None
 
@@ -140,7 +140,7 @@ def _steady_cell(row: Row) -> Cell:
 
 
 def _of_value(form: Callable[[float | None], str]) -> Callable[[Estimate | None], str]:
-    """``form`` of an estimate's value alone."""
+    """``form`` applied to an estimate's value alone."""
     return lambda estimate: form(estimate.value if estimate else None)
 
 
@@ -240,9 +240,9 @@ FIGURES: tuple[Figure, ...] = (
     Figure("parameters", lambda row: row.case.parameters),
     Figure(
         "launches", lambda row: len(row.case.launches),
-        gauge=Gauge(8, "launches", None, "Fresh processes that the figures are of"),
+        gauge=Gauge(8, "launches", None, "Fresh processes that the figures come from"),
     ),
     Figure("steps", lambda row: sum(launch.steps for launch in row.case.launches)),
     Figure("data_sha256", lambda row: row.case.data_sha256),
 )  # fmt: skip
-"""In the order of ``summary.csv``."""
+"""All figures, in the order of ``summary.csv``."""

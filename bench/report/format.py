@@ -1,4 +1,4 @@
-"""Figures as text. Values stay in SI base units everywhere else; here, and only here, they are scaled."""
+"""Figures as text. Only this module scales them; values are in SI base units everywhere else."""
 
 import math
 from collections.abc import Callable
@@ -6,21 +6,21 @@ from typing import TypeGuard
 
 from loopmark.bench.judge.statistics import Estimate
 
-ABSENT = "–"  # not measured; never 0: a phase that a loop does not have takes no time, not zero time
-UNKNOWN = "?"  # an end of an interval that the data cannot bound
+ABSENT = "–"  # not measured, or a phase that the loop does not have; never 0, which is a measured value
+UNKNOWN = "?"  # an end of an interval that the samples do not bound
 
 _SECONDS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-_LONG_SECONDS = 100.0  # from here on minutes read better
+_LONG_SECONDS = 100.0  # from this value on, the unit is minutes
 _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
 _JOULES = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
 _MOST_DECIMALS, _LEAST_RATIO_DECIMALS = 3, 2
 _WIDEST_PLUS_MINUS = 0.5
 _HUGE_RATIO = 100.0
-_MILLION = 1e6  # from here on a rate has too many digits to be read, or to fit beside a bar
+_MILLION = 1e6  # from this value on, a rate is printed in millions
 
 
 def seconds(value: float | None) -> str:
-    """``4.31 ms``: seconds in the unit that suits them, with three significant digits."""
+    """``4.31 ms``: seconds in a fitting unit, with three significant digits."""
     if not known(value):
         return ABSENT
     size, unit = seconds_unit(value)
@@ -28,13 +28,13 @@ def seconds(value: float | None) -> str:
 
 
 def round_seconds(value: float) -> str:
-    """``6 ms``: as ``seconds``, of a round value, which ends in no zeros that say nothing."""
+    """``6 ms``: ``seconds`` for a round value, without trailing zeros."""
     size, unit = seconds_unit(value)
     return f"{_rounded(value / size):g} {unit}"
 
 
 def seconds_unit(value: float) -> tuple[float, str]:
-    """The unit that suits ``value`` seconds, as its size in seconds and its symbol."""
+    """The size in seconds and the symbol of the unit that fits ``value`` seconds."""
     value = abs(_rounded(value))
     for size, unit in _SECONDS:
         if value >= (_LONG_SECONDS if unit == "min" else size):
@@ -50,12 +50,12 @@ def seconds_range(estimate: Estimate | None) -> str:
 
 
 def seconds_of(estimate: Estimate | None) -> str:
-    """``4.31 ms``: the value of ``seconds_range``, in the same digits."""
+    """``4.31 ms``: the value of ``seconds_range``, with the same digits."""
     return seconds_range(estimate).partition(" [")[0]
 
 
 def seconds_plus_minus(estimate: Estimate | None) -> str:
-    """``4.31 ms ±1.2 %``: ``seconds_of`` and ``plus_minus``, where there is no room for both ends."""
+    """``4.31 ms ±1.2 %``: ``seconds_of`` and ``plus_minus``, for places without room for both ends."""
     if estimate is None or not known(estimate.value):
         return ABSENT
     return f"{seconds_of(estimate)} {plus_minus(estimate)}"
@@ -74,7 +74,7 @@ def plus_minus(estimate: Estimate | None) -> str:
     if estimate is None or not known(estimate.value) or not estimate.value:
         return ABSENT
     half = (estimate.high - estimate.low) / 2 / abs(estimate.value)
-    # Wider than half the value it is no symmetric thing any more: the report gives both ends.
+    # An interval wider than this is not symmetric: the report prints both ends instead.
     return f"±{percent(half, digits=2)}" if half <= _WIDEST_PLUS_MINUS else f"±{UNKNOWN}"
 
 
@@ -98,21 +98,21 @@ def interval(estimate: Estimate | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """``10,200``: three significant digits from a thousand on, whole below."""
+    """``10,200``: three significant digits from 1,000 on, a whole number below."""
     if not known(value):
         return ABSENT
     return f"{round(_rounded(value) if abs(value) >= 1000 else value):,}"
 
 
 def count_range(estimate: Estimate | None) -> str:
-    """``10,200 [9,710, 10,700]``, with ``[9,710, ?]`` where nothing bounds it; a plain ``0`` for none."""
+    """``10,200 [9,710, 10,700]``, with ``[9,710, ?]`` for an unbounded end; a plain ``0`` for zero."""
     if estimate is None or not known(estimate.value):
         return ABSENT
     return f"{count(estimate.value)} {_ends(estimate, count)}" if estimate.value else count(0)
 
 
 def rate(value: float | None) -> str:
-    """``6,400`` a second, ``2.12 M`` of them, ``0.448``: three significant digits."""
+    """``6,400``, ``2.12 M`` or ``0.448`` a second: three significant digits."""
     if not known(value):
         return ABSENT
     if abs(_rounded(value)) >= _MILLION:
@@ -129,14 +129,14 @@ def rate_range(estimate: Estimate | None) -> str:
 
 
 def percent(share: float | None, digits: int = 2) -> str:
-    """``58 %`` of a share of 0.58; a hundred and more in whole per cent."""
+    """``58 %`` for a share of 0.58; whole per cent from 100 % on."""
     if not known(share):
         return ABSENT
     return f"{significant(share * 100, digits)} %" if abs(share) < 1 else f"{share * 100:,.0f} %"
 
 
 def percent_range(estimate: Estimate | None) -> str:
-    """``21.4 % [18.2, 24.8]``: a share and its interval, to the decimals that its half width shows."""
+    """``21.4 % [18.2, 24.8]``: a share and its interval, with the decimals that the interval's half width needs."""
     if estimate is None or not known(estimate.value):
         return ABSENT
     scaled = estimate.map(lambda share: share * 100)
@@ -148,17 +148,17 @@ def percent_range(estimate: Estimate | None) -> str:
 
 
 def noise_floor(log_ratio: float | None) -> str:
-    """``2.4 %`` of a floor of 0.024, which is a log ratio: of 0.69 it is 100 %, twice as fast."""
+    """``2.4 %`` for a floor of 0.024, which is a log ratio: 0.69 is 100 %, twice as fast."""
     return percent(math.expm1(log_ratio)) if known(log_ratio) else ABSENT
 
 
 def overhead(estimate: Estimate | None) -> str:
-    """``+0.1 %`` of a ratio of 1.001."""
+    """``+0.1 %`` for a ratio of 1.001."""
     return f"{_signed(estimate.value)} %" if estimate and known(estimate.value) else ABSENT
 
 
 def overhead_range(estimate: Estimate | None) -> str:
-    """``+0.1 % [-0.3, +0.4]`` of a ratio of 1.001 and its interval."""
+    """``+0.1 % [-0.3, +0.4]`` for a ratio of 1.001 and its interval."""
     if estimate is None or not known(estimate.value):
         return ABSENT
     return f"{overhead(estimate)} {_ends(_believable(estimate), _signed)}"
@@ -173,24 +173,24 @@ def data(value: float | None) -> str:
 
 
 def data_range(low: float, high: float) -> str:
-    """``398 to 401 MiB``: the least and the most bytes in one unit; once where both read the same."""
+    """``398 to 401 MiB``: the least and the most bytes in one unit; a single value where both print alike."""
     size, unit = data_unit(high)
     least, most = (_in_data_unit(value, size) for value in (low, high))
     return f"{most} {unit}" if least == most else f"{least} to {most} {unit}"
 
 
 def _in_data_unit(value: float, size: float) -> str:
-    # 1000 to 1023 of a binary unit have four digits and are not worth another unit.
+    # Values from 1000 to 1023 keep their binary unit and have four digits.
     return f"{value / size:.0f}" if size == 1 or value / size >= 1000 else significant(value / size)
 
 
 def data_unit(value: float) -> tuple[float, str]:
-    """The unit that suits ``value`` bytes, as its size in bytes and its symbol."""
+    """The size in bytes and the symbol of the unit that fits ``value`` bytes."""
     return next(((size, unit) for size, unit in _BYTES if abs(_rounded(value / size)) >= 1), _BYTES[-1])
 
 
 def known(value: float | None) -> TypeGuard[float]:
-    """Whether there is a finite value to show."""
+    """True if ``value`` is finite."""
     return value is not None and math.isfinite(value)
 
 
@@ -201,14 +201,14 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def in_unit(estimate: Estimate, size: float, unit: str) -> tuple[str, str]:
-    """The value with its unit, of at least three significant digits, and the interval."""
+    """The value with its unit, to at least three significant digits, and the interval."""
     scaled = estimate.map(lambda x: x / size)
     value, ends = _in_digits(scaled, _decimals(_rounded(scaled.value), 3))
     return f"{value} {unit}", ends
 
 
 def _in_digits(estimate: Estimate, least: int) -> tuple[str, str]:
-    """Value and interval, to ``least`` decimals, or as far as the interval's half width shows if that is further."""
+    """Value and interval, with ``least`` decimals, or more where the interval's half width needs them."""
     half = (estimate.high - estimate.low) / 2
     if not math.isfinite(half) or half <= 0:
         return significant(estimate.value), _ends(estimate, significant)
@@ -226,7 +226,7 @@ def _signed(value: float) -> str:
 
 
 def _rounded(value: float, digits: int = 3) -> float:
-    # Rounding comes before the unit is chosen, or 999.9 ms would be 1,000 ms.
+    # Round before choosing the unit: otherwise 999.9 ms would become 1,000 ms.
     return float(f"{value:.{digits}g}")
 
 
@@ -235,13 +235,13 @@ def _decimals(value: float, digits: int) -> int:
 
 
 def _believable(ratio: Estimate) -> Estimate:
-    """``ratio`` with an end open where the samples bound it by no ratio that anyone would believe."""
+    """``ratio`` with an open end in place of one beyond ``_HUGE_RATIO`` or its inverse."""
     low = ratio.low if ratio.low >= 1 / _HUGE_RATIO else -math.inf
     return Estimate(ratio.value, low, ratio.high if ratio.high <= _HUGE_RATIO else math.inf)
 
 
 def _ends(estimate: Estimate, text: Callable[[float], str]) -> str:
-    # A log ratio without bounds maps to [0, infinity], whose 0 says no more than its infinity.
+    # An unbounded log ratio maps to [0, infinity]: neither end is known.
     unbounded = not math.isfinite(estimate.high) and estimate.low <= 0
     low = UNKNOWN if unbounded or not math.isfinite(estimate.low) else text(estimate.low)
     high = text(estimate.high) if math.isfinite(estimate.high) else UNKNOWN

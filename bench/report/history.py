@@ -31,18 +31,18 @@ from loopmark.bench.report.table import (
 )
 from loopmark.bench.report.text import elide, plain, slugs
 
-LONGEST = 400  # letters of what changed at a run; a machine that was set up anew changes it all
+LONGEST = 400  # letters of the changes at a run; a reinstalled machine has very many
 
 
 def where(subject: SeriesSubject) -> str:
-    """``amd-epyc-2-core-749cb0: cpu, 2 threads, small, batch of 64, data 0e117e``: what its runs have in common."""
+    """``amd-epyc-2-core-749cb0: cpu, 2 threads, small, batch of 64, data 0e117e``: the facts that its runs share."""
     threads = "" if subject.threads is None else f"{subject.threads} thread{'' if subject.threads == 1 else 's'}, "
     instructions = "" if subject.instructions is None else f"{subject.instructions}, "
     return plain(f"{subject.machine}: {subject.device}, {threads}{instructions}{work(subject)}")
 
 
 def file_stem(subject: SeriesSubject) -> str:
-    """What a plot's file is named by, before it is made safe: the workload and the machine's fingerprint."""
+    """A plot's file name before it is made safe: the workload and the machine's fingerprint."""
     return f"{subject.workload[:24]}-{subject.machine.rpartition('-')[2]}"
 
 
@@ -55,7 +55,7 @@ def span(series: tuple[Series, ...]) -> str:
 
 
 def signed(change: Change) -> str:
-    """``-8.0 %``: how much faster the loop became against the baseline, in per cent of its speed."""
+    """``-8.0 %``: the change of the loop's speed relative to the baseline, in per cent of its speed."""
     share = change.ratio.value - 1
     return f"{'+' if share > 0 else '-'}{show.percent(abs(share))}"
 
@@ -69,7 +69,7 @@ def happened(change: Change) -> str:
 
 
 def came_with(change: Change) -> str:
-    """What of the surroundings changed at that run, or what the revision was where nothing did."""
+    """The changes of the environment at that run, or its revision if nothing else changed."""
     if change.differences:
         return elide("; ".join(change.differences), LONGEST)
     environment = change.point.run.environment
@@ -78,14 +78,14 @@ def came_with(change: Change) -> str:
 
 
 def changes(series: Series) -> str:
-    """``none``, ``2``, or why none could be seen."""
+    """``none``, ``2``, or ``too few runs``."""
     if not series.is_long_enough:
         return "too few runs"
     return str(len(series.changes)) if series.changes else "none"
 
 
 def suspected(suspicion: Suspicion) -> str:
-    """Why not to take the change of many loops at one run at its word."""
+    """The warning that the baseline may have changed, where many loops changed at one run."""
     became, baseline = ("faster", "slower") if suspicion.is_improvement else ("slower", "faster")
     return (
         f"{suspicion.loops} of {suspicion.of} loops became {became} at {plain(suspicion.run)}: "
@@ -117,7 +117,7 @@ def print_history(series: tuple[Series, ...], console: Console | None = None) ->
 def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> Iterator[Text]:
     head = Text(elide(subject.workload, NAME_WIDTH), "bold")
     yield head.append(f"{GAP}{where(subject)}; {span(alike)}", "not bold dim")
-    # No width: the table is there to tell what changed, so that is never cut off.
+    # No width: the changes are the purpose of the table, so they are never cut off.
     table = TextTable(Table(COLUMNS, alike), [one.loop for one in alike], None)
     yield from table.headings()
     for one in alike:
@@ -132,7 +132,7 @@ Cell = str | int | float | None
 
 
 def write_history(folder: Path, series: tuple[Series, ...]) -> list[Path]:
-    """Write ``history.csv`` and a plot of each subject, as PNG and SVG, into ``folder``; returns what was written."""
+    """Write ``history.csv`` and a plot of each subject, as PNG and SVG, into ``folder``, and return the paths."""
     table = folder / "history.csv"
     with writing_to(folder):
         if (folder / RUN_FILE).exists():
@@ -143,13 +143,13 @@ def write_history(folder: Path, series: tuple[Series, ...]) -> list[Path]:
 
 
 def as_csv(series: tuple[Series, ...]) -> str:
-    """One row a point; the level's columns say where the run stands, ``change`` where a new level begins."""
+    """One row for each point, with its level; ``change`` is set where a new level begins."""
     rows = [_record(one, i) for one in series for i in range(len(one.points))]
     return csv_of(rows, ("machine", "workload", "loop", "run", "speedup"))
 
 
 def history_as_json(series: tuple[Series, ...]) -> dict[str, Any]:
-    """The history as strict JSON values; None where nothing was measured or bounds it."""
+    """The history as strict JSON values; None for a value not measured or unbounded."""
     return {
         "series": [
             {
@@ -188,7 +188,7 @@ def _record(series: Series, at: int) -> dict[str, Cell]:
 
 def _subject_record(subject: SeriesSubject) -> dict[str, Cell]:
     facts = asdict(subject)
-    instructions = facts.pop("instructions")  # the newest column is the last
+    instructions = facts.pop("instructions")  # the newest column comes last
     return {**facts, "instructions": instructions}
 
 
@@ -221,7 +221,7 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def _figure(estimate: Estimate) -> dict[str, float | None]:
-    # A log ratio without bounds maps to [0, infinity], whose 0 says no more than its infinity.
+    # An unbounded log ratio maps to [0, infinity]: neither end is known.
     bounded = math.isfinite(estimate.high)
     return {
         "value": finite(estimate.value),
@@ -231,12 +231,12 @@ def _figure(estimate: Estimate) -> dict[str, float | None]:
 
 
 def _draw_plots(folder: Path, subjects: dict[SeriesSubject, tuple[Series, ...]]) -> list[Path]:
-    # Drawing alone needs matplotlib, which takes longer to import than all the rest.
+    # Only drawing needs matplotlib, whose import takes longer than all others together.
     from loopmark.bench.report import style
     from loopmark.bench.report.trend_plots import history
 
-    # A slug is by name, and two subjects of one workload and machine (another batch size, other data) share theirs:
-    # the spaces tell them apart, and the slugs end in a number.
+    # Subjects of one workload and machine (with another batch size or other data) have the same stem. The spaces make
+    # the names differ, so that each gets a slug of its own, with a number.
     names = {subject: f"history-{file_stem(subject)}{' ' * i}" for i, subject in enumerate(subjects)}
     slug = slugs(names.values())
 

@@ -72,13 +72,13 @@ COLUMNS: tuple[Column[Finding], ...] = (
 
 
 def _sentences(judgement: Judgement) -> Iterator[Text]:
-    """Everything below the table, each on a line of its own."""
+    """The lines below the table."""
     for finding in judgement.findings:
         if finding.note and _is_shown(finding):
             yield Text(claim.note(finding), "dim")
     if unseen := sum(not _is_shown(finding) for finding in judgement.findings):
-        phases = "1 phase that has" if unseen == 1 else f"{unseen} phases that have"
-        said = f"not shown: {phases} no say and of which no change is sure; --json and --markdown have all"
+        phases = "1 phase" if unseen == 1 else f"{unseen} phases"
+        said = f"not shown: {phases} without a sure change or an effect on the outcome; --json and --markdown have all"
         yield Text(said, "dim")
     for fact in judgement.facts:
         yield Text(elide(fact, claim.SENTENCE_LENGTH), "dim")
@@ -91,12 +91,12 @@ def _sentences(judgement: Judgement) -> Iterator[Text]:
 
 
 def _is_shown(finding: Finding) -> bool:
-    """Whether the terminal has room for it: phases are many, and only those that changed are worth a line."""
+    """True if the terminal shows the finding: phases are many, so only a changed one gets a line."""
     return finding.decides or finding.metric == STEP or finding.verdict in ("slower", "faster")
 
 
 def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
-    """The whole judgement: what was found, what it comes to, and all that was said beside it."""
+    """The whole judgement: outcome, conclusion, findings, facts, differences and warnings."""
     return {
         "command": judgement.command,
         "outcome": judgement.outcome,
@@ -118,11 +118,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 MARKS = {"no regression": "✅", "regression": "❌", "inconclusive": "❔", "not comparable": "🚫"}
-MOST_ROWS = 500  # a job's summary may hold 1 MiB, of which a row takes less than 1 KiB
+MOST_ROWS = 500  # a job summary holds 1 MiB, and a row takes less than 1 KiB
 
 
 def as_markdown(judgement: Judgement) -> str:
-    """The conclusion, every finding, and all that was said beside them."""
+    """The conclusion, every finding, and all facts, differences and warnings."""
     return "\n\n".join(filter(None, _parts(judgement))) + "\n"
 
 
@@ -137,7 +137,7 @@ def _parts(judgement: Judgement) -> Iterator[str]:
     yield _list("Warnings", judgement.warnings)
     yield _list("How it was compared", judgement.facts)
     if shown_only := [finding for finding in judgement.findings if not finding.decides]:
-        yield f"<details><summary>Shown, without a say: {len(shown_only)}</summary>"
+        yield f"<details><summary>Shown only: {len(shown_only)}</summary>"
         yield _pipe_table(shown_only)
         yield "</details>"
 
@@ -172,11 +172,11 @@ def _short(text: str) -> str:
     return markdown(elide(text, claim.SENTENCE_LENGTH))
 
 
-MOST_ANNOTATIONS = 10  # GitHub shows ten errors and ten warnings of a step, and drops the others
+MOST_ANNOTATIONS = 10  # GitHub shows ten errors and ten warnings of a step, and drops the rest
 
 
 def annotations(judgement: Judgement) -> list[str]:
-    """A line for each regression, each finding left open and each warning; of a refusal, one."""
+    """One line for each regression, each open finding and each warning; one in all for a refusal."""
     name = f"loopmark {judgement.command}"
     if judgement.outcome == "not comparable":
         return [_command("error", f"{name}: not comparable", claim.conclusion(judgement))]
@@ -205,13 +205,13 @@ def _command(level: str, title: str, message: str) -> str:
 
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 may not hold, not even as an entity."""
+"""The characters that XML 1.0 forbids, even as entities."""
 
 
 def as_junit(judgement: Judgement) -> bytes:
     """The XML document, in UTF-8: a regression is a failure, a refusal an error.
 
-    A finding left open is skipped, or a failure where an inconclusive outcome counts as one.
+    An open finding is skipped, or a failure where an inconclusive outcome counts as one.
     """
     deciding = [finding for finding in judgement.findings if finding.decides]
     suite = ET.Element("testsuite", name=f"loopmark {judgement.command}")

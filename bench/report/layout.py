@@ -1,4 +1,4 @@
-"""Where things stand on a plot, in inches: every text has its own place, whatever the number of loops."""
+"""The layout of plots, in inches: every text has its own place for any number of loops."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ NOTE_LINE = 0.15
 AXIS = 0.55
 EDGE = 0.1
 LEGEND_COLUMNS = 7
-LOSS_BINS = 120  # a plot has no more points than that across
+LOSS_BINS = 120  # the most points across a plot
 NOTE = 0.92 * (WIDTH - 2 * EDGE)  # small letters are drawn up to 8 % wider than designed
 
 
 def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, right: float) -> Axes:
-    """Axes with one line a row, the first on top, and a legend above."""
+    """Axes with one line for each row, the first on top, and a legend above."""
     legend_rows = -(-len(entries) // LEGEND_COLUMNS)
     top = TITLE + LEGEND_ROW * legend_rows
     axes = blank_axes(top + BAR * len(rows) + AXIS, left=NAMES, right=right, top=top, bottom=AXIS, title=title)
@@ -44,7 +44,7 @@ def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, righ
 
 
 def line_axes(title: str, entries: Sequence[Line2D], *, note: str = "") -> Axes:
-    """Axes for lines, with a legend to their right that is as high as it needs to be."""
+    """Axes for lines, as high as the legend to their right needs."""
     lines = sum(1 + str(entry.get_label()).count("\n") for entry in entries)
     bottom = AXIS + (NOTE_LINE + EDGE if note else 0)
     height = TITLE + max(3.2, LEGEND_LINE * lines + EDGE) + bottom
@@ -57,7 +57,7 @@ def line_axes(title: str, entries: Sequence[Line2D], *, note: str = "") -> Axes:
 
 
 def banded_line(axes: Axes, bands: pd.DataFrame, look: style.LineStyle) -> None:
-    """A line through the ``median`` at each ``at``, and a band from ``min`` to ``max``, but for what is behind."""
+    """Draw ``median`` over ``at`` as a line, with a band from ``min`` to ``max`` unless it is in the background."""
     if not look.behind:
         axes.fill_between(bands["at"], bands["min"], bands["max"], color=look.colour, alpha=0.12, linewidth=0)
     axes.plot(bands["at"], bands["median"], **look.line)
@@ -66,16 +66,16 @@ def banded_line(axes: Axes, bands: pd.DataFrame, look: style.LineStyle) -> None:
 def loss_lines(
     axes: Axes, losses: Mapping[str, pd.DataFrame], process: str, styles: Mapping[str, style.LineStyle]
 ) -> None:
-    """Loss over steps: the median over processes, and a band from the least to the most of them.
+    """Draw loss over steps: the median over processes, and a band from the lowest to the highest.
 
     Args:
-        losses: each loop's, with the columns ``step``, ``loss`` and ``process``; none empty.
+        losses: each loop's table with columns ``step``, ``loss`` and the one named by ``process``; none is empty.
     """
     last = max(int(table["step"].max()) for table in losses.values())
     width = max(1, math.ceil((last + 1) / LOSS_BINS))
     lows, highs = [], []
     for label, table in losses.items():
-        # A launch reads the losses of its lapped steps only, and those are drawn at random: grouped, they meet.
+        # A launch reads losses at its lapped steps only, which are random. Bins give launches common steps.
         binned = table.assign(at=table["step"] // width * width + (width - 1) / 2)
         bands = binned.groupby(["at", process])["loss"].mean().groupby("at").agg(["median", "min", "max"])
         banded_line(axes, bands.reset_index(), styles[label])
@@ -89,7 +89,7 @@ def loss_lines(
 
 
 def figure_of(axes: Axes) -> Figure:
-    """The figure that ``axes`` is the only part of."""
+    """The figure of ``axes``."""
     figure = axes.get_figure(root=True)
     if figure is None:
         raise ValueError("these axes are on no figure")
@@ -106,7 +106,7 @@ def blank_axes(height: float, *, left: float, right: float, top: float, bottom: 
 
 
 def legend_above(axes: Axes, entries: Sequence[Line2D], *, below: float = 0.0) -> None:
-    """A legend below the title, ``below`` inches further down."""
+    """Draw a legend under the title, ``below`` inches further down."""
     figure = figure_of(axes)
     corner = EDGE / WIDTH, 1 - (TITLE - 0.08 + below) / figure.get_figheight()
     figure.legend(
@@ -118,7 +118,7 @@ def legend_above(axes: Axes, entries: Sequence[Line2D], *, below: float = 0.0) -
 def offset_text(
     axes: Axes, text: str, at: tuple[float, float], points: tuple[float, float], coordinates: Any, **look: Any
 ) -> None:
-    """Small letters so many points from a place, which may be outside the axes."""
+    """Write small text at a distance in ``points`` from ``at``, which may be outside the axes."""
     axes.annotate(
         text, at, points, xycoords=coordinates, textcoords="offset points", annotation_clip=False,
         **{"size": style.SMALL, **look},
@@ -126,6 +126,6 @@ def offset_text(
 
 
 def small_text(axes: Axes, left: float, bottom: float, text: str) -> None:
-    """A note so many inches from the figure's left and lower edges."""
+    """Write a note ``left`` and ``bottom`` inches from the figure's edges."""
     figure = figure_of(axes)
     figure.text(left / WIDTH, bottom / figure.get_figheight(), text, size=style.SMALL, color="#555555")

@@ -12,13 +12,13 @@ ORDER = (
     "machine", "CPU", "memory", "GPU", "system", "torch", "Python", "CUDA", "cuDNN", "driver", "Loopmark", "threads",
     "CPU capability", "compiler", "huge pages", "governor", "variables", "packages",
 )  # fmt: skip
-"""Of the rows; a fact that is not here comes after them."""
-# Facts that another's row tells.
+"""The order of the rows; any other fact comes last."""
+# Facts that are part of another fact's row.
 ELSEWHERE = {"physical cores", "logical cores", "architecture", "operating system", "GPUs", "revision", "cores"}
 
 
 def machine_table(machine: Machine, software: Environment) -> Table[Any]:
-    """Its hardware, and the software that ran on it."""
+    """The hardware of a machine, and the software that ran on it."""
     facts = [*facts_of(machine), *facts_of(software)]
     pinned = f"pinned to logical cores {', '.join(map(str, software.cores))}" if software.cores else "not pinned"
     counts = {"cores": machine.physical_cores, "threads": machine.logical_cores}
@@ -47,7 +47,7 @@ def _gpu(gpu: Gpu) -> str:
 
 
 def gpu_table(run: Run) -> Table[Any]:
-    """From the lowest to the highest that any launch saw under load; empty where no driver said anything."""
+    """The lowest and highest readings of the GPU in all launches, under load; empty without a driver's readings."""
     states = [launch.gpu for case in run.cases for launch in case.launches if launch.gpu is not None]
     facts = {
         "temperature": _range((state.temperature_celsius for state in states), "°C"),

@@ -1,4 +1,4 @@
-"""The pages of a run, of a training and of runs side by side: Markdown, and HTML that stands alone."""
+"""The pages of a run, of a training and of runs side by side: Markdown and self-contained HTML."""
 
 import base64
 import hashlib
@@ -16,21 +16,21 @@ from loopmark.bench.report.plot_files import PLOTS, Plot
 from loopmark.bench.report.table import Table
 from loopmark.bench.report.text import code_block, elide, markdown, plain
 
-MOST_BYTES = 4_900_000  # of a page
+MOST_BYTES = 4_900_000  # the size limit of a page
 COLOURS = {
     "#000000": "ink", "#ffffff": "paper", "#555555": "muted", "#8a8a8a": "grey", "#c4c4c4": "rule",
     "#d9d9d9": "band", "#e4e4e4": "grid",
 }  # fmt: skip
-"""Which of a plot's colours stand for one of the page's, light or dark; all others mean something by themselves."""
+"""The plot colours that become colours of the page, light or dark; all others keep their meaning."""
 
 
 def markdown_page(name: str, context: Mapping[str, Any]) -> str:
-    """The page that the Markdown template of that file name makes of ``context``."""
+    """The page made by the Markdown template ``name`` from ``context``."""
     return _markdown_templates().get_template(name).render(context)
 
 
 def html_page(name: str, context: Mapping[str, Any], plots: Sequence[Plot]) -> str:
-    """The page that the HTML template of that file name makes of ``context``, with the plots there is room for."""
+    """The page made by the HTML template ``name`` from ``context``, with the plots that fit."""
     rest = len(_html(name, context, ()).encode())
     return _html(name, context, fitting(plots, MOST_BYTES - rest))
 
@@ -38,7 +38,7 @@ def html_page(name: str, context: Mapping[str, Any], plots: Sequence[Plot]) -> s
 def _html(name: str, context: Mapping[str, Any], shown: Sequence[Plot]) -> str:
     folder = files("loopmark.bench.report") / "html"
     style, script = ((folder / file).read_text("utf-8") for file in ("page.css", "page.js"))
-    # The page's policy knows its own script by this, and lets no other run.
+    # The page's policy allows only the script with this hash.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     own = {"style": Markup(style), "script": Markup(script), "script_hash": digest, "shown": shown}
     return _html_templates().get_template(name).render(own, **context)
@@ -59,14 +59,14 @@ def _markdown_templates() -> Environment:
 
 @cache
 def _html_templates() -> Environment:
-    """Templates in which whatever others wrote is text and nothing else."""
+    """The HTML templates; text from outside is always escaped."""
     made = _environment("report/html", autoescape=True, finalize=_sound)
     made.filters |= {
         "short": elide,
         "embedded": embedded,
-        # A sentence of our own, with what stands between backticks as code.
+        # Loopmark's own sentence, with text between backticks as code.
         "spans": _marked_up("`([^`]+)`", r"<code>\1</code>"),
-        # A name that may be broken where its parts meet, before a browser has to break it within a word.
+        # A name that may break between its parts, so that a browser does not break it within a word.
         "breakable": _marked_up(r"([+_/:.])", r"\1<wbr>"),
         # A text with each unit on the line of its figure.
         "with_units": _marked_up(r"(?<=\d) (?=(?:[a-zµ]{1,3}|[KMGT]iB|[km]?J|%)(?!\w))", "&nbsp;"),
@@ -75,14 +75,14 @@ def _html_templates() -> Environment:
 
 
 def fitting(plots: Iterable[Plot], most_bytes: int) -> tuple[Plot, ...]:
-    """The plots that ``most_bytes`` of a page have room for: of every workload those that say most come first."""
+    """The plots that fit into ``most_bytes``, in order of importance over all workloads."""
     ordered = sorted(plots, key=lambda plot: list(PLOTS).index(plot.stem))
     filled = accumulate(len(embedded(plot).encode()) for plot in ordered)
     return tuple(plot for plot, size in zip(ordered, filled, strict=True) if size <= most_bytes)
 
 
 def embedded(plot: Plot) -> Markup:
-    """The plot as an element; its names are its own, so that no two plots of a page share any."""
+    """The plot as an SVG element; its ids begin with its name, so that no two plots of a page share any."""
     key = plot.file.removesuffix(".svg")
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<\?xml.*?\?>|<!DOCTYPE.*?>", "", plot.svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', svg)
@@ -97,7 +97,7 @@ def embedded(plot: Plot) -> Markup:
 
 
 def _sound(value: Any) -> Any:
-    """Text of others without the control and direction characters that could rewrite a page, or a surrogate alone."""
+    """Text without the control and direction characters that could rewrite a page, and without lone surrogates."""
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -1,4 +1,4 @@
-"""Plots as files, each kept as PNG and SVG, and in words: its key figures, for who cannot see it."""
+"""Plots as PNG and SVG files, and their key figures in words, for readers who cannot see them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,19 +45,19 @@ class Plot:
     workload: str
     file: str  # its name in ``plots/``
     stem: str
-    text: str  # what it shows, for who cannot see it
+    text: str  # a description, for readers who cannot see it
     svg: str = ""  # the drawing itself
 
 
-Figures = Iterable[tuple[str, str, Callable[[], Any]]]  # workload, stem, and what makes the figure or None
+Figures = Iterable[tuple[str, str, Callable[[], Any]]]  # workload, stem, and a function that returns the figure or None
 
 
 def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list[Plot]:
-    """Draw ``figures`` into ``folder``, and take away an earlier drawing of one that has nothing to show now.
+    """Draw ``figures`` into ``folder``, and remove the old files of a figure that is None now.
 
-    No other file is touched: the folder may be a person's own, and so may whatever else lies in it.
+    No other file is touched: the folder, or other files in it, may be a user's own.
     """
-    # Drawing is the only command that needs matplotlib, which takes longer to import than all the rest.
+    # Only drawing needs matplotlib, whose import takes longer than all others together.
     from loopmark.bench.report import style
 
     if folder.is_symlink():
@@ -83,13 +83,13 @@ def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list
 
 NAME_LENGTH = 48
 KeyFigure = tuple[Case | TrainedRow, float, str]
-"""A case, a figure to choose by, and what is said of the case."""
+"""A case, the figure to choose it by, and its text."""
 
 
 def with_key_figures(
     plots: Sequence[Plot], workloads: Sequence[WorkloadSummary], trained: TrainingSummary | None
 ) -> list[Plot]:
-    """The plots, each with its key figures at the end of its text; all figures are in the tables beside it."""
+    """The plots, each with its key figures at the end of its text; the tables have all figures."""
     told = {
         (plot, one.workload): chosen(list(of(one))) for plot, (of, chosen) in _KEY_FIGURES.items() for one in workloads
     }

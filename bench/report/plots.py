@@ -1,4 +1,4 @@
-"""The plots of one workload: phases, speedups, what a slow start costs, and how step times are spread."""
+"""The plots of one workload: phases, speedups, the cost of a slow start, and the spread of step times."""
 
 import math
 from typing import Any
@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from loopmark.bench.judge.comparison import BASELINE, block_seconds
+from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells, layout, style
@@ -25,13 +26,13 @@ VERDICTS = {
     show.ABSENT: (".", style.GREY),
 }
 """Marker and colour of each verdict."""
-SMALLEST, LARGEST = 1e-9, 1e9  # ratios beyond have no place on the axis: such times cannot be computed with
+SMALLEST, LARGEST = 1e-9, 1e9  # ratios beyond these are not drawn: such times are not usable
 BASELINE_MARK: dict[str, Any] = {"color": style.BLACK, "linestyle": style.DASHES[2], "linewidth": 0.8}
 LIGHT_TEXT_ON = (style.BLUE, style.VERMILLION, style.BLACK, style.GREEN)
 
 
 def phases(workload: WorkloadSummary) -> Figure | None:
-    """Seconds a step in each phase, stacked, one bar a loop; on a GPU, as its own clock saw them."""
+    """Seconds a step in each phase, stacked, one bar for each loop; on a GPU, by the device's clock."""
     rows = [row for row in workload.rows if sum(row.phases.values()) > 0]
     if not rows:
         return None
@@ -86,8 +87,8 @@ def speedup(workload: WorkloadSummary) -> Figure | None:
 def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) -> Figure | None:
     """Time since the start, set-up and compilation included, over the baseline's, as steps go by.
 
-    A loop has made up for its slower start where its line crosses 1. Lines of seconds would hide that: at 1.2 times
-    faster they differ by a line's width.
+    A loop has made up for its slower start where its line crosses 1. Lines of seconds would hide that: at a
+    speedup of 1.2 they differ by a line's width.
     """
     base = workload.baseline
     found = [
@@ -100,7 +101,7 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
     shown = [(look, crossing) for look, crossing, *_ in found if not look.behind]
     entries = [look.proxy(f"\n{show.count(crossing)} steps", look.marker) for look, crossing in shown]
     entries += style.legend(look for look, *_ in found if look.behind)
-    title = f"{style.fitted(workload.workload)}: how soon a slower start is made up for"
+    title = f"{style.fitted(workload.workload)}: steps until a slower start is made up for"
     axes = layout.line_axes(title, [styles[base.case.label].proxy(), *entries])
     last = 30 * max(crossing for _, crossing, *_ in found)
     steps = [last ** (i / 200) for i in range(201)]
@@ -122,7 +123,7 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
 
 
 def _stack(axes: Axes, y: int, row: Row, colours: dict[str, str], size: float, longest: float) -> None:
-    """One bar: ``size`` is the unit in seconds, ``longest`` the seconds of the plot's longest bar."""
+    """Draw one bar: ``size`` is the unit in seconds, ``longest`` the seconds of the plot's longest bar."""
     left, shares = 0.0, cells.shares(row.phases)
     for phase, colour in colours.items():
         width = row.phases.get(phase, 0.0) / size
@@ -140,7 +141,7 @@ def _stack(axes: Axes, y: int, row: Row, colours: dict[str, str], size: float, l
 
 def _whisker(axes: Axes, y: int, value: float, ends: list[float], marker: str, colour: str) -> None:
     axes.plot(value, y, marker, color=colour, markersize=7, markeredgewidth=1.6, zorder=2)
-    # Above its marker, with an edge of the paper's colour and caps: a narrow interval would be hidden below it.
+    # Drawn over its marker, with a white edge and caps: the marker would hide a narrow interval.
     for ink, width, cap in (("white", 2.4, 7.5), (style.BLACK, 1.2, 6.5)):
         axes.plot(
             [min(ends), max(ends)], [y, y], "|-", color=ink, linewidth=width, markersize=cap, markeredgewidth=width,
@@ -149,7 +150,7 @@ def _whisker(axes: Axes, y: int, value: float, ends: list[float], marker: str, c
 
 
 def _beside(axes: Axes, y: int, text: str, size: float) -> None:
-    """A text to the right of a bar."""
+    """Write a text to the right of a bar."""
     axes.annotate(
         text, (1, y), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points", size=size, va="center",
         annotation_clip=False,
@@ -163,18 +164,19 @@ def square(label: str, colour: str, alpha: float = 1.0) -> Line2D:
 
 MOST_BINS, FEWEST_BINS = 120, 30
 TAIL = 0.01
-"""Of a loop's blocks at either end: they may lie beyond the axis, where one of them would press all others together."""
-DENSE = 0.65  # how opaque a density is: it has to show on a dark page as well
+"""The share of a loop's blocks at either end that may lie beyond the axis: an outlier would compress all others."""
+DENSE = 0.65  # the opacity of a density, visible on a dark page too
 FLOOR, HEIGHT = 0.3, 0.72
-"""Where a density stands below its loop's line, and how high it is at most; of 1 from loop to loop."""
+"""The base of a density below its loop's line, and its greatest height; loops are 1 apart."""
 
 
 def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samples) -> Figure | None:
-    """Seconds a step of all blocks without laps: their density and middle half, each launch's median, and the step.
+    """Seconds a step of the counted blocks without laps: density, middle half, each launch's median, and the step.
 
-    The step is the table's: where launches differ, the median of all blocks is another figure.
+    The step is the table's figure. Where launches differ, the median of all blocks is not the same.
     """
-    plain = samples.blocks[samples.blocks["case"].isin(cases.values()) & ~samples.blocks["lapped"]]
+    plain = samples.blocks[counted_blocks(samples.blocks) & ~samples.blocks["lapped"]]
+    plain = plain[plain["case"].isin(cases.values())]
     if plain.empty:
         return None
     plain = plain.assign(seconds=block_seconds(plain))

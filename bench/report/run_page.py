@@ -1,4 +1,4 @@
-"""What a run's pages say, section by section, before anyone lays it out."""
+"""The content of a run's pages, section by section, before layout."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,8 +25,8 @@ TRAINING = ("quality", "training")  # the plots that belong to a section's train
 def page_context(
     summary: Summary, samples: Samples, plots: Sequence[Plot], ceilings: Ceilings | None = None
 ) -> dict[str, Any]:
-    """What the templates of a run's pages are given: plain text, tables, plots. What has nothing to say is empty."""
-    # Each workload's data once for each hash: loops that differ in it are not comparable.
+    """The context of the templates of a run's pages: plain text, tables and plots; a part without content is empty."""
+    # One entry for each workload and hash of its data: loops with different data are not comparable.
     hashes = dict.fromkeys((case.workload, case.data_sha256) for case in summary.run.cases if case.data_sha256)
     return {
         "run": summary.run,
@@ -74,7 +74,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
 
 
 def _came_to(run: Run) -> str:
-    """What the command left to this machine and to defaults, which another time may choose otherwise."""
+    """The values that came from this machine and from defaults, and that may differ in a later run."""
     if run.imported_from is not None:
         return ""
     plan, revision = run.plan, run.environment.revision
@@ -83,11 +83,11 @@ def _came_to(run: Run) -> str:
         f"{show.seconds(plan.budget_seconds)} of sampling a case", f"seed {plan.seed}",
         f"Loopmark {run.environment.loopmark}" + (f" at revision {revision}" if revision else ""),
     ]  # fmt: skip
-    return plain(f"Here it came to: {', '.join(facts)}.")
+    return plain(f"This run used {', '.join(facts)}.")
 
 
 def _note(row: Row) -> str:
-    """What a row has to say beyond its figures, or why it has none."""
+    """A row's remarks beyond its figures, or the reason why it has none."""
     if row.step_seconds is None:
         return cells.why(row)
     return f"– {notes}" if (notes := cells.notes(row)) else ""
@@ -98,7 +98,7 @@ def _sentence(text: str) -> str:
 
 
 def _batch(workload: WorkloadSummary) -> str:
-    """What the loops were given and what the memory column counts, where all of them agree."""
+    """The batch size and the kind of memory, where all loops agree; then a lack of energy counters."""
     measured = [row.case for row in workload.rows if row.step_seconds is not None]
     batches = {case.batch_size for case in measured if case.batch_size is not None}
     kinds = {case.memory_kind for case in measured if case.memory_kind is not None}

@@ -1,4 +1,4 @@
-"""The tables of a run: the one that it ends with, as wide as the terminal at hand, and those of its pages, in full."""
+"""The tables of a run: the last one in the terminal, which fits its width, and the full ones of its pages."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -27,7 +27,7 @@ from loopmark.bench.report.takeaway import takeaway, warnings_of
 from loopmark.bench.report.text import elide
 from loopmark.bench.report.training_table import starts_of, training_lines
 
-MOST_WARNINGS = 6  # that the terminal has room for; the pages have all
+MOST_WARNINGS = 6  # in the terminal; the pages have all
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
@@ -42,13 +42,13 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
     if warnings := warnings_of(summary.run):
         print_lines((Text(f"warning: {warning}", "yellow") for warning in warnings[:MOST_WARNINGS]), console)
         if len(warnings) > MOST_WARNINGS:
-            console.print(Text(f"more of them, in report.html: {len(warnings) - MOST_WARNINGS}", "yellow"))
+            console.print(Text(f"warnings only in report.html: {len(warnings) - MOST_WARNINGS}", "yellow"))
         console.print()
     print_lines([Text(takeaway(summary), "bold")], console)
 
 
 def _lines(summary: Summary, console: Console) -> Iterator[Text]:
-    """The table, none of its lines wider than the console; nothing in it is read as markup."""
+    """The lines of the table, none wider than the console; none of the text is markup."""
     width = console.width
     rows = tuple(row for row in summary.rows if row.step_seconds is not None)
     names = [row.case.label for row in summary.rows]
@@ -77,12 +77,12 @@ NAME = Column[Row]("loop", lambda row: Cell(row.case.label, strong=is_baseline(r
 
 
 def main_table(workload: WorkloadSummary) -> Table[Row]:
-    """Every case with its speedup and its verdict, what a reader came for, first; without figures, with its status."""
+    """Every case, its speedup and verdict first; a case without figures has its status."""
     return Table([NAME, *columns("main", workload.rows)], workload.rows)
 
 
 def start_table(workload: WorkloadSummary) -> Table[Row]:
-    """What starting costs, and after how many steps a faster loop has made up for it."""
+    """The cost of starting, and the number of steps that make up for it."""
     started = tuple(row for row in workload.rows if row.first_step_seconds is not None)
     return Table([NAME, *columns("start", started)], started)
 
@@ -105,7 +105,7 @@ def phase_table(workload: WorkloadSummary, *, device: bool) -> Table[Row]:
 
 
 def bound_table(workload: WorkloadSummary) -> Table[Row]:
-    """What bounds each phase, with the two clocks' figures; empty where not both saw the phases."""
+    """The bound of each phase, with the figures of both clocks; empty unless both clocks saw the phases."""
     bounded = [row for row in workload.rows if row.bounds]
     return Table([NAME, *(Column(name, partial(_bound, name)) for name in cells.phase_names(bounded))], bounded)
 

@@ -1,4 +1,4 @@
-"""What one step costs inside: its kernels' time in a trace, and its memory, phase by phase."""
+"""The cost of one step, phase by phase: its kernels' time in a trace, and its memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -33,15 +33,15 @@ DEAREST = 10
 NAME_WIDTH, LONGEST = 60, 1200
 INDENT = "  "
 LEAST_NAME, WIDEST_NAME = 12, 80
-TAIL = 4  # a name that is cut keeps its end in a quarter of its room
-MUCH_MORE = 1.05  # times a phase's seconds: its operators take more together when several threads have run them
+TAIL = 4  # a shortened name keeps its end in a quarter of its width
+MUCH_MORE = 1.05  # operators that add up to more than this multiple of their phase ran in several threads
 
 
 CostRow = tuple[Cost, float | None]  # a kernel's cost, and its share of its phase
 
 
 def print_trace(trace: Trace, folder: Path | None, console: Console | None = None) -> None:
-    """Print what cost most in each phase, as wide as the terminal; ``folder`` holds the trace where there is one."""
+    """Print the largest costs of each phase, as wide as the terminal; ``folder`` holds the trace if there is one."""
     console = as_wide_as(FILE_WIDTH, console)
     if trace.profile is None or folder is None:
         print_lines([Text(trace_conclusion(trace), "yellow" if trace.status == "skipped" else "bold red")], console)
@@ -58,7 +58,7 @@ def print_trace(trace: Trace, folder: Path | None, console: Console | None = Non
 
 
 def trace_conclusion(trace: Trace) -> str:
-    """What the profiler's figures are worth, or why there are none."""
+    """The limits of the profiler's figures, or the reason why there are none."""
     name = elide(trace.loop, NAME_WIDTH)
     reason = elide(trace.reason or "", LONGEST)
     if trace.status == "skipped":
@@ -67,37 +67,37 @@ def trace_conclusion(trace: Trace) -> str:
     if profile is None:
         return f"{name} was not traced; it {'timed out' if trace.status == 'timed_out' else 'failed'}: {reason}"
     profiled, unprofiled = profile.profiled_step_seconds, profile.plain_step_seconds
-    unseen = "" if profiled > unprofiled else ", so what it costs does not show in so few steps"
+    unseen = "" if profiled > unprofiled else ", so its cost does not show in this number of steps"
     return (
-        "Profiled steps are slower than measured ones, since the profiler works in them: no figure of a trace enters a "
-        f"report. Here they took {show.seconds(profiled)} each, those just before it began {show.seconds(unprofiled)}"
+        "Profiled steps are slower than measured ones, because of the profiler: no figure of a trace enters a "
+        f"report. Here they took {show.seconds(profiled)} each, those just before profiling {show.seconds(unprofiled)}"
         f"{unseen}."
     )
 
 
 def trace_notes(profile: Profile) -> tuple[str, ...]:
-    """What a person must know to read the table."""
+    """Notes for reading the table."""
     found = []
     if profile.graphed:
         found.append(
-            "The step is the replay of a graph, whose phases the host does not see: its kernels are all in one range, "
+            "The step replays a graph, whose phases the host does not see: all its kernels are in one range, "
             "step. `loopmark run` times the phases, from events inside the graph."
         )
     if profile.counted == "kernels":
         found.append("A kernel counts for the phase that launched it, whenever it ran; kernels may overlap.")
     else:
-        found.append("An operator counts by its self time: what it took, less what other operators took within it.")
+        found.append("An operator counts by its self time: its own time, without that of other operators within it.")
     if profile.unattributed:
         calls = show.rate(sum(cost.calls_per_step for cost in profile.unattributed))
         seconds = show.seconds(sum(cost.seconds_per_step for cost in profile.unattributed))
         found.append(
-            f"{calls} kernels a step ({seconds}) count for no phase: the trace shows no launch of theirs within one."
+            f"{calls} kernels a step ({seconds}) count for no phase: the trace shows no launch of them within one."
         )
     return tuple(found)
 
 
 def _trace_tables(profile: Profile, width: int) -> Iterator[Text]:
-    """Every phase with its dearest kernels, all of them in the same columns."""
+    """Every phase with its most costly kernels, all in the same columns."""
     tables = [(phase, _cost_rows(phase)) for phase in profile.phases]
     every = [row for _, rows in tables for row in rows]
     room = width - len(INDENT) - sum(column.width(every) + len(GAP) for column in COST_COLUMNS)
@@ -116,9 +116,9 @@ def _trace_tables(profile: Profile, width: int) -> Iterator[Text]:
 
 
 def _fit(name: str, width: int) -> str:
-    """``name`` in at most ``width`` cells, of which a letter may take two; what is left out is in its middle.
+    """``name`` in at most ``width`` cells, without its middle where it is too long; a letter may take two cells.
 
-    Kernels that a compiler made differ in their last characters, and others in their first.
+    A compiler's kernels differ in their last characters, other kernels in their first.
     """
     line = plain(name)
     if cell_len(line) <= width:
@@ -128,7 +128,7 @@ def _fit(name: str, width: int) -> str:
 
 
 def _cost_rows(phase: PhaseCosts) -> list[CostRow]:
-    """Each of the dearest, and one for all the others together."""
+    """A row for each of the most costly, and one for all others together."""
     costs = list(phase.costs[:DEAREST])
     if others := phase.costs[DEAREST:]:
         calls = sum(cost.calls_per_step for cost in others if cost.name != OUTSIDE)
@@ -139,7 +139,7 @@ def _cost_rows(phase: PhaseCosts) -> list[CostRow]:
 
 def _calls(row: CostRow) -> str:
     cost, _ = row
-    if cost.name == OUTSIDE:  # nobody calls it
+    if cost.name == OUTSIDE:  # time between operators, which has no calls
         return show.ABSENT
     whole = cost.calls_per_step == round(cost.calls_per_step)
     return show.count(cost.calls_per_step) if whole else show.significant(cost.calls_per_step)
@@ -162,7 +162,7 @@ def _phase_heading(phase: PhaseCosts, profile: Profile) -> str:
 
 
 def trace_as_json(trace: Trace, folder: Path | None) -> dict[str, Any]:
-    """The trace as strict JSON values, its kernels and where its files are; None for what there is not."""
+    """The trace as strict JSON values, with its kernels and the paths of its files; None for missing parts."""
     return {
         **{name: value for name, value in vars(trace).items() if name != "profile"},
         "trace": str(folder / TRACE_FILE) if folder else None,
@@ -189,7 +189,7 @@ KERNEL_HEADINGS = ("phase", "name", "calls_per_step", "seconds_per_step", "share
 
 
 def kernels_as_csv(profile: Profile) -> str:
-    """One row a kernel of a phase, the phases in their order, the dearest first; no phase where none launched it."""
+    """One row for each kernel of a phase, the most costly first; an empty phase where none launched it."""
     rows: list[list[object]] = [
         [phase.phase, cost.name, cost.calls_per_step, cost.seconds_per_step, phase.share(cost)]
         for phase in profile.phases
@@ -201,13 +201,13 @@ def kernels_as_csv(profile: Profile) -> str:
 
 LONGEST_REASON = 600
 COUNTED = {
-    "tensors alive": "every tensor that the step makes or holds; what operators use for themselves is not seen",
-    "device memory allocated": "what torch's allocator has handed out",
+    "tensors alive": "every tensor that the step makes or holds; the operators' own workspace is not counted",
+    "device memory allocated": "bytes handed out by torch's allocator",
 }
 
 
 def footprint_conclusion(case: FootprintCase) -> str:
-    """Where the peak is, and what it is made of, in one sentence."""
+    """The place and the size of the peak, in one sentence."""
     who = f"{elide(case.workload, NAME_WIDTH)}, {elide(case.loop, NAME_WIDTH)}"
     step = case.footprint
     if step is None:
@@ -215,8 +215,8 @@ def footprint_conclusion(case: FootprintCase) -> str:
     peak, before = step.peak.peak_bytes, step.before_bytes
     operator = f", at {elide(step.peak_operator, NAME_WIDTH)}" if step.peak_operator else ""
     text = (
-        f"{who}: the step comes to {show.data(peak)} in {elide(step.peak.phase, NAME_WIDTH)}{operator}: "
-        f"{show.data(max(0, peak - before))} above the {show.data(before)} that it begins with"
+        f"{who}: the step peaks at {show.data(peak)} in {elide(step.peak.phase, NAME_WIDTH)}{operator}: "
+        f"{show.data(max(0, peak - before))} above the {show.data(before)} at its start"
     )
     if step.fragmentation_bytes is None:
         return f"{text}."
@@ -227,8 +227,8 @@ def footprint_conclusion(case: FootprintCase) -> str:
 
 
 def counted(step: Footprint) -> str:
-    """What the bytes are of."""
-    eagerly = "; compiled code was run eagerly, since nothing is seen inside it" if step.ran_eagerly else ""
+    """The kind of the bytes, in words."""
+    eagerly = "; compiled code was run eagerly, since its memory cannot be followed" if step.ran_eagerly else ""
     return f"{step.kind}: {COUNTED[step.kind]}{eagerly}"
 
 
@@ -272,7 +272,7 @@ def write_footprint_files(folder: Path, cases: Sequence[FootprintCase]) -> None:
 
 
 def footprints_as_csv(cases: Sequence[FootprintCase]) -> str:
-    """One row a phase of a loop, in bytes."""
+    """One row for each phase of a loop, in bytes."""
     rows = [
         {
             "workload": plain(case.workload),
@@ -289,7 +289,7 @@ def footprints_as_csv(cases: Sequence[FootprintCase]) -> str:
 
 
 def footprints_as_json(cases: Sequence[FootprintCase]) -> dict[str, Any]:
-    """All of it but the moments, as strict JSON values."""
+    """The footprints as strict JSON values, without the moments."""
     return {"loops": [_loop(case) for case in cases]}
 
 

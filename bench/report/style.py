@@ -1,4 +1,4 @@
-"""How every plot looks: colours a colour-blind reader can tell apart, text taken literally."""
+"""The look of every plot: colours that colour-blind readers can distinguish, and literal text."""
 
 import io
 import math
@@ -21,37 +21,37 @@ from matplotlib.typing import LineStyleType
 
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.report.text import ELLIPSIS, HEAD, plain, told_apart
-from loopmark.phases import PHASES
+from loopmark.phases import ALL
 
 # Okabe and Ito 2008, "Color Universal Design".
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#8A8A8A"
 LIGHT_INK, DARK_INK = "#FEFEFE", "#010101"
-"""Of text on a coloured ground: no page's own white and black, since that ground stays what it is on a dark page."""
-PHASE_COLOURS = dict(zip(PHASES, (SKY, YELLOW, BLUE, PURPLE, VERMILLION, GREEN), strict=True))
-SPARE_COLOURS = (ORANGE, BLACK, GREY)
-# Yellow is left out of the lines: on white it cannot be seen.
+"""Text on a coloured ground. Pure white and black are not used here: a dark page replaces them."""
+PHASE_COLOURS = {phase.name: phase.colour for phase in ALL}
+SPARE_COLOURS = tuple(one for one in (ORANGE, BLACK, GREY) if one not in PHASE_COLOURS.values())
+# Lines have no yellow, which is invisible on white.
 LINE_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 DASHES: tuple[LineStyleType, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
-MOST_APART = 8  # lines of one plot, beside the baseline's, that an eye can tell apart by colour and dashes
-GRID, BEHIND = "#E4E4E4", "#C4C4C4"  # what lies under the figures, and lines that are there for the sake of others
+MOST_APART = 8  # lines of one plot, besides the baseline's, that colours and dashes can distinguish
+GRID, BEHIND = "#E4E4E4", "#C4C4C4"  # grid lines, and lines of loops in the background
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 
-LARGEST = 1e100  # of what is drawn
+LARGEST = 1e100  # the largest value that is drawn
 NAME_INCHES = 1.75
 SMALL = 7.5
 SETTINGS: dict[Any, Any] = {
     "text.parse_math": False,  # a loop named $x$ is not a formula
     "axes.unicode_minus": False,
-    "font.family": "DejaVu Sans",  # it comes with matplotlib, so that every machine draws the same
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same
     "font.size": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.labelsize": 9.0,
     "axes.axisbelow": True,
     "svg.hashsalt": "loopmark",
-    "svg.fonttype": "path",  # text is laid out once, here, and looks the same without this font
+    "svg.fonttype": "path",  # text becomes paths, which look the same without this font
     "legend.frameon": False,
     "legend.fontsize": 8.0,
 }
@@ -59,38 +59,38 @@ SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How one loop is drawn in every plot of a run."""
+    """The look of one loop in every plot of a run."""
 
-    label: str  # its name as far as there is room, and no other loop's
+    label: str  # its name, shortened to fit, and unique
     colour: str
     dash: LineStyleType
     marker: str
     width: float = 1.4
-    behind: bool = False  # whether it is one of many that are drawn for the sake of the others, in grey and below them
+    behind: bool = False  # True for a line in the background: grey, and below the others
 
     @property
     def line(self) -> dict[str, Any]:
-        """How matplotlib draws its line."""
+        """The arguments of its line for matplotlib."""
         zorder = 1.5 if self.behind else 2.0
         return {"color": self.colour, "linestyle": self.dash, "linewidth": self.width, "zorder": zorder}
 
     def proxy(self, more: str = "", marker: str = "") -> Line2D:
-        """A legend entry, with something below the name."""
+        """A legend entry, with ``more`` after the name."""
         label = f"{self.label}{more}"
         return Line2D([], [], marker=marker, markeredgecolor="white", markersize=8, label=label, **self.line)
 
 
 def styled() -> AbstractContextManager[None]:
-    """The settings under which figures are made and saved."""
+    """A context with the settings for making and saving figures."""
     return matplotlib.rc_context(SETTINGS)
 
 
 def line_styles(loops: Iterable[tuple[str, bool]], first: Sequence[str] = ()) -> dict[str, LineStyle]:
-    """A style for each label, the same on every workload; the baseline is black, those beyond the colours grey, behind.
+    """A style for each label, the same on every workload. Black is the baseline; loops beyond the colours are grey.
 
     Args:
-        loops: the label of each, and whether it is the baseline's repetition.
-        first: the labels in the order in which they are of interest; else that of ``loops``.
+        loops: each label, and True for the baseline's repetition.
+        first: labels in order of interest; the order of ``loops`` applies to all others.
     """
     others = dict(loops)
     shown = fitted_all(others)
@@ -109,7 +109,7 @@ def line_styles(loops: Iterable[tuple[str, bool]], first: Sequence[str] = ()) ->
 
 
 def legend(looks: Iterable[LineStyle]) -> list[Line2D]:
-    """An entry for each of ``looks``; those behind have one together, the last."""
+    """An entry for each of ``looks``; all lines in the background share the last one."""
     looks = list(looks)
     entries = [look.proxy() for look in looks if not look.behind]
     if behind := len(looks) - len(entries):
@@ -119,18 +119,18 @@ def legend(looks: Iterable[LineStyle]) -> list[Line2D]:
 
 
 def phase_colours(phases: Sequence[str]) -> dict[str, str]:
-    """A colour for each phase; the usual ones have theirs, others take turns with what is left."""
+    """A colour for each phase: fixed for the usual phases, a spare one in turn for others."""
     spare = cycle(SPARE_COLOURS)
     return {phase: PHASE_COLOURS.get(phase) or next(spare) for phase in phases}
 
 
 def drawn(values: "pd.Series[float]") -> "pd.Series[bool]":
-    """Which of them have a place on an axis: of those near the largest float, the axis itself would have none."""
+    """True for each value that an axis can hold: limits near the largest float overflow."""
     return values.abs() < LARGEST
 
 
 def fitted(text: str, inches: float = NAME_INCHES, size: float = 9.0) -> str:
-    """``text`` on one line of characters that the font has, elided as by ``elide`` to ``inches`` at ``size`` points."""
+    """``text`` on one line in characters of the font, shortened like ``elide`` to ``inches`` at ``size`` points."""
     line = drawable(plain(text))
     room = inches * 72 / size
     if _reach(line, room) == len(line):
@@ -144,28 +144,28 @@ def fitted(text: str, inches: float = NAME_INCHES, size: float = 9.0) -> str:
 
 
 def fitted_all(names: Iterable[str], inches: float = NAME_INCHES, size: float = 9.0) -> dict[str, str]:
-    """Each of ``names`` as ``fitted`` has it, no two alike."""
+    """The ``fitted`` form of each name, no two alike."""
     return told_apart(names, lambda name: fitted(name, inches, size))
 
 
 def _reach(line: str, room: float) -> int:
-    """How many of its first characters fit into ``room``, in multiples of the font's size."""
+    """The number of first characters that fit into ``room``, given in multiples of the font's size."""
     return sum(end <= room for end in accumulate(map(_advance, line)))
 
 
 def drawable(text: str) -> str:
-    """``text`` with every character that the font lacks (emoji, …) replaced, which else warns."""
+    """``text`` with every character that the font lacks (emoji, …) replaced: matplotlib warns of those."""
     return "".join(c if ord(c) in _glyphs() else "?" for c in text)
 
 
 def log_ticks(axis: Axis, low: float, high: float, text: Callable[[float], str], most: int = 6) -> None:
-    """Round ticks within ``low`` to ``high`` of a logarithmic axis, labelled by ``text``."""
+    """Set round ticks from ``low`` to ``high`` on a logarithmic axis, labelled by ``text``."""
     values = round_values(low, high, most)
     fixed_ticks(axis, values, [text(value) for value in values])
 
 
 def fixed_ticks(axis: Axis, values: Sequence[float], labels: Sequence[str]) -> None:
-    """Ticks at ``values`` and nowhere else."""
+    """Set ticks at ``values`` only."""
     axis.set_major_locator(FixedLocator(values))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FixedFormatter(labels))
@@ -173,7 +173,7 @@ def fixed_ticks(axis: Axis, values: Sequence[float], labels: Sequence[str]) -> N
 
 def round_values(low: float, high: float, most: int) -> list[float]:
     """At most ``most`` (two or more) round values between two positive ones, dense enough to read."""
-    if high <= low or high > 1e300:  # beyond, the next decade is no float any more
+    if high <= low or high > 1e300:  # above, the next decade overflows a float
         return [low]
     if high / low < 6:
         step = 10.0 ** math.floor(math.log10((high - low) / most))
@@ -189,7 +189,7 @@ def round_values(low: float, high: float, most: int) -> list[float]:
 
 
 def save(figure: Figure, kind: str) -> bytes:
-    """The figure as ``png`` or ``svg``, the same bytes for the same figure on every day."""
+    """The figure as ``png`` or ``svg``, the same figure always gives the same bytes."""
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with styled():
@@ -198,7 +198,7 @@ def save(figure: Figure, kind: str) -> bytes:
 
 
 def _font() -> FT2Font:
-    # matplotlib's own, which a fork opens anew: of one file open in both, each would move the place the other reads at.
+    # matplotlib's cached font, reopened after a fork: parent and child would share one read position in an open file.
     return get_font(findfont(FontProperties(family="DejaVu Sans")))
 
 
@@ -209,8 +209,8 @@ def _glyphs() -> frozenset[int]:
 
 @cache
 def _advance(character: str) -> float:
-    """How wide a character is, in multiples of the font's size."""
+    """The width of a character, in multiples of the font's size."""
     font = _font()
     font.set_size(100, 72)
-    # Unhinted, as the linear advance is.
+    # Unhinted, like the linear advance.
     return font.load_char(ord(character), flags=LoadFlags.NO_HINTING).linearHoriAdvance / 65536 / 100

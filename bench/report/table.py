@@ -20,40 +20,40 @@ from loopmark.bench.report.text import elide, markdown, told_apart
 R = TypeVar("R")
 
 NAME_WIDTH = 30
-FILE_WIDTH = 120  # of a file or a pipe, which has no width of its own
+FILE_WIDTH = 120  # for a file or a pipe, which has no width
 GAP = "  "
-FORMULA = ("=", "+", "-", "@")  # the first characters of a cell that a spreadsheet takes for a formula
+FORMULA = ("=", "+", "-", "@")  # first characters that make a spreadsheet read a cell as a formula
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a table."""
+    """One cell of a table."""
 
     text: str
-    value: float | None = None  # to sort by, in base units; None: by the text, or last where the others are numbers
+    value: float | None = None  # the sort key, in base units; None sorts by the text, or last among numbers
     strong: bool = False
-    figure: bool = False  # whether Loopmark wrote the text, of digits and units: nothing in it reads as markup
-    whole: bool = False  # whether it is short and stays on one line, instead of being broken at its hyphens
+    figure: bool = False  # True if Loopmark wrote the text: digits and units, without markup
+    whole: bool = False  # True if the text stays on one line, without breaks at its hyphens
 
     @property
     def sorts(self) -> bool:
-        """Whether there is a number to sort by."""
+        """True if there is a number to sort by."""
         return self.value is not None and math.isfinite(self.value)
 
 
 def figure(text: str, value: float | Estimate | None = None) -> Cell:
-    """A figure as Loopmark writes it, and what it sorts by."""
+    """A cell with a figure as Loopmark prints it, and its sort key."""
     return Cell(text, value.value if isinstance(value, Estimate) else value, figure=True)
 
 
 @dataclass(frozen=True)
 class Column(Generic[R]):
-    """A heading, of one or two lines in the terminal, and each row's cell; a plain string may be others' writing."""
+    """A heading (one or two lines in the terminal) and each row's cell; a plain string may be text from outside."""
 
     heading: str
     cell: Callable[[R], Cell | str]
-    left: bool = False  # whether the terminal aligns it to the left
-    style: Callable[[R], str] = lambda _: ""  # of a row's cell, in the terminal
+    left: bool = False  # True if the terminal aligns it to the left
+    style: Callable[[R], str] = lambda _: ""  # the style of a row's cell in the terminal
 
     @property
     def name(self) -> str:
@@ -77,33 +77,33 @@ class Column(Generic[R]):
         return max(cell_len(text) for text in (*self.heading.split("\n"), *(self.of(row).text for row in rows)))
 
     def fit(self, text: str, width: int) -> str:
-        """``text`` filled up to ``width``."""
+        """``text`` padded to ``width``."""
         padding = " " * (width - cell_len(text))
         return text + padding if self.left else padding + text
 
 
 @dataclass(frozen=True)
 class Table(Generic[R]):
-    """Columns over rows. One without rows says nothing, and counts as false."""
+    """Columns over rows. A table without rows counts as false."""
 
     columns: Sequence[Column[R]]
     rows: Sequence[R]
     silent: str | None = None  # a column in which every cell has this text is left out
-    figures: bool = True  # whether columns after the first hold figures, which Markdown aligns by their last digit
+    figures: bool = True  # True if columns after the first hold figures, which Markdown aligns to the right
 
     def __bool__(self) -> bool:
         return bool(self.rows)
 
     @cached_property
     def shown(self) -> tuple[Column[R], ...]:
-        """The columns that say something."""
+        """The columns that are not left out as silent."""
         if self.silent is None:
             return tuple(self.columns)
         return tuple(one for one in self.columns if any(one.of(row).text != self.silent for row in self.rows))
 
     @property
     def headings(self) -> tuple[str, ...]:
-        """The names of the columns that say something."""
+        """The names of the columns that are shown."""
         return tuple(column.name for column in self.shown)
 
     @cached_property
@@ -112,7 +112,7 @@ class Table(Generic[R]):
         return tuple(tuple(column.of(row) for column in self.shown) for row in self.rows)
 
     def as_markdown(self) -> str:
-        """A Markdown table that shows as itself whatever others wrote into it; empty where it has no rows."""
+        """The table in Markdown, with text from outside escaped; empty without rows."""
         if not self:
             return ""
         headings = [markdown(heading) for heading in self.headings]
@@ -122,7 +122,7 @@ class Table(Generic[R]):
 
 
 def table_of(headings: Iterable[str], rows: Iterable[Sequence[Cell | str]], *, figures: bool = True) -> Table[Any]:
-    """A table of rows that are sequences of cells already."""
+    """A table of rows that are sequences of cells."""
     columns = [Column[Any](heading, itemgetter(i)) for i, heading in enumerate(headings)]
     return Table(columns, tuple(rows), figures=figures)
 
@@ -133,12 +133,12 @@ def _in_markdown(cell: Cell) -> str:
 
 
 class TextTable(Generic[R]):
-    """A table in the terminal: rows by their names, without the last columns where the terminal is too narrow.
+    """A table in the terminal, with a name for each row. A narrow terminal loses the last columns.
 
     Args:
-        table: the rows that have figures; a column that says nothing of them is left out.
-        names: of all rows, also of those without figures; None where the columns name the rows.
-        width: of the terminal; None where all columns are shown and a line that is too long for it goes on below.
+        table: the rows that have figures; a silent column is left out.
+        names: of all rows, including those without figures; None where a column names the rows.
+        width: of the terminal; None shows all columns and wraps long lines.
     """
 
     def __init__(self, table: Table[R], names: Iterable[str] | None, width: int | None, *, head: str = "loop") -> None:
@@ -149,7 +149,7 @@ class TextTable(Generic[R]):
         self._lead = "" if names is None else GAP
         self._shown: list[tuple[Column[R], int]] = []
         self._depth = max((column.heading.count("\n") for column in table.columns), default=0) + 1
-        self.left_out: list[str] = []  # the columns that there is no room for
+        self.left_out: list[str] = []  # columns without room in the terminal
         room = math.inf if width is None else width - self._name_width - len(self._lead) + len(GAP)
         for column in table.shown:
             needed = column.width(table.rows)
@@ -160,28 +160,28 @@ class TextTable(Generic[R]):
                 self._shown.append((column, needed))
 
     def headings(self) -> Iterator[Text]:
-        """As many lines as the longest heading has."""
+        """The lines of the headings, as many as the longest heading has."""
         for i in range(self._depth):
             name = self._head if i == self._depth - 1 else ""
             parts = [column.fit(column.heading_line(i, self._depth), width) for column, width in self._shown]
             yield cut(Text(name.ljust(self._name_width) + self._lead + GAP.join(parts), "dim"), self._width)
 
     def line(self, name: str | None, row: R) -> Text:
-        """A row with its figures; without a name where the line above has it, or where the columns name the rows."""
+        """A row with its figures; ``name`` is None where the line above or a column has the name."""
         parts = [Text(column.fit(column.of(row).text, width), column.style(row)) for column, width in self._shown]
         return self.named(name, Text(GAP).join(parts))
 
     def short(self, name: str) -> str:
-        """One of the names as it is shown."""
+        """The short form of one of the names."""
         return self._names[name]
 
     def named(self, name: str | None, rest: Text) -> Text:
-        """A row that has something else to say than figures."""
+        """A row with text in place of figures."""
         shown = set_cell_size("" if name is None else self._names[name], self._name_width)
         return cut(Text(shown + self._lead) + rest, self._width)
 
     def note(self, name: str, text: str, console: Console) -> Iterator[Text]:
-        """What a row has to say below the table, on as many lines as it takes."""
+        """A remark on a row, for below the table; long text is wrapped."""
         yield from Text(f"{self.short(name)}: {text}", "dim").wrap(console, self._width or console.width)
 
 
@@ -195,7 +195,7 @@ def cut(line: Text, width: int | None) -> Text:
 
 
 def print_lines(lines: Iterable[Text], console: Console) -> None:
-    """Print ``lines``: a terminal breaks those that are too long for it; in a file each stays one line."""
+    """Print ``lines``: a terminal wraps long ones; a file has each on one line."""
     for line in lines:
         console.print(line, soft_wrap=not console.is_terminal)
 
@@ -209,7 +209,7 @@ def as_wide_as(file_width: int, console: Console | None = None) -> Console:
 
 
 def csv_text(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Comma-separated text: nothing for None, an apostrophe before a formula, no control or direction characters."""
+    """Comma-separated text: empty for None, an apostrophe before a formula, no control or direction characters."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(_in_csv, headings))
@@ -218,7 +218,7 @@ def csv_text(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def csv_of(records: Sequence[Mapping[str, object]], otherwise: Iterable[str] = ()) -> str:
-    """``csv_text`` of records whose keys are the headings; ``otherwise`` where there is no record."""
+    """``csv_text`` of records whose keys are the headings; without records the headings are ``otherwise``."""
     headings = list(records[0] if records else otherwise)
     return csv_text(headings, ([record.get(name) for name in headings] for record in records))
 
@@ -231,12 +231,12 @@ def _in_csv(value: object) -> object:
 
 
 def finite(value: float | None) -> float | None:
-    """``value``, or None for one that JSON and a spreadsheet have no number for."""
+    """``value``, or None where it is NaN or infinite, which JSON and spreadsheets cannot hold."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def strict(value: Any) -> Any:
-    """``value`` as strict JSON values: its keys are texts, and there is no number that JSON does not have."""
+    """``value`` as strict JSON values: keys are strings, and NaN and infinity become None."""
     if isinstance(value, dict):
         return {str(key): strict(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -245,7 +245,7 @@ def strict(value: Any) -> Any:
 
 
 def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    """``name``, ``name_low`` and ``name_high`` as strict JSON values; neither end where nothing bounds one of them."""
+    """``name``, ``name_low`` and ``name_high`` as strict JSON values; both ends are None where one is unbounded."""
     bounded = estimate is not None and math.isfinite(estimate.high - estimate.low)
     return {
         name: finite(estimate.value) if estimate else None,

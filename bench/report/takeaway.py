@@ -1,4 +1,4 @@
-"""The one sentence that a person takes away from a run, made of measured values only; and the run's warnings."""
+"""A run's conclusion in one sentence, made of measured values only, and the run's warnings."""
 
 import math
 from collections import Counter
@@ -20,10 +20,10 @@ INTERRUPTED = (
 
 
 def takeaway(summary: Summary) -> str:
-    """One sentence, plain text: on each workload the fastest loop, or that there is none, and why.
+    """One sentence, plain text: the fastest loop on each workload, or why there is none.
 
-    An interrupted run says so first: a loop that it lacks may be faster. A loop that was not shown to train the
-    baseline's model, where that was looked at, or that does not learn, is never the fastest.
+    An interrupted run says so first: a missing loop may be faster. A loop that does not learn, or whose comparison
+    did not show that it trains the baseline's model, is never the fastest.
     """
     device = "this CPU" if summary.run.plan.device == "cpu" else "this GPU"
     alone = len(summary.workloads) == 1
@@ -36,12 +36,12 @@ def takeaway(summary: Summary) -> str:
 
 
 def sentence(text: str, interrupted: bool) -> str:
-    """``text`` with its capital letter, or behind the word that not all has been looked at."""
+    """``text`` with a capital letter, or after the words for an interrupted run."""
     return f"{BEFORE_ALL}{text}" if interrupted else f"{text[:1].upper()}{text[1:]}"
 
 
 def _clause(workload: WorkloadSummary, *, alone: bool) -> str:
-    """What one workload showed; what is slow is told only where the sentence has room for it."""
+    """One workload's conclusion; the slowest loop is named only where the workload is ``alone``."""
     measured = [row for row in workload.rows if row.step_seconds is not None]
     if not measured:
         return f"nothing was measured: {_endings(workload)}"
@@ -87,7 +87,7 @@ def _no_winner(workload: WorkloadSummary, judged: list[Row], alike: list[Row]) -
 
 
 def _hot_spot(baseline: Row) -> str:
-    """The phase that most of the baseline's step goes to, as a clause."""
+    """The longest phase of the baseline's step, as a clause."""
     shares = cells.shares(baseline.phases)
     if not shares:
         return ""
@@ -112,7 +112,7 @@ def _endings(workload: WorkloadSummary) -> str:
 
 
 def warnings_of(run: Run) -> list[str]:
-    """Its warnings on a line each; one that several cases share comes once, behind the names of them all."""
+    """The run's warnings, one line each; a warning shared by several cases comes once, after their names."""
     named = dict.fromkeys(f"{case.workload}, {case.label}: " for case in run.cases)
     told: dict[str, list[str]] = {}
     for warning in run.warnings:

@@ -1,4 +1,4 @@
-"""Text that others wrote (names, reasons, warnings), made safe for the place where it is shown."""
+"""Text from outside (names, reasons, warnings), made safe for the place where it is shown."""
 
 import re
 import unicodedata
@@ -9,19 +9,19 @@ from typing import TypeVar
 Key = TypeVar("Key", bound=Hashable)
 T = TypeVar("T")
 ELLIPSIS = "…"
-HEAD = 0.6  # of what is kept of a long name, the share before the ellipsis
+HEAD = 0.6  # the share of a shortened name that comes before the ellipsis
 SHORTEST_NAME = 12
-LEAD = 8  # letters with which a name begins that are kept beside where it differs from others
+LEAD = 8  # first letters of a name, kept before the part that differs from other names
 
 
 def plain(text: str) -> str:
-    """``text`` on one line, without control and direction characters, which could rewrite a terminal."""
+    """``text`` on one line, without the control and direction characters that could rewrite a terminal."""
     spaced = " ".join(text.split())
     return "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
 
 
 def elide(text: str, length: int) -> str:
-    """``text`` on one line of at most ``length`` characters: a sentence without its end, a name without its middle."""
+    """``text`` on one line of at most ``length`` characters: a sentence loses its end, a name its middle."""
     line = plain(text)
     if len(line) <= length:
         return line
@@ -33,7 +33,7 @@ def elide(text: str, length: int) -> str:
 
 
 def told_apart(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
-    """Each of ``names``, which differ, as ``shorten`` has it; those alike by where they differ, or else numbered."""
+    """A unique short form of each name: by ``shorten``, else by the part that differs, else with a number."""
     shown = {name: shorten(name) for name in names}
     alike = grouped((short, name) for name, short in shown.items())
     taken = {short for short, group in alike.items() if len(group) == 1}
@@ -52,30 +52,30 @@ def told_apart(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str,
 
 
 def _shared(names: Sequence[str]) -> int:
-    """With how many characters all of them begin alike: whole words of them, where there are words."""
+    """The length of the common beginning of ``names``, in whole words where there are words."""
     alike = sum(1 for _ in takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)))
     words = [end.end() for end in re.finditer(r"[-+/.:_ ]", names[0][:alike])]
     return words[-1] if words else alike
 
 
 def markdown(text: str) -> str:
-    """``text`` as itself in Markdown: one line, nothing in it read as HTML, link, emphasis, code or table."""
+    """``text`` escaped for Markdown: one line, without HTML, links, emphasis, code or tables."""
     escaped = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = re.sub(r"([\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", escaped)
     escaped = re.sub(r"^(\d+)(?=[.)])|^(?=[#+=-])", r"\1\\", escaped)  # a list or a heading, at the start of a line
-    # A bare address or a mention would become a link; an entity in it keeps the letters and not the link.
+    # A bare address or a mention would become a link; an entity prevents that and shows the same letters.
     return escaped.replace("://", ":&#47;&#47;").replace("@", "&#64;").replace("www.", "www&#46;")
 
 
 def code_block(text: str) -> str:
-    """``text`` as a fenced block, whose fence is longer than any row of backticks within."""
+    """``text`` as a fenced block; its fence is longer than any row of backticks in the text."""
     line = plain(text)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", line)), default=0))
     return f"{fence}\n{line}\n{fence}"
 
 
 def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
-    """The second of each pair by the first, which is a text that several may share."""
+    """The second items of ``pairs``, grouped by the first."""
     groups: dict[str, list[T]] = {}
     for text, one in pairs:
         groups.setdefault(text, []).append(one)
@@ -83,13 +83,13 @@ def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
 
 
 def slugs(names: Iterable[str]) -> dict[str, str]:
-    """A file-name part for each name: lower-case letters, digits and hyphens, short, and no two alike."""
+    """A short, unique part of a file name for each name: lower-case letters, digits and hyphens."""
     bases = ((name, re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-") or "workload") for name in names)
     return numbered(bases, lambda base, number: f"{base}-{number}")
 
 
 def numbered(named: Iterable[tuple[Key, str]], with_number: Callable[[str, int], str]) -> dict[Key, str]:
-    """For each key its name, or its name with a number, from 2 on, where another has that already."""
+    """Each key's name, with a number from 2 on where an earlier key has the same name."""
     given: dict[Key, str] = {}
     taken: set[str] = set()
     for key, name in dict(named).items():

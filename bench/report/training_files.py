@@ -1,4 +1,4 @@
-"""A training as files: ``training.csv``, JSON, plots, and where no run was timed, pages of its own."""
+"""A training as files: ``training.csv``, JSON and plots; without a timed run, its own pages too."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -24,7 +24,7 @@ TRAINING_CSV = "training.csv"
 
 
 def draw_training(folder: Path, training: Training, samples: TrainingSamples) -> TrainingSummary:
-    """Judge ``training`` and write what a person reads into ``folder``, which holds no timed run."""
+    """Judge ``training`` and write its pages, table and plots into ``folder``, which holds no timed run."""
     summary = summarise_training(training, samples)
     try:
         from loopmark.bench.report import style
@@ -45,7 +45,7 @@ def draw_training(folder: Path, training: Training, samples: TrainingSamples) ->
 def training_figures(
     summary: TrainingSummary, samples: TrainingSamples, styles: "dict[str, style.LineStyle]", starts: Starts
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """What there is to draw: workload, stem, and what makes the figure."""
+    """The plots of a training: workload, stem, and a function that makes the figure."""
     from loopmark.bench.report import trend_plots
 
     for workload in summary.workloads:
@@ -54,23 +54,23 @@ def training_figures(
 
 
 def unwritable(folder: Path, error: OSError) -> BadInput:
-    """A folder that takes no files, or has something else in a file's or a folder's place."""
+    """The error for a folder that cannot be written, or has a file in a folder's place or the reverse."""
     path = Path(error.filename2 or error.filename or folder)
     if path.is_dir() and path != folder and isinstance(error, (IsADirectoryError, PermissionError)):
-        return BadInput(f"{path} is a folder, where a file is to be written; move it away")
+        return BadInput(f"{path} is a folder, but must be a file; move it away")
     if isinstance(error, (FileExistsError, NotADirectoryError)):
-        return BadInput(f"{path} is no folder, where one is to be made; move it away")
+        return BadInput(f"{path} is not a folder, but must be one; move it away")
     return BadInput(f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere")
 
 
 Cell = str | int | float | None
 
-# Of a case's ``Learning``: three columns each.
+# Fields of a case's ``Learning``, with three columns each.
 _ESTIMATES = ("quality", "steps", "seconds", "joules", "steps_ratio", "seconds_ratio")
 
 
 def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | None = None) -> dict[str, Cell]:
-    """One case in base units; None for what was not measured or has no bound."""
+    """One case in base units; None for a value not measured or unbounded."""
     equivalence, learning, ended = row.equivalence, row.learning, row.ended
     proof = equivalence.proof
     worst = equivalence.first or equivalence.furthest
@@ -109,12 +109,12 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
 
 
 def training_as_csv(summary: TrainingSummary) -> str:
-    """The whole table, one row a case."""
+    """The whole table, one row for each case."""
     return csv_of([record(row, workload) for workload in summary.workloads for row in workload.rows])
 
 
 def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]:
-    """The summary as strict JSON values in base units; each seed of each case by itself as well."""
+    """The summary as strict JSON values in base units, and each seed of each case."""
     training = summary.training
     return {
         "seeds": list(training.seeds),

@@ -1,4 +1,4 @@
-"""How the loops trained, as tables in the terminal and on pages, and in one sentence."""
+"""The training of the loops, as tables in the terminal and on pages, and in one sentence."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -29,17 +29,17 @@ from loopmark.bench.report.table import (
 from loopmark.bench.report.takeaway import sentence
 from loopmark.bench.report.text import elide, plain
 
-WIDE = 160  # of what is no terminal, where this table stands alone
-Starts = Mapping[tuple[str, str], float | None]  # seconds that each workload's loops took to get going when timed
+WIDE = 160  # for a file, where this table stands alone
+Starts = Mapping[tuple[str, str], float | None]  # start-up seconds of each workload's loops in the timed run
 
 
 def starts_of(summary: Summary) -> Starts:
-    """What the loops of a timed run took to get going."""
+    """The start-up seconds of the loops of a timed run."""
     return {(row.case.workload, row.case.loop): row.start_seconds for row in summary.rows if not row.case.repeat}
 
 
 def print_training(summary: TrainingSummary, console: Console | None = None) -> None:
-    """Print a training by itself, and its takeaway, as wide as the terminal; a file counts as ``WIDE`` wide."""
+    """Print a training and its takeaway, as wide as the terminal; a file counts as ``WIDE`` wide."""
     console = as_wide_as(WIDE, console)
     lines = [*training_lines(summary, {}, console, alone=True), Text(), Text(training_takeaway(summary), "bold")]
     print_lines(lines, console)
@@ -48,12 +48,12 @@ def print_training(summary: TrainingSummary, console: Console | None = None) -> 
 def training_lines(
     summary: TrainingSummary, starts: Starts, console: Console, *, alone: bool = False
 ) -> Iterator[Text]:
-    """How each case trained, none of the lines wider than the console; nothing in them is read as markup.
+    """The lines on how each case trained, none wider than the console; none of the text is markup.
 
     Args:
-        starts: what is known of starting from a timed run, whose first launch compiled with an empty cache; a loop
-            that is not in it starts as the first of its own trials did.
-        alone: whether no other table tells of the same loops, so that this one has to tell what departs, and why.
+        starts: start-up seconds from a timed run, whose first launch compiled with an empty cache; other loops use
+            the start of their own first trial.
+        alone: True if no other table shows the same loops, so that this one names what departs, and why.
     """
     width = console.width
     workloads = [one for one in summary.workloads if alone or one.target is not None]
@@ -86,7 +86,7 @@ Value = Callable[[Learning], Estimate | float | None]  # what a column sorts by
 
 
 def _columns(starts: Starts, *, on_page: bool) -> list[Column[TrainedRow]]:
-    """What each case learnt. The terminal has shorter headings in two lines, and no room for the ratios to eager."""
+    """Columns on learning. The terminal has shorter headings in two lines, and no ratios to eager."""
 
     def column(
         terminal: str, page: str, say: Callable[[Learning], str], value: Value = lambda _: None
@@ -118,18 +118,14 @@ def _columns(starts: Starts, *, on_page: bool) -> list[Column[TrainedRow]]:
         Column("with a\ncold start", with_start),
         column("energy\nto target", "energy", words.joules, lambda one: one.joules),
         *(ratios if on_page else ()),
-        column(
-            "loss\nin the end",
-            "loss in the end",
-            lambda one: show.ABSENT if one.loss is None else show.significant(one.loss),
-        ),
+        column("loss\nin the end", "loss in the end", loss),
         column("quality\nin the end", "quality in the end", lambda one: words.in_range(one.quality, show.significant)),
         column("converged", "converged", words.ending),
     ]
 
 
 def _is_told_above(row: TrainedRow, starts: Starts) -> bool:
-    """Whether the table of the timed run has said already why there is nothing to see of this loop."""
+    """True if the table of the timed run already has the reason why this loop has no figures."""
     return not _has_figures(row) and starts.get((row.workload, row.loop), 0.0) is None
 
 
@@ -147,9 +143,9 @@ NAME_LENGTH = 48
 
 
 def training_takeaway(summary: TrainingSummary) -> str:
-    """On each workload, which loops train another model than the baseline, and which is soonest at the target.
+    """The loops that train another model than the baseline, and the soonest at the target, by workload.
 
-    A loop is called sooner only where its whole interval says so.
+    A loop is called sooner only if its whole interval is.
     """
     text = "; ".join(f"on {_short(w.workload)}, {', and '.join(_clauses(w))}" for w in summary.workloads)
     return sentence(f"{text}.", summary.training.interrupted)
@@ -184,7 +180,7 @@ def _soonest(trained: dict[str, Learning], target: str) -> str:
     if sooner:
         best = max(sooner, key=lambda loop: sooner[loop].value)
         ratio, _, ends = show.ratio_range(sooner[best]).partition(" ")
-        return f"{_short(best)} is at {target} {ratio} sooner {ends}, getting going left aside"
+        return f"{_short(best)} is at {target} {ratio} sooner {ends}, without start-up"
     base = trained.get(BASELINE)
     if base is None or base.seconds is None:
         return f"{BASELINE} is not at {target} with every seed"
@@ -196,7 +192,7 @@ def _short(text: str) -> str:
 
 
 def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
-    """What the templates of a training's pages are given, where nothing was timed."""
+    """The context of the templates of a training's pages, without a timed run."""
     training = summary.training
     return {
         "training": training,
@@ -224,7 +220,7 @@ EQUIVALENCE: tuple[Column[TrainedRow], ...] = (
 
 
 def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, starts: Starts) -> dict[str, Any] | None:
-    """A workload's training; None where there was none."""
+    """The content on a workload's training; None if there was none."""
     if workload is None or summary is None:
         return None
     heading = words.heading(workload, summary.training)

@@ -1,4 +1,4 @@
-"""How a case trained, in words, before anyone lays it out."""
+"""The training of a case in words, before layout."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from loopmark.bench.report import format as show
 from loopmark.bench.report.text import elide, plain
 
 LAYER_LENGTH = 60
-# By the significant bits that they keep.
+# Names of formats, by the significant bits that they keep.
 FORMATS = {24: "float32", 11: "11 bits, as of float16 and TensorFloat-32", 8: "bfloat16"}
 SPENT: Ending = "spent its budget"
 WHAT = {"loss": "the loss", "gradient": "the gradient of", "update": "the update of", "buffer": "the buffer"}
@@ -24,7 +24,7 @@ def verdict(row: TrainedRow | None) -> str:
 
 
 def evidence(equivalence: Equivalence) -> str:
-    """What the verdict rests on, or why there is none, as a clause."""
+    """The evidence for the verdict, or the reason why there is none, as a clause."""
     proof = equivalence.proof
     if equivalence.verdict is None:
         return f"not compared: {plain(equivalence.why_not or '')}"
@@ -32,13 +32,13 @@ def evidence(equivalence: Equivalence) -> str:
         return f"its loss was not finite at step {proof.lost_at_step:,}"
     steps = f"{proof.steps} steps"
     if equivalence.verdict == "same":
-        return f"every bit of {steps} as eager's: loss, gradients, parameters, buffers"
+        return f"every bit of {steps} is eager's: loss, gradients, parameters, buffers"
     if equivalence.first is not None:
         return _departure(equivalence.first, rounding(equivalence))
     if equivalence.furthest is None and equivalence.verdict == "departs":
-        return f"each of {steps} is eager's, but they end elsewhere: it was given other data, or skipped some"
+        return f"each of {steps} is eager's, but the end differs: the loop had other data, or skipped some"
     if equivalence.furthest is None:
-        return f"every bit of {steps} as eager's in one process, others in another: eager itself does not repeat"
+        return f"every bit of {steps} is eager's in one process, but not in another: eager itself does not repeat"
     far, by = equivalence.furthest, rounding(equivalence)
     share = show.percent(far.share) if far.share >= 0.01 else "a hundredth"
     return f"in {steps} nothing was off by more than {share} of what is allowed for rounding to {by} ({_place(far)})"
@@ -51,11 +51,11 @@ def rounding(equivalence: Equivalence) -> str:
 
 
 def doubt(row: TrainedRow | None, eager: TrainedRow | None) -> str:
-    """Why a loop cannot be the winner however fast it is; empty where it can, or where nothing was looked at."""
+    """The reason why a loop cannot win at any speed; empty if it can, or if its training was not compared."""
     if row is None:
         return ""
     if row.departs:
-        return "trains otherwise"
+        return "trains another model"
     if row.equivalence.verdict is None:
         return f"was not shown to train as {BASELINE}"
     learnt, its = row.learning, eager.learning if eager else None
@@ -67,10 +67,10 @@ def doubt(row: TrainedRow | None, eager: TrainedRow | None) -> str:
 
 
 def remarks(row: TrainedRow, *, equivalence: bool = True) -> list[str]:
-    """What there is to say of a case's training beyond its figures: nothing, for most.
+    """Remarks on a case's training beyond its figures; empty for most.
 
     Args:
-        equivalence: whether to tell how it departs from the baseline, which another table may tell already.
+        equivalence: True to include how it departs from the baseline, which another table may have.
     """
     said = []
     if row.departs and equivalence:
@@ -87,18 +87,18 @@ def remarks(row: TrainedRow, *, equivalence: bool = True) -> list[str]:
 
 
 def reached(learning: Learning) -> str:
-    """``3 of 3``: how many seeds reached the target."""
+    """``3 of 3``: the number of seeds that reached the target."""
     return f"{learning.reached} of {learning.seeds}"
 
 
 def learns(learning: Learning) -> str:
-    """``yes``, ``no`` or ``2 of 3``: whether anything was learnt."""
+    """``yes``, ``no`` or ``2 of 3``: the seeds with which the loop learns."""
     count, of = learning.learns, learning.seeds
     return "yes" if count == of else "no" if not count else f"{count} of {of}"
 
 
 def ending(learning: Learning) -> str:
-    """How the trials ended: where they converged, or that they had not yet."""
+    """The end of the trials: the step of convergence, or another ending."""
     if (step := converged_at_step(learning)) is not None:
         return f"at step {show.count(step)}"
     if learning.diverged:
@@ -118,7 +118,7 @@ def converged_at_step(learning: Learning) -> float | None:
 
 
 def seconds(learning: Learning) -> str:
-    """Seconds of training to the target, getting going left aside."""
+    """Seconds of training to the target, without start-up."""
     return in_range(learning.seconds, show.seconds, show.seconds_range)
 
 
@@ -131,14 +131,14 @@ def with_start(learning: Learning, start_seconds: float | None) -> str:
 
 
 def joules(learning: Learning) -> str:
-    """Energy to the target; absent where nothing counts it."""
+    """Energy to the target; absent without a counter."""
     return f"{in_range(learning.joules, show.significant)} J" if learning.joules else show.ABSENT
 
 
 def in_range(
     estimate: Estimate | None, text: Callable[[float], str], with_ends: Callable[[Estimate], str] | None = None
 ) -> str:
-    """A figure with its interval; alone where one seed gives none."""
+    """A figure with its interval, or alone if a single seed gives no interval."""
     if estimate is None:
         return show.ABSENT
     if not math.isfinite(estimate.high - estimate.low):
@@ -147,7 +147,7 @@ def in_range(
 
 
 def heading(workload: TrainedWorkload, training: Training) -> str:
-    """What was trained for, and how often."""
+    """The target of the training and the number of seeds."""
     count = len(training.seeds)
     if not count:
         return "compared with eager step by step, and not trained; `loopmark train` does both"
@@ -164,7 +164,7 @@ def _of_learning(learning: Learning) -> list[str]:
     said = []
     if (astray := learning.diverged) is not None:
         how = {"not a number": "became NaN", "infinite": "became infinite", "exploded": "exploded"}
-        what = how.get(astray.trial.divergence or "", "went astray")
+        what = how.get(astray.trial.divergence or "", "diverged")
         said.append(f"diverged: its loss {what} at step {astray.trial.diverged_at_step:,}, seed {astray.trial.seed}")
     elif learning.learns < len(learning.trials):
         said.append(f"does not learn with {len(learning.trials) - learning.learns} of {len(learning.trials)} seeds")
@@ -206,7 +206,7 @@ def _scaling(learning: Learning) -> str:
 def _departure(departure: Departure, format_: str) -> str:
     off = f"is off by {_relative(departure.error)}"
     if math.isinf(departure.error):
-        off = "is there where eager has none, or is missing"
+        off = "exists where eager has none, or is missing"
     allowed = f"{_relative(departure.allowed)} is allowed for rounding to {format_}"
     return f"at step {departure.step:,} {_place(departure)} {off}, where {allowed}"
 
@@ -217,5 +217,5 @@ def _place(departure: Departure) -> str:
 
 
 def _relative(value: float) -> str:
-    """A relative error: per cent where that reads well, else a power of ten."""
+    """A relative error: in per cent from 0.1 % on, else as a power of ten."""
     return show.percent(value) if value >= 0.001 else f"{value:.1g}"

@@ -1,4 +1,4 @@
-"""The plots of what happened as the run went on: step times over its rounds, losses over its steps."""
+"""The plots over the course of a run: step times by round, losses by step."""
 
 from dataclasses import dataclass, replace
 
@@ -14,39 +14,39 @@ from loopmark.bench.report import format as show
 from loopmark.bench.report import layout, style
 from loopmark.bench.report.disturbance import SLOWER, causes, disturbed, slowness
 
-MOST_GROUPS = 240  # points across a plot that can be told apart side by side
-MOST_BANDED = 2400  # groups of all cases together, each of which has a band: of twenty loops, an SVG of 300 kB
-MOST_LAUNCHES = 60  # whose beginnings are marked; of more, groups may join rounds of several launches
-BAND = (0.1, 0.9)  # the quantiles of a group's rounds that its band reaches to
+MOST_GROUPS = 240  # the most points across a plot that a reader can distinguish
+MOST_BANDED = 2400  # the most groups with a band, of all cases: an SVG of 300 kB for twenty loops
+MOST_LAUNCHES = 60  # the most launches whose starts are marked; with more, a group may join rounds of several
+BAND = (0.1, 0.9)  # the quantiles of a group's rounds at the ends of its band
 MOSTLY = 0.5  # the share of a group's rounds that must have been disturbed for it to be marked
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One case over the run: one value a group, NaN where it has no round there. (groups,)"""
+    """One case over the run: one value for each group, NaN without a round there. (groups,)"""
 
-    seconds: NDArray[np.float64]  # a step, of the median round
+    seconds: NDArray[np.float64]  # seconds a step, of the median round
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    marked: NDArray[np.bool_]  # whether something disturbed the round; of several, at least half of them
+    marked: NDArray[np.bool_]  # True if the round, or at least half of several, was disturbed
 
 
 @dataclass(frozen=True)
 class Rounds:
     """All cases of a workload over the same groups of rounds."""
 
-    width: int  # rounds of a group, at most; 1 where each is drawn by itself
-    places: int  # rounds of all launches, one after the other
-    at: NDArray[np.float64]  # where among them each group lies (groups,)
-    pieces: tuple[NDArray[np.intp], ...]  # the groups that a line joins: one launch's, where launches are told apart
-    starts: tuple[float, ...]  # where a launch begins, but for the first one; none where there are too many to mark
-    trajectories: dict[int, Trajectory]  # by case; only those that have a round
-    disturbed_share: float  # of all the rounds of all cases, how many something disturbed
-    spells: tuple[tuple[float, float], ...] = ()  # from where to where the loops were slow together
+    width: int  # the most rounds of a group; 1 if each is drawn alone
+    places: int  # the number of rounds of all launches
+    at: NDArray[np.float64]  # the position of each group among them (groups,)
+    pieces: tuple[NDArray[np.intp], ...]  # the groups that a line joins: of one launch, if starts are marked
+    starts: tuple[float, ...]  # the starts of all launches but the first; none if there are too many to mark
+    trajectories: dict[int, Trajectory]  # by case; only cases with a round
+    disturbed_share: float  # the share of disturbed rounds, of all cases
+    spells: tuple[tuple[float, float], ...] = ()  # the beginning and end of each time when the loops were slow together
 
 
 def rounds_of(plain: pd.DataFrame) -> Rounds:
-    """The rounds of blocks that were timed as a whole, of which there is at least one."""
+    """The rounds of blocks timed as a whole; ``plain`` has at least one."""
     plain = plain.assign(seconds=block_seconds(plain), disturbed=disturbed(plain))
     by_round = plain.groupby(["case", "launch", "round"])
     rounds = by_round.agg(seconds=("seconds", "median"), disturbed=("disturbed", "any"))
@@ -72,7 +72,7 @@ def rounds_of(plain: pd.DataFrame) -> Rounds:
 
 
 def _groups(places: int, begins: NDArray[np.intp], most: int) -> tuple[NDArray[np.intp], int]:
-    """The group of each place, at most ``most``, and the largest group's size; none reaches over one of ``begins``."""
+    """The group of each place, at most ``most``, and the largest size; no group crosses one of ``begins``."""
     room = max(1, most - len(begins))  # each launch ends in a group that may not be full
     width = 1 if places <= MOST_GROUPS else -(-places // room)
     inside = np.arange(places) - np.concatenate([[0], begins])[np.searchsorted(begins, np.arange(places), "right")]
@@ -80,7 +80,7 @@ def _groups(places: int, begins: NDArray[np.intp], most: int) -> tuple[NDArray[n
 
 
 def _spells(slow: NDArray[np.bool_], sizes: NDArray[np.intp]) -> tuple[tuple[float, float], ...]:
-    """Where groups of so many rounds that are ``slow`` begin and end, neighbours as one."""
+    """The beginnings and ends of ``slow`` groups, given their ``sizes`` in rounds; neighbours are joined."""
     edges = np.concatenate([[0], np.cumsum(sizes)]) - 0.5
     changes = np.flatnonzero(np.diff(np.concatenate([[False], slow, [False]]).astype(int)))
     return tuple((float(edges[a]), float(edges[b])) for a, b in zip(changes[::2], changes[1::2], strict=True))
@@ -101,10 +101,10 @@ def step_times(
     *,
     in_turns: bool = True,
 ) -> Figure | None:
-    """Seconds a step of each case over the rounds of the run; a cross where something disturbed the round.
+    """Seconds a step of each case over the rounds of the run; a cross marks a disturbed round.
 
-    Many rounds are drawn in groups: the median, a band for most rounds, and a cross where most were disturbed. Rounds
-    in which most loops were slow together are shaded, where loops took turns within a round.
+    Many rounds are drawn in groups: the median, a band for most rounds, and a cross where most were disturbed. If
+    loops took turns within a round, the rounds in which most loops were slow together are shaded.
     """
     plain = samples.blocks[samples.blocks["case"].isin(cases.values()) & ~samples.blocks["lapped"]]
     if plain.empty:
@@ -141,19 +141,19 @@ def step_times(
 def _note(rounds: Rounds, causes: str) -> str:
     said = []
     if rounds.disturbed_share and rounds.width == 1:
-        said.append(f"+ that round was disturbed more than usual: {causes}")
+        said.append(f"+ the round was disturbed more than usual: {causes}")
     elif rounds.disturbed_share:
         share = show.percent(rounds.disturbed_share)
-        said.append(f"+ half of a group's rounds or more were disturbed, as {share} of all were: {causes}")
+        said.append(f"+ at least half of the group's rounds were disturbed ({share} of all rounds): {causes}")
     if rounds.spells:
-        said.append("shaded: most loops slow together, whatever the cause")
+        said.append("shaded: most loops were slow together")
     return "; ".join(said)
 
 
 def losses(
     workload: WorkloadSummary, cases: dict[str, int], samples: Samples, styles: dict[str, style.LineStyle]
 ) -> Figure | None:
-    """Loss over steps, by ``layout.loss_lines``."""
+    """Loss over steps, drawn by ``layout.loss_lines``."""
     read = samples.losses[samples.losses["case"].isin(cases.values())]
     finite = read[style.drawn(read["loss"])]
     if finite.empty:

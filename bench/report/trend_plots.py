@@ -1,4 +1,4 @@
-"""Plots of a trend: how loops trained step by step, and how speedups moved run by run."""
+"""Plots of trends: the training of loops step by step, and speedups run by run."""
 
 import math
 import statistics
@@ -22,7 +22,7 @@ from loopmark.bench.report import layout, style
 from loopmark.bench.report.history import signed, where
 from loopmark.bench.report.training_table import Starts
 
-MOST_EVALUATIONS = 240  # of a loop; of more, those of neighbouring steps are drawn as one
+MOST_EVALUATIONS = 240  # of a loop in a plot; with more, neighbouring steps are drawn as one
 
 
 def quality(
@@ -32,10 +32,10 @@ def quality(
     styles: dict[str, style.LineStyle],
     starts: Starts,
 ) -> Figure | None:
-    """Quality on held-out data against the seconds spent training: the median over seeds, and a band from end to end.
+    """Quality on held-out data against the seconds spent training: the median over seeds, and a band over all seeds.
 
-    Getting going is left aside on the axis, and told in the legend: a compilation of twenty seconds would leave a
-    training of one no room. A dot marks where the target was reached.
+    Start-up is not on the axis but in the legend: a compilation of twenty seconds would leave no room for a training
+    of one second. A dot marks the time when the target was reached.
     """
     rows = _trained(workload)
     if workload.target is None or not rows:
@@ -78,7 +78,7 @@ def quality(
 def losses(
     workload: TrainedWorkload, summary: TrainingSummary, samples: TrainingSamples, styles: dict[str, style.LineStyle]
 ) -> Figure | None:
-    """The training loss over steps: the median over seeds, and a band from the least to the most of them."""
+    """The training loss over steps: the median over seeds, and a band over all seeds."""
     rows = [row for row in _trained(workload) if row.learning]
     read = samples.training_losses[style.drawn(samples.training_losses["loss"])]
     losses = {row.label: read[read["trial"].isin(_trials(row, summary))] for row in rows}
@@ -104,9 +104,9 @@ def _trials(row: TrainedRow, summary: TrainingSummary) -> list[int]:
 
 
 def _course(row: TrainedRow, summary: TrainingSummary, evaluations: pd.DataFrame) -> pd.DataFrame | None:
-    """For each step at which any seed was measured: median seconds, and the median, least and best quality.
+    """Median seconds, and median, least and greatest quality, for each step with an evaluation of any seed.
 
-    Of more steps than a plot has room for, neighbours are taken together.
+    Neighbouring steps are joined where a plot has no room for all.
     """
     lessons = {lesson.trial: lesson for lesson in row.learning.trials} if row.learning else {}
     trials = {i: lessons[trial] for i, trial in enumerate(summary.training.trials) if trial in lessons}
@@ -121,7 +121,7 @@ def _course(row: TrainedRow, summary: TrainingSummary, evaluations: pd.DataFrame
     return bands.assign(seconds=steps["seconds"].median())
 
 
-# Inches. LEFT and RIGHT are margins for the axis's labels, and for the names of the runs that changed something.
+# Inches. LEFT is the margin for axis labels, RIGHT for the names of the runs with changes.
 LEFT, RIGHT = 0.75, 2.45
 TOP, BOTTOM = 0.76, 0.55
 PANEL = 0.85
@@ -130,9 +130,9 @@ LINE = 0.15
 RUN_INCHES = 1.3
 DAYS = 5  # labels along the runs, at most
 MOST_EMPTY = 4.0
-"""How many times as high as its figures need a panel may be for the baseline to be in view."""
+"""The greatest height of a panel that shows the baseline, as a multiple of the height that its figures need."""
 LEAST_SPAN = 0.02
-LARGEST_LOG = 700.0  # beyond, there is no float
+LARGEST_LOG = 700.0  # a larger logarithm overflows a float
 
 
 def history(series: Sequence[Series]) -> Figure:
@@ -176,9 +176,9 @@ def _history_title(figure: Figure, height: float, series: Sequence[Series]) -> N
 def _history_panel(axes: Axes, series: Series, places: Sequence[int]) -> None:
     low, high = _view(series)
     axes.set_yscale("log")
-    axes.set_ylim(low, high)  # before anything is drawn: matplotlib's own idea of it fails where a figure is absurd
+    axes.set_ylim(low, high)  # before drawing: matplotlib's automatic limits fail for absurd figures
     axes.axhline(1, color=style.BLACK, linewidth=0.9, zorder=1)
-    # One line with gaps: a line for each of hundreds of runs takes seconds to draw.
+    # One line with gaps: hundreds of single lines take seconds to draw.
     across = [at for place in places for at in (place, place, math.nan)]
     ends = [end for point in series.points for end in (*_interval(point), math.nan)]
     axes.plot(across, ends, color=style.GREY, linewidth=0.9, solid_capstyle="butt", zorder=2)
@@ -219,15 +219,15 @@ def _run_axis(axes: Axes, starts: Sequence[datetime], *, last: bool) -> None:
 
 
 def _interval(point: Point) -> list[float]:
-    """Both ends, or the value twice where the run does not know them."""
+    """Both ends, or the value twice if the run has no interval."""
     ratio = point.speedup
     return [ratio.low, ratio.high] if ratio.low > 0 and ratio.high < math.inf else [ratio.value] * 2
 
 
 def _view(series: Series) -> tuple[float, float]:
-    """The ends of a panel's scale: all values, room for a usual interval, and the baseline unless it is far away.
+    """The ends of a panel's scale, for all values, a usual interval, and the baseline unless it is far away.
 
-    The widest interval has no say: one disturbed run would flatten all the others.
+    The widest interval does not count: one disturbed run would flatten all others.
     """
     values = [math.log(point.speedup.value) for point in series.points if 0 < point.speedup.value < math.inf] or [0.0]
     halves = [(math.log(end[1]) - math.log(end[0])) / 2 for end in map(_interval, series.points)]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,9 @@ def test_a_budget_too_small_for_a_verdict_is_inconclusive_and_may_be_made_to_pas
 ) -> None:
     brief = (*SMALL, "--budget", "0.1")
     assert elsewhere("ab", *brief).returncode == 3
+    (path,) = tmp_path.glob("results/*/*/comparison.json")
+    kept, end = json.loads(path.read_text()), path.stat().st_mtime
+    assert end - datetime.fromisoformat(kept["started"]).timestamp() == pytest.approx(kept["seconds"], abs=2)
     assert elsewhere("ab", *brief, "--inconclusive", "pass").returncode == 0
     assert elsewhere("ab", *brief, "--inconclusive", "fail").returncode == 1
     assert left_behind(tmp_path) == []
@@ -156,7 +160,7 @@ def test_uncommitted_changes_can_be_compared_with_what_they_change(elsewhere: He
     assert found.returncode == 1, found.stderr
     both = elsewhere("ab", "--base", "rev=HEAD", "--head", "rev=main", "--loop", "loop.py:step", *SMALL)
     assert both.returncode == 2
-    assert "have changes" in both.stderr
+    assert "have uncommitted changes" in both.stderr
 
 
 def test_a_head_that_no_longer_trains_is_a_regression_and_such_a_base_is_not_comparable(

@@ -110,7 +110,7 @@ def test_what_stands_in_the_way_of_the_record_is_told(
     found_instead(monkeypatch, AssertionError("measured for nothing"))
     done = here("ceilings", "--out", tmp_path, "--device", "cpu", "--threads", 1)
     assert done.returncode == 2
-    assert "is in the way" in done.stderr
+    assert "exists and is not a file" in done.stderr
     assert os.listdir(path) == []  # noqa: PTH208 - nothing was left in it
 
 

@@ -1,13 +1,16 @@
 """The command as a person types it, once in a process of its own."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from loopmark.bench.cli import app
+from loopmark.bench.cli.examples import EXAMPLES
 from loopmark.bench.records import store
 from tests.support.command import ROOT, Here, loopmark
 from tests.support.synthetic import Truth, make_run
@@ -27,8 +30,10 @@ def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(t
         "--threads", 1, "--out", tmp_path / "results",
     )  # fmt: skip
     (folder,) = (tmp_path / "results").glob("*/*")
+    run = store.read_run(folder)
 
     assert done.returncode == 0, done.stderr
+    assert run.name == folder.name == store.folder_name(run.started)
     assert "foreach_optimizer" in done.stdout
     assert "On regression on this CPU," in done.stdout
     assert {path.name for path in folder.iterdir()} >= {
@@ -51,6 +56,20 @@ def test_json_is_all_that_standard_output_gets_and_a_failed_case_makes_the_statu
     assert done.returncode == 1
     assert Path(summary["folder"]).is_dir()
     assert "failed" in done.stdout
+
+
+def test_a_run_that_fails_before_anything_is_kept_leaves_no_folder(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object) -> None:
+        raise OSError("something is missing")
+
+    monkeypatch.setattr("loopmark.bench.measure.whole_run.measure_all", measure)
+    done = here("run", "--workload", "regression", "--out", tmp_path)
+
+    assert done.returncode == 2
+    assert "something is missing" in done.stderr
+    assert not list(tmp_path.glob("*/*"))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +153,20 @@ def test_help_shows_the_commands_by_what_a_person_wants(here: Here) -> None:
     assert {info.name: info.rich_help_panel for info in app.registered_commands} == {
         command: panel for panel, commands in panels.items() for command in commands
     }
+
+
+@pytest.mark.parametrize("command", sorted(EXAMPLES))
+def test_a_commands_help_is_sentences_and_ends_with_two_examples_that_it_takes(here: Here, command: str) -> None:
+    lines = here(command, "--help").stdout.splitlines()
+    parsed = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+
+    assert lines[-3] == "  Examples:"
+    assert all(option.help.endswith(".") for option in parsed.params)
+    for line in lines[-2:]:
+        program, name, *arguments = shlex.split(line.partition(" | ")[0])
+        assert (program, name) == ("loopmark", command)
+        assert parsed.make_context(name, arguments).command is parsed
+        assert len(line) <= 80
 
 
 def test_list_names_every_workload_and_loop_with_the_reason_for_what_cannot_run_here(here: Here) -> None:

@@ -181,7 +181,7 @@ def test_two_runs_of_one_machine_with_nothing_in_common_are_not_sent_to_check(he
 def test_one_machine_alone_is_its_table_what_pays_there_and_how_to_add_another(here: Here, tmp_path: Path) -> None:
     done = here("compare", "results/reference", "--workload", "resnet", "--out", tmp_path)
     assert done.returncode == 0
-    assert done.stdout.startswith("One run alone: give a second one")
+    assert done.stdout.startswith("Only one run: give a second one")
     assert re.search(rf"^resnet: channels_last pays on {AMD} \(1\.\d+x \[1\.\d+, 1\.\d+\]\)\.$", done.stdout, re.M)
 
 
@@ -196,7 +196,7 @@ def test_each_machine_s_own_ceilings_are_used_and_those_of_another_are_not(here:
     assert shares[str(own)] > 0
     assert shares[str(other)] is None
     reason = f"{CEILINGS_FILE} is of another device"
-    assert f"{other}: what its device can do is not known: {reason}" in str(found["warnings"])
+    assert f"{other}: the ceilings of its device are not known: {reason}" in str(found["warnings"])
 
 
 def test_only_what_is_asked_for_is_shown_and_eager_beside_it(here: Here, tmp_path: Path) -> None:

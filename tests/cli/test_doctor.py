@@ -11,7 +11,7 @@ def test_it_is_advice_and_so_its_status_is_0_whatever_it_finds() -> None:
     done = loopmark("doctor", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("This machine, for loops on cpu\n")
-    assert done.stdout.rstrip().endswith("Loopmark changes none of it by itself.")
+    assert done.stdout.rstrip().endswith("Loopmark changes nothing by itself.")
     assert "Traceback" not in done.stderr
 
 
@@ -27,7 +27,7 @@ def test_json_is_all_that_standard_output_gets() -> None:
     [
         (["--device", "gpu"], "no device 'gpu'; give cpu, cuda or cuda:N"),
         (["--device", "cuda:x"], "no device 'cuda:x'"),
-        (["--device", "xpu:0"], "doctor looks at processors and CUDA devices"),
+        (["--device", "xpu:0"], "doctor checks processors and CUDA devices only"),
         (["--device"], "requires an argument"),
         (["--threads", "1"], "No such option"),
         (["everything"], "unexpected extra argument"),

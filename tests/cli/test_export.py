@@ -42,11 +42,11 @@ def test_a_file_holds_what_standard_output_would_get(here: Here, kept: Path, tmp
     ("arguments", "says"),
     [
         (["RUN", "--to", "pytest-bench"], "no format named 'pytest-bench'; did you mean 'pytest-benchmark'?"),
-        (["RUN", "--to", ""], "no format named ''; there are pytest-benchmark, github-action-benchmark,"),
+        (["RUN", "--to", ""], "no format named ''; use one of pytest-benchmark, github-action-benchmark,"),
         (["RUN"], "--to"),
         (["RUN", "--to", "bencher", "--output", "nowhere/file"], "cannot write nowhere/file"),
         (["RUN", "--to", "bencher", "--output", "/proc/file"], "cannot write /proc/file"),
-        (["RUN", "--to", "bencher", "--output", "tests"], "tests is in the way: it is no file"),
+        (["RUN", "--to", "bencher", "--output", "tests"], "tests exists and is not a file"),
         (["RUN", "--to", "bencher", "--output", "x" * 5000], "cannot write xxx"),
         (["nowhere", "--to", "bencher"], "nowhere is not a folder; give a folder that `loopmark run` wrote"),
         (["tests", "--to", "bencher"], "tests has no run.json"),
@@ -121,7 +121,7 @@ def test_a_runs_own_file_is_not_overwritten(here: Here, kept: Path) -> None:
     before = (kept / "run.json").read_bytes()
     done = here("export", kept, "--to", "bencher", "--output", kept / "run.json")
     assert done.returncode == 2
-    assert "is a file of a run's own; choose another" in done.stderr
+    assert "belongs to a run; choose another file" in done.stderr
     assert (kept / "run.json").read_bytes() == before
 
 
@@ -130,5 +130,5 @@ def test_a_link_to_what_is_no_file_is_left_as_it_is(here: Here, kept: Path, tmp_
     link.symlink_to("/dev/null")
     done = here("export", kept, "--to", "bencher", "--output", link)
     assert done.returncode == 2
-    assert "is in the way: it is no file" in done.stderr
+    assert "exists and is not a file" in done.stderr
     assert link.is_symlink()

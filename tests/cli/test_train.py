@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from loopmark.bench.records.store import folder_name
 from tests.support.command import ROOT, Here, loopmark
 
 EXAMPLES = ROOT / "tests" / "examples"
@@ -53,6 +54,7 @@ def test_losses_of_every_step_and_quality_after_every_epoch_are_kept(trained) ->
     losses = pd.read_parquet(folder / "training_losses.parquet")
     evaluations = pd.read_parquet(folder / "evaluations.parquet")
     run = [i for i, trial in enumerate(training["trials"]) if trial["status"] == "ok"]
+    assert training["name"] == folder.name == folder_name(training["started"])
     assert len(run) == 4
     for index in run:
         steps = training["trials"][index]["steps"]

@@ -10,7 +10,6 @@ from loopmark.bench.judge.history import (
     Observation,
     Series,
     change_points,
-    lost,
     measured,
     noise,
     observe,
@@ -219,11 +218,3 @@ def test_a_run_of_one_launch_is_a_point_whose_interval_is_open() -> None:
 def test_a_run_s_standard_error_is_what_its_interval_was_made_of() -> None:
     five = dataclasses.replace(point(0, 0.1), log_speedup=Estimate(0.1, 0.1 - 2.776, 0.1 + 2.776))
     assert five.standard_error == pytest.approx(1.0, rel=1e-3)
-
-
-def test_a_loss_that_is_not_finite_makes_a_case_lost() -> None:
-    _, samples = make_run([Truth("eager"), Truth("tf32")])
-    losses = samples.losses.copy()
-    losses.loc[losses["case"] == 1, "loss"] = np.nan
-    assert lost(losses) == {1}
-    assert lost(samples.losses) == set()

@@ -1,6 +1,7 @@
 """The laps that count, and the phases that they add up to."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from loopmark.bench.judge.laps import BLOCK, LapsByCase, counted_blocks, laps_by
 from loopmark.bench.judge.statistics import student
 from loopmark.bench.judge.summary import summarise
 from loopmark.bench.records.samples import Samples
-from tests.support.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, hold_down, make_run
 
 ORDER = ("data", "zero_grad", "forward", "loss", "backward", "optimizer")
 
@@ -243,11 +244,8 @@ def test_a_block_at_the_power_cap_counts_since_that_is_the_loops_own_doing() -> 
 
 def test_a_run_is_judged_by_what_was_measured_again_and_keeps_the_rest() -> None:
     run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("amp", 0.005)], device=True)
-    first = samples.blocks.groupby(["case", "launch", "round", "lapped"]).cumcount() == 0
-    held = samples.blocks["case"].eq(2) & first
-    samples.blocks.loc[held, ["host_seconds", "device_seconds"]] *= 10
-    unmarked = summarise(run, samples).workloads[0].rows[2]
-    samples.blocks.loc[held, "throttle_reasons"] = "thermal slowdown"
+    samples = hold_down(samples, 2)
+    unmarked = summarise(run, replace(samples, blocks=samples.blocks.assign(throttle_reasons=""))).workloads[0].rows[2]
     marked = summarise(run, samples).workloads[0].rows[2]
     assert unmarked.step_seconds is not None
     assert marked.step_seconds is not None

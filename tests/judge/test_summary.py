@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.judge.summary import Row, Summary, is_baseline, summarise
+from loopmark.bench.judge.summary import Row, Summary, is_baseline, lost_at_step, summarise
 from loopmark.bench.records.run import Case, Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.store import write
@@ -150,6 +151,8 @@ def test_a_loop_that_loses_its_loss_is_never_called_faster() -> None:
     losses.loc[(losses["case"] == 2) & (losses["step"] >= 17), "loss"] = float("nan")
     row = summarise(run, dataclasses.replace(samples, losses=losses)).rows[2]
     assert row.lost_at_step == 17
+    assert lost_at_step(losses) == {2: 17}
+    assert lost_at_step(samples.losses) == {}
     assert row.verdict is None
     assert row.break_even_steps is None
 
@@ -287,6 +290,15 @@ def test_the_start_is_the_first_launchs_because_later_ones_find_warm_caches() ->
     assert row.compile_seconds == 10
     assert row.compile_cache == "cold"
     assert row.first_step_seconds == row.case.launches[0].first_step_seconds > 10
+
+
+def test_a_warm_first_launch_is_no_cold_start_where_the_one_before_it_failed() -> None:
+    run, samples = make_run([EAGER, Truth("compile", 0.008, compile_seconds=10)])
+    case = replace(run.cases[1], launches=run.cases[1].launches[1:])
+    first = replace(case.launches[0], first_step_seconds=99.0)
+    run = with_case(run, 1, replace(case, launches=(first, *case.launches[1:])))
+    found = summarise(run, samples).rows[1].first_step_seconds
+    assert found == statistics.median(launch.first_step_seconds for launch in run.cases[1].launches)
 
 
 def test_peak_memory_is_the_largest_of_any_launch_and_absent_where_unknown() -> None:

@@ -7,6 +7,7 @@ import torch
 
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop, find_technique, find_workload, label_of
 from loopmark.loops.loop import EAGER
+from loopmark.loops.technique import Technique
 from loopmark.loops.user_code import BadSpec
 
 HOSTILE = [
@@ -116,8 +117,14 @@ def test_techniques_that_exclude_each_other_are_refused_in_either_order(first: s
 
 def test_every_exclusion_names_a_technique_that_exists() -> None:
     for technique in (*TECHNIQUES.values(), find_technique("accumulate_2")):
-        assert technique.excludes <= TECHNIQUES.keys()
+        assert technique.excludes <= {*TECHNIQUES, "accumulate_K"}
         assert technique.name not in technique.excludes
+
+
+def test_a_technique_may_exclude_accumulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = Technique("clips", "its own step", rank=30, step=EAGER.base, excludes=frozenset({"accumulate_K"}))
+    monkeypatch.setitem(TECHNIQUES, "clips", clips)
+    assert "clips and accumulate_K exclude each other" in refusal("accumulate_4+clips")
 
 
 def test_accumulation_takes_any_whole_number_of_parts_from_two() -> None:

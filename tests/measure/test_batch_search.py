@@ -255,7 +255,7 @@ def test_a_loop_that_fits_at_no_size_fails_and_says_why(search) -> None:
 
     assert sizes(case, fit=False) == [1, 2, 4, 8]
     assert (case.status, case.stop) == ("failed", "host memory")
-    assert case.reason == "not even a batch of 1 fits: no room"
+    assert case.reason == "even a batch of 1 does not fit: no room"
 
 
 def test_a_loop_that_fails_for_another_reason_is_not_tried_smaller(search) -> None:
@@ -311,7 +311,7 @@ def test_a_workload_that_ignores_the_batch_size_fails_and_says_so(search) -> Non
     case = only(search(Truth(stated=lambda _: 32), batch_size=64))
 
     assert case.status == "failed"
-    assert "makes batches of 32 whatever it is asked for" in str(case.reason)
+    assert "makes batches of 32 and ignores --batch-size" in str(case.reason)
 
 
 def test_the_search_ends_when_the_next_size_would_take_longer_than_is_left(search) -> None:

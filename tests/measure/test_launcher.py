@@ -137,5 +137,5 @@ def test_what_is_asked_apart_comes_back_raises_or_says_that_nobody_answered() ->
     assert apart(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         apart(divmod, 7, 0)
-    with pytest.raises(ChildProcessError, match="_exit was asked of a process that ended without an answer"):
+    with pytest.raises(ChildProcessError, match="the process that ran _exit ended without an answer"):
         apart(os._exit, 3)

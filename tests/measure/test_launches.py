@@ -174,12 +174,12 @@ def test_batches_shrink_and_cases_part_no_further_than_they_must_and_the_run_say
     expected = []
     if batch < DEFAULT_BATCH:
         expected.append(
-            f"gpt: by estimate no second loop fits the device beside eager with batches of 16, so it is measured "
-            f"with batches of {batch}; --batch-size chooses another"
+            f"gpt: with batches of 16, no second loop is expected to fit the device beside eager, so it is measured "
+            f"with batches of {batch}; choose another size with --batch-size"
         )
     if groups > 1:
         expected.append(
-            f"gpt: its 9 cases do not fit the device together; they took turns in {groups} groups, each with eager"
+            f"gpt: its 9 cases do not fit on the device together; they took turns in {groups} groups, each with eager"
         )
 
     assert said == expected

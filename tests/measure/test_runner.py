@@ -22,6 +22,7 @@ from loopmark.bench.measure.runner import NEVER_REACHED, Runner
 from loopmark.bench.records import store
 from loopmark.bench.records.run import Case, Run
 from loopmark.bench.records.samples import Samples
+from loopmark.phases import PHASES
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 BAD = EXAMPLES / "misbehaving.py"
@@ -71,6 +72,14 @@ def test_every_case_is_measured_in_every_launch_and_the_baseline_twice(good) -> 
         assert set(blocks["launch"]) == {0, 1}
         assert (blocks.groupby("launch")["round"].nunique() >= 3).all()
         assert len(run.cases[index].launches) == 2
+
+
+def test_phases_may_be_an_enumeration_of_the_persons_own(tmp_path: Path) -> None:
+    run, samples = conduct(tmp_path, loops=[f"{EXAMPLES / 'own_words.py'}:step"], budget_seconds=0.1, launches=1)
+
+    assert {case.status for case in run.cases} == {"ok"}, [case.reason for case in run.cases]
+    assert set(samples.phases.loc[samples.phases["case"] == 2, "phase"]) == set(PHASES)
+    assert [work.phase for work in run.cases[2].work] == list(PHASES)
 
 
 def test_each_launch_of_each_case_is_a_process_of_its_own(good) -> None:
@@ -301,5 +310,5 @@ def test_a_compile_is_cold_in_the_first_launch_and_warm_in_the_second(tmp_path: 
 def test_a_run_on_a_busy_machine_is_warned_of(switches: list[int], warns: bool) -> None:
     blocks = pd.DataFrame({"involuntary_switches": switches, "steal_seconds": [0.0] * len(switches)})
     assert [text.partition(" of the blocks")[0] for text in busy(blocks)] == (
-        ["others took the cores away in 75%"] if warns else []
+        ["other processes took the cores away in 75%"] if warns else []
     )

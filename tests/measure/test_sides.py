@@ -38,7 +38,7 @@ def test_an_interpreter_is_found_by_name_and_not_resolved() -> None:
     ("option", "said"),
     [
         ("lop=eager", "did you mean loop"),
-        ("eager", "no key=value"),
+        ("eager", "is not key=value"),
         ("loop=", "has no value"),
         ("loop=a,loop=b", "gives loop twice"),
         ("env=A=1,env=A=2", "gives env=A twice"),
@@ -46,7 +46,7 @@ def test_an_interpreter_is_found_by_name_and_not_resolved() -> None:
         ("env=1A=2", "env=NAME=value"),
         ("python=/no/such/python", "no such interpreter"),
         ("python=/", "no such interpreter"),
-        ("", "no key=value"),
+        ("", "is not key=value"),
     ],
 )
 def test_a_mistake_in_a_side_is_one_line_that_names_it(option: str, said: str) -> None:
@@ -161,7 +161,7 @@ def test_a_new_file_that_git_does_not_know_is_no_change(repository: Path) -> Non
 
 def test_outside_a_repository_there_are_no_revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match="no git repository"):
+    with pytest.raises(BadInput, match="not in a git repository"):
         resolve("main", "--base")
     assert working_tree().root == tmp_path
 

@@ -1,7 +1,7 @@
 """What becomes of a run when one of its parts fails or is interrupted; the parts themselves are tested elsewhere."""
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from loopmark.bench.measure import whole_run
 from loopmark.bench.measure.machine import describe_machine
 from loopmark.bench.measure.plan import PlanOptions, make_plan, terms_within_a_run
-from loopmark.bench.measure.pool import CaseEnded
+from loopmark.bench.measure.pool import CaseEnded, worker_pool
 from loopmark.bench.measure.whole_run import Stage, WholeRun, measure_all
 from loopmark.bench.records.ceilings import CEILINGS_FILE, read_ceilings
 from loopmark.bench.records.store import read_run
@@ -40,11 +40,9 @@ def measured(folder: Path, *, training: bool = False, told: Told | None = None) 
     )  # fmt: skip
     terms = terms_within_a_run(1, quick=True) if training else None
 
-    def make_folder(_: datetime) -> Path:
-        folder.mkdir()
-        return folder
-
-    return measure_all(plan, terms, 1.0, describe_machine("cpu"), make_folder, told or Told())
+    folder.mkdir()
+    with worker_pool(plan, folder) as pool:
+        return measure_all(plan, terms, 1.0, describe_machine("cpu"), datetime.now(UTC), pool, told or Told())
 
 
 def ceilings_instead(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | None) -> None:
@@ -64,7 +62,7 @@ def test_the_device_is_measured_after_the_loops_and_kept_beside_them(
     assert found.ceilings == read_ceilings(tmp_path / "run" / CEILINGS_FILE) == synthetic.ceilings()
     assert found.trained is not None
     assert not found.interrupted
-    assert not found.failed
+    assert found.statuses == {"ok"}
 
 
 def test_a_device_that_cannot_be_measured_is_a_warning_and_the_rest_goes_on(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from loopmark.bench.measure import worker
 from loopmark.bench.measure.answers import Failed, Rows
 from loopmark.bench.measure.worker import REQUESTS, Worker, _answer
 from loopmark.loops.task import Batches
@@ -37,10 +38,20 @@ def test_the_rows_of_a_step_are_those_that_it_has_on_average(batches: Any, rows:
 
 
 def test_a_worker_answers_requests_and_nothing_else() -> None:
-    worker = SimpleNamespace(_step_place="", _neighbours=0)
+    asked = SimpleNamespace(_step_place="", _neighbours=0)
 
     assert {"set_up", "warm", "take_turn", "finish"} < set(REQUESTS)
     for name in ("_make_task", "__init__", "no_such_request"):
-        answer = _answer(worker, name, {})  # type: ignore[arg-type]
+        answer = _answer(asked, name, {})  # type: ignore[arg-type]
         assert isinstance(answer, Failed)
         assert name in answer.reason
+
+
+def test_a_loop_is_verified_on_its_own_device_whatever_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.accelerator, "set_device_index", chosen.append)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(worker, "Examination", lambda _: SimpleNamespace(check=lambda *_: None))
+    Worker(SimpleNamespace(device="xpu:1", threads=1, neighbours=0)).verify(name="runs", seconds=1.0)  # type: ignore[arg-type]
+
+    assert chosen == [1]

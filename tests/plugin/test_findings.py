@@ -9,7 +9,7 @@ from loopmark.bench.judge.finding import Finding
 from loopmark.bench.plugin.extra_info import ExtraInfo, read_extra_info
 from loopmark.bench.plugin.findings import against_loop, against_stored, confidence_of
 from loopmark.bench.plugin.measurement import Measurement, Stop
-from tests.support.synthetic import Truth, make_run
+from tests.support.synthetic import Truth, hold_down, make_run
 
 PLAIN = ExtraInfo(
     workload="resnet", loop="compile", device="cpu", size="small", batch_size=64, parameters=10, threads=2,
@@ -63,7 +63,7 @@ def test_nothing_below_the_noise_floor_of_either_run_is_called_a_difference(side
 
 
 def test_a_loop_that_shares_no_round_with_eager_is_not_compared() -> None:
-    assert against_stored(PLAIN, PLAIN, 0.05, 0.98) == "one of the two shares no round with its eager"
+    assert against_stored(PLAIN, PLAIN, 0.05, 0.98) == "one of the two has no round in common with its eager"
 
 
 @pytest.mark.parametrize(("case", "verdict"), [(2, "slower"), (0, "inconclusive")])
@@ -76,7 +76,7 @@ def test_a_loop_that_lost_its_loss_is_a_regression_however_fast_and_against_one_
 
     assert found.verdict == verdict
     assert found.broken == (verdict == "slower")
-    assert found.note == f"{run.cases[case].loop}'s loss was NaN or infinite at step 0: its speed says nothing"
+    assert found.note == f"{run.cases[case].loop}'s loss was NaN or infinite at step 0: its speed means nothing"
 
 
 def test_a_loop_that_lost_its_loss_since_is_a_regression_and_one_that_had_lost_it_before_is_not_compared() -> None:
@@ -113,11 +113,24 @@ def test_what_is_kept_of_a_loop_is_read_back_as_it_was() -> None:
     assert len(made.step_logs) == len(made.ratio_logs) == 5
 
 
+def test_a_throttled_turn_counts_nowhere_where_it_was_taken_again() -> None:
+    run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("compile")], rounds=4)
+    held = Measurement.of(run, hold_down(samples, 2))
+
+    assert against_loop(held, "compile", "eager", 0.05, 0.98).verdict in ("same", "inconclusive")
+    assert np.exp(ExtraInfo.of(held, "compile").step_logs) == pytest.approx(0.010, rel=0.3)
+    assert held.rounds("compile") == pytest.approx([0.010] * 5 * 4, rel=0.5)
+    assert held.rounds_per_launch("compile", lapped=False) == (4,) * 5
+    phases = held.phase_rounds("compile")
+    assert phases["forward"] == pytest.approx([0.003] * 5 * 4, rel=0.5)
+    assert [len(rounds) for rounds in phases.values()] == [5 * 4] * 6
+
+
 @pytest.mark.parametrize(("status", "skipped"), [("skipped", True), ("failed", False), ("timed_out", False)])
 def test_a_baseline_that_cannot_be_measured_stops_the_test_with_its_reason(status, skipped) -> None:
     run, samples = make_run([Truth("eager", status=status, reason="why"), Truth("compile")])
 
-    with pytest.raises(Stop, match="eager, which every loop is read against: why") as stop:
+    with pytest.raises(Stop, match="eager, the baseline of every loop: why") as stop:
         Measurement.of(run, samples)
     assert stop.value.skipped == skipped
 

@@ -69,7 +69,7 @@ def test_one_launch_alone_gives_figures_and_no_verdict(project: Project) -> None
     done = project.run(test=AGAINST_EAGER)
 
     done.assert_outcomes(passed=1)
-    done.stdout.fnmatch_lines(["*; inconclusive against eager (one launch says nothing of the next: *"])
+    done.stdout.fnmatch_lines(["*; inconclusive against eager (one launch alone gives no interval: *"])
 
 
 def test_a_loop_that_lost_ground_to_eager_since_the_stored_run_fails_its_test_and_junit_sees_it(
@@ -117,11 +117,11 @@ def test_eager_itself_is_held_against_its_seconds_on_the_same_machine(project: P
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"machine": "another-0a1b2c"}, "eager's seconds compare on one machine only"),
+        ({"machine": "another-0a1b2c"}, "eager's seconds compare on the same machine only"),
         ({"threads": 7}, "the threads differ: 7 then, 2 now"),
         ({"batch_size": 32}, "another batch size: 32 then, 64 now"),
         ({"device": "cuda"}, "another device: cuda then, cpu now"),
-        ({"format_version": 99}, "it is of format 99"),
+        ({"format_version": 99}, "it has format 99"),
         ({"step_logs": "none"}, "extra_info.loopmark.step_logs should be a list, not 'none'"),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_test_measures_one_loop(project: Project) -> None:
     done = project.run(test=ONE_TEST + "    loop_benchmark('resnet')\n")
 
     done.assert_outcomes(failed=1)
-    done.stdout.fnmatch_lines(["loop_benchmark measures one loop a test, and test_step asks for another; *"])
+    done.stdout.fnmatch_lines(["loop_benchmark measures one loop per test, and test_step calls it again; *"])
 
 
 @pytest.mark.parametrize("flag", ["--benchmark-disable", "--benchmark-enable"])

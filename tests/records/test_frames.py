@@ -51,6 +51,15 @@ def test_each_frame_has_a_row_for_each_thing(kept: Path) -> None:
     assert set(frames.losses["run"]) == set(frames.warmup["run"]) == {"first", "second"}
 
 
+def test_a_launch_has_the_number_that_its_blocks_have_where_one_before_it_failed(tmp_path: Path) -> None:
+    run, samples = make_run(LOOPS[:1], launches=3, rounds=1)
+    run = replace(run, cases=(replace(run.cases[0], launches=run.cases[0].launches[1:]),))
+    keep(tmp_path, "gap", run, replace(samples, blocks=samples.blocks[samples.blocks["launch"] > 0]))
+    frames = load(tmp_path)
+
+    assert list(frames.launches["launch"]) == sorted(set(frames.blocks["launch"])) == [1, 2]
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_frames_join_and_group_by_the_same_categories(kept: Path, name: str) -> None:
     frames = load(kept)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,18 @@ def test_a_runs_folder_is_named_by_its_machine_and_its_start(tmp_path: Path) -> 
     assert folder == tmp_path / "deep" / "results" / "cpu-abc123" / "20260304-050607"
     assert folder.is_dir()
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("root", ["new", "deep/new", "there"])
+def test_git_ignores_runs_wherever_they_are_written(tmp_path: Path, root: str) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "mine.txt").touch()
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    for machine in ("m", "n"):
+        (create_folder(tmp_path / root, machine, STARTED) / "run.json").touch()
+    listed = ["git", "status", "--short", "--untracked-files=all"]
+    status = subprocess.run(listed, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert status.stdout.split() == ["??", "there/mine.txt"]
 
 
 def test_two_runs_of_one_second_get_folders_of_their_own(tmp_path: Path) -> None:

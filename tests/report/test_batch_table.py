@@ -32,8 +32,8 @@ def printed(*findings, width: int = 200) -> str:
 def test_the_conclusion_names_the_largest_what_stopped_it_the_best_and_the_one_to_use() -> None:
     said = batch_table.conclusion(FOUND)
 
-    assert "the largest batch that fits is 256 (512 does not: not tried: it is expected to take 20.0 GiB" in said
-    assert "16.0 GiB is what a process may safely take here now" in said
+    assert "the largest batch that fits is 256 (512 does not: not tried: it is expected to need 20.0 GiB" in said
+    assert "a process may safely use 16.0 GiB here now" in said
     assert "came at 256" in said
     assert "not shown to be slower: 128. Use 128, which needs 428 MiB of memory instead of 556 MiB." in said
 
@@ -42,7 +42,7 @@ def test_the_conclusion_names_the_largest_what_stopped_it_the_best_and_the_one_t
     ("stop", "says"),
     [
         ("data", "the largest batch that fits is 64 (the data has no more rows)"),
-        ("time", "the largest batch that was tried and fits is 64 (the search's time was up; --budget allows more)"),
+        ("time", "the largest batch that was tried and fits is 64 (the search ran out of time; --budget allows more)"),
         (None, "the largest batch that was tried and fits is 64 (the search was interrupted)"),
     ],
 )
@@ -53,9 +53,7 @@ def test_what_was_only_tried_is_not_called_the_largest_that_fits(stop, says: str
 def test_on_a_machine_too_noisy_to_tell_no_size_is_recommended() -> None:
     finding = find(case(attempt(64, 0.010, 0.001), attempt(128, 0.0150, 0.001), again=(attempt(128, 0.0198, 0.001),)))
 
-    assert "Which one to use cannot be told here: processes of one size differ by 32 %" in batch_table.conclusion(
-        finding
-    )
+    assert "No size can be recommended: processes of one size differ by 32 %" in batch_table.conclusion(finding)
     assert "use this" not in printed(finding)
 
 

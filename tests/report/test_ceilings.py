@@ -64,9 +64,9 @@ def test_what_is_calm_has_no_remark() -> None:
     [
         ({"low": 60e9}, "wide intervals, which an idle machine or a longer --budget makes narrower: matrix product"),
         ({"low": 60e9}, "matrix product float32 ±20 %"),
-        ({"steady": False}, "not seen to be steady before sampling began: matrix product float32"),
-        ({"held": 80e9}, "and not held: matrix product float32 (80.0 GFLOP/s after seconds of it, 20 % less)"),
-        ({"disturbance": replace(CALM, steal_seconds=0.5)}, "took time of the cores: matrix product float32 25 %"),
+        ({"steady": False}, "not steady when sampling began: matrix product float32"),
+        ({"held": 80e9}, "and not held: matrix product float32 (80.0 GFLOP/s after seconds of load, 20 % less)"),
+        ({"disturbance": replace(CALM, steal_seconds=0.5)}, "took time from the cores: matrix product float32 25 %"),
         ({"disturbance": replace(CALM, involuntary_switches=90)}, "matrix product float32 90 times in 20 samples"),
         (
             {"disturbance": replace(CALM, throttle_reasons=("power cap",))},
@@ -102,4 +102,4 @@ def test_a_narrow_terminal_is_enough(width: int) -> None:
 def test_json_holds_the_record_and_the_remarks() -> None:
     content = json.loads(ceilings_as_json(make_ceilings(ceilings=(replace(PRODUCT, steady=False),))))
     assert content["ceilings"][0]["value"] == 100e9
-    assert content["remarks"] == ["not seen to be steady before sampling began: matrix product float32"]
+    assert content["remarks"] == ["not steady when sampling began: matrix product float32"]

@@ -30,13 +30,13 @@ def test_a_technique_that_nobody_saw_train_alike_is_faster_and_is_not_said_to_pa
     (sentence,) = words.conclusions(side_by_side({"amp_bf16": [0.005]}, 2, trained=(True, False)))
     assert f"pays on {AMD} (" in sentence
     assert f"is faster on {XEON} (" in sentence
-    assert "but how it trains was not looked at there" in sentence
+    assert "but its training was not compared there" in sentence
 
 
 def test_a_technique_that_trains_otherwise_pays_nowhere() -> None:
     (sentence,) = words.conclusions(side_by_side({"amp_bf16": [0.005]}, 2, departing=("amp_bf16",)))
     assert "pays" not in sentence
-    assert "but trains otherwise there" in sentence
+    assert "but trains another model there" in sentence
 
 
 def test_on_many_machines_the_first_are_named_with_the_least_and_the_most() -> None:
@@ -91,7 +91,7 @@ def test_one_fact_that_differs_is_a_difference_and_the_runs_names_are_none(is_ov
     found = side_by_side({}, 2)
     alike = replace(found.runs[0].run, name="20260102-000000")
     other = replace(alike, environment=replace(alike.environment, torch="2.12.0"))
-    for run, heading in [(alike, "their environments are the same"), (other, "what differs between them")]:
+    for run, heading in [(alike, "their environments are the same"), (other, "differences between them")]:
         second = replace(found.runs[1], found=replace(found.runs[1].found, run=run))
         text = printed(replace(found, runs=(found.runs[0], second), is_over_time=is_over_time))
         assert text.splitlines()[1] == heading

@@ -26,7 +26,7 @@ def printed(*findings: CheckResult, width: int = 100, terminal: bool = True) -> 
 def test_what_is_worth_changing_comes_first_then_what_is_good_then_what_is_not_known() -> None:
     text = printed(GOVERNOR.good("performance"), LINK.not_known("silence"), SWAP.bad("4 GiB", "End it.", "kill it"))
     order = ["Worth changing", "BAD     swap", "4 GiB", SWAP.why, "End it.", "kill it", "Good", "performance",
-             "Not known", "silence", "Of 3 readings 1 is bad"]  # fmt: skip
+             "Not known", "silence", "1 of 3 readings is bad"]  # fmt: skip
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     assert GOVERNOR.why not in text  # what is good takes one line
@@ -53,14 +53,14 @@ def test_text_is_wrapped_to_the_terminal_and_a_command_stays_in_one_piece(width:
         ([GOVERNOR.good("x")], "Nothing to change was found in 1 readings; 0 are not known."),
         (
             [GOVERNOR.bad("x", "y"), SWAP.not_known("z")],
-            "Of 2 readings 1 is bad and 0 could be better; 1 is not known.",
+            "1 of 2 readings is bad and 0 could be better; 1 is not known.",
         ),
-        ([GOVERNOR.could_be_better("x", "y")], "Of 1 readings 0 are bad and 1 could be better; 0 are not known."),
+        ([GOVERNOR.could_be_better("x", "y")], "0 of 1 readings are bad and 1 could be better; 0 are not known."),
     ],
 )
 def test_it_comes_to_one_sentence_that_says_who_changes_what(findings: list[CheckResult], says: str) -> None:
     assert diagnosis_conclusion(Diagnosis("cpu", tuple(findings))).startswith(says)
-    assert "Loopmark changes none of it" in diagnosis_conclusion(Diagnosis("cpu", tuple(findings)))
+    assert "Loopmark changes nothing" in diagnosis_conclusion(Diagnosis("cpu", tuple(findings)))
 
 
 @pytest.mark.parametrize("name", NAMES)

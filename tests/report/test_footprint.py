@@ -64,8 +64,8 @@ def test_the_conclusion_names_phase_operator_and_what_the_step_adds() -> None:
     said = footprint_conclusion(FOLLOWED)
 
     assert said == (
-        "gpt, eager: the step comes to 9.00 MiB in backward, at aten.mm.default: "
-        "7.00 MiB above the 2.00 MiB that it begins with."
+        "gpt, eager: the step peaks at 9.00 MiB in backward, at aten.mm.default: "
+        "7.00 MiB above the 2.00 MiB at its start."
     )
 
 

@@ -11,7 +11,7 @@ from loopmark.bench.cores import over_cores
 from loopmark.bench.judge.summary import summarise
 from loopmark.bench.report import capacity_plots, layout, plots, style, trajectories
 from tests.support.hostile import NAMES
-from tests.support.synthetic import Truth, ceilings, make_run
+from tests.support.synthetic import Truth, ceilings, hold_down, make_run
 
 REASON = "RuntimeError: " + "x y " * 120
 
@@ -103,6 +103,16 @@ def test_dollars_are_not_read_as_mathematics() -> None:
     figure = figures(truths(4, ("$x$",)))["speedup"]
     label = next(text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text() == "$x$")
     assert not label.get_parse_math()
+
+
+def test_a_throttled_turn_is_no_part_of_how_step_times_are_spread_where_it_was_taken_again() -> None:
+    run, samples = make_run(truths(2), launches=3, rounds=6)
+    summary = summarise(run, held := hold_down(samples, 1))
+    with style.styled():
+        figure = plots.distribution(summary.workloads[0], summary.places(summary.workloads[0]), held)
+    assert figure is not None
+    medians = [line.get_xdata() for line in figure.axes[0].lines if line.get_marker() == "^"]
+    assert max(float(seconds) for launches in medians for seconds in launches) < 0.015
 
 
 def test_a_case_that_was_not_measured_is_not_drawn_as_zero() -> None:

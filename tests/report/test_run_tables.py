@@ -95,7 +95,7 @@ def test_the_kernels_of_attention_are_told_where_loops_differ_in_them() -> None:
     summary = with_attention({"amp_bf16": ("flash",), "cuda_graph": ()})
     said = next(line for line in printed(summary, 200) if "attention" in line)
     loops = "eager, eager (again), channels_last+compile, tf32"
-    assert said.strip() == f"attention, not compiled, runs as efficient in {loops}; flash in amp_bf16"
+    assert said.strip() == f"uncompiled attention runs as efficient in {loops}; flash in amp_bf16"
     assert max(map(cell_len, printed(summary, 40))) <= 40
 
 

@@ -45,7 +45,7 @@ def test_what_could_not_be_looked_at_is_one_line_a_reason() -> None:
         (verification(ZEROED.holds(), ONE.holds()), "own:step keeps all 2 properties of a training step."),
         (
             verification(ZEROED.holds(), ONE.not_applicable("why")),
-            "own:step keeps the 1 of 2 properties of a training step that could be looked at.",
+            "own:step keeps the 1 of 2 properties of a training step that could be checked.",
         ),
         (verification(skipped="needs a GPU"), "own:step cannot be verified here: needs a GPU."),
     ],

@@ -1,6 +1,6 @@
 """Runs that were never measured, with a known truth: what judging and drawing are tested against."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -176,3 +176,16 @@ def make_run(
     frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}
     samples = Samples(**{n: typed(COLUMNS[n], f) if len(f) else getattr(Samples.empty(), n) for n, f in frames.items()})
     return run, samples
+
+
+def hold_down(samples: Samples, case: int, factor: float = 10) -> Samples:
+    """``samples`` with the first block of every turn of ``case`` throttled: ``factor`` times as long."""
+    turn = ["case", "launch", "round", "lapped"]
+    held = samples.blocks["case"].eq(case) & (samples.blocks.groupby(turn).cumcount() == 0)
+    slow = [*turn[:3], "block"]
+    own = pd.MultiIndex.from_frame(samples.phases[slow]).isin(pd.MultiIndex.from_frame(samples.blocks.loc[held, slow]))
+    blocks, phases = samples.blocks.copy(), samples.phases.copy()
+    for table, rows in ((blocks, held), (phases, own)):
+        table.loc[rows, ["host_seconds", "device_seconds"]] *= factor
+    blocks.loc[held, "throttle_reasons"] = "thermal slowdown"
+    return replace(samples, blocks=blocks, phases=phases)

@@ -1,5 +1,5 @@
-"""What of this machine makes measurements noisy or slow, and what a person could change. All of it is only read.
+"""Checks of this machine's settings that make measurements noisy or slow, with remedies. They only read settings.
 
-Nothing here imports torch, so that the answer comes at once. Where a limit between good and bad is a matter of choice
-and not of fact, it is a constant that says so.
+No module imports torch at the top, so that results appear at once. A threshold that was chosen rather than derived
+is a constant marked as chosen.
 """

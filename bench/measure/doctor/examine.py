@@ -1,4 +1,4 @@
-"""Everything that is looked at, in the order in which it is told, and the device that is meant."""
+"""All checks, in the order in which they are reported, and the device that they concern."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -17,17 +17,17 @@ from loopmark.bench.records.checks import Check, CheckResult, Diagnosis
 
 @dataclass(frozen=True)
 class Device:
-    """What a run would use."""
+    """The device that a run would use."""
 
     name: str  # `cpu`, or `cuda:0`
-    uuid: str | None = None  # of the GPU, as the driver knows it: `GPU-…`
-    gpus: tuple[str, ...] = ()  # the names of this machine's GPUs, where they were asked for
+    uuid: str | None = None  # the driver's id of the GPU: `GPU-…`
+    gpus: tuple[str, ...] = ()  # the names of this machine's GPUs, if they were queried
 
 
 def find_device(name: str | None, build: TorchBuild | None) -> Device:
-    """The device called ``name``, or by default a GPU where torch finds one. Raises BadInput where there is none."""
+    """The device ``name``, or by default a GPU if torch finds one. Raises BadInput for an absent device."""
     if name is not None and re.fullmatch(r"(xpu|mps)(:[0-9]{1,3})?", name):
-        raise BadInput(f"--device {name}: doctor looks at processors and CUDA devices; give cpu, cuda or cuda:N")
+        raise BadInput(f"--device {name}: doctor checks processors and CUDA devices only; give cpu, cuda or cuda:N")
     if name is not None and not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name):
         raise BadInput(f"no device '{name}'; give cpu, cuda or cuda:N")
     if name == "cpu":
@@ -48,27 +48,27 @@ def find_device(name: str | None, build: TorchBuild | None) -> Device:
 
 
 def cuda_uuids() -> tuple[str, ...]:
-    """The identity of every device that torch would use, in its order. It leaves a context: for a process apart."""
+    """The id of every device that torch would use, in its order. Call it in another process: it leaves a context."""
     import torch
 
     try:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         return tuple(f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in range(count))
-    except RuntimeError:  # torch's word for a driver that it cannot work with
+    except RuntimeError:  # torch raises it for an unusable driver
         return ()
 
 
 def _uuids(name: str | None, build: TorchBuild | None, names: Sequence[str]) -> Sequence[str]:
-    """The same, asked only where torch, whose import takes seconds, could find a device: by its build and a driver."""
+    """The same, but empty without importing torch (seconds) where its build or a missing driver rules out a device."""
     if build is None or build.accelerator is None:
         return ()
-    if name is None and not names and not build.accelerator.startswith("ROCm"):  # whose driver is not NVIDIA's
+    if name is None and not names and not build.accelerator.startswith("ROCm"):  # ROCm's driver is not NVIDIA's
         return ()
     from loopmark.bench.measure.launcher import apart
 
     try:
         return apart(cuda_uuids)
-    except ChildProcessError:  # a driver that hangs, or ends the process that asks
+    except ChildProcessError:  # the driver hangs, or kills the process
         return ()
 
 
@@ -108,12 +108,12 @@ GPU_CHECKS: tuple[Callable[[GpuSettings], CheckResult], ...] = (
     gpu.energy_counter,
 )
 DRIVER = Check(
-    "GPU", "driver", "What disturbs a GPU (clocks, throttling, others on it) is told by NVIDIA's driver alone."
+    "GPU", "driver", "Only NVIDIA's driver reports a GPU's disturbances: clocks, throttling, other processes."
 )
 
 
 def examine(name: str | None, host: HostView) -> Diagnosis:
-    """What was found of ``host``, and of the device called ``name``. Raises BadInput where there is no such device."""
+    """The findings for ``host`` and the device ``name``. Raises BadInput for an absent device."""
     build = software.torch_build()
     device = find_device(name, build)
     uses_gpu = device.uuid is not None
@@ -126,7 +126,7 @@ def examine(name: str | None, host: HostView) -> Diagnosis:
         try:
             settings = GpuSettings(device.uuid)
         except pynvml.NVMLError as error:
-            findings.append(DRIVER.not_known(f"{error}, when asked for {device.uuid}"))
+            findings.append(DRIVER.not_known(f"{error}, when opening {device.uuid}"))
         else:
             findings += [check(settings) for check in GPU_CHECKS]
     return Diagnosis(device.name, tuple(findings))

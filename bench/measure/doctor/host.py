@@ -1,4 +1,4 @@
-"""What a check of the doctor is, and the host that it looks at."""
+"""The doctor's checks as functions, and the host that they examine."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,18 +17,18 @@ Find = Callable[Concatenate[Check, P], CheckResult]
 
 
 class NotKnown(Exception):  # noqa: N818 - no error
-    """What a check looks at is not shown; the text says why."""
+    """A check cannot read its setting; the text gives the reason."""
 
 
 def known(value: T | None, reason: str) -> T:
-    """``value``. Raises NotKnown for ``reason`` where there is none: None, or NaN."""
+    """``value``. Raises NotKnown with ``reason`` if it is None or NaN."""
     if value is None or value != value:
         raise NotKnown(reason)
     return value
 
 
 def check_of(area: Area, name: str) -> Callable[[Find[P]], Callable[P, CheckResult]]:
-    """Make a function the check of that name; its docstring says why what is looked at matters for timing."""
+    """Make a function the check ``name``. Its docstring is printed as the reason why the setting matters for timing."""
 
     def bind(find: Find[P]) -> Callable[P, CheckResult]:
         check = Check(area, name, " ".join((find.__doc__ or "").split()))
@@ -47,19 +47,19 @@ def check_of(area: Area, name: str) -> Callable[[Find[P]], Callable[P, CheckResu
 
 @dataclass(frozen=True)
 class HostView:
-    """The machine as its kernel and its environment show it, and what Loopmark would use of it."""
+    """The machine as seen in its kernel's files and environment, and the cores and threads that Loopmark would use."""
 
-    root: Path  # what /proc and /sys lie in; a test builds one of its own
-    cores: tuple[int, ...]  # the logical cores that its processes are pinned to; empty where a system cannot pin
+    root: Path  # the folder of /proc and /sys; tests build their own
+    cores: tuple[int, ...]  # logical cores that processes are pinned to; empty where the system cannot pin
     threads: int
     variables: Mapping[str, str]  # the environment
 
     def text(self, path: str) -> str | None:
-        """A file's text without the space around it; None where it is empty, missing or not to be read."""
+        """A file's stripped text; None if it is empty, missing or unreadable."""
         return text_of(self.root / path)
 
     def number(self, path: str) -> int | None:
-        """A file's whole number; None where it holds none."""
+        """A file's integer; None if it holds none."""
         text = self.text(path) or ""
         return int(text) if text.lstrip("-").isdecimal() else None
 
@@ -67,24 +67,24 @@ class HostView:
         return (self.root / path).exists()
 
     def core_list(self) -> str:
-        """The cores used, for people: ``cores 0-1``."""
+        """The cores used, as text: ``cores 0-1``."""
         return listed("core", self.cores)
 
     def online(self) -> tuple[int, ...]:
-        """The logical cores of the whole machine, as far as it shows them."""
+        """The logical cores of the whole machine; empty where it does not show them."""
         return numbers(self.text("sys/devices/system/cpu/online") or "")
 
     def virtual(self) -> bool | None:
-        """Whether a hypervisor is below; None where the processor has no mark for it, and nothing else tells."""
+        """True if this is a virtual machine; None where neither the processor's flags nor the kernel show it."""
         if self.present("sys/hypervisor/type"):
             return True
         lines = (self.text("proc/cpuinfo") or "").splitlines()
-        flags = next((line for line in lines if line.startswith("flags")), None)  # x86 alone has the mark
+        flags = next((line for line in lines if line.startswith("flags")), None)  # only x86 has the flag
         return None if flags is None else "hypervisor" in flags.split()
 
 
 def this_host() -> HostView:
-    """The machine that this process runs on, and what `loopmark run` would use of it by default."""
+    """The machine of this process, with the cores and threads that `loopmark run` uses by default."""
     from loopmark.bench.measure.machine import available_cores, default_threads
 
     threads = default_threads()
@@ -97,7 +97,7 @@ def listed(noun: str, values: Sequence[int]) -> str:
 
 
 def spans(values: Sequence[int]) -> str:
-    """Numbers as the kernel lists them, and `taskset` takes them: ``0-2,7``."""
+    """Numbers in the format of the kernel and of `taskset`: ``0-2,7``."""
     runs = groupby(enumerate(sorted(set(values))), key=lambda pair: pair[1] - pair[0])
     found = [[value for _, value in run] for _, run in runs]
     return ",".join(f"{span[0]}-{span[-1]}" if len(span) > 1 else f"{span[0]}" for span in found)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopmark.bench.measure.clock import BadStep, refuse_unknown_phases
+from loopmark.bench.measure.clock import BadStep, known_phases
 from loopmark.bench.measure.proof.precision import FLOAT32_BITS, Switches, least_bits
 from loopmark.loops.goal import double
 from loopmark.loops.loop import Loop
@@ -242,7 +242,7 @@ class WatchedLoop:
             self._step(task, *batch)
             self._handed = None  # a replay hands over what its capture did, out of anyone's sight
         else:
-            refuse_unknown_phases(list(self._step(task, *batch)))
+            known_phases(list(self._step(task, *batch)))
         if names != (now := [name for name, _ in model.named_parameters()]):
             other = sorted({*names} ^ {*now})
             raise BadStep(f"the step gives the model other parameters than it had: {', '.join(other[:3])}")

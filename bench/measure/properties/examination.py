@@ -72,9 +72,6 @@ class Examination:
     def __init__(self, assignment: Assignment) -> None:
         self._given = assignment
         self._device = torch.device(assignment.device)
-        torch.set_num_threads(assignment.threads)
-        if self._device.type == "cuda":
-            torch.cuda.set_device(self._device)
         self._loop = LoopUnderTest(self._make_task, self._make_loop, assignment.seed)
 
     def check(self, name: str, seconds: float) -> Checked:

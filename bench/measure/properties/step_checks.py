@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from loopmark.bench.measure.clock import refuse_unknown_phases
+from loopmark.bench.measure.clock import known_phases
 from loopmark.bench.measure.properties.prepared_loop import Stopped, phase_name
 from loopmark.bench.measure.properties.recorder import What
 from loopmark.bench.measure.properties.step_trace import (
@@ -17,7 +17,7 @@ from loopmark.bench.measure.properties.step_trace import (
     property_check,
     watch,
 )
-from loopmark.phases import DATA, FOR_EACH_PART, YIELDED
+from loopmark.phases import DATA, FOR_EACH_PART, OPTIONAL, YIELDED
 
 HOMES: dict[What, tuple[str, str]] = {
     "zero_grad": ("zero_grad", "the gradients are cleared"),
@@ -34,7 +34,7 @@ def phases_in_order(loop: LoopUnderTest) -> str | None:
     """The step yields every phase once, in order; forward, loss and backward may take turns."""
     for trace in loop.traces:
         if trace.phases or not trace.fault:
-            refuse_unknown_phases(trace.phases)
+            known_phases(trace.phases)
         if not trace.fault and (disorder := _disorder(trace)):
             return disorder
     first = loop.traces[0].phases
@@ -50,17 +50,18 @@ def _disorder(trace: StepTrace) -> str | None:
     phases, shown, wanted = trace.phases, listed(trace.phases, 12), ", ".join(YIELDED)
     if DATA in phases:
         return f"yields `{DATA}`, which is lapped before the step begins; leave that yield out"
-    if missing := [phase for phase in YIELDED if phase not in phases]:
+    order = tuple(phase for phase in YIELDED if phase in phases or phase not in OPTIONAL)
+    if missing := [phase for phase in order if phase not in phases]:
         return (
             f"has no phase {', '.join(map(phase_name, missing))}: yields {shown}; yield each of {wanted} "
             "as its work ends"
         )
-    turns, rest = divmod(len(phases) - 2, len(FOR_EACH_PART))
-    if not rest and phases == (YIELDED[0], *FOR_EACH_PART * turns, YIELDED[-1]):
+    parts = tuple(phase for phase in order if phase in FOR_EACH_PART)
+    due = {*pairwise(("", *order, "")), (parts[-1], parts[0])}
+    if {*pairwise(("", *phases, ""))} <= due:
         return None
-    due = {*pairwise(("", *YIELDED)), (FOR_EACH_PART[-1], FOR_EACH_PART[0])}
     steps = zip(pairwise(("", *phases)), trace.laps, strict=False)
-    wrong = next(lap for pair, lap in steps if pair not in due)
+    wrong = next((lap for pair, lap in steps if pair not in due), trace.laps[len(phases) - 1])
     why = "again" if phases.count(wrong.phase) > 1 else "out of order"
     return (
         f"yields phases out of order: {phase_name(wrong.phase)} comes {why} at {wrong.place}; yields {shown}, "

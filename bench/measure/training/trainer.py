@@ -3,7 +3,7 @@
 import time
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 from loopmark.bench.errors import BadInput
@@ -39,10 +39,16 @@ class Trainer:
     """
 
     def __init__(
-        self, plan: Plan, terms: Terms, machine: Machine, progress: Progress, endings: Endings | None = None
+        self,
+        plan: Plan,
+        terms: Terms,
+        machine: Machine,
+        started: datetime,
+        progress: Progress,
+        endings: Endings | None = None,
     ) -> None:
         self._plan, self._terms, self._progress = plan, terms, progress
-        self._facts, self._began = CommandFacts(plan, machine, datetime.now(UTC)), time.perf_counter()
+        self._facts, self._began = CommandFacts(plan, machine, started), time.perf_counter()
         workloads, loops = apart(lacking, plan)
         self._workloads, self._loops = tuple(workloads), tuple(loops)
         lacks = lacks_by_case(workloads, loops)

@@ -1,4 +1,4 @@
-"""Every format that a run can be exported to, by name."""
+"""The export formats of a run, by name."""
 
 import difflib
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from loopmark.bench.records.samples import Samples
 from loopmark.bench.report.formats import dashboards, openmetrics, pytest_benchmark
 from loopmark.bench.report.formats.entry import entries
 
-Writer = Callable[[Summary, Samples], str]  # makes the file's text of a judged run and its samples
+Writer = Callable[[Summary, Samples], str]  # returns the text of a file for a judged run and its samples
 FORMATS: dict[str, Writer] = {
     "pytest-benchmark": pytest_benchmark.export,
     "github-action-benchmark": dashboards.smaller_is_better,
@@ -20,19 +20,19 @@ FORMATS: dict[str, Writer] = {
 
 
 def writer(name: str) -> Writer:
-    """The format of that name. Raises BadInput for an unknown one, with what may have been meant."""
+    """The writer of the format ``name``. Raises BadInput with a suggestion for an unknown name."""
     if name in FORMATS:
         return FORMATS[name]
     close = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.5)
     hint = f" did you mean '{close[0]}'?" if close else ""
-    raise BadInput(f"no format named '{name}';{hint} there are {', '.join(FORMATS)}")
+    raise BadInput(f"no format named '{name}';{hint} use one of {', '.join(FORMATS)}")
 
 
 def export(name: str, summary: Summary, samples: Samples) -> str:
     """A run as the text of a file in the format ``name``.
 
     Raises:
-        BadInput: there is no such format, or no case of the run has a step time.
+        BadInput: the format is unknown, or no case of the run has a step time.
     """
     write = writer(name)
     if not entries(summary):

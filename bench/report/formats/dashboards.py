@@ -1,12 +1,12 @@
 """Runs as numbers for a dashboard: Bencher Metric Format, and the charts of github-action-benchmark.
 
-Bencher (https://bencher.dev/docs/reference/bencher-metric-format) has for each benchmark its measures, each a value
-with the ends of its interval. By its own definition ``latency`` is in nanoseconds and ``throughput`` in operations a
-second; an operation here is a training step. It holds numbers only: the verdict stays behind.
+Bencher (https://bencher.dev/docs/reference/bencher-metric-format) has several measures for a benchmark, each a value
+with the ends of its interval. By its definition ``latency`` is in nanoseconds and ``throughput`` in operations a
+second; an operation here is a training step. It holds numbers only, so the verdict is left out.
 
 github-action-benchmark (https://github.com/benchmark-action/github-action-benchmark, src/extract.ts) takes an array of
-``BenchmarkResult``: name, value, unit, and as text range and extra. A chart is one name over many runs, so units are
-fixed, whatever the size of a figure.
+``BenchmarkResult``: name, value and unit, and the texts range and extra. A chart is one name over many runs, so the
+unit is the same for figures of any size.
 """
 
 import json
@@ -19,7 +19,7 @@ from loopmark.bench.report.figures import FIGURES, Chart, Value
 from loopmark.bench.report.formats.entry import Entry, entries, scaled
 
 
-def bencher(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - every format is asked alike
+def bencher(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
     """The run's cases as ``workload/loop``, and each workload's noise floor in per cent under the workload's name."""
     measured = entries(summary)
     results = {entry.name: _measures(entry) for entry in measured}
@@ -39,13 +39,13 @@ def _measures(entry: Entry) -> dict[str, dict[str, float]]:
     return found
 
 
-def smaller_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - every format is asked alike
-    """Milliseconds a step, peak memory, and joules a step where they were counted."""
+def smaller_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
+    """Milliseconds a step, peak memory, and joules a step if counted."""
     return _charts(summary, bigger=False)
 
 
-def bigger_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - every format is asked alike
-    """Steps and training samples a second, and the speedup over eager, which holds on machines that vary."""
+def bigger_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
+    """Steps and training samples a second, and the speedup over eager, which stays valid on machines that vary."""
     return _charts(summary, bigger=True)
 
 

@@ -1,4 +1,4 @@
-"""A case under names that every format can hold: on one line, not too long, and no two alike."""
+"""A case under names that fit every format: on one line, short and unique."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from loopmark.bench.report.table import ends
 from loopmark.bench.report.text import Key, elide, numbered
 
 WORKLOAD_LENGTH, LOOP_LENGTH = 90, 150
-"""In letters. Together they stay below Bencher's 1,024 bytes, even where each letter takes four."""
+"""The longest names, in letters. Both fit into Bencher's 1,024 bytes, even with four bytes a letter."""
 UNNAMED = "unnamed"
 
 
@@ -33,7 +33,7 @@ class Entry:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What may be said of it, a line each: its verdict, its speedup with the interval, and the noise floor."""
+        """The lines on a case: verdict, speedup with its interval, noise floor, launches and notes."""
         row = self.row
         said = (
             f"verdict: {cells.verdict(row)}",
@@ -60,7 +60,7 @@ def entries(summary: Summary) -> tuple[Entry, ...]:
 
 
 def distinct(named: Iterable[tuple[Key, str]], length: int) -> dict[Key, str]:
-    """For each key its name on one line of at most ``length`` letters, with a number where another has it already."""
+    """Each key's name on one line of at most ``length`` letters, with a number if the name is taken."""
 
     def with_number(name: str, number: int) -> str:
         ending = f" ({number})"
@@ -70,7 +70,7 @@ def distinct(named: Iterable[tuple[Key, str]], length: int) -> dict[Key, str]:
 
 
 def scaled(value: Value, size: float) -> tuple[float, tuple[float, float] | None] | None:
-    """A figure in units of ``size``, with the ends of its interval where they are known; None where it is not."""
+    """A figure in units of ``size``, with the ends of its interval if known; None for an unknown figure."""
     if isinstance(value, Estimate):
         estimate = value.map(lambda one: one / size)
         known, low, high = ends("", estimate).values()

@@ -1,8 +1,8 @@
-"""OpenMetrics text, for a Prometheus or anything that reads its format: gauges in base units, one sample a case.
+"""OpenMetrics text, for Prometheus and other readers of the format: gauges in base units, one sample a case.
 
-https://github.com/prometheus/OpenMetrics, version 1.0: metadata in the order TYPE, UNIT, HELP, a unit that ends the
+https://github.com/prometheus/OpenMetrics, version 1.0: metadata in the order TYPE, UNIT, HELP, a unit at the end of the
 family's name, families that are not interleaved, and ``# EOF`` at the end. Timestamps are left out, since a collector
-of text files refuses them; when the run began is a gauge of its own.
+of text files refuses them; the start of the run is a separate gauge.
 """
 
 import math
@@ -25,7 +25,7 @@ Labels = dict[str, str]
 ENDS = {"": "", "_low": ", 95 % interval, low end", "_high": ", 95 % interval, high end"}
 
 
-def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - every format is asked alike
+def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
     """The run, its cases and their phases."""
     measured = entries(summary)
     run, start = summary.run, _start(summary)
@@ -37,11 +37,11 @@ def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - every f
         "torch": run.environment.torch or "",
         "loopmark": run.environment.loopmark,
     }
-    lines = [*_head("run", "info", None, "The run that all figures are of."), _sample("run_info", about, 1)]
+    lines = [*_head("run", "info", None, "The run that all figures come from."), _sample("run_info", about, 1)]
     if start is not None:
         name = "run_start_timestamp_seconds"
-        lines += [*_head(name, "gauge", "seconds", "When the run began, since 1970."), _sample(name, {}, start)]
-    what = "What may be said of a loop: its verdict, and whether it trains as eager does."
+        lines += [*_head(name, "gauge", "seconds", "Start of the run, seconds since 1970."), _sample(name, {}, start)]
+    what = "The verdict on a loop, and whether it trains as eager does."
     lines += [*_head("case", "info", None, what), *(_sample("case_info", _verdicts(entry), 1) for entry in measured)]
     records = [(_labels(entry), record(entry.row, entry.of)) for entry in measured]
     gauges = [(one.key, one.gauge) for one in FIGURES if one.gauge]
@@ -71,7 +71,7 @@ def _phases(entry: Entry) -> Iterator[tuple[Labels, float]]:
 
 
 def _gauges(name: str, unit: str | None, text: str, figures: Iterable[tuple[Labels, object]]) -> list[str]:
-    """A family of gauges: a sample for each finite figure; nothing where there is none."""
+    """A family of gauges: a sample for each finite figure; empty without one."""
     known = [(labels, value) for labels, value in figures if isinstance(value, int | float) and math.isfinite(value)]
     lines = [_sample(name, labels, value) for labels, value in known]
     return [*_head(name, "gauge", unit, text), *lines] if lines else []

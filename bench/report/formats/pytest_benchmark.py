@@ -1,8 +1,8 @@
-"""A run as pytest-benchmark stores one, so that ``pytest-benchmark compare`` and ``--benchmark-compare`` read it.
+"""A run in the storage format of ``pytest-benchmark compare`` and ``--benchmark-compare``.
 
-A case is a benchmark in its workload's group, each phase one in a group of its own, under the names that the pytest
-plugin gives them. Rounds are seconds a step of the blocks that were timed as a whole; a phase's are of the lapped ones.
-The launches' numbers of rounds, the verdict and the intervals are in ``extra_info``, where there is room for them.
+A case is a benchmark in its workload's group, and each phase is a benchmark in its own group, named as by the pytest
+plugin. Rounds are seconds a step: of blocks timed as a whole for a step, and of lapped blocks for a phase. The rounds
+of each launch (their number), the verdict and the intervals are in ``extra_info``.
 """
 
 import json
@@ -15,18 +15,18 @@ import pandas as pd
 
 from loopmark import __version__
 from loopmark.bench.judge.comparison import block_seconds
-from loopmark.bench.judge.laps import counted_blocks, laps_by_case
+from loopmark.bench.judge.laps import counted_blocks, laps_by_case, phases_by_block
 from loopmark.bench.judge.summary import Summary
-from loopmark.bench.records.pytest_benchmark import KEY
+from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 from loopmark.bench.records.run import Run
-from loopmark.bench.records.samples import ByCase, Samples, seconds_of
+from loopmark.bench.records.samples import ByCase, Samples
 from loopmark.bench.report.figures import record
 from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
 from loopmark.bench.report.table import finite
 from loopmark.bench.report.text import elide, plain
 
 MOST_ROUNDS = 100_000
-"""Of all benchmarks together; a larger run's file leaves the rounds out, as without ``--benchmark-save-data``."""
+"""The most rounds of all benchmarks; a larger run's file has none, as without ``--benchmark-save-data``."""
 _BLOCK = ["launch", "round", "block"]
 
 
@@ -36,7 +36,7 @@ def export(summary: Summary, samples: Samples) -> str:
     measured = []
     for entry in entries(summary):
         own = blocks[entry.index]
-        measured.append((entry, _rounds(own), _phases(entry, own, laps[entry.index])))
+        measured.append((entry, _rounds(own), _phases(entry, laps[entry.index])))
     count = sum(len(rounds) + sum(map(len, phases.values())) for _, rounds, phases in measured)
     benchmarks = [b for one in measured for b in _benchmarks(*one, include_data=count <= MOST_ROUNDS)]
     commit, _, changes = (summary.run.environment.revision or "").partition("+")
@@ -59,12 +59,9 @@ def _rounds(blocks: pd.DataFrame) -> "pd.Series[float]":
     return pd.Series(block_seconds(chosen).to_numpy(), chosen["launch"].to_numpy(), dtype=float)
 
 
-def _phases(entry: Entry, blocks: pd.DataFrame, laps: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
+def _phases(entry: Entry, laps: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
     """Seconds a step of each phase in each lapped block; on the device's clock where there is one."""
-    place = [laps["phase"].astype("category"), *(laps[name] for name in _BLOCK)]
-    sums = seconds_of(laps).groupby(place, observed=True).sum(min_count=1).unstack("phase")
-    seconds = sums.div(blocks.set_index(_BLOCK)["steps"], axis="index").sort_index()
-    by_launch = seconds.droplevel(["round", "block"])
+    by_launch = phases_by_block(laps).droplevel(["round", "block"])
     found = {phase: by_launch[phase].dropna() for phase in entry.row.case.phases if phase in by_launch}
     return {phase: rows for phase, rows in found.items() if len(rows)}
 
@@ -92,14 +89,14 @@ def _benchmark(
         "fullname": f"loopmark::{name}",
         "params": {"workload": entry.workload, "loop": entry.loop, "phase": phase or "step"},
         "param": f"{entry.loop}{ending}",
-        "extra_info": {KEY: extra | whose},
+        "extra_info": {PYTEST_BENCHMARK_KEY: extra | whose},
         "options": {},
         "stats": stats([float(value) for value in rounds], include_data),
     }
 
 
 def stats(data: Sequence[float], include_data: bool = True) -> dict[str, Any]:
-    """What pytest-benchmark makes of at least one round, by its own definitions (``pytest_benchmark.stats.Stats``)."""
+    """The statistics of at least one round, by the definitions of ``pytest_benchmark.stats.Stats``."""
     ordered, count, total, mean = sorted(data), len(data), sum(data), statistics.mean(data)
     deviation = statistics.stdev(data) if count > 1 else 0.0
     q1, q3 = _quartiles(ordered)
@@ -150,7 +147,7 @@ def _machine(run: Run) -> dict[str, Any]:
         "system": system,
         "release": release,
         "cpu": {"brand_raw": plain(machine.cpu), "count": machine.logical_cores},
-        KEY: {
+        PYTEST_BENCHMARK_KEY: {
             "gpus": [plain(gpu.name) for gpu in machine.gpus],
             **{name: version and plain(version) for name, version in versions.items()},
             "physical_cores": machine.physical_cores,

@@ -1,6 +1,6 @@
-// Tables sort by a click, or a key, on a heading: up, down, and back to how they came. What is absent stays last.
+// A click or a key on a heading sorts the table: ascending, descending, original order. Absent values stay last.
 "use strict";
-// Who moves by keyboard stops at a table or plot only where there is something to scroll.
+// The keyboard focus stops at a table or plot only if it can scroll.
 for (const box of document.querySelectorAll(".scroll")) {
   new ResizeObserver(() => { box.tabIndex = box.scrollWidth > box.clientWidth ? 0 : -1; }).observe(box);
 }

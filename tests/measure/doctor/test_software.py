@@ -37,7 +37,7 @@ def test_a_torch_that_leaves_a_gpu_unused_is_bad(
     found = software.torch(build, gpus, uses_gpu)
     assert found.state == state
     if build:
-        assert found.reading.startswith(f"{build.version}, for {build.accelerator or 'CPU alone'}")
+        assert found.reading.startswith(f"{build.version}, for {build.accelerator or 'CPU only'}")
     if state == "bad" and gpus:
         assert "NVIDIA H200" in found.reading
 
@@ -152,11 +152,11 @@ def test_a_processor_that_has_no_such_mark_says_neither(tmp_path: Path, cpuinfo:
 @pytest.mark.parametrize(
     ("files", "reading"),
     [
-        ({".dockerenv": ""}, "yes, says /.dockerenv"),
-        ({"run/.containerenv": ""}, "yes, says /run/.containerenv"),
+        ({".dockerenv": ""}, "yes, by /.dockerenv"),
+        ({"run/.containerenv": ""}, "yes, by /run/.containerenv"),
         ({"run/systemd/container": "lxc\n"}, "yes: lxc"),
-        ({"proc/1/cgroup": "0::/kubepods/pod7\n"}, "yes, says /proc/1/cgroup"),
-        ({"proc/1/cgroup": "0::/init.scope\n"}, "none is noticed"),
+        ({"proc/1/cgroup": "0::/kubepods/pod7\n"}, "yes, by /proc/1/cgroup"),
+        ({"proc/1/cgroup": "0::/init.scope\n"}, "none detected"),
     ],
 )
 def test_a_container_is_told_with_the_mark_that_it_was_known_by(

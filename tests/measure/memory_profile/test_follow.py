@@ -15,6 +15,7 @@ from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Batches, Task
 from loopmark.loops.technique import Driver, Skip, Technique
 from loopmark.phases import PHASES
+from tests.examples import own_words
 from tests.support.tiny import make_tiny_task
 
 FLOAT = 4
@@ -60,6 +61,13 @@ def test_the_phases_come_in_their_order_and_the_peak_is_one_of_theirs() -> None:
     assert step.fragmentation_bytes is None  # a CPU's allocator has nothing to say
 
 
+def test_phases_of_an_enumeration_of_the_persons_own_are_plain_text() -> None:
+    step = follow(make_tiny_task(), Loop("own_words", own_words.step))
+
+    assert tuple(phase.phase for phase in step.phases) == PHASES
+    assert {type(stretch.phase) for stretch in step.stretches} == {str}
+
+
 def test_a_step_is_followed_alike_each_time() -> None:
     first, again = (follow(make_tiny_task(), EAGER) for _ in range(2))
 
@@ -90,7 +98,7 @@ def test_what_would_be_compiled_is_run_as_it_is_written_and_says_so(monkeypatch:
 
 
 def test_a_driver_that_takes_the_step_over_is_skipped_with_a_reason() -> None:
-    with pytest.raises(Skip, match="repeats what was captured: that allocates nothing"):
+    with pytest.raises(Skip, match="replays captured work: a replay allocates nothing"):
         follow(make_tiny_task(), Loop("whole", EAGER.base, (Technique("whole", "", rank=95, driver=Driver),)))
 
 

@@ -35,5 +35,5 @@ def test_the_history_ends_where_the_allocator_says_it_does() -> None:
 
 
 def test_a_captured_step_is_skipped_with_the_reason() -> None:
-    with pytest.raises(Skip, match="cuda_graph repeats what was captured"):
+    with pytest.raises(Skip, match="cuda_graph replays captured work"):
         follow(make_tiny_task(CUDA), find_loop("cuda_graph"))

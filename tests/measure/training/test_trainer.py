@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -99,7 +100,7 @@ def train(
     plan = make_plan(PlanOptions(command=["loopmark", "train"], device="cpu", **{**usual, **wishes}))
     folder.mkdir(exist_ok=True)
     with worker_pool(plan, folder) as pool:
-        trainer = Trainer(plan, terms, describe_machine("cpu"), progress or Silence(), endings)
+        trainer = Trainer(plan, terms, describe_machine("cpu"), datetime.now(UTC), progress or Silence(), endings)
         return trainer.run(pool)
 
 

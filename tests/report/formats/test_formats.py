@@ -131,6 +131,17 @@ def test_rounds_are_the_blocks_timed_as_a_whole_and_phases_have_rows_that_add_up
     assert "resnet[tf32]" not in rows
 
 
+def test_a_step_that_found_the_device_idle_is_in_no_phase() -> None:
+    run, samples = make_run(LOOPS, rounds=3, device=True)
+    first = samples.phases["step"] == samples.phases.groupby(["case", "launch", "round", "block"])["step"].transform(
+        "min"
+    )
+    samples.phases.loc[first, "device_seconds"] *= 3
+    rows = {row["name"]: row for row in exported("pytest-benchmark", run, samples)["benchmarks"]}
+
+    assert rows["resnet[eager-forward]"]["stats"]["median"] == pytest.approx(0.003, rel=0.2)
+
+
 def test_a_large_run_keeps_its_figures_and_leaves_the_rounds_out(measured, monkeypatch) -> None:
     whole = exported("pytest-benchmark", *measured)["benchmarks"]
     monkeypatch.setattr(pytest_benchmark, "MOST_ROUNDS", 10)

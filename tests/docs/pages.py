@@ -1,0 +1,34 @@
+"""The pages that people read, and what stands in their fences."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path.relative_to(ROOT)
+    for path in (*ROOT.glob("*.md"), ROOT / "results" / "README.md", *(ROOT / "docs").rglob("*.md"))
+    if path.name != "CHANGELOG.md" and "_build" not in path.parts
+)
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\S+\.(?:py|toml|yml))\n")
+
+
+def text_of(page: Path) -> str:
+    return (ROOT / page).read_text()
+
+
+def fences(page: Path) -> Iterator[tuple[str, str]]:
+    """Each fence's language and text, in order."""
+    yield from FENCE.findall(text_of(page))
+
+
+def write_file(text: str, folder: Path) -> bool:
+    """Write a fence whose first line is a comment with a file's name to that file; False for any other fence."""
+    name = FILE.match(text)
+    if name is None:
+        return False
+    file = folder / name[1]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return True

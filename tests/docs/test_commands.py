@@ -1,0 +1,49 @@
+"""Every command that a page of the documentation shows is run, page by page, in a repository like a reader's."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, fences, write_file
+from tests.support.command import ROOT, outside_pytest
+
+TUTORIAL = Path("docs/tutorial.md")
+SHOWN = [page for page in PAGES if page.parts[0] == "docs" and any(kind == "sh" for kind, _ in fences(page))]
+pytestmark = pytest.mark.docs
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=reader", "-c", "user.email=reader@example.org")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """The tutorial's training repository, with one commit on ``main``."""
+    for _, text in fences(TUTORIAL):
+        write_file(text, tmp_path)
+    git(tmp_path, "init", "--initial-branch=main")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--message=Train digits")
+    return tmp_path
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", SHOWN, ids=str)
+def test_its_commands_run_as_they_are_shown(page: Path, repository: Path) -> None:
+    environment = outside_pytest() | {
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+        "PYTHONPATH": str(ROOT),
+    }
+    for kind, text in fences(page):
+        if write_file(text, repository) or kind != "sh":
+            continue
+        done = subprocess.run(
+            ["bash", "-euc", text], cwd=repository, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+    left = subprocess.run(["git", "status", "--short"], cwd=repository, capture_output=True, text=True, check=True)
+    assert not [line for line in left.stdout.splitlines() if "run.json" in line]

@@ -1,0 +1,84 @@
+"""README and documentation name what exists."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from loopmark.bench.cli import app
+from tests.docs.pages import PAGES, ROOT, fences, text_of
+
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]*)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+COMMAND = re.compile(r"(?<![\w/])loopmark ([a-z-]+)((?:\\\n|[^\n`|])*)")
+OPTION = re.compile(r"(?<!\S)(--[a-z][a-z-]*)")
+
+
+@cache
+def options() -> dict[str, set[str]]:
+    """The options of each command."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return {
+        name: {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
+        | {"--help"}
+        for name, command in commands.items()
+    }
+
+
+def anchors(page: Path) -> set[str]:
+    headings = HEADING.findall(text_of(page))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for link in LINK.findall(text_of(page)):
+        target, _, anchor = link.partition("#")
+        file = (ROOT / page.parent / target).resolve() if target else ROOT / page
+        assert file.exists(), link
+        if anchor:
+            assert anchor in anchors(file.relative_to(ROOT)), link
+
+
+@pytest.mark.parametrize("page", [*PAGES, Path(".github/workflows/bench.yml")], ids=str)
+def test_every_command_and_option_exists(page: Path) -> None:
+    for command, rest in COMMAND.findall(text_of(page)):
+        if command not in options():
+            assert not rest.lstrip().startswith("-"), f"loopmark {command}{rest}"
+            continue
+        unknown = {*OPTION.findall(rest)} - options()[command]
+        assert not unknown, f"loopmark {command}{rest}"
+
+
+def test_every_command_has_a_place_in_the_reference() -> None:
+    page = text_of(Path("docs/reference/commands.md"))
+    for command in options():
+        assert f"\n## loopmark {command}\n" in page
+        assert f"\n| `loopmark {command}` |" in page
+
+
+def test_the_readme_fits_a_short_read() -> None:
+    assert len(text_of(Path("README.md")).splitlines()) <= 170
+
+
+def test_the_readmes_commands_are_those_that_ci_runs() -> None:
+    lines = [
+        line.partition("#")[0].strip()
+        for kind, text in fences(Path("README.md"))
+        if kind == "sh"
+        for line in text.splitlines()
+    ]
+    assert lines
+    assert {*lines} <= {*(ROOT / ".ci" / "run").read_text().splitlines()}
+
+
+def test_each_command_and_option_has_whole_sentences_as_its_help() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, command in commands.items():
+        assert not command.get_short_help_str(65).endswith("..."), name
+        assert command.epilog.count(f"\n  loopmark {name}") == 2, name
+        assert {*OPTION.findall(command.epilog)} <= options()[name], name
+        for parameter in command.params:
+            assert (getattr(parameter, "help", None) or "Required.").rstrip().endswith("."), (name, parameter.name)
