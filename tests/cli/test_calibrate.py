@@ -37,5 +37,5 @@ def test_a_calibration_goes_on_where_it_was_and_shows_what_it_knows(elsewhere: H
 def test_there_is_nothing_to_show_before_a_first_trial(elsewhere: Here, tmp_path: Path) -> None:
     shown = calibrate(elsewhere, "--show", "--device", "cpu")
     assert shown.returncode == 2
-    assert "not there yet" in shown.stderr
+    assert "does not exist yet" in shown.stderr
     assert not (tmp_path / "results").exists()
