@@ -1,5 +1,5 @@
-# Two ways to run: without PYTHON, everything is installed into .venv, in the versions of constraints.txt;
-# with PYTHON=/path/to/python, that interpreter is used as it is and nothing is installed.
+# Without PYTHON, everything is installed into .venv, in the versions of constraints.txt.
+# With PYTHON=/path/to/python, that interpreter is used and nothing is installed.
 
 VENV := .venv
 SYSTEM_PYTHON ?= python3
@@ -18,10 +18,10 @@ CUDA_VENV := .venv-cuda-$(CUDA_TORCH)
 ARGS ?=
 BENCH_FLAGS := $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 BENCHMARK_FLAGS := --benchmark-columns=median,iqr,rounds --benchmark-warmup=on
-# make report RUN=results/…/…; the newest run otherwise.
+# make report RUN=results/…/…; the default is the newest run.
 RUN ?= $(shell ls -td results/*/*/run.json 2>/dev/null | head -n 1 | xargs -r dirname)
-# make check RUN=… BASELINE=…; by default the newest run, against the reference of its machine under results/reference/
-# or, where there is none, against the machine's run before it. ARGS="…": any option of loopmark check.
+# make check RUN=… BASELINE=…; the default is the newest run against its machine's reference under results/reference/,
+# or against the machine's previous run if it has no reference. ARGS="…": any option of loopmark check.
 RUN_FOLDER = $(patsubst %/,%,$(RUN))
 MACHINE = $(notdir $(patsubst %/,%,$(dir $(RUN_FOLDER))))
 BASELINE ?= $(shell { ls -d results/reference/$(MACHINE)/*/run.json | sort -r; \
@@ -30,12 +30,12 @@ BASELINE ?= $(shell { ls -d results/reference/$(MACHINE)/*/run.json | sort -r; \
 .DEFAULT_GOAL := help
 .PHONY: setup bench bench-scale docs test test-docs test-gpu test-gpu-all test-cuda-build gpu-evidence lint format report check compare clean help
 
-setup: $(READY) ## Install everything into .venv, which the other targets do as well
+setup: $(READY) ## Install everything into .venv (the other targets do so too)
 
-bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 s; ARGS="…": any option of loopmark run)
+bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 s; ARGS="…": options of loopmark run)
 	$(PY) -m loopmark run $(BENCH_FLAGS)
 
-test: $(READY) ## Run the tests that need no GPU, two at a time, and then those that time something (ARGS="-k …": one after the other)
+test: $(READY) ## Run the tests that need no GPU, two at a time; timing tests run last (ARGS="-k …": one at a time)
 ifeq ($(strip $(ARGS)),)
 	$(PY) -m pytest -m "not cuda and not docs" --numprocesses=2 --dist=worksteal --benchmark-skip
 	$(PY) -m pytest -m "not cuda and not docs" $(BENCHMARK_FLAGS) --benchmark-only tests/benchmarks
@@ -43,10 +43,10 @@ else
 	$(PY) -m pytest -m "not cuda and not docs" $(BENCHMARK_FLAGS) $(ARGS)
 endif
 
-test-docs: $(READY) ## Run every command that the documentation shows, two pages at a time
+test-docs: $(READY) ## Run every command in the documentation, two pages at a time
 	$(PY) -m pytest -m docs --numprocesses=2 --dist=worksteal tests/docs $(ARGS)
 
-docs: $(READY) ## Build the documentation in docs/_build/html; a warning is an error
+docs: $(READY) ## Build the documentation in docs/_build/html; warnings are errors
 	$(PY) -m sphinx --fail-on-warning --quiet docs docs/_build/html
 
 test-gpu: $(READY) ## Run the short tests that need a CUDA device: each technique once on each workload
@@ -55,13 +55,13 @@ test-gpu: $(READY) ## Run the short tests that need a CUDA device: each techniqu
 test-gpu-all: $(READY) ## Run all tests that need a CUDA device (hours)
 	$(PY) -m pytest -m cuda $(ARGS)
 
-test-cuda-build: $(CUDA_VENV)/.ready ## Run the tests that need no GPU with torch's CUDA build (CUDA_TORCH=2.11.0; several GB)
+test-cuda-build: $(CUDA_VENV)/.ready ## Run the tests without a GPU on torch's CUDA build (CUDA_TORCH=2.11.0; some GB)
 	$(CUDA_VENV)/bin/python -m pytest -m "not cuda and not docs" --numprocesses=2 --dist=worksteal --benchmark-skip $(ARGS)
 
-gpu-evidence: $(READY) ## Say which promises hold on this GPU, in an archive (STEP=1, 2 or 3 alone; EVIDENCE=folder; DEVICE=cpu)
+gpu-evidence: $(READY) ## Check Loopmark's promises on this GPU (STEP=1, 2 or 3; EVIDENCE=folder; DEVICE=cpu)
 	$(PY) -m tests.evidence $(if $(STEP),--step $(STEP)) $(if $(EVIDENCE),--evidence "$(EVIDENCE)") $(if $(DEVICE),--device $(DEVICE))
 
-bench-scale: $(READY) ## Time a report on ten million samples, and a history and a comparison of 200 runs (4 minutes, 4 GiB)
+bench-scale: $(READY) ## Time report on ten million samples, history and compare on 200 runs (4 minutes, 4 GiB)
 	LOOPMARK_SCALE=full $(PY) -m pytest tests/benchmarks/test_scale_benchmark.py --benchmark-columns=median $(ARGS)
 
 lint: $(READY) ## Check format, style and types
@@ -73,28 +73,28 @@ format: $(READY) ## Format the code
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-report: $(READY) ## Draw a stored run again (RUN=folder; the newest otherwise)
-	$(if $(RUN),,$(error there is no run under results/ yet: make bench, or give RUN=folder))
+report: $(READY) ## Draw a stored run again (RUN=folder; default: the newest)
+	$(if $(RUN),,$(error results/ has no run yet: run make bench, or give RUN=folder))
 	$(PY) -m loopmark report $(RUN)
 
-check: $(READY) ## Compare a run with a baseline, and fail on a regression (RUN=folder BASELINE=folder ARGS="…")
-	$(if $(RUN),,$(error there is no run under results/ yet: make bench, or give RUN=folder))
-	$(if $(BASELINE),,$(error there is nothing to compare $(RUN) with: give BASELINE=folder, or measure once more))
+check: $(READY) ## Compare a run with a baseline; a regression fails (RUN=folder BASELINE=folder ARGS="…")
+	$(if $(RUN),,$(error results/ has no run yet: run make bench, or give RUN=folder))
+	$(if $(BASELINE),,$(error there is no baseline for $(RUN): give BASELINE=folder, or measure once more))
 	$(PY) -m loopmark check $(RUN) --baseline $(BASELINE) $(ARGS)
 
-compare: $(READY) ## Put the newest run of every machine under results/ side by side, or those of one machine before and after (ARGS="…": any option of loopmark compare)
+compare: $(READY) ## Compare the newest run of each machine under results/, or one machine before and after (ARGS="…")
 	$(PY) -m loopmark compare results $(ARGS)
 
-clean: ## Remove the environment and every cache; runs stay
+clean: ## Remove the environment and every cache, but no run
 	rm -rf $(VENV) .venv-cuda-* build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-help: ## Say what there is to make
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Loopmark needs Python 3.11 or newer; $(SYSTEM_PYTHON) is older: make SYSTEM_PYTHON=/path/to/python3.12 …"; exit 2; }
+	  { echo "$(SYSTEM_PYTHON) is too old, Loopmark needs Python 3.11 or newer: make SYSTEM_PYTHON=/path/to/python3.12 …"; exit 2; }
 	$(SYSTEM_PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@

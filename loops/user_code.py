@@ -115,6 +115,13 @@ def _module_name(path: Path) -> str:
     return f"loopmark_user_{abs(hash(path.resolve())):x}_{path.stem}"
 
 
+def _neighbours(folder: Path) -> set[str]:
+    """What the folder's Python files are called; nothing where it may not be listed, as ``import`` has it too."""
+    with contextlib.suppress(OSError):
+        return {path.name.removesuffix(".py") for path in folder.iterdir() if path.name.endswith(".py")}
+    return set()
+
+
 def _load_file(path: Path, what: str) -> ModuleType:
     try:
         found = path.is_file()
@@ -132,8 +139,8 @@ def _load_file(path: Path, what: str) -> ModuleType:
     sys.modules[name] = module
     folder = path.resolve().parent
     # `import helper` is to find this folder's helper.py, not the one that another folder's file has imported.
-    for other, imported in list(sys.modules.items()):
-        home = Path(getattr(imported, "__file__", None) or "/").parent
+    for other in _neighbours(folder) & {*sys.modules}:
+        home = Path(getattr(sys.modules[other], "__file__", None) or "/").parent
         if home in _user_folders and home != folder and (folder / f"{other}.py").is_file():
             del sys.modules[other]
     # Its neighbours can be imported, as they can when Python runs a file.

@@ -39,5 +39,5 @@ def test_a_history_without_ruptures_says_what_to_install_in_one_line(lean: str, 
 
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "loopmark: changes are found by ruptures, which is not installed; pip install ruptures"
+        "loopmark: finding changes needs ruptures, which is not installed; run pip install ruptures"
     ]

@@ -1,14 +1,14 @@
-"""What bounds each phase on a device: the host that launches it, or its own work, and how near that comes to a limit.
+"""The bound of each phase on a device: the host that launches it, or the device's work; and its distance to a limit.
 
-The host enqueues, the device works off. Both clocks are read at each phase's end, and both start with a block, whose
-beginning finds the device idle. The host's lead is how much later the device comes to a phase's end than the host. A
+The host enqueues work, and the device executes it. Both clocks are read at each phase's end, and both start with a
+block, which begins with an idle device. The lead is the time by which the device ends a phase later than the host. A
 device that has caught up waits for the next launch: the phase is launch-bound, and a faster kernel changes nothing.
-While it still has work queued, it is device-bound, and a faster host changes nothing. The laps alone cannot tell: a
-host whose queue is full waits too. Phases that repeat within a step have sums only, and rough leads.
+While work is still queued, the phase is device-bound, and a faster host changes nothing. Laps alone do not show this,
+since a host with a full queue waits too. Phases that repeat within a step have only sums, and rough leads.
 
-A phase that has so many floating-point operations to do and so many bytes to move takes at least as long as the slower
-of the two at the device's measured best (Williams, Waterman and Patterson, "Roofline", 2009). Whatever it takes beyond
-that is launches, waiting, kernels that are not at their best, and bytes that move more than once.
+A phase takes at least the longer of two times at the device's measured ceilings: that of its floating-point
+operations, and that of the bytes it moves (Williams, Waterman and Patterson, "Roofline", 2009). The time beyond that is
+launches, waiting, kernels below their best, and bytes that move more than once.
 """
 
 import math
@@ -26,13 +26,13 @@ from loopmark.bench.records.ceilings import Ceiling, Ceilings
 from loopmark.bench.records.run import PhaseWork
 
 CAUGHT_UP_SECONDS, CAUGHT_UP_SHARE = 10e-6, 0.1
-"""A shorter lead, or share of the phase, is none: the last kernel takes time, and reading two clocks microseconds."""
+"""A shorter lead, or share of the phase, counts as none: the last kernel and reading two clocks take microseconds."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """One phase of a case, medians over its steps: the host's time to enqueue it, the device's, waiting included, and
-    the lead at its end."""
+    """One phase of a case, as medians over its steps: the host's time to enqueue it, the device's time with waiting,
+    and the lead at its end."""
 
     host_seconds: float
     device_seconds: float
@@ -41,10 +41,10 @@ class Bound:
 
 
 def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
-    """What bounds each phase of one case, by name; empty where one of the clocks saw no phases.
+    """The bound of each phase of one case, by name; empty if one of the clocks saw no phases.
 
-    ``laps`` are rows of ``Samples.phases``, as they were stored; ``order`` is the result's. The first of a block's
-    several steps is left out: it alone begins with an idle device.
+    ``laps`` are rows of ``Samples.phases`` in stored order; ``order`` is the order of the result. The first of several
+    steps in a block is left out, since only this one begins with an idle device.
     """
     host, device = laps["host_seconds"].to_numpy(), laps["device_seconds"].to_numpy()
     if not (seen := ~(np.isnan(host) | np.isnan(device))).all():
@@ -65,17 +65,17 @@ def bounds(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Bound]:
 
 @dataclass(frozen=True)
 class Roof:
-    """One phase: what it took, its work, and what that takes at the device's ceilings."""
+    """One phase: its time, its work, and the least time for this work at the device's ceilings."""
 
     seconds: float
     flops: float
     least_bytes: float
-    arithmetic_seconds: Estimate  # at the ceilings of the types that it multiplies in
+    arithmetic_seconds: Estimate  # at the ceilings of the types used in its products
     memory_seconds: Estimate  # at the ceiling of copying
 
     @property
     def limit_seconds(self) -> Estimate:
-        """The least that it can take."""
+        """The least time that it can take."""
         return max(self.arithmetic_seconds, self.memory_seconds, key=lambda estimate: estimate.value)
 
     @property
@@ -84,7 +84,7 @@ class Roof:
 
     @property
     def share(self) -> float:
-        """The share of its limit that it reaches: 1 is all that the device can do."""
+        """The share of its limit that it reaches; 1 is the device's best."""
         return self.limit_seconds.value / self.seconds if self.seconds else math.nan
 
     @property
@@ -93,7 +93,7 @@ class Roof:
 
     @property
     def intensity(self) -> float:
-        """Floating-point operations for each byte that has to move."""
+        """Floating-point operations per byte that must move."""
         return self.flops / self.least_bytes if self.least_bytes else math.inf
 
 
@@ -102,14 +102,14 @@ class Roofline:
     """One case at the device's ceilings."""
 
     phases: dict[str, Roof]
-    step_limit_seconds: Estimate  # the least that a step can take: the phases' limits, one after the other
+    step_limit_seconds: Estimate  # the least time of a step: the sum of its phases' limits
     share: Estimate  # of that limit that the step reaches, with the intervals of both
     utilisation: Estimate
-    """Model FLOPs utilisation (Chowdhery and others, "PaLM", 2022): seconds that the baseline's operations take at the
-    measured ceiling of this loop's types, which is below a datasheet's, over the seconds that the step takes."""
-    taken: float | None = None  # share of the speedup that the limit allows; None for the baseline, or if there is none
+    """Model FLOPs utilisation (Chowdhery and others, "PaLM", 2022): seconds of the baseline's operations at the
+    measured ceiling of this loop's types, which is below a datasheet's, over the seconds of the step."""
+    taken: float | None = None  # share of the possible speedup; None for the baseline, or if no speedup is possible
     slow_types: Mapping[str, float] = field(default_factory=dict)
-    """Types that it multiplies in and that are surely slower here than float32, with the share of float32's rate."""
+    """Types used in its products that are certainly slower than float32 here, with their share of float32's rate."""
 
 
 def roofline(
@@ -120,9 +120,9 @@ def roofline(
     baseline_flops: float,
     baseline_seconds: float | None = None,
 ) -> Roofline | None:
-    """What ``ceilings`` say of one case's step; None where one of them is not known.
+    """The roofline of one case's step at ``ceilings``; None if a needed ceiling is unknown.
 
-    ``step_seconds`` are of steps whose phases are not timed. ``baseline_seconds`` are the baseline's, by the loop's
+    ``step_seconds`` are those of steps without timed phases. ``baseline_seconds`` are the baseline's, from the loop's
     speedup; None for the baseline itself.
     """
     roofs: dict[str, Roof] = {}
@@ -151,7 +151,7 @@ def flops_of(work: Iterable[PhaseWork]) -> float:
 
 
 def kinds_of(work: Iterable[PhaseWork]) -> tuple[str, ...]:
-    """The types that a step multiplies in, by how many of its operations."""
+    """The types of a step's products, the one with the most operations first."""
     total: Counter[str] = Counter()
     for one in work:
         total.update({kind: int(flops) for kind, flops in one.flops.items()})
@@ -175,12 +175,12 @@ def _seconds(amount: float, ceiling: Ceiling) -> Estimate:
 
 
 def _sum(estimates: Iterable[Estimate]) -> Estimate:
-    """End by end: they share their ceilings, and so err together."""
+    """The sum, with summed interval ends: the estimates share their ceilings, so their errors add up."""
     ends = [(one.value, one.low, one.high) for one in estimates]
     return Estimate(*(sum(end) for end in zip(*ends, strict=True))) if ends else Estimate(0.0, 0.0, 0.0)
 
 
 def _over(part: Estimate, whole: Estimate) -> Estimate:
-    """Their ratio, with the widest interval that the two allow."""
+    """The ratio, with the widest interval that both allow."""
     high = part.high / whole.low if whole.low > 0 else math.inf
     return Estimate(part.value / whole.value, part.low / whole.high, high)

@@ -1,4 +1,4 @@
-"""What a machine can see: rates and times from comparisons whose truth is known, each with its interval."""
+"""The sensitivity of a machine: rates and times from comparisons whose truth is known, with intervals."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,17 +12,17 @@ from loopmark.bench.judge.sequential_comparison import MEMORY_SHARE, METHOD
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate
 from loopmark.bench.records.comparison import Calibration, CalibrationTrial
 
-DETECTION = 0.95  # the share of comparisons in which an effect that counts as seen must be found
+DETECTION = 0.95  # an effect counts as detectable if this share of comparisons finds it
 REPLAYS = 2000
 BOOTSTRAPS = 2000
-UNBOUNDED = 50.0  # the logarithm of an effect that nobody has: what stands for one that an interval does not bound
-ENOUGH = 10  # comparisons of unchanged code from which on a calibration is quoted, and its sensitivity known
+UNBOUNDED = 50.0  # the logarithm of an impossibly large effect, used for infinite interval ends
+ENOUGH = 10  # least comparisons of unchanged code for a quotation and a sensitivity
 FAIL_THRESHOLDS = (0.01, 0.02, 0.05)  # of `pytest-benchmark`'s `--benchmark-compare-fail=mean:…`, as shares
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How often something happened, and the interval of its rate."""
+    """The number of times that something happened, and its rate with an interval."""
 
     times: int
     of: int
@@ -34,19 +34,19 @@ class EffectRow:
     """The trials of one planted effect."""
 
     effect: float
-    called_slower: Rate  # the step; of unchanged code, whatever it was that made a comparison a regression
-    within: dict[float, Rate]  # by seconds: how often it was called slower within them
-    seconds_to_verdict: float  # the median over those that ended in a verdict; NaN where none did
-    solo_fails: dict[float, Rate]  # by threshold: how often the two solitary means differ by more, the effect added
+    called_slower: Rate  # by its step; for unchanged code, by any finding that made a regression
+    within: dict[float, Rate]  # by seconds: the rate of `slower` within this time
+    seconds_to_verdict: float  # the median over trials with a verdict; NaN if there are none
+    solo_fails: dict[float, Rate]  # by threshold: the rate at which two solo means, with the effect added, exceed it
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The smallest slowdown that is found in 95 % of comparisons at the false-alarm rate asked for, in equal time."""
+    """The smallest slowdown found in 95 % of comparisons, at the given false-alarm rate and in equal time."""
 
     seconds: float
     ours: Estimate
-    means: Estimate  # of comparing two means, one measured after the other, at a threshold with the same false alarms
+    means: Estimate  # for two means measured one after the other, at a threshold with the same false alarms
     ratio: Estimate
 
 
@@ -54,12 +54,12 @@ class Sensitivity:
 class CalibrationSummary:
     calibration: Calibration
     rows: tuple[EffectRow, ...]
-    replayed_false_alarms: Rate  # of long comparisons made of A/A launches in random order with random signs
+    replayed_false_alarms: Rate  # of long comparisons drawn from A/A launches, in random order with random signs
     sensitivity: Sensitivity | None
-    step_seconds: Estimate | None  # of a typical step: the median comparison's, the fastest's and the slowest's
-    launch_deviation: float  # of one launch pair's log ratio, from its median absolute deviation
-    within_share: float  # the part of that variance within a launch pair, from what the machine does to a step
-    between_share: float  # variance of the trials over what their launches explain: 1 where they explain all of it
+    step_seconds: Estimate | None  # a typical step: of the median comparison, the fastest and the slowest
+    launch_deviation: float  # standard deviation of a launch pair's log ratio, from the median absolute deviation
+    within_share: float  # the part of that variance that arises within a launch pair, by noise of steps
+    between_share: float  # variance between trials over the part explained by launches; 1 if they explain all of it
 
 
 def rate(times: int, of: int) -> Rate:
@@ -73,7 +73,7 @@ def rate(times: int, of: int) -> Rate:
 def summarise_calibration(
     calibration: Calibration, within: Sequence[float] = (45.0, 90.0), *, seed: int = 0, replays: int = REPLAYS
 ) -> CalibrationSummary:
-    """Judge every trial. ``within`` are the seconds for which detection is counted."""
+    """Judge every trial. ``within`` are the times in seconds at which detections are counted."""
     unchanged = [trial for trial in calibration.trials if trial.effect == 0]
     alone = [(trial.stored_mean_seconds, trial.later_mean_seconds) for trial in unchanged]
     solo = np.array([math.log(later / stored) for stored, later in alone if stored and later])
@@ -118,17 +118,17 @@ def _row(trials: Sequence[CalibrationTrial], effect: float, within: Sequence[flo
 def _sensitivity(
     trials: Sequence[CalibrationTrial], solo: np.ndarray, made: Calibration, error: float, random: np.random.Generator
 ) -> Sensitivity | None:
-    """Both methods' smallest effect, from the same A/A trials.
+    """The smallest effect that each method detects, from the same A/A trials.
 
-    An interval moves with its values, so an effect is found in a trial when it exceeds how far below zero the trial's
-    interval reaches. Two means are called different beyond a threshold; with normal noise of deviation s, one of
-    z(1 - α)·s gives the false alarms asked for, and an effect of z(95 %)·s more is found as often as it must be.
+    An effect shifts a trial's interval, so it is found if it exceeds the distance by which the interval reaches below
+    zero. Two means are called different beyond a threshold: with normal noise of deviation s, a threshold of z(1 - α)·s
+    gives the wanted false alarms, and an effect larger by z(95 %)·s is found in 95 % of comparisons.
     """
     seconds = 2 * made.solo_seconds
     lows = []
     for trial in trials:
         by_then = sum(ended <= seconds for ended in trial.ended_seconds)
-        # A trial that ended earlier says nothing of what it would have seen by then.
+        # A trial that ended earlier does not show its interval at that time.
         if by_then and trial.ended_seconds[-1] >= 0.9 * seconds:
             lows.append(-final_interval(trial.logs[:by_then], error, trial.uncertainties[:by_then]).low)
     if min(len(lows), len(solo)) < ENOUGH:
@@ -136,7 +136,7 @@ def _sensitivity(
     reach = float(ndtri(1 - made.false_alarms) + ndtri(DETECTION))
 
     def both(low: np.ndarray, means: np.ndarray) -> tuple[float, float]:
-        # One of the values and nothing between two: a trial without a bound has an infinite one.
+        # One of the values, without interpolation: a trial without a bound has an infinite value.
         found = min(float(np.quantile(low, DETECTION, method="higher")), UNBOUNDED)
         return math.expm1(found), math.expm1(reach * float(np.std(means, ddof=1)))
 
@@ -154,7 +154,7 @@ def _sensitivity(
 
 
 def quotations(calibrations: Iterable[Calibration]) -> tuple[str, ...]:
-    """What each calibration of this method with ``ENOUGH`` comparisons of unchanged code showed, a sentence each."""
+    """A sentence for each calibration of this method with ``ENOUGH`` comparisons of unchanged code."""
     made = [summarise_calibration(one, replays=0) for one in calibrations if one.method == METHOD]
     return tuple(
         _quotation(one) for one in made if any(r.effect == 0 and r.called_slower.of >= ENOUGH for r in one.rows)
@@ -170,6 +170,6 @@ def _quotation(summary: CalibrationSummary) -> str:
             parts.append(f"{alarms} of unchanged code (at most {100 * found.estimate.high:.2g} %)")
         else:
             parts.append(f"+{100 * row.effect:g} % found in {found.times} of {found.of}")
-    terms = f"at most {made.budget_seconds:g} s each, {100 * made.false_alarms:g} % false alarms asked for"
+    terms = f"at most {made.budget_seconds:g} s each, {100 * made.false_alarms:g} % false alarms allowed"
     where = f"{made.workload} {made.loop} on {made.device}"
     return f"`ab`, calibrated on {made.machine.name}, {made.started[:10]}, with {where} ({terms}): {', '.join(parts)}"

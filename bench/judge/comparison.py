@@ -1,4 +1,4 @@
-"""One loop against the baseline of its own run: paired by round, claimed by launch."""
+"""One loop compared with the baseline of its own run, paired by round, with intervals over launches."""
 
 import math
 from typing import Literal, TypeAlias
@@ -14,25 +14,25 @@ from loopmark.bench.records.samples import seconds_of
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 LaunchLogs = NDArray[np.float64]  # (launches,) natural logs of seconds, bytes or a ratio, in any order
-RoundLogs: TypeAlias = "pd.Series[float]"  # (rounds,) natural logs of seconds a step, by launch and round
+RoundLogs: TypeAlias = "pd.Series[float]"  # (rounds,) natural logs of seconds per step, by launch and round
 
-BASELINE = "eager"  # the loop that every other is compared with
-QUAD = 4  # blocks of a turn that belong together: two with laps, two without
-# The columns of ``Samples.blocks`` that a comparison looks at.
+BASELINE = "eager"  # the loop that all others are compared with
+QUAD = 4  # blocks of a turn that form a group: two with laps, two without
+# The columns of ``Samples.blocks`` that a comparison needs.
 FIGURES = ("case", "launch", "round", "block", "lapped", "steps", "host_seconds", "device_seconds")
-NARROWEST_SAME, WIDEST_SAME = 0.01, 0.05  # `same` leaves open a log ratio of the noise floor, held between these
+NARROWEST_SAME, WIDEST_SAME = 0.01, 0.05  # limits of the largest log ratio for `same`, which is the noise floor
 
 
 def block_seconds(blocks: pd.DataFrame) -> pd.Series:
-    """Seconds a step of each block: the device's where a device was timed, else the host's."""
+    """Seconds per step of each block: the device's if a device was timed, else the host's."""
     return seconds_of(blocks) / blocks["steps"]
 
 
 def round_logs(blocks: pd.DataFrame) -> pd.DataFrame:
-    """The median log seconds a step of the blocks without laps: a row a (launch, round), a column a case.
+    """The median log seconds per step of the blocks without laps: one row per (launch, round), one column per case.
 
-    What disturbs a block only makes it longer: on a shared 2-core machine the mean's interval was half as wide again.
-    NaN where a case has no block in a round.
+    The median, since disturbances only lengthen a block: on a shared 2-core machine the mean's interval was half as
+    wide again. NaN if a case has no block in a round.
     """
     plain = blocks.loc[~blocks["lapped"], list(FIGURES)]
     logs = pd.Series(np.log(block_seconds(plain)), plain.index)
@@ -40,15 +40,15 @@ def round_logs(blocks: pd.DataFrame) -> pd.DataFrame:
 
 
 def step_seconds(rounds: pd.DataFrame) -> dict[int, Estimate]:
-    """Seconds a step of every case of ``round_logs``, by case; the geometric mean over launches."""
+    """Seconds per step of every case of ``round_logs``, by case; the geometric mean over launches."""
     return {case: logs.map(math.exp) for case, logs in over_launches(rounds).items()}
 
 
 def log_speedups(rounds: pd.DataFrame, baseline: int) -> dict[int, Estimate]:
-    """ln(baseline's step / this step), by case: positive is faster. Only of those that share a round with it.
+    """ln(baseline's step / this step), by case; positive is faster. Only cases that share a round with the baseline.
 
-    Each round of ``round_logs`` gives a pair, whose blocks ran so close together that a machine that slows down slows
-    both; each launch the median of its pairs; the launches the interval, infinite for one alone.
+    Each round of ``round_logs`` gives a pair, whose blocks ran so close together that a slower machine slows both. A
+    launch's value is the median of its pairs. The interval is over launches, and infinite for a single one.
     """
     if baseline not in rounds:
         return {}
@@ -56,16 +56,16 @@ def log_speedups(rounds: pd.DataFrame, baseline: int) -> dict[int, Estimate]:
 
 
 def over_launches(rounds: pd.DataFrame) -> dict[int, Estimate]:
-    """Each case over its launches, which differ by more than the samples of one: the mean of their medians."""
-    launches = rounds.groupby(level="launch").median()  # of the rounds that there are
+    """Each case's mean over its launches' medians, since launches differ by more than the samples of one launch."""
+    launches = rounds.groupby(level="launch").median()  # over the existing rounds
     known = {int(str(case)): column.dropna().to_numpy() for case, column in launches.items()}
     return {case: student(values) for case, values in known.items() if len(values)}
 
 
 def lap_costs(blocks: pd.DataFrame) -> "pd.Series[float]":
-    """How much longer each quad's steps take with their phases timed than without, as a log ratio.
+    """The log ratio of each quad's steps with timed phases to those without.
 
-    A quad's lapped and plain blocks (ABBA or BAAB, at random) ran side by side in one process, and are paired.
+    A quad's lapped and plain blocks (ABBA or BAAB, at random) ran next to each other in one process, and are paired.
     """
     logs = pd.Series(np.log(block_seconds(blocks)), blocks.index)
     quad = (blocks["block"] // QUAD).rename("quad")
@@ -76,16 +76,16 @@ def lap_costs(blocks: pd.DataFrame) -> "pd.Series[float]":
 
 
 def instrumentation(costs: "pd.Series[float]") -> Estimate | None:
-    """How many times as long a step takes with its phases timed as without, from ``lap_costs``; 1 is free."""
+    """The time of a step with timed phases over that without, from ``lap_costs``; 1 means no cost."""
     return median(costs).map(math.exp) if len(costs) else None
 
 
 def verdict(log_ratio: Estimate, noise_floor: float | None) -> Verdict:
-    """What may be said of a difference.
+    """The verdict on a difference.
 
-    ``faster`` or ``slower`` when the interval excludes zero and the difference exceeds the noise floor (a log ratio:
-    how far apart the baseline and its own repetition may be); ``same`` when the whole interval lies within that floor,
-    held between 1 % and 5 %; ``inconclusive`` otherwise, and wherever the floor was not measured.
+    ``faster`` or ``slower`` if the interval excludes zero and the difference exceeds the noise floor (a log ratio: the
+    possible difference of the baseline and its repetition); ``same`` if the whole interval lies within that floor,
+    clipped to 1 % to 5 %; ``inconclusive`` otherwise, and if the floor was not measured.
     """
     if noise_floor is None:
         return "inconclusive"
@@ -95,24 +95,24 @@ def verdict(log_ratio: Estimate, noise_floor: float | None) -> Verdict:
 
 
 def rounds_of(blocks: pd.DataFrame) -> RoundLogs:
-    """Log seconds a step of one case in each of its rounds, from its blocks without laps; of lapped ones, none."""
-    return round_logs(blocks).sum(axis="columns", min_count=1)  # of the one column
+    """Log seconds per step of one case in each of its rounds, from its blocks without laps; lapped ones are ignored."""
+    return round_logs(blocks).sum(axis="columns", min_count=1)  # a single column
 
 
 def step_logs(rounds: RoundLogs) -> LaunchLogs:
-    """Log seconds a step of each launch of one case: the median of its rounds."""
+    """Log seconds per step of each launch of one case: the median of its rounds."""
     return np.asarray(rounds.groupby(level="launch").median(), dtype=np.float64)
 
 
 def ratio_logs(rounds: RoundLogs, baseline: RoundLogs) -> LaunchLogs:
-    """ln(this step / the baseline's step) of each launch, paired by round in one run; empty where they share none."""
+    """ln(this step / the baseline's step) of each launch, paired by round in one run; empty without common rounds."""
     return step_logs((rounds - baseline).dropna())
 
 
 def phase_logs(laps: pd.DataFrame) -> dict[str, LaunchLogs]:
-    """Log seconds a step in each phase of one case, for each launch the median of its lapped steps.
+    """Log seconds per step in each phase of one case: for each launch, the median of its lapped steps.
 
-    A phase that repeats within a step counts with all its turns. One too short for the clock is left out.
+    The parts of a phase that repeats within a step are added up. A phase too short for the clock is left out.
     """
     steps = counted_laps(laps).groupby(["phase", "launch", "step"], observed=True)["seconds"].sum()
     medians = steps.groupby(level=["phase", "launch"], observed=True).median()
@@ -121,6 +121,6 @@ def phase_logs(laps: pd.DataFrame) -> dict[str, LaunchLogs]:
 
 
 def peaks_of_memory(case: Case) -> list[int]:
-    """Bytes at each launch's peak; of launches that hold the compiler's too, only where there is no other."""
+    """Bytes at each launch's peak. A launch that also holds the compiler's memory counts only if there is no other."""
     known = [(launch.compile_cache, bytes_) for launch in case.launches if (bytes_ := launch.peak_memory_bytes)]
     return [bytes_ for cache, bytes_ in known if cache != "cold"] or [bytes_ for _, bytes_ in known]

@@ -1,18 +1,17 @@
-"""A verdict that may be looked at after every launch: confidence sequences by betting.
+"""A verdict that can be read after every launch: confidence sequences by betting.
 
-For each value m that the true effect might have, bet on every launch's effect d lying above m. If the effect is no
-larger than m, no bet gains on average (the launches' noise is as likely to push up as down: roles and order are drawn
-by lot), and the chance that the stake *ever* grows to 1/α is at most α (Ville 1939). The values m against which it has
-grown that far are excluded, and so are, by the mirror image, those that are too high. What is left is an interval that
-holds at every look (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting"; Howard,
-Ramdas, McAuliffe and Sekhon 2021 on confidence sequences).
+For each possible value m of the true effect, bet that every launch's effect d lies above m. If the true effect is at
+most m, no bet gains on average, since roles and order are random and so noise pushes up or down with equal chance.
+Then the chance that the stake *ever* grows to 1/α is at most α (Ville 1939). Values m for which it has grown that far
+are excluded as too low; the mirror image excludes those that are too high. The rest is an interval that holds at every
+look (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting"; Howard, Ramdas,
+McAuliffe and Sekhon 2021 on confidence sequences).
 
-A bet multiplies the stake by 2 f(x - δ) / (f(x - δ) + f(x + δ)), with x the distance d - m, δ the effect that it hopes
-for and f the density of the noise: of the bets that are fair whichever way the noise pushes, the one whose stake grows
-fastest if δ is true (Kelly 1956; Grünwald, de Heide and Koolen 2024, "Safe testing"). f is Huber's, normal in the
-middle and exponential beyond, so that a launch that went astray counts no more than one on the brink (Huber 1964). Its
-width is each launch's own, from how badly it was measured, which does not tell up from down, and from how far off the
-launches before it were.
+A bet multiplies the stake by 2 f(x - δ) / (f(x - δ) + f(x + δ)), where x is the distance d - m, δ the effect that it
+expects and f the density of the noise. Among the bets that are fair for symmetric noise, its stake grows fastest if δ
+is true (Kelly 1956; Grünwald, de Heide and Koolen 2024, "Safe testing"). f is Huber's density, normal in the middle
+and exponential beyond, so that an outlier counts no more than a value at the edge (Huber 1964). Each launch has its
+own width, from its measurement uncertainty, which has no sign, and from the errors of the launches before it.
 """
 
 import math
@@ -28,22 +27,22 @@ from loopmark.bench.judge.statistics import Estimate
 
 Floats: TypeAlias = NDArray[np.float64]
 
-BETS = (0.5, 1.0)  # the effects that are hoped for, in deviations of a typical launch
-BEYOND = 1.5  # where the noise's density turns exponential, in deviations: what lies farther out counts no more
-KEPT = 0.001  # of the stake, with each launch: what is left when a bet is lost
+BETS = (0.5, 1.0)  # the expected effects, in deviations of a typical launch
+BEYOND = 1.5  # deviations from which on the noise's density is exponential, so that farther values count no more
+KEPT = 0.001  # share of the stake that remains when a bet is lost
 TO_DEVIATIONS = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 BELIEF, USUAL_EXCESS = 8, 1.2
-"""Before there are values to judge by, their spread is taken for this many times what their uncertainties say (as seen
-on shared cores), and counts as much as so many launches."""
-_FEWEST = 2  # launches that show a spread at all
+"""The prior of the spread: ``USUAL_EXCESS`` times the launches' uncertainties, as seen on shared cores, with the weight
+of ``BELIEF`` launches."""
+_FEWEST = 2  # launches needed for a spread
 _TRIMMED = 0.25
 _LEAST_SPREAD = _LEAST_UNCERTAINTY = 1e-7
-_LUCKY = 1 / 3  # of the usual uncertainty: a launch that seems less uncertain was measured luckily, not so well
+_LUCKY = 1 / 3  # of the usual uncertainty, as the minimum: a smaller one is luck, not a better measurement
 _HALVINGS = 40
 
 
 class ConfidenceSequence:
-    """An interval for the middle of a symmetric distribution; each end is ever wrong with a chance of ``error``."""
+    """An interval for the middle of a symmetric distribution; ``error`` is the chance that an end is ever wrong."""
 
     def __init__(self, error: float) -> None:
         self._log_target = math.log(1 / error)
@@ -55,10 +54,10 @@ class ConfidenceSequence:
         self._low, self._high = -math.inf, math.inf
 
     def add(self, value: float, uncertainty: float | None = None) -> Estimate:
-        """Another launch's value; the interval never widens.
+        """Add a launch's value. The interval never widens.
 
-        ``uncertainty`` is the value's standard error as the launch knows it, whatever the value's sign. All values have
-        one, or none has.
+        ``uncertainty`` is the value's standard error within the launch, independent of the value's sign. Either all
+        values have one, or none has.
         """
         self._told = self._told and uncertainty is not None
         self._uncertainties.append(1.0 if uncertainty is None else uncertainty)
@@ -79,20 +78,20 @@ class ConfidenceSequence:
 
     @property
     def torn(self) -> bool:
-        """Whether every value has been excluded: what is measured has changed meanwhile, and nothing bounds it."""
+        """True if every value is excluded: the effect changed during the measurement, so there is no interval."""
         return self._low > self._high
 
     def __len__(self) -> int:
         return len(self._values)
 
     def _bound(self, known: float, sign: float) -> float:
-        """The largest m that has been excluded from below, of the values times ``sign``; ``known`` was one before."""
+        """The largest m excluded as too low, for the values times ``sign``; ``known`` is the previous one."""
         values, deviations, typical = map(np.array, (self._values, self._deviations, self._typical))
         values = sign * values
         if math.isfinite(known) and _log_stakes(values, deviations, typical, known)[-1] < self._log_target:
-            return known  # the stake falls as m rises
+            return known  # the stake falls with rising m
         widest = np.nan_to_num(deviations).max() + _LEAST_SPREAD
-        farthest = (BEYOND + max(BETS)) * float(widest)  # there every bet gains its most
+        farthest = (BEYOND + max(BETS)) * float(widest)  # at this distance every bet gains its maximum
         low, high = float(values.min()) - farthest, float(values.max()) + farthest
         if _log_stakes(values, deviations, typical, low)[-1] < self._log_target:
             return known
@@ -106,13 +105,13 @@ class ConfidenceSequence:
 
 
 def _deviation(past: Floats, uncertainties: Floats, *, told: bool) -> Floats:
-    """The standard deviation of the next launch's value about the truth, before that value is looked at.
+    """The standard deviation of the next launch's value about the truth, without using that value.
 
-    It is the value's own uncertainty, the last of ``uncertainties``, times how much farther from their middle the
-    ``past`` values have been than theirs said; NaN where they are too few to say. It must not look at the value itself:
-    a width that shrinks when the value lies where the others do would let a fair bet gain. Shapes are (..., n) of
-    ``past``, (..., n + 1) of ``uncertainties``, which has the next one's, and (...) of the answer. ``told``
-    uncertainties are standard errors, to be believed until the values say otherwise.
+    It is the value's own uncertainty, the last of ``uncertainties``, times the factor by which the ``past`` values
+    deviated more from their middle than their uncertainties predict; NaN if there are too few. It must not use the
+    value itself: a width that shrinks when the value lies near the others would let a fair bet gain. Shapes: ``past``
+    (..., n), ``uncertainties`` (..., n + 1) with the next one, result (...). ``told`` uncertainties are standard
+    errors, used until the values contradict them.
     """
     known = np.maximum(uncertainties, _LEAST_UNCERTAINTY)
     known = np.maximum(known, _LUCKY * np.median(known, axis=-1, keepdims=True))
@@ -127,7 +126,7 @@ def _deviation(past: Floats, uncertainties: Floats, *, told: bool) -> Floats:
 
 
 def _weighted_median(values: Floats, weights: Floats) -> Floats:
-    """The median of each sequence along the last axis, which stays as an axis of one."""
+    """The weighted median of each sequence along the last axis, which is kept with length 1."""
     order = np.argsort(values, axis=-1)
     shares = np.take_along_axis(weights / weights.max(axis=-1, keepdims=True), order, axis=-1).cumsum(axis=-1)
     half = shares[..., -1:] / 2
@@ -137,22 +136,22 @@ def _weighted_median(values: Floats, weights: Floats) -> Floats:
 
 
 def _typical(deviations: Floats) -> Floats:
-    """The median of the deviations so far, along the last axis; NaN while none is known."""
-    blind = int(np.isnan(deviations).sum(axis=-1).max(initial=0))  # launches without one, the first of every sequence
+    """The median of the deviations so far, along the last axis; NaN if none is known."""
+    blind = int(np.isnan(deviations).sum(axis=-1).max(initial=0))  # launches without one, at each start
     known = deviations[..., blind:]
     return np.median(known, axis=-1) if known.shape[-1] else np.full(deviations.shape[:-1], np.nan)
 
 
 def _huber(x: Floats) -> Floats:
-    """Minus the logarithm of Huber's density, but for a constant."""
+    """Minus the logarithm of Huber's density, up to a constant."""
     far = np.abs(x)
     return np.where(far <= BEYOND, far**2 / 2, BEYOND * far - BEYOND**2 / 2)
 
 
 def _log_stakes(values: Floats, deviations: Floats, typical: Floats, m: float) -> Floats:
-    """The logarithm of what a stake of 1, spread over the bets, has become after each of the launches.
+    """The logarithm of a stake of 1, divided among the bets, after each launch.
 
-    ``values``, (..., launches), have deviations and those ``typical`` by then; both NaN where none is known.
+    ``values`` (..., launches) have their deviations and the ``typical`` ones so far; both are NaN if unknown.
     """
     blind = np.isnan(deviations)
     x, logs = (values - m) / deviations, []
@@ -167,7 +166,7 @@ def _log_stakes(values: Floats, deviations: Floats, typical: Floats, m: float) -
 def ever_excludes(
     values: ArrayLike, m: float, error: float, uncertainties: ArrayLike | None = None
 ) -> NDArray[np.bool_]:
-    """Whether sequences of ``values``, (..., launches), fed one by one, ever exclude ``m`` as too low. (...)"""
+    """True if a sequence of ``values`` (..., launches), added one by one, ever excludes ``m`` as too low. (...)"""
     array, told = np.asarray(values, dtype=float), uncertainties is not None
     known = np.ones_like(array) if uncertainties is None else np.asarray(uncertainties, dtype=float)
     launches = range(array.shape[-1])
@@ -178,7 +177,7 @@ def ever_excludes(
 
 
 def final_interval(values: Sequence[float], error: float, uncertainties: Sequence[float] | None = None) -> Estimate:
-    """What a ``ConfidenceSequence`` comes to after all of ``values``."""
+    """The estimate of a ``ConfidenceSequence`` after all of ``values``."""
     sequence = ConfidenceSequence(error)
     for value, uncertainty in zip(values, uncertainties or repeat(None, len(values)), strict=True):
         sequence.add(value, uncertainty)

@@ -1,4 +1,4 @@
-"""What differs between the surroundings of runs, named fact by fact: the first suspects of any change."""
+"""The differences between the machines and environments of runs, fact by fact: the first suspects of any change."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,14 +6,14 @@ from typing import NamedTuple
 from loopmark.bench.records.machine import Environment, Machine, facts_of
 from loopmark.bench.records.run import Run
 
-# Variables that scikit-learn and torch set for themselves where nobody did; none of them changes a step's speed.
+# Variables that scikit-learn and torch set if unset; none of them changes a step's speed.
 SET_BY_LIBRARIES = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"}
 NONE = "none"
-UNKNOWN = "unknown"  # of a run that was imported: what the other tool does not tell, and what is never told to differ
+UNKNOWN = "unknown"  # a fact that an imported run lacks; unknown facts are never reported as differences
 
 
 class Facts(NamedTuple):
-    """A run's facts by name, in order; ``silent`` stands for one that it lacks or that is None, None for no say."""
+    """A run's facts by name, in order. ``silent`` replaces missing facts and None; if it is None, they are ignored."""
 
     by_name: Mapping[str, object]
     silent: str | None
@@ -24,17 +24,17 @@ class Facts(NamedTuple):
 
 
 def differences(base: Run, head: Run) -> tuple[str, ...]:
-    """What differs in hardware, software, settings and data, such as ``torch 2.12.0 → 2.13.0``."""
+    """The differences in hardware, software, settings and data, such as ``torch 2.12.0 → 2.13.0``."""
     return _sentences(unlike([base, head]))
 
 
 def environment_differences(base: Environment, head: Environment) -> tuple[str, ...]:
-    """What differs in software and settings."""
+    """The differences in software and settings."""
     return _sentences(_unlike([_surroundings(base, NONE), _surroundings(head, NONE)]))
 
 
 def unlike(runs: Sequence[Run]) -> dict[str, tuple[str | None, ...]]:
-    """The facts that differ among ``runs``, each with what every run says of it; None where one has no say."""
+    """The facts that differ among ``runs``, each with its value in every run; None if a run has no value."""
     return _unlike([_groups(run) for run in runs])
 
 
@@ -59,10 +59,10 @@ def _groups(run: Run) -> tuple[Facts, ...]:
 
 
 def _surroundings(record: Machine | Environment, silent: str) -> tuple[Facts, ...]:
-    """Its facts. Packages and variables are groups of their own, whose names not every run has."""
+    """The facts of ``record``. Packages and variables are separate groups, since runs have different names there."""
     groups: list[dict[str, str | None]] = [{}]
     for fact, value in facts_of(record):
-        if fact.label == "packages":  # torch has been named, by the version that it gives itself
+        if fact.label == "packages":  # torch's own version is a fact already
             groups += [{f"package {name}": version for name, version in value.items() if name != "torch"}, {}]
         elif fact.label == "variables":
             groups += [{name: text for name, text in value.items() if name not in SET_BY_LIBRARIES}, {}]
@@ -72,6 +72,6 @@ def _surroundings(record: Machine | Environment, silent: str) -> tuple[Facts, ..
 
 
 def _names(group: Sequence[Facts]) -> list[str]:
-    """In the order that all agree on, or else of the alphabet."""
+    """The names in their common order, or else in alphabetical order."""
     orders = {tuple(facts.by_name) for facts in group}
     return list(orders.pop()) if len(orders) == 1 else sorted({name for names in orders for name in names})

@@ -1,4 +1,4 @@
-"""Whether a loop trains the model that eager trains, from its steps beside the canonical ones."""
+"""Decide if a loop trains the model that eager trains, by comparing its steps with the canonical ones."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -14,48 +14,48 @@ from loopmark.bench.records.training import Proof
 EquivalenceVerdict = Literal["same", "within rounding", "departs"]
 
 ROOM = 4.0
-"""Times what rounding was seen to do; two bits. On Loopmark's workloads, small and on a CPU, sound loops came to 1.9 at
-most, and others (batch normalisation over parts of a batch, running statistics updated twice) to 15 at least."""
-LEAST = 2.0**-23  # relative; what float32 cannot tell apart is no difference, even where every reference was exact
+"""The allowed multiple of the observed rounding error; two bits. On Loopmark's small workloads on a CPU, correct loops
+had at most 1.9, others (batch normalisation over parts of a batch, statistics updated twice) at least 15."""
+LEAST = 2.0**-23  # relative; a smaller difference is below float32's precision, even if every reference is exact
 
 
 @dataclass(frozen=True)
 class Departure:
-    """One layer of one step, beside what rounding explains."""
+    """One layer's error in one step, with the error that rounding explains."""
 
     step: int
     kind: str  # `loss`, `gradient`, `update` or `buffer`
     layer: str
-    error: float  # relative to the exact result, like the next
-    allowed: float  # what rounding explains, `ROOM` included
+    error: float  # relative to the exact result, like `allowed`
+    allowed: float  # the error that rounding explains, times `ROOM`
 
     @property
     def share(self) -> float:
-        """The error over what is allowed: beyond 1 it departs."""
+        """The error over the allowed one; the loop departs if it exceeds 1."""
         return self.error / self.allowed if math.isfinite(self.allowed) else 0.0
 
 
 @dataclass(frozen=True)
 class Equivalence:
-    """The verdict on one case; None, with the reason, where nothing could be compared."""
+    """The verdict on one case; None, with the reason, if nothing could be compared."""
 
     verdict: EquivalenceVerdict | None
     proof: Proof
     why_not: str | None = None
-    first: Departure | None = None  # the first that departs; None where none does
-    furthest: Departure | None = None  # nearest to its bound; None where every bit was the same, or something departs
+    first: Departure | None = None  # the first that departs; None if none does
+    furthest: Departure | None = None  # nearest to its bound; None if all bits are equal, or something departs
 
 
 def equivalence(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, again: Proof | None = None) -> Equivalence:
     """The verdict on one case.
 
-    ``same`` when loss, gradients, parameters and buffers are eager's to the last bit in each step, and in the end those
-    of the process that trained ``eager``. ``within rounding`` when nothing is further from the exact result than
-    ``ROOM`` times what rounding was seen to do to eager, and ``departs`` otherwise. A gradient may now and then be as
-    far away as coarse rounding takes it, since it jumps where an activation comes to lie on the other side of a kink;
-    what counts are medians, the upper one of its steps beside those of eager and of rounding. There is no verdict on a
-    loop that differs where the model draws random numbers: it may have drawn others. ``again`` is eager's proof in
-    another process, which tells whether it repeats itself.
+    ``same``: loss, gradients, parameters and buffers equal eager's to the last bit in each step, and at the end those
+    of the process that trained ``eager``. ``within rounding``: no error exceeds ``ROOM`` times the observed rounding
+    error of eager. ``departs``: all else. A single gradient may err as much as under coarse rounding, since it jumps if
+    an activation falls on the other side of a kink; so gradients are judged by the upper median over their steps,
+    against the medians of eager and of rounding. A loop that differs has no verdict if the model draws random numbers,
+    since it may have drawn different ones. ``again`` is eager's proof in another process, which shows if eager is
+    reproducible.
     """
     if proof.status != "ok":
         return Equivalence(None, proof, why_not=proof.reason or proof.status)
@@ -73,17 +73,17 @@ def equivalence(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, aga
         return Equivalence(None, proof, why_not="its model draws random numbers, and the loop may have drawn others")
     if departing:
         return Equivalence("departs", proof, first=min(departing, key=lambda one: one.step))
-    # An update rounds as eager's does wherever the optimizer does the same, which tells nothing of the loop.
+    # An update rounds like eager's if the optimizer is the same, so its error says nothing about the loop.
     telling = [one for one in found if one.kind != "update"] or found
     return Equivalence("within rounding", proof, furthest=max(telling, key=lambda one: one.share, default=None))
 
 
 def _of_same_steps(proof: Proof, eager: Proof | None, again: Proof | None) -> Equivalence:
-    """Each step was eager's from the same state; whether they led to where eager came to is another question."""
+    """The verdict if each step equals eager's from the same state, by comparing the final states as well."""
     if eager is None or eager.status != "ok" or eager.sha256 == proof.sha256:
         return Equivalence("same", proof)
     repeats = again is not None and again.status == "ok" and again.sha256 == eager.sha256
-    # Where eager comes to the same end in two processes and this loop does not, it was given something else.
+    # If eager ends equally in two processes and this loop does not, the loop had other inputs.
     return Equivalence("departs" if repeats and not proof.skipped_steps else "within rounding", proof)
 
 
@@ -91,7 +91,7 @@ Floats = NDArray[np.float64]
 
 
 class _Rows(NamedTuple):
-    """One layer's deviations, as columns: a proof has hundreds of layers, of a few rows each."""
+    """One layer's deviations, as columns: a proof has hundreds of layers, with a few rows each."""
 
     step: Floats
     error: Floats
@@ -101,7 +101,7 @@ class _Rows(NamedTuple):
 
 
 def _departures(deviations: pd.DataFrame, steps: int) -> list[Departure]:
-    """Each layer's furthest departure, in the order in which a step's deviations come about."""
+    """Each layer's furthest departure, in the order in which a step's deviations arise."""
     found: list[Departure] = []
     for kind, layer, rows in _by_layer(deviations):
         known = [rows.eager_error, rows.rounding_error]
@@ -110,7 +110,7 @@ def _departures(deviations: pd.DataFrame, steps: int) -> list[Departure]:
             known.append(rows.coarse_error)
         allowed = _allowed(np.max, known)
         beyond = np.flatnonzero(rows.error > allowed)
-        place = beyond[0] if len(beyond) else rows.error.argmax()  # the first step beyond it, or else the furthest
+        place = beyond[0] if len(beyond) else rows.error.argmax()  # the first step beyond it, or else the furthest one
         found.append(Departure(int(rows.step[place]), kind, layer, float(rows.error[place]), allowed))
     return found
 
@@ -127,13 +127,13 @@ def _by_layer(deviations: pd.DataFrame) -> Iterator[tuple[str, str, _Rows]]:
 
 
 def _allowed(statistic: Callable[[Floats], np.floating[Any]], errors: Sequence[Floats]) -> float:
-    """By the errors that are known, each as its statistic; an infinite one says that rounding makes much of nothing."""
+    """The allowed error, from a statistic of each known error; infinite if rounding changes an exact zero."""
     known = [column[~np.isnan(column)] for column in errors]
     return max([LEAST, *(ROOM * float(statistic(column)) for column in known if len(column))])
 
 
 def _typical(rows: _Rows, steps: int, kind: str, layer: str, allowed: float) -> Departure:
-    """The upper median over all steps, those without a row being exact; at the first step that goes so far."""
+    """The upper median of the error over all steps, at the first step to reach it; steps without a row are exact."""
     errors, exact = np.sort(rows.error), max(0, steps - len(rows.error))
     middle = (exact + len(errors)) // 2
     error = 0.0 if middle < exact else float(errors[middle - exact])

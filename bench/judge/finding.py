@@ -1,4 +1,4 @@
-"""The findings of a comparison, and the one outcome that its exit status tells."""
+"""The findings of a comparison, and its outcome, which decides the exit status."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,56 +8,56 @@ from loopmark.bench.judge.statistics import Estimate
 
 Outcome = Literal["no regression", "regression", "inconclusive", "not comparable"]
 Unit = Literal["seconds", "bytes", "ratio"]
-Inconclusive = Literal["pass", "fail"]  # the outcome that an inconclusive comparison counts as
+Inconclusive = Literal["pass", "fail"]  # how an inconclusive comparison counts
 EXIT_STATUS: dict[Outcome, int] = {"no regression": 0, "regression": 1, "inconclusive": 3, "not comparable": 4}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One metric of one loop, on both sides. More of every metric is worse: seconds, bytes, a ratio of seconds."""
+    """One metric of one loop, on both sides. Higher is worse for every metric: seconds, bytes, a ratio of seconds."""
 
     workload: str
     loop: str
     metric: str  # `step`, `step / eager`, `peak memory`, or the name of a phase
     unit: Unit
-    base: float | None  # None where it was not measured
+    base: float | None  # None if it was not measured
     head: float | None
-    change: Estimate | None  # head over base, 1.02 for 2 % more, with the interval that its `verdict` rests on
-    verdict: Verdict  # `slower` where the head is more than the base by more than `threshold`, `faster` where less
+    change: Estimate | None  # head over base, 1.02 for 2 % more, with the interval that decides the `verdict`
+    verdict: Verdict  # `slower` if the head exceeds the base by more than `threshold`, `faster` if it is below by more
     threshold: float  # the share by which the head may exceed the base, 0.02 for 2 %
-    decides: bool  # whether it has a say in the outcome, or is shown only
+    decides: bool  # True if it affects the outcome; else it is only shown
     note: str | None = None
 
     @property
     def may_be_slower(self) -> bool:
-        """Whether it is inconclusive and may still turn out slower, and not only the same or faster."""
+        """True if it is inconclusive, and slower is still possible."""
         bounded = self.change is not None and self.change.high <= 1 + self.threshold
         return self.verdict == "inconclusive" and not bounded
 
     @property
     def broken(self) -> bool:
-        """Whether the head has no figure at all where the base had one: it failed, or no longer trains."""
+        """True if the base has a figure and the head has none: it failed, or no longer trains."""
         return self.verdict == "slower" and self.change is None
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A comparison, judged: what the terminal, the exit status and every file for CI say, each in its own way."""
+    """A judged comparison: the content of the terminal output, the exit status and every file for CI."""
 
     command: Literal["ab", "check"]
     base: str
     head: str
     findings: tuple[Finding, ...]
-    false_alarms: float  # share of comparisons of unchanged code called a regression, all deciding findings together
-    facts: tuple[str, ...] = ()  # how it was compared, a sentence each: launches, time, the smallest visible effect
-    differences: tuple[str, ...] = ()  # what differs between the sides' environments, a sentence each
+    false_alarms: float  # share of comparisons of unchanged code called a regression, over all deciding findings
+    facts: tuple[str, ...] = ()  # a sentence each on the method: launches, time, the smallest visible effect
+    differences: tuple[str, ...] = ()  # the differences between the sides' environments, a sentence each
     warnings: tuple[str, ...] = ()
-    refusal: str | None = None  # why nothing compares fairly; None where something does
-    inconclusive: Inconclusive | None = None  # None where an inconclusive outcome has an exit status of its own
+    refusal: str | None = None  # why nothing can be compared fairly; None if something can
+    inconclusive: Inconclusive | None = None  # None if an inconclusive outcome has an exit status of its own
 
     @property
     def outcome(self) -> Outcome:
-        """A regression where any finding that decides is one; inconclusive where any may still be."""
+        """A regression if any deciding finding is one; inconclusive if any may still become one."""
         deciding = [finding for finding in self.findings if finding.decides]
         if self.refusal is not None or not deciding:
             return "not comparable"

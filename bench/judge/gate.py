@@ -1,4 +1,4 @@
-"""The gate: a run against a stored baseline, launch by launch, at a false-alarm rate that all its findings share."""
+"""The gate: compare a run with a stored baseline by launches, at a false-alarm rate shared by all findings."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from loopmark.bench.records.samples import Samples
 NOTHING_SHARED = "no loop was measured in both runs"
 NO_RATIO_SHARED = "on another machine only ratios to eager compare, and no other loop was measured in both runs"
 EAGERS_GAIN = "eager became faster, and this loop's own seconds did not become slower"
-WRONG_PASS = 0.05  # how often what is slower by more than its threshold may be passed as no regression
+WRONG_PASS = 0.05  # the allowed chance that a slowdown beyond the threshold passes as no regression
 
 
 def check(
@@ -36,18 +36,18 @@ def check(
     thresholds: Thresholds,
     false_alarms: float,
 ) -> Judgement:
-    """Whether ``run`` is slower than ``baseline_run``, in what and by how much; or why that cannot be said.
+    """The judgement on whether ``run`` is slower than ``baseline_run``, with each finding or the reason for a refusal.
 
-    A claim's unit is the launch: for each metric of a loop the logs of both runs' launches are compared by Welch's t,
-    since each run has a spread of its own. An interval's two ends answer two questions. From its low end on, the head
-    is certainly slower: any one alarm makes a regression, so the findings that decide share the chance of a false one
-    evenly (Bonferroni), however many they are. Up to its high end, it may still be slower: that there is no regression
-    is said only when every finding says so, which takes no correction (intersection-union, Berger 1982), so each high
-    end is a plain one-sided 95 % bound.
+    The unit is the launch: for each metric of a loop, the logs of both runs' launches are compared by Welch's t, since
+    each run has its own spread. The two ends of an interval answer two questions. The low end shows if the head is
+    certainly slower: a single alarm makes a regression, so the deciding findings share the chance of a false alarm
+    evenly (Bonferroni). The high end shows if the head may still be slower: the outcome is no regression only if every
+    finding agrees, which needs no correction (intersection-union, Berger 1982), so each high end is a plain one-sided
+    95 % bound.
 
-    Runs made one after the other drift as the machine does. So on one machine a loop is judged by its ratio to the
-    eager of its own run, eager by its seconds, and all by their peak memory; a phase has a say only where a threshold
-    was given for it. On another machine only the ratios are compared.
+    The machine drifts between two runs. So on the same machine a loop is judged by its ratio to the eager of its own
+    run, eager by its seconds, and all by their peak memory; a phase counts only if it has a threshold of its own. On
+    another machine only the ratios are compared.
 
     Raises BadInput for a threshold of a metric that neither run has.
     """
@@ -74,17 +74,17 @@ def check(
 def judge_metrics(
     metrics: Sequence[MetricComparison], thresholds: Thresholds, false_alarms: float
 ) -> tuple[Finding, ...]:
-    """A finding for each of ``metrics``; the false alarms are shared by those that decide."""
+    """A finding for each of ``metrics``; the deciding ones share the false alarms."""
     wrong_alarm = false_alarms / max(1, sum(one.decides for one in metrics))
     return tuple(_judge(one, thresholds.of(one.metric), wrong_alarm) for one in metrics)
 
 
 def verdict(change: Estimate, threshold: float, noise_floor: float | None) -> Verdict:
-    """What may be said of head over base, whose interval is ``change``.
+    """The verdict on head over base, with the interval ``change``.
 
-    ``slower`` when all of it lies beyond the threshold and the noise floor (a share; None, not measured, claims no
-    difference); ``faster`` likewise on the other side; ``same`` when all of it lies within the threshold on either
-    side, which a wide noise floor does not widen: a noisy run must not pass for a good one.
+    ``slower`` if the whole interval lies beyond the threshold and the noise floor (a share; if None, not measured, no
+    difference is claimed); ``faster`` likewise on the other side; ``same`` if it lies within the threshold on both
+    sides. A wide noise floor does not widen ``same``: a noisy run must not pass as a good one.
     """
     least = math.inf if noise_floor is None else max(threshold, noise_floor)
     if change.low > 1 + least:
@@ -95,7 +95,7 @@ def verdict(change: Estimate, threshold: float, noise_floor: float | None) -> Ve
 
 
 def _unmeasured(compared: RunComparison, thresholds: Thresholds) -> Iterator[Finding]:
-    """A finding for each metric that the run should have and has not: a broken loop's is slower, others may be."""
+    """A finding for each metric that the run lacks: slower for a broken loop, inconclusive for others."""
 
     def finding(key: CaseKey, metric: str, before: JudgedCase, verdict: Verdict, note: str) -> Finding:
         step = before.row.step_seconds if metric == STEP else None
@@ -109,7 +109,7 @@ def _unmeasured(compared: RunComparison, thresholds: Thresholds) -> Iterator[Fin
 
 
 def _without_eagers_gain(findings: Sequence[Finding]) -> Iterator[Finding]:
-    """``findings``, none of which calls a loop slower for its ratio alone to an eager that became faster."""
+    """``findings``, where a ratio that rose only because eager became faster is inconclusive, not slower."""
     steps = {(finding.workload, finding.loop): finding.verdict for finding in findings if finding.metric == STEP}
     for finding in findings:
         eager, own = (steps.get((finding.workload, loop)) for loop in (BASELINE, finding.loop))
@@ -130,7 +130,7 @@ def _judge(one: MetricComparison, threshold: float, wrong_alarm: float) -> Findi
 
 def _note(compared: MetricComparison, change: Estimate, judged: Verdict, threshold: float) -> str | None:
     if min(len(compared.base), len(compared.head)) < 2:
-        return "one launch says nothing of the next; give both runs more --launches" if compared.decides else None
+        return "one launch alone gives no interval; give both runs more --launches" if compared.decides else None
     if judged == "inconclusive" and change.low > 1 + threshold:
         if compared.noise_floor is None:
             return "beyond its threshold, but neither run measured its noise floor"
@@ -144,19 +144,19 @@ def _facts(here: bool, thresholds: Thresholds, findings: Sequence[Finding], fals
     else:
         yield "another machine, or other processor instructions: each loop's ratio to its run's eager is compared"
         if thresholds.phases:
-            yield f"thresholds of phases ({', '.join(thresholds.phases)}) have no say here: seconds do not compare"
+            yield f"thresholds of phases ({', '.join(thresholds.phases)}) are ignored: seconds do not compare here"
     deciding = sum(finding.decides for finding in findings)
     counted = "1 finding decides" if deciding == 1 else f"{deciding} findings decide"
     yield (
-        f"{counted}: as far as one launch differs from the next, at most {false_alarms:.2g} false alarms where nothing "
-        f"changed, all together, and at most {WRONG_PASS:.2g} misses of what is slower than allowed; by how much the "
-        "machine differs from one run to the next, the thresholds allow for"
+        f"{counted}: together at most {false_alarms:.2g} false alarms if nothing changed, and at most {WRONG_PASS:.2g} "
+        "misses of a slowdown beyond its threshold; these rates cover launch-to-launch noise, and the thresholds must "
+        "absorb drift between runs"
     )
 
 
 def _about_runs(base: JudgedRun, head: JudgedRun) -> Iterator[str]:
     for what, side in (("baseline", base), ("run", head)):
         if side.run.interrupted:
-            yield f"the {what} was interrupted, and holds only what had been measured by then; measure it again"
+            yield f"the {what} was interrupted, and holds only the samples measured by then; measure it again"
     if base.run == head.run:
-        yield "the run and its baseline are one and the same; give another run"
+        yield "the run and its baseline are the same run; give another one"

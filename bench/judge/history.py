@@ -1,4 +1,4 @@
-"""Many runs, judged together: each loop's speedup over the baseline from run to run, and where it changed."""
+"""Many runs, judged together: each loop's speedup over the baseline over time, and the runs where it changed."""
 
 import math
 from collections import Counter
@@ -19,18 +19,18 @@ from loopmark.bench.judge.statistics import MEDIAN_ERROR, Estimate, t_quantile
 from loopmark.bench.judge.summary import is_baseline
 from loopmark.bench.records.run import Case, Run
 
-LEAST_RUNS = 2  # of a level. One run alone may be an outlier; the second one tells
-LEAST_NOISE = 0.001  # as a log ratio: what is steadier than 0.1 % is rounding, and no one asks for less
-GAMMA, PENALTY = 0.1, 4.0  # the kernel's width and the price of a change, chosen together: see `change_points`
+LEAST_RUNS = 2  # of a level, since a single run may be an outlier
+LEAST_NOISE = 0.001  # as a log ratio: variation below 0.1 % is rounding, and too small to matter
+GAMMA, PENALTY = 0.1, 4.0  # the kernel's width and the cost of a change, chosen together: see `change_points`
 NORMAL_QUARTILE = 0.6745
-SHARED_BY = 3  # loops that change at one run, all in one direction, before the baseline is suspected
+SHARED_BY = 3  # the least loops that change at one run in one direction for the baseline to be suspected
 
 
 def noise(logs: ArrayLike, standard_errors: Sequence[float]) -> float:
     """The standard deviation of one run's log ratio while nothing changes.
 
-    The larger of two robust estimates: from the differences of consecutive runs, few of which hold a change (Rice 1984,
-    with a median for the mean), and from what the runs say of themselves, which does not fail where runs are few.
+    The larger of two robust estimates: from the differences of consecutive runs, few of which contain a change (Rice
+    1984, with a median for the mean), and from the runs' own standard errors, which works with few runs too.
     """
     steps = np.abs(np.diff(np.asarray(logs, dtype=float)))
     between = float(np.median(steps)) / (NORMAL_QUARTILE * math.sqrt(2)) if len(steps) else 0.0
@@ -40,34 +40,34 @@ def noise(logs: ArrayLike, standard_errors: Sequence[float]) -> float:
 
 
 def change_points(logs: ArrayLike, sigma: float) -> list[int]:
-    """The places at which a new level begins, given what ``sigma`` a run's log ratio scatters by.
+    """The indices at which a new level begins, if a run's log ratio has the standard deviation ``sigma``.
 
     The segmentation of least penalised cost, found exactly (PELT: Killick, Fearnhead and Eckley 2012) under a Gaussian
-    kernel (Arlot, Celisse and Harchaoui 2019). Near its centre that cost is ``2 GAMMA`` times the squares in units of
-    the noise; far from it, it is bounded, so that an outlier costs the same wherever it lies. A change costs
-    ``PENALTY`` squares times the log of the number of runs, which is the usual information criterion's shape.
+    kernel (Arlot, Celisse and Harchaoui 2019). Near its centre the cost is ``2 GAMMA`` times the squares in units of
+    the noise. Far from it the cost is bounded, so that an outlier costs the same at any distance. A change costs
+    ``PENALTY`` squares times the log of the number of runs, as in the usual information criterion.
 
-    Simulated with ``sigma`` from the differences alone: of series without a change, 3 % showed one at 4 to 8 runs, 1 %
-    at 12 and 0.2 % from 20 on, be it normal noise, Student's t of 3 degrees, or every tenth run off at random by
-    eight times as much; 4 % and 1.5 % where every tenth run was slower by eight ``sigma``. A step by three ``sigma``
-    in the middle of 30 runs was found, to the run or its neighbour, in 95 % (74 % with the random outliers). Squares in
-    place of the kernel found as many steps, and changes in most of the series with outliers.
+    Simulated with ``sigma`` from the differences alone, series without a change showed one in 3 % at 4 to 8 runs, 1 %
+    at 12 and 0.2 % from 20 on, for normal noise, for Student's t of 3 degrees, and with every tenth run off at random
+    by eight times as much; 4 % and 1.5 % if every tenth run was slower by eight ``sigma``. A step of three ``sigma``
+    in the middle of 30 runs was found, within one run, in 95 % (74 % with the random outliers). Squares in place of
+    the kernel found as many steps, but also changes in most of the series with outliers.
     """
     scaled = np.asarray(logs, dtype=float)[:, None] / sigma  # (runs, 1)
     count = len(scaled)
     if count < 2 * LEAST_RUNS:
         return []
-    try:  # not above: it takes a second to import, and nothing else needs it
+    try:  # here, since the import takes a second and only this function needs it
         from ruptures import KernelCPD
     except ImportError:
-        raise BadInput("changes are found by ruptures, which is not installed; pip install ruptures") from None
+        raise BadInput("finding changes needs ruptures, which is not installed; run pip install ruptures") from None
     search = KernelCPD(kernel="rbf", params={"gamma": GAMMA}, min_size=LEAST_RUNS).fit(scaled)
     return [int(end) for end in search.predict(pen=2 * GAMMA * PENALTY * math.log(count))[:-1]]
 
 
 @dataclass(frozen=True)
 class SeriesSubject(ComparisonKey):
-    """What has to be one and the same for two runs' ratios to be of one thing."""
+    """The facts that two runs must share for their ratios to belong to one series."""
 
     machine: str
     device: str
@@ -85,7 +85,7 @@ class Point:
     folder: str
     started: datetime
     launches: int
-    log_speedup: Estimate  # ln(baseline's step / this loop's step): positive is faster than the baseline
+    log_speedup: Estimate  # ln(baseline's step / this loop's step); positive is faster
 
     @property
     def speedup(self) -> Estimate:
@@ -94,7 +94,7 @@ class Point:
 
     @property
     def standard_error(self) -> float:
-        """The log ratio's standard error, by this run alone; infinite where it has one launch."""
+        """The log ratio's standard error, from this run alone; infinite for one launch."""
         width = self.log_speedup.high - self.log_speedup.low
         return width / 2 / t_quantile(self.launches - 1) if self.launches > 1 else math.inf
 
@@ -105,19 +105,19 @@ class Level:
 
     start: int
     end: int
-    speedup: Estimate  # their median. The interval takes the level's ends as given, and is a little narrow for that
+    speedup: Estimate  # their median; the interval is slightly too narrow, since it takes the level's ends as given
 
 
 @dataclass(frozen=True)
 class Change:
-    """From one level to the next."""
+    """A change from one level to the next."""
 
-    at: int  # where in the series the new level begins
-    point: Point  # the first of the new level
+    at: int  # the index in the series at which the new level begins
+    point: Point  # the first point of the new level
     before: Estimate
     after: Estimate
     ratio: Estimate  # of the speedups, after over before: 0.92 is slower by 8 %
-    differences: tuple[str, ...]  # what differs between the surroundings of the last run before and the first one after
+    differences: tuple[str, ...]  # of machine and environment, between the last run before and the first one after
 
     @property
     def is_improvement(self) -> bool:
@@ -126,7 +126,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Series:
-    """One loop in one subject, run by run in the order of their starts."""
+    """One loop in one subject, run by run, in the order of their starts."""
 
     subject: SeriesSubject
     loop: str
@@ -142,7 +142,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Observation:
-    """One loop in one run, and where it belongs."""
+    """One loop in one run, and its series."""
 
     subject: SeriesSubject
     loop: str
@@ -151,7 +151,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Suspicion:
-    """Several loops that changed alike at one run: their one baseline may have done so, the other way round."""
+    """Several loops that changed alike at one run: their common baseline may have changed the opposite way."""
 
     subject: SeriesSubject
     run: str
@@ -161,31 +161,31 @@ class Suspicion:
 
 
 def measured(run: Run, workload: str) -> tuple[int, ...]:
-    """The baseline of one workload and the loops that have a ratio to it, by their place in the run; () without it."""
+    """The indices in the run of a workload's baseline and of the loops with a ratio to it; () without a baseline."""
     cases = {i: c for i, c in enumerate(run.cases) if c.workload == workload and c.status == "ok" and not c.repeat}
     base = next((i for i, case in cases.items() if is_baseline(case)), None)
     return () if base is None else (base, *(i for i in cases if i != base))
 
 
 def observe(run: Run, rounds: pd.DataFrame, workload: str, folder: str) -> Iterator[Observation]:
-    """Each loop's ratio to the baseline in one run. Nothing where the baseline was not measured, or no round shared.
+    """Each loop's ratio to the baseline in one run; none without a measured baseline or a common round.
 
-    ``rounds`` are ``round_logs`` of the blocks that count, at least of the wanted cases. Raises BadInput where the run
-    does not say when it started.
+    ``rounds`` are ``round_logs`` of the counted blocks, for at least the wanted cases. Raises BadInput if the run has
+    no valid start time.
     """
     started = start_of(run, folder)
     places = measured(run, workload)
     ratios = log_speedups(rounds[[i for i in places if i in rounds]], places[0]) if places else {}
     for i in places[1:]:
         ratio = ratios.get(i)
-        # Of one launch alone the ratio is a figure without an interval, and still a point.
+        # A single launch gives a ratio without an interval, which is still a point.
         if ratio is not None and math.isfinite(ratio.value):
             point = Point(run, folder, started, len(run.cases[i].launches), ratio)
             yield Observation(_subject(run, run.cases[places[0]]), run.cases[i].loop, point)
 
 
 def series_of(observations: Iterable[Observation]) -> tuple[Series, ...]:
-    """Every series with its levels, the loops of one subject together, in the order in which they first appear."""
+    """Every series with its levels, grouped by subject, in the order of their first appearance."""
     ordered = sorted(observations, key=lambda o: (o.point.started, o.point.run.name))
     filled = fill_instructions(o.subject for o in ordered)
     subjects = sorted(dict.fromkeys(filled.values()), key=lambda s: (s.machine, s.workload))
@@ -203,7 +203,7 @@ def by_subject(series: Iterable[Series]) -> dict[SeriesSubject, tuple[Series, ..
 
 
 def suspicions(series: Iterable[Series]) -> tuple[Suspicion, ...]:
-    """The runs at which most loops of a subject changed in one direction, as they do when the baseline changes."""
+    """The runs at which most loops of a subject changed in one direction, as if the baseline had changed."""
     found = []
     for subject, alike in by_subject(series).items():
         counts = Counter((change.point.run.name, change.is_improvement) for one in alike for change in one.changes)
@@ -229,7 +229,7 @@ def _series(subject: SeriesSubject, loop: str, points: list[Point]) -> Series:
 
 
 def _median(logs: np.ndarray, sigma: float, freedom: int) -> Estimate:
-    # The series' own noise, since a level of a few runs does not know its own.
+    # The noise of the whole series, since a level has too few runs for its own.
     widening = MEDIAN_ERROR if len(logs) > 2 else 1.0
     half = t_quantile(freedom) * widening * sigma / math.sqrt(len(logs))
     middle = float(np.median(logs))
@@ -251,9 +251,9 @@ def _subject(run: Run, base: Case) -> SeriesSubject:
 
 
 def start_of(run: Run, folder: str) -> datetime:
-    """When ``run`` started, in UTC. Raises BadInput where it does not say so."""
+    """The start of ``run`` in UTC. Raises BadInput if its start time is invalid."""
     try:
         started = datetime.fromisoformat(run.started)
         return started.replace(tzinfo=UTC) if started.tzinfo is None else started.astimezone(UTC)
-    except (ValueError, OverflowError):  # the first day of the year 1, seen from the east
-        raise BadInput(f"{folder} does not say when it started: {run.started[:40]!r}") from None
+    except (ValueError, OverflowError):  # such as the first day of the year 1 in an eastern time zone
+        raise BadInput(f"{folder} has no valid start time: {run.started[:40]!r}; repeat the run") from None

@@ -1,4 +1,4 @@
-"""Where a step's time goes: the laps that count, and the phases that they add up to."""
+"""The time of a step's phases: which laps count, and how they add up."""
 
 import math
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from loopmark.bench.records.run import disturbs
 from loopmark.bench.records.samples import Samples
 
 Numbers = NDArray[np.intp]
-BLOCK = ["case", "launch", "round", "block"]  # the columns that tell one block from the others
+BLOCK = ["case", "launch", "round", "block"]  # the columns that identify a block
 TURN = ["case", "launch", "round", "lapped"]
-TRIMMED = 0.25  # the share of steps, by total time, left out at either end of each launch; rounded up to whole steps
+TRIMMED = 0.25  # the share of steps, by total time, left out at each end of each launch; rounded up to whole steps
 
 
 class LapsByCase:
-    """``Samples.phases``, case by case: ten million laps are neither sorted nor copied to be split, their blocks are.
+    """``Samples.phases``, case by case. The split sorts blocks only, and neither sorts nor copies ten million laps.
 
-    ``blocks`` are the rows of ``Samples.blocks`` whose laps are wanted; None where all are.
+    ``blocks`` are the rows of ``Samples.blocks`` whose laps are wanted; None for all.
     """
 
     def __init__(self, laps: pd.DataFrame, blocks: pd.DataFrame | None = None) -> None:
@@ -35,7 +35,7 @@ class LapsByCase:
         self._blocks = {case: np.flatnonzero(cases == case) for case in np.unique(cases)}
 
     def __getitem__(self, case: int) -> pd.DataFrame:
-        """The rows of ``case``, in their order and with their index; none where there are none."""
+        """The rows of ``case``, in their order and with their index; empty if there are none."""
         blocks = self._blocks.get(case, self._starts[:0])
         starts, lengths = self._starts[blocks], self._lengths[blocks]
         before = np.cumsum(lengths) - lengths
@@ -43,7 +43,7 @@ class LapsByCase:
 
 
 def block_starts(laps: pd.DataFrame) -> Numbers:
-    """The rows of ``Samples.phases`` with which a block begins: a block's follow one another. (blocks,)"""
+    """The rows of ``Samples.phases`` at which a block begins; the rows of a block are consecutive. (blocks,)"""
     begins = np.ones(len(laps), dtype=bool)
     places = (laps[column].to_numpy() for column in BLOCK if column in laps)
     begins[1:] = np.logical_or.reduce([np.diff(place) != 0 for place in places])
@@ -51,24 +51,24 @@ def block_starts(laps: pd.DataFrame) -> Numbers:
 
 
 def block_numbers(starts: Numbers, rows: int) -> Numbers:
-    """The block that each row is of, numbered from 0, where blocks begin at ``starts``. (rows,)"""
+    """Each row's block, numbered from 0, if blocks begin at ``starts``. (rows,)"""
     return np.repeat(np.arange(len(starts)), np.diff(starts, append=rows))
 
 
 def found_busy(laps: pd.DataFrame) -> NDArray[np.bool_]:
-    """For each row whether its step found the device at work: the first of several in a block did not. (rows,)"""
+    """True for each row whose step began with a busy device: not the first of several in a block. (rows,)"""
     if laps.empty:
         return np.empty(0, dtype=bool)
     starts = block_starts(laps)
     block = block_numbers(starts, len(laps))
     step = laps["step"].to_numpy()
     first, last = (reach.reduceat(step, starts) for reach in (np.minimum, np.maximum))
-    # A graph's step, of which the host sees no phases, is read by itself and begins at work.
+    # A graph's step, whose phases the host does not see, is read separately and begins with a busy device.
     return np.asarray((step > first[block]) | (first == last)[block] | laps["host_seconds"].isna().to_numpy())
 
 
 def counted_laps(laps: pd.DataFrame) -> pd.DataFrame:
-    """The rows that count, with their ``seconds``: on the device's clock those of steps that found it at work."""
+    """The rows that count, with their ``seconds``; on the device's clock, those whose step began with it busy."""
     device = laps["device_seconds"]
     seconds = device.where(found_busy(laps)) if device.notna().any() else laps["host_seconds"]
     return laps.assign(seconds=seconds)[seconds.notna()]
@@ -87,7 +87,7 @@ def step_numbers(laps: pd.DataFrame) -> tuple[Numbers, Numbers]:
     launch, step = pd.factorize(laps["launch"])[0], laps["step"].to_numpy(np.int64)
     key = launch * (step.max() - step.min() + 1) + step
     ahead = np.diff(key)
-    if (ahead >= 0).all():  # as they were written; to hash them would take ten times as long
+    if (ahead >= 0).all():  # in stored order; hashing would take ten times as long
         first = np.append(True, ahead > 0)
         return np.cumsum(first) - 1, launch[first]
     numbers = pd.factorize(key)[0]
@@ -95,21 +95,21 @@ def step_numbers(laps: pd.DataFrame) -> tuple[Numbers, Numbers]:
 
 
 def phase_numbers(laps: pd.DataFrame) -> tuple[Numbers, list[str]]:
-    """The phase that each row is of, as a place in the list of their names. (rows,)"""
+    """Each row's phase as an index into the list of names (rows,), and this list."""
     phases = pd.Categorical(laps["phase"])
     return phases.codes.astype(np.intp), [str(name) for name in phases.categories]
 
 
 def throttled(blocks: pd.DataFrame) -> "pd.Series[bool]":
-    """For each block, whether the GPU's clock was held down when it ended."""
+    """True for each block at whose end the GPU's clock was throttled."""
     return blocks["throttle_reasons"].fillna("") != ""
 
 
 def counted_blocks(blocks: pd.DataFrame) -> "pd.Series[bool]":
-    """For each block, whether it counts: a throttled one does not where its turn has others that were not.
+    """True for each block that counts. A throttled block does not count if its turn has others that were not throttled.
 
-    A throttled turn is taken again at its round's end; if that too was throttled, all counts, and is marked. A block at
-    the power cap always counts: that is the loop's own doing.
+    A throttled turn is repeated at its round's end. If the repetition was throttled too, all blocks count, and are
+    marked. A block at the power cap always counts, since the loop itself causes it.
     """
     reasons = blocks["throttle_reasons"].fillna("")
     held = reasons.isin([reason for reason in reasons.unique() if disturbs(reason)])
@@ -126,15 +126,15 @@ def laps_by_case(samples: Samples) -> LapsByCase:
 
 
 def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> dict[str, float]:
-    """Seconds of each phase of a case's typical step, in ``order``: a phase's share of a step, the median launch's.
+    """Seconds of each phase of a case's typical step, in ``order``: the median launch's share of the phase in a step.
 
-    A launch's step is the mean over the middle half of its lapped steps. Whole steps are left out, by their total
-    time, never single phases, so that the phases still add up to a step; and that is the geometric mean over launches,
-    as the step's whose phases nobody timed is, or the two would differ where launches do. A phase that repeats within a
-    step (gradient accumulation) counts with all its turns.
+    A launch's step is the mean over the middle half of its lapped steps. Whole steps are left out by their total time,
+    never single phases, so that the phases still add up to a step. That step is the geometric mean over launches, like
+    the step without timed phases; else the two would differ if launches do. The parts of a phase that repeats within a
+    step (gradient accumulation) are added up.
 
     Rows whose ``column``, ``host_seconds`` or ``device_seconds``, is NaN are absent phases. On the device's clock only
-    steps count that found the device at work.
+    steps that began with a busy device count.
     """
     seconds = samples[column].to_numpy()
     if not (seen := ~np.isnan(seconds)).all():
@@ -152,7 +152,7 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
     sums = np.bincount(place, seconds * inside[step], minlength=math.prod(shape)).reshape(shape)
     launches = sums / steps[:, None]
     totals = launches.sum(axis=1)
-    timed = totals > 0  # of a launch that took no time nobody knows the shares
+    timed = totals > 0  # a launch that took no time has no shares
     shares = _shares(launches[timed] / totals[timed, None]) if timed.any() else np.zeros(len(names))
     typical = math.exp(np.log(totals[timed]).mean()) if timed.any() else 0.0
     found = {names[i]: float(shares[i] * typical) for i in np.flatnonzero(np.bincount(phase))}
@@ -160,28 +160,28 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
 
 
 def _shares(launches: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each phase's median share in the launches, (launches, phases), or the mean if most lack it; all are one whole."""
+    """Each phase's median share over ``launches`` (launches, phases), or the mean if most lack it; they sum to 1."""
     middle = np.median(launches, axis=0)
     middle = np.where(middle > 0, middle, launches.mean(axis=0))
     return np.asarray(middle / middle.sum())
 
 
 def _middle(seconds: NDArray[np.float64], launch: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """For each step, whether its ``seconds`` are within the middle half of those of its launch. All (steps,)."""
+    """True for each step whose ``seconds`` are in the middle half of its launch. All shapes are (steps,)."""
     order = np.lexsort((seconds, launch))
     count = np.bincount(launch)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
-    # At least one step at either end, so that few steps are robust too, but never all of them.
+    # At least one step at each end, so that few steps are robust too, but never all of them.
     cut = np.minimum(np.ceil(TRIMMED * count), (count - 1) // 2)
     return np.asarray((rank >= cut[launch]) & (rank < (count - cut)[launch]))
 
 
 def phase_estimates(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Estimate]:
-    """Seconds a step in each phase as ``phase_seconds`` has them, on the device's clock where there is one.
+    """Seconds per step in each phase, as in ``phase_seconds``, on the device's clock if there is one.
 
-    The interval has the width, as a ratio, of Student's t interval over the launches: each launch's phases by itself,
-    as logarithms. A launch alone bounds nothing; nor do launches one of which lacks the phase, or saw it take no time.
+    The interval has the width, as a ratio, of Student's t interval over the logarithms of the launches' own phases. It
+    is infinite for a single launch, and if a launch lacks the phase or measured no time in it.
     """
     column = "device_seconds" if laps["device_seconds"].notna().any() else "host_seconds"
     launches = [phase_seconds(own, order, column) for _, own in laps.groupby("launch")]

@@ -1,4 +1,4 @@
-"""Two runs compared, metric by metric: what compares fairly, and what does not, with the reason."""
+"""Two runs compared, metric by metric: the metrics that compare fairly, and the others with the reason."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -23,21 +23,21 @@ HASH_LENGTH = 12
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonKey:
-    """The facts that two runs must share to compare, the processor's instructions among them."""
+    """The facts that two runs must share to be compared, including the processor's instructions."""
 
-    instructions: str | None  # None where they are not known, and for another device than a CPU
+    instructions: str | None  # None if unknown, and for devices other than a CPU
 
 
 T = TypeVar("T", bound=ComparisonKey)
 
 
 def instructions_of(run: Run) -> str | None:
-    """``AVX2`` or ``AVX512``, say, as torch calls them; None of another device than a CPU, or where not known."""
+    """The instructions by torch's name, such as ``AVX2``; None for devices other than a CPU, or if unknown."""
     return run.environment.cpu_capability if run.plan.device == "cpu" else None
 
 
 def fill_instructions(told: Iterable[T]) -> dict[T, T]:
-    """Each with its instructions; what does not know its own takes those of the only ones that are otherwise alike."""
+    """Each key with its instructions. A key without them takes those of its otherwise equal keys, if these agree."""
     distinct = list(dict.fromkeys(told))
     known: dict[T, list[T]] = {}
     for one in (one for one in distinct if one.instructions is not None):
@@ -55,7 +55,7 @@ class JudgedCase:
 
     @property
     def ailment(self) -> str | None:
-        """Why its speed says nothing, to follow "in this run it …"; None where it does."""
+        """The reason why its speed is meaningless, to follow "in this run it …"; None if it has a valid speed."""
         case = self.row.case
         if case.status != "ok":
             ending = {"skipped": "was skipped", "failed": "failed", "timed_out": "timed out"}[case.status]
@@ -66,13 +66,13 @@ class JudgedCase:
 
     @property
     def broken(self) -> bool:
-        """It was tried and did not train: it failed, timed out, or lost its loss."""
+        """True if it was tried and did not train: it failed, timed out, or its loss was not finite."""
         return self.row.case.status in ("failed", "timed_out") or self.row.lost_at_step is not None
 
 
 @dataclass(frozen=True)
 class JudgedRun:
-    """A run, by workload and loop; the baseline's repetition is part of its noise floors only."""
+    """A run, by workload and loop; the baseline's repetition only enters the noise floors."""
 
     run: Run
     members: Mapping[CaseKey, JudgedCase]
@@ -80,7 +80,7 @@ class JudgedRun:
 
     @classmethod
     def of(cls, run: Run, samples: Samples, summary: Summary | None = None) -> "JudgedRun":
-        """``run`` with the samples behind each case; ``summary`` is how it was judged, where it was."""
+        """``run`` with the samples of each case; ``summary`` is its summary, if one was computed before."""
         summary = summary or summarise(run, samples)
         rows = {(row.case.workload, row.case.loop): row for row in summary.rows if not row.case.repeat}
         laps = laps_by_case(samples)
@@ -91,12 +91,12 @@ class JudgedRun:
         return cls(run, members, {workload.workload: workload for workload in summary.workloads})
 
     def eager(self, workload: str) -> JudgedCase | None:
-        """The canonical loop of ``workload``, where its speed says something."""
+        """The canonical loop of ``workload``; None if it has no valid speed."""
         member = self.members.get((workload, BASELINE))
         return member if member and member.ailment is None else None
 
     def noise_floor(self, workload: str) -> float | None:
-        """How far apart eager and its repetition may be in this run, as a share; None where that was not measured."""
+        """The possible difference of eager and its repetition in this run, as a share; None if not measured."""
         floor = self.workloads[workload].noise_floor
         return None if floor is None else math.expm1(floor)
 
@@ -114,16 +114,16 @@ def device_of(run: Run) -> str:  # `cpu`, or a CUDA device with its number
 
 
 def same_machine(base: JudgedRun, head: JudgedRun) -> bool:
-    """Whether absolute seconds compare: the same hardware, and the same device of it."""
+    """True if absolute seconds can be compared: the same hardware and the same device."""
     runs = base.run, head.run
-    # A hypervisor may call all processors of a maker by one name: those whose instructions differ are two.
+    # A hypervisor may use one name for all processors of a maker: different instructions mean different processors.
     instructions = {instructions_of(run) for run in runs} - {None}
     return len({(run.machine.fingerprint, device_of(run)) for run in runs}) == 1 and len(instructions) <= 1
 
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """One metric of one loop that both runs have, not yet judged."""
+    """One metric of a loop in both runs, not yet judged."""
 
     key: CaseKey
     metric: str
@@ -131,28 +131,28 @@ class MetricComparison:
     base: LaunchLogs
     head: LaunchLogs
     decides: bool
-    noise_floor: float | None = 0.0  # the larger of both runs', as a share; None: not measured; 0: not its matter
+    noise_floor: float | None = 0.0  # the larger of both runs', as a share; None: not measured; 0: does not apply
 
 
 class RunComparison:
-    """Everything of ``head`` that can be compared with ``base``, and what cannot.
+    """The metrics of ``head`` that can be compared with ``base``, and those that cannot.
 
-    A loop is compared where both runs measured it at the same work: batch size, data, size, parameters, and on one
-    machine the threads. A loop that trained in the baseline and lost its loss now is broken, wherever it ran. So is one
-    that failed on the same machine, and one that was skipped there is missing; another machine may well have less
-    memory, or lack what a loop needs, and there both are named and no more.
+    A loop is compared if both runs measured it at the same work: batch size, data, size, parameters, and on the same
+    machine the threads. A loop that trained in the baseline and now has a loss that is not finite is broken, on any
+    machine. On the same machine, a loop that failed is broken too, and a skipped one is missing. Another machine may
+    have less memory or lack something that a loop needs, so there both are only named.
 
     Args:
-        asked: the phases that have a threshold of their own, and with it a say in the outcome.
+    asked: the phases with a threshold of their own, which affect the outcome.
     """
 
     def __init__(self, base: JudgedRun, head: JudgedRun, asked: Iterable[str] = ()) -> None:
         self._base, self._head, self._asked = base, head, frozenset(asked)
         self._same_machine = same_machine(base, head)
         self.metrics: list[MetricComparison] = []
-        self.broken: list[tuple[CaseKey, JudgedCase, str]] = []  # the case that trained in the baseline alone, and why
+        self.broken: list[tuple[CaseKey, JudgedCase, str]] = []  # a case that trained in the baseline only, and why
         self.missing: list[tuple[CaseKey, str, JudgedCase, str]] = []  # a deciding metric that the run lacks, and why
-        self.refused: dict[str, list[str]] = {}  # why something cannot be compared, and the names of the loops
+        self.refused: dict[str, list[str]] = {}  # each reason against a comparison, with the names of the loops
         for key in dict.fromkeys([*base.members, *head.members]):
             self._compare_loop(key, base.members.get(key), head.members.get(key))
 
@@ -177,7 +177,7 @@ class RunComparison:
             self._compare_metrics(key, before, now)
 
     def _other_work(self, before: JudgedCase, now: JudgedCase) -> str | None:
-        """How the work of two cases of one name differs; None where it is the same."""
+        """The difference in work between two cases of one name; None if there is none."""
         a, b = before.row.case, now.row.case
         base, head = self._base.run.plan, self._head.run.plan
         facts: dict[str, tuple[object, object]] = {
@@ -188,7 +188,7 @@ class RunComparison:
             "numbers of threads": (base.threads, head.threads) if self._same_machine else (None, None),
         }
         for what, sides in facts.items():
-            # Little is known of a case that ended early, which does not make it other work.
+            # A case that ended early has few facts; missing ones are no difference in work.
             if sides[0] != sides[1] and (b.status == "ok" or None not in sides):
                 length, kind = (HASH_LENGTH, "SHA-256 ") if what == "data" else (None, "")
                 x, y = ("unknown" if side is None else str(side)[:length] for side in sides)
@@ -203,13 +203,13 @@ class RunComparison:
             self.metrics.append(MetricComparison(key, RATIO, "ratio", *ratios, decides=True, noise_floor=floor))
         if self._same_machine:
             steps = comparison.step_logs(before.rounds), comparison.step_logs(now.rounds)
-            # Without eager on both sides a loop's seconds are all there is to decide by.
+            # Without eager on both sides, only the loop's seconds can decide.
             decides = ratios is None
             self.metrics.append(MetricComparison(key, STEP, "seconds", *steps, decides=decides, noise_floor=floor))
             self._compare_memory(key, before.row.case, now.row.case)
             self._compare_phases(key, before, now)
         elif ratios is None and key[1] != BASELINE:
-            self._refuse("on another machine only ratios to eager compare, and eager is not there on both sides", key)
+            self._refuse("on another machine only ratios to eager compare, and one side has no eager", key)
 
     def _ratios(self, key: CaseKey) -> tuple[LaunchLogs, LaunchLogs] | None:
         eagers = [run.eager(key[0]) for run in (self._base, self._head)]
@@ -237,7 +237,7 @@ class RunComparison:
                 self.metrics.append(MetricComparison(key, name, "seconds", base[name], head[name], decides=asked))
             elif name in base or name in head:
                 only = f"phase {name} is in the {'baseline' if name in base else 'run'} only"
-                if asked and name in base:  # a threshold that would never again be applied
+                if asked and name in base:  # its threshold would never be applied again
                     self.missing.append((key, name, before, only))
                 else:
                     self._refuse(only, key)

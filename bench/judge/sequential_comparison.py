@@ -1,4 +1,4 @@
-"""Two sides that take turns, compared launch pair by launch pair until the verdict is sure."""
+"""Two sides that take turns, compared launch pair by launch pair until the verdict is certain."""
 
 import math
 from collections.abc import Sequence
@@ -16,33 +16,33 @@ from loopmark.bench.judge.statistics import MEDIAN_ERROR, Estimate
 from loopmark.bench.records.comparison import Comparison, Pair, Side
 from loopmark.bench.records.samples import seconds_of
 
-METHOD = 2  # of reducing and judging launch pairs; one more with every change that could change a verdict
+METHOD = 2  # version of reducing and judging launch pairs; raise it with every change that could change a verdict
 TORN = "the difference changed while it was measured, so that no value fits all launch pairs"
-MEMORY_SHARE = 0.1  # of the false alarms: memory hardly varies, so that it costs few launches; the step has the rest
+MEMORY_SHARE = 0.1  # of the false alarms; memory hardly varies, so that few launches suffice. The step has the rest
 
 
 @dataclass(frozen=True)
 class DecisionRules:
-    """What may be called what."""
+    """The limits of each verdict."""
 
-    false_alarms: float = 0.01  # comparisons of unchanged code that may end in a regression, step and memory together
-    margin: float = 0.01  # sides that surely differ by less are the same, unless called slower or faster first
+    false_alarms: float = 0.01  # share of comparisons of unchanged code that may end in a regression, by either metric
+    margin: float = 0.01  # sides that certainly differ by less are the same, unless called slower or faster first
     step_threshold: float = 0.0  # the share by which the head's step may exceed the base's
     memory_threshold: float = 0.05
 
 
 @dataclass(frozen=True)
 class PairValues:
-    """A launch pair reduced: each metric's log of head over base, and both sides' typical values."""
+    """The values of a launch pair: each metric's log of head over base, and both sides' typical values."""
 
     logs: dict[str, float]
-    uncertainties: dict[str, float]  # each log's standard error within this launch pair; none where read only once
+    uncertainties: dict[str, float]  # each log's standard error within this launch pair; absent if read only once
     base: dict[str, float]
     head: dict[str, float]
 
 
 class SequentialComparison:
-    """A comparison that is told each launch pair as it ends, and says when its verdict is sure."""
+    """A comparison that receives each launch pair as it ends, and shows when its verdict is certain."""
 
     def __init__(self, rules: DecisionRules, base: Side, head: Side) -> None:
         self._rules, self._workload, self._loop = rules, head.workload, head.loop
@@ -53,13 +53,13 @@ class SequentialComparison:
         errors = {
             STEP: rules.false_alarms * (1 - MEMORY_SHARE),
             MEMORY: rules.false_alarms * MEMORY_SHARE,
-            # The phases share the rate among themselves, as many looks must.
+            # The phases share the rate, since each of them is one more chance of a false alarm.
             **{phase: rules.false_alarms / max(1, len(phases)) for phase in phases},
         }
         self._sequences = {metric: ConfidenceSequence(error) for metric, error in errors.items()}
 
     def add(self, pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame) -> None:
-        """A launch pair has ended; see ``loopmark.bench.records.comparison`` for the tables."""
+        """Add a launch pair that has ended; see ``loopmark.bench.records.comparison`` for the tables."""
         if self._lost_at_step is None:
             self._lost_at_step = pair.head_lost_at_step
         values = pair_values(pair, blocks, phases, laps_count=self._laps_count)
@@ -70,14 +70,14 @@ class SequentialComparison:
 
     @property
     def decided(self) -> bool:
-        """Whether another launch could change nothing: a regression, or neither step nor memory still open."""
+        """True if no further launch can change the outcome: a regression, or a verdict on both step and memory."""
         verdicts = {metric: self._verdict(metric) for metric in (STEP, MEMORY) if len(self._sequences[metric])}
         still_open = any(verdict == "inconclusive" and not self.torn(metric) for metric, verdict in verdicts.items())
         sure = "slower" in verdicts.values() or (STEP in verdicts and not still_open)
         return sure or self._lost_at_step is not None
 
     def torn(self, metric: str) -> bool:
-        """Whether the metric's difference changed while it was measured, so that no value fits all its launches."""
+        """True if the metric's difference changed during the measurement, so that no value fits all its launches."""
         return self._sequences[metric].torn
 
     @property
@@ -93,11 +93,11 @@ class SequentialComparison:
         return tuple(values.uncertainties[STEP] for values in self._values)
 
     def findings(self) -> tuple[Finding, ...]:
-        """What is known so far, the step first."""
+        """The findings so far, the step first."""
         return tuple(self._finding(metric) for metric, sequence in self._sequences.items() if len(sequence))
 
     def smallest_effect(self) -> float:
-        """The half width of the step's interval: a share that would have shown; infinite while nothing would."""
+        """Half the width of the step's interval: the smallest detectable share; infinite without an interval."""
         return math.expm1((self.step.high - self.step.low) / 2)
 
     def _finding(self, metric: str) -> Finding:
@@ -108,7 +108,7 @@ class SequentialComparison:
         judged, decides, note = self._verdict(metric), metric in (STEP, MEMORY), TORN if self.torn(metric) else None
         found = Finding(self._workload, self._loop, metric, unit, base, head, change, judged, threshold, decides, note)
         if metric == STEP and self._lost_at_step is not None:
-            note = f"its loss was NaN or infinite at step {self._lost_at_step:,}, which the base's was not"
+            note = f"its loss was NaN or infinite at step {self._lost_at_step:,}, unlike the base's"
             return replace(found, head=None, change=None, verdict="slower", note=note)
         return found
 
@@ -128,9 +128,9 @@ class SequentialComparison:
 def judge_comparison(
     comparison: Comparison, sequential: SequentialComparison, rules: DecisionRules, facts: Sequence[str] = ()
 ) -> Judgement:
-    """What the comparison comes to; ``facts`` are sentences of the caller's own."""
+    """The judgement of the comparison; ``facts`` are more sentences from the caller."""
     base, head = comparison.base, comparison.head
-    how = "forked from one server" if comparison.shared_server else "every process started from nothing"
+    how = "forked from one server" if comparison.shared_server else "every process started afresh"
     pairs = f"{len(comparison.pairs)} launch pair{'s' if len(comparison.pairs) > 1 else ''}"
     ended = f"{comparison.pairs[-1].ended_seconds:.0f} s{', interrupted' if comparison.interrupted else ''}"
     effect = sequential.smallest_effect()
@@ -151,7 +151,7 @@ def judge_comparison(
     if not any(finding.metric == MEMORY for finding in sequential.findings()):
         warnings.append("peak memory was not compared: no launch pair gave both sides'; give a larger --budget")
     if not differing and base.commit == head.commit:
-        warnings.append("both sides are the same: what differs is this machine's noise")
+        warnings.append("both sides are the same: any difference is this machine's noise")
     facts = f"{pairs} in {ended}, {how}", seen, asked, *facts
     differences = (*differing, *environment_differences(base.environment, head.environment))
     sides, findings = (_described(base), _described(head)), sequential.findings()
@@ -165,13 +165,13 @@ def _described(side: Side) -> str:
 
 
 def pair_values(pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame, *, laps_count: bool) -> PairValues:
-    """One launch pair's figures.
+    """The values of one launch pair.
 
-    A turn gives the log of its faster block, since what disturbs a block only makes it longer. Two turns that follow
-    one another and are of unlike sides give a difference, and the pair the mean of two medians, of the differences from
-    base to head and of those from head to base: neither a steady drift nor a burst of noise moves it. A shared machine
-    changes a step's time like a random walk, so that only neighbours compare: on two shared cores the figure varied by
-    a third to a half less than with the means of quads. What slows one step in several shows less in it than in a mean.
+    A turn gives the log of its faster block, since disturbances only lengthen a block. Two consecutive turns of
+    different sides give a difference. The pair's value is the mean of two medians, of the differences from base to head
+    and of those from head to base, so neither a steady drift nor a burst of noise moves it. On a shared machine the
+    time of a step changes like a random walk, so only neighbours compare: on two shared cores the value varied by a
+    third to a half less than with the means of quads. A slowdown of only some steps shows less in it than in a mean.
     """
     counted = blocks if laps_count else blocks[~blocks["lapped"]]
     seconds = pd.Series(np.log(block_seconds(counted)), counted.index)
@@ -186,7 +186,7 @@ def pair_values(pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame, *, laps_
 
 
 def _phase_values(phases: pd.DataFrame) -> list[tuple[str, pd.Series, pd.DataFrame]]:
-    """The log seconds of each phase that both sides have, the device's where a device was timed."""
+    """The log seconds of each phase that both sides have, on the device's clock if a device was timed."""
     seconds = seconds_of(phases)
     shown = phases[seconds > 0].assign(log=np.log(seconds[seconds > 0]))
     both = shown.groupby("phase", sort=False)["head"].nunique()
@@ -195,7 +195,7 @@ def _phase_values(phases: pd.DataFrame) -> list[tuple[str, pd.Series, pd.DataFra
 
 
 def _neighbours(logs: pd.Series, table: pd.DataFrame) -> tuple[float, float]:
-    """The log of head over base from the turns that follow one of the other side, and its standard error."""
+    """The log of head over base from consecutive turns of different sides, and its standard error."""
     fastest = logs.groupby([table["quad"], table["turn"], table["head"]]).min().reset_index(name="log")
     later, sooner = fastest[1:].reset_index(drop=True), fastest[:-1].reset_index(drop=True)
     rises = later["log"] - sooner["log"]
@@ -206,5 +206,5 @@ def _neighbours(logs: pd.Series, table: pd.DataFrame) -> tuple[float, float]:
         return math.nan, math.nan
     deviations = np.concatenate([kind - np.median(kind) for kind in kinds])
     deviation = TO_DEVIATIONS * float(np.median(np.abs(deviations)))
-    middle = float(np.mean([np.median(kind) for kind in kinds]))  # a steady drift moves one up and the other down
+    middle = float(np.mean([np.median(kind) for kind in kinds]))  # a steady drift moves one up and one down
     return middle, MEDIAN_ERROR * deviation / math.sqrt(len(deviations))

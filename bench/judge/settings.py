@@ -1,4 +1,4 @@
-"""How a check decides: its thresholds, and what a project says of them in its pyproject.toml."""
+"""The settings of a check: its thresholds, and their values in a project's pyproject.toml."""
 
 import difflib
 import math
@@ -12,10 +12,10 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.finding import Inconclusive
 from loopmark.phases import PHASES
 
-STEP, RATIO, MEMORY = "step", "step / eager", "peak memory"  # every loop has these metrics, and one a phase
+STEP, RATIO, MEMORY = "step", "step / eager", "peak memory"  # every loop has these metrics, and one for each phase
 FIELDS = {STEP: "step", RATIO: "ratio", MEMORY: "memory"}  # each metric's field of `Thresholds`
 SPELLINGS = {"step/eager": RATIO, "peak_memory": MEMORY, "peak-memory": MEMORY}  # easier to type
-MOST = 100.0  # a hundred times as much: a larger share was mistyped
+MOST = 100.0  # a hundredfold increase; a larger share is a typing error
 MOST_FALSE_ALARMS = 0.5
 FILE = "pyproject.toml"
 TABLE = "[tool.loopmark.check]"
@@ -26,14 +26,14 @@ KEYS = ("false-alarms", "inconclusive", "thresholds")
 class Thresholds:
     """The share by which each metric may exceed the baseline's, 0.05 for 5 %."""
 
-    step: float = 0.10  # of absolute seconds on one machine; wider, since all of a shared machine drifts
-    ratio: float = 0.05  # of a loop's seconds over eager's, which a machine's drift moves alike
+    step: float = 0.10  # of absolute seconds on one machine; wider, since a shared machine drifts
+    ratio: float = 0.05  # of a loop's seconds over eager's, which drift alike
     memory: float = 0.05
     phases: dict[str, float] = field(default_factory=dict)
-    """A phase decides only where it is named here: phases are many, and noisier than the step that they add up to."""
+    """Only phases named here decide the outcome, since phases are many and noisier than the step."""
 
     def of(self, metric: str) -> float:
-        """The threshold of ``metric``; a phase without one of its own is shown against the step's."""
+        """The threshold of ``metric``; a phase without its own is shown with the step's."""
         own: float | None = getattr(self, FIELDS[metric]) if metric in FIELDS else self.phases.get(metric)
         return self.step if own is None else own
 
@@ -43,7 +43,7 @@ class Thresholds:
         return replace(self, **own, phases={**self.phases, **phases})
 
     def refuse_unknown(self, phases: Iterable[str]) -> None:
-        """Raise BadInput for a threshold of something that is neither a metric nor one of ``phases``."""
+        """Raise BadInput for a threshold whose name is neither a metric nor one of ``phases``."""
         known = list(dict.fromkeys([*FIELDS, *PHASES, *phases]))
         for name in self.phases:
             if name not in known:
@@ -51,7 +51,7 @@ class Thresholds:
 
 
 def parse_flags(flags: Iterable[str]) -> dict[str, float]:
-    """The shares of flags such as ``forward=5%``; of a metric that is named twice, the last."""
+    """The shares in flags such as ``forward=5%``; the last one counts if a metric is named twice."""
     shares = {}
     for flag in flags:
         name, equals, value = flag.rpartition("=")
@@ -62,13 +62,13 @@ def parse_flags(flags: Iterable[str]) -> dict[str, float]:
 
 
 def metric_name(text: str) -> str:
-    """``text`` as the metric that it means: ``step/eager`` is ``step / eager``."""
+    """The metric's name for ``text``: ``step / eager`` for ``step/eager``."""
     name = text.strip()
     return SPELLINGS.get(name, name)
 
 
 def parse_share(value: object, place: str) -> float:
-    """A share written as 0.05 or "5%". Raises BadInput, which names ``place``, for anything that is none."""
+    """A share written as 0.05 or "5%". Raises BadInput, which names ``place``, for anything else."""
     given = value if isinstance(value, int | float) and not isinstance(value, bool) else None
     text = value.strip() if isinstance(value, str) else ""
     percent = text.endswith("%")
@@ -76,7 +76,7 @@ def parse_share(value: object, place: str) -> float:
         number = float(text.removesuffix("%") if given is None else given)
     except ValueError:
         raise BadInput(f"{place}: {str(value)[:60]!r} is no share; write 0.05 or 5%") from None
-    except OverflowError:  # a whole number of hundreds of digits
+    except OverflowError:  # an integer of hundreds of digits
         number = math.inf
     if not math.isfinite(number) or number < 0:
         raise BadInput(f"{place}: a share is a number of 0 or more, such as 0.05 or 5%, not {str(value)[:60]}")
@@ -89,7 +89,7 @@ def parse_share(value: object, place: str) -> float:
 
 
 def parse_false_alarms(value: object, place: str) -> float:
-    """A share of false alarms, more than none and at most a half, written as 0.01 or "1%"."""
+    """A share of false alarms, above 0 and at most a half, written as 0.01 or "1%"."""
     share = parse_share(value, place)
     if not 0 < share <= MOST_FALSE_ALARMS:
         raise BadInput(f"{place} should be more than 0 and at most {MOST_FALSE_ALARMS:.0%}, not {str(value)[:60]}")
@@ -104,12 +104,12 @@ def _hint(name: str, known: Sequence[str]) -> str:
 @dataclass(frozen=True)
 class Settings:
     thresholds: Thresholds = field(default_factory=Thresholds)
-    false_alarms: float = 0.01  # share of checks of unchanged code called a regression, all that decides together
-    inconclusive: Inconclusive | None = None  # what an inconclusive check counts as; None is an outcome of its own
+    false_alarms: float = 0.01  # share of checks of unchanged code called a regression, over all deciding findings
+    inconclusive: Inconclusive | None = None  # how an inconclusive check counts; None gives it its own exit status
 
 
 def load_settings(start: Path) -> Settings:
-    """The settings of the nearest pyproject.toml in ``start`` or above it; the defaults where none says anything."""
+    """The settings of the nearest pyproject.toml in ``start`` or above it; the defaults if there are none."""
     path = next((p for folder in (start, *start.parents) if (p := folder / FILE).is_file()), None)
     if path is None:
         return Settings()
@@ -124,7 +124,7 @@ def load_settings(start: Path) -> Settings:
 
 
 def parse_settings(table: object, file: str) -> Settings:
-    """The settings that the table of ``file`` holds. Raises BadInput, which names the place, for what is none."""
+    """The settings in the table of ``file``. Raises BadInput, which names the place, for invalid ones."""
     place = f"{TABLE} of {file}"
     given = _table(table, place)
     for key in given:

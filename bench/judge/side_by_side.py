@@ -1,4 +1,4 @@
-"""Runs side by side: which of them count, what is the same work on each, and what their machines are called."""
+"""Runs side by side: their selection, their common work, and the names of their machines."""
 
 import re
 from collections import Counter
@@ -29,12 +29,12 @@ WORDS_OVER_TIME = {
     "in the baseline": "before", "in the run": "now",
 }  # fmt: skip
 LONGEST = 28  # characters of a machine's name, so that it fits beside a figure
-PhaseEstimates = Mapping[tuple[str, str], Mapping[str, Estimate]]  # seconds a step in each phase, by workload and loop
+PhaseEstimates = Mapping[tuple[str, str], Mapping[str, Estimate]]  # seconds of each phase, by workload and loop
 
 
 @dataclass(frozen=True)
 class Setting(ComparisonKey):
-    """What has to be one and the same for the seconds of two runs to compare."""
+    """The facts that two runs must share for their seconds to be compared."""
 
     fingerprint: str
     device: str
@@ -43,7 +43,7 @@ class Setting(ComparisonKey):
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run that was given, not yet judged."""
+    """A run that was found, not yet judged."""
 
     folder: str
     run: Run
@@ -52,7 +52,7 @@ class FoundRun:
 
 @dataclass(frozen=True)
 class StepWork:
-    """What one step of a workload is, beside its name; a figure of other work is of something else."""
+    """The work of one step of a workload. Figures for different work cannot be compared."""
 
     size: str
     batch_size: int | None
@@ -62,9 +62,9 @@ class StepWork:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run of those that are compared, judged."""
+    """A judged run of a comparison."""
 
-    name: str  # short, and no other run's
+    name: str  # short and unique
     found: FoundRun
     summary: Summary
     phases: PhaseEstimates = field(default_factory=dict)  # on the clock of the row's `phases`
@@ -77,7 +77,7 @@ class ComparedRun:
         return next((one for one in self.summary.workloads if one.workload == name), None)
 
     def row(self, workload: str, loop: str) -> Row | None:
-        """One loop's; None where the run did not ask for it."""
+        """The row of one loop; None if it is not part of the run."""
         found = self.workload(workload)
         rows = found.rows if found else ()
         return next((row for row in rows if row.case.loop == loop and not row.case.repeat), None)
@@ -85,14 +85,14 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class WorkloadComparison:
-    """One workload on every run that has it."""
+    """One workload in every run that has it."""
 
     workload: str
     loops: tuple[str, ...]
     runs: tuple[ComparedRun, ...]
 
     def works(self, compared: ComparedRun) -> tuple[StepWork, ...]:
-        """What a step of it is there; several only where its loops were given different work."""
+        """The work of its steps in this run; several only if its loops had different work."""
         found = compared.workload(self.workload)
         cases = [row.case for row in found.rows if row.step_seconds is not None] if found else []
         size = compared.run.plan.size
@@ -100,7 +100,7 @@ class WorkloadComparison:
 
     @property
     def is_same_work(self) -> bool:
-        """Whether a step is the same everywhere, so that its seconds say something of the machines."""
+        """True if a step has the same work everywhere, so that its seconds compare the machines."""
         return len({work for run in self.runs for work in self.works(run)}) <= 1
 
     def rows(self, loop: str) -> list[tuple[ComparedRun, Row]]:
@@ -113,10 +113,10 @@ class Shift:
 
     workload: str
     loop: str
-    before: Estimate  # its speedup over the baseline; the baseline's seconds a step, by which all ratios move
+    before: Estimate  # its speedup over the baseline; for the baseline itself, seconds per step
     after: Estimate
     ratio: Estimate
-    """How many times as fast it is after as before, by Welch's t over both runs' launches: 0.92 is slower by 8 %."""
+    """Speed after over speed before, by Welch's t over both runs' launches: 0.92 is slower by 8 %."""
 
     @property
     def is_of_seconds(self) -> bool:  # and not of speedups
@@ -125,38 +125,38 @@ class Shift:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Entrants, and what of them can be held against one another."""
+    """The runs of a comparison, and what can be compared between them."""
 
     runs: tuple[ComparedRun, ...]
     workloads: tuple[WorkloadComparison, ...]
-    is_over_time: bool  # all are of one machine and setting, oldest first: before and after, not machine by machine
+    is_over_time: bool  # all have the same machine and setting, oldest first: before and after, not machine by machine
     shifts: tuple[Shift, ...] = ()  # over time, from the oldest run to the newest
-    not_compared: tuple[str, ...] = ()  # what has no such ratio, and why, a sentence each
-    notes: tuple[str, ...] = ()  # the runs that were given and are not shown, a sentence each
+    not_compared: tuple[str, ...] = ()  # loops without such a ratio, and why, a sentence each
+    notes: tuple[str, ...] = ()  # the given runs that are not shown, a sentence each
 
     @property
     def have_something_in_common(self) -> bool:
-        """Whether any loop was measured on two of them."""
+        """True if any loop was measured in two of the runs."""
         rows = ([row for _, row in c.rows(loop) if row.step_seconds] for c in self.workloads for loop in c.loops)
         return any(len(measured) > 1 for measured in rows)
 
 
 def estimate_phases(run: Run, samples: Samples) -> PhaseEstimates:
-    """Each loop's phases in one run; the baseline's repetition left out."""
+    """Each loop's phases in one run, without the baseline's repetition."""
     laps = laps_by_case(samples)
     cases = [(i, case) for i, case in enumerate(run.cases) if case.status == "ok" and not case.repeat]
     return {(c.workload, c.loop): phase_estimates(rows, c.phases) for i, c in cases if len(rows := laps[i])}
 
 
 def settings_of(runs: Sequence[Run]) -> list[Setting]:
-    """Each run's, together: what one does not tell of its instructions may be that of another."""
+    """The setting of each run. Unknown instructions are taken from another run of the same machine."""
     own = [Setting(r.machine.fingerprint, device_of(r), r.plan.threads, instructions=instructions_of(r)) for r in runs]
     filled = fill_instructions(own)
     return [filled[setting] for setting in own]
 
 
 def by_setting(found: Iterable[FoundRun]) -> dict[Setting, list[FoundRun]]:
-    """The runs of each machine and setting, oldest first; the settings in the order in which they first appear."""
+    """The runs of each machine and setting, oldest first; the settings in the order of their first appearance."""
     runs = list(found)
     gathered: dict[Setting, list[FoundRun]] = {}
     for setting, one in zip(settings_of([one.run for one in runs]), runs, strict=True):
@@ -167,7 +167,7 @@ def by_setting(found: Iterable[FoundRun]) -> dict[Setting, list[FoundRun]]:
 def compare_workloads(
     compared: Sequence[ComparedRun], wants_workload: Callable[[str], bool], wants_loop: Callable[[str], bool]
 ) -> tuple[WorkloadComparison, ...]:
-    """Every wanted workload with the wanted loops, the baseline always and first."""
+    """Every wanted workload with the wanted loops; the baseline is always included, and first."""
     made = []
     names = dict.fromkeys(workload.workload for one in compared for workload in one.summary.workloads)
     for name in filter(wants_workload, names):
@@ -182,11 +182,11 @@ def compare_workloads(
 def shifts(
     base: JudgedRun, head: JudgedRun, wants: Callable[[str, str], bool] = lambda *_: True
 ) -> tuple[tuple[Shift, ...], tuple[str, ...]]:
-    """How each loop's speedup moved from one run to another of the same machine, as `check` compares them.
+    """The shift of each loop's speedup between two runs of the same machine, compared as in `check`.
 
-    The baseline comes first, by its seconds: where it moved itself, so do all ratios to it. Nothing is claimed: that
-    takes thresholds, and a share of false alarms, which are the gate's. What was measured in one of the runs and has no
-    shift comes second, with the reason. ``wants`` says whether a loop on a workload is asked for.
+    The baseline comes first, by its seconds: if it shifts, so do all ratios to it. There are no verdicts, since these
+    need thresholds and a share of false alarms, as in `check`. The second result names each loop that was measured in
+    one of the runs and has no shift, with the reason. ``wants`` is True for a requested loop on a workload.
     """
     compared, found = RunComparison(base, head), []
     for one in (one for one in compared.metrics if wants(*one.key)):
@@ -208,10 +208,10 @@ def shifts(
 
 
 def machine_names(runs: Sequence[Run]) -> list[str]:
-    """A name for each run by what it was made on: the machine's own, as short as tells it from the others.
+    """A short, unique name for each run, from its machine's name.
 
-    It has the fingerprint where two machines would else be called alike; the device, threads and instructions where one
-    machine was measured with several; and the device where a GPU was not used.
+    It includes the fingerprint if two machines would have the same name; the device, threads and instructions if one
+    machine was measured with several; and the device if an existing GPU was not used.
     """
     settings = settings_of(runs)
     suffixes = [_suffix(run, setting, settings) for run, setting in zip(runs, settings, strict=True)]
@@ -226,7 +226,7 @@ def machine_names(runs: Sequence[Run]) -> list[str]:
 
 
 def apart(names: Sequence[str]) -> list[str]:
-    """``names``, those that are alike numbered."""
+    """``names``, with equal ones numbered."""
     times, numbers = Counter(names), {name: count(1) for name in names}
     return [f"{name} ({next(numbers[name])})" if times[name] > 1 else name for name in names]
 

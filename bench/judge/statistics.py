@@ -1,4 +1,4 @@
-"""Intervals: each function is one textbook method, named with its source."""
+"""Intervals: each function is one textbook method, with its source."""
 
 import math
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from loopmark.bench.median import median_interval
 
 CONFIDENCE = 0.95
 LARGEST_LOG = 700.0
-MEDIAN_ERROR = math.sqrt(math.pi / 2)  # the standard error of a normal sample's median over that of its mean
+MEDIAN_ERROR = math.sqrt(math.pi / 2)  # standard error of the median over that of the mean, for a normal sample
 
 
 def exp(value: float) -> float:
-    """e to the power of ``value``; infinite where no float is that large, and NaN stays NaN."""
+    """e to the power of ``value``; infinite if too large for a float; NaN for NaN."""
     return math.inf if value >= LARGEST_LOG else math.exp(value)
 
 
@@ -30,7 +30,7 @@ class Estimate:
     high: float
 
     def map(self, function: Callable[[float], float]) -> "Estimate":
-        """The estimate of a monotonic function of the value; the interval's ends keep their order."""
+        """The estimate of a monotonic function of the value; its interval's ends are in ascending order."""
         low, high = sorted((function(self.low), function(self.high)))
         return Estimate(function(self.value), low, high)
 
@@ -44,7 +44,7 @@ class Estimate:
 
     @property
     def reach(self) -> float:
-        """The largest distance from zero that the interval still allows."""
+        """The largest distance from zero within the interval."""
         return max(abs(self.low), abs(self.high))
 
 
@@ -54,7 +54,7 @@ def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
 
 
 def student(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
-    """The mean of independent values with Student's t interval (Student 1908), infinite for one value alone."""
+    """The mean of independent values with Student's t interval (Student 1908), infinite for a single value."""
     sample = np.asarray(values, dtype=float)
     count, mean = len(sample), float(np.mean(sample))
     if count < 2:
@@ -64,9 +64,9 @@ def student(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
 
 
 def welch(values: ArrayLike, baseline: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
-    """The mean of ``values`` less that of ``baseline``, whose spreads may differ (Welch 1947; Satterthwaite 1946).
+    """The mean of ``values`` minus that of ``baseline``, with different spreads (Welch 1947; Satterthwaite 1946).
 
-    The interval is infinite for one value alone on either side.
+    The interval is infinite if either side has a single value.
     """
     samples = [np.asarray(side, dtype=float) for side in (values, baseline)]
     difference = float(np.mean(samples[0]) - np.mean(samples[1]))
@@ -76,22 +76,22 @@ def welch(values: ArrayLike, baseline: ArrayLike, confidence: float = CONFIDENCE
     variance = sum(variances)
     if variance == 0:
         return Estimate(difference, difference, difference)
-    # As shares of the whole: the squares of variances as small as 1e-170 would be zero.
+    # As shares of the sum, since the squares of variances as small as 1e-170 would be zero.
     freedom = 1 / sum((part / variance) ** 2 / (len(s) - 1) for part, s in zip(variances, samples, strict=True))
     half = t_quantile(freedom, confidence) * math.sqrt(variance)
     return Estimate(difference, difference - half, difference + half)
 
 
 def median(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
-    """The median with the interval of ``median_interval``: infinite where the values are too few."""
+    """The median with the interval of ``median_interval``: infinite for too few values."""
     return Estimate(*median_interval(values, confidence))
 
 
 def falls(values: ArrayLike) -> float:
-    """The probability that values that only wander fall so steadily: Spearman's rank correlation with their order.
+    """The probability that values without a trend fall this steadily, by Spearman's rank correlation with their order.
 
     One-sided, by Student's t approximation (Zar, "Significance Testing of the Spearman Rank Correlation Coefficient",
-    1972). It is 1 for fewer than four values, and where one is NaN.
+    1972). It is 1 for fewer than four values, and if one is NaN.
     """
     sample = np.asarray(values, dtype=float)
     count = len(sample)

@@ -1,4 +1,4 @@
-"""A run, judged: one row a case, with everything that a table, a plot or a sentence says about it."""
+"""A judged run: one row per case, with every figure that tables, plots and sentences show."""
 
 import math
 import statistics
@@ -20,42 +20,42 @@ from loopmark.bench.records.run import CacheState, Case, Run
 from loopmark.bench.records.samples import Samples
 
 MANY_LAPS = 1_000_000
-_Phases: TypeAlias = tuple[dict[str, float], dict[str, float], dict[str, Bound]]  # host's, device's, and what bounds it
+_Phases: TypeAlias = tuple[dict[str, float], dict[str, float], dict[str, Bound]]  # host's, device's and bounds
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One case, judged. What was not measured is None; a case that did not end well has only its reason."""
+    """One judged case. Figures that were not measured are None; a case that did not end well has only its reason."""
 
     case: Case
     step_seconds: Estimate | None = None
     speedup: Estimate | None = None  # baseline's seconds over this loop's: 2 is twice as fast; None for the baseline
     verdict: comparison.Verdict | None = None
-    host_phases: dict[str, float] | None = None  # seconds a step as the host saw it; on a GPU, the time to enqueue it
-    device_phases: dict[str, float] | None = None  # seconds on the device's own clock; None where there is none
-    bounds: dict[str, Bound] = field(default_factory=dict)  # empty where one clock saw no phases
-    instrumentation: Estimate | None = None  # seconds a step with laps over seconds without
-    joules_per_step: Estimate | None = None  # the mean over launches; None where nothing counts energy
+    host_phases: dict[str, float] | None = None  # seconds per step on the host's clock; on a GPU, the time to enqueue
+    device_phases: dict[str, float] | None = None  # seconds per step on the device's clock; None if there is none
+    bounds: dict[str, Bound] = field(default_factory=dict)  # empty if one clock saw no phases
+    instrumentation: Estimate | None = None  # seconds per step with laps over seconds without
+    joules_per_step: Estimate | None = None  # the mean over launches; None if no counter measures energy
     peak_memory_bytes: int | None = None
-    first_step_seconds: float | None = None  # the first launch's where it compiled, else the median launch's
-    start_seconds: float | None = None  # beyond as many steady steps; of the same launch or launches
+    first_step_seconds: float | None = None  # the first launch's if it compiled, else the median launch's
+    start_seconds: float | None = None  # set-up, and warm-up beyond as many steady steps; of the same launches
     compile_seconds: float | None = None
     compile_cache: CacheState | None = None
-    break_even_steps: Estimate | None = None  # steps after which a faster loop has made up for its slower start
+    break_even_steps: Estimate | None = None  # steps after which a faster loop has compensated its slower start
     skipped_steps: int | None = None
     final_scale: float | None = None
     lost_at_step: int | None = None  # first step with a NaN or infinite loss, in any launch; no speed is claimed then
-    roofline: Roofline | None = None  # how near it comes to the device's best; None where not known
-    trained: TrainedRow | None = None  # how like eager it trains, and what it learnt; None where that was not looked at
+    roofline: Roofline | None = None  # its distance to the device's best; None if unknown
+    trained: TrainedRow | None = None  # its equivalence to eager and its learning; None if not trained
 
     @property
-    def departs(self) -> bool:  # known not to train the model that eager trains
+    def departs(self) -> bool:  # True if it is known to train another model than eager
         return self.trained is not None and self.trained.departs
 
     @property
     def phases(self) -> dict[str, float]:
-        """Seconds a step in each phase, on the device's clock where there is one, else the host's."""
+        """Seconds per step in each phase, on the device's clock if there is one, else the host's."""
         return self.device_phases or self.host_phases or {}
 
     @property
@@ -75,12 +75,12 @@ class Row:
 
 @dataclass(frozen=True)
 class WorkloadSummary:
-    """The cases of one workload, judged against its baseline."""
+    """The cases of one workload, compared with its baseline."""
 
     workload: str
     rows: tuple[Row, ...]
     noise_floor: float | None  # log ratio between baseline and repetition (0.01 is 1 %); None if not measured
-    instrumentation: Estimate | None = None  # seconds a step with laps over seconds without, of all the loops together
+    instrumentation: Estimate | None = None  # seconds per step with laps over seconds without, over all loops
 
     @property
     def baseline(self) -> Row | None:
@@ -91,14 +91,14 @@ class WorkloadSummary:
 class Summary:
     run: Run
     workloads: tuple[WorkloadSummary, ...]
-    trained: TrainingSummary | None = None  # the run's training; None where it has none
+    trained: TrainingSummary | None = None  # the run's training; None if it has none
 
     @property
     def rows(self) -> tuple[Row, ...]:
         return tuple(row for workload in self.workloads for row in workload.rows)
 
     def places(self, workload: WorkloadSummary) -> dict[str, int]:
-        """Where in ``Run.cases`` each measured case of a workload stands, by its label."""
+        """The index in ``Run.cases`` of each measured case of a workload, by its label."""
         measured = {id(row.case) for row in workload.rows if row.step_seconds is not None}
         return {case.label: i for i, case in enumerate(self.run.cases) if id(case) in measured}
 
@@ -119,7 +119,7 @@ def lost_at_step(losses: pd.DataFrame) -> dict[Hashable, int]:
 def summarise(
     run: Run, samples: Samples, trained: TrainingSummary | None = None, ceilings: Ceilings | None = None
 ) -> Summary:
-    """Judge every case of ``run``, with what is known of its training, and of its device, beside its speed."""
+    """Judge the speed of every case of ``run``, and add its training and its device's ceilings if known."""
     blocks = samples.blocks.loc[counted_blocks(samples.blocks), list(comparison.FIGURES)]
     lost = lost_at_step(samples.losses)
     names, phases = dict.fromkeys(case.workload for case in run.cases), _phases_by_case(run, samples)
@@ -143,9 +143,9 @@ def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSu
     needed = flops_of(base.case.work)
 
     def judged(row: Row) -> Row:
-        if row.step_seconds is None or row.case.batch_size is None:  # whose step was counted on some batch alone
+        if row.step_seconds is None or row.case.batch_size is None:  # its work was counted on a single batch only
             return row
-        # By the speedup, which is steadier than the ratio of the two steps.
+        # From the speedup, which is steadier than the ratio of the two steps.
         eagers = None if row.speedup is None or row.case.repeat else row.step_seconds.value * row.speedup.value
         return replace(row, roofline=roofline(row.case.work, row.phases, row.step_seconds, ceilings, needed, eagers))
 
@@ -153,7 +153,7 @@ def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSu
 
 
 def _phases_by_case(run: Run, samples: Samples) -> dict[int, _Phases]:
-    """Those of the cases that ended well, by their place in the run."""
+    """The phases of the cases that ended well, by their index in the run."""
     laps = laps_by_case(samples)
 
     def phases(case: int) -> _Phases:
@@ -162,7 +162,7 @@ def _phases_by_case(run: Run, samples: Samples) -> dict[int, _Phases]:
         return host, device, bounds(own, order)
 
     measured = [i for i, case in enumerate(run.cases) if case.status == "ok"]
-    # Few laps are not worth a process.
+    # Few laps do not justify a process.
     found = over_cores(phases, measured) if len(samples.phases) > MANY_LAPS else map(phases, measured)
     return dict(zip(measured, found, strict=True))
 
@@ -215,9 +215,9 @@ def _with_launches(row: Row, baseline: Case | None) -> Row:
 
 
 def _break_even(row: Row, baseline: Case) -> Estimate | None:
-    """Steps until a loop that starts later and steps faster has caught up with the baseline; None for no such loop.
+    """Steps until a loop that starts later and steps faster has caught up with the baseline; None for other loops.
 
-    Within the baseline's own quartiles, which one cold launch does not widen, a start counts as no later.
+    A delay within the baseline's interquartile range counts as none; a single cold launch does not widen that range.
     """
     start, usual, step, speedup = _start(row.case), _start(baseline), row.step_seconds, row.speedup
     if row.verdict != "faster" or start is None or usual is None or step is None or speedup is None:
@@ -232,7 +232,7 @@ def _start(case: Case) -> float | None:
 
 
 def _of_start(case: Case, values: Sequence[float | None]) -> float | None:
-    """A figure of the start: the first launch's if that one compiled from nothing, else the median of all launches."""
+    """A figure of the start: the first launch's if this one compiled with an empty cache, else the median launch's."""
     if values and values[0] is not None and case.launches[0].compile_cache == "cold":
         return values[0]
     known = _known(values)

@@ -1,4 +1,4 @@
-"""A training, judged: for each case whether it trains as eager does, and what it learnt over its seeds."""
+"""A judged training: for each case, its equivalence to eager, and its learning over its seeds."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,51 +12,51 @@ from loopmark.bench.judge.equivalence import Equivalence, equivalence
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate, falls, student
 from loopmark.bench.records.training import Proof, Target, Training, TrainingSamples, Trial
 
-LEAST = 1e-9  # what a logarithm is taken of where a training took no time that the clock could see
-SAME = 1.01  # up to so much sooner is the same, however sure: no eager trained twice tells how far apart two may be
-SURE = 0.01  # how often a loss that only wanders may be said to fall
+LEAST = 1e-9  # the least value before a logarithm, for a training too short for the clock
+SAME = 1.01  # a smaller gain counts as the same: eager is trained once, so its own variation is unknown
+SURE = 0.01  # the allowed chance that a loss without a trend counts as falling
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One moment of a trial at which its quality was measured: after each epoch, and in long ones more often."""
+    """One measurement of a trial's quality: after each epoch, and in long epochs more often."""
 
     step: int
-    epochs: float | None  # so far; None where nobody knows how long one is
-    seconds: float  # of training so far, with whatever the first steps took
-    loss: float | None  # mean since the look before; None before the first step, or where one was not finite
-    quality: float | None  # None where it was not finite
+    epochs: float | None  # so far; None if the length of an epoch is unknown
+    seconds: float  # of training so far, including the first steps
+    loss: float | None  # mean since the last evaluation; None before the first step, or if a loss was not finite
+    quality: float | None  # None if it was not finite
 
 
 @dataclass(frozen=True)
 class JudgedTrial:
     trial: Trial
     learns: bool  # it reached its target; or its loss falls, and it ended better than it began
-    quality: float  # in the end; NaN where it could not be measured
+    quality: float  # at the end; NaN if it could not be measured
     best_quality: float
-    steps_to_target: int | None  # None where the target was not reached, like the next two
-    seconds_to_target: float | None  # of training, without set-up and what the first steps took beyond later ones
+    steps_to_target: int | None  # None if the target was not reached, like the next two
+    seconds_to_target: float | None  # of training, without `start_seconds`
     joules_to_target: float | None
     evaluations: tuple[Evaluation, ...]
-    start_seconds: float  # set-up, and what the first steps took beyond as many later ones, such as compilation
+    start_seconds: float  # set-up, and the extra time of the first steps over as many later ones, such as compilation
 
 
 @dataclass(frozen=True)
 class Learning:
-    """A case over its seeds, with Student's t intervals; for what cannot be below zero, of the geometric mean."""
+    """A case over its seeds, with Student's t intervals; figures that cannot be negative have a geometric mean."""
 
     target: Target
-    trials: tuple[JudgedTrial, ...]  # of the trials that ended well, in the order of their seeds
-    seeds: int  # how many there were to be: one whose trial failed has not reached anything
-    quality: Estimate | None  # in the end; of those that have one
-    steps: Estimate | None  # to the target; None unless every seed reached it: the mean of the quick ones would flatter
-    seconds: Estimate | None  # to the target, getting going left aside
+    trials: tuple[JudgedTrial, ...]  # those that ended well, in the order of their seeds
+    seeds: int  # the planned number, including failed trials
+    quality: Estimate | None  # at the end, over the trials that have one
+    steps: Estimate | None  # to the target; None unless every seed reached it, since a mean of the fast ones is biased
+    seconds: Estimate | None  # to the target, without `start_seconds`
     joules: Estimate | None
-    start_seconds: float  # with an empty cache, where the case compiles
-    steps_ratio: Estimate | None  # steps to the target over eager's from the same seeds: 1.1 needs a tenth more
+    start_seconds: float  # with an empty cache if the case compiles
+    steps_ratio: Estimate | None  # steps to the target over eager's from the same seeds: 1.1 is a tenth more
     seconds_ratio: Estimate | None
-    """Eager's seconds to the target over this loop's from the same seeds: 2 is there in half the time."""
-    surely_sooner: bool  # that ratio exceeds `SAME` with an interval shared by all loops of the workload (Bonferroni)
+    """Eager's seconds to the target over this loop's from the same seeds: 2 takes half the time."""
+    surely_sooner: bool  # that ratio exceeds `SAME`, by an interval corrected for all loops of a workload (Bonferroni)
 
     @property
     def reached(self) -> int:
@@ -79,13 +79,13 @@ class Learning:
 
     @property
     def skipped_steps(self) -> int | None:
-        """That the gradient scaler skipped, over all seeds; None where there is none."""
+        """Steps that the gradient scaler skipped, over all seeds; None without a scaler."""
         skipped = [one.trial.skipped_steps for one in self.trials if one.trial.skipped_steps is not None]
         return sum(skipped) if skipped else None
 
 
 def judge_trial(trial: Trial, target: Target, evaluations: pd.DataFrame, losses: pd.DataFrame) -> JudgedTrial:
-    """One trial, judged from its own rows, in order; the first evaluation is of the untrained model."""
+    """Judge one trial from its own rows, in order; the first evaluation is of the untrained model."""
     quality = evaluations["quality"].to_numpy()
     met = next((i for i, value in enumerate(quality) if i and target.is_met(value)), None)
     known = quality[np.isfinite(quality)]
@@ -106,10 +106,10 @@ def judge_trial(trial: Trial, target: Target, evaluations: pd.DataFrame, losses:
 def learning(
     training: Training, proof: Proof, trials: Sequence[JudgedTrial], eager: Learning | None, loops: int
 ) -> Learning | None:
-    """What the case of ``proof`` learnt over its seeds; None where no trial ended well.
+    """The learning of the case of ``proof`` over its seeds; None if no trial ended well.
 
-    Where it compiles, the process of ``proof`` did so before, with an empty cache. ``eager`` is None for eager itself,
-    and where eager was not trained. As many ``loops`` share the chance of a wrong claim.
+    If it compiles, the process of ``proof`` did so before, with an empty cache. ``eager`` is None for eager itself, and
+    if eager was not trained. ``loops`` is the number of loops that share the chance of a wrong claim.
     """
     target, seeds = training.targets.get(proof.workload), sum(trial.key == proof.key for trial in training.trials)
     if target is None or not trials:
@@ -124,7 +124,7 @@ def learning(
     steps, seconds, joules = (_typical(values, seeds) for values in spent)
     ratios = [student(logs).exp() if logs else None for logs in (longer, sooner)]
     start = trials[0].start_seconds
-    if proof.compile_cache == "cold":  # compiling had taken longer in the process before
+    if proof.compile_cache == "cold":  # compiling took longer in the process of the proof
         start += max(0.0, proof.compile_seconds - (trials[0].trial.compile_seconds or 0.0))
     return Learning(
         target, tuple(trials), seeds, quality, steps, seconds, joules, start, ratios[0], ratios[1], surely_sooner
@@ -165,7 +165,7 @@ def _excess(trial: Trial, evaluations: pd.DataFrame) -> float:
     first = trial.first_steps_seconds
     if len(ends) < 2 or not first:
         return 0.0
-    later = ends[:-1] >= len(first)  # legs that begin after them: an epoch may be shorter than they are
+    later = ends[:-1] >= len(first)  # intervals after these steps: an epoch may be shorter than they are
     rest = int(ends[-1]) - len(first)
     if later.any():
         typical = float(np.median((np.diff(seconds) / np.diff(ends))[later]))
@@ -177,7 +177,7 @@ def _excess(trial: Trial, evaluations: pd.DataFrame) -> float:
 
 
 def _typical(values: Sequence[float | int | None], seeds: int) -> Estimate | None:
-    """The geometric mean, since none of them can be below zero; None unless every seed has a value."""
+    """The geometric mean, since no value can be negative; None unless every seed has a value."""
     known = [math.log(max(float(value), LEAST)) for value in values if value is not None]
     if len(known) < seeds:
         return None
@@ -185,7 +185,7 @@ def _typical(values: Sequence[float | int | None], seeds: int) -> Estimate | Non
 
 
 def _logs(above: Sequence[JudgedTrial], below: Sequence[JudgedTrial], figure: str) -> list[float] | None:
-    """The logarithms of a figure's ratio, seed by seed; None where a seed has not got both."""
+    """The logarithms of a figure's ratio, seed by seed; None if a seed lacks one of both."""
     sides = [{one.trial.seed: getattr(one, figure) for one in trials} for trials in (above, below)]
     if not sides[0] or sides[0].keys() != sides[1].keys() or any(None in side.values() for side in sides):
         return None
@@ -198,7 +198,7 @@ class TrainedRow:
     loop: str
     repeat: bool
     equivalence: Equivalence
-    learning: Learning | None  # None for the baseline's repetition, and where no trial ended well
+    learning: Learning | None  # None for the baseline's repetition, and if no trial ended well
     ended: Trial | None = None  # a trial that did not end well, or was interrupted
 
     @property
@@ -207,7 +207,7 @@ class TrainedRow:
 
     @property
     def departs(self) -> bool:
-        """Whether it does not train the model that eager trains."""
+        """True if it trains another model than eager."""
         return self.equivalence.verdict == "departs"
 
 
@@ -224,7 +224,7 @@ class TrainingSummary:
     workloads: tuple[TrainedWorkload, ...]
 
     def row(self, workload: str, loop: str, repeat: bool) -> TrainedRow | None:
-        """One case's; None where it was no part of the training."""
+        """The row of one case; None if it is not part of the training."""
         rows = (row for one in self.workloads if one.workload == workload for row in one.rows)
         return next((row for row in rows if (row.loop, row.repeat) == (loop, repeat)), None)
 

@@ -1,4 +1,4 @@
-"""What a run keeps: frozen records, raw samples, and the folder that holds them. No torch, no judging."""
+"""The stored data of a run: frozen records, raw samples, and their folder. No torch, no judging."""
 
 import os
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ PYTEST_BENCHMARK_KEY = "loopmark"  # the key of Loopmark's own facts in pytest-b
 
 
 def load(where: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> "Frames":
-    """The runs at ``where``, as the tidy pandas ``Frames`` of ``bench/records/frames.py``, read when asked for.
+    """The runs at ``where`` as the tidy pandas ``Frames`` of ``bench/records/frames.py``, each read on first access.
 
     Args:
         where: a run's folder, a folder that holds runs at any depth, a glob such as ``results/*/2026*`` (``**`` for any
             depth), or several of these.
 
     Raises:
-        TypeError: ``where`` is no path and no iterable of paths. Bytes are none.
-        loopmark.bench.errors.BadInput: no run can be read. One among others is a ``UserWarning`` that names it.
+        TypeError: ``where`` is neither a path nor an iterable of paths. Bytes are no path.
+        loopmark.bench.errors.BadInput: no run can be read. One unreadable run among others gives a ``UserWarning``.
     """
     from loopmark.bench.records.frames import Frames  # here, so that the commands start without pandas
     from loopmark.bench.records.store import runs_at

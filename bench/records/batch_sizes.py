@@ -1,4 +1,4 @@
-"""A search for a batch size: which ones were tried, what became of each, and what ended the search."""
+"""A batch size search: the attempted sizes, their results, and the limit that ended the search."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +8,10 @@ from loopmark.bench.records.files import LEAST_SECONDS, damaged, read_record
 from loopmark.bench.records.run import CommandRecord, Status
 
 BATCH_SIZES_FILE = "batches.json"
-MOST_ROWS, MOST_BYTES = 1e12, 1e15  # of a batch; more than any machine has
+MOST_ROWS, MOST_BYTES = 1e12, 1e15  # of a batch; beyond any machine
 
 Limit = Literal["device memory", "host memory", "data", "time", "failure"]
-"""What keeps a batch from being larger: of ``data`` there are no more rows, a ``failure`` has some other reason."""
+"""The limit of a larger batch. With ``data`` there are no more rows; ``failure`` is any other reason."""
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class Attempt:
     """One batch size, tried in a fresh process, or refused without being tried."""
 
     batch_size: int
-    rows_per_step: float | None  # on average over an epoch; None where it was not timed
-    limit: Limit | None  # what it ran into; None for a batch that fits
+    rows_per_step: float | None  # on average over an epoch; None if it was not timed
+    limit: Limit | None  # the limit that it reached; None for a batch that fits
     reason: str | None
-    tried: bool  # False where the forecast alone refused it
-    seconds: float  # the whole attempt, set-up, compilation and warm-up included
-    block_seconds: tuple[float, ...]  # seconds a step of each block; empty where it was not timed
+    tried: bool  # False if the forecast refused it
+    seconds: float  # of the whole attempt, including set-up, compilation and warm-up
+    block_seconds: tuple[float, ...]  # seconds per step of each block; empty if it was not timed
     peak_memory_bytes: int | None
-    forecast_bytes: int | None  # the peak that was expected; None where there was no forecast
-    allowed_bytes: int | None  # of the host's memory, at the time; None where that is no limit
+    forecast_bytes: int | None  # the expected peak; None without a forecast
+    allowed_bytes: int | None  # of the host's memory at that time; None if that is no limit
 
     @property
     def fits(self) -> bool:
@@ -40,20 +40,20 @@ class BatchCase:
 
     workload: str
     loop: str
-    status: Status  # `ok` where some size fits
+    status: Status  # `ok` if some size fits
     reason: str | None
-    data_rows: int | None  # of the data that batches are drawn from; None where it does not say
+    data_rows: int | None  # of the data that batches are drawn from; None if unknown
     memory_kind: str | None  # what `peak_memory_bytes` counts
-    attempts: tuple[Attempt, ...]  # in the order in which they were made
-    again: tuple[Attempt, ...] = ()  # the fastest ones, each time in another process
-    stop: Limit | None = None  # what keeps the largest batch that fits from being larger; None where interrupted
+    attempts: tuple[Attempt, ...]  # in chronological order
+    again: tuple[Attempt, ...] = ()  # repetitions of the fastest ones, each in another process
+    stop: Limit | None = None  # the limit beyond the largest batch that fits; None if interrupted
 
 
 @dataclass(frozen=True)
 class BatchSizes(CommandRecord):
-    """One `loopmark find-batch`. It is no run: it holds no ``run.json``, and nothing compares it with one.
+    """One `loopmark find-batch`. It is not a run: it has no ``run.json``, and is never compared with a run.
 
-    The plan's ``batch_size`` is where the search began, its ``budget_seconds`` what it may take for each case.
+    The plan's ``batch_size`` is the first size of the search, its ``budget_seconds`` the time allowed for each case.
     """
 
     cases: tuple[BatchCase, ...]
@@ -61,7 +61,7 @@ class BatchSizes(CommandRecord):
 
 
 def read_batch_sizes(folder: Path) -> BatchSizes | None:
-    """The search that ``folder`` holds; None where it holds none. Raises BadInput where it is damaged or too new."""
+    """The search in ``folder``; None if there is none. Raises BadInput if it is damaged or too new."""
     path = folder / BATCH_SIZES_FILE
     sizes = read_record(path, BatchSizes)
     if sizes is None:

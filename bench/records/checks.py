@@ -1,4 +1,4 @@
-"""What `loopmark doctor` found of a machine, and `loopmark verify` of a loop."""
+"""The results of `loopmark doctor` for a machine, and of `loopmark verify` for a loop."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,20 +9,20 @@ Area = Literal["processor", "memory", "software", "GPU"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     area: Area
     name: str  # stable, such as `frequency governor`
     state: State
-    reading: str  # what was read, with its unit; of what is not known, the reason
-    why: str  # why it matters for timing
-    remedy: str = ""  # what a person could do, and what it costs
-    commands: tuple[str, ...] = ()  # how, to the letter; Loopmark runs none of them
+    reading: str  # the value with its unit; if unknown, the reason
+    why: str  # its effect on timing
+    remedy: str = ""  # a possible change, and its cost
+    commands: tuple[str, ...] = ()  # the commands for it; Loopmark runs none of them
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something of a machine that is worth a look."""
+    """A property of a machine that affects measurements."""
 
     area: Area
     name: str
@@ -32,7 +32,7 @@ class Check:
         return CheckResult(self.area, self.name, "good", reading, self.why)
 
     def could_be_better(self, reading: str, remedy: str, *commands: str) -> CheckResult:
-        """Measurements are noisier, slower or poorer in what they tell than they need be."""
+        """Measurements are noisier, slower or less informative than necessary."""
         return CheckResult(self.area, self.name, "could be better", reading, self.why, remedy, commands)
 
     def bad(self, reading: str, remedy: str, *commands: str) -> CheckResult:
@@ -45,7 +45,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that was found of one machine."""
+    """All results for one machine."""
 
     device: str
     findings: tuple[CheckResult, ...]
@@ -60,14 +60,14 @@ Status = Literal["holds", "broken", "not applicable"]
 @dataclass(frozen=True)
 class Outcome:
     name: str  # stable, such as `zeroed-gradients`
-    statement: str  # what holds, as a sentence
+    statement: str  # the property, as a sentence
     status: Status
-    explanation: str = ""  # of a broken property: the fault, its place, what to do; of one that does not apply: why
+    explanation: str = ""  # if broken: the fault, its place and the remedy; if not applicable: the reason
 
 
 @dataclass(frozen=True)
 class Property:
-    """Something that the canonical step promises."""
+    """A property of the canonical step."""
 
     name: str
     statement: str
@@ -79,19 +79,19 @@ class Property:
         return Outcome(self.name, self.statement, "broken", explanation)
 
     def not_applicable(self, reason: str) -> Outcome:
-        """It cannot be told of this loop, or makes no sense for it."""
+        """It cannot be checked for this loop, or has no meaning for it."""
         return Outcome(self.name, self.statement, "not applicable", reason)
 
 
 @dataclass(frozen=True)
 class Verification:
-    """All that was found of one loop."""
+    """All results for one loop."""
 
     loop: str
     workload: str
     device: str
     outcomes: tuple[Outcome, ...] = ()
-    skipped: str | None = None  # why this machine, or this workload, cannot try it
+    skipped: str | None = None  # why it cannot be tried on this machine or workload
 
     @property
     def broken(self) -> tuple[Outcome, ...]:

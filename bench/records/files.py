@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, and records in them: frozen dataclasses as JSON, read by their type hints.
+"""Files that are complete or absent, with records: frozen dataclasses as JSON, read by their type hints.
 
 Every error names the file, the place in it, and what to do.
 """
@@ -20,14 +20,14 @@ from loopmark.bench.errors import BadInput
 T = TypeVar("T")
 
 AGAIN = "copy the folder again or repeat the run"
-LONGEST_SECONDS = 1e9  # Thirty years. A sum or a square of something longer may be no float
-LEAST_SECONDS = 1e-12  # the shortest block, a thousandth of a clock's tick; shorter ones' ratios may be no float
-MOST_COUNTED = 2**53  # the largest count or index: a float tells all integers up to it apart
+LONGEST_SECONDS = 1e9  # thirty years; sums or squares of larger values may exceed a float
+LEAST_SECONDS = 1e-12  # the shortest block, a thousandth of a clock's tick; ratios of shorter ones may exceed a float
+MOST_COUNTED = 2**53  # the largest count or index: a float represents all integers up to it
 _MOST = {"seconds": LONGEST_SECONDS, "hertz": 1e12, "joules": 1e15}
 
 
 def span_of(name: str) -> tuple[float, float] | None:
-    """The least and the most that a field or column can hold, by the unit in its name; None without one of these.
+    """The valid range of a field or column, by the unit in its name; None for other names.
 
     ``joules_per_step`` are joules. ``excess_seconds``, a difference of noisy times, may be below 0.
     """
@@ -36,25 +36,25 @@ def span_of(name: str) -> tuple[float, float] | None:
 
 
 def line(error: BaseException | str) -> str:
-    """The text of ``error`` as one line of at most 160 characters that may go on."""
+    """The text of ``error`` as one line of at most 160 characters, without a full stop."""
     return " ".join(str(error).split())[:160].rstrip(".")
 
 
 def damaged(path: Path, error: BaseException | str, again: str = AGAIN) -> BadInput:
-    """The error for a file whose content cannot be."""
+    """The error for a file with impossible content."""
     return BadInput(f"{path} is damaged: {line(error)}; {again}")
 
 
 def no_pipe(path: Path) -> Path:
-    """``path``, to be opened. Raises OSError for a pipe or a device, which might be waited for without end."""
-    if path.exists() and not (path.is_file() or path.is_dir()):  # of a folder, opening it says so
-        raise OSError("it is a pipe or a device, and no file")
+    """``path``, to be opened. Raises OSError for a pipe or a device, since reading it might never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # opening a folder raises an error by itself
+        raise OSError("it is a pipe or a device, not a file")
     return path
 
 
 @contextlib.contextmanager
 def writing_to(place: Path, remedy: str = "choose another --out") -> Iterator[None]:
-    """Raise BadInput, with what to do, where ``place`` cannot be written to."""
+    """Raise BadInput, with ``remedy``, if ``place`` cannot be written to."""
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -62,9 +62,9 @@ def writing_to(place: Path, remedy: str = "choose another --out") -> Iterator[No
 
 
 def replace_file(path: Path, content: bytes | str) -> None:
-    """Write ``path`` in one move. A link in its place is replaced, not followed: the folder may be anyone's.
+    """Write ``path`` in one move. A link at ``path`` is replaced, not followed, since its target may be anything.
 
-    A lone surrogate in a text, which is how Python holds a name that is not UTF-8, is kept as its escape.
+    A lone surrogate in a text, Python's form of a name that is not UTF-8, is written as its escape.
     """
     if isinstance(content, str):
         content = content.encode(errors="backslashreplace")
@@ -73,20 +73,20 @@ def replace_file(path: Path, content: bytes | str) -> None:
     try:
         with partial.open("xb") as file:
             file.write(content)
-        os.replace(partial, path)  # noqa: PTH105 - Path.replace is the same call; this one says what it is
-    except BaseException:  # a full disk, Ctrl-C: nothing half-written stays
+        os.replace(partial, path)  # noqa: PTH105 - Path.replace is the same call under a less clear name
+    except BaseException:  # a full disk, Ctrl-C: leave no half-written file
         partial.unlink(missing_ok=True)
         raise
 
 
 def as_json(record: Any, indent: int | None = 2) -> bytes:
-    """A record's file. A lone surrogate, which is how Python holds text that is not UTF-8, becomes its JSON escape."""
+    """A record's file content. A lone surrogate, Python's form of text that is not UTF-8, becomes its JSON escape."""
     text = json.dumps(dataclasses.asdict(record), indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
     return text.encode(errors="backslashreplace")
 
 
 def write_record(path: Path, record: Any, indent: int | None = 2) -> None:
-    """Keep ``record`` in ``path``, whose folder is made where there is none. Raises BadInput where it cannot be."""
+    """Write ``record`` to ``path``, and create its folder if needed. Raises BadInput if that fails."""
     content = as_json(record, indent)
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,13 +94,13 @@ def write_record(path: Path, record: Any, indent: int | None = 2) -> None:
 
 
 def read_record(path: Path, kind: type[T], *, again: str = AGAIN, unreadable: str | None = None) -> T | None:
-    """The record of type ``kind`` in ``path``, which is named by what it is; None where there is no such file.
+    """The record of type ``kind`` in ``path``, whose stem begins with the record's name; None if there is no file.
 
-    Raises BadInput where it is damaged (``again`` says what to do then), cannot be read (``unreadable``, if that is
-    something else), is too new, or none of Loopmark's.
+    Raises BadInput if it is damaged (with the remedy ``again``), cannot be read (with ``unreadable``, if given), is too
+    new, or was not written by Loopmark.
     """
     format_field = next(f for f in dataclasses.fields(typing.cast(Any, kind)) if f.name.endswith("_version"))
-    version, newest = format_field.name, typing.cast(int, format_field.default)  # that of today
+    version, newest = format_field.name, typing.cast(int, format_field.default)  # the current version
     try:
         content = json.loads(no_pipe(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -111,7 +111,7 @@ def read_record(path: Path, kind: type[T], *, again: str = AGAIN, unreadable: st
         raise BadInput(f"cannot read {path}: {line(error)}; {advice}") from None
     found = content.get(version) if isinstance(content, dict) else None
     if type(found) is not int or found < 1:
-        raise BadInput(f"{path} is not Loopmark's: it has no {version}")
+        raise BadInput(f"{path} is not a file of Loopmark: it has no {version}")
     if found > newest:
         raise BadInput(f"{path} was written in format {found}; this Loopmark reads up to {newest}: upgrade it")
     try:
@@ -120,26 +120,26 @@ def read_record(path: Path, kind: type[T], *, again: str = AGAIN, unreadable: st
         raise damaged(path, error, again) from None
 
 
-class Mismatch(ValueError):  # noqa: N818 - it names what is wrong, as KeyError does not
-    """A value that is not of the type its record declares; the text names the path to it."""
+class Mismatch(ValueError):  # noqa: N818 - its name describes the fault
+    """A value that is not of the type in its record; the text names the path to it."""
 
     def within(self, place: str) -> "Mismatch":
-        """The same, seen from the value that has it at ``place``."""
+        """The same error, with ``place`` before its path."""
         return Mismatch(f"{place}{self}")
 
 
 def decode(kind: type[T], value: Any, path: str = "run") -> T:
-    """The record encoded as ``value``; unknown keys are ignored. Raises Mismatch for a value that cannot be."""
+    """The record encoded as ``value``; unknown keys are ignored. Raises Mismatch for an invalid value."""
     try:
         return typing.cast(T, _reader(typing.cast(Any, kind))(value))
     except Mismatch as wrong:
         raise wrong.within(path) from None
 
 
-Reader = Callable[[Any], Any]  # makes a value of one type out of JSON's. Raises Mismatch
+Reader = Callable[[Any], Any]  # converts a JSON value to one type. Raises Mismatch
 
 
-@cache  # a history reads hundreds of runs of thousands of values each
+@cache  # a history reads hundreds of runs with thousands of values each
 def _reader(kind: Any, span: tuple[float, float] | None = None) -> Reader:
     if dataclasses.is_dataclass(kind):
         return _record(kind)
@@ -179,7 +179,7 @@ def _record(kind: Any) -> Reader:
 
 
 def _each(items: Iterable[tuple[Any, Any]], reader: Reader, place: str) -> Iterator[tuple[Any, Any]]:
-    """Every key with what ``reader`` makes of its value; ``place`` is how a key is written in an error."""
+    """Every key with its value converted by ``reader``; ``place`` is the format of a key in an error."""
     for key, item in items:
         try:
             yield key, reader(item)
@@ -206,7 +206,7 @@ def _literal(values: tuple[Any, ...], value: Any) -> Any:
 
 
 def _number(span: tuple[float, float] | None, value: Any) -> float:
-    # Python's JSON reads NaN, 1e999 and integers beyond any float; none of them was ever measured.
+    # Python's JSON reads NaN, 1e999 and integers beyond any float, none of which is a measured value.
     if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
         raise _not("a finite number", value)
     if span is not None and not span[0] <= value <= span[1]:

@@ -10,29 +10,29 @@ from loopmark.bench.records.run import Plan, Status
 MEMORY_FILE = "memory.json"
 
 Kind = Literal["tensors alive", "device memory allocated"]
-"""The former are the exact bytes of every tensor that the step makes or holds, without what operators use while they
-run; the latter is what torch's allocator has handed out."""
+"""The former counts the exact bytes of every tensor that the step creates or holds, without the temporary memory of
+operators; the latter is the memory allocated by torch's allocator."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A step from one of its yields to the next; a phase that comes several times has several."""
+    """A step from one of its yields to the next; a phase that repeats has several."""
 
     phase: str
-    moments: tuple[int, ...]  # bytes in use after each operator, or each time the allocator gave or took
+    moments: tuple[int, ...]  # bytes in use after each operator, or after each allocation and release
     peak_bytes: int
     end_bytes: int
-    peak_reserved_bytes: int | None = None  # taken by the allocator, where there is one to ask
-    peak_inactive_split_bytes: int | None = None  # free, but stuck in a block that is partly in use
+    peak_reserved_bytes: int | None = None  # reserved by the allocator; None without one
+    peak_inactive_split_bytes: int | None = None  # free, but within a block that is partly in use
 
 
 @dataclass(frozen=True)
 class PhaseMemory:
-    """A phase of the step, all its stretches together."""
+    """A phase of the step, over all its stretches."""
 
     phase: str
     peak_bytes: int
-    end_bytes: int  # at the end of the last of them
+    end_bytes: int  # at the end of the last stretch
     peak_reserved_bytes: int | None
 
     @classmethod
@@ -44,14 +44,14 @@ class PhaseMemory:
 
 @dataclass(frozen=True)
 class Footprint:
-    """One step, after a few that are not looked at."""
+    """One step, after a few unobserved ones."""
 
     kind: Kind
     batch_size: int
-    before_bytes: int  # weights, optimizer state, and the gradients of the step before
+    before_bytes: int  # weights, optimizer state and the gradients of the previous step
     stretches: tuple[Stretch, ...]
-    peak_operator: str | None  # after which the most was in use; None where operators are not seen
-    ran_eagerly: bool  # whether a loop that compiles was run without compiling, since compiled code shows nothing
+    peak_operator: str | None  # the operator after which the most was in use; None if operators are not visible
+    ran_eagerly: bool  # True if a compiling loop was run without compiling, since compiled code hides its operators
 
     @property
     def peak(self) -> Stretch:
@@ -66,7 +66,7 @@ class Footprint:
 
     @property
     def fragmentation_bytes(self) -> int | None:
-        """What the allocator had taken beyond what was in use, around the peak."""
+        """Bytes reserved by the allocator beyond those in use, at the peak."""
         reserved = self.peak.peak_reserved_bytes
         return None if reserved is None else reserved - self.peak.peak_bytes
 
@@ -82,7 +82,7 @@ class FootprintCase:
 
 @dataclass(frozen=True)
 class Footprints:
-    """One `loopmark memory`. It is no run, and nothing in it was timed."""
+    """One `loopmark memory`. It is not a run, and nothing in it was timed."""
 
     name: str
     started: str  # UTC, ISO 8601

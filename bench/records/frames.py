@@ -1,4 +1,4 @@
-"""Many runs as tidy frames for a notebook: one row a thing, units in the columns' names, nothing judged."""
+"""Many runs as tidy frames for a notebook: one row per item, units in the column names, no judging."""
 
 import os
 import warnings
@@ -16,7 +16,7 @@ from loopmark.bench.records.run import Case, Launch, Run
 from loopmark.bench.records.samples import Samples, seconds_of
 from loopmark.bench.records.store import read_run, read_table
 
-NAMES = ("run", "machine", "workload", "loop")  # categories, the same in every frame, so that they join and group
+NAMES = ("run", "machine", "workload", "loop")  # categories, the same in every frame, so that frames join and group
 RUN_COLUMNS = [
     "run", "machine", "folder", "device", "size", "started", "seconds", "interrupted", "threads", "torch", "cuda",
     "driver", "python", "cpu", "gpu", "memory_bytes", "loopmark", "revision", "warnings",
@@ -25,20 +25,20 @@ RUN_COLUMNS = [
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames of some runs, each read at the first time of asking and kept then.
+    """The frames of some runs, each read on first access and then kept.
 
-    Every frame has ``run`` and ``machine``, and from ``cases`` on ``workload``, ``loop`` and ``repeat``, which is True
-    for the baseline's second appearance, by which a machine's noise is told. Together they name a case. ``launch``
-    counts from 0 within a case. What is not known, or was not measured, is missing (NaN, NaT or None), and never 0.
+    Every frame has ``run`` and ``machine``; from ``cases`` on also ``workload``, ``loop`` and ``repeat``, which is True
+    for the baseline's repetition, the measure of noise. Together they identify a case. ``launch`` counts from 0 within
+    a case. Values that are unknown or were not measured are missing (NaN, NaT or None), and never 0.
 
-    A table that cannot be read is a ``UserWarning`` that names it, and the frame has the other runs' rows.
+    A table that cannot be read gives a ``UserWarning`` with its name, and the frame has the other runs' rows.
     """
 
-    runs_by_name: dict[str, tuple[Path, Run]]  # names that runs share have the machine's before them, or are the folder
+    runs_by_name: dict[str, tuple[Path, Run]]  # a name shared by runs has the machine's before it, or is the folder
 
     @classmethod
     def of(cls, folders: Iterable[Path]) -> "Frames":
-        """The runs in ``folders``. Raises BadInput where none can be read."""
+        """The runs in ``folders``. Raises BadInput if none can be read."""
         found, mistakes = [], []
         for folder in folders:
             try:
@@ -58,7 +58,7 @@ class Frames:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row a run, with ``RUN_COLUMNS``: ``memory_bytes`` are the machine's, ``warnings`` how many."""
+        """One row per run, with ``RUN_COLUMNS``: ``memory_bytes`` of the machine, and the number of ``warnings``."""
         rows = []
         for name, (folder, run) in self.runs_by_name.items():
             own = {"run": name, "machine": run.machine.name, "folder": os.fspath(folder), "warnings": len(run.warnings)}
@@ -70,14 +70,14 @@ class Frames:
 
     @cached_property
     def warnings(self) -> pd.DataFrame:
-        """One row a ``warning`` of a run, in the order in which they came up."""
+        """One row per ``warning`` of a run, in chronological order."""
         runs = self.runs_by_name.items()
         rows = [(name, run.machine.name, warning) for name, (_, run) in runs for warning in run.warnings]
         return self._named(pd.DataFrame(rows, columns=["run", "machine", "warning"]).astype({"warning": "str"}))
 
     @cached_property
     def cases(self) -> pd.DataFrame:
-        """One row a case, with most of what ``Case`` has, under its names; ``launches`` are how many."""
+        """One row per case, with most fields of ``Case`` under their names; ``launches`` is their number."""
         kept = ("status", "reason", "batch_size", "parameters", "phases", "memory_kind", "data_sha256", "attention")
         rows = [
             {**names, **{k: getattr(case, k) for k in kept}, "launches": len(case.launches)}
@@ -87,7 +87,7 @@ class Frames:
 
     @cached_property
     def launches(self) -> pd.DataFrame:
-        """One row a launch: what ``Launch`` has, under its names, but the GPU's state."""
+        """One row per launch: the fields of ``Launch`` under their names, except the GPU's state."""
         kept = [field.name for field in fields(Launch) if field.name not in ("index", "gpu")]
         columns = [*NAMES, "repeat", "launch", *kept]
         rows = [
@@ -102,28 +102,28 @@ class Frames:
 
     @cached_property
     def blocks(self) -> pd.DataFrame:
-        """One row a block, with ``seconds_per_step`` of the device's clock where it was timed, else the host's.
+        """One row per block, with ``seconds_per_step`` of the device's clock if it was timed, else the host's.
 
-        Those with ``lapped`` were timed phase by phase; whole steps are compared by the others.
+        Blocks with ``lapped`` were timed phase by phase; use the others to compare whole steps.
         """
         return self._table("blocks", lambda rows: rows.assign(seconds_per_step=seconds_of(rows) / rows["steps"]))
 
     @cached_property
     def phases(self) -> pd.DataFrame:
-        """One row a phase of a lapped step, with ``seconds`` of the device's clock where it was timed, else the host's.
+        """One row per phase of a lapped step, with ``seconds`` of the device's clock if it was timed, else the host's.
 
-        A phase that repeats within a step (gradient accumulation) has a row for each time.
+        A phase that repeats within a step (gradient accumulation) has a row for each repetition.
         """
         return self._table("phases", lambda rows: rows.assign(seconds=seconds_of(rows)).astype({"phase": "category"}))
 
     @cached_property
     def warmup(self) -> pd.DataFrame:
-        """One row a warm-up step, with its ``seconds``."""
+        """One row per warm-up step, with its ``seconds``."""
         return self._table("warmup")
 
     @cached_property
     def losses(self) -> pd.DataFrame:
-        """One row a step whose ``loss`` was read; NaN where it was not finite."""
+        """One row per step whose ``loss`` was read; NaN if it was not finite."""
         return self._table("losses")
 
     def _table(self, table: str, finish: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows) -> pd.DataFrame:
@@ -150,7 +150,7 @@ class Frames:
 
     @cached_property
     def _categories(self) -> dict[str, pd.CategoricalDtype]:
-        """A category type for each of ``NAMES``, its values in the order in which the runs have them."""
+        """A category type for each of ``NAMES``, with its values in the order of the runs."""
         machines = (run.machine.name for _, run in self.runs_by_name.values())
         workloads, loops = zip(*((case.workload, case.loop) for _, case in self._every_case()), strict=True)
         values = zip(NAMES, (self.runs_by_name, machines, workloads, loops), strict=True)
@@ -163,14 +163,14 @@ def _names(name: str, run: Run, case: Case) -> dict[str, Any]:
 
 
 def _distinct(found: Iterable[tuple[Path, Run]]) -> list[str]:
-    """A name for each run: its own, or where others have that too its machine's before it, or else its folder."""
+    """A unique name for each run: its own, else with its machine's before it, else its folder."""
     candidates = [[run.name, f"{run.machine.name}/{run.name}", os.fspath(folder)] for folder, run in found]
     times = Counter(name for options in candidates for name in set(options))
     return [next((name for name in options if times[name] == 1), options[-1]) for options in candidates]
 
 
 def _sound(value: Any) -> Any:
-    """``value`` with all text in it whole: Arrow refuses a lone surrogate, which becomes its escape."""
+    """``value`` with each lone surrogate in its texts as an escape, since Arrow refuses lone surrogates."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""A run made of pytest-benchmark's files, each of which is a launch: one process, whose rounds are its blocks."""
+"""A run imported from pytest-benchmark's files. Each file is a launch: one process, with its rounds as blocks."""
 
 import contextlib
 import difflib
@@ -23,49 +23,49 @@ T = TypeVar("T")
 
 TOOL = "pytest-benchmark"
 UNKNOWN = "unknown"
-IMPORTED = "imported from pytest-benchmark: start-up, warm-up, memory, losses and what disturbed it are not known"
-IN_SEQUENCE = "the benchmarks ran one after the other and not in turns, so that the machine's drift is in their ratios"
-UNPAIRED = "which rounds were side by side is not known, so that a ratio is of two launches' medians"
-NO_FLOOR = "no noise floor was measured, so that nothing is called faster or slower"
-ONE_LAUNCH = "one file is one launch, which says nothing of the next: import several of the same benchmarks"
-TAKEN_FOR = "taken for a run of {}, the one machine known that has all that is told of this one"
+IMPORTED = "imported from pytest-benchmark: start-up, warm-up, memory, losses and disturbances are not known"
+IN_SEQUENCE = "the benchmarks ran one after the other and not in turns, so their ratios include the machine's drift"
+UNPAIRED = "the pairing of rounds is not known, so each ratio is that of two launches' medians"
+NO_FLOOR = "no noise floor was measured, so nothing is called faster or slower"
+ONE_LAUNCH = "one file is one launch, which gives no interval: import several files of the same benchmarks"
+TAKEN_FOR = "assigned to {}, the only known machine with all the facts in the files"
 PHASES_ALONE = "the phases of {} are left out: there is no whole step of it"
-PHASES_UNFIT = "the phases of {} are left out: their rounds do not fit together"
+PHASES_UNFIT = "the phases of {} are left out: their rounds do not match"
 
-Key = tuple[str, str, bool]  # workload, loop, and whether it is the baseline's second appearance
+Key = tuple[str, str, bool]  # workload, loop, and True for the baseline's repetition
 
 
 def run_of(
     files: Sequence[Stored], baseline: str | None, canonical: str, command: str, known: Sequence[Machine] = ()
 ) -> tuple[Run, Samples]:
-    """The run that ``files`` are launches of, without its name yet.
+    """The run whose launches are ``files``, still without a name.
 
-    A row that Loopmark wrote may be several launches. The ``baseline`` is named by its name or full name, and is called
-    ``canonical`` from then on. For ``known`` machines see ``machine_of``. Raises BadInput where the files do not belong
-    together, there is no such baseline, or no round took any time.
+    A row written by Loopmark may hold several launches. The ``baseline`` is given by its name or full name, and is
+    renamed to ``canonical``. For ``known`` machines see ``machine_of``. Raises BadInput if the files do not belong
+    together, there is no such baseline, or no benchmark took any time.
     """
     first = files[0]
     for number, file in enumerate(files):
         for name, times in Counter(row.fullname for row in file.benchmarks).most_common(1):
             if times > 1:
-                raise BadInput(f"{file.path} has {times} benchmarks called {line(name)}; give each a name of its own")
+                raise BadInput(f"{file.path} has {times} benchmarks called {line(name)}; give each its own name")
         if copied := next((other for other in files[:number] if other.benchmarks == file.benchmarks), None):
-            raise BadInput(f"{file.path} has the very rounds of {copied.path}; give each launch once")
+            raise BadInput(f"{file.path} has the same rounds as {copied.path}; give each launch once")
     for file in files[1:]:
         both = f"{file.path} and {first.path}"
         if file.machine != first.machine:
-            raise BadInput(f"{both} are of different machines or software; import each by itself")
+            raise BadInput(f"{both} differ in machine or software; import each separately")
         if other := sorted(set(first.steps) ^ set(file.steps)):
             reason = f"only one of them has {line(other[0])}"
-            raise BadInput(f"{both} are not launches of the same benchmarks: {reason}; import each by itself")
+            raise BadInput(f"{both} are not launches of the same benchmarks: {reason}; import each separately")
     named = list(first.steps.values())
     if not named:
-        raise BadInput(f"{first.path} holds phases alone, and no whole step; import the file that has both")
+        raise BadInput(f"{first.path} holds only phases, without a whole step; import a file with both")
     keys = _with_baseline(_keys(named), baseline, canonical)
     timeless = {full for file in files for full, row in file.steps.items() if (row.seconds < LEAST_SECONDS).any()}
     kept = [row for row in named if row.fullname not in timeless]
     if not kept:
-        raise BadInput(f"every benchmark of {first.path} has a round that took no time; make its rounds longer")
+        raise BadInput(f"every benchmark of {first.path} has a round that took no time; make the rounds longer")
     warnings = [
         IMPORTED,
         UNPAIRED if all(row.told.workload for row in kept) else IN_SEQUENCE,
@@ -92,7 +92,7 @@ def run_of(
 
 
 def _phases(files: Sequence[Stored], row: Benchmark, warnings: list[str]) -> list[list[Benchmark]]:
-    """The phases of ``row`` in each file; none anywhere, with a warning, where they are not alike in all of them."""
+    """The phases of ``row`` in each file; empty for all, with a warning, if they differ between files."""
     found = [[phase for phase in file.phases if phase.parent == row.fullname] for file in files]
     if not any(found):
         return found
@@ -105,7 +105,7 @@ def _phases(files: Sequence[Stored], row: Benchmark, warnings: list[str]) -> lis
 
 
 def _keys(rows: Sequence[Benchmark]) -> dict[str, Key]:
-    """Each benchmark's key by its full name, which is the loop's too where the short name is not enough."""
+    """Each benchmark's key, by full name; the full name is also the loop's if the short name is not unique."""
     named = {r.fullname: (r.workload, r.told.loop or r.name, r.told.repeat == "yes") for r in rows}
     times = Counter(named.values())
     return {full: key if times[key] == 1 else (key[0], full, key[2]) for full, key in named.items()}
@@ -122,7 +122,7 @@ def _with_baseline(keys: dict[str, Key], baseline: str | None, canonical: str) -
         raise BadInput(f"no benchmark named '{line(baseline)}'; {hint}")
     renamed = {full: (key[0], canonical, False) if full in chosen else key for full, key in keys.items()}
     if len(set(renamed.values())) < len(renamed):
-        raise BadInput(f"a group would have two baselines by '{line(baseline)}'; give one benchmark's full name")
+        raise BadInput(f"'{line(baseline)}' gives a group two baselines; give one benchmark's full name")
     return renamed
 
 
@@ -149,7 +149,7 @@ def _started(file: Stored) -> datetime:
         started = datetime.fromisoformat(file.datetime)
         return started.replace(tzinfo=UTC) if started.tzinfo is None else started.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise BadInput(f"{file.path} does not say when it was made: {line(file.datetime)!r:.60}; {MAKE_ONE}") from None
+        raise BadInput(f"{file.path} has no valid datetime: {line(file.datetime)!r:.60}; {MAKE_ONE}") from None
 
 
 def _environment(info: MachineInfo, threads: int | None) -> Environment:
@@ -162,7 +162,7 @@ def _environment(info: MachineInfo, threads: int | None) -> Environment:
 
 
 def machines_in(root: Path) -> list[Machine]:
-    """Every machine under ``root`` on which Loopmark itself measured a run, as the newest one describes it."""
+    """Every machine under ``root`` with a run measured by Loopmark, as described in its newest run."""
     machines: list[Machine] = []
     for folder in sorted(root.glob("*")):
         newest_first = sorted(folder.glob(f"*/{RUN_FILE}"), reverse=True)
@@ -172,10 +172,10 @@ def machines_in(root: Path) -> list[Machine]:
 
 
 def kept_before(root: Path, run: Run, samples: Samples) -> Path | None:
-    """The folder under ``root`` that holds this very run, imported before; None where there is none."""
+    """The folder under ``root`` with the same run, imported before; None if there is none."""
     files = sorted((root / run.machine.name).glob(f"{folder_name(run.started)}*/{RUN_FILE}"))
     for folder, (kept, rows) in _readable(files, read):
-        # The files may have been given by another path, which is in the command alone.
+        # The command may differ, since the files may have been given by other paths.
         same = replace(kept, name=run.name, plan=replace(kept.plan, command=run.plan.command)) == run
         tables = ((columns, getattr(rows, name), getattr(samples, name)) for name, columns in COLUMNS.items())
         if same and all(typed(columns, before).equals(now) for columns, before, now in tables):
@@ -184,14 +184,14 @@ def kept_before(root: Path, run: Run, samples: Samples) -> Path | None:
 
 
 def _readable(files: Iterable[Path], read: Callable[[Path], T]) -> Iterator[tuple[Path, T]]:
-    """The folder of each file with what ``read`` makes of it, but for those that are damaged."""
+    """The folder of each file with the result of ``read``, without damaged ones."""
     for file in files:
         with contextlib.suppress(BadInput):
             yield file.parent, read(file.parent)
 
 
 def machine_of(info: MachineInfo, known: Iterable[Machine]) -> Machine:
-    """The one ``known`` machine that has all that a file tells (few facts, without Loopmark), or else what it tells."""
+    """The only ``known`` machine that matches all facts of a file (few, without Loopmark), or else these facts."""
     own = Machine(
         cpu=info.cpu.brand_raw or UNKNOWN,
         physical_cores=info.loopmark.physical_cores,
@@ -202,7 +202,7 @@ def machine_of(info: MachineInfo, known: Iterable[Machine]) -> Machine:
         gpus=tuple(Gpu(name, None, None, None) for name in info.loopmark.gpus or ()),
     )
     told = {name: value for name, value in _hardware(own).items() if value not in (None, UNKNOWN)}
-    if info.loopmark.gpus is None:  # nobody looked for any
+    if info.loopmark.gpus is None:  # unknown, since nothing looked for GPUs
         del told["GPUs"]
     alike = {machine.fingerprint: machine for machine in known if told.items() <= _hardware(machine).items()}
     return next(iter(alike.values())) if len(alike) == 1 and {"CPU", "logical cores"} <= told.keys() else own

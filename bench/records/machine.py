@@ -1,7 +1,7 @@
-"""The machine that a run was made on, and the software it ran with.
+"""The machine and the software of a run.
 
-Each fact is declared once, at its field, and told from there: in the table of a run's page, and where two runs differ.
-A new one goes to the end of its record with the default None: older runs have that, and machines keep their names.
+Each fact is declared once, at its field, for the table of a run's page and the differences between runs. A new one goes
+to the end of its record with the default None, which older runs then have, so that machines keep their names.
 """
 
 import hashlib
@@ -15,15 +15,15 @@ from typing import Annotated, Any, cast, get_type_hints
 
 @dataclass(frozen=True)
 class Fact:
-    """How a field is told."""
+    """The way a field is shown and compared."""
 
-    label: str = ""  # empty where it is told by hand among others, or nowhere
-    decides: bool = False  # whether another value makes another machine; a None that is the field's default does not
-    gibibytes: bool = False  # bytes told and compared in whole GiB: a reboot or driver update may add a few MiB
-    empty: str | None = None  # what an empty list says
+    label: str = ""  # empty if it is shown by other code, or not at all
+    decides: bool = False  # True if another value means another machine, except a None that is the field's default
+    gibibytes: bool = False  # bytes shown and compared in whole GiB: a reboot or driver update may add a few MiB
+    empty: str | None = None  # the text of an empty list
 
     def text(self, value: Any) -> str | None:
-        """``value`` in words; None where it is not known."""
+        """``value`` as text; None if unknown."""
         if value is None:
             return None
         if isinstance(value, tuple):
@@ -33,7 +33,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One CUDA device as the driver describes it; of an imported run its name alone is known."""
+    """One CUDA device as the driver describes it; an imported run has its name only."""
 
     name: Annotated[str, Fact(decides=True)]
     memory_bytes: Annotated[int | None, Fact(decides=True, gibibytes=True)]
@@ -42,7 +42,7 @@ class Gpu:
 
     @property
     def labelled(self) -> tuple[str, ...]:
-        """The facts that have a label, each after it."""
+        """The facts that have a label, each with its label before it."""
         known = ((fact, fact.text(value)) for fact, value in facts_of(self) if fact.label)
         return tuple(f"{fact.label} {text}" for fact, text in known if text)
 
@@ -53,7 +53,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """The hardware that decides whether absolute seconds may be compared; None: an imported run does not tell it."""
+    """The hardware, which decides if absolute seconds can be compared; None: unknown in an imported run."""
 
     cpu: Annotated[str, Fact("CPU", decides=True)]
     physical_cores: Annotated[int | None, Fact("physical cores", decides=True)]
@@ -65,7 +65,7 @@ class Machine:
 
     @property
     def fingerprint(self) -> str:
-        """Six hexadecimal digits that change when the hardware does, and not with a kernel update."""
+        """Six hexadecimal digits that change with the hardware, but not with a kernel update."""
         return hashlib.sha256(json.dumps(_identity(self), sort_keys=True).encode()).hexdigest()[:6]
 
     @property
@@ -80,7 +80,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Environment:
-    """The software and settings that can change a figure, the first suspects first. None: not known, or not there."""
+    """The software and settings that can change a figure, the first suspects first. None: unknown or absent."""
 
     torch: Annotated[str | None, Fact("torch")]
     cuda: Annotated[str | None, Fact("CUDA")]
@@ -91,15 +91,15 @@ class Environment:
     cpu_capability: Annotated[str | None, Fact("CPU capability")]
     threads: Annotated[int | None, Fact("threads")]
     cores: Annotated[tuple[int, ...], Fact("cores", empty="not pinned")]
-    """The logical cores that every measuring process was pinned to; empty where pinning is not possible."""
+    """The logical cores that every measuring process was pinned to; empty if pinning is not possible."""
     huge_pages: Annotated[str | None, Fact("huge pages")]
     governor: Annotated[str | None, Fact("governor")]
     packages: Annotated[dict[str, str], Fact("packages")]
     variables: Annotated[dict[str, str], Fact("variables")]
-    """The environment variables known to change speed (``OMP_*``, ``TORCH*``, …), as they were set."""
+    """The set environment variables that can change speed (``OMP_*``, ``TORCH*``, …)."""
     loopmark: Annotated[str, Fact("Loopmark")]
     revision: Annotated[str | None, Fact("revision")]
-    """Git revision of Loopmark's own tree, with ``+changes`` when it was not clean; None outside git."""
+    """Git revision of Loopmark's own tree, with ``+changes`` if it was not clean; None outside git."""
 
 
 def facts_of(record: Gpu | Machine | Environment) -> Iterator[tuple[Fact, Any]]:
@@ -109,7 +109,7 @@ def facts_of(record: Gpu | Machine | Environment) -> Iterator[tuple[Fact, Any]]:
 
 @cache
 def _declared(kind: Any) -> tuple[tuple[str, Fact, bool], ...]:
-    """Each field's name and fact, and whether it may be None because a run is older than it."""
+    """Each field's name and fact, and True if it is None in runs older than the field."""
     hints = get_type_hints(kind, include_extras=True)
     return tuple((field.name, hints[field.name].__metadata__[0], field.default is None) for field in fields(kind))
 

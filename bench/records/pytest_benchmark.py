@@ -1,7 +1,7 @@
-"""A file of pytest-benchmark: what of it an imported run is made of.
+"""A file of pytest-benchmark: the parts of it that an import needs.
 
 ``--benchmark-json`` writes it, and so does ``--benchmark-save`` together with ``--benchmark-save-data``. Loopmark's own
-pytest plugin and ``loopmark export`` add what they know in ``extra_info`` and in ``machine_info``.
+pytest plugin and ``loopmark export`` add their facts in ``extra_info`` and in ``machine_info``.
 """
 
 import json
@@ -29,17 +29,17 @@ MAKE_ONE = "make one with pytest --benchmark-json=FILE"
 class Stats:
     """A benchmark's rounds."""
 
-    data: tuple[float, ...] | None = None  # seconds an iteration, one a round; None in a file saved without them
+    data: tuple[float, ...] | None = None  # seconds per iteration, one per round; None in a file saved without them
     iterations: int = 1
 
 
 @dataclass(frozen=True)
 class Told:
-    """What Loopmark itself wrote of the loop that was measured; nothing of another benchmark."""
+    """The facts that Loopmark wrote about its measured loop; empty for other benchmarks."""
 
     workload: str | None = None
     loop: str | None = None
-    repeat: str | None = None  # `yes` for the baseline's second appearance
+    repeat: str | None = None  # `yes` for the baseline's repetition
     phase: str | None = None
     device: str | None = None
     size: str | None = None
@@ -47,7 +47,7 @@ class Told:
     parameters: int | None = None
     data_sha256: str | None = None
     threads: int | None = None
-    rounds_per_launch: tuple[int, ...] = ()  # of each launch, in order; empty where the file is one launch
+    rounds_per_launch: tuple[int, ...] = ()  # of each launch, in order; empty if the file is one launch
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Benchmark:
 
     @property
     def workload(self) -> str:
-        """By Loopmark's own name, or else that of the group or of the file."""
+        """Loopmark's name of the workload, or else the group, or else the file."""
         return self.told.workload or self.group or self.fullname.partition("::")[0]
 
     @property
@@ -76,7 +76,7 @@ class Benchmark:
 
     @property
     def parent(self) -> str:
-        """The full name of the step that this row is a phase of: ``test[resnet]`` for ``test[resnet-forward]``."""
+        """The full name of the step that contains this phase: ``test[resnet]`` for ``test[resnet-forward]``."""
         alone, last = f"[{self.told.phase}]", f"-{self.told.phase}]"
         if self.fullname.endswith(last):
             return self.fullname.removesuffix(last) + "]"
@@ -91,9 +91,9 @@ class Cpu:
 
 @dataclass(frozen=True)
 class AddedFacts:
-    """What Loopmark adds to ``machine_info``."""
+    """Loopmark's additions to ``machine_info``."""
 
-    gpus: tuple[str, ...] | None = None  # None where nobody looked for any
+    gpus: tuple[str, ...] | None = None  # None if nothing looked for GPUs
     driver: str | None = None
     torch: str | None = None
     cuda: str | None = None
@@ -106,7 +106,7 @@ class AddedFacts:
 
 @dataclass(frozen=True)
 class MachineInfo:
-    """``machine_info``, but for the machine's network name, which is none of our business."""
+    """``machine_info`` without the machine's network name, which is private."""
 
     machine: str | None = None
     python_version: str | None = None
@@ -127,7 +127,7 @@ class Stored:
 
     @cached_property
     def steps(self) -> dict[str, Benchmark]:
-        """The rows that are no phase of another, by their full names."""
+        """The rows of whole steps, by their full names."""
         return {row.fullname: row for row in self.benchmarks if row.told.phase is None}
 
     @cached_property
@@ -136,7 +136,7 @@ class Stored:
 
 
 def read_stored(path: Path) -> Stored:
-    """The file's benchmarks. Raises BadInput where it is missing, another's, damaged, or without its rounds."""
+    """The file's benchmarks. Raises BadInput if it is missing, of another kind, damaged, or without rounds."""
     try:
         content = json.loads(no_pipe(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -144,7 +144,7 @@ def read_stored(path: Path) -> Stored:
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"cannot read {path}: {line(error)}; {MAKE_ONE}") from None
     if not (isinstance(content, dict) and isinstance(content.get("benchmarks"), list)):
-        raise BadInput(f"{path} is no file of pytest-benchmark: it has no list of benchmarks; {MAKE_ONE}")
+        raise BadInput(f"{path} is not a file of pytest-benchmark: it has no list of benchmarks; {MAKE_ONE}")
     if not content["benchmarks"]:
         raise BadInput(f"{path} holds no benchmark; {MAKE_ONE}, and a test that uses its fixture")
     try:
@@ -170,11 +170,11 @@ def _expect_rounds(path: Path, row: Benchmark) -> None:
     name, data = line(row.fullname), row.stats.data
     if not data:
         remedy = "repeat it with --benchmark-save-data, or with --benchmark-json=FILE"
-        raise BadInput(f"{path} holds no rounds of {name}, of which all else is derived: {remedy}")
+        raise BadInput(f"{path} holds no rounds of {name}, which an import needs: {remedy}")
     seconds = row.seconds
     possible = (seconds >= 0) & (seconds <= LONGEST_SECONDS)
     if not 0 < row.stats.iterations * len(data) < MOST_COUNTED:
-        damage = f"{name} has {len(data):,} rounds of {row.stats.iterations:,} iterations, which cannot be"
+        damage = f"{name} has {len(data):,} rounds of {row.stats.iterations:,} iterations, which is impossible"
     elif row.told.batch_size is not None and row.told.batch_size < 1:
         damage = f"{name} has a batch of {row.told.batch_size}"
     elif not possible.all():
@@ -185,22 +185,22 @@ def _expect_rounds(path: Path, row: Benchmark) -> None:
 
 
 WHOLE, LAPPED = 0, 1
-"""The rounds that blocks are put in. All whole rounds of a launch share one: those of two benchmarks were never side by
-side, and to pair them would be chance."""
-# Nobody looked; the report has no section for what nobody saw, and the run's warning says why.
+"""The rounds of blocks. All whole rounds of a launch are in one, since rounds of two benchmarks never ran side by side,
+and any pairing would be arbitrary."""
+# Disturbances are unknown; the report shows no section for them, and the run's warning says why.
 UNSEEN = {"involuntary_switches": 0, "steal_seconds": 0.0, "throttle_reasons": "", "foreign_processes": 0}
 UNKNOWN_LAUNCH = Launch(**cast(dict[str, Any], dict.fromkeys(field.name for field in fields(Launch))))
 
 
 class ImportedRounds:
-    """Blocks and laps of every case, as they come."""
+    """The blocks and laps of every case, in the order of their files."""
 
     def __init__(self) -> None:
         self._blocks: list[pd.DataFrame] = []
         self._laps: list[pd.DataFrame] = []
 
     def add(self, case: int, first: int, row: Benchmark, phases: Sequence[Benchmark]) -> list[Launch]:
-        """The launches, from number ``first`` on, that one file's row is of; ``phases`` fit it, see ``fitting``."""
+        """Add a file's row, and return its launches, numbered from ``first``; ``phases`` fit it, see ``fitting``."""
         made = []
         for number, part in enumerate(row.launches):
             at = {"case": case, "launch": first + number}
@@ -217,13 +217,13 @@ class ImportedRounds:
         return made
 
     def samples(self) -> Samples:
-        """The tables; nothing is known of warm-up and losses."""
+        """The tables; those of warm-up and losses are empty."""
         samples = replace(Samples.empty(), blocks=typed(COLUMNS["blocks"], pd.concat(self._blocks)))
         return replace(samples, phases=typed(COLUMNS["phases"], pd.concat(self._laps))) if self._laps else samples
 
 
 def fitting(row: Benchmark, phases: Sequence[Benchmark]) -> bool:
-    """Whether phases are of the same lapped rounds of one step, in as many launches as ``row``."""
+    """True if ``phases`` have the same lapped rounds of one step, and the same number of launches as ``row``."""
     shapes = {tuple(part.stop - part.start for part in phase.launches) for phase in phases}
     if len(shapes) != 1 or len({phase.told.phase for phase in phases}) < len(phases):
         return False
@@ -243,7 +243,7 @@ def _blocks(
 
 
 def _laps(at: dict[str, int], first_step: int, laps: dict[str, NDArray[np.float64]]) -> pd.DataFrame:
-    """One row a phase of a lapped round, step by step."""
+    """One row per phase of a lapped round, step by step."""
     count, seconds = len(next(iter(laps.values()))), np.column_stack(list(laps.values())).ravel()
     blocks = np.repeat(np.arange(count), len(laps))
     steps = {"block": blocks, "step": first_step + blocks, "phase": [*laps] * count}

@@ -1,4 +1,4 @@
-"""A run: what was asked, on what, and what became of every case."""
+"""A run: its plan, its machine, and the result of every case."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -8,12 +8,12 @@ from loopmark.bench.records.machine import Environment, Machine
 Status = Literal["ok", "skipped", "failed", "timed_out"]
 CacheState = Literal["cold", "warm", "none"]
 
-POWER_CAP = "power cap"  # where a loop that keeps the board busy belongs: leaving it out would flatter the hungriest
+POWER_CAP = "power cap"  # normal for a loop that keeps the board busy: leaving it out would favour power-hungry loops
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for, complete enough to ask for it again. Of an imported run nothing was: its numbers are 0."""
+    """The settings of a run, complete enough to repeat it. In an imported run the numbers are 0."""
 
     command: str
     workloads: tuple[str, ...]
@@ -21,64 +21,64 @@ class Plan:
     device: str
     size: str
     batch_size: int | None
-    budget_seconds: float  # sampling time of one case, over all launches; warm-up is not part of it
+    budget_seconds: float  # sampling time of one case, over all launches, without warm-up
     launches: int
     seed: int
     threads: int
     block_seconds: float
     warmup_ceiling_seconds: float
-    limit_seconds: float  # how long a worker may take over one request before it counts as hung
-    remeasure_throttled: bool = True  # whether a turn during which the GPU's clock was held down is taken again
+    limit_seconds: float  # the time for one request after which a worker counts as hung
+    remeasure_throttled: bool = True  # True if a turn with a throttled GPU clock is repeated
 
 
 @dataclass(frozen=True)
 class GpuState:
-    """None for what the driver does not say."""
+    """The state of a GPU; None if the driver does not report a value."""
 
     temperature_celsius: float | None = None
-    power_watts: float | None = None  # of the whole board, just then; on newer boards over the last second
+    power_watts: float | None = None  # of the whole board, at that moment; on newer boards over the last second
     power_limit_watts: float | None = None
     sm_clock_hertz: float | None = None
     memory_clock_hertz: float | None = None
-    ecc: bool | None = None  # whether memory errors are corrected
-    mig: bool | None = None  # whether the device is cut into instances
+    ecc: bool | None = None  # True if memory errors are corrected
+    mig: bool | None = None  # True if the device is divided into instances
 
 
 @dataclass(frozen=True)
 class PhaseWork:
-    """One phase of one step: what its operations come to, however they are fused."""
+    """The work of one phase of a step, independent of the fusion of its operations."""
 
     phase: str
-    flops: dict[str, float]  # of its matrix products and convolutions, by the type that they multiply in
-    least_bytes: float  # that it has to read or write at least once: what it did not make itself, and what outlives it
+    flops: dict[str, float]  # of its matrix products and convolutions, by their type
+    least_bytes: float  # read or written at least once: inputs made before the phase, and results that outlive it
     attention: tuple[str, ...] = ()  # kernels of scaled_dot_product_attention: `flash`, `efficient`, `cudnn`, `math`…
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One fresh process of one case: how it got going, and what it held. None: an imported run does not tell it."""
+    """One fresh process of one case: its start and its memory. None: unknown in an imported run."""
 
     index: int
     setup_seconds: float | None
-    first_step_seconds: float | None  # from the start of the set-up: what a person waits for
+    first_step_seconds: float | None  # from the start of the set-up: the time a user waits
     warmup_steps: int | None
     warmup_seconds: float | None
-    steady: bool | None  # False when warm-up ended at its ceiling with steps still getting faster
+    steady: bool | None  # False if warm-up ended at its ceiling while steps still became faster
     steady_step_seconds: float | None
-    excess_seconds: float | None  # what warm-up took beyond as many steady steps: compilation, autotuning, first touch
-    compile_seconds: float | None  # by torch's own counters; 0 where nothing was compiled
+    excess_seconds: float | None  # warm-up time beyond as many steady steps: compilation, autotuning, first touch
+    compile_seconds: float | None  # by torch's own counters; 0 if nothing was compiled
     compile_cache: CacheState | None
     steps: int
     peak_memory_bytes: int | None
-    skipped_steps: int | None  # steps that a gradient scaler skipped; None where there is none
+    skipped_steps: int | None  # steps that a gradient scaler skipped; None without a scaler
     final_scale: float | None
     pid: int | None
-    joules_per_step: float | None = None  # over a window of its own, without turns; None where nothing counts energy
-    gpu: GpuState | None = None  # right after a second of nothing but its steps; None where nothing tells
+    joules_per_step: float | None = None  # over a separate window, without turns; None if no counter measures energy
+    gpu: GpuState | None = None  # right after a second of only its steps; None if unavailable
 
     @property
     def start_seconds(self) -> float | None:
-        """What this launch took beyond its steady steps: set-up, compilation and whatever else came first."""
+        """The time of this launch beyond its steady steps: set-up, compilation and other start-up work."""
         if self.setup_seconds is None or self.excess_seconds is None:
             return None
         return self.setup_seconds + self.excess_seconds
@@ -90,16 +90,16 @@ class Case:
 
     workload: str
     loop: str
-    repeat: bool  # True for the baseline's second appearance: what this machine reports when nothing changed
+    repeat: bool  # True for the baseline's repetition, which shows the machine's noise
     status: Status
     reason: str | None
     batch_size: int | None
     parameters: int | None
     data_sha256: str | None
     phases: tuple[str, ...]
-    memory_kind: str | None  # what `peak_memory_bytes` counts: `device memory allocated` or `resident set`
+    memory_kind: str | None  # the meaning of `peak_memory_bytes`: `device memory allocated` or `resident set`
     launches: tuple[Launch, ...]
-    work: tuple[PhaseWork, ...] = ()  # what one step has to do, phase by phase; empty where it was not counted
+    work: tuple[PhaseWork, ...] = ()  # the work of one step, phase by phase; empty if it was not counted
 
     @property
     def label(self) -> str:
@@ -107,17 +107,17 @@ class Case:
 
     @property
     def attention(self) -> tuple[str, ...]:
-        """The kernels that torch chose for its attention, where that was seen."""
+        """The attention kernels that torch chose; empty if not observed."""
         return tuple(sorted({kernel for phase in self.work for kernel in phase.attention}))
 
     def ended(self, status: Status, reason: str) -> "Case":
-        """This case, ended before its time; ``reason`` is shown in every report."""
+        """This case, ended early; ``reason`` is shown in every report."""
         return replace(self, status=status, reason=reason)
 
 
 @dataclass(frozen=True)
 class CommandRecord:
-    """One command that measured something: what was asked, when, and on what."""
+    """One command that measured something: its plan, its time, its machine and its environment."""
 
     name: str
     started: str  # UTC, ISO 8601
@@ -130,14 +130,14 @@ class CommandRecord:
 
 @dataclass(frozen=True)
 class Run(CommandRecord):
-    """One `loopmark run`, whole but for its samples."""
+    """One `loopmark run`, without its samples."""
 
     cases: tuple[Case, ...]
     warnings: tuple[str, ...] = ()
-    imported_from: str | None = None  # the tool that measured it, if not Loopmark: None and empty then mean not known
+    imported_from: str | None = None  # the tool that measured it, if not Loopmark; None and empty then mean unknown
     format_version: int = 1
 
 
 def disturbs(reasons: str) -> bool:
-    """Whether any of ``reasons`` is a disturbance (heat, a brake, a fault of the hardware) and not the loop's own."""
+    """True if any of ``reasons`` is a disturbance (heat, a brake, a hardware fault), not caused by the loop itself."""
     return any(reason and reason != POWER_CAP for reason in reasons.split(", "))

@@ -1,4 +1,4 @@
-"""Raw samples: tidy tables, kept as they were measured, on disk as Parquet with checksums. All else is derived."""
+"""Raw samples: tidy tables of the measured values, stored as Parquet with checksums. Everything else is derived."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 Columns = dict[str, str]  # the names of a table's columns, in order, each with its type
 
 # The tables of a run. `case` is an index into `Run.cases`. `launch` is a `Launch.index`; these numbers may have gaps.
-# All times are seconds. A device column is NaN where the clock is the host's.
+# All times are seconds. A device column is NaN if the clock is the host's.
 _LAUNCH = {"case": "int32", "launch": "int32"}
 _BLOCK = {**_LAUNCH, "round": "int32", "block": "int32"}
 _STEPS = {"first_step": "int64", "steps": "int64"}
 TIMES = {"host_seconds": "float64", "device_seconds": "float64"}
-ON_CORES = {"involuntary_switches": "int64", "steal_seconds": "float64"}  # what disturbs a block there
+ON_CORES = {"involuntary_switches": "int64", "steal_seconds": "float64"}  # disturbances of a block there
 ON_GPU = {"throttle_reasons": "str", "foreign_processes": "int64"}
 COLUMNS: dict[str, Columns] = {
-    # One row a phase of a lapped step. Host seconds are NaN where the host sees nothing (in a graph). On a device the
-    # step before a block's first is here too: it found the device idle, and counts for nothing.
+    # One row per phase of a lapped step. Host seconds are NaN if the host sees nothing (in a graph). On a device the
+    # step before a block's first is included: it began with an idle device, and does not count.
     "phases": {**_BLOCK, "step": "int64", "phase": "str", **TIMES},
-    # One row a block: consecutive steps of one process, `lapped` phase by phase or timed as a whole.
+    # One row per block: consecutive steps of one process, `lapped` phase by phase or timed as a whole.
     "blocks": {**_BLOCK, "lapped": "bool", **_STEPS, **TIMES, **ON_CORES, "sm_clock_hertz": "float64", **ON_GPU},
-    # One row a warm-up step, each timed to its end.
+    # One row per warm-up step, each timed to its end.
     "warmup": {**_LAUNCH, "step": "int64", "seconds": "float64"},
-    # One row a step whose loss was read: every warm-up step and every lapped one.
+    # One row per step whose loss was read: every warm-up step and every lapped one.
     "losses": {**_LAUNCH, "step": "int64", "loss": "float64"},
 }
 TABLES = tuple(COLUMNS)
@@ -51,42 +51,42 @@ class Samples:
 
     @classmethod
     def empty(cls) -> "Samples":
-        """Four tables of the right columns and types, without a row."""
+        """Four tables with the right columns and types, without rows."""
         return cls(**{name: table(COLUMNS[name]) for name in TABLES})
 
 
 def seconds_of(rows: pd.DataFrame) -> "pd.Series[float]":
-    """The seconds of blocks or phases: the device's where a device was timed, else the host's."""
+    """The seconds of blocks or phases: the device's if a device was timed, else the host's."""
     return rows["device_seconds"].fillna(rows["host_seconds"])
 
 
 class ByCase:
-    """A table split by its column ``case`` once; a case's rows are copied when asked for, not all at once."""
+    """A table split once by its column ``case``. The rows of a case are copied on access, not all at once."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         self._table = table
         self._places = table.groupby("case", sort=False).indices
 
     def __getitem__(self, case: int) -> pd.DataFrame:
-        """The rows of ``case``, in their order and with their index; none where there are none."""
+        """The rows of ``case``, in their order and with their index; empty if there are none."""
         places = self._places.get(case)
         return self._table.iloc[:0] if places is None else self._table.take(np.asarray(places, dtype=np.intp))
 
 
 def typed(columns: Columns, frame: pd.DataFrame) -> pd.DataFrame:
-    """``frame`` with ``columns``, in order and typed. Raises KeyError for a missing column."""
+    """``frame`` with ``columns`` in this order and of these types. Raises KeyError for a missing column."""
     return frame[list(columns)].astype(columns).reset_index(drop=True)
 
 
 def table(columns: Columns, rows: list[dict[str, object]] | None = None) -> pd.DataFrame:
-    """A table of ``rows``; of none, one with the right columns and types."""
+    """A table of ``rows``; without rows, an empty one with the right columns and types."""
     return typed(columns, pd.DataFrame(rows or [], columns=list(columns)))
 
 
 def write_with_tables(path: Path, record: Any, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Keep ``record`` in ``path`` as JSON and each table beside it, each file replaced in one move.
+    """Write ``record`` to ``path`` as JSON and each table beside it; each file is replaced in one move.
 
-    All is encoded before anything is replaced. The record goes last: a folder that has it has everything.
+    Everything is encoded before any file is replaced. The record comes last, so a folder with a record is complete.
     """
     content = as_json(record)
     encoded = {name: frame.to_parquet(index=False, write_page_checksum=True) for name, frame in tables.items()}
@@ -96,49 +96,49 @@ def write_with_tables(path: Path, record: Any, tables: Mapping[str, pd.DataFrame
 
 
 def read_columns(folder: Path, name: str, columns: Columns, categories: Collection[str] = ()) -> pd.DataFrame:
-    """The table ``name``.parquet of ``folder``. Raises BadInput where it is missing, damaged or of other types.
+    """The table ``name``.parquet of ``folder``. Raises BadInput if it is missing, damaged or has other types.
 
     Args:
-        categories: the columns of text that come as categories, in alphabetical order: ten million rows of six names
-            are 10 MB as numbers and 150 MB as text, and are grouped several times as fast.
+    categories: the text columns to read as categories, in alphabetical order: ten million rows of six names take
+    10 MB as numbers and 150 MB as text, and numbers are grouped several times as fast.
     """
-    # Reading alone needs this part of pyarrow, as pandas knows, which imports it just as late.
+    # Imported here, since only reading needs this part of pyarrow; pandas imports it as late.
     from pyarrow import parquet
 
     path = folder / f"{name}.parquet"
     texts = [column for column, kind in columns.items() if kind == "str"]
     try:
-        # From an open file: given a path, pyarrow and pandas would take a folder for a table.
+        # From an open file: with a path, pyarrow and pandas would read a folder as a table.
         with no_pipe(path).open("rb") as content:
             file = parquet.ParquetFile(content, page_checksum_verification=True, read_dictionary=texts)
-            # A column at a time, since a whole table would be in memory twice while it is made pandas' own.
+            # A column at a time, since the conversion to pandas would hold a whole table in memory twice.
             found = {column: _column(file, column, kind, column in categories) for column, kind in columns.items()}
         return pd.DataFrame(found, copy=False)
     except FileNotFoundError:
         raise BadInput(f"{folder} lacks {path.name}; copy the whole folder, or repeat the run") from None
     except KeyError as error:
         (column,) = error.args
-        text = column.decode(errors="replace") if isinstance(column, bytes) else column  # pyarrow's own are bytes
+        text = column.decode(errors="replace") if isinstance(column, bytes) else column  # pyarrow's own error has bytes
         raise BadInput(f"{path} lacks the column '{text}'; {AGAIN}") from None
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise BadInput(f"cannot read {path}: {line(error)}; {AGAIN}") from None
 
 
 def expect(path: Path, column: "pd.Series[Any]", possible: "pd.Series[bool]", why: str) -> None:
-    """Raise BadInput with the first row of the table ``path`` whose value of ``column`` is not ``possible``."""
+    """Raise BadInput, with the first such row, if a value of ``column`` in the table ``path`` is not ``possible``."""
     if not possible.all():
         row = int(possible.to_numpy().argmin())
         raise damaged(path, f"column '{column.name}' holds {column.iloc[row]} in row {row}, but {why}")
 
 
 def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) -> pd.Series:
-    """One column, of the type that it should have. Raises KeyError, TypeError or ValueError where it has another."""
+    """One column of the expected type. Raises KeyError, TypeError or ValueError for any other."""
     table = file.read(columns=[column])
     if table.column_names != [column]:
         raise KeyError(column)
     values: pd.Series[Any] = table.column(0).to_pandas()
     texts = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
-    # A cast would hide damage: as a bool, the text "False" is True.
+    # A cast would hide damage: the text "False" becomes True as a bool.
     if not (pd.api.types.is_string_dtype(texts) if kind == "str" else values.dtype == kind):
         raise TypeError(f"column '{column}' should be {kind}, not {texts.dtype}")
     span = (0, MOST_COUNTED) if kind.startswith("int") else span_of(column)
@@ -146,13 +146,13 @@ def _column(file: "ParquetFile", column: str, kind: str, as_categories: bool) ->
         _expect_between(column, values.to_numpy(), *span)
     if kind == "str":
         return values.cat.reorder_categories(sorted(texts)) if as_categories else values.astype("str")
-    # A column in one piece stays Arrow's own memory, which nobody may write to.
+    # A column in one chunk would share Arrow's memory, which is read-only.
     return values.copy() if table.column(0).num_chunks == 1 else values
 
 
 def _expect_between(column: str, values: NDArray[Any], least: float, most: float) -> None:
-    """Raise ValueError with the first row that is below ``least`` or beyond ``most``; NaN is neither."""
-    bounds = (np.minimum, np.maximum) if values.dtype.kind == "i" else (np.fmin, np.fmax)  # the latter pass NaN over
+    """Raise ValueError, with the first such row, for a value below ``least`` or above ``most``; NaN is allowed."""
+    bounds = (np.minimum, np.maximum) if values.dtype.kind == "i" else (np.fmin, np.fmax)  # the latter ignore NaN
     low, high = (bound.reduce(values, initial=0) for bound in bounds)  # no copy of ten million rows
     if low < least or high > most:
         row = int(np.argmax((values < least) | (values > most)))

@@ -1,4 +1,4 @@
-"""A run's folder: made, written whole or not at all, found again, and read with errors that say what to do."""
+"""A run's folder: create it, write it completely or not at all, find it, and read it with helpful errors."""
 
 import contextlib
 import glob
@@ -39,7 +39,7 @@ def create_folder(root: Path, machine: str, started: str, ending: str = "") -> P
             except FileExistsError:
                 if folder.is_dir():
                     continue
-                raise BadInput(f"{folder} is in the way: it is no folder; choose another --out") from None
+                raise BadInput(f"{folder} exists and is not a folder; choose another --out") from None
         return folder
     raise BadInput(f"{root / machine} holds 999 runs of {stamp}; choose another --out")
 
@@ -55,18 +55,18 @@ def ignored_folder(root: Path, machine: str) -> Path:
 
 
 def folder_name(started: str) -> str:
-    """``20260304-050607``; of several runs of one second, the others have a number after it."""
+    """``20260304-050607``, from the start of the run; ``create_folder`` numbers runs of the same second."""
     return started.replace("-", "").replace(":", "").replace("T", "-")[:15]
 
 
 def is_of_a_run(path: Path) -> bool:
-    """Whether a run lies beside ``path`` that would lose a file of its own with it."""
+    """True if ``path`` is a file of the run in its folder."""
     own = (RUN_FILE, CEILINGS_FILE, TRAINING_FILE)
     return (path.name in own or path.suffix == ".parquet") and (path.parent / RUN_FILE).exists()
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Take back a folder that nothing was written to after all; one that holds anything stays."""
+    """Remove ``folder`` if it is empty."""
     with contextlib.suppress(OSError):
         if [file.name for file in folder.iterdir()] == [".gitignore"]:
             (folder / ".gitignore").unlink()
@@ -79,7 +79,7 @@ def write(folder: Path, run: Run, samples: Samples) -> None:
 
 
 def read(folder: Path) -> tuple[Run, Samples]:
-    """The run and samples that ``folder`` holds. Raises BadInput for one that is none, broken, or too new."""
+    """The run and samples in ``folder``. Raises BadInput if there is no run, or it is damaged or too new."""
     run = read_run(folder)
     return run, Samples(**{name: read_table(folder, name, run) for name in TABLES})
 
@@ -94,7 +94,7 @@ def read_run(folder: Path) -> Run:
     seen: set[tuple[str, str, bool]] = set()
     for place, case in enumerate(run.cases):
         if (key := (case.workload, case.loop, case.repeat)) in seen:
-            raise damaged(path, f"run.cases[{place}] is {case.loop!r:.60} on {case.workload!r:.60} once more")
+            raise damaged(path, f"run.cases[{place}] repeats {case.loop!r:.60} on {case.workload!r:.60}")
         seen.add(key)
         if case.batch_size is not None and case.batch_size < 1:
             raise damaged(path, f"run.cases[{place}].batch_size should be at least 1, not {case.batch_size}")
@@ -102,19 +102,19 @@ def read_run(folder: Path) -> Run:
 
 
 def digest_of(folder: Path) -> str:
-    """The SHA-256 of ``run.json``: the same for copies of one run, and for no two runs."""
+    """The SHA-256 of ``run.json``: equal for copies of one run, and different for different runs."""
     return sha256((folder / RUN_FILE).read_bytes()).hexdigest()
 
 
 def read_table(folder: Path, name: str, run: Run) -> pd.DataFrame:
-    """One of the ``TABLES`` of ``run``. Raises BadInput as ``read`` does."""
+    """One of the ``TABLES`` of ``run``. Raises BadInput like ``read``."""
     frame = read_columns(folder, name, COLUMNS[name], categories=["phase"])
     path = folder / f"{name}.parquet"
     case, launch = frame["case"], frame["launch"]
-    # By their index: a launch that came to nothing has no place among a case's launches, and those after it have.
+    # By their index, since a launch that failed is missing from a case's launches, and later ones are not.
     launches = np.array([1 + max((one.index for one in each.launches), default=-1) for each in run.cases])
     expect(path, case, case < len(launches), f"run.json has {len(launches)} case(s)")
-    if len(frame) and launch.max() >= launches.min():  # else no row needs to be looked at by its case
+    if len(frame) and launch.max() >= launches.min():  # else no row needs a check by its case
         expect(path, launch, launch < launches[case], "run.json has no such launch of its case")
     if name == "blocks":
         steps, host, device = (frame[column] for column in ("steps", "host_seconds", "device_seconds"))
@@ -126,7 +126,7 @@ def read_table(folder: Path, name: str, run: Run) -> pd.DataFrame:
 
 
 class Whole(NamedTuple):
-    """A run with what lies beside it in its folder: how its loops trained, and what its device can do."""
+    """A run with the other data in its folder: its training, and its device's ceilings."""
 
     run: Run
     samples: Samples
@@ -135,15 +135,15 @@ class Whole(NamedTuple):
 
 
 def read_whole(folder: Path) -> Whole:
-    """All that ``folder`` holds. Raises BadInput where it holds no run, or anything of it is damaged or another's."""
+    """Everything in ``folder``. Raises BadInput if it has no run, or any part is damaged or of another run."""
     run, samples = read(folder)
     return Whole(run, samples, training_of(folder, run), ceilings_of(folder, run))
 
 
 def salvage(folder: Path) -> Whole:
-    """All of ``folder`` that can be read; what cannot is a warning of the run, beside what is known without it.
+    """The readable parts of ``folder``. Each unreadable part becomes a warning of the run.
 
-    Raises BadInput where it holds no run, or where blocks or losses, on which every verdict rests, are damaged.
+    Raises BadInput if it has no run, or if blocks or losses, which every verdict needs, are damaged.
     """
     run, lost = read_run(folder), []
 
@@ -165,30 +165,30 @@ def salvage(folder: Path) -> Whole:
 
 
 def training_of(folder: Path, run: Run) -> tuple[Training, TrainingSamples] | None:
-    """How the loops of ``run`` trained, if they did. Raises BadInput as ``read_training``, and for another run's."""
+    """The training of ``run``; None if there is none. Raises BadInput like ``read_training``, and for another run's."""
     trained = read_training(folder)
     own = {(case.workload, case.loop) for case in run.cases if not case.repeat}
     its = [one.key for part in (trained[0].trials, trained[0].proofs) for one in part] if trained else []
     if other := next((key for key in its if key not in own), None):
         named = f"{other[1]!r:.60} on {other[0]!r:.60}"
-        raise BadInput(f"{folder / TRAINING_FILE} is of another run: {named} is none of this one's; remove it")
+        raise BadInput(f"{folder / TRAINING_FILE} belongs to another run: {named} is not in this one; remove it")
     return trained
 
 
 def ceilings_of(folder: Path, run: Run) -> Ceilings | None:
-    """What the device of ``run`` can do, if known. Raises BadInput as ``read_ceilings``, and for another device's."""
+    """The ceilings of the device of ``run``; None if unknown. Raises BadInput like ``read_ceilings``, or if not its."""
     path = folder / CEILINGS_FILE
     ceilings = read_ceilings(path)
     own = run.plan.device, run.plan.threads, run.machine.fingerprint
     if ceilings and (ceilings.device, ceilings.environment.threads, ceilings.machine.fingerprint) != own:
-        raise BadInput(f"{path} is of another device, machine or number of threads; remove it")
+        raise BadInput(f"{path} belongs to another device, machine or number of threads; remove it")
     return ceilings
 
 
 def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
-    """Every folder at or under ``root`` with a ``run.json``, sorted. Raises BadInput for no folder, and where none is.
+    """Every folder at or under ``root`` with a ``run.json``, sorted. Raises BadInput for no folder, or no run.
 
-    Nothing is looked for within a run, and links to folders are not followed: they could lead in a circle.
+    Folders within a run are not searched, and links to folders are not followed, since they could form a circle.
     """
     if not root.is_dir():
         raise BadInput(f"{root} is not a folder; give one that holds runs, such as results")
@@ -203,9 +203,9 @@ def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
 
 
 def runs_at(places: Iterable[str]) -> list[Path]:
-    """Run folders at every one of ``places``: folders that are or hold runs, and globs for them; each run once.
+    """The run folders at ``places``: folders that are or hold runs, and globs for them; each run once.
 
-    Raises BadInput where there is no run at any of them; a place without one among others is a warning.
+    Raises BadInput if there is no run at any place; a single place without a run gives a warning.
     """
     found: dict[Path, Path] = {}
     mistakes: list[BadInput] = []
@@ -222,7 +222,7 @@ def runs_at(places: Iterable[str]) -> list[Path]:
             for folder in attempt(partial(run_folders, path, warnings.warn)):
                 found.setdefault(folder.resolve(), folder)
     if not found:
-        nowhere = "nowhere to look for runs was given; give a folder that holds some, such as results"
+        nowhere = "no place to look for runs was given; give a folder that holds runs, such as results"
         raise mistakes[0] if mistakes else BadInput(nowhere)
     for mistake in mistakes:
         warnings.warn(f"left out: {mistake}", UserWarning, stacklevel=3)
@@ -230,9 +230,9 @@ def runs_at(places: Iterable[str]) -> list[Path]:
 
 
 def _folders_at(place: str) -> list[Path]:
-    """The folders that ``place`` names. Raises BadInput where there can be none."""
+    """The folders that ``place`` names. Raises BadInput if there are none."""
     if not place:
-        raise BadInput("'' is no folder; give one that holds runs, such as results")
+        raise BadInput("'' is not a folder; give one that holds runs, such as results")
     try:
         path = Path(place).expanduser()
         if path.exists() or not glob.has_magic(place):
@@ -242,6 +242,6 @@ def _folders_at(place: str) -> list[Path]:
         folders = [match.parent if match.name == RUN_FILE else match for match in matches]
         if folders := [folder for folder in folders if folder.is_dir()]:
             return folders
-    except (OSError, ValueError, RuntimeError) as error:  # too long; a NUL in it; a ~ of nobody
+    except (OSError, ValueError, RuntimeError) as error:  # too long; a NUL in it; the ~ of an unknown user
         raise BadInput(f"cannot look for runs in {line(place)}: {line(error)}") from None
     raise BadInput(f"no folder matches {place}; give one that holds runs, such as results")

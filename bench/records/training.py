@@ -1,4 +1,4 @@
-"""How loops trained: what was asked, what became of every case and seed, and what was compared with eager."""
+"""A training of loops: its plan, the result of every case and seed, and the comparisons with eager."""
 
 import math
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from loopmark.bench.records.samples import Columns, read_columns, typed, write_w
 
 TRAINING_FILE = "training.json"
 
-Until = Literal["target", "convergence"]  # to the target, or on until quality no longer rises
+Until = Literal["target", "convergence"]  # to the target, or until quality no longer rises
 Ending = Literal["reached the target", "converged", "diverged", "spent its budget", "was interrupted"]
 Divergence = Literal["not a number", "infinite", "exploded"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a workload's training is for."""
+    """The target of a workload's training."""
 
     metric: str
     value: float
     higher_is_better: bool
 
     def is_met(self, quality: float) -> bool:
-        """Whether ``quality`` is good enough; what is not finite never is."""
+        """True if ``quality`` is good enough; a value that is not finite never is."""
         if not math.isfinite(quality):
             return False
         return quality >= self.value if self.higher_is_better else quality <= self.value
@@ -46,16 +46,16 @@ class Trial:
     status: Status
     reason: str | None
     setup_seconds: float | None = None
-    first_steps_seconds: tuple[float, ...] = ()  # each timed to its end: they compile and capture
+    first_steps_seconds: tuple[float, ...] = ()  # each timed to its end, since these steps compile and capture
     compile_seconds: float | None = None
     compile_cache: CacheState | None = None
     steps: int = 0
-    steps_per_epoch: int | None = None  # None where the batches do not say how many there are
+    steps_per_epoch: int | None = None  # None if the number of batches is unknown
     ending: Ending | None = None
     converged_at_step: int | None = None  # the step of the best quality
     diverged_at_step: int | None = None
     divergence: Divergence | None = None
-    skipped_steps: int | None = None  # that a gradient scaler skipped; None where there is none
+    skipped_steps: int | None = None  # skipped by a gradient scaler; None without a scaler
     final_scale: float | None = None
 
     @property
@@ -69,18 +69,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class Proof:
-    """A case whose steps were each compared with the canonical step from the same state."""
+    """A case, each of whose steps was compared with the canonical step from the same state."""
 
     workload: str
     loop: str
-    repeat: bool  # True for the baseline's second appearance, in another process
+    repeat: bool  # True for the baseline's repetition, in another process
     status: Status
     reason: str | None
-    steps: int = 0  # that were compared
-    same_steps: int = 0  # of those, the first so many that gave eager's numbers to the last bit
-    skipped_steps: int = 0  # that a gradient scaler skipped, and that were not compared
+    steps: int = 0  # the number of compared steps
+    same_steps: int = 0  # the number of first steps among them that equal eager's to the last bit
+    skipped_steps: int = 0  # skipped by a gradient scaler, and not compared
     bits: int | None = None  # significant bits of the loop's arithmetic: 24 in float32, 11 in float16, 8 in bfloat16
-    draws_at_random: bool = False  # the model draws random numbers, of which a loop may draw others
+    draws_at_random: bool = False  # True if the model draws random numbers, which may differ in a loop
     lost_at_step: int | None = None  # the first step whose loss was NaN or infinite
     sha256: str | None = None  # of parameters and buffers after the last step
     compile_seconds: float = 0.0
@@ -93,12 +93,12 @@ class Proof:
 
 @dataclass(frozen=True)
 class Training(CommandRecord):
-    """How the loops of one invocation trained, whole but for its samples."""
+    """The training of one invocation's loops, without its samples."""
 
     seeds: tuple[int, ...]
     until: Until
-    budget_seconds: float  # of training a seed of a case; without set-up, the first steps and measuring quality
-    targets: dict[str, Target]  # by workload, of those that state one
+    budget_seconds: float  # of training, per seed of a case; without set-up, the first steps and measuring quality
+    targets: dict[str, Target]  # by workload, for those with a target
     proofs: tuple[Proof, ...]
     trials: tuple[Trial, ...]
     warnings: tuple[str, ...] = ()
@@ -112,31 +112,31 @@ class Training(CommandRecord):
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far one layer was from the exact result in one step; relative, by norms.
+    """The distance of one layer from the exact result in one step; relative, by norms.
 
-    A step's deviations come in this order: the loss, the gradients from the last layer to the first, buffers, updates.
+    A step's deviations have this order: the loss, the gradients from the last layer to the first, buffers, updates.
     """
 
     step: int
-    kind: str  # `loss`, `gradient`, `buffer`, or `update`: what the optimizer added to a parameter, or keeps for it
-    layer: str  # the parameter's or buffer's name, `momentum_buffer of` it for what is kept; empty for the loss
+    kind: str  # `loss`, `gradient`, `buffer`, or `update`: the change of a parameter, or the optimizer's state for it
+    layer: str  # the parameter's or buffer's name, after `momentum_buffer of` for such state; empty for the loss
     error: float  # the loop's
     eager_error: float  # eager's, from the same state
     rounding_error: float
-    """The most of those whose every operation rounds at random to the loop's precision, and of an update's those whose
-    settings are rounded; NaN where none was drawn at this step."""
-    coarse_error: float  # the most of those whose every operation rounds at random more coarsely; NaN likewise
+    """The largest error of the references whose operations round at random to the loop's precision; for an update, also
+    of those with rounded settings. NaN if there was none at this step."""
+    coarse_error: float  # the largest error of the references that round at random more coarsely; NaN likewise
 
 
 _ERRORS = ("error", "eager_error", "rounding_error", "coarse_error")
 COLUMNS: dict[str, Columns] = {
-    # One row each time that quality was measured; the first is of the untrained model.
-    # Seconds are of training up to here, compilation included and measuring quality not. Joules are NaN where nothing
-    # counts energy.
+    # One row per measurement of quality; the first is of the untrained model.
+    # Seconds are those of training so far, with compilation but without measuring quality. Joules are NaN if no counter
+    # measures energy.
     "evaluations": {"trial": "int32", "step": "int64", **dict.fromkeys(("seconds", "joules", "quality"), "float64")},
-    # One row a training step. A loss that is not finite is kept as it is.
+    # One row per training step. A loss that is not finite is stored as it is.
     "training_losses": {"trial": "int32", "step": "int64", "loss": "float64"},
-    # One row a layer of a step that was compared; see Deviation.
+    # One row per layer of a compared step; see Deviation.
     "deviations": {
         "proof": "int32",
         "step": "int64",
@@ -149,7 +149,7 @@ COLUMNS: dict[str, Columns] = {
 
 @dataclass(frozen=True)
 class TrainingSamples:
-    """The three tables; see ``COLUMNS`` for what each holds."""
+    """The three tables; see ``COLUMNS`` for their content."""
 
     evaluations: pd.DataFrame
     training_losses: pd.DataFrame
@@ -162,7 +162,7 @@ def write_training(folder: Path, training: Training, samples: TrainingSamples) -
 
 
 def read_training(folder: Path) -> tuple[Training, TrainingSamples] | None:
-    """The training that ``folder`` holds; None where it holds none. Raises BadInput where it is no sound one."""
+    """The training in ``folder``; None if there is none. Raises BadInput if it is invalid."""
     path = folder / TRAINING_FILE
     training = read_record(path, Training)
     if training is None:
@@ -173,5 +173,5 @@ def read_training(folder: Path) -> tuple[Training, TrainingSamples] | None:
     trials = pd.concat([samples.evaluations["trial"], samples.training_losses["trial"]])
     for places, count in ((trials, len(training.trials)), (samples.deviations["proof"], len(training.proofs))):
         if not places.between(0, count - 1).all():
-            raise damaged(path, f"a table names a {places.name} that there is none of")
+            raise damaged(path, f"a table names a {places.name} that does not exist")
     return training, samples

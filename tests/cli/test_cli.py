@@ -26,8 +26,8 @@ def stored(tmp_path: Path) -> Path:
 
 def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(tmp_path: Path) -> None:
     done = loopmark(
-        "run", "--workload", "regression", "--loop", "foreach_optimizer", "--budget", 0.5, "--launches", 2,
-        "--threads", 1, "--out", tmp_path / "results",
+        "run", "--workload", "regression", "--loop", "foreach_optimizer", "--budget", 0.2, "--launches", 2,
+        "--threads", 1, "--no-train", "--out", tmp_path / "results",
     )  # fmt: skip
     (folder,) = (tmp_path / "results").glob("*/*")
     run = store.read_run(folder)
@@ -45,11 +45,12 @@ def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(t
     assert not list(folder.glob("*.partial"))
 
 
+@pytest.mark.usefixtures("brief_ceilings")
 def test_json_is_all_that_standard_output_gets_and_a_failed_case_makes_the_status_1(here: Here, tmp_path: Path) -> None:
     bad = ROOT / "tests" / "examples" / "misbehaving.py"
     done = here(
         "run", "--workload", "regression", "--loop", f"{bad}:raises_at_once", "--budget", 0.2, "--launches", 1,
-        "--json", "--out", tmp_path,
+        "--threads", 1, "--no-train", "--json", "--out", tmp_path,
     )  # fmt: skip
     summary = json.loads(done.stdout)
 

@@ -195,7 +195,7 @@ def test_each_machine_s_own_ceilings_are_used_and_those_of_another_are_not(here:
 
     assert shares[str(own)] > 0
     assert shares[str(other)] is None
-    reason = f"{CEILINGS_FILE} is of another device"
+    reason = f"{CEILINGS_FILE} belongs to another device"
     assert f"{other}: the ceilings of its device are not known: {reason}" in str(found["warnings"])
 
 

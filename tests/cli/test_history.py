@@ -79,7 +79,7 @@ def test_a_run_that_does_not_say_when_it_started_is_left_out(here: Here, tmp_pat
     done = here("history", tmp_path, "--json")
 
     assert json.loads(done.stdout)["runs"] == 1
-    assert "does not say when it started" in done.stderr
+    assert "has no valid start time" in done.stderr
 
 
 def test_a_folder_of_damaged_runs_alone_is_bad_input(here: Here, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_run_from_before_all_dates_is_left_out_and_the_others_are_told(here: H
 
     (series,) = json.loads(done.stdout)["series"]
     assert len(series["points"]) == 2
-    assert "does not say when it started" in done.stderr
+    assert "has no valid start time" in done.stderr
 
 
 def test_runs_without_eager_have_nothing_to_show_and_say_so(here: Here, tmp_path: Path) -> None:

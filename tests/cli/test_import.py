@@ -285,20 +285,20 @@ def broken(change: str) -> str:
         ("round null", "should be a finite number, not None"),
         ("round 0", "every benchmark of"),
         ("stats.iterations=0", "9 rounds of 0 iterations"),
-        ("stats.iterations=10000000000000000", "9 rounds of 10,000,000,000,000,000 iterations, which cannot be"),
-        ('row.extra_info={"loopmark": {"phase": "forward"}}', "holds phases alone, and no whole step"),
+        ("stats.iterations=10000000000000000", "9 rounds of 10,000,000,000,000,000 iterations, which is impossible"),
+        ('row.extra_info={"loopmark": {"phase": "forward"}}', "holds only phases, without a whole step"),
         ("stats.iterations=10000000000000000000", "a whole number of 64 bits"),
         ('row.extra_info={"loopmark": {"batch_size": 0}}', "tests/test_speed.py::test_old has a batch of 0"),
         ("row.name=3", "benchmarks[0].name should be a str"),
         ("row.stats=[]", "benchmarks[0].stats should be an object"),
         ("file.benchmarks=[]", "holds no benchmark"),
         ("file.benchmarks=[3]", "benchmarks[0] should be an object"),
-        ('file.benchmarks={"a": 1}', "is no file of pytest-benchmark"),
+        ('file.benchmarks={"a": 1}', "is not a file of pytest-benchmark"),
         ("file.machine_info=7", "machine_info should be an object"),
-        ('file.datetime="yesterday"', "does not say when it was made"),
+        ('file.datetime="yesterday"', "has no valid datetime"),
         ("file.datetime=7", "datetime should be a str"),
-        ("[]", "is no file of pytest-benchmark"),
-        ("{}", "is no file of pytest-benchmark"),
+        ("[]", "is not a file of pytest-benchmark"),
+        ("{}", "is not a file of pytest-benchmark"),
     ],
 )
 def test_a_file_that_is_no_good_is_one_clear_line(here: Here, tmp_path: Path, change: str, says: str) -> None:
@@ -316,7 +316,7 @@ def test_a_file_that_is_no_good_is_one_clear_line(here: Here, tmp_path: Path, ch
 def test_a_pipe_is_refused_and_never_waited_for(here: Here, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.json")
     (tmp_path / "b.json").symlink_to(tmp_path / "b.json")
-    for name, says in (("a.json", "it is a pipe or a device, and no file"), ("b.json", "Too many levels of symbolic")):
+    for name, says in (("a.json", "it is a pipe or a device, not a file"), ("b.json", "Too many levels of symbolic")):
         done = here("import", tmp_path / name, "--out", tmp_path / "results")
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1
@@ -329,7 +329,7 @@ def test_files_that_do_not_belong_together_are_refused(here: Here, tmp_path: Pat
     other_machine = copy.deepcopy(whole)
     other_machine["machine_info"]["cpu"]["brand_raw"] = "Another"
     for content, says in (
-        (other_machine, "are of different machines or software; import each by itself"),
+        (other_machine, "differ in machine or software; import each separately"),
         ({**whole, "benchmarks": whole["benchmarks"][:1]}, "only one of them has tests/test_speed.py::test_new"),
     ):
         second.write_text(json.dumps(content))
@@ -365,7 +365,7 @@ def test_a_file_given_twice_is_no_second_launch(tmp_path: Path, here: Here) -> N
     for again in (path, other):
         done = here("import", path, again, "--out", tmp_path / "out")
         assert done.returncode == 2
-        assert f"{again} has the very rounds of {path}; give each launch once" in done.stderr
+        assert f"{again} has the same rounds as {path}; give each launch once" in done.stderr
 
 
 def test_two_benchmarks_of_one_name_are_refused(tmp_path: Path, here: Here) -> None:
@@ -420,7 +420,7 @@ def test_a_file_is_of_the_one_machine_known_that_has_all_it_tells(imported, tmp_
 
     assert folder.parent == machine
     assert run.machine.memory_bytes == 16 * 2**30
-    assert any(f"taken for a run of {machine.name}, the one machine known" in warning for warning in run.warnings)
+    assert any(f"assigned to {machine.name}, the only known machine" in warning for warning in run.warnings)
 
 
 def test_a_file_that_could_be_of_two_machines_or_of_another_is_of_its_own(imported, tmp_path: Path) -> None:

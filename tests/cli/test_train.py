@@ -159,11 +159,12 @@ def test_a_workload_without_a_target_is_one_clear_line_and_status_2(here: Here, 
     assert not list((tmp_path / "results").glob("*/*"))
 
 
+@pytest.mark.usefixtures("brief_ceilings")
 def test_a_run_trains_too_and_a_workload_without_a_target_is_only_compared(here: Here, tmp_path: Path) -> None:
     (tmp_path / "aimless.py").write_text(NO_TARGET)
     workloads = f"regression,{tmp_path / 'aimless.py'}:make_task"
     done = here(
-        "run", "--workload", workloads, "--loop", "foreach_optimizer", "--budget", 0.3, "--launches", 2,
+        "run", "--workload", workloads, "--loop", "foreach_optimizer", "--budget", 0.2, "--launches", 1,
         "--threads", 1, "--out", tmp_path / "results", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -174,10 +175,11 @@ def test_a_run_trains_too_and_a_workload_without_a_target_is_only_compared(here:
     assert aimless["cases"][0]["seeds"] is None
 
 
+@pytest.mark.usefixtures("brief_ceilings")
 def test_a_run_that_is_not_to_train_does_not(here: Here, tmp_path: Path) -> None:
     done = here(
-        "run", "--workload", "regression", "--loop", "eager", "--deterministic", "--no-train", "--budget", 0.3,
-        "--launches", 2, "--threads", 1, "--out", tmp_path, "--json",
+        "run", "--workload", "regression", "--loop", "eager", "--deterministic", "--no-train", "--budget", 0.2,
+        "--launches", 1, "--threads", 1, "--out", tmp_path, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)

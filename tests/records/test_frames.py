@@ -190,8 +190,8 @@ def test_where_no_table_can_be_read_the_frame_is_empty_with_its_columns(kept: Pa
         ("nowhere", "nowhere is not a folder; give one that holds runs, such as results"),
         ("nowhere/*", "no folder matches nowhere/.*; give one that holds runs"),
         ("tests", "tests holds no run; give a folder"),
-        ([], "nowhere to look for runs was given"),
-        ("", "'' is no folder; give one that holds runs"),
+        ([], "no place to look for runs was given"),
+        ("", "'' is not a folder; give one that holds runs"),
         ("README.md", "README.md is not a folder; give one that holds runs"),
         ("x" * 5000, "cannot look for runs in xxx.*: .*File name too long"),
         ("x" * 5000 + "*", "xxx"),
@@ -241,7 +241,7 @@ def test_runs_of_which_none_can_be_read_are_refused(kept: Path, tmp_path: Path) 
     for run in copy.rglob("run.json"):
         run.write_text("[]")
 
-    with pytest.raises(BadInput, match="is not Loopmark's"):
+    with pytest.raises(BadInput, match="is not a file of Loopmark"):
         load(copy)
 
 

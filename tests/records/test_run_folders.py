@@ -66,7 +66,7 @@ def test_a_file_in_place_of_the_machines_folder_is_named(tmp_path: Path) -> None
 def test_a_file_in_place_of_the_runs_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "20260304-050607").write_text("")
-    assert "is in the way" in complaint(lambda: create_folder(tmp_path, "m", STARTED))
+    assert "exists and is not a folder" in complaint(lambda: create_folder(tmp_path, "m", STARTED))
 
 
 def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:

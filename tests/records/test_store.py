@@ -209,7 +209,7 @@ def test_a_folder_in_place_of_run_json_is_named(folder: Path) -> None:
 @pytest.mark.parametrize("version", [None, "1", 1.0, [1], {}, False, 0, -1])
 def test_a_format_version_that_is_none_is_named(folder: Path, version: object) -> None:
     edit(folder, lambda content: {**content, "format_version": version})
-    assert f"{folder / 'run.json'} is not Loopmark's" in complaint(lambda: read(folder))
+    assert f"{folder / 'run.json'} is not a file of Loopmark" in complaint(lambda: read(folder))
 
 
 def test_a_format_version_of_true_is_not_one(folder: Path) -> None:
@@ -456,7 +456,7 @@ def test_a_launch_is_looked_for_in_its_own_case(folder: Path) -> None:
 def test_a_case_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     run, samples = make_run([Truth("eager"), Truth("tf32")], launches=1, rounds=1)
     write(tmp_path, replace(run, cases=(run.cases[0], replace(run.cases[1], loop="eager"))), samples)
-    with pytest.raises(BadInput, match=r"run.cases\[1\] is 'eager' on 'resnet' once more"):
+    with pytest.raises(BadInput, match=r"run.cases\[1\] repeats 'eager' on 'resnet'"):
         read(tmp_path)
 
 

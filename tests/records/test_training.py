@@ -55,7 +55,7 @@ def test_a_damaged_table_is_named(folder: Path, name: str) -> None:
         (lambda content: [], "it has no training_version"),
         (lambda content: {**content, "trials": 3}, "training.trials should be a list"),
         (lambda content: {**content, "targets": {"resnet": {"metric": 1}}}, "training.targets.resnet.metric"),
-        (lambda content: {**content, "proofs": []}, "names a proof that there is none of"),
+        (lambda content: {**content, "proofs": []}, "names a proof that does not exist"),
     ],
 )
 def test_what_cannot_be_is_refused_with_one_line_that_names_it(folder: Path, change, says: str) -> None:

@@ -44,14 +44,16 @@ def test_a_training_of_what_the_run_has_not_is_another_run_s(folder: Path, part:
     first, *others = getattr(training, part)
     strange = replace(training, **{part: (replace(first, **{name: "no\nsuch"}), *others)})
     write_training(folder, strange, samples)
-    with pytest.raises(BadInput, match=rf"{TRAINING_FILE} is of another run: .*such.*; remove it") as refusal:
+    with pytest.raises(BadInput, match=rf"{TRAINING_FILE} belongs to another run: .*such.*; remove it") as refusal:
         read_whole(folder)
     assert "\n" not in str(refusal.value)
 
 
 def test_ceilings_of_another_device_are_no_part_of_it(folder: Path) -> None:
     replace_file(folder / CEILINGS_FILE, as_json(replace(ceilings(), device="cuda:3")))
-    with pytest.raises(BadInput, match=f"{CEILINGS_FILE} is of another device, machine or number of threads; remove"):
+    with pytest.raises(
+        BadInput, match=f"{CEILINGS_FILE} belongs to another device, machine or number of threads; remove"
+    ):
         read_whole(folder)
 
 
@@ -106,5 +108,5 @@ def test_a_training_of_a_loop_that_the_run_has_only_once_more_is_another_run_s(f
     run = store.read_run(folder)
     cases = tuple(replace(case, repeat=True) if case.loop == "tf32" else case for case in run.cases)
     replace_file(folder / store.RUN_FILE, as_json(replace(run, cases=cases)))
-    with pytest.raises(BadInput, match="'tf32' on 'resnet' is none of this one's"):
+    with pytest.raises(BadInput, match="'tf32' on 'resnet' is not in this one"):
         read_whole(folder)

@@ -28,7 +28,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_drawing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    run, samples = make_run(LOOPS, ("resnet", "gpt"))
+    run, samples = make_run(LOOPS, ("resnet", "gpt"), launches=2, rounds=2)
     draw(tmp_path, run, samples)
     first = files(tmp_path)
     draw(tmp_path, run, samples)
@@ -36,6 +36,7 @@ def test_drawing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len([name for name in first if name.endswith(".svg")]) == 12
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_plots_that_have_nothing_to_show_any_more_are_removed_and_a_person_s_own_files_are_not(tmp_path: Path) -> None:
     run, samples = make_run(LOOPS, launches=2, rounds=2)
     draw(tmp_path, run, samples, ceilings=ceilings())
@@ -47,6 +48,7 @@ def test_plots_that_have_nothing_to_show_any_more_are_removed_and_a_person_s_own
     assert {path.name for path in (tmp_path / "plots").iterdir()} == own
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_every_plot_on_the_page_exists(tmp_path: Path) -> None:
     run, samples = make_run(LOOPS, (*NAMES[:3], "resnet"), launches=2, rounds=2)
     draw(tmp_path, run, samples)
@@ -56,6 +58,7 @@ def test_every_plot_on_the_page_exists(tmp_path: Path) -> None:
     assert all((tmp_path / name).is_file() for name in embedded)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_page_starts_with_the_takeaway_and_gives_reasons_in_full(tmp_path: Path) -> None:
     summary = draw(tmp_path, *make_run(LOOPS))
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
@@ -64,6 +67,7 @@ def test_the_page_starts_with_the_takeaway_and_gives_reasons_in_full(tmp_path: P
     assert f"```\n{summary.run.plan.command}\n```" in page
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize(
     ("heading", "loops", "present"),
     [
@@ -79,6 +83,7 @@ def test_a_section_with_nothing_to_say_is_absent(
     assert (heading in (tmp_path / "report.md").read_text(encoding="utf-8")) is present
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_warnings_and_an_interruption_are_on_the_page(tmp_path: Path) -> None:
     run, samples = make_run(LOOPS[:1], launches=2, rounds=2)
     draw(tmp_path, dataclasses.replace(run, warnings=("the <governor> is powersave",), interrupted=True), samples)
@@ -87,6 +92,7 @@ def test_warnings_and_an_interruption_are_on_the_page(tmp_path: Path) -> None:
     assert "- Interrupted: the run was stopped before its plan was done" in page
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_warning_that_several_cases_share_is_said_once_with_all_their_names(tmp_path: Path) -> None:
     run, samples = make_run(LOOPS[:3], launches=2, rounds=2)
     shared = ("resnet, eager: it is slow; wait", "resnet, channels_last+compile: it is slow; wait", "see to it")
@@ -100,6 +106,7 @@ def test_a_warning_that_several_cases_share_is_said_once_with_all_their_names(tm
     assert lines[-1].startswith("On resnet")
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("name", ["report.html", "report.md", "summary.csv"])
 def test_a_folder_in_a_files_place_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
@@ -107,6 +114,7 @@ def test_a_folder_in_a_files_place_is_named_with_what_to_do(tmp_path: Path, name
         draw(tmp_path, *make_run(LOOPS[:2], launches=2, rounds=2))
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_file_in_the_plots_place_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "plots").write_text("mine")
     with pytest.raises(BadInput, match="plots is not a folder, but must be one; move it away"):
@@ -123,6 +131,7 @@ def test_times_that_cannot_be_computed_with_are_drawn_without_an_error(tmp_path:
     assert (tmp_path / "plots" / "speedup-resnet.svg").stat().st_size > 0
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_spreadsheet_has_a_row_a_case_and_an_empty_cell_where_nothing_was_measured(tmp_path: Path) -> None:
     draw(tmp_path, *make_run(LOOPS))
     with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
@@ -134,6 +143,7 @@ def test_the_spreadsheet_has_a_row_a_case_and_an_empty_cell_where_nothing_was_me
     assert "inf" not in (tmp_path / "summary.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_spreadsheets_first_columns_do_not_depend_on_the_run(tmp_path: Path) -> None:
     headings = []
     for loops, device in ((LOOPS, True), (LOOPS[4:], False)):
@@ -151,6 +161,7 @@ def test_json_is_strict_however_little_was_measured(tmp_path: Path, launches: in
         assert not {"inf", "nan"} & set(text.read_text(encoding="utf-8").replace(",", " ").split())
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_name_stays_in_the_folder_and_out_of_the_markup(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "run"
@@ -177,6 +188,7 @@ def test_nothing_here_imports_torch_and_only_drawing_imports_matplotlib() -> Non
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_what_a_gradient_scaler_skipped_is_on_the_page_and_in_the_table(tmp_path: Path) -> None:
     run, samples = make_run([Truth("eager"), Truth("amp_fp16")], launches=2, rounds=3)
     scaled = run.cases[1]
@@ -193,6 +205,7 @@ def test_what_a_gradient_scaler_skipped_is_on_the_page_and_in_the_table(tmp_path
     assert f"amp_fp16: {says}" in console.export_text()
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_run_on_a_device_says_of_each_phase_what_bounds_it(tmp_path: Path) -> None:
     run, samples = make_run([Truth("eager"), Truth("eager", repeat=True), Truth("compile")], device=True)
     laps = samples.phases
@@ -209,11 +222,13 @@ def test_a_run_on_a_device_says_of_each_phase_what_bounds_it(tmp_path: Path) -> 
     assert cases[2]["bounds"]["forward"]["by"] == "launch-bound"
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_run_on_the_cpu_says_nothing_of_launches(tmp_path: Path) -> None:
     draw(tmp_path, *make_run(LOOPS, launches=2, rounds=2))
     assert "-bound" not in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_run_with_ceilings_says_how_near_each_phase_comes_to_them(tmp_path: Path) -> None:
     summary = draw(tmp_path, *make_run(LOOPS, launch_noise=0.0, block_noise=0.0, drift=0.0), ceilings=ceilings())
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
@@ -227,6 +242,7 @@ def test_a_run_with_ceilings_says_how_near_each_phase_comes_to_them(tmp_path: Pa
     assert case["roofline"]["optimizer"]["limited_by"] == "memory"
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_what_disturbed_the_device_while_its_ceilings_were_measured_stands_beside_the_limits(tmp_path: Path) -> None:
     known = ceilings()
     unsteady = dataclasses.replace(known, ceilings=(dataclasses.replace(known.ceilings[0], steady=False),))
@@ -238,12 +254,14 @@ def test_what_disturbed_the_device_while_its_ceilings_were_measured_stands_besid
         assert sum("Not steady when sampling began: matrix product float32." in page for page in pages) == said
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_run_without_ceilings_claims_nothing_of_limits(tmp_path: Path) -> None:
     summary = draw(tmp_path, *make_run(LOOPS, launches=2, rounds=2))
     assert "device's limits" not in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert as_json(summary)["workloads"][0]["cases"][0]["roofline"] is None
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_energy_is_told_where_it_was_counted_and_has_no_column_elsewhere(tmp_path: Path) -> None:
     run, samples = make_run(LOOPS, launches=2, rounds=2)
     draw(tmp_path, run, samples)
@@ -260,6 +278,7 @@ def test_energy_is_told_where_it_was_counted_and_has_no_column_elsewhere(tmp_pat
     assert eager.endswith("| 1.50 J [1.50, 1.50] | 23.4 mJ [23.4, 23.4] |")
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize(("fast", "told"), [(0.002, True), (0.0099, False)])
 def test_a_step_that_is_surely_faster_than_its_device_has_that_said_of_its_mfu(
     tmp_path: Path, fast: float, told: bool
@@ -268,6 +287,7 @@ def test_a_step_that_is_surely_faster_than_its_device_has_that_said_of_its_mfu(
     assert ("MFU above 100 %" in (tmp_path / "report.md").read_text(encoding="utf-8")) is told
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_of_an_imported_run_nothing_is_said_of_turns(tmp_path: Path) -> None:
     run, samples = make_run([Truth("eager"), Truth("tf32")], launches=5, rounds=2, drift=0.0)
     samples.blocks.loc[samples.blocks["launch"] == 2, "host_seconds"] *= 1.5

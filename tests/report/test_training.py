@@ -165,6 +165,7 @@ def test_a_training_alone_is_drawn_twice_with_the_same_bytes(tmp_path: Path) -> 
     assert {path.name for path in first} >= {"report.md", "training.csv", "quality-resnet.svg", "training-gpt.png"}
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_pages_show_every_verdict_with_its_evidence_and_only_plots_that_exist(tmp_path: Path) -> None:
     alone, within = tmp_path / "alone", tmp_path / "within"
     for folder in (alone, within):
@@ -180,6 +181,7 @@ def test_the_pages_show_every_verdict_with_its_evidence_and_only_plots_that_exis
         assert "Trained to accuracy of at least 0.9 on held-out data, 3 seeds." in page
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_spreadsheet_has_a_row_a_case_in_base_units(tmp_path: Path) -> None:
     draw_training(tmp_path, *make_training(TAUGHT))
     with (tmp_path / "training.csv").open(encoding="utf-8", newline="") as file:
@@ -206,6 +208,7 @@ def test_json_is_strict_however_little_was_learnt(seeds: tuple[int, ...]) -> Non
     assert len(cases[0]["trials"]) == len(seeds)
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_name_stays_out_of_the_markup(tmp_path: Path, name: str) -> None:
     layer = name.encode(errors="backslashreplace").decode()  # as it is kept in a table
@@ -220,6 +223,7 @@ def test_a_hostile_name_stays_out_of_the_markup(tmp_path: Path, name: str) -> No
     assert "\x1b[31m" not in printed(summarise_training(training, samples))
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_where_nothing_could_be_compared_the_page_says_so(tmp_path: Path) -> None:
     training, samples = make_training([Taught("eager"), Taught("tf32")])
     skipped = tuple(dataclasses.replace(proof, status="skipped") for proof in training.proofs)

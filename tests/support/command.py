@@ -83,3 +83,11 @@ def brief_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     from loopmark.bench.measure.launcher import ForkServer
 
     ForkServer()  # a comparison of revisions would start one whose launches import the loops each for itself
+
+
+@pytest.fixture
+def brief_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run called in this process takes one second, and not eight, to see what its device can do."""
+    from loopmark.bench.measure import plan  # not before a test asks for it: it imports torch
+
+    monkeypatch.setattr(plan, "ceiling_seconds", lambda *, quick: 1.0)

@@ -1,7 +1,7 @@
 """A task small enough to compile in a moment, yet of a kind that every technique can change; and ways to drive it."""
 
 from collections import deque
-from functools import partial
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -31,16 +31,22 @@ class Tiny(nn.Module):
         return features
 
 
+read_digits = cache(digits)  # a file that takes longer to read than the task to make; nobody may change what is in it
+
+
 def make_tiny_task(device: torch.device = CPU, batch_size: int = 16, seed: int = 0) -> Task:
     torch.manual_seed(seed)
-    data = digits()
+    data = read_digits()
     model = Tiny().to(device)
     return Task(
         model=model,
         loss_fn=F.cross_entropy,
         make_optimizer=partial(torch.optim.AdamW, lr=1e-2),
         batches=Batches(
-            data.inputs.repeat(1, 3, 1, 1).to(device), data.targets.to(device), batch_size=batch_size, seed=seed
+            data.inputs.repeat(1, 3, 1, 1).to(device),
+            data.targets.to(device, copy=True),
+            batch_size=batch_size,
+            seed=seed,
         ),
         blocks=tuple(model.blocks),
     )

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -16,6 +17,7 @@ from loopmark.bench.report.plot_files import Plot
 from tests.support.hostile import NAMES
 from tests.support.synthetic import Truth, ceilings, make_run
 
+pytestmark = pytest.mark.usefixtures("only_svg")
 VOID = {"meta", "link", "br", "img", "wbr"}
 LOOPS = [
     Truth("eager"), Truth("eager", repeat=True), Truth("compile", 0.006, compile_seconds=20.0),
@@ -62,20 +64,40 @@ def page_of(folder: Path, *truths: Truth, workloads: tuple[str, ...] = ("resnet"
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_page_holds_the_sentence_the_tables_every_plot_and_the_command(tmp_path: Path) -> None:
-    page = Outline(page_of(tmp_path, *LOOPS))
+class Drawn(NamedTuple):
+    """A page, what it is made of, and how many plots lie beside it."""
+
+    text: str
+    outline: Outline
+    plots: int
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    """The page of a plain run, which most of these tests look at."""
+    folder = tmp_path_factory.mktemp("plain")
+    page = page_of(folder, *LOOPS)
+    return Drawn(page, Outline(page), len(list((folder / "plots").glob("*.svg"))))
+
+
+@pytest.fixture
+def plain(drawn: Drawn) -> Outline:
+    return drawn.outline
+
+
+def test_the_page_holds_the_sentence_the_tables_every_plot_and_the_command(drawn: Drawn) -> None:
+    page = drawn.outline
 
     assert page.tags["h1"] == 1
     assert "On resnet on this CPU, compile is 1.6" in page.text
     assert "noise floor" in page.text.lower()
     assert "cuda_graph skipped: needs a <CUDA> device" in page.text
     assert "loopmark run" in page.text
-    assert page.tags["svg"] == len(list((tmp_path / "plots").glob("*.svg"))) >= 6
+    assert page.tags["svg"] == drawn.plots >= 6
 
 
-def test_it_stands_alone(tmp_path: Path) -> None:
-    page = page_of(tmp_path, *LOOPS)
-    outline = Outline(page)
+def test_it_stands_alone(drawn: Drawn) -> None:
+    page, outline = drawn.text, drawn.outline
 
     assert not {"img", "iframe", "object", "embed", "base", "form"} & set(outline.tags)
     assert all(value.startswith(("#", "data:")) for value in outline.values("href"))
@@ -106,30 +128,23 @@ def test_a_plots_text_ends_with_the_figures_that_it_comes_to(tmp_path: Path) -> 
     )
 
 
-def test_what_disturbed_the_run_comes_with_what_to_do_about_each_kind_of_it(tmp_path: Path) -> None:
-    page = Outline(page_of(tmp_path, *LOOPS)).text
+def test_what_disturbed_the_run_comes_with_what_to_do_about_each_kind_of_it(plain: Outline) -> None:
+    page = plain.text
 
     assert "Core taken away: end other programs" in page
     assert "Throttled:" not in page
     assert "Another process on the GPU:" not in page
 
 
-def test_why_a_loop_was_skipped_is_said_once(tmp_path: Path) -> None:
-    assert Outline(page_of(tmp_path, *LOOPS)).text.count("needs a <CUDA> device") == 1
+def test_why_a_loop_was_skipped_is_said_once(plain: Outline) -> None:
+    assert plain.text.count("needs a <CUDA> device") == 1
 
 
-def test_a_table_has_a_caption_headings_and_the_figures_that_it_sorts_by(tmp_path: Path) -> None:
-    page = Outline(page_of(tmp_path, *LOOPS))
-
-    assert page.tags["caption"] == page.tags["table"] >= 4
-    assert set(page.values("scope")) == {"col", "row"}
-    figures = [float(value) for value in page.values("data-value")]
+def test_a_table_has_a_caption_headings_and_the_figures_that_it_sorts_by(plain: Outline) -> None:
+    assert plain.tags["caption"] == plain.tags["table"] >= 4
+    assert set(plain.values("scope")) == {"col", "row"}
+    figures = [float(value) for value in plain.values("data-value")]
     assert any(0.009 < value < 0.011 for value in figures)  # eager's step, in seconds
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Outline:
-    return Outline(page_of(tmp_path_factory.mktemp("plain"), *LOOPS))
 
 
 @pytest.mark.parametrize("name", NAMES)
