@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 LONGEST_LINE = 1000
+DEPENDENCIES = {
+    *("torch", "numpy", "pandas", "pyarrow", "scipy", "ruptures", "matplotlib"),
+    *("sklearn", "pynvml", "psutil", "cpuinfo", "rich", "typer", "jinja2"),
+}
+"""The modules that pyproject.toml's dependencies install."""
 
 # The commands, grouped by purpose.
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
@@ -97,13 +102,11 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         print("loopmark: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "loopmark":
-            raise
-        _say_mistake(f"{sys.executable} has no module '{error.name}'; `make bench` installs everything needed")
     except (BadInput, OSError) as error:
         _say_mistake(str(error))
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in DEPENDENCIES:
+            _say_mistake(f"{sys.executable} has no module '{error.name}'; `make bench` installs everything needed")
         # Some versions of Typer bundle click, others depend on it. Both kinds of error have format_message.
         if not hasattr(error, "format_message"):
             traceback.print_exc()
