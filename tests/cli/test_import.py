@@ -60,11 +60,11 @@ def imported(here: Here, tmp_path: Path):
     """Import files, and return the folder and its contents."""
 
     def imports(*arguments: object, out: str = "results") -> tuple[Path, Run, Samples]:
-        before = set((tmp_path / out).glob("*/*"))
+        before = set((tmp_path / out).glob("*/2*"))
         done = here("import", *arguments, "--out", tmp_path / out)
         assert done.returncode == 0, done.stderr
         assert done.stdout == ""
-        (folder,) = set((tmp_path / out).glob("*/*")) - before
+        (folder,) = set((tmp_path / out).glob("*/2*")) - before
         assert f"Kept in {folder}; see: loopmark report {folder}" in done.stderr
         return folder, *store.read(folder)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from loopmark.bench.judge.batches import BatchFinding, BatchRow, find
-from tests.support.hunts import attempt, case, refused
+from tests.support.searches import attempt, case, refused
 
 
 def size(row: BatchRow | None) -> int | None:

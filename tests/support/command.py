@@ -76,6 +76,16 @@ def elsewhere(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> He
 
 
 @pytest.fixture
+def brief_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launch pairs in this process have as few quads as may be: what they are to show is ten times the noise."""
+    for name in ("PAIR_SECONDS", "SHARE_OF_START"):
+        monkeypatch.setattr(f"loopmark.bench.measure.paired_measurement.{name}", 0.0)
+    from loopmark.bench.measure.launcher import ForkServer
+
+    ForkServer()  # a comparison of revisions would start one whose launches import the loops each for itself
+
+
+@pytest.fixture
 def brief_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure a device's ceilings for one second instead of eight, in a run called in this process."""
     from loopmark.bench.measure import plan  # imported late, since it imports torch

@@ -57,7 +57,7 @@ class Process(WorkerProcess):
             self.card.holders.append(self)
         if request == "set_up":
             return Ready(0.1, 1, 1, False, None)
-        if request == "begin_course":
+        if request == "begin_training":
             return Begun(Target("loss", 1.0, False), 5, 9.0)
         self.segments += 1
         return Segment(1.0, (), (3.0,) * 5, 0.5 if self.segments == 3 else 2.0, float("nan"), 0.0, "none", None, None)

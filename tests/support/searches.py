@@ -23,7 +23,7 @@ def case(*attempts: Attempt, again: tuple[Attempt, ...] = (), stop: Limit | None
     return BatchCase(memory_kind="resident set", attempts=attempts, again=again, stop=stop, **given)  # type: ignore[arg-type]
 
 
-def hunt(*cases: BatchCase) -> BatchSizes:
+def search(*cases: BatchCase) -> BatchSizes:
     """A whole search."""
     return BatchSizes(
         name="20260101-000000", started="2026-01-01T00:00:00+00:00", seconds=12.5, interrupted=False,
