@@ -1,4 +1,4 @@
-"""The command as a person types it, once in a process of its own."""
+"""The command line, once in a process of its own."""
 
 import json
 import re

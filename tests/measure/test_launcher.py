@@ -115,7 +115,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def fresh_server() -> "subprocess.CompletedProcess[str]":
-    """A process whose fork server gets Ctrl-C while it imports torch, and then answers questions."""
+    """A process whose fork server gets Ctrl-C while it imports torch, and then answers requests."""
     program = [sys.executable, "-c", FRESH_SERVER]
     return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
 

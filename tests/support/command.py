@@ -77,12 +77,12 @@ def elsewhere(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> He
 
 @pytest.fixture
 def brief_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Launch pairs in this process have as few quads as may be: what they are to show is ten times the noise."""
+    """Launch pairs in this process have as few quads as possible: the tested difference is ten times the noise."""
     for name in ("PAIR_SECONDS", "SHARE_OF_START"):
         monkeypatch.setattr(f"loopmark.bench.measure.paired_measurement.{name}", 0.0)
     from loopmark.bench.measure.launcher import ForkServer
 
-    ForkServer()  # a comparison of revisions would start one whose launches import the loops each for itself
+    ForkServer()  # else a comparison of revisions starts one whose launches each import the loops
 
 
 @pytest.fixture
