@@ -96,6 +96,7 @@ def main() -> NoReturn:
     if isinstance(sys.stderr, io.TextIOWrapper):  # replace what the terminal cannot encode
         sys.stderr.reconfigure(errors="replace")
     try:
+        _refuse_lost_folder()
         with _patient_output():
             status = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="loopmark")
     except KeyboardInterrupt:
@@ -115,6 +116,13 @@ def main() -> NoReturn:
     if status == INTERRUPTED:
         print("loopmark: interrupted", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _refuse_lost_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise BadInput("the working folder no longer exists; change to a folder that does") from None
 
 
 def _say_mistake(text: str) -> NoReturn:
