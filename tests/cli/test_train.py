@@ -32,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Comple
         "train", "--workload", "regression", "--loop", "amp_bf16", "--loop", "cuda_graph", "--seeds", 2, "--threads", 1,
         "--out", out,
     )  # fmt: skip
-    (folder,) = out.glob("*/*")
+    (folder,) = out.glob("*/*/")
     return done, folder
 
 
