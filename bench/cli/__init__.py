@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 LONGEST_LINE = 1000
+DEPENDENCIES = {
+    *("torch", "numpy", "pandas", "pyarrow", "scipy", "ruptures", "matplotlib"),
+    *("sklearn", "pynvml", "psutil", "cpuinfo", "rich", "typer", "jinja2"),
+}
+"""The modules that pyproject.toml's dependencies install."""
 
 # The commands, grouped by purpose.
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
@@ -91,18 +96,17 @@ def main() -> NoReturn:
     if isinstance(sys.stderr, io.TextIOWrapper):  # replace what the terminal cannot encode
         sys.stderr.reconfigure(errors="replace")
     try:
+        _refuse_lost_folder()
         with _patient_output():
             status = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="loopmark")
     except KeyboardInterrupt:
         print("loopmark: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "loopmark":
-            raise
-        _say_mistake(f"{sys.executable} has no module '{error.name}'; `make bench` installs everything needed")
     except (BadInput, OSError) as error:
         _say_mistake(str(error))
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in DEPENDENCIES:
+            _say_mistake(f"{sys.executable} has no module '{error.name}'; `make bench` installs everything needed")
         # Some versions of Typer bundle click, others depend on it. Both kinds of error have format_message.
         if not hasattr(error, "format_message"):
             traceback.print_exc()
@@ -112,6 +116,13 @@ def main() -> NoReturn:
     if status == INTERRUPTED:
         print("loopmark: interrupted", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _refuse_lost_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise BadInput("the working folder no longer exists; change to a folder that does") from None
 
 
 def _say_mistake(text: str) -> NoReturn:

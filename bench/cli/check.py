@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from loopmark.bench.cli import options
-from loopmark.bench.cli.invocation import refuse_unwritable, unwritable, write_file
+from loopmark.bench.cli.invocation import refuse_unwritable, unwritable_file, write_file
 from loopmark.bench.cli.options import REFERENCE
 from loopmark.bench.progress import StderrConsole
 
@@ -114,7 +114,7 @@ def _add_to_summary(page: bytes, console: StderrConsole) -> None:
             summary.write(page)
     except (OSError, ValueError) as error:
         # The file is the CI's, and nobody requested it: the verdict counts without it.
-        console.note(f"warning: {unwritable(Path(SUMMARY), error)}")
+        console.note(f"warning: {unwritable_file(Path(SUMMARY), error)}")
 
 
 @contextmanager

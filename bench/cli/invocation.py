@@ -149,13 +149,13 @@ def refuse_unwritable(*paths: Path | None) -> None:
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise unwritable(path, error) from None
+            raise unwritable_file(path, error) from None
         try:
             # A file without a name: nothing is left behind.
             with tempfile.TemporaryFile(dir=path.parent):
                 path.with_name(f"{path.name}.partial").is_file()  # it raises if the name is too long
         except (OSError, ValueError) as error:
-            raise unwritable(path, error) from None
+            raise unwritable_file(path, error) from None
     if len({os.path.abspath(path) for path in given}) < len(given):  # noqa: PTH100 - links are not followed
         raise BadInput(f"{given[0]} is given twice; choose a file for each output")
 
@@ -165,10 +165,10 @@ def write_file(path: Path, content: bytes) -> None:
     try:
         replace_file(path, content)
     except (OSError, ValueError) as error:
-        raise unwritable(path, error) from None
+        raise unwritable_file(path, error) from None
 
 
-def unwritable(path: Path, error: Exception) -> BadInput:
+def unwritable_file(path: Path, error: Exception) -> BadInput:
     """The error for a file that cannot be written."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return BadInput(f"cannot write {path}: {reason}; choose another file")

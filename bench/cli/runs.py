@@ -21,11 +21,11 @@ from loopmark.bench.judge.side_by_side import (
     PhaseEstimates,
     SideBySide,
     WorkloadComparison,
-    apart,
     by_setting,
     compare_workloads,
     estimate_phases,
     machine_names,
+    number_alike,
     shifts,
 )
 from loopmark.bench.judge.summary import Summary, lost_at_step, summarise
@@ -160,7 +160,7 @@ class Reader:
         self._expect(read)
         if len(read) == 1:  # a single run is labelled by its machine
             return SideBySide(*self._shown(machine_names([read[0].found.run]), read), is_over_time=False)
-        labels = apart([elide(one.found.run.name, LONGEST - 4) for one in read])
+        labels = number_alike([elide(one.found.run.name, LONGEST - 4) for one in read])
         first, last = (JudgedRun.of(one.found.run, one.samples, one.summary) for one in (read[0], read[-1]))
         moved, not_compared = shifts(first, last, self._selection.has_ratio)
         between = len(runs) - len(read)

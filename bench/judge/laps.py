@@ -75,7 +75,7 @@ def counted_laps(laps: pd.DataFrame) -> pd.DataFrame:
 
 
 def phases_by_block(laps: pd.DataFrame) -> pd.DataFrame:
-    """Seconds a step of each phase, a column each, in each lapped block of one case, over the steps that count."""
+    """Seconds per step of each phase (columns) in each lapped block (rows) of one case, over the steps that count."""
     counted = counted_laps(laps)
     place = [counted[name] for name in BLOCK[1:]]
     sums = counted.groupby([counted["phase"].astype("category"), *place], observed=True)["seconds"].sum()

@@ -85,7 +85,7 @@ class SequentialComparison:
         return self._sequences[STEP].estimate
 
     @property
-    def step_logs(self) -> tuple[float, ...]:  # of head over base, one a launch pair
+    def step_logs(self) -> tuple[float, ...]:  # of head over base, one per launch pair
         return tuple(values.logs[STEP] for values in self._values)
 
     @property

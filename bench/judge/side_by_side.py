@@ -222,10 +222,10 @@ def machine_names(runs: Sequence[Run]) -> list[str]:
         like = {s.fingerprint for other, s in zip(stems, settings, strict=True) if other == stem}
         mark = f"-{setting.fingerprint}" if len(like) > 1 else ""
         names.append(f"{_cut(stem, LONGEST - len(suffix) - len(mark))}{mark}{suffix}")
-    return apart(names)
+    return number_alike(names)
 
 
-def apart(names: Sequence[str]) -> list[str]:
+def number_alike(names: Sequence[str]) -> list[str]:
     """``names``, with equal ones numbered."""
     times, numbers = Counter(names), {name: count(1) for name in names}
     return [f"{name} ({next(numbers[name])})" if times[name] > 1 else name for name in names]

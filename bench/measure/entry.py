@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import sys
+from functools import cache
 from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -80,17 +81,24 @@ def refuse_strangers(tree: Tree) -> None:
 
     if tree.instead_of is None:
         return
-    checkout, root = tree.instead_of.resolve(), tree.root.resolve()
+    checkout = tree.instead_of.resolve()
+    others = (tree.root.resolve(), Path(sys.prefix).resolve(), PACKAGE, HARNESS)
+
+    @cache  # thousands of modules lie in a few hundred folders, and following a path's links takes long
+    def is_strange(folder: Path) -> bool:
+        place = folder.resolve()
+        ours = "site-packages" in place.parts or any(place.is_relative_to(other) for other in others)
+        return place.is_relative_to(checkout) and not ours
+
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if not isinstance(file, str):
             continue
-        path = Path(file).resolve()
-        installed = "site-packages" in path.parts or Path(sys.prefix).resolve() in path.parents
-        ours = PACKAGE in path.parents or HARNESS in path.parents
-        if checkout in path.parents and root not in path.parents and not ours and not installed:
+        path = Path(file)
+        path = path.resolve() if path.is_symlink() else path
+        if is_strange(path.parent):
             raise BadSpec(
-                f"{name} was imported from {path} and not from the revision to be measured; "
+                f"{name} was imported from {path.resolve()} and not from the revision to be measured; "
                 "run the command in the folder that it is imported from, or give it by its file"
             )
 

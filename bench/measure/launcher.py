@@ -149,9 +149,11 @@ def _answer(connection: Connection, function: Callable[..., Any], arguments: tup
     signal.alarm(ANSWER_SECONDS)  # ends this process if the parent was killed
     leave_working_directory()
     try:
-        connection.send((True, function(*arguments)))
+        answer = True, function(*arguments)
     except Exception as error:
-        connection.send((False, error))
+        answer = False, error
+    with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+        connection.send(answer)
 
 
 def _start_server(module: str) -> ForkServerContext:

@@ -120,7 +120,7 @@ def resolve(revision: str, flag: str, *, clean: bool = True) -> str:
     """
     folder = Path.cwd()
     if _top(folder) is None:
-        raise BadInput(f"{flag} rev={revision}: {folder} is not in a git repository; run the command inside one")
+        raise BadInput(f"{flag} rev={revision}: {folder} is not in a git work tree; run the command inside a clone")
     found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if found.returncode:
         raise BadInput(f"{flag} rev={revision}: no such revision here; list them with git log or git branch --all")

@@ -216,7 +216,7 @@ class Worker:
         torch.manual_seed(self._assignment.seed)
         return follow(task, loop)
 
-    def begin_course(self) -> Begun:
+    def begin_training(self) -> Begun:
         """Prepare to train the task that was set up."""
         self._session = TrainingSession(self._task, self._clock)
         return self._session.begin()

@@ -43,7 +43,7 @@ class BatchCase:
     status: Status  # `ok` if some size fits
     reason: str | None
     data_rows: int | None  # of the data that batches are drawn from; None if unknown
-    memory_kind: str | None  # what `peak_memory_bytes` counts
+    memory_kind: str | None  # the meaning of `peak_memory_bytes`
     attempts: tuple[Attempt, ...]  # in chronological order
     again: tuple[Attempt, ...] = ()  # repetitions of the fastest ones, each in another process
     stop: Limit | None = None  # the limit beyond the largest batch that fits; None if interrupted

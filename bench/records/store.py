@@ -45,7 +45,7 @@ def create_folder(root: Path, machine: str, started: str, ending: str = "") -> P
 
 
 def ignored_folder(root: Path, machine: str) -> Path:
-    """The folder of ``machine`` under ``root``. The outermost of the two that is made here is ignored by git."""
+    """The folder of ``machine`` under ``root``. The outermost folder created here gets a ``.gitignore``."""
     folder = root / machine
     made = next((one for one in (root, folder) if not one.exists()), None)
     folder.mkdir(parents=True, exist_ok=True)

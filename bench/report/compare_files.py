@@ -42,7 +42,7 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
         folder.mkdir(parents=True, exist_ok=True)
         workloads = [comparison.workload for comparison in found.workloads]
         drawn = draw_plots(folder / "plots", workloads, _figures(found))
-        plots = with_key_figures(drawn, found.workloads)
+        plots = with_run_figures(drawn, found.workloads)
         said = contents(found, plots, warnings)
         texts = {
             "compare.csv": as_csv(found),
@@ -159,7 +159,7 @@ MOST_TOLD = 3  # machines or runs in a text; tables have all
 NAME_LENGTH = 48
 
 
-def with_key_figures(plots: Sequence[Plot], comparisons: Sequence[WorkloadComparison]) -> list[Plot]:
+def with_run_figures(plots: Sequence[Plot], comparisons: Sequence[WorkloadComparison]) -> list[Plot]:
     """The plots, each with its key figures at the end of its text."""
     by_workload = {comparison.workload: comparison for comparison in comparisons}
 

@@ -16,6 +16,7 @@ from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as training
 from loopmark.bench.report.ceilings import reached, utilisation
 from loopmark.bench.report.cells import phase_names
+from loopmark.bench.report.figures import COLOURS
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import (
     GAP,
@@ -36,7 +37,6 @@ FILE_WIDTH = 150  # a comparison has more columns than a run
 LONGEST_FACT = 32
 MOST_FACTS = 24
 BULLET = "· "
-COLOURS = {"faster": "green", "slower": "red"}
 
 
 class Line(NamedTuple):
@@ -63,7 +63,7 @@ def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
     yield from _differences(found, console.width)
     for comparison in found.workloads:
         yield Text()
-        yield from _contest(comparison, console, alone=len(found.runs) == 1)
+        yield from _workload(comparison, console, alone=len(found.runs) == 1)
     if found.shifts or found.not_compared:
         yield Text()
         yield from (Text(line) for line in words.moves(found))
@@ -99,7 +99,7 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
         yield Text(f"and {len(facts) - len(shown)} more facts: compare.md has all", "dim")
 
 
-def _contest(comparison: WorkloadComparison, console: Console, *, alone: bool) -> Iterator[Text]:
+def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) -> Iterator[Text]:
     title = Text(elide(comparison.workload, NAME_WIDTH), "bold")
     work = words.works(comparison)
     if comparison.is_same_work:

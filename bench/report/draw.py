@@ -17,7 +17,7 @@ from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report.ceilings import roofline_record
 from loopmark.bench.report.figures import as_csv, record
 from loopmark.bench.report.pages import html_page, markdown_page
-from loopmark.bench.report.plot_files import draw_plots, with_key_figures
+from loopmark.bench.report.plot_files import draw_plots, unwritable_folder, with_case_figures
 from loopmark.bench.report.run_page import page_context
 from loopmark.bench.report.table import strict
 from loopmark.bench.report.takeaway import takeaway
@@ -26,7 +26,6 @@ from loopmark.bench.report.training_files import (
     training_as_csv,
     training_as_json,
     training_figures,
-    unwritable,
 )
 from loopmark.bench.report.training_table import starts_of
 
@@ -43,7 +42,7 @@ def draw(
     try:
         figures = _figures(summary, samples, trained[1] if trained else None, ceilings)
         drawn = draw_plots(folder / "plots", (workload.workload for workload in summary.workloads), figures)
-        plots = with_key_figures(drawn, summary.workloads, summary.trained)
+        plots = with_case_figures(drawn, summary.workloads, summary.trained)
         replace_file(folder / "summary.csv", as_csv(summary))
         if summary.trained is not None:
             replace_file(folder / TRAINING_CSV, training_as_csv(summary.trained))
@@ -51,7 +50,7 @@ def draw(
         replace_file(folder / "report.md", markdown_page("report.md.jinja", said))
         replace_file(folder / "report.html", html_page("run.html.jinja", said, plots))
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise unwritable_folder(folder, error) from None
     return summary
 
 

@@ -81,12 +81,22 @@ def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list
         return [plot for plot in over_cores(lambda figure: draw(*figure), figures) if plot is not None]
 
 
+def unwritable_folder(folder: Path, error: OSError) -> BadInput:
+    """The error for a folder that cannot be written, or has a file in a folder's place or the reverse."""
+    path = Path(error.filename2 or error.filename or folder)
+    if path.is_dir() and path != folder and isinstance(error, (IsADirectoryError, PermissionError)):
+        return BadInput(f"{path} is a folder, but must be a file; move it away")
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return BadInput(f"{path} is not a folder, but must be one; move it away")
+    return BadInput(f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere")
+
+
 NAME_LENGTH = 48
 KeyFigure = tuple[Case | TrainedRow, float, str]
 """A case, the figure to choose it by, and its text."""
 
 
-def with_key_figures(
+def with_case_figures(
     plots: Sequence[Plot], workloads: Sequence[WorkloadSummary], trained: TrainingSummary | None
 ) -> list[Plot]:
     """The plots, each with its key figures at the end of its text; the tables have all figures."""

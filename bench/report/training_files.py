@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary, summarise_training
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report.pages import html_page, markdown_page
-from loopmark.bench.report.plot_files import draw_plots, with_key_figures
+from loopmark.bench.report.plot_files import draw_plots, unwritable_folder, with_case_figures
 from loopmark.bench.report.table import csv_of, ends, finite
 from loopmark.bench.report.training_table import Starts, contents
 from loopmark.bench.report.training_words import converged_at_step, evidence, rounding
@@ -32,13 +31,13 @@ def draw_training(folder: Path, training: Training, samples: TrainingSamples) ->
         styles = style.line_styles((row.label, row.repeat) for workload in summary.workloads for row in workload.rows)
         names = [workload.workload for workload in summary.workloads]
         drawn = draw_plots(folder / "plots", names, training_figures(summary, samples, styles, {}))
-        plots = with_key_figures(drawn, (), summary)
+        plots = with_case_figures(drawn, (), summary)
         said = contents(summary, plots)
         replace_file(folder / TRAINING_CSV, training_as_csv(summary))
         replace_file(folder / "report.md", markdown_page("training_report.md.jinja", said))
         replace_file(folder / "report.html", html_page("training.html.jinja", said, plots))
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise unwritable_folder(folder, error) from None
     return summary
 
 
@@ -51,16 +50,6 @@ def training_figures(
     for workload in summary.workloads:
         yield workload.workload, "quality", partial(trend_plots.quality, workload, summary, samples, styles, starts)
         yield workload.workload, "training", partial(trend_plots.losses, workload, summary, samples, styles)
-
-
-def unwritable(folder: Path, error: OSError) -> BadInput:
-    """The error for a folder that cannot be written, or has a file in a folder's place or the reverse."""
-    path = Path(error.filename2 or error.filename or folder)
-    if path.is_dir() and path != folder and isinstance(error, (IsADirectoryError, PermissionError)):
-        return BadInput(f"{path} is a folder, but must be a file; move it away")
-    if isinstance(error, (FileExistsError, NotADirectoryError)):
-        return BadInput(f"{path} is not a folder, but must be one; move it away")
-    return BadInput(f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere")
 
 
 Cell = str | int | float | None

@@ -103,7 +103,7 @@ def ending(learning: Learning) -> str:
         return f"at step {show.count(step)}"
     if learning.diverged:
         return "diverged"
-    trials = [lesson.trial for lesson in learning.trials]
+    trials = [judged.trial for judged in learning.trials]
     if all(trial.ending == "reached the target" for trial in trials):
         return "ended at the target"
     converged = sum(trial.converged_at_step is not None for trial in trials)
@@ -112,7 +112,7 @@ def ending(learning: Learning) -> str:
 
 def converged_at_step(learning: Learning) -> float | None:
     """The mean over the seeds; None unless all of them converged."""
-    steps = [lesson.trial.converged_at_step for lesson in learning.trials]
+    steps = [judged.trial.converged_at_step for judged in learning.trials]
     known = [step for step in steps if step is not None]
     return sum(known) / len(known) if known and len(known) == len(steps) else None
 
@@ -191,9 +191,9 @@ def _short_of_target(learning: Learning) -> list[str]:
 
 
 def _scaling(learning: Learning) -> str:
-    taken = sum(lesson.trial.steps for lesson in learning.trials)
+    taken = sum(judged.trial.steps for judged in learning.trials)
     text = f"in training the gradient scaler skipped {learning.skipped_steps or 0:,} of {taken:,} steps"
-    scales = [lesson.trial.final_scale for lesson in learning.trials if lesson.trial.final_scale is not None]
+    scales = [judged.trial.final_scale for judged in learning.trials if judged.trial.final_scale is not None]
     if scales:
         ends = dict.fromkeys((min(scales), max(scales)))
         text += f"; its scale ended at {' to '.join(f'{scale:,.10g}' for scale in ends)}"

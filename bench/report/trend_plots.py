@@ -108,12 +108,12 @@ def _course(row: TrainedRow, summary: TrainingSummary, evaluations: pd.DataFrame
 
     Neighbouring steps are joined where a plot has no room for all.
     """
-    lessons = {lesson.trial: lesson for lesson in row.learning.trials} if row.learning else {}
-    trials = {i: lessons[trial] for i, trial in enumerate(summary.training.trials) if trial in lessons}
+    judged = {one.trial: one for one in row.learning.trials} if row.learning else {}
+    trials = {i: judged[trial] for i, trial in enumerate(summary.training.trials) if trial in judged}
     own = evaluations[evaluations["trial"].isin(list(trials)) & style.drawn(evaluations["quality"])]
     if own.empty:
         return None
-    late = {i: lesson.start_seconds - (lesson.trial.setup_seconds or 0.0) for i, lesson in trials.items()}
+    late = {i: one.start_seconds - (one.trial.setup_seconds or 0.0) for i, one in trials.items()}
     order = np.unique(own["step"], return_inverse=True)[1]
     group = order // math.ceil((int(order.max()) + 1) / MOST_EVALUATIONS)
     steps = own.assign(seconds=(own["seconds"] - own["trial"].map(late)).clip(lower=0.0)).groupby(group)

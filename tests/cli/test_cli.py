@@ -1,15 +1,18 @@
-"""The command as a person types it, once in a process of its own."""
+"""The command line, once in a process of its own."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import typer
 
-from loopmark.bench.cli import app
+from loopmark.bench.cli import DEPENDENCIES, app
 from loopmark.bench.cli.examples import EXAMPLES
 from loopmark.bench.records import store
 from tests.support.command import ROOT, Here, loopmark
@@ -59,6 +62,27 @@ def test_json_is_all_that_standard_output_gets_and_a_failed_case_makes_the_statu
     assert "failed" in done.stdout
 
 
+def test_the_dependencies_are_those_of_pyproject() -> None:
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    installed = packages_distributions()
+    assert {installed[name][0].lower() for name in DEPENDENCIES} == {re.split(r"[>=]", one)[0] for one in required}
+
+
+@pytest.mark.parametrize(("missing", "status", "told"), [("pandas", 2, 1), ("loopmark.gone", 70, 0), ("own", 70, 0)])
+def test_only_a_missing_dependency_is_blamed_on_the_installation(
+    here: Here, monkeypatch: pytest.MonkeyPatch, missing: str, status: int, told: int
+) -> None:
+    def read(*_: object) -> None:
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr(sys.modules["loopmark.bench.cli.report"], "read_batch_sizes", read)
+    done = here("report", ROOT)
+
+    assert done.returncode == status
+    assert done.stderr.count("`make bench` installs") == told
+    assert ("Traceback" in done.stderr) == (not told)
+
+
 def test_a_run_that_fails_before_anything_is_kept_leaves_no_folder(
     here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +94,7 @@ def test_a_run_that_fails_before_anything_is_kept_leaves_no_folder(
 
     assert done.returncode == 2
     assert "something is missing" in done.stderr
-    assert not list(tmp_path.glob("*/*"))
+    assert not list(tmp_path.glob("*/*/"))
 
 
 @pytest.mark.parametrize(

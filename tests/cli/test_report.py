@@ -1,4 +1,4 @@
-"""``loopmark report`` as a person types it, on folders that hold more than they should, or less."""
+"""``loopmark report`` on the command line, on folders with extra or missing files."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from loopmark.bench.records.batch_sizes import BATCH_SIZES_FILE
 from loopmark.bench.records.files import write_record
 from loopmark.bench.records.training import write_training
 from tests.support.command import Here
-from tests.support.hunts import attempt, case, hunt
+from tests.support.searches import attempt, case, search
 from tests.support.synthetic import Truth, make_run
 from tests.support.trainings import Taught, make_training
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_run_is_drawn_whatever_search_lies_beside_it(here: Here, folder: Path) -> None:
-    write_record(folder / BATCH_SIZES_FILE, hunt(case(attempt(64))))
+    write_record(folder / BATCH_SIZES_FILE, search(case(attempt(64))))
     done = here("report", folder)
     assert (done.returncode, (folder / "report.html").exists()) == (0, True)
 

@@ -1,4 +1,4 @@
-"""``loopmark verify`` as a person types it; mostly within this process, so that its fork server is started once."""
+"""``loopmark verify`` on the command line, mostly in this process, so that its fork server starts once."""
 
 import json
 from pathlib import Path
@@ -132,3 +132,25 @@ def test_a_temporary_folder_with_too_long_a_path_for_a_socket_is_named_with_what
     assert done.returncode == 2
     assert f"{long}: the path is too long" in done.stderr
     assert "set TMPDIR to a shorter one" in done.stderr
+
+
+def test_what_a_file_prints_when_it_is_imported_is_not_among_the_json(tmp_path: Path, here: Here) -> None:
+    spec = planted(tmp_path)
+    (tmp_path / "planted.py").write_text("print('from the file')\n" + (tmp_path / "planted.py").read_text())
+    done = here("verify", spec, "--json", *QUICK)
+
+    assert json.loads(done.stdout)
+    assert "from the file" in done.stderr
+
+
+def test_a_working_folder_that_is_gone_is_said_to_be(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    done = here("verify", "eager", *QUICK)
+
+    assert done.returncode == 2
+    assert done.stderr == "loopmark: the working folder no longer exists; change to a folder that does\n"

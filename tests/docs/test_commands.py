@@ -1,4 +1,4 @@
-"""Every command that a page of the documentation shows is run, page by page, in a repository like a reader's."""
+"""Run every command in the documentation, page by page, in a repository like a reader's."""
 
 import os
 import subprocess

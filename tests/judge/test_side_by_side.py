@@ -7,10 +7,10 @@ from loopmark.bench.judge.run_comparison import JudgedRun
 from loopmark.bench.judge.side_by_side import (
     LONGEST,
     FoundRun,
-    apart,
     by_setting,
     compare_workloads,
     machine_names,
+    number_alike,
     settings_of,
     shifts,
 )
@@ -113,7 +113,7 @@ def test_names_are_short_and_no_two_alike_however_long_the_hardware_is_called(cp
 
 
 def test_names_that_are_alike_are_numbered_and_the_others_left() -> None:
-    assert apart(["a", "b", "a"]) == ["a (1)", "b", "a (2)"]
+    assert number_alike(["a", "b", "a"]) == ["a (1)", "b", "a (2)"]
 
 
 def test_other_work_under_one_name_is_not_the_same_work() -> None:

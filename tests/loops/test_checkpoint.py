@@ -9,9 +9,9 @@ from tests.support.tiny import CPU, losses_of, prepared
 
 
 def saved_bytes(task: Task) -> int:
-    """Bytes that a forward pass keeps for backward, parameters aside, each storage once."""
+    """Bytes that a forward pass keeps for backward, without parameters; each storage counts once."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in task.model.parameters()}
-    kept: dict[int, Tensor] = {}  # the tensors themselves, so that no address is used twice
+    kept: dict[int, Tensor] = {}  # keep the tensors themselves, so that no address is reused
 
     def keep(tensor: Tensor) -> Tensor:
         address = tensor.untyped_storage().data_ptr()

@@ -11,7 +11,7 @@ from loopmark.loops.workloads.gpt import GPT, SMALL, next_byte_loss, text_window
 
 
 class Given(nn.Module):
-    """Predicts what it is given, and notes how it was asked."""
+    """Predicts its input, and records each call's rows and modes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def test_a_model_that_knows_nothing_needs_eight_bits_a_byte_and_less_is_better()
 def test_bits_per_byte_are_the_loss_in_bits_over_all_rows_at_once() -> None:
     torch.manual_seed(0)
     model = GPT(SMALL)
-    inputs, following = (part[:130] for part in text_windows(SMALL.context))  # 130: the last part is a small one
+    inputs, following = (part[:130] for part in text_windows(SMALL.context))  # 130: the last part is smaller
     with torch.no_grad():
         expected = float(next_byte_loss(model(inputs), following)) / math.log(2)
     assert bits_per_byte(inputs, following, 3.8).quality(model) == pytest.approx(expected, rel=1e-6)

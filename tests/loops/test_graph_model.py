@@ -1,4 +1,4 @@
-"""The graphed model against a ``make_graphed_callables`` that only pretends, warm-up included."""
+"""The graphed model on a fake ``make_graphed_callables``, warm-up included."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ STEPS = 5
 
 @dataclass
 class Captures:
-    """What was captured: the sample inputs, and whether autocast's cache was on."""
+    """The captured sample inputs, and whether autocast's cache was on."""
 
     samples: list[Tensor] = field(default_factory=list)
     caches: list[bool] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The techniques that change how the optimizer is made."""
+"""The techniques that change how the optimizer is created."""
 
 import pytest
 import torch

@@ -14,7 +14,7 @@ ROWS = 10
 
 
 def rows(count: int = ROWS) -> tuple[Tensor, Tensor]:
-    """Row i holds i, so that a batch tells which rows it has."""
+    """Row i holds i, so that a batch shows which rows it has."""
     return torch.arange(float(count))[:, None], torch.arange(count)
 
 
@@ -82,7 +82,7 @@ def test_a_batch_size_of_nought_is_not_taken_for_the_default() -> None:
 def test_the_hash_is_stable_and_knows_neither_batch_size_nor_seed() -> None:
     assert batches(3, 0).data_sha256() == batches(5, 1).data_sha256()
     inputs, targets = rows()
-    backwards = Batches(inputs.repeat(1, 2)[:, ::2], targets, batch_size=3, seed=0)  # the same rows, not contiguous
+    backwards = Batches(inputs.repeat(1, 2)[:, ::2], targets, batch_size=3, seed=0)  # the same rows, but not contiguous
     assert backwards.data_sha256() == batches().data_sha256()
 
 

@@ -1,4 +1,4 @@
-"""A person's own steps, techniques and workloads; their mistakes come back as one line with a file and a line."""
+"""A user's own steps, techniques and workloads; each mistake gives one line with its file and line number."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -49,14 +49,14 @@ def _imports_are_undone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     monkeypatch.setattr(sys, "path", sys.path.copy())
     yield
     for name, module in list(sys.modules.items()):
-        # A library that a test was the first to need stays: some can be loaded only once.
+        # Keep a library that a test imported first: some load only once.
         if tmp_path in Path(getattr(module, "__file__", None) or "/").parents:
             del sys.modules[name]
 
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes a file in the current folder and gives its path, as a person would type it."""
+    """Write a file in the current folder, and return its path as a user would type it."""
     monkeypatch.chdir(tmp_path)
 
     def write(path: str, text: str) -> str:
@@ -269,7 +269,7 @@ def test_two_files_of_one_name_and_their_neighbours_of_one_name_do_not_collide(w
 def test_a_neighbour_hides_no_module_of_the_standard_library(write: Write) -> None:
     write("folder/this.py", "raise RuntimeError('not me')\n")
     find_loop(write("folder/mine.py", STEP) + ":step")
-    import this  # after the file was loaded, its folder stands last
+    import this  # after the file was loaded, its folder is the last on the path
 
     assert hasattr(this, "s")
 

@@ -1,5 +1,6 @@
-"""What a worker is given: its assignment, its environment, and no code of another revision than it is to measure."""
+"""A worker gets its assignment, its environment, and only code of the revision to measure."""
 
+import json
 import os
 import pickle
 import subprocess
@@ -17,6 +18,7 @@ from loopmark.bench.measure.entry import refuse_strangers
 from loopmark.bench.measure.launcher import SPIN_COUNT, Interpreter, _environment, apart
 from loopmark.bench.measure.pool import WorkerProcess
 from loopmark.loops.user_code import BadSpec
+from tests.support.command import ROOT
 
 
 def assignment(tree: Tree | None) -> Assignment:
@@ -57,7 +59,7 @@ def test_a_side_that_says_how_idle_threads_wait_is_taken_at_its_word(monkeypatch
     assert "GOMP_SPINCOUNT" not in _environment({"OMP_WAIT_POLICY": "ACTIVE"})
     assert _environment({"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "7"})["GOMP_SPINCOUNT"] == "7"
     monkeypatch.setenv("GOMP_SPINCOUNT", "99")
-    assert _environment({"OMP_WAIT_POLICY": "ACTIVE"})["GOMP_SPINCOUNT"] == "99"  # a person's own
+    assert _environment({"OMP_WAIT_POLICY": "ACTIVE"})["GOMP_SPINCOUNT"] == "99"  # a user's own value
 
 
 def test_a_runs_environment_has_what_was_set_for_cudnn_and_triton_and_not_what_each_launch_is_given(
@@ -94,22 +96,41 @@ def test_a_module_of_the_checkout_is_not_measured_in_a_revisions_place(
         refuse_strangers(tree)
 
 
-def test_ctrl_c_while_the_server_imports_torch_is_the_parents_alone() -> None:
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120, check=True)
-    assert (done.stdout.strip(), done.stderr) == ("4", "")
-
-
-INTERRUPTED = """
-import os, signal
+FRESH_SERVER = """
+import json, os, signal
 from multiprocessing import forkserver
+
+before = dict(os.environ)
 from loopmark.bench.measure.launcher import ForkServer, apart
 
 if __name__ == "__main__":
     ForkServer()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
-    print(apart(abs, -4))
+    names = ("PYTHONSAFEPATH", "PYTHONPATH", "LOOPMARK_RESTORE")
+    kept = {name: apart(os.getenv, name) == before.get(name) == os.environ.get(name) for name in names}
+    print(json.dumps([apart(abs, -4), kept]))
 """
+
+
+@pytest.fixture(scope="module")
+def fresh_server() -> "subprocess.CompletedProcess[str]":
+    """A process whose fork server gets Ctrl-C while it imports torch, and then answers requests."""
+    program = [sys.executable, "-c", FRESH_SERVER]
+    return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+
+
+def test_ctrl_c_while_the_server_imports_torch_is_the_parents_alone(
+    fresh_server: "subprocess.CompletedProcess[str]",
+) -> None:
+    assert (json.loads(fresh_server.stdout)[0], fresh_server.stderr) == (4, "")
+
+
+def test_what_the_fork_server_was_given_is_gone_from_the_environment(
+    fresh_server: "subprocess.CompletedProcess[str]",
+) -> None:
+    kept = json.loads(fresh_server.stdout)[1]
+    assert kept == {"PYTHONSAFEPATH": True, "PYTHONPATH": True, "LOOPMARK_RESTORE": True}
 
 
 def test_what_is_asked_apart_comes_back_raises_or_says_that_nobody_answered() -> None:

@@ -8,19 +8,19 @@ from loopmark.bench.records import store
 from loopmark.bench.records.batch_sizes import BATCH_SIZES_FILE, read_batch_sizes
 from loopmark.bench.records.files import write_record
 from loopmark.bench.records.store import run_folders
-from tests.support.hunts import attempt, case, hunt, refused
+from tests.support.searches import attempt, case, refused, search
 
-HUNT = hunt(case(attempt(64), refused(128), again=(attempt(64),)), case(loop="\udc80 | <b>", status="failed"))
+SEARCH = search(case(attempt(64), refused(128), again=(attempt(64),)), case(loop="\udc80 | <b>", status="failed"))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_record(tmp_path / BATCH_SIZES_FILE, HUNT)
+    write_record(tmp_path / BATCH_SIZES_FILE, SEARCH)
     return tmp_path
 
 
 def test_a_search_can_be_read_back_as_it_was(folder: Path) -> None:
-    assert read_batch_sizes(folder) == HUNT
+    assert read_batch_sizes(folder) == SEARCH
     assert not list(folder.glob("*.partial"))
 
 

@@ -1,4 +1,4 @@
-"""A search as a person and a program read it."""
+"""A search as text for a person and as JSON for a program."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from loopmark.bench.report import batch_table, style
 from loopmark.bench.report.batch_table import as_csv, batches_as_json, print_batches, write_batches
 from loopmark.bench.report.capacity_plots import throughput
 from tests.support.hostile import NAMES
-from tests.support.hunts import attempt, case, refused
+from tests.support.searches import attempt, case, refused
 
 FOUND = find(
     case(attempt(64, 0.0130), attempt(128, 0.02001, 0.05), attempt(256, 0.0400, 0.05), refused(512), stop="host memory")

@@ -194,7 +194,7 @@ class Trials:
 def begin(process: WorkerProcess, limit_seconds: float) -> tuple[Ready, Begun]:
     """Set up a process's task and prepare to train it. Raises CaseEnded where it fails."""
     ready = process.within(limit_seconds).set_up(with_hash=False)
-    return ready, process.within(limit_seconds).begin_course()
+    return ready, process.within(limit_seconds).begin_training()
 
 
 def expect_target(workload: str, begun: Begun, terms: Terms, collector: TrainingCollector) -> Target | None:

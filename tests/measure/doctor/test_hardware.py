@@ -1,4 +1,4 @@
-"""What is found of the processor and the memory, on machines that are made up."""
+"""Checks of the processor and the memory, on made-up machines."""
 
 from pathlib import Path
 
@@ -233,7 +233,7 @@ def test_counters_that_can_be_read_are_good_and_parts_of_a_package_are_not_count
 
 
 def test_a_counter_that_is_closed_could_be_better_and_the_risk_of_opening_it_is_told(tmp_path: Path) -> None:
-    (tmp_path / POWERCAP / "intel-rapl:0" / "energy_uj").mkdir(parents=True)  # root may read any file, but no folder
+    (tmp_path / POWERCAP / "intel-rapl:0" / "energy_uj").mkdir(parents=True)  # a folder, since root may read any file
     found = energy_counter(host(tmp_path))
     assert found.state == "could be better"
     assert "reveal to every user" in found.remedy
@@ -246,7 +246,7 @@ def test_where_there_is_no_counter_nothing_is_known(tmp_path: Path) -> None:
 
 
 GIB = 2**20
-"""In the kernel's kB."""
+"""In the kernel's unit, kB."""
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_huge_pages_are_for_everyone_for_who_asks_or_for_nobody(
     assert found.state == state
     assert says in found.reading
     asks = "THP_MEM_ALLOC_ENABLE=1 loopmark run" in found.commands
-    assert asks == (says == "madvise")  # where nobody gets them, asking is no use
+    assert asks == (says == "madvise")  # with "never", asking does not help
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which steps are compared, what is asked of them, and what is left behind."""
+"""The choice of compared steps, the checks on them, and the state left afterwards."""
 
 from collections.abc import Callable, Iterator
 
@@ -58,7 +58,7 @@ def test_a_loop_trains_while_it_is_compared_as_it_does_by_itself(name: str) -> N
 
 
 class Slow:
-    """A clock on which every look is ``seconds`` after the one before."""
+    """A clock that advances ``seconds`` at every reading."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._now = seconds, 0.0

@@ -1,11 +1,11 @@
-"""Faults to plant into the canonical step, and oddities that are none."""
+"""Faults to plant into the canonical step, and unusual steps that are correct."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What stands instead of some lines; the properties that this breaks, and how it is called."""
+    """The replaced lines, the properties that they break, and their explanation."""
 
     breaks: tuple[str, ...]
     says: str
@@ -261,4 +261,4 @@ ODD = {
     "frozen layers": {"clear": "{clear}\ntask.model.blocks[0].requires_grad_(False)"},
     "dropout": {"predict": "predictions = F.dropout(task.model(inputs), 0.1)"},
 }
-"""Lines of the canonical step that are others, and no property the less."""
+"""Unusual lines in the canonical step that break no property."""

@@ -1,4 +1,4 @@
-"""Trials: the steps of each segment, and trials that run out of device memory beside others."""
+"""Trials: the steps of each segment, and trials that run out of device memory beside other trials."""
 
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,7 +35,7 @@ LOOPS = ("eager", "compile", "cuda_graph", "tf32")
 
 @dataclass
 class Card:
-    """Has room for so many that train at once, beside those that are set up and no more."""
+    """Room for ``room`` processes that train at once, besides those that are only set up."""
 
     room: int
     fails_in: str = "train"
@@ -57,7 +57,7 @@ class Process(WorkerProcess):
             self.card.holders.append(self)
         if request == "set_up":
             return Ready(0.1, 1, 1, False, None)
-        if request == "begin_course":
+        if request == "begin_training":
             return Begun(Target("loss", 1.0, False), 5, 9.0)
         self.segments += 1
         return Segment(1.0, (), (3.0,) * 5, 0.5 if self.segments == 3 else 2.0, float("nan"), 0.0, "none", None, None)
