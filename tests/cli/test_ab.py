@@ -114,7 +114,7 @@ def test_sides_with_different_environments_start_from_nothing_each_and_only_they
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("--head", "rev=nosuch"), 2, "git repository"),
+        (("--head", "rev=nosuch"), 2, "git work tree"),
         (("--head", "loop=ampp"), 2, "did you mean 'amp_bf16'"),
         (("--head", "workload=resnt"), 2, "did you mean 'resnet'"),
         (("--head", "loop=cuda_graph", "--device", "cpu"), 4, "cuda_graph needs a CUDA device"),

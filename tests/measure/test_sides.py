@@ -161,7 +161,7 @@ def test_a_new_file_that_git_does_not_know_is_no_change(repository: Path) -> Non
 
 def test_outside_a_repository_there_are_no_revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match="not in a git repository"):
+    with pytest.raises(BadInput, match="not in a git work tree"):
         resolve("main", "--base")
     assert working_tree().root == tmp_path
 
