@@ -6,15 +6,7 @@ from typing import Annotated
 import typer
 
 from loopmark.bench.cli import options
-from loopmark.bench.cli.invocation import (
-    CANNOT_RUN,
-    NOT_MEASURED,
-    NOT_VERIFIED,
-    Conditions,
-    Invocation,
-    exit_by,
-    print_json,
-)
+from loopmark.bench.cli.invocation import CANNOT_RUN, NOT_VERIFIED, Conditions, Invocation, exit_by, print_json
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import RunProgress
@@ -68,8 +60,9 @@ def trace(
         print_json(trace_as_json(found, folder))
     else:
         print_trace(found, folder)
-    if found.profile is None:
-        raise typer.Exit(CANNOT_RUN if found.status == "skipped" else NOT_MEASURED)
+    exit_by([found.status])
+    if found.status == "skipped":
+        raise typer.Exit(CANNOT_RUN)
 
 
 def memory(

@@ -64,8 +64,7 @@ class Invocation:
             self.console.print("importing torch …", style="dim", end="\r")
         from loopmark.bench.measure.plan import PlanOptions, make_plan
 
-        command = ["loopmark", *sys.argv[1:]]
-        self.plan = make_plan(PlanOptions(command=command, **conditions._asdict(), **plan_options))
+        self.plan = make_plan(PlanOptions(["loopmark", *sys.argv[1:]], **conditions._asdict(), **plan_options))
         self.started, self._began = datetime.now(UTC), time.perf_counter()
         self._out = out
         signal.signal(signal.SIGTERM, signal.default_int_handler)
