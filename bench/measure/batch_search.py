@@ -126,8 +126,7 @@ class BatchSearch:
         return self._keep(interrupted)
 
     def _keep(self, interrupted: bool) -> BatchSizes:
-        facts = self._facts.fields(self._pool.folder, interrupted=interrupted)
-        found = BatchSizes(**facts, cases=tuple(self._cases))
+        found = BatchSizes(**self._facts.fields(self._pool.folder, interrupted=interrupted), cases=tuple(self._cases))
         write_record(self._pool.folder / BATCH_SIZES_FILE, found)
         return found
 
@@ -136,8 +135,7 @@ class BatchSearch:
         search = SizeSearch(plan.batch_size or self._sizes[case.workload])
         start = self._begun = time.perf_counter()
         while (size := search.next()) is not None:
-            left = start + SEARCH_SHARE * plan.budget_seconds - time.perf_counter()
-            made = self._attempt(index, size, left)
+            made = self._attempt(index, size, start + SEARCH_SHARE * plan.budget_seconds - time.perf_counter())
             attempt = made.attempt
             case = self._cases[index] = replace(
                 case,

@@ -80,8 +80,7 @@ def profile_memory(
         tell(loop, number / len(names))
         with pool.start(workload, loop, log=f"memory-{number}", neighbours=0) as process:
             try:
-                footprint = process.within(plan.limit_seconds).memory()
-                cases.append(FootprintCase(workload, loop, "ok", None, footprint))
+                cases.append(FootprintCase(workload, loop, "ok", None, process.within(plan.limit_seconds).memory()))
             except CaseEnded as end:
                 cases.append(FootprintCase(workload, loop, _status(end), end.reason, None))
     environment = describe_environment(plan.threads, pool.cores)

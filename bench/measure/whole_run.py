@@ -35,8 +35,7 @@ class Stage:
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
         """Report progress. ``done`` and ``remaining_seconds`` refer to this part."""
         if remaining_seconds is not None:
-            own = time.perf_counter() - self.started + remaining_seconds
-            remaining_seconds += self.later(own)
+            remaining_seconds += self.later(time.perf_counter() - self.started + remaining_seconds)
         self.progress.tell(doing, self.begin + self.share * done, remaining_seconds)
 
 
@@ -89,8 +88,7 @@ def measure_all(
                 write_record(pool.folder / CEILINGS_FILE, ceilings)
                 found = replace(found, ceilings=ceilings)
             except CaseEnded as end:  # the timing is kept
-                unknown = f"what the device can do is not known: {end.reason}; try loopmark ceilings"
-                found = _warned(found, unknown)
+                found = _warned(found, f"what the device can do is not known: {end.reason}; try loopmark ceilings")
             if terms is not None:
                 stage = Stage(progress, timing, 1 - timing)
                 trained = Trainer(plan, terms, machine, datetime.now(UTC), stage, endings_of(run)).run(pool)
