@@ -88,7 +88,7 @@ def memory(
     from loopmark.bench.report.step_profile import footprints_as_json, print_footprints, write_footprint_files
 
     with invocation.pool() as (folder, pool, progress):
-        found = profile_memory(invocation.plan, loop, invocation.machine, invocation.started, pool, progress.hint)
+        found = profile_memory(invocation.facts, loop, pool, progress.hint)
     write_record(folder / MEMORY_FILE, found, indent=None)
     write_footprint_files(folder, found.cases)
     if as_json:

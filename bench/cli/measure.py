@@ -54,15 +54,13 @@ def run(
     from loopmark.bench.measure.whole_run import measure_all
     from loopmark.bench.report.draw import draw
 
-    plan, console = invocation.plan, invocation.console
-    terms = terms_within_a_run(seeds, quick=quick, device=plan.device)
+    console = invocation.console
+    terms = terms_within_a_run(seeds, quick=quick, device=invocation.plan.device)
     with invocation.pool() as (folder, pool, progress):
         found = measure_all(
-            plan,
+            invocation.facts,
             terms if training else None,
             ceiling_seconds(quick=quick),
-            invocation.machine,
-            invocation.started,
             pool,
             progress,
             lambda forecast: console.note(forecast, "dim"),
@@ -103,8 +101,7 @@ def train(
 
     terms = training_terms(seeds, budget, quick=quick)
     with invocation.pool() as (folder, pool, progress):
-        trainer = Trainer(invocation.plan, terms, invocation.machine, invocation.started, progress)
-        training, samples = trainer.run(pool)
+        training, samples = Trainer(invocation.facts, terms, progress).run(pool)
     show_training(draw_training(folder, training, samples), folder, as_json, invocation.console)
     exit_by(training.statuses, interrupted=training.interrupted)
 
@@ -137,6 +134,6 @@ def find_batch(
     from loopmark.bench.measure.batch_search import BatchSearch
 
     with invocation.pool() as (folder, pool, progress):
-        found = BatchSearch(invocation.plan, invocation.machine, invocation.started, progress).run(pool)
+        found = BatchSearch(invocation.facts, progress).run(pool)
     show_batches(found, folder, as_json, invocation.console)
     exit_by((case.status for case in found.cases), interrupted=found.interrupted)

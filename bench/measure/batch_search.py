@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from datetime import datetime
 from statistics import median
 from typing import cast
 
@@ -14,8 +13,7 @@ from loopmark.bench.measure.pool import WorkerPool
 from loopmark.bench.measure.schedule import Progress
 from loopmark.bench.records.batch_sizes import BATCH_SIZES_FILE, Attempt, BatchCase, BatchSizes
 from loopmark.bench.records.files import write_record
-from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Plan, Status
+from loopmark.bench.records.run import Status
 from loopmark.loops.catalog import find_workload
 from loopmark.loops.workload import Size
 
@@ -96,9 +94,9 @@ NEVER_REACHED = "the search was interrupted before this case"
 class BatchSearch:
     """Carries out a plan's searches, and stores the results in a folder after each."""
 
-    def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
-        self._plan, self._progress = plan, progress
-        self._facts = CommandFacts(plan, machine, started)
+    def __init__(self, facts: CommandFacts, progress: Progress) -> None:
+        self._facts, self._progress = facts, progress
+        self._plan = plan = facts.plan
         self._cases = [
             BatchCase(
                 workload, loop, "skipped" if reason else "ok", reason, data_rows=None, memory_kind=None, attempts=()

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from datetime import datetime
 
 from loopmark.bench.measure import launches, schedule
 from loopmark.bench.measure.answers import Turn
@@ -14,8 +13,7 @@ from loopmark.bench.measure.meters import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, 
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.warmup import unsteady
 from loopmark.bench.records import store
-from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import PhaseWork, Plan, Run, disturbs
+from loopmark.bench.records.run import PhaseWork, Run, disturbs
 from loopmark.bench.records.samples import Samples
 
 MOST_AGAIN = 2
@@ -26,9 +24,9 @@ NEVER_REACHED = "the run was interrupted before this case was measured"
 class Runner:
     """Carries out a plan and stores the run in a folder, which is complete after every launch of every workload."""
 
-    def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: schedule.Progress) -> None:
-        self._plan, self.progress = plan, progress
-        self._facts = CommandFacts(plan, machine, started)
+    def __init__(self, facts: CommandFacts, progress: schedule.Progress) -> None:
+        self._facts, self.progress = facts, progress
+        self._plan = plan = facts.plan
         self._schedule = schedule.Schedule(plan.seed)
         self._collector = launches.Collector()
         self._cases = cases_of(*apart(lacking, plan))

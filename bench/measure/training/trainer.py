@@ -3,7 +3,6 @@
 import time
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
 from loopmark.bench.errors import BadInput
@@ -16,8 +15,7 @@ from loopmark.bench.measure.schedule import Progress, Schedule
 from loopmark.bench.measure.training import trials
 from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.measure.training.trials import Endings, Trials
-from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Plan, Run, Status
+from loopmark.bench.records.run import Run, Status
 from loopmark.bench.records.training import Proof, Training, TrainingSamples, write_training
 from loopmark.loops.catalog import WORKLOADS
 from loopmark.loops.loop import EAGER
@@ -31,26 +29,18 @@ class Trainer:
     ``endings``: cases that cannot be trained, in addition to those that this machine lacks requirements for.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        terms: Terms,
-        machine: Machine,
-        started: datetime,
-        progress: Progress,
-        endings: Endings | None = None,
-    ) -> None:
-        self._plan, self._terms, self._progress = plan, terms, progress
-        self._facts, self._began = CommandFacts(plan, machine, started), time.perf_counter()
-        workloads, loops = apart(lacking, plan)
+    def __init__(self, facts: CommandFacts, terms: Terms, progress: Progress, endings: Endings | None = None) -> None:
+        self._facts, self._terms, self._progress = facts, terms, progress
+        self._plan, self._began = facts.plan, time.perf_counter()
+        workloads, loops = apart(lacking, self._plan)
         self._workloads, self._loops = tuple(workloads), tuple(loops)
         lacks = lacks_by_case(workloads, loops)
         self._endings: Endings = {k: ("skipped", reason) for k, reason in lacks.items() if reason}
         self._endings.update(endings or {})
         unpinned = "this system cannot pin processes to cores, which adds noise; give more --seeds"
         self._warnings = () if self._facts.cores else (unpinned,)
-        self._seeds = tuple(plan.seed + number for number in range(terms.seeds))
-        self._schedule = Schedule(plan.seed)
+        self._seeds = tuple(self._plan.seed + number for number in range(terms.seeds))
+        self._schedule = Schedule(self._plan.seed)
         self._collector = trials.TrainingCollector()
 
     def run(self, pool: WorkerPool) -> tuple[Training, TrainingSamples]:
