@@ -1,8 +1,8 @@
-"""Loopmark: which way of running a PyTorch training step pays on this machine.
+"""Loopmark finds the fastest way to run a PyTorch training step on this machine.
 
-What a person uses is here by name, and imported when it is asked for: ``from loopmark import load`` imports no torch.
-The folders ``bench`` and ``loops`` lie beside this one in the repository and are linked into it, so that nothing is
-installed under names that other repositories have.
+The public names are defined here and imported on first use: ``from loopmark import load`` does not import torch.
+The folders ``bench`` and ``loops`` lie beside this one in the repository and are linked into it, so that no package is
+installed under a name that other repositories use.
 """
 
 import importlib

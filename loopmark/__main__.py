@@ -6,7 +6,7 @@ if __name__ == "__main__":
     try:
         from loopmark.bench.cli import main
     except ModuleNotFoundError as error:
-        sys.exit(f"loopmark: {sys.executable} has no module '{error.name}'; `make bench` installs all that is needed")
+        sys.exit(f"loopmark: {sys.executable} has no module '{error.name}'; `make bench` installs all requirements")
     except KeyboardInterrupt:
         print("loopmark: interrupted", file=sys.stderr)
         sys.exit(130)

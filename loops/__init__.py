@@ -1,1 +1,1 @@
-"""What is timed: one canonical training step, its versions, and what they train. Knows nothing of clocks."""
+"""The timed code: one canonical training step, its versions, and their training jobs. It uses no clocks."""

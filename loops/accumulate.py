@@ -1,6 +1,6 @@
 """Gradient accumulation: the batch in K parts, their gradients summed, one update.
 
-Memory for time. Batch normalisation sees the parts, not the batch, so such a model trains differently.
+It saves memory and costs time. Batch normalisation sees the parts, not the batch, so such a model trains differently.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def accumulate(parts: int) -> Technique:
     def prepare(task: Task) -> None:
         size = getattr(task.batches, "batch_size", None)
         if isinstance(size, int) and size % parts:
-            raise Skip(f"{name} needs a batch size that {parts} divides; this task's is {size}")
+            raise Skip(f"{name} needs a batch size divisible by {parts}; this task's is {size}")
 
     def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
         task.optimizer.zero_grad(set_to_none=True)
@@ -45,6 +45,6 @@ def accumulate(parts: int) -> Technique:
         rank=70,
         prepare=prepare,
         step=step,
-        # Their graphs own the gradients, and the next part's run overwrites them before they are summed.
+        # Their graphs own the gradients, and the next part's replay overwrites them before they are summed.
         excludes=frozenset({"compile_reduce_overhead", "compile_max_autotune", "graph_model"}),
     )

@@ -1,7 +1,7 @@
 """Automatic mixed precision: matrix products and convolutions in 16 bits, master weights in float32.
 
-One text serves both types: float16 needs its small gradients scaled up, and for bfloat16, whose range is float32's,
-the scaler is a no-op. See https://docs.pytorch.org/docs/stable/amp.html.
+One step serves both types: float16's small gradients must be scaled up; bfloat16 has float32's range, so its scaler
+does nothing. See https://docs.pytorch.org/docs/stable/amp.html.
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ class CountingGradScaler(torch.amp.GradScaler):
         self.skipped = torch.zeros((), device=device)
 
     def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> float | None:
-        """Step unless a gradient is infinite, as the base class does, and leave no momentum behind if not.
+        """Step unless a gradient is infinite, as the base class does, and leave no invalid momentum after a skip.
 
-        Fused SGD makes its momentum buffers in the first step and, when that step is skipped on the device, leaves
-        them uninitialised; the next step would take them for momentum (torch 2.13 and before).
+        Fused SGD creates its momentum buffers in the first step. If that step is skipped on the device, they stay
+        uninitialised, and the next step would use them as momentum (torch 2.13 and before).
         """
         first = not optimizer.state
         result = super().step(optimizer, *args, **kwargs)
@@ -38,7 +38,7 @@ class CountingGradScaler(torch.amp.GradScaler):
         return result
 
     def update(self, new_scale: float | Tensor | None = None) -> None:
-        """Adjust the scale as the base class does, after noting whether this step was skipped."""
+        """Adjust the scale as the base class does, after counting a skipped step."""
         for state in self._per_optimizer_states.values():
             for found_inf in state["found_inf_per_device"].values():
                 self.skipped += found_inf
@@ -46,10 +46,10 @@ class CountingGradScaler(torch.amp.GradScaler):
 
 
 def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
-    """The canonical step under autocast, its loss scaled where the type needs it."""
+    """The canonical step under autocast, with a scaled loss where the type needs it."""
     task.optimizer.zero_grad(set_to_none=True)
     yield "zero_grad"
-    with task.autocast:  # instead of float32 throughout; closed before the yield, or it would stay on in the driver
+    with task.autocast:  # instead of float32 throughout; closed before the yield, else it stays on in the caller
         predictions = task.model(inputs)
     yield "forward"
     with task.autocast:

@@ -1,4 +1,4 @@
-"""Every technique, loop and workload by name; a person's own by file or module."""
+"""Every technique, loop and workload by name; the user's own by file or module."""
 
 import difflib
 import inspect
@@ -25,18 +25,18 @@ TECHNIQUES: dict[str, Technique] = {
 }
 WORKLOADS: dict[str, Workload] = {w.name: w for w in (regression, regression_mlp, resnet, gpt)}
 
-# How alike two names must be, by difflib's ratio, for one to be offered for the other.
+# Similarity of two names, by difflib's ratio, for one to be suggested for the other.
 LIKE_ENOUGH = 0.5
-SURELY_MEANT = 0.85  # it is offered alone
-ABOUT_AS_LIKE = 0.2  # how far from the closest the others may be
+SURELY_MEANT = 0.85  # from this similarity on, only close matches are suggested
+ABOUT_AS_LIKE = 0.2  # largest difference in similarity from the closest name
 _ACCUMULATE = re.compile(r"accumulate_([0-9]{1,4})")
 _OWN = re.compile(r"(?P<spec>[^:]+:[A-Za-z_]\w*)(?:\+(?P<rest>.*))?")
 
 
 def find_loop(name: str) -> Loop:
-    """The loop of that name: techniques joined by ``+`` in any order, or a person's own step, or one plus the other.
+    """The loop ``name``: techniques joined by ``+`` in any order, the user's own step, or both joined by ``+``.
 
-    Raises BadSpec for a name that is not known, techniques that exclude each other, or code that is no step.
+    Raises BadSpec for an unknown name, techniques that exclude each other, or code that is not a step.
     """
     own = _OWN.fullmatch(name.strip())
     base, label, first = _own_loop(own["spec"]) if own else (EAGER.base, "", [])
@@ -50,7 +50,7 @@ def find_loop(name: str) -> Loop:
 
 
 def find_technique(name: str) -> Technique:
-    """The technique of that name. Raises BadSpec, with what may have been meant, for another."""
+    """The technique ``name``. Raises BadSpec with similar names for an unknown one."""
     if name in TECHNIQUES:
         return TECHNIQUES[name]
     parts = _ACCUMULATE.fullmatch(name)
@@ -62,7 +62,7 @@ def find_technique(name: str) -> Technique:
 
 
 def find_workload(name: str) -> Workload:
-    """The workload of that name, or a person's own ``make_task``. Raises BadSpec for another."""
+    """The workload ``name``, or the user's own ``make_task``. Raises BadSpec for an unknown one."""
     if name in WORKLOADS:
         return WORKLOADS[name]
     if not is_spec(name):
@@ -74,7 +74,7 @@ def find_workload(name: str) -> Workload:
         raise BadSpec(f"{name} is a {type(make_task).__name__}; give a function of device, batch_size and seed")
     try:
         signature = inspect.signature(make_task)
-    except (TypeError, ValueError):  # of something written in C
+    except (TypeError, ValueError):  # a callable written in C
         raise BadSpec(f"{name} does not show its parameters; give a function of device, batch_size and seed") from None
     _refuse_signature(name, make_task, "make_task", "device", "batch_size", "seed")
     parameters = [*signature.parameters.values()]
@@ -83,7 +83,7 @@ def find_workload(name: str) -> Workload:
 
 
 def label_of(spec: str) -> str:
-    """A short name for a person's own code: ``path/to/file.py:step`` is ``file:step``."""
+    """A short name for the user's own code: ``path/to/file.py:step`` is ``file:step``."""
     place, _, name = spec.rpartition(":")
     return f"{Path(place).stem if place.endswith('.py') else place}:{name}"
 
@@ -122,8 +122,8 @@ def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> N
             raise BadSpec(f"'{name}' cannot be: {technique.name} and {clash[0]} exclude each other; keep one")
         if own_step and technique.step:
             raise BadSpec(
-                f"'{name}' cannot be: {technique.name} has a step of its own, which would replace yours; "
-                "write its difference into your step"
+                f"'{name}' cannot be: {technique.name} has its own step, which would replace yours; "
+                "write its changes into your step"
             )
     if len(accumulations) > 1:
         raise BadSpec(f"'{name}' cannot be: {' and '.join(accumulations)} exclude each other; keep one")
@@ -136,5 +136,5 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     alike = [f"'{other}'" for other, value in likeness.items() if value >= least]
     meant = f"; did you mean {' or '.join(alike[:3])}?" if alike else ";"
     if name.endswith(".py"):
-        return f"'{name}' is a file; name what is in it too: {name}:{'step' if what == 'loop' else 'make_task'}"
+        return f"'{name}' is a file; add the function's name: {name}:{'step' if what == 'loop' else 'make_task'}"
     return f"no {what} named '{name}'{meant} see: loopmark list"

@@ -1,4 +1,4 @@
-"""Images stored with their channels innermost, the layout that most convolution kernels work in.
+"""Images stored with their channels innermost, the layout that most convolution kernels use.
 
 See https://docs.pytorch.org/tutorials/intermediate/memory_format_tutorial.html.
 """

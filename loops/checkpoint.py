@@ -1,6 +1,6 @@
-"""Activation checkpointing: forget each block's activations and compute them again in backward.
+"""Activation checkpointing: drop each block's activations, and compute them again in backward.
 
-Memory for time. Batch normalisation inside a block updates its running statistics twice a step. See
+It saves memory and costs time. Batch normalisation inside a block updates its running statistics twice a step. See
 https://docs.pytorch.org/docs/stable/checkpoint.html.
 """
 
@@ -14,9 +14,9 @@ from loopmark.loops.technique import Skip, Technique
 
 def _prepare(task: Task) -> None:
     if not task.blocks:
-        raise Skip("checkpoint needs a task that names its model's blocks (Task.blocks); this one names none")
+        raise Skip("checkpoint needs a task that names its model's blocks; set Task.blocks")
     for block in task.blocks:
-        # The instance's own forward, so that the module, its name and its parameters stay where they are.
+        # The instance's own forward is replaced, so that the module, its name and its parameters stay the same.
         block.forward = partial(recompute, block.forward, use_reentrant=False)
 
 

@@ -1,7 +1,7 @@
-"""The model, forward and backward, or the optimizer's update compiled by ``torch.compile``; the step's text stays.
+"""The model (forward and backward) or the optimizer's update, compiled by ``torch.compile``; the step is unchanged.
 
-The partitioner moves work between forward and backward, so the total of a compiled model's loop compares with
-another's, its phases only with that in mind. See https://docs.pytorch.org/docs/stable/generated/torch.compile.html and
+The partitioner moves work between forward and backward, so compare a compiled model's whole steps with other loops'
+rather than its phases. See https://docs.pytorch.org/docs/stable/generated/torch.compile.html and
 https://docs.pytorch.org/tutorials/recipes/compiling_optimizer.html.
 """
 
@@ -28,14 +28,14 @@ MODES = {
 
 
 def lacks_compiler(name: str, device: torch.device) -> str | None:
-    """What this machine lacks for torch.compile's default backend, as a sentence; None if nothing."""
+    """The requirement of torch.compile's default backend that this machine lacks, as a sentence; None if it has all."""
     try:
         torch._dynamo.eval_frame.check_if_dynamo_supported()
     except RuntimeError as error:
         return f"{name} needs torch.compile: {error}"
-    # Inductor's C code and triton's both include them.
+    # Both Inductor's C code and triton's C code include them.
     has_headers = (Path(sysconfig.get_path("include")) / "Python.h").is_file()
-    install = "install python3-dev, or the like of it"
+    install = "install python3-dev or its equivalent"
     if device.type == "cpu":
         compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as torch chooses
         if not has_headers:
@@ -48,7 +48,7 @@ def lacks_compiler(name: str, device: torch.device) -> str | None:
         try:
             import triton  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
         except ImportError:
-            return f"{name} on a GPU needs triton; install the triton that belongs to this torch"
+            return f"{name} on a GPU needs triton; install the triton version that matches this torch"
         if not any(shutil.which(name) for name in (os.environ.get("CC", "gcc"), "clang")):
             return f"{name} on a GPU needs a C compiler for triton; install gcc or set CC"
         if not has_headers:
@@ -61,13 +61,13 @@ def _compiled(name: str) -> Technique:
     graphs = name != "compile"
 
     def prepare(task: Task) -> None:
-        # Not task.model.compile(): that compiles nothing, silently, when the model is one of torch's own modules, such
-        # as a Sequential, whose forward the compiler takes for a part of torch (2.13 and before).
+        # Not task.model.compile(): for one of torch's own modules, such as a Sequential, it silently compiles nothing,
+        # since the compiler treats the module's forward as a part of torch (2.13 and before).
         task.model = cast(nn.Module, torch.compile(task.model, mode=mode))
 
     def lacks(device: torch.device) -> str | None:
         if name == "compile_reduce_overhead" and (reason := needs_cuda(name, device)):
-            return f"{reason}, and without CUDA graphs this mode is compile"
+            return f"{reason}, and without CUDA graphs this mode equals compile"
         return lacks_compiler(name, device)
 
     others = {*MODES} - {name}
@@ -86,7 +86,7 @@ def _compiled(name: str) -> Technique:
 def _compile_update(task: Task) -> None:
     make = task.make_optimizer
 
-    @functools.wraps(make)  # so that it still shows which options it takes
+    @functools.wraps(make)  # keeps the signature, which shows its options
     def make_compiled(parameters: Any, **options: Any) -> Optimizer:
         optimizer = make(parameters, **options)
         optimizer.step = torch.compile(optimizer.step)  # type: ignore[method-assign, assignment]

@@ -1,8 +1,8 @@
-"""CUDA graphs: the whole step as one graph, a graph for each phase, or the model's forward and backward as one each.
+"""CUDA graphs: one for the whole step, one for each phase, or one each for the model's forward and backward.
 
-A captured step begins with a few ordinary ones, as torch's notes ask for: warm up on a side stream, copy each batch
-into static tensors, capture, replay. Capture iterates the very generator that eager training would run, so it composes
-with any step. See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs, and for the model's own graphs
+As torch's notes require, a few ordinary steps on a side stream come first; then each batch is copied into static
+tensors, and the step is captured and replayed. Capture runs the same generator as eager training, so it works with any
+step. See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs, and for the model's own graphs
 https://docs.pytorch.org/docs/stable/generated/torch.cuda.make_graphed_callables.html.
 """
 
@@ -19,29 +19,29 @@ from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Skip, Step, Technique, needs_cuda
 from loopmark.phases import DATA
 
-WARMUP_STEPS = 3  # ordinary steps before capture, as torch's notes ask for; they are real training steps, one a batch
-TAIL = ""  # names the graph of what a step does after its last yield
+WARMUP_STEPS = 3  # ordinary steps before capture, as in torch's notes; they are real training steps, one a batch
+TAIL = ""  # names the graph of the code after a step's last yield
 
 
 class Graphed(Driver):
-    """What all such drivers share: ``capture`` records a step on the static batch, and ``replay`` launches it."""
+    """The base of these drivers: ``capture`` records a step on the static batch, and ``replay`` launches it."""
 
     def __init__(self, step: Step) -> None:
         super().__init__(step)
         self.side: torch.cuda.Stream | None = None
-        self.names: tuple[str, ...] = ()  # what the step yielded, in order, once it has run
+        self.names: tuple[str, ...] = ()  # the phases that the step yielded, in order, after its first run
         self._calls = 0
-        self.captured = False  # whether a call replays what was captured
+        self.captured = False  # True once the step is captured; calls then replay it
 
     def __call__(self, task: Task, inputs: Tensor, targets: Tensor) -> None:
-        """Copy the batch in and replay; the first calls run the step itself, and the next one captures it."""
+        """Copy the batch in and replay. The first calls run the step itself, and the next call captures it."""
         self.copy_in(inputs, targets)
-        with torch.cuda.device(task.device):  # streams and graphs are made on the current device
+        with torch.cuda.device(task.device):  # streams and graphs are created on the current device
             if self._calls < WARMUP_STEPS:
                 self._run_aside(task)
             else:
                 if not self.captured:
-                    # Gradients must be made inside the graph's own memory pool, so none may be left from before.
+                    # Gradients must be allocated in the graph's own memory pool, so no earlier ones may be left.
                     task.optimizer.zero_grad(set_to_none=True)
                     self.capture(task)
                     self.captured = True
@@ -55,17 +55,17 @@ class Graphed(Driver):
         raise NotImplementedError
 
     def copy_in(self, inputs: Tensor, targets: Tensor) -> None:
-        """Put a batch where the captured step reads it. Raises Skip for one of another shape."""
+        """Copy a batch to the tensors that the captured step reads. Raises Skip for another shape."""
         if self._calls == 0:
             self.inputs, self.targets = inputs.clone(), targets.clone()
         if inputs.shape != self.inputs.shape or targets.shape != self.targets.shape:
-            # Not left to copy_, which would spread a batch of one row over all of the old ones.
+            # copy_ would not fail: it would broadcast a batch of one row to all rows.
             raise _other_shape("a CUDA graph", self.inputs.shape, inputs.shape)
         self.inputs.copy_(inputs)
         self.targets.copy_(targets)
 
     def _run_aside(self, task: Task) -> None:
-        side = self.side = self.side or torch.cuda.Stream()  # one: the allocator keeps a pool for each stream
+        side = self.side = self.side or torch.cuda.Stream()  # only one: the allocator keeps a pool for each stream
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             self.names = tuple(self.step(task, self.inputs, self.targets))
@@ -78,10 +78,10 @@ def _other_shape(what: str, first: torch.Size, now: torch.Size) -> Skip:
 
 
 def _capture(graph: torch.cuda.CUDAGraph, launch: Callable[[], None], **where: Any) -> None:
-    """Capture what ``launch`` does, which breaks the capture where it fails: its own error is raised, that says why."""
+    """Capture the work of ``launch``. If ``launch`` fails, its own error is raised, not the broken capture's error."""
     failure: Exception | None = None
     try:
-        # Only this thread is held to what capture allows: a DataLoader's may go on pinning memory.
+        # Capture restricts only this thread: a DataLoader's thread may still pin memory.
         with torch.cuda.graph(graph, capture_error_mode="thread_local", **where):
             try:
                 launch()
@@ -94,22 +94,22 @@ def _capture(graph: torch.cuda.CUDAGraph, launch: Callable[[], None], **where: A
 
 
 def prepare_capture(task: Task) -> None:
-    """Have the optimizer decide on the device. Raises Skip where it cannot."""
+    """Make the optimizer decide on the device. Raises Skip where it cannot."""
     if task.optimizer_takes("capturable"):
         task.optimizer_options["capturable"] = True
     if task.scaler.is_enabled() and not task.optimizer_options.get("fused"):
         raise Skip(
-            "a CUDA graph cannot capture amp_fp16's GradScaler, which asks the device whether to skip the step; "
-            "a fused optimizer decides on the device: add fused_optimizer"
+            "a CUDA graph cannot capture amp_fp16's GradScaler, which reads from the device whether to skip the step; "
+            "add fused_optimizer, which decides on the device"
         )
 
 
 class GraphedStep(Graphed):
-    """A step that, after its first few calls, is one graph launch.
+    """A step that is one graph launch after its first few calls.
 
-    ``marks`` are the phases of a replay: an event at the start of the step, then one for each phase's end. They are
-    overwritten by each replay, so they must be read, after a synchronisation, before the next one. Without external
-    events (torch before 2.8, ROCm) there are none, and a step can be timed only as a whole: ``graph_phases`` has them.
+    ``marks``: the phases of a replay, with an event at the step's start and at each phase's end. Each replay overwrites
+    them, so they must be read after a synchronisation and before the next replay. Without external events (torch before
+    2.8, ROCm), there are none, and only whole steps can be timed; use ``graph_phases`` for phases.
     """
 
     def __init__(self, step: Step) -> None:
@@ -136,28 +136,28 @@ class GraphedStep(Graphed):
 
 
 def has_external_events() -> bool:
-    """Whether this torch can record events within a graph; it asks no device."""
+    """True if this torch can record events within a graph; no device is queried."""
     return torch.version.hip is None and "external" in inspect.signature(torch.cuda.Event.__new__).parameters
 
 
 class GraphedPhases(Graphed):
-    """A step that, after its first few calls, is one graph launch for each phase.
+    """A step that is one graph launch per phase after its first few calls.
 
-    Ordinary events between the launches tell the phases apart, so it has phases where a graph of the whole step has
-    none (torch before 2.8, ROCm), and checks those that it has elsewhere.
+    Ordinary events between the launches time the phases. They are available where a graph of the whole step has no
+    phases (torch before 2.8, ROCm), and elsewhere they serve as a check of its phases.
     """
 
     def __init__(self, step: Step) -> None:
         super().__init__(step)
-        # Each phase's graph; None for one that launches nothing, such as `zero_grad`.
+        # Each phase's graph; None for a phase that launches nothing, such as `zero_grad`.
         self.graphs: tuple[tuple[str, torch.cuda.CUDAGraph | None], ...] = ()
-        # The graphs of those, for the pool that all share: it goes with the last graph that uses it, even between two.
+        # The empty graphs, kept because the shared pool is freed as soon as no graph uses it, even during capture.
         self._empty: list[torch.cuda.CUDAGraph] = []
 
     def phased(self, task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
-        """One step that yields each phase's name once its graph is launched, ``data`` first: the batch is copied in.
+        """One step that yields each phase's name after its graph's launch, ``data`` first, after copying the batch.
 
-        The calls before the first replay do the whole step and name its phases only then: they run aside.
+        Calls before the first replay run the whole step on the side stream, and yield its phases afterwards.
         """
         if not self.captured:
             yield DATA
@@ -173,14 +173,14 @@ class GraphedPhases(Graphed):
                 yield phase
 
     def capture(self, task: Task) -> None:
-        """Capture the step from yield to yield; all in one pool, since each graph reads what those before it made."""
+        """Capture the step from yield to yield, all in one pool, since each graph reads the earlier graphs' results."""
         pool = torch.cuda.graph_pool_handle()
         step = self.step(task, self.inputs, self.targets)
         graphs: list[tuple[str, torch.cuda.CUDAGraph | None]] = []
         phases: list[str] = []
         while TAIL not in phases:
             graph = torch.cuda.CUDAGraph()
-            with warnings.catch_warnings(record=True) as told:  # torch warns of a graph that launches nothing
+            with warnings.catch_warnings(record=True) as told:  # torch warns about a graph that launches nothing
                 warnings.simplefilter("always")
                 _capture(graph, lambda: phases.append(next(step, TAIL)), pool=pool, stream=self.side)
             empty = any("CUDA Graph is empty" in str(warning.message) for warning in told)
@@ -207,7 +207,7 @@ def _capture_at_first_call(task: Task) -> None:
         model.forward = _guarded(model.forward, inputs.shape, model)
         return model.forward(inputs)
 
-    # At the first batch of the training itself: to ask for one here would leave it out.
+    # At the first batch of training: to fetch one here would remove it from the training.
     model.forward = capture_first
 
 
@@ -215,25 +215,25 @@ def _capture_model(model: nn.Module, inputs: Any) -> None:
     if not isinstance(inputs, Tensor):
         raise Skip(f"graph_model needs a model whose inputs are one tensor; this one's are a {type(inputs).__name__}")
     if any((model._forward_hooks, model._forward_pre_hooks, model._backward_hooks)):
-        raise Skip("graph_model needs a model without hooks of its own")
+        raise Skip("graph_model needs a model without its own hooks")
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     caches = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)  # what it holds would be left out of the graph
+    torch.set_autocast_cache_enabled(False)  # cached casts would be missing from the graph
     try:
         torch.cuda.make_graphed_callables(model, (inputs.detach().clone(),), allow_unused_input=True)
     finally:
         torch.set_autocast_cache_enabled(caches)
     with torch.no_grad():
-        for buffer, before in buffers:  # its warm-up counts for the running statistics of batch normalisation
+        for buffer, before in buffers:  # the capture's warm-up changes the running statistics of batch normalisation
             buffer.copy_(before)
 
 
 def _guarded(graphed: Any, shape: torch.Size, model: nn.Module) -> Any:
-    """``graphed``, but refusing what it would get wrong without a word.
+    """``graphed``, with Skip raised for inputs and gradients that it would silently get wrong.
 
-    Another shape: a batch of one row would be spread over all of the old ones. A gradient that is still there: autograd
-    keeps the graph's own static gradient as the parameter's, the next replay overwrites it in place, and autograd then
-    adds it to itself.
+    Another shape: a batch of one row would be broadcast to all rows. A gradient that is not None: autograd uses the
+    graph's static gradient as the parameter's; the next replay overwrites it in place, and autograd then adds it to
+    itself.
     """
     parameters = tuple(model.parameters())
 
@@ -242,7 +242,7 @@ def _guarded(graphed: Any, shape: torch.Size, model: nn.Module) -> Any:
             raise _other_shape("graph_model", shape, inputs.shape)
         if model.training and any(parameter.grad is not None for parameter in parameters):
             raise Skip(
-                "graph_model needs gradients that are None before the model is called, or they would count twice: "
+                "graph_model needs gradients that are None before the model is called; else they count twice: "
                 "call optimizer.zero_grad(set_to_none=True) first in the step"
             )
         return graphed(inputs)
@@ -257,7 +257,7 @@ cuda_graph = Technique(
     prepare=prepare_capture,
     driver=GraphedStep,
     captures=True,
-    excludes=frozenset({"checkpoint"}),  # it reads and sets the random state, which capture forbids
+    excludes=frozenset({"checkpoint"}),  # checkpoint reads and sets the random state, which capture forbids
     lacks=lambda device: needs_cuda("cuda_graph", device),
 )
 graph_phases = Technique(

@@ -1,4 +1,4 @@
-"""The canonical training step. Every other loop is read against these five lines."""
+"""The canonical training step. Every other loop is compared with these five lines."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from loopmark.loops.task import Task
 
 
 def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
-    """One update: clear the gradients, predict, compare, differentiate, move the parameters."""
+    """One update: clear the gradients, predict, compute the loss, differentiate, update the parameters."""
     task.optimizer.zero_grad(set_to_none=True)
     yield "zero_grad"
     predictions = task.model(inputs)

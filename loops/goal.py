@@ -1,4 +1,4 @@
-"""What training is for: a figure of quality on data that is not trained on, and the value of it to reach."""
+"""Goals of training: a quality metric on held-out data, and its target value."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from loopmark.loops.user_code import BadSpec, defined_at
 
-ROWS_AT_ONCE = 256  # of the held-out data: enough to fill a device, few enough for its memory
+ROWS_AT_ONCE = 256  # rows of held-out data per call: enough to fill a device, few enough for its memory
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Goal:
             raise ValueError(f"a target of {self.target} cannot be reached; give a finite number")
 
     def quality(self, model: nn.Module) -> float:
-        """The quality of ``model`` as it is now; every part of it is left in the mode that it was in.
+        """The current quality of ``model``. The mode of each of its modules is restored.
 
-        Raises BadSpec where ``measure`` gives no number, or changes the model that it is to look at.
+        Raises BadSpec where ``measure`` returns no number, or changes the model.
         """
         modes = [(module, module.training) for module in model.modules()]
         versions = _versions(model)
@@ -48,19 +48,19 @@ class Goal:
             with torch.no_grad():
                 measured = self.measure(model)
         finally:
-            for module, training in modes:  # one by one: some may be kept in evaluation mode while the others train
+            for module, training in modes:  # one by one: some may stay in evaluation mode during training
                 module.training = training
         if changed := [name for name, version in _versions(model).items() if versions.get(name) != version]:
             raise BadSpec(f"{defined_at(self.measure)}: measuring {self.metric} changes the model: {changed[0]}")
         try:
             return float(measured)
-        except (TypeError, ValueError, RuntimeError):  # the last from a tensor of several
+        except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several numbers
             what = f"{type(measured).__name__}{list(measured.shape) if isinstance(measured, Tensor) else ''}"
-            raise BadSpec(f"{defined_at(self.measure)}: {self.metric} is to be one number, not a {what}") from None
+            raise BadSpec(f"{defined_at(self.measure)}: {self.metric} must be one number, not a {what}") from None
 
 
 def double(tensor: Tensor) -> Tensor:
-    """``tensor`` in float64, which Apple's GPUs lack: of one on them, a copy on the CPU."""
+    """``tensor`` in float64. Apple's GPUs have no float64, so there it is a copy on the CPU."""
     return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()
 
 
@@ -84,11 +84,11 @@ def r_squared(inputs: Tensor, values: Tensor, target: float) -> Goal:
 
 
 def bits_per_byte(inputs: Tensor, following: Tensor, target: float) -> Goal:
-    """The mean cross-entropy of each next byte (N, T), in bits: what a byte of the text costs to encode."""
+    """The mean cross-entropy of each next byte (N, T), in bits: the cost of encoding a byte of the text."""
 
     def measure(model: nn.Module) -> Tensor:
         nats = double(torch.zeros((), device=inputs.device))
-        # Logits of all rows at once would not fit; those of a large vocabulary take the more room the longer the text.
+        # Logits of all rows at once would not fit in memory: they grow with the vocabulary and the length of the text.
         rows = 8 if sum(p.numel() for p in model.parameters()) > 10_000_000 else 64
         for some, next_bytes in zip(inputs.split(rows), following.split(rows), strict=True):
             nats += double(F.cross_entropy(model(some).flatten(0, 1), next_bytes.flatten(), reduction="sum"))
@@ -98,7 +98,7 @@ def bits_per_byte(inputs: Tensor, following: Tensor, target: float) -> Goal:
 
 
 def _versions(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """Which tensor each parameter and buffer is, and how often it was written to."""
+    """The identity of each parameter and buffer, and the number of writes to it."""
     layers = [*model.named_parameters(), *model.named_buffers()]
     return {name: (id(tensor), tensor._version) for name, tensor in layers if not tensor.is_inference()}
 

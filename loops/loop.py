@@ -1,4 +1,4 @@
-"""One version of the training step: the canonical one, or a person's own, changed by techniques."""
+"""One version of the training step: the canonical step or the user's own, changed by techniques."""
 
 from dataclasses import dataclass
 
@@ -18,13 +18,13 @@ class Loop:
     techniques: tuple[Technique, ...] = ()
 
     def lacks(self, device: torch.device) -> str | None:
-        """What this machine lacks for it, as a sentence; None where it can run."""
+        """The requirement that this machine lacks, as a sentence; None if the loop can run."""
         return next((reason for t in self.techniques if (reason := t.lacks(device))), None)
 
     def prepare(self, task: Task) -> Step | Driver:
-        """Apply the techniques to ``task``, make its optimizer, and return what each step is to call.
+        """Apply the techniques to ``task``, create its optimizer, and return the step or its driver.
 
-        Raises ``Skip`` where the task is not of a kind that a technique can change.
+        Raises ``Skip`` where a technique cannot be applied to the task.
         """
         for technique in self.techniques:
             if technique.prepare:

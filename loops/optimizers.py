@@ -1,6 +1,6 @@
-"""Other ways to carry out the optimizer's update: over lists of parameters, or in one kernel.
+"""Other implementations of the optimizer's update: over lists of parameters, or in one kernel.
 
-On CUDA ``foreach=True`` is torch's default; on a CPU the default is a Python loop over the parameters.
+On CUDA, ``foreach=True`` is torch's default. On a CPU, the default is a Python loop over the parameters.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from loopmark.loops.technique import Skip, Technique
 def _with_option(option: str) -> Callable[[Task], None]:
     def prepare(task: Task) -> None:
         if not task.optimizer_takes(option):
-            raise Skip(f"{option}_optimizer needs an optimizer that takes {option}=True; this task's does not")
+            raise Skip(f"{option}_optimizer needs an optimizer that accepts {option}=True; this task's does not")
         task.optimizer_options[option] = True
 
     return prepare

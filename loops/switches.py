@@ -1,7 +1,7 @@
-"""Switches of the whole process: which kernels torch and its libraries may choose.
+"""Process-wide switches: the kernels that torch and its libraries may choose.
 
-TensorFloat-32 is for float32 matrix products, with ten bits of mantissa on tensor cores; cuDNN's convolutions use it by
-default already. See https://docs.pytorch.org/docs/stable/notes/cuda.html#tensorfloat-32-tf32-on-ampere-and-later-devices,
+TensorFloat-32 computes float32 matrix products on tensor cores with ten bits of mantissa; cuDNN's convolutions use it
+by default. See https://docs.pytorch.org/docs/stable/notes/cuda.html#tensorfloat-32-tf32-on-ampere-and-later-devices,
 https://docs.pytorch.org/docs/stable/backends.html#torch.backends.cudnn.torch.backends.cudnn.benchmark and
 https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html.
 """
@@ -15,10 +15,10 @@ from loopmark.loops.technique import Skip, Technique, needs_cuda
 
 
 def _use_deterministic(_: Task) -> None:
-    # cuBLAS reads it when it is first used, which is after this; see torch's notes on reproducibility.
+    # cuBLAS reads it at its first use, which comes later; see torch's notes on reproducibility.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False  # which kernel is fastest may change from one launch to the next
+    torch.backends.cudnn.benchmark = False  # the fastest kernel may change from launch to launch
 
 
 def _use_tf32(_: Task) -> None:
@@ -38,7 +38,7 @@ def _use_cudnn_benchmark(task: Task) -> None:
     torch.backends.cudnn.benchmark = True
 
 
-# An operation that has no such kernel fails, by name. Its price is its speedup, a ratio below one.
+# An operation without such a kernel fails by name. The cost shows as a speedup below one.
 deterministic = Technique("deterministic", "torch's deterministic algorithms only", rank=5, prepare=_use_deterministic)
 tf32 = Technique("tf32", "float32 matrix products in TensorFloat-32", rank=10, prepare=_use_tf32, lacks=_lacks_tf32)
 cudnn_benchmark = Technique(
@@ -47,5 +47,5 @@ cudnn_benchmark = Technique(
     rank=10,
     prepare=_use_cudnn_benchmark,
     lacks=lambda device: needs_cuda("cudnn_benchmark", device),
-    excludes=frozenset({"deterministic"}),  # which forbids the choice: it may differ from launch to launch
+    excludes=frozenset({"deterministic"}),  # deterministic forbids the choice, which may differ from launch to launch
 )

@@ -1,4 +1,4 @@
-"""What one loop trains: a model, how its loss is computed, its optimizer, and a stream of real batches."""
+"""A training job for one loop: a model, its loss function, its optimizer, and a stream of real batches."""
 
 import hashlib
 import inspect
@@ -19,20 +19,20 @@ Batch = tuple[Tensor, Tensor]
 class Batches:
     """A dataset in memory, read in shuffled batches, epoch after epoch.
 
-    Every batch has ``batch_size`` rows: the remainder of an epoch is left out, since a shape that changes makes
-    ``torch.compile`` compile again and cannot be replayed by a CUDA graph. Each epoch has a new order, and the
-    same seed always gives the same sequence of orders.
+    Every batch has ``batch_size`` rows. The remainder of an epoch is left out, since a changed shape makes
+    ``torch.compile`` compile again and cannot be replayed by a CUDA graph. Each epoch has a new order; the same seed
+    always gives the same sequence of orders.
 
     Args:
-        inputs: (N, ...), on the device where batches are wanted.
+        inputs: (N, ...), on the device that the batches should be on.
         targets: (N, ...), on the same device.
-        batch_size: rows a batch, at most N; ValueError where it does not fit.
-        seed: of the shuffling.
+        batch_size: rows a batch, from 1 to N; otherwise ValueError.
+        seed: seed of the shuffling.
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, *, batch_size: int, seed: int) -> None:
         if len(inputs) != len(targets):
-            raise ValueError(f"{len(inputs)} inputs but {len(targets)} targets; there must be one for each")
+            raise ValueError(f"{len(inputs)} inputs but {len(targets)} targets; give one target for each input")
         if not 1 <= batch_size <= len(inputs):
             raise ValueError(f"a batch size of {batch_size} does not fit a dataset of {len(inputs)} rows")
         self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
@@ -45,13 +45,13 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         order = torch.randperm(len(self.inputs), generator=self._shuffle)
         if self.inputs.is_cuda:
-            order = order.pin_memory()  # or the copy would wait for the device, in every epoch's first step
+            order = order.pin_memory()  # else the copy would wait for the device in every epoch's first step
         order = order.to(self.inputs.device, non_blocking=True)
         for rows in order.split(self.batch_size)[: len(self)]:
             yield self.inputs[rows], self.targets[rows]
 
     def data_sha256(self) -> str:
-        """SHA-256 of the inputs' and targets' bytes, shapes and types, whatever device they are on."""
+        """SHA-256 of the inputs' and targets' bytes, shapes and types. It is the same on every device."""
         digest = hashlib.sha256()
         for tensor in (self.inputs, self.targets):
             digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -80,13 +80,13 @@ class Task:
     blocks: tuple[nn.Module, ...] = ()
     goal: Goal | None = None
 
-    plain_model: nn.Module = field(init=False, repr=False)  # `model` as it was given: quality is measured of it
-    optimizer: Optimizer = field(init=False, repr=False)  # it is not there until `build_optimizer`
+    plain_model: nn.Module = field(init=False, repr=False)  # the given `model`, whose quality is measured
+    optimizer: Optimizer = field(init=False, repr=False)  # created by `build_optimizer`
     optimizer_options: dict[str, Any] = field(default_factory=dict, init=False)
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext, init=False)
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False)
     input_format: torch.memory_format = field(default=torch.contiguous_format, init=False)
-    last_loss: Tensor | None = field(default=None, init=False)  # the loss of the step that has just ended, (), detached
+    last_loss: Tensor | None = field(default=None, init=False)  # the loss of the last step, (), detached
 
     def __post_init__(self) -> None:
         self.plain_model = self.model
@@ -110,15 +110,15 @@ class Task:
         return inputs, targets.to(self.device, non_blocking=True)
 
     def build_optimizer(self) -> None:
-        """Make the optimizer, once every technique has said what it needs of it."""
+        """Create the optimizer, with the options that the techniques have set."""
         self.optimizer = self.make_optimizer(self.model.parameters(), **self.optimizer_options)
 
     def optimizer_takes(self, option: str) -> bool:
-        """Whether ``make_optimizer`` has a keyword ``option``, such as ``fused``."""
+        """True if ``make_optimizer`` accepts the keyword ``option``, such as ``fused``."""
         parameters = inspect.signature(self.make_optimizer).parameters
         if option in parameters or not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return option in parameters
-        try:  # **options says nothing: what it is passed on to decides
+        try:  # behind **options, only a call shows whether the option is accepted
             self.make_optimizer([nn.Parameter(torch.zeros(1, device=self.device))], **{option: True})
         except TypeError:
             return False

@@ -1,4 +1,4 @@
-"""A person's own loops and workloads: found by file or module, their mistakes named by file and line."""
+"""The user's own loops and workloads: found by file or module, with errors reported by file and line."""
 
 import contextlib
 import importlib
@@ -12,14 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-LONGEST_MESSAGE = 700  # characters; names that were given may be of any length
+LONGEST_MESSAGE = 700  # characters; given names may have any length
 SPEC = re.compile(r"(?P<place>[^:]+(?:\.py)?):(?P<name>[A-Za-z_]\w*)")
 
 
-class BadSpec(Exception):  # noqa: N818 - it names what was given
-    """A loop or workload was asked for that is not there or not usable; one line that says what to do.
+class BadSpec(Exception):  # noqa: N818 - it names the spec
+    """The given loop or workload is missing or not usable. The text is one line that says what to do.
 
-    It quotes what was given, so whatever would break the line, or steer a terminal, is shown escaped.
+    It quotes the given name, so characters that would break the line or control the terminal are escaped.
     """
 
     def __init__(self, text: str) -> None:
@@ -28,12 +28,12 @@ class BadSpec(Exception):  # noqa: N818 - it names what was given
 
 
 def is_spec(text: str) -> bool:
-    """Whether ``text`` has the form ``path/to/file.py:name`` or ``package.module:name``."""
+    """True if ``text`` has the form ``path/to/file.py:name`` or ``package.module:name``."""
     return SPEC.fullmatch(text) is not None
 
 
 def load(spec: str, what: str) -> Any:
-    """The object that ``spec`` names. Raises BadSpec with the file and line of whatever went wrong."""
+    """The object that ``spec`` names. Raises BadSpec with the file and line of the error."""
     match = SPEC.fullmatch(spec)
     if match is None:
         raise BadSpec(f"'{spec}' is no {what}; give path/to/file.py:name or package.module:name")
@@ -48,15 +48,15 @@ def load(spec: str, what: str) -> Any:
 
 
 def forget(spec: str) -> None:
-    """Have the next ``load`` of a file's code run the file again, so that what it counts begins anew."""
+    """Make the next ``load`` of a file's code run the file again, so that its counters start again."""
     place = spec.rpartition(":")[0]
     if place.endswith(".py"):
         sys.modules.pop(_module_name(Path(place)), None)
 
 
 def place_of(error: BaseException) -> str:
-    """Where ``error`` arose: the innermost line outside torch and the standard library, as ``file.py:12``."""
-    if isinstance(error.__cause__, StopIteration):  # a generator may not raise it; what it says instead tells no place
+    """The place of ``error``: the innermost line outside torch and the standard library, as ``file.py:12``."""
+    if isinstance(error.__cause__, StopIteration):  # Python replaces it in a generator, which loses its place
         error = error.__cause__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown(error.filename)}:{error.lineno}"
@@ -66,7 +66,7 @@ def place_of(error: BaseException) -> str:
 def place_among(lines: Sequence[tuple[str, int]]) -> str:
     """The innermost of ``lines``, outermost first, outside torch and the standard library, as ``file.py:12``.
 
-    One of Loopmark's own counts only where there is no other.
+    A line of Loopmark itself is used only if there is no other.
     """
     own = [line for line in lines if not _is_library(line[0])]
     theirs = [line for line in own if not _HOMES & {*Path(line[0]).resolve().parents}]
@@ -77,7 +77,7 @@ def place_among(lines: Sequence[tuple[str, int]]) -> str:
 
 
 def defined_at(function: Any) -> str:
-    """Where ``function`` is written, as ``file.py:12``; its name where it has no source."""
+    """The place of ``function``'s definition, as ``file.py:12``; its name where it has no source."""
     code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
     if code:
         return f"{_shown(code.co_filename)}:{code.co_firstlineno}"
@@ -85,10 +85,10 @@ def defined_at(function: Any) -> str:
 
 
 def described(error: BaseException) -> str:
-    """``error`` as one line: where, which kind, and what it said, at most about 300 characters."""
+    """``error`` as one line: its place, type and message, at most about 300 characters."""
     try:
         said = error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:  # an error whose text cannot be had is still an error
+    except Exception:  # the error's own __str__ may fail
         said = ""
     text = " ".join((said or "").split())
     what = f"{type(error).__name__}: {text[:240]}{'…' if len(text) > 240 else ''}" if text else type(error).__name__
@@ -116,7 +116,7 @@ def _module_name(path: Path) -> str:
 
 
 def _neighbours(folder: Path) -> set[str]:
-    """What the folder's Python files are called; nothing where it may not be listed, as ``import`` has it too."""
+    """The names of the folder's Python files; none where it may not be listed, as for ``import``."""
     with contextlib.suppress(OSError):
         return {path.name.removesuffix(".py") for path in folder.iterdir() if path.name.endswith(".py")}
     return set()
@@ -125,28 +125,28 @@ def _neighbours(folder: Path) -> set[str]:
 def _load_file(path: Path, what: str) -> ModuleType:
     try:
         found = path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a NUL in it
+    except (OSError, ValueError):  # the name is too long, or contains a NUL
         found = False
     if not found:
-        raise BadSpec(f"no file {path} for a {what}; give path/to/file.py:name, seen from {Path.cwd()}")
+        raise BadSpec(f"no file {path} for a {what}; give path/to/file.py:name, relative to {Path.cwd()}")
     name = _module_name(path)
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Registered before it runs, as `import` does: dataclasses and pickles in it look their module up by name.
+    # Registered before it runs, as `import` does: its dataclasses and pickles look up their module by name.
     sys.modules[name] = module
     folder = path.resolve().parent
-    # `import helper` is to find this folder's helper.py, not the one that another folder's file has imported.
+    # `import helper` must find this folder's helper.py, not the one imported by a file of another folder.
     for other in _neighbours(folder) & {*sys.modules}:
         home = Path(getattr(sys.modules[other], "__file__", None) or "/").parent
         if home in _user_folders and home != folder and (folder / f"{other}.py").is_file():
             del sys.modules[other]
-    # Its neighbours can be imported, as they can when Python runs a file.
+    # Files in its folder can be imported, as when Python runs a file.
     sys.path.insert(0, str(folder))
     if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # and what lies where the command was called, as for python -m
+        sys.path.append(str(Path.cwd()))  # and files in the working directory, as for python -m
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
             spec.loader.exec_module(module)
@@ -156,11 +156,11 @@ def _load_file(path: Path, what: str) -> ModuleType:
         del sys.modules[name]
         raise BadSpec(f"cannot load {path}: {described(error)}") from error
     finally:
-        with contextlib.suppress(ValueError):  # the file may have tidied the path itself
+        with contextlib.suppress(ValueError):  # the file may have removed the entry itself
             sys.path.remove(str(folder))
         _user_folders.add(folder)
     if str(folder) not in sys.path:
-        # Still found when a step imports them as it runs, but last, so that they hide nobody else's modules any more.
+        # Still found when a running step imports them, but last, so that they no longer hide other modules.
         sys.path.append(str(folder))
     return module
 

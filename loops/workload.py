@@ -1,4 +1,4 @@
-"""What is trained: a named maker of tasks, in a size for CPUs and one for GPUs."""
+"""Workloads: named makers of tasks, with a size for CPUs and a size for GPUs."""
 
 import importlib.util
 from collections.abc import Callable
@@ -21,10 +21,10 @@ class Workload:
     name: str
     summary: str
     sizes: dict[Size, tuple[MakeTask, int]]
-    data: str | None = None  # the module that carries the data, imported where it is read: not every Python has it
+    data: str | None = None  # the module with the data, imported where it is read: not every Python has it
 
     def lacks(self) -> str | None:
-        """What this machine lacks for it, as a sentence; None where it can run."""
+        """The requirement that this machine lacks, as a sentence; None if the workload can run."""
         try:
             found = self.data is None or importlib.util.find_spec(self.data) is not None
         except ModuleNotFoundError:
@@ -32,9 +32,9 @@ class Workload:
         return None if found else f"{self.name} needs the module {self.data} for its data; this Python has none"
 
     def make(self, device: torch.device, size: Size, batch_size: int | None, seed: int) -> Task:
-        """A fresh task; the same seed gives the same weights and the same batches on the same device.
+        """A new task. The same seed gives the same weights and the same batches on the same device.
 
-        Raises BadSpec where a person's own function returned something else than a ``Task``.
+        Raises BadSpec where the user's own function does not return a ``Task``.
         """
         make_task, default = self.sizes[size]
         torch.manual_seed(seed)

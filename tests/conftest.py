@@ -1,4 +1,4 @@
-"""What every test may count on: no GPU under `make test`, and a reason where one that needs it is skipped."""
+"""Setup for all tests: `make test` hides the GPU, and a skipped CUDA test shows the reason."""
 
 import os
 import sys
@@ -7,8 +7,8 @@ from importlib.metadata import distributions
 
 import pytest
 
-# Where Loopmark is used as it lies there (`make test PYTHON=…`), no entry point tells pytest of its plugin. Looked for
-# as pytest does: `entry_points()` would stop at an old loopmark.egg-info in this folder.
+# With `make test PYTHON=…` nothing is installed, so no entry point loads the plugin. Search all distributions as
+# pytest does: `entry_points()` would stop at an old loopmark.egg-info in this folder.
 INSTALLED = any(point.value == "loopmark.bench.plugin" for found in distributions() for point in found.entry_points)
 pytest_plugins = ["pytester", "tests.support.command", *([] if INSTALLED else ["loopmark.bench.plugin"])]
 
@@ -17,7 +17,7 @@ NO_CUDA = "needs a CUDA device; this machine has none"
 
 @pytest.fixture(autouse=True)
 def _torchs_switches_are_put_back() -> Iterator[None]:
-    """A loop turns switches of its whole process; the next test finds them as this one did."""
+    """Restore the process-wide switches that a loop changed, for the next test."""
     if "torch" not in sys.modules:
         yield
         return
@@ -28,11 +28,10 @@ def _torchs_switches_are_put_back() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set what every process of a test inherits.
+    """Hide the GPU from every process of a test, unless CUDA tests were selected. Spare torch.compile its trials.
 
-    Where no test for CUDA was asked for, a machine with a GPU looks like one without. And torch.compile takes it that
-    the C++ compiler can build for what the processor has. It would otherwise try each of its vector instruction sets
-    with programs of its own, which takes ten times as long as to compile what a test asks for.
+    Before its first C++ program, torch.compile builds trial programs for each set of vector instructions, which takes
+    ten times as long as compiling what a test needs. With this variable, it trusts the compiler with most of them.
     """
     os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
     if config.option.markexpr.startswith("not cuda"):
@@ -43,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if not marked:
         return
-    import torch  # only now: most tests read, judge and draw, which works without it
+    import torch  # imported late: most tests read, judge and draw without torch
 
     if not torch.cuda.is_available():
         for item in marked:

@@ -1,4 +1,4 @@
-"""The plan's rules of who may know whom, read from the syntax trees: nothing is imported, torch least of all."""
+"""The rules for imports between packages, read from the syntax trees: nothing is imported, above all not torch."""
 
 import ast
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from loopmark.phases import PHASES
 
 ROOT = Path(__file__).parents[1]
 
-# For each package of Loopmark's own, what of Loopmark it may import besides itself.
+# For each of Loopmark's packages, the other parts of Loopmark that it may import.
 MAY_KNOW = {
     "loopmark.phases": (),
     "loopmark.loops": ("loopmark.phases",),
@@ -43,13 +43,13 @@ MAY_KNOW = {
     ),
 }
 HOMES_OF_THE_WORK = ("loopmark.bench.measure.properties.step_checks",)
-"""The only module that names each phase for itself: it says what work belongs in it."""
+"""The only module that names each phase itself, since it says which work belongs to it."""
 TORCH = ("loopmark.loops", "loopmark.bench.measure")
 """The only packages that may import torch."""
 
 
 class Import(NamedTuple):
-    """One name that a module imports, in full."""
+    """One imported name in full."""
 
     name: str
     line: int
@@ -61,7 +61,7 @@ def within(name: str, packages: tuple[str, ...]) -> bool:
 
 
 def imports_of(source: str, module: str, *, is_package: bool = False) -> list[Import]:
-    """Every import of ``source``, wherever it stands; ``from a import b`` imports ``a.b``."""
+    """Every import in ``source``, at any level; ``from a import b`` imports ``a.b``."""
     return list(_imports(ast.parse(source), module.split("."), is_package, at_module_level=True))
 
 
@@ -87,7 +87,7 @@ def _imports(node: ast.AST, module: list[str], is_package: bool, at_module_level
 
 
 def broken_rules(source: str, module: str, *, is_package: bool = False) -> list[str]:
-    """What ``module`` imports and should not, one line each."""
+    """The forbidden imports of ``module``, one line each."""
     found = []
     own = next((package for package in MAY_KNOW if within(module, (package,))), None)
     for name, line, at_module_level in imports_of(source, module, is_package=is_package):
@@ -96,19 +96,19 @@ def broken_rules(source: str, module: str, *, is_package: bool = False) -> list[
         if within(name, ("bench", "loops")):
             found.append(f"{place}, a name that other repositories have")
         elif own and house and not within(name, (own, *MAY_KNOW[own])):
-            found.append(f"{place}, but {own} may know only {', '.join(MAY_KNOW[own]) or 'itself'}")
+            found.append(f"{place}, but {own} may import only {', '.join(MAY_KNOW[own]) or 'itself'}")
         elif within(name, ("loopmark.bench.cli",)) and not within(module, ("loopmark.bench.cli", "loopmark.__main__")):
-            found.append(f"{place}, but only loopmark.__main__ may know loopmark.bench.cli")
+            found.append(f"{place}, but only loopmark.__main__ may import loopmark.bench.cli")
         elif within(name, ("loopmark.bench.plugin",)) and not within(module, ("loopmark.bench.plugin",)):
-            found.append(f"{place}, but nobody may know loopmark.bench.plugin: pytest finds it by its entry point")
+            found.append(f"{place}, but no module may import loopmark.bench.plugin: pytest loads its entry point")
         elif name.partition(".")[0] in ("pytest", "_pytest") and not within(module, ("loopmark.bench.plugin",)):
             found.append(
-                f"{place}, but only loopmark.bench.plugin may know pytest, which a measuring machine may not have"
+                f"{place}, but only loopmark.bench.plugin may import pytest, which a measuring machine may lack"
             )
         if within(module, TORCH):
             continue
         if name.partition(".")[0].startswith("torch"):
-            found.append(f"{place}, but only loopmark.loops and loopmark.bench.measure may know torch")
+            found.append(f"{place}, but only loopmark.loops and loopmark.bench.measure may import torch")
         if within(name, TORCH) and at_module_level:
             found.append(f"{place} and with it torch; import it inside the function that needs it")
     return found
@@ -147,6 +147,16 @@ def test_the_phases_are_listed_in_one_place_only(path: Path) -> None:
         if isinstance(node, ast.Tuple | ast.List | ast.Set | ast.Dict):
             named = {child.value for child in ast.walk(node) if isinstance(child, ast.Constant)}
             assert not named >= {*PHASES[1:]} or within(module_name(path), HOMES_OF_THE_WORK)
+
+
+@pytest.mark.parametrize(
+    "path", [*modules_of("bench"), *modules_of("loops")], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_docstring_leads_with_a_noun_or_a_verb(path: Path) -> None:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        text = (ast.get_docstring(node) if isinstance(node, documented) else None) or ""
+        assert not text.startswith(("Of ", "What ", "Whoever ", "Whether ")), text.splitlines()[0]
 
 
 def test_there_are_modules_to_check() -> None:

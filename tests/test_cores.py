@@ -1,4 +1,4 @@
-"""Work over several cores: in order, once, and with its errors where they belong."""
+"""Work over several cores: in order, once each, with its errors in the right places."""
 
 import multiprocessing
 import os
@@ -76,7 +76,7 @@ def test_the_share_of_a_process_that_was_killed_is_done_here() -> None:
 
 
 class Unreadable(Exception):  # noqa: N818
-    """It can be sent, and not be read again."""
+    """An error that can be pickled but not unpickled."""
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(first + second)

@@ -1,4 +1,4 @@
-"""Loopmark's wheel in repositories of other people, whose modules have any name and stay theirs."""
+"""Loopmark's wheel in other people's repositories: their modules may have any name, and remain usable."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
-    """The ``bin`` of an environment with the wheel, and with what it needs from this one."""
+    """The ``bin`` of an environment with the wheel, and with its requirements from this one."""
     home = tmp_path_factory.mktemp("fresh")
     venv.create(home, with_pip=False, symlinks=True)
     python = home / "bin" / "python"

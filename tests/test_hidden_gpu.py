@@ -1,4 +1,4 @@
-"""`make test` shows no GPU to any process of a test, whether it has a parent's environment or the fork server's."""
+"""`make test` hides the GPU from every process of a test, with a parent's environment or the fork server's."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def _only_where_no_test_for_cuda_was_asked_for(pytestconfig: pytest.Config) -> N
 
 
 def seen() -> tuple[dict[str, str | None], bool]:
-    """What hides GPUs from this process, and whether it finds one nevertheless."""
+    """The variables that hide GPUs from this process, and True if it still finds one."""
     import torch
 
     return {name: os.environ.get(name) for name in HIDDEN}, torch.cuda.is_available()

@@ -1,4 +1,4 @@
-"""What a machine needs that has its own Python and no network: neither ruptures nor cpuinfo, in whatever process."""
+"""A machine with its own Python and no network needs neither ruptures nor cpuinfo, in any process."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ WITHOUT = ("ruptures", "cpuinfo")
 
 @pytest.fixture
 def lean(tmp_path: Path) -> str:
-    """A PYTHONPATH on which they cannot be imported, not by the worker processes either."""
+    """A PYTHONPATH on which neither can be imported, in worker processes too."""
     for name in WITHOUT:
         (tmp_path / "lean").mkdir(exist_ok=True)
         (tmp_path / "lean" / f"{name}.py").write_text(f"raise ModuleNotFoundError('No module named {name}')\n")

@@ -1,4 +1,4 @@
-"""The median's interval, which measuring and judging share, and which is infinite where there is none."""
+"""The median's interval, shared by measuring and judging; it is infinite if there is none."""
 
 import math
 import random
@@ -33,7 +33,7 @@ def test_it_holds_the_true_median_as_often_as_it_says() -> None:
     for _ in range(2000):
         _, low, high = median_interval([draws.expovariate(1) for _ in range(17)])
         held += low <= 0.6931 <= high
-    assert 0.94 < held / 2000 < 0.99  # order statistics cannot meet 95 % exactly: with 17 values it is 95.1 %
+    assert 0.94 < held / 2000 < 0.99  # order statistics cannot give exactly 95 %: with 17 values it is 95.1 %
 
 
 def test_values_that_are_all_the_same_have_an_interval_of_no_width() -> None:

@@ -1,4 +1,4 @@
-"""The line that a person watches, and nobody may be watching."""
+"""The progress line, with and without a reader."""
 
 import io
 import os

@@ -1,1 +1,1 @@
-"""Run loops in processes of their own, take turns, and keep what the clocks said. Knows torch; judges nothing."""
+"""Runs loops in separate processes that take turns, and stores the times. It uses torch, and judges no results."""

@@ -1,1 +1,1 @@
-"""The workloads that come with Loopmark, each on real data that needs no download."""
+"""The workloads included in Loopmark, on real data that needs no download."""

@@ -1,7 +1,7 @@
-"""A causal transformer on the bytes of English text that every Python carries (``pydoc_data.topics``).
+"""A causal transformer on the bytes of English text included in every Python (``pydoc_data.topics``).
 
 The blocks are pre-norm, as in GPT-2: Radford and others, "Language Models are Unsupervised Multitask Learners", 2019.
-The text is the language reference, so it differs a little between versions of Python; the data's hash says so. Its
+The text is the language reference, so it differs slightly between versions of Python; the data's hash shows this. Its
 last twentieth is held out.
 """
 
@@ -29,17 +29,17 @@ class Shape:
     width: int
     context: int  # bytes that the model sees, T
     vocabulary: int  # rows of the embedding; a byte needs 256
-    learning_rate: float  # a small model stands, and for few steps needs, a larger one
+    learning_rate: float  # a small model tolerates a higher rate, and needs it to learn in few steps
 
 
 SMALL = Shape(layers=2, heads=4, width=64, context=64, vocabulary=256, learning_rate=2e-3)
 GPT2_SMALL = Shape(layers=12, heads=12, width=768, context=1024, vocabulary=50304, learning_rate=6e-4)
-"""GPT-2 small's shape, its vocabulary of 50257 rounded up to a multiple of 64; bytes use the first 256 rows. The
-learning rate is that of the same shape in Brown and others, "Language Models are Few-Shot Learners", 2020."""
+"""GPT-2 small's shape, with its vocabulary of 50257 rounded up to a multiple of 64; bytes use the first 256 rows. The
+learning rate is the one for this shape in Brown and others, "Language Models are Few-Shot Learners", 2020."""
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a perceptron, each on its normalised input and added to it: (N, T, width) to the same."""
+    """Attention and a perceptron, each on normalised input and added to that input: (N, T, width) to the same shape."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ def text_windows(context: int) -> tuple[Tensor, Tensor]:
     from pydoc_data.topics import topics
 
     topics_in_order = "\n\n".join(topics[name] for name in sorted(topics))
-    # Topics repeat one another; each paragraph is kept once, or the held-out text would have been trained on.
+    # Topics repeat paragraphs. Each is kept once; else held-out text would occur in the training text.
     text = "\n\n".join(dict.fromkeys(topics_in_order.split("\n\n"))).encode()
     windows = torch.frombuffer(bytearray(text), dtype=torch.uint8).long().unfold(0, context + 1, context)
     return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()

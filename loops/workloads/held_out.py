@@ -1,15 +1,15 @@
-"""The data cut in two: what is trained on, and what is held out to see whether anything was learnt."""
+"""Splits of a data set into training rows and held-out rows, which show whether the model has learnt."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-SPLIT_SEED = 0  # of every split at random, whatever the run's seed: all seeds are measured by the same held-out rows
+SPLIT_SEED = 0  # seed of every random split, at any seed of the run: all seeds are measured on the same rows
 
 
 class Split(NamedTuple):
-    """Two parts of one data set, no row in both."""
+    """Two disjoint parts of one data set."""
 
     inputs: Tensor
     targets: Tensor
@@ -17,12 +17,12 @@ class Split(NamedTuple):
     held_targets: Tensor
 
     def to(self, device: torch.device) -> "Split":
-        """The same on ``device``."""
+        """A copy on ``device``."""
         return Split(*(tensor.to(device) for tensor in self))
 
 
 def at_random(inputs: Tensor, targets: Tensor, share: float) -> Split:
-    """Hold out ``share`` of the rows, drawn at random, always the same ones."""
+    """Hold out ``share`` of the rows: random, but always the same rows."""
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(SPLIT_SEED))
     held = round(share * len(inputs))
     out, kept = order[:held].sort().values, order[held:].sort().values
@@ -30,6 +30,6 @@ def at_random(inputs: Tensor, targets: Tensor, share: float) -> Split:
 
 
 def at_the_end(inputs: Tensor, targets: Tensor, share: float) -> Split:
-    """Hold out the last ``share`` of the rows: of a text, whose neighbouring rows tell of one another."""
+    """Hold out the last ``share`` of the rows. Use it for text, whose neighbouring rows are related."""
     kept = len(inputs) - round(share * len(inputs))
     return Split(inputs[:kept], targets[:kept], inputs[kept:], targets[kept:])

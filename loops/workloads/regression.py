@@ -1,7 +1,7 @@
 """Linear regression and a small perceptron on scikit-learn's diabetes data (442 patients, 10 features).
 
-A fifth of the patients is held out. The target of the linear model is near what least squares reaches on them, and the
-perceptron's below it, since it overfits after a few epochs.
+A fifth of the patients is held out. The linear model's target is near the quality of least squares on them. The
+perceptron's target is lower, since it overfits after a few epochs.
 
 Efron, Hastie, Johnstone and Tibshirani, "Least Angle Regression", Annals of Statistics 2004.
 """
@@ -25,13 +25,13 @@ HELD_OUT = 0.2
 def standardised_diabetes() -> Split:
     """Features (N, 10) and disease progression (N, 1), float32: 354 patients to train on, 88 held out.
 
-    Each column has mean 0 and deviation 1 over the patients that are trained on.
+    Each column has mean 0 and deviation 1 over the training patients.
     """
     from sklearn.datasets import load_diabetes
 
     features, progression = load_diabetes(return_X_y=True)
     split = at_random(torch.tensor(features), torch.tensor(progression)[:, None], HELD_OUT)
-    rulers = (split.inputs, split.targets) * 2  # what is held out is measured by what is trained on
+    rulers = (split.inputs, split.targets) * 2  # held-out rows are scaled by the training rows
     return Split(*(((rows - by.mean(0)) / by.std(0)).float() for rows, by in zip(split, rulers, strict=True)))
 
 

@@ -1,8 +1,8 @@
 """Residual networks on scikit-learn's handwritten digits (1797 images of 8×8).
 
-Small: three basic blocks on the images as they are. Large: ResNet-50 on them resized to 224×224, three channels
-alike. He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015; in ResNet-50 the stride is in
-the 3×3 convolution, as the field has it since. A fifth of the images is held out.
+Small: three basic blocks on the original images. Large: ResNet-50 on images resized to 224×224, with three equal
+channels. He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015; in ResNet-50 the stride is in
+the 3×3 convolution, as is usual since then. A fifth of the images is held out.
 """
 
 from collections.abc import Sequence
@@ -95,7 +95,7 @@ def resnet50() -> ResNet:
 def digits() -> Split:
     """Images (N, 1, 8, 8), float32, and their digits (N,), int64: 1,438 to train on, 359 held out.
 
-    Over the images that are trained on, pixels have mean 0 and deviation 1.
+    Over the training images, pixels have mean 0 and deviation 1.
     """
     from sklearn.datasets import load_digits
 
@@ -133,7 +133,7 @@ def _resized(images: Tensor) -> Tensor:
 
 
 def _convolution(channels: int, width: int, kernel: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
-    """A convolution that keeps the image's size but for ``stride``, and the batch normalisation after it."""
+    """A convolution that keeps the image's size, divided by ``stride``, and its batch normalisation."""
     convolution = nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False)
     return convolution, nn.BatchNorm2d(width)
 

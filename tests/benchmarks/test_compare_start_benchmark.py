@@ -1,6 +1,6 @@
-"""What ``loopmark compare`` takes to start, by pytest-benchmark: see the table at the end of a test run.
+"""Time the start of ``loopmark compare`` with pytest-benchmark: see the table at the end of a test run.
 
-How long it takes is shown, not asserted: that is the machine's. What it imports for it is asserted.
+The duration is shown but not asserted, since it depends on the machine. The imports are asserted.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""What the stopwatch itself costs, by pytest-benchmark: see the table at the end of a test run, not the pass mark."""
+"""Time the stopwatch itself with pytest-benchmark: read the table at the end of a test run, not the pass mark."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ STEPS = 1000
 
 
 class EmptyTask:
-    """A task whose batch costs nothing and whose step does nothing but name its phases."""
+    """A task with a free batch, whose step only names its phases."""
 
     device = torch.device("cpu")
     last_loss = None

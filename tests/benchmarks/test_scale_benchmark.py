@@ -1,7 +1,7 @@
-"""What large runs and many runs take to read, judge and draw, by pytest-benchmark; ``make bench-scale`` for all of it.
+"""Time reading, judging and drawing large and many runs with pytest-benchmark; ``make bench-scale`` runs it in full.
 
-How long it takes is shown, not asserted: that is the machine's. How much memory it takes is asserted, and how large
-what is drawn becomes.
+The duration is shown but not asserted, since it depends on the machine. Memory and the size of the drawn files
+are asserted.
 """
 
 import json
@@ -27,11 +27,11 @@ FULL = os.environ.get("LOOPMARK_SCALE") == "full"
 ROWS, RUNS = (10_000_000, 200) if FULL else (400_000, 5)
 KILOBYTE, MEBIBYTE = 1000, 2**20
 ALONE_BYTES, ROW_BYTES = 400 * MEBIBYTE, 110
-"""What a report may take beside its samples, and for each row of the phases: 1.41 GiB for ten million."""
+"""A report's memory limit beyond its samples, and per row of the phases: 1.41 GiB for ten million rows."""
 PLOT_BYTES, PAGE_BYTES = 300 * KILOBYTE, 5000 * KILOBYTE
 
-# A process's peak counts what its parent held when it was started: this one holds next to nothing. Of forks, which
-# share most of what they hold, Linux tells each one's proportional share (proc_pid_smaps(5)).
+# A process's peak includes its parent's memory at the start, so this parent stays small. Forks share most of their
+# memory, so each counts with its proportional share on Linux (proc_pid_smaps(5)).
 SMALL_PARENT = """
 import json, re, resource, subprocess, sys, time
 import psutil
@@ -62,7 +62,7 @@ sys.exit(command.returncode)
 
 
 class Spent(NamedTuple):
-    """What a command took, its forks included, whose memory is looked at twice a second."""
+    """The cost of a command, forks included; memory is sampled twice a second."""
 
     cpu_seconds: float
     peak_bytes: int
@@ -70,7 +70,7 @@ class Spent(NamedTuple):
 
 @pytest.fixture
 def spend(benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str]) -> Callable[..., Spent]:
-    """Run ``loopmark`` once, in a process of its own, and tell what it took; the whole size is told on the terminal."""
+    """Run ``loopmark`` once in a process of its own, and return its cost; the full size also prints it."""
 
     def run(*arguments: object) -> Spent:
         command = [sys.executable, "-c", SMALL_PARENT, sys.executable, "-m", "loopmark", *map(str, arguments)]
@@ -104,7 +104,7 @@ def test_a_report_on_a_large_run_keeps_to_its_memory_and_its_plots_are_small(
 
 
 def keep_many(folder: Path, machines: int) -> None:
-    """So many runs under ``folder``, of ``machines`` machines in turn, a day apart."""
+    """Write ``RUNS`` runs under ``folder``, a day apart, of ``machines`` machines in turn."""
     some = [make_large_run(80_000, seed=seed) for seed in range(5)]
     kept = [folder / str(number) for number in range(RUNS)]
     for number, place in enumerate(kept):

@@ -1,4 +1,4 @@
-"""``loopmark ab`` for real, on a small workload: every exit status, and nothing left behind."""
+"""``loopmark ab`` for real, on a small workload: every exit status, and no leftovers."""
 
 import json
 import os
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("brief_pairs")
 
 SMALL = ("--workload", "regression", "--device", "cpu", "--threads", "1")
 LONG = ("--loop", "loop.py:step", *SMALL, "--budget", "600", "--false-alarms", "30%")
-"""A verdict that is sure ends a comparison sooner, but on a machine that is busy with other things."""
+"""A certain verdict ends a comparison far sooner, except on a busy machine."""
 SLOW_LOOP = """
 import time
 
@@ -38,7 +38,7 @@ def step(task, inputs, targets):
 
 
 def left_behind(cwd: Path) -> list[str]:
-    """What Loopmark made in the temporary folder and did not remove."""
+    """Files that Loopmark left in the temporary folder."""
     return [path.name for path in (cwd / "tmp").iterdir() if path.name.startswith("loopmark-")]
 
 
@@ -49,7 +49,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A person's own repository whose loop has become much slower since the tag ``quick``."""
+    """A user's own repository whose loop has become much slower since the tag ``quick``."""
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     for tag, pause in (("quick", "pass"), ("slow", "time.sleep(0.002)")):
         (tmp_path / "loop.py").write_text(SLOW_LOOP.format(pause=pause))
@@ -114,7 +114,7 @@ def test_sides_with_different_environments_start_from_nothing_each_and_only_they
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("--head", "rev=nosuch"), 2, "git repository"),
+        (("--head", "rev=nosuch"), 2, "git work tree"),
         (("--head", "loop=ampp"), 2, "did you mean 'amp_bf16'"),
         (("--head", "workload=resnt"), 2, "did you mean 'resnet'"),
         (("--head", "loop=cuda_graph", "--device", "cpu"), 4, "cuda_graph needs a CUDA device"),

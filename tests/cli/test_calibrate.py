@@ -1,4 +1,4 @@
-"""``loopmark calibrate`` for real, as briefly as can be: it goes on where it was, and shows what it knows."""
+"""``loopmark calibrate`` for real, as short as possible: it resumes a calibration and shows its results."""
 
 import json
 from pathlib import Path

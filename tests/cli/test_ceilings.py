@@ -1,4 +1,4 @@
-"""``loopmark ceilings`` as a person types it, and its record beside the runs of a machine."""
+"""``loopmark ceilings`` on the command line, and its record beside the runs of a machine."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tests.support.command import Here
 
 
 def found_instead(monkeypatch: pytest.MonkeyPatch, found: FoundCeilings | Exception) -> None:
-    """Have the command measure nothing and find ``found``."""
+    """Let the command return ``found`` without measuring."""
 
     def find(*_: object) -> FoundCeilings:
         if isinstance(found, Exception):
@@ -111,7 +111,7 @@ def test_what_stands_in_the_way_of_the_record_is_told(
     done = here("ceilings", "--out", tmp_path, "--device", "cpu", "--threads", 1)
     assert done.returncode == 2
     assert "exists and is not a file" in done.stderr
-    assert os.listdir(path) == []  # noqa: PTH208 - nothing was left in it
+    assert os.listdir(path) == []  # noqa: PTH208 - it is empty
 
 
 @pytest.mark.parametrize("command", [("report",), ("check",), ("history",)])

@@ -1,4 +1,4 @@
-"""``loopmark check`` as a CI runs it; in a process of its own where standard output or the process is the point."""
+"""``loopmark check`` as in CI; tests of standard output or of the process start a new process."""
 
 import json
 import os
@@ -26,7 +26,7 @@ Keep = Callable[..., Path]
 
 
 class Check:
-    """``loopmark check`` in this process and in the test's folder, on no CI but by these variables."""
+    """``loopmark check`` in this process and in the test's folder, with only these CI variables."""
 
     def __init__(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         self._here, self._monkeypatch = here, monkeypatch
@@ -48,7 +48,7 @@ def check(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
 
 
 def check_into(out: IO[str], *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """``loopmark check`` in a process of its own, whose standard output is ``out``."""
+    """``loopmark check`` in a process of its own, with standard output to ``out``."""
     kept = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
     environment = {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1"}
     command = [sys.executable, "-m", "loopmark", "check", *map(str, arguments)]
@@ -63,7 +63,7 @@ def measured(truths: list[Truth], **options: object) -> tuple[Run, Samples]:
 
 @pytest.fixture
 def keep(tmp_path: Path) -> Keep:
-    """Keeps a run in the folder that is given by name."""
+    """Write a run into the folder with the given name."""
 
     def keep(name: str, run: Run, samples: Samples) -> Path:
         folder = tmp_path / name

@@ -1,4 +1,4 @@
-"""The command as a person types it, once in a process of its own."""
+"""The command line, once in a process of its own."""
 
 import json
 import re
@@ -94,7 +94,7 @@ def test_a_run_that_fails_before_anything_is_kept_leaves_no_folder(
 
     assert done.returncode == 2
     assert "something is missing" in done.stderr
-    assert not list(tmp_path.glob("*/*"))
+    assert not list(tmp_path.glob("*/*/"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""``loopmark compare`` as a person types it, on runs that were never measured."""
+"""``loopmark compare`` on the command line, on runs that were never measured."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ AMD, XEON = "amd-epyc-2-core", "xeon-2-core"
 
 
 def kept(root: Path, cpu: str, number: int, step: float = 0.005, *, batch: int = 64, loop: str = "tf32") -> Path:
-    """A run on that processor on that day, in which eager took 10 ms a step and the loop so many seconds."""
+    """A run on that processor and day: eager takes 10 ms a step, and the loop ``step`` seconds."""
     truths = [Truth("eager"), Truth("eager", repeat=True), Truth(loop, step)]
     run, samples = make_run(truths, launches=3, rounds=3, steps=1, seed=number, launch_noise=0.002, block_noise=0.002)
     run = replace(on(cpu, dated(run, number)), cases=tuple(replace(case, batch_size=batch) for case in run.cases))
@@ -34,7 +34,7 @@ def kept(root: Path, cpu: str, number: int, step: float = 0.005, *, batch: int =
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two machines, one of them measured twice."""
+    """Two machines, one with two runs."""
     root = tmp_path_factory.mktemp("results")
     kept(root, "AMD EPYC", 0, 0.020)
     kept(root, "AMD EPYC", 5, 0.005)

@@ -1,4 +1,4 @@
-"""A comparison that goes on until its verdict is sure, with launch pairs made up and a clock that only they move."""
+"""A comparison until its verdict is certain, with synthetic launch pairs and a clock that only they move."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -17,7 +17,7 @@ PAIR_SECONDS = 2.0
 
 
 class Clock:
-    """Stands for the ``time`` module."""
+    """A stand-in for the ``time`` module."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def measurement(clock: Clock, effect: float, interrupt_after: int | None = None) -> Any:
-    """Stands for a ``PairedMeasurement`` whose head takes ``1 + effect`` times as long."""
+    """A stand-in for ``PairedMeasurement`` whose head takes ``1 + effect`` times as long."""
     random = np.random.default_rng(0)
 
     def pairs(budget_seconds: float) -> Iterator[Measured]:

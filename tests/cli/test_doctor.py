@@ -1,4 +1,4 @@
-"""``loopmark doctor`` as a person types it."""
+"""``loopmark doctor`` on the command line."""
 
 import json
 

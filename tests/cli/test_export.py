@@ -1,4 +1,4 @@
-"""``loopmark export`` as a person types it, and its files in the hands of the tools that they are for."""
+"""``loopmark export`` on the command line, and its files read by the tools they are for."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""``loopmark find-batch`` as a person types it."""
+"""``loopmark find-batch`` on the command line."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_json_is_all_that_standard_output_gets_and_a_loop_that_fits_nowhere_make
     hunt = read_batch_sizes(folder)
 
     assert done.returncode == 1
-    # None: on a machine so busy that its processes differ by more than sizes do, none is recommended.
+    # None: on a busy machine, processes may differ by more than sizes do. Then no size is recommended.
     assert eager["recommended_batch_size"] in {150, 300, eager["data_rows"], None}
     assert raises["status"] == "failed"
     assert "wrong from the start" in raises["reason"]

@@ -1,4 +1,4 @@
-"""``loopmark history`` as a person types it, on runs that were never measured."""
+"""``loopmark history`` on the command line, on runs that were never measured."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ FASTER, SLOWER = 0.005, 0.006
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve runs, the last six of another revision in which the loop is slower."""
+    """Twelve runs; the last six are of another revision with a slower loop."""
     root = tmp_path_factory.mktemp("results")
     keep_runs(root, [FASTER] * 6 + [SLOWER] * 6, changed_at=6)
     return root

@@ -1,4 +1,4 @@
-"""``loopmark import`` as a person types it, on files that pytest-benchmark wrote, or could have."""
+"""``loopmark import`` on the command line, on files from pytest-benchmark, and on possible ones."""
 
 import copy
 import json
@@ -31,7 +31,7 @@ def test_sum(benchmark, size):
 
 
 def benchmark(name: str, seconds: float, seed: int, **changes: Any) -> dict[str, Any]:
-    """A row with rounds about ``seconds``."""
+    """A row with rounds near ``seconds``."""
     data = [seconds * float(noise) for noise in np.random.default_rng(seed).lognormal(0, 0.01, size=9)]
     row = {"name": name, "fullname": f"tests/test_speed.py::{name}", "group": "steps", "extra_info": {}}
     return {**row, "params": None, "options": {}, "stats": {"data": data, "iterations": 1}, **changes}
@@ -46,7 +46,7 @@ def stored(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def launches(folder: Path, other: float = 0.02, count: int = 4, first: int = 0) -> list[Path]:
-    """Files of one and the same two benchmarks, ``test_old`` of 10 ms and ``test_new``."""
+    """Files with the same two benchmarks, ``test_old`` at 10 ms and ``test_new``."""
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{number}.json" for number in range(count)]
     for number, path in enumerate(paths, start=first):
@@ -57,7 +57,7 @@ def launches(folder: Path, other: float = 0.02, count: int = 4, first: int = 0) 
 
 @pytest.fixture
 def imported(here: Here, tmp_path: Path):
-    """Imports files, and gives the folder and what was kept in it."""
+    """Import files, and return the folder and its contents."""
 
     def imports(*arguments: object, out: str = "results") -> tuple[Path, Run, Samples]:
         before = set((tmp_path / out).glob("*/2*"))
@@ -142,7 +142,7 @@ def test_check_compares_two_imported_runs(here: Here, imported, tmp_path: Path) 
     findings = {(f["loop"], f["metric"]): f for f in json.loads(slower.stdout)["findings"]}
 
     assert findings["test_new", "step / eager"]["change"]["value"] == pytest.approx(1.5, rel=0.02)
-    assert slower.returncode == 3  # no noise floor: it is not called a regression
+    assert slower.returncode == 3  # no noise floor, so it is not called a regression
     assert unchanged.returncode == 0, unchanged.stdout
 
 
@@ -244,7 +244,7 @@ def test_hostile_names_are_shown_as_text(here: Here, imported, tmp_path: Path) -
 
 
 def broken(change: str) -> str:
-    """A file that someone could have, or could have made."""
+    """The text of a damaged or hand-made file."""
     whole = stored(benchmark("test_old", 0.01, 0))
     row = whole["benchmarks"][0]
     if change == "no data":
@@ -400,12 +400,12 @@ def test_files_that_were_imported_before_make_no_second_run(here: Here, imported
 
     assert again.returncode == 0
     assert f"Was imported before; it is in {folder}; see: loopmark report {folder}" in again.stderr
-    other, *_ = imported(*moved, "--baseline", "test_old")  # which is another run of the same rounds
+    other, *_ = imported(*moved, "--baseline", "test_old")  # this is another run of the same rounds
     assert other != folder
 
 
 def measured_on(out: Path, **facts: object) -> Path:
-    """A run that Loopmark itself measured, on the machine of ``stored``, but for ``facts``."""
+    """A run measured by Loopmark itself on the machine of ``stored``, except for ``facts``."""
     run, samples = make_run([Truth("eager")], launches=2, rounds=1)
     run = replace(run, machine=replace(run.machine, **facts))
     folder = store.create_folder(out, run.machine.name, run.started)

@@ -1,4 +1,4 @@
-"""``loopmark memory`` as a person types it."""
+"""``loopmark memory`` on the command line."""
 
 import json
 from pathlib import Path

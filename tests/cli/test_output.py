@@ -1,4 +1,4 @@
-"""Standard output that is not read to its end, or cannot be written."""
+"""Standard output that is closed early or cannot be written."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""``loopmark report`` as a person types it, on folders that hold more than they should, or less."""
+"""``loopmark report`` on the command line, on folders with extra or missing files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``loopmark trace`` as a person types it; mostly within this process, so that its fork server is started once."""
+"""``loopmark trace`` on the command line, mostly in this process, so that its fork server starts once."""
 
 import csv
 import gzip
@@ -66,7 +66,7 @@ def test_json_is_all_that_standard_output_gets_and_names_the_files(tmp_path: Pat
 def test_a_loop_that_ends_badly_has_its_reason_and_status_1_and_leaves_no_file(
     loop: str, says: str, tmp_path: Path, here: Here
 ) -> None:
-    many = ("--steps", "40")  # so that it goes wrong on a slow machine too, which warms up in few steps
+    many = ("--steps", "40")  # enough steps to fail on a slow machine too, where warm-up takes few steps
     done = here("trace", f"tests/examples/misbehaving.py:{loop}", *QUICK, *many, "--out", tmp_path / "out")
 
     assert done.returncode == 1

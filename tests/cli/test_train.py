@@ -1,4 +1,4 @@
-"""``loopmark train`` as a person types it, once in a process of its own."""
+"""``loopmark train`` on the command line, once in a process of its own."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Comple
         "train", "--workload", "regression", "--loop", "amp_bf16", "--loop", "cuda_graph", "--seeds", 2, "--threads", 1,
         "--out", out,
     )  # fmt: skip
-    (folder,) = out.glob("*/*")
+    (folder,) = out.glob("*/*/")
     return done, folder
 
 
@@ -91,7 +91,7 @@ def test_the_same_command_twice_gives_the_same_losses_and_says_what_determinism_
             "eager", "eager", "deterministic", "deterministic+fused_optimizer"
         ]  # fmt: skip
         losses.append(pd.read_parquet(Path(summary["folder"]) / "training_losses.parquet"))
-    # A loop that converges on quality alone trains as long both times; time decides nothing within the budget.
+    # A loop that converges on quality alone takes the same steps both times. Time has no influence within the budget.
     assert losses[0].equals(losses[1])
 
 
@@ -104,7 +104,7 @@ def test_an_own_workload_and_an_own_step_train_like_any_other(here: Here, tmp_pa
     (workload,) = json.loads(done.stdout)["workloads"]
     cases = {case["loop"]: case for case in workload["cases"] if case["repeat"] == "no"}
     assert cases["eager"]["seeds_at_target"] == cases["own_loop:step"]["seeds_at_target"] == 1
-    # Its gradients are clipped before the optimizer is handed them.
+    # Its gradients are clipped before the optimizer gets them.
     assert cases["own_loop:step"]["verdict"] == "departs"
     assert cases["own_loop:step"]["kind"] == "gradient"
 

@@ -1,4 +1,4 @@
-"""``loopmark verify`` as a person types it; mostly within this process, so that its fork server is started once."""
+"""``loopmark verify`` on the command line, mostly in this process, so that its fork server starts once."""
 
 import json
 from pathlib import Path

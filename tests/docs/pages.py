@@ -1,4 +1,4 @@
-"""The pages that people read, and what stands in their fences."""
+"""The pages of the documentation, and the contents of their fences."""
 
 import re
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ def text_of(page: Path) -> str:
 
 
 def fences(page: Path) -> Iterator[tuple[str, str]]:
-    """Each fence's language and text, in order."""
+    """The language and text of each fence, in order."""
     yield from FENCE.findall(text_of(page))
 
 
 def write_file(text: str, folder: Path) -> bool:
-    """Write a fence whose first line is a comment with a file's name to that file; False for any other fence."""
+    """Write a fence to the file named in its first comment line; return False for any other fence."""
     name = FILE.match(text)
     if name is None:
         return False

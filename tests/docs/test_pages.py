@@ -1,4 +1,4 @@
-"""README and documentation name what exists."""
+"""README and documentation name only existing things."""
 
 import re
 from functools import cache
@@ -18,7 +18,7 @@ OPTION = re.compile(r"(?<!\S)(--[a-z][a-z-]*)")
 
 @cache
 def options() -> dict[str, set[str]]:
-    """The options of each command."""
+    """Each command's options."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     return {
         name: {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}

@@ -1,1 +1,1 @@
-"""What a machine with a GPU shows of Loopmark's promises: run in bounded steps, judged, and packed into one archive."""
+"""Check Loopmark's promises on a machine with a GPU, in steps of bounded time, and pack the evidence."""

@@ -1,4 +1,4 @@
-"""``make gpu-evidence``: the steps, each in bounded time and alone where wanted, and the archive."""
+"""``make gpu-evidence``: run the steps in bounded time, together or alone, and write the archive."""
 
 import argparse
 import contextlib
@@ -26,7 +26,7 @@ CLOCK_TESTS = "known_length or graphs_phases or timing_the_phases"
 
 
 def commands(step: int, folder: Path, device: str | None) -> list[tuple[str, ...]]:
-    """What step 1, 2 or 3 runs; on a CPU little of each."""
+    """The commands of step 1, 2 or 3; shorter ones on a CPU."""
     bench, on = ("-m", "loopmark"), ("--device", device) if device else ()
     out = ("--out", str(folder / f"step-{step}-results"))
     small = device == "cpu"
@@ -42,9 +42,9 @@ def commands(step: int, folder: Path, device: str | None) -> list[tuple[str, ...
 
 
 def carry_out(step: int, folder: Path, device: str | None, seconds: float = STEP_SECONDS) -> None:
-    """Run a step's commands one after the other, until its time is over; what became of each is kept.
+    """Run a step's commands one after the other within ``seconds``, and record how each ended.
 
-    What an earlier try of the step left goes first.
+    Files of an earlier try of the step are removed first.
     """
     for old in (folder / f"step-{step}.json", *folder.glob(f"step-{step}-*")):
         shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink(missing_ok=True)
@@ -66,7 +66,7 @@ def carry_out(step: int, folder: Path, device: str | None, seconds: float = STEP
 
 
 def run(command: Sequence[str], log: Path, seconds: float) -> int | None:
-    """The command's exit status; None where its time was over and it was ended, orderly if it could be."""
+    """Return the command's exit status, or None after its time limit. Interrupt it first, then kill it."""
     with log.open("wb") as file:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
@@ -74,7 +74,7 @@ def run(command: Sequence[str], log: Path, seconds: float) -> int | None:
         try:
             return child.wait(seconds)
         except (subprocess.TimeoutExpired, KeyboardInterrupt) as end:
-            child.send_signal(signal.SIGINT)  # it keeps what it has measured
+            child.send_signal(signal.SIGINT)  # it saves its measurements
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(GRACE_SECONDS)
             if isinstance(end, KeyboardInterrupt):
@@ -93,7 +93,7 @@ def run(command: Sequence[str], log: Path, seconds: float) -> int | None:
 
 
 def pack(folder: Path, most_bytes: int = MOST_BYTES) -> Path:
-    """Write summary.md and evidence.tar.gz, without the largest tables where it would be larger than ``most_bytes``."""
+    """Write summary.md and evidence.tar.gz. Leave out the largest tables if it would exceed ``most_bytes``."""
     archive = folder / ARCHIVE
     archive.unlink(missing_ok=True)
     files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
@@ -112,11 +112,11 @@ def pack(folder: Path, most_bytes: int = MOST_BYTES) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
+    """Parse the arguments, run the steps and write the archive."""
     parser = argparse.ArgumentParser(prog="python -m tests.evidence", description=__doc__)
-    parser.add_argument("--evidence", type=Path, default=Path("results/evidence"), help="the folder that gets it all")
-    parser.add_argument("--step", type=int, choices=(1, 2, 3), help="one step alone: tests, the default run, precision")
-    parser.add_argument("--device", help="cpu, cuda or cuda:N; cuda where there is one")
+    parser.add_argument("--evidence", type=Path, default=Path("results/evidence"), help="Folder for logs and archive.")
+    parser.add_argument("--step", type=int, choices=(1, 2, 3), help="Run one step: tests, default run, precision.")
+    parser.add_argument("--device", help="Use cpu, cuda or cuda:N; the default is cuda if present.")
     given = parser.parse_args(arguments)
     folder: Path = given.evidence.absolute()
     if "$" in str(folder) or (folder / ARCHIVE).is_dir():
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for step in (given.step,) if given.step else (1, 2, 3):
             carry_out(step, folder, given.device)
     except KeyboardInterrupt:
-        print("interrupted: what there is follows", file=sys.stderr)
+        print("interrupted: the summary so far follows", file=sys.stderr)
     archive = pack(folder)
     print((folder / "summary.md").read_text())
     print(f"Archive: {archive}")

@@ -1,4 +1,4 @@
-"""Each promise held against what the steps left in a folder: it holds, it fails, or it was not tried."""
+"""Each promise, judged by the files that the steps left in a folder: it holds, fails, or was not tried."""
 
 import csv
 import json
@@ -11,24 +11,24 @@ from typing import Any, Literal
 State = Literal["holds", "fails", "not tried"]
 
 DEFAULTS_SECONDS = 600.0
-"""What `make bench` may take at the defaults."""
+"""The time limit of `make bench` with default options."""
 PEAKS = {
-    # Dense bfloat16 FLOP/s and bytes/s, by NVIDIA's datasheets: leads to hold ceilings against, and nothing else.
+    # Dense bfloat16 FLOP/s and bytes/s from NVIDIA's datasheets, used only to check ceilings.
     "H200": (989e12, 4.8e12),
     "H100 80GB HBM3": (989e12, 3.35e12),
     "A100-SXM4-80GB": (312e12, 2.04e12),
     "NVIDIA L4": (121e12, 0.30e12),
 }
 LEAST_SECONDS = 60.0
-"""Of a comparison, from which on it is expected to find +1 %."""
+"""A comparison of at least this duration is expected to find +1 %."""
 CLOCK = "step-3-clock.xml"
 LEAST_SHARE = 0.4
-"""Of a peak, below which a ceiling was measured badly or the card was held down."""
+"""Below this share of a peak, a ceiling was measured badly or the card was held down."""
 
 
 @dataclass(frozen=True)
 class Promise:
-    """One promise, and what became of it."""
+    """One promise and its result."""
 
     text: str
     state: State
@@ -36,7 +36,7 @@ class Promise:
 
 
 def promises(folder: Path) -> tuple[Promise, ...]:
-    """Every promise, by what lies in ``folder``."""
+    """Judge every promise by the files in ``folder``."""
     judges: tuple[tuple[str, Callable[[Path], tuple[State, str]]], ...] = (
         ("the short tests for CUDA pass", lambda f: _tests(f / "step-1-tests.xml")),
         ("a launch from the fork server can use the GPU", _launches),
@@ -63,7 +63,7 @@ def _judged(judge: Callable[[Path], tuple[State, str]], folder: Path) -> tuple[S
 
 
 def summary(folder: Path, notes: tuple[str, ...] = ()) -> str:
-    """One page in Markdown: each promise's state and figure, then what each step came to."""
+    """One page in Markdown: each promise's state and figure, then the result of each step."""
     rows = [f"| {one.text} | {one.state} | {one.figure} |" for one in promises(folder)]
     steps = [line for path in sorted(folder.glob("step-[123].json")) for line in _commands(path)]
     head = [
@@ -110,7 +110,7 @@ def _tests(report: Path, beginning: str = "test_") -> tuple[State, str]:
 
 
 def _status(report: Path) -> int | None:
-    """The exit status of the command that wrote ``report``, as its step kept it; None where its time was over."""
+    """The recorded exit status of the command that wrote ``report``; None if it ran out of time."""
     step = report.parent / f"{report.name[: len('step-1')]}.json"
     commands = json.loads(step.read_text()) if step.is_file() else []
     return next((one["status"] for one in commands if report.name in one["command"]), 0)

@@ -1,4 +1,4 @@
-"""What is said of each promise, by files whose truth is known."""
+"""The judgement of each promise, from files with a known truth."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def found(folder: Path, text: str) -> Promise:
 
 
 def a_run(folder: Path, device: str = "cuda:0", **changes: Any) -> Path:
-    """The reference run, as if it were of ``device``."""
+    """The reference run, as if made on ``device``."""
     run = shutil.copytree(
         REFERENCE, folder / "step-2-results" / "machine" / "run", ignore=shutil.ignore_patterns("*.parquet")
     )

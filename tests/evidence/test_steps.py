@@ -1,4 +1,4 @@
-"""The steps: bounded, alone or together, and packed."""
+"""The steps: with a time limit, alone or together, and packed."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Loops that go wrong, each in its own way, after some steps that go well."""
+"""Loops that fail after some good steps, each in its own way."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A step whose phases are members of an enumeration of its own."""
+"""A step whose phases are members of its own enumeration."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""A small perceptron on the iris data: a workload as a person writes it."""
+"""A small perceptron on the iris data: an example of a user's workload."""
 
 from functools import partial
 

@@ -49,7 +49,7 @@ def test_every_process_of_a_size_counts_and_how_far_those_of_the_best_differ_is_
     assert size(finding.best) == 64
     assert finding.noise == pytest.approx(0.1)
     assert finding.rows[-1].processes == pytest.approx((0.010, 0.011))
-    assert equals(finding) == [32, 64]  # 5,926 against 6,095 a second: less than the noise
+    assert equals(finding) == [32, 64]  # 5,926 and 6,095 a second differ by less than the noise
 
 
 def test_beyond_the_noise_a_smaller_size_is_slower() -> None:

@@ -1,4 +1,4 @@
-"""What bounds each phase, told from the laps of a simulated queue whose truth is known."""
+"""The bound of each phase, found from the laps of a simulated queue with a known truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,10 +18,10 @@ US = 1e-6
 
 @dataclass
 class Queue:
-    """A host that launches kernels and a device that works them off in order, some time after their launch.
+    """A host that launches kernels, and a device that runs them in order with a delay after their launch.
 
     Args:
-        room: how many kernels may wait before the host has to.
+        room: number of kernels that may wait before the host has to.
     """
 
     latency: float = 5 * US
@@ -31,7 +31,7 @@ class Queue:
     ends: list[float] = field(default_factory=list)
 
     def launch(self, host_seconds: float, kernel_seconds: float) -> None:
-        """One kernel, or an event, which takes no time."""
+        """Launch one kernel, or an event, which takes no time."""
         if len(self.ends) >= self.room:
             self.host = max(self.host, self.ends[-self.room])
         self.host += host_seconds
@@ -40,11 +40,11 @@ class Queue:
 
 
 Phase = tuple[int, float, float]
-"""Kernels, seconds to launch each, seconds that each takes."""
+"""Number of kernels, seconds to launch each, duration of each in seconds."""
 
 
 def laps(phases: dict[str, Phase], steps: int = 3, blocks: int = 4, room: int = 1000) -> pd.DataFrame:
-    """The rows of blocks that each begin with an idle device, as a clock with events and stamps sees them."""
+    """The rows of blocks that each begin with an idle device, as recorded by a clock with events and stamps."""
     rows = []
     for block in range(blocks):
         queue = Queue(room=room)

@@ -1,4 +1,4 @@
-"""Calibrations made up of trials whose truth is known."""
+"""Synthetic calibrations, from trials with a known truth."""
 
 import math
 from dataclasses import replace
@@ -73,7 +73,7 @@ def test_a_rate_has_the_exact_binomial_interval() -> None:
 def test_means_that_vary_cry_wolf_and_see_only_large_effects() -> None:
     summary = summarise_calibration(many())
     unchanged = summary.rows[0]
-    assert unchanged.solo_fails[0.01].estimate.value == pytest.approx(0.42, abs=0.2)  # of normal(0, 5 %) above 1 %
+    assert unchanged.solo_fails[0.01].estimate.value == pytest.approx(0.42, abs=0.2)  # share of normal(0, 5 %) over 1 %
     assert summary.sensitivity is not None
     assert summary.sensitivity.means.value == pytest.approx(math.expm1(3.97 * 0.05), rel=0.3)
     assert summary.sensitivity.ours.value < 0.01

@@ -32,13 +32,13 @@ EXPERIMENTS = 250
 
 
 def log_speedup(blocks: pd.DataFrame, baseline: pd.DataFrame) -> Estimate | None:
-    """One case's blocks against another's."""
+    """The log speedup of one case's blocks over the baseline's."""
     both = pd.concat([blocks.assign(case=1), baseline.assign(case=0)])
     return log_speedups(round_logs(both), 0).get(1)
 
 
 def of_launches(launches: Sequence[ArrayLike]) -> Estimate:
-    """What launches with these values come to."""
+    """The estimate over launches with these values."""
     places = [(launch, i) for launch, values in enumerate(launches) for i in range(np.size(values))]
     index = pd.MultiIndex.from_tuples(places, names=["launch", "round"])
     return over_launches(pd.DataFrame({0: np.concatenate(launches)}, index))[0]
@@ -49,14 +49,14 @@ def blocks_of(truth: Truth, **options: float) -> pd.DataFrame:
 
 
 def two(speedup: float = 1.25, **options: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The blocks of a loop and of its baseline, measured together."""
+    """Blocks of a loop and of its baseline, measured together."""
     blocks = make_run([Truth("eager"), Truth("other", 0.010 / speedup)], **options)[1].blocks
     return blocks[blocks["case"] == 1], blocks[blocks["case"] == 0]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Log speedups of one run: its repetition, a loop that is no different, one that is 5 % faster."""
+    """Log speedups of one run: eager's repetition, an unchanged loop, and a loop that is 5 % faster."""
 
     repeat: Estimate
     unchanged: Estimate
@@ -117,7 +117,7 @@ def test_five_percent_faster_is_found(experiments: list[Experiment]) -> None:
 
 
 def test_with_few_launches_a_big_difference_is_not_called_the_same() -> None:
-    # Two launches 2 % apart make a floor of 20 % or so; that must not turn a 10 % speedup into "same".
+    # Two launches 2 % apart give a noise floor near 20 %. A 10 % speedup must not become "same".
     rng = np.random.default_rng(13)
     verdicts = []
     for _ in range(1000):
@@ -221,7 +221,7 @@ def test_over_launches_covers_the_truth_although_launches_differ_more_than_their
     rounds = pd.MultiIndex.from_product([range(5), range(9)], names=["launch", "round"])
     runs = over_launches(pd.DataFrame(values.reshape(1500, 45).T, rounds))
     assert coverage(list(runs.values()), 1.0) == pytest.approx(0.95, abs=0.018)
-    # The same samples taken for independent would claim far too much.
+    # Treated as independent, the same samples would claim far too much.
     assert coverage([student(run.ravel()) for run in values], 1.0) < 0.6
 
 
@@ -262,16 +262,16 @@ def test_without_laps_there_is_no_instrumentation_to_tell() -> None:
         (0.10, 0.08, 0.12, 0.01, "faster"),
         (-0.10, -0.12, -0.08, 0.01, "slower"),
         (0.10, 0.08, 0.12, None, "inconclusive"),
-        (0.10, 0.00, 0.20, 0.01, "inconclusive"),  # an end at zero does not exclude it
+        (0.10, 0.00, 0.20, 0.01, "inconclusive"),  # an end at zero does not exclude zero
         (0.03, 0.01, 0.05, 0.03, "inconclusive"),  # at the floor is not above it
         (0.03, 0.01, 0.05, 0.029, "faster"),
         (-0.03, -0.05, -0.01, 0.03, "inconclusive"),
         (0.00, -0.02, 0.02, 0.02, "same"),  # the interval may touch the floor
         (0.00, -0.02, 0.02, 0.019, "inconclusive"),
-        (0.01, 0.005, 0.015, 0.02, "same"),  # real, and below what this machine reports of nothing
+        (0.01, 0.005, 0.015, 0.02, "same"),  # real, but below the machine's noise floor
         (0.00, -0.02, 0.02, None, "inconclusive"),
         (0.00, -WIDEST_SAME, WIDEST_SAME, 0.30, "same"),
-        (0.00, -0.10, 0.10, 0.30, "inconclusive"),  # noise is no proof of equality
+        (0.00, -0.10, 0.10, 0.30, "inconclusive"),  # noise does not prove equality
         (0.20, 0.10, 0.30, 0.25, "inconclusive"),
         (0.20, 0.10, 0.30, math.inf, "inconclusive"),
         (0.20, -math.inf, math.inf, math.inf, "inconclusive"),

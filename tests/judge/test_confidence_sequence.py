@@ -1,4 +1,4 @@
-"""The confidence sequence against noise whose truth is known; seeds are fixed, tolerances are binomial."""
+"""The confidence sequence on noise with a known truth; seeds are fixed, tolerances are binomial."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def heavy_tailed(random: np.random.Generator, count: int) -> np.ndarray:
 
 
 def bursts(random: np.random.Generator, count: int) -> np.ndarray:
-    """A quiet machine, disturbed in one launch of five, either side alike."""
+    """A quiet machine, disturbed in one of five launches, equally on both sides."""
     return random.normal(0, np.where(random.random(count) < 0.2, 0.1, 0.003))
 
 
@@ -36,7 +36,7 @@ def ever_louder(random: np.random.Generator, count: int) -> np.ndarray:
 
 
 def swings(random: np.random.Generator, count: int) -> np.ndarray:
-    """Loudness that comes and goes over launches; which side it hits is drawn anew for each."""
+    """Noise whose strength drifts over launches; the affected side is random."""
     loudness = np.exp(np.cumsum(random.normal(0, 0.4, count)))
     return 0.005 * loudness * random.normal(0, 1, count)
 
@@ -47,7 +47,7 @@ def test_unchanged_code_is_hardly_ever_called_slower_however_often_one_looks(noi
     random = np.random.default_rng(1)
     trials = 1500
     alarms = ever_excludes([noise(random, LAUNCHES) for _ in range(trials)], 0.0, error).sum()
-    # Three standard deviations above the rate that is promised.
+    # Three standard deviations above the promised rate.
     assert alarms / trials <= error + 3 * math.sqrt(error / trials)
 
 
@@ -81,7 +81,7 @@ def test_what_was_measured_badly_counts_for_less_so_that_the_interval_is_narrowe
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("error", [0.01, 0.05])
 def test_two_ways_of_running_that_launches_fall_into_by_chance_are_no_difference(error: float, told: bool) -> None:
-    # Most of the values so far may lie on one side: a width that looks at the value itself gains by that.
+    # Most values so far may lie on one side: a width that depends on the value itself would gain by that.
     random = np.random.default_rng(11)
     shape = (1000, 80)
     values = random.choice([-0.01, 0.01], shape) + random.normal(0, 0.001, shape)
@@ -96,7 +96,7 @@ def test_a_bet_does_not_gain_on_average_when_nothing_differs() -> None:
 
 
 def last_gains(values: np.ndarray) -> np.ndarray:
-    """What the last of each row adds to a stake of 1 that was put on it alone, after all the others."""
+    """The gain of a stake of 1 on the last value of each row, given all values before it."""
     deviations = _deviation(values[:, :-1], np.ones_like(values), told=False)[:, np.newaxis]
     return np.expm1(_log_stakes(values[:, -1:], deviations, deviations, 0.0)[:, 0])
 

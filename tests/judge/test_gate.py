@@ -33,7 +33,7 @@ def checked(
 
 
 def with_cases(side: Measured, **changes: object) -> Measured:
-    """``side``, with every case that was measured changed."""
+    """``side``, with every measured case changed."""
     run, samples = side
     cases = tuple(replace(case, **changes) if case.status == "ok" else case for case in run.cases)  # type: ignore[arg-type]
     return replace(run, cases=cases), samples
@@ -216,7 +216,7 @@ def test_a_loop_that_trained_and_fails_now_is_a_regression_on_that_machine(statu
 
     assert broken.broken
     assert "RuntimeError: boom" in (broken.note or "")
-    assert checked(elsewhere(head), BASE).outcome == "not comparable"  # that one may just have less memory
+    assert checked(elsewhere(head), BASE).outcome == "not comparable"  # that machine may just have less memory
 
 
 def test_a_loop_whose_loss_is_lost_is_broken_however_fast() -> None:
@@ -360,7 +360,7 @@ def test_nothing_within_the_noise_floor_is_called_a_difference_nor_for_that_the_
 
 
 def outcomes(sigma: float, slower: float, *, looks: int, launches: int, times: int, seed: int) -> list[Outcome]:
-    """What becomes of ``times`` comparisons of several loops, of which one is ``slower`` by that share."""
+    """The outcomes of ``times`` comparisons of several loops, one of which is ``slower`` by that share."""
     rng = np.random.default_rng(seed)
     made: list[Outcome] = []
     for _ in range(times):
@@ -375,7 +375,7 @@ def outcomes(sigma: float, slower: float, *, looks: int, launches: int, times: i
 
 
 def test_a_check_of_many_loops_cries_wolf_no_more_often_than_was_asked() -> None:
-    # With a threshold of zero, the worst case; the standard error of a share of 600 is 0.9 %.
+    # A threshold of zero is the worst case. The standard error of a share of 600 is 0.9 %.
     alarms = outcomes(0.02, 0.0, looks=8, launches=5, times=600, seed=3).count("regression")
     assert alarms / 600 <= 0.05 + 0.02
 

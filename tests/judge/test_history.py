@@ -42,7 +42,7 @@ def with_slow_outliers(rng: np.random.Generator, runs: int) -> np.ndarray:
 
 
 def found(logs: np.ndarray) -> list[int]:
-    """Where a series changes, told by nothing but its own scatter: what the runs say of themselves only adds to it."""
+    """The change points of a series, from its own scatter alone. The runs' own intervals would only add noise."""
     return change_points(logs, noise(logs, []))
 
 

@@ -1,4 +1,4 @@
-"""The laps that count, and the phases that they add up to."""
+"""The laps that count, and their sums by phase."""
 
 import math
 from dataclasses import replace
@@ -111,7 +111,7 @@ def test_the_turns_of_a_repeated_phase_add_up_even_in_rows_of_their_own() -> Non
 
 
 def test_a_phase_that_only_some_steps_have_is_averaged_over_all_of_them() -> None:
-    # Zeroing every second step: half a zeroing a step, so that the sum is still the step.
+    # zero_grad runs in every second step: half of it counts per step, so that the phases add up to the step.
     steps = [{"zero_grad": 1e-3, "forward": 3e-3}, {"forward": 4e-3}] * 10
     phases = phase_seconds(laps(steps), ORDER, "host_seconds")
     assert sum(phases.values()) == pytest.approx(4e-3)
@@ -218,7 +218,7 @@ def test_a_case_that_is_not_there_and_a_table_without_rows_have_none(samples: Sa
 
 
 def blocks(*rows: tuple[int, bool, str]) -> pd.DataFrame:
-    """Round, whether it is lapped, and why it was throttled."""
+    """Rows of (round, lapped, throttle reason)."""
     table = pd.DataFrame(rows, columns=["round", "lapped", "throttle_reasons"])
     return table.assign(case=0, launch=0, block=range(len(rows)))
 

@@ -1,4 +1,4 @@
-"""Two sides judged from synthetic launch pairs whose truth is known."""
+"""Two sides judged from synthetic launch pairs with a known truth."""
 
 import math
 from dataclasses import replace
@@ -43,7 +43,7 @@ def launch_pair(
     lap_cost: float = 1.0,
     quads: int = 8,
 ) -> tuple[Pair, pd.DataFrame, pd.DataFrame]:
-    """A launch pair whose head takes ``1 + effects[phase]`` times as long in each phase; the machine drifts."""
+    """A launch pair whose head takes ``1 + effects[phase]`` times as long in each phase, on a machine that drifts."""
     blocks: list[dict[str, object]] = []
     phases: list[dict[str, object]] = []
     bias = random.normal(0, noise / 2)
@@ -116,7 +116,7 @@ def test_a_regression_in_one_phase_is_found_in_that_phase_alone() -> None:
     sequential, _ = contest(effects={"optimizer": 0.3})
     found = verdicts(sequential)
     assert found[STEP] == "slower"
-    assert found["optimizer"] in ("slower", "inconclusive")  # the step may be sure before it is
+    assert found["optimizer"] in ("slower", "inconclusive")  # the step may be decided first
     sequential, _ = contest(DecisionRules(step_threshold=0.5, margin=0.001), most=40, effects={"optimizer": 0.3})
     referee_phases = {f.metric: f.change for f in sequential.findings()}
     change = referee_phases["optimizer"]
@@ -220,7 +220,7 @@ def test_a_difference_that_turns_round_meanwhile_is_no_verdict_and_the_reason_is
         sequential.add(*launch_pair(random, index, effects=dict.fromkeys(SHARES, slower)))
     told = judge_comparison(comparison(side(), side()), sequential, DecisionRules())
     assert verdicts(sequential)[STEP] == "inconclusive"
-    assert sequential.decided  # more launches mend nothing
+    assert sequential.decided  # more launches would not help
     assert told.outcome == "inconclusive"
     step = next(finding for finding in told.findings if finding.metric == STEP)
     assert "the difference changed while it was measured" in (step.note or "")

@@ -40,7 +40,7 @@ def test_the_median_interval_is_the_narrowest_whose_binomial_coverage_is_95_perc
     rank = int(estimate.low)
     assert estimate.high == count + 1 - rank
 
-    def exact(r: int) -> float:  # how often the r-th values from either end have the median between them
+    def exact(r: int) -> float:  # probability that the r-th values from either end bracket the median
         return 1 - 2 * float(stats.binom.cdf(r - 1, count, 0.5))
 
     assert exact(rank) >= 0.95 > exact(rank + 1)
@@ -52,7 +52,7 @@ def test_fewer_than_six_values_cannot_bracket_a_median(count: int) -> None:
 
 
 def test_median_intervals_cover_the_truth_of_a_skewed_heavy_tailed_distribution() -> None:
-    samples = np.random.default_rng(2).pareto(1.0, (2000, 15))  # it has no mean; its median is 1
+    samples = np.random.default_rng(2).pareto(1.0, (2000, 15))  # the mean is infinite; the median is 1
     covered = coverage([median(sample) for sample in samples], 1.0)
     assert covered == pytest.approx(1 - 2 * float(stats.binom.cdf(3, 15, 0.5)), abs=0.012)
 

@@ -35,7 +35,7 @@ def with_launches(run: Run, index: int, **changes: object) -> Run:
 
 
 def only_launches(samples: Samples, case: int, count: int) -> Samples:
-    """``samples`` with no more than the first ``count`` launches of ``case``."""
+    """``samples`` with only the first ``count`` launches of ``case``."""
     tables = {}
     for name in ("phases", "blocks", "warmup", "losses"):
         table = getattr(samples, name)
@@ -50,7 +50,7 @@ def test_every_case_has_its_row_in_the_runs_order() -> None:
 
 def test_workloads_are_judged_apart_each_against_its_own_baseline() -> None:
     run, samples = make_run([EAGER, AGAIN, Truth("amp", 0.005)], ("resnet", "gpt"))
-    slower = samples.blocks["case"].isin([3, 4])  # gpt's eager and its repetition alone
+    slower = samples.blocks["case"].isin([3, 4])  # only gpt's eager and its repetition
     samples.blocks.loc[slower, "host_seconds"] *= 3
     resnet, gpt = summarise(run, samples).workloads
     assert (resnet.workload, gpt.workload) == ("resnet", "gpt")
@@ -84,7 +84,7 @@ def test_the_baseline_and_its_repetition_have_no_verdict() -> None:
     eager, again = judged(EAGER, AGAIN).rows
     assert (eager.verdict, again.verdict) == (None, None)
     assert eager.speedup is None
-    assert again.speedup.low < 1.01  # the repetition's speedup is the noise floor's own evidence
+    assert again.speedup.low < 1.01  # the repetition's speedup is the evidence for the noise floor
     assert is_baseline(eager.case)
     assert not is_baseline(again.case)
 
@@ -271,7 +271,7 @@ def test_a_faster_loop_that_starts_no_later_pays_from_its_first_step() -> None:
 def test_a_start_that_is_later_by_less_than_the_baseline_s_own_differ_is_not_late(later: float, pays: bool) -> None:
     run, samples = make_run([EAGER, AGAIN, Truth("fused", 0.008)], **QUIET)
     eager = run.cases[0]
-    seconds = (1.0, 1.0, 1.05, 1.1, 30.0)  # the last one found cold caches
+    seconds = (1.0, 1.0, 1.05, 1.1, 30.0)  # the last one had cold caches
     starts = [replace(launch, setup_seconds=one) for launch, one in zip(eager.launches, seconds, strict=True)]
     eager = replace(eager, launches=tuple(starts))
     fused = replace(run.cases[2], launches=tuple(replace(o, setup_seconds=1.05 + later) for o in run.cases[2].launches))

@@ -55,7 +55,7 @@ def test_forward_loss_and_backward_come_once_a_part_and_the_update_once_a_batch(
 
 def test_a_batch_size_that_the_parts_do_not_divide_is_skipped_with_the_reason() -> None:
     task = WORKLOADS["regression"].make(CPU, "small", 10, 0)
-    with pytest.raises(Skip, match=r"^accumulate_4 needs a batch size that 4 divides; this task's is 10$"):
+    with pytest.raises(Skip, match=r"^accumulate_4 needs a batch size divisible by 4; this task's is 10$"):
         find_loop("accumulate_4").prepare(task)
 
 

@@ -46,7 +46,7 @@ def test_a_skipped_first_step_leaves_no_momentum_behind(name: str) -> None:
         batch = task.next_batch()
         for module in task.model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.track_running_stats = False  # they move in a skipped step too
+                module.track_running_stats = False  # they change in a skipped step too
         if first_scale:
             set_scale(task, first_scale)
             drive(task, step, batch)

@@ -9,9 +9,9 @@ from tests.support.tiny import CPU, losses_of, prepared
 
 
 def saved_bytes(task: Task) -> int:
-    """Bytes that a forward pass keeps for backward, parameters aside, each storage once."""
+    """Bytes that a forward pass keeps for backward, without parameters; each storage counts once."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in task.model.parameters()}
-    kept: dict[int, Tensor] = {}  # the tensors themselves, so that no address is used twice
+    kept: dict[int, Tensor] = {}  # keep the tensors themselves, so that no address is reused
 
     def keep(tensor: Tensor) -> Tensor:
         address = tensor.untyped_storage().data_ptr()
@@ -49,5 +49,5 @@ def test_the_model_keeps_its_parameters_names() -> None:
 
 
 def test_a_task_without_blocks_is_skipped_with_the_reason() -> None:
-    with pytest.raises(Skip, match=r"^checkpoint needs a task that names its model's blocks \(Task.blocks\); this one"):
+    with pytest.raises(Skip, match=r"^checkpoint needs a task that names its model's blocks; set Task"):
         find_loop("checkpoint").prepare(WORKLOADS["regression_mlp"].make(CPU, "small", None, 0))

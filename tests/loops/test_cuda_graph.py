@@ -1,4 +1,4 @@
-"""The graph's driver against a CUDA that only pretends."""
+"""The graph's driver on a fake CUDA."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -92,7 +92,7 @@ def test_without_external_events_there_are_no_marks_and_it_still_trains(
     if lacking == "ROCm":
         monkeypatch.setattr(torch.version, "hip", "6.0")
     else:
-        monkeypatch.setattr(torch.cuda, "Event", object)  # no argument `external`
+        monkeypatch.setattr(torch.cuda, "Event", object)  # it has no argument `external`
     task = make_tiny_task()
     step = graphed(cuda, task)
     losses = losses_of(task, step, WARMUP_STEPS + 3)
@@ -131,7 +131,7 @@ def test_a_batch_of_another_shape_is_refused_rather_than_spread(cuda: FakeCuda, 
 @pytest.mark.usefixtures("cuda")
 @pytest.mark.parametrize("name", ["eager", "amp_bf16", "accumulate_4", "amp_fp16+fused_optimizer"])
 def test_the_driver_runs_the_very_step_that_the_other_techniques_chose(name: str) -> None:
-    # SGD's: a capturable AdamW refuses to step on a CPU.
+    # This uses SGD, since a capturable AdamW refuses to step on a CPU.
     task, step = prepared(find_loop(f"{name}+cuda_graph"), WORKLOADS["resnet"].make(CPU, "small", 16, 0))
     assert isinstance(step, GraphedStep)
     other, its_step = prepared(find_loop(name), WORKLOADS["resnet"].make(CPU, "small", 16, 0))
@@ -151,7 +151,7 @@ def test_an_optimizer_that_can_be_made_capturable_is() -> None:
 
 @pytest.mark.parametrize("name", ["cuda_graph", "compile_optimizer+cuda_graph"])
 def test_an_optimizer_without_that_option_is_left_alone(name: str) -> None:
-    task, _ = prepared(find_loop(name), WORKLOADS["resnet"].make(CPU, "small", None, 0))  # SGD
+    task, _ = prepared(find_loop(name), WORKLOADS["resnet"].make(CPU, "small", None, 0))  # resnet uses SGD
     assert "capturable" not in task.optimizer.param_groups[0]
 
 

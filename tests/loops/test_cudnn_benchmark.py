@@ -1,4 +1,4 @@
-"""The switch that has cuDNN try its algorithms."""
+"""The switch that makes cuDNN try its algorithms."""
 
 import pytest
 import torch

@@ -11,7 +11,7 @@ from loopmark.loops.workloads.gpt import GPT, SMALL, next_byte_loss, text_window
 
 
 class Given(nn.Module):
-    """Predicts what it is given, and notes how it was asked."""
+    """Predicts its input, and records each call's rows and modes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def test_a_model_that_knows_nothing_needs_eight_bits_a_byte_and_less_is_better()
 def test_bits_per_byte_are_the_loss_in_bits_over_all_rows_at_once() -> None:
     torch.manual_seed(0)
     model = GPT(SMALL)
-    inputs, following = (part[:130] for part in text_windows(SMALL.context))  # 130: the last part is a small one
+    inputs, following = (part[:130] for part in text_windows(SMALL.context))  # 130: the last part is smaller
     with torch.no_grad():
         expected = float(next_byte_loss(model(inputs), following)) / math.log(2)
     assert bits_per_byte(inputs, following, 3.8).quality(model) == pytest.approx(expected, rel=1e-6)
@@ -116,7 +116,7 @@ def test_a_model_whose_predictions_are_not_finite_meets_no_target() -> None:
     ("given", "what"), [("high", "a str"), (None, "a NoneType"), (torch.ones(3), r"a Tensor\[3\]"), ({}, "a dict")]
 )
 def test_a_quality_that_is_no_number_is_blamed_on_the_measure(given: Any, what: str) -> None:
-    with pytest.raises(BadSpec, match=rf"test_goal\.py:\d+: accuracy is to be one number, not {what}"):
+    with pytest.raises(BadSpec, match=rf"test_goal\.py:\d+: accuracy must be one number, not {what}"):
         Goal("accuracy", 0.9, lambda _: given).quality(Given())
 
 

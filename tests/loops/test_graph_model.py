@@ -1,4 +1,4 @@
-"""The graphed model against a ``make_graphed_callables`` that only pretends, warm-up included."""
+"""The graphed model on a fake ``make_graphed_callables``, warm-up included."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ STEPS = 5
 
 @dataclass
 class Captures:
-    """What was captured: the sample inputs, and whether autocast's cache was on."""
+    """The captured sample inputs, and whether autocast's cache was on."""
 
     samples: list[Tensor] = field(default_factory=list)
     caches: list[bool] = field(default_factory=list)
@@ -127,7 +127,7 @@ def test_gradients_that_are_set_to_zero_are_refused_rather_than_counted_twice() 
 def test_a_model_with_hooks_of_its_own_is_skipped_with_the_reason() -> None:
     task, step = prepared(find_loop("graph_model"), make_tiny_task())
     task.model.register_forward_hook(lambda *_: None)
-    with pytest.raises(Skip, match="a model without hooks"):
+    with pytest.raises(Skip, match="a model without its own hooks"):
         drive(task, step)
 
 

@@ -1,4 +1,4 @@
-"""The driver of a graph for each phase against a CUDA that only pretends."""
+"""The driver with one graph per phase, on a fake CUDA."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,7 @@ PHASES = ["zero_grad", "forward", "loss", "backward", "optimizer"]
 
 
 def in_pieces(cuda: FakeCuda) -> Any:
-    """A step whose every phase, and whatever comes after the last, is kept for the replay of its own graph."""
+    """A step that records each phase, and the work after the last one, for the replay of its own graph."""
 
     def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
         for phase in ("forward", "backward", "forward", "backward"):
@@ -83,7 +83,7 @@ def test_every_call_trains_on_its_own_batch_warm_up_and_capture_included(cuda: F
 
 def test_a_phase_that_launches_nothing_has_no_graph_and_is_still_named(cuda: FakeCuda) -> None:
     task = make_tiny_task()
-    driver = graphed(cuda, task)  # whose whole work is captured with its first phase
+    driver = graphed(cuda, task)  # its whole work is captured with the first phase
     losses_of(task, driver, WARMUP_STEPS + 1)
     assert [graph is None for _, graph in driver.graphs] == [False, True, True, True, True, True]
     cuda.log.clear()
@@ -119,7 +119,7 @@ def test_a_step_that_fails_under_capture_says_why_itself(cuda: FakeCuda) -> None
 
 @pytest.mark.usefixtures("cuda")
 def test_a_loop_of_that_name_is_driven_so() -> None:
-    # SGD's: a capturable AdamW refuses to step on a CPU.
+    # This uses SGD, since a capturable AdamW refuses to step on a CPU.
     task, step = prepared(find_loop("amp_bf16+graph_phases"), WORKLOADS["resnet"].make(CPU, "small", 16, 0))
     assert isinstance(step, GraphedPhases)
     drive(task, step)

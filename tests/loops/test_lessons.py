@@ -1,4 +1,4 @@
-"""Every loop keeps what the canonical step teaches. Planted faults, in tests/measure/properties, prove each check."""
+"""Every loop keeps the canonical step's properties. Planted faults, in tests/measure/properties, test each check."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,19 +33,19 @@ LOOPS = ("eager", *TECHNIQUES, *COMBINATIONS)
 STEPS = WATCHED_STEPS
 
 TOLERANCE = {"amp_bf16": 0.03, "amp_fp16": 0.01}
-"""Relative, of a loss after a few steps; 16 bits keep two to three digits."""
+"""Relative tolerance of a loss after a few steps; 16 bits keep two to three digits."""
 FLOAT32_TOLERANCE = 1e-4
 
 
 @dataclass
 class Examined:
-    """One loop that has been watched in its first steps."""
+    """One loop with records of its first steps."""
 
     loop: Loop
     subject: LoopUnderTest
     losses: list[float | None]
     graphs: int
-    """Graphs that torch.compile made of it."""
+    """The number of graphs that torch.compile made."""
 
 
 @pytest.fixture(scope="module", params=LOOPS)

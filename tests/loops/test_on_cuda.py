@@ -1,4 +1,4 @@
-"""The loops on a real device, the graph's above all. Deterministic kernels, so that what is compared can be equal."""
+"""The loops, above all the graph, on a real device. Deterministic kernels allow tests for equality."""
 
 import gc
 import os
@@ -23,7 +23,7 @@ from tests.support.tiny import drive, losses_of, make_tiny_task, prepared
 pytestmark = pytest.mark.cuda
 CUDA = torch.device("cuda")
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-"""Which the technique `deterministic` sets."""
+"""The variable that the technique `deterministic` sets."""
 STEPS = WARMUP_STEPS + 7
 LOOPS = (
     "eager",
@@ -58,13 +58,13 @@ GRAPHED = (
 
 ALL = tuple(dict.fromkeys((*LOOPS, *GRAPHED)))
 LARGE = ("eager", "amp_bf16", "compile", "cuda_graph")
-"""The loops whose first loss at the large size is looked at in the short set."""
+"""The loops whose first loss at the large size is checked in the short set."""
 LARGE_SECONDS = 1800
-"""Of one test at the large size: tuning every kernel of a large model takes longer than other tests may."""
+"""Time limit of one test at the large size: tuning every kernel of a large model exceeds the usual limit."""
 
 
 def long_where_combined(names: Iterable[str]) -> list[str | ParameterSet]:
-    """``names`` as parameters; of those that combine techniques the tests take long."""
+    """``names`` as parameters; combinations of techniques are marked long."""
     return [pytest.param(name, marks=pytest.mark.long) if "+" in name else name for name in names]
 
 
@@ -100,7 +100,7 @@ def losses(name: str, workload: str) -> list[float]:
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_a_graphs_losses_are_eagers_on_every_small_workload(workload: str) -> None:
-    # Not to the bit: a capturable optimizer counts its steps on the device and rounds its bias correction otherwise.
+    # Not bit by bit: a capturable optimizer counts its steps on the device, and rounds its bias correction differently.
     assert losses("cuda_graph", workload) == pytest.approx(losses("eager", workload), rel=1e-3)
 
 
@@ -123,7 +123,7 @@ def test_a_large_models_first_loss_is_that_of_the_same_model_in_eager(name: str,
 @pytest.mark.parametrize("workload", WORKLOADS)
 @pytest.mark.parametrize("name", long_where_combined(name for name in ALL if name != "eager"))
 def test_every_loop_starts_to_train_every_workload_as_eager_does(name: str, workload: str, size: str) -> None:
-    # A few steps: batch normalisation over parts of a batch, and sixteen bits, lead elsewhere in time.
+    # A few steps only: batch normalisation over parts of a batch, and sixteen bits, diverge over time.
     loop = find_loop(name)
     if reason := loop.lacks(CUDA):
         pytest.skip(reason)
@@ -136,7 +136,7 @@ def test_every_loop_starts_to_train_every_workload_as_eager_does(name: str, work
         gc.collect()  # a graphed model refers to itself
         torch.cuda.empty_cache()
     eagers = losses_of(*prepared(EAGER, WORKLOADS[workload].make(CUDA, size, None, 0)), WARMUP_STEPS + 2)
-    # A scaler that skips its first steps repeats their losses; where it has settled they fall as eager's do.
+    # A scaler that skips its first steps repeats their losses. Once it has settled, they fall like eager's.
     if "amp_fp16" not in name:
         assert found == pytest.approx(eagers, rel=loose)
     assert found[0] == pytest.approx(eagers[0], rel=loose)
@@ -165,7 +165,7 @@ def test_gradients_do_not_leak_from_one_step_into_the_next(name: str) -> None:
         pytest.skip(str(skip))
     losses_of(task, step, WARMUP_STEPS + 1)
     if isinstance(step, Graphed):
-        # A replay writes the gradients that it was captured with: poison those, in place.
+        # A replay overwrites the gradients that it was captured with: poison them in place.
         batch = task.next_batch()
         for parameter in task.model.parameters():
             assert parameter.grad is not None

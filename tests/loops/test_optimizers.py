@@ -1,4 +1,4 @@
-"""The techniques that change how the optimizer is made."""
+"""The techniques that change how the optimizer is created."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_eager_leaves_the_choice_to_torch(option: str) -> None:
 def test_an_optimizer_without_the_option_is_skipped_with_the_reason(option: str) -> None:
     task = Task(nn.Linear(1, 1), F.mse_loss, lambda parameters: torch.optim.SGD(parameters, lr=0.1), [])
     with pytest.raises(
-        Skip, match=f"^{option}_optimizer needs an optimizer that takes {option}=True; this task's does"
+        Skip, match=f"^{option}_optimizer needs an optimizer that accepts {option}=True; this task's does"
     ):
         find_loop(f"{option}_optimizer").prepare(task)
 

@@ -1,4 +1,4 @@
-"""What `make test-gpu` leaves to `make test-gpu-all`, seen without a GPU."""
+"""The tests that `make test-gpu` leaves to `make test-gpu-all`, listed without a GPU."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ FILE = Path(__file__).parent / "test_on_cuda.py"
 
 
 def collected(expression: str) -> set[str]:
-    """The ids of the tests for CUDA that pytest chooses by ``expression``."""
+    """The ids of the tests for CUDA that pytest selects by ``expression``."""
     seen = Seen()
     pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "-m", expression, str(FILE)], plugins=[seen])
     return seen.ids

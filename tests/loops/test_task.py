@@ -14,7 +14,7 @@ ROWS = 10
 
 
 def rows(count: int = ROWS) -> tuple[Tensor, Tensor]:
-    """Row i holds i, so that a batch tells which rows it has."""
+    """Row i holds i, so that a batch shows which rows it has."""
     return torch.arange(float(count))[:, None], torch.arange(count)
 
 
@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_sequence_of_orders_whatever_else_is_drawn(
 
 
 def test_inputs_and_targets_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="10 inputs but 9 targets; there must be one for each"):
+    with pytest.raises(ValueError, match="10 inputs but 9 targets; give one target for each input"):
         Batches(rows()[0], rows(9)[1], batch_size=2, seed=0)
 
 
@@ -82,7 +82,7 @@ def test_a_batch_size_of_nought_is_not_taken_for_the_default() -> None:
 def test_the_hash_is_stable_and_knows_neither_batch_size_nor_seed() -> None:
     assert batches(3, 0).data_sha256() == batches(5, 1).data_sha256()
     inputs, targets = rows()
-    backwards = Batches(inputs.repeat(1, 2)[:, ::2], targets, batch_size=3, seed=0)  # the same rows, not contiguous
+    backwards = Batches(inputs.repeat(1, 2)[:, ::2], targets, batch_size=3, seed=0)  # the same rows, but not contiguous
     assert backwards.data_sha256() == batches().data_sha256()
 
 

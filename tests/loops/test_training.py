@@ -1,4 +1,4 @@
-"""Every loop that is not compiled trains each small workload as eager does; the compiled ones are in test_lessons."""
+"""Every loop without compilation trains each small workload like eager; test_lessons has the compiled ones."""
 
 from functools import cache
 
@@ -23,7 +23,7 @@ BY_DESIGN: dict[str, str] = {}
 """Techniques that train another model than eager on purpose, each with the reason."""
 FLOAT32_TOLERANCE = {"regression_mlp": 1e-4, "resnet": 0.01, "gpt": 1e-4}
 TOLERANCE_16_BITS = {"regression_mlp": 0.01, "resnet": 0.1, "gpt": 0.001}
-"""Relative, of the first losses. Batch normalisation magnifies what rounding and other kernels change."""
+"""Relative tolerance of the first losses. Batch normalisation magnifies rounding and other kernels' changes."""
 
 
 def tolerance_of(name: str, workload: str) -> float:

@@ -1,4 +1,4 @@
-"""A person's own steps, techniques and workloads; their mistakes come back as one line with a file and a line."""
+"""A user's own steps, techniques and workloads; each mistake gives one line with its file and line number."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -49,14 +49,14 @@ def _imports_are_undone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     monkeypatch.setattr(sys, "path", sys.path.copy())
     yield
     for name, module in list(sys.modules.items()):
-        # A library that a test was the first to need stays: some can be loaded only once.
+        # Keep a library that a test imported first: some load only once.
         if tmp_path in Path(getattr(module, "__file__", None) or "/").parents:
             del sys.modules[name]
 
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes a file in the current folder and gives its path, as a person would type it."""
+    """Write a file in the current folder, and return its path as a user would type it."""
     monkeypatch.chdir(tmp_path)
 
     def write(path: str, text: str) -> str:
@@ -97,7 +97,7 @@ def test_own_step_plus_eager_is_own_step(write: Write) -> None:
 @pytest.mark.parametrize("technique", ["amp_bf16", "amp_fp16", "accumulate_4"])
 def test_own_step_refuses_a_technique_that_would_replace_it(write: Write, technique: str) -> None:
     text = refusal(find_loop, f"{write('mine.py', STEP)}:step+{technique}")
-    assert f"{technique} has a step of its own, which would replace yours" in text
+    assert f"{technique} has its own step, which would replace yours" in text
 
 
 def test_own_step_by_module(write: Write) -> None:
@@ -183,7 +183,7 @@ def test_a_module_of_many_names_is_not_listed_whole(write: Write) -> None:
 def test_a_missing_file_is_named_with_the_folder_it_was_sought_from(write: Write, tmp_path: Path) -> None:
     write("mine.py", STEP)
     text = refusal(find_loop, "mime.py:step")
-    assert text == f"no file mime.py for a loop; give path/to/file.py:name, seen from {tmp_path}"
+    assert text == f"no file mime.py for a loop; give path/to/file.py:name, relative to {tmp_path}"
 
 
 def test_a_missing_module_is_named(write: Write) -> None:
@@ -269,7 +269,7 @@ def test_two_files_of_one_name_and_their_neighbours_of_one_name_do_not_collide(w
 def test_a_neighbour_hides_no_module_of_the_standard_library(write: Write) -> None:
     write("folder/this.py", "raise RuntimeError('not me')\n")
     find_loop(write("folder/mine.py", STEP) + ":step")
-    import this  # after the file was loaded, its folder stands last
+    import this  # after the file was loaded, its folder is the last on the path
 
     assert hasattr(this, "s")
 

@@ -1,4 +1,4 @@
-"""An error in each phase of many steps; and what a worker's answer makes of it."""
+"""An error in each phase of many steps, and a worker's answer to it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +27,7 @@ def burst(*_: Any, **__: Any) -> Any:
 
 
 def fail_in(task: Task, phase: str, error: Any = burst) -> None:
-    """Let ``task`` raise in ``phase``: every step calls the same few things."""
+    """Make ``task`` raise in ``phase``: every step calls the same few functions."""
     if phase == "zero_grad":
         task.optimizer.zero_grad = error  # type: ignore[method-assign]
     elif phase == "forward":

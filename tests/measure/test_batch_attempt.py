@@ -14,7 +14,7 @@ def test_nothing_is_forecast_from_nothing() -> None:
 
 def test_one_peak_alone_is_scaled_whole() -> None:
     assert forecast_bytes({64: 100}, 128) == 200
-    assert forecast_bytes({64: 100}, 32) == 100  # never less than what was seen
+    assert forecast_bytes({64: 100}, 32) == 100  # at least the size seen
 
 
 def test_two_peaks_make_a_line_that_knows_what_does_not_grow() -> None:

@@ -1,4 +1,4 @@
-"""The sizes that a search proposes; then searches with stand-ins for processes, and one of real processes."""
+"""The sizes that a search proposes; then searches with stand-ins for processes, and one with real processes."""
 
 import math
 from collections.abc import Callable
@@ -28,7 +28,7 @@ PATIENCE = 60
 def searched(
     fits: Callable[[int], bool], rate: Callable[[int], float] = float, *, first: int = 64, most: int | None = None
 ) -> tuple[list[int], SizeSearch]:
-    """The sizes that were proposed, in order, and the search at its end."""
+    """The proposed sizes in order, and the search at its end."""
     search, tried = SizeSearch(first, most), []
     while (size := search.next()) is not None:
         assert len(tried) < PATIENCE, f"still not done after {tried}"
@@ -130,7 +130,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 class Silence:
-    """Progress that nobody watches."""
+    """Progress without a reader."""
 
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
         assert 0 <= done <= 1
@@ -138,24 +138,24 @@ class Silence:
 
 @dataclass
 class Truth:
-    """A machine and a loop as they really are."""
+    """The true properties of a machine and a loop."""
 
     step_seconds: Callable[[int], float] = lambda size: 0.001 + size * 1e-5
     peak_bytes: Callable[[int], int] = lambda size: 300 * MIB + size * MIB
     data_rows: int | None = None
     ends: Callable[[int], CaseEnded | BaseException | None] = lambda size: None
     made: Callable[[int], int] = lambda size: size
-    """The rows of a batch where so many were asked for."""
+    """The rows of a batch for a requested size."""
     per_step: Callable[[int], float] = float
     stated: Callable[[int], int] = lambda size: size
     started: list[int] = field(default_factory=list)
-    """The sizes that were tried in a process, in order."""
+    """The sizes tried in a process, in order."""
 
 
 class StandIn(WorkerProcess):
     """A process that answers at once."""
 
-    pid = 2**30  # of nobody
+    pid = 2**30  # no process has this id
 
     def __init__(self, truth: Truth, size: int) -> None:
         self._truth, self._size = truth, size
@@ -290,7 +290,7 @@ def test_a_task_that_the_loop_cannot_change_is_skipped(search) -> None:
 
 
 def test_batches_that_do_not_grow_as_asked_claim_nothing(search) -> None:
-    """A DataLoader says 128, and has only 100 rows to give: 128 samples a step would be a lie."""
+    """A DataLoader reports 128 but has only 100 rows: 128 samples a step would be wrong."""
     case = only(search(Truth(made=lambda size: min(size, 100), data_rows=100), batch_size=64))
 
     assert sizes(case, fit=True) == [64, 100]
@@ -298,7 +298,7 @@ def test_batches_that_do_not_grow_as_asked_claim_nothing(search) -> None:
 
 
 def test_samples_a_second_are_of_the_rows_that_a_step_has_on_average(search) -> None:
-    """An epoch of 100 rows in batches of 64 has one of 36."""
+    """An epoch of 100 rows in batches of 64 has a second batch of 36."""
     case = only(search(Truth(data_rows=64, per_step=lambda size: 50.0), batch_size=64))
     (row,) = find(case).rows
 

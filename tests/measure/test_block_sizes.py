@@ -1,4 +1,4 @@
-"""How many steps a block has: as many as fill it as they run in it, not as they ran in warm-up."""
+"""Steps per block: the number that fills it at the speed inside the block, not in warm-up."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,12 +28,12 @@ from tests.measure.test_clock import FakeTask, Queue, Timeline, queued_clock, st
 
 REPLAY_MS = 0.1
 HELD = Warm(WarmUp((0.0005,), True), (), 0.0, 0.0, "none", (), "", False, REPLAY_MS / 1e3)
-"""A graph's warm-up: most of its steps' 0.5 ms is the time for which its stopwatch held the device."""
+"""A graph's warm-up: its stopwatch holds the device for most of a step's 0.5 ms."""
 PLAIN = Warm(WarmUp((0.0005,), True), (), 0.0, 0.0, "none", (), "", True)
 
 
 class Graph(GraphedStep):
-    """A captured step of which the device makes 0.1 ms, and the host 0.01."""
+    """A captured step that takes 0.1 ms on the device and 0.01 ms on the host."""
 
     def __init__(self, host: Timeline, queue: Queue) -> None:
         super().__init__(lambda task, inputs, targets: iter(()))
@@ -46,9 +46,9 @@ class Graph(GraphedStep):
 
 
 class Process(WorkerProcess):
-    """A worker process that answers at once, and remembers how it was asked to take turns."""
+    """A worker process that answers at once, and records the requests for turns."""
 
-    pid = 2**30  # of nobody
+    pid = 2**30  # no process has this id
 
     def __init__(self, warm: Warm) -> None:
         self._warm, self.turns = warm, list[dict[str, Any]]()
@@ -66,7 +66,7 @@ class Process(WorkerProcess):
 
 
 def warmed(clock: HostClock, host: Timeline, monkeypatch: pytest.MonkeyPatch) -> tuple[Warm, int]:
-    """What a worker with ``clock`` tells of its warm-up, and how many steps it has counted by then."""
+    """The warm-up reported by a worker with ``clock``, and the number of steps it has counted by then."""
     monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: host.now / 1e9))
     one = worker.Worker(Assignment("", "", "cpu", "small", None, 0, 1, (), Path(), 0, Path()))
     one._clock, one._started = clock, 0.0

@@ -1,4 +1,4 @@
-"""What a control group grants, read from a made-up /proc and /sys of either version."""
+"""The limits of a control group, read from a made-up /proc and /sys of either version."""
 
 import math
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_a_group_outside_of_what_is_mounted_is_not_followed(tmp_path: Path, path
     "files",
     [
         {"sys/fs/cgroup/cpu.max": "max 100000\n"},
-        {"sys/fs/cgroup/cgroup.procs": ""},  # the machine's own root has no such file
+        {"sys/fs/cgroup/cgroup.procs": ""},  # the machine's root group has no such file
         {"sys/fs/cgroup/cpu.max": "100000 0\n"},
         {"sys/fs/cgroup/cpu.max": "nonsense\n"},
         {"sys/fs/cgroup/cpu.max": ""},
@@ -94,7 +94,7 @@ def test_no_quota_is_infinite_and_not_unknown(tmp_path: Path, files: dict[str, s
 
 def test_without_control_groups_nothing_is_known(tmp_path: Path) -> None:
     assert (cpu_quota(tmp_path), cpuset(tmp_path)) == (None, None)
-    write(tmp_path, {"proc/self/cgroup": "0::/\n"})  # and nothing mounted
+    write(tmp_path, {"proc/self/cgroup": "0::/\n"})  # no cgroup is mounted
     assert (cpu_quota(tmp_path), cpuset(tmp_path)) == (None, None)
 
 

@@ -12,11 +12,11 @@ from loopmark.bench.measure.device_clock import CudaClock, DeviceClock, GraphClo
 from loopmark.loops.cuda_graphs import GraphedPhases, GraphedStep
 
 MS = 1_000_000
-"""Nanoseconds a millisecond."""
+"""Nanoseconds per millisecond."""
 
 
 class Timeline:
-    """A host clock that stands still unless someone spends time on it."""
+    """A host clock that moves only when time is spent on it."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -29,7 +29,7 @@ class Timeline:
 
 
 class FakeTask:
-    """A task whose batch takes one millisecond to fetch, unless told otherwise."""
+    """A task whose batch takes ``fetch_ms`` to fetch."""
 
     device = torch.device("cpu")
     last_loss: torch.Tensor | None = None
@@ -43,7 +43,7 @@ class FakeTask:
 
 
 def step_on(host: Timeline):
-    """A step that takes 2 ms to clear, 3 ms forward, 4 ms backward, 5 ms to move, and 0.5 ms after its last yield."""
+    """A step of 2 ms zero_grad, 3 ms forward, 4 ms backward, 5 ms optimizer, and 0.5 ms after its last yield."""
 
     def step(task, inputs, targets) -> Iterator[str]:
         host.spend(2)
@@ -147,7 +147,7 @@ def test_a_step_that_changes_its_phases_is_refused() -> None:
 
 
 class FakeDevice:
-    """A device whose work is queued by the host and done later, at its own pace; events mark its own time."""
+    """A device whose work the host queues; it runs later at its own pace, and events mark its own time."""
 
     def __init__(self) -> None:
         self.now_ms = 0.0
@@ -166,7 +166,7 @@ class FakeDevice:
 
 
 class Queue(FakeDevice):
-    """A device that begins what it is given once the host has enqueued it and all before it is done."""
+    """A device that starts each work item once the host has enqueued it and all previous items are done."""
 
     def __init__(self, host: Timeline) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ class Queue(FakeDevice):
         self._host.now = max(self._host.now, round(self.now_ms * MS))
 
     def names(self) -> SimpleNamespace:
-        """What stands in for ``torch.cuda``; its device has a clock of 2 GHz."""
+        """The stand-in for ``torch.cuda``, with a device clock of 2 GHz."""
         return SimpleNamespace(
             Event=self.event,
             synchronize=self.synchronize,
@@ -209,7 +209,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
 
 
 def device_step(host: Timeline, device: FakeDevice):
-    """Enqueued in 1 ms a phase, and done by the device in 10, 20 and 30 ms."""
+    """A step that takes 1 ms a phase to enqueue, and 10, 20 and 30 ms on the device."""
 
     def step(task, inputs, targets):
         for phase, milliseconds in (("forward", 10), ("backward", 20), ("optimizer", 30)):
@@ -265,7 +265,7 @@ def test_a_plain_block_on_the_device_lasts_from_its_first_event_to_its_last(devi
 
 
 def queued_clock(monkeypatch: pytest.MonkeyPatch, host_ms: float, device_ms: float) -> CudaClock:
-    """The clock of a step whose phases take ``host_ms`` to enqueue and ``device_ms`` on the device, its batch 1 ms."""
+    """The clock of a step with these milliseconds per phase, on the host and on the device; its batch takes 1 ms."""
     host = Timeline()
     queue = Queue(host)
     monkeypatch.setattr(clock_module.torch, "cuda", queue.names())
@@ -361,8 +361,8 @@ def test_plain_replays_run_back_to_back(device: FakeDevice) -> None:
 
 
 class FakePhases(GraphedPhases):
-    """A captured step whose graphs take 10 and 20 ms, and what comes after its last phase 5; its loss is written anew
-    by every replay."""
+    """A captured step whose graphs take 10 and 20 ms, and 5 ms after its last phase. Every replay overwrites
+    its loss."""
 
     def __init__(self, device: FakeDevice) -> None:
         super().__init__(lambda task, inputs, targets: iter(()))

@@ -1,4 +1,4 @@
-"""The clocks on a real device: kernels of known length, whoever launches them, and what the laps cost."""
+"""The clocks on a real device: kernels of known length from any launcher, and the cost of the laps."""
 
 import statistics
 from collections.abc import Callable, Iterator
@@ -27,9 +27,9 @@ CYCLES = {
     "backward": 8_000_000,
     "optimizer": 3_000_000,
 }
-"""Of the device's clock that each phase takes: about half a millisecond to five."""
+"""Device cycles of each phase: about half a millisecond to five."""
 ALLOWED, LAUNCH_SECONDS = 0.01, 10e-6
-"""Relative; and of a graph for each phase, the launch that lies between two of its kernels."""
+"""Relative tolerance; and the launch between two kernels of a graph for each phase."""
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def sleeping(task: Task, _inputs: Tensor, _targets: Tensor) -> Iterator[str]:
 
 
 def seconds_of(cycles: int) -> float:
-    """What a kernel of so many cycles takes by itself, by two events right around it."""
+    """The time of one kernel with this number of cycles, by two events right around it."""
     times = []
     for _ in range(20):
         before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -74,7 +74,7 @@ def test_kernels_of_known_length_are_recovered_within_one_per_cent(driver: Calla
 
 
 def test_a_graphs_phases_are_those_of_a_graph_for_each_phase() -> None:
-    """Two ways that share no clock but the device's: events inside one graph, and between the launches of five."""
+    """Two methods that share only the device's clock: events inside one graph, and between the launches of five."""
     shares = []
     for name in ("cuda_graph", "graph_phases"):
         clock = warm(name, "resnet", "large")
@@ -120,7 +120,7 @@ def warm(name: str, workload: str, size: str = "small") -> HostClock:
     ],
 )
 def test_no_step_waits_for_the_device(name: str, workload: str) -> None:
-    # amp_fp16's scaler asks the device whether to skip the step, unless the optimizer is fused.
+    # amp_fp16's scaler synchronises to decide on skipping the step, unless the optimizer is fused.
     clock = warm(name, workload)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
@@ -131,7 +131,7 @@ def test_no_step_waits_for_the_device(name: str, workload: str) -> None:
         torch.cuda.set_sync_debug_mode("default")
     loss = clock.last_loss()
     assert loss is not None
-    assert bool(loss.isfinite())  # the steps were taken, and not only not waited for
+    assert bool(loss.isfinite())  # the steps really ran
 
 
 def test_timing_the_phases_of_a_large_step_costs_at_most_half_a_per_cent() -> None:

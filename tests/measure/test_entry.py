@@ -1,4 +1,4 @@
-"""Whose code a worker process imports: its tree's, a person's own, and none of the working directory by accident."""
+"""A worker process imports its tree's code and the user's own, but nothing from the working directory by accident."""
 
 import subprocess
 import sys

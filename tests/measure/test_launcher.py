@@ -1,4 +1,4 @@
-"""What a worker is given: its assignment, its environment, and no code of another revision than it is to measure."""
+"""A worker gets its assignment, its environment, and only code of the revision to measure."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_a_side_that_says_how_idle_threads_wait_is_taken_at_its_word(monkeypatch
     assert "GOMP_SPINCOUNT" not in _environment({"OMP_WAIT_POLICY": "ACTIVE"})
     assert _environment({"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "7"})["GOMP_SPINCOUNT"] == "7"
     monkeypatch.setenv("GOMP_SPINCOUNT", "99")
-    assert _environment({"OMP_WAIT_POLICY": "ACTIVE"})["GOMP_SPINCOUNT"] == "99"  # a person's own
+    assert _environment({"OMP_WAIT_POLICY": "ACTIVE"})["GOMP_SPINCOUNT"] == "99"  # a user's own value
 
 
 def test_a_runs_environment_has_what_was_set_for_cudnn_and_triton_and_not_what_each_launch_is_given(
@@ -115,7 +115,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def fresh_server() -> "subprocess.CompletedProcess[str]":
-    """A process whose fork server gets Ctrl-C while it imports torch, and then answers questions."""
+    """A process whose fork server gets Ctrl-C while it imports torch, and then answers requests."""
     program = [sys.executable, "-c", FRESH_SERVER]
     return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
 

@@ -1,4 +1,4 @@
-"""Cases take turns in groups that a device has memory for, over a stand-in of its memory."""
+"""Cases take turns in groups that fit a device's memory, on a stand-in for that memory."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,17 +29,17 @@ ROUND_SECONDS = 1.0
 
 @dataclass
 class Card:
-    """A device's memory: what lives on it, each with the bytes that it holds."""
+    """A device's memory: the processes on it, each with its bytes."""
 
     total: int
     fixed: int = GIB
-    """Of a process whatever its batch: weights, optimizer state."""
+    """A process's memory at any batch size: weights, optimizer state."""
     per_sample: int = 11 * GIB // DEFAULT_BATCH
     context: int = GIB // 2
     most: dict[str, float] = field(default_factory=lambda: {"cuda_graph": 1.2, "amp_bf16": 0.7})
-    """By loop, how much of eager's it takes."""
+    """By loop, its memory relative to eager's."""
     grows: dict[str, int] = field(default_factory=dict)
-    """By loop, what its first turn takes beyond its warm-up."""
+    """By loop, the memory of its first turn beyond its warm-up."""
     fixed_batches: bool = False
     holders: list["Process"] = field(default_factory=list)
     seconds: float = 0.0
@@ -58,9 +58,9 @@ class Card:
 
 
 class Process(WorkerProcess):
-    """A worker of nothing but its memory."""
+    """A worker that only holds memory."""
 
-    pid = 2**30  # of nobody
+    pid = 2**30  # no process has this id
 
     def __init__(self, card: Card, loop: str, batch: int, neighbours: int) -> None:
         self.card, self.loop, self.batch, self.held, self.turns = card, loop, batch, 0, 0
@@ -99,7 +99,7 @@ class Process(WorkerProcess):
 
 
 class StandIn(WorkerPool):
-    """Starts processes on a card that is none."""
+    """Starts processes on a simulated card."""
 
     def __init__(self, plan: Plan, folder: Path, card: Card) -> None:
         self.folder, self.card = folder, card
@@ -143,7 +143,7 @@ def measure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def paired(run: Run, samples: Samples) -> bool:
-    """Whether every round of every case is one of eager's too."""
+    """True if every round of every case is also a round of eager."""
     rounds = {
         index: set(zip(rows["launch"], rows["round"], strict=True)) for index, rows in samples.blocks.groupby("case")
     }
@@ -215,7 +215,7 @@ def test_a_loop_that_takes_far_more_than_eager_comes_again_with_eager_alone(meas
 
     assert {case.status for case in run.cases} == {"ok"}
     assert paired(run, samples)
-    assert card.forgotten == ["compile"]  # what it compiled before: its first launch is to compile from nothing
+    assert card.forgotten == ["compile"]  # its compiled code is deleted: its first launch must compile from nothing
 
 
 def test_a_loop_that_fits_with_nobody_else_is_lost_by_itself(measure: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which processes on a GPU are another's, and the energy of steps."""
+"""Foreign processes on a GPU, and the energy of steps."""
 
 import math
 import os
@@ -63,7 +63,7 @@ def package(folder: Path, microjoules: int, name: str = "intel-rapl:0") -> Path:
 def test_packages_are_added_up_from_when_the_meter_was_made(tmp_path: Path) -> None:
     package(tmp_path, 500_000)
     package(tmp_path, 100_000, "intel-rapl:1")
-    package(tmp_path, 999_999, "intel-rapl:0:0")  # a part of the first: it would count twice
+    package(tmp_path, 999_999, "intel-rapl:0:0")  # a part of the first zone: it would count twice
     meter = energy_meter(CPU, tmp_path)
     package(tmp_path, 700_000)
     package(tmp_path, 150_000, "intel-rapl:1")
@@ -92,7 +92,7 @@ def test_a_counter_that_may_not_be_read_is_none(tmp_path: Path) -> None:
 
 @dataclass
 class World:
-    """Steps of 3 ms that draw 200 W, and a counter that is updated every 97 ms."""
+    """Steps of 3 ms at 200 W, and a counter that is updated every 97 ms."""
 
     update_seconds: float = 0.097
     step_seconds: float = 0.003
@@ -115,7 +115,7 @@ def test_the_joules_of_a_step_are_recovered_although_the_counter_stands_still_be
     spent = spend(world.take_steps, world, now=world.now)
     assert spent.seconds >= 1.0
     assert spent.joules_per_step == pytest.approx(200 * 0.003, rel=0.03)
-    # A window from anywhere to anywhere could be off by an update at either end.
+    # A window with arbitrary ends could be off by an update at either end.
     assert 0.097 / spent.seconds > 0.08
 
 

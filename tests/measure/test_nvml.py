@@ -1,4 +1,4 @@
-"""What a GPU's driver says, in our units; and that what it does not say is not known, rather than nothing."""
+"""A GPU driver's answers in our units; missing answers are unknown, not zero."""
 
 import math
 from types import SimpleNamespace
@@ -40,7 +40,7 @@ def test_figures_come_in_our_units(monkeypatch: pytest.MonkeyPatch) -> None:
         "power_limit_watts": 700,
         "joules": 1.25,
     }
-    assert (gpu.ecc(), gpu.mig()) == (True, False)  # as they are now, not as they will be after the next start
+    assert (gpu.ecc(), gpu.mig()) == (True, False)  # as they are now, not after the next start
     assert gpu.state() == GpuState(41.0, 312.5, 700.0, 1.98e9, 2.619e9, ecc=True, mig=False)
 
 
@@ -129,7 +129,7 @@ def test_without_a_driver_there_is_no_monitor_no_device_and_no_version(monkeypat
 
 
 def test_every_device_of_the_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [b"NVIDIA H200", "NVIDIA A2"]  # older versions of pynvml give bytes
+    names = [b"NVIDIA H200", "NVIDIA A2"]  # older versions of pynvml return bytes
     install(
         monkeypatch,
         nvmlDeviceGetCount=2,

@@ -1,4 +1,4 @@
-"""How many launch pairs a budget holds, with pairs made up and a clock that only they advance."""
+"""The number of launch pairs that a budget holds, with synthetic pairs and a clock that only they advance."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.judge.test_sequential_comparison import launch_pair
 
 
 def pairs_within(budget: float, first: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> tuple[int, float]:
-    """How many pairs there were and when they had ended, the first ``(seconds, of which compiling)`` longer."""
+    """The number of pairs and their end; the first is ``(seconds, of which compiling)`` longer."""
     clock, one = Clock(), Any
     monkeypatch.setattr(module, "time", clock)
 

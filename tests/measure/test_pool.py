@@ -1,4 +1,4 @@
-"""What becomes of a launch whose answer is none."""
+"""A launch without an answer."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Turns under a throttle are taken again at the end of their round, by a worker that only pretends."""
+"""Turns under a throttle are repeated at the end of their round, by a fake worker."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +18,7 @@ from loopmark.bench.measure.warmup import WarmUp
 
 @dataclass
 class Throttled(WorkerProcess):
-    """A process whose first ``held`` turns are under a throttle."""
+    """A process whose first ``held`` turns are throttled."""
 
     held: int
     reason: str = "thermal slowdown"
@@ -40,7 +40,7 @@ class Watching:
 
 
 def sampled(processes: list[Throttled], **wishes: Any) -> Collector:
-    """Three rounds, the fewest, of as many cases as there are processes."""
+    """Three rounds, the minimum, of one case per process."""
     runner = Runner.__new__(Runner)
     plan = make_plan(
         PlanOptions(command=["loopmark"], device="cpu", budget_seconds=1e-9, launches=1, threads=1, **wishes)

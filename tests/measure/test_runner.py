@@ -29,7 +29,7 @@ BAD = EXAMPLES / "misbehaving.py"
 
 
 class Silence:
-    """Progress that nobody watches; it can do something as the second round begins instead."""
+    """Progress without a reader; it calls ``at_second_round`` when the second round begins."""
 
     def __init__(self, at_second_round=lambda: None) -> None:
         self.told: list[tuple[str, float, float | None]] = []
@@ -176,7 +176,7 @@ def test_the_run_can_be_read_back_as_it_was(good) -> None:
 def test_what_a_loop_prints_goes_to_its_log_and_nowhere_else(good) -> None:
     logs = list((good[2] / "logs").iterdir())
 
-    assert len(logs) == 2  # one a launch; empty ones are not kept
+    assert len(logs) == 2  # one per launch; empty logs are removed
     assert all("a word from the loop" in log.read_text() for log in logs)
 
 
@@ -223,7 +223,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_case_that_goes_wrong_is_a_row_with_its_reason(bad: Run, loop: str, says: str) -> None:
     case = case_of(bad, f"misbehaving:{loop}")
 
-    if says == "ok":  # odd, and no failure
+    if says == "ok":  # unusual, but no failure
         assert (case.status, case.reason) == ("ok", None)
         return
     assert case.status == "failed"
@@ -239,7 +239,7 @@ def test_the_others_go_on_when_cases_go_wrong(bad: Run) -> None:
 
 
 def test_a_hung_case_is_ended_at_its_limit_and_leaves_no_process(tmp_path: Path) -> None:
-    before = set(psutil.Process().children(recursive=True))  # a test before this one may have left some
+    before = set(psutil.Process().children(recursive=True))  # an earlier test may have left some
     start = time.monotonic()
     run, _ = conduct(tmp_path / "run", loops=[f"{BAD}:hangs"], budget_seconds=0.3, launches=1, limit_seconds=4.0)
     case = case_of(run, "misbehaving:hangs")

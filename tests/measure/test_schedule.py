@@ -1,4 +1,4 @@
-"""The order of turns, and how long a run is said to take."""
+"""The order of turns, and the forecast duration of a run."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def test_a_turn_is_two_quads_in_each_of_which_a_steady_drift_cancels() -> None:
         for quad in (turn[:4], turn[4:]):
             seen.add(quad)
             lapped = [place for place, laps in enumerate(quad) if laps]
-            assert sum(lapped) == 3  # 0 + 3 or 1 + 2: the same mean place as those without laps
+            assert sum(lapped) == 3  # 0 + 3 or 1 + 2: the same mean place as without laps
     assert seen == {(True, False, False, True), (False, True, True, False)}
 
 
@@ -87,7 +87,7 @@ class Clock:
 
 @dataclass
 class Process(WorkerProcess):
-    """A worker that does nothing, in as much time as its device needs for it."""
+    """A worker that only spends the time its device needs."""
 
     clock: Clock
     device: str
@@ -210,7 +210,7 @@ def test_later_launches_are_foretold_without_the_first_ones_compilation() -> Non
     forecast = Forecast(("a", "b"), 3, {"a": 5.0, "b": 5.0})
     forecast.started("a", 0, overhead_seconds=30.0, compile_seconds=20.0)
 
-    # Still to come: 3 s of this sampling, b's first launch (30 + 5), and two later launches of each (10 + 5).
+    # Left: 3 s of this sampling, b's first launch (30 + 5), and two later launches of each (10 + 5).
     assert forecast.remaining_seconds("a", 0, sampled_seconds=2.0) == 3 + 35 + 4 * 15
 
 

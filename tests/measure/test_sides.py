@@ -1,4 +1,4 @@
-"""What a person writes of a side, and the worktree of a revision."""
+"""The text that describes a side, and the worktree of a revision."""
 
 import subprocess
 import sys
@@ -140,7 +140,7 @@ def test_what_is_checked_out_is_refused_when_files_have_changes_that_it_lacks(re
     for name in ("HEAD", "main"):
         with pytest.raises(BadInput, match=r"sub/a\.txt"):
             resolve(name, "--head")
-    assert resolve("old", "--base")  # of this one nobody expects the changes
+    assert resolve("old", "--base")  # an older revision need not have the changes
 
 
 def test_changes_are_no_matter_where_the_other_side_measures_the_files_as_they_lie(repository: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_new_file_that_git_does_not_know_is_no_change(repository: Path) -> Non
 
 def test_outside_a_repository_there_are_no_revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match="not in a git repository"):
+    with pytest.raises(BadInput, match="not in a git work tree"):
         resolve("main", "--base")
     assert working_tree().root == tmp_path
 

@@ -6,7 +6,7 @@ from loopmark.bench.measure.warmup import WarmUp, is_steady, warm_up
 
 
 def steps(*seconds: float):
-    """A function that takes these times in turn, the last one for ever."""
+    """A function that takes these times in turn, and the last one from then on."""
     return itertools.chain(seconds, itertools.repeat(seconds[-1])).__next__
 
 

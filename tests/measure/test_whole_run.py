@@ -1,4 +1,4 @@
-"""What becomes of a run when one of its parts fails or is interrupted; the parts themselves are tested elsewhere."""
+"""A run with a part that fails or is interrupted; other files test the parts themselves."""
 
 import time
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from tests.support import synthetic
 
 
 class Told:
-    """What a person was told: shares of the whole, and seconds that are left."""
+    """Records the progress messages: shares of the whole, and seconds left."""
 
     def __init__(self) -> None:
         self.done: list[float] = []
@@ -106,7 +106,7 @@ def test_one_bar_tells_of_the_whole_and_never_goes_back(
     measured(tmp_path / "run", training=training, told=told)
     assert told.done == sorted(told.done)
     assert told.done[-1] <= 1
-    if training:  # timing has left room for it
+    if training:  # timing leaves room for it
         assert told.done[-1] > max(done for done, doing in zip(told.done, told.doing, strict=True) if "round" in doing)
 
 

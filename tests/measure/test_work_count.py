@@ -43,7 +43,7 @@ def test_a_linear_layers_flops_are_two_for_each_product_and_twice_that_backward_
     work = by_phase(EAGER, linear())
     product = 2 * ROWS * INPUTS * OUTPUTS
     assert work["forward"].flops == {"float32": product}
-    assert work["backward"].flops == {"float32": product}  # by its weights alone: no gradient of the batch is asked for
+    assert work["backward"].flops == {"float32": product}  # of the weights only: the batch needs no gradient
     assert {name for name, w in work.items() if w.flops} == {"forward", "backward"}
 
 
@@ -199,5 +199,5 @@ def test_a_float32_convolution_is_one_in_tf32_only_where_the_device_has_it(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
 
-    assert torch.backends.cudnn.allow_tf32  # as torch has it by default
+    assert torch.backends.cudnn.allow_tf32  # torch's default
     assert _kind(ON_CUDA, convolves=True) == kind

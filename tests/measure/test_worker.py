@@ -1,4 +1,4 @@
-"""What a worker can be asked, and what it says of the rows that a step trains on, whatever the batches are."""
+"""A worker's requests, and the rows that a step trains on, for any kind of batches."""
 
 from types import SimpleNamespace
 from typing import Any

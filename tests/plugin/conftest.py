@@ -1,4 +1,4 @@
-"""A project of somebody's own, with the plugin, whose measurements are made up: no process, and a known truth."""
+"""A user's project with the plugin and synthetic measurements: no process, and a known truth."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 import loopmark.bench.measure.launcher
 import loopmark.bench.measure.plan
 
-# Imported here: an inner session forgets what it was the first to import, and torch cannot be imported twice.
+# Imported here: an inner session forgets modules that it imported first, and torch cannot be imported twice.
 import loopmark.bench.measure.runner
 import loopmark.bench.plugin.loop_benchmark
 from loopmark.bench.plugin.measurement import Measurement, Stop
@@ -22,11 +22,11 @@ def test_step(loop_benchmark):
     loop_benchmark("resnet", "amp_bf16")
 """
 SURROUNDINGS = ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_ADDOPTS")
-"""Of this session, and not to be those of the sessions inside it."""
+"""Variables of this session that its inner sessions must not get."""
 
 
 class Project:
-    """Runs pytest in a folder of its own; ``seconds`` is what a step of each loop really takes."""
+    """Runs pytest in a folder of its own; ``seconds`` has the true step time of each loop."""
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester = pytester
@@ -43,7 +43,7 @@ class Project:
         return self.pytester.runpytest_inprocess(*load, "-p", "no:cacheprovider", "-ra", *arguments)
 
     def rows(self, *arguments: str, test: str | None = None) -> dict[str, dict[str, Any]]:
-        """What pytest-benchmark's JSON says of each row, by name."""
+        """The rows of pytest-benchmark's JSON by name."""
         assert self.run(*arguments, "--benchmark-json=rows.json", test=test).ret == 0
         return {row["name"]: row for row in self.json("rows.json")["benchmarks"]}
 
@@ -51,7 +51,7 @@ class Project:
         return dict(json.loads(Path(name).read_text()))
 
     def measure(self, plan, session) -> Measurement:
-        """What the real one does, but for measuring."""
+        """Stands in for the real function, without measuring."""
         if self.stop is not None:
             raise self.stop
         loops = [loop for loop in plan.loops if loop != "eager"]

@@ -1,4 +1,4 @@
-"""What is claimed of a loop, and how often wrongly."""
+"""The verdicts on a loop, and their rate of false alarms."""
 
 from dataclasses import asdict, replace
 
@@ -33,7 +33,7 @@ def test_of_unchanged_loops_no_more_are_called_slower_than_was_allowed() -> None
     rng = np.random.default_rng(1)
     alarms = sum(judged(kept(rng), kept(rng)).verdict == "slower" for _ in range(1000))
 
-    assert 20 < alarms < 75  # 5 % of them; three standard deviations are 21
+    assert 20 < alarms < 75  # 5 % are 50; three standard deviations are 21
 
 
 def test_several_claims_share_the_false_alarms_of_one_test() -> None:
@@ -143,7 +143,7 @@ def test_another_machine_or_torch_is_named_beside_the_verdict() -> None:
 
 
 def seconds_and_ratio(rng: np.random.Generator, own: float, eager: float) -> ExtraInfo:
-    """A loop that takes ``own`` seconds a step beside an eager that takes ``eager``."""
+    """A loop that takes ``own`` seconds a step, with an eager that takes ``eager``."""
     steps, eagers = (np.log(seconds) + rng.normal(0, 0.005, 5) for seconds in (own, eager))
     return replace(PLAIN, step_logs=tuple(map(float, steps)), ratio_logs=tuple(map(float, steps - eagers)))
 

@@ -1,4 +1,4 @@
-"""The plugin costs a project that times no loop nothing, and knows the machine without torch."""
+"""The plugin costs nothing in a project that times no loop, and knows the machine without torch."""
 
 import subprocess
 import sys

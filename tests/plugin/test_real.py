@@ -74,7 +74,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def left_of(process) -> list[psutil.Process]:
-    """Whatever still runs of what ``process`` started."""
+    """Running processes that ``process`` started."""
     left = []
     for other in psutil.process_iter():
         try:
@@ -88,7 +88,7 @@ def left_of(process) -> list[psutil.Process]:
 def wait_until(true, seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if true():  # asked once: what was true a moment ago may not be true again
+        if true():  # call it once: the answer may change
             return True
         time.sleep(0.05)
     return False
@@ -96,7 +96,7 @@ def wait_until(true, seconds: float = 60) -> bool:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")  # the root of its paths
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")  # sets the root of its paths
     (tmp_path / "mine.py").write_text(LOOPS)
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""What becomes of a measured loop in pytest-benchmark's table, its files and its comparison."""
+"""A measured loop in pytest-benchmark's table, files and comparison."""
 
 import csv
 import sys
@@ -65,7 +65,7 @@ def test_an_import_of_the_file_has_the_launches_and_the_phases(project: Project)
 
 
 def test_the_table_has_a_group_for_the_steps_of_a_workload_and_one_for_each_phase(project: Project) -> None:
-    project.seconds = {"amp_bf16": 0.005}  # and so it comes first
+    project.seconds = {"amp_bf16": 0.005}  # so that it comes first
     done = project.run(test=TWO_LOOPS)
 
     done.assert_outcomes(passed=2)
@@ -119,7 +119,7 @@ def test_a_stored_run_is_compared_phase_by_phase(project: Project) -> None:
 
 def test_compare_fail_is_asked_of_every_phase(project: Project) -> None:
     project.run("--benchmark-save=before")
-    project.seconds = {"eager": 0.020, "amp_bf16": 0.020}  # twice as slow, and no slower than eager: another machine
+    project.seconds = {"eager": 0.020, "amp_bf16": 0.020}  # twice as slow, but equal to eager: another machine
     done = project.run("--benchmark-compare", "--benchmark-compare-fail=mean:50%")
 
     assert done.ret != 0

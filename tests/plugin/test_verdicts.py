@@ -1,4 +1,4 @@
-"""A regression that our verdict finds fails the test that it is in; what else becomes of a test."""
+"""A regression fails the test that found it; other verdicts and their effect on a test."""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -22,7 +22,7 @@ def test_step(loop_benchmark):
 
 
 def stored(project: Project, change: Callable[[dict[str, Any]], None] = lambda kept: None) -> None:
-    """Store a run to compare with, after ``change`` to what it keeps of the loop."""
+    """Store a run to compare with, after ``change`` to its record of the loop."""
     project.run("--benchmark-save=before")
     (path,) = Path(".benchmarks").glob("*/*.json")
     content = json.loads(path.read_text())

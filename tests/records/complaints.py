@@ -1,4 +1,4 @@
-"""What is said of bad input."""
+"""The message about bad input."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from loopmark.bench.errors import BadInput
 
 
 def complaint(call: Callable[[], object]) -> str:
-    """The text of the BadInput that ``call`` raises, which must be one line that says what to do next."""
+    """The text of the BadInput that ``call`` raises. It must be one line, with the next step for the user."""
     with pytest.raises(BadInput) as caught:
         call()
     text = str(caught.value)

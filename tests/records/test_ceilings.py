@@ -1,4 +1,4 @@
-"""Ceilings on disk: what was written is read, and what was damaged is told in one line."""
+"""Ceilings on disk: written ceilings are read back, and damaged ones give an error of one line."""
 
 import json
 from dataclasses import replace

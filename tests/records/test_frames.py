@@ -1,4 +1,4 @@
-"""``loopmark.bench.records.load``: what a notebook gets, of runs that were never measured."""
+"""``loopmark.bench.records.load``: the frames for a notebook, from runs that were never measured."""
 
 import contextlib
 import io

@@ -47,7 +47,7 @@ def test_a_gpu_without_a_name_still_has_a_folder() -> None:
 
 
 def test_the_fingerprint_is_six_hexadecimal_digits_and_the_same_everywhere() -> None:
-    # Folders that are committed carry these; a change here would orphan them.
+    # Committed folders carry these names; a change here would orphan them.
     assert (XEON.fingerprint, SERVER.fingerprint) == ("40894e", "fb6fa0")
 
 
@@ -90,7 +90,7 @@ class NewerGpu(Gpu):
 
 @dataclass(frozen=True)
 class Newer(Machine):
-    """What becomes of a machine once somebody has added facts to it."""
+    """A machine with facts that a later version added."""
 
     sockets: Annotated[int | None, Fact("sockets", decides=True)] = None
     bios: Annotated[str | None, Fact("BIOS")] = None

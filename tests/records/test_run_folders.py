@@ -1,4 +1,4 @@
-"""Where a run is kept: a folder of its own, named by its machine and its start, in a root that may be written to."""
+"""A run's own folder, named by its machine and its start, under a writable root."""
 
 import errno
 import os

@@ -27,7 +27,7 @@ def small(**options: Any) -> tuple[Run, Samples]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder that holds a sound run."""
+    """A folder with a sound run."""
     path = tmp_path / "run"
     path.mkdir()
     write(path, *small())
@@ -44,7 +44,7 @@ def edit_table(folder: Path, name: str, change: Callable[[pd.DataFrame], pd.Data
     change(pd.read_parquet(path)).to_parquet(path, index=False)
 
 
-# What is kept
+# Kept data
 
 
 @pytest.mark.parametrize("device", [False, True])
@@ -60,7 +60,7 @@ def test_what_was_written_is_read_back_equal(tmp_path: Path, device: bool) -> No
 
 
 def test_the_phases_names_are_read_as_categories_in_alphabetical_order(folder: Path) -> None:
-    # Groups then come in the order in which they come of text, and ten million names fit into 10 MB.
+    # Groups then keep the alphabetical order of text, and ten million names fit into 10 MB.
     names = read(folder)[1].phases["phase"]
     assert isinstance(names.dtype, pd.CategoricalDtype)
     assert list(names.cat.categories) == sorted(PHASES)
@@ -90,7 +90,7 @@ def test_text_beyond_ascii_and_beyond_unicode_is_kept(tmp_path: Path) -> None:
     run = replace(run, environment=replace(run.environment, variables=variables), warnings=("a\nb", "\x00"))
     write(tmp_path, run, samples)
     assert read_run(tmp_path) == run
-    assert "données" in (tmp_path / "run.json").read_text(encoding="utf-8")  # for a person to read
+    assert "données" in (tmp_path / "run.json").read_text(encoding="utf-8")  # readable for a person
 
 
 def test_writing_again_replaces_the_run_and_leaves_nothing_else_behind(folder: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_table_is_read_whatever_its_folder_is_called(tmp_path: Path) -> None:
     assert read(inside)[1].blocks.equals(samples.blocks)
 
 
-# What is refused
+# Refused data
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_a_batch_of_nothing_is_refused(folder: Path, size: int) -> None:
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Every place in a JSON value; of a list, its first."""
+    """Every place in a JSON value, but only the first of a list."""
     keys = list(value) if isinstance(value, dict) else range(len(value))[:1] if isinstance(value, list) else ()
     for key in keys:
         yield (*path, key)
@@ -369,7 +369,7 @@ def test_a_flipped_byte_never_changes_a_sample_in_silence(folder: Path) -> None:
             assert str(path) in str(error)
             assert "\n" not in str(error)
             refused += 1
-    assert refused > 50  # the rest lies in what is not read, such as pandas' own notes
+    assert refused > 50  # the rest hits unread parts, such as pandas' own notes
 
 
 @pytest.mark.parametrize(("name", "column"), [(name, column) for name in TABLES for column in COLUMNS[name]])

@@ -1,4 +1,4 @@
-"""A trace's folder: beside the runs, and never one of them."""
+"""A trace's folder is beside the runs, and never one of them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A run and what lies beside it: all of it is of that run, or is refused."""
+"""A run and the files beside it: all of them belong to that run, or are refused."""
 
 from dataclasses import replace
 from pathlib import Path

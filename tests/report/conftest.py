@@ -1,4 +1,4 @@
-"""Drawings for tests that look at what is around them: a drawing takes longer to render than all else together."""
+"""Empty drawings for tests of the text around them: rendering takes longer than everything else together."""
 
 import pytest
 from matplotlib.figure import Figure
@@ -8,13 +8,13 @@ from loopmark.bench.report import style
 
 @pytest.fixture
 def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each plot is made and kept, and is an empty drawing in its file."""
+    """Make each plot, but save an empty drawing."""
     monkeypatch.setattr(style, "save", lambda figure, kind: b"<svg></svg>")
 
 
 @pytest.fixture
 def only_svg(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each plot is rendered as a page shows it, and its PNG is empty."""
+    """Render each plot as SVG, as on a page, but save an empty PNG."""
     save = style.save
 
     def save_svg(figure: Figure, kind: str) -> bytes:

@@ -1,4 +1,4 @@
-"""A search as a person and a program read it."""
+"""A search as text for a person and as JSON for a program."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The table of ceilings: figures in units that suit them, what was left out, and what looks disturbed."""
+"""The table of ceilings: figures in suitable units, left-out ceilings, and signs of a disturbance."""
 
 import io
 import json

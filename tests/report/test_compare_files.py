@@ -74,7 +74,7 @@ def test_a_person_s_own_plots_in_the_folder_stay(tmp_path: Path) -> None:
     write_comparison(tmp_path, side_by_side({}, 2))
     names = {path.name for path in own.parent.iterdir()}
     assert own.name in names
-    assert "speedups-resnet.png" not in names  # the first comparison's; the second has no speedup to show
+    assert "speedups-resnet.png" not in names  # it is the first comparison's; the second has no speedup to show
 
 
 def test_the_json_is_strict_and_says_what_the_table_says() -> None:

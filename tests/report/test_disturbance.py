@@ -15,7 +15,7 @@ LOOPS = [Truth("eager"), Truth("eager", repeat=True), Truth("tf32", 0.008), Trut
 
 
 def measured(slow_rounds: dict[int, float], cases: set[int] = frozenset({0, 1, 2, 3})) -> Samples:  # type: ignore[assignment]
-    """Two launches of ten rounds; these rounds of the second took so many times as long, for these cases."""
+    """Two launches of ten rounds. These rounds of the second took longer by these factors, in these cases."""
     _, samples = make_run(LOOPS, launches=2, rounds=10, drift=0.0)
     blocks = samples.blocks
     factor = (

@@ -1,4 +1,4 @@
-"""What a diagnosis looks like, at any width and whatever was read."""
+"""The text of a diagnosis, at any width and for any reading."""
 
 import io
 import json
@@ -29,7 +29,7 @@ def test_what_is_worth_changing_comes_first_then_what_is_good_then_what_is_not_k
              "Not known", "silence", "1 of 3 readings is bad"]  # fmt: skip
     places = [text.index(part) for part in order]
     assert places == sorted(places)
-    assert GOVERNOR.why not in text  # what is good takes one line
+    assert GOVERNOR.why not in text  # a good setting takes one line
     assert LINK.why not in text
 
 
@@ -43,7 +43,7 @@ def test_text_is_wrapped_to_the_terminal_and_a_command_stays_in_one_piece(width:
     text = printed(SWAP.bad("4 of 8 GiB in use " * 5, "A long remedy with many words. " * 6, COMMAND), width=width)
     lines = text.splitlines()
     assert sum(COMMAND in line for line in lines) == 1
-    readable = max(width, 66)  # narrower, words stand where they can
+    readable = max(width, 66)  # below this, words stand where they fit
     assert all(len(line) <= readable for line in lines if COMMAND not in line)
 
 

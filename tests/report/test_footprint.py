@@ -1,4 +1,4 @@
-"""A step's memory as a person and a program read it."""
+"""A step's memory as text for a person and as JSON for a program."""
 
 import csv
 import io

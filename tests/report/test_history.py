@@ -24,7 +24,7 @@ from tests.support.hostile import NAMES
 
 
 def many(loops: int, runs: int, names: Sequence[str] = ()) -> tuple[Series, ...]:
-    """Loops that change never, once or often, each about a level of its own."""
+    """Loops that never change, change once or change often, each around its own level."""
     rng = np.random.default_rng(0)
     logs = {}
     for i in range(loops):

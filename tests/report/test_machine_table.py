@@ -1,4 +1,4 @@
-"""The machine's table on a run's page: what is shown, in which order, and that a new fact needs no line of its own."""
+"""The machine's table on a run's page: its facts and their order; a new fact needs no extra code."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated

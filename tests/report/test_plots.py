@@ -17,7 +17,7 @@ REASON = "RuntimeError: " + "x y " * 120
 
 
 def truths(loops: int, names: tuple[str, ...] = ()) -> list[Truth]:
-    """The baseline, its repetition, and others that are faster, slower, the same, compiled, skipped or failed."""
+    """The baseline, its repetition, and loops that are faster, slower, the same, compiled, skipped or failed."""
     made = [Truth("eager"), Truth("eager", repeat=True)][:loops]
     for i in range(max(0, loops - 2)):
         name = names[i % len(names)] if names else f"technique_number_{i}+compile"
@@ -46,7 +46,7 @@ def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet"
 
 
 def out_of_view(figure: Figure) -> list[Text]:
-    """Labels of ticks beyond an axis's ends, which are kept and not drawn."""
+    """Tick labels beyond an axis's ends, which are kept but not drawn."""
     hidden: list[Text] = []
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         low, high = sorted(axis.get_view_interval())

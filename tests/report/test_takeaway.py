@@ -13,7 +13,7 @@ def judged(*truths: Truth, workloads: tuple[str, ...] = ("resnet",), device: boo
 
 
 def with_rows(summary: Summary, **changes: object) -> Summary:
-    """The same summary, with fields of the rows of loops other than the baseline replaced."""
+    """The same summary, with replaced fields in the rows of loops other than the baseline."""
     workloads = []
     for workload in summary.workloads:
         rows = tuple(

@@ -1,4 +1,4 @@
-"""What a trace looks like, whatever its kernels are called."""
+"""The text of a trace, for any kernel names."""
 
 import csv
 import io

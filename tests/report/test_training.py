@@ -211,7 +211,7 @@ def test_json_is_strict_however_little_was_learnt(seeds: tuple[int, ...]) -> Non
 @pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_name_stays_out_of_the_markup(tmp_path: Path, name: str) -> None:
-    layer = name.encode(errors="backslashreplace").decode()  # as it is kept in a table
+    layer = name.encode(errors="backslashreplace").decode()  # as stored in a table
     taught = [Taught("eager"), Taught(name, error=0.3, layer=layer), Taught("x", status="failed", reason=name)]
     training, samples = make_training(taught, (name,), seeds=(0,))
     training = dataclasses.replace(training, warnings=(name,))

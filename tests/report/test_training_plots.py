@@ -55,7 +55,7 @@ def test_the_lines_of_quality_begin_at_zero_whatever_starting_took() -> None:
     assert len(lines) == 2
     for line in lines:
         assert min(line.get_xdata()) == 0
-        assert max(line.get_xdata()) < 1.5e3  # milliseconds: of the twenty seconds nothing is left
+        assert max(line.get_xdata()) < 1.5e3  # milliseconds: the twenty seconds of the start are gone
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Few rounds are drawn one by one, many in groups, whatever the number of launches."""
+"""Few rounds are drawn one by one, and many in groups, for any number of launches."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from tests.support.synthetic import Truth, make_run
 
 
 def plain(rounds: int, launches: int = 3) -> pd.DataFrame:
-    """Two cases' blocks without laps, of 1 ms a step and 2 ms, in which nothing was disturbed."""
+    """Two cases' blocks without laps, at 1 ms and 2 ms a step, without disturbances."""
     rows = [(c, launch, round_) for c in (0, 1) for launch in range(launches) for round_ in range(rounds)]
     table = pd.DataFrame(rows, columns=["case", "launch", "round"])
     return table.assign(
@@ -62,7 +62,7 @@ def test_of_many_rounds_there_are_few_groups_and_none_reaches_over_two_launches(
     course = found.trajectories[0]
     assert MOST_GROUPS / 3 < len(found.at) <= MOST_GROUPS
     assert found.starts == (rounds - 0.5, 2 * rounds - 0.5)
-    assert (course.low == course.high).all()  # or a group would have rounds of two paces
+    assert (course.low == course.high).all()  # else a group would mix rounds of two launches
     assert [set(course.seconds[piece]) for piece in found.pieces] == [{1e-3}, {2e-3}, {3e-3}]
 
 
@@ -73,14 +73,14 @@ def test_so_many_launches_that_no_one_could_tell_them_apart_share_groups_and_are
 
 
 def test_a_group_is_its_median_and_a_band_that_one_odd_round_does_not_move() -> None:
-    blocks = plain(rounds=24_000, launches=1)  # in groups of a hundred
+    blocks = plain(rounds=24_000, launches=1)  # groups of a hundred rounds
     blocks.loc[[100, 2000], "host_seconds"] = 1.0
     course = rounds_of(blocks).trajectories[0]
     assert set(course.seconds) == set(course.high) == set(course.low) == {1e-3}
 
 
 def test_a_group_is_marked_where_at_least_half_of_its_rounds_were_disturbed() -> None:
-    blocks = plain(rounds=2400, launches=1)  # in groups of ten
+    blocks = plain(rounds=2400, launches=1)  # groups of ten rounds
     blocks.loc[[*range(5), *range(10, 14)], "steal_seconds"] = 0.01
     rounds = rounds_of(blocks)
     assert rounds.width == 10

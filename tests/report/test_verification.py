@@ -1,4 +1,4 @@
-"""What a verification looks like, whatever the loop is called and whatever it said."""
+"""The text of a verification, for any loop's name and any message from it."""
 
 import io
 import json

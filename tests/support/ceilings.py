@@ -1,4 +1,4 @@
-"""Ceilings that were never measured: what keeping and showing them are tested against."""
+"""Ceilings that were never measured, for tests of keeping and showing them."""
 
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut
 from tests.support import synthetic

@@ -1,4 +1,4 @@
-"""``loopmark`` as a person types it: in a process of its own, or in this one, whose fork server is started once."""
+"""Call ``loopmark`` in a process of its own, or in this one, whose fork server starts once."""
 
 import multiprocessing.util
 import os
@@ -20,12 +20,12 @@ Ended = subprocess.CompletedProcess[str]
 
 
 def outside_pytest() -> dict[str, str]:
-    """This environment, but for what makes a pytest within think that it is one of xdist's workers."""
+    """This environment without the variables that make a nested pytest act as an xdist worker."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 
 
 class Done(NamedTuple):
-    """What a command ended with."""
+    """The result of a command."""
 
     returncode: int
     stdout: str
@@ -39,20 +39,20 @@ from loopmark.bench.measure import plan
 plan.ceiling_seconds = lambda *, quick: 1.0
 main()
 """
-"""A program: ``loopmark``, where a run takes one second, and not four or eight, to see what its device can do."""
+"""The program ``loopmark``, but a run measures the ceilings of its device for one second instead of four or eight."""
 
 
 def loopmark(
     *arguments: object, cwd: Path = ROOT, program: tuple[str, str] = ("-m", "loopmark"), **variables: str
 ) -> Ended:
-    """In a process of its own, with these variables in its environment."""
+    """Run it in a process of its own, with these variables added to its environment."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1", **variables}
     command = [sys.executable, *program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=240, check=False)
 
 
 class Here:
-    """In this process."""
+    """Run it in this process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch, self._capfd = monkeypatch, capfd
@@ -73,15 +73,15 @@ def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     monkeypatch.chdir(ROOT)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield Here(monkeypatch, capfd)
-    for number, handler in handlers.items():  # a process that a later test starts would inherit what is ignored
+    for number, handler in handlers.items():  # a process of a later test would inherit ignored signals
         signal.signal(number, handler)
 
 
 @pytest.fixture
 def elsewhere(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
-    """``loopmark``, called in this process, from the test's own folder and with a temporary folder in it."""
+    """``loopmark``, called in this process, from the test's own folder with its own temporary folder."""
     (tmp_path / "tmp").mkdir()
-    multiprocessing.util.get_temp_dir()  # the fork server's sockets stay where they are: their paths must be short
+    multiprocessing.util.get_temp_dir()  # keep the fork server's sockets outside: their paths must be short
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.chdir(tmp_path)
     return here
@@ -89,17 +89,17 @@ def elsewhere(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> He
 
 @pytest.fixture
 def brief_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Launch pairs in this process have as few quads as may be: what they are to show is ten times the noise."""
+    """Launch pairs in this process have as few quads as possible: the tested difference is ten times the noise."""
     for name in ("PAIR_SECONDS", "SHARE_OF_START"):
         monkeypatch.setattr(f"loopmark.bench.measure.paired_measurement.{name}", 0.0)
     from loopmark.bench.measure.launcher import ForkServer
 
-    ForkServer()  # a comparison of revisions would start one whose launches import the loops each for itself
+    ForkServer()  # else a comparison of revisions starts one whose launches each import the loops
 
 
 @pytest.fixture
 def brief_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run called in this process takes one second, and not eight, to see what its device can do."""
-    from loopmark.bench.measure import plan  # not before a test asks for it: it imports torch
+    """Measure a device's ceilings for one second instead of eight, in a run called in this process."""
+    from loopmark.bench.measure import plan  # imported late, since it imports torch
 
     monkeypatch.setattr(plan, "ceiling_seconds", lambda *, quick: 1.0)

@@ -1,4 +1,4 @@
-"""A CUDA that only pretends: it keeps a log, and a replay runs what was captured again."""
+"""A fake CUDA: it keeps a log, and a replay runs the captured steps again."""
 
 import warnings
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from loopmark.loops.task import Task
 
 @dataclass
 class FakeCuda:
-    """What the driver asked of the device, in order, and where each step ran."""
+    """The driver's calls to the device, in order, and the stream of each step."""
 
     log: list[str] = field(default_factory=list)
     stream: str = "main"
     captured: list[Any] = field(default_factory=list)
-    """For each capture, the steps that it recorded, to be run again by a replay."""
+    """For each capture, its recorded steps, which a replay runs again."""
     current: list[Any] | None = None
     recorded: list["FakeEvent"] = field(default_factory=list)
 
@@ -96,7 +96,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 
 
 def recording(cuda: FakeCuda, step: Any) -> Any:
-    """``step``, which under capture learns nothing itself: what it would do is kept for the replays."""
+    """``step``; under capture it does not train, but is kept for the replays."""
 
     def recorded(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
         cuda.log.append(f"step on {cuda.stream}")

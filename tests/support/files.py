@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
-    """Put ``files``, path to text, below ``root``."""
+    """Write ``files``, path to text, below ``root``."""
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Many runs that were never measured: their ratios to eager are what the test says."""
+"""Many runs that were never measured: the test gives their ratios to eager."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,12 +25,12 @@ def _template() -> Run:
 
 
 def day(number: int) -> datetime:
-    """When the run of this number started."""
+    """The start of the run with this number."""
     return FIRST + timedelta(days=number)
 
 
 def dated(run: Run, number: int, revision: str = "abc1234", torch: str = "2.13.0") -> Run:
-    """``run`` as if made on this day, by this software."""
+    """``run`` as if made on this day, with this software."""
     started = day(number)
     environment = replace(run.environment, revision=revision, torch=torch)
     return replace(
@@ -47,7 +47,7 @@ def point(number: int, log_ratio: float, half: float = 0.01, revision: str = "ab
 def history_of(
     logs: Mapping[str, Sequence[float | None]], half: float = 0.01, subject: SeriesSubject = SUBJECT
 ) -> tuple[Series, ...]:
-    """The series of loops with these log ratios, a run a day; None where a run has no such loop."""
+    """The series of loops with these log ratios, a run a day; None where a run lacks the loop."""
     return series_of(
         Observation(subject, loop, point(number, value, half))
         for loop, values in logs.items()
@@ -66,7 +66,7 @@ def keep(root: Path, run: Run, samples: Samples) -> Path:
 def keep_runs(
     root: Path, steps: Sequence[float], *, loop: str = "amp_bf16", changed_at: int | None = None, rounds: int = 3
 ) -> list[Path]:
-    """A run a day in which ``loop`` took so many seconds a step and eager 10 ms; another revision from a day on."""
+    """A run a day, with ``loop`` at these seconds a step and eager at 10 ms; the revision changes at ``changed_at``."""
     folders = []
     for number, seconds in enumerate(steps):
         truths = [Truth("eager"), Truth("eager", repeat=True), Truth(loop, seconds)]

@@ -1,4 +1,4 @@
-"""Names and reasons that someone could choose to break a report."""
+"""Names and reasons chosen to break a report."""
 
 NAMES = (
     "<script>alert(1)</script>", "../../etc/passwd", "a" * 10_000, "🎉 émoji 漢字", "$x$", "$\\frac{", "[bold]b[/]",

@@ -1,4 +1,4 @@
-"""Machines that are made up file by file."""
+"""Machines made up file by file."""
 
 from pathlib import Path
 

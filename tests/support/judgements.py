@@ -1,4 +1,4 @@
-"""Judgements that nothing was measured for: what telling them is tested against."""
+"""Judgements without measurements, for tests of reporting them."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Runs as large as patience allows, made column by column: ``tests.support.synthetic`` makes a row at a time."""
+"""Large runs, built column by column; ``tests.support.synthetic`` builds row by row."""
 
 import numpy as np
 import pandas as pd
@@ -19,19 +19,19 @@ TRUTHS = [Truth("eager"), Truth("eager", repeat=True)] + [
 ]  # fmt: skip
 LAUNCHES = 5
 BLOCKS = (True, False, False, True)
-"""Of a turn, and whether each is timed phase by phase."""
+"""The blocks of a turn; True if timed phase by phase."""
 STEPS = 4
-"""Of a block."""
+"""Steps per block."""
 ROWS_OF_ROUND = len(WORKLOADS) * len(TRUTHS) * LAUNCHES * sum(BLOCKS) * STEPS * len(PHASES)
-"""Of ``Samples.phases``, where each launch has one round."""
+"""Rows of ``Samples.phases`` if each launch has one round."""
 
 
 def make_large_run(rows: int, *, device: bool = False, seed: int = 0) -> tuple[Run, Samples]:
     """Three workloads of eight loops with five launches, in at least ``rows`` rows of ``Samples.phases``.
 
-    The rows lie as a run writes them: round by round, the loops of a workload taking turns in random order. Every
-    time is another, so that the files are as large as those of a measured run. On a device the hundredth block is
-    throttled.
+    The rows have a run's order: round by round, with the loops of a workload in random order. All times differ, so
+    that the files are as large as those of a measured run. On a device, every hundredth block is throttled on
+    average.
     """
     rng = np.random.default_rng(seed)
     rounds = -(-rows // ROWS_OF_ROUND)
@@ -71,7 +71,7 @@ def make_large_run(rows: int, *, device: bool = False, seed: int = 0) -> tuple[R
 
 
 def _laps(blocks: pd.DataFrame, device: bool, rng: np.random.Generator) -> pd.DataFrame:
-    """Every step of ``blocks``, phase by phase; a device's host takes about 30 % of that to enqueue it."""
+    """Every step of ``blocks``, phase by phase; a device's host takes about 30 % of the time to enqueue it."""
     shape = (len(blocks), STEPS, len(PHASES))
 
     def spread(column: str) -> NDArray[np.generic]:

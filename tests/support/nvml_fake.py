@@ -1,4 +1,4 @@
-"""A driver that says what a test wants it to, under the real pynvml's names and errors; it knows no other answer."""
+"""A driver with prepared answers, under the real pynvml's names and errors; it has no other answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ FUNCTIONS = [name for name in dir(pynvml) if name.startswith(("nvmlDevice", "nvm
 
 
 class FakeDriver:
-    """Its answers by the function's name: a value, or a function of what follows the handle."""
+    """Its answers by the function's name: a value, or a function of the arguments after the handle."""
 
     def __init__(self, answers: dict[str, Any]) -> None:
         self.answers = {"nvmlInit": None, "nvmlDeviceGetHandleByUUID": object(), **answers}
@@ -31,7 +31,7 @@ class FakeDriver:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> FakeDriver:
-    """Put a driver with these answers in the place of this machine's."""
+    """Replace this machine's driver by one with these answers."""
     driver = FakeDriver(answers)
     for name in FUNCTIONS:
         monkeypatch.setattr(pynvml, name, driver.function(name))

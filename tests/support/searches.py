@@ -7,13 +7,13 @@ MIB = 2**20
 
 
 def attempt(size: int, step_seconds: float = 0.01, spread: float = 0.01) -> Attempt:
-    """One that fits; its blocks differ by ``spread`` of their middle at most."""
+    """An attempt that fits; its blocks differ by at most ``spread`` of their middle."""
     blocks = tuple(step_seconds * (1 + spread * (i - 10) / 10) for i in range(21))
     return Attempt(size, float(size), None, None, True, 2.0, blocks, 300 * MIB + size * MIB, None, None)
 
 
 def refused(size: int, limit: Limit = "host memory", reason: str | None = None) -> Attempt:
-    """One that does not fit; without a reason it was not even tried."""
+    """An attempt that does not fit; without a reason it was never tried."""
     return Attempt(size, None, limit, reason, reason is not None, 0.1, (), None, 20 * 2**30, 16 * 2**30)
 
 

@@ -1,4 +1,4 @@
-"""Machines that were never measured, side by side: what each loop does on each is what the test says."""
+"""Machines that were never measured, side by side: the test gives each loop's result on each machine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -46,7 +46,7 @@ def entrant(
 
 
 def everything(entrants: Sequence[ComparedRun]) -> tuple[WorkloadComparison, ...]:
-    """Every workload and loop of theirs."""
+    """Every workload and loop of these runs."""
     return compare_workloads(entrants, lambda _: True, lambda _: True)
 
 
@@ -60,14 +60,14 @@ def side_by_side(
     trained: Sequence[bool] = (True,),
     departing: Sequence[str] = (),
 ) -> SideBySide:
-    """Machines on which a step of eager takes 10 ms, and of each loop so many seconds; None where it was skipped.
+    """Machines on which eager takes 10 ms a step, and each loop its given seconds; None where it was skipped.
 
     Args:
-        quiet: whether next to nothing disturbs the steps.
-        sizes: of the workload, machine by machine in turn.
-        launches: of each loop.
-        trained: whether it was looked at how the loops train, machine by machine in turn.
-        departing: loops that do not train as eager does.
+        quiet: True if hardly anything disturbs the steps.
+        sizes: the workload's size on each machine, in turn.
+        launches: launches per loop.
+        trained: True if the loops' training was checked, for each machine in turn.
+        departing: loops that do not train like eager.
     """
     taught = [Taught(loop, error=0.3 if loop in departing else 0.0) for loop in ("eager", *seconds)]
     training = summarise_training(*make_training(taught, target=None))

@@ -1,4 +1,4 @@
-"""Runs that were never measured, with a known truth: what judging and drawing are tested against."""
+"""Runs that were never measured, with a known truth, for tests of judging and drawing."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ WORK = (
     PhaseWork("data", {}, 3e4), PhaseWork("zero_grad", {}, 0.0), PhaseWork("forward", {"float32": 1e8}, 3e6),
     PhaseWork("loss", {}, 5e3), PhaseWork("backward", {"float32": 2e8}, 3e6), PhaseWork("optimizer", {}, 1.5e6),
 )  # fmt: skip
-"""Of a synthetic step: 3 ms of arithmetic and some memory at the ceilings below."""
+"""The work of a synthetic step: 3 ms of arithmetic and some memory at the ceilings below."""
 
 
 def ceilings() -> Ceilings:
@@ -37,7 +37,7 @@ def ceilings() -> Ceilings:
 
 @dataclass(frozen=True)
 class Truth:
-    """One case as it really is."""
+    """The true properties of one case."""
 
     loop: str
     step_seconds: float = 0.010
@@ -73,7 +73,7 @@ def plan(workloads: tuple[str, ...], loops: tuple[str, ...], device: str = "cpu"
 
 
 def _phases(seconds: float, device: bool) -> list[dict[str, object]]:
-    """One lapped step of ``seconds``; on a device, whose host takes 30 % of that to enqueue it."""
+    """One lapped step of ``seconds``; a device's host takes 30 % of the time to enqueue it."""
     return [
         dict(
             phase=phase,
@@ -85,7 +85,7 @@ def _phases(seconds: float, device: bool) -> list[dict[str, object]]:
 
 
 def _launch(truth: Truth, index: int, step_seconds: float, warmup: list[float], steps: int) -> Launch:
-    """A launch whose warm-up took these seconds, step by step; only the first one compiles from nothing."""
+    """A launch with these seconds for each warm-up step; only the first launch compiles from nothing."""
     return Launch(
         index=index, setup_seconds=0.05, first_step_seconds=0.05 + warmup[0], warmup_steps=len(warmup),
         warmup_seconds=sum(warmup), steady=True, steady_step_seconds=step_seconds,
@@ -117,7 +117,7 @@ def make_run(
     device: bool = False,
     seed: int = 0,
 ) -> tuple[Run, Samples]:
-    """A run of ``truths`` on every workload: log-normal noise by launch and by block, and a drift that all share."""
+    """A run of ``truths`` on every workload: log-normal noise by launch and by block, and a drift shared by all."""
     rng = np.random.default_rng(seed)
     cases: list[Case] = []
     tables: dict[str, list[dict[str, object]]] = {"phases": [], "blocks": [], "warmup": [], "losses": []}

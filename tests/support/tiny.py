@@ -1,4 +1,4 @@
-"""A task small enough to compile in a moment, yet of a kind that every technique can change; and ways to drive it."""
+"""A task that compiles in a moment and that every technique can change, and functions to drive it."""
 
 from collections import deque
 from functools import cache, partial
@@ -31,7 +31,7 @@ class Tiny(nn.Module):
         return features
 
 
-read_digits = cache(digits)  # a file that takes longer to read than the task to make; nobody may change what is in it
+read_digits = cache(digits)  # reading the file takes longer than making the task; the shared data must not be changed
 
 
 def make_tiny_task(device: torch.device = CPU, batch_size: int = 16, seed: int = 0) -> Task:
@@ -53,7 +53,7 @@ def make_tiny_task(device: torch.device = CPU, batch_size: int = 16, seed: int =
 
 
 def drive(task: Task, step: Step | Driver, batch: Batch | None = None) -> Tensor:
-    """One whole step, whoever drives it; its loss, ()."""
+    """One whole step by any step or driver; returns its loss, ()."""
     turn = step(task, *(batch or task.next_batch()))
     if turn is not None:
         deque(turn, maxlen=0)

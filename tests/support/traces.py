@@ -1,10 +1,10 @@
-"""Profiles that were never taken, for what keeps and shows them."""
+"""Profiles that were never taken, for tests of keeping and showing them."""
 
 from loopmark.bench.records.trace import OUTSIDE, Cost, Counted, PhaseCosts, Profile, Trace
 
 
 def costs(count: int, seconds: float = 1e-3) -> tuple[Cost, ...]:
-    """So many operators, each cheaper than the one before."""
+    """``count`` operators, each cheaper than the one before."""
     return tuple(Cost(f"aten::op{n}", 2.0, seconds / (n + 1)) for n in range(count))
 
 
@@ -24,5 +24,5 @@ def profile(
 
 
 def trace(found: Profile | None = None, loop: str = "amp_bf16+compile") -> Trace:
-    """One that went well."""
+    """A successful trace."""
     return Trace("resnet", loop, "cpu", "ok", None, found or profile())

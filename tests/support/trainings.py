@@ -1,4 +1,4 @@
-"""Trainings that never were, with a known truth: what judging and drawing them is tested against."""
+"""Trainings that never took place, with a known truth, for tests of judging and drawing them."""
 
 import math
 from dataclasses import dataclass, field
@@ -20,24 +20,24 @@ from tests.support.synthetic import environment, machine, plan
 
 ACCURACY = Target("accuracy", 0.9, higher_is_better=True)
 EPOCH = 20
-"""Steps."""
+"""Steps per epoch."""
 
 
 @dataclass(frozen=True)
 class Taught:
-    """One case as it really is."""
+    """The true properties of one case."""
 
     loop: str
     status: Status = "ok"
     reason: str | None = None
     error: float = 0.0
-    """Of its gradients, where the rounding of float32 comes to 1e-6; 0 for every bit eager's."""
+    """Relative error of its gradients; float32 rounding gives 1e-6, and 0 means equal to eager bit by bit."""
     layer: str = "body.weight"
     bits: int = 24
     epochs_to_target: int = 3
     step_seconds: float = 0.01
     start_seconds: float = 0.05
-    """What the first step takes beyond a later one."""
+    """The first step's time beyond a later one's."""
     compile_seconds: float = 0.0
     ending: Ending = "reached the target"
     diverged_at_step: int | None = None
@@ -45,7 +45,7 @@ class Taught:
     skipped_steps: int | None = None
     joules_a_step: float = math.nan
     qualities: tuple[float, ...] = field(default=())
-    """After each epoch; otherwise they rise to the target."""
+    """The quality after each epoch; if empty, it rises to the target."""
 
 
 def make_training(
@@ -56,7 +56,7 @@ def make_training(
     target: Target | None = ACCURACY,
     until: Until = "target",
 ) -> tuple[Training, TrainingSamples]:
-    """A training of ``taught`` on every workload; each seed takes an epoch more than the one before it."""
+    """A training of ``taught`` on every workload; each seed takes one epoch more than the previous one."""
     proofs: list[Proof] = []
     trials: list[Trial] = []
     rows: dict[str, list[dict[str, object]]] = {name: [] for name in COLUMNS}

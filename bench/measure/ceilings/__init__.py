@@ -1,1 +1,1 @@
-"""What a device can do, measured: matrix products, copies, launches, and transfers from and to the host."""
+"""Measured ceilings of a device: matrix products, copies, launches, and transfers from and to the host."""

@@ -1,4 +1,4 @@
-"""How long an operation takes, done so many times in a row, and the samples of it."""
+"""Timing of repeated operations, and their samples."""
 
 import time
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from loopmark.bench.records.ceilings import UNITS, Kind, LeftOut, Unit, Variant
 Operation = Callable[[], object]
 
 HOLD_CYCLES, MOST_HOLD_CYCLES = 2_000_000, 2_000_000_000
-"""Of the device's clock: about a millisecond to begin with, a second at most."""
-QUEUE_LAUNCHES = 256  # a stream takes about a thousand launches before it makes the host wait
+"""Cycles of the device's clock: about a millisecond at first, at most about a second."""
+QUEUE_LAUNCHES = 256  # a stream holds about a thousand launches before the host must wait
 
 
 class HostStopwatch:
-    """For operations that are done when their call returns."""
+    """Times operations that are finished when their call returns."""
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
 
     def seconds(self, operation: Operation, repeats: int) -> float:
-        """That ``repeats`` operations in a row take together."""
+        """The total seconds of ``repeats`` operations in a row."""
         start = self._now()
         for _ in range(repeats):
             operation()
@@ -34,7 +34,7 @@ class HostStopwatch:
 
 
 class EventStopwatch:
-    """For what a CUDA device does, from the event before the first operation to the one after the last."""
+    """Times a CUDA device's work, from the event before the first operation to the event after the last."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -51,9 +51,9 @@ class EventStopwatch:
 
 
 class QueueStopwatch(EventStopwatch):
-    """For launches. The device is held while the host enqueues them, so that neither ever waits for the other.
+    """Times launches. The device is held while the host enqueues them, so that neither waits for the other.
 
-    ``by_host`` is whether the host's time to enqueue is meant, or the device's to work the queue off.
+    ``by_host``: True for the host's time to enqueue, False for the device's time to work off the queue.
     """
 
     def __init__(self, device: torch.device, *, by_host: bool, now: Callable[[], float] = time.perf_counter) -> None:
@@ -62,9 +62,9 @@ class QueueStopwatch(EventStopwatch):
         self._hold_cycles = HOLD_CYCLES
 
     def seconds(self, operation: Operation, repeats: int) -> float:
-        """The host's seconds or the device's, from as many queues as ``repeats`` launches fill.
+        """The host's or the device's seconds, over as many queues as ``repeats`` launches fill.
 
-        Raises RuntimeError where the device cannot be held for so long, as where each launch is made to block.
+        Raises RuntimeError where the device cannot be held long enough, for example where each launch blocks.
         """
         queues, rest = divmod(repeats, QUEUE_LAUNCHES)
         return sum(self._queue(operation, launches) for launches in (*[QUEUE_LAUNCHES] * queues, rest) if launches)
@@ -78,7 +78,7 @@ class QueueStopwatch(EventStopwatch):
             for _ in range(launches):
                 operation()
             enqueued_seconds = self._now() - start
-            held = not self._first.query()  # else the device has begun before the queue was full
+            held = not self._first.query()  # else the device began before the queue was full
             self._last.record()
             torch.cuda.synchronize(self._device)
             if held:
@@ -88,34 +88,34 @@ class QueueStopwatch(EventStopwatch):
 
 
 Stopwatch = HostStopwatch | EventStopwatch
-"""Times operations; between two calls nothing is under way."""
+"""Times operations; no operation is running between two calls."""
 
 
 @dataclass(frozen=True)
 class Microbenchmark:
-    """What is to be measured, and how."""
+    """One quantity to measure, and its method."""
 
     kind: Kind
     sizes: tuple[int, ...]  # in ascending order
-    work: Callable[[int], float]  # of one operation of a size: in flops, in bytes; 1 where seconds are the unit
-    prepare: Callable[[int], Operation]  # makes what an operation of a size needs; it is done as often as it is called
+    work: Callable[[int], float]  # of one operation by size, in flops or bytes; 1 where the unit is seconds
+    prepare: Callable[[int], Operation]  # prepares the operation of a size; each call of the result performs it once
     stopwatch: Stopwatch
     dtype: str | None = None
     variant: Variant | None = None
     context: Callable[[], AbstractContextManager[None]] = nullcontext
-    """Holds while an operation is timed; going in and out is not."""
+    """The context of the timed operations; entering and leaving it is not timed."""
 
     @property
     def unit(self) -> Unit:
         return UNITS[self.kind]
 
     def value(self, size: int, seconds: float) -> float:
-        """What one operation in so many seconds comes to, in the benchmark's unit."""
+        """The value of one operation that takes ``seconds``, in the benchmark's unit."""
         work = self.work(size)
         return seconds / work if self.unit == "seconds" else work / seconds
 
     def merit(self, value: float) -> float:
-        """``value`` so that more is better."""
+        """``value``, or its inverse for seconds: higher is better."""
         return 1 / value if self.unit == "seconds" else value
 
     def left_out(self, reason: str) -> LeftOut:
@@ -132,46 +132,46 @@ class Candidate:
     benchmark: Microbenchmark
     size: int
     operation: Operation
-    operation_seconds: float = 0.0  # as it was tried
+    operation_seconds: float = 0.0  # measured by ``try_out``
     repeats: int = 1  # operations in a sample
     values: list[float] = field(default_factory=list)  # of its samples, in the benchmark's unit
-    disturbances: list[Disturbance] = field(default_factory=list)  # one a sample, where somebody looks
+    disturbances: list[Disturbance] = field(default_factory=list)  # one per sample, with a meter
     sampled_seconds: float = 0.0
     beaten: bool = False
-    """Whether another size is clearly better. What it reached until then is not up for being the best: what drifts may
-    have been kinder to its samples than to the later ones."""
-    failure: str | None = None  # what ended it before its time
+    """True if another size is clearly better. A beaten size cannot become the best, since drift may have favoured
+    its early samples."""
+    failure: str | None = None  # the error that ended it early
 
     @property
     def cost_seconds(self) -> float:
-        """What a sample takes, roughly."""
+        """The approximate seconds of a sample."""
         return self.repeats * self.operation_seconds
 
     @property
     def promise(self) -> float:
-        """How well it did when it was tried; more is better."""
+        """Its merit in the trial; higher is better."""
         return self.benchmark.merit(self.benchmark.value(self.size, self.operation_seconds))
 
     @property
     def merit(self) -> float:
-        """How well it did over its samples; more is better, and nothing counts before there are enough."""
+        """The merit of its samples' median; higher is better, and 0 before there are enough samples."""
         return self.benchmark.merit(median(self.values)) if len(self.values) >= LEAST_SAMPLES else 0.0
 
     def forecast_seconds(self, size: int) -> float:
-        """What an operation of another size would take at this one's rate."""
+        """The expected seconds of an operation of another size, at this one's rate."""
         return self.operation_seconds * self.benchmark.work(size) / self.benchmark.work(self.size)
 
     def is_beaten_by(self, other: "Candidate") -> bool:
-        """Whether the intervals of both medians are apart, this one's on the worse side; not before both have one."""
+        """True if both medians' intervals are disjoint and this one is worse; False until both have an interval."""
         if min(len(self.values), len(other.values)) < LEAST_SAMPLES:
             return False
         (_, *own), (_, *others) = median_interval(self.values), median_interval(other.values)
         return max(map(self.benchmark.merit, own)) < min(map(self.benchmark.merit, others))
 
     def try_out(self, sample_seconds: float, longest_seconds: float) -> None:
-        """Learn what an operation takes, and how many of them make a sample of ``sample_seconds``.
+        """Measure an operation's seconds, and choose the number of operations in a sample of ``sample_seconds``.
 
-        The first one may touch memory or choose a kernel, and does not count, unless nothing of that kind explains it.
+        The first one does not count, since it may touch memory or choose a kernel, unless it is too slow for that.
         """
         self.operation_seconds = self.seconds()
         if self.operation_seconds > 2 * longest_seconds:
@@ -179,13 +179,13 @@ class Candidate:
         self.operation_seconds = min(self.seconds() for _ in range(2))
         if self.operation_seconds > TRIALS * sample_seconds:
             return
-        # One tiny operation is not told from the clock's own reading; of several trials one is left undisturbed.
+        # A single tiny operation is too short for the clock; the minimum of several trials is undisturbed.
         self.repeats = self._repeats(sample_seconds / TRIALS)
         self.operation_seconds = min(self.seconds() for _ in range(TRIALS)) / self.repeats
         self.repeats = self._repeats(sample_seconds)
 
     def value_held(self, sample_seconds: float, samples: int) -> float:
-        """In the benchmark's unit, over the last of some long samples that follow one another."""
+        """The value of the last of ``samples`` long samples in a row, in the benchmark's unit."""
         self.repeats = self._repeats(sample_seconds)
         return [self.benchmark.value(self.size, self.seconds() / self.repeats) for _ in range(samples)][-1]
 
@@ -193,7 +193,7 @@ class Candidate:
         return max(1, round(seconds / self.operation_seconds))
 
     def seconds(self) -> float:
-        """What a sample took that is not kept."""
+        """The seconds of one sample, which is not stored."""
         with self.benchmark.context():
             seconds = self.benchmark.stopwatch.seconds(self.operation, self.repeats)
         if not seconds > 0:
@@ -201,7 +201,7 @@ class Candidate:
         return seconds
 
     def add_sample(self, meter: DisturbanceMeter | None) -> None:
-        """Take a sample and keep it, with what disturbed it."""
+        """Take a sample and store it, with its disturbances if there is a ``meter``."""
         if meter:
             meter.begin()
         seconds = self.seconds()

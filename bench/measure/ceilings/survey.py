@@ -1,8 +1,8 @@
-"""Every benchmark at every size that is in the running, in random order, until the budget is spent.
+"""The survey of all benchmarks at all candidate sizes, in random order, until the budget is spent.
 
-First each benchmark's sizes are tried in turn, from small to large, as far as memory and the budget go. Then all sizes
-of all benchmarks take one sample each a round, each round in an order of its own: what drifts (a clock that falls as
-the chip grows hot, a neighbour who comes and goes) favours none. Now and then, those that are clearly beaten drop out.
+First, each benchmark's sizes are tried from small to large, as far as memory and the budget allow. Then all sizes of
+all benchmarks take one sample per round, each round in a new random order, so that drift (a clock that falls with
+heat, a changing neighbour) favours none. At growing intervals, sizes that are clearly beaten drop out.
 """
 
 import random
@@ -30,18 +30,18 @@ from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import described
 
 SAMPLE_SECONDS = 0.02
-"""Long beside a clock's reading and a device's start, short beside what disturbs: many short samples have a steadier
-median than few long ones."""
+"""Long compared with a clock reading and a device's start, short compared with disturbances: many short samples have
+a steadier median than a few long ones."""
 SAMPLE_SHARE, WARM_UP_SHARE = 1 / 750, 1 / 20
-"""Of the budget: the longest sample of operations that are shorter, and the longest warm-up of a benchmark."""
+"""Shares of the budget: the longest sample of short operations, and the longest warm-up of a benchmark."""
 OPERATION_SHARE, SMALLEST_SHARE = 1 / 60, 1 / 20
-"""Of the budget: the longest operation that a size may have, and that the smallest size may have."""
+"""Shares of the budget: the longest operation of a size, and of the smallest size."""
 SOAK_SECONDS, SOAK_SHARE, SOAK_SAMPLES = 2.0, 1 / 4, 4
-"""A soak's length, its largest share of the budget, and its samples. The survey's samples are short, with rests between
-them, and a board at its power limit may not hold what they reach; the soak's last sample tells what it holds."""
+"""A soak's length, its largest share of the budget, and its samples. The survey's samples are short, with pauses. A
+board at its power limit may not sustain their rate; the soak's last sample shows the sustained rate."""
 LOOPS_MULTIPLY_IN = ("float32", "tf32", "bfloat16", "float16")
-"""The types of Loopmark's own loops, by whose products their utilisation is told."""
-ENOUGH_ROUNDS = 3 * LEAST_SAMPLES  # where the budget is too small for so many, it goes to fewer sizes
+"""The types of Loopmark's own loops, whose products give their utilisation."""
+ENOUGH_ROUNDS = 3 * LEAST_SAMPLES  # a budget too small for this number of rounds is spent on fewer sizes
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class FoundCeilings:
 
 @dataclass(frozen=True)
 class CandidateSet:
-    """One benchmark with its sizes that are in the running: none where ``reason`` says why."""
+    """One benchmark and its candidate sizes; if there are none, ``reason`` gives the reason."""
 
     benchmark: Microbenchmark
     candidates: tuple[Candidate, ...] = ()
@@ -69,9 +69,9 @@ def survey(
     *,
     soak: bool = False,
 ) -> FoundCeilings:
-    """The ceiling of every benchmark, or the reason why it has none; all within the budget, preparation included.
+    """The ceiling of every benchmark, or the reason why it has none, all within the budget with preparation.
 
-    With ``soak``, also what the best matrix product holds.
+    With ``soak``, also the sustained rate of the best matrix product.
     """
     soak_seconds = min(SOAK_SECONDS, SOAK_SHARE * budget_seconds) if soak else 0.0
     end = now() + budget_seconds - soak_seconds
@@ -88,7 +88,7 @@ def survey(
 
 
 def _entry(benchmark: Microbenchmark, budget_seconds: float) -> CandidateSet:
-    """The sizes that are in the running, in ascending order, the benchmark warmed up."""
+    """The candidate sizes in ascending order, after the benchmark's warm-up."""
     found: list[Candidate] = []
     longest = SMALLEST_SHARE * budget_seconds
     for size in benchmark.sizes:
@@ -97,7 +97,7 @@ def _entry(benchmark: Microbenchmark, budget_seconds: float) -> CandidateSet:
         try:
             candidate = Candidate(benchmark, size, benchmark.prepare(size))
             candidate.try_out(min(SAMPLE_SECONDS, SAMPLE_SHARE * budget_seconds), longest)
-        except Exception as error:  # a dtype that the device cannot multiply; a size that memory has no room for
+        except Exception as error:  # a dtype that the device cannot multiply, or a size too large for memory
             if not found:
                 return CandidateSet(benchmark, reason=described(error))
             break
@@ -119,7 +119,7 @@ def _entry(benchmark: Microbenchmark, budget_seconds: float) -> CandidateSet:
 
 
 def _affordable(candidates: Sequence[Candidate], seconds: float) -> list[Candidate]:
-    """Those with time for enough rounds: the costliest go first, and the best one of each benchmark stays."""
+    """The candidates with time for enough rounds. The costliest are removed first; each benchmark's best one stays."""
     kept = list(candidates)
     for one in sorted(candidates, key=lambda one: one.cost_seconds, reverse=True):
         if ENOUGH_ROUNDS * sum(other.cost_seconds for other in kept) <= seconds:
@@ -135,7 +135,7 @@ def _take_rounds(
     meter: DisturbanceMeter | None,
     left_seconds: Callable[[], float],
 ) -> None:
-    """One sample each a round, until the next would not be over in time."""
+    """Take one sample of each candidate per round, until the next would not end in time."""
     going, rounds, next_look = list(candidates), 0, LEAST_SAMPLES
     while going:
         order.shuffle(going)
@@ -144,10 +144,10 @@ def _take_rounds(
                 return
             try:
                 one.add_sample(meter)
-            except Exception as error:  # memory that another process has taken meanwhile
+            except Exception as error:  # another process has taken the memory
                 one.failure = described(error)
         rounds += 1
-        if rounds == next_look:  # few looks, or chance would beat someone in the end
+        if rounds == next_look:  # few comparisons: with many, chance would remove a good size
             next_look *= 2
             for one in going:
                 one.beaten = any(one.is_beaten_by(other) for other in going if other.benchmark is one.benchmark)
@@ -186,20 +186,20 @@ def _outcome(entry: CandidateSet, budget_seconds: float) -> Ceiling | LeftOut:
 def _soaked(
     outcomes: Sequence[Ceiling | LeftOut], entries: Sequence[CandidateSet], seconds: float
 ) -> list[Ceiling | LeftOut]:
-    """The outcomes, the best product of ``LOOPS_MULTIPLY_IN`` with what it holds; as they were where that fails."""
+    """The outcomes, with the sustained rate of the best product of ``LOOPS_MULTIPLY_IN``; unchanged on failure."""
     found = list(outcomes)
     known = [(place, one) for place, one in enumerate(found) if isinstance(one, Ceiling)]
     products = [pair for pair in known if pair[1].kind == "matrix product" and pair[1].dtype in LOOPS_MULTIPLY_IN]
     if products:
         place, best = max(products, key=lambda pair: pair[1].value)
         one = next(one for one in entries[place].candidates if one.size == best.best_size)
-        with suppress(Exception):  # memory that another process has taken meanwhile
+        with suppress(Exception):  # another process has taken the memory
             found[place] = replace(best, held=one.value_held(seconds / SOAK_SAMPLES, SOAK_SAMPLES))
     return found
 
 
 def _disturbance(best: Candidate) -> Interference | None:
-    """Over all its samples."""
+    """The disturbances of all its samples; None without a meter."""
     seen = best.disturbances
     if not seen:
         return None
@@ -214,9 +214,9 @@ def _disturbance(best: Candidate) -> Interference | None:
 
 
 def ceilings_of(device: torch.device, cores: Sequence[int], budget_seconds: float, seed: int) -> FoundCeilings:
-    """The device's ceilings, with the threads that torch has in this process. Raises Skip where nobody knows how."""
+    """The device's ceilings, with torch's threads in this process. Raises Skip for an unsupported device type."""
     if device.type not in ("cpu", "cuda"):
-        raise Skip(f"nothing measures yet what a device of type {device.type} can do")
+        raise Skip(f"ceilings are not supported on devices of type {device.type}; use cpu or cuda")
     with torch.no_grad():
         wanted = microbenchmarks_of(device, cores, seed)
         benchmarks = [one for one in wanted if isinstance(one, Microbenchmark)]
@@ -227,12 +227,12 @@ def ceilings_of(device: torch.device, cores: Sequence[int], budget_seconds: floa
 
 
 def measure_ceilings(pool: WorkerPool, plan: Plan, machine: Machine, budget_seconds: float) -> Ceilings:
-    """What the pool's device can do, each ceiling with its interval, and the reasons for what has none.
+    """The ceilings of the pool's device with their intervals, and the reasons for missing ones.
 
-    Raises CaseEnded where the process died, or took longer than the pool's limit beyond its budget.
+    Raises CaseEnded where the process died, or exceeded its budget by more than the pool's limit.
     """
     started, start = datetime.now(UTC), time.perf_counter()
-    workload = find_workload(plan.workloads[0]).name  # which is not set up: the process is there for the device
+    workload = find_workload(plan.workloads[0]).name  # not set up: the process measures only the device
     with pool.start(workload, EAGER.name, log="ceilings", neighbours=0) as process:
         environment = process.within(pool.limit_seconds).environment()
         found = find_ceilings(process, pool.limit_seconds, budget_seconds, plan.seed)
@@ -250,5 +250,5 @@ def measure_ceilings(pool: WorkerPool, plan: Plan, machine: Machine, budget_seco
 
 
 def find_ceilings(process: WorkerProcess, limit_seconds: float, budget_seconds: float, seed: int) -> FoundCeilings:
-    """What ``process`` finds within ``budget_seconds``; it is given up on ``limit_seconds`` after them."""
+    """The ceilings that ``process`` finds in ``budget_seconds``; it is ended after ``limit_seconds`` more."""
     return process.within(limit_seconds + budget_seconds).find_ceilings(budget_seconds=budget_seconds, seed=seed)

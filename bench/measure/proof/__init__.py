@@ -1,1 +1,1 @@
-"""A loop's steps beside the canonical one's, and what rounding alone does to those."""
+"""The comparison of a loop's steps with the canonical step, and the effect of rounding alone."""

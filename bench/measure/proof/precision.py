@@ -1,10 +1,9 @@
-"""How precisely a loop computes: torch's switches, the bits that they keep, and what rounding at random comes to.
+"""The precision of a loop's arithmetic: torch's switches, the bits that they keep, and random rounding.
 
-Rounding at random is Monte Carlo arithmetic (Parker, "Monte Carlo Arithmetic", 1997): whatever an operation reads and
-whatever it writes is moved at random by up to the unit roundoff of the precision in question. Results of sums get
-more, since a kernel sums in any order it likes: sums of n terms in float32 are off by about sqrt(n) units (Higham and
-Mary, "A New Approach to Probabilistic Rounding Error Analysis", 2019), where n is the number of values read for each
-one written.
+Random rounding is Monte Carlo arithmetic (Parker, "Monte Carlo Arithmetic", 1997): every value that an operation reads
+or writes is changed at random by up to the unit roundoff of the precision. Results of sums change more, since kernels
+may sum in any order: sums of n terms in float32 have an error of about sqrt(n) units (Higham and Mary, "A New Approach
+to Probabilistic Rounding Error Analysis", 2019), where n is the number of values read for each value written.
 """
 
 import math
@@ -25,12 +24,12 @@ FLOAT32_BITS = 24
 
 
 class RandomRounding(TorchDispatchMode):
-    """While it is on, every operation on ``device`` rounds at random, forward and backward.
+    """Makes every operation on ``device`` round at random while it is active, forward and backward.
 
     Args:
-        bits: significant bits that are kept: 24 in float32, 11 in float16 and TensorFloat-32, 8 in bfloat16.
-        constants: tensors that are read as they are, such as a model's buffers: an operation that is handed
-            them by position may write to them without saying so.
+        bits: significant bits to keep: 24 in float32, 11 in float16 and TensorFloat-32, 8 in bfloat16.
+        constants: tensors read without rounding, such as a model's buffers: an operation that gets
+            them by position may write to them, which its schema does not show.
     """
 
     def __init__(self, bits: int, seed: int, device: torch.device, constants: Iterable[Tensor] = ()) -> None:
@@ -52,7 +51,7 @@ class RandomRounding(TorchDispatchMode):
         results = written if len(schema.returns) > 1 else (written,)
         for result in results:
             _mapped(result, lambda tensor: self._write(tensor, read))
-        if "batch_norm" in schema.name:  # its running statistics are written to, which its schema does not say
+        if "batch_norm" in schema.name:  # it writes its running statistics, which its schema does not show
             _mapped([value for value in args if id(value) in self._constants], lambda t: self._write(t, read))
         return written
 
@@ -68,7 +67,7 @@ class RandomRounding(TorchDispatchMode):
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """``value`` with ``change`` applied to each tensor of numbers in it."""
+    """``value`` with ``change`` applied to each strided floating-point tensor in it."""
 
     def changed(leaf: Any) -> Any:
         numbers = isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.layout is torch.strided
@@ -82,10 +81,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Switches:
-    """torch's switches for precision and determinism, as they stood at one moment."""
+    """Torch's switches for precision and determinism at one moment."""
 
     matmul_precision: str | None
-    """None where torch's newer settings (2.9, ``fp32_precision``) have been used, which the older ones cannot tell."""
+    """None after use of torch's newer settings (2.9, ``fp32_precision``): the older ones then cannot be read."""
     cudnn_tf32: bool | None
     cudnn_benchmark: bool
     deterministic: bool
@@ -103,7 +102,7 @@ class Switches:
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """These, for as long as the context lasts."""
+        """Set torch's switches to these within the context."""
         before = self.now()
         before._change_to(self)
         try:
@@ -112,7 +111,7 @@ class Switches:
             self.now()._change_to(before)
 
     def _change_to(self, other: "Switches") -> None:
-        # Only what differs is touched: torch warns of some of these when they are set, whatever to.
+        # Only switches that differ are set: torch warns about some of them whenever they are set.
         if other.matmul_precision not in (None, self.matmul_precision):
             torch.set_float32_matmul_precision(other.matmul_precision)
         if other.cudnn_tf32 not in (None, self.cudnn_tf32):
@@ -130,21 +129,21 @@ def _told(ask: Callable[[], T]) -> T | None:
         return None
 
 
-TF32_BITS, BFLOAT16_BITS = 11, 8  # significant bits; TensorFloat-32 has as many as float16
+TF32_BITS, BFLOAT16_BITS = 11, 8  # significant bits; TensorFloat-32 has the same number as float16
 
 
 def bits_of(kind: torch.dtype) -> int:
-    """Significant bits of a floating-point type, the hidden one included: 24 of float32."""
+    """Significant bits of a floating-point type, with the hidden bit: 24 for float32."""
     return 1 - round(math.log2(torch.finfo(kind).eps))
 
 
 def least_bits(task: Task, predictions: Tensor) -> int:
-    """The fewest bits among what ``task`` is set up to compute in, and what a step computed its predictions in.
+    """The fewest significant bits in ``task``'s settings and in the computation of ``predictions``.
 
-    Counted are its parameters' type, autocast, a person's own casts, and what torch may do with float32 on a CUDA
-    device: TensorFloat-32 is its default for convolutions.
+    It covers the parameters' type, autocast, the user's own casts, and torch's use of TensorFloat-32 on a CUDA device,
+    which is the default for convolutions.
     """
-    # Predictions are often cast back to float32 once an autocast is over: what autograd has seen on the way counts.
+    # Predictions are often cast back to float32 after an autocast, so the types recorded by autograd count.
     kinds = {written.dtype for node in graph_behind(predictions) for written in node._input_metadata}
     kinds |= {predictions.dtype, *(parameter.dtype for parameter in task.plain_model.parameters())}
     if isinstance(task.autocast, torch.autocast):
@@ -153,7 +152,7 @@ def least_bits(task: Task, predictions: Tensor) -> int:
 
 
 def graph_behind(tensor: Tensor) -> Iterator[Any]:
-    """Each of autograd's nodes that led to ``tensor``."""
+    """Each autograd node that led to ``tensor``."""
     seen: set[Node] = set()
     ahead = [tensor.grad_fn]
     while ahead:
@@ -166,7 +165,7 @@ def graph_behind(tensor: Tensor) -> Iterator[Any]:
 
 def _float32_bits(task: Task) -> list[int]:
     now = Switches.now()
-    # What cannot be told has been set by torch's newer names, which are for TensorFloat-32 above all.
+    # An unreadable setting was made by torch's newer names, which mostly enable TensorFloat-32.
     bits = [{"highest": 24, "medium": BFLOAT16_BITS}.get(now.matmul_precision or "high", TF32_BITS), 24]
     convolves = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for m in task.plain_model.modules())
     if task.device.type == "cuda" and convolves and now.cudnn_tf32 is not False:

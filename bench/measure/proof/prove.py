@@ -1,9 +1,8 @@
-"""Whether a loop trains the model that eager trains: each of its steps beside the canonical step from the same state.
+"""The proof that a loop trains as eager does: each step is compared with the canonical step from the same state.
 
-Two runs of one loop that round differently drift apart, step by step, as chaos has it, until nothing can be said of
-them. So no two runs are compared. The loop trains as it always does, and at each step the canonical step is taken from
-the state that the loop had come to: eager's, one in float64, and some rounded at random. What they differ by is one
-step's doing alone.
+Two runs that round differently drift apart step by step, because training is chaotic, so runs are not compared.
+Instead, the loop trains as usual, and before each of its steps the canonical step is taken from the loop's state: as
+in eager, in float64, and with random rounding. Their differences therefore come from a single step.
 """
 
 import math
@@ -41,59 +40,59 @@ from loopmark.loops.task import Batch, Task
 from loopmark.loops.user_code import described
 
 DRAWS = 2
-"""References that round at random to the loop's precision, each time that any are drawn: at the first step that is not
-eager's to the last bit, at the last step, and wherever the loop strays."""
+"""References with random rounding to the loop's precision, per drawing. They are drawn at the first step that differs
+from eager in any bit, at the last step, and wherever the loop strays."""
 COARSER_BITS = 8
-"""So many bits fewer has one reference more, but never fewer than bfloat16. A gradient jumps where an activation that
-is nearly zero rounds to the other side of a ReLU's kink, by as much as the kink is worth however fine the rounding;
-coarser rounding meets more of them."""
+"""One more reference keeps this number of bits less, but at least bfloat16's. Where a nearly zero activation rounds to
+the other side of a ReLU's kink, the gradient jumps, by the same amount at any precision. Coarser rounding crosses more
+kinks."""
 STRAYS = 2.0
-"""Times what the references so far came to. A loop may go further where rounding counts for more, by a gradient that
-all but cancels or an activation at a kink, which references from that very state show."""
+"""A step strays where its error exceeds the references' largest by this factor. Rounding matters more in some states
+(a gradient that nearly cancels, an activation at a kink); new references from that state show it."""
 MOST_DRAWINGS = 3
-"""In one step. Of the references from a state with an activation at a kink, about every other one goes over it."""
+"""Most drawings in one step. With an activation at a kink, about every second reference crosses it."""
 HOPELESS = 2
-"""Steps that strayed whatever was drawn; after so many, no more is drawn than for a loop that does not stray."""
+"""Steps that strayed from all references; after this number, no extra references are drawn."""
 BUDGET_SECONDS = 4.0
-"""The time for comparing. A GPU with few float64 units (1/64 of float32's rate) is slow at it."""
+"""The time for comparisons. A GPU with few float64 units (1/64 of float32's rate) is slow at it."""
 MOST_STEPS = 4
-"""Times as many steps as are to be compared: a gradient scaler skips the first few until it has found its scale."""
+"""Most steps, as a multiple of the steps to compare: a gradient scaler skips the first few to find its scale."""
 
 
 @dataclass
 class Proven:
-    """What a worker has seen of the loop's steps so far."""
+    """The results of comparing the loop's steps so far."""
 
-    steps: int = 0  # that were compared
-    same_steps: int = 0  # of those, the first so many gave eager's loss, gradients, update and buffers to the last bit
-    skipped_steps: int = 0  # that a gradient scaler skipped, and that were not compared
-    bits: int = FLOAT32_BITS  # significant bits that the loop's arithmetic keeps
-    draws_at_random: bool = False  # whether the model draws random numbers (dropout), of which a loop may draw others
-    lost_at_step: int | None = None  # the first step whose loss was NaN or infinite; nothing is compared from there on
-    sha256: str = ""  # of parameters and buffers at the end
+    steps: int = 0  # compared steps
+    same_steps: int = 0  # leading compared steps with eager's loss, gradients, update and buffers in every bit
+    skipped_steps: int = 0  # skipped by a gradient scaler, and not compared
+    bits: int = FLOAT32_BITS  # significant bits of the loop's arithmetic
+    draws_at_random: bool = False  # True if the model draws random numbers (dropout); a loop may draw different ones
+    lost_at_step: int | None = None  # the first step with a NaN or infinite loss; no later step is compared
+    sha256: str = ""  # of the final parameters and buffers
     compile_seconds: float = 0.0
     compile_cache: CacheState | None = None
     deviations: tuple[Deviation, ...] = ()
-    why_not: str | None = None  # the canonical step could not be taken beside the loop's, which is no fault of the loop
+    why_not: str | None = None  # the reason why the canonical step could not be taken; not a fault of the loop
 
 
 @dataclass
 class References:
-    """Canonical steps that were taken beside the loop's so far, and how far from the exact result they were."""
+    """The errors of the canonical steps so far, measured against the exact result."""
 
-    drawn: bool = False  # whether any rounded at random
+    drawn: bool = False  # True if any rounded at random
     strayed: int = 0  # steps of the loop that no reference explained
-    known: Errors = field(default_factory=dict)  # the most that any came to
+    known: Errors = field(default_factory=dict)  # the largest error of any
 
     def explain(self, errors: Errors) -> bool:
-        """Whether ``errors`` are no further from the exact result than the references suggest."""
+        """True if the references explain ``errors``: none exceeds their largest error by more than ``STRAYS``."""
         least = 2.0**-FLOAT32_BITS
         return all(error <= STRAYS * max(self.known.get(key, 0.0), least) for key, error in errors.items())
 
 
 @dataclass(frozen=True)
 class Comparer:
-    """One step of the loop's, and the canonical ones from the state before it."""
+    """One step of the loop, and the twins that take the canonical step from the same state."""
 
     eager: Twin
     exact: Twin | None
@@ -104,13 +103,13 @@ class Comparer:
     step: int
 
     def canonical(self, twin: Twin, rounding: RandomRounding | None = None) -> Taken:
-        """The step as ``twin`` takes it, with the random numbers that the loop was given."""
+        """The canonical step of ``twin``, with the loop's random seed."""
         torch.manual_seed(self.seed)
         return twin.take(self.before, self.batch, rounding)
 
 
 def compare(this: Comparer, seen: Proven, references: References, *, last: bool) -> None:
-    """Add one step to ``seen``; only one that differs from eager's costs more than eager's own."""
+    """Add one step to ``seen``. A step equal to eager's costs only one eager step."""
     eager = this.canonical(this.eager)
     seen.draws_at_random = seen.draws_at_random or _drew(this.seed, this.own.loss.device)
     if _equal(this, eager):
@@ -130,7 +129,7 @@ def compare(this: Comparer, seen: Proven, references: References, *, last: bool)
             break
         fine, coarse = _drawn(this, truth, seen.bits, drawing)
         of_rounding, of_coarse = worst([of_rounding, fine]), worst([of_coarse, coarse])
-        jumps = {key: error for key, error in coarse.items() if key[0] == "gradient"}  # nothing else does
+        jumps = {key: error for key, error in coarse.items() if key[0] == "gradient"}  # only gradients jump
         references.known = worst([references.known, fine, jumps])
     references.strayed += not references.explain(errors)
     own_update, eager_update, nudged_updates = _update_errors(this)
@@ -163,19 +162,19 @@ def _equal(this: Comparer, eager: Taken) -> bool:
 
 
 def _truth(this: Comparer, eager: Taken) -> Taken:
-    """The step in float64; eager's own where the model cannot compute in float64."""
+    """The step in float64; eager's step where the model cannot compute in float64."""
     if this.exact is None:
         return eager
     try:
         return this.canonical(this.exact)
-    except Exception as error:  # a model may insist on float32 in whatever way it likes
+    except Exception as error:  # a model that requires float32 may raise anything
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
         return eager
 
 
 def _drawn(this: Comparer, truth: Taken, bits: int, drawing: int) -> tuple[Errors, Errors]:
-    """What rounding at random comes to: to ``bits`` at worst, and more coarsely."""
+    """The errors of random rounding: the worst at ``bits``, and those of coarser rounding."""
     coarse_bits = max(BFLOAT16_BITS, bits - COARSER_BITS)
     several = [bits] * DRAWS + [coarse_bits]
     errors = []
@@ -188,11 +187,11 @@ def _drawn(this: Comparer, truth: Taken, bits: int, drawing: int) -> tuple[Error
 
 
 def _update_errors(this: Comparer) -> tuple[Errors, Errors, list[Errors]]:
-    """The loop's update beside the exact one by the same gradients, eager's, and eager's with its settings nudged.
+    """Errors of three updates from the same gradients: the loop's, eager's, and eager's with nudged settings.
 
-    To an update belongs what the optimizer keeps for the next one, in which alone it would show.
-    A fused or capturable optimizer holds its settings in float32, where Adam's 1 - beta is off by much more than
-    float32's own roundoff.
+    An update includes the optimizer's own state, since a fault there shows only in the next update.
+    A fused or capturable optimizer holds its settings in float32, where the error of Adam's 1 - beta is much larger
+    than float32's roundoff.
     """
     start = {name: this.before.layers[name] for name in this.own.updated.parameters}
     draw = random.Random(this.seed)
@@ -217,7 +216,7 @@ def _update_errors(this: Comparer) -> tuple[Errors, Errors, list[Errors]]:
 
 
 def _drew(seed: int, device: torch.device) -> bool:
-    """Whether anything was drawn from torch's generators since they were set to ``seed``: the CPU's or the device's."""
+    """True if random numbers were drawn, on the CPU or the device, since torch's generators were set to ``seed``."""
 
     def states() -> list[torch.Tensor]:
         own = [] if device.type == "cpu" else [torch.get_device_module(device).get_rng_state(device)]
@@ -229,18 +228,18 @@ def _drew(seed: int, device: torch.device) -> bool:
 
 
 def prove(task: Task, loop: Loop, steps: int, seed: int, now: Callable[[], float] = time.perf_counter) -> Proven:
-    """Train ``task`` by ``loop`` for some steps and compare each with the canonical step from the same state.
+    """Train ``task`` with ``loop`` for ``steps`` steps, and compare each with the canonical step from the same state.
 
-    All ``steps`` are taken; where ``BUDGET_SECONDS`` do not suffice, fewer of them are compared, and at least two.
+    All ``steps`` are taken. If ``BUDGET_SECONDS`` is too short, fewer are compared, but at least two.
 
-    Gradients and the loss are measured against a step in float64, and so are those of eager and of eager with each
-    operation rounded at random to the loop's precision: how far rounding alone can move them. The update is measured
-    against the one in float64 by the loop's own gradients, so that it shows what the optimizer did.
+    The loss and gradients of three steps are measured against a step in float64: the loop's, eager's, and eager's with
+    each operation rounded at random to the loop's precision, which shows the effect of rounding alone. The update is
+    measured against the float64 update from the loop's own gradients, so that it shows only the optimizer's work.
 
     Raises:
-        Skip: the loop cannot train such a task.
-        BadStep: it names phases that there are none of.
-        Exception: whatever the loop raises.
+        Skip: the loop cannot train the task.
+        BadStep: the step yields unknown phases, or none.
+        Exception: any error of the loop.
     """
     seen, references = Proven(), References()
     try:
@@ -267,16 +266,16 @@ def prove(task: Task, loop: Loop, steps: int, seed: int, now: Callable[[], float
         elif was_skipped(before, own):
             seen.skipped_steps += 1
         elif last:
-            beyond += 1  # taken all the same: every loop's digest is of as many steps
+            beyond += 1  # still taken, so that every loop's digest covers the same number of steps
         else:
             if not seen.steps:
-                began = now()  # not before: what the loop compiles is compiled by now
+                began = now()  # only now, when the loop has finished compiling
             spent = now() - began if seen.steps else 0.0
             last = seen.steps == steps - 1 or spent + 2 * spent / max(1, seen.steps) > BUDGET_SECONDS
             comparer = Comparer(eager, exact, before, (inputs, targets), own, seed + number, number)
             try:
                 compare(comparer, seen, references, last=last)
-            except Exception as error:  # a model may hold what no other type or rounding can
-                seen.why_not = f"the canonical step could not be taken beside it: {described(error)}"
+            except Exception as error:  # a model may fail in another type or with rounding
+                seen.why_not = f"the canonical step could not be taken from its state: {described(error)}"
     seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
     return seen

@@ -1,4 +1,4 @@
-"""One step: the canonical one, taken from any state; a loop's own, watched; and how far the two are apart."""
+"""Single steps: the canonical step from any state, a loop's watched step, and the errors between them."""
 
 import contextlib
 import copy
@@ -26,7 +26,7 @@ Layers = dict[str, Tensor]  # a tensor for each layer, by the name of its parame
 
 @dataclass(frozen=True)
 class State:
-    """All that a task has learnt: copies, which later steps leave alone."""
+    """A task's learnt state, as copies that later steps do not change."""
 
     layers: Layers  # parameters and buffers
     optimizer: dict[Any, dict[str, Any]]  # by the parameter's number, as in `Optimizer.state_dict`
@@ -34,23 +34,23 @@ class State:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a step computed."""
+    """The results of a step before its update."""
 
     loss: Tensor
-    gradients: Layers  # of the parameters that have one
-    buffers: Layers  # those of floating-point type, as they are after the step
+    gradients: Layers  # of the parameters with a gradient
+    buffers: Layers  # floating-point buffers after the step
 
 
 @dataclass(frozen=True)
 class Updated:
-    """What an optimizer left."""
+    """The state after an optimizer's update."""
 
     parameters: Layers
     slots: Layers  # its own tensors, such as momentum
 
 
 def digest_of(task: Task) -> str:
-    """The SHA-256 of what was learnt: parameters and buffers."""
+    """The SHA-256 of the learnt parameters and buffers."""
     digest = hashlib.sha256()
     for name, tensor in (*parameters_of(task.plain_model).items(), *buffers_of(task.plain_model).items()):
         digest.update(name.encode())
@@ -59,7 +59,7 @@ def digest_of(task: Task) -> str:
 
 
 def state_of(task: Task) -> State:
-    """Copies of what ``task`` has learnt so far."""
+    """Copies of ``task``'s learnt state."""
     slots = task.optimizer.state_dict()["state"]
     return State(
         layers={name: tensor.detach().clone() for name, tensor in _layers(task.plain_model)},
@@ -72,17 +72,17 @@ def parameters_of(model: nn.Module) -> Layers:
 
 
 def buffers_of(model: nn.Module) -> Layers:
-    """Copies of the buffers of floating-point type, such as the running statistics of batch normalisation."""
+    """Copies of the floating-point buffers, such as the running statistics of batch normalisation."""
     return {name: b.detach().clone() for name, b in model.named_buffers() if b.is_floating_point()}
 
 
 def gradients_of(model: nn.Module) -> Layers:
-    """Copies of the gradients, of the parameters that have one."""
+    """Copies of the gradients of the parameters that have one."""
     return {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def slots_of(model: nn.Module, optimizer: Optimizer) -> Layers:
-    """The tensors of floating-point type that ``optimizer`` keeps for each parameter; no copies."""
+    """The floating-point tensors that ``optimizer`` keeps for each parameter, not copied."""
     return {
         f"{key} of {name}": value.detach().cpu() if value.dim() == 0 else value.detach()
         for name, parameter in model.named_parameters()
@@ -92,9 +92,9 @@ def slots_of(model: nn.Module, optimizer: Optimizer) -> Layers:
 
 
 class Twin:
-    """A copy of a model, which no technique has changed yet, that takes the canonical step from any state it is given.
+    """A copy of a model, made before any technique changes it, that takes the canonical step from any given state.
 
-    An ``exact`` one computes in float64, whose rounding counts for nothing beside float32's.
+    An ``exact`` twin computes in float64, whose rounding is negligible beside float32's.
     """
 
     def __init__(self, task: Task, *, exact: bool = False) -> None:
@@ -102,14 +102,14 @@ class Twin:
         self._loss_fn = copy.deepcopy(task.loss_fn) if isinstance(task.loss_fn, nn.Module) else task.loss_fn
         self._make_optimizer: Callable[..., Optimizer] = task.make_optimizer
         self._exact = exact
-        self._switches = Switches.now()  # no technique has turned any yet
+        self._switches = Switches.now()  # no technique has changed them yet
         if exact:
             for part in (self.model, self._loss_fn):
                 if isinstance(part, nn.Module):
                     part.double()
 
     def take(self, state: State, batch: Batch, rounding: AbstractContextManager[Any] | None = None) -> Taken:
-        """Everything of the canonical step but the update, from ``state``."""
+        """The canonical step from ``state``, without the update."""
         self._load(state)
         inputs, targets = (t.double() if self._exact and t.is_floating_point() else t for t in batch)
         self.model.zero_grad(set_to_none=True)
@@ -119,7 +119,7 @@ class Twin:
         return Taken(loss.detach().clone(), gradients_of(self.model), buffers_of(self.model))
 
     def update(self, state: State, gradients: Layers, nudge: Callable[[float], float] = lambda value: value) -> Updated:
-        """What the optimizer's step leaves; ``nudge`` changes each setting (learning rate, betas, …) a little."""
+        """The optimizer's update from ``state``. ``nudge`` slightly changes each setting (learning rate, betas, …)."""
         self._load(state)
         for name, parameter in self.model.named_parameters():
             gradient = gradients.get(name)
@@ -127,7 +127,7 @@ class Twin:
         optimizer = self._make_optimizer(self.model.parameters())
         ours = {id(parameter) for parameter in self.model.parameters()}
         if not all(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"]):
-            raise ValueError("make_optimizer leaves the parameters that it is given for others; use those")
+            raise ValueError("make_optimizer uses other parameters than the ones it is given; use the given ones")
         fresh = optimizer.state_dict()
         slots = {index: {key: _copied(value) for key, value in slot.items()} for index, slot in state.optimizer.items()}
         optimizer.load_state_dict({"state": slots, "param_groups": fresh["param_groups"]})
@@ -150,7 +150,7 @@ def _layers(model: nn.Module) -> list[tuple[str, Tensor]]:
 def _copied(value: Any) -> Any:
     if not isinstance(value, Tensor):
         return copy.deepcopy(value)
-    # The step count of a capturable optimizer lies on the device, where the canonical one takes it for a mistake.
+    # A capturable optimizer keeps its step count on the device, where the canonical one rejects it.
     return value.detach().cpu().clone() if value.dim() == 0 else value.detach().clone()
 
 
@@ -161,7 +161,7 @@ def _nudged(value: Any, nudge: Callable[[float], float]) -> Any:
 
 
 def changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Layers:
-    """What was added to each layer, in float64."""
+    """The change of each layer, in float64."""
     return {name: double(tensor) - double(before[name]) for name, tensor in after.items()}
 
 
@@ -169,8 +169,8 @@ Errors = dict[tuple[str, str], float]  # by kind and layer
 
 
 def errors_of(taken: Taken, truth: Taken) -> Errors:
-    """In the order in which they come about: the loss, then the gradients from the last layer to the first."""
-    unwanted = taken.gradients.keys() - truth.gradients.keys()  # where there should be none at all
+    """The errors in order of computation: loss, gradients from the last layer to the first, buffers."""
+    unwanted = taken.gradients.keys() - truth.gradients.keys()  # parameters that should have no gradient
     return {
         **relative("loss", {"": taken.loss}, {"": truth.loss}),
         **relative("gradient", taken.gradients, dict(reversed(truth.gradients.items()))),
@@ -180,7 +180,7 @@ def errors_of(taken: Taken, truth: Taken) -> Errors:
 
 
 def relative(kind: str, some: Layers, truth: Layers) -> Errors:
-    """The norm of each layer's difference over the norm of the truth; infinite where there should be nothing."""
+    """The norm of each layer's difference over the norm of the truth; infinite where the truth is zero."""
     return {(kind, name): _distance(some.get(name), double(dense(tensor))) for name, tensor in truth.items()}
 
 
@@ -193,12 +193,12 @@ def _distance(some: Tensor | None, truth: Tensor) -> float:
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """An embedding's gradient may be sparse, and its optimizer may insist on that."""
+    """A dense tensor: an embedding's gradient may be sparse, and its optimizer may require that."""
     return tensor.to_dense() if tensor.is_sparse else tensor
 
 
 def worst(several: Iterable[Errors]) -> Errors:
-    """The largest of each."""
+    """The largest error of each kind and layer."""
     found: Errors = {}
     for errors in several:
         found |= {key: max(error, found.get(key, 0.0)) for key, error in errors.items()}
@@ -207,27 +207,27 @@ def worst(several: Iterable[Errors]) -> Errors:
 
 @dataclass(frozen=True)
 class Own(Taken):
-    """What the loop's own step computed, and what its optimizer left."""
+    """The results of the loop's own step, with its optimizer's update."""
 
     updated: Updated
-    told: bool  # whether the step left its loss in `Task.last_loss`
+    told: bool  # True if the step left its loss in `Task.last_loss`
 
 
 def was_skipped(before: State, own: Own) -> bool:
-    """Whether a scaler, the task's or the step's own, left out the update because a gradient was not finite."""
+    """True if a scaler, the task's or the step's own, skipped the update because a gradient was not finite."""
     if all(bool(dense(gradient).isfinite().all()) for gradient in own.gradients.values()):
         return False
     return all(torch.equal(before.layers[name], after) for name, after in own.updated.parameters.items())
 
 
 class WatchedLoop:
-    """A loop that trains a task, watched: what its steps predict, and the gradients that its optimizer is handed.
+    """A loop that trains a task, with a record of its predictions' precision and the gradients its optimizer gets.
 
-    Raises Skip where the loop cannot train such a task.
+    Raises Skip where the loop cannot train the task.
     """
 
     def __init__(self, task: Task, loop: Loop) -> None:
-        self.bits = FLOAT32_BITS  # the fewest significant bits so far, by an autocast within a person's own step too
+        self.bits = FLOAT32_BITS  # the fewest significant bits so far, also by an autocast in the user's own step
         self._task = task
         self._handed: Layers | None = None
         self._watch_predictions()
@@ -235,21 +235,21 @@ class WatchedLoop:
         self._watch_optimizer()
 
     def take(self, batch: Batch) -> Own:
-        """One step. Raises BadStep for unknown phases, a loss that is no scalar, and parameters that were not there."""
+        """Take one step. Raises BadStep for unknown phases, a loss that is not a scalar, or added parameters."""
         task, model = self._task, self._task.plain_model
         self._handed, names = None, [name for name, _ in model.named_parameters()]
         if isinstance(self._step, Driver):
             self._step(task, *batch)
-            self._handed = None  # a replay hands over what its capture did, out of anyone's sight
+            self._handed = None  # a replay does not call the optimizer in Python
         else:
             known_phases(list(self._step(task, *batch)))
         if names != (now := [name for name, _ in model.named_parameters()]):
             other = sorted({*names} ^ {*now})
-            raise BadStep(f"the step gives the model other parameters than it had: {', '.join(other[:3])}")
+            raise BadStep(f"the step adds or removes parameters of the model: {', '.join(other[:3])}")
         told = task.last_loss is not None
         loss = torch.as_tensor(task.last_loss if told else math.nan, device=task.device).detach().clone()
         if loss.numel() != 1:
-            raise BadStep(f"the step leaves a loss of shape {tuple(loss.shape)} in task.last_loss, no scalar")
+            raise BadStep(f"the step leaves a loss of shape {tuple(loss.shape)} in task.last_loss; leave a scalar")
         gradients = gradients_of(model) if self._handed is None else self._handed
         updated = Updated(parameters_of(model), slots_of(model, task.optimizer))
         return Own(loss, gradients, buffers_of(model), updated, told)
@@ -265,7 +265,7 @@ class WatchedLoop:
             note(predictions)
             return loss_fn(predictions, targets)
 
-        if isinstance(loss_fn, nn.Module):  # it stays what it is, since a step may ask it for more than its loss
+        if isinstance(loss_fn, nn.Module):  # it stays a module, since a step may use its other attributes
             loss_fn.register_forward_pre_hook(lambda _, given: note(*given[:1]))
         else:
             self._task.loss_fn = watched
@@ -275,7 +275,7 @@ class WatchedLoop:
 
         @functools.wraps(step)
         def noting(*arguments: Any, **options: Any) -> Any:
-            # After unscaling and clipping; a fused optimizer unscales by itself, by what the scaler has left on it.
+            # After unscaling and clipping. A fused optimizer unscales itself, by the scale set on it by the scaler.
             scale = getattr(optimizer, "grad_scale", None)
             found = gradients_of(self._task.plain_model)
             self._handed = found if scale is None else {name: gradient / scale for name, gradient in found.items()}

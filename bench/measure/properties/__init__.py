@@ -1,1 +1,1 @@
-"""What the canonical step promises, as checks of any loop, each with its name and statement."""
+"""The promises of the canonical step, as checks of any loop, each with a name and a statement."""

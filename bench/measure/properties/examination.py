@@ -1,4 +1,4 @@
-"""All properties of one loop, in a worker process: asked for one by one, so that what is known survives what is not."""
+"""The checks of a loop's properties, in a worker process: one at a time, so that a failure keeps earlier results."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -35,26 +35,26 @@ PROPERTIES = {
         training_checks.seed_decides,
     )
 }
-"""Every property: first what a few steps show, then what takes many, or fresh tasks."""
+"""Every property: first those that need a few steps, then those that need many, or new tasks."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What one check found: its outcome, and ``runs`` too where the step stopped meanwhile."""
+    """The outcome of one check, and of ``runs`` too if the step stopped during it."""
 
     outcomes: tuple[Outcome, ...] = ()
-    hangs: bool = False  # whether it was stopped at the limit of time; another check would be too
-    bad_input: str | None = None  # why what was given is no loop, or no workload to try it on
+    hangs: bool = False  # True if it was stopped at the time limit; another check would be too
+    bad_input: str | None = None  # the reason why the given loop or workload cannot be used
 
     def add_to(self, outcomes: dict[str, Outcome]) -> None:
-        """Put the outcomes among others, by name; what was found broken stays so."""
+        """Add the outcomes to ``outcomes`` by name. A broken property stays broken."""
         for outcome in self.outcomes:
             if outcome.name not in outcomes or outcomes[outcome.name].status != "broken":
                 outcomes[outcome.name] = outcome
 
 
 def checked(loop: LoopUnderTest, prop: PropertyCheck) -> Checked:
-    """Check one property of ``loop``. Raises Skip where its task is of the wrong kind."""
+    """Check one property of ``loop``. Raises Skip where the loop cannot run its task."""
     try:
         return Checked((prop.outcome(loop),))
     except Stopped as end:
@@ -75,9 +75,9 @@ class Examination:
         self._loop = LoopUnderTest(self._make_task, self._make_loop, assignment.seed)
 
     def check(self, name: str, seconds: float) -> Checked:
-        """Check the property of that name, for at most so many seconds.
+        """Check the property ``name`` for at most ``seconds``.
 
-        Raises Skip where the machine or the workload is of the wrong kind.
+        Raises Skip where the machine or the workload cannot be used.
         """
         try:
             if self._refusal:
@@ -89,7 +89,7 @@ class Examination:
 
     @cached_property
     def _refusal(self) -> str | None:
-        """Why no loop can be verified on the workload: eager itself cannot be trained on it."""
+        """The reason why no loop can be verified on the workload: eager itself cannot be trained on it; else None."""
         this = self._given
         if reason := find_workload(this.workload).lacks() or find_loop(this.loop).lacks(self._device):
             raise Skip(reason)
@@ -97,7 +97,7 @@ class Examination:
             fault = self._loop.eagers_trace.fault
         except (Skip, BadSpec):
             raise
-        except Exception as error:  # a person's own workload may raise whatever it likes
+        except Exception as error:  # a user's own workload may raise anything
             return f"cannot make the workload {this.workload}: {described(error)}"
         if fault:
             return f"eager itself fails on the workload {this.workload}, so no loop can be tried on it: it {fault.text}"

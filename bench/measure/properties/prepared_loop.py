@@ -1,4 +1,4 @@
-"""A task that a loop has prepared: driven step by step, its faults put into words, its state kept and put back."""
+"""A task prepared by a loop: it runs steps, describes their faults, and saves and restores their state."""
 
 import ast
 import inspect
@@ -24,7 +24,7 @@ from loopmark.phases import YIELDED
 
 
 class PreparedLoop:
-    """A task, its step, which is always the generator, and its driver; None where whoever calls it drives it."""
+    """A task, its step (always the generator) and its driver; ``driver`` is None where the caller runs the step."""
 
     def __init__(self, task: Task, step: Step | Driver) -> None:
         self.task = task
@@ -34,30 +34,30 @@ class PreparedLoop:
 
     @classmethod
     def begin(cls, make_task: Callable[[int], Task], loop: Loop, seed: int) -> "PreparedLoop":
-        """A fresh task, prepared as a worker does. Raises Skip where it is of the wrong kind, Stopped on failure."""
+        """A new task, prepared as in a worker. Raises Skip where the loop cannot run it, and Stopped on failure."""
         task = make_task(seed)
         torch.manual_seed(seed)
         try:
             step = loop.prepare(task)
         except (Skip, OutOfTime):
             raise
-        except BaseException as error:  # a technique of a person's own may raise whatever it likes
+        except BaseException as error:  # a user's own technique may raise anything
             raise Stopped(Fault(_sentence(error, "while it prepares its task"), early=True)) from error
         return cls(task, step)
 
     def take(self, batch: Batch | None = None, *, driven: bool = True) -> None:
-        """One whole step, by the driver where there is one and ``driven``. Raises Stopped where the step raises."""
+        """Take one step, with the driver if there is one and ``driven``. Raises Stopped where the step raises."""
         inputs, targets = batch if batch is not None else self.task.next_batch()
         phase = ""
         with self.guarded(PreparedLoop.take.__code__, lambda: phase):
             if driven and self.driver is not None:
                 self.driver(self.task, inputs, targets)
             else:
-                for phase in self.step(self.task, inputs, targets):  # noqa: B007 - where it was, should it raise
+                for phase in self.step(self.task, inputs, targets):  # noqa: B007 - the last phase, if it raises
                     pass
 
     def loss(self, batch: Batch | None = None, *, driven: bool = True) -> float | None:
-        """One whole step, and the loss that it leaves; None where that is no number. Raises Stopped as ``take``."""
+        """Take one step and return its loss; None where it is not a number. Raises Stopped as ``take`` does."""
         if self.driver is None or not driven:
             self.task.last_loss = None
         self.take(batch, driven=driven)
@@ -65,9 +65,9 @@ class PreparedLoop:
 
     @contextmanager
     def guarded(self, outermost: CodeType, last_phase: Callable[[], str]) -> Iterator[None]:
-        """Run a step of it, driven by ``outermost``: what it calls is recorded, what it leaves on is put back.
+        """Run a step, called by ``outermost``: its calls are recorded, and torch's modes are restored after it.
 
-        Raises Stopped for whatever the step raises, but for Skip and BadStep.
+        Raises Stopped for any error of the step except Skip and BadStep.
         """
         before = Modes.now(self.task.device.type)
         try:
@@ -82,7 +82,7 @@ class PreparedLoop:
 
 
 def number_of(loss: Any) -> float | None:
-    """A loss as a number, whatever a step left for one; None where it is none."""
+    """A step's loss as a number; None where it is not a number."""
     if isinstance(loss, Tensor) and loss.numel():
         return float(loss.detach().double().mean())
     return float(loss) if isinstance(loss, int | float) else None
@@ -90,15 +90,15 @@ def number_of(loss: Any) -> float | None:
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a step did not come to its end, as a sentence without its full stop, and in which phase."""
+    """The reason why a step did not end, with its phase, as a sentence without its full stop."""
 
     text: str
     hangs: bool = False
     early: bool = False  # before its first step
 
 
-class Stopped(Exception):  # noqa: N818 - the step's mistake, not ours
-    """A step stopped while it was looked at."""
+class Stopped(Exception):  # noqa: N818 - the fault of the step
+    """A step stopped while it was checked."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.text)
@@ -106,7 +106,7 @@ class Stopped(Exception):  # noqa: N818 - the step's mistake, not ours
 
 
 class OutOfTime(BaseException):
-    """It took longer than ``seconds``. No ``Exception``, since it is raised into a loop that may catch those."""
+    """A check took longer than ``seconds``. It is no ``Exception``, since the loop may catch those."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"it took longer than {seconds:g} s")
@@ -115,9 +115,9 @@ class OutOfTime(BaseException):
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raise OutOfTime into what runs here, in Python's own code, once it has taken ``seconds``.
+    """Raise OutOfTime in the body after ``seconds``, between Python instructions.
 
-    The timer is the process's only one; what it was set to before, it is set to again.
+    A process has only one such timer; its earlier setting is restored at the end.
     """
 
     def ring(*_: Any) -> None:
@@ -133,12 +133,12 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def phase_name(phase: str) -> str:
-    """A phase as it is written; "" is what comes after the last yield."""
+    """A phase's name in a message; "" stands for the code after the last yield."""
     return f"`{phase}`" if phase else "the code after the last yield"
 
 
 def _fault_of(error: BaseException, last_phase: str) -> Fault:
-    """What ``error`` says, and where: after ``last_phase`` was yielded, "" being none."""
+    """The fault for ``error``, raised after ``last_phase`` was yielded; "" before the first yield."""
     if isinstance(error, Stopped):
         return error.fault
     order = ("", *YIELDED, "")
@@ -152,12 +152,12 @@ def _fault_of(error: BaseException, last_phase: str) -> Fault:
 def _sentence(error: BaseException, when: str) -> str:
     place, _, what = described(error).partition(": ")
     kind, _, said = what.partition(": ")
-    return f"raises {kind} at {place} {when}: {said or 'it says nothing'}"
+    return f"raises {kind} at {place} {when}: {said or 'no message'}"
 
 
 @dataclass(frozen=True)
 class Modes:
-    """torch's process-wide modes at one moment."""
+    """Torch's process-wide modes at one moment."""
 
     gradients: bool
     inference: bool
@@ -178,7 +178,7 @@ class Modes:
         )
 
     def left_on(self, before: "Modes") -> tuple[str, ...]:
-        """What is on now and was not ``before``, in torch's own words."""
+        """The modes that are on now and were not ``before``, by torch's names."""
         changed = {
             "autocast": self.autocast and not before.autocast,
             "inference_mode": self.inference and not before.inference,
@@ -189,7 +189,7 @@ class Modes:
         return tuple(name for name, is_on in changed.items() if is_on)
 
     def put_back(self) -> None:
-        """Turn what a step has left on off again."""
+        """Restore the modes after a step."""
         torch.set_grad_enabled(self.gradients)
         torch.set_autocast_enabled(self.device_type, self.autocast)
         torch.set_default_dtype(self.default_dtype)
@@ -197,13 +197,13 @@ class Modes:
 
 
 def yields_inside_with(source: str) -> list[int]:
-    """The lines of every ``yield`` that stands inside a ``with`` of its own function."""
+    """The lines of every ``yield`` inside a ``with`` of its own function."""
     return sorted(_held_yields(ast.parse(source), held=False))
 
 
 @cache
 def held_yields_of(code: CodeType) -> list[int]:
-    """The lines, in its file, of every such ``yield`` of a function; none where its source cannot be had."""
+    """The lines, in its file, of every such ``yield`` of a function; empty where its source is unavailable."""
     try:
         lines, first = inspect.getsourcelines(code)
         found = yields_inside_with(textwrap.dedent("".join(lines)))
@@ -223,7 +223,7 @@ def _held_yields(node: ast.AST, held: bool) -> Iterator[int]:
 
 
 class Snapshot:
-    """All that a task has learnt, to be put back in place, so that compiled code stays valid."""
+    """A task's learnt state. It is restored in place, so that compiled code stays valid."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -237,7 +237,7 @@ class Snapshot:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put it all back; what has been added to the optimizer's state since goes."""
+        """Restore the state; entries added to the optimizer's state since are removed."""
         for tensor, before in self._tensors:
             tensor.copy_(before)
         state = self._task.optimizer.state
@@ -260,7 +260,7 @@ _WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether the two have the same shape, type and bits: NaN equals itself, and 0.0 is not -0.0."""
+    """True if both have the same shape, type and bits: NaN equals itself, and 0.0 differs from -0.0."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if a.is_floating_point() and a.element_size() in _WHOLE:
@@ -273,6 +273,6 @@ def same(some: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
 
 
 def largest_difference(some: Iterable[Tensor], others: Iterable[Tensor]) -> float:
-    """The largest difference between any two numbers of a pair; NaN where there is one among them."""
+    """The largest absolute difference over all pairs of tensors; NaN if any number is NaN."""
     differences = [(a.double() - b.double()).abs().max() for a, b in zip(some, others, strict=True) if a.numel()]
     return float(torch.stack(differences).max()) if differences else 0.0

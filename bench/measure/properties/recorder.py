@@ -1,4 +1,4 @@
-"""A record of what a step calls, and of what makes the host wait: by stand-ins, outside whatever torch compiled."""
+"""Records a step's calls, and the operations that make the host wait, by stand-ins outside compiled code."""
 
 import functools
 import inspect
@@ -28,21 +28,21 @@ _INNOCENT = tuple(str(TORCH / part) for part in ("optim", "amp"))
 
 
 def frames_within(outermost: CodeType | None) -> list[FrameType]:
-    """The frames that are running, innermost first and without our own, up to the one that runs ``outermost``."""
+    """The running frames, innermost first, without this package's own, up to the frame that runs ``outermost``."""
     running = (frame for frame, _ in traceback.walk_stack(sys._getframe(1)))
     inner = takewhile(lambda frame: frame.f_code is not outermost, running)
     return [frame for frame in inner if Path(frame.f_code.co_filename).parent != _HERE]
 
 
 def place_in(frames: Iterable[FrameType]) -> str:
-    """The innermost line of a person's own among ``frames``, outermost first."""
+    """The innermost line of the user's own code among ``frames``, which are ordered outermost first."""
     return place_among([(frame.f_code.co_filename, frame.f_lineno) for frame in frames])
 
 
 def torchs_own_doing(frames: Iterable[FrameType]) -> bool:
-    """Whether what the innermost frame does is the business of torch's optimizers or gradient scaler, not the loop's.
+    """True if the innermost frame belongs to torch's optimizers or gradient scaler, and not to the loop.
 
-    Adam reads its step counter where that lies on the CPU; a scaler asks the device whether to skip.
+    Adam reads its step counter on the CPU; a scaler reads from the device whether to skip.
     """
     for frame in frames:
         filename = frame.f_code.co_filename
@@ -55,7 +55,7 @@ def torchs_own_doing(frames: Iterable[FrameType]) -> bool:
 
 @contextmanager
 def replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
-    """``owner.name`` is ``stand_in``; what ``owner`` inherits rather than has, it inherits again afterwards."""
+    """Replace ``owner.name`` by ``stand_in`` within the context. An inherited attribute is inherited again after it."""
     own, before = name in vars(owner), getattr(owner, name)
     setattr(owner, name, stand_in)
     try:
@@ -68,7 +68,7 @@ def replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
 
 
 def standing_in(function: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that looks like ``function``, can be bound as one, and is ``call(function, *args, **kwargs)``."""
+    """A function that looks and binds like ``function``, and returns ``call(function, *args, **kwargs)``."""
 
     @functools.wraps(function)
     def stand_in(*args: Any, **kwargs: Any) -> Any:
@@ -85,26 +85,26 @@ OPERATIONS = {
     **dict.fromkeys(("equal", "allclose"), "compares whole tensors"),
     **dict.fromkeys(("nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount"), SHAPES),
 }
-"""The operations of aten that wait on a GPU whatever they are given."""
+"""The operations of aten that always wait on a GPU."""
 COPYING = {
     "cpu": ".cpu()", "to": '.to("cpu")', "numpy": ".numpy()", "__array__": "numpy", "tolist": ".tolist()",
     "__repr__": "print",
 }  # fmt: skip
-"""Methods of a tensor that copy it to the CPU, and how a person writes them."""
+"""Methods of a tensor that copy it to the CPU, and their spelling in a message."""
 EXPLICIT_WAITS: tuple[tuple[Any, str], ...] = (
     (torch.cuda, "calls torch.cuda.synchronize()"),
     (torch.cuda.Event, "waits for an event"),
     (torch.cuda.Stream, "waits for a stream"),
     (torch.accelerator, "calls torch.accelerator.synchronize()"),
 )
-"""Each has a ``synchronize`` whose only purpose is to wait, and is told so."""
+"""Owners of a ``synchronize``, whose only purpose is to wait, each with its wording in a message."""
 
 
 @contextmanager
 def hidden_waits(device: torch.device, note: Note, outermost: CodeType, batch: Batch) -> Iterator[None]:
-    """Call ``note`` for whatever makes the host wait; ``batch`` is data, which may come from anywhere.
+    """Call ``note`` for each operation that makes the host wait. ``batch`` is data, and may be copied from anywhere.
 
-    Where there is a device, torch itself tells. On a CPU nothing waits, so what would wait on a GPU is known by name.
+    On a CUDA device, torch reports waits. On a CPU nothing waits, so operations that wait on a GPU are known by name.
     """
 
     def unless_torchs_own(what: str) -> None:
@@ -136,7 +136,7 @@ def _told_by_torch(note: Note) -> Iterator[None]:
 
 
 class _Operations(TorchDispatchMode):
-    """Sees every operation of torch that would wait on a GPU."""
+    """Notes every torch operation that would wait on a GPU."""
 
     def __init__(self, note: Note) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -152,7 +152,7 @@ def _why_it_waits(function: Any, args: Any, kwargs: dict[str, Any]) -> str | Non
     name = function._schema.name.partition("::")[2]
     if name in ("index", "index_put", "index_put_", "_index_put_impl_"):
         masks = any(isinstance(i, Tensor) and i.dtype in (torch.bool, torch.uint8) for i in args[1])
-        filled = name != "index" and args[2].numel() == 1  # torch makes a masked_fill of it
+        filled = name != "index" and args[2].numel() == 1  # torch turns it into a masked_fill
         return "indexes by a mask, whose number of ones only the device knows" if masks and not filled else None
     if name == "repeat_interleave":
         return SHAPES if kwargs.get("output_size") is None and function._overloadname == "Tensor" else None
@@ -162,7 +162,7 @@ def _why_it_waits(function: Any, args: Any, kwargs: dict[str, Any]) -> str | Non
 @contextmanager
 def _known_by_name(note: Note, batch: Batch) -> Iterator[None]:
     with ExitStack() as stack:
-        for name in COPYING:  # which no operation shows for a tensor that is on the CPU already
+        for name in COPYING:  # no operation shows these for a tensor already on the CPU
             stand_in = standing_in(getattr(Tensor, name), functools.partial(_note_copy, name, note, batch))
             stack.enter_context(replaced(Tensor, name, stand_in))
         stack.enter_context(_Operations(note))
@@ -171,7 +171,7 @@ def _known_by_name(note: Note, batch: Batch) -> Iterator[None]:
 
 def _note_copy(name: str, note: Note, batch: Batch, function: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
     if not torch.compiler.is_compiling() and not any(tensor is part for part in batch):
-        # By its name only: a device that a variable holds may be the GPU where there is one.
+        # Only a literal "cpu" counts: a device in a variable may be the GPU on another machine.
         where = kwargs.get("device", args[0] if args else None)
         if name != "to" or (isinstance(where, str) and where == "cpu" and not kwargs.get("non_blocking")):
             note(f"copies to the CPU, as {COPYING[name]} does")
@@ -183,7 +183,7 @@ What = Literal["model", "loss_fn", "zero_grad", "backward", "update", "wait"]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a step did, at a line of the loop's own."""
+    """A call or wait of a step, at a line of the loop's own code."""
 
     what: What
     place: str
@@ -192,37 +192,37 @@ class Event:
 
 @dataclass(frozen=True)
 class Root:
-    """What a backward pass began at: the loss, scaled or not."""
+    """The tensor that a backward pass began at: the loss, scaled or not."""
 
     place: str
     shape: tuple[int, ...]
     needs_gradient: bool
-    seeded: bool  # whether it was given a gradient to begin with, as what is no scalar needs
-    numbers: tuple[int, ...]  # the sequence numbers of the operations that led to it, which tell when each was done
+    seeded: bool  # True if an initial gradient was given, as a tensor other than a scalar needs
+    numbers: tuple[int, ...]  # sequence numbers of the operations that led to it, in their order of execution
 
 
 class Recorder:
-    """Takes a task's model, loss function and optimizer over, passes every call on, and notes it while ``on``.
+    """Wraps a task's model, loss function and optimizer, passes every call on, and notes it while ``on``.
 
-    It stays in place for the task's life: code that is compiled around it stays valid.
+    It stays in place for the task's life, so that compiled code stays valid.
     """
 
     def __init__(self, task: Task) -> None:
         self.on = False
-        self.outermost: CodeType | None = None  # drives the step now: lines further out are not the loop's
+        self.outermost: CodeType | None = None  # the code that runs the step; frames outside it are not the loop's
         self.events: list[Event] = []
         self.roots: list[Root] = []
-        self.forks: list[str] = []  # where the process was forked, `on` or not
-        self.graded: set[str] = set()  # the parameters that had a gradient, other than zero, when an update began
+        self.forks: list[str] = []  # places where the process was forked, `on` or not
+        self.graded: set[str] = set()  # parameters with a nonzero gradient when an update began
         self._task, self._within = task, set[str]()
         self._take_over(task)
 
     def __deepcopy__(self, _: Any) -> "Recorder":
-        return self  # a copy of the model, for a moving average say, calls its own forward and reports here
+        return self  # a copy of the model (for a moving average) calls its own forward and reports here
 
     @contextmanager
     def installed(self, outermost: CodeType) -> Iterator[None]:
-        """Also take over, while ``outermost`` drives a step, torch's own: backward, the scaler, what waits."""
+        """Also wrap torch's backward, scaler and waits, while ``outermost`` runs a step."""
         self.outermost = outermost
         with ExitStack() as stack:
             taken_over: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
@@ -244,12 +244,12 @@ class Recorder:
             self.events.append(Event(what, self.place(), detail))
 
     def place(self) -> str:
-        """The loop's own line that is running."""
+        """The running line of the loop's own code."""
         return place_in(reversed(frames_within(self.outermost)))
 
     def _take_over(self, task: Task) -> None:
         model: Any = task.model
-        # In the instance's own dictionary: a compiled module passes what is set on it to the one inside.
+        # In the instance's own dictionary: a compiled module forwards attributes set on it to the inner one.
         vars(model)["forward"] = functools.partial(self._call, "model", model.forward)
         vars(model)["zero_grad"] = functools.partial(self._call, "zero_grad", model.zero_grad)
         loss_fn: Any = task.loss_fn
@@ -262,7 +262,7 @@ class Recorder:
         optimizer.zero_grad = self._method("zero_grad", optimizer.zero_grad)
 
     def _call(self, what: What, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        # Computing again in backward, as checkpoints do, is no call of the loop's.
+        # Recomputation in backward, as in checkpoints, is not a call by the loop.
         if torch.compiler.is_compiling() or what in self._within or "backward" in self._within:
             return inner(*args, **kwargs)
         self.note(what)
@@ -276,7 +276,7 @@ class Recorder:
             self._within.discard(what)
 
     def _method(self, what: What, method: Any) -> Any:
-        """A stand-in that is bound as ``method`` is: a scheduler of learning rates wraps the function within."""
+        """A stand-in bound like ``method``: a learning rate scheduler wraps the function inside it."""
         call = functools.partial(self._call, what)
         if inspect.ismethod(method):
             return standing_in(method.__func__, call).__get__(method.__self__)
@@ -296,20 +296,20 @@ class Recorder:
 
     def _wait(self, told: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         frames = frames_within(self.outermost)
-        # Torch's compiler waits as it tries kernels, which is not the loop's own doing.
+        # Torch's compiler waits while it tries kernels, which is not the loop's wait.
         if not frames or not frames[0].f_code.co_filename.startswith(str(TORCH)):
             self.note("wait", told)
-        # Without a device there is nothing to wait for, and torch would raise.
+        # Without a CUDA device, torch would raise.
         return function(*args, **kwargs) if torch.cuda.is_available() else None
 
 
 def names_of(task: Task) -> list[str]:
-    """The parameters' names, as they are without torch.compile's prefix."""
+    """The parameters' names without torch.compile's prefix."""
     return [name.replace("_orig_mod.", "") for name, _ in task.model.named_parameters()]
 
 
 def graded(task: Task) -> set[str]:
-    """The parameters that have a gradient that is not zero throughout."""
+    """The parameters with a nonzero gradient."""
     with torch.no_grad(), _disable_current_modes():
         named = zip(names_of(task), task.model.parameters(), strict=True)
         return {name for name, p in named if p.grad is not None and bool(p.grad.to_dense().any())}
@@ -321,7 +321,7 @@ def _compiled(function: Any) -> bool:
 
 
 def operations_so_far() -> int:
-    """The sequence number that the next operation gets: a thread counts its operations up."""
+    """The sequence number of the next operation; each thread counts its operations."""
     with torch.enable_grad(), torch.inference_mode(False):
         node: Any = (torch.ones((), requires_grad=True) * 1).grad_fn
     return int(node._sequence_nr())
@@ -337,7 +337,7 @@ def _before_fork() -> None:
 
 def _after_fork_in_child() -> None:
     if _listeners:
-        os._exit(0)  # a second copy of the loop, and of everything that examines it
+        os._exit(0)  # the child is a second copy of the loop and of its examination
 
 
 os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

@@ -1,4 +1,4 @@
-"""Checks of single steps: the phases that they yield, what is done in each, and what is left as it was."""
+"""Checks of single steps: the phases that they yield, the work in each phase, and the state that must not change."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -26,7 +26,7 @@ HOMES: dict[What, tuple[str, str]] = {
     "backward": ("backward", "the backward pass runs"),
     "update": ("optimizer", "the optimizer steps"),
 }
-"""The phase that each kind of work belongs to, and how it is told."""
+"""The phase that each kind of work belongs to, and its wording in a message."""
 
 
 @property_check
@@ -49,7 +49,7 @@ def phases_in_order(loop: LoopUnderTest) -> str | None:
 def _disorder(trace: StepTrace) -> str | None:
     phases, shown, wanted = trace.phases, listed(trace.phases, 12), ", ".join(YIELDED)
     if DATA in phases:
-        return f"yields `{DATA}`, which is lapped before the step begins; leave that yield out"
+        return f"yields `{DATA}`, which is timed before the step begins; leave that yield out"
     order = tuple(phase for phase in YIELDED if phase in phases or phase not in OPTIONAL)
     if missing := [phase for phase in order if phase not in phases]:
         return (
@@ -80,13 +80,13 @@ def only_optimizer_moves_parameters(loop: LoopUnderTest) -> str | None:
     by_whom = f" (the optimizer's step at {update.place})" if update else first.where
     return (
         f"moves parameters in {' and in '.join(map(phase_name, phases))}, not only in `optimizer`: "
-        f"{listed(first.moved)}{by_whom}; let task.optimizer.step(), in `optimizer`, be all that does"
+        f"{listed(first.moved)}{by_whom}; change them only by task.optimizer.step(), in `optimizer`"
     )
 
 
 @property_check
 def one_update(loop: LoopUnderTest) -> str | None:
-    """One step steps the optimizer once."""
+    """Each training step calls the optimizer's step once."""
     for trace in loop.traces:
         updates = trace.places_of("update")
         if len(updates) > 1:
@@ -99,7 +99,7 @@ def one_update(loop: LoopUnderTest) -> str | None:
             break
         if not updates:
             moved = any(lap.moved for lap in trace.laps)
-            what = "something else moves the parameters" if moved else "nothing is learnt in such a step"
+            what = "other code moves the parameters" if moved else "the model learns nothing in this step"
             return (
                 f"never steps: a step ends without a call of task.optimizer.step(), so {what}; call it in `optimizer`"
             )
@@ -108,7 +108,7 @@ def one_update(loop: LoopUnderTest) -> str | None:
 
 @property_check
 def work_in_its_phase(loop: LoopUnderTest) -> str | None:
-    """The model is called in `forward`, the loss computed in `loss`, gradients in `backward`, the update made in
+    """The model is called in `forward`, the loss is computed in `loss`, gradients in `backward` and the update in
     `optimizer`, and gradients are cleared in `zero_grad`."""
     finders = (_calls_elsewhere, _operations_elsewhere, _gradients_elsewhere)
     wrong = list(dict.fromkeys(sentence for trace in loop.traces for find in finders for sentence in find(trace)))
@@ -116,14 +116,14 @@ def work_in_its_phase(loop: LoopUnderTest) -> str | None:
         return None
     return (
         f"computes in the wrong phase: {'; '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}; "
-        "yield a phase's name right after its work, and before the next one's"
+        "yield a phase's name right after its work, and before the next phase's work"
     )
 
 
 def _calls_elsewhere(trace: StepTrace) -> Iterator[str]:
     for what, (home, done) in HOMES.items():
         if home not in trace.phases and not trace.fault:
-            continue  # phases-in-order says so
+            continue  # phases-in-order reports it
         calls = [(lap.phase, event.place) for lap in trace.ended for event in lap.events if event.what == what]
         for phase in dict.fromkeys(phase for phase, _ in calls if phase != home):
             found = [place for where, place in calls if where == phase]
@@ -131,7 +131,7 @@ def _calls_elsewhere(trace: StepTrace) -> Iterator[str]:
 
 
 def _operations_elsewhere(trace: StepTrace) -> Iterator[str]:
-    """Phases in which the graph was made, for a loop that calls the model or computes the loss in a way of its own."""
+    """Faults by the phases that built the graph, for a loop that does not call the model or loss_fn directly."""
     called = {event.what for lap in trace.laps for event in lap.events}
     if not trace.roots or "backward" not in {lap.phase for lap in trace.ended}:
         return
@@ -166,36 +166,36 @@ def _gradients_stray(names: frozenset[str], what: str, lap: Lap, home: str) -> s
 
 @property_check
 def no_yield_in_with(loop: LoopUnderTest) -> str | None:
-    """The step never yields inside a `with`, and leaves no autocast or no_grad on at a yield."""
+    """The step never yields inside a `with`, and turns off autocast and no_grad before each yield."""
     left = [(what, lap.phase) for trace in loop.traces for lap in trace.laps for what in lap.left_on]
     what, phase = left[0] if left else ("", "")
     when = f"the yield of {phase_name(phase)}" if phase else "the step's end"
     if held := [place for trace in loop.traces for place in trace.held_yields]:
         kept = f"; {what} is still on at {when}" if left else ""
         return (
-            f"yields inside a `with` at {places(held)}, which stays open in whoever drives the step{kept}; "
+            f"yields inside a `with` at {places(held)}, which stays open in the caller of the step{kept}; "
             "close it before the yield and open it again after"
         )
     if left:
-        return f"leaves {what} on at {when}, and so in whoever drives the step; turn it off before the yield"
+        return f"leaves {what} on at {when}, and so in the caller of the step; turn it off before the yield"
     return None
 
 
 @property_check
 def batch_and_mode_kept(loop: LoopUnderTest) -> str | None:
-    """The step changes no batch in place, and leaves the model in its mode."""
+    """The step changes no batch in place, and keeps the model's training mode."""
     for trace in loop.traces:
         if trace.changed_batch:
             return (
-                f"changes the batch in place: {' and '.join(trace.changed_batch)} are others after the step, and a "
-                "dataset in memory would be too; work on a copy"
+                f"changes the batch in place: {' and '.join(trace.changed_batch)} differ after the step, and a dataset "
+                "in memory would change too; work on a copy"
             )
         if trace.changed_modes:
             names = (name.replace("_orig_mod.", "").removesuffix("_orig_mod") for name in trace.changed_modes)
             which = dict.fromkeys(name or "the whole model" for name in names)
             return (
-                f"leaves {listed(which)} in another mode, training or not, than before the step; "
-                "put the mode back within the step"
+                f"leaves {listed(which)} in another training mode than before the step; "
+                "restore the mode within the step"
             )
     return None
 
@@ -210,8 +210,8 @@ def no_hidden_synchronisation(loop: LoopUnderTest) -> str | None:
     trace = watch(loop.prepared, for_waits=True)
     if trace.fault and trace.fault.hangs:
         raise Stopped(trace.fault)
-    if trace.fault:  # it runs unwatched, so it is the watching that it does not bear
-        raise NotApplicable(f"torch cannot be looked into while this step runs ({trace.fault.text})")
+    if trace.fault:  # the step runs without the watching, so the watching causes the fault
+        raise NotApplicable(f"this step cannot be watched for waits ({trace.fault.text})")
     return _waits([trace])
 
 

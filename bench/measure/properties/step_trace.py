@@ -1,4 +1,4 @@
-"""A loop under test, and its first steps watched: what each did up to each of its yields."""
+"""A loop under test, and the traces of its first steps: the events and changes up to each yield."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -40,12 +40,12 @@ from loopmark.loops.user_code import place_among
 
 T = TypeVar("T")
 
-MOST_YIELDS = 10_000  # of one step that still counts as one; a batch in thousands of parts has as many
-STOPS = "the step does not come to its end"  # why a property cannot be told of it
+MOST_YIELDS = 10_000  # most yields of a step; a batch in thousands of parts has this many
+STOPS = "the step does not come to its end"  # the reason why a property cannot be checked
 
 
 def listed(names: Iterable[str], shown: int = 3) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of further ones."""
     all_names = list(names)
     more = len(all_names) - shown
     return ", ".join(all_names[:shown]) + (f" and {more} more" if more > 0 else "")
@@ -57,36 +57,36 @@ def places(found: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Lap:
-    """What a step did up to one yield, or after the last one."""
+    """The events and changes of a step up to one yield, or after the last one."""
 
     phase: str  # as it was yielded, at `place`; "" after the last yield
     place: str
     events: tuple[Event, ...]
     moved: tuple[str, ...]  # parameters that changed
-    graded: frozenset[str]  # parameters with a gradient, other than zero, at the end
-    regraded: frozenset[str]  # parameters whose gradient is another than at the beginning
+    graded: frozenset[str]  # parameters with a nonzero gradient at the end
+    regraded: frozenset[str]  # parameters whose gradient changed
     operations: int  # the sequence number that torch gives the next operation
     left_on: tuple[str, ...]
 
     @property
     def where(self) -> str:
-        """Its end, in brackets; empty after the last yield."""
+        """The place of its end, in brackets; empty after the last yield."""
         return f" (before the yield at {self.place})" if self.place else ""
 
 
 @dataclass(frozen=True)
 class StepTrace:
-    """One step. Its last lap is what came after the last yield, unless it stopped before."""
+    """One step. Its last lap is the code after the last yield, unless the step stopped earlier."""
 
     laps: tuple[Lap, ...]
-    loss: Any  # what it left in `Task.last_loss`
+    loss: Any  # the value in `Task.last_loss`
     loss_value: float | None
     roots: tuple[Root, ...]
     graded_at_update: frozenset[str]
     fault: Fault | None
     held_yields: tuple[str, ...]  # where a generator that it runs yields inside a `with`
     changed_batch: tuple[str, ...]  # which of inputs and targets it changed
-    changed_modes: tuple[str, ...]  # modules that it has left in another mode, training or not; "" is the whole model
+    changed_modes: tuple[str, ...]  # modules left in another training mode; "" is the whole model
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class StepTrace:
 
     @property
     def ended(self) -> tuple[Lap, ...]:
-        """The laps that came to their end."""
+        """The laps that ended."""
         return self.laps[:-1] if self.fault else self.laps
 
     @property
@@ -107,22 +107,22 @@ class StepTrace:
 
     @property
     def graded(self) -> frozenset[str]:
-        """The parameters that had a gradient at any time."""
+        """The parameters that had a nonzero gradient at any time."""
         return self.graded_at_update.union(*(lap.graded for lap in self.laps))
 
 
 class _Watched:
-    """A task as it is between two laps."""
+    """A task's state at the last lap."""
 
     def __init__(self, task: Task, recorder: Recorder) -> None:
         self._task, self._recorder, self._modes = task, recorder, Modes.now(task.device.type)
         self._names, self._parameters, self._gradients = names_of(task), parameters_of(task), self._gradients_now()
 
     def lap(self, phase: str, place: str) -> Lap:
-        """What has changed since the lap before. Raises Stopped where the model has other parameters than it had."""
+        """The changes since the last lap. Raises Stopped where parameters were added or removed."""
         if self._names != (now := names_of(self._task)):
             other = sorted({*self._names} ^ {*now})
-            raise Stopped(Fault(f"gives the model other parameters than it had: {', '.join(other[:3])}"))
+            raise Stopped(Fault(f"adds or removes parameters of the model: {', '.join(other[:3])}"))
         with torch.no_grad():
             parameters, gradients = parameters_of(self._task), self._gradients_now()
             moved = self._differing(parameters, self._parameters, same_bits)
@@ -148,12 +148,12 @@ class _Watched:
 
 
 def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
-    """Take one step of the generator and look at the task at each yield; whatever the step raises is in the trace.
+    """Take one step of the generator, and record the task's state at each yield and any error of the step.
 
     Raises BadStep where the step is no generator.
 
     Args:
-        for_waits: whether to look for what hides a wait for the device, which every operation then passes through.
+        for_waits: True to look for hidden waits for the device. Every operation is then intercepted.
     """
     task, recorder = prepared.task, prepared.recorder
     batch = task.next_batch()
@@ -168,7 +168,7 @@ def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
     held: list[str] = []
     fault: Fault | None = None
     try:
-        # Of a step that stops, the last lap is what came after the last yield.
+        # If the step stops, the last lap is the code after the last yield.
         with prepared.guarded(watch.__code__, lambda: laps[-2].phase if laps[1:] else ""), waits:
             step = prepared.step(task, *batch)
             if not isinstance(step, Iterator):
@@ -204,9 +204,9 @@ def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
 
 
 def _place_of_yield(step: Any) -> tuple[str, list[str]]:
-    """Where ``step`` waits since its last yield, and each yield inside a ``with`` of the generators that wait there."""
+    """The place of ``step``'s current yield, and the yields inside a ``with`` in its waiting generators."""
     frames: list[FrameType] = []
-    while isinstance(step, GeneratorType) and step.gi_frame is not None:  # each, and which one it yields from
+    while isinstance(step, GeneratorType) and step.gi_frame is not None:  # follows `yield from`
         frames.append(step.gi_frame)
         step = step.gi_yieldfrom
     codes = [frame.f_code for frame in frames]
@@ -215,16 +215,16 @@ def _place_of_yield(step: Any) -> tuple[str, list[str]]:
 
 def _same_gradient(a: Tensor | None, b: Tensor | None) -> bool:
     if a is None or b is None:
-        return a is b or not any(bool(g.any()) for g in (a, b) if g is not None)  # none at all is zero too
+        return a is b or not any(bool(g.any()) for g in (a, b) if g is not None)  # a missing gradient counts as zero
     return same_bits(a, b)
 
 
-WATCHED_STEPS = 12  # more than one, since a loop may do some steps otherwise than others
-COURSE_STEPS = 12  # on one batch, to see the loss fall
+WATCHED_STEPS = 12  # more than one, since a loop's steps may differ
+COURSE_STEPS = 12  # steps on one batch, to see the loss fall
 
 
 class LoopUnderTest:
-    """A loop under examination; ``make_loop`` makes it as if for the first time: what it counts begins anew."""
+    """A loop under examination. ``make_loop`` creates it anew, so that its counters start again."""
 
     def __init__(self, make_task: Callable[[int], Task], make_loop: Callable[[], Loop], seed: int = 0) -> None:
         self.make_task, self.make_loop, self.seed = make_task, make_loop, seed
@@ -241,7 +241,7 @@ class LoopUnderTest:
 
     @cached_property
     def traces(self) -> tuple[StepTrace, ...]:
-        """Its first steps, up to one that stops before its end."""
+        """The traces of its first steps, up to the first one that stops early."""
         found: list[StepTrace] = []
         while len(found) < WATCHED_STEPS and not (found and found[-1].fault):
             found.append(watch(self.prepared))
@@ -254,20 +254,20 @@ class LoopUnderTest:
 
     @cached_property
     def course(self) -> tuple[list[float], list[float]]:
-        """Losses on one batch again and again, the loop's and eager's, from the same weights, of another seed."""
+        """The loop's and eager's losses in repeated steps on one batch, from the same weights, with another seed."""
         other = self.seed + 1 if self.seed < 2**62 else 0
         return _losses_on_one_batch(self.fresh(other)), _losses_on_one_batch(self.eager(other))
 
     @property
     def fault(self) -> Fault | None:
-        """Why its first steps did not all come to their end."""
+        """The reason why its first steps did not all end; None if they did."""
         return self.traces[-1].fault
 
 
 def _losses_on_one_batch(prepared: PreparedLoop) -> list[float]:
-    """The losses of a fresh loop's first steps on its first batch; none where it leaves none.
+    """The losses of a new loop's first steps on its first batch; empty where a step leaves no loss.
 
-    A step in which nothing moves (a gradient scaler has skipped it) does not count, up to as many again.
+    A step in which no parameter moves (skipped by a gradient scaler) does not count; at most ``COURSE_STEPS`` more.
     """
     batch, losses, moved = prepared.task.next_batch(), list[float](), 0
     while moved < COURSE_STEPS and len(losses) < 2 * COURSE_STEPS:
@@ -281,21 +281,21 @@ def _losses_on_one_batch(prepared: PreparedLoop) -> list[float]:
 
 
 class NotApplicable(Exception):  # noqa: N818 - no error
-    """A property cannot be told of this loop, or makes no sense for it; the text is the reason."""
+    """A property cannot be checked for this loop, or does not apply to it; the text is the reason."""
 
 
 Explain = Callable[[LoopUnderTest], str | None]
-"""Says by which fault a loop breaks a property, and what to do; None where there is no fault."""
+"""Returns the fault by which a loop breaks a property, and the remedy; None without a fault."""
 
 
 @dataclass(frozen=True)
 class PropertyCheck(Property):
-    """A property, and how a loop breaks it."""
+    """A property, and the function that explains how a loop breaks it."""
 
     explain: Explain
 
     def outcome(self, loop: LoopUnderTest) -> Outcome:
-        """Whether ``loop`` has it. Raises Stopped, BadStep or Skip as its steps do."""
+        """The outcome for ``loop``. Raises Stopped, BadStep or Skip as its steps do."""
         try:
             explanation = self.explain(loop)
         except NotApplicable as reason:
@@ -306,6 +306,6 @@ class PropertyCheck(Property):
 
 
 def property_check(explain: Explain) -> PropertyCheck:
-    """Make a function the check of a property: its name is the property's, its docstring what the step promises."""
+    """Make a function the check of a property. Its name gives the property's name, its docstring the statement."""
     statement = " ".join((explain.__doc__ or "").split())
     return PropertyCheck(explain.__name__.replace("_", "-"), statement, explain)

@@ -1,4 +1,4 @@
-"""Checks of training: gradients, the loss and where it goes, what a seed decides, and steps that come to their end."""
+"""Checks of training: gradients, the loss and its course, the effect of the seed, and steps that run to their end."""
 
 import math
 from collections.abc import Sequence
@@ -59,13 +59,13 @@ def _trouble_with(loss: object, number: int) -> str | None:
             f"{LEAVE_IT}"
         )
     if not bool(loss.isfinite()):
-        return f"the loss is {float(loss)} in step {number}, which is no finite number"
+        return f"the loss is {float(loss)} in step {number}, which is not finite"
     return None
 
 
 @property_check
 def loss_reaches_parameters(loop: LoopUnderTest) -> str | None:
-    """Backward gives a gradient to every parameter that it gives one to in eager."""
+    """Backward gives a gradient to every parameter that gets one in eager."""
     if said := _reaches_nothing(loop.traces):
         return said
     if loop.traces[0].fault:
@@ -75,7 +75,7 @@ def loss_reaches_parameters(loop: LoopUnderTest) -> str | None:
     graded = frozen.union(*(trace.graded for trace in loop.traces))
     if missing := sorted(loop.eagers_trace.graded - graded):
         return (
-            f"detaches part of the model: {listed(missing)} get no gradient, and do in eager; leave out .detach() and "
+            f"detaches part of the model: {listed(missing)} get no gradient, but do in eager; leave out .detach() and "
             "torch.no_grad() within the model, or freeze them by requires_grad_(False)"
         )
     return None
@@ -85,13 +85,13 @@ def _reaches_nothing(traces: Sequence[StepTrace]) -> str | None:
     for trace in traces:
         if cut := next((root for root in trace.roots if not root.needs_gradient), None):
             return (
-                f"detaches the loss: backward at {cut.place} begins at a tensor that no gradient leads away from; "
+                f"detaches the loss: backward at {cut.place} begins at a tensor without a gradient function; "
                 "leave out .detach(), .data, .item() and torch.no_grad() between the model and backward"
             )
         ran = [event.place for lap in trace.ended for event in lap.events if event.what == "backward"]
         if ran and not trace.graded:
             return (
-                f"detaches the loss, or what it is computed from: backward at {ran[-1]} runs, and no parameter "
+                f"detaches the loss, or its inputs: backward at {ran[-1]} runs, but no parameter "
                 "gets a gradient; leave out .detach(), .data and torch.no_grad() between the model and backward, and "
                 "clear gradients before it, not after"
             )
@@ -102,24 +102,24 @@ def _reaches_nothing(traces: Sequence[StepTrace]) -> str | None:
 
 LEAK_STEPS = 3
 POISON = 1e4
-CLEAN_RUNS = 3  # more, where the poisoned one differs: how far apart they are when nothing is left
+CLEAN_RUNS = 3  # further clean runs, if the poisoned one differs, to measure their own differences
 NOT_THE_SAME = 4.0
-"""How many times further apart than two runs with nothing left the poisoned one must be, where those differ."""
+"""The least difference of the poisoned run, as a multiple of the difference between two clean runs."""
 
 
 @property_check
 def zeroed_gradients(loop: LoopUnderTest) -> str | None:
-    """A gradient that is left from before a step does not change it."""
+    """A gradient left from an earlier step does not change the step."""
     if loop.fault:
         raise NotApplicable(STOPS)
     leaks = gradients_leak(loop.prepared)
     if leaks is None:
-        raise NotApplicable("the step does not repeat itself from the same weights and batches")
+        raise NotApplicable("the step gives different results from the same weights and batches")
     return _explain_leak(loop.traces) if leaks else None
 
 
 def gradients_leak(prepared: PreparedLoop) -> bool | None:
-    """Whether a gradient that is there before a step changes what the step does; None where that cannot be told.
+    """True if a gradient left before a step changes the step; None where this cannot be decided.
 
     The loop must have taken a step, so that its optimizer has its state.
     """
@@ -128,23 +128,23 @@ def gradients_leak(prepared: PreparedLoop) -> bool | None:
     clean, poisoned = (_weights(prepared, batches, before, gradient) for gradient in (None, POISON))
     if same(clean, poisoned):
         return False
-    # Several, since what a step counts by itself (a schedule of learning rates) may change now and then.
+    # Several runs, since a step's own counter (a learning rate schedule) may change its result now and then.
     usual = max(largest_difference(clean, _weights(prepared, batches, before, None)) for _ in range(CLEAN_RUNS))
     if not math.isfinite(usual):
         return None
-    # Written so that weights which are no numbers any more differ.
+    # `not <=`, so that NaN weights count as different.
     return not largest_difference(clean, poisoned) <= NOT_THE_SAME * usual
 
 
 def _weights(prepared: PreparedLoop, batches: list[Batch], before: Snapshot, gradient: float | None) -> list[Tensor]:
-    """The weights after each step on ``batches``, each begun with ``gradient`` left everywhere."""
+    """The weights after each step on ``batches``, with every gradient set to ``gradient`` before each step."""
     before.restore()
     torch.manual_seed(0)
     found = []
     for batch in batches:
         for parameter in prepared.task.model.parameters():
             if prepared.driver is not None and parameter.grad is not None:
-                # A graph's replay knows only the memory of the gradients that it was captured with.
+                # A graph's replay uses only the gradients' memory from its capture.
                 parameter.grad.fill_(gradient or 0.0)
             elif parameter.requires_grad:
                 parameter.grad = None if gradient is None else torch.full_like(parameter, gradient)
@@ -167,18 +167,18 @@ def _explain_leak(traces: Sequence[StepTrace]) -> str:
     else:
         what = f"does not zero every gradient, though it calls zero_grad at {everywhere}"
     return (
-        f"{what}: a gradient left from the step before is added to this step's; call "
-        "task.optimizer.zero_grad(set_to_none=True) before `zero_grad` is yielded"
+        f"{what}: a gradient left from the previous step is added to this step's; call "
+        "task.optimizer.zero_grad(set_to_none=True) before yielding `zero_grad`"
     )
 
 
-LAST = 3  # the mean of so many losses is where it got to
-SHARE = 0.5  # of eager's decrease; what changes the numbers (16 bits, batch statistics of parts) may cost some of it
+LAST = 3  # number of last losses whose mean is the final loss
+SHARE = 0.5  # least share of eager's decrease; 16-bit numbers or batch statistics of parts may cost some of it
 
 
 @property_check
 def loss_decreases(loop: LoopUnderTest) -> str | None:
-    """Trained on one batch again and again, the loss falls, as eager's does."""
+    """In repeated training on one batch, the loss falls, as eager's does."""
     if loop.fault:
         raise NotApplicable(STOPS)
     losses, eagers = loop.course
@@ -190,7 +190,7 @@ def loss_decreases(loop: LoopUnderTest) -> str | None:
         return None
     return (
         f"the loss does not decrease as it should: on one batch it goes {_described(losses)}, and eager's, from the "
-        f"same weights, {_described(eagers)}; see that what backward begins at is the loss, its sign and its scale"
+        f"same weights, {_described(eagers)}; check that backward begins at the loss, and its sign and scale"
     )
 
 
@@ -203,12 +203,12 @@ def _described(losses: Sequence[float]) -> str:
 
 
 ROUNDING = 2.0**-20
-"""The relative difference, of eight float32 steps at most, up to which sums in another order part two losses."""
+"""The largest relative difference between two losses that another order of summation explains (eight float32 steps)."""
 
 
 @property_check
 def seed_decides(loop: LoopUnderTest) -> str | None:
-    """The same seed gives the same losses bit for bit, and another seed gives others."""
+    """The same seed gives the same losses bit for bit, and another seed gives different losses."""
     if loop.fault:
         raise NotApplicable(STOPS)
     first = [trace.loss_value for trace in loop.traces]
@@ -217,32 +217,32 @@ def seed_decides(loop: LoopUnderTest) -> str | None:
     again = losses_of(loop.fresh(), len(first))
     if at := _parting(first, again):
         if _parting(losses_of(loop.eager(), len(first)), losses_of(loop.eager(), len(first))):
-            raise NotApplicable("eager's losses are not the same twice either on this device")
+            raise NotApplicable("eager's own losses differ between two runs on this device")
         parted = f"from step {at} on: {first[at - 1]!r}, then {again[at - 1]!r}"
         if at > 1 and torch.get_num_threads() > 1 and _as_near_as_rounding(first[at - 1], again[at - 1]):
             raise NotApplicable(
-                f"the same seed gives losses that differ as rounding does {parted}; threads that add up in no fixed "
-                "order do that, in compiled code for example: on a CPU `--threads 1` tells"
+                f"the same seed gives losses that differ as rounding does {parted}; threads that sum in no fixed order "
+                "cause this, for example in compiled code: on a CPU, check with `--threads 1`"
             )
         return (
-            f"the same seed gives different losses {parted}; draw by torch's generator, which the seed sets, and keep "
-            "what changes in the task"
+            f"the same seed gives different losses {parted}; draw random numbers from torch's generator, which the "
+            "seed sets, and keep changing state in the task"
         )
     losses, eagers = loop.course
     if losses and _same(losses[0], first[0]):
         if _same(eagers[0], loop.eagers_trace.loss_value):
-            raise NotApplicable("the workload itself makes the same of every seed")
-        return "another seed gives the very same loss: it does not depend on the weights and the batch"
+            raise NotApplicable("the workload itself gives the same task for every seed")
+        return "another seed gives exactly the same loss: it does not depend on the weights and the batch"
     return None
 
 
 def losses_of(prepared: PreparedLoop, steps: int) -> list[float | None]:
-    """The losses of a fresh loop's first steps."""
+    """The losses of a new loop's first steps."""
     return [prepared.loss(driven=False) for _ in range(steps)]
 
 
 def _parting(some: list[float | None], others: list[float | None]) -> int | None:
-    """The first step, counted from one, whose losses differ; None where none do."""
+    """The first step, counted from one, whose losses differ; None if all agree."""
     return next((i for i, (a, b) in enumerate(zip(some, others, strict=True), start=1) if not _same(a, b)), None)
 
 
@@ -251,29 +251,29 @@ def _as_near_as_rounding(a: float | None, b: float | None) -> bool:
 
 
 def _same(a: float | None, b: float | None) -> bool:
-    return repr(a) == repr(b)  # NaN is itself here
+    return repr(a) == repr(b)  # NaN equals NaN here
 
 
-UNWATCHED_STEPS = 50  # a fault may need some steps to show
+UNWATCHED_STEPS = 50  # a fault may appear only after some steps
 
 
 @property_check
 def runs(loop: LoopUnderTest) -> str | None:
-    """Every step runs to its end, in the one process that it was begun in."""
+    """Every step runs to its end, in the process in which it began."""
     if loop.fault:
         return explain_stop(loop, loop.fault)
     for _ in range(UNWATCHED_STEPS):
         loop.prepared.take()
     if forks := loop.prepared.recorder.forks:
         return (
-            f"forks its process at {places(forks)}: the child would go on training as a second copy; start what it "
-            "needs before the first step"
+            f"forks its process at {places(forks)}: the child would continue training as a second copy; start worker "
+            "processes before the first step"
         )
     return None
 
 
 def explain_stop(loop: LoopUnderTest, fault: Fault) -> str:
-    """How the loop stops. Raises NotApplicable where that follows from another property that it lacks."""
+    """The reason why the loop stops. Raises NotApplicable where another broken property explains it."""
     if fault.hangs or fault.early or not loop.fault:
         return fault.text
     causes = {scalar_loss: scalar_loss.explain(loop), loss_reaches_parameters: _reaches_nothing(loop.traces)}

@@ -1,1 +1,1 @@
-"""Loops trained to their workloads' targets, and watched."""
+"""Training of loops to their workloads' targets, with its checks."""

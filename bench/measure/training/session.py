@@ -1,4 +1,4 @@
-"""Training as a worker does it: segment by segment, the quality measured after each."""
+"""Training in a worker: segment by segment, with the quality measured after each."""
 
 import math
 import time
@@ -21,18 +21,18 @@ from loopmark.loops.technique import Skip
 class Begun:
     """A task about to be trained."""
 
-    target: Target | None  # None for a task that states none
-    steps_per_epoch: int | None  # None where the batches do not say
+    target: Target | None  # None for a task without a target
+    steps_per_epoch: int | None  # None where it is unknown
     quality: float | None  # of the untrained model
 
 
 @dataclass(frozen=True)
 class Segment:
     seconds: float
-    first_steps_seconds: tuple[float, ...]  # of those that were each timed to their end; part of ``seconds``
+    first_steps_seconds: tuple[float, ...]  # of the first steps, each timed to its end; part of ``seconds``
     losses: tuple[float, ...]
     quality: float
-    joules: float  # NaN where nothing counts energy
+    joules: float  # NaN without an energy counter
     compile_seconds: float  # since the session began
     compile_cache: CacheState
     skipped_steps: int | None  # by a gradient scaler, since the session began
@@ -46,11 +46,11 @@ class TrainingSession:
         self._log = CompilationLog()
 
     def begin(self) -> Begun:
-        """What is to be reached, and from where."""
+        """The target, the steps of an epoch, and the untrained model's quality."""
         goal, batches = self._task.goal, self._task.batches
         try:
             length = len(batches) if isinstance(batches, Sized) else None
-        except TypeError:  # a DataLoader over an iterable has a length that it cannot tell
+        except TypeError:  # the length of a DataLoader over an iterable is unknown
             length = None
         if goal is None:
             return Begun(None, length, None)
@@ -58,9 +58,9 @@ class TrainingSession:
         return Begun(target, length, self._quality())
 
     def segment(self, steps: int, one_by_one: int = 0) -> Segment:
-        """Train for ``steps`` steps, or until the loss is lost, and measure the quality.
+        """Train for ``steps`` steps, or until the loss is NaN or infinite, and measure the quality.
 
-        The first ``one_by_one`` of the steps are each timed to their end. Raises Skip where a step leaves no loss.
+        The first ``one_by_one`` steps are each timed to their end. Raises Skip where a step leaves no loss.
         """
         losses: list[torch.Tensor | None] = []
         ends: list[float] = []
@@ -73,7 +73,7 @@ class TrainingSession:
                 self._clock.synchronise()
                 ends.append(time.perf_counter())
             if not self._clock.waits_to_read and loss is not None and not math.isfinite(loss):
-                break  # here and now; where reading waits for the device, it is seen at the end of the segment
+                break  # where reading the loss waits for the device, it is checked at the end of the segment
         self._clock.synchronise()
         seconds, joules = time.perf_counter() - start, self._energy.joules() - joules
         scaler = self._task.scaler
@@ -96,5 +96,5 @@ class TrainingSession:
 
 def _read(losses: Sequence[torch.Tensor | None]) -> tuple[float, ...]:
     if any(loss is None for loss in losses):
-        raise Skip("the step leaves no loss in task.last_loss, by which its training is watched")
+        raise Skip("the step leaves no loss in task.last_loss, which is needed to follow its training")
     return tuple(float(loss) for loss in losses if loss is not None)

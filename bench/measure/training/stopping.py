@@ -1,7 +1,7 @@
-"""When a loop has trained enough: at its target, when quality no longer rises, or where it diverged.
+"""The end of a loop's training: at its target, when quality stops rising, or when it diverges.
 
-The second is early stopping by patience (Prechelt, "Early Stopping - But When?", 1998). A rise counts only from a share
-of all that was gained so far on, so that the rule needs no scale of its own.
+The second rule is early stopping by patience (Prechelt, "Early Stopping - But When?", 1998). A rise counts only if it
+is at least a given share of the whole gain so far, so that the rule does not depend on the metric's scale.
 """
 
 import math
@@ -17,19 +17,19 @@ from loopmark.bench.records.training import Divergence, Ending, Target, Until
 class Terms:
     seeds: int
     until: Until
-    budget_seconds: float  # of training, for each seed of each case, its first steps left aside
+    budget_seconds: float  # training time for each seed of each case, without its first steps
     insists: bool = False
-    """Whether a step that is none, and a workload without a target, are mistakes in what was asked. Otherwise such a
-    step's case has failed, and such a workload's loops are compared with eager and no more."""
+    """True to raise BadInput for a bad step, or for a workload without a target. If False, a bad step's case fails,
+    and the loops of such a workload are compared with eager but not trained."""
 
 
 PATIENCE, PATIENCE_STEPS = 5, 50
-"""Measurements of quality in a row without a rise that counts, and steps: an epoch may be a single one."""
+"""Measurements in a row without a rise that counts, and the least steps, since an epoch may be a single step."""
 COUNTS_FROM = 0.01  # the share of the gain since the untrained model that a rise must have to count
 
 
 class EarlyStopping:
-    """Hears of quality each time that it is measured; ``untrained`` is that before the first step."""
+    """Decides when to stop, from each measured quality; ``untrained`` is the quality before the first step."""
 
     def __init__(self, target: Target, until: Until, budget_seconds: float, untrained: float) -> None:
         self._target, self._until, self._budget = target, until, budget_seconds
@@ -38,8 +38,8 @@ class EarlyStopping:
         self.converged_at_step: int | None = None
 
     def hear(self, step: int, seconds: float, quality: float) -> Ending | None:
-        """Why training ends after ``step`` steps in ``seconds``; None where it goes on."""
-        if math.isnan(self._untrained):  # nothing is known to have risen yet
+        """The reason why training ends after ``step`` steps in ``seconds``; None if it continues."""
+        if math.isnan(self._untrained):  # the first known quality is the start
             self._untrained = self._best = quality
         gained = self._target.gain(self._untrained, self._best)
         if self._target.gain(self._best, quality) > COUNTS_FROM * max(0.0, gained):
@@ -54,11 +54,11 @@ class EarlyStopping:
         return "spent its budget" if seconds >= self._budget else None
 
 
-EXPLODED = 10.0  # times what training began with; so much on ``IN_A_ROW`` steps running is no outlier any more
+EXPLODED = 10.0  # times the initial loss; ``IN_A_ROW`` steps in a row above this limit are a divergence
 IN_A_ROW = 3
-FIRST = 5  # steps whose losses tell what training began with
-LUCKY = 1000.0  # how many times smaller than those after it a first loss may be by the luck of its batch
-RISES = 1.5  # times the loss before, in each of the first steps: no luck, however small the first was
+FIRST = 5  # number of first losses that give the initial loss
+LUCKY = 1000.0  # a lucky batch may make the first loss smaller than later ones by up to this factor
+RISES = 1.5  # if each of the first losses is above this factor times the last one, luck does not explain it
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ class Diverged:
 
 
 class DivergenceDetector:
-    """Hears the losses as they come."""
+    """Detects divergence from the losses, in their order."""
 
     def __init__(self) -> None:
         self._steps, self._high = 0, 0
         self._first: list[float] = []
 
     def hear(self, losses: Sequence[float]) -> Diverged | None:
-        """The first step of ``losses`` at which training has gone diverged; None if it has not."""
+        """The first step of ``losses`` at which training has diverged; None if it has not."""
         for loss in losses:
             step = self._steps
             self._steps += 1
@@ -95,7 +95,7 @@ class DivergenceDetector:
 
 
 def _began_with(first: Sequence[float]) -> float:
-    """The very first loss, or the median of the first few where its batch was a lucky one."""
+    """The initial loss: the first one, or the median of the first few if its batch was lucky."""
     usual = median(first)
     rises = all(after > RISES * before for before, after in pairwise(first))
     is_luck = not rises and usual < LUCKY * first[0]

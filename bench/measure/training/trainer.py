@@ -1,4 +1,4 @@
-"""Training, proven: each case's steps beside eager's, and each case trained from several seeds."""
+"""The training part: each case's steps compared with eager's, and each case trained from several seeds."""
 
 import time
 from contextlib import closing
@@ -33,9 +33,9 @@ PROOF_STEPS = 8
 
 
 class Trainer:
-    """Carries out the training of a plan and keeps it in the pool's folder, whole after every workload and seed.
+    """Carries out the training of a plan, and stores it in the pool's folder, complete after every workload and seed.
 
-    ``endings`` tells of cases that cannot be trained, beyond what this machine lacks.
+    ``endings``: cases that cannot be trained, in addition to those that this machine lacks requirements for.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Trainer:
         self._collector = TrainingCollector()
 
     def run(self, pool: WorkerPool) -> tuple[Training, TrainingSamples]:
-        """Train, and return what was seen; Ctrl-C ends it early with what there is.
+        """Train, and return the results; Ctrl-C ends it early with the results so far.
 
-        Raises BadInput for a step that is none, and a workload that states no target, where the terms insist.
+        Raises BadInput, where the terms insist, for a bad step or a workload without a target.
         """
         self._pool, interrupted = pool, False
         try:
@@ -95,7 +95,7 @@ class Trainer:
         return training, samples
 
     def _expect_targets(self) -> None:
-        """Ask a person's own workloads for their target first: it would be a pity to find out after the others."""
+        """Check the targets of the user's own workloads first, to report a missing one before any training."""
         for workload in self._workloads if self._terms.insists else ():
             if workload in WORKLOADS or (workload, EAGER.name) in self._endings:
                 continue
@@ -107,7 +107,7 @@ class Trainer:
                 expect_target(workload, begun, self._terms, self._collector)
 
     def _prove(self, workload: str) -> None:
-        """Compare every case of ``workload`` with eager, one after the other: nothing is timed."""
+        """Compare every case of ``workload`` with eager, one after another. Nothing is timed."""
         cases = [(EAGER.name, False), (EAGER.name, True), *((x, False) for x in self._loops if x != EAGER.name)]
         for number, (loop, repeat) in enumerate(cases):
             self._tell(workload, 0, f"{loop} · compared with {EAGER.name}", number / len(cases))
@@ -126,7 +126,7 @@ class Trainer:
             except CaseEnded as end:
                 refuse_bad_step(end, self._terms)
                 ended = replace(proof, status=end.status, reason=end.reason)
-                # Training, without eager beside it, may not run out of memory.
+                # Training may still fit: it needs no copies of eager's model.
                 if not end.reason.startswith(OUT_OF_MEMORY):
                     self._endings[proof.key] = ended.status, end.reason
                 self._collector.add_proof(ended)
@@ -138,7 +138,7 @@ class Trainer:
         self._collector.add_proof(replace(proof, **told), seen.deviations)
 
     def _tell(self, workload: str, stage: int, doing: str, part: float) -> None:
-        """Pass on how far one stage of a workload is: the comparison with eager, or one of the seeds after it."""
+        """Report the progress of a workload's stage: the comparison with eager (0), or one of the seeds after it."""
         stages = 1 + len(self._seeds)
         done = (self._workloads.index(workload) * stages + stage + part) / (len(self._workloads) * stages)
         spent = time.perf_counter() - self._began
@@ -146,5 +146,5 @@ class Trainer:
 
 
 def endings_of(run: Run) -> dict[Key, tuple[Status, str]]:
-    """The cases of a timed run that did not end well: what could not be timed is not trained either."""
+    """The cases of a timed run that failed or were skipped: they are not trained either."""
     return {(c.workload, c.loop): (c.status, c.reason or c.status) for c in run.cases if c.status != "ok"}

@@ -1,4 +1,4 @@
-"""One workload trained from one seed: every loop in a process of its own, a segment at a time, in random order."""
+"""One workload trained from one seed: every loop in its own process, segment by segment, in random order."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from loopmark.bench.records.training import COLUMNS, Deviation, Proof, Target, T
 
 
 class TrainingCollector:
-    """Proofs and trials as they come, with their samples."""
+    """The proofs and trials so far, with their samples."""
 
     def __init__(self) -> None:
         self.proofs: list[Proof] = []
@@ -27,7 +27,7 @@ class TrainingCollector:
 
     def add_proof(self, proof: Proof, deviations: Iterable[Deviation] = ()) -> None:
         for deviation in deviations:
-            # A table holds no lone surrogate, and a layer may be called what its maker likes.
+            # A table cannot hold a lone surrogate, and a layer's name may contain one.
             layer = deviation.layer.encode(errors="backslashreplace").decode()
             self._rows["deviations"].append({"proof": len(self.proofs), **vars(deviation), "layer": layer})
         self.proofs.append(proof)
@@ -44,12 +44,12 @@ class TrainingCollector:
         return TrainingSamples(**{name: table(columns, self._rows[name]) for name, columns in COLUMNS.items()})
 
 
-SEGMENT_STEPS = 50  # quality is measured after each epoch, and within a longer one at least this often
-ONE_BY_ONE = 5  # first steps that are timed each to its end: they compile, and a CUDA graph is captured in the fourth
+SEGMENT_STEPS = 50  # quality is measured after each epoch, and in longer epochs at least at this interval
+ONE_BY_ONE = 5  # first steps, each timed to its end: they compile, and the fourth captures a CUDA graph
 NEVER_REACHED = "training was interrupted before this case"
 
 Key = tuple[str, str]  # workload and loop
-Endings = Mapping[Key, tuple[Status, str]]  # the cases that are not trained, each with what became of it and why
+Endings = Mapping[Key, tuple[Status, str]]  # cases that are not trained, each with its status and reason
 
 
 @dataclass
@@ -69,9 +69,9 @@ class Trials:
         self._pool, self._collector = pool, collector
         self._limit = pool.limit_seconds
         self._live: list[_Live] = []
-        self._running: list[_Live] = []  # those of ``_live`` that are not at their end
+        self._running: list[_Live] = []  # the unfinished ones in ``_live``
         self._put_off: list[int] = []
-        """Trials that ran out of device memory beside others, and come when these have ended."""
+        """Trials that ran out of device memory beside others; they start when the others have ended."""
 
     def train(
         self,
@@ -80,10 +80,10 @@ class Trials:
         schedule: Schedule,
         tell: Callable[[str, float], None],
     ) -> None:
-        """Train every loop to its end; ``tell`` hears which one is at which step, and the share of its budget spent.
+        """Train every loop to its end. ``tell`` receives the current loop and step, and the share of the budget spent.
 
-        Cases in ``endings`` are not trained; those that fail now are added, since they would with any seed. Raises
-        BadInput, where the terms insist, for a step that is none and for a workload that states no target.
+        Cases in ``endings`` are not trained; a case that fails is added, since it would fail with any seed. Raises
+        BadInput, where the terms insist, for a bad step or a workload without a target.
         """
         self._endings, first = endings, len(self._collector.trials)
         for loop in loops:
@@ -98,12 +98,12 @@ class Trials:
                     self._start(self._put_off.pop(0))
                 for one in schedule.shuffled(self._running):
                     trial = self._collector.trials[one.index]
-                    # Of the loop that has trained the longest, so that it never goes back.
+                    # The loop that has trained the longest counts, so that the share never decreases.
                     spent = min(1.0, max(each.seconds for each in self._live) / self._terms.budget_seconds)
                     tell(f"{trial.loop} · training, seed {self._seed} · step {trial.steps:,}", spent)
                     if not self._go_on(one):
                         self._running.remove(one)
-                        one.process.close()  # at once: the others may need its memory
+                        one.process.close()  # at once: other loops may need its memory
         except KeyboardInterrupt:
             for index in indices:
                 trial = self._collector.trials[index]
@@ -116,7 +116,7 @@ class Trials:
                 one.process.close()
 
     def _start(self, index: int) -> None:
-        """A process for the trial, unless it has ended already or does so now."""
+        """Start a process for the trial, unless the trial has ended or cannot start."""
         trial = self._collector.trials[index]
         if trial.status != "ok":
             return
@@ -134,13 +134,13 @@ class Trials:
             raise
         if target is None:
             process.close()
-            reason = f"{trial.workload} states no target, so there is nothing to train for"
+            reason = f"{trial.workload} states no target, so its loops are not trained"
             self._collector.trials[index] = replace(trial, status="skipped", reason=reason)
             return
         untrained = float("nan") if begun.quality is None else begun.quality
         known = replace(trial, setup_seconds=ready.seconds, steps_per_epoch=begun.steps_per_epoch)
         self._collector.trials[index] = known
-        if trial.setup_seconds is None:  # else it was put off, and this is known
+        if trial.setup_seconds is None:  # else the trial was postponed, and this is recorded
             self._collector.add_evaluation(index, 0, 0.0, 0.0, untrained)
         stopping = EarlyStopping(target, self._terms.until, self._terms.budget_seconds, untrained)
         one = _Live(index, process, stopping, DivergenceDetector(), segments(begun.steps_per_epoch))
@@ -148,7 +148,7 @@ class Trials:
         self._running.append(one)
 
     def _go_on(self, one: _Live) -> bool:
-        """Train one trial a segment further; whether it goes on after that."""
+        """Train one trial for a segment; True if it continues."""
         trial = self._collector.trials[one.index]
         first_steps = ONE_BY_ONE - len(trial.first_steps_seconds)
         try:
@@ -170,7 +170,7 @@ class Trials:
         )
         self._collector.add_evaluation(one.index, trial.steps, one.seconds, one.joules, segment.quality)
         diverged = one.detector.hear(segment.losses)
-        # The first steps compile, which is no part of what the budget is for.
+        # The first steps compile, so their time does not count against the budget.
         ending = one.stopping.hear(trial.steps, one.seconds - sum(trial.first_steps_seconds), segment.quality)
         if diverged:
             trial = replace(trial, ending="diverged", diverged_at_step=diverged.step, divergence=diverged.how)
@@ -180,7 +180,7 @@ class Trials:
         return trial.ending is None
 
     def _give_up(self, index: int, end: CaseEnded, others: int) -> None:
-        """End a trial; put it off instead where it ran out of device memory beside ``others`` before its first step."""
+        """End a trial, or postpone it if it ran out of device memory beside ``others`` before its first step."""
         if others and end.ran_out_of == "device memory" and not self._collector.trials[index].steps:
             self._put_off.append(index)
             return
@@ -192,13 +192,13 @@ class Trials:
 
 
 def begin(process: WorkerProcess, limit_seconds: float) -> tuple[Ready, Begun]:
-    """Have a process make its task and get ready to train it. Raises CaseEnded where it cannot."""
+    """Set up a process's task and prepare to train it. Raises CaseEnded where it fails."""
     ready = process.within(limit_seconds).set_up(with_hash=False)
     return ready, process.within(limit_seconds).begin_training()
 
 
 def expect_target(workload: str, begun: Begun, terms: Terms, collector: TrainingCollector) -> Target | None:
-    """The workload's target, noted; None where it has none and need not. Raises BadInput where it must."""
+    """Record and return the workload's target; None without one. Raises BadInput where the terms require one."""
     if begun.target is not None:
         collector.targets.setdefault(workload, begun.target)
     elif terms.insists:
@@ -207,13 +207,13 @@ def expect_target(workload: str, begun: Begun, terms: Terms, collector: Training
 
 
 def refuse_bad_step(end: CaseEnded, terms: Terms) -> None:
-    """Raise BadInput where a case ended because its step is none and the terms insist: that is a mistake, no result."""
+    """Raise BadInput where a case ended because of a bad step and the terms insist."""
     if end.bad_step and terms.insists:
         raise BadInput(end.reason) from None
 
 
 def segments(steps_per_epoch: int | None) -> Iterator[int]:
-    """How many steps each segment has, without end: an epoch, or even parts of one longer than ``SEGMENT_STEPS``."""
+    """The steps of each segment, without end: an epoch, or equal parts of one longer than ``SEGMENT_STEPS``."""
     epoch = steps_per_epoch or SEGMENT_STEPS
     parts = math.ceil(epoch / SEGMENT_STEPS)
     ends = [round(part * epoch / parts) for part in range(parts + 1)]

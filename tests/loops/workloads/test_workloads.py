@@ -56,7 +56,7 @@ def test_a_text_windows_target_is_the_next_byte(context: int) -> None:
     assert int(inputs.min()) >= 0
     assert int(inputs.max()) < 256
     assert torch.equal(inputs[:, 1:], targets[:, :-1])
-    assert torch.equal(inputs[1:, 0], targets[:-1, -1])  # windows follow one another, and no byte is left out
+    assert torch.equal(inputs[1:, 0], targets[:-1, -1])  # windows are consecutive, and no byte is left out
 
 
 def test_the_text_is_enough_to_train_on() -> None:
@@ -128,7 +128,7 @@ def test_the_transformers_residual_branches_start_smaller() -> None:
 
 @pytest.mark.parametrize(
     ("name", "share_of_borders"),
-    [("regression", 0), ("regression_mlp", 0), ("resnet", 0), ("gpt", 0.03)],  # the borders of a text's tables recur
+    [("regression", 0), ("regression_mlp", 0), ("resnet", 0), ("gpt", 0.03)],  # borders of tables recur in a text
 )
 def test_no_held_out_row_is_trained_on_and_every_seed_holds_out_the_same(name: str, share_of_borders: float) -> None:
     def rows(tensor: Tensor) -> set[bytes]:

@@ -1,4 +1,4 @@
-"""Operations whose duration is known, on a clock that only they move."""
+"""Operations of known duration, on a clock that only they move."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from loopmark.bench.records.ceilings import Unit
 
 @dataclass
 class FakeClock:
-    """Seconds that pass only when something takes them."""
+    """A clock that only operations advance."""
 
     time_seconds: float = 0.0
     log: list[str] = field(default_factory=list)
-    """What took them, in order."""
+    """The operations that advanced it, in order."""
 
     def now(self) -> float:
         return self.time_seconds
 
     def operation(self, name: str, seconds: Callable[[], float]) -> Operation:
-        """An operation that takes as long as ``seconds`` says each time."""
+        """An operation whose duration ``seconds`` returns each time."""
 
         def operate() -> None:
             self.time_seconds += seconds()
@@ -37,7 +37,7 @@ def fake_target(
     unit: Unit = "bytes per second",
     refuses: Callable[[int], Exception | None] = lambda _: None,
 ) -> Microbenchmark:
-    """A benchmark whose operation of a size takes ``seconds(size)`` and does as much work as its size says."""
+    """A benchmark whose operation of a size takes ``seconds(size)`` and counts its size as work."""
 
     def prepare(size: int) -> Operation:
         if error := refuses(size):

@@ -1,4 +1,4 @@
-"""What is measured of a device: of this CPU for real, and the work that each operation really does."""
+"""The measurements of a device, on this CPU for real, and the true work of each operation."""
 
 import math
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_a_product_is_of_two_random_matrices_of_its_type(dtype: str) -> None:
     assert isinstance(product, torch.Tensor)
     assert product.dtype == getattr(torch, dtype)
     assert product.shape == (256, 256)
-    assert 12 < float(product.float().std()) < 20  # of 256 products of normal numbers the sum's is 16
+    assert 12 < float(product.float().std()) < 20  # the sum of 256 products of normal numbers has a deviation of 16
     assert benchmark.work(256) == 2 * 256**3
 
 
@@ -110,7 +110,7 @@ def test_a_copy_that_memory_has_no_room_for_is_left_out() -> None:
     found = copies(CPU, 2**30, 2**28, 0, HostStopwatch())
     assert isinstance(found, LeftOut)
     assert found.reason == (
-        "two tensors of 4 times the last-level cache of 256 MiB are more than a quarter of the 1024 MiB that are free"
+        "two tensors of 4 times the last-level cache of 256 MiB are more than a quarter of the 1024 MiB of free memory"
     )
 
 
@@ -151,7 +151,7 @@ def test_a_gpu_is_sent_to_and_from_memory_that_is_pinned_and_such_as_is_not() ->
 
 def test_every_target_of_this_cpu_does_its_work_with_finite_numbers() -> None:
     for benchmark in microbenchmarks_of(CPU, (0,), seed=0):
-        if isinstance(benchmark, Microbenchmark) and benchmark.kind != "copy":  # which takes a good part of the memory
+        if isinstance(benchmark, Microbenchmark) and benchmark.kind != "copy":  # it takes a large part of the memory
             with benchmark.context():
                 done = benchmark.prepare(benchmark.sizes[0])()
             assert isinstance(done, torch.Tensor), benchmark
@@ -183,7 +183,7 @@ def test_a_real_survey_in_a_process_of_its_own_is_whole_and_plausible(tmp_path: 
 
 
 def test_a_device_that_nobody_knows_how_to_measure_is_skipped_with_the_reason() -> None:
-    with pytest.raises(Skip, match="a device of type meta"):
+    with pytest.raises(Skip, match="devices of type meta"):
         ceilings_of(torch.device("meta"), (0,), budget_seconds=1.0, seed=0)
 
 

@@ -1,4 +1,4 @@
-"""The ceilings of a real CUDA device: each of them there, plausible beside the others, and nothing left changed."""
+"""All ceilings of a real CUDA device are there and plausible together, and the device is left unchanged."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The device's stopwatches, on a device that is made up: it works off a queue while the host goes on."""
+"""The device's stopwatches on a simulated device, which works off a queue while the host continues."""
 
 from dataclasses import dataclass, field
 
@@ -19,10 +19,10 @@ HERTZ = 2e9
 
 @dataclass
 class MadeUpDevice:
-    """Host and device, each at its own time."""
+    """Host and device, each with its own time."""
 
     blocking: bool = False
-    """Whether each launch waits for its end, as with CUDA_LAUNCH_BLOCKING."""
+    """True if each launch waits for its end, as with CUDA_LAUNCH_BLOCKING."""
     host: float = 0.0
     device: float = 0.0
     sleeps: list[int] = field(default_factory=list)
@@ -93,7 +93,7 @@ def test_a_device_that_wakes_too_early_is_held_longer(made_up: MadeUpDevice) -> 
     assert seconds == pytest.approx(QUEUE_LAUNCHES * 1e-6)
     assert made_up.sleeps == [HOLD_CYCLES, 2 * HOLD_CYCLES, 4 * HOLD_CYCLES]
     stopwatch.seconds(lambda: made_up.enqueue(slow_to_enqueue, 1e-6), QUEUE_LAUNCHES)
-    assert made_up.sleeps[-1] == 4 * HOLD_CYCLES  # which it has learnt
+    assert made_up.sleeps[-1] == 4 * HOLD_CYCLES  # it has learnt the longer hold
 
 
 def test_where_every_launch_blocks_there_is_no_queue_to_time(made_up: MadeUpDevice) -> None:

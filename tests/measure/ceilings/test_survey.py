@@ -1,4 +1,4 @@
-"""A survey recovers what is known of its operations, chooses the best size, and says why something is left out."""
+"""A survey recovers the known truth of its operations, chooses the best size, and says why one is left out."""
 
 from dataclasses import replace
 from itertools import count, cycle
@@ -58,7 +58,7 @@ def test_one_lucky_sample_wins_nothing() -> None:
     def seconds(size: int) -> float:
         if size == 1:
             return 0.03
-        return 0.001 if next(calls) % 40 == 39 else 0.08  # 2 bytes in 0.08 s, now and then in no time
+        return 0.001 if next(calls) % 40 == 39 else 0.08  # 2 bytes in 0.08 s, sometimes in almost no time
 
     one = the_only(surveyed(clock, fake_target(clock, seconds, sizes=(1, 2))).ceilings)
     assert isinstance(one, Ceiling)
@@ -176,7 +176,7 @@ def test_what_fails_before_it_has_samples_enough_says_why() -> None:
     calls = count()
 
     def seconds(_: int) -> float:
-        if next(calls) > 17:  # it was tried and warmed up, and took a few samples
+        if next(calls) > 17:  # after a try, the warm-up and a few samples
             raise RuntimeError("the device is gone")
         return 0.02
 
@@ -206,7 +206,7 @@ def test_a_clock_that_stands_still_measures_nothing() -> None:
 def test_drift_favours_no_size() -> None:
     clock = FakeClock()
 
-    def seconds(size: int) -> float:  # everything becomes slower and slower; size 2 is 2 % better throughout
+    def seconds(size: int) -> float:  # all sizes slow down over time; size 2 is always 2 % better
         return 0.02 * size * (0.98 if size == 2 else 1.0) * (1 + clock.time_seconds / 100)
 
     one = the_only(surveyed(clock, fake_target(clock, seconds, sizes=(1, 2, 3)), budget_seconds=60.0).ceilings)
@@ -225,7 +225,7 @@ def test_the_seed_decides_the_order() -> None:
 
 
 class Meter(DisturbanceMeter):
-    """Sees two switches in every sample, and a power cap in some."""
+    """Reports two switches in every sample, and a power cap in some."""
 
     def __init__(self) -> None:
         self._capped = False

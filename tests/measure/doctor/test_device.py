@@ -1,4 +1,4 @@
-"""Which device is meant, whoever has one: torch and the driver are stand-ins."""
+"""The device that is meant, on any machine: torch and the driver are stand-ins."""
 
 import pytest
 
@@ -13,7 +13,7 @@ GPUS = ("NVIDIA H200", "NVIDIA H200")
 
 
 class Machine:
-    """Its GPUs by name, and those that torch finds by identity; it counts how often either was asked."""
+    """GPUs by name, and those that torch finds by identity; it counts the requests for either."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.gpus: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Everything together: on a machine of which nothing is known, and on this one."""
+"""All checks together: on an unknown machine, and on this one."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from tests.support.hosts import CPU, host
 from tests.support.nvml_fake import UUID, install, no_driver
 
 TOLD_ANYWAY = {"container", "threads", "thread variables"}
-"""What does not come from /proc or /sys, or is good unless there is a mark of it."""
+"""Checks that use neither /proc nor /sys, or are good unless there is a mark against it."""
 
 
 def on(device: Device, machine: HostView, monkeypatch: pytest.MonkeyPatch) -> Diagnosis:

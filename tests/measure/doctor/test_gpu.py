@@ -1,4 +1,4 @@
-"""What is found of a GPU, from a driver that says what a test wants it to."""
+"""Checks of a GPU, from a driver with prepared answers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,7 @@ Find = Callable[..., CheckResult]
 
 @pytest.fixture
 def find(monkeypatch: pytest.MonkeyPatch) -> Find:
-    """What a check finds where the driver gives these answers, and no other."""
+    """Run a check on a driver that gives only these answers."""
 
     def run(check: Callable[[GpuSettings], CheckResult], **answers: Any) -> CheckResult:
         install(monkeypatch, **answers)

@@ -1,4 +1,4 @@
-"""What is found of the processor and the memory, on machines that are made up."""
+"""Checks of the processor and the memory, on made-up machines."""
 
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def test_siblings_that_are_not_shown_for_every_core_are_not_known(tmp_path: Path
     [
         (limited("max 100000"), "good", "none"),
         (limited("200000 100000"), "good", "2 cores for 2 threads"),
-        (limited("200000 100000", throttled=3), "could be better", "was spent in 3 periods so far"),
+        (limited("200000 100000", throttled=3), "could be better", "used up in 3 periods so far"),
         (limited("150000 100000"), "bad", "1.5 cores for 2 threads"),
         ({}, "not known", "no control group"),
     ],
@@ -82,7 +82,7 @@ def test_cores_outside_of_those_allowed_are_bad_and_the_others_are_told(tmp_path
     files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpuset.cpus.effective": "1-3\n", f"{CPU}/online": "0-7\n"}
     found = allowed_cores(host(tmp_path, files))
     assert found.state == "bad"
-    assert found.reading == "cores 0-1 used, of 3 allowed and 8 of the machine; core 0 outside of it"
+    assert found.reading == "cores 0-1 used, of 3 allowed and 8 of the machine; core 0 not allowed"
     assert found.commands == ("taskset --cpu-list 1-3 loopmark run",)
 
 
@@ -125,7 +125,7 @@ def test_load_is_judged_by_who_runs_and_who_waits(tmp_path: Path, mean: str, wai
     found = load(host(tmp_path, files))
     assert found.state == state
     if waited is not None and state != "not known":
-        assert f"in {float(waited):g} % of the last 10 s one had to wait" in found.reading
+        assert f"in {float(waited):g} % of the last 10 s a task waited" in found.reading
 
 
 def test_a_kernel_without_load_tells_nothing(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_stolen_time_is_a_share_of_the_time_with_work_on_the_cores_used(
 
 
 def test_no_stolen_time_proves_nothing_in_a_virtual_machine(tmp_path: Path) -> None:
-    assert "not every hypervisor tells" in steal(host(tmp_path, stat(0) | VIRTUAL)).reading
+    assert "not every hypervisor reports it" in steal(host(tmp_path, stat(0) | VIRTUAL)).reading
 
 
 @pytest.mark.parametrize("text", ["", "cpu0 1 2 3\n", "cpu7 1 2 3 4 5 6 7 8 9 10\n", "cpu0 0 0 0 5 5 0 0 0 0 0\n"])
@@ -233,10 +233,10 @@ def test_counters_that_can_be_read_are_good_and_parts_of_a_package_are_not_count
 
 
 def test_a_counter_that_is_closed_could_be_better_and_the_risk_of_opening_it_is_told(tmp_path: Path) -> None:
-    (tmp_path / POWERCAP / "intel-rapl:0" / "energy_uj").mkdir(parents=True)  # root may read any file, but no folder
+    (tmp_path / POWERCAP / "intel-rapl:0" / "energy_uj").mkdir(parents=True)  # a folder, since root may read any file
     found = energy_counter(host(tmp_path))
     assert found.state == "could be better"
-    assert "tell every user" in found.remedy
+    assert "reveal to every user" in found.remedy
     assert found.commands == ("sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj",)
 
 
@@ -246,7 +246,7 @@ def test_where_there_is_no_counter_nothing_is_known(tmp_path: Path) -> None:
 
 
 GIB = 2**20
-"""In the kernel's kB."""
+"""In the kernel's unit, kB."""
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_huge_pages_are_for_everyone_for_who_asks_or_for_nobody(
     assert found.state == state
     assert says in found.reading
     asks = "THP_MEM_ALLOC_ENABLE=1 loopmark run" in found.commands
-    assert asks == (says == "madvise")  # where nobody gets them, asking is no use
+    assert asks == (says == "madvise")  # with "never", asking does not help
 
 
 @pytest.mark.parametrize(

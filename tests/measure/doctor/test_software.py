@@ -1,4 +1,4 @@
-"""What is found of the kernel, the environment and the programs that a run needs."""
+"""Checks of the kernel, the environment and the programs that a run needs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Bytes that can be counted by hand."""
+"""Memory in bytes that can be counted by hand."""
 
 import torch
 
@@ -49,7 +49,7 @@ def test_operators_of_backward_are_followed_and_named() -> None:
         loss.backward()
 
     assert "aten.exp.default" in alive.operators[:forward]
-    assert "aten.mul.Tensor" in alive.operators[forward:]  # what exp's backward is made of
+    assert "aten.mul.Tensor" in alive.operators[forward:]  # exp's backward uses it
     assert len(alive.moments) == len(alive.operators)
 
 
@@ -83,7 +83,7 @@ def test_what_a_task_holds_between_steps_is_weights_gradients_buffers_and_optimi
     alive.hold(held_by(model, optimizer))
 
     weight, buffers = 4 * 5 * FLOAT, 2 * 5 * FLOAT + 8
-    assert alive.bytes == 3 * weight + buffers  # itself, its gradient, its momentum
+    assert alive.bytes == 3 * weight + buffers  # weight, gradient, momentum
 
 
 def test_a_sparse_tensor_breaks_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Whole steps, whose memory is known or must be in a known order."""
+"""Whole steps with memory that is known, or in a known order."""
 
 from functools import partial
 from typing import Any
@@ -58,7 +58,7 @@ def test_the_phases_come_in_their_order_and_the_peak_is_one_of_theirs() -> None:
     assert step.peak.peak_bytes == max(bytes_ for stretch in step.stretches for bytes_ in stretch.moments)
     assert step.peak.phase == "backward"
     assert step.peak_operator is not None
-    assert step.fragmentation_bytes is None  # a CPU's allocator has nothing to say
+    assert step.fragmentation_bytes is None  # a CPU's allocator gives no figure
 
 
 def test_phases_of_an_enumeration_of_the_persons_own_are_plain_text() -> None:

@@ -30,7 +30,7 @@ def test_the_history_ends_where_the_allocator_says_it_does() -> None:
     step = follow(make_tiny_task(CUDA, batch_size=64), find_loop("eager"))
     grown = [s.moments[-1] - s.end_bytes for s in step.stretches if s.moments]
 
-    # In requested bytes, each block a little less than it was given: alike to within that rounding, and no drift.
+    # Requested bytes are a little less than each block's size. They agree within that rounding, and do not drift.
     assert max(grown) - min(grown) < 512 * 200
 
 

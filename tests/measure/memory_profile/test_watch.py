@@ -1,4 +1,4 @@
-"""The allocator's own figures, from a stand-in for torch.cuda; on a real device, see test_on_cuda.py."""
+"""The allocator's own figures, from a stand-in for torch.cuda; test_on_cuda.py uses a real device."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ def event(action: str, addr: int = 0, size: int = 0) -> dict[str, Any]:
 
 
 class StandInCuda:
-    """A device whose allocator is told what to say."""
+    """A device with a scripted allocator."""
 
     def __init__(self, backend: str = "native") -> None:
         self.backend = backend
@@ -47,7 +47,7 @@ def test_bytes_go_up_and_down_with_the_allocators_events() -> None:
 
     assert history.moments(events) == (110,)
     events += [event("free_completed", 1, 512), event("free_completed", 2, 40), event("oom", 0, 99)]
-    assert history.moments(events) == (100, 60)  # as it was asked for; and what was there before the history began
+    assert history.moments(events) == (100, 60)  # bytes as requested, and memory from before the history
     assert history.moments(events) == ()
 
 

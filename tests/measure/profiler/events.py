@@ -1,4 +1,4 @@
-"""A Chrome trace written down by hand, in microseconds, as torch.profiler lays out what CUPTI tells it."""
+"""A hand-written Chrome trace, in microseconds, in the layout of torch.profiler with CUPTI."""
 
 from typing import Any
 

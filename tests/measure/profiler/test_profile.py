@@ -1,4 +1,4 @@
-"""A real trace of a few steps on this CPU, and what a GPU's would come to."""
+"""A real trace of a few steps on this CPU, and a stand-in for a GPU's."""
 
 import gzip
 import json
@@ -103,7 +103,7 @@ def test_parts_of_a_batch_are_turns_of_the_same_phases(tmp_path: Path) -> None:
     file = tmp_path / "trace.json.gz"
     profile = profile_steps(traced("accumulate_4"), 1, file)
 
-    assert [phase["name"] for phase in ranges_of(file, "forward")].count("forward") == 8  # and those of the first step
+    assert [phase["name"] for phase in ranges_of(file, "forward")].count("forward") == 8  # with the first step's four
     assert [phase.phase for phase in profile.phases] == PHASES
     forward = profile.phases[PHASES.index("forward")]
     assert {cost.name: cost.calls_per_step for cost in forward.costs}["aten::convolution"] == 8
@@ -161,7 +161,7 @@ def test_a_step_whose_phases_change_is_refused(tmp_path: Path) -> None:
 
 
 class CudaStandIn:
-    """A task on a device that is not there, driven by nobody: its trace is given."""
+    """A task on a device that does not exist, without a driver: its trace is given."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, events: list[dict[str, Any]]) -> None:
         def record(traced: Traced, phases: Any, steps: int, file: Path) -> float:

@@ -1,4 +1,4 @@
-"""A step's ranges, as a profiler and NVTX see them begin and end."""
+"""The begin and end of a step's ranges, for a profiler and NVTX."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ PHASES = ("data", "forward", "backward")
 
 
 class Log(list[str]):
-    """What happened, in order."""
+    """Events in order."""
 
     def step(self, task: Any, inputs: Any, targets: Any) -> Iterator[str]:
         self.append("does forward")

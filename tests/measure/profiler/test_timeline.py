@@ -1,4 +1,4 @@
-"""Who pays for what, on timelines whose truth is known: forward is 10 to 40 µs of a step of 100, backward 50 to 80."""
+"""Costs by phase on known timelines: forward is 10 to 40 µs of a step of 100, backward 50 to 80."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def operators(*events: Event, phases: tuple[str, ...] = PHASES) -> StepCosts:
 
 
 def by_phase(costs: StepCosts) -> dict[str, dict[str, float]]:
-    """Microseconds a step, to the nanosecond."""
+    """Microseconds per step, rounded to a nanosecond."""
     return {p.phase: {c.name: round(c.seconds_per_step * 1e6, 3) for c in p.costs} for p in costs.phases}
 
 

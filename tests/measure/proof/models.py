@@ -1,4 +1,4 @@
-"""Tasks to compare loops on: the shipped ones, a small one to change at will, and models that are hard to compare."""
+"""Tasks for comparing loops: the shipped ones, a small one to modify, and models that are hard to compare."""
 
 from collections.abc import Callable
 from functools import partial
@@ -41,7 +41,7 @@ def perceptron() -> nn.Module:
 
 
 class Partly(nn.Module):
-    """Some parameters are frozen or never used; buffers are whole numbers, and numbers that never change."""
+    """Some parameters are frozen or unused; one buffer is an integer, and one never changes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Partly(nn.Module):
 
 
 class Insists(nn.Module):
-    """On float32, so that no step of it can be taken in float64."""
+    """Requires float32, so that no step of it can be taken in float64."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Insists(nn.Module):
 
 
 class Attends(nn.Module):
-    """The bias of its keys has a gradient of nothing but rounding: it adds the same to every score."""
+    """The gradient of the keys' bias is pure rounding, since the bias adds the same value to every score."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Sparse(nn.Module):
 
 
 class Momentum(torch.optim.Optimizer):
-    """An optimizer of a person's own."""
+    """A user's own optimizer."""
 
     def __init__(self, parameters: Any, lr: float = 0.01, betas: tuple[float, float] = (0.9, 0.99), eps: float = 1e-8):
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
@@ -124,7 +124,7 @@ class Last(nn.Module):
 
 
 def ragged() -> DataLoader:
-    """Its last batch has 2 rows, where the others have 16."""
+    """The last batch has 2 rows, and the others have 16."""
     inputs = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
     return DataLoader(TensorDataset(inputs, inputs[:, :1]), batch_size=16)
 

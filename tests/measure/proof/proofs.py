@@ -1,4 +1,4 @@
-"""A loop compared with eager in this process, and judged, as the trainer and the judge do it."""
+"""Compare a loop with eager in this process, and judge it as the trainer and the judge do."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,12 +18,12 @@ StepFunction = Callable[[Task, Tensor, Tensor], Iterator[str]]
 
 
 def proven(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Proven:
-    """What a worker sees of ``loop``."""
-    return prove(make_task(), loop, steps, seed, now=lambda: 0.0)  # all of them, however slow the machine is
+    """A worker's measurements of ``loop``."""
+    return prove(make_task(), loop, steps, seed, now=lambda: 0.0)  # all steps, even on a slow machine
 
 
 def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Equivalence:
-    """The verdict on ``loop``, beside an eager that was compared as well."""
+    """The verdict on ``loop``, with eager compared as well."""
     collector = TrainingCollector()
     for one in (EAGER, loop):
         seen = proven(one, make_task, steps, seed)
@@ -36,5 +36,5 @@ def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int 
 
 
 def own(step: StepFunction) -> Loop:
-    """A person's own step as a loop."""
+    """A user's own step as a loop."""
     return Loop("own", step)

@@ -1,4 +1,4 @@
-"""Steps of a person's own, for several tests."""
+"""A user's own steps, for several tests."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What trains as eager does is the same, or within rounding, however hard it is to compare."""
+"""Loops that train like eager are the same or within rounding, even if hard to compare."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -64,7 +64,7 @@ def test_tied_weights_are_compared_like_any_others(name: str) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 5, 8])
 def test_a_gradient_that_goes_over_a_kink_with_other_kernels_does_not_depart(seed: int) -> None:
-    """Those of ten seeds that have an activation so near to a kink within eight steps."""
+    """The seeds, out of ten, with an activation this close to a kink within eight steps."""
     found = judged(find_loop("channels_last"), workload("resnet", seed), seed=seed)
     assert found.verdict == "within rounding", found
 
@@ -75,7 +75,7 @@ def test_batch_normalisation_in_sixteen_bits_is_within_rounding(name: str) -> No
 
 
 def test_momentum_that_rounds_otherwise_shows_in_the_step_in_which_it_does() -> None:
-    """A fused update may leave eager's parameters and another momentum, which shows in parameters steps later."""
+    """A fused update may keep eager's parameters but change the momentum, which affects parameters only steps later."""
     found = judged(find_loop("fused_optimizer"), workload("resnet", 1), seed=1)
     assert found.verdict == "within rounding"
     assert found.proof.same_steps < found.proof.steps
@@ -84,7 +84,7 @@ def test_momentum_that_rounds_otherwise_shows_in_the_step_in_which_it_does() -> 
 @pytest.mark.parametrize(("name", "seed"), [("regression_mlp", 42), ("regression_mlp", 51), ("regression", 52)])
 @pytest.mark.parametrize("loop", ["amp_bf16", "amp_fp16"])
 def test_a_gradient_that_all_but_cancels_in_one_step_does_not_depart_there(name: str, seed: int, loop: str) -> None:
-    """Seeds of which a step's bias gradient is so near to zero that rounding is as large; found by trying sixty."""
+    """Seeds with a bias gradient so near to zero in one step that rounding is as large; found by trying sixty."""
     assert judged(find_loop(loop), workload(name, seed), seed=seed).verdict == "within rounding"
 
 
@@ -114,7 +114,7 @@ DIFFICULT: dict[str, tuple[MakeTask, tuple[str, ...]]] = {
 
 
 def runs_recurrences_in_bf16() -> bool:
-    """oneDNN, by which torch trains an LSTM in bfloat16, raises on a processor without AVX-512."""
+    """torch trains an LSTM in bfloat16 with oneDNN, which raises on a processor without AVX-512."""
     try:
         with torch.autocast("cpu", torch.bfloat16):
             Last()(torch.randn(1, 5, 2))

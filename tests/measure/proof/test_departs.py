@@ -1,4 +1,4 @@
-"""What trains otherwise departs, and is found by its kind, its layer and its step."""
+"""Loops that train differently depart, and the difference is found by kind, layer and step."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,7 +24,7 @@ from tests.support.tiny import make_tiny_task
 
 
 def changed(change: Callable[[Task], object], after: str, every: int = 1) -> StepFunction:
-    """The canonical step with ``change`` made to the task just after a phase, in every so many steps."""
+    """The canonical step, with ``change`` made to the task just after a phase in every n-th step."""
     steps = count()
 
     def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The comparison with eager on a real device: what trains as eager does must not depart, and what does not must."""
+"""The comparison with eager on a real device: loops that train like eager must not depart, and others must."""
 
 from collections.abc import Iterator
 from functools import partial

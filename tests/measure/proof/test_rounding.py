@@ -26,7 +26,7 @@ def test_a_product_moves_by_about_the_unit_roundoff_and_never_by_more_than_its_t
     relative = (moved.double() / (a.double() * b.double()) - 1).abs()
     unit = 2.0**-bits
     assert 0.5 * unit < float(relative.mean()) < 2 * unit
-    # Two numbers read and one written, to which float32's own rounding of each is added.
+    # Two rounded reads and one rounded write, plus float32's own rounding of each.
     assert 2 * unit < float(relative.max()) < 3.02 * unit + 6 * 2.0**-24
 
 
@@ -115,7 +115,7 @@ def test_constants_are_read_as_they_are_and_never_written_to() -> None:
         _ = table + 1
     assert torch.equal(table, before)
     unit = 2.0**-8
-    # The ones were read rounded and the products written so; the table itself was not: two roundings, not three.
+    # The ones are rounded when read, and the products when written, but the table is not: two roundings, not three.
     assert unit < float((moved / table - 1).abs().max()) < 2.02 * unit
 
 
@@ -172,6 +172,6 @@ def test_a_whole_model_comes_near_to_its_exact_step_and_never_gives_it() -> None
         with rounding(24, seed, tuple(model.buffers())):
             moved = gradients(model, x)
         for name, one, other in zip(dict(model.named_parameters()), moved, plain, strict=True):
-            if name == "0.bias":  # normalised away: its gradient is nothing but rounding
+            if name == "0.bias":  # normalised away: its gradient is pure rounding
                 continue
             assert 0 < away(one, other) < 1e-4, name

@@ -1,4 +1,4 @@
-"""A step examined in this process, on a task that is small and quick."""
+"""Examine a step in this process, on a small and quick task."""
 
 import textwrap
 from collections.abc import Callable
@@ -26,14 +26,14 @@ CANONICAL = {
     "updated": 'yield "optimizer"',
     "leave": "task.last_loss = loss.detach()",
 }
-"""The canonical step, a name for each line."""
+"""The canonical step, with a name for each line."""
 BEFORE = "import copy\n\nimport torch\nimport torch.nn.functional as F\n\nCOUNT = []\n\n\n"
 
 
 def planted(folder: Path, **instead: str) -> str:
-    """A file with the canonical step, some of its lines others, and what names the step in it.
+    """Write a file with the canonical step, with some lines replaced, and return the spec of the step.
 
-    A line may quote the canonical ones by their names in braces, and be empty.
+    A replacement may quote canonical lines by their names in braces, and may be empty.
     """
     assert instead.keys() <= CANONICAL.keys()
     lines = [instead.get(name, line).format(**CANONICAL) for name, line in CANONICAL.items()]
@@ -57,7 +57,7 @@ def loop_under_test(spec: str, make_task: Callable[[int], Task] = tiny) -> LoopU
 
 
 def outcomes(examined: LoopUnderTest) -> dict[str, Outcome]:
-    """Every property's outcome, as a worker and its parent come to it."""
+    """Every property's outcome, as a worker and its parent compute it."""
     found: dict[str, Outcome] = {}
     for prop in PROPERTIES.values():
         answer = checked(examined, prop)
@@ -67,5 +67,5 @@ def outcomes(examined: LoopUnderTest) -> dict[str, Outcome]:
 
 
 def broken(examined: LoopUnderTest) -> dict[str, str]:
-    """The explanations of the properties that are broken, by name."""
+    """The explanations of broken properties, by name."""
     return {name: outcome.explanation for name, outcome in outcomes(examined).items() if outcome.status == "broken"}

@@ -1,11 +1,11 @@
-"""Faults to plant into the canonical step, and oddities that are none."""
+"""Faults to plant into the canonical step, and unusual steps that are correct."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What stands instead of some lines; the properties that this breaks, and how it is called."""
+    """The replaced lines, the properties that they break, and their explanation."""
 
     breaks: tuple[str, ...]
     says: str
@@ -135,7 +135,7 @@ LOSS = {
     ),
     "tells a loss of its own": fault(
         "loss-decreases seed-decides",
-        "another seed gives the very same loss",
+        "another seed gives exactly the same loss",
         leave="task.last_loss = torch.tensor(2.0)",
     ),
     "draws without the seed": fault(
@@ -177,7 +177,9 @@ LEFT = {
         compared="",
     ),
     "leaves no_grad on": fault("no-yield-in-with", "leaves no_grad on", leave="{leave}\ntorch.set_grad_enabled(False)"),
-    "changes the batch": fault("batch-and-mode-kept", "inputs are others", clear="{clear}\ninputs.mul_(0.5)"),
+    "changes the batch": fault(
+        "batch-and-mode-kept", "inputs differ after the step", clear="{clear}\ninputs.mul_(0.5)"
+    ),
     "leaves the model in eval": fault("batch-and-mode-kept", "the whole model", leave="{leave}\ntask.model.eval()"),
 }
 PHASES = {
@@ -207,7 +209,7 @@ STOPS = {
     ),
     "grows the model": fault(
         "runs",
-        "other parameters than it had: late.weight",
+        "adds or removes parameters of the model: late.weight",
         leave="{leave}\nCOUNT.append(1)\nif len(COUNT) == 2:\n"
         "    task.model.add_module('late', torch.nn.Linear(1, 1, bias=False))",
     ),
@@ -259,4 +261,4 @@ ODD = {
     "frozen layers": {"clear": "{clear}\ntask.model.blocks[0].requires_grad_(False)"},
     "dropout": {"predict": "predictions = F.dropout(task.model(inputs), 0.1)"},
 }
-"""Lines of the canonical step that are others, and no property the less."""
+"""Unusual lines in the canonical step that break no property."""

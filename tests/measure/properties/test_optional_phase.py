@@ -1,4 +1,4 @@
-"""A phase that only some steps have, declared as any other: steps with it and steps without it are in order."""
+"""A phase that only some steps have: steps with and without it pass."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Each fault, planted into the canonical step, is caught by its name; what is odd and no fault is let pass."""
+"""Each fault planted into the canonical step is found by its name; unusual but correct steps pass."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.measure.properties.faults import FAULTS, ODD
 def test_a_planted_fault_is_caught_by_its_name_and_blamed_on_nothing_else(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_trace, "MOST_YIELDS", 100)  # the task is looked at after each, which takes its time
+    monkeypatch.setattr(step_trace, "MOST_YIELDS", 100)  # each yield inspects the task, which takes time
     fault = FAULTS[name]
     found = broken(loop_under_test(planted(tmp_path, **fault.instead)))
 

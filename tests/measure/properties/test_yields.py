@@ -1,4 +1,4 @@
-"""A yield inside a with, found in the syntax tree."""
+"""Yields inside a `with`, found in the syntax tree."""
 
 import pytest
 

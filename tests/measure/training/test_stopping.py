@@ -1,4 +1,4 @@
-"""When a loop has trained enough, and where it diverged."""
+"""The end of a loop's training, and the step at which it diverged."""
 
 import math
 

@@ -24,7 +24,7 @@ from loopmark.bench.records.training import COLUMNS, Proof, Training, TrainingSa
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BAD = EXAMPLES / "misbehaving.py"
 NO_LIMIT = 1000.0
-"""Seconds of training that no trial here comes near to, so that the machine's speed decides nothing."""
+"""Seconds of training beyond any trial here, so that the machine's speed decides nothing."""
 TO_TARGET = Terms(seeds=1, until="target", budget_seconds=NO_LIMIT)
 
 OWN = """
@@ -76,7 +76,7 @@ def aimless(device, batch_size, seed):
 
 
 class Silence:
-    """Progress that nobody watches; it can do something when it is first told of what it waits for."""
+    """Progress without a reader; it calls ``then`` at the first message that matches ``waits_for``."""
 
     def __init__(self, waits_for: str = "never", then: Callable[[], object] = lambda: None) -> None:
         self.told: list[tuple[str, float]] = []
@@ -233,7 +233,7 @@ def test_the_folder_holds_what_was_returned_and_what_the_loops_printed(good: Tra
     for name in COLUMNS:
         assert getattr(read[1], name).equals(getattr(samples, name))
     logs = [log.read_text() for log in (folder / "logs").iterdir()]
-    assert len(logs) == 3  # of its comparison and of both seeds; the others said nothing
+    assert len(logs) == 3  # of its comparison and of both seeds; the other loops printed nothing
     assert all("a word from the loop" in log for log in logs)
 
 
@@ -335,7 +335,7 @@ def test_a_learning_rate_beyond_reason_explodes_and_the_step_is_told(own: Path, 
         assert trial.steps < 30
         assert losses[0] < 10
         assert trial.diverged_at_step == 1 or not math.isfinite(losses[trial.diverged_at_step])
-    # Eager loses its loss as well, so its losing it says nothing against another loop.
+    # Eager loses its loss as well, so a lost loss is no evidence against another loop.
     rows = summarise_training(training, samples).workloads[0].rows
     assert {row.equivalence.verdict for row in rows} <= {"same", "within rounding", None}
 
@@ -357,7 +357,7 @@ def test_a_loop_that_hangs_is_ended_at_its_limit_while_the_others_go_on_and_is_n
 
 
 def fork_servers() -> set[int]:
-    """The processes that workers are forked from, which stay for the next one."""
+    """The processes that workers are forked from, which remain for later workers."""
     return {child.pid for child in psutil.Process().children()}
 
 
@@ -407,13 +407,13 @@ def test_a_workload_without_a_target_is_compared_and_not_trained_unless_the_term
     assert training.targets == {}
     for trial in training.trials:
         assert trial.status == "skipped"
-        assert trial.reason == "own:aimless states no target, so there is nothing to train for"
+        assert trial.reason == "own:aimless states no target, so its loops are not trained"
     assert proof_of(training, "foreach_optimizer").same_steps == PROOF_STEPS
     assert samples.evaluations.empty
     insisting = Terms(seeds=1, until="convergence", budget_seconds=NO_LIMIT, insists=True)
     with pytest.raises(BadInput, match="own:aimless states no target; give its Task a goal="):
         train(tmp_path / "insisting", insisting, workloads=["regression", f"{own}:aimless"])
-    assert not (tmp_path / "insisting" / "training.json").exists()  # it was asked before anything was trained
+    assert not (tmp_path / "insisting" / "training.json").exists()  # the error came before any training
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Trials: the steps of each segment, and trials that run out of device memory beside others."""
+"""Trials: the steps of each segment, and trials that run out of device memory beside other trials."""
 
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,7 +35,7 @@ LOOPS = ("eager", "compile", "cuda_graph", "tf32")
 
 @dataclass
 class Card:
-    """Has room for so many that train at once, beside those that are set up and no more."""
+    """Room for ``room`` processes that train at once, besides those that are only set up."""
 
     room: int
     fails_in: str = "train"

@@ -1,4 +1,4 @@
-"""Every format, on runs with a known truth, with names chosen to break it, and as its own tool would read it."""
+"""Every format on runs with a known truth and names chosen to break it, read as by its own tool."""
 
 import json
 import math
@@ -29,7 +29,7 @@ JSON = [name for name in FORMATS if name != "openmetrics"]
 
 
 def exported(name: str, run: Run, samples: Samples) -> Any:
-    """The file's content: parsed, where it is JSON, which has to be strict."""
+    """The file's content; JSON is parsed strictly."""
     text = export(name, summarise(run, samples), samples)
     return text if name == "openmetrics" else json.loads(text, parse_constant=refuse)
 
@@ -44,13 +44,13 @@ def measured() -> tuple[Run, Samples]:
 
 
 def alone(run: Run, samples: Samples) -> tuple[Run, Samples]:
-    """The run's first launch alone: nothing is known of how the next would differ, and there is no interval."""
+    """The run's first launch alone: the spread between launches is unknown, so there is no interval."""
     cases = tuple(replace(case, launches=case.launches[:1]) for case in run.cases)
     tables = {name: getattr(samples, name) for name in ("phases", "blocks", "warmup", "losses")}
     return replace(run, cases=cases), Samples(**{name: t[t["launch"] == 0] for name, t in tables.items()})
 
 
-# What all have in common
+# All formats
 
 
 def test_an_unknown_format_is_refused_with_what_was_meant() -> None:
@@ -168,7 +168,7 @@ def test_an_array_of_results_as_the_action_takes_them(name: str, measured: tuple
 
 
 def as_the_action_extracts(text: str) -> list[dict[str, Any]]:
-    """What the action makes of a custom tool's file (its src/extract.ts): each entry's five keys, and no empty list."""
+    """The entries that the action reads from a custom tool's file (its src/extract.ts): five keys each; never empty."""
     entries = json.loads(text, parse_constant=refuse)  # JSON.parse takes neither NaN nor Infinity
     assert isinstance(entries, list)
     assert entries, "it throws: no benchmark result was found"
@@ -183,8 +183,8 @@ def test_the_actions_extractor_leaves_nothing_of_it_behind(name: str, measured: 
 
     assert [{key: v for key, v in entry.items() if v is not None} for entry in extracted] == json.loads(text)
     for entry in extracted:
-        # It scales a value into the unit of the run before when both are of these, and reads "±" in a range as a width
-        # to be scaled along: ours stay as they are, since units are fixed and a range is text.
+        # The action scales a value into the previous run's unit if both units are known, and reads "±" in a range as a
+        # width to scale too. Our values must stay as they are: units are fixed, and a range is text.
         assert entry["unit"] in {"ms", "MiB", "1/s", "x"}
         assert not re.search(r"(\+-|±)\s*\d", entry["range"] or "")
 
@@ -224,7 +224,7 @@ def test_bencher_gets_nanoseconds_and_operations_a_second_with_the_ends_of_their
 
 
 def is_bencher_metric_format(content: Any) -> bool:
-    """Whether ``content`` is what https://bencher.dev/bmf.json demands, draft 7: objects within objects of numbers."""
+    """True if ``content`` satisfies https://bencher.dev/bmf.json, draft 7: objects within objects of numbers."""
 
     def number(value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
@@ -244,8 +244,8 @@ def test_bencher_gets_what_its_schema_and_its_lengths_of_names_demand(measured: 
         assert is_bencher_metric_format(content)
         for benchmark, measures in content.items():
             assert 0 < len(benchmark) <= 1024
-            assert all(re.fullmatch(r"[a-z0-9-]{1,64}", measure) for measure in measures)  # a slug, and never a UUID
-            assert not benchmark.endswith("-bencher-ignore")  # which would be taken off, with its alerts
+            assert all(re.fullmatch(r"[a-z0-9-]{1,64}", measure) for measure in measures)  # a slug, never a UUID
+            assert not benchmark.endswith("-bencher-ignore")  # it would be removed, with its alerts
     assert not is_bencher_metric_format({"a": {"latency": {"lower_value": 1.0}}})
     assert not is_bencher_metric_format({"a": {"latency": {"value": "1"}}})
 
@@ -313,7 +313,7 @@ def test_a_figure_that_no_json_has_is_left_out() -> None:
     tiny = samples.blocks["host_seconds"].mask(samples.blocks["case"] == 1, 5e-324)
     samples = replace(samples, blocks=samples.blocks.assign(host_seconds=tiny))
 
-    with np.errstate(all="ignore"):  # the logarithm of no time at all, which judging takes as it comes
+    with np.errstate(all="ignore"):  # the judge takes the logarithm of zero seconds as it is
         for name in JSON:
             assert exported(name, run, samples)
         assert "inf" not in exported("openmetrics", run, samples).lower().replace("info", "")

@@ -1,4 +1,4 @@
-"""A real browser without a window, for pages that lie on disk."""
+"""A real browser without a window, for pages on disk."""
 
 import shutil
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ needed = pytest.mark.skipif(BROWSER is None or DRIVER is None, reason=ABSENT)
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """One that keeps what pages say on its console."""
+    """A browser that records the pages' console messages."""
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
     for argument in QUIET:
@@ -39,7 +39,7 @@ def browser() -> Iterator[Any]:
 
 
 def show(driver: Any, page: Path, *, width: int = 1200, scheme: str = "light") -> None:
-    """Open ``page`` on a screen of that width, of a person who likes that colour scheme."""
+    """Open ``page`` in a window of this width, with this colour scheme preferred."""
     preference = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", preference)
     screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}

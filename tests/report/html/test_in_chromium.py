@@ -1,4 +1,4 @@
-"""``report.html`` in a real browser: what it says on its console, how it sorts, and how it looks on any screen."""
+"""``report.html`` in a real browser: its console, its sorting, and its layout on any screen."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def column(driver: Any, heading: str) -> list[str]:
-    """What the first table's rows say under ``heading``, from the top."""
+    """The first table's cells under ``heading``, from the top."""
     return driver.execute_script(
         "const t = document.querySelector('table'); const at = [...t.tHead.rows[0].cells]"
         ".findIndex(c => c.textContent.trim() === arguments[0]);"
@@ -54,7 +54,7 @@ def column(driver: Any, heading: str) -> list[str]:
 
 
 def press(driver: Any, heading: str, key: str | None = None) -> str | None:
-    """Click the heading of the first table, or press a key on it; returns how it says that it is sorted."""
+    """Click the first table's heading, or press a key on it; return its ``ariaSort``."""
     from selenium.webdriver.common.by import By
 
     button = driver.find_element(By.XPATH, f"(//table)[1]//button[normalize-space()='{heading}']")
@@ -96,7 +96,7 @@ def test_a_heading_that_is_clicked_sorts_by_figures_up_then_down_then_as_it_was(
     ) == ["compile", "eager (again)", "eager", "slow", "cuda_graph"]
     assert press(driver, "step") == "descending"
     assert column(driver, "loop")[0] == "slow"
-    assert column(driver, "loop")[-1] == "cuda_graph"  # what has no figure stays last
+    assert column(driver, "loop")[-1] == "cuda_graph"  # a loop without a figure stays last
     assert press(driver, "step") == "none"
     assert column(driver, "loop") == original
 
@@ -132,7 +132,7 @@ def test_a_screen_reader_is_told_of_every_plot_table_and_part(driver: Any, page:
         return [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
 
     show(driver, page)
-    named = WebDriverWait(driver, 30).until(tree)  # it is made after the page is there
+    named = WebDriverWait(driver, 30).until(tree)  # it is made after the page has loaded
     roles = {role for role, _ in named}
 
     assert {"banner", "main", "navigation", "heading", "table", "image"} & roles >= {"main", "navigation", "table"}

@@ -1,4 +1,4 @@
-"""``report.html`` read as text: what it holds, what it cannot do, and that whatever others wrote is text in it."""
+"""``report.html`` read as text: its contents, its limits, and foreign text, which must stay text."""
 
 import dataclasses
 import re
@@ -26,7 +26,7 @@ LOOPS = [
 
 
 class Outline(HTMLParser):
-    """What a page is made of, as a browser would read it."""
+    """The parts of a page, as a browser would read them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ def page_of(folder: Path, *truths: Truth, workloads: tuple[str, ...] = ("resnet"
 
 
 class Drawn(NamedTuple):
-    """A page, what it is made of, and how many plots lie beside it."""
+    """A page, its parts, and the number of plots beside it."""
 
     text: str
     outline: Outline
@@ -74,7 +74,7 @@ class Drawn(NamedTuple):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
-    """The page of a plain run, which most of these tests look at."""
+    """The page of a plain run, shared by most of these tests."""
     folder = tmp_path_factory.mktemp("plain")
     page = page_of(folder, *LOOPS)
     return Drawn(page, Outline(page), len(list((folder / "plots").glob("*.svg"))))
