@@ -116,7 +116,7 @@ def _module_name(path: Path) -> str:
 
 
 def _neighbours(folder: Path) -> set[str]:
-    """What the folder's Python files are called; nothing where it may not be listed, as ``import`` has it too."""
+    """The names of the folder's Python files; none where it may not be listed, as for ``import``."""
     with contextlib.suppress(OSError):
         return {path.name.removesuffix(".py") for path in folder.iterdir() if path.name.endswith(".py")}
     return set()

@@ -149,6 +149,16 @@ def test_the_phases_are_listed_in_one_place_only(path: Path) -> None:
             assert not named >= {*PHASES[1:]} or within(module_name(path), HOMES_OF_THE_WORK)
 
 
+@pytest.mark.parametrize(
+    "path", [*modules_of("bench"), *modules_of("loops")], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_docstring_leads_with_a_noun_or_a_verb(path: Path) -> None:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        text = (ast.get_docstring(node) if isinstance(node, documented) else None) or ""
+        assert not text.startswith(("Of ", "What ", "Whoever ", "Whether ")), text.splitlines()[0]
+
+
 def test_there_are_modules_to_check() -> None:
     names = {module_name(path) for path in modules_of("bench")}
     assert {"loopmark.bench", "loopmark.bench.records.store", "loopmark.bench.judge.summary"} <= names

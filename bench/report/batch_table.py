@@ -14,17 +14,7 @@ from loopmark.bench.records.batch_sizes import Attempt
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.report import format as show
 from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import (
-    FILE_WIDTH,
-    GAP,
-    Column,
-    Table,
-    TextTable,
-    as_wide_as,
-    csv_of,
-    ends,
-    print_lines,
-)
+from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, ends, print_lines
 from loopmark.bench.report.text import elide, plain
 
 NAME_WIDTH, LONGEST = 60, 300
@@ -117,7 +107,7 @@ COLUMNS: tuple[Column[BatchRow], ...] = (
 
 def print_batches(findings: Sequence[BatchFinding], console: Console | None = None) -> None:
     """Print every case's sizes, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = as_wide_as(FILE_WIDTH, console)
+    console = as_wide_as(console)
     print_lines((line for finding in findings if finding.rows for line in _table(finding)), console)
     styles = {"ok": "bold", "skipped": "yellow"}
     print_lines((Text(conclusion(one), styles.get(one.case.status, "red")) for one in findings), console)
@@ -125,7 +115,7 @@ def print_batches(findings: Sequence[BatchFinding], console: Console | None = No
 
 def _table(finding: BatchFinding) -> Iterator[Text]:
     case = finding.case
-    table = TextTable(Table(COLUMNS, finding.rows), None, None)
+    table = Table(COLUMNS, finding.rows).in_terminal()
     title = Text(f"{elide(case.workload, NAME_WIDTH)}  {elide(case.loop, NAME_WIDTH)}", "bold")
     kind = f"{GAP}peak memory: {elide(case.memory_kind, NAME_WIDTH)}" if case.memory_kind else ""
     yield title.append(kind, "not bold dim")

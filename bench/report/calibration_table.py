@@ -11,14 +11,14 @@ from rich.text import Text
 from loopmark.bench.judge.calibration import CalibrationSummary, EffectRow, Rate
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report import format as show
-from loopmark.bench.report.table import Column, Table, TextTable, as_wide_as, print_lines, strict
+from loopmark.bench.report.table import Column, Table, as_wide_as, print_lines, strict
 
 FILE_WIDTH = 150
 
 
 def print_calibration(summary: CalibrationSummary, console: Console | None = None) -> None:
     """Print every planted effect's rates with their intervals, and the smallest effect that is detected."""
-    console = as_wide_as(FILE_WIDTH, console)
+    console = as_wide_as(console, FILE_WIDTH)
     made = summary.calibration
     title = (
         f"{made.workload} {made.loop} on {made.machine.name}: steps of {_steps(summary)}, "
@@ -26,7 +26,7 @@ def print_calibration(summary: CalibrationSummary, console: Console | None = Non
         f"{show.percent(made.false_alarms)}"
     )
     console.print(Text(title, "bold"))
-    table = TextTable(Table(_columns(summary.rows), summary.rows), None, None)
+    table = Table(_columns(summary.rows), summary.rows).in_terminal()
     lines = [*table.headings(), *(table.line(None, row) for row in summary.rows)]
     print_lines([*lines, *(Text(sentence, "dim") for sentence in sentences(summary))], console)
 

@@ -15,17 +15,7 @@ from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
 from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import phase_names
-from loopmark.bench.report.table import (
-    Cell,
-    Column,
-    Table,
-    TextTable,
-    as_wide_as,
-    figure,
-    finite,
-    print_lines,
-    table_of,
-)
+from loopmark.bench.report.table import Cell, Column, Table, as_wide_as, figure, finite, print_lines, table_of
 from loopmark.bench.report.text import grouped, plain
 
 FILE_WIDTH = 110
@@ -43,14 +33,13 @@ FORMATS: dict[Unit, Callable[[Estimate], str]] = {
 
 def print_ceilings(ceilings: Ceilings, console: Console | None = None) -> None:
     """Print every ceiling with its interval and best size, then those left out, then the remarks."""
-    console = as_wide_as(FILE_WIDTH, console)
-    print_lines(_lines(ceilings), console)
+    print_lines(_lines(ceilings), as_wide_as(console, FILE_WIDTH))
 
 
 def _lines(ceilings: Ceilings) -> Iterator[Text]:
     yield Text(title(ceilings), "bold")
     if ceilings.ceilings:
-        table = TextTable(Table(COLUMNS, ceilings.ceilings), None, None)
+        table = Table(COLUMNS, ceilings.ceilings).in_terminal()
         yield from table.headings()
         yield from (table.line(None, one) for one in ceilings.ceilings)
     yield from (Text(f"{name(one)} left out: {plain(one.reason)}", "dim") for one in ceilings.left_out)

@@ -35,7 +35,7 @@ SECTIONS: dict[str, tuple[State, ...]] = {
 
 def print_diagnosis(found: Diagnosis, console: Console | None = None) -> None:
     """Print the diagnosis in the width of the terminal; each command stays on one line, to be copied."""
-    console = as_wide_as(FILE_WIDTH, console)
+    console = as_wide_as(console, FILE_WIDTH)
     for line in _diagnosis(found, min(console.width, FILE_WIDTH)):
         console.print(line, soft_wrap=True)
 
@@ -96,7 +96,7 @@ def diagnosis_as_json(found: Diagnosis) -> dict[str, Any]:
 
 def print_verification(found: Sequence[Verification], console: Console | None = None) -> None:
     """Print every loop's properties, and the explanation of each broken one."""
-    console = as_wide_as(FILE_WIDTH, console)
+    console = as_wide_as(console, FILE_WIDTH)
     for number, one in enumerate(found):
         print_lines([*([Text()] if number else []), *_verification(one)], console)
 

@@ -18,19 +18,7 @@ from loopmark.bench.report.ceilings import reached, utilisation
 from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.figures import COLOURS
 from loopmark.bench.report.plot_files import Plot
-from loopmark.bench.report.table import (
-    GAP,
-    NAME_WIDTH,
-    Cell,
-    Column,
-    Table,
-    TextTable,
-    as_wide_as,
-    cut,
-    figure,
-    print_lines,
-    table_of,
-)
+from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, table_of
 from loopmark.bench.report.text import elide, plain
 
 FILE_WIDTH = 150  # a comparison has more columns than a run
@@ -53,7 +41,7 @@ def _lines_of(comparison: WorkloadComparison) -> list[Line]:
 
 def print_comparison(found: SideBySide, console: Console | None = None) -> None:
     """Print the comparison, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = as_wide_as(FILE_WIDTH, console)
+    console = as_wide_as(console, FILE_WIDTH)
     print_lines(_lines(found, console), console)
 
 
@@ -89,7 +77,7 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
         return Column(name, lambda fact: elide(shown[fact][at], LONGEST_FACT), left=True)
 
     columns = [column(at, compared.name) for at, compared in enumerate(found.runs)]
-    table = TextTable(Table(columns, list(shown), silent=show.ABSENT), list(shown), width, head="")
+    table = Table(columns, list(shown), silent=show.ABSENT).in_terminal(shown, width, head="")
     if not table.left_out:
         yield from table.headings()
         yield from (table.line(name, name) for name in shown)
@@ -103,14 +91,14 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
     title = Text(elide(comparison.workload, NAME_WIDTH), "bold")
     work = words.works(comparison)
     if comparison.is_same_work:
-        title.append(f"{GAP}{work}", "not bold dim")
+        title.append(f"  {work}", "not bold dim")
     yield title
     if not comparison.is_same_work:
         yield Text(work, "yellow")
     lines = _lines_of(comparison)
     measured = [line for line in lines if line.row.step_seconds is not None]
     names = [] if alone else [f"{BULLET}{compared.name}" for compared in comparison.runs]
-    table = TextTable(Table(TERMINAL, measured, silent=show.ABSENT), [*names, *comparison.loops], console.width)
+    table = Table(TERMINAL, measured, silent=show.ABSENT).in_terminal([*names, *comparison.loops], console.width)
     if measured:
         yield from table.headings()
     for loop in comparison.loops:

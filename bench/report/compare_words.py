@@ -6,14 +6,7 @@ from operator import attrgetter
 
 from loopmark.bench.judge.comparison import BASELINE, Verdict, peaks_of_memory
 from loopmark.bench.judge.differences import unlike
-from loopmark.bench.judge.side_by_side import (
-    ComparedRun,
-    Shift,
-    SideBySide,
-    StepWork,
-    WorkloadComparison,
-    settings_of,
-)
+from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, StepWork, WorkloadComparison, settings_of
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells

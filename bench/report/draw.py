@@ -21,12 +21,7 @@ from loopmark.bench.report.plot_files import draw_plots, unwritable_folder, with
 from loopmark.bench.report.run_page import page_context
 from loopmark.bench.report.table import strict
 from loopmark.bench.report.takeaway import takeaway
-from loopmark.bench.report.training_files import (
-    TRAINING_CSV,
-    training_as_csv,
-    training_as_json,
-    training_figures,
-)
+from loopmark.bench.report.training_files import TRAINING_CSV, training_as_csv, training_as_json, training_figures
 from loopmark.bench.report.training_table import starts_of
 
 

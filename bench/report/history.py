@@ -18,17 +18,7 @@ from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.store import RUN_FILE
 from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import work
-from loopmark.bench.report.table import (
-    GAP,
-    NAME_WIDTH,
-    Column,
-    Table,
-    TextTable,
-    as_wide_as,
-    csv_of,
-    finite,
-    print_lines,
-)
+from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, as_wide_as, csv_of, finite, print_lines
 from loopmark.bench.report.text import elide, plain, slugs
 
 LONGEST = 400  # letters of the changes at a run; a reinstalled machine has very many
@@ -105,7 +95,7 @@ COLUMNS: tuple[Column[Series], ...] = (
 
 def print_history(series: tuple[Series, ...], console: Console | None = None) -> None:
     """Print every subject's loops, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = as_wide_as(FILE_WIDTH, console)
+    console = as_wide_as(console, FILE_WIDTH)
     if not series:
         console.print(f"no run measured a loop beside {BASELINE}: there is no ratio to follow", markup=False)
     for number, (subject, alike) in enumerate(by_subject(series).items()):
@@ -118,7 +108,7 @@ def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> Iterator[Text
     head = Text(elide(subject.workload, NAME_WIDTH), "bold")
     yield head.append(f"{GAP}{where(subject)}; {span(alike)}", "not bold dim")
     # No width: the changes are the purpose of the table, so they are never cut off.
-    table = TextTable(Table(COLUMNS, alike), [one.loop for one in alike], None)
+    table = Table(COLUMNS, alike).in_terminal(one.loop for one in alike)
     yield from table.headings()
     for one in alike:
         yield table.line(one.loop, one)

@@ -14,19 +14,7 @@ from loopmark.bench.judge.finding import Finding, Judgement
 from loopmark.bench.judge.settings import STEP
 from loopmark.bench.report import claim
 from loopmark.bench.report import format as show
-from loopmark.bench.report.table import (
-    GAP,
-    NAME_WIDTH,
-    Cell,
-    Column,
-    Table,
-    TextTable,
-    as_wide_as,
-    cut,
-    figure,
-    print_lines,
-    strict,
-)
+from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, strict
 from loopmark.bench.report.text import ELLIPSIS, elide, markdown, plain
 
 FILE_WIDTH = 110
@@ -37,17 +25,17 @@ OUTCOME_STYLES = {"no regression": "bold green", "regression": "bold red"}
 
 def print_judgement(judgement: Judgement, console: Console | None = None) -> None:
     """Print the findings and the conclusion, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = as_wide_as(FILE_WIDTH, console)
+    console = as_wide_as(console, FILE_WIDTH)
     print_lines([*_lines(judgement, console.width), *_sentences(judgement)], console)
 
 
 def _lines(judgement: Judgement, width: int) -> Iterator[Text]:
     """The table, none of its lines wider than ``width``."""
     for side, text in (("base", judgement.base), ("head", judgement.head)):
-        yield cut(Text(f"{side}{GAP}{elide(text, claim.SENTENCE_LENGTH)}", "dim"), width)
+        yield cut(Text(f"{side}  {elide(text, claim.SENTENCE_LENGTH)}", "dim"), width)
     yield Text()
     findings = [finding for finding in judgement.findings if _is_shown(finding)]
-    table = TextTable(Table(COLUMNS, findings), [finding.loop for finding in findings], width)
+    table = Table(COLUMNS, findings).in_terminal((finding.loop for finding in findings), width)
     for workload, of_workload in groupby(findings, key=lambda finding: finding.workload):
         yield cut(Text(elide(workload, NAME_WIDTH), "bold"), width)
         yield from table.headings()

@@ -10,19 +10,7 @@ from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_basel
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
 from loopmark.bench.report.figures import columns
-from loopmark.bench.report.table import (
-    FILE_WIDTH,
-    GAP,
-    NAME_WIDTH,
-    Cell,
-    Column,
-    Table,
-    TextTable,
-    as_wide_as,
-    cut,
-    figure,
-    print_lines,
-)
+from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines
 from loopmark.bench.report.takeaway import takeaway, warnings_of
 from loopmark.bench.report.text import elide
 from loopmark.bench.report.training_table import starts_of, training_lines
@@ -32,7 +20,7 @@ MOST_WARNINGS = 6  # in the terminal; the pages have all
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
     """Print the run's table, warnings and takeaway, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = as_wide_as(FILE_WIDTH, console)
+    console = as_wide_as(console)
     for line in _lines(summary, console):
         console.print(line)
     console.print()
@@ -52,7 +40,7 @@ def _lines(summary: Summary, console: Console) -> Iterator[Text]:
     width = console.width
     rows = tuple(row for row in summary.rows if row.step_seconds is not None)
     names = [row.case.label for row in summary.rows]
-    table = TextTable(Table(columns("terminal", rows), rows, silent=show.ABSENT), names, width)
+    table = Table(columns("terminal", rows), rows, silent=show.ABSENT).in_terminal(names, width)
     for number, workload in enumerate(summary.workloads):
         if number:
             yield Text()

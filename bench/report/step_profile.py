@@ -15,18 +15,7 @@ from loopmark.bench.records.footprint import Footprint, FootprintCase, PhaseMemo
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
 from loopmark.bench.report import format as show
 from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import (
-    FILE_WIDTH,
-    GAP,
-    Column,
-    Table,
-    TextTable,
-    as_wide_as,
-    csv_of,
-    csv_text,
-    cut,
-    print_lines,
-)
+from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, csv_text, cut, print_lines
 from loopmark.bench.report.text import ELLIPSIS, elide, plain
 
 DEAREST = 10
@@ -42,7 +31,7 @@ CostRow = tuple[Cost, float | None]  # a kernel's cost, and its share of its pha
 
 def print_trace(trace: Trace, folder: Path | None, console: Console | None = None) -> None:
     """Print the largest costs of each phase, as wide as the terminal; ``folder`` holds the trace if there is one."""
-    console = as_wide_as(FILE_WIDTH, console)
+    console = as_wide_as(console)
     if trace.profile is None or folder is None:
         print_lines([Text(trace_conclusion(trace), "yellow" if trace.status == "skipped" else "bold red")], console)
         return
@@ -104,7 +93,7 @@ def _trace_tables(profile: Profile, width: int) -> Iterator[Text]:
     longest = max((cell_len(elide(cost.name, WIDEST_NAME)) for cost, _ in every), default=0)
     name_width = max(LEAST_NAME, min(room, longest))
     name = Column[CostRow]("", lambda row: set_cell_size(_fit(row[0].name, name_width), name_width), left=True)
-    table = TextTable(Table([name, *COST_COLUMNS], every), None, None)
+    table = Table([name, *COST_COLUMNS], every).in_terminal()
     for phase, rows in tables:
         yield Text()
         yield cut(Text(elide(phase.phase, NAME_WIDTH), "bold") + Text(GAP + _phase_heading(phase, profile)), width)
@@ -234,7 +223,7 @@ def counted(step: Footprint) -> str:
 
 def print_footprints(cases: Sequence[FootprintCase], console: Console | None = None) -> None:
     """Print every loop's phases, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
-    console = as_wide_as(FILE_WIDTH, console)
+    console = as_wide_as(console)
     print_lines((line for case in cases if case.footprint for line in _footprint_table(case, case.footprint)), console)
     styles = {"ok": "bold", "skipped": "yellow"}
     print_lines((Text(footprint_conclusion(case), styles.get(case.status, "red")) for case in cases), console)
@@ -247,7 +236,7 @@ def _footprint_table(case: FootprintCase, step: Footprint) -> Iterator[Text]:
         Column("at its end", lambda phase: show.data(phase.end_bytes)),
         Column("peak reserved", lambda phase: show.data(phase.peak_reserved_bytes)),
     )
-    table = TextTable(Table(columns, step.phases, silent=show.ABSENT), None, None)
+    table = Table(columns, step.phases, silent=show.ABSENT).in_terminal()
     title = f"{elide(case.workload, NAME_WIDTH)}  {elide(case.loop, NAME_WIDTH)}"
     yield Text(title, "bold").append(f"{GAP}batch {step.batch_size:,}; {counted(step)}", "not bold dim")
     yield from table.headings()

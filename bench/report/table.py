@@ -120,6 +120,12 @@ class Table(Generic[R]):
         rule = ["---", *["---:" if self.figures else "---"] * (len(headings) - 1)]
         return "\n".join(f"| {' | '.join(cells)} |" for cells in [headings, rule, *rows])
 
+    def in_terminal(
+        self, names: Iterable[str] | None = None, width: int | None = None, *, head: str = "loop"
+    ) -> "TextTable[R]":
+        """The table in the terminal; for the arguments see ``TextTable``."""
+        return TextTable(self, names, width, head)
+
 
 def table_of(headings: Iterable[str], rows: Iterable[Sequence[Cell | str]], *, figures: bool = True) -> Table[Any]:
     """A table of rows that are sequences of cells."""
@@ -141,7 +147,7 @@ class TextTable(Generic[R]):
         width: of the terminal; None shows all columns and wraps long lines.
     """
 
-    def __init__(self, table: Table[R], names: Iterable[str] | None, width: int | None, *, head: str = "loop") -> None:
+    def __init__(self, table: Table[R], names: Iterable[str] | None, width: int | None, head: str) -> None:
         self._width = width
         self._names = told_apart(dict.fromkeys(names or ()), lambda name: elide(name, NAME_WIDTH))
         self._head = "" if names is None else head
@@ -200,7 +206,7 @@ def print_lines(lines: Iterable[Text], console: Console) -> None:
         console.print(line, soft_wrap=not console.is_terminal)
 
 
-def as_wide_as(file_width: int, console: Console | None = None) -> Console:
+def as_wide_as(console: Console | None, file_width: int = FILE_WIDTH) -> Console:
     """A console for standard output, or ``console``: as wide as the terminal; a file counts as ``file_width`` wide."""
     console = console or Console(highlight=False)
     if not console.is_terminal:

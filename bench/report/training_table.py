@@ -14,18 +14,7 @@ from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as words
 from loopmark.bench.report.machine_tables import machine_table
 from loopmark.bench.report.plot_files import Plot
-from loopmark.bench.report.table import (
-    GAP,
-    NAME_WIDTH,
-    Cell,
-    Column,
-    Table,
-    TextTable,
-    as_wide_as,
-    cut,
-    figure,
-    print_lines,
-)
+from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines
 from loopmark.bench.report.takeaway import sentence
 from loopmark.bench.report.text import elide, plain
 
@@ -40,7 +29,7 @@ def starts_of(summary: Summary) -> Starts:
 
 def print_training(summary: TrainingSummary, console: Console | None = None) -> None:
     """Print a training and its takeaway, as wide as the terminal; a file counts as ``WIDE`` wide."""
-    console = as_wide_as(WIDE, console)
+    console = as_wide_as(console, WIDE)
     lines = [*training_lines(summary, {}, console, alone=True), Text(), Text(training_takeaway(summary), "bold")]
     print_lines(lines, console)
 
@@ -59,9 +48,8 @@ def training_lines(
     workloads = [one for one in summary.workloads if alone or one.target is not None]
     rows = [row for workload in workloads for row in workload.rows]
     columns = ([VERDICT] if alone else []) + _columns(starts, on_page=False)
-    table = TextTable(
-        Table(columns, list(filter(_has_figures, rows)), silent=show.ABSENT), [row.label for row in rows], width
-    )
+    with_figures = Table(columns, list(filter(_has_figures, rows)), silent=show.ABSENT)
+    table = with_figures.in_terminal((row.label for row in rows), width)
     for number, workload in enumerate(workloads):
         if number:
             yield Text()
