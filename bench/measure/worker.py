@@ -196,6 +196,7 @@ class Worker:
     def count_work(self) -> tuple[PhaseWork, ...]:
         """Count the work of one step, on a new task. The timed task is dropped first, to free its memory."""
         parameters = [weakref.ref(parameter) for parameter in self._task.model.parameters()]
+        vars(self._task).pop("_stream", None)  # it refers to the task
         for name in ("_task", "_step", "_clock"):
             self.__dict__.pop(name, None)
         torch.compiler.reset()  # its caches hold models and the pools of their graphs
