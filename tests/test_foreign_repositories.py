@@ -1,5 +1,7 @@
 """Loopmark's wheel in other people's repositories: their modules may have any name, and remain usable."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import ROOT, outside_pytest
+from tests.support.command import ROOT, Done, outside_pytest
 
 THEIRS = "theirs = True\n"
 OWN_STEP = "import bench\nfrom loopmark.loops.eager import step\n\nassert bench.theirs\n"
@@ -93,8 +95,7 @@ def test_pytest_starts_although_the_plugin_is_installed(fresh: Path, repository:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture
-def hostile(tmp_path: Path) -> Path:
+def make_hostile(folder: Path) -> Path:
     """A repository with a ``bench.py``, a package ``loops``, and files named like modules of the standard library."""
     files = {
         **KINDS["a script bench.py"],
@@ -103,15 +104,20 @@ def hostile(tmp_path: Path) -> Path:
         **dict.fromkeys(("queue.py", "random.py"), "raise SystemExit('not for you')\n"),
     }
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    return tmp_path
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
 
 
-def test_what_can_run_is_listed_there(fresh: Path, hostile: Path) -> None:
-    listed = ran(fresh, hostile, "loopmark", "list")
-    assert listed.returncode == 0, listed.stderr
-    assert "regression_mlp" in listed.stdout
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    return make_hostile(tmp_path)
+
+
+def test_the_command_starts_there(fresh: Path, hostile: Path) -> None:
+    helped = ran(fresh, hostile, "loopmark", "--help")
+    assert helped.returncode == 0, helped.stderr
+    assert "list" in helped.stdout
 
 
 def test_the_fixture_times_a_loop_there(fresh: Path, hostile: Path) -> None:
@@ -121,33 +127,78 @@ def test_the_fixture_times_a_loop_there(fresh: Path, hostile: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_run_measures_a_persons_own_step_beside_modules_of_any_name(fresh: Path, hostile: Path) -> None:
-    options = (
-        "--quick",
-        "--device",
-        "cpu",
-        "--workload",
-        "regression",
-        "--budget",
-        "0.1",
-        "--launches",
-        "1",
-        "--no-train",
-    )
-    done = ran(fresh, hostile, "loopmark", "run", *options, "--loop", "train/own.py:step")
+SMALL = ("--workload", "regression", "--device", "cpu")
+COMMANDS = {
+    "list": ("list",),
+    "verify": ("verify", "eager", *SMALL),
+    "ab": ("ab", *SMALL, "--budget", "0.1", "--base", "loop=eager", "--head", "loop=train.own:step"),
+    "run": (
+        *("run", "--quick", *SMALL, "--budget", "0.1", "--launches", "1", "--no-train"),
+        *("--loop", "train/own.py:step"),
+    ),
+}
+SCRIPT = """
+import json
+import sys
+from pathlib import Path
+
+from loopmark.bench.cli import main
+
+
+def ends(arguments):
+    path, modules = list(sys.path), set(sys.modules)
+    sys.argv[1:] = arguments
+    try:
+        main()
+    except SystemExit as end:
+        return end.code
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - modules:
+            if str(getattr(sys.modules[name], "__file__", None)).startswith(str(Path.cwd())):
+                del sys.modules[name]
+
+
+if __name__ == "__main__":
+    from loopmark.bench.measure import plan
+
+    plan.ceiling_seconds = lambda *, quick: 1.0
+    for arguments in json.loads(sys.argv[1]):
+        print("\\nended with", ends(arguments), flush=True)
+"""
+"""The console script, but for several commands in one process, which imports torch and starts the fork server once, and
+with less time for the ceilings. No command finds what another one has imported of the repository."""
+
+
+@pytest.fixture(scope="module")
+def ended(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
+    """What each of COMMANDS ended with in a hostile repository, each with the standard error of all of them."""
+    (fresh / "several").write_text(SCRIPT)
+    hostile = make_hostile(tmp_path_factory.mktemp("hostile"))
+    done = ran(fresh, hostile, "python", str(fresh / "several"), json.dumps(list(COMMANDS.values())))
+    said = re.findall(r"(.*?)\nended with (\d+)\n", done.stdout, re.DOTALL)
+    assert len(said) == len(COMMANDS), done.stdout + done.stderr
+    return {name: Done(int(code), text, done.stderr) for name, (text, code) in zip(COMMANDS, said, strict=True)}
+
+
+def test_what_can_run_is_listed_there(ended: dict[str, Done]) -> None:
+    listed = ended["list"]
+    assert listed.returncode == 0, listed.stderr
+    assert "regression_mlp" in listed.stdout
+
+
+def test_a_run_measures_a_persons_own_step_beside_modules_of_any_name(ended: dict[str, Done]) -> None:
+    done = ended["run"]
     assert done.returncode == 0, done.stdout + done.stderr
     assert "own:step" in done.stdout
 
 
-def test_eager_breaks_no_property_there(fresh: Path, hostile: Path) -> None:
-    done = ran(fresh, hostile, "loopmark", "verify", "eager", "--workload", "regression", "--device", "cpu")
+def test_eager_breaks_no_property_there(ended: dict[str, Done]) -> None:
+    done = ended["verify"]
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_two_loops_are_compared_there(fresh: Path, hostile: Path) -> None:
-    sides = ("--base", "loop=eager", "--head", "loop=train.own:step")
-    done = ran(
-        fresh, hostile, "loopmark", "ab", "--workload", "regression", "--device", "cpu", "--budget", "0.1", *sides
-    )
+def test_two_loops_are_compared_there(ended: dict[str, Done]) -> None:
+    done = ended["ab"]
     assert done.returncode in (0, 3), done.stdout + done.stderr
     assert "base" in done.stdout

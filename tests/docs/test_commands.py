@@ -1,6 +1,7 @@
 """Run every command in the documentation, page by page, in a repository like a reader's."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.support.command import ROOT, outside_pytest
 
 TUTORIAL = Path("docs/tutorial.md")
 SHOWN = [page for page in PAGES if page.parts[0] == "docs" and any(kind == "sh" for kind, _ in fences(page))]
+VERDICTS = (0, 1, 3)  # of `ab` and `check`: no regression, a regression, inconclusive; a busy machine may give any
 pytestmark = pytest.mark.docs
 
 
@@ -41,9 +43,11 @@ def test_its_commands_run_as_they_are_shown(page: Path, repository: Path) -> Non
     for kind, text in fences(page):
         if write_file(text, repository) or kind != "sh":
             continue
-        done = subprocess.run(
-            ["bash", "-euc", text], cwd=repository, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        for command in re.split(r"(?<!\\)\n", text.strip()):
+            done = subprocess.run(
+                ["bash", "-c", command], cwd=repository, env=environment, capture_output=True, text=True, check=False
+            )
+            allowed = VERDICTS if command.startswith(("loopmark ab ", "loopmark check ")) else (0,)
+            assert done.returncode in allowed, f"{command}\n{done.stdout}\n{done.stderr}"
     left = subprocess.run(["git", "status", "--short"], cwd=repository, capture_output=True, text=True, check=True)
     assert not [line for line in left.stdout.splitlines() if "run.json" in line]
