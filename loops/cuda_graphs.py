@@ -151,8 +151,8 @@ class GraphedPhases(Graphed):
         super().__init__(step)
         # Each phase's graph; None for a phase that launches nothing, such as `zero_grad`.
         self.graphs: tuple[tuple[str, torch.cuda.CUDAGraph | None], ...] = ()
-        # The empty graphs, kept because the shared pool is freed as soon as no graph uses it, even during capture.
-        self._empty: list[torch.cuda.CUDAGraph] = []
+        # All graphs, kept because the shared pool is freed as soon as no graph uses it, even during capture.
+        self._kept: list[torch.cuda.CUDAGraph] = []
 
     def phased(self, task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
         """One step that yields each phase's name after its graph's launch, ``data`` first, after copying the batch.
@@ -185,8 +185,7 @@ class GraphedPhases(Graphed):
                 _capture(graph, lambda: phases.append(next(step, TAIL)), pool=pool, stream=self.side)
             empty = any("CUDA Graph is empty" in str(warning.message) for warning in told)
             graphs.append((phases[-1], None if empty else graph))
-            if empty:
-                self._empty.append(graph)
+            self._kept.append(graph)
         self.graphs = tuple(graphs)
 
     def replay(self) -> None:

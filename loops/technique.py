@@ -46,9 +46,7 @@ class Technique:
     lacks: Callable[[torch.device], str | None] = lambda _: None  # the missing requirement, as a sentence, or None
     compiles: bool = False  # True if it uses torch.compile; a warning follows if nothing is then compiled
     captures: bool = False  # True if it captures the device's work and replays it, which torch's operators do not show
-    excludes: frozenset[str] = (
-        frozenset()
-    )  # techniques with the same effect or in conflict with it; accumulate_K means all K
+    excludes: frozenset[str] = frozenset()  # techniques of the same effect or in conflict; accumulate_K means all K
 
 
 def needs_cuda(name: str, device: torch.device) -> str | None:

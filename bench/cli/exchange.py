@@ -59,8 +59,7 @@ def import_(
         list[Path], typer.Argument(metavar="FILE...", help="Read these JSON files of pytest-benchmark, one per launch.")
     ],
     baseline: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Compare the other benchmarks with this one, and name it eager."),
+        str | None, typer.Option(metavar="NAME", help="Compare the other benchmarks with this one, and name it eager.")
     ] = None,
     out: Annotated[Path, options.out("<machine>/<run>/")] = RESULTS,
 ) -> None:

@@ -6,15 +6,7 @@ from typing import Annotated
 import typer
 
 from loopmark.bench.cli import options
-from loopmark.bench.cli.invocation import (
-    CANNOT_RUN,
-    NOT_MEASURED,
-    NOT_VERIFIED,
-    Conditions,
-    Invocation,
-    exit_by,
-    print_json,
-)
+from loopmark.bench.cli.invocation import CANNOT_RUN, NOT_VERIFIED, Conditions, Invocation, exit_by, print_json
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import RunProgress
@@ -68,8 +60,9 @@ def trace(
         print_json(trace_as_json(found, folder))
     else:
         print_trace(found, folder)
-    if found.profile is None:
-        raise typer.Exit(CANNOT_RUN if found.status == "skipped" else NOT_MEASURED)
+    exit_by([found.status])
+    if found.status == "skipped":
+        raise typer.Exit(CANNOT_RUN)
 
 
 def memory(
@@ -95,7 +88,7 @@ def memory(
     from loopmark.bench.report.step_profile import footprints_as_json, print_footprints, write_footprint_files
 
     with invocation.pool() as (folder, pool, progress):
-        found = profile_memory(invocation.plan, loop, invocation.machine, invocation.started, pool, progress.hint)
+        found = profile_memory(invocation.facts, loop, pool, progress.hint)
     write_record(folder / MEMORY_FILE, found, indent=None)
     write_footprint_files(folder, found.cases)
     if as_json:

@@ -22,6 +22,7 @@ from loopmark.bench.records.machine import Machine
 from loopmark.bench.report.text import plain
 
 if TYPE_CHECKING:
+    from loopmark.bench.measure.machine import CommandFacts
     from loopmark.bench.measure.pool import WorkerPool
 
 # Exit statuses. Those of a comparison are in `loopmark.bench.judge.finding`; a full disk or a crash has another.
@@ -64,8 +65,7 @@ class Invocation:
             self.console.print("importing torch …", style="dim", end="\r")
         from loopmark.bench.measure.plan import PlanOptions, make_plan
 
-        command = ["loopmark", *sys.argv[1:]]
-        self.plan = make_plan(PlanOptions(command=command, **conditions._asdict(), **plan_options))
+        self.plan = make_plan(PlanOptions(["loopmark", *sys.argv[1:]], **conditions._asdict(), **plan_options))
         self.started, self._began = datetime.now(UTC), time.perf_counter()
         self._out = out
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -82,6 +82,13 @@ class Invocation:
         from loopmark.bench.measure.machine import describe_machine
 
         return apart(describe_machine, self.plan.device)
+
+    @property
+    def facts(self) -> "CommandFacts":
+        """The facts that each of its records begins with."""
+        from loopmark.bench.measure.machine import CommandFacts
+
+        return CommandFacts(self.plan, self.machine, self.started)
 
     def new_folder(self) -> Path:
         """A new folder for the results, named by the machine and the start."""

@@ -45,37 +45,27 @@ def run(
 
     Exit status: 0, or 1 if a case failed or timed out, 2 for bad input, 130 when interrupted.
     """
+    conditions = Conditions(device, size, batch_size, seed, threads, limit)
+    cases = {"workloads": names(workload), "loops": names(loop), "quick": quick, "deterministic": deterministic}
     invocation = Invocation(
-        out,
-        as_json,
-        Conditions(device, size, batch_size, seed, threads, limit),
-        workloads=names(workload),
-        loops=names(loop),
-        budget_seconds=budget,
-        launches=launches,
-        quick=quick,
-        keep_throttled=keep_throttled,
-        deterministic=deterministic,
+        out, as_json, conditions, **cases, budget_seconds=budget, launches=launches, keep_throttled=keep_throttled
     )
     from loopmark.bench.measure.plan import ceiling_seconds, terms_within_a_run
     from loopmark.bench.measure.whole_run import measure_all
     from loopmark.bench.report.draw import draw
 
-    plan, console = invocation.plan, invocation.console
-    terms = terms_within_a_run(seeds, quick=quick, device=plan.device)
+    console = invocation.console
+    terms = terms_within_a_run(seeds, quick=quick, device=invocation.plan.device)
     with invocation.pool() as (folder, pool, progress):
         found = measure_all(
-            plan,
+            invocation.facts,
             terms if training else None,
             ceiling_seconds(quick=quick),
-            invocation.machine,
-            invocation.started,
             pool,
             progress,
             lambda forecast: console.note(forecast, "dim"),
         )
-    summary = draw(folder, found.run, found.samples, found.trained, found.ceilings)
-    show_summary(summary, folder, as_json, console)
+    show_summary(draw(folder, found.run, found.samples, found.trained, found.ceilings), folder, as_json, console)
     exit_by(found.statuses, interrupted=found.interrupted)
 
 
@@ -103,17 +93,15 @@ def train(
     Exit status: 0, or 1 if a loop failed or timed out, 2 for bad input, 130 when interrupted.
     """
     conditions = Conditions(device, size, batch_size, seed, threads, limit)
-    invocation = Invocation(
-        out, as_json, conditions, workloads=names(workload), loops=names(loop), quick=quick, deterministic=deterministic
-    )
+    cases = {"workloads": names(workload), "loops": names(loop), "quick": quick, "deterministic": deterministic}
+    invocation = Invocation(out, as_json, conditions, **cases)
     from loopmark.bench.measure.plan import training_terms
     from loopmark.bench.measure.training.trainer import Trainer
     from loopmark.bench.report.training_files import draw_training
 
     terms = training_terms(seeds, budget, quick=quick)
     with invocation.pool() as (folder, pool, progress):
-        trainer = Trainer(invocation.plan, terms, invocation.machine, invocation.started, progress)
-        training, samples = trainer.run(pool)
+        training, samples = Trainer(invocation.facts, terms, progress).run(pool)
     show_training(draw_training(folder, training, samples), folder, as_json, invocation.console)
     exit_by(training.statuses, interrupted=training.interrupted)
 
@@ -140,19 +128,12 @@ def find_batch(
 
     Exit status: 0, or 1 if a case failed or timed out, 2 for bad input, 130 when interrupted.
     """
-    invocation = Invocation(
-        out,
-        as_json,
-        Conditions(device, size, batch_size, seed, threads, limit),
-        workloads=names(workload),
-        loops=names(loop),
-        budget_seconds=budget,
-        quick=quick,
-        deterministic=deterministic,
-    )
+    conditions = Conditions(device, size, batch_size, seed, threads, limit)
+    cases = {"workloads": names(workload), "loops": names(loop), "quick": quick, "deterministic": deterministic}
+    invocation = Invocation(out, as_json, conditions, **cases, budget_seconds=budget)
     from loopmark.bench.measure.batch_search import BatchSearch
 
     with invocation.pool() as (folder, pool, progress):
-        found = BatchSearch(invocation.plan, invocation.machine, invocation.started, progress).run(pool)
+        found = BatchSearch(invocation.facts, progress).run(pool)
     show_batches(found, folder, as_json, invocation.console)
     exit_by((case.status for case in found.cases), interrupted=found.interrupted)

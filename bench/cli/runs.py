@@ -10,24 +10,12 @@ from typing import NamedTuple
 
 from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
+from loopmark.bench.judge import side_by_side
 from loopmark.bench.judge.comparison import BASELINE, round_logs
 from loopmark.bench.judge.history import Observation, measured, observe, start_of
 from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.run_comparison import JudgedRun
-from loopmark.bench.judge.side_by_side import (
-    LONGEST,
-    ComparedRun,
-    FoundRun,
-    PhaseEstimates,
-    SideBySide,
-    WorkloadComparison,
-    by_setting,
-    compare_workloads,
-    estimate_phases,
-    machine_names,
-    number_alike,
-    shifts,
-)
+from loopmark.bench.judge.side_by_side import ComparedRun, FoundRun, PhaseEstimates, SideBySide, WorkloadComparison
 from loopmark.bench.judge.summary import Summary, lost_at_step, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
@@ -134,7 +122,7 @@ class Reader:
             raise BadInput("no run has the given loop on the given workload; give --workload or --loop alone")
         if without := [one.folder for one in found if one not in asked_for]:
             self._warnings.add(f"left out, without the given workload and loop: {named(without)}")
-        groups = [*by_setting(asked_for).values()]
+        groups = [*side_by_side.by_setting(asked_for).values()]
         compared = self._over_time(groups[0]) if len(groups) == 1 else self._machines(groups)
         return compared, self._warnings.lines()
 
@@ -159,10 +147,10 @@ class Reader:
         read = [*self._read([found for found in runs if found.folder not in shown], 1), *newest[::-1]]
         self._expect(read)
         if len(read) == 1:  # a single run is labelled by its machine
-            return SideBySide(*self._shown(machine_names([read[0].found.run]), read), is_over_time=False)
-        labels = number_alike([elide(one.found.run.name, LONGEST - 4) for one in read])
+            return SideBySide(*self._shown(side_by_side.machine_names([read[0].found.run]), read), is_over_time=False)
+        labels = side_by_side.number_alike([elide(one.found.run.name, side_by_side.LONGEST - 4) for one in read])
         first, last = (JudgedRun.of(one.found.run, one.samples, one.summary) for one in (read[0], read[-1]))
-        moved, not_compared = shifts(first, last, self._selection.has_ratio)
+        moved, not_compared = side_by_side.shifts(first, last, self._selection.has_ratio)
         between = len(runs) - len(read)
         note = f"{between} runs in between are not shown; `loopmark history DIR` shows where a loop's speedup changed"
         notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
@@ -181,7 +169,7 @@ class Reader:
                 read += newest
                 counts.append(len(runs) - 1)
         self._expect(read)
-        labels = machine_names([one.found.run for one in read])
+        labels = side_by_side.machine_names([one.found.run for one in read])
         older = [f"{count} of {label}" for label, count in zip(labels, counts, strict=True) if count]
         note = f"only the newest run of each machine is shown; older ones are not shown: {named(older)}"
         return SideBySide(*self._shown(labels, read), False, notes=(note,) if older else ())
@@ -214,7 +202,7 @@ class Reader:
         for compared in runs:
             for warning in compared.run.warnings:  # a run's own warnings are shown in a comparison as well
                 self._warnings.add(warning, compared.name)
-        return runs, compare_workloads(runs, self._selection.has_workload, self._selection.has_loop)
+        return runs, side_by_side.compare_workloads(runs, self._selection.has_workload, self._selection.has_loop)
 
     def _folders(self, places: Iterable[Path]) -> list[Path]:
         folders: dict[Path, Path] = {}
@@ -269,7 +257,7 @@ def _summarise(found: FoundRun) -> tuple[SummarisedRun | BadInput, Warnings]:
         ceilings = ceilings_of(folder, run)
     except BadInput as error:
         warnings.add_error("the ceilings of its device are not known", folder, error)
-    summary, phases = summarise(run, samples, trained, ceilings), estimate_phases(run, samples)
+    summary, phases = summarise(run, samples, trained, ceilings), side_by_side.estimate_phases(run, samples)
     return SummarisedRun(found, summary, phases, replace(samples, phases=Samples.empty().phases)), warnings
 
 

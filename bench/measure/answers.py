@@ -75,14 +75,6 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Solo:
-    """Steps of one process while no other takes turns."""
-
-    rounds: int
-    mean_seconds: float
-
-
-@dataclass(frozen=True)
 class Finished:
     """Figures known at the end of a launch."""
 

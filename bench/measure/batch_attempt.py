@@ -48,7 +48,7 @@ class BatchAttempt:
 
     def refused(self, limit: Limit) -> AttemptResult:
         """The result of an attempt that is not made."""
-        return self._result(limit, None, NOT_TIMED, tried=False)
+        return self._result(limit, None, tried=False)
 
     def by(self, process: WorkerProcess) -> AttemptResult:
         """The attempt, made by ``process``, which must not be used again. A failure of the process is a result too."""

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from datetime import datetime
 from statistics import median
 from typing import cast
 
@@ -14,8 +13,7 @@ from loopmark.bench.measure.pool import WorkerPool
 from loopmark.bench.measure.schedule import Progress
 from loopmark.bench.records.batch_sizes import BATCH_SIZES_FILE, Attempt, BatchCase, BatchSizes
 from loopmark.bench.records.files import write_record
-from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Plan, Status
+from loopmark.bench.records.run import Status
 from loopmark.loops.catalog import find_workload
 from loopmark.loops.workload import Size
 
@@ -96,9 +94,9 @@ NEVER_REACHED = "the search was interrupted before this case"
 class BatchSearch:
     """Carries out a plan's searches, and stores the results in a folder after each."""
 
-    def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: Progress) -> None:
-        self._plan, self._progress = plan, progress
-        self._facts = CommandFacts(plan, machine, started)
+    def __init__(self, facts: CommandFacts, progress: Progress) -> None:
+        self._facts, self._progress = facts, progress
+        self._plan = plan = facts.plan
         self._cases = [
             BatchCase(
                 workload, loop, "skipped" if reason else "ok", reason, data_rows=None, memory_kind=None, attempts=()
@@ -126,8 +124,7 @@ class BatchSearch:
         return self._keep(interrupted)
 
     def _keep(self, interrupted: bool) -> BatchSizes:
-        facts = self._facts.fields(self._pool.folder, interrupted=interrupted)
-        found = BatchSizes(**facts, cases=tuple(self._cases))
+        found = BatchSizes(**self._facts.fields(self._pool.folder, interrupted=interrupted), cases=tuple(self._cases))
         write_record(self._pool.folder / BATCH_SIZES_FILE, found)
         return found
 
@@ -136,8 +133,7 @@ class BatchSearch:
         search = SizeSearch(plan.batch_size or self._sizes[case.workload])
         start = self._begun = time.perf_counter()
         while (size := search.next()) is not None:
-            left = start + SEARCH_SHARE * plan.budget_seconds - time.perf_counter()
-            made = self._attempt(index, size, left)
+            made = self._attempt(index, size, start + SEARCH_SHARE * plan.budget_seconds - time.perf_counter())
             attempt = made.attempt
             case = self._cases[index] = replace(
                 case,

@@ -73,8 +73,7 @@ class DeviceClock(HostClock):
 
     def _device_laps(self) -> Seconds:
         self.synchronise()
-        used = self._ring[: len(self._stamps)]
-        return np.array([a.elapsed_time(b) / 1e3 for a, b in pairwise(used)])
+        return np.array([a.elapsed_time(b) / 1e3 for a, b in pairwise(self._ring[: len(self._stamps)])])
 
     def _events(self, count: int) -> list[torch.Event]:
         while len(self._ring) < count:

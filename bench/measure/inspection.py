@@ -3,16 +3,14 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.measure.machine import describe_environment
+from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess, worker_pool
 from loopmark.bench.measure.properties.examination import PROPERTIES, Checked
 from loopmark.bench.records.checks import Outcome, Verification
 from loopmark.bench.records.footprint import FootprintCase, Footprints
-from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan, Status
 from loopmark.bench.records.trace import TRACE_FILE, Trace
 from loopmark.loops.catalog import find_loop, find_workload
@@ -66,13 +64,12 @@ def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tel
     return replace(blank, outcomes=tuple(outcomes[name] for name in PROPERTIES))
 
 
-def profile_memory(
-    plan: Plan, loops: Sequence[str], machine: Machine, started: datetime, pool: WorkerPool, tell: Tell
-) -> Footprints:
+def profile_memory(facts: CommandFacts, loops: Sequence[str], pool: WorkerPool, tell: Tell) -> Footprints:
     """The memory of a step of each of ``loops`` on the plan's workload.
 
     Raises BadInput where a step yields unknown phases or none.
     """
+    plan = facts.plan
     workload = find_workload(plan.workloads[0]).name
     names = dict.fromkeys(find_loop(loop).name for loop in loops)
     cases = []
@@ -80,13 +77,11 @@ def profile_memory(
         tell(loop, number / len(names))
         with pool.start(workload, loop, log=f"memory-{number}", neighbours=0) as process:
             try:
-                footprint = process.within(plan.limit_seconds).memory()
-                cases.append(FootprintCase(workload, loop, "ok", None, footprint))
+                cases.append(FootprintCase(workload, loop, "ok", None, process.within(plan.limit_seconds).memory()))
             except CaseEnded as end:
                 cases.append(FootprintCase(workload, loop, _status(end), end.reason, None))
-    environment = describe_environment(plan.threads, pool.cores)
-    began = started.isoformat(timespec="seconds")
-    return Footprints(pool.folder.name, began, plan, machine, environment, tuple(cases))
+    began = facts.started.isoformat(timespec="seconds")
+    return Footprints(pool.folder.name, began, plan, facts.machine, facts.environment, tuple(cases))
 
 
 def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:

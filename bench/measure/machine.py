@@ -71,22 +71,22 @@ class CommandFacts:
     """The common fields of every ``CommandRecord``, for a command that began to measure at ``started``."""
 
     def __init__(self, plan: Plan, machine: Machine, started: datetime) -> None:
+        self.plan, self.machine, self.started = plan, machine, started
         self.cores = available_cores()[: plan.threads]
-        self._plan, self._machine, self._started = plan, machine, started
         # A clock that nobody sets: the system's may go back.
         self._began = time.perf_counter() - (datetime.now(UTC) - started).total_seconds()
-        self._environment = describe_environment(plan.threads, self.cores)
+        self.environment = describe_environment(plan.threads, self.cores)
 
     def fields(self, folder: Path, *, interrupted: bool) -> dict[str, Any]:
         """The fields of the record to write to ``folder`` now."""
         return {
             "name": folder.name,
-            "started": self._started.isoformat(timespec="seconds"),
+            "started": self.started.isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - self._began,
             "interrupted": interrupted,
-            "plan": self._plan,
-            "machine": self._machine,
-            "environment": self._environment,
+            "plan": self.plan,
+            "machine": self.machine,
+            "environment": self.environment,
         }
 
 

@@ -87,10 +87,10 @@ class GpuMonitor:
     def power_limit_watts(self) -> float:
         return self._figure("nvmlDeviceGetPowerManagementLimit", unit=1e-3)
 
-    def ecc(self) -> bool | None:
+    def ecc(self, *, after_next_start: bool = False) -> bool | None:
         """True if memory errors are corrected; None for a board without ECC, or where the driver does not give it."""
         modes = self._say("nvmlDeviceGetEccMode")
-        return None if modes is None else modes[0] == pynvml.NVML_FEATURE_ENABLED
+        return None if modes is None else modes[1 if after_next_start else 0] == pynvml.NVML_FEATURE_ENABLED
 
     def mig(self) -> bool | None:
         """True if the device is split into MIG instances; None where that is impossible or unknown."""

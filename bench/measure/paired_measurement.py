@@ -119,7 +119,7 @@ class PairedMeasurement:
         with closing(self._launch(self._prepared[head])) as process:
             process.within(self._limit_seconds).set_up(with_hash=False)
             process.within(self._limit_seconds).warm(ceiling_seconds=self._ceiling_seconds)
-            return process.within(self._limit_seconds + seconds).take_alone(seconds=seconds).mean_seconds
+            return process.within(self._limit_seconds + seconds).take_alone(seconds=seconds)
 
     def _pair(self, index: int, began: float) -> Measured:
         head_first = bool(self._random.integers(2))

@@ -2,27 +2,18 @@
 
 import time
 from dataclasses import replace
-from datetime import datetime
 
-from loopmark.bench.measure import schedule
+from loopmark.bench.measure import launches, schedule
 from loopmark.bench.measure.answers import Turn
 from loopmark.bench.measure.inventory import cases_of, lacking
 from loopmark.bench.measure.launcher import apart
-from loopmark.bench.measure.launches import (
-    Collector,
-    DeviceCapacity,
-    LaunchKey,
-    LaunchState,
-    RunningCase,
-    memory_warnings,
-)
+from loopmark.bench.measure.launches import LaunchState, RunningCase
 from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.meters import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, busy
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.warmup import unsteady
 from loopmark.bench.records import store
-from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import PhaseWork, Plan, Run, disturbs
+from loopmark.bench.records.run import PhaseWork, Run, disturbs
 from loopmark.bench.records.samples import Samples
 
 MOST_AGAIN = 2
@@ -33,18 +24,18 @@ NEVER_REACHED = "the run was interrupted before this case was measured"
 class Runner:
     """Carries out a plan and stores the run in a folder, which is complete after every launch of every workload."""
 
-    def __init__(self, plan: Plan, machine: Machine, started: datetime, progress: schedule.Progress) -> None:
-        self._plan, self.progress = plan, progress
-        self._facts = CommandFacts(plan, machine, started)
+    def __init__(self, facts: CommandFacts, progress: schedule.Progress) -> None:
+        self._facts, self.progress = facts, progress
+        self._plan = plan = facts.plan
         self._schedule = schedule.Schedule(plan.seed)
-        self._collector = Collector()
+        self._collector = launches.Collector()
         self._cases = cases_of(*apart(lacking, plan))
         self._workloads = tuple(dict.fromkeys(case.workload for case in self._cases))
         self._warnings: list[str] = []
-        self._unfinished: set[LaunchKey] = set()
+        self._unfinished: set[launches.LaunchKey] = set()
         if not self._facts.cores:
             self._warnings.append("this system cannot pin processes to cores, which adds noise; give more --launches")
-        self._capacities = {workload: DeviceCapacity() for workload in self._workloads}
+        self._capacities = {workload: launches.DeviceCapacity() for workload in self._workloads}
         self._warned_of_memory: set[str] = set()
         self._forecast = schedule.Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
@@ -92,9 +83,10 @@ class Runner:
             for key in self._unfinished:
                 self._collector.drop(key)
             self._unfinished.clear()
-            if workload not in self._warned_of_memory and (warnings := memory_warnings(state, self._cases[baseline])):
+            told = launches.memory_warnings(state, self._cases[baseline])
+            if told and workload not in self._warned_of_memory:
                 self._warned_of_memory.add(workload)
-                self._warnings += warnings
+                self._warnings += told
             for one in state.live:
                 one.process.close()
 
@@ -144,7 +136,7 @@ class Runner:
         if not begins or self._pool.shrink(state.workload, before) is None:
             return False
         state.whole_batch = state.whole_batch or before
-        state.capacity = self._capacities[state.workload] = DeviceCapacity()  # cases now need less memory
+        state.capacity = self._capacities[state.workload] = launches.DeviceCapacity()  # cases now need less memory
         state.waiting.insert(0, index)
         return True
 
@@ -167,8 +159,7 @@ class Runner:
         if ready.compiles and warm.compile_cache == "none":
             self._warnings.append(f"{case.workload}, {case.label}: torch compiled nothing; see why in loopmark doctor")
         self._cases[index] = replace(case, phases=warm.phases or case.phases)
-        steps = schedule.steps_per_block(warm.step_seconds, plan.block_seconds)
-        return RunningCase(index, process, ready, warm, steps)
+        return RunningCase(index, process, ready, warm, schedule.steps_per_block(warm.step_seconds, plan.block_seconds))
 
     def _sample(self, state: LaunchState) -> None:
         """Take rounds until the budget is spent. In a round, every running case takes one turn."""

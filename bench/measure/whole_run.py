@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loopmark.bench.measure.ceilings.survey import measure_ceilings
+from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.runner import Runner
 from loopmark.bench.measure.schedule import Progress, parts_of, sentence
@@ -15,8 +16,7 @@ from loopmark.bench.measure.training.trainer import Trainer, endings_of
 from loopmark.bench.records import store
 from loopmark.bench.records.ceilings import CEILINGS_FILE, Ceilings
 from loopmark.bench.records.files import write_record
-from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Plan, Run, Status
+from loopmark.bench.records.run import Run, Status
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.training import Training, TrainingSamples
 
@@ -35,8 +35,7 @@ class Stage:
     def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
         """Report progress. ``done`` and ``remaining_seconds`` refer to this part."""
         if remaining_seconds is not None:
-            own = time.perf_counter() - self.started + remaining_seconds
-            remaining_seconds += self.later(own)
+            remaining_seconds += self.later(time.perf_counter() - self.started + remaining_seconds)
         self.progress.tell(doing, self.begin + self.share * done, remaining_seconds)
 
 
@@ -59,11 +58,9 @@ class WholeRun:
 
 
 def measure_all(
-    plan: Plan,
+    facts: CommandFacts,
     terms: Terms | None,
     ceiling_seconds: float,
-    machine: Machine,
-    started: datetime,
     pool: WorkerPool,
     progress: Progress,
     announce: Callable[[str], None] = lambda _: None,
@@ -72,7 +69,8 @@ def measure_all(
 
     The results go to the folder of ``pool``. ``announce`` receives the expected duration before anything is measured.
     """
-    runner = Runner(plan, machine, started, progress)
+    plan, machine = facts.plan, facts.machine
+    runner = Runner(facts, progress)
     parts = parts_of(plan, runner.cases, terms, ceiling_seconds)
     seconds = {after: sum(part.seconds for part in parts if part.after is after) for after in (False, True)}
     training = seconds[True] / seconds[False]
@@ -89,11 +87,10 @@ def measure_all(
                 write_record(pool.folder / CEILINGS_FILE, ceilings)
                 found = replace(found, ceilings=ceilings)
             except CaseEnded as end:  # the timing is kept
-                unknown = f"what the device can do is not known: {end.reason}; try loopmark ceilings"
-                found = _warned(found, unknown)
+                found = _warned(found, f"what the device can do is not known: {end.reason}; try loopmark ceilings")
             if terms is not None:
-                stage = Stage(progress, timing, 1 - timing)
-                trained = Trainer(plan, terms, machine, datetime.now(UTC), stage, endings_of(run)).run(pool)
+                begun, stage = CommandFacts(plan, machine, datetime.now(UTC)), Stage(progress, timing, 1 - timing)
+                trained = Trainer(begun, terms, stage, endings_of(run)).run(pool)
                 found = replace(found, trained=trained, interrupted=trained[0].interrupted)
     except KeyboardInterrupt:  # the timing is still shown
         found = replace(found, interrupted=True)

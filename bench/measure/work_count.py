@@ -173,9 +173,7 @@ class Counting(TorchDispatchMode):
         self._traffic = Traffic()
         self._attention: set[str] = set()
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         kind, flops = flops_of(func, args, kwargs, out)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from loopmark.bench.measure import meters
-from loopmark.bench.measure.answers import Finished, Ready, Rows, Solo, Turn, Warm, failure_of
+from loopmark.bench.measure.answers import Finished, Ready, Rows, Turn, Warm, failure_of
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.ceilings.survey import FoundCeilings, ceilings_of
 from loopmark.bench.measure.clock import Block, Recording
@@ -154,14 +154,14 @@ class Worker:
             self._steps += timed.lead_in + steps
         return Turn(tuple((at, t.block() if isinstance(t, Recording) else t, d) for at, t, d in taken))
 
-    def take_alone(self, *, seconds: float) -> Solo:
-        """Take steps for ``seconds``, each a round, as a benchmark does that runs alone."""
+    def take_alone(self, *, seconds: float) -> float:
+        """The mean step over ``seconds``, each step a round, as in a benchmark that runs alone."""
         total, rounds, end = 0.0, 0, time.perf_counter() + seconds
         while rounds == 0 or time.perf_counter() < end:
             total += self._clock.plain(1).host_seconds
             rounds += 1
         self._steps += rounds
-        return Solo(rounds, total / rounds)
+        return total / rounds
 
     def spend(self, *, steps: int, window_seconds: float) -> meters.Spent:
         """Measure the energy of a step, in windows of steps, while no other process takes turns."""

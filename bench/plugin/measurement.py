@@ -82,7 +82,7 @@ def measure(plan: Plan, session: "Session") -> Measurement:
     Raises Stop if a loop could not be measured, and KeyboardInterrupt after every process has ended.
     """
     from loopmark.bench.measure.launcher import apart
-    from loopmark.bench.measure.machine import describe_machine
+    from loopmark.bench.measure.machine import CommandFacts, describe_machine
     from loopmark.bench.measure.pool import worker_pool
     from loopmark.bench.measure.runner import Runner
 
@@ -91,7 +91,7 @@ def measure(plan: Plan, session: "Session") -> Measurement:
         session.machines[plan.device] = apart(describe_machine, plan.device)
     machine = session.machines[plan.device]
     with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, worker_pool(plan, Path(folder)) as pool:
-        run, samples = Runner(plan, machine, datetime.now(UTC), _Silence()).run(pool)
+        run, samples = Runner(CommandFacts(plan, machine, datetime.now(UTC)), _Silence()).run(pool)
     if run.interrupted:
         raise KeyboardInterrupt
     return Measurement.of(run, samples)

@@ -15,6 +15,7 @@ from loopmark.bench.measure import batch_search
 from loopmark.bench.measure.answers import Finished, Ready, Rows, Turn, Warm
 from loopmark.bench.measure.batch_search import NEVER_REACHED, BatchSearch, SizeSearch, between, expected_seconds
 from loopmark.bench.measure.clock import Block
+from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.meters import Disturbance
 from loopmark.bench.measure.plan import PlanOptions, make_plan
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, worker_pool
@@ -200,7 +201,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bat
         wish = PlanOptions(
             ["loopmark"], workloads=["regression"], loops=["eager", *loops], device="cpu", threads=1, **wishes
         )
-        made = BatchSearch(make_plan(wish), synthetic.machine(), datetime.now(UTC), Silence())
+        made = BatchSearch(CommandFacts(make_plan(wish), synthetic.machine(), datetime.now(UTC)), Silence())
         return made.run(StandInPool(tmp_path, truth))
 
     return conduct
@@ -373,7 +374,7 @@ def test_real_processes_are_searched_and_each_ending_is_told(tmp_path: Path) -> 
     wish = PlanOptions(["loopmark"], workloads=["regression"], loops=loops, device="cpu", threads=1, batch_size=200)
     plan = replace(make_plan(wish), budget_seconds=20.0)
     with worker_pool(plan, tmp_path) as pool:
-        hunt = BatchSearch(plan, synthetic.machine(), datetime.now(UTC), Silence()).run(pool)
+        hunt = BatchSearch(CommandFacts(plan, synthetic.machine(), datetime.now(UTC)), Silence()).run(pool)
     eager, raises, killed = hunt.cases
 
     assert sizes(eager, fit=True)[-1] == eager.data_rows

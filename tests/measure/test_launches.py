@@ -12,7 +12,7 @@ from loopmark.bench.measure import runner as runner_module
 from loopmark.bench.measure.answers import Finished, Ready, Turn, Warm
 from loopmark.bench.measure.clock import Block
 from loopmark.bench.measure.launches import DeviceCapacity
-from loopmark.bench.measure.machine import describe_machine
+from loopmark.bench.measure.machine import CommandFacts, describe_machine
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance, Spent
 from loopmark.bench.measure.plan import PlanOptions, make_plan
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess
@@ -134,7 +134,7 @@ def measure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         monkeypatch.setattr(runner_module, "time", SimpleNamespace(perf_counter=lambda: card.seconds))
         monkeypatch.setattr(runner_module.store, "write", lambda *_: None)
         told = Told(stop_at)
-        runner = Runner(plan, describe_machine("cpu"), datetime.now(UTC), told)
+        runner = Runner(CommandFacts(plan, describe_machine("cpu"), datetime.now(UTC)), told)
         run, samples = runner.run(StandIn(plan, tmp_path, card))
         assert not card.holders
         return run, samples, told.done

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from loopmark.bench.judge.summary import summarise
-from loopmark.bench.measure.machine import describe_machine
+from loopmark.bench.measure.machine import CommandFacts, describe_machine
 from loopmark.bench.measure.meters import busy
 from loopmark.bench.measure.plan import PlanOptions, make_plan
 from loopmark.bench.measure.pool import worker_pool
@@ -46,7 +46,8 @@ def conduct(folder: Path, progress=None, **wishes) -> tuple[Run, Samples]:
     plan = replace(make_plan(wish), warmup_ceiling_seconds=2.0)
     folder.mkdir(exist_ok=True)
     with worker_pool(plan, folder) as pool:
-        return Runner(plan, describe_machine("cpu"), datetime.now(UTC), progress or Silence()).run(pool)
+        facts = CommandFacts(plan, describe_machine("cpu"), datetime.now(UTC))
+        return Runner(facts, progress or Silence()).run(pool)
 
 
 def case_of(run: Run, loop: str, repeat: bool = False) -> Case:
@@ -289,7 +290,7 @@ def test_an_own_workload_is_measured_like_any_other(tmp_path: Path) -> None:
     )
     plan = make_plan(wish)
     with worker_pool(plan, tmp_path) as pool:
-        run, _ = Runner(plan, describe_machine("cpu"), datetime.now(UTC), Silence()).run(pool)
+        run, _ = Runner(CommandFacts(plan, describe_machine("cpu"), datetime.now(UTC)), Silence()).run(pool)
 
     assert [case.status for case in run.cases] == ["ok"] * 3
     assert run.cases[0].batch_size == 50

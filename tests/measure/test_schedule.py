@@ -13,7 +13,7 @@ from loopmark.bench.measure import plan as plan_module
 from loopmark.bench.measure import runner as runner_module
 from loopmark.bench.measure.answers import Finished, Ready, Turn, Warm
 from loopmark.bench.measure.clock import Block
-from loopmark.bench.measure.machine import describe_machine
+from loopmark.bench.measure.machine import CommandFacts, describe_machine
 from loopmark.bench.measure.meters import Disturbance, Spent
 from loopmark.bench.measure.plan import PlanOptions, ceiling_seconds, make_plan, terms_within_a_run
 from loopmark.bench.measure.pool import WorkerProcess
@@ -164,7 +164,7 @@ def test_timing_takes_as_long_as_was_said_before_it_began(
     monkeypatch.setattr(runner_module, "time", SimpleNamespace(perf_counter=clock))
     monkeypatch.setattr(runner_module.store, "write", lambda *_: None)
     on_device = Plan(**{**vars(plan), "device": device})
-    runner = Runner(on_device, machine, datetime.now(UTC), told)
+    runner = Runner(CommandFacts(on_device, machine, datetime.now(UTC)), told)
 
     parts = parts_of(on_device, runner.cases, None, ceiling_seconds=0.0)
     runner.run(WorkerPool(clock, device, tmp_path))  # type: ignore[arg-type]

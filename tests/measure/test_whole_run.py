@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from loopmark.bench.measure import whole_run
-from loopmark.bench.measure.machine import describe_machine
+from loopmark.bench.measure.machine import CommandFacts, describe_machine
 from loopmark.bench.measure.plan import PlanOptions, make_plan, terms_within_a_run
 from loopmark.bench.measure.pool import CaseEnded, worker_pool
 from loopmark.bench.measure.whole_run import Stage, WholeRun, measure_all
@@ -42,7 +42,8 @@ def measured(folder: Path, *, training: bool = False, told: Told | None = None) 
 
     folder.mkdir()
     with worker_pool(plan, folder) as pool:
-        return measure_all(plan, terms, 1.0, describe_machine("cpu"), datetime.now(UTC), pool, told or Told())
+        facts = CommandFacts(plan, describe_machine("cpu"), datetime.now(UTC))
+        return measure_all(facts, terms, 1.0, pool, told or Told())
 
 
 def ceilings_instead(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | None) -> None:

@@ -42,11 +42,6 @@ class GpuSettings(GpuMonitor):
             return self.temperature_celsius() + self._figure("nvmlDeviceGetMarginTemperature")
         return limit
 
-    def ecc_after_next_start(self) -> bool | None:
-        """True if memory errors will be corrected after the next start; None if unknown."""
-        modes = self._say("nvmlDeviceGetEccMode")
-        return None if modes is None else modes[1] == pynvml.NVML_FEATURE_ENABLED
-
     def company(self) -> int | None:
         """The number of processes with a compute context on the device; None if unknown."""
         found = self._say("nvmlDeviceGetComputeRunningProcesses")
@@ -79,7 +74,7 @@ def compute_mode(check: Check, gpu: GpuSettings) -> CheckResult:
 def memory_errors(check: Check, gpu: GpuSettings) -> CheckResult:
     """Error correction (ECC) costs some boards memory and bandwidth, so runs with and without it are not comparable.
     Failing memory may slow a step down, or corrupt it."""
-    on, soon = known(gpu.ecc(), f"{SILENT}; the board may have no ECC"), gpu.ecc_after_next_start()
+    on, soon = known(gpu.ecc(), f"{SILENT}; the board may have no ECC"), gpu.ecc(after_next_start=True)
     lost, corrected = (
         gpu.whole("nvmlDeviceGetTotalEccErrors", kind, pynvml.NVML_VOLATILE_ECC)
         for kind in (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED)

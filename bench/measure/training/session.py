@@ -54,8 +54,7 @@ class TrainingSession:
             length = None
         if goal is None:
             return Begun(None, length, None)
-        target = Target(goal.metric, float(goal.target), goal.higher_is_better)
-        return Begun(target, length, self._quality())
+        return Begun(Target(goal.metric, float(goal.target), goal.higher_is_better), length, self._quality())
 
     def segment(self, steps: int, one_by_one: int = 0) -> Segment:
         """Train for ``steps`` steps, or until the loss is NaN or infinite, and measure the quality.

@@ -3,7 +3,6 @@
 import time
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
 from loopmark.bench.errors import BadInput
@@ -13,18 +12,10 @@ from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.schedule import Progress, Schedule
+from loopmark.bench.measure.training import trials
 from loopmark.bench.measure.training.stopping import Terms
-from loopmark.bench.measure.training.trials import (
-    Endings,
-    Key,
-    TrainingCollector,
-    Trials,
-    begin,
-    expect_target,
-    refuse_bad_step,
-)
-from loopmark.bench.records.machine import Machine
-from loopmark.bench.records.run import Plan, Run, Status
+from loopmark.bench.measure.training.trials import Endings, Trials
+from loopmark.bench.records.run import Run, Status
 from loopmark.bench.records.training import Proof, Training, TrainingSamples, write_training
 from loopmark.loops.catalog import WORKLOADS
 from loopmark.loops.loop import EAGER
@@ -38,27 +29,19 @@ class Trainer:
     ``endings``: cases that cannot be trained, in addition to those that this machine lacks requirements for.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        terms: Terms,
-        machine: Machine,
-        started: datetime,
-        progress: Progress,
-        endings: Endings | None = None,
-    ) -> None:
-        self._plan, self._terms, self._progress = plan, terms, progress
-        self._facts, self._began = CommandFacts(plan, machine, started), time.perf_counter()
-        workloads, loops = apart(lacking, plan)
+    def __init__(self, facts: CommandFacts, terms: Terms, progress: Progress, endings: Endings | None = None) -> None:
+        self._facts, self._terms, self._progress = facts, terms, progress
+        self._plan, self._began = facts.plan, time.perf_counter()
+        workloads, loops = apart(lacking, self._plan)
         self._workloads, self._loops = tuple(workloads), tuple(loops)
         lacks = lacks_by_case(workloads, loops)
-        self._endings: dict[Key, tuple[Status, str]] = {k: ("skipped", reason) for k, reason in lacks.items() if reason}
+        self._endings: Endings = {k: ("skipped", reason) for k, reason in lacks.items() if reason}
         self._endings.update(endings or {})
         unpinned = "this system cannot pin processes to cores, which adds noise; give more --seeds"
         self._warnings = () if self._facts.cores else (unpinned,)
-        self._seeds = tuple(plan.seed + number for number in range(terms.seeds))
-        self._schedule = Schedule(plan.seed)
-        self._collector = TrainingCollector()
+        self._seeds = tuple(self._plan.seed + number for number in range(terms.seeds))
+        self._schedule = Schedule(self._plan.seed)
+        self._collector = trials.TrainingCollector()
 
     def run(self, pool: WorkerPool) -> tuple[Training, TrainingSamples]:
         """Train, and return the results; Ctrl-C ends it early with the results so far.
@@ -72,8 +55,8 @@ class Trainer:
                 self._prove(workload)
                 self._keep(interrupted=False)
                 for stage, seed in enumerate(self._seeds, start=1):
-                    trials = Trials(workload, seed, self._terms, pool, self._collector)
-                    trials.train(self._loops, self._endings, self._schedule, partial(self._tell, workload, stage))
+                    one_seed = Trials(workload, seed, self._terms, pool, self._collector)
+                    one_seed.train(self._loops, self._endings, self._schedule, partial(self._tell, workload, stage))
                     self._keep(interrupted=False)
         except KeyboardInterrupt:
             interrupted = True
@@ -101,10 +84,10 @@ class Trainer:
                 continue
             with closing(self._pool.start(workload, EAGER.name, log="target", neighbours=0)) as process:
                 try:
-                    _, begun = begin(process, self._plan.limit_seconds)
+                    _, begun = trials.begin(process, self._plan.limit_seconds)
                 except CaseEnded as end:
                     raise BadInput(f"{workload} cannot be trained: {end.reason}") from None
-                expect_target(workload, begun, self._terms, self._collector)
+                trials.expect_target(workload, begun, self._terms, self._collector)
 
     def _prove(self, workload: str) -> None:
         """Compare every case of ``workload`` with eager, one after another. Nothing is timed."""
@@ -124,12 +107,11 @@ class Trainer:
             try:
                 seen = process.within(self._plan.limit_seconds).prove(steps=PROOF_STEPS)
             except CaseEnded as end:
-                refuse_bad_step(end, self._terms)
-                ended = replace(proof, status=end.status, reason=end.reason)
+                trials.refuse_bad_step(end, self._terms)
                 # Training may still fit: it needs no copies of eager's model.
                 if not end.reason.startswith(OUT_OF_MEMORY):
-                    self._endings[proof.key] = ended.status, end.reason
-                self._collector.add_proof(ended)
+                    self._endings[proof.key] = end.status, end.reason
+                self._collector.add_proof(replace(proof, status=end.status, reason=end.reason))
                 return
         if seen.why_not is not None:
             self._collector.add_proof(replace(proof, status="skipped", reason=seen.why_not))
@@ -145,6 +127,6 @@ class Trainer:
         self._progress.tell(f"{workload} · {doing}", done, spent * (1 - done) / done if done > 0.1 else None)
 
 
-def endings_of(run: Run) -> dict[Key, tuple[Status, str]]:
+def endings_of(run: Run) -> Endings:
     """The cases of a timed run that failed or were skipped: they are not trained either."""
     return {(c.workload, c.loop): (c.status, c.reason or c.status) for c in run.cases if c.status != "ok"}

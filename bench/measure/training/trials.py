@@ -1,7 +1,7 @@
 """One workload trained from one seed: every loop in its own process, segment by segment, in random order."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -49,7 +49,7 @@ ONE_BY_ONE = 5  # first steps, each timed to its end: they compile, and the four
 NEVER_REACHED = "training was interrupted before this case"
 
 Key = tuple[str, str]  # workload and loop
-Endings = Mapping[Key, tuple[Status, str]]  # cases that are not trained, each with its status and reason
+Endings = dict[Key, tuple[Status, str]]  # cases that are not trained, each with its status and reason
 
 
 @dataclass
@@ -74,11 +74,7 @@ class Trials:
         """Trials that ran out of device memory beside others; they start when the others have ended."""
 
     def train(
-        self,
-        loops: tuple[str, ...],
-        endings: dict[Key, tuple[Status, str]],
-        schedule: Schedule,
-        tell: Callable[[str, float], None],
+        self, loops: tuple[str, ...], endings: Endings, schedule: Schedule, tell: Callable[[str, float], None]
     ) -> None:
         """Train every loop to its end. ``tell`` receives the current loop and step, and the share of the budget spent.
 
@@ -138,8 +134,9 @@ class Trials:
             self._collector.trials[index] = replace(trial, status="skipped", reason=reason)
             return
         untrained = float("nan") if begun.quality is None else begun.quality
-        known = replace(trial, setup_seconds=ready.seconds, steps_per_epoch=begun.steps_per_epoch)
-        self._collector.trials[index] = known
+        self._collector.trials[index] = replace(
+            trial, setup_seconds=ready.seconds, steps_per_epoch=begun.steps_per_epoch
+        )
         if trial.setup_seconds is None:  # else the trial was postponed, and this is recorded
             self._collector.add_evaluation(index, 0, 0.0, 0.0, untrained)
         stopping = EarlyStopping(target, self._terms.until, self._terms.budget_seconds, untrained)
@@ -186,9 +183,8 @@ class Trials:
             return
         refuse_bad_step(end, self._terms)
         trial = self._collector.trials[index]
-        ended = replace(trial, status=end.status, reason=end.reason)
-        self._collector.trials[index] = ended
-        self._endings[trial.key] = ended.status, end.reason
+        self._collector.trials[index] = replace(trial, status=end.status, reason=end.reason)
+        self._endings[trial.key] = end.status, end.reason
 
 
 def begin(process: WorkerProcess, limit_seconds: float) -> tuple[Ready, Begun]:

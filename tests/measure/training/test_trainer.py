@@ -13,7 +13,7 @@ import pytest
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.training import summarise_training
-from loopmark.bench.measure.machine import describe_machine
+from loopmark.bench.measure.machine import CommandFacts, describe_machine
 from loopmark.bench.measure.plan import PlanOptions, make_plan
 from loopmark.bench.measure.pool import worker_pool
 from loopmark.bench.measure.training.stopping import Terms
@@ -100,8 +100,8 @@ def train(
     plan = make_plan(PlanOptions(command=["loopmark", "train"], device="cpu", **{**usual, **wishes}))
     folder.mkdir(exist_ok=True)
     with worker_pool(plan, folder) as pool:
-        trainer = Trainer(plan, terms, describe_machine("cpu"), datetime.now(UTC), progress or Silence(), endings)
-        return trainer.run(pool)
+        facts = CommandFacts(plan, describe_machine("cpu"), datetime.now(UTC))
+        return Trainer(facts, terms, progress or Silence(), endings).run(pool)
 
 
 def trial_of(training: Training, loop: str, seed: int = 0) -> Trial:
