@@ -9,14 +9,7 @@ import numpy as np
 from loopmark.bench.judge.comparison import BASELINE, Verdict
 from loopmark.bench.judge.differences import differences
 from loopmark.bench.judge.finding import Finding, Judgement
-from loopmark.bench.judge.run_comparison import (
-    CaseKey,
-    JudgedCase,
-    JudgedRun,
-    MetricComparison,
-    RunComparison,
-    same_machine,
-)
+from loopmark.bench.judge.run_comparison import JudgedCase, JudgedRun, MetricComparison, RunComparison, same_machine
 from loopmark.bench.judge.settings import RATIO, STEP, Thresholds
 from loopmark.bench.judge.statistics import Estimate, exp, welch
 from loopmark.bench.records.run import Run
@@ -97,7 +90,7 @@ def verdict(change: Estimate, threshold: float, noise_floor: float | None) -> Ve
 def _unmeasured(compared: RunComparison, thresholds: Thresholds) -> Iterator[Finding]:
     """A finding for each metric that the run lacks: slower for a broken loop, inconclusive for others."""
 
-    def finding(key: CaseKey, metric: str, before: JudgedCase, verdict: Verdict, note: str) -> Finding:
+    def finding(key: tuple[str, str], metric: str, before: JudgedCase, verdict: Verdict, note: str) -> Finding:
         step = before.row.step_seconds if metric == STEP else None
         base, threshold = step.value if step else None, thresholds.of(metric)
         return Finding(*key, metric, "seconds", base, None, None, verdict, threshold, decides=True, note=note)

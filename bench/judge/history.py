@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,7 @@ from loopmark.bench.judge.differences import differences
 from loopmark.bench.judge.run_comparison import ComparisonKey, fill_instructions, instructions_of
 from loopmark.bench.judge.statistics import MEDIAN_ERROR, Estimate, t_quantile
 from loopmark.bench.judge.summary import is_baseline
+from loopmark.bench.records.files import in_utc
 from loopmark.bench.records.run import Case, Run
 
 LEAST_RUNS = 2  # of a level, since a single run may be an outlier
@@ -252,8 +253,6 @@ def _subject(run: Run, base: Case) -> SeriesSubject:
 
 def start_of(run: Run, folder: str) -> datetime:
     """The start of ``run`` in UTC. Raises BadInput if its start time is invalid."""
-    try:
-        started = datetime.fromisoformat(run.started)
-        return started.replace(tzinfo=UTC) if started.tzinfo is None else started.astimezone(UTC)
-    except (ValueError, OverflowError):  # such as the first day of the year 1 in an eastern time zone
-        raise BadInput(f"{folder} has no valid start time: {run.started[:40]!r}; repeat the run") from None
+    if (started := in_utc(run.started)) is None:
+        raise BadInput(f"{folder} has no valid start time: {run.started[:40]!r}; repeat the run")
+    return started

@@ -21,6 +21,11 @@ def exp(value: float) -> float:
     return math.inf if value >= LARGEST_LOG else math.exp(value)
 
 
+def finite(value: float | None) -> float | None:
+    """``value``, or None where it is NaN or infinite, which JSON and spreadsheets cannot hold."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value and its interval, in the value's unit: 95 % unless stated otherwise."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.equivalence import Equivalence, equivalence
-from loopmark.bench.judge.statistics import CONFIDENCE, Estimate, falls, student
+from loopmark.bench.judge.statistics import CONFIDENCE, Estimate, falls, finite, student
 from loopmark.bench.records.training import Proof, Target, Training, TrainingSamples, Trial
 
 LEAST = 1e-9  # the least value before a logarithm, for a training too short for the clock
@@ -94,7 +94,7 @@ def judge_trial(trial: Trial, target: Target, evaluations: pd.DataFrame, losses:
     steps, seconds, joules = None, None, None
     if met is not None:
         reached = evaluations.iloc[met]
-        steps, joules = int(reached["step"]), _finite(float(reached["joules"]))
+        steps, joules = int(reached["step"]), finite(float(reached["joules"]))
         seconds = max(0.0, float(reached["seconds"]) - excess)
     better = len(quality) > 1 and target.gain(float(quality[0]), float(quality[-1])) > 0
     falling = trial.diverged_at_step is None and better and falls(losses["loss"].to_numpy()) < SURE
@@ -152,12 +152,8 @@ def _evaluations(trial: Trial, evaluations: pd.DataFrame, losses: pd.DataFrame) 
     for number, row in enumerate(evaluations.itertuples()):
         step = int(str(row.step))
         epochs = step / trial.steps_per_epoch if trial.steps_per_epoch else None
-        loss = _finite(float(means[number])) if number in means.index else None
-        yield Evaluation(step, epochs, float(str(row.seconds)), loss, _finite(float(str(row.quality))))
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+        loss = finite(float(means[number])) if number in means.index else None
+        yield Evaluation(step, epochs, float(str(row.seconds)), loss, finite(float(str(row.quality))))
 
 
 def _excess(trial: Trial, evaluations: pd.DataFrame) -> float:

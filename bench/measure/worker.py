@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Callable, Sized
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -194,10 +195,14 @@ class Worker:
 
     def count_work(self) -> tuple[PhaseWork, ...]:
         """Count the work of one step, on a new task. The timed task is dropped first, to free its memory."""
+        parameters = [weakref.ref(parameter) for parameter in self._task.model.parameters()]
+        vars(self._task).pop("_stream", None)  # it refers to the task
         for name in ("_task", "_step", "_clock"):
             self.__dict__.pop(name, None)
         torch.compiler.reset()  # its caches hold models and the pools of their graphs
-        gc.collect()
+        # A collection visits all that torch has imported, whose pages a forked process has to copy.
+        if self._device.type != "cpu" or any(parameter() is not None for parameter in parameters):
+            gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         loop, task = self._make_task()

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from loopmark.bench.judge.comparison import BASELINE, ratio_logs, rounds_of
-from loopmark.bench.judge.finding import Finding
+from loopmark.bench.judge.comparison import BASELINE, Verdict, ratio_logs, rounds_of
+from loopmark.bench.judge.finding import Finding, Unit
 from loopmark.bench.judge.gate import EAGERS_GAIN, verdict
 from loopmark.bench.judge.settings import RATIO, STEP
 from loopmark.bench.judge.statistics import Estimate, exp, student, welch
@@ -108,19 +108,9 @@ def _finding(
         note = note or "the two have no round in common"
     elif math.isinf(change.high):
         note = note or "one launch alone gives no interval: give more launches"
-    return Finding(
-        workload=workload,
-        loop=loop,
-        metric=metric,
-        unit="ratio" if metric == RATIO else "seconds",
-        base=sides[0],
-        head=sides[1],
-        change=change,
-        verdict="inconclusive" if change is None or lost else verdict(change, threshold, noise_floor),
-        threshold=threshold,
-        decides=True,
-        note=note,
-    )
+    unit: Unit = "ratio" if metric == RATIO else "seconds"
+    judged: Verdict = "inconclusive" if change is None or lost else verdict(change, threshold, noise_floor)
+    return Finding(workload, loop, metric, unit, *sides, change, judged, threshold, decides=True, note=note)
 
 
 def _broken(found: Finding) -> Finding:

@@ -11,6 +11,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +39,15 @@ def span_of(name: str) -> tuple[float, float] | None:
 def line(error: BaseException | str) -> str:
     """The text of ``error`` as one line of at most 160 characters, without a full stop."""
     return " ".join(str(error).split())[:160].rstrip(".")
+
+
+def in_utc(text: str) -> datetime | None:
+    """The time in ``text`` (ISO 8601, in UTC if it has no zone), in UTC; None if it is invalid."""
+    try:
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):  # such as the first day of the year 1 in an eastern time zone
+        return None
 
 
 def damaged(path: Path, error: BaseException | str, again: str = AGAIN) -> BadInput:

@@ -5,14 +5,14 @@ import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from loopmark import __version__
 from loopmark.bench.errors import BadInput
-from loopmark.bench.records.files import LEAST_SECONDS, line
+from loopmark.bench.records.files import LEAST_SECONDS, in_utc, line
 from loopmark.bench.records.machine import Environment, Gpu, Machine, facts_of
 from loopmark.bench.records.pytest_benchmark import MAKE_ONE, Benchmark, ImportedRounds, MachineInfo, Stored, fitting
 from loopmark.bench.records.run import Case, Launch, Plan, Run
@@ -145,11 +145,9 @@ def _run(files: Sequence[Stored], cases: list[Case], warnings: list[str], comman
 
 
 def _started(file: Stored) -> datetime:
-    try:
-        started = datetime.fromisoformat(file.datetime)
-        return started.replace(tzinfo=UTC) if started.tzinfo is None else started.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise BadInput(f"{file.path} has no valid datetime: {line(file.datetime)!r:.60}; {MAKE_ONE}") from None
+    if (started := in_utc(file.datetime)) is None:
+        raise BadInput(f"{file.path} has no valid datetime: {line(file.datetime)!r:.60}; {MAKE_ONE}")
+    return started
 
 
 def _environment(info: MachineInfo, threads: int | None) -> Environment:

@@ -88,12 +88,10 @@ def noise(finding: BatchFinding) -> str:
 
 
 def size(row: BatchRow) -> str:
-    """The batch size of a row."""
     return f"{row.attempt.batch_size:,}"
 
 
 def memory(row: BatchRow) -> str:
-    """The peak memory of a row."""
     return show.data(row.attempt.peak_memory_bytes)
 
 

@@ -95,9 +95,8 @@ def _steps(summary: CalibrationSummary) -> str:
 
 def _rate(rate: Rate) -> str:
     # Whole per cent from ten on: the other format would print a hundred as 1e+02.
-    low, high = (
-        f"{100 * end:.0f}" if end >= 0.0995 else f"{100 * end:.2g}" for end in (rate.estimate.low, rate.estimate.high)
-    )
+    ends = rate.estimate.low, rate.estimate.high
+    low, high = (f"{100 * end:.0f}" if end >= 0.0995 else f"{100 * end:.2g}" for end in ends)
     return f"{rate.times}/{rate.of} [{low}, {high} %]" if rate.of else show.ABSENT
 
 

@@ -113,19 +113,15 @@ def timeline(case: FootprintCase) -> Figure | None:
         f"{', run without compiling it' if step.ran_eagerly else ''}"
     )
     axes = layout.line_axes(title, entries)
-    _shade(axes, step, colours)
+    ends = list(accumulate(len(stretch.moments) for stretch in step.stretches))
+    for stretch, first, last in zip(step.stretches, [0, *ends], ends, strict=False):
+        axes.axvspan(first, last, color=colours[stretch.phase], alpha=0.22, linewidth=0)
     axes.step(range(len(moments)), [moment / size for moment in moments], where="post", color=style.BLACK, linewidth=1)
     axes.axhline(step.before_bytes / size, color=style.GREY, linestyle=style.DASHES[1], linewidth=0.9)
     axes.set(xlim=(0, len(moments) - 1), ylim=(0, max(moments) / size * HEADROOM))
     axes.set(xlabel=ALONG[step.kind], ylabel=f"{unit}, {step.kind}")
     _name_peak(axes, moments, size, step)
     return layout.figure_of(axes)
-
-
-def _shade(axes: Axes, step: Footprint, colours: dict[str, str]) -> None:
-    ends = list(accumulate(len(stretch.moments) for stretch in step.stretches))
-    for stretch, first, last in zip(step.stretches, [0, *ends], ends, strict=False):
-        axes.axvspan(first, last, color=colours[stretch.phase], alpha=0.22, linewidth=0)
 
 
 def _name_peak(axes: Axes, moments: Sequence[int], size: float, step: Footprint) -> None:

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.text import Text
 
 from loopmark.bench.judge.bounds import Roof, kinds_of
-from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.statistics import Estimate, finite
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
 from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import phase_names
-from loopmark.bench.report.table import Cell, Column, Table, as_wide_as, figure, finite, print_lines, table_of
+from loopmark.bench.report.table import Cell, Column, Table, as_wide_as, figure, print_lines, table_of
 from loopmark.bench.report.text import grouped, plain
 
 FILE_WIDTH = 110

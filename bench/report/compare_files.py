@@ -56,11 +56,9 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
 
 def as_csv(found: SideBySide) -> str:
     """One row for each loop of a compared run, in base units, phases last; empty for values not measured."""
-    rows = [row for comparison in found.workloads for loop in comparison.loops for _, row in comparison.rows(loop)]
-    names = phase_names(rows)
-    records = []
-    places = [(one, loop, e) for one in found.workloads for loop in one.loops for e, _ in one.rows(loop)]
-    for comparison, loop, compared in places:
+    places = [(one, loop, *pair) for one in found.workloads for loop in one.loops for pair in one.rows(loop)]
+    names, records = phase_names(row for *_, row in places), []
+    for comparison, loop, compared, _ in places:
         record, phases = _record(comparison, loop, compared), _phases(comparison, loop, compared)
         for name in names:
             record |= ends(f"{name}_seconds", phases.get(name))
@@ -200,10 +198,8 @@ def _shares(comparison: WorkloadComparison) -> Iterator[str]:
 
 def _by_run(comparison: WorkloadComparison) -> Iterator[tuple[ComparedRun, list[Row]]]:
     for compared in comparison.runs:
-        yield (
-            compared,
-            [row for loop in comparison.loops if (row := compared.row(comparison.workload, loop)) is not None],
-        )
+        rows = (compared.row(comparison.workload, loop) for loop in comparison.loops)
+        yield compared, [row for row in rows if row is not None]
 
 
 def _name(row: Row) -> str:

@@ -239,11 +239,9 @@ def speedups(comparison: WorkloadComparison) -> Figure | None:
     lines = 1 + max(label.count("\n") for label in labels)
     top = layout.TITLE + layout.NOTE_LINE * (lines + bool(note)) + layout.EDGE
     height = top + max(CELL * len(loops), 1.2) + 0.5
-    left_over = layout.WIDTH - layout.NAMES - width * columns
+    right, bottom = layout.WIDTH - layout.NAMES - width * columns, height - top - CELL * len(loops)
     title = f"{style.fitted(comparison.workload)}: speedup over {BASELINE}"
-    axes = layout.blank_axes(
-        height, left=layout.NAMES, right=left_over, top=top, bottom=height - top - CELL * len(loops), title=title
-    )
+    axes = layout.blank_axes(height, left=layout.NAMES, right=right, top=top, bottom=bottom, title=title)
     if note:
         layout.small_text(axes, layout.EDGE, height - layout.TITLE, style.fitted(note, layout.NOTE, style.SMALL))
     known = np.abs(logs[np.isfinite(logs)])

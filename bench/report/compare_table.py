@@ -16,7 +16,7 @@ from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as training
 from loopmark.bench.report.ceilings import reached, utilisation
 from loopmark.bench.report.cells import phase_names
-from loopmark.bench.report.figures import COLOURS
+from loopmark.bench.report.figures import speedup_cell, verdict_style
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, table_of
 from loopmark.bench.report.text import elide, plain
@@ -115,21 +115,18 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
                 yield table.line(name, line)
     if noise := words.noise(comparison):
         yield Text(noise, "dim")
-    for name, text in words.remarks(comparison):
-        yield Text(f"{name}: {text}", "dim")
+    yield from (Text(f"{name}: {text}", "dim") for name, text in words.remarks(comparison))
     if table.left_out:
         yield Text(f"compare.md also has: {', '.join(table.left_out)}", "dim")
-
-
-def _speedup(line: Line) -> Cell:
-    return figure(cells.speedup(line.row), 1.0 if is_baseline(line.row.case) else line.row.speedup)
 
 
 def _of_roofline(text: Callable[[Row], str], value: Callable[[Roofline], Estimate]) -> Callable[[Line], Cell]:
     return lambda line: figure(text(line.row), value(line.row.roofline) if line.row.roofline else None)
 
 
-SPEEDUP = Column[Line]("speedup", _speedup, left=True, style=lambda line: COLOURS.get(line.row.verdict or "", ""))
+SPEEDUP = Column[Line](
+    "speedup", lambda line: speedup_cell(line.row), left=True, style=lambda line: verdict_style(line.row)
+)
 RATE = Column[Line](
     "samples/s", lambda line: figure(show.rate_range(line.row.samples_per_second), line.row.samples_per_second)
 )
@@ -182,14 +179,13 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
 
 
 def _section(comparison: WorkloadComparison, plots: Sequence[Plot]) -> dict[str, Any]:
+    said = [*words.endings(comparison), *words.remarks(comparison)]
     return {
         "name": comparison.workload,
         "work": words.works(comparison),
         "table": Table(PAGE, _lines_of(comparison)),
         "noise": words.noise(comparison),
-        "remarks": [
-            {"name": name, "text": text} for name, text in [*words.endings(comparison), *words.remarks(comparison)]
-        ],
+        "remarks": [{"name": name, "text": text} for name, text in said],
         "plots": [plot for plot in plots if plot.workload == comparison.workload],
         "phases": _phases(comparison),
     }

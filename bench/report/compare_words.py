@@ -162,10 +162,8 @@ def _places(rows: Sequence[tuple[ComparedRun, Row]], of: int) -> str:
 
 def noise(comparison: WorkloadComparison) -> str:
     """Each run's noise floor, or the least and greatest of many, on one line; empty if none was measured."""
-    pairs = [(compared, compared.workload(comparison.workload)) for compared in comparison.runs]
-    floors = [
-        (found.noise_floor, compared.name) for compared, found in pairs if found and found.noise_floor is not None
-    ]
+    pairs = ((compared.name, compared.workload(comparison.workload)) for compared in comparison.runs)
+    floors = [(found.noise_floor, name) for name, found in pairs if found and found.noise_floor is not None]
     if not floors:
         return ""
     few = len(floors) <= MOST_NAMED
@@ -175,9 +173,8 @@ def noise(comparison: WorkloadComparison) -> str:
 
 def remarks(comparison: WorkloadComparison) -> Iterator[tuple[str, str]]:
     """Remarks on rows beyond their figures, with the names of the rows; a shared remark comes once."""
-    measured = [
-        (loop, *pair) for loop in comparison.loops for pair in comparison.rows(loop) if pair[1].step_seconds is not None
-    ]
+    every = ((loop, compared, row) for loop in comparison.loops for compared, row in comparison.rows(loop))
+    measured = [one for one in every if one[2].step_seconds is not None]
     notes = ((cells.notes(row), f"{elide(loop, NAME_LENGTH)} on {compared.name}") for loop, compared, row in measured)
     told = [pair for pair in notes if pair[0]]
     kinds_of = []

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.statistics import Estimate, finite
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as words
-from loopmark.bench.report.table import Cell, Column, csv_text, ends, figure, finite
+from loopmark.bench.report.table import Cell, Column, csv_text, ends, figure
 
 Value = Estimate | float | int | str | None
 Place = Literal["terminal", "main", "start"]
 """The tables of figures: in the terminal, of all loops on a page, and of starting costs on a page."""
-COLOURS = {"faster": "green", "slower": "red"}
 
 
 @dataclass(frozen=True)
@@ -134,6 +133,14 @@ def _steps_per_second(row: Row) -> Estimate | None:
     return step.map(lambda seconds: 1 / seconds if seconds > 1 / sys.float_info.max else math.inf) if step else None
 
 
+def speedup_cell(row: Row) -> Cell:
+    return figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup)
+
+
+def verdict_style(row: Row) -> str:
+    return {"faster": "green", "slower": "red"}.get(row.verdict or "", "")
+
+
 def _steady_cell(row: Row) -> Cell:
     known = [launch.steady for launch in row.case.launches if launch.steady is not None]
     return figure(f"{sum(known)} of {len(known)}" if known else show.ABSENT)
@@ -173,12 +180,8 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "speedup", lambda row: row.speedup, kept="interval",
-        terminal=Shown(
-            2, "speedup", cell=cells.speedup, left=True, style=lambda row: COLOURS.get(row.verdict or "", "")
-        ),
-        main=Shown(
-            1, "speedup", cell=lambda row: figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup)
-        ),
+        terminal=Shown(2, "speedup", cell=cells.speedup, left=True, style=verdict_style),
+        main=Shown(1, "speedup", cell=speedup_cell),
         gauge=Gauge(2, "speedup", "ratio", "Eager's step over this loop's", ends=True),
         chart=Chart(3, "speedup over eager", "x", bigger_is_better=True), measure=Measure("speedup"),
     ),

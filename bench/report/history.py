@@ -13,12 +13,12 @@ from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.history import Change, Point, Series, SeriesSubject, Suspicion, by_subject, suspicions
-from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.statistics import Estimate, finite
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.store import RUN_FILE
 from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import work
-from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, as_wide_as, csv_of, finite, print_lines
+from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, as_wide_as, csv_of, ends, print_lines
 from loopmark.bench.report.text import elide, plain, slugs
 
 LONGEST = 400  # letters of the changes at a run; a reinstalled machine has very many
@@ -183,7 +183,6 @@ def _subject_record(subject: SeriesSubject) -> dict[str, Cell]:
 
 
 def _point(point: Point) -> dict[str, Cell]:
-    value, low, high = _figure(point.speedup).values()
     return {
         "run": point.run.name,
         "folder": point.folder,
@@ -192,9 +191,7 @@ def _point(point: Point) -> dict[str, Cell]:
         "revision": point.run.environment.revision,
         "torch": point.run.environment.torch,
         "launches": point.launches,
-        "speedup": value,
-        "speedup_low": low,
-        "speedup_high": high,
+        **ends("speedup", point.speedup),
     }
 
 

@@ -61,19 +61,14 @@ COLUMNS: tuple[Column[Finding], ...] = (
 
 def _sentences(judgement: Judgement) -> Iterator[Text]:
     """The lines below the table."""
-    for finding in judgement.findings:
-        if finding.note and _is_shown(finding):
-            yield Text(claim.note(finding), "dim")
+    yield from (Text(claim.note(one), "dim") for one in judgement.findings if one.note and _is_shown(one))
     if unseen := sum(not _is_shown(finding) for finding in judgement.findings):
         phases = "1 phase" if unseen == 1 else f"{unseen} phases"
         said = f"not shown: {phases} without a sure change or an effect on the outcome; --json and --markdown have all"
         yield Text(said, "dim")
-    for fact in judgement.facts:
-        yield Text(elide(fact, claim.SENTENCE_LENGTH), "dim")
-    for difference in judgement.differences:
-        yield Text(f"differs: {elide(difference, claim.SENTENCE_LENGTH)}")
-    for warning in judgement.warnings:
-        yield Text(f"warning: {elide(warning, claim.SENTENCE_LENGTH)}", "yellow")
+    yield from (Text(elide(fact, claim.SENTENCE_LENGTH), "dim") for fact in judgement.facts)
+    yield from (Text(f"differs: {elide(one, claim.SENTENCE_LENGTH)}") for one in judgement.differences)
+    yield from (Text(f"warning: {elide(one, claim.SENTENCE_LENGTH)}", "yellow") for one in judgement.warnings)
     yield Text()
     yield Text(claim.conclusion(judgement), OUTCOME_STYLES.get(judgement.outcome, "bold yellow"))
 

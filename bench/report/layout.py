@@ -89,7 +89,6 @@ def loss_lines(
 
 
 def figure_of(axes: Axes) -> Figure:
-    """The figure of ``axes``."""
     figure = axes.get_figure(root=True)
     if figure is None:
         raise ValueError("these axes are on no figure")

@@ -160,10 +160,6 @@ def _baseline_and_least(figures: list[KeyFigure]) -> list[KeyFigure]:
     return [one for one in others if one[0].loop == BASELINE or one is least]
 
 
-def _two_least(figures: list[KeyFigure]) -> list[KeyFigure]:
-    return sorted(figures, key=itemgetter(1))[:2]
-
-
 def _least_and_most(figures: list[KeyFigure]) -> list[KeyFigure]:
     ordered = sorted(figures, key=itemgetter(1))
     return ordered[:1] + ordered[1:][-1:]
@@ -172,7 +168,7 @@ def _least_and_most(figures: list[KeyFigure]) -> list[KeyFigure]:
 _KEY_FIGURES = {
     "phases": (_phases, _baseline_and_least),
     "speedup": (_speedups, _least_and_most),
-    "breakeven": (_break_even, _two_least),
+    "breakeven": (_break_even, lambda figures: sorted(figures, key=itemgetter(1))[:2]),
     "distribution": (_steps, _baseline_and_least),
     "steps": (_steps, _baseline_and_least),
     "roofline": (_rooflines, _baseline_and_least),

@@ -77,9 +77,8 @@ def speedup(workload: WorkloadSummary) -> Figure | None:
         _beside(axes, y, cells.speedup(row), 8)
     low, high = min(known), max(known)
     low, high = low / (high / low) ** 0.06, high * (high / low) ** 0.06
-    axes.set(
-        xscale="log", xlim=(low, high), xlabel=f"{BASELINE}'s seconds a step over the loop's, with the 95 % interval"
-    )
+    axes.set(xscale="log", xlim=(low, high))
+    axes.set_xlabel(f"{BASELINE}'s seconds a step over the loop's, with the 95 % interval")
     style.log_ticks(axes.xaxis, low, high, lambda value: f"{value:g}x")
     return layout.figure_of(axes)
 

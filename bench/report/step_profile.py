@@ -25,7 +25,6 @@ LEAST_NAME, WIDEST_NAME = 12, 80
 TAIL = 4  # a shortened name keeps its end in a quarter of its width
 MUCH_MORE = 1.05  # operators that add up to more than this multiple of their phase ran in several threads
 
-
 CostRow = tuple[Cost, float | None]  # a kernel's cost, and its share of its phase
 
 

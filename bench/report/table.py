@@ -14,7 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.judge.statistics import Estimate
+from loopmark.bench.judge.statistics import Estimate, finite
 from loopmark.bench.report.text import elide, markdown, told_apart
 
 R = TypeVar("R")
@@ -62,7 +62,6 @@ class Column(Generic[R]):
         return f"{first}{second}" if first.endswith("/") else f"{first} {second}".strip()
 
     def of(self, row: R) -> Cell:
-        """The row's cell."""
         cell = self.cell(row)
         return cell if isinstance(cell, Cell) else Cell(cell)
 
@@ -108,7 +107,6 @@ class Table(Generic[R]):
 
     @cached_property
     def cells(self) -> tuple[tuple[Cell, ...], ...]:
-        """The cells of each row."""
         return tuple(tuple(column.of(row) for column in self.shown) for row in self.rows)
 
     def as_markdown(self) -> str:
@@ -234,11 +232,6 @@ def _in_csv(value: object) -> object:
         return value
     clean = "".join(c for c in value if unicodedata.category(c) not in {"Cc", "Cf"})
     return f"'{clean}" if clean.startswith(FORMULA) else clean
-
-
-def finite(value: float | None) -> float | None:
-    """``value``, or None where it is NaN or infinite, which JSON and spreadsheets cannot hold."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def strict(value: Any) -> Any:

@@ -6,18 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loopmark.bench.judge.statistics import finite
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary, summarise_training
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import draw_plots, unwritable_folder, with_case_figures
-from loopmark.bench.report.table import csv_of, ends, finite
+from loopmark.bench.report.table import csv_of, ends
 from loopmark.bench.report.training_table import Starts, contents
 from loopmark.bench.report.training_words import converged_at_step, evidence, rounding
 
 if TYPE_CHECKING:
     from loopmark.bench.report import style
-
 
 TRAINING_CSV = "training.csv"
 

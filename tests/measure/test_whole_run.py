@@ -55,12 +55,29 @@ def ceilings_instead(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | N
     monkeypatch.setattr(whole_run, "measure_ceilings", measure)
 
 
-def test_the_device_is_measured_after_the_loops_and_kept_beside_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ceilings_instead(monkeypatch, None)
-    found = measured(tmp_path / "run", training=True)
-    assert found.ceilings == read_ceilings(tmp_path / "run" / CEILINGS_FILE) == synthetic.ceilings()
+Whole = tuple[WholeRun, Told]
+
+
+def whole(folder: Path, *, training: bool) -> Whole:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        ceilings_instead(monkeypatch, None)
+        told = Told()
+        return measured(folder / "run", training=training, told=told), told
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return whole(tmp_path_factory.mktemp("trained"), training=True)
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return whole(tmp_path_factory.mktemp("untrained"), training=False)
+
+
+def test_the_device_is_measured_after_the_loops_and_kept_beside_them(trained: Whole) -> None:
+    found, _ = trained
+    assert found.ceilings == read_ceilings(found.folder / CEILINGS_FILE) == synthetic.ceilings()
     assert found.trained is not None
     assert not found.interrupted
     assert found.statuses == {"ok"}
@@ -93,21 +110,16 @@ def test_interrupted_after_the_loops_what_was_timed_is_there_and_nothing_more_is
     )
 
 
-def test_without_terms_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ceilings_instead(monkeypatch, None)
-    assert measured(tmp_path / "run").trained is None
+def test_without_terms_nothing_is_trained(untrained: Whole) -> None:
+    assert untrained[0].trained is None
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_one_bar_tells_of_the_whole_and_never_goes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: bool
-) -> None:
-    ceilings_instead(monkeypatch, None)
-    told = Told()
-    measured(tmp_path / "run", training=training, told=told)
+def test_one_bar_tells_of_the_whole_and_never_goes_back(trained: Whole, untrained: Whole, training: bool) -> None:
+    told = (trained if training else untrained)[1]
     assert told.done == sorted(told.done)
     assert told.done[-1] <= 1
-    if training:  # timing leaves room for it
+    if training:  # timing has left room for it
         assert told.done[-1] > max(done for done, doing in zip(told.done, told.doing, strict=True) if "round" in doing)
 
 

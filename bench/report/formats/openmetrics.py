@@ -7,9 +7,9 @@ of text files refuses them; the start of the run is a separate gauge.
 
 import math
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 
 from loopmark.bench.judge.summary import Summary
+from loopmark.bench.records.files import in_utc
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells
 from loopmark.bench.report.figures import FIGURES, record
@@ -20,15 +20,13 @@ PREFIX = "loopmark"
 LONGEST_VALUE = 400
 
 Labels = dict[str, str]
-
-
 ENDS = {"": "", "_low": ", 95 % interval, low end", "_high": ", 95 % interval, high end"}
 
 
 def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
     """The run, its cases and their phases."""
     measured = entries(summary)
-    run, start = summary.run, _start(summary)
+    run = summary.run
     about = {
         "run": run.name,
         "machine": run.machine.name,
@@ -38,9 +36,9 @@ def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all for
         "loopmark": run.environment.loopmark,
     }
     lines = [*_head("run", "info", None, "The run that all figures come from."), _sample("run_info", about, 1)]
-    if start is not None:
-        name = "run_start_timestamp_seconds"
-        lines += [*_head(name, "gauge", "seconds", "Start of the run, seconds since 1970."), _sample(name, {}, start)]
+    if start := in_utc(run.started):
+        name, since = "run_start_timestamp_seconds", start.timestamp()
+        lines += [*_head(name, "gauge", "seconds", "Start of the run, seconds since 1970."), _sample(name, {}, since)]
     what = "The verdict on a loop, and whether it trains as eager does."
     lines += [*_head("case", "info", None, what), *(_sample("case_info", _verdicts(entry), 1) for entry in measured)]
     records = [(_labels(entry), record(entry.row, entry.of)) for entry in measured]
@@ -89,11 +87,3 @@ def _sample(name: str, labels: Labels, value: float) -> str:
 
 def _escaped(text: str) -> str:
     return elide(text, LONGEST_VALUE).replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-def _start(summary: Summary) -> float | None:
-    try:
-        started = datetime.fromisoformat(summary.run.started)
-        return (started if started.tzinfo else started.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None

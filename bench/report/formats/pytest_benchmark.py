@@ -16,13 +16,13 @@ import pandas as pd
 from loopmark import __version__
 from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import counted_blocks, laps_by_case, phases_by_block
+from loopmark.bench.judge.statistics import finite
 from loopmark.bench.judge.summary import Summary
 from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import ByCase, Samples
 from loopmark.bench.report.figures import record
 from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
-from loopmark.bench.report.table import finite
 from loopmark.bench.report.text import elide, plain
 
 MOST_ROUNDS = 100_000
