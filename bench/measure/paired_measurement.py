@@ -57,9 +57,9 @@ class Measured:
 class _SideProcess(WorkerProcess):
     """A launch of one side. If it fails, the comparison ends."""
 
-    def __init__(self, launcher: Launcher, assignment: Assignment, name: str) -> None:
-        super().__init__(launcher, assignment)
-        self._name, self._log = name, assignment.log
+    def __init__(self, side: PreparedSide, assignment: Assignment) -> None:
+        super().__init__(side.launcher, assignment)
+        self._name, self._log, self._side = side.name, assignment.log, side
 
     def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
         """Send a request. Raises BadInput where it fails, or NotComparable where the side was skipped."""
@@ -68,8 +68,11 @@ class _SideProcess(WorkerProcess):
         except CaseEnded as end:
             if end.status == "skipped":
                 raise NotComparable(f"{self._name}: {end.reason}") from None
+            reason = end.reason
+            if (tree := self._side.assignment.tree) and (revision := self._side.given.get("rev")):
+                reason = reason.replace(str(tree.folder), f"revision {revision}")  # its worktree is gone by then
             *_, last = (text_of(self._log) or "").splitlines() or [""]  # for example, the reason why an import failed
-            raise BadInput(f"{self._name}: {end.reason}{f' ({last.strip()[:200]})' if last else ''}") from None
+            raise BadInput(f"{self._name}: {reason}{f' ({last.strip()[:200]})' if last else ''}") from None
 
 
 class PairedMeasurement:
@@ -171,7 +174,7 @@ class PairedMeasurement:
             log=self._folder / f"{side.name}.log",
             compile_cache=self._folder / ("compiled" if shared else f"compiled-{side.name}"),
         )
-        return _SideProcess(side.launcher, assignment, side.name)
+        return _SideProcess(side, assignment)
 
     def _start(self, head: bool, process: WorkerProcess, with_facts: bool) -> Warm:
         """Set up a process and warm it up; ``with_facts`` also records its side's facts, once."""

@@ -29,7 +29,7 @@ def allowed(finding: Finding) -> str:
     """``5.0 %``: the slowdown that is allowed; ``any`` for a finding that decides nothing."""
     if not finding.decides:
         return "any"
-    return show.percent(finding.threshold) if finding.threshold else "none"
+    return show.percent(finding.threshold) if finding.threshold else "0 %"
 
 
 def title(finding: Finding) -> str:
