@@ -1,7 +1,7 @@
 """Tasks for comparing loops: the shipped ones, a small one to modify, and models that are hard to compare."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from tests.measure.proof.proofs import MakeTask
 from tests.support.tiny import CPU
 
 
+@cache
 def workload(name: str, seed: int = 0) -> MakeTask:
     return partial(WORKLOADS[name].make, CPU, "small", None, seed)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache, partial
 
 from torch import Tensor
 
@@ -22,11 +23,16 @@ def proven(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int 
     return prove(make_task(), loop, steps, seed, now=lambda: 0.0)  # all steps, even on a slow machine
 
 
+proven_of_eager = cache(
+    partial(proven, EAGER)
+)  # many loops are judged on one task; eager gives the same bits each time
+
+
 def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Equivalence:
     """The verdict on ``loop``, with eager compared as well."""
     collector = TrainingCollector()
-    for one in (EAGER, loop):
-        seen = proven(one, make_task, steps, seed)
+    for one, prove_it in ((EAGER, proven_of_eager), (loop, partial(proven, loop))):
+        seen = prove_it(make_task, steps, seed)
         known = {name: value for name, value in vars(seen).items() if name not in ("deviations", "why_not")}
         proof = Proof("workload", one.name, repeat=False, status="ok", reason=None, **known)
         collector.add_proof(proof, seen.deviations)
