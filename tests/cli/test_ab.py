@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -45,6 +47,13 @@ def left_behind(cwd: Path) -> list[str]:
 def git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@b", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder for temporary files with so short a path that the sockets of processes fit into it."""
+    with tempfile.TemporaryDirectory(prefix="ab-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -187,26 +196,28 @@ main()
 """
 
 
-def test_ctrl_c_gives_the_verdict_on_what_there_is_and_cleans_up(repository: Path) -> None:
-    (repository / "tmp").mkdir(exist_ok=True)
+def test_ctrl_c_gives_the_verdict_on_what_there_is_and_cleans_up(repository: Path, short_folder: Path) -> None:
+    (repository / "tmp").symlink_to(short_folder)
     process = subprocess.Popen(
         [
             *(sys.executable, "-c", TELLS_EACH_PAIR, "ab", "--base", "rev=quick", "--head", "rev=quick"),
             *("--loop", "loop.py:step", *SMALL, "--margin", "0.0001", "--budget", "600"),
         ],
         cwd=repository,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(repository / "tmp")},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(short_folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stderr is not None
+    said = []
     for line in process.stderr:
+        said.append(line)
         if "launch pair 3" in line:  # two have been measured
             break
     process.send_signal(signal.SIGTERM)
     out, rest = process.communicate(timeout=60)
-    assert process.returncode in (0, 3), rest
+    assert process.returncode in (0, 3), (said, rest)
     assert "interrupted" in out
     assert len(list(repository.glob("results/*/*/comparison.json"))) == 1
     assert left_behind(repository) == []
