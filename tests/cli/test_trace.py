@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import ROOT, Here, loopmark
+from tests.support.command import ROOT, Here
 
 QUICK = ("--workload", "regression", "--threads", "1", "--steps", "2")
 PHASES = ["data", "zero_grad", "forward", "loss", "backward", "optimizer"]
 
 
-def test_a_trace_goes_beside_the_machines_runs_and_says_how_to_open_it(tmp_path: Path) -> None:
-    done = loopmark("trace", ROOT / "tests/examples/own_loop.py:step", *QUICK, cwd=tmp_path)
+def test_a_trace_goes_beside_the_machines_runs_and_says_how_to_open_it(tmp_path: Path, elsewhere: Here) -> None:
+    done = elsewhere("trace", ROOT / "tests/examples/own_loop.py:step", *QUICK)
     (folder,) = tmp_path.glob("results/*/traces/*")
     with gzip.open(folder / "trace.json.gz", "rt", encoding="utf-8") as content:
         names = [event["name"] for event in json.load(content)["traceEvents"]]

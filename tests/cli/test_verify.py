@@ -12,8 +12,8 @@ from tests.support.command import Here, loopmark
 QUICK = ("--workload", "regression_mlp", "--threads", "1")
 
 
-def test_a_loop_that_keeps_every_property_has_status_0_and_a_sentence_that_says_so() -> None:
-    done = loopmark("verify", "eager", "tests/examples/own_loop.py:step", *QUICK)
+def test_a_loop_that_keeps_every_property_has_status_0_and_a_sentence_that_says_so(here: Here) -> None:
+    done = here("verify", "eager", "tests/examples/own_loop.py:step", *QUICK)
 
     assert done.returncode == 0, done.stderr
     assert "eager keeps all 13 properties of a training step." in done.stdout
