@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from markdown_it import MarkdownIt
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path.relative_to(ROOT)
     for path in (*ROOT.glob("*.md"), ROOT / "results" / "README.md", *(ROOT / "docs").rglob("*.md"))
     if path.name != "CHANGELOG.md" and "_build" not in path.parts
 )
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:py|toml|yml))\n")
 
 
@@ -20,7 +21,9 @@ def text_of(page: Path) -> str:
 
 def fences(page: Path) -> Iterator[tuple[str, str]]:
     """The language and text of each fence, in order."""
-    yield from FENCE.findall(text_of(page))
+    for token in MarkdownIt().parse(text_of(page)):
+        if token.type == "fence":
+            yield token.info, token.content
 
 
 def write_file(text: str, folder: Path) -> bool:

@@ -49,5 +49,6 @@ def test_its_commands_run_as_they_are_shown(page: Path, repository: Path) -> Non
             )
             allowed = VERDICTS if command.startswith(("loopmark ab ", "loopmark check ")) else (0,)
             assert done.returncode in allowed, f"{command}\n{done.stdout}\n{done.stderr}"
-    left = subprocess.run(["git", "status", "--short"], cwd=repository, capture_output=True, text=True, check=True)
-    assert not [line for line in left.stdout.splitlines() if "run.json" in line]
+    listed = ["git", "status", "--short", "--untracked-files=all"]
+    left = subprocess.run(listed, cwd=repository, capture_output=True, text=True, check=True)
+    assert "run.json" not in left.stdout

@@ -67,8 +67,10 @@ def test_a_phase_of_a_persons_own_loop_may_have_a_threshold() -> None:
 
 
 def test_every_phase_may_have_a_threshold_whether_or_not_a_run_has_it() -> None:
-    thresholds = Thresholds(phases=dict.fromkeys(PHASES, 0.05))
-    thresholds.refuse_unknown(())  # it raises nothing
+    thresholds = Thresholds(phases=dict.fromkeys(["fwd", *PHASES], 0.05))
+    with pytest.raises(BadInput, match="no metric named 'fwd'"):
+        thresholds.refuse_unknown(())
+    thresholds.refuse_unknown(["fwd"])  # the known phases are not refused
 
 
 WHOLE = """
