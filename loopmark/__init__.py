@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from loopmark.bench.records import load
     from loopmark.loops.goal import Goal
     from loopmark.loops.task import Batches, Task
+    from loopmark.phases import phase
 
 __version__ = "0.1.0"
-__all__ = ["Batches", "Goal", "Task", "__version__", "load"]
+__all__ = ["Batches", "Goal", "Task", "__version__", "load", "phase"]
 
 _HOMES = {
     "Batches": "loopmark.loops.task",
     "Goal": "loopmark.loops.goal",
     "Task": "loopmark.loops.task",
     "load": "loopmark.bench.records",
+    "phase": "loopmark.phases",
 }
 
 

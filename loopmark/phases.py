@@ -1,5 +1,7 @@
-"""The named parts of a training step, each declared once, in their order."""
+"""The named parts of a training step, each known one declared once, in their order; ``phase`` names one."""
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 
@@ -13,22 +15,68 @@ class Phase(NamedTuple):
     optional: bool = False  # a step may lack it
 
 
+DATA = "data"
+REST = "rest"
 ALL = (
-    Phase("data", "#56B4E9", yielded=False),  # fetching the batch, or copying it to where a driver's graphs read it
+    Phase(DATA, "#56B4E9", yielded=False),  # fetching the batch, or copying it to where a driver's graphs read it
     Phase("zero_grad", "#F0E442"),
     Phase("forward", "#0072B2", repeats=True),
     Phase("loss", "#CC79A7", repeats=True),
     Phase("backward", "#D55E00", repeats=True),
     Phase("optimizer", "#009E73"),
+    Phase(REST, "#999999", yielded=False),  # what an ordinary function does outside every ``phase``
 )
 
-DATA = "data"
 PHASES = tuple(phase.name for phase in ALL)
 YIELDED = tuple(phase.name for phase in ALL if phase.yielded)
 FOR_EACH_PART = tuple(phase.name for phase in ALL if phase.repeats)
 OPTIONAL = tuple(phase.name for phase in ALL if phase.optional)
 
 
-def in_order(names: set[str]) -> list[str]:
-    """``names`` in the order of the step; unknown ones come last, by name."""
-    return sorted(names, key=lambda name: (PHASES.index(name) if name in PHASES else len(PHASES), name))
+def in_order(names: Iterable[str]) -> list[str]:
+    """``names`` in the order of the step: the known phases, a step's own ones by name, and the rest of the step."""
+
+    def place(name: str) -> tuple[int, str]:
+        return (len(PHASES) if name == REST else PHASES.index(name) if name in PHASES else len(PHASES) - 1, name)
+
+    return sorted(names, key=place)
+
+
+_lap: Callable[[str], object] | None = None  # called with a phase's name as it ends; None where nothing listens
+_open: list[str] = []  # the phases around the running line, outermost first
+
+
+class phase:  # noqa: N801 - it is used as a function
+    """Name a part of a step that is an ordinary function: ``with phase("forward"): …``.
+
+    The time within it is the phase's; within another ``phase`` it is the inner one's. Outside a measurement it does
+    nothing. A generator step yields its phases instead. ValueError for ``data`` and ``rest``, which are not a step's to
+    name.
+    """
+
+    def __init__(self, name: str) -> None:
+        if name in (DATA, REST):
+            raise ValueError(f"a step cannot name a phase '{name}', which is measured by itself; choose another name")
+        self.name = name
+
+    def __enter__(self) -> None:
+        if _lap is not None:
+            _lap(_open[-1] if _open else REST)
+        _open.append(self.name)
+
+    def __exit__(self, *_: object) -> None:
+        _open.pop()
+        if _lap is not None:
+            _lap(self.name)
+
+
+@contextmanager
+def listening(lap: Callable[[str], object]) -> Iterator[None]:
+    """Call ``lap`` with the name of each part of a function step as it ends."""
+    global _lap
+    before, _lap = _lap, lap
+    _open.clear()  # a step that raised may have left some
+    try:
+        yield
+    finally:
+        _lap = before

@@ -4,9 +4,9 @@ It saves memory and costs time. Batch normalisation sees the parts, not the batc
 """
 
 from collections.abc import Iterator
+from typing import Any
 
-from torch import Tensor
-
+from loopmark.loops.batch import cut, rows_of
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Skip, Technique
 
@@ -20,16 +20,20 @@ def accumulate(parts: int) -> Technique:
         if isinstance(size, int) and size % parts:
             raise Skip(f"{name} needs a batch size divisible by {parts}; this task's is {size}")
 
-    def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+    def step(task: Task, inputs: Any, targets: Any) -> Iterator[str]:
         task.optimizer.zero_grad(set_to_none=True)
         yield "zero_grad"
         losses = []
-        for some, their_targets in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
+        rows = rows_of(inputs, targets) or 1
+        several = min(parts, rows)
+        for some, their_targets in zip(cut(inputs, rows, several), cut(targets, rows, several), strict=True):
+            task.bind(their_targets)
+            share = (rows_of(some, their_targets) or 1) / rows
             with task.autocast:
                 predictions = task.model(some)
             yield "forward"
             with task.autocast:
-                loss = task.loss_fn(predictions, their_targets) * (len(some) / len(inputs))  # (): its share of the mean
+                loss = task.loss_fn(predictions, their_targets) * share  # (): its share of the mean
             yield "loss"
             task.scaler.scale(loss).backward()
             yield "backward"

@@ -45,7 +45,7 @@ class CountingGradScaler(torch.amp.GradScaler):
         super().update(new_scale)
 
 
-def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+def step(task: Task, inputs: Any, targets: Any) -> Iterator[str]:
     """The canonical step under autocast, with a scaled loss where the type needs it."""
     task.optimizer.zero_grad(set_to_none=True)
     yield "zero_grad"

@@ -1,6 +1,7 @@
 """Every technique, loop and workload by name; the user's own by file or module."""
 
 import difflib
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from loopmark.loops import amp, channels_last, checkpoint, compiled, cuda_graphs, optimizers, switches
 from loopmark.loops.accumulate import accumulate
-from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.loop import EAGER, Loop, of_function
 from loopmark.loops.technique import Step, Technique
 from loopmark.loops.user_code import BadSpec, defined_at, is_spec, load
 from loopmark.loops.workload import Workload
@@ -92,16 +93,24 @@ def _own_loop(spec: str) -> tuple[Step, str, list[Technique]]:
     found = load(spec, "loop")
     if isinstance(found, Technique):
         return EAGER.base, label_of(spec), [found]
-    if not inspect.isgeneratorfunction(found):
-        where = f"{defined_at(found)}: {spec}" if inspect.isfunction(found) else spec
-        advice = "a step yields each phase's name as it ends: see loops/eager.py"
-        raise BadSpec(f"{where} is not a generator function; {advice}")
+    if not callable(found) or isinstance(found, type):
+        kind = "a class" if isinstance(found, type) else f"a {type(found).__name__}"
+        raise BadSpec(f"{spec} is {kind}; give a step, a function of task, inputs and targets: see loops/eager.py")
     _refuse_signature(spec, found, "step", "task", "inputs", "targets")
-    return found, label_of(spec), []
+    return found if inspect.isgeneratorfunction(found) else _step_of(found), label_of(spec), []
+
+
+@functools.cache
+def _step_of(function: Callable[..., object]) -> Step:
+    """The step of a function, the same one each time, so that two loops of it have the same base."""
+    return of_function(function)
 
 
 def _refuse_signature(spec: str, function: Callable[..., object], role: str, *parameters: str) -> None:
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a callable written in C
+        raise BadSpec(f"{spec} does not show its parameters; give a function of {', '.join(parameters)}") from None
     try:
         signature.bind(*parameters)
     except TypeError:

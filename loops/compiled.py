@@ -10,6 +10,8 @@ import os
 import shutil
 import sys
 import sysconfig
+import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,12 +89,28 @@ def _compile_update(task: Task) -> None:
     make = task.make_optimizer
 
     @functools.wraps(make)  # keeps the signature, which shows its options
-    def make_compiled(parameters: Any, **options: Any) -> Optimizer:
-        optimizer = make(parameters, **options)
-        optimizer.step = torch.compile(optimizer.step)  # type: ignore[method-assign, assignment]
-        return optimizer
+    def make_compiled(*given: Any, **options: Any) -> Any:
+        made = make(*given, **options)
+        for optimizer in made.values() if isinstance(made, Mapping) else [made]:
+            _compile_step(optimizer)
+        return made
 
     task.make_optimizer = make_compiled
+
+
+def _compile_step(optimizer: Optimizer) -> None:
+    """Compile the update, and leave it a method with its hooks: a learning rate schedule wraps the function inside it.
+
+    A learning rate becomes a tensor, as torch's recipe asks: a new number would compile the update again.
+    """
+    hooked = type(optimizer).step
+    compiled = torch.compile(getattr(hooked, "__wrapped__", hooked) if hasattr(hooked, "hooked") else hooked)
+    step = Optimizer.profile_hook_step(compiled) if hasattr(hooked, "hooked") else compiled
+    optimizer.step = types.MethodType(step, optimizer)  # type: ignore[method-assign]
+    if type(optimizer).__module__.startswith("torch.optim."):
+        for group in optimizer.param_groups:
+            if isinstance(group.get("lr"), float):
+                group["lr"] = torch.tensor(group["lr"], dtype=torch.float64)
 
 
 compile_default, compile_reduce_overhead, compile_max_autotune = map(_compiled, MODES)

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from loopmark.loops.batch import copy_into, layout_of, mapped
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Skip, Step, Technique, needs_cuda
-from loopmark.phases import DATA
+from loopmark.phases import DATA, listening
 
 WARMUP_STEPS = 3  # ordinary steps before capture, as in torch's notes; they are real training steps, one a batch
 TAIL = ""  # names the graph of the code after a step's last yield
@@ -33,7 +34,7 @@ class Graphed(Driver):
         self._calls = 0
         self.captured = False  # True once the step is captured; calls then replay it
 
-    def __call__(self, task: Task, inputs: Tensor, targets: Tensor) -> None:
+    def __call__(self, task: Task, inputs: Any, targets: Any) -> None:
         """Copy the batch in and replay. The first calls run the step itself, and the next call captures it."""
         self.copy_in(inputs, targets)
         with torch.cuda.device(task.device):  # streams and graphs are created on the current device
@@ -54,15 +55,16 @@ class Graphed(Driver):
     def replay(self) -> None:
         raise NotImplementedError
 
-    def copy_in(self, inputs: Tensor, targets: Tensor) -> None:
+    def copy_in(self, inputs: Any, targets: Any) -> None:
         """Copy a batch to the tensors that the captured step reads. Raises Skip for another shape."""
         if self._calls == 0:
-            self.inputs, self.targets = inputs.clone(), targets.clone()
-        if inputs.shape != self.inputs.shape or targets.shape != self.targets.shape:
-            # copy_ would not fail: it would broadcast a batch of one row to all rows.
-            raise _other_shape("a CUDA graph", self.inputs.shape, inputs.shape)
-        self.inputs.copy_(inputs)
-        self.targets.copy_(targets)
+            self.inputs, self.targets = mapped(Tensor.clone, inputs), mapped(Tensor.clone, targets)
+            self._layout = layout_of(inputs), layout_of(targets)
+        for now, first in zip((layout_of(inputs), layout_of(targets)), self._layout, strict=True):
+            if now != first:  # copy_ would not fail: it would broadcast a batch of one row to all rows
+                raise _other_shape("a CUDA graph", first, now)
+        copy_into(self.inputs, inputs)
+        copy_into(self.targets, targets)
 
     def _run_aside(self, task: Task) -> None:
         side = self.side = self.side or torch.cuda.Stream()  # only one: the allocator keeps a pool for each stream
@@ -72,8 +74,9 @@ class Graphed(Driver):
         torch.cuda.current_stream().wait_stream(side)
 
 
-def _other_shape(what: str, first: torch.Size, now: torch.Size) -> Skip:
-    came = f"after {tuple(first)} came {tuple(now)}"
+def _other_shape(what: str, first: tuple[Any, ...], now: tuple[Any, ...]) -> Skip:
+    before, after = next(((a, b) for a, b in zip(first, now, strict=False) if a != b), (first, now))
+    came = f"after {before} came {after}"
     return Skip(f"{what} needs batches of one shape; {came}: drop an epoch's last, smaller batch")
 
 
@@ -95,6 +98,8 @@ def _capture(graph: torch.cuda.CUDAGraph, launch: Callable[[], None], **where: A
 
 def prepare_capture(task: Task) -> None:
     """Make the optimizer decide on the device. Raises Skip where it cannot."""
+    if task.make_scheduler is not None:
+        raise Skip("a CUDA graph keeps the learning rate of its capture, so make_scheduler would have no effect in it")
     if task.optimizer_takes("capturable"):
         task.optimizer_options["capturable"] = True
     if task.scaler.is_enabled() and not task.optimizer_options.get("fused"):
@@ -120,12 +125,16 @@ class GraphedStep(Graphed):
     def capture(self, task: Task) -> None:
         graph, marks = torch.cuda.CUDAGraph(), []
 
+        def mark(phase: str) -> None:
+            if has_external_events():
+                event = torch.cuda.Event(enable_timing=True, external=True)
+                event.record()
+                marks.append((phase, event))
+
         def launch() -> None:
-            for phase in chain(("",), self.step(task, self.inputs, self.targets)):
-                if has_external_events():
-                    event = torch.cuda.Event(enable_timing=True, external=True)
-                    event.record()
-                    marks.append((phase, event))
+            with listening(mark):
+                for phase in chain(("",), self.step(task, self.inputs, self.targets)):
+                    mark(phase)
 
         _capture(graph, launch, stream=self.side)
         self.graph, self.marks = graph, tuple(marks)
@@ -154,7 +163,7 @@ class GraphedPhases(Graphed):
         # All graphs, kept because the shared pool is freed as soon as no graph uses it, even during capture.
         self._kept: list[torch.cuda.CUDAGraph] = []
 
-    def phased(self, task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+    def phased(self, task: Task, inputs: Any, targets: Any) -> Iterator[str]:
         """One step that yields each phase's name after its graph's launch, ``data`` first, after copying the batch.
 
         Calls before the first replay run the whole step on the side stream, and yield its phases afterwards.
@@ -198,10 +207,13 @@ def _capture_at_first_call(task: Task) -> None:
     model = task.model
     forward = model.forward
 
-    def capture_first(inputs: Any) -> Any:
+    def capture_first(*arguments: Any, **options: Any) -> Any:
         if not model.training:  # measuring the quality of the untrained model
-            return forward(inputs)
+            return forward(*arguments, **options)
         model.forward = forward
+        if options or len(arguments) != 1:
+            raise Skip("graph_model needs a model that is called with one tensor; this one gets several arguments")
+        (inputs,) = arguments
         _capture_model(model, inputs)
         model.forward = _guarded(model.forward, inputs.shape, model)
         return model.forward(inputs)
@@ -238,7 +250,7 @@ def _guarded(graphed: Any, shape: torch.Size, model: nn.Module) -> Any:
 
     def forward(inputs: Tensor) -> Any:
         if model.training and inputs.shape != shape:
-            raise _other_shape("graph_model", shape, inputs.shape)
+            raise _other_shape("graph_model", (tuple(shape),), (tuple(inputs.shape),))
         if model.training and any(parameter.grad is not None for parameter in parameters):
             raise Skip(
                 "graph_model needs gradients that are None before the model is called; else they count twice: "

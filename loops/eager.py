@@ -1,13 +1,12 @@
 """The canonical training step. Every other loop is compared with these five lines."""
 
 from collections.abc import Iterator
-
-from torch import Tensor
+from typing import Any
 
 from loopmark.loops.task import Task
 
 
-def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+def step(task: Task, inputs: Any, targets: Any) -> Iterator[str]:
     """One update: clear the gradients, predict, compute the loss, differentiate, update the parameters."""
     task.optimizer.zero_grad(set_to_none=True)
     yield "zero_grad"

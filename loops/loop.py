@@ -1,12 +1,19 @@
 """One version of the training step: the canonical step or the user's own, changed by techniques."""
 
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from loopmark.loops import eager
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Driver, Step, Technique
+from loopmark.loops.technique import Driver, Skip, Step, Technique
+from loopmark.loops.user_code import BadSpec, defined_at
+from loopmark.phases import REST
 
 
 @dataclass(frozen=True)
@@ -24,15 +31,83 @@ class Loop:
     def prepare(self, task: Task) -> Step | Driver:
         """Apply the techniques to ``task``, create its optimizer, and return the step or its driver.
 
-        Raises ``Skip`` where a technique cannot be applied to the task.
+        Raises ``Skip`` where a technique cannot be applied to the task, or the canonical step to its optimizer.
         """
         for technique in self.techniques:
             if technique.prepare:
                 technique.prepare(task)
         task.build_optimizer()
         step = next((t.step for t in reversed(self.techniques) if t.step), self.base)
+        if self.is_canonical:
+            _refuse_closure(task)
+            step = step if task.has_loss_fn else _without_loss(step)
+        if task.call is not None:
+            step = _bound(step)
         driver = next((t.driver for t in reversed(self.techniques) if t.driver), None)
         return driver(step) if driver else step
+
+    @property
+    def is_canonical(self) -> bool:
+        """True if its step is the canonical one, or a technique's change of it; False for the user's own."""
+        return self.base is eager.step
+
+
+def of_function(function: Callable[..., Any]) -> Step:
+    """An ordinary function that takes a whole step and returns its loss, as a step with the one phase ``rest``.
+
+    Parts that it names by ``with phase(…)`` are reported to a listener as they end.
+    """
+
+    @functools.wraps(function)
+    def step(task: Task, inputs: Any, targets: Any) -> Iterator[str]:
+        loss = function(task, inputs, targets)
+        if isinstance(loss, Iterator):  # a generator behind a decorator or a partial
+            yield from loss
+            return
+        if isinstance(loss, Tensor):
+            task.last_loss = loss.detach()
+        elif isinstance(loss, int | float):
+            task.last_loss = torch.as_tensor(loss)
+        elif loss is not None:
+            returned = f"the step returned a {type(loss).__name__}; return its loss, a scalar tensor"
+            raise BadSpec(f"{defined_at(function)}: {returned}, or yield its phases")
+        yield REST
+
+    return step
+
+
+def _without_loss(step: Step) -> Step:
+    """``step`` for a model that computes its loss: finding it in the model's output belongs to ``forward``."""
+
+    @functools.wraps(step)
+    def merged(task: Task, inputs: Any, targets: Any) -> Iterator[str]:
+        for phase in step(task, inputs, targets):
+            if phase != "forward":
+                yield "forward" if phase == "loss" else phase
+
+    return merged
+
+
+def _bound(step: Step) -> Step:
+    """``step`` for a task with ``call``, which gets the targets of the running step."""
+
+    @functools.wraps(step)
+    def bound(task: Task, inputs: Any, targets: Any) -> Iterator[str]:
+        task.bind(targets)
+        yield from step(task, inputs, targets)
+
+    return bound
+
+
+def _refuse_closure(task: Task) -> None:
+    for optimizer in task.optimizers.values():
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:
+            raise Skip(
+                f"{type(optimizer).__name__} needs a closure, which the canonical step does not pass; write a step "
+                "that calls task.optimizer.step(closure), and compare with it: "
+                "--loop FILE.py:step --baseline FILE.py:step"
+            )
 
 
 EAGER = Loop("eager", eager.step)

@@ -10,7 +10,7 @@ from loopmark.loops.technique import Skip, Technique
 def _with_option(option: str, summary: str, *, excludes: str) -> Technique:
     def prepare(task: Task) -> None:
         if not task.optimizer_takes(option):
-            raise Skip(f"{option}_optimizer needs an optimizer that accepts {option}=True; this task's does not")
+            raise Skip(f"{option}_optimizer needs an optimizer that accepts {option}=True; {task.why_not(option)}")
         task.optimizer_options[option] = True
 
     return Technique(f"{option}_optimizer", summary, rank=50, prepare=prepare, excludes=frozenset({excludes}))

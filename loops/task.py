@@ -1,19 +1,23 @@
 """A training job for one loop: a model, its loss function, its optimizer, and a stream of real batches."""
 
+import functools
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from loopmark.loops import batch as batches_of
+from loopmark.loops.batch import BadBatch, Batch, Called
 from loopmark.loops.goal import Goal
-
-Batch = tuple[Tensor, Tensor]
+from loopmark.loops.optimizer_set import OptimizerSet
+from loopmark.loops.user_code import defined_at, place_among
 
 
 class Batches:
@@ -42,7 +46,7 @@ class Batches:
         """Batches in one epoch."""
         return len(self.inputs) // self.batch_size
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.inputs), generator=self._shuffle)
         if self.inputs.is_cuda:
             order = order.pin_memory()  # else the copy would wait for the device in every epoch's first step
@@ -65,53 +69,96 @@ class Task:
 
     Args:
         model: on the device that it trains on. ValueError if it has no parameters.
-        loss_fn: predictions and targets to the loss, a scalar (): the mean over the batch.
-        make_optimizer: a function of the parameters, such as ``functools.partial(torch.optim.AdamW, lr=1e-3)``. It is
-            no optimizer, because a technique may ask for ``fused=True`` or ``capturable=True`` before it is made.
-        batches: pairs (inputs, targets) of tensors: ``Batches``, a list or a ``DataLoader``. One pass is one epoch.
-        blocks: parts of the model that ``checkpoint`` may compute again, such as its layers.
+        loss_fn: predictions and targets to the loss, a scalar (): the mean over the batch. None where the model
+            computes the loss: its output is then a scalar, has a ``loss``, or is a tuple with one scalar tensor.
+        make_optimizer: a function of the parameters, such as ``functools.partial(torch.optim.AdamW, lr=1e-3)``; of the
+            model, if its first parameter is named ``model``. It may return a dict of optimizers. It is no optimizer,
+            because a technique may ask for ``fused=True`` or ``capturable=True`` before it is made.
+        batches: ``Batches``, a list or a ``DataLoader``. One pass is one epoch. A batch is a pair, inputs and targets,
+            or one mapping or object, which is inputs without targets. All tensors in it are moved to the device.
+        call: (model, inputs, targets) to predictions. Without it, a mapping is passed to the model by keyword, a tuple
+            or list by position, and anything else as the one argument.
+        make_scheduler: a function of the optimizer that returns its learning rate schedule, stepped after each update.
+        counts: units of throughput besides samples, each with a function of a batch as the loader gives it, such as
+            ``{"tokens": lambda batch: batch["attention_mask"].sum()}``.
         goal: the quality that training is to reach; None if there is none.
+        blocks: parts of the model that ``checkpoint`` may compute again, such as its layers.
     """
 
     model: nn.Module
-    loss_fn: Callable[[Any, Any], Tensor]
-    make_optimizer: Callable[..., Optimizer]
-    batches: Iterable[Batch]
-    blocks: tuple[nn.Module, ...] = ()
+    loss_fn: Any  # (predictions, targets) to a tensor (); None becomes the function that finds the model's own loss
+    make_optimizer: Callable[..., Any]
+    batches: Iterable[Any]
+    _: KW_ONLY
+    call: Callable[[nn.Module, Any, Any], Any] | None = None
+    make_scheduler: Callable[[Optimizer], Any] | None = None
+    counts: Mapping[str, Callable[[Any], Any]] | None = None
     goal: Goal | None = None
+    blocks: tuple[nn.Module, ...] = ()
 
     plain_model: nn.Module = field(init=False, repr=False)  # the given `model`, whose quality is measured
     optimizer: Optimizer = field(init=False, repr=False)  # created by `build_optimizer`
+    optimizers: dict[str, Optimizer] = field(init=False, repr=False)  # by the names that `make_optimizer` gives them
     optimizer_options: dict[str, Any] = field(default_factory=dict, init=False)
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext, init=False)
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False)
     input_format: torch.memory_format = field(default=torch.contiguous_format, init=False)
     last_loss: Tensor | None = field(default=None, init=False)  # the loss of the last step, (), detached
+    fetched: list[Any] | None = field(default=None, init=False, repr=False)  # keeps the loader's batches, if a list
 
     def __post_init__(self) -> None:
+        self.place = _caller()
         self.plain_model = self.model
+        self.has_loss_fn = self.loss_fn is not None
+        if not self.has_loss_fn:
+            self.loss_fn = functools.partial(batches_of.loss_in, model=self.plain_model)
         self._stream = self._epochs()
+        self._schedules: list[Any] = []
         parameter = next(self.model.parameters(), None)
         if parameter is None:
             raise ValueError("the task's model has no parameters; there is nothing to train")
         self.device = parameter.device
 
     def next_batch(self) -> Batch:
-        """The next batch of the endless sequence of epochs, on the model's device."""
+        """The next batch of the endless sequence of epochs, on the model's device.
+
+        Raises BadBatch, with the place that made it, where nothing in the batch is a tensor.
+        """
         batch = next(self._stream)
-        if not (isinstance(batch, tuple | list) and len(batch) == 2 and isinstance(batch[0], Tensor)):
-            parts = ", ".join(type(part).__name__ for part in batch[:3]) if isinstance(batch, tuple | list) else ""
-            kind = f"{type(batch).__name__}{f' of {parts}' if parts else ''}"
-            raise TypeError(f"a batch must be a pair of tensors, inputs and targets; this one is a {kind}")
-        inputs, targets = batch
-        inputs = inputs.to(self.device, non_blocking=True)
-        if self.input_format is not torch.contiguous_format:
-            inputs = inputs.contiguous(memory_format=self.input_format)
-        return inputs, targets.to(self.device, non_blocking=True)
+        if self.fetched is not None:
+            self.fetched.append(batch)
+        if type(batch) in (tuple, list) and [*map(type, batch)] == [Tensor, Tensor]:  # the quick way for most tasks
+            inputs, targets = batch
+            inputs = inputs.to(self.device, non_blocking=True)
+            if self.input_format is not torch.contiguous_format and inputs.dim() == 4:
+                inputs = inputs.contiguous(memory_format=self.input_format)
+            targets = targets.to(self.device, non_blocking=True)
+        else:
+            try:
+                inputs, targets = batches_of.inputs_and_targets(batch, self.has_loss_fn)
+            except TypeError as error:
+                raise BadBatch(f"{self._batches_place()}: {error}") from None
+            inputs = batches_of.moved(inputs, self.device, self.input_format)
+            targets = batches_of.moved(targets, self.device, torch.contiguous_format)
+        if (self.call or not isinstance(inputs, Tensor)) and not isinstance(self.model, Called):
+            self.model = Called(self.model, self.call)
+        return inputs, targets
+
+    def bind(self, targets: Any) -> None:
+        """Make ``targets`` those that ``call`` gets with the next call of ``model``."""
+        if isinstance(self.model, Called):
+            self.model.targets = targets
 
     def build_optimizer(self) -> None:
-        """Create the optimizer, with the options that the techniques have set."""
-        self.optimizer = self.make_optimizer(self.model.parameters(), **self.optimizer_options)
+        """Create the optimizers and their schedules, with the options that the techniques have set."""
+        made = self._make_optimizer(**self.optimizer_options)
+        self.optimizers = dict(made) if isinstance(made, Mapping) else {"optimizer": made}
+        self.optimizer = OptimizerSet(self.optimizers) if isinstance(made, Mapping) else made
+        if self.make_scheduler is not None:
+            for optimizer in self.optimizers.values():
+                schedule = self.make_scheduler(optimizer)
+                optimizer.register_step_post_hook(lambda *_, schedule=schedule: schedule.step())
+                self._schedules.append(schedule)
 
     def optimizer_takes(self, option: str) -> bool:
         """True if ``make_optimizer`` accepts the keyword ``option``, such as ``fused``."""
@@ -119,12 +166,38 @@ class Task:
         if option in parameters or not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return option in parameters
         try:  # behind **options, only a call shows whether the option is accepted
-            self.make_optimizer([nn.Parameter(torch.zeros(1, device=self.device))], **{option: True})
+            self._make_optimizer(**{option: True})
         except TypeError:
             return False
         return True
 
-    def _epochs(self) -> Iterator[Batch]:
+    def why_not(self, option: str) -> str:
+        """The reason why ``make_optimizer`` does not take ``option``, as a sentence, with the line to change."""
+        made = self._make_optimizer()
+        several = [*made.values()] if isinstance(made, Mapping) else [made]
+        names = " and ".join(type(one).__name__ for one in several)
+        if not all(option in inspect.signature(type(one)).parameters for one in several):
+            return f"{names} does not"
+        first = next(iter(inspect.signature(self.make_optimizer).parameters), "parameters")
+        return (
+            f"{names} does, but {defined_at(self.make_optimizer)} makes it without the option: give the function "
+            f"**options, as in make_optimizer({first}, **options), and pass them on to {names}"
+        )
+
+    def _make_optimizer(self, **options: Any) -> Any:
+        parameters = [*inspect.signature(self.make_optimizer).parameters]
+        wants_model = bool(parameters) and parameters[0] == "model"
+        return self.make_optimizer(self.plain_model if wants_model else self.model.parameters(), **options)
+
+    def _batches_place(self) -> str:
+        """The place that makes the batches: the loader's own code, else the task's."""
+        dataset = getattr(self.batches, "dataset", None)
+        makers = (getattr(self.batches, "collate_fn", None), getattr(type(dataset), "__getitem__", None),
+                  getattr(type(dataset), "__iter__", None), getattr(type(self.batches), "__iter__", None))  # fmt: skip
+        own = (m for m in makers if not (getattr(m, "__module__", None) or "torch").startswith(("torch", "loopmark.")))
+        return next((place for maker in own if ".py:" in (place := defined_at(maker))), self.place)
+
+    def _epochs(self) -> Iterator[Any]:
         while True:
             empty = True
             for batch in self.batches:
@@ -132,4 +205,13 @@ class Task:
                 yield batch
             if empty:
                 once = "a generator can be read only once: give Batches, a list or a DataLoader"
-                raise ValueError(f"the task's batches gave nothing; {once}")
+                raise BadBatch(f"{self._batches_place()}: the task's batches gave nothing; {once}")
+
+
+def _caller() -> str:
+    """The place outside Loopmark that makes a task, as ``file.py:12``."""
+    frame, lines = sys._getframe(1), list[tuple[str, int]]()
+    while frame is not None:
+        lines.append((frame.f_code.co_filename, frame.f_lineno))
+        frame = frame.f_back  # type: ignore[assignment]
+    return place_among(lines[::-1])

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
 
 from loopmark.loops.task import Task
 
@@ -23,7 +22,7 @@ class Driver:
     def __init__(self, step: Step) -> None:
         self.step = step
 
-    def __call__(self, task: Task, inputs: Tensor, targets: Tensor) -> None:
+    def __call__(self, task: Task, inputs: Any, targets: Any) -> None:
         """Do one whole training step."""
         raise NotImplementedError
 

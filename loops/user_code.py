@@ -98,6 +98,7 @@ def described(error: BaseException) -> str:
 _NAMES_SHOWN = 8
 _LOOPS = Path(__file__).resolve().parent
 _user_folders: set[Path] = set()
+_names: dict[Path, str] = {}  # of the modules of files, by path
 _HOMES = {_LOOPS, _LOOPS.parent / "bench"}  # the folders of Loopmark's own code
 
 
@@ -112,7 +113,23 @@ def _shown(filename: str) -> str:
 
 
 def _module_name(path: Path) -> str:
-    return f"loopmark_user_{abs(hash(path.resolve())):x}_{path.stem}"
+    """The name of a file's module: the file's own where ``import`` finds this file by it, else a unique one.
+
+    A loader's worker processes that are not forks import it by this name, as they import a script's modules.
+    """
+    path = path.resolve()
+    if path not in _names:
+        own = path.stem
+        sys.path.append(str(path.parent))
+        try:
+            found = importlib.util.find_spec(own) if own.isidentifier() and own not in sys.modules else None
+        except (ImportError, ValueError):
+            found = None
+        finally:
+            sys.path.pop()
+        is_own = found is not None and found.origin is not None and Path(found.origin).resolve() == path
+        _names[path] = own if is_own else f"loopmark_user_{abs(hash(path)):x}_{own}"
+    return _names[path]
 
 
 def _neighbours(folder: Path) -> set[str]:

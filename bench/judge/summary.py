@@ -60,17 +60,21 @@ class Row:
 
     @property
     def joules_per_sample(self) -> Estimate | None:
-        batch = self.case.batch_size
-        if self.joules_per_step is None or batch is None:
+        batch = self.case.units_per_step.get("samples")
+        if self.joules_per_step is None or not batch:
             return None
         return self.joules_per_step.map(lambda joules: joules / batch)
 
     @property
     def samples_per_second(self) -> Estimate | None:
-        batch = self.case.batch_size
-        if self.step_seconds is None or batch is None:
+        return self.units_per_second("samples")
+
+    def units_per_second(self, unit: str) -> Estimate | None:
+        """Training samples, or another unit that the task counts, a second; None where it is unknown."""
+        units = self.case.units_per_step.get(unit)
+        if self.step_seconds is None or units is None:
             return None
-        return self.step_seconds.map(lambda seconds: batch / seconds if seconds else math.inf)
+        return self.step_seconds.map(lambda seconds: units / seconds if seconds else math.inf)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dis
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from types import CodeType, TracebackType
 from typing import Literal
@@ -27,7 +27,7 @@ class Ready:
     """A task that has been set up."""
 
     seconds: float
-    batch_size: int | None  # samples a step; None where batches differ in size
+    batch_size: int | None  # samples a step, as asked for; None where batches differ in size
     parameters: int
     compiles: bool
     data_sha256: str | None
@@ -84,6 +84,7 @@ class Finished:
     skipped_steps: int | None
     final_scale: float | None
     gpu: GpuState | None
+    seen_per_step: dict[str, float] = field(default_factory=dict)  # samples and other units of a batch, as counted
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Step
-from loopmark.phases import DATA, PHASES, YIELDED
+from loopmark.phases import DATA, PHASES, YIELDED, listening
 
 Seconds = NDArray[np.float64]
 
 
+LONGEST_NAME = 40  # characters of a phase's name, which heads a column
+
+
 class BadStep(Exception):  # noqa: N818 - it names the step
-    """A step that yields unknown phases, or no phase."""
+    """A step that yields no phase, or no name of one."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,13 @@ class Recording(Block):
     """
 
     names: list[str]
+    starts: list[int]  # the number of each step's first lap
     host_laps: Seconds | list[int]  # seconds a lap, or the stamps between the laps, in nanoseconds
     device_laps: Seconds | None
     losses: list[torch.Tensor | None]
 
     def block(self) -> LappedBlock:
-        """The laps by step and phase. Raises BadStep for unknown phases."""
+        """The laps by step and phase. Raises BadStep for a step that yields no phase, or no name."""
         laps = np.diff(self.host_laps) / 1e9 if isinstance(self.host_laps, list) else self.host_laps
         absent = np.full(len(self.names), np.nan)
         phases, host = self._by_phase(laps)
@@ -79,18 +83,18 @@ class Recording(Block):
         return LappedBlock(*times, phases, host, device, losses, lead_in=self.lead_in)
 
     def _by_phase(self, laps: Seconds) -> tuple[tuple[str, ...], Seconds]:
-        """Laps in order to (lead_in + steps, phases). A phase that repeats within a step is summed."""
-        steps = self.lead_in + self.steps
+        """Laps in order to (lead_in + steps, phases). A phase is summed in each step, and 0 in a step without it."""
         if not self.names:
-            return (), np.empty((steps, 0))
-        per_step, odd = divmod(len(self.names), steps)
-        once = self.names[:per_step]
-        if odd or self.names != once * steps:
-            raise BadStep("the step yields different phases in different steps; it must name the same ones each time")
-        phases = tuple(dict.fromkeys((DATA, *known_phases(once[1:]))))
-        table = laps.reshape(steps, per_step)
-        columns = [table[:, [i for i, name in enumerate(once) if name == phase]].sum(axis=1) for phase in phases]
-        return phases, np.stack(columns, axis=1)
+            return (), np.empty((self.lead_in + self.steps, 0))
+        ends = [*self.starts[1:], len(self.names)]
+        yielded = [tuple(self.names[first + 1 : end]) for first, end in zip(self.starts, ends, strict=True)]
+        steps = {names: (DATA, *known_phases(names)) for names in dict.fromkeys(yielded)}
+        phases = tuple(dict.fromkeys(name for step in steps.values() for name in step))
+        columns = {names: [phases.index(name) for name in step] for names, step in steps.items()}
+        table = np.zeros((len(yielded), len(phases)))
+        rows = np.repeat(np.arange(len(yielded)), [len(names) + 1 for names in yielded])
+        np.add.at(table, (rows, np.concatenate([columns[names] for names in yielded])), laps)
+        return phases, table
 
 
 class HostClock:
@@ -122,22 +126,30 @@ class HostClock:
         self._begin(lead_in + steps)
         task, step, mark = self._task, self._step, self._mark
         names: list[str] = []
+        starts: list[int] = []
         losses = []
-        mark()
-        for _ in range(lead_in + steps):
-            inputs, targets = task.next_batch()
+
+        def lap(phase: str) -> None:
             mark()
-            names.append(DATA)
-            for phase in step(task, inputs, targets):
-                mark()
-                names.append(phase)
-            losses.append(self.last_loss())
-            self._mark_again()
+            names.append(phase)
+
+        mark()
+        with listening(lap):
+            for _ in range(lead_in + steps):
+                starts.append(len(names))
+                inputs, targets = task.next_batch()
+                lap(DATA)
+                for phase in step(task, inputs, targets):
+                    mark()
+                    names.append(phase)
+                losses.append(self.last_loss())
+                self._mark_again()
         device = self._device_laps()
-        first = len(names) // (lead_in + steps) * lead_in
+        first = starts[lead_in]
         host_seconds = (self._stamps[-1] - self._stamps[first]) / 1e9
         device_seconds = math.nan if device is None else float(device[first:].sum())
-        return Recording(steps, host_seconds, device_seconds, names, self._stamps, device, losses, lead_in=lead_in)
+        times = host_seconds, device_seconds
+        return Recording(steps, *times, names, starts, self._stamps, device, losses, lead_in=lead_in)
 
     def synchronise(self) -> None:
         """Wait until all queued work is done."""
@@ -165,12 +177,14 @@ class HostClock:
 def known_phases(yielded: Sequence[str]) -> tuple[str, ...]:
     """The phases that one step yields, as plain ``str``: the parent process cannot unpickle the user's own types.
 
-    Raises BadStep for an unknown phase, and where there is none.
+    Raises BadStep for something other than a name, and where there is none.
     """
-    if unknown := [name for name in yielded if name not in PHASES]:
-        raise BadStep(
-            f"the step yields {reprlib.repr(unknown[0])}, which is no phase; the phases are {', '.join(PHASES)}"
-        )
+    for name in yielded:
+        if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+            raise BadStep(
+                f"the step yields {reprlib.repr(name)}, which is no phase; yield a name of at most {LONGEST_NAME} "
+                f"printable characters, such as {', '.join(YIELDED[:3])} or one of your own"
+            )
     if not yielded:
         raise BadStep(f"the step yields no phase; it must yield each of {', '.join(YIELDED)} as it ends")
-    return tuple(PHASES[PHASES.index(name)] for name in yielded)
+    return tuple(PHASES[PHASES.index(name)] if name in PHASES else str.__str__(name) for name in yielded)

@@ -52,7 +52,7 @@ class DeviceClock(HostClock):
     def lapped(self, steps: int, lead_in: int = 0) -> Recording:
         """Time ``steps`` steps with an event at each phase's end. Later blocks create theirs before they begin."""
         recording = super().lapped(steps, lead_in)
-        self._marks_per_step = len(recording.names) // (lead_in + steps)
+        self._marks_per_step = -(-len(recording.names) // (lead_in + steps))
         return recording
 
     def _begin(self, steps: int) -> None:
@@ -125,6 +125,7 @@ class GraphClock(ReplayClock):
         self.synchronise()
         start = self._now()
         names: list[str] = []
+        starts: list[int] = []
         laps: list[float] = []
         losses: list[torch.Tensor | None] = []
         total = 0.0
@@ -136,6 +137,7 @@ class GraphClock(ReplayClock):
             last.record()
             self.synchronise()
             previous = first
+            starts.append(len(names))
             for phase, event in self._graphed.marks:
                 names.append(phase or DATA)  # the mark at the graph's start ends the copy of the batch
                 laps.append(previous.elapsed_time(event) / 1e3)
@@ -143,7 +145,7 @@ class GraphClock(ReplayClock):
             total += first.elapsed_time(previous if self._graphed.marks else last) / 1e3
             losses.append(self.last_loss())
         host_seconds, unseen = (self._now() - start) / 1e9, np.full(len(laps), np.nan)
-        return Recording(steps, host_seconds, total, names, unseen, np.array(laps), losses)
+        return Recording(steps, host_seconds, total, names, starts, unseen, np.array(laps), losses)
 
     def take_step(self) -> None:
         self._graphed(self._task, *self._task.next_batch())

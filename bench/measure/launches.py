@@ -51,6 +51,7 @@ class RunningCase:
             pid=self.process.pid,
             joules_per_step=self.joules_per_step,
             gpu=finished.gpu,
+            seen_per_step=finished.seen_per_step,
         )
 
 

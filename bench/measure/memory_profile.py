@@ -14,10 +14,11 @@ from torch.utils._pytree import tree_iter
 
 from loopmark.bench.measure.clock import known_phases
 from loopmark.bench.records.footprint import Footprint, Kind, Stretch
+from loopmark.loops.batch import rows_of
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Skip
-from loopmark.phases import DATA
+from loopmark.phases import DATA, listening
 
 
 class AliveBytes(TorchDispatchMode):
@@ -202,14 +203,15 @@ def follow(task: Task, loop: Loop) -> Footprint:
         with watch:
             inputs, targets = task.next_batch()
             stretches = [watch.lap(DATA)]
-            stretches += [watch.lap(phase) for phase in step(task, inputs, targets)]
+            with listening(lambda phase: stretches.append(watch.lap(phase))):
+                stretches.extend(watch.lap(phase) for phase in step(task, inputs, targets))
             # Work after the last yield belongs to the last phase.
             stretches.append(watch.lap(stretches[-1].phase))
     phases = (DATA, *known_phases([stretch.phase for stretch in stretches[1:-1]]))
     named = zip(stretches, (*phases, phases[-1]), strict=True)
     return Footprint(
         kind=watch.kind,
-        batch_size=len(targets),
+        batch_size=rows_of(inputs, targets) or 0,
         before_bytes=watch.before_bytes,
         stretches=tuple(replace(stretch, phase=phase) for stretch, phase in named),
         peak_operator=watch.peak_operator(),

@@ -19,7 +19,7 @@ from loopmark.loops.loop import Loop
 from loopmark.loops.switches import tf32
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver
-from loopmark.phases import DATA
+from loopmark.phases import DATA, listening
 
 aten = torch.ops.aten
 
@@ -209,7 +209,8 @@ def count_work(task: Task, loop: Loop, seed: int) -> tuple[PhaseWork, ...]:
         with Counting() as counting:
             batch = task.next_batch()
             laps.append(counting.lap(DATA))
-            laps += [counting.lap(phase) for phase in generator(task, *batch)]
+            with listening(lambda phase: laps.append(counting.lap(phase))):
+                laps.extend(counting.lap(phase) for phase in generator(task, *batch))
             laps.append(counting.lap(laps[-1].phase))  # work after the last yield belongs to the last phase
     work: dict[str, PhaseWork] = {}
     for lap in laps:

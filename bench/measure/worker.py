@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import math
+import multiprocessing
 import os
 import signal
 import sys
@@ -38,12 +39,13 @@ from loopmark.bench.records.machine import Environment
 from loopmark.bench.records.run import GpuState, PhaseWork
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.amp import CountingGradScaler
+from loopmark.loops.batch import inputs_and_targets, rows_of
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.cuda_graphs import GraphedPhases
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Batches, Task
 from loopmark.loops.technique import Skip
-from loopmark.loops.user_code import defined_at
+from loopmark.loops.user_code import BadSpec, defined_at
 
 GRACE_SECONDS = 30
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
@@ -61,6 +63,8 @@ class Worker:
         self._neighbours = assignment.neighbours
         self._examination: Examination | None = None
         self._gpu: GpuState | None = None
+        self._seen: dict[str, float] = {}  # samples and other units in the batches of all turns
+        self._counted = 0  # those batches
 
     def set_up(self, *, with_hash: bool) -> Ready:
         """Make the task and apply the loop's techniques."""
@@ -74,6 +78,8 @@ class Worker:
             refuse_strangers(this.tree)
         if this.slowdown:
             step = slowed(step, this.slowdown, self._device)
+        # Batches have one size; a loader's may differ.
+        self._counts_rows = bool(self._task.counts) or not isinstance(self._task.batches, Batches)
         self._step, self._clock = step, make_clock(self._task, step)
         self._clock.synchronise()
         seconds = time.perf_counter() - start
@@ -86,12 +92,13 @@ class Worker:
 
     def rows(self) -> Rows:
         """The rows of the data and of one batch; this batch is not used by any step."""
-        batches, (_, targets) = self._task.batches, self._task.next_batch()
+        batches = self._task.batches
+        rows = rows_of(*self._task.next_batch()) or 0
         data = batches.inputs if isinstance(batches, Batches) else getattr(batches, "dataset", None)
         known = len(data) if isinstance(data, Sized) else None
         batches_an_epoch = len(batches) if known and isinstance(batches, Sized) else 0
-        mean = known / batches_an_epoch if known and batches_an_epoch else len(targets)
-        return Rows(len(targets), known, min(len(targets), mean))
+        mean = known / batches_an_epoch if known and batches_an_epoch else rows
+        return Rows(rows, known, min(rows, mean))
 
     def warm(self, *, ceiling_seconds: float) -> Warm:
         """Take steps until their times are steady, then reset the peak of memory."""
@@ -143,6 +150,7 @@ class Worker:
     def take_turn(self, *, order: tuple[bool, ...], steps: int, own_processes: int) -> Turn:
         """Take one uncounted step, then a block for each of ``order``: True with laps, False without."""
         self._neighbours = own_processes - 1
+        self._task.fetched = [] if self._counts_rows else None
         self._clock.plain(1)
         self._steps += 1
         taken: list[tuple[int, Block | Recording, meters.Disturbance]] = []
@@ -152,6 +160,7 @@ class Worker:
             timed = take(steps, self._clock.lead_in)
             taken.append((self._steps + timed.lead_in, timed, self._meter.end(own_processes)))
             self._steps += timed.lead_in + steps
+        self._count_fetched()
         return Turn(tuple((at, t.block() if isinstance(t, Recording) else t, d) for at, t, d in taken))
 
     def take_alone(self, *, seconds: float) -> float:
@@ -186,6 +195,7 @@ class Worker:
             skipped_steps=round(float(counting.skipped)) if counting else None,
             final_scale=float(scaler.get_scale()) if scaler.is_enabled() else None,
             gpu=self._gpu,
+            seen_per_step={unit: total / self._counted for unit, total in self._seen.items()},
         )
 
     def prove(self, *, steps: int) -> Proven:
@@ -260,10 +270,26 @@ class Worker:
     def _batch_size(self) -> int | None:
         """Samples a step; None where batches differ in size."""
         batches = self._task.batches
-        if isinstance(batches, list | tuple) and len({len(targets) for _, targets in batches}) > 1:
+        if isinstance(batches, list | tuple) and len({*map(self._rows_of, batches)}) > 1:
             return None
         size = getattr(batches, "batch_size", None)
-        return size if type(size) is int and size > 0 else len(self._task.next_batch()[1])
+        return size if type(size) is int and size > 0 else rows_of(*self._task.next_batch())
+
+    def _rows_of(self, batch: Any) -> int | None:
+        return rows_of(*inputs_and_targets(batch, self._task.has_loss_fn))
+
+    def _count_fetched(self) -> None:
+        """Count the samples and units of the last turn's batches, outside its timed blocks."""
+        fetched, self._task.fetched = self._task.fetched or [], None
+        self._counted += len(fetched)
+        for batch in fetched:
+            for unit, count in ({"samples": self._rows_of} | dict(self._task.counts or {})).items():
+                number = count(batch)
+                try:
+                    self._seen[unit] = self._seen.get(unit, 0.0) + float(number or 0)
+                except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several numbers
+                    what = f"counts a {type(number).__name__} of {unit}; return one number"
+                    raise BadSpec(f"{defined_at(count)}: {what}") from None
 
 
 REQUESTS: dict[str, Callable[..., Any]] = {
@@ -296,6 +322,8 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
 
 
 def _settle_in(assignment: Assignment) -> None:
+    # A loader's workers start as they do in a script: the fork server's children would start theirs by a fork server.
+    multiprocessing.set_start_method(None, force=True)
     # The worker leads a process group, so that a hung worker is killed with its children.
     os.setsid()
     os.environ.update({name: str(assignment.compile_cache / folder) for name, folder in CACHES.items()})

@@ -168,7 +168,8 @@ def _reader(kind: Any, span: tuple[float, float] | None = None) -> Reader:
 
 def _record(kind: Any) -> Reader:
     hints = typing.get_type_hints(kind)
-    needed_fields = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(kind)}
+    missing = dataclasses.MISSING
+    needed_fields = {f.name: f.default is missing and f.default_factory is missing for f in dataclasses.fields(kind)}
     readers = [(name, _reader(hints[name], span_of(name)), needed) for name, needed in needed_fields.items()]
 
     def read(value: Any) -> Any:

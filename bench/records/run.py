@@ -1,6 +1,7 @@
 """A run: its plan, its machine, and the result of every case."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Literal
 
 from loopmark.bench.records.machine import Environment, Machine
@@ -75,6 +76,8 @@ class Launch:
     pid: int | None
     joules_per_step: float | None = None  # over a separate window, without turns; None if no counter measures energy
     gpu: GpuState | None = None  # right after a second of only its steps; None if unavailable
+    seen_per_step: dict[str, float] = field(default_factory=dict)
+    """Mean samples, and units that the task counts, of a batch in its turns; empty where batches have one size."""
 
     @property
     def start_seconds(self) -> float | None:
@@ -104,6 +107,14 @@ class Case:
     @property
     def label(self) -> str:
         return f"{self.loop} (again)" if self.repeat else self.loop
+
+    @property
+    def units_per_step(self) -> dict[str, float]:
+        """Mean samples of a step, and the units that the task counts, such as tokens; empty where they are unknown."""
+        batch = {} if self.batch_size is None else {"samples": float(self.batch_size)}
+        seen = [launch.seen_per_step for launch in self.launches]
+        units = dict.fromkeys(unit for one in seen for unit in one)
+        return batch | {unit: fmean(one[unit] for one in seen if unit in one) for unit in units}
 
     @property
     def attention(self) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """The techniques that change how the optimizer is created."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -26,11 +28,20 @@ def test_eager_leaves_the_choice_to_torch(option: str) -> None:
 
 @pytest.mark.parametrize("option", ["fused", "foreach"])
 def test_an_optimizer_without_the_option_is_skipped_with_the_reason(option: str) -> None:
-    task = Task(nn.Linear(1, 1), F.mse_loss, lambda parameters: torch.optim.SGD(parameters, lr=0.1), [])
+    task = Task(nn.Linear(1, 1), F.mse_loss, partial(torch.optim.LBFGS, lr=0.1), [])
     with pytest.raises(
-        Skip, match=f"^{option}_optimizer needs an optimizer that accepts {option}=True; this task's does"
+        Skip, match=f"^{option}_optimizer needs an optimizer that accepts {option}=True; LBFGS does not$"
     ):
         find_loop(f"{option}_optimizer").prepare(task)
+
+
+def test_a_function_that_hides_the_option_is_named_with_the_line_to_change() -> None:
+    def make_optimizer(parameters):
+        return torch.optim.AdamW(parameters)
+
+    task = Task(nn.Linear(1, 1), F.mse_loss, make_optimizer, [])
+    with pytest.raises(Skip, match=r"AdamW does, but tests/loops/test_optimizers.py:\d+ .*\(parameters, \*\*options\)"):
+        find_loop("fused_optimizer").prepare(task)
 
 
 @pytest.mark.parametrize("name", ["fused_optimizer", "foreach_optimizer"])

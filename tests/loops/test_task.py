@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from loopmark.loops.batch import BadBatch, Batch
 from loopmark.loops.catalog import WORKLOADS
-from loopmark.loops.task import Batch, Batches, Task
+from loopmark.loops.task import Batches, Task
 from tests.support.tiny import CPU
 
 ROWS = 10
@@ -128,7 +129,7 @@ def test_a_data_loader_is_read_again_and_again() -> None:
 @pytest.mark.parametrize("given", [iter([rows()]), (rows() for _ in range(1)), []])
 def test_what_can_be_read_only_once_is_told_so(given: object) -> None:
     task = task_of(given)
-    with pytest.raises(ValueError, match="a generator can be read only once: give Batches, a list or a DataLoader"):
+    with pytest.raises(BadBatch, match="a generator can be read only once: give Batches, a list or a DataLoader"):
         for _ in range(2):
             task.next_batch()
 

@@ -35,8 +35,9 @@ from loopmark.bench.measure.proof.steps import (
 from loopmark.bench.measure.warmup import CompilationLog
 from loopmark.bench.records.run import CacheState
 from loopmark.bench.records.training import Deviation
+from loopmark.loops.batch import Batch
 from loopmark.loops.loop import Loop
-from loopmark.loops.task import Batch, Task
+from loopmark.loops.task import Task
 from loopmark.loops.user_code import described
 
 DRAWS = 2

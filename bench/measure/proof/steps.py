@@ -16,9 +16,10 @@ from torch.optim import Optimizer
 
 from loopmark.bench.measure.clock import BadStep, known_phases
 from loopmark.bench.measure.proof.precision import FLOAT32_BITS, Switches, least_bits
+from loopmark.loops.batch import Batch
 from loopmark.loops.goal import double
 from loopmark.loops.loop import Loop
-from loopmark.loops.task import Batch, Task
+from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver
 
 Layers = dict[str, Tensor]  # a tensor for each layer, by the name of its parameter or buffer

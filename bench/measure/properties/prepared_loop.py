@@ -16,8 +16,9 @@ from torch import Tensor
 
 from loopmark.bench.measure.clock import BadStep
 from loopmark.bench.measure.properties.recorder import Recorder
+from loopmark.loops.batch import Batch
 from loopmark.loops.loop import Loop
-from loopmark.loops.task import Batch, Task
+from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Skip, Step
 from loopmark.loops.user_code import described, place_of
 from loopmark.phases import YIELDED

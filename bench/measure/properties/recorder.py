@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from loopmark.bench.measure.proof.precision import graph_behind
-from loopmark.loops.task import Batch, Task
+from loopmark.loops.batch import Batch
+from loopmark.loops.task import Task
 from loopmark.loops.user_code import place_among
 
 TORCH = Path(torch.__file__).parent

@@ -25,7 +25,7 @@ from loopmark.bench.measure.properties.step_trace import (
     places,
     property_check,
 )
-from loopmark.loops.task import Batch
+from loopmark.loops.batch import Batch
 
 LEAVE_IT = "end with task.last_loss = loss.detach()"
 
