@@ -262,7 +262,7 @@ class WatchedLoop:
             if isinstance(predictions, Tensor):
                 self.bits = min(self.bits, least_bits(self._task, predictions))
 
-        def watched(predictions: Any, targets: Any) -> Tensor:
+        def watched(predictions: Any, targets: Any) -> Any:
             note(predictions)
             return loss_fn(predictions, targets)
 
