@@ -12,7 +12,6 @@ class Phase(NamedTuple):
     colour: str  # in plots; Okabe and Ito 2008, "Color Universal Design"
     yielded: bool = True  # a step yields it as it ends; False for ``data``, which is lapped before a step begins
     repeats: bool = False  # gradient accumulation does it again for each part of a batch
-    optional: bool = False  # a step may lack it
 
 
 DATA = "data"
@@ -30,7 +29,6 @@ ALL = (
 PHASES = tuple(phase.name for phase in ALL)
 YIELDED = tuple(phase.name for phase in ALL if phase.yielded)
 FOR_EACH_PART = tuple(phase.name for phase in ALL if phase.repeats)
-OPTIONAL = tuple(phase.name for phase in ALL if phase.optional)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
