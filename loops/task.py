@@ -105,13 +105,14 @@ class Task:
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False)
     input_format: torch.memory_format = field(default=torch.contiguous_format, init=False)
     last_loss: Tensor | None = field(default=None, init=False)  # the loss of the last step, (), detached
+    has_loss_fn: bool = field(default=True, init=False, repr=False)
     fetched: list[Any] | None = field(default=None, init=False, repr=False)  # keeps the loader's batches, if a list
 
     def __post_init__(self) -> None:
         self.place = _caller()
         self.plain_model = self.model
-        self.has_loss_fn = self.loss_fn is not None
-        if not self.has_loss_fn:
+        if self.loss_fn is None:
+            self.has_loss_fn = False
             self.loss_fn = functools.partial(batches_of.loss_in, model=self.plain_model)
         self._stream = self._epochs()
         parameter = next(self.model.parameters(), None)
