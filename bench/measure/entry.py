@@ -94,7 +94,8 @@ def refuse_strangers(tree: Tree) -> None:
 
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str):
+        added = name.startswith(f"{LOOPS}.") and not (tree.root / "loops" / f"{name.split('.')[2]}.py").exists()
+        if not isinstance(file, str) or added:
             continue
         path = Path(file)
         path = path.resolve() if path.is_symlink() else path
@@ -141,10 +142,11 @@ def _add_names_of_today(loops: Path) -> None:
             for key, value in vars(importlib.import_module(f"{LOOPS}.{former}")).items():
                 vars(module).setdefault(key, value)
         sys.modules[full] = module
-    task = importlib.import_module(f"{LOOPS}.task").Task
-    for name, value in ADDED.items():
-        if not hasattr(task, name):
-            setattr(task, name, value)
+    if (loops / "task.py").is_file():
+        task = importlib.import_module(f"{LOOPS}.task").Task
+        for name, value in ADDED.items():
+            if not hasattr(task, name):
+                setattr(task, name, value)
 
 
 class _FormerName:
