@@ -147,9 +147,7 @@ def test_a_make_optimizer_that_makes_no_optimizer_is_named_with_its_line(made: o
 
 
 def test_batches_that_cannot_be_iterated_are_named_with_the_tasks_line() -> None:
-    with pytest.raises(
-        BadSpec, match=r"tests/loops/test_task.py:\d+: batches is a NoneType; give Batches"
-    ):
+    with pytest.raises(BadSpec, match=r"tests/loops/test_task.py:\d+: batches is a NoneType; give Batches"):
         task_of(None)
 
 
