@@ -39,6 +39,9 @@ def ab(
         str | None, typer.Option(metavar="NAME", help="Run this on both sides. Default: resnet.")
     ] = None,
     loop: Annotated[str | None, typer.Option(metavar="NAME", help="Run this on both sides. Default: eager.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Run this on the base side, and as the default of the head side.")
+    ] = None,
     device: options.Device = None,
     size: options.Size = None,
     batch_size: options.BatchSize = None,
@@ -70,6 +73,8 @@ def ab(
     Exit status: 0 no regression, 1 regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
     refuse_unwritable(junit, markdown)
+    if baseline is not None:
+        base, loop = [*(base or []), f"loop={baseline}"], loop or baseline
     conditions = Conditions(device, size, batch_size, seed, threads, limit)
     invocation = Invocation(out, as_json, conditions, budget_seconds=budget)
     from loopmark.bench.judge.calibration import quotations

@@ -30,7 +30,8 @@ def check(
         list[str] | None,
         typer.Option(
             metavar="METRIC=SHARE",
-            help="Allow an increase, as in forward=5%, of step, step/eager, peak-memory or a phase. Can be repeated.",
+            help="Allow an increase, as in forward=5%, of step, step/eager (for any baseline), peak-memory or a phase. "
+            "Can be repeated.",
         ),
     ] = None,
     false_alarms: Annotated[
@@ -44,7 +45,7 @@ def check(
 ) -> None:
     """Compare a run with a stored baseline for regressions. Needs no torch.
 
-    On the same machine, seconds and bytes are compared; on another, each loop's ratio to eager in its own run.
+    On the same machine, seconds and bytes are compared; on another, each loop's ratio to the baseline of its own run.
     Other options come from [tool.loopmark.check] in the nearest pyproject.toml.
     In GitHub Actions the findings also go to the job's summary and annotations.
 

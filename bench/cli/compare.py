@@ -53,8 +53,8 @@ def history(
     out: Annotated[Path | None, options.out("the plots and history.csv. Default: DIR/history")] = None,
     as_json: Annotated[bool, options.json_of("the history")] = False,
 ) -> None:
-    """Find the runs at which a loop's speedup over eager changed. Needs no torch.
-    Runs of different machines, devices, sizes, batch sizes, threads, instructions or data are never mixed.
+    """Find the runs at which a loop's speedup changed. Needs no torch.
+    Runs of different machines, devices, sizes, batch sizes, threads, instructions, data or baselines are never mixed.
     A run that cannot be read is named and left out.
 
     Exit status: 0 whatever is found, 2 for bad input.

@@ -11,18 +11,18 @@ from typing import NamedTuple
 from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge import side_by_side
-from loopmark.bench.judge.comparison import BASELINE, round_logs
+from loopmark.bench.judge.comparison import round_logs
 from loopmark.bench.judge.history import Observation, measured, observe, start_of
 from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.run_comparison import JudgedRun
-from loopmark.bench.judge.side_by_side import ComparedRun, FoundRun, PhaseEstimates, SideBySide, WorkloadComparison
+from loopmark.bench.judge.side_by_side import ComparedRun, FoundRun, PhaseEstimates, SideBySide
 from loopmark.bench.judge.summary import Summary, lost_at_step, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_table, run_folders, training_of
 from loopmark.bench.report.compare_words import named
-from loopmark.bench.report.text import elide
+from loopmark.bench.report.text import elide, grouped, short
 
 MOST_MACHINES = 8  # side by side; more could not be distinguished in a plot
 MOST_RUNS = 6  # of one machine: the oldest run and the newest ones; `history` shows more
@@ -42,9 +42,9 @@ class Selection(NamedTuple):
     def has_loop(self, name: str) -> bool:
         return not self.loops or any(_is_same_loop(name, one) for one in self.loops)
 
-    def has_ratio(self, workload: str, loop: str) -> bool:
-        """True if this loop's ratio is requested, or it is the baseline of a requested one."""
-        return self.has_workload(workload) and (loop == BASELINE or self.has_loop(loop))
+    def has_ratio(self, baseline: str, workload: str, loop: str) -> bool:
+        """True if this loop's ratio is requested, or it is the ``baseline`` of a requested one."""
+        return self.has_workload(workload) and (loop == baseline or self.has_loop(loop))
 
     def refuse_unknown(self, workloads: Iterable[str], loops: Iterable[str]) -> None:
         """Raise BadInput for a requested name that is not among ``workloads`` or ``loops``, those of the runs."""
@@ -147,14 +147,16 @@ class Reader:
         read = [*self._read([found for found in runs if found.folder not in shown], 1), *newest[::-1]]
         self._expect(read)
         if len(read) == 1:  # a single run is labelled by its machine
-            return SideBySide(*self._shown(side_by_side.machine_names([read[0].found.run]), read), is_over_time=False)
+            return self._side_by_side(side_by_side.machine_names([read[0].found.run]), read, is_over_time=False)
         labels = side_by_side.number_alike([elide(one.found.run.name, side_by_side.LONGEST - 4) for one in read])
         first, last = (JudgedRun.of(one.found.run, one.samples, one.summary) for one in (read[0], read[-1]))
-        moved, not_compared = side_by_side.shifts(first, last, self._selection.has_ratio)
+        wants = partial(self._selection.has_ratio, last.run.plan.baseline)
+        moved, not_compared = side_by_side.shifts(first, last, wants)
         between = len(runs) - len(read)
         note = f"{between} runs in between are not shown; `loopmark history DIR` shows where a loop's speedup changed"
-        notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
-        return SideBySide(*self._shown(labels, read), True, moved, not_compared, notes)
+        notes = [note] if len(read) == MOST_RUNS < len(runs) else []
+        found = self._side_by_side(labels, read, notes, is_over_time=True)
+        return replace(found, shifts=moved, not_compared=not_compared)
 
     def _machines(self, groups: list[list[FoundRun]]) -> SideBySide:
         latest = sorted(groups, key=lambda runs: runs[-1].started, reverse=True)[:MOST_MACHINES]
@@ -172,7 +174,7 @@ class Reader:
         labels = side_by_side.machine_names([one.found.run for one in read])
         older = [f"{count} of {label}" for label, count in zip(labels, counts, strict=True) if count]
         note = f"only the newest run of each machine is shown; older ones are not shown: {named(older)}"
-        return SideBySide(*self._shown(labels, read), False, notes=(note,) if older else ())
+        return self._side_by_side(labels, read, [note] if older else [], is_over_time=False)
 
     def _read_ahead(self, runs: Iterable[FoundRun]) -> None:
         """Read the runs that are likely to be shown, on all cores."""
@@ -194,15 +196,25 @@ class Reader:
                 read.append(one)
         return read
 
-    def _shown(
-        self, labels: list[str], read: list[SummarisedRun]
-    ) -> tuple[tuple[ComparedRun, ...], tuple[WorkloadComparison, ...]]:
-        pairs = zip(labels, read, strict=True)
+    def _side_by_side(
+        self, labels: list[str], read: list[SummarisedRun], notes: Sequence[str] = (), *, is_over_time: bool
+    ) -> SideBySide:
+        """The runs with their workloads; without ratios, and with a note on that, if their baselines differ."""
+        pairs = [*zip(labels, read, strict=True)]
+        by_baseline = grouped((one.found.run.plan.baseline, label) for label, one in pairs)
+        if len(by_baseline) > 1:
+            told = "; ".join(f"{short(name)} in {named(of)}" for name, of in by_baseline.items())
+            notes = (
+                *notes,
+                f"speedups are not shown side by side: ratios to different baselines do not compare ({told})",
+            )
+            pairs = [(name, one._replace(summary=side_by_side.without_ratios(one.summary))) for name, one in pairs]
         runs = tuple(ComparedRun(label, one.found, one.summary, one.phases) for label, one in pairs)
         for compared in runs:
             for warning in compared.run.warnings:  # a run's own warnings are shown in a comparison as well
                 self._warnings.add(warning, compared.name)
-        return runs, side_by_side.compare_workloads(runs, self._selection.has_workload, self._selection.has_loop)
+        workloads = side_by_side.compare_workloads(runs, self._selection.has_workload, self._selection.has_loop)
+        return SideBySide(runs, workloads, is_over_time, notes=tuple(notes))
 
     def _folders(self, places: Iterable[Path]) -> list[Path]:
         folders: dict[Path, Path] = {}
@@ -313,8 +325,8 @@ def _observe(selection: Selection, folder: Path) -> ObservedRun:
         for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
             places = measured(run, workload)
             if not places or places[0] in no_longer_training:
-                lost_eager = "is left out, since eager's loss was not finite"
-                reason = lost_eager if places else "has no ratio there, since eager was not measured"
+                lost = f"is left out, since {short(run.plan.baseline)}'s loss was not finite"
+                reason = lost if places else f"has no ratio there, since {short(run.plan.baseline)} was not measured"
                 observed.warnings.append(f"{folder}: {workload} {reason}")
                 continue
             asked_for = [i for i in places[1:] if selection.has_loop(run.cases[i].loop)]

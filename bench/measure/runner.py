@@ -29,7 +29,7 @@ class Runner:
         self._plan = plan = facts.plan
         self._schedule = schedule.Schedule(plan.seed)
         self._collector = launches.Collector()
-        self._cases = cases_of(*apart(lacking, plan))
+        self._cases = cases_of(*apart(lacking, plan), plan.baseline)
         self._workloads = tuple(dict.fromkeys(case.workload for case in self._cases))
         self._warnings: list[str] = []
         self._unfinished: set[launches.LaunchKey] = set()
@@ -143,8 +143,8 @@ class Runner:
     def _start(self, index: int, state: LaunchState) -> RunningCase:
         """A process for the case, warmed up. Raises CaseEnded where the case has ended."""
         plan, case, launch = self._plan, self._cases[index], state.launch
-        log = f"case-{index}-launch-{launch}"
-        process = self._pool.start(case.workload, case.loop, log=log, neighbours=len(state.live))
+        log, neighbours = f"case-{index}-launch-{launch}", len(state.live)
+        process = self._pool.start(case.workload, case.loop, log=log, neighbours=neighbours, repeat=case.repeat)
         try:
             ready = process.within(plan.limit_seconds).set_up(with_hash=launch == 0)
             sha256 = case.data_sha256 or ready.data_sha256
@@ -225,7 +225,7 @@ class Runner:
         is_baseline = index == state.baseline
         if lacked_memory and state.put_off(index):
             if state.launch == 0:  # the first launch must compile everything
-                self._pool.forget_compiled(case.workload, case.loop)
+                self._pool.forget_compiled(case.workload, case.loop, case.repeat)
             if is_baseline:
                 self._start_over(state)
         elif not (lacked_memory and not state.live and self._shrink(index, state)):

@@ -31,6 +31,7 @@ class Plan:
     warmup_ceiling_seconds: float
     limit_seconds: float  # the time for one request after which a worker counts as hung
     remeasure_throttled: bool = True  # True if a turn with a throttled GPU clock is repeated
+    baseline: str = "eager"  # the loop, by its name in the cases, that the others are compared with
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A training of loops: its plan, the result of every case and seed, and the comparisons with eager."""
+"""A training of loops: its plan, the result of every case and seed, and the comparisons with the baseline."""
 
 import math
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class Proof:
     status: Status
     reason: str | None
     steps: int = 0  # the number of compared steps
-    same_steps: int = 0  # the number of first steps among them that equal eager's to the last bit
+    same_steps: int = 0  # the number of first steps among them that equal the baseline's to the last bit
     skipped_steps: int = 0  # skipped by a gradient scaler, and not compared
     bits: int | None = None  # significant bits of the loop's arithmetic: 24 in float32, 11 in float16, 8 in bfloat16
     draws_at_random: bool = False  # True if the model draws random numbers, which may differ in a loop
@@ -121,7 +121,7 @@ class Deviation:
     kind: str  # `loss`, `gradient`, `buffer`, or `update`: the change of a parameter, or the optimizer's state for it
     layer: str  # the parameter's or buffer's name, after `momentum_buffer of` for such state; empty for the loss
     error: float  # the loop's
-    eager_error: float  # eager's, from the same state
+    eager_error: float  # the baseline's, from the same state
     rounding_error: float
     """The largest error of the references whose operations round at random to the loop's precision; for an update, also
     of those with rounded settings. NaN if there was none at this step."""

@@ -204,7 +204,7 @@ def _figures(findings: Sequence[BatchFinding]) -> Figures:
     from loopmark.bench.report import style
     from loopmark.bench.report.capacity_plots import throughput
 
-    styles = style.line_styles((finding.case.loop, False) for finding in findings)
+    styles = style.line_styles(((finding.case.loop, False) for finding in findings), {"eager"})
     for workload in dict.fromkeys(finding.case.workload for finding in findings):
         theirs = [finding for finding in findings if finding.case.workload == workload]
         yield workload, "batches", partial(throughput, theirs, styles)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.statistics import Estimate, finite
-from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
+from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
 from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import phase_names
@@ -141,7 +141,7 @@ def roofline_table(workload: WorkloadSummary) -> Table[Any]:
     headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", "possible speedup taken", *names]
     cells = (
         [
-            Cell(row.case.label, strong=is_baseline(row.case)),
+            Cell(row.case.label, strong=row.is_baseline),
             Cell(", ".join(kinds_of(row.case.work))),
             figure(show.percent_range(found.utilisation), found.utilisation),
             figure(show.seconds(found.step_limit_seconds.value), found.step_limit_seconds),

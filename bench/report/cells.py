@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.history import SeriesSubject
 from loopmark.bench.judge.side_by_side import StepWork
-from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
+from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.report import format as show
 from loopmark.bench.report.compilation_words import remarks
-from loopmark.bench.report.text import elide, plain
+from loopmark.bench.report.text import elide, plain, short
 from loopmark.bench.report.training_words import evidence
 from loopmark.phases import in_order
 
@@ -24,7 +23,7 @@ DIGEST = 6  # characters of a data set's hash that are printed
 
 def speedup(row: Row) -> str:
     """``1.21x [1.19, 1.23]``, ``~ [0.99, 1.01]`` without a claim, ``baseline`` for the baseline."""
-    if is_baseline(row.case):
+    if row.is_baseline:
         return "baseline"
     if row.speedup is None:
         return show.ABSENT
@@ -37,7 +36,7 @@ def verdict(row: Row) -> str:
     """The verdict; ``baseline`` and ``noise check`` for the rows that get none."""
     if row.case.repeat:
         return "noise check"
-    return "baseline" if is_baseline(row.case) else row.verdict or show.ABSENT
+    return "baseline" if row.is_baseline else row.verdict or show.ABSENT
 
 
 def verdict_or_status(row: Row) -> str:
@@ -106,7 +105,9 @@ def compiled(row: Row) -> bool:
 def noise(workload: WorkloadSummary) -> str:
     """The noise floor, and what follows from it."""
     if workload.noise_floor is None:
-        return f"noise floor not measured: it needs {BASELINE}, its repetition, and two launches of both"
+        return (
+            f"noise floor not measured: it needs {short(workload.baseline)}, its repetition, and two launches of both"
+        )
     floor = f"noise floor {show.noise_floor(workload.noise_floor)}"
     wide = " (wide: use more --launches or an idle machine);" if workload.noise_floor > WIDE else ":"
     return f"{floor}{wide} smaller differences are printed as {SAME}"
@@ -114,7 +115,7 @@ def noise(workload: WorkloadSummary) -> str:
 
 def lap_cost(workload: WorkloadSummary) -> str:
     """The cost of timing the phases, over all loops together; empty where it was not measured."""
-    cost, base = workload.instrumentation, workload.baseline
+    cost, base = workload.instrumentation, workload.base
     if cost is None or not show.known(cost.value):
         return ""
     text = f"timing the phases costs {show.overhead_range(cost)}"
@@ -145,7 +146,7 @@ def _notes(row: Row) -> Iterator[str]:
     if row.lost_at_step is not None:
         yield f"its loss was not finite at step {row.lost_at_step:,}, so its speed is not judged"
     if row.trained and row.departs:
-        yield f"departs from {BASELINE}: {evidence(row.trained.equivalence)}"
+        yield f"departs from {short(row.baseline)}: {evidence(row.trained)}"
     if row.case.compilation is not None:
         yield from remarks(row.case.compilation, " in the first launch")
     if row.skipped_steps is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.comparison import BASELINE, peaks_of_memory
+from loopmark.bench.judge.comparison import peaks_of_memory
 from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
@@ -20,7 +20,7 @@ from loopmark.bench.report.compare_table import contents
 from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import Figures, Plot, draw_plots
 from loopmark.bench.report.table import csv_of, ends
-from loopmark.bench.report.text import elide
+from loopmark.bench.report.text import short
 
 Cell = str | int | float | None
 
@@ -154,7 +154,6 @@ def _figures(found: SideBySide) -> Figures:
 
 
 MOST_TOLD = 3  # machines or runs in a text; tables have all
-NAME_LENGTH = 48
 
 
 def with_run_figures(plots: Sequence[Plot], comparisons: Sequence[WorkloadComparison]) -> list[Plot]:
@@ -174,7 +173,7 @@ def _rates(comparison: WorkloadComparison) -> Iterator[str]:
         known = [row for row in rows if row.samples_per_second is not None]
         if known:
             best = max(known, key=lambda row: row.samples_per_second.value if row.samples_per_second else 0.0)
-            base = next((row for row in known if row.case.loop == BASELINE), best)
+            base = next((row for row in known if row.is_baseline), best)
             ends = dict.fromkeys(f"{_name(r)} {show.rate(cells.throughput(r))} a second" for r in (base, best))
             yield f"{compared.name} {', '.join(ends)}"
 
@@ -189,11 +188,11 @@ def _speedups(comparison: WorkloadComparison) -> Iterator[str]:
 
 def _shares(comparison: WorkloadComparison) -> Iterator[str]:
     for run, rows in _by_run(comparison):
-        base = next((row for row in rows if row.case.loop == BASELINE), None)
+        base = next((row for row in rows if row.is_baseline), None)
         share = cells.shares(base.phases) if base else {}
-        if share:
+        if base and share:
             longest = max(share, key=lambda name: share[name])
-            yield f"{run.name} {show.percent(share[longest])} of {BASELINE}'s step in {elide(longest, NAME_LENGTH)}"
+            yield f"{run.name} {show.percent(share[longest])} of {short(base.baseline)}'s step in {short(longest)}"
 
 
 def _by_run(comparison: WorkloadComparison) -> Iterator[tuple[ComparedRun, list[Row]]]:
@@ -203,7 +202,7 @@ def _by_run(comparison: WorkloadComparison) -> Iterator[tuple[ComparedRun, list[
 
 
 def _name(row: Row) -> str:
-    return elide(row.case.label, NAME_LENGTH)
+    return short(row.case.label)
 
 
 _OF_PLOT = {"machines": _rates, "speedups": _speedups, "shares": _shares}

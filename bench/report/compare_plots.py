@@ -12,7 +12,6 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.side_by_side import ComparedRun, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
@@ -68,7 +67,7 @@ def _places(axes: Axes, groups: dict[str, list[tuple[ComparedRun, Row]]]) -> Ite
     y, ticks = 0.0, {}
     names = style.fitted_all(groups, 3.5, 8.5)
     for loop, rows in groups.items():
-        look = {"size": 8.5, "weight": "bold" if loop == BASELINE else "normal", "va": "center"}
+        look = {"size": 8.5, "weight": "bold" if any(row.is_baseline for _, row in rows) else "normal", "va": "center"}
         layout.offset_text(axes, names[loop], (0, y), (72 * (layout.EDGE - LEFT), 0), BESIDE, **look)
         for place in (Place(y + 1 + i, *pair) for i, pair in enumerate(rows)):
             ticks[place.y] = style.fitted(place.compared.name, NAME - INDENT, style.SMALL)
@@ -120,7 +119,7 @@ def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedR
         return None
     title = f"{style.fitted(comparison.workload)}: samples a second"
     entry = Line2D([], [], color=style.BLACK, marker="|", linestyle="", markersize=9, markeredgewidth=1.6)
-    entry.set_label(f"{BASELINE} on the same machine, in the same run")
+    entry.set_label(f"{style.fitted(words.baseline(comparison))} on the same machine, in the same run")
     axes, places = board(comparison, title, [entry], right=RATE_INCHES)
     colours = {compared.name: COLOURS[i % len(COLOURS)] for i, compared in enumerate(compared_runs)}
     drawn: dict[float, tuple[Estimate, str]] = {}
@@ -131,7 +130,7 @@ def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedR
             beside(axes, place.y, 0, show.ABSENT, inches=0.5)
             continue
         drawn[place.y] = rate, colours[place.compared.name]
-        if (base := rates.get((place.compared.name, BASELINE))) is not None:
+        if (base := rates.get((place.compared.name, place.row.baseline))) is not None:
             bases[place.y] = base.value
         beside(axes, place.y, 1, show.rate_range(rate), inches=RATE_INCHES - 0.25)
     values = [rate.value for rate in rates.values()]
@@ -227,7 +226,7 @@ ABSENT = "#DDDDDD"  # light on every page, since its letters are dark
 
 def speedups(comparison: WorkloadComparison) -> Figure | None:
     """A heat map of loops by machines: ~ on the middle colour without a claim, grey if not measured."""
-    loops = [loop for loop in measured(comparison) if loop != BASELINE]
+    loops = [loop for loop in measured(comparison) if loop != comparison.runs[0].run.plan.baseline]
     rows = [[compared.row(comparison.workload, loop) for compared in comparison.runs] for loop in loops]
     logs = np.array([[_log(row) for row in line] for line in rows], dtype=float)
     if not any(row is not None and row.speedup for line in rows for row in line):
@@ -240,7 +239,7 @@ def speedups(comparison: WorkloadComparison) -> Figure | None:
     top = layout.TITLE + layout.NOTE_LINE * (lines + bool(note)) + layout.EDGE
     height = top + max(CELL * len(loops), 1.2) + 0.5
     right, bottom = layout.WIDTH - layout.NAMES - width * columns, height - top - CELL * len(loops)
-    title = f"{style.fitted(comparison.workload)}: speedup over {BASELINE}"
+    title = f"{style.fitted(comparison.workload)}: speedup over {style.fitted(words.baseline(comparison))}"
     axes = layout.blank_axes(height, left=layout.NAMES, right=right, top=top, bottom=bottom, title=title)
     if note:
         layout.small_text(axes, layout.EDGE, height - layout.TITLE, style.fitted(note, layout.NOTE, style.SMALL))

@@ -1,6 +1,7 @@
 """Runs side by side as tables: on a terminal, and section by section for the pages."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -9,14 +10,14 @@ from rich.text import Text
 from loopmark.bench.judge.bounds import Roofline
 from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.judge.summary import Row, is_baseline
+from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells
 from loopmark.bench.report import compare_words as words
 from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as training
 from loopmark.bench.report.ceilings import reached, utilisation
 from loopmark.bench.report.cells import phase_names
-from loopmark.bench.report.figures import speedup_cell, verdict_style
+from loopmark.bench.report.figures import HEADING_LENGTH, speedup_cell, verdict_style
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, table_of
 from loopmark.bench.report.text import elide, plain
@@ -144,7 +145,7 @@ TERMINAL: tuple[Column[Line], ...] = (
     *COSTS,
 )
 WHERE: tuple[Column[Line], ...] = (
-    Column("loop", lambda line: Cell(line.loop, strong=is_baseline(line.row.case))),
+    Column("loop", lambda line: Cell(line.loop, strong=line.row.is_baseline)),
     Column("on", lambda line: Cell(line.compared.name, whole=True)),
 )
 PAGE: tuple[Column[Line], ...] = (
@@ -153,7 +154,7 @@ PAGE: tuple[Column[Line], ...] = (
     Column("verdict", lambda line: cells.verdict_or_status(line.row)),
     Column("step", lambda line: figure(show.seconds_range(line.row.step_seconds), line.row.step_seconds)),
     RATE,
-    Column("trains as eager", lambda line: Cell(training.verdict(line.row.trained), whole=True)),
+    Column("trains as {}", lambda line: Cell(training.verdict(line.row.trained), whole=True)),
     *COSTS,
 )
 
@@ -170,20 +171,21 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "conclusions": [] if found.is_over_time else list(words.conclusions(found)),
         "is_over_time": found.is_over_time and found.have_something_in_common,
         "ask": words.ASK_FOR_A_VERDICT,
-        "shifts": _shifts(found.shifts),
+        "shifts": _shifts(found),
         "not_compared": found.not_compared,
         "workloads": [_section(comparison, plots) for comparison in found.workloads],
-        "legend": words.LEGEND,
+        "legend": words.LEGEND.format(base=words.baseline(found)),
         "runs": _runs(found.runs),
     }
 
 
 def _section(comparison: WorkloadComparison, plots: Sequence[Plot]) -> dict[str, Any]:
     said = [*words.endings(comparison), *words.remarks(comparison)]
+    base = elide(words.baseline(comparison), HEADING_LENGTH)
     return {
         "name": comparison.workload,
         "work": words.works(comparison),
-        "table": Table(PAGE, _lines_of(comparison)),
+        "table": Table([replace(one, heading=one.heading.format(base)) for one in PAGE], _lines_of(comparison)),
         "noise": words.noise(comparison),
         "remarks": [{"name": name, "text": text} for name, text in said],
         "plots": [plot for plot in plots if plot.workload == comparison.workload],
@@ -203,18 +205,19 @@ def _phases(comparison: WorkloadComparison) -> Table[Line]:
     return Table([*WHERE, *map(column, phase_names(line.row for line in lines))], lines)
 
 
-def _shifts(shifts: Sequence[Shift]) -> Table[Shift]:
+def _shifts(found: SideBySide) -> Table[Shift]:
     def cell(estimate: Estimate, *, seconds: bool = False) -> Cell:
         return figure((show.seconds_range if seconds else show.ratio_range)(estimate), estimate)
 
+    base = elide(found.runs[-1].run.plan.baseline, HEADING_LENGTH)
     columns: tuple[Column[Shift], ...] = (
         Column("loop", lambda shift: Cell(shift.loop, strong=shift.is_of_seconds)),
         Column("workload", lambda shift: shift.workload),
-        Column("speedup, or eager's step, before", lambda shift: cell(shift.before, seconds=shift.is_of_seconds)),
+        Column(f"speedup, or {base}'s step, before", lambda shift: cell(shift.before, seconds=shift.is_of_seconds)),
         Column("after", lambda shift: cell(shift.after, seconds=shift.is_of_seconds)),
         Column("times as fast", lambda shift: cell(shift.ratio)),
     )
-    return Table(columns, shifts)
+    return Table(columns, found.shifts)
 
 
 def _runs(compared_runs: Sequence[ComparedRun]) -> Table[Any]:

@@ -56,6 +56,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "started": summary.run.started,
         "machine": summary.run.machine.name,
         "device": summary.run.plan.device,
+        "baseline": summary.run.plan.baseline,
         "interrupted": summary.run.interrupted,
         "takeaway": takeaway(summary),
         "warnings": list(summary.run.warnings),
@@ -95,7 +96,9 @@ def _figures(
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     from loopmark.bench.report import capacity_plots, plots, style, trajectories
 
-    styles = style.line_styles(((row.case.label, row.case.repeat) for row in summary.rows), _fastest_first(summary))
+    labels = ((row.case.label, row.case.repeat) for row in summary.rows)
+    baseline = {row.case.label for row in summary.rows if row.is_baseline}
+    styles = style.line_styles(labels, baseline, _fastest_first(summary))
     in_turns = summary.run.imported_from is None
     for workload in summary.workloads:
         name, cases = workload.workload, summary.places(workload)

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.history import Change, Point, Series, SeriesSubject, Suspicion, by_subject, suspicions
 from loopmark.bench.judge.statistics import Estimate, finite
 from loopmark.bench.records.files import replace_file, writing_to
@@ -19,7 +18,7 @@ from loopmark.bench.records.store import RUN_FILE
 from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import work
 from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, as_wide_as, csv_of, ends, print_lines
-from loopmark.bench.report.text import elide, plain, slugs
+from loopmark.bench.report.text import elide, plain, short, slugs
 
 LONGEST = 400  # letters of the changes at a run; a reinstalled machine has very many
 
@@ -79,7 +78,7 @@ def suspected(suspicion: Suspicion) -> str:
     became, baseline = ("faster", "slower") if suspicion.is_improvement else ("slower", "faster")
     return (
         f"{suspicion.loops} of {suspicion.of} loops became {became} at {plain(suspicion.run)}: "
-        f"{BASELINE} itself may have become {baseline}"
+        f"{short(suspicion.subject.baseline)} itself may have become {baseline}"
     )
 
 
@@ -97,7 +96,7 @@ def print_history(series: tuple[Series, ...], console: Console | None = None) ->
     """Print every subject's loops, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(console, FILE_WIDTH)
     if not series:
-        console.print(f"no run measured a loop beside {BASELINE}: there is no ratio to follow", markup=False)
+        console.print("no run measured a loop beside its baseline: there is no ratio to follow", markup=False)
     for number, (subject, alike) in enumerate(by_subject(series).items()):
         if number:
             console.print()
@@ -106,7 +105,7 @@ def print_history(series: tuple[Series, ...], console: Console | None = None) ->
 
 def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> Iterator[Text]:
     head = Text(elide(subject.workload, NAME_WIDTH), "bold")
-    yield head.append(f"{GAP}{where(subject)}; {span(alike)}", "not bold dim")
+    yield head.append(f"{GAP}{where(subject)}; {span(alike)}; speedups over {short(subject.baseline)}", "not bold dim")
     # No width: the changes are the purpose of the table, so they are never cut off.
     table = Table(COLUMNS, alike).in_terminal(one.loop for one in alike)
     yield from table.headings()
@@ -178,8 +177,8 @@ def _record(series: Series, at: int) -> dict[str, Cell]:
 
 def _subject_record(subject: SeriesSubject) -> dict[str, Cell]:
     facts = asdict(subject)
-    instructions = facts.pop("instructions")  # the newest column comes last
-    return {**facts, "instructions": instructions}
+    newest = {name: facts.pop(name) for name in ("instructions", "baseline")}  # the newest columns come last
+    return {**facts, **newest}
 
 
 def _point(point: Point) -> dict[str, Cell]:

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from loopmark.bench.judge.summary import Row, is_baseline
+from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import style
 
 WIDTH = 9.0
@@ -38,7 +38,7 @@ def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, righ
     axes.set_yticks(range(len(rows)), [labels[row.case.label] for row in rows])
     axes.tick_params(axis="y", length=0)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set_fontweight("bold" if is_baseline(row.case) else "normal")
+        label.set_fontweight("bold" if row.is_baseline else "normal")
     legend_above(axes, entries)
     return axes
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.summary import WorkloadSummary
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.records.files import replace_file
@@ -17,7 +16,7 @@ from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as words
 from loopmark.bench.report.ceilings import utilisation
-from loopmark.bench.report.text import elide, slugs
+from loopmark.bench.report.text import short, slugs
 
 PLOTS = {
     "phases": "Seconds a step in each phase, stacked, for every loop",
@@ -91,7 +90,6 @@ def unwritable_folder(folder: Path, error: OSError) -> BadInput:
     return BadInput(f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere")
 
 
-NAME_LENGTH = 48
 KeyFigure = tuple[Case | TrainedRow, float, str]
 """A case, the figure to choose it by, and its text."""
 
@@ -101,13 +99,13 @@ def with_case_figures(
 ) -> list[Plot]:
     """The plots, each with its key figures at the end of its text; the tables have all figures."""
     told = {
-        (plot, one.workload): chosen(list(of(one))) for plot, (of, chosen) in _KEY_FIGURES.items() for one in workloads
+        (plot, one.workload): chosen(list(of(one)), one.baseline)
+        for plot, (of, chosen) in _KEY_FIGURES.items()
+        for one in workloads
     }
     for one in trained.workloads if trained else ():
-        told["quality", one.workload] = _baseline_and_least(list(_qualities(one)))
-    said = {
-        key: "; ".join(f"{elide(case.label, NAME_LENGTH)} {text}" for case, _, text in of) for key, of in told.items()
-    }
+        told["quality", one.workload] = _baseline_and_least(list(_qualities(one)), one.baseline)
+    said = {key: "; ".join(f"{short(case.label)} {text}" for case, _, text in of) for key, of in told.items()}
     return [
         replace(plot, text=f"{plot.text}: {figures}") if (figures := said.get((plot.stem, plot.workload))) else plot
         for plot in plots
@@ -119,7 +117,7 @@ def _phases(workload: WorkloadSummary) -> Iterator[KeyFigure]:
         share, seconds = cells.shares(row.phases), sum(row.phases.values())
         if share:
             longest = max(share, key=lambda name: share[name])
-            text = f"{show.seconds(seconds)}, {show.percent(share[longest])} of it in {elide(longest, NAME_LENGTH)}"
+            text = f"{show.seconds(seconds)}, {show.percent(share[longest])} of it in {short(longest)}"
             yield row.case, seconds, text
 
 
@@ -154,13 +152,13 @@ def _qualities(workload: TrainedWorkload) -> Iterator[KeyFigure]:
             yield row, row.learning.seconds.value, f"at the target in {words.seconds(row.learning)}"
 
 
-def _baseline_and_least(figures: list[KeyFigure]) -> list[KeyFigure]:
+def _baseline_and_least(figures: list[KeyFigure], baseline: str) -> list[KeyFigure]:
     others = [one for one in figures if not one[0].repeat]
     least = min(others, key=itemgetter(1), default=None)
-    return [one for one in others if one[0].loop == BASELINE or one is least]
+    return [one for one in others if one[0].loop == baseline or one is least]
 
 
-def _least_and_most(figures: list[KeyFigure]) -> list[KeyFigure]:
+def _least_and_most(figures: list[KeyFigure], _: str) -> list[KeyFigure]:
     ordered = sorted(figures, key=itemgetter(1))
     return ordered[:1] + ordered[1:][-1:]
 
@@ -168,7 +166,7 @@ def _least_and_most(figures: list[KeyFigure]) -> list[KeyFigure]:
 _KEY_FIGURES = {
     "phases": (_phases, _baseline_and_least),
     "speedup": (_speedups, _least_and_most),
-    "breakeven": (_break_even, lambda figures: sorted(figures, key=itemgetter(1))[:2]),
+    "breakeven": (_break_even, lambda figures, _: sorted(figures, key=itemgetter(1))[:2]),
     "distribution": (_steps, _baseline_and_least),
     "steps": (_steps, _baseline_and_least),
     "roofline": (_rooflines, _baseline_and_least),

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
@@ -16,7 +15,7 @@ from loopmark.bench.report.machine_tables import gpu_table, machine_table
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.run_tables import bound_table, main_table, phase_table, start_table
 from loopmark.bench.report.takeaway import takeaway, warnings_of
-from loopmark.bench.report.text import plain
+from loopmark.bench.report.text import plain, short
 from loopmark.bench.report.training_table import section, starts_of
 
 TRAINING = ("quality", "training")  # the plots that belong to a section's training
@@ -32,7 +31,7 @@ def page_context(
         "run": summary.run,
         "warnings": warnings_of(summary.run),
         "takeaway": takeaway(summary),
-        "baseline": BASELINE,
+        "baseline": short(summary.run.plan.baseline),
         "workloads": [_section(workload, summary, samples, plots) for workload in summary.workloads],
         "machine": machine_table(summary.run.machine, summary.run.environment),
         "gpu": gpu_table(summary.run),

@@ -6,7 +6,7 @@ from functools import partial
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
 from loopmark.bench.report.figures import columns
@@ -61,7 +61,7 @@ def _lines(summary: Summary, console: Console) -> Iterator[Text]:
         yield cut(Text(f"report.md also has: {', '.join(table.left_out)}", "dim"), width)
 
 
-NAME = Column[Row]("loop", lambda row: Cell(row.case.label, strong=is_baseline(row.case)))
+NAME = Column[Row]("loop", lambda row: Cell(row.case.label, strong=row.is_baseline))
 
 
 def main_table(workload: WorkloadSummary) -> Table[Row]:

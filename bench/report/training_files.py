@@ -28,7 +28,9 @@ def draw_training(folder: Path, training: Training, samples: TrainingSamples) ->
     try:
         from loopmark.bench.report import style
 
-        styles = style.line_styles((row.label, row.repeat) for workload in summary.workloads for row in workload.rows)
+        rows = [row for workload in summary.workloads for row in workload.rows]
+        baseline = {row.label for row in rows if row.is_baseline}
+        styles = style.line_styles(((row.label, row.repeat) for row in rows), baseline)
         names = [workload.workload for workload in summary.workloads]
         drawn = draw_plots(folder / "plots", names, training_figures(summary, samples, styles, {}))
         plots = with_case_figures(drawn, (), summary)
@@ -70,7 +72,7 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
         "status": ended.status if ended else proof.status,
         "reason": ended.reason if ended else proof.reason,
         "verdict": equivalence.verdict,
-        "evidence": evidence(equivalence),
+        "evidence": evidence(row),
         "precision": rounding(equivalence) if proof.bits else None,
         "compared_steps": proof.steps,
         "same_steps": proof.same_steps,
@@ -94,7 +96,7 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
     for name in _ESTIMATES:
         heading = name if name.endswith("ratio") or name == "quality" else f"{name}_to_target"
         cells.update(ends(heading, getattr(learning, name) if learning else None))
-    return cells
+    return {**cells, "baseline": row.baseline}
 
 
 def training_as_csv(summary: TrainingSummary) -> str:
@@ -106,6 +108,7 @@ def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]
     """The summary as strict JSON values in base units, and each seed of each case."""
     training = summary.training
     return {
+        "baseline": training.plan.baseline,
         "seeds": list(training.seeds),
         "until": training.until,
         "budget_seconds": training.budget_seconds,

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.history import Point, Series
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.records.training import TrainingSamples
@@ -156,7 +155,8 @@ def history(series: Sequence[Series]) -> Figure:
 
 def _history_title(figure: Figure, height: float, series: Sequence[Series]) -> None:
     subject, left = series[0].subject, layout.EDGE / layout.WIDTH
-    title = f"{style.fitted(subject.workload)}: speedup over {BASELINE}, run by run"
+    base = style.fitted(subject.baseline)
+    title = f"{style.fitted(subject.workload)}: speedup over {base}, run by run"
     figure.text(left, 1 - 0.12 / height, title, size=10.5, weight="bold", va="top")
     note = style.fitted(where(subject), layout.NOTE, style.SMALL)
     figure.text(left, 1 - 0.37 / height, note, size=style.SMALL, color="#555555", va="top")
@@ -165,7 +165,7 @@ def _history_title(figure: Figure, height: float, series: Sequence[Series]) -> N
         Line2D([], [], color=style.BLUE, linewidth=2, label="level"),
         Line2D([], [], color=style.GREEN, linestyle=style.DASHES[1], label="became faster"),
         Line2D([], [], color=style.VERMILLION, linestyle=style.DASHES[1], label="became slower"),
-        Line2D([], [], color=style.BLACK, linewidth=0.9, label=f"{BASELINE} (1x), where in view"),
+        Line2D([], [], color=style.BLACK, linewidth=0.9, label=f"{base} (1x), where in view"),
     ]
     figure.legend(
         handles=entries, loc="upper left", ncols=len(entries), bbox_to_anchor=(left, 1 - 0.56 / height),
