@@ -177,22 +177,20 @@ def _compare(
 
     from loopmark.bench.records.comparison import Comparison, write_comparison
 
-    plan, machine = invocation.plan, invocation.machine
+    plan, facts = invocation.plan, invocation.facts
     with sides.measurement(plan) as measurement:
         decision = decide(measurement, plan.budget_seconds, rules, progress)
     if decision.sequential is None:
         raise KeyboardInterrupt
     base, head = measurement.sides
     folder = invocation.new_folder()
+    common = facts.fields(folder, interrupted=decision.interrupted)
+    del common["plan"], common["environment"]  # each side has an environment of its own
     comparison = Comparison(
-        name=folder.name,
+        **common,
         command=plan.command,
-        started=invocation.started.isoformat(timespec="seconds"),
-        seconds=invocation.seconds,
-        interrupted=decision.interrupted,
         base=base,
         head=head,
-        machine=machine,
         device=plan.device,
         size=plan.size,
         seed=plan.seed,
