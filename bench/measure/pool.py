@@ -154,13 +154,13 @@ class WorkerPool:
         *,
         log: str,
         neighbours: int,
-        repeat: bool = False,
+        repeat: bool = False,  # True for the baseline's repetition
         seed: int | None = None,
         batch_size: int | None = None,
     ) -> WorkerProcess:
         """A new process of the case named by workload and loop; its output goes to the file ``log`` in ``logs/``.
 
-        ``repeat``: the baseline's repetition. Defaults: the plan's ``seed``, its ``batch_size`` or the one set by ``shrink``.
+        Defaults: the plan's ``seed``, and the plan's ``batch_size`` or the one set by ``shrink``.
         """
         plan = self._plan
         specs = {find_loop(spec).name: spec for spec in plan.loops}

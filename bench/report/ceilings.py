@@ -166,14 +166,6 @@ def roofline_record(row: Row) -> dict[str, Any] | None:
     if row.roofline is None:
         return None
     return {
-        name: {
-            "seconds": roof.seconds,
-            "flops": roof.flops,
-            "least_bytes": roof.least_bytes,
-            "arithmetic_seconds": asdict(roof.arithmetic_seconds),
-            "memory_seconds": asdict(roof.memory_seconds),
-            "limited_by": roof.limited_by,
-            "share": finite(roof.share),
-        }
+        name: {**asdict(roof), "limited_by": roof.limited_by, "share": finite(roof.share)}
         for name, roof in row.roofline.phases.items()
     }

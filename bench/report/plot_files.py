@@ -32,6 +32,7 @@ PLOTS = {
     "machines": "Samples a second of every loop, side by side",
     "speedups": "Speedups of every loop side by side, as a heat map",
     "shares": "Share of a step in each phase, for every loop side by side",
+    "history": "Speedup of every loop, run by run",
     "memory": "Bytes in use from moment to moment within a step",
 }
 """File name stem of each plot and what it shows, in the order of the page."""

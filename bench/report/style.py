@@ -108,14 +108,22 @@ def line_styles(loops: Iterable[tuple[str, bool]], base: set[str], first: Sequen
     return styles
 
 
+def mark(label: str, marker: str, colour: str, size: float = 8.0, **look: Any) -> Line2D:
+    """A legend entry of a marker without a line."""
+    return Line2D([], [], linestyle="", marker=marker, color=colour, markersize=size, label=label, **look)
+
+
 def legend(looks: Iterable[LineStyle]) -> list[Line2D]:
     """An entry for each of ``looks``; all lines in the background share the last one."""
     looks = list(looks)
     entries = [look.proxy() for look in looks if not look.behind]
     if behind := len(looks) - len(entries):
-        count = f"{behind} other loop{'' if behind == 1 else 's'}"
-        entries.append(Line2D([], [], color=BEHIND, linewidth=0.8, label=count))
+        entries.append(Line2D([], [], color=BEHIND, linewidth=0.8, label=others(behind)))
     return entries
+
+
+def others(count: int) -> str:
+    return f"{count} other loop{'' if count == 1 else 's'}"
 
 
 def phase_colours(phases: Sequence[str]) -> dict[str, str]:

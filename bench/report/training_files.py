@@ -12,7 +12,7 @@ from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import draw_plots, unwritable_folder, with_case_figures
-from loopmark.bench.report.table import csv_of, ends
+from loopmark.bench.report.table import csv_of, ends, picked
 from loopmark.bench.report.training_table import Starts, contents
 from loopmark.bench.report.training_words import converged_at_step, evidence, rounding
 
@@ -109,11 +109,7 @@ def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]
     training = summary.training
     return {
         "baseline": training.plan.baseline,
-        "seeds": list(training.seeds),
-        "until": training.until,
-        "budget_seconds": training.budget_seconds,
-        "interrupted": training.interrupted,
-        "warnings": list(training.warnings),
+        **picked(training, "seeds", "until", "budget_seconds", "interrupted", "warnings"),
         "workloads": [
             {
                 "workload": workload.workload,
@@ -127,23 +123,13 @@ def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]
     }
 
 
-ENDINGS = ("converged_at_step", "diverged_at_step", "divergence", "skipped_steps", "final_scale")
-
-
 def _trials(row: TrainedRow) -> list[dict[str, Any]]:
     return [
         {
-            "seed": one.trial.seed,
-            "learns": one.learns,
-            "ending": one.trial.ending,
-            "steps": one.trial.steps,
-            "quality": finite(one.quality),
-            "best_quality": finite(one.best_quality),
-            "steps_to_target": one.steps_to_target,
-            "seconds_to_target": one.seconds_to_target,
-            "joules_to_target": one.joules_to_target,
-            "start_seconds": one.start_seconds,
-            **{name: getattr(one.trial, name) for name in ENDINGS},
+            **picked(one.trial, "seed", "ending", "steps", "converged_at_step", "diverged_at_step", "divergence"),
+            **picked(one.trial, "skipped_steps", "final_scale"),
+            **picked(one, "learns", "quality", "best_quality", "start_seconds"),
+            **picked(one, "steps_to_target", "seconds_to_target", "joules_to_target"),
             "looks": [asdict(look) for look in one.evaluations],
         }
         for one in (row.learning.trials if row.learning else ())
