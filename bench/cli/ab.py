@@ -141,7 +141,7 @@ def decide(
     sequential: SequentialComparison | None = None
     findings: tuple[Finding, ...] | None = None
     interrupted, start = False, time.perf_counter()
-    seconds, judged = 0.0, 0
+    seconds = 0.0
     try:
         if progress:
             progress.tell("launch pair 1", 0.0, budget_seconds)
@@ -149,7 +149,6 @@ def decide(
             measured.append(pair)
             sequential = sequential or SequentialComparison(rules, *measurement.sides)
             sequential.add(pair.pair, pair.blocks, pair.phases)
-            judged += 1
             spent = time.perf_counter() - start
             if findings is None:
                 seconds = spent
@@ -161,7 +160,7 @@ def decide(
                 progress.tell(doing, min(1.0, spent / budget_seconds), max(0.0, budget_seconds - spent))
     except KeyboardInterrupt:
         interrupted = True
-        if judged < len(measured):  # Ctrl-C came while the last pair was judged
+        if measured:  # judge all pairs anew, since Ctrl-C may have come while the last one was judged
             sequential = SequentialComparison(rules, *measurement.sides)
             for pair in measured:
                 sequential.add(pair.pair, pair.blocks, pair.phases)
@@ -178,22 +177,20 @@ def _compare(
 
     from loopmark.bench.records.comparison import Comparison, write_comparison
 
-    plan, machine = invocation.plan, invocation.machine
+    plan, facts = invocation.plan, invocation.facts
     with sides.measurement(plan) as measurement:
         decision = decide(measurement, plan.budget_seconds, rules, progress)
     if decision.sequential is None:
         raise KeyboardInterrupt
     base, head = measurement.sides
     folder = invocation.new_folder()
+    common = facts.fields(folder, interrupted=decision.interrupted)
+    del common["plan"], common["environment"]  # each side has an environment of its own
     comparison = Comparison(
-        name=folder.name,
+        **common,
         command=plan.command,
-        started=invocation.started.isoformat(timespec="seconds"),
-        seconds=invocation.seconds,
-        interrupted=decision.interrupted,
         base=base,
         head=head,
-        machine=machine,
         device=plan.device,
         size=plan.size,
         seed=plan.seed,

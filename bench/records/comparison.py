@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -121,9 +121,6 @@ class Calibration:
     solo_seconds: float  # the time of each of the two solo means
     trials: tuple[CalibrationTrial, ...]
     calibration_version: int = CALIBRATION_VERSION
-
-    def with_trial(self, trial: CalibrationTrial) -> "Calibration":
-        return replace(self, trials=(*self.trials, trial))
 
 
 def calibration_path(folder: Path, workload: str, loop: str) -> Path:

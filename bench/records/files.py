@@ -68,7 +68,8 @@ def writing_to(place: Path, remedy: str = "choose another --out") -> Iterator[No
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInput(f"cannot write to {place}: {line(error)}; {remedy}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise BadInput(f"cannot write to {place}: {line(reason)}; {remedy}") from None
 
 
 def replace_file(path: Path, content: bytes | str) -> None:
