@@ -8,8 +8,7 @@ from loopmark.bench.judge.comparison import Verdict
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.judge.training import TrainedRow
 from loopmark.bench.records.run import Plan, Run
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, show
 from loopmark.bench.report.text import elide, plain, short
 from loopmark.bench.report.training_words import doubt
 
