@@ -12,7 +12,7 @@ from rich.text import Text
 from loopmark.bench.judge.batches import BatchFinding, BatchRow
 from loopmark.bench.records.batch_sizes import Attempt
 from loopmark.bench.records.files import replace_file, writing_to
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.plot_files import Figures, draw_plots
 from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, ends, picked, print_lines
 from loopmark.bench.report.text import elide, plain

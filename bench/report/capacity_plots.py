@@ -15,8 +15,7 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.ceilings import Ceiling, Ceilings
 from loopmark.bench.records.footprint import Footprint, FootprintCase
-from loopmark.bench.report import format as show
-from loopmark.bench.report import layout, style
+from loopmark.bench.report import layout, show, style
 from loopmark.bench.report.batch_table import is_known
 
 RING, FRAME = 12, 14

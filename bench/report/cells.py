@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from loopmark.bench.judge.history import SeriesSubject
 from loopmark.bench.judge.side_by_side import StepWork
 from loopmark.bench.judge.summary import Row, WorkloadSummary
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.compilation_words import remarks
 from loopmark.bench.report.text import elide, plain, short
 from loopmark.bench.report.training_words import evidence

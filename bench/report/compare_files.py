@@ -12,10 +12,8 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.store import RUN_FILE
-from loopmark.bench.report import cells, figures
+from loopmark.bench.report import cells, figures, show
 from loopmark.bench.report import compare_words as words
-from loopmark.bench.report import format as show
-from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.compare_table import contents
 from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import Figures, Plot, draw_plots
@@ -57,7 +55,7 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
 def as_csv(found: SideBySide) -> str:
     """One row for each loop of a compared run, in base units, phases last; empty for values not measured."""
     places = [(one, loop, *pair) for one in found.workloads for loop in one.loops for pair in one.rows(loop)]
-    names, records = phase_names(row for *_, row in places), []
+    names, records = cells.phase_names(row for *_, row in places), []
     for comparison, loop, compared, _ in places:
         record, phases = _record(comparison, loop, compared), _phases(comparison, loop, compared)
         for name in names:

@@ -15,9 +15,8 @@ from matplotlib.lines import Line2D
 from loopmark.bench.judge.side_by_side import ComparedRun, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
-from loopmark.bench.report import cells, layout, style
+from loopmark.bench.report import cells, layout, show, style
 from loopmark.bench.report import compare_words as words
-from loopmark.bench.report import format as show
 from loopmark.bench.report.plots import LIGHT_TEXT_ON
 
 LINE = 0.19  # inches from one line to the next

@@ -11,12 +11,10 @@ from loopmark.bench.judge.bounds import Roofline
 from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
-from loopmark.bench.report import cells
+from loopmark.bench.report import cells, show
 from loopmark.bench.report import compare_words as words
-from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as training
 from loopmark.bench.report.ceilings import reached, utilisation
-from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.figures import HEADING_LENGTH, speedup_cell, verdict_style
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, table_of
@@ -202,7 +200,7 @@ def _phases(comparison: WorkloadComparison) -> Table[Line]:
         return Column(name, cell)
 
     lines = [line for line in _lines_of(comparison) if line.row.phases]
-    return Table([*WHERE, *map(column, phase_names(line.row for line in lines))], lines)
+    return Table([*WHERE, *map(column, cells.phase_names(line.row for line in lines))], lines)
 
 
 def _shifts(found: SideBySide) -> Table[Shift]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from loopmark.bench.records.compilation import Compilation
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.text import elide, plain
 
 MOST_BREAKS = 3  # in a remark; the run's file has all

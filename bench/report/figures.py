@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from loopmark.bench.judge.statistics import Estimate, finite
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, show
 from loopmark.bench.report import training_words as words
 from loopmark.bench.report.compilation_words import graphs
 from loopmark.bench.report.table import Cell, Column, csv_of, ends, figure

@@ -15,7 +15,7 @@ from loopmark.bench.judge.history import Change, Point, Series, SeriesSubject, S
 from loopmark.bench.judge.statistics import Estimate, finite
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.store import RUN_FILE
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.cells import work
 from loopmark.bench.report.plot_files import Figures, draw_plots
 from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, as_wide_as, csv_of, ends, picked, print_lines

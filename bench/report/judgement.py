@@ -12,8 +12,7 @@ from rich.text import Text
 
 from loopmark.bench.judge.finding import Finding, Judgement
 from loopmark.bench.judge.settings import STEP
-from loopmark.bench.report import claim
-from loopmark.bench.report import format as show
+from loopmark.bench.report import claim, show
 from loopmark.bench.report.table import (
     NAME_WIDTH,
     Cell,

@@ -12,8 +12,7 @@ from loopmark.bench.judge.summary import WorkloadSummary
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Case
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, show
 from loopmark.bench.report import training_words as words
 from loopmark.bench.report.ceilings import utilisation
 from loopmark.bench.report.text import short, slugs

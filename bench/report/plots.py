@@ -13,8 +13,7 @@ from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report import cells, layout, style
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, layout, show, style
 
 Floats = NDArray[np.float64]
 VERDICTS = {

@@ -7,8 +7,7 @@ from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, show
 from loopmark.bench.report.ceilings import remarks, roofline_table
 from loopmark.bench.report.disturbance import advice, disturbance_table, seen_by_case, slow_together
 from loopmark.bench.report.machine_tables import gpu_table, machine_table

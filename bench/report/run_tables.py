@@ -7,8 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, show
 from loopmark.bench.report.figures import columns
 from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines
 from loopmark.bench.report.takeaway import takeaway, warnings_of

@@ -14,7 +14,7 @@ from loopmark.bench.records.compilation import labelled
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.footprint import Footprint, FootprintCase, PhaseMemory
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.compilation_words import remarks
 from loopmark.bench.report.plot_files import Figures, draw_plots
 from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, cut, picked, print_lines

@@ -7,7 +7,7 @@ from loopmark.bench.judge.equivalence import Departure, Equivalence
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload
 from loopmark.bench.records.training import Ending, Training
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.text import elide, plain, short
 
 LAYER_LENGTH = 60

@@ -14,8 +14,7 @@ from matplotlib.lines import Line2D
 from loopmark.bench.judge.history import Point, Series, SeriesSubject
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.records.training import TrainingSamples
-from loopmark.bench.report import format as show
-from loopmark.bench.report import layout, style
+from loopmark.bench.report import layout, show, style
 from loopmark.bench.report.history import signed, where
 from loopmark.bench.report.training_table import Starts
 

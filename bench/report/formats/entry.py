@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, show
 from loopmark.bench.report.figures import Value
 from loopmark.bench.report.table import ends
 from loopmark.bench.report.text import Key, elide, numbered, short
