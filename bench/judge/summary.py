@@ -98,7 +98,6 @@ class WorkloadSummary:
 
     @property
     def base(self) -> Row | None:
-        """The baseline's row; None if it was not measured."""
         return next((row for row in self.rows if row.is_baseline and row.step_seconds), None)
 
 

@@ -84,19 +84,17 @@ def styled() -> AbstractContextManager[None]:
     return matplotlib.rc_context(SETTINGS)
 
 
-def line_styles(
-    loops: Iterable[tuple[str, bool]], baseline: set[str], first: Sequence[str] = ()
-) -> dict[str, LineStyle]:
+def line_styles(loops: Iterable[tuple[str, bool]], base: set[str], first: Sequence[str] = ()) -> dict[str, LineStyle]:
     """A style for each label, the same on every workload. Black is the baseline; loops beyond the colours are grey.
 
     Args:
         loops: each label, and True for the baseline's repetition.
-        baseline: its labels, which may differ between workloads.
+        base: the baseline's labels, which may differ between workloads.
         first: labels in order of interest; the order of ``loops`` applies to all others.
     """
     others = dict(loops)
     shown = fitted_all(others)
-    styles = {label: LineStyle(shown[label], BLACK, "-", "o", 1.8) for label in others if label in baseline}
+    styles = {label: LineStyle(shown[label], BLACK, "-", "o", 1.8) for label in others if label in base}
     styles |= {label: LineStyle(shown[label], GREY, DASHES[2], "x") for label, repeat in others.items() if repeat}
     plain_ones = [label for label in others if label not in styles]
     if len(plain_ones) > MOST_APART:
