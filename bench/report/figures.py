@@ -10,7 +10,6 @@ from loopmark.bench.judge.statistics import Estimate, finite
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.report import cells, show
 from loopmark.bench.report import training_words as words
-from loopmark.bench.report.compilation_words import graphs
 from loopmark.bench.report.table import Cell, Column, csv_of, ends, figure
 from loopmark.bench.report.text import elide
 
@@ -241,7 +240,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "graphs_per_step", _compiled("graphs_per_step"),
-        terminal=Shown(9, "graphs\na step", graphs), start=Shown(2, "graphs a step", graphs),
+        terminal=Shown(9, "graphs\na step", cells.graphs), start=Shown(2, "graphs a step", cells.graphs),
     ),
     Figure("graphs_compiled", _compiled("compiled"), start=Shown(2, "graphs compiled", show.count)),
     Figure("graphs_compiled_late", _compiled("late")),

@@ -14,8 +14,7 @@ from loopmark.bench.records.compilation import labelled
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.footprint import Footprint, FootprintCase, PhaseMemory
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
-from loopmark.bench.report import show
-from loopmark.bench.report.compilation_words import remarks
+from loopmark.bench.report import cells, show
 from loopmark.bench.report.plot_files import Figures, draw_plots
 from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, cut, picked, print_lines
 from loopmark.bench.report.text import ELLIPSIS, elide, plain
@@ -70,7 +69,7 @@ def trace_notes(profile: Profile) -> tuple[str, ...]:
     """Notes for reading the table."""
     found = []
     if profile.compilation is not None:
-        found.append(f"torch.compile: {'; '.join(remarks(profile.compilation))}.")
+        found.append(f"torch.compile: {'; '.join(cells.compilation(profile.compilation))}.")
     if profile.graphed:
         found.append(
             "The step replays a graph, whose phases the host does not see: all its kernels are in one range, "
