@@ -7,7 +7,7 @@ from loopmark.bench.cli.invocation import print_json
 def list_() -> None:
     """List every workload, loop and technique that can run here. The others are listed with the reason."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from loopmark.bench.measure import inventory
 
@@ -18,10 +18,8 @@ def list_() -> None:
         (f"\n{loops}", inventory.loops(device)),
     ):
         console.print(title, style="bold", markup=False)
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column()
+        columns = Column(no_wrap=True), Column(no_wrap=True), Column()
+        table = Table(*columns, box=None, show_header=False, padding=(0, 2, 0, 2))
         for item in items:
             table.add_row(item.name, "no" if item.lacks else "yes", item.lacks or item.summary)
         console.print(table)
