@@ -123,16 +123,6 @@ def _scaled(estimate: Estimate, units: tuple[tuple[float, str], ...]) -> str:
     return " ".join(show.in_unit(estimate, factor, unit))
 
 
-def utilisation(row: Row) -> str:
-    """Model FLOPs utilisation, without its interval."""
-    return show.ABSENT if row.roofline is None else show.percent(row.roofline.utilisation.value)
-
-
-def reached(row: Row) -> str:
-    """The share of its device's limit that a step reaches, with its interval."""
-    return show.ABSENT if row.roofline is None else show.percent_range(row.roofline.share)
-
-
 def roofline_table(workload: WorkloadSummary) -> Table[Any]:
     """The loops with known limits: the step's limit, the share reached, and each phase; else empty."""
     rows = [row for row in workload.rows if row.roofline is not None]

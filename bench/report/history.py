@@ -113,9 +113,6 @@ def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> Iterator[Text
     yield from (Text(suspected(found), "yellow") for found in suspicions(alike))
 
 
-Cell = str | int | float | None
-
-
 def write_history(folder: Path, series: tuple[Series, ...]) -> None:
     """Write ``history.csv`` and a plot of each subject, as PNG and SVG, into ``folder``."""
     with writing_to(folder):
@@ -158,7 +155,7 @@ def history_as_json(series: tuple[Series, ...]) -> dict[str, Any]:
     }
 
 
-def _record(series: Series, at: int) -> dict[str, Cell]:
+def _record(series: Series, at: int) -> dict[str, Any]:
     level = next(level for level in series.levels if level.start <= at < level.end)
     change = next((change for change in series.changes if change.at == at), None)
     return {
@@ -172,13 +169,13 @@ def _record(series: Series, at: int) -> dict[str, Cell]:
     }
 
 
-def _subject_record(subject: SeriesSubject) -> dict[str, Cell]:
+def _subject_record(subject: SeriesSubject) -> dict[str, Any]:
     facts = asdict(subject)
     newest = {name: facts.pop(name) for name in ("instructions", "baseline")}  # the newest columns come last
     return {**facts, **newest}
 
 
-def _point(point: Point) -> dict[str, Cell]:
+def _point(point: Point) -> dict[str, Any]:
     return {
         "run": point.run.name,
         "folder": point.folder,

@@ -13,18 +13,7 @@ from rich.text import Text
 from loopmark.bench.judge.finding import Finding, Judgement
 from loopmark.bench.judge.settings import STEP
 from loopmark.bench.report import claim, show
-from loopmark.bench.report.table import (
-    NAME_WIDTH,
-    Cell,
-    Column,
-    Table,
-    as_wide_as,
-    cut,
-    figure,
-    picked,
-    print_lines,
-    strict,
-)
+from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, strict
 from loopmark.bench.report.text import ELLIPSIS, elide, markdown, plain
 
 FILE_WIDTH = 110
@@ -90,17 +79,11 @@ def _is_shown(finding: Finding) -> bool:
 
 def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
     """The whole judgement: outcome, conclusion, findings, facts, differences and warnings."""
-    return {
-        **picked(judgement, "command", "outcome", "exit_status"),
-        "conclusion": claim.conclusion(judgement),
-        **picked(judgement, "refusal", "base", "head", "false_alarms"),
-        "findings": [_finding(finding) for finding in judgement.findings],
-        **picked(judgement, "facts", "differences", "warnings"),
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {**strict(asdict(finding)), "broken": finding.broken, "may_be_slower": finding.may_be_slower}
+    findings = [{**asdict(one), "broken": one.broken, "may_be_slower": one.may_be_slower} for one in judgement.findings]
+    told: dict[str, Any] = strict({**asdict(judgement), "findings": findings})
+    del told["inconclusive"]
+    said = {"outcome": judgement.outcome, "exit_status": judgement.exit_status}
+    return {**said, "conclusion": claim.conclusion(judgement), **told}
 
 
 MARKS = {"no regression": "✅", "regression": "❌", "inconclusive": "❔", "not comparable": "🚫"}
