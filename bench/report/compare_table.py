@@ -164,6 +164,10 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
     """The context of the templates: plain text, tables and plots; a part without content is empty."""
     facts = words.facts(found) if len(found.runs) > 1 else {}
     names = [compared.name for compared in found.runs]
+    runs = (
+        [e.name, e.run.machine.name, e.run.plan.device, str(e.run.plan.threads), e.run.name, e.found.folder]
+        for e in found.runs
+    )
     return {
         "headline": words.headline(found),
         "notes": found.notes,
@@ -176,7 +180,7 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "not_compared": found.not_compared,
         "workloads": [_section(comparison, plots) for comparison in found.workloads],
         "legend": words.LEGEND.format(base=words.baseline(found)),
-        "runs": _runs(found.runs),
+        "runs": table_of(["name", "machine", "device", "threads", "run", "folder"], runs, figures=False),
     }
 
 
@@ -219,11 +223,3 @@ def _shifts(found: SideBySide) -> Table[Shift]:
         Column("times as fast", lambda shift: cell(shift.ratio)),
     )
     return Table(columns, found.shifts)
-
-
-def _runs(compared_runs: Sequence[ComparedRun]) -> Table[Any]:
-    rows = (
-        [e.name, e.run.machine.name, e.run.plan.device, str(e.run.plan.threads), e.run.name, e.found.folder]
-        for e in compared_runs
-    )
-    return table_of(["name", "machine", "device", "threads", "run", "folder"], rows, figures=False)

@@ -1,6 +1,5 @@
 """A history of runs: in words, on the terminal, and as CSV, JSON and plots."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -162,9 +161,7 @@ def _record(series: Series, at: int) -> dict[str, Any]:
         **_subject_record(series.subject),
         "loop": series.loop,
         **_point(series.points[at]),
-        "level": finite(level.speedup.value),
-        "level_low": finite(level.speedup.low),
-        "level_high": finite(level.speedup.high),
+        **ends("level", level.speedup),
         "change": finite(change.ratio.value) if change else None,
     }
 
@@ -199,13 +196,7 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def _figure(estimate: Estimate) -> dict[str, float | None]:
-    # An unbounded log ratio maps to [0, infinity]: neither end is known.
-    bounded = math.isfinite(estimate.high)
-    return {
-        "value": finite(estimate.value),
-        "low": estimate.low if bounded else None,
-        "high": estimate.high if bounded else None,
-    }
+    return dict(zip(("value", "low", "high"), ends("", estimate).values(), strict=True))
 
 
 def _figures(series: tuple[Series, ...]) -> Figures:

@@ -117,10 +117,6 @@ def _pipe_table(findings: list[Finding]) -> str:
     return f"{table}\n\n… and {left_out} more; `--json` has all." if left_out > 0 else table
 
 
-def _verdict(finding: Finding) -> Cell:
-    return Cell(claim.word(finding), figure=True, strong=finding.decides and finding.verdict == "slower")
-
-
 MARKDOWN_COLUMNS: tuple[Column[Finding], ...] = (
     Column("loop", claim.place),
     Column("metric", lambda finding: elide(finding.metric, claim.NAME_LENGTH)),
@@ -128,7 +124,7 @@ MARKDOWN_COLUMNS: tuple[Column[Finding], ...] = (
     Column("head", lambda finding: figure(claim.figure(finding, finding.head))),
     Column("change", claim.change),
     Column("allowed", lambda finding: figure(show.percent(finding.threshold))),
-    Column("verdict", _verdict),
+    Column("verdict", lambda one: Cell(claim.word(one), figure=True, strong=one.decides and one.verdict == "slower")),
 )
 
 
