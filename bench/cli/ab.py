@@ -115,8 +115,6 @@ def ab(
 
 @dataclass(frozen=True)
 class Decision:
-    """The result of a measurement."""
-
     measured: "list[Measured]"  # the launch pairs; empty if Ctrl-C came before the first ended
     sequential: "SequentialComparison | None"  # None if nothing was measured
     findings: "tuple[Finding, ...]"  # at the time when the verdict was certain, or at the end

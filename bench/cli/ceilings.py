@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from loopmark.bench.cli import options
-from loopmark.bench.cli.invocation import NOT_MEASURED, Conditions, Invocation, refuse_unwritable
+from loopmark.bench.cli.invocation import FAILED, Conditions, Invocation, refuse_unwritable
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.ceilings import ceilings_path
@@ -57,7 +57,7 @@ def ceilings(
             write_record(path, found)
     except CaseEnded as end:
         console.note(plain(f"loopmark: {plan.device} {end.status}: {end}"))
-        raise typer.Exit(NOT_MEASURED) from None
+        raise typer.Exit(FAILED) from None
     finally:
         remove_if_empty(path.parent)
     if as_json:
@@ -65,5 +65,5 @@ def ceilings(
     else:
         print_ceilings(found)
     if not found.ceilings:
-        raise typer.Exit(NOT_MEASURED)
+        raise typer.Exit(FAILED)
     console.note(f"Kept in {path}")

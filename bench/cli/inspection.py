@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from loopmark.bench.cli import options
-from loopmark.bench.cli.invocation import CANNOT_RUN, NOT_VERIFIED, Conditions, Invocation, exit_by, print_json
+from loopmark.bench.cli.invocation import CANNOT_RUN, FAILED, Conditions, Invocation, exit_by, print_json
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import RunProgress
@@ -133,6 +133,6 @@ def verify(
     else:
         print_verification(found)
     if any(one.broken for one in found):
-        raise typer.Exit(NOT_VERIFIED)
+        raise typer.Exit(FAILED)
     if any(one.skipped for one in found):
         raise typer.Exit(CANNOT_RUN)

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from loopmark.bench.measure.pool import WorkerPool
 
 # Exit statuses. Those of a comparison are in `loopmark.bench.judge.finding`; a full disk or a crash has another.
-NOT_MEASURED = 1  # a case failed
-NOT_VERIFIED = 1  # a loop lacks a property
+FAILED = 1  # a case, or a property of a loop
 BAD_INPUT = 2
 CANNOT_RUN = 4  # a loop cannot be tried on this machine or with this workload
 CRASHED = 70  # a bug in Loopmark itself
@@ -112,7 +111,7 @@ def exit_by(statuses: Iterable[str], *, interrupted: bool = False) -> None:
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if {*statuses} & {"failed", "timed_out"}:
-        raise typer.Exit(NOT_MEASURED)
+        raise typer.Exit(FAILED)
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -121,7 +120,6 @@ def print_json(content: dict[str, Any]) -> None:
 
 
 def print_warnings(console: StderrConsole, warnings: Iterable[str]) -> None:
-    """Print a line for each of ``warnings``."""
     for warning in warnings:
         console.note(f"warning: {plain(warning)}", "yellow")
 

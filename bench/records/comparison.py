@@ -18,8 +18,6 @@ COMPARISON_FILE = "comparison.json"
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison."""
-
     given: dict[str, str]  # `loop`, `workload`, `rev`, `python` and `env NAME`, as given
     workload: str
     loop: str
@@ -105,8 +103,6 @@ class CalibrationTrial:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Trials of one loop on one machine."""
-
     started: str  # UTC, ISO 8601
     machine: Machine
     environment: Environment
