@@ -26,7 +26,11 @@ def accumulate(parts: int) -> Technique:
         losses = []
         rows = rows_of(inputs, targets) or 1
         several = min(parts, rows)
-        for some, their_targets in zip(cut(inputs, rows, several), cut(targets, rows, several), strict=True):
+        try:
+            pieces = zip(cut(inputs, rows, several), cut(targets, rows, several), strict=True)
+        except ValueError as error:
+            raise Skip(f"{name} cannot cut a batch in parts: {error}") from None
+        for some, their_targets in pieces:
             task.bind(their_targets)
             share = (rows_of(some, their_targets) or 1) / rows
             with task.autocast:

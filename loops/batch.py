@@ -69,10 +69,7 @@ def mapped(change: Callable[[Tensor], Any], tree: Any, change_holder: Callable[[
             return _replaced(part, {key: mapped(change, value, change_holder) for key, value in part.items()})
         if _holds_tensors(part):
             held = {name: mapped(change, value, change_holder) for name, value in vars(part).items()}
-            found = copy.copy(part)
-            for name, value in held.items():
-                object.__setattr__(found, name, value)  # a frozen dataclass forbids the ordinary way
-            return found
+            return _holding(part, held)
         return part
 
     return tree_map(at, tree, is_leaf=_moves_itself)
@@ -96,7 +93,13 @@ def tensors_in(tree: Any) -> Iterator[Tensor]:
 
 
 def rows_of(inputs: Any, targets: Any = None) -> int | None:
-    """The samples of a batch: the first size of its targets, else the most frequent first size of its tensors."""
+    """The samples of a batch: the first size of its targets, else the most frequent first size of its tensors.
+
+    An object that says its own ``num_graphs`` or ``batch_size``, such as a batch of graphs, is believed.
+    """
+    told = (getattr(inputs, name, None) for name in ("num_graphs", "batch_size"))
+    if said := next((size for size in told if type(size) is int), None):
+        return said
     if isinstance(targets, Tensor) and targets.dim():
         return len(targets)
     if isinstance(targets, list | tuple) and targets and not isinstance(targets[0], Tensor):
@@ -121,13 +124,21 @@ def copy_into(places: Any, values: Any) -> None:
 
 
 def cut(tree: Any, rows: int, parts: int) -> list[Any]:
-    """``tree`` in ``parts`` parts of its ``rows`` samples; what has no row a sample goes into each part whole."""
+    """``tree`` in ``parts`` parts of its ``rows`` samples; what has no row a sample goes into each part whole.
+
+    ValueError for an object with a tensor that has no row a sample, such as a graph: its parts are unknown.
+    """
     if isinstance(tree, Tensor):
         return [*tree.chunk(parts)] if tree.dim() and len(tree) == rows else [tree] * parts
     if isinstance(tree, Mapping):
         pieces = {key: cut(value, rows, parts) for key, value in tree.items()}
         return [_replaced(tree, {key: found[i] for key, found in pieces.items()}) for i in range(parts)]
-    if isinstance(tree, list | tuple) and len(tree) == rows and not any(isinstance(one, Tensor) for one in tree):
+    in_rows = [tensor.dim() > 0 and len(tensor) == rows for tensor in tensors_in(tree)]
+    if (
+        isinstance(tree, list | tuple)
+        and len(tree) == rows
+        and not any(isinstance(one, Tensor) and rows_of(one) == rows for one in tree)
+    ):
         size = len(torch.arange(rows).chunk(parts)[0])
         return [type(tree)(tree[i * size : (i + 1) * size]) for i in range(parts)]
     if isinstance(tree, list | tuple) and not _moves_itself(tree):
@@ -135,7 +146,12 @@ def cut(tree: Any, rows: int, parts: int) -> list[Any]:
         kind = type(tree)
         make = getattr(kind, "_make", kind)  # a named tuple takes its parts one by one
         return [make(column[i] for column in columns) for i in range(parts)]
-    return [tree] * parts
+    if not in_rows or isinstance(tree, nn.Module):
+        return [tree] * parts
+    if not all(in_rows) or not hasattr(tree, "__dict__"):
+        raise ValueError(f"the tensors of a {type(tree).__name__} do not each have a row for each of {rows} samples")
+    held_parts = {name: cut(value, rows, parts) for name, value in vars(tree).items()}
+    return [_holding(tree, {name: found[i] for name, found in held_parts.items()}) for i in range(parts)]
 
 
 class BadBatch(BadSpec):
@@ -236,6 +252,14 @@ def _moves_itself(part: Any) -> bool:
 
 def _holds_tensors(part: Any) -> bool:
     return hasattr(part, "__dict__") and not isinstance(part, nn.Module) and next(tensors_in(part), None) is not None
+
+
+def _holding(part: Any, held: dict[str, Any]) -> Any:
+    """A copy of the object ``part`` with the attributes ``held``."""
+    found = copy.copy(part)
+    for name, value in held.items():
+        object.__setattr__(found, name, value)  # a frozen dataclass forbids the ordinary way
+    return found
 
 
 def _replaced(mapping: Mapping[Any, Any], values: dict[Any, Any]) -> Any:

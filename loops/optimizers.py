@@ -11,6 +11,8 @@ def _with_option(option: str, summary: str, *, excludes: str) -> Technique:
     def prepare(task: Task) -> None:
         if not task.optimizer_takes(option):
             raise Skip(f"{option}_optimizer needs an optimizer that accepts {option}=True; {task.why_not(option)}")
+        if option == "fused" and any(parameter.is_complex() for parameter in task.model.parameters()):
+            raise Skip("fused_optimizer needs parameters that are real numbers; this model has complex ones")
         task.optimizer_options[option] = True
 
     return Technique(f"{option}_optimizer", summary, rank=50, prepare=prepare, excludes=frozenset({excludes}))

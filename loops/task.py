@@ -17,7 +17,7 @@ from loopmark.loops import batch as batches_of
 from loopmark.loops.batch import BadBatch, Batch, Called
 from loopmark.loops.goal import Goal
 from loopmark.loops.optimizer_set import OptimizerSet
-from loopmark.loops.user_code import BadSpec, defined_at, place_among
+from loopmark.loops.user_code import BadSpec, defined_at, is_of_loops, made_at, place_among
 
 WHAT_BATCHES = "give Batches, a list or a DataLoader"
 
@@ -112,6 +112,8 @@ class Task:
 
     def __post_init__(self) -> None:
         self.place = _caller()
+        if not is_of_loops(self.place):
+            made_at[:] = [self.place]
         self.plain_model = self.model
         if self.loss_fn is None:
             self.has_loss_fn = False
@@ -183,10 +185,10 @@ class Task:
     def why_not(self, option: str) -> str:
         """The reason why ``make_optimizer`` does not take ``option``, as a sentence, with the line to change."""
         made = self._make_optimizer()
-        several = [*made.values()] if isinstance(made, Mapping) else [made]
-        names = " and ".join(type(one).__name__ for one in several)
-        if not all(option in inspect.signature(type(one)).parameters for one in several):
-            return f"{names} does not"
+        kinds = [*map(type, made.values() if isinstance(made, Mapping) else [made])]
+        if lacking := [kind.__name__ for kind in kinds if option not in inspect.signature(kind).parameters]:
+            return f"{lacking[0]} does not"
+        names = " and ".join(kind.__name__ for kind in kinds)
         first = next(iter(inspect.signature(self.make_optimizer).parameters), "parameters")
         return (
             f"{names} does, but {defined_at(self.make_optimizer)} makes it without the option: give the function "
@@ -200,8 +202,9 @@ class Task:
             raise BadSpec(f"{self.place}: make_optimizer is a {kind}; give a function that makes it of the parameters")
         made = self._make_optimizer(**self.optimizer_options)
         named = dict(made) if isinstance(made, Mapping) else {"optimizer": made}
-        if not named or not all(hasattr(one, "param_groups") for one in named.values()):
-            what = f"returned a {type(made).__name__}; return an optimizer, or a dict of optimizers"
+        if not named or not all(isinstance(one, Optimizer) for one in named.values()):
+            kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in named.values())) or "nothing"
+            what = f"returned {kinds}; return a torch.optim.Optimizer (derive the class from it), or a dict of these"
             raise BadSpec(f"{defined_at(self.make_optimizer)}: make_optimizer {what}")
         return named
 

@@ -1,6 +1,7 @@
 """The user's own loops and workloads: found by file or module, with errors reported by file and line."""
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -60,7 +61,18 @@ def place_of(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown(error.filename)}:{error.lineno}"
-    return place_among([(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)])
+    lines = [(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)]
+    place = place_among(lines)
+    # A loop's step called torch with the task's parts, such as a loss function of torch's.
+    return made_at[-1] if made_at and is_of_loops(place) else place
+
+
+def is_of_loops(place: str) -> bool:
+    """True if ``place`` is a line of Loopmark's own loops."""
+    return _LOOPS in Path(place).resolve().parents
+
+
+made_at: list[str] = []  # the place in a user's file where this process made its last task; none for built-in ones
 
 
 def place_among(lines: Sequence[tuple[str, int]]) -> str:
@@ -77,15 +89,23 @@ def place_among(lines: Sequence[tuple[str, int]]) -> str:
 
 
 def defined_at(function: Any) -> str:
-    """The place of ``function``'s definition, as ``file.py:12``; its name where it has no source."""
+    """The place of ``function``'s definition, as ``file.py:12``; its name where it has no source.
+
+    An object's is its class's."""
+    function = function.func if isinstance(function, functools.partial) else function
     code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
     if code:
         return f"{_shown(code.co_filename)}:{code.co_firstlineno}"
+    with contextlib.suppress(OSError, TypeError):
+        kind = function if isinstance(function, type) else type(function)
+        return f"{_shown(inspect.getfile(kind))}:{inspect.findsource(kind)[1] + 1}"
     return getattr(function, "__name__", repr(function))
 
 
 def described(error: BaseException) -> str:
-    """``error`` as one line: its place, type and message, at most about 300 characters."""
+    """``error`` as one line: its place, type and message, at most about 300 characters. A BadSpec says them itself."""
+    if isinstance(error, BadSpec):
+        return str(error)
     try:
         said = error.msg if isinstance(error, SyntaxError) else str(error)
     except Exception:  # the error's own __str__ may fail

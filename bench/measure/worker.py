@@ -339,6 +339,7 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
 def _settle_in(assignment: Assignment) -> None:
     # A loader's workers start as they do in a script: the fork server's children would start theirs by a fork server.
     multiprocessing.set_start_method(None, force=True)
+    del sys.argv[1:]  # a person's file may parse its command line, which is not Loopmark's
     # The worker leads a process group, so that a hung worker is killed with its children.
     os.setsid()
     os.environ.update({name: str(assignment.compile_cache / folder) for name, folder in CACHES.items()})

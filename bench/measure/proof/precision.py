@@ -6,6 +6,7 @@ may sum in any order: sums of n terms in float32 have an error of about sqrt(n) 
 to Probabilistic Rounding Error Analysis", 2019), where n is the number of values read for each value written.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -43,8 +44,9 @@ class RandomRounding(TorchDispatchMode):
         read = sum(leaf.numel() for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and leaf.is_floating_point())
         if not read or any(r.alias_info and not r.alias_info.is_write for r in schema.returns):
             return func(*args, **kwargs)  # a constant, such as a range of positions, or a view
+        read_once = functools.cache(self._read)  # `x != x` must stay false: torch tests for NaN so
         rounded = [
-            value if place.alias_info else _mapped(value, self._read)
+            value if place.alias_info else _mapped(value, read_once)
             for value, place in zip(args, schema.arguments, strict=False)
         ]
         written = func(*rounded, **kwargs)

@@ -129,21 +129,38 @@ def errors_of(taken: Taken, truth: Taken, before: State) -> Errors:
     unwanted = taken.gradients.keys() - truth.gradients.keys()  # parameters that should have no gradient
     return {
         **relative("loss", {"": taken.loss}, {"": truth.loss}),
-        **relative("gradient", taken.gradients, dict(reversed(truth.gradients.items()))),
+        **relative("gradient", taken.gradients, dict(reversed(truth.gradients.items())), share=NOTHING),
         **relative("buffer", taken.buffers, truth.buffers),
         **{("gradient", name): math.inf for name in unwanted},
         **updates,
     }
 
 
-def relative(kind: str, some: Layers, truth: Layers) -> Errors:
-    """The norm of each layer's difference over the norm of the truth; infinite where the truth is zero."""
-    return {(kind, name): _distance(some.get(name), double(dense(tensor))) for name, tensor in truth.items()}
+NOTHING = 2.0**-40
+"""The share of the norm of all gradients below which float64 shows one that is zero in exact arithmetic, such as that
+of a bias before batch normalisation."""
+CANCELS = 64.0
+"""The sums of such a gradient cancel, and round by about the root of their number of terms more than others do."""
 
 
-def _distance(some: Tensor | None, truth: Tensor) -> float:
-    size = float(truth.norm())
-    away = size if some is None else float((double(dense(some)) - truth).norm())
+def relative(kind: str, some: Layers, truth: Layers, share: float = 0.0) -> Errors:
+    """The norm of each layer's difference over the norm of the truth; infinite where the truth is zero.
+
+    A layer with at most this ``share`` of the norm of all layers is measured against all of them.
+    """
+    exact = {name: double(dense(tensor)) for name, tensor in truth.items()}
+    sizes = {name: float(tensor.norm()) for name, tensor in exact.items()}
+    of_all = CANCELS * math.hypot(*sizes.values()) if share else 0.0
+    return {
+        (kind, name): _distance(
+            some.get(name), tensor, sizes[name] if sizes[name] > share * of_all / CANCELS else of_all
+        )
+        for name, tensor in exact.items()
+    }
+
+
+def _distance(some: Tensor | None, truth: Tensor, size: float) -> float:
+    away = float(truth.norm() if some is None else (double(dense(some)) - truth).norm())
     if math.isnan(away):
         return math.inf
     return away / size if size else (math.inf if away else 0.0)

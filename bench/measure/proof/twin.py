@@ -30,6 +30,7 @@ from loopmark.loops.batch import Batch, mapped, predict
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver
+from loopmark.loops.user_code import BadSpec, defined_at
 
 Nudge = Callable[[float], float]
 
@@ -82,14 +83,17 @@ class Twin:
         """The optimizers' update from ``state``. ``nudge`` slightly changes each setting (learning rate, betas, …)."""
         self._load(state)
         self._set_gradients(gradients)
+        if self._task.make_scheduler is not None:
+            self._begin()  # a schedule that warms up has changed the settings before the first step
         settings = self._handed.settings if self._step is not None else {}
         with self._switches.restored():
             made = self._task.new_optimizers()
             ours = {id(parameter) for parameter in self.model.parameters()}
             for name, optimizer in made.items():
                 if not all(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"]):
-                    raise ValueError(
-                        "make_optimizer uses other parameters than the ones it is given; use the given ones"
+                    raise BadSpec(
+                        f"{defined_at(self._task.make_optimizer)}: make_optimizer trains parameters that are not the "
+                        "model's; make the module that has them, such as a loss, a part of the model"
                     )
                 fresh = optimizer.state_dict()["param_groups"]
                 optimizer.load_state_dict({"state": _slots(state, name), "param_groups": fresh})

@@ -20,7 +20,7 @@ from loopmark.loops.batch import Batch
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Skip, Step
-from loopmark.loops.user_code import described, place_of
+from loopmark.loops.user_code import BadSpec, described, place_of
 from loopmark.phases import YIELDED
 
 
@@ -40,7 +40,7 @@ class PreparedLoop:
         torch.manual_seed(seed)
         try:
             step = loop.prepare(task)
-        except (Skip, OutOfTime):
+        except (Skip, BadSpec, OutOfTime):
             raise
         except BaseException as error:  # a user's own technique may raise anything
             raise Stopped(Fault(_sentence(error, "while it prepares its task"), early=True)) from error

@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from loopmark.bench.measure.proof.precision import graph_behind
 from loopmark.loops.batch import Batch, tensors_in
-from loopmark.loops.optimizer_set import needs_closure
 from loopmark.loops.task import Task
 from loopmark.loops.user_code import place_among
 
@@ -239,6 +239,9 @@ class Recorder:
             )
             for owner, name, call in taken_over:
                 stack.enter_context(replaced(owner, name, standing_in(getattr(owner, name), call)))
+            # For all optimizers: one of the task's may update by another that it holds, as SAM does.
+            stack.enter_context(register_optimizer_step_pre_hook(self._begin_update))
+            stack.enter_context(register_optimizer_step_post_hook(self._end_update))
             _listeners.append(self)
             try:
                 yield
@@ -266,8 +269,6 @@ class Recorder:
         for optimizer in {id(one): one for one in (task.optimizer, *task.optimizers.values())}.values():
             one: Any = optimizer
             one.zero_grad = self._method("zero_grad", one.zero_grad)
-            one.register_step_pre_hook(self._begin_update)
-            one.register_step_post_hook(self._end_update)
 
     def _call(self, what: What, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         # Recomputation in backward, as in checkpoints, is not a call by the loop.
@@ -283,11 +284,14 @@ class Recorder:
         finally:
             self._within.discard(what)
 
-    def _begin_update(self, optimizer: Any, *_: Any) -> None:
-        noted = "update" not in self._within
+    def _begin_update(self, optimizer: Any, arguments: Any, options: Any) -> None:
+        ours = {id(parameter) for parameter in self._task.model.parameters()}
+        moved = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        noted = "update" not in self._within and any(id(parameter) in ours for parameter in moved)
         self._updates.append(noted)
         if noted:
-            self.note("update", CLOSURE if needs_closure(optimizer) else str(id(optimizer)))
+            closure = any(map(callable, (*arguments[1:], *options.values())))
+            self.note("update", CLOSURE if closure else str(id(optimizer)))
             if self.on:
                 self.graded.update(graded(self._task))
             self._within.add("update")

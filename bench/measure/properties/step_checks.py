@@ -7,6 +7,7 @@ from loopmark.bench.measure.clock import known_phases
 from loopmark.bench.measure.properties.prepared_loop import Stopped, phase_name
 from loopmark.bench.measure.properties.recorder import What
 from loopmark.bench.measure.properties.step_trace import (
+    ACCUMULATES,
     CLOSURE_RUNS,
     STOPS,
     WHOLE,
@@ -118,6 +119,8 @@ def one_update(loop: LoopUnderTest) -> str | None:
             )
         if trace.fault:
             break
+        if not updates and loop.accumulates:
+            raise NotApplicable(ACCUMULATES)
         if not updates:
             moved = any(lap.moved for lap in trace.laps)
             what = "other code moves the parameters" if moved else "the model learns nothing in this step"

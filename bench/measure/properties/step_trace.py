@@ -46,6 +46,7 @@ T = TypeVar("T")
 MOST_YIELDS = 10_000  # most yields of a step; a batch in thousands of parts has this many
 WHOLE = "the step is an ordinary function, which is timed whole: yield each phase as it ends to have it checked"
 CLOSURE_RUNS = "its optimizer is given a closure, which computes the loss and the gradients within `optimizer`"
+ACCUMULATES = "the step sums the gradients of several batches, and updates only in some steps"
 STOPS = "the step does not come to its end"  # the reason why a property cannot be checked
 
 
@@ -273,6 +274,11 @@ class LoopUnderTest:
         """The loop's and eager's losses in repeated steps on one batch, from the same weights, with another seed."""
         other = self.seed + 1 if self.seed < 2**62 else 0
         return _losses_on_one_batch(self.fresh(other)), _losses_on_one_batch(self.eager(other))
+
+    @property
+    def accumulates(self) -> bool:
+        """True if only some of its steps update the model: it sums gradients over several batches."""
+        return len({any(event.what == "update" for _, event in t.events) for t in self.traces if not t.fault}) > 1
 
     @property
     def fault(self) -> Fault | None:

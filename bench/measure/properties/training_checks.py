@@ -17,6 +17,7 @@ from loopmark.bench.measure.properties.prepared_loop import (
     same,
 )
 from loopmark.bench.measure.properties.step_trace import (
+    ACCUMULATES,
     STOPS,
     LoopUnderTest,
     NotApplicable,
@@ -112,6 +113,8 @@ def zeroed_gradients(loop: LoopUnderTest) -> str | None:
     """A gradient left from an earlier step does not change the step."""
     if loop.fault:
         raise NotApplicable(STOPS)
+    if loop.accumulates:
+        raise NotApplicable(ACCUMULATES)
     leaks = gradients_leak(loop.prepared)
     if leaks is None:
         raise NotApplicable("the step gives different results from the same weights and batches")
@@ -188,6 +191,8 @@ def loss_decreases(loop: LoopUnderTest) -> str | None:
         raise NotApplicable(f"eager's loss does not fall either ({_described(eagers)})")
     if _fall(losses) >= SHARE * _fall(eagers):
         return None
+    if loop.accumulates:
+        raise NotApplicable(ACCUMULATES)
     if len(rates) > len(eagers_rates):  # a schedule of the step's own, which may warm up
         if _fall(losses) > 0:
             return None
