@@ -167,7 +167,7 @@ class Task:
         if self.make_scheduler is not None:
             for name, optimizer in self.optimizers.items():
                 self.schedules[name] = self.make_scheduler(optimizer)
-                optimizer.register_step_post_hook(lambda *_, name=name: self.schedules[name].step())
+                optimizer.register_step_post_hook(lambda *_, name=name: _advance(self.schedules[name]))
 
     def optimizer_takes(self, option: str) -> bool:
         """True if ``make_optimizer`` accepts the keyword ``option``, such as ``fused``."""
@@ -236,3 +236,9 @@ def _caller() -> str:
         lines.append((frame.f_code.co_filename, frame.f_lineno))
         frame = frame.f_back  # type: ignore[assignment]
     return place_among(lines[::-1])
+
+
+def _advance(schedule: Any) -> None:
+    """Step a schedule; one that has a number of steps, such as OneCycleLR, keeps its last learning rates after them."""
+    if getattr(schedule, "last_epoch", 0) < (getattr(schedule, "total_steps", None) or float("inf")):
+        schedule.step()
