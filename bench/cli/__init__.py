@@ -21,6 +21,7 @@ from loopmark.bench.cli.check import check
 from loopmark.bench.cli.compare import compare, history
 from loopmark.bench.cli.examples import epilog
 from loopmark.bench.cli.exchange import export, import_
+from loopmark.bench.cli.init import init
 from loopmark.bench.cli.inspection import memory, trace, verify
 from loopmark.bench.cli.invocation import BAD_INPUT, CRASHED, INTERRUPTED
 from loopmark.bench.cli.machine import doctor, list_
@@ -41,6 +42,7 @@ DEPENDENCIES = {
 
 # The commands, grouped by purpose.
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "begin": {"init": init},
     "measure": {
         "run": run,
         "train": train,
