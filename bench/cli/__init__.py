@@ -103,6 +103,10 @@ def main() -> NoReturn:
         print("loopmark: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except (BadInput, OSError) as error:
+        if (theirs := getattr(error.__cause__, "__cause__", None)) is not None:  # raised by the user's own file
+            from loopmark.bench.measure.answers import traceback_of
+
+            print(traceback_of(theirs), file=sys.stderr)
         _say_mistake(str(error))
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in DEPENDENCIES:

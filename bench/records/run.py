@@ -156,6 +156,11 @@ class Run(CommandRecord):
     imported_from: str | None = None  # the tool that measured it, if not Loopmark; None and empty then mean unknown
     format_version: int = 1
 
+    @property
+    def was_measured(self) -> bool:
+        """True if any case was."""
+        return any(case.launches for case in self.cases)
+
 
 def disturbs(reasons: str) -> bool:
     """True if any of ``reasons`` is a disturbance (heat, a brake, a hardware fault), not caused by the loop itself."""
