@@ -137,7 +137,6 @@ COLUMNS: tuple[Column[Finding], ...] = (
 
 
 def _sentences(judgement: Judgement) -> Iterator[Text]:
-    """The lines below the table."""
     yield from (Text(note(one), "dim") for one in judgement.findings if one.note and _is_shown(one))
     if unseen := sum(not _is_shown(finding) for finding in judgement.findings):
         phases = "1 phase" if unseen == 1 else f"{unseen} phases"

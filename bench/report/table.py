@@ -236,8 +236,8 @@ def strict(value: Any) -> Any:
 
 
 def picked(record: object, *names: str) -> dict[str, Any]:
-    """The attributes ``names`` of ``record`` as strict JSON values."""
-    return {name: strict(getattr(record, name)) for name in names}
+    """The attributes ``names`` of ``record`` as strict JSON values; all None without a record."""
+    return {name: None if record is None else strict(getattr(record, name)) for name in names}
 
 
 def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
