@@ -66,7 +66,7 @@ def check(
     from loopmark.bench.records.store import read
 
     before, now = read(baseline), read(run)
-    judgement = judge(*now, *before, thresholds, allowed)
+    judgement = judge(now, before, thresholds, allowed)
     # Each machine has a folder with its runs, and these folders are siblings.
     roots = dict.fromkeys((run.resolve().parent.parent, baseline.resolve().parent.parent, REFERENCE))
     known = quotations(calibrations_of(now[0].machine.name, *roots))

@@ -56,7 +56,6 @@ def show_summary(summary: "Summary", folder: Path, as_json: bool, console: Stder
 
 
 def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: StderrConsole) -> None:
-    """Print a training in the same way."""
     from loopmark.bench.report.draw import training_as_json
     from loopmark.bench.report.training_table import print_training
 

@@ -10,9 +10,9 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.records.compilation import labelled
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.footprint import Footprint, FootprintCase, PhaseMemory
+from loopmark.bench.records.run import labelled
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.plot_files import Figures, draw_plots
