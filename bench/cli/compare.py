@@ -59,17 +59,14 @@ def history(
 
     Exit status: 0 whatever is found, 2 for bad input.
     """
-    from loopmark.bench.cli.runs import Selection, observations_of
+    from loopmark.bench.cli.runs import Reader, Selection
     from loopmark.bench.judge.history import series_of
-    from loopmark.bench.records.store import run_folders
     from loopmark.bench.report.history import history_as_json, print_history, write_history
 
     console = StderrConsole()
-    warnings: list[str] = []
-    folders = run_folders(folder, warnings.append)
     with RunProgress(console) as progress:
-        selection = Selection(names(workload), names(loop))
-        observations, count = observations_of(folders, selection, warnings.append, progress.hint)
+        reader = Reader(Selection(names(workload), names(loop)), progress.hint)
+        observations, count, warnings = reader.history(folder)
     print_warnings(console, warnings)
     series = series_of(observations)
     kept = out if out is not None else folder / "history"

@@ -19,6 +19,7 @@ from loopmark.bench.judge.side_by_side import ComparedRun, FoundRun, PhaseEstima
 from loopmark.bench.judge.summary import Summary, lost_at_step, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
+from loopmark.bench.records.run import Case
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_table, run_folders, training_of
 from loopmark.bench.report.compare_words import named
@@ -46,10 +47,11 @@ class Selection(NamedTuple):
         """True if this loop's ratio is requested, or it is the ``baseline`` of a requested one."""
         return self.has_workload(workload) and (loop == baseline or self.has_loop(loop))
 
-    def refuse_unknown(self, workloads: Iterable[str], loops: Iterable[str]) -> None:
-        """Raise BadInput for a requested name that is not among ``workloads`` or ``loops``, those of the runs."""
-        for kind, names, known in (("workload", self.workloads, workloads), ("loop", self.loops, loops)):
-            there = sorted({*known})
+    def refuse_unknown(self, cases: Iterable[Case]) -> None:
+        """Raise BadInput for a requested name that none of ``cases``, those of the runs, has."""
+        known = {(case.workload, case.loop) for case in cases}
+        for kind, names, of_kind in (("workload", self.workloads, 0), ("loop", self.loops, 1)):
+            there = sorted({case[of_kind] for case in known})
             for name in names:
                 if not any(_is_same_loop(name, one) for one in there):
                     raise BadInput(f"no {kind} named '{name}' in these runs; they have {', '.join(there)}")
@@ -77,7 +79,6 @@ class Warnings:
         self.add(f"{text}: {said}", folder)
 
     def include(self, others: "Warnings") -> None:
-        """Add all warnings of ``others``."""
         for text, whose in others._whose.items():
             self._whose[text] += whose
 
@@ -114,8 +115,7 @@ class Reader:
         Raises BadInput if no run can be read, or none of them has a requested name.
         """
         found = self._find(places)
-        cases = [case for one in found for case in one.run.cases]
-        self._selection.refuse_unknown((case.workload for case in cases), (case.loop for case in cases))
+        self._selection.refuse_unknown(case for one in found for case in one.run.cases)
         has_workload, has_loop = self._selection.has_workload, self._selection.has_loop
         asked_for = [o for o in found if any(has_workload(c.workload) and has_loop(c.loop) for c in o.run.cases)]
         if not asked_for:
@@ -125,6 +125,29 @@ class Reader:
         groups = [*side_by_side.by_setting(asked_for).values()]
         compared = self._over_time(groups[0]) if len(groups) == 1 else self._machines(groups)
         return compared, self._warnings.lines()
+
+    def history(self, place: Path) -> tuple[list[Observation], int, list[str]]:
+        """Every requested ratio in every run at and under ``place``, the number of readable runs, and the warnings.
+
+        Raises BadInput like ``compare``.
+        """
+        folders = self._folders([place])
+        observed = over_cores(
+            partial(_observe, self._selection), folders, lambda done: self._tell("reading the runs", done)
+        )
+        kept: dict[str, ObservedRun] = {}
+        for one in observed:
+            if one.digest in kept:
+                self._warnings.add(f"left out: it is a copy of {kept[one.digest].folder}", one.folder)
+            elif one.mistake is not None:  # not kept, since a copy of it may be whole
+                self._leave_out(one.folder, one.mistake)
+            else:
+                self._warnings.include(one.warnings)
+                kept[one.digest] = one
+        self._expect([*kept])
+        self._selection.refuse_unknown(case for one in observed for case in one.cases)
+        observations = [seen for one in kept.values() for seen in one.observations]
+        return observations, len(kept), self._warnings.lines()
 
     def _find(self, places: Iterable[Path]) -> list[FoundRun]:
         folders = self._folders(places)
@@ -234,7 +257,7 @@ class Reader:
         self._mistakes.append(error)
         self._warnings.add_error("left out", folder, error)
 
-    def _expect(self, anything: list[FoundRun] | list[SummarisedRun]) -> None:
+    def _expect(self, anything: Sequence[object]) -> None:
         if not anything and self._mistakes:
             raise self._mistakes[0]
 
@@ -279,38 +302,10 @@ class ObservedRun:
 
     folder: Path
     digest: str = ""  # of its `run.json`
-    workloads: set[str] = field(default_factory=set)
-    loops: set[str] = field(default_factory=set)
+    cases: tuple[Case, ...] = ()
     observations: list[Observation] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    warnings: Warnings = field(default_factory=Warnings)
     mistake: BadInput | None = None  # the error if it cannot be read
-
-
-def observations_of(
-    folders: Sequence[Path], selection: Selection, warn: Callable[[str], None], tell: Tell
-) -> tuple[list[Observation], int]:
-    """Every requested ratio in every run, and the number of readable runs. Each unreadable run is a warning.
-
-    Raises BadInput if no run can be read, or none of them has a requested name.
-    """
-    observed = over_cores(partial(_observe, selection), folders, lambda done: tell("reading the runs", done))
-    kept: dict[str, ObservedRun] = {}
-    for one in observed:
-        if one.digest in kept:
-            warn(f"left out: {one.folder} is a copy of {kept[one.digest].folder}")
-            continue
-        for warning in one.warnings:
-            warn(warning)
-        if one.mistake is not None:  # not kept, since a copy of it may be whole
-            warn(f"left out: {one.mistake}")
-        else:
-            kept[one.digest] = one
-    if not kept and (mistakes := [one.mistake for one in observed if one.mistake is not None]):
-        raise mistakes[0]
-    selection.refuse_unknown(
-        (name for one in observed for name in one.workloads), (name for one in observed for name in one.loops)
-    )
-    return [seen for one in kept.values() for seen in one.observations], len(kept)
 
 
 def _observe(selection: Selection, folder: Path) -> ObservedRun:
@@ -318,8 +313,7 @@ def _observe(selection: Selection, folder: Path) -> ObservedRun:
     try:
         run = read_run(folder)
         observed.digest = digest_of(folder)
-        observed.workloads = {case.workload for case in run.cases}
-        observed.loops = {case.loop for case in run.cases}
+        observed.cases = run.cases
         blocks, no_longer_training = read_table(folder, "blocks", run), lost_at_step(read_table(folder, "losses", run))
         rounds = round_logs(blocks[counted_blocks(blocks)])
         for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
@@ -327,12 +321,12 @@ def _observe(selection: Selection, folder: Path) -> ObservedRun:
             if not places or places[0] in no_longer_training:
                 lost = f"is left out, since {short(run.plan.baseline)}'s loss was not finite"
                 reason = lost if places else f"has no ratio there, since {short(run.plan.baseline)} was not measured"
-                observed.warnings.append(f"{folder}: {workload} {reason}")
+                observed.warnings.add(f"{workload} {reason}", folder)
                 continue
             asked_for = [i for i in places[1:] if selection.has_loop(run.cases[i].loop)]
             for i in (i for i in asked_for if i in no_longer_training):
                 what = f"{run.cases[i].loop} on {workload}"
-                observed.warnings.append(f"{folder}: {what} is left out, since its loss was not finite")
+                observed.warnings.add(f"{what} is left out, since its loss was not finite", folder)
             kept = [i for i in (places[0], *asked_for) if i not in no_longer_training and i in rounds]
             observed.observations += observe(run, rounds[kept], workload, str(folder))
     except BadInput as error:

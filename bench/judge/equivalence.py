@@ -46,13 +46,11 @@ class Equivalence:
     furthest: Departure | None = None  # nearest to its bound; None if all bits are equal, or something departs
 
 
-def equivalence(
-    proof: Proof, deviations: pd.DataFrame, baseline: Proof | None, again: Proof | None = None
-) -> Equivalence:
+def equivalence(proof: Proof, deviations: pd.DataFrame, base: Proof | None, again: Proof | None = None) -> Equivalence:
     """The verdict on one case.
 
     ``same``: loss, gradients, parameters and buffers equal the baseline's to the last bit in each step, and at the end
-    those of the process that trained ``baseline``, which is None for the baseline itself. ``within rounding``: no error
+    those of the process that trained ``base``, which is None for the baseline itself. ``within rounding``: no error
     exceeds ``ROOM`` times the observed rounding error of the baseline. ``departs``: all else. A single gradient may err
     as much as under coarse rounding, since it jumps if an activation falls on the other side of a kink; so gradients
     are judged by the upper median over their steps, against the medians of the baseline and of rounding. A loop that
@@ -62,13 +60,13 @@ def equivalence(
     if proof.status != "ok":
         return Equivalence(None, proof, why_not=proof.reason or proof.status)
     if proof.lost_at_step is not None:
-        if baseline is None or baseline.lost_at_step is not None:
-            return Equivalence(None, proof, why_not=f"{(baseline or proof).loop} itself lost its loss")
+        if base is None or base.lost_at_step is not None:
+            return Equivalence(None, proof, why_not=f"{(base or proof).loop} itself lost its loss")
         return Equivalence("departs", proof)
     if not proof.steps:
         return Equivalence(None, proof, why_not="its gradient scaler skipped every step")
     if proof.same_steps == proof.steps:
-        return _of_same_steps(proof, baseline, again)
+        return _of_same_steps(proof, base, again)
     found = _departures(deviations, proof.steps)
     departing = [one for one in found if one.share > 1]
     if departing and proof.draws_at_random:

@@ -17,8 +17,7 @@ from loopmark import loops
 from loopmark.bench.measure.clock import BadStep, Block
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.warmup import WarmUp
-from loopmark.bench.records.compilation import Compilation
-from loopmark.bench.records.run import CacheState, GpuState
+from loopmark.bench.records.run import CacheState, Compilation, GpuState
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import BadSpec, described

@@ -183,14 +183,13 @@ class WorkerPool:
         *,
         log: str,
         neighbours: int,
-        repeat: bool = False,
+        repeat: bool = False,  # True for the baseline's repetition
         seed: int | None = None,
         batch_size: int | None = None,
     ) -> WorkerProcess:
         """A new process of the case named by workload and loop; its output goes to the file ``log`` in ``logs/``.
 
-        ``repeat``: True for the baseline's repetition, which has compiled code of its own. Defaults: the plan's
-        ``seed``, and the plan's ``batch_size`` or the one set by ``shrink``.
+        Defaults: the plan's ``seed``, and the plan's ``batch_size`` or the one set by ``shrink``.
         """
         plan = self._plan
         specs = {find_loop(spec).name: spec for spec in plan.loops}
@@ -230,7 +229,7 @@ class WorkerPool:
         shutil.rmtree(self._cache(workload, loop, repeat), ignore_errors=True)
 
     def _cache(self, workload: str, loop: str, repeat: bool) -> Path:
-        # Hashed: names are chosen by the user and can have any length.
+        # Hashed: names are chosen by the user and can have any length. A repetition does not share compiled code.
         case = f"{workload}\0{loop}\0{repeat}".encode(errors="replace")
         folder = self._caches / hashlib.sha256(case).hexdigest()[:16]
         folder.mkdir(exist_ok=True)

@@ -36,10 +36,9 @@ from loopmark.bench.measure.slowdown import slowed
 from loopmark.bench.measure.training.session import Begun, Segment, TrainingSession
 from loopmark.bench.measure.warmup import WINDOW, warm_up
 from loopmark.bench.measure.work_count import count_work
-from loopmark.bench.records.compilation import Compilation
 from loopmark.bench.records.footprint import Footprint
 from loopmark.bench.records.machine import Environment
-from loopmark.bench.records.run import GpuState, PhaseWork
+from loopmark.bench.records.run import Compilation, GpuState, PhaseWork
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.batch import inputs_and_targets, rows_of

@@ -25,8 +25,7 @@ class ExtraInfo:
     machine: str  # the machine's name; its fingerprint at the end decides if seconds can be compared
     torch: str | None
     step_logs: tuple[float, ...]  # ln(seconds per step), one per launch
-    ratio_logs: tuple[float, ...]
-    """ln(seconds per step / the baseline's), paired by round, one per launch; none for the baseline itself."""
+    ratio_logs: tuple[float, ...]  # ln(step / the baseline's), paired by round, one per launch; none for the baseline
     noise_floor: float | None  # largest difference of the baseline and its repetition, as a share; None: not measured
     phases: dict[str, float]  # seconds of each phase of a typical step; their sum is the step
     lost_at_step: int | None = None  # first step whose loss was NaN or infinite; no speed is claimed for such a loop

@@ -19,7 +19,7 @@ from loopmark.bench.plugin.extra_info import ExtraInfo, read_extra_info
 from loopmark.bench.plugin.findings import against_loop, against_stored, confidence_of
 from loopmark.bench.plugin.measurement import Measurement, Stop, measure, try_loops
 from loopmark.bench.plugin.rows import LoopmarkWarning, Table
-from loopmark.bench.report.format import percent, ratio, ratio_range, seconds, seconds_range
+from loopmark.bench.report.show import percent, ratio, ratio_range, seconds, seconds_range
 
 REVISION_DIGITS = 12
 _OPTION = re.compile(r"--([a-z][a-z-]*)")

@@ -20,8 +20,6 @@ Divergence = Literal["not a number", "infinite", "exploded"]
 
 @dataclass(frozen=True)
 class Target:
-    """The target of a workload's training."""
-
     metric: str
     value: float
     higher_is_better: bool
@@ -106,7 +104,6 @@ class Training(CommandRecord):
 
     @property
     def statuses(self) -> set[Status]:
-        """How the proofs and the trials ended."""
         return {one.status for several in (self.proofs, self.trials) for one in several}
 
 
@@ -128,7 +125,7 @@ class Deviation:
     coarse_error: float  # the largest error of the references that round at random more coarsely; NaN likewise
 
 
-_ERRORS = ("error", "eager_error", "rounding_error", "coarse_error")
+_PLACE = {"proof": "int32", "step": "int64", "kind": "str", "layer": "str"}
 COLUMNS: dict[str, Columns] = {
     # One row per measurement of quality; the first is of the untrained model.
     # Seconds are those of training so far, with compilation but without measuring quality. Joules are NaN if no counter
@@ -137,13 +134,7 @@ COLUMNS: dict[str, Columns] = {
     # One row per training step. A loss that is not finite is stored as it is.
     "training_losses": {"trial": "int32", "step": "int64", "loss": "float64"},
     # One row per layer of a compared step; see Deviation.
-    "deviations": {
-        "proof": "int32",
-        "step": "int64",
-        "kind": "str",
-        "layer": "str",
-        **dict.fromkeys(_ERRORS, "float64"),
-    },
+    "deviations": _PLACE | dict.fromkeys(("error", "eager_error", "rounding_error", "coarse_error"), "float64"),
 }
 
 

@@ -9,9 +9,7 @@ from loopmark.bench.judge.differences import unlike
 from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, StepWork, WorkloadComparison, settings_of
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
-from loopmark.bench.report.cells import work
+from loopmark.bench.report import cells, show
 from loopmark.bench.report.takeaway import doubt_of
 from loopmark.bench.report.text import elide, grouped, plain, short
 
@@ -98,7 +96,7 @@ def shared(compared_runs: Sequence[ComparedRun], values: Sequence[str]) -> str:
 
 def works(comparison: WorkloadComparison) -> str:
     """The work of a step: once if it is the same everywhere, else with a warning, by run."""
-    texts = {compared.name: "; ".join(map(work, comparison.works(compared))) for compared in comparison.runs}
+    texts = {compared.name: "; ".join(map(cells.work, comparison.works(compared))) for compared in comparison.runs}
     by_work = grouped((text, name) for name, text in texts.items() if text)
     if comparison.is_same_work:
         return next(iter(by_work), "")

@@ -8,11 +8,9 @@ from typing import Any, Literal
 
 from loopmark.bench.judge.statistics import Estimate, finite
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, show
 from loopmark.bench.report import training_words as words
-from loopmark.bench.report.compilation_words import graphs
-from loopmark.bench.report.table import Cell, Column, csv_text, ends, figure
+from loopmark.bench.report.table import Cell, Column, csv_of, ends, figure
 from loopmark.bench.report.text import elide
 
 Value = Estimate | float | int | str | None
@@ -119,14 +117,14 @@ def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str |
 def as_csv(summary: Summary) -> str:
     """``summary.csv``: one row for each case. The first columns are the same in every run; phases follow."""
     names = cells.phase_names(summary.rows)
-    records = [record(row, workload) for workload in summary.workloads for row in workload.rows]
-    clocks = ("", "host_") if any(row.device_phases for row in summary.rows) else ("",)
-    headings = [*(records[0] if records else ()), *(f"{n}_{clock}seconds" for clock in clocks for n in names)]
-    rows = []
-    for row, values in zip(summary.rows, records, strict=True):
-        tables = (row.phases, row.host_phases or {})[: len(clocks)]
-        rows.append([*values.values(), *(table.get(name) for table in tables for name in names)])
-    return csv_text(headings, rows)
+    both_clocks = any(row.device_phases for row in summary.rows)
+    records = []
+    for workload in summary.workloads:
+        for row in workload.rows:
+            clocks = {"": row.phases, **({"host_": row.host_phases or {}} if both_clocks else {})}
+            phases = {f"{name}_{clock}seconds": table.get(name) for clock, table in clocks.items() for name in names}
+            records.append({**record(row, workload), **phases})
+    return csv_of(records)
 
 
 def _steps_per_second(row: Row) -> Estimate | None:
@@ -242,7 +240,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "graphs_per_step", _compiled("graphs_per_step"),
-        terminal=Shown(9, "graphs\na step", graphs), start=Shown(2, "graphs a step", graphs),
+        terminal=Shown(9, "graphs\na step", cells.graphs), start=Shown(2, "graphs a step", cells.graphs),
     ),
     Figure("graphs_compiled", _compiled("compiled"), start=Shown(2, "graphs compiled", show.count)),
     Figure("graphs_compiled_late", _compiled("late")),

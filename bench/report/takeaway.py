@@ -8,12 +8,11 @@ from loopmark.bench.judge.comparison import Verdict
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.judge.training import TrainedRow
 from loopmark.bench.records.run import Plan, Run
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, show
 from loopmark.bench.report.text import elide, plain, short
 from loopmark.bench.report.training_words import doubt
 
-REASON_LENGTH = 160
+REASON_LENGTH = 200
 BEFORE_ALL = "Interrupted before all was measured: "
 INTERRUPTED = (
     "Interrupted: the run was stopped before its plan was done, and shows what was measured until then; "
@@ -52,10 +51,10 @@ def _clause(workload: WorkloadSummary, run: Run, *, alone: bool) -> str:
         return f"nothing was measured: {_endings(workload)}{way}"
     base = workload.base
     if base is None:
-        way = name_another(spec_of(measured[0].case.loop, (case.loop for case in run.cases), run.plan))
+        other = spec_of(measured[0].case.loop, (case.loop for case in run.cases), run.plan)
+        way = "" if run.interrupted else name_another(other)
         why = f"cannot run it ({elide(cells.why(lost), REASON_LENGTH)})" if lost else "was not measured"
-        said = f"{short(workload.baseline)} {why}, so nothing is called faster or slower"
-        return said if run.interrupted else said + way
+        return f"{short(workload.baseline)} {why}, so nothing is called faster or slower{way}"
     judged = [row for row in measured if row.verdict is not None]
     alike = [row for row in judged if not doubt_of(row, base.trained)]
     winner, loser = _extreme(alike, "faster"), _extreme(judged, "slower")

@@ -10,7 +10,7 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary
 from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.records.training import Training
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report import training_words as words
 from loopmark.bench.report.figures import HEADING_LENGTH
 from loopmark.bench.report.machine_tables import machine_table
