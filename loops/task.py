@@ -142,7 +142,7 @@ class Task:
             try:
                 inputs, targets = batches_of.inputs_and_targets(batch, self.has_loss_fn)
             except TypeError as error:
-                raise BadBatch(f"{self._batches_place()}: {error}") from None
+                raise BadBatch(f"{self.batches_place()}: {error}") from None
             inputs = batches_of.moved(inputs, self.device, self.input_format)
             targets = batches_of.moved(targets, self.device, torch.contiguous_format)
         self.adapt(inputs)
@@ -210,7 +210,7 @@ class Task:
         wants_model = bool(parameters) and parameters[0] == "model"
         return self.make_optimizer(self.plain_model if wants_model else self.model.parameters(), **options)
 
-    def _batches_place(self) -> str:
+    def batches_place(self) -> str:
         """The place that makes the batches: the loader's own code, else the task's."""
         dataset = getattr(self.batches, "dataset", None)
         makers = (getattr(self.batches, "collate_fn", None), getattr(type(dataset), "__getitem__", None),
@@ -226,7 +226,7 @@ class Task:
                 yield batch
             if empty:
                 once = f"a generator can be read only once: {WHAT_BATCHES}"
-                raise BadBatch(f"{self._batches_place()}: the task's batches gave nothing; {once}")
+                raise BadBatch(f"{self.batches_place()}: the task's batches gave nothing; {once}")
 
 
 def _caller() -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from loopmark.bench.measure.pool import WorkerPool
 
 # Exit statuses. Those of a comparison are in `loopmark.bench.judge.finding`; a full disk or a crash has another.
-NOT_MEASURED = 1  # a case failed
-NOT_VERIFIED = 1  # a loop lacks a property
+FAILED = 1  # a case, or a property of a loop
 BAD_INPUT = 2
 CANNOT_RUN = 4  # a loop cannot be tried on this machine or with this workload
 CRASHED = 70  # a bug in Loopmark itself
@@ -94,16 +94,27 @@ class Invocation:
 
     @contextmanager
     def pool(self) -> Iterator[tuple[Path, "WorkerPool", RunProgress]]:
-        """A new folder, its measuring processes and the progress. On failure, an empty folder is removed."""
+        """A new folder, its measuring processes and the progress. On failure, a folder without results is removed.
+
+        The logs of what failed are then kept elsewhere.
+        """
         from loopmark.bench.measure.pool import worker_pool
         from loopmark.bench.records.store import remove_if_empty
 
+        assert self._out is not None
+        is_new = not self._out.exists()
         folder = self.new_folder()
         try:
             with RunProgress(self.console) as progress, worker_pool(self.plan, folder) as pool:
                 yield folder, pool, progress
-        except BaseException:
-            remove_if_empty(folder)
+        except BaseException as error:
+            if (logs := folder / "logs").is_dir() and isinstance(error, BadInput):
+                kept = Path(tempfile.mkdtemp(prefix="loopmark-logs-"))
+                first, *others = sorted(Path(shutil.move(logs, kept)).iterdir())
+                self.console.note(f"Logs: {first.parent}" if others else f"Log: {first}")
+            shutil.rmtree(logs, ignore_errors=True)
+            for made in (folder, folder.parent, *([self._out] if is_new else [])):
+                remove_if_empty(made)
             raise
 
 
@@ -112,7 +123,7 @@ def exit_by(statuses: Iterable[str], *, interrupted: bool = False) -> None:
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if {*statuses} & {"failed", "timed_out"}:
-        raise typer.Exit(NOT_MEASURED)
+        raise typer.Exit(FAILED)
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -121,7 +132,6 @@ def print_json(content: dict[str, Any]) -> None:
 
 
 def print_warnings(console: StderrConsole, warnings: Iterable[str]) -> None:
-    """Print a line for each of ``warnings``."""
     for warning in warnings:
         console.note(f"warning: {plain(warning)}", "yellow")
 

@@ -11,8 +11,6 @@ REFERENCE = RESULTS / "reference"  # the runs and calibrations committed to the 
 
 
 class InconclusiveCounts(StrEnum):
-    """The ways to count an inconclusive comparison."""
-
     PASS = "pass"
     FAIL = "fail"
 

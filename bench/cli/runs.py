@@ -79,7 +79,6 @@ class Warnings:
         self.add(f"{text}: {said}", folder)
 
     def include(self, others: "Warnings") -> None:
-        """Add all warnings of ``others``."""
         for text, whose in others._whose.items():
             self._whose[text] += whose
 

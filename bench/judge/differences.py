@@ -29,7 +29,6 @@ def differences(base: Run, head: Run) -> tuple[str, ...]:
 
 
 def environment_differences(base: Environment, head: Environment) -> tuple[str, ...]:
-    """The differences in software and settings."""
     return _sentences(_unlike([_surroundings(base, NONE), _surroundings(head, NONE)]))
 
 

@@ -111,8 +111,6 @@ class Level:
 
 @dataclass(frozen=True)
 class Change:
-    """A change from one level to the next."""
-
     at: int  # the index in the series at which the new level begins
     point: Point  # the first point of the new level
     before: Estimate
@@ -143,8 +141,6 @@ class Series:
 
 @dataclass(frozen=True)
 class Observation:
-    """One loop in one run, and its series."""
-
     subject: SeriesSubject
     loop: str
     point: Point

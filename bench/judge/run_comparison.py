@@ -47,8 +47,6 @@ def fill_instructions(told: Iterable[T]) -> dict[T, T]:
 
 @dataclass(frozen=True)
 class JudgedCase:
-    """One case of a run, with its own samples."""
-
     row: Row
     rounds: comparison.RoundLogs
     laps: pd.DataFrame

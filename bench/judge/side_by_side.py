@@ -42,8 +42,6 @@ class Setting(ComparisonKey):
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run that was found, not yet judged."""
-
     folder: str
     run: Run
     started: datetime
@@ -61,8 +59,6 @@ class StepWork:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A judged run of a comparison."""
-
     name: str  # short and unique
     found: FoundRun
     summary: Summary

@@ -136,11 +136,11 @@ def summarise(
     workloads = tuple(_summarise_workload(name, run, blocks, lost, phases) for name in names)
     if trained is not None:
         compiled = {(case.workload, case.loop): case.compilation for case in run.cases}
-        known = [
-            [replace(r, compilation=compiled.get((r.workload, r.loop))) for r in w.rows] for w in trained.workloads
-        ]
-        whole = zip(trained.workloads, known, strict=True)
-        trained = replace(trained, workloads=tuple(replace(w, rows=tuple(rows)) for w, rows in whole))
+        known = tuple(
+            replace(w, rows=tuple(replace(r, compilation=compiled.get((r.workload, r.loop))) for r in w.rows))
+            for w in trained.workloads
+        )
+        trained = replace(trained, workloads=known)
         workloads = tuple(_with_training(workload, trained) for workload in workloads)
     if ceilings is not None:
         workloads = tuple(_with_rooflines(workload, ceilings) for workload in workloads)

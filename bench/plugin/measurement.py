@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pandas as pd
+from rich.console import Console
 
 from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import LapsByCase, counted_blocks, laps_by_case, phases_by_block
 from loopmark.bench.judge.summary import Row, summarise
+from loopmark.bench.progress import RunProgress
 from loopmark.bench.records.run import Plan, Run
 from loopmark.bench.records.samples import ByCase, Samples
 
@@ -90,8 +92,9 @@ def measure(plan: Plan, session: "Session") -> Measurement:
     if plan.device not in session.machines:  # describing it needs a process
         session.machines[plan.device] = apart(describe_machine, plan.device)
     machine = session.machines[plan.device]
+    silent = RunProgress(Console(quiet=True))  # pytest uses the terminal
     with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, worker_pool(plan, Path(folder)) as pool:
-        run, samples = Runner(CommandFacts(plan, machine, datetime.now(UTC)), _Silence()).run(pool)
+        run, samples = Runner(CommandFacts(plan, machine, datetime.now(UTC)), silent).run(pool)
     if run.interrupted:
         raise KeyboardInterrupt
     return Measurement.of(run, samples)
@@ -145,10 +148,3 @@ def expect_possible(plan: Plan) -> None:
     workloads, loops = apart(lacking, plan)
     for reason in filter(None, (*workloads.values(), *loops.values())):
         raise Stop(reason, skipped=True)
-
-
-class _Silence:
-    """Progress that is not shown, since pytest uses the terminal."""
-
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
-        pass

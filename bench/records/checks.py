@@ -10,8 +10,6 @@ Area = Literal["processor", "memory", "software", "GPU"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of one check."""
-
     area: Area
     name: str  # stable, such as `frequency governor`
     state: State
@@ -40,8 +38,6 @@ class Check:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All results for one machine."""
-
     device: str
     findings: tuple[CheckResult, ...]
 
@@ -77,8 +73,6 @@ class Property:
 
 @dataclass(frozen=True)
 class Verification:
-    """All results for one loop."""
-
     loop: str
     workload: str
     device: str

@@ -27,8 +27,6 @@ MAKE_ONE = "make one with pytest --benchmark-json=FILE"
 
 @dataclass(frozen=True)
 class Stats:
-    """A benchmark's rounds."""
-
     data: tuple[float, ...] | None = None  # seconds per iteration, one per round; None in a file saved without them
     iterations: int = 1
 

@@ -20,8 +20,6 @@ Divergence = Literal["not a number", "infinite", "exploded"]
 
 @dataclass(frozen=True)
 class Target:
-    """The target of a workload's training."""
-
     metric: str
     value: float
     higher_is_better: bool
@@ -106,7 +104,6 @@ class Training(CommandRecord):
 
     @property
     def statuses(self) -> set[Status]:
-        """How the proofs and the trials ended."""
         return {one.status for several in (self.proofs, self.trials) for one in several}
 
 

@@ -14,7 +14,6 @@ from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Case
 from loopmark.bench.report import cells, show
 from loopmark.bench.report import training_words as words
-from loopmark.bench.report.ceilings import utilisation
 from loopmark.bench.report.text import short, slugs
 
 PLOTS = {
@@ -33,8 +32,7 @@ PLOTS = {
     "shares": "Share of a step in each phase, for every loop side by side",
     "history": "Speedup of every loop, run by run",
     "memory": "Bytes in use from moment to moment within a step",
-}
-"""File name stem of each plot and what it shows, in the order of the page."""
+}  # what each plot shows, by the stem of its file's name, in the order of the page
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,8 @@ def _break_even(row: Row) -> Told:
 
 
 def _roofline(row: Row) -> Told:
-    return (-row.roofline.utilisation.value, f"MFU {utilisation(row)}") if row.roofline else None
+    utilisation = row.roofline.utilisation.value if row.roofline else None
+    return None if utilisation is None else (-utilisation, f"MFU {show.percent(utilisation)}")
 
 
 def _quality(row: TrainedRow) -> Told:
