@@ -17,7 +17,7 @@ from loopmark.loops import batch as batches_of
 from loopmark.loops.batch import BadBatch, Batch, Called
 from loopmark.loops.goal import Goal
 from loopmark.loops.optimizer_set import OptimizerSet
-from loopmark.loops.user_code import BadSpec, defined_at, is_of_loops, made_at, place_among
+from loopmark.loops.user_code import BadSpec, defined_at, place_among
 
 WHAT_BATCHES = "give Batches, a list or a DataLoader"
 
@@ -112,8 +112,6 @@ class Task:
 
     def __post_init__(self) -> None:
         self.place = _caller()
-        if not is_of_loops(self.place):
-            made_at[:] = [self.place]
         self.plain_model = self.model
         if self.loss_fn is None:
             self.has_loss_fn = False
@@ -144,7 +142,7 @@ class Task:
             try:
                 inputs, targets = batches_of.inputs_and_targets(batch, self.has_loss_fn)
             except TypeError as error:
-                raise BadBatch(f"{self._batches_place()}: {error}") from None
+                raise BadBatch(f"{self.batches_place()}: {error}") from None
             inputs = batches_of.moved(inputs, self.device, self.input_format)
             targets = batches_of.moved(targets, self.device, torch.contiguous_format)
         self.adapt(inputs)
@@ -169,7 +167,7 @@ class Task:
         if self.make_scheduler is not None:
             for name, optimizer in self.optimizers.items():
                 self.schedules[name] = self.make_scheduler(optimizer)
-                optimizer.register_step_post_hook(lambda *_, name=name: self.schedules[name].step())
+                optimizer.register_step_post_hook(lambda *_, name=name: _advance(self.schedules[name]))
 
     def optimizer_takes(self, option: str) -> bool:
         """True if ``make_optimizer`` accepts the keyword ``option``, such as ``fused``."""
@@ -213,7 +211,7 @@ class Task:
         wants_model = bool(parameters) and parameters[0] == "model"
         return self.make_optimizer(self.plain_model if wants_model else self.model.parameters(), **options)
 
-    def _batches_place(self) -> str:
+    def batches_place(self) -> str:
         """The place that makes the batches: the loader's own code, else the task's."""
         dataset = getattr(self.batches, "dataset", None)
         makers = (getattr(self.batches, "collate_fn", None), getattr(type(dataset), "__getitem__", None),
@@ -229,7 +227,7 @@ class Task:
                 yield batch
             if empty:
                 once = f"a generator can be read only once: {WHAT_BATCHES}"
-                raise BadBatch(f"{self._batches_place()}: the task's batches gave nothing; {once}")
+                raise BadBatch(f"{self.batches_place()}: the task's batches gave nothing; {once}")
 
 
 def _caller() -> str:
@@ -239,3 +237,9 @@ def _caller() -> str:
         lines.append((frame.f_code.co_filename, frame.f_lineno))
         frame = frame.f_back  # type: ignore[assignment]
     return place_among(lines[::-1])
+
+
+def _advance(schedule: Any) -> None:
+    """Step a schedule; one that has a number of steps, such as OneCycleLR, keeps its last learning rates after them."""
+    if getattr(schedule, "last_epoch", 0) < (getattr(schedule, "total_steps", None) or float("inf")):
+        schedule.step()

@@ -36,7 +36,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # building leaves folders behind, and another test may build as well
-    left_out = shutil.ignore_patterns(".*", "results", "build", "*.egg-info", "__pycache__")
+    left_out = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "results", "build", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, source, symlinks=True, ignore=left_out)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
     subprocess.run(command, check=True)
@@ -79,6 +79,7 @@ def test_the_wheel_installs_one_name(wheel: Path) -> None:
         names = archive.namelist()
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"loopmark"}
     assert {"loopmark/bench/report/report.md.jinja", "loopmark/loops/eager.py", "loopmark/py.typed"} <= set(names)
+    assert {f"loopmark/bench/cli/templates/{name}" for name in ("bench.yml", "loopmark_task.py.txt")} <= set(names)
 
 
 def test_a_notebook_finds_loopmark_and_its_own_modules(fresh: Path, repository: Path) -> None:

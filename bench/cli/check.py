@@ -84,7 +84,7 @@ def show_judgement(
     A refusal is one line on ``console``, without a table. Raises BadInput for a file that cannot be written.
     """
     from loopmark.bench.report import judgement as page
-    from loopmark.bench.report.claim import conclusion
+    from loopmark.bench.report.judgement import conclusion
 
     # Everything is rendered before anything is written, so that no file is left without the others.
     summary, cases = page.as_markdown(judgement).encode(), page.as_junit(judgement)

@@ -39,6 +39,7 @@ def test_its_commands_run_as_they_are_shown(page: Path, repository: Path) -> Non
     environment = outside_pytest() | {
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
         "PYTHONPATH": str(ROOT),
+        **{f"GIT_{who}_{what}": "reader@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
     for kind, text in fences(page):
         if write_file(text, repository) or kind != "sh":

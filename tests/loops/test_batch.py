@@ -269,6 +269,19 @@ def test_a_schedule_is_stepped_after_each_update_only() -> None:
     assert rates == [0.1, 0.05, 0.025]
 
 
+def test_a_schedule_of_some_steps_keeps_its_last_rate_after_them() -> None:
+    task = Task(
+        nn.Linear(2, 1), F.mse_loss, SGD, [(ones(4, 2), ones(4, 1))],
+        make_scheduler=lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=4),
+    )  # fmt: skip
+    step = find_loop("eager").prepare(task)
+    rates = []
+    for _ in range(7):
+        drive(task, step)
+        rates.append(task.optimizer.param_groups[0]["lr"])
+    assert rates[2] != rates[3] == rates[4] == rates[6]
+
+
 def test_a_compiled_update_keeps_its_hooks_and_can_be_scheduled() -> None:
     task = Task(nn.Linear(2, 1), F.mse_loss, SGD, [(ones(4, 2), ones(4, 1))])
     with torch.compiler.set_stance("force_eager"):
