@@ -105,6 +105,7 @@ class Task:
     input_format: torch.memory_format = field(default=torch.contiguous_format, init=False)
     last_loss: Tensor | None = field(default=None, init=False)  # the loss of the last step, (), detached
     fetched: list[Any] | None = field(default=None, init=False, repr=False)  # keeps the loader's batches, if a list
+    epochs: int = field(default=0, init=False)  # begun by `next_batch`
 
     def __post_init__(self) -> None:
         self.place = _caller()
@@ -143,6 +144,10 @@ class Task:
         if (self.call or not isinstance(inputs, Tensor)) and not isinstance(self.model, Called):
             self.model = Called(self.model, self.call)
         return inputs, targets
+
+    def restart(self) -> None:
+        """Begin a new epoch with the next batch."""
+        self._stream = self._epochs()
 
     def bind(self, targets: Any) -> None:
         """Make ``targets`` those that ``call`` gets with the next call of ``model``."""
@@ -200,6 +205,7 @@ class Task:
     def _epochs(self) -> Iterator[Any]:
         while True:
             empty = True
+            self.epochs += 1
             for batch in self.batches:
                 empty = False
                 yield batch

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from loopmark.bench.judge.laps import counted_laps
+from loopmark.bench.judge.laps import counted_laps, phases_by_block
 from loopmark.bench.judge.statistics import Estimate, median, student
 from loopmark.bench.records.run import Case
 from loopmark.bench.records.samples import seconds_of
@@ -109,12 +109,16 @@ def ratio_logs(rounds: RoundLogs, baseline: RoundLogs) -> LaunchLogs:
     return step_logs((rounds - baseline).dropna())
 
 
-def phase_logs(laps: pd.DataFrame) -> dict[str, LaunchLogs]:
+def phase_logs(laps: pd.DataFrame, *, has_cycle: bool = False) -> dict[str, LaunchLogs]:
     """Log seconds per step in each phase of one case: for each launch, the median of its lapped steps.
 
-    The parts of a phase that repeats within a step are added up. A phase too short for the clock is left out.
+    It is the median of its lapped blocks where steps differ with the data (``has_cycle``). The parts of a phase that
+    repeats within a step are added up. A phase too short for the clock is left out.
     """
-    steps = counted_laps(laps).groupby(["phase", "launch", "step"], observed=True)["seconds"].sum()
+    if has_cycle:
+        steps = phases_by_block(laps).stack()
+    else:
+        steps = counted_laps(laps).groupby(["phase", "launch", "step"], observed=True)["seconds"].sum()
     medians = steps.groupby(level=["phase", "launch"], observed=True).median()
     by_phase = medians.groupby(level="phase", observed=True)
     return {str(name): np.log(rows.to_numpy()) for name, rows in by_phase if (rows > 0).all()}

@@ -125,11 +125,14 @@ def laps_by_case(samples: Samples) -> LapsByCase:
     return LapsByCase(samples.phases, None if blocks.all() else samples.blocks[blocks])
 
 
-def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> dict[str, float]:
+def phase_seconds(
+    samples: pd.DataFrame, order: Sequence[str], column: str, *, has_cycle: bool = False
+) -> dict[str, float]:
     """Seconds of each phase of a case's typical step, in ``order``: the median launch's share of the phase in a step.
 
-    A launch's step is the mean over the middle half of its lapped steps. Whole steps are left out by their total time,
-    never single phases, so that the phases still add up to a step. That step is the geometric mean over launches, like
+    A launch's step is the mean over the middle half of its lapped steps, or of its lapped blocks where steps differ
+    with the data (``has_cycle``). Whole steps are left out by their total time, never single phases, so that the phases
+    still add up to a step. That step is the geometric mean over launches, like
     the step without timed phases; else the two would differ if launches do. The parts of a phase that repeats within a
     step (gradient accumulation) are added up.
 
@@ -144,9 +147,14 @@ def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> d
     if samples.empty:
         return {}
     step, launch = step_numbers(samples)
+    size: Numbers | int = 1  # steps of a step, or of a block
+    if has_cycle:
+        starts, number = block_starts(samples), samples["step"].to_numpy()
+        step, launch = block_numbers(starts, len(samples)), launch[step[starts]]
+        size = np.maximum.reduceat(number, starts) - np.minimum.reduceat(number, starts) + 1
     phase, names = phase_numbers(samples)
-    inside = _middle(np.bincount(step, seconds).astype(float), launch)
-    steps = np.bincount(launch[inside])
+    inside = _middle(np.bincount(step, seconds) / size, launch)
+    steps = np.bincount(launch, inside * size)
     shape = len(steps), len(names)
     place = np.ravel_multi_index((launch[step], phase), shape)
     sums = np.bincount(place, seconds * inside[step], minlength=math.prod(shape)).reshape(shape)
@@ -177,15 +185,15 @@ def _middle(seconds: NDArray[np.float64], launch: NDArray[np.intp]) -> NDArray[n
     return np.asarray((rank >= cut[launch]) & (rank < (count - cut)[launch]))
 
 
-def phase_estimates(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Estimate]:
+def phase_estimates(laps: pd.DataFrame, order: Sequence[str], *, has_cycle: bool = False) -> dict[str, Estimate]:
     """Seconds per step in each phase, as in ``phase_seconds``, on the device's clock if there is one.
 
     The interval has the width, as a ratio, of Student's t interval over the logarithms of the launches' own phases. It
     is infinite for a single launch, and if a launch lacks the phase or measured no time in it.
     """
     column = "device_seconds" if laps["device_seconds"].notna().any() else "host_seconds"
-    launches = [phase_seconds(own, order, column) for _, own in laps.groupby("launch")]
-    typical = phase_seconds(laps, order, column).items()
+    launches = [phase_seconds(own, order, column, has_cycle=has_cycle) for _, own in laps.groupby("launch")]
+    typical = phase_seconds(laps, order, column, has_cycle=has_cycle).items()
     return {phase: _about(value, [own.get(phase, 0.0) for own in launches]) for phase, value in typical}
 
 

@@ -230,7 +230,7 @@ class RunComparison:
             self._refuse(f"peak memory counts different things, {kinds}", key)
 
     def _compare_phases(self, key: CaseKey, before: JudgedCase, now: JudgedCase) -> None:
-        base, head = comparison.phase_logs(before.laps), comparison.phase_logs(now.laps)
+        base, head = (comparison.phase_logs(one.laps, has_cycle=one.row.case.has_cycle) for one in (before, now))
         for name in dict.fromkeys([*before.row.case.phases, *now.row.case.phases]):
             asked = name in self._asked
             if name in base and name in head:

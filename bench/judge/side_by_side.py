@@ -145,7 +145,11 @@ def estimate_phases(run: Run, samples: Samples) -> PhaseEstimates:
     """Each loop's phases in one run, without the baseline's repetition."""
     laps = laps_by_case(samples)
     cases = [(i, case) for i, case in enumerate(run.cases) if case.status == "ok" and not case.repeat]
-    return {(c.workload, c.loop): phase_estimates(rows, c.phases) for i, c in cases if len(rows := laps[i])}
+    return {
+        (c.workload, c.loop): phase_estimates(rows, c.phases, has_cycle=c.has_cycle)
+        for i, c in cases
+        if len(rows := laps[i])
+    }
 
 
 def settings_of(runs: Sequence[Run]) -> list[Setting]:

@@ -161,8 +161,8 @@ def _phases_by_case(run: Run, samples: Samples) -> dict[int, _Phases]:
     laps = laps_by_case(samples)
 
     def phases(case: int) -> _Phases:
-        own, order = laps[case], run.cases[case].phases
-        host, device = (phase_seconds(own, order, f"{clock}_seconds") for clock in ("host", "device"))
+        own, order, cycle = laps[case], run.cases[case].phases, run.cases[case].has_cycle
+        host, device = (phase_seconds(own, order, f"{c}_seconds", has_cycle=cycle) for c in ("host", "device"))
         return host, device, bounds(own, order)
 
     measured = [i for i, case in enumerate(run.cases) if case.status == "ok"]

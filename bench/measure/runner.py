@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from loopmark.bench.measure import launches, schedule
 from loopmark.bench.measure.answers import Turn
+from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.inventory import cases_of, lacking
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.launches import LaunchState, RunningCase
@@ -13,7 +14,7 @@ from loopmark.bench.measure.meters import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, 
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.warmup import unsteady
 from loopmark.bench.records import store
-from loopmark.bench.records.run import PhaseWork, Run, disturbs
+from loopmark.bench.records.run import Loading, PhaseWork, Run, disturbs
 from loopmark.bench.records.samples import Samples
 
 MOST_AGAIN = 2
@@ -37,6 +38,7 @@ class Runner:
             self._warnings.append("this system cannot pin processes to cores, which adds noise; give more --launches")
         self._capacities = {workload: launches.DeviceCapacity() for workload in self._workloads}
         self._warned_of_memory: set[str] = set()
+        self._cycles: dict[str, Cycle | None] = {}
         self._forecast = schedule.Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
     @property
@@ -124,10 +126,23 @@ class Runner:
                 fresh.clear()
                 self._lose(one, state)
         state.starting_seconds += time.perf_counter() - start
-        budget = state.sampled_seconds + self._sampling_seconds(len(state.live) + len(state.waiting))
+        self._choose_blocks(state)
+        least = schedule.LEAST_ROUNDS * schedule.LONG_BLOCKS * sum(one.cycle.seconds for one in state.live if one.cycle)
+        budget = state.sampled_seconds + max(least, self._sampling_seconds(len(state.live) + len(state.waiting)))
         self._forecast.sampling_seconds[state.workload] = budget
         self._forecast.started(state.workload, state.launch, state.starting_seconds, state.compile_seconds)
         return fresh
+
+    def _choose_blocks(self, state: LaunchState) -> None:
+        """Choose the steps of a block. All loops, in all launches, hold cycles of the baseline's data."""
+        first = sorted(state.live, key=lambda one: one.index != state.baseline)[:1]
+        cycle = self._cycles.setdefault(state.workload, first[0].warm.cycle) if first else None
+        for one in state.live:
+            own = one.warm.cycle
+            if cycle is not None and (own is None or own.steps != cycle.steps):
+                own = replace(cycle, seconds=cycle.steps * one.warm.step_seconds)
+            one.cycle = own if cycle is not None else None
+            one.steps = schedule.steps_per_block(one.warm.step_seconds, self._plan.block_seconds, one.cycle)
 
     def _shrink(self, index: int, state: LaunchState) -> bool:
         """Queue the baseline with half the batch size, if no other case fits beside it; True if queued."""
@@ -136,6 +151,7 @@ class Runner:
         if not begins or self._pool.shrink(state.workload, before) is None:
             return False
         state.whole_batch = state.whole_batch or before
+        self._cycles.pop(state.workload, None)  # epochs now have more steps
         state.capacity = self._capacities[state.workload] = launches.DeviceCapacity()  # cases now need less memory
         state.waiting.insert(0, index)
         return True
@@ -159,7 +175,7 @@ class Runner:
         if ready.compiles and warm.compile_cache == "none":
             self._warnings.append(f"{case.workload}, {case.label}: torch compiled nothing; see why in loopmark doctor")
         self._cases[index] = replace(case, phases=warm.phases or case.phases)
-        return RunningCase(index, process, ready, warm, schedule.steps_per_block(warm.step_seconds, plan.block_seconds))
+        return RunningCase(index, process, ready, warm)
 
     def _sample(self, state: LaunchState) -> None:
         """Take rounds until the budget is spent. In a round, every running case takes one turn."""
@@ -191,7 +207,7 @@ class Runner:
         limit = self._turn_limit(one)
         try:
             return one.process.within(limit, ours=limit < self._plan.limit_seconds).take_turn(
-                order=self._schedule.turn(schedule.quads_a_turn(one.steps, one.warm.lead_in)),
+                order=self._schedule.turn(schedule.blocks_a_turn(one.steps, one.warm.lead_in, one.cycle)),
                 steps=one.steps,
                 own_processes=len(state.live),
             )
@@ -260,10 +276,24 @@ class Runner:
             return
         case = self._cases[one.index]
         if launch == 0:
-            case = replace(case, work=self._work(one))
+            is_baseline = one.index == next(i for i, c in enumerate(self._cases) if c.workload == case.workload)
+            case = replace(case, loading=self._loading(one) if is_baseline else None, work=self._work(one))
         made = one.launch(launch, finished)
         self._unfinished.discard(key)
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
+
+    def _loading(self, one: RunningCase) -> Loading | None:
+        """The baseline's loader and what would help it; None where there is no loader, or it failed."""
+        case = self._cases[one.index]
+        try:
+            found = one.process.within(self._plan.limit_seconds).examine_loader()
+        except CaseEnded as end:  # the timing is kept
+            self._warnings.append(f"{case.workload}: its loader could not be looked at: {end.reason}")
+            return None
+        if found is not None and found.repeated is not None:
+            shard = "shard it in its __iter__, by torch.utils.data.get_worker_info()"
+            self._warnings.append(f"{case.workload}: {found.repeated}; {shard}")
+        return found
 
     def _work(self, one: RunningCase) -> tuple[PhaseWork, ...]:
         """The work of the case's step, counted after all its timing; empty where it cannot be counted."""
@@ -279,7 +309,7 @@ class Runner:
 
     def _turn_limit(self, one: RunningCase) -> float:
         """A limit far above a turn's duration, so that a hanging turn ends soon."""
-        expected = (4 * schedule.QUADS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
+        expected = (schedule.BLOCKS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
     def _tell(self, state: LaunchState, index: int, doing: str, *, sampling: bool = False) -> None:
