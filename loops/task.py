@@ -99,6 +99,7 @@ class Task:
     plain_model: nn.Module = field(init=False, repr=False)  # the given `model`, whose quality is measured
     optimizer: Optimizer = field(init=False, repr=False)  # created by `build_optimizer`
     optimizers: dict[str, Optimizer] = field(init=False, repr=False)  # by the names that `make_optimizer` gives them
+    schedules: dict[str, Any] = field(default_factory=dict, init=False, repr=False)  # by their optimizers' names
     optimizer_options: dict[str, Any] = field(default_factory=dict, init=False)
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext, init=False)
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False)
@@ -114,7 +115,6 @@ class Task:
         if not self.has_loss_fn:
             self.loss_fn = functools.partial(batches_of.loss_in, model=self.plain_model)
         self._stream = self._epochs()
-        self._schedules: list[Any] = []
         parameter = next(self.model.parameters(), None)
         if parameter is None:
             raise ValueError("the task's model has no parameters; there is nothing to train")
@@ -141,9 +141,13 @@ class Task:
                 raise BadBatch(f"{self._batches_place()}: {error}") from None
             inputs = batches_of.moved(inputs, self.device, self.input_format)
             targets = batches_of.moved(targets, self.device, torch.contiguous_format)
+        self.adapt(inputs)
+        return inputs, targets
+
+    def adapt(self, inputs: Any) -> None:
+        """Let ``model(inputs)`` pass ``inputs`` as the model takes them, or as ``call`` does."""
         if (self.call or not isinstance(inputs, Tensor)) and not isinstance(self.model, Called):
             self.model = Called(self.model, self.call)
-        return inputs, targets
 
     def restart(self) -> None:
         """Begin a new epoch with the next batch."""
@@ -156,14 +160,14 @@ class Task:
 
     def build_optimizer(self) -> None:
         """Create the optimizers and their schedules, with the options that the techniques have set."""
-        made = self._make_optimizer(**self.optimizer_options)
-        self.optimizers = dict(made) if isinstance(made, Mapping) else {"optimizer": made}
-        self.optimizer = OptimizerSet(self.optimizers) if isinstance(made, Mapping) else made
+        self.optimizers = self.new_optimizers()
+        several = len(self.optimizers) > 1
+        self.optimizer = OptimizerSet(self.optimizers) if several else next(iter(self.optimizers.values()))
+        self.schedules = {}
         if self.make_scheduler is not None:
-            for optimizer in self.optimizers.values():
-                schedule = self.make_scheduler(optimizer)
-                optimizer.register_step_post_hook(lambda *_, schedule=schedule: schedule.step())
-                self._schedules.append(schedule)
+            for name, optimizer in self.optimizers.items():
+                self.schedules[name] = self.make_scheduler(optimizer)
+                optimizer.register_step_post_hook(lambda *_, name=name: self.schedules[name].step())
 
     def optimizer_takes(self, option: str) -> bool:
         """True if ``make_optimizer`` accepts the keyword ``option``, such as ``fused``."""
@@ -188,6 +192,11 @@ class Task:
             f"{names} does, but {defined_at(self.make_optimizer)} makes it without the option: give the function "
             f"**options, as in make_optimizer({first}, **options), and pass them on to {names}"
         )
+
+    def new_optimizers(self) -> dict[str, Optimizer]:
+        """New optimizers of the model, by name, with the options that the techniques have set."""
+        made = self._make_optimizer(**self.optimizer_options)
+        return dict(made) if isinstance(made, Mapping) else {"optimizer": made}
 
     def _make_optimizer(self, **options: Any) -> Any:
         parameters = [*inspect.signature(self.make_optimizer).parameters]

@@ -14,10 +14,11 @@ CLIPS = {"differentiated": '{differentiated}\nyield "clip"'}
 
 @pytest.fixture(autouse=True)
 def clip_is_a_phase(monkeypatch: pytest.MonkeyPatch) -> None:
-    phases = (*PHASES[:-1], "clip", PHASES[-1])
-    monkeypatch.setattr(clock, "PHASES", phases)
-    monkeypatch.setattr(prepared_loop, "YIELDED", phases[1:])
-    monkeypatch.setattr(step_checks, "YIELDED", phases[1:])
+    phases = (*PHASES[:-2], "clip", *PHASES[-2:])
+    for module in (clock, step_checks):
+        monkeypatch.setattr(module, "PHASES", phases)
+    for module in (prepared_loop, step_checks):
+        monkeypatch.setattr(module, "YIELDED", phases[1:-1])
     monkeypatch.setattr(step_checks, "OPTIONAL", ("clip",))
 
 
