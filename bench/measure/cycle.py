@@ -8,8 +8,8 @@ from loopmark.bench.measure.warmup import WINDOW
 from loopmark.loops.batch import layout_of
 from loopmark.loops.task import Batches, Task
 
-LONGEST_SECONDS = 0.5
-"""The longest cycle that is a block. Three rounds of two blocks then take 3 s of a case's launch. In a longer epoch,
+LONGEST_SECONDS = 1.0
+"""The longest cycle that is a block. Three rounds of two blocks then take 6 s of a case's launch. In a longer epoch,
 its start is a smaller part, and a run with such blocks would take too long."""
 
 
@@ -43,7 +43,7 @@ class CycleFinder:
     def find(self, take_step: Callable[[], object]) -> Cycle | None:
         """The cycle; None where all steps have equal work, and where it is too long. ``take_step`` notes its step."""
         batches = self._task.batches
-        alike = isinstance(batches, list | tuple) and len({*map(layout_of, batches)}) == 1
+        alike = isinstance(batches, list | tuple) and len({*map(layout_of, batches)}) <= 1
         if alike or isinstance(batches, Batches):
             return None
         workers = int(getattr(batches, "num_workers", 0) or 0)

@@ -4,7 +4,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from loopmark.bench.measure.answers import Warm
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.cgroup import text_of
 from loopmark.bench.measure.clock import LappedBlock
-from loopmark.bench.measure.cycle import Cycle
+from loopmark.bench.measure.cycle import LONGEST_SECONDS, Cycle
 from loopmark.bench.measure.launcher import Launcher
 from loopmark.bench.measure.launches import timed_row
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
@@ -256,7 +256,7 @@ class PairedMeasurement:
             quad += 1
         return blocks, phases
 
-    def _cycle(self, index: int, warm: Iterable[Warm]) -> Cycle | None:
+    def _cycle(self, index: int, warm: Collection[Warm]) -> Cycle | None:
         """The cycle of both sides' data, at the slower side's speed. The first pair's is that of all."""
         known = [one.cycle for one in warm if one.cycle is not None]
         if index == 0 and known:
@@ -265,7 +265,8 @@ class PairedMeasurement:
         if steps is None:
             return None
         slowest = max(one.cycle.seconds / one.cycle.steps if one.cycle else one.step_seconds for one in warm)
-        return Cycle(steps, steps * slowest, is_epoch=True)
+        cycle = Cycle(steps, steps * slowest, is_epoch=True)
+        return cycle if cycle.seconds <= 2 * LONGEST_SECONDS else None  # epochs of different lengths rarely agree
 
     def _look_at_losses(self, head: bool, first_step: int, losses: Iterable[float]) -> None:
         for step, loss in enumerate(losses, first_step):

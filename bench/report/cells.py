@@ -7,6 +7,7 @@ from loopmark.bench.judge.history import SeriesSubject
 from loopmark.bench.judge.side_by_side import StepWork
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import format as show
+from loopmark.bench.report.loading import loading_remarks
 from loopmark.bench.report.text import elide, plain
 from loopmark.bench.report.training_words import evidence
 from loopmark.phases import in_order
@@ -154,6 +155,7 @@ def _notes(row: Row) -> Iterator[str]:
     if waiting:
         where = "" if len(waiting) == len(counting) else f" in {', '.join(waiting)}"
         yield f"launch-bound{where}: the device waits for the host"
+    yield from loading_remarks(row)
     if row.roofline is None:
         return
     for name, rate in row.roofline.slow_types.items():

@@ -16,7 +16,7 @@ from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as training
 from loopmark.bench.report.ceilings import reached, utilisation
 from loopmark.bench.report.cells import phase_names
-from loopmark.bench.report.figures import speedup_cell, verdict_style
+from loopmark.bench.report.figures import UNIT_LENGTH, speedup_cell, verdict_style
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, table_of
 from loopmark.bench.report.text import elide, plain
@@ -98,7 +98,9 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
     lines = _lines_of(comparison)
     measured = [line for line in lines if line.row.step_seconds is not None]
     names = [] if alone else [f"{BULLET}{compared.name}" for compared in comparison.runs]
-    table = Table(TERMINAL, measured, silent=show.ABSENT).in_terminal([*names, *comparison.loops], console.width)
+    table = Table(_with_units(TERMINAL, measured), measured, silent=show.ABSENT).in_terminal(
+        [*names, *comparison.loops], console.width
+    )
     if measured:
         yield from table.headings()
     for loop in comparison.loops:
@@ -130,6 +132,22 @@ SPEEDUP = Column[Line](
 RATE = Column[Line](
     "samples/s", lambda line: figure(show.rate_range(line.row.samples_per_second), line.row.samples_per_second)
 )
+
+
+def _with_units(columns: Sequence[Column[Line]], lines: Sequence[Line]) -> list[Column[Line]]:
+    """``columns``, with the rate of each other unit that a task counts after the samples a second."""
+
+    def rate(unit: str) -> Column[Line]:
+        return Column(
+            f"{elide(unit, UNIT_LENGTH)}/s",
+            lambda line: figure(show.rate_range(found := line.row.units_per_second(unit)), found),
+        )
+
+    units = dict.fromkeys(unit for line in lines for unit in line.row.case.units_per_step if unit != "samples")
+    at = columns.index(RATE) + 1
+    return [*columns[:at], *map(rate, units), *columns[at:]]
+
+
 COSTS: tuple[Column[Line], ...] = (
     Column("peak\nmemory", lambda line: figure(words.memory(line.row), line.row.peak_memory_bytes)),
     Column("energy\na step", lambda line: figure(show.joules(line.row.joules_per_step), line.row.joules_per_step)),
@@ -183,7 +201,7 @@ def _section(comparison: WorkloadComparison, plots: Sequence[Plot]) -> dict[str,
     return {
         "name": comparison.workload,
         "work": words.works(comparison),
-        "table": Table(PAGE, _lines_of(comparison)),
+        "table": Table(_with_units(PAGE, _lines_of(comparison)), _lines_of(comparison)),
         "noise": words.noise(comparison),
         "remarks": [{"name": name, "text": text} for name, text in said],
         "plots": [plot for plot in plots if plot.workload == comparison.workload],
