@@ -46,7 +46,7 @@ class Technique:
     it. Without this, a technique with a ``step`` cannot change the user's own."""
     driver: type[Driver] | None = None
     lacks: Callable[[torch.device], str | None] = lambda _: None  # the missing requirement, as a sentence, or None
-    compiles: bool = False  # True if it uses torch.compile; a warning follows if nothing is then compiled
+    compiles: bool = False  # True if it uses torch.compile; it is shown as not compiled if nothing is
     captures: bool = False  # True if it captures the device's work and replays it, which torch's operators do not show
     excludes: frozenset[str] = frozenset()  # techniques of the same effect or in conflict; accumulate_K means all K
 

@@ -54,6 +54,10 @@ class Row:
         return self.trained is not None and self.trained.departs
 
     @property
+    def compiled_nothing(self) -> bool:  # True if torch.compile was used in vain
+        return self.case.compilation is not None and not self.case.compilation.compiled
+
+    @property
     def phases(self) -> dict[str, float]:
         """Seconds per step in each phase, on the device's clock if there is one, else the host's."""
         return self.device_phases or self.host_phases or {}
@@ -129,6 +133,12 @@ def summarise(
     names, phases = dict.fromkeys(case.workload for case in run.cases), _phases_by_case(run, samples)
     workloads = tuple(_summarise_workload(name, run, blocks, lost, phases) for name in names)
     if trained is not None:
+        compiled = {(case.workload, case.loop): case.compilation for case in run.cases}
+        known = [
+            [replace(r, compilation=compiled.get((r.workload, r.loop))) for r in w.rows] for w in trained.workloads
+        ]
+        whole = zip(trained.workloads, known, strict=True)
+        trained = replace(trained, workloads=tuple(replace(w, rows=tuple(rows)) for w, rows in whole))
         workloads = tuple(_with_training(workload, trained) for workload in workloads)
     if ceilings is not None:
         workloads = tuple(_with_rooflines(workload, ceilings) for workload in workloads)

@@ -10,6 +10,7 @@ import pandas as pd
 from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.equivalence import Equivalence, equivalence
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate, falls, finite, student
+from loopmark.bench.records.compilation import Compilation, labelled
 from loopmark.bench.records.training import Proof, Target, Training, TrainingSamples, Trial
 
 LEAST = 1e-9  # the least value before a logarithm, for a training too short for the clock
@@ -196,10 +197,11 @@ class TrainedRow:
     equivalence: Equivalence
     learning: Learning | None  # None for the baseline's repetition, and if no trial ended well
     ended: Trial | None = None  # a trial that did not end well, or was interrupted
+    compilation: Compilation | None = None  # of the same case when it was timed; None if it was not
 
     @property
     def label(self) -> str:
-        return f"{self.loop} (again)" if self.repeat else self.loop
+        return labelled(self.loop, self.compilation, repeat=self.repeat)
 
     @property
     def departs(self) -> bool:

@@ -14,6 +14,7 @@ from loopmark.bench.measure.clock import BadStep, Block
 from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.warmup import WarmUp
+from loopmark.bench.records.compilation import Compilation
 from loopmark.bench.records.run import CacheState, GpuState
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Skip
@@ -87,6 +88,7 @@ class Finished:
     final_scale: float | None
     gpu: GpuState | None
     seen_per_step: dict[str, float] = field(default_factory=dict)  # samples and other units of a batch, as counted
+    compilation: Compilation | None = None  # None if torch.compile was not used, or its work was not asked for
 
 
 @dataclass(frozen=True)

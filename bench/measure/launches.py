@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -32,9 +32,12 @@ class RunningCase:
     steps: int = 1  # of a block
     cycle: Cycle | None = None  # of the workload's data, at this loop's speed
     joules_per_step: float | None = None
+    turns_seconds: float = 0.0
 
     def launch(self, index: int, finished: Finished) -> Launch:
         warm_up = self.warm.warm_up
+        compilation = finished.compilation
+        own_seconds = self.ready.seconds + sum(warm_up.seconds) + self.turns_seconds
         return Launch(
             index=index,
             setup_seconds=self.ready.seconds,
@@ -55,6 +58,7 @@ class RunningCase:
             gpu=finished.gpu,
             seen_per_step=finished.seen_per_step,
             cycle_steps=self.cycle.steps if self.cycle else None,
+            compilation=replace(compilation, launch_seconds=own_seconds) if compilation else None,
         )
 
 

@@ -186,6 +186,8 @@ class PairedMeasurement:
         if not with_facts:
             return warm
         side = self._prepared[head]
+        if ready.compiles and warm.compile_cache == "none":
+            self.warnings.append(f"{side.name}: nothing of it was compiled; loopmark trace says why")
         if not warm.warm_up.steady:
             ceiling = f"{self._ceiling_seconds:g} s"
             self.warnings.append(

@@ -7,7 +7,7 @@ forked process can use once its parent has: every launch on a GPU would fail wit
 subprocess". Torch only chooses a benchmarker for GPU kernels with the answer, so ``is_built`` can replace the call.
 
 Garbage is not collected meanwhile: every collection visits all modules so far, which took a fifth of the imports' time.
-One collection follows, so that no launch has to visit them first.
+The modules are then frozen: no collection in a launch visits them, which would also copy their pages.
 """
 
 import gc
@@ -28,4 +28,4 @@ try:
 finally:
     torch.cuda.is_available = asks
     gc.enable()
-    gc.collect()
+    gc.freeze()

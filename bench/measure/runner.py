@@ -172,8 +172,6 @@ class Runner:
             raise
         self._collector.add_warm_up((index, launch), warm)
         self._unfinished.add((index, launch))
-        if ready.compiles and warm.compile_cache == "none":
-            self._warnings.append(f"{case.workload}, {case.label}: torch compiled nothing; see why in loopmark doctor")
         self._cases[index] = replace(case, phases=warm.phases or case.phases)
         return RunningCase(index, process, ready, warm)
 
@@ -193,6 +191,7 @@ class Runner:
                     turn = self._turn(one, state)
                     took = time.perf_counter() - start
                     spent += took
+                    one.turns_seconds += took
                     state.sampled_seconds += took
                     if turn is None:
                         continue
@@ -269,7 +268,7 @@ class Runner:
             if not (one.process.settle(self._turn_limit(one)) and self._collector.turns(key)):
                 self._collector.drop(key)
                 return
-            finished = one.process.within(self._plan.limit_seconds).finish()
+            finished = one.process.within(self._plan.limit_seconds).finish(with_compilation=True)
         except CaseEnded as end:
             self._collector.drop(key)
             self._cases[one.index] = self._cases[one.index].ended(end.status, end.reason)

@@ -22,6 +22,7 @@ from loopmark.bench.measure.answers import Finished, Ready, Rows, Turn, Warm, fa
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.ceilings.survey import FoundCeilings, ceilings_of
 from loopmark.bench.measure.clock import Block, Recording
+from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.cycle import CycleFinder
 from loopmark.bench.measure.device_clock import make_clock
 from loopmark.bench.measure.entry import refuse_strangers
@@ -35,8 +36,9 @@ from loopmark.bench.measure.proof.prove import Proven, prove
 from loopmark.bench.measure.properties.examination import Checked, Examination
 from loopmark.bench.measure.slowdown import slowed
 from loopmark.bench.measure.training.session import Begun, Segment, TrainingSession
-from loopmark.bench.measure.warmup import WINDOW, CompilationLog, warm_up
+from loopmark.bench.measure.warmup import WINDOW, warm_up
 from loopmark.bench.measure.work_count import count_work
+from loopmark.bench.records.compilation import Compilation
 from loopmark.bench.records.footprint import Footprint
 from loopmark.bench.records.machine import Environment
 from loopmark.bench.records.run import GpuState, Loading, PhaseWork
@@ -47,7 +49,7 @@ from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.cuda_graphs import GraphedPhases
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Batches, Task
-from loopmark.loops.technique import Skip
+from loopmark.loops.technique import Driver, Skip
 from loopmark.loops.user_code import BadSpec, defined_at
 
 GRACE_SECONDS = 30
@@ -61,6 +63,7 @@ class Worker:
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
         self._steps = 0
+        self._compilations = CompilationLog()
         self._device = torch.device(assignment.device)
         self._step_place = ""
         self._neighbours = assignment.neighbours
@@ -122,9 +125,10 @@ class Worker:
             finder.note(ends[-1] - start)
             return ends[-1] - start
 
-        log, finder = CompilationLog(), CycleFinder(self._task)
+        finder = CycleFinder(self._task)
         warm = warm_up(take_step, ceiling_seconds)
         self._cycle = cycle = finder.find(take_step) if ceiling_seconds else None
+        self._compilations.end_warm_up()
         device_step_seconds = None
         if not self._clock.laps_count:
             plain = self._clock.plain(WINDOW)
@@ -138,8 +142,8 @@ class Worker:
             warm_up=warm,
             losses=tuple(losses),
             first_step_seconds=ends[0] - self._started,
-            compile_seconds=log.seconds(),
-            compile_cache=log.cache_state(),
+            compile_seconds=self._compilations.seconds(),
+            compile_cache=self._compilations.cache_state(),
             phases=phases,
             memory_kind=self._memory.kind,
             laps_count=self._clock.laps_count,
@@ -191,7 +195,8 @@ class Worker:
             self._gpu = self._monitor.state()  # now, before the board is idle
         return spent
 
-    def finish(self) -> Finished:
+    def finish(self, *, with_compilation: bool = False) -> Finished:
+        """The launch's final figures; ``with_compilation`` takes a few more steps, to count their graphs."""
         scaler = self._task.scaler
         counting = scaler if isinstance(scaler, CountingGradScaler) else None
         return Finished(
@@ -202,6 +207,7 @@ class Worker:
             final_scale=float(scaler.get_scale()) if scaler.is_enabled() else None,
             gpu=self._gpu,
             seen_per_step={unit: total / self._counted for unit, total in self._seen.items()},
+            compilation=self._compilation() if with_compilation else None,
         )
 
     def examine_loader(self) -> Loading | None:
@@ -233,7 +239,8 @@ class Worker:
         name_compiled_kernels(self._device)
         self.warm(ceiling_seconds=ceiling_seconds)
         step = self._step.phased if isinstance(self._step, GraphedPhases) else self._step
-        return profile_steps(Traced(self._clock, self._task, step), steps, file)
+        profile = profile_steps(Traced(self._clock, self._task, step), steps, file)
+        return replace(profile, compilation=self._compilation())
 
     def memory(self) -> Footprint:
         """Follow the memory of one step, on a new task. It needs no ``set_up``, and nothing is timed."""
@@ -267,6 +274,14 @@ class Worker:
             torch.cuda.set_device(self._device)  # events, streams and scalers are made on the current device
         elif self._device.type != "cpu":
             torch.accelerator.set_device_index(self._device.index or 0)
+
+    def _compilation(self) -> Compilation | None:
+        """The work of torch.compile so far, and the graphs of a few more steps; None if it was not used."""
+        log, loop = self._compilations, find_loop(self._assignment.loop)
+        if not log.seconds() and not any(technique.compiles for technique in loop.techniques):
+            return None
+        replays = isinstance(self._step, Driver)  # the host does not see the graphs of a captured step
+        return log.found(self._task.plain_model, None if replays else self._clock.take_step)
 
     def _make_task(self) -> tuple[Loop, Task]:
         this = self._assignment

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Literal
 
+from loopmark.bench.records.compilation import Compilation, labelled
 from loopmark.bench.records.machine import Environment, Machine
 
 Status = Literal["ok", "skipped", "failed", "timed_out"]
@@ -90,7 +91,7 @@ class Launch:
     steady: bool | None  # False if warm-up ended at its ceiling while steps still became faster
     steady_step_seconds: float | None
     excess_seconds: float | None  # warm-up time beyond as many steady steps: compilation, autotuning, first touch
-    compile_seconds: float | None  # by torch's own counters; 0 if nothing was compiled
+    compile_seconds: float | None  # until the end of the warm-up, by torch's own counters
     compile_cache: CacheState | None
     steps: int
     peak_memory_bytes: int | None
@@ -103,6 +104,7 @@ class Launch:
     """Mean samples, and units that the task counts, of a batch in its turns; empty where batches have one size."""
     cycle_steps: int | None = None
     """Steps after which the work repeats with the data, such as an epoch: each block holds a whole number of cycles."""
+    compilation: Compilation | None = None  # None if torch.compile was not used, and in older runs
 
     @property
     def start_seconds(self) -> float | None:
@@ -132,7 +134,12 @@ class Case:
 
     @property
     def label(self) -> str:
-        return f"{self.loop} (again)" if self.repeat else self.loop
+        return labelled(self.loop, self.compilation, repeat=self.repeat)
+
+    @property
+    def compilation(self) -> Compilation | None:
+        """The first launch's, whose cache was empty; None if torch.compile was not used, and in older runs."""
+        return self.launches[0].compilation if self.launches else None
 
     @property
     def units_per_step(self) -> dict[str, float]:

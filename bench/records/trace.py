@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from loopmark.bench.errors import BadInput
+from loopmark.bench.records.compilation import Compilation
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.run import Status
 from loopmark.bench.records.store import RUN_FILE, create_folder
@@ -53,6 +54,7 @@ class Profile:
     profiled_step_seconds: float
     phases: tuple[PhaseCosts, ...]
     unattributed: tuple[Cost, ...] = ()  # kernels outside all phases: launched between them, or without a known launch
+    compilation: Compilation | None = None  # None if torch.compile was not used
 
 
 @dataclass(frozen=True)

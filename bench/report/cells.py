@@ -7,6 +7,7 @@ from loopmark.bench.judge.history import SeriesSubject
 from loopmark.bench.judge.side_by_side import StepWork
 from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
 from loopmark.bench.report import format as show
+from loopmark.bench.report.compilation_words import remarks
 from loopmark.bench.report.loading import loading_remarks
 from loopmark.bench.report.text import elide, plain
 from loopmark.bench.report.training_words import evidence
@@ -89,8 +90,8 @@ def short_shares(row: Row) -> str:
 
 
 def compile_time(row: Row) -> str:
-    """Seconds that torch spent compiling; absent where nothing was compiled."""
-    return show.seconds(row.compile_seconds) if compiled(row) else show.ABSENT
+    """Seconds that torch spent compiling; ``nothing`` or absent where nothing was compiled."""
+    return show.seconds(row.compile_seconds) if compiled(row) else "nothing" if row.compiled_nothing else show.ABSENT
 
 
 def compile_cache(row: Row) -> str:
@@ -100,7 +101,7 @@ def compile_cache(row: Row) -> str:
 
 def compiled(row: Row) -> bool:
     """True if torch compiled anything for this case, or took it from its cache."""
-    return bool(row.compile_seconds) or row.compile_cache in ("cold", "warm")
+    return row.compile_cache in ("cold", "warm")
 
 
 def noise(workload: WorkloadSummary) -> str:
@@ -146,6 +147,8 @@ def _notes(row: Row) -> Iterator[str]:
         yield f"its loss was not finite at step {row.lost_at_step:,}, so its speed is not judged"
     if row.trained and row.departs:
         yield f"departs from {BASELINE}: {evidence(row.trained.equivalence)}"
+    if row.case.compilation is not None:
+        yield from remarks(row.case.compilation, " in the first launch")
     if row.skipped_steps is not None:
         steps = sum(launch.steps for launch in row.case.launches)
         scale = "" if row.final_scale is None else f"; its scale ended at {row.final_scale:,.10g}"

@@ -12,8 +12,8 @@ from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
 from loopmark.bench.report.cells import work
+from loopmark.bench.report.takeaway import doubt_of
 from loopmark.bench.report.text import elide, grouped, plain
-from loopmark.bench.report.training_words import doubt
 
 RUN = "run"  # a fact that is listed for every machine; no conclusion follows from it
 NAME_LENGTH = 60
@@ -141,10 +141,10 @@ def _clauses(comparison: WorkloadComparison, loop: str) -> Iterator[str]:
 
 def _doubt(comparison: WorkloadComparison, compared: ComparedRun, row: Row) -> str:
     """The reason why a faster loop does not pay: speed is no gain if the trained model differs."""
-    if row.trained is None:
+    if row.trained is None and not row.compiled_nothing:
         return NOT_LOOKED_AT
     base = compared.row(comparison.workload, BASELINE)
-    return doubt(row.trained, base.trained if base else None)
+    return doubt_of(row, base.trained if base else None)
 
 
 def _places(rows: Sequence[tuple[ComparedRun, Row]], of: int) -> str:

@@ -12,6 +12,7 @@ from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_basel
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as words
+from loopmark.bench.report.compilation_words import graphs
 from loopmark.bench.report.table import Cell, Column, csv_text, ends, figure
 from loopmark.bench.report.text import elide, plain
 
@@ -166,6 +167,11 @@ def _steady_cell(row: Row) -> Cell:
     return figure(f"{sum(known)} of {len(known)}" if known else show.ABSENT)
 
 
+def _compiled(fact: str) -> Callable[[Row], Any]:
+    """A fact of ``Compilation``; None where torch.compile was not used."""
+    return lambda row: getattr(row.case.compilation, fact, None)
+
+
 def _of_value(form: Callable[[float | None], str]) -> Callable[[Estimate | None], str]:
     """``form`` applied to an estimate's value alone."""
     return lambda estimate: form(estimate.value if estimate else None)
@@ -253,6 +259,20 @@ FIGURES: tuple[Figure, ...] = (
         terminal=Shown(9, "compile", cell=cells.compile_time),
         start=Shown(2, "compile", cell=lambda row: figure(cells.compile_time(row), row.compile_seconds)),
     ),
+    Figure(
+        "graphs_per_step", _compiled("graphs_per_step"),
+        terminal=Shown(9, "graphs\na step", graphs), start=Shown(2, "graphs a step", graphs),
+    ),
+    Figure("graphs_compiled", _compiled("compiled"), start=Shown(2, "graphs compiled", show.count)),
+    Figure("graphs_compiled_late", _compiled("late")),
+    Figure(
+        "graphs_compiled_again", _compiled("again"),
+        terminal=Shown(9, "compiled\nagain", show.count), start=Shown(2, "compiled again", show.count),
+    ),
+    Figure("compile_again_seconds", _compiled("again_seconds"), start=Shown(2, "again in", show.seconds)),
+    Figure("compile_share", _compiled("share"), start=Shown(2, "share of its time", show.percent)),
+    Figure("compile_limit_reached", _compiled("limit_reached")),
+    Figure("graph_breaks", _compiled("break_places")),
     Figure("compile_cache", lambda row: row.compile_cache, start=Shown(3, "compile cache", cell=cells.compile_cache)),
     Figure("steady_launches", kept="no", start=Shown(5, "steady launches", cell=_steady_cell)),
     Figure("possible_speedup_taken", lambda row: row.roofline.taken if row.roofline else None),

@@ -10,10 +10,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from loopmark.bench.records.compilation import labelled
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.footprint import Footprint, FootprintCase, PhaseMemory
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
 from loopmark.bench.report import format as show
+from loopmark.bench.report.compilation_words import remarks
 from loopmark.bench.report.plot_files import Figures, draw_plots
 from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, csv_text, cut, print_lines
 from loopmark.bench.report.text import ELLIPSIS, elide, plain
@@ -34,7 +36,8 @@ def print_trace(trace: Trace, folder: Path | None, console: Console | None = Non
     if trace.profile is None or folder is None:
         print_lines([Text(trace_conclusion(trace), "yellow" if trace.status == "skipped" else "bold red")], console)
         return
-    loop, workload, device = (elide(name, NAME_WIDTH) for name in (trace.loop, trace.workload, trace.device))
+    shown = labelled(trace.loop, trace.profile.compilation)
+    loop, workload, device = (elide(name, NAME_WIDTH) for name in (shown, trace.workload, trace.device))
     steps = "1 step" if trace.profile.steps == 1 else f"{trace.profile.steps} steps"
     console.print(Text(f"{loop} on {workload}, {device}: {steps} profiled", "bold"), soft_wrap=True)
     where = (
@@ -66,6 +69,8 @@ def trace_conclusion(trace: Trace) -> str:
 def trace_notes(profile: Profile) -> tuple[str, ...]:
     """Notes for reading the table."""
     found = []
+    if profile.compilation is not None:
+        found.append(f"torch.compile: {'; '.join(remarks(profile.compilation))}.")
     if profile.graphed:
         found.append(
             "The step replays a graph, whose phases the host does not see: all its kernels are in one range, "

@@ -5,6 +5,7 @@ from collections import Counter
 
 from loopmark.bench.judge.comparison import BASELINE, Verdict
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
+from loopmark.bench.judge.training import TrainedRow
 from loopmark.bench.records.run import Run
 from loopmark.bench.report import cells
 from loopmark.bench.report import format as show
@@ -49,7 +50,7 @@ def _clause(workload: WorkloadSummary, *, alone: bool) -> str:
         return f"{BASELINE} was not measured, so nothing is called faster or slower"
     judged = [row for row in measured if row.verdict is not None]
     eager = workload.baseline.trained
-    alike = [row for row in judged if not doubt(row.trained, eager)]
+    alike = [row for row in judged if not doubt_of(row, eager)]
     winner, loser = _extreme(alike, "faster"), _extreme(judged, "slower")
     if winner:
         clause = _winner(winner) + (_hot_spot(workload.baseline) if alone else "")
@@ -57,16 +58,21 @@ def _clause(workload: WorkloadSummary, *, alone: bool) -> str:
         clause = _no_winner(workload, judged, alike)
     astray = _extreme([row for row in judged if row not in alike], "faster")
     if astray and (winner is None or _distance(astray) > _distance(winner)):
-        why = doubt(astray.trained, eager)
-        clause += f"; {elide(astray.case.loop, NAME_LENGTH)} is faster ({show.ratio_range(astray.speedup)}), but {why}"
+        why = doubt_of(astray, eager)
+        clause += f"; {elide(astray.case.label, NAME_LENGTH)} is faster ({show.ratio_range(astray.speedup)}), but {why}"
     if loser and alone:
-        clause += f"; {elide(loser.case.loop, NAME_LENGTH)} is slower ({show.ratio_range(loser.speedup)})"
+        clause += f"; {elide(loser.case.label, NAME_LENGTH)} is slower ({show.ratio_range(loser.speedup)})"
     return clause
+
+
+def doubt_of(row: Row, eager: TrainedRow | None) -> str:
+    """The reason why a loop is not praised at any speed; empty if there is none."""
+    return "nothing of it was compiled" if row.compiled_nothing else doubt(row.trained, eager)
 
 
 def _winner(row: Row) -> str:
     ratio, _, ends = show.ratio_range(row.speedup).partition(" ")
-    text = f"{elide(row.case.loop, NAME_LENGTH)} is {ratio} faster than {BASELINE} {ends}"
+    text = f"{elide(row.case.label, NAME_LENGTH)} is {ratio} faster than {BASELINE} {ends}"
     steps = row.break_even_steps
     if row.compile_seconds and steps and math.isfinite(steps.value) and steps.value >= 1:
         text += f" (after {show.count(steps.value)} steps it has paid for its compilation)"

@@ -1,4 +1,4 @@
-"""The command line, once in a process of its own."""
+"""The command line, in this process: `test_lean_install` and `test_foreign_repositories` start one of its own."""
 
 import json
 import re
@@ -15,7 +15,7 @@ import typer
 from loopmark.bench.cli import DEPENDENCIES, app
 from loopmark.bench.cli.examples import EXAMPLES
 from loopmark.bench.records import store
-from tests.support.command import ROOT, Here, loopmark
+from tests.support.command import ROOT, Here
 from tests.support.synthetic import Truth, make_run
 
 
@@ -27,8 +27,9 @@ def stored(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(tmp_path: Path) -> None:
-    done = loopmark(
+@pytest.mark.usefixtures("brief_runs")
+def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(here: Here, tmp_path: Path) -> None:
+    done = here(
         "run", "--workload", "regression", "--loop", "foreach_optimizer", "--budget", 0.2, "--launches", 2,
         "--threads", 1, "--no-train", "--out", tmp_path / "results",
     )  # fmt: skip
@@ -48,7 +49,7 @@ def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(t
     assert not list(folder.glob("*.partial"))
 
 
-@pytest.mark.usefixtures("brief_ceilings")
+@pytest.mark.usefixtures("brief_runs")
 def test_json_is_all_that_standard_output_gets_and_a_failed_case_makes_the_status_1(here: Here, tmp_path: Path) -> None:
     bad = ROOT / "tests" / "examples" / "misbehaving.py"
     done = here(

@@ -43,7 +43,7 @@ class Silence:
 
 def conduct(folder: Path, progress=None, **wishes) -> tuple[Run, Samples]:
     wish = PlanOptions(command=["loopmark", "run"], device="cpu", workloads=["regression"], threads=1, **wishes)
-    plan = replace(make_plan(wish), warmup_ceiling_seconds=2.0)
+    plan = replace(make_plan(wish), warmup_ceiling_seconds=0.02, block_seconds=0.001)  # no test looks at the figures
     folder.mkdir(exist_ok=True)
     with worker_pool(plan, folder) as pool:
         facts = CommandFacts(plan, describe_machine("cpu"), datetime.now(UTC))
@@ -305,6 +305,10 @@ def test_a_compile_is_cold_in_the_first_launch_and_warm_in_the_second(tmp_path: 
 
     assert [launch.compile_cache for launch in case.launches] == ["cold", "warm"]
     assert case.launches[0].compile_seconds > case.launches[1].compile_seconds > 0
+    assert case_of(run, "eager").compilation is None
+    for launch in case.launches:
+        assert (launch.compilation.compiled, launch.compilation.graphs_per_step) == (1, 1)
+        assert 0 < launch.compilation.share < 1
 
 
 @pytest.mark.parametrize(("switches", "warns"), [([1, 2, 1, 0], True), ([1, 1, 0, 0], False), ([], False)])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, Kind, Unit
+from loopmark.bench.records.compilation import Compilation
 from loopmark.bench.records.machine import Environment, Gpu, Machine
 from loopmark.bench.records.run import Case, Launch, PhaseWork, Plan, Run, Status
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
@@ -46,6 +47,7 @@ class Truth:
     reason: str | None = None
     lap_cost: float = 1.001
     compile_seconds: float = 0.0
+    compilation: Compilation | None = None
 
 
 def machine(gpu: bool = False) -> Machine:
@@ -93,6 +95,7 @@ def _launch(truth: Truth, index: int, step_seconds: float, warmup: list[float], 
         compile_seconds=truth.compile_seconds * (1 if index == 0 else 0.1),
         compile_cache=("cold" if index == 0 else "warm") if truth.compile_seconds else "none",
         steps=steps, peak_memory_bytes=500 * 2**20, skipped_steps=None, final_scale=None, pid=1,
+        compilation=truth.compilation,
     )  # fmt: skip
 
 

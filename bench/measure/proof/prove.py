@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import torch
 import torch._inductor.config
 
+from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.proof.precision import BFLOAT16_BITS, FLOAT32_BITS, RandomRounding
 from loopmark.bench.measure.proof.steps import (
     Errors,
@@ -31,7 +32,6 @@ from loopmark.bench.measure.proof.steps import (
     worst,
 )
 from loopmark.bench.measure.proof.twin import Nudge, Twin
-from loopmark.bench.measure.warmup import CompilationLog
 from loopmark.bench.records.run import CacheState
 from loopmark.bench.records.training import Deviation
 from loopmark.loops.batch import Batch, mapped
