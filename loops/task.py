@@ -17,7 +17,9 @@ from loopmark.loops import batch as batches_of
 from loopmark.loops.batch import BadBatch, Batch, Called
 from loopmark.loops.goal import Goal
 from loopmark.loops.optimizer_set import OptimizerSet
-from loopmark.loops.user_code import defined_at, place_among
+from loopmark.loops.user_code import BadSpec, defined_at, place_among
+
+WHAT_BATCHES = "give Batches, a list or a DataLoader"
 
 
 class Batches:
@@ -105,15 +107,18 @@ class Task:
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False)
     input_format: torch.memory_format = field(default=torch.contiguous_format, init=False)
     last_loss: Tensor | None = field(default=None, init=False)  # the loss of the last step, (), detached
+    has_loss_fn: bool = field(default=True, init=False, repr=False)
     fetched: list[Any] | None = field(default=None, init=False, repr=False)  # keeps the loader's batches, if a list
     epochs: int = field(default=0, init=False)  # begun by `next_batch`
 
     def __post_init__(self) -> None:
         self.place = _caller()
         self.plain_model = self.model
-        self.has_loss_fn = self.loss_fn is not None
-        if not self.has_loss_fn:
+        if self.loss_fn is None:
+            self.has_loss_fn = False
             self.loss_fn = functools.partial(batches_of.loss_in, model=self.plain_model)
+        if not isinstance(self.batches, Iterable):
+            raise BadSpec(f"{self.place}: batches is a {type(self.batches).__name__}; {WHAT_BATCHES}")
         self._stream = self._epochs()
         parameter = next(self.model.parameters(), None)
         if parameter is None:
@@ -195,8 +200,15 @@ class Task:
 
     def new_optimizers(self) -> dict[str, Optimizer]:
         """New optimizers of the model, by name, with the options that the techniques have set."""
+        if not callable(self.make_optimizer):
+            kind = type(self.make_optimizer).__name__
+            raise BadSpec(f"{self.place}: make_optimizer is a {kind}; give a function that makes it of the parameters")
         made = self._make_optimizer(**self.optimizer_options)
-        return dict(made) if isinstance(made, Mapping) else {"optimizer": made}
+        named = dict(made) if isinstance(made, Mapping) else {"optimizer": made}
+        if not named or not all(hasattr(one, "param_groups") for one in named.values()):
+            what = f"returned a {type(made).__name__}; return an optimizer, or a dict of optimizers"
+            raise BadSpec(f"{defined_at(self.make_optimizer)}: make_optimizer {what}")
+        return named
 
     def _make_optimizer(self, **options: Any) -> Any:
         parameters = [*inspect.signature(self.make_optimizer).parameters]
@@ -219,7 +231,7 @@ class Task:
                 empty = False
                 yield batch
             if empty:
-                once = "a generator can be read only once: give Batches, a list or a DataLoader"
+                once = f"a generator can be read only once: {WHAT_BATCHES}"
                 raise BadBatch(f"{self._batches_place()}: the task's batches gave nothing; {once}")
 
 

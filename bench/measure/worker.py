@@ -206,7 +206,7 @@ class Worker:
             skipped_steps=round(float(counting.skipped)) if counting else None,
             final_scale=float(scaler.get_scale()) if scaler.is_enabled() else None,
             gpu=self._gpu,
-            seen_per_step={unit: total / self._counted for unit, total in self._seen.items()},
+            seen_per_step={unit: total / max(1, self._counted) for unit, total in self._seen.items()},
             compilation=self._compilation() if with_compilation else None,
         )
 

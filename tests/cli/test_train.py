@@ -125,7 +125,7 @@ def test_a_loop_that_fails_is_a_row_and_makes_the_status_1(here: Here, tmp_path:
     [
         (
             ["--loop", f"{EXAMPLES / 'misbehaving.py'}:yields_an_unknown_phase"],
-            "the step yields 'fwd', which is no phase",
+            "the step yields 3, which is no phase",
         ),
         (["--loop", f"{EXAMPLES / 'misbehaving.py'}:yields_nothing"], "the step yields no phase"),
         (["--loop", "ampp"], "did you mean 'amp_bf16'"),

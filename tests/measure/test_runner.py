@@ -214,7 +214,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Run:
         ("is_killed", "killed by SIGKILL"),
         ("exits", r"misbehaving\.py:\d+: SystemExit: 3"),
         ("runs_out_of_memory", "ran out of memory"),
-        ("yields_an_unknown_phase", r"misbehaving\.py:\d+: the step yields 'fwd', which is no phase"),
+        ("yields_an_unknown_phase", r"misbehaving\.py:\d+: the step yields 3, which is no phase"),
         ("yields_nothing", "yields no phase"),
         ("gets_an_unnamed_signal", "killed by a signal"),
         ("loses_its_loss", "ok"),

@@ -146,7 +146,7 @@ class Twin:
 
     def _own_state(self) -> dict[str, Any]:
         """The attributes that a step has added to its task, and the settings of its optimizers."""
-        known = {field.name for field in fields(Task)} - {"schedules"} | {"place", "has_loss_fn", "_stream"}
+        known = {field.name for field in fields(Task)} - {"schedules"} | {"place", "_stream"}
         groups = {name: [dict(group) for group in o.param_groups] for name, o in self._task.optimizers.items()}
         return {"": groups, **{name: value for name, value in vars(self._task).items() if name not in known}}
 

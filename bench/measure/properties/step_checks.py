@@ -19,7 +19,7 @@ from loopmark.bench.measure.properties.step_trace import (
     property_check,
     watch,
 )
-from loopmark.phases import DATA, FOR_EACH_PART, OPTIONAL, PHASES, YIELDED
+from loopmark.phases import DATA, FOR_EACH_PART, PHASES, YIELDED
 
 HOMES: dict[What, tuple[str, str]] = {
     "zero_grad": ("zero_grad", "the gradients are cleared"),
@@ -62,8 +62,7 @@ def _disorder(trace: StepTrace, has_loss_fn: bool) -> str | None:
     shown, wanted = listed(trace.phases, 12), ", ".join(YIELDED)
     if DATA in phases:
         return f"yields `{DATA}`, which is timed before the step begins; leave that yield out"
-    optional = OPTIONAL if has_loss_fn else (*OPTIONAL, "loss")
-    order = tuple(phase for phase in YIELDED if phase in phases or phase not in optional)
+    order = tuple(phase for phase in YIELDED if phase in phases or has_loss_fn or phase != "loss")
     if missing := [phase for phase in order if phase not in phases]:
         return (
             f"has no phase {', '.join(map(phase_name, missing))}: yields {shown}; yield each of {wanted} "
