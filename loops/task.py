@@ -17,7 +17,7 @@ from loopmark.loops import batch as batches_of
 from loopmark.loops.batch import BadBatch, Batch, Called
 from loopmark.loops.goal import Goal
 from loopmark.loops.optimizer_set import OptimizerSet
-from loopmark.loops.user_code import BadSpec, defined_at, place_among
+from loopmark.loops.user_code import BadSpec, defined_at, described, is_theirs, place_among
 
 WHAT_BATCHES = "give Batches, a list or a DataLoader"
 
@@ -227,9 +227,14 @@ class Task:
         while True:
             empty = True
             self.epochs += 1
-            for batch in self.batches:
-                empty = False
-                yield batch
+            try:
+                for batch in self.batches:
+                    empty = False
+                    yield batch
+            except Exception as error:
+                if is_theirs(error):
+                    raise
+                raise BadBatch(described(error, self._batches_place())) from error  # such as a killed worker process
             if empty:
                 once = f"a generator can be read only once: {WHAT_BATCHES}"
                 raise BadBatch(f"{self._batches_place()}: the task's batches gave nothing; {once}")

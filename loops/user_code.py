@@ -60,7 +60,12 @@ def place_of(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown(error.filename)}:{error.lineno}"
-    return place_among([(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)])
+    return place_among(_lines_of(error))
+
+
+def is_theirs(error: BaseException) -> bool:
+    """True if ``error`` has a line outside torch, the standard library and Loopmark."""
+    return any(map(_is_theirs, _lines_of(error)))
 
 
 def place_among(lines: Sequence[tuple[str, int]]) -> str:
@@ -69,10 +74,9 @@ def place_among(lines: Sequence[tuple[str, int]]) -> str:
     A line of Loopmark itself is used only if there is no other.
     """
     own = [line for line in lines if not _is_library(line[0])]
-    theirs = [line for line in own if not _HOMES & {*Path(line[0]).resolve().parents}]
     if not lines:
         return "unknown place"
-    filename, number = (theirs or own or lines)[-1]
+    filename, number = ([*filter(_is_theirs, own)] or own or lines)[-1]
     return f"{_shown(filename)}:{number}"
 
 
@@ -84,15 +88,16 @@ def defined_at(function: Any) -> str:
     return getattr(function, "__name__", repr(function))
 
 
-def described(error: BaseException) -> str:
-    """``error`` as one line: its place, type and message, at most about 300 characters."""
-    try:
-        said = error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:  # the error's own __str__ may fail
-        said = ""
+def described(error: BaseException, elsewhere: str | None = None) -> str:
+    """``error`` as one line: its place, or ``elsewhere``, its type and message, at most about 300 characters."""
+    said, kind = error.msg if isinstance(error, SyntaxError) else _said(error), type(error).__name__
+    if _WORKERS in said:
+        kind, _, said = said.strip().rpartition("\n")[2].partition(": ")
+    if said.startswith("DataLoader worker (pid"):  # a signal's handler raises it wherever the step is
+        elsewhere = elsewhere or "the task's loader"
     text = " ".join((said or "").split())
-    what = f"{type(error).__name__}: {text[:240]}{'…' if len(text) > 240 else ''}" if text else type(error).__name__
-    return f"{place_of(error)}: {what}"
+    what = f"{kind}: {text[:240]}{'…' if len(text) > 240 else ''}" if text else kind
+    return f"{elsewhere or place_of(error)}: {what}"
 
 
 _NAMES_SHOWN = 8
@@ -100,6 +105,26 @@ _LOOPS = Path(__file__).resolve().parent
 _user_folders: set[Path] = set()
 _names: dict[Path, str] = {}  # of the modules of files, by path
 _HOMES = {_LOOPS, _LOOPS.parent / "bench"}  # the folders of Loopmark's own code
+
+
+_WORKERS = "Original Traceback"  # begins the traceback of a loader's worker process, within the error's text
+
+
+def _lines_of(error: BaseException) -> list[tuple[str, int]]:
+    lines = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
+    of_worker = re.findall(r'File "([^"]+)", line (\d+)', _said(error).partition(_WORKERS)[2])
+    return [*lines, *((filename, int(number)) for filename, number in of_worker)]
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # the error's own __str__ may fail
+        return ""
+
+
+def _is_theirs(line: tuple[str, int]) -> bool:
+    return not _is_library(line[0]) and not _HOMES & {*Path(line[0]).resolve().parents}
 
 
 def _is_library(filename: str) -> bool:
