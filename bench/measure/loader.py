@@ -1,7 +1,6 @@
 """A task's loader, looked at after the timed turns: where its time goes, and what helps, found by trying it."""
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Sized
 from dataclasses import replace
@@ -19,7 +18,6 @@ from loopmark.loops.task import Batches, Task
 
 LEAST_SHARE = 0.05  # of a step that the data takes, from which other settings are tried
 TRIAL_SECONDS = 0.7  # of counted steps; as much again before them
-MOST_WORKERS = 8  # to try
 SAME_ROWS = 1.5  # an epoch of this many times the rows that it has without workers has rows more than once
 
 
@@ -143,10 +141,7 @@ def _changes(loader: "DataLoader[Any]", device: torch.device, found: Loading) ->
     """The settings to try, one after another."""
     workers = loader.num_workers
     persistent: dict[str, Any] = {"persistent_workers": True} if found.whole_epochs else {}
-    # This process is pinned; its parent is not.
-    cores = len(os.sched_getaffinity(os.getppid())) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    more = {2 * workers} if workers else {1, min(4, cores)}
-    counts = [] if isinstance(loader.dataset, IterableDataset) else [n for n in sorted(more) if n <= cores]
+    counts = () if isinstance(loader.dataset, IterableDataset) else (2 * workers,) if workers else (1, 4)
     changes = [persistent] if workers and persistent and not loader.persistent_workers else []
     changes += [{"num_workers": count} | persistent for count in counts]
     changes += [{"num_workers": 0}] if workers else []
