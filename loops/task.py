@@ -4,7 +4,7 @@ import functools
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
@@ -153,6 +153,13 @@ class Task:
         """Let ``model(inputs)`` pass ``inputs`` as the model takes them, or as ``call`` does."""
         if (self.call or not isinstance(inputs, Tensor)) and not isinstance(self.model, Called):
             self.model = Called(self.model, self.call)
+
+    def epoch_length(self) -> int | None:
+        """The batches of one epoch; None where it is unknown."""
+        try:
+            return len(self.batches) if isinstance(self.batches, Sized) else None
+        except TypeError:  # the length of a DataLoader over an iterable is unknown
+            return None
 
     def restart(self) -> None:
         """Begin a new epoch with the next batch."""

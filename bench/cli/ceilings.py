@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from loopmark.bench.cli import options
-from loopmark.bench.cli.invocation import NOT_MEASURED, Conditions, Invocation, refuse_unwritable
+from loopmark.bench.cli.invocation import FAILED, Conditions, Invocation, refuse_unwritable
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.ceilings import ceilings_path
-from loopmark.bench.records.files import write_record
+from loopmark.bench.records.files import write_record, writing_to
 from loopmark.bench.report.text import plain
 
 MOST_SECONDS = 3600.0
@@ -44,10 +44,8 @@ def ceilings(
     path = ceilings_path(out / machine.name, plan.device, plan.threads)
     if not as_json and console.is_terminal:
         console.print(f"measuring for {budget:g} s …", style="dim", end="\r")
-    try:
+    with writing_to(path.parent):
         ignored_folder(out, machine.name)
-    except OSError as error:
-        raise BadInput(f"cannot write to {path.parent}: {error.strerror}; choose another --out") from None
     try:
         refuse_unwritable(path)
         with (
@@ -59,7 +57,7 @@ def ceilings(
             write_record(path, found)
     except CaseEnded as end:
         console.note(plain(f"loopmark: {plan.device} {end.status}: {end}"))
-        raise typer.Exit(NOT_MEASURED) from None
+        raise typer.Exit(FAILED) from None
     finally:
         remove_if_empty(path.parent)
     if as_json:
@@ -67,5 +65,5 @@ def ceilings(
     else:
         print_ceilings(found)
     if not found.ceilings:
-        raise typer.Exit(NOT_MEASURED)
+        raise typer.Exit(FAILED)
     console.note(f"Kept in {path}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from loopmark.bench.cli import options
-from loopmark.bench.cli.invocation import CANNOT_RUN, NOT_VERIFIED, Conditions, Invocation, exit_by, print_json
+from loopmark.bench.cli.invocation import CANNOT_RUN, FAILED, Conditions, Invocation, exit_by, print_json
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import RunProgress
@@ -35,7 +35,8 @@ def trace(
 
     Exit status: 0, or 1 if the loop failed or timed out, 2 for bad input, 4 if it cannot be traced here.
     """
-    from loopmark.bench.records.trace import create_trace_folder, refuse_run_folder, write_trace
+    from loopmark.bench.records.store import create_folder
+    from loopmark.bench.records.trace import refuse_run_folder, write_trace
 
     if out is not None:
         refuse_run_folder(out)
@@ -53,8 +54,9 @@ def trace(
     folder: Path | None = None
     if found.profile is not None:
         label = f"{found.workload}-{found.loop}"
-        machine, started = invocation.machine.name if out is None else "", invocation.started.isoformat()
-        folder = out or create_trace_folder(RESULTS, machine, started, slugs([label])[label])
+        folder = out or create_folder(
+            RESULTS / invocation.machine.name, "traces", invocation.started.isoformat(), f"-{slugs([label])[label]}"
+        )
         write_trace(folder, content, kernels_as_csv(found.profile))
     if as_json:
         print_json(trace_as_json(found, folder))
@@ -131,6 +133,6 @@ def verify(
     else:
         print_verification(found)
     if any(one.broken for one in found):
-        raise typer.Exit(NOT_VERIFIED)
+        raise typer.Exit(FAILED)
     if any(one.skipped for one in found):
         raise typer.Exit(CANNOT_RUN)

@@ -14,6 +14,7 @@ from loopmark.bench.cli.report import show_batches, show_summary, show_training
 def run(
     workload: options.Workloads = None,
     loop: options.Loops = None,
+    baseline: options.Baseline = None,
     device: options.Device = None,
     size: options.Size = None,
     batch_size: options.BatchSize = None,
@@ -28,7 +29,7 @@ def run(
     limit: options.Limit = 300.0,
     out: Annotated[Path, options.out("<machine>/<run>/")] = RESULTS,
     training: Annotated[
-        bool, typer.Option("--train/--no-train", help="Also compare every loop with eager and train it to its target.")
+        bool, typer.Option("--train/--no-train", help="Also compare each loop's training, and train it to its target.")
     ] = True,
     seeds: Annotated[
         int | None, typer.Option(help="Train each loop from this number of seeds. Default: 1 on a CPU, none on a GPU.")
@@ -40,16 +41,16 @@ def run(
     quick: options.Quick = False,
     as_json: options.SummaryJson = False,
 ) -> None:
-    """Measure loops against eager, and write a report. Each loop runs in processes of its own, and its training is
-    compared with eager's. Eager is always measured twice: as the baseline, and again for the run's noise floor.
+    """Measure loops against a baseline, and write a report. Each loop runs in processes of its own, and its training
+    is compared with the baseline's. The baseline is eager or any other loop, such as your own step. It is always
+    measured twice, which gives the run's noise floor. Without --loop, eager and the usual techniques are measured.
 
     Exit status: 0, or 1 if a case failed or timed out, 2 for bad input, 130 when interrupted.
     """
     conditions = Conditions(device, size, batch_size, seed, threads, limit)
     cases = {"workloads": names(workload), "loops": names(loop), "quick": quick, "deterministic": deterministic}
-    invocation = Invocation(
-        out, as_json, conditions, **cases, budget_seconds=budget, launches=launches, keep_throttled=keep_throttled
-    )
+    chosen = {"baseline": baseline, "budget_seconds": budget, "launches": launches, "keep_throttled": keep_throttled}
+    invocation = Invocation(out, as_json, conditions, **cases, **chosen)
     from loopmark.bench.measure.plan import ceiling_seconds, terms_within_a_run
     from loopmark.bench.measure.whole_run import measure_all
     from loopmark.bench.report.draw import draw
@@ -72,6 +73,7 @@ def run(
 def train(
     workload: options.Workloads = None,
     loop: options.Loops = None,
+    baseline: options.Baseline = None,
     device: options.Device = None,
     size: options.Size = None,
     batch_size: options.BatchSize = None,
@@ -87,14 +89,15 @@ def train(
     quick: options.Quick = False,
     as_json: options.SummaryJson = False,
 ) -> None:
-    """Train every loop on real data, and compare it with eager. A training ends when quality no longer rises.
-    Each loop's first steps are compared with eager's from the same state. Eager is always trained as well.
+    """Train every loop on real data, and compare it with a baseline. A training ends when quality no longer rises.
+    Each loop's first steps are compared with the baseline's from the same state. The baseline is eager or any other
+    loop, such as your own step, and is always trained as well.
 
     Exit status: 0, or 1 if a loop failed or timed out, 2 for bad input, 130 when interrupted.
     """
     conditions = Conditions(device, size, batch_size, seed, threads, limit)
     cases = {"workloads": names(workload), "loops": names(loop), "quick": quick, "deterministic": deterministic}
-    invocation = Invocation(out, as_json, conditions, **cases)
+    invocation = Invocation(out, as_json, conditions, **cases, baseline=baseline)
     from loopmark.bench.measure.plan import training_terms
     from loopmark.bench.measure.training.trainer import Trainer
     from loopmark.bench.report.training_files import draw_training

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from loopmark.bench.judge.laps import counted_laps, phases_by_block
+from loopmark.bench.judge.laps import counted_laps
 from loopmark.bench.judge.statistics import Estimate, median, student
 from loopmark.bench.records.run import Case
 from loopmark.bench.records.samples import seconds_of
@@ -16,7 +16,6 @@ Verdict = Literal["faster", "slower", "same", "inconclusive"]
 LaunchLogs = NDArray[np.float64]  # (launches,) natural logs of seconds, bytes or a ratio, in any order
 RoundLogs: TypeAlias = "pd.Series[float]"  # (rounds,) natural logs of seconds per step, by launch and round
 
-BASELINE = "eager"  # the loop that all others are compared with
 QUAD = 4  # blocks of a turn that form a group: two with laps, two without
 # The columns of ``Samples.blocks`` that a comparison needs.
 FIGURES = ("case", "launch", "round", "block", "lapped", "steps", "host_seconds", "device_seconds")
@@ -109,16 +108,12 @@ def ratio_logs(rounds: RoundLogs, baseline: RoundLogs) -> LaunchLogs:
     return step_logs((rounds - baseline).dropna())
 
 
-def phase_logs(laps: pd.DataFrame, *, has_cycle: bool = False) -> dict[str, LaunchLogs]:
+def phase_logs(laps: pd.DataFrame) -> dict[str, LaunchLogs]:
     """Log seconds per step in each phase of one case: for each launch, the median of its lapped steps.
 
-    It is the median of its lapped blocks where steps differ with the data (``has_cycle``). The parts of a phase that
-    repeats within a step are added up. A phase too short for the clock is left out.
+    The parts of a phase that repeats within a step are added up. A phase too short for the clock is left out.
     """
-    if has_cycle:
-        steps = phases_by_block(laps).stack()
-    else:
-        steps = counted_laps(laps).groupby(["phase", "launch", "step"], observed=True)["seconds"].sum()
+    steps = counted_laps(laps).groupby(["phase", "launch", "step"], observed=True)["seconds"].sum()
     medians = steps.groupby(level=["phase", "launch"], observed=True).median()
     by_phase = medians.groupby(level="phase", observed=True)
     return {str(name): np.log(rows.to_numpy()) for name, rows in by_phase if (rows > 0).all()}

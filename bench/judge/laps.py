@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loopmark.bench.judge.statistics import Estimate, exp, student
-from loopmark.bench.records.run import disturbs
+from loopmark.bench.records.run import Case, disturbs
 from loopmark.bench.records.samples import Samples
 
 Numbers = NDArray[np.intp]
@@ -20,11 +20,14 @@ TRIMMED = 0.25  # the share of steps, by total time, left out at each end of eac
 class LapsByCase:
     """``Samples.phases``, case by case. The split sorts blocks only, and neither sorts nor copies ten million laps.
 
-    ``blocks`` are the rows of ``Samples.blocks`` whose laps are wanted; None for all.
+    ``blocks`` are the rows of ``Samples.blocks`` whose laps are wanted; None for all. In a case of ``cycles``, steps
+    differ with the data: each of its blocks, which do not, is given as one step, the mean of its steps.
     """
 
-    def __init__(self, laps: pd.DataFrame, blocks: pd.DataFrame | None = None) -> None:
-        self._laps = laps
+    def __init__(
+        self, laps: pd.DataFrame, blocks: pd.DataFrame | None = None, cycles: frozenset[int] = frozenset()
+    ) -> None:
+        self._laps, self._cycles = laps, cycles
         self._starts = block_starts(laps)
         self._lengths = np.diff(self._starts, append=len(laps))
         if blocks is not None:
@@ -39,7 +42,12 @@ class LapsByCase:
         blocks = self._blocks.get(case, self._starts[:0])
         starts, lengths = self._starts[blocks], self._lengths[blocks]
         before = np.cumsum(lengths) - lengths
-        return self._laps.take(np.repeat(starts - before, lengths) + np.arange(lengths.sum()))
+        rows = self._laps.take(np.repeat(starts - before, lengths) + np.arange(lengths.sum()))
+        if case not in self._cycles:
+            return rows
+        rows = rows[found_busy(rows)] if rows["device_seconds"].notna().any() else rows
+        means = {"step": "min", "host_seconds": "mean", "device_seconds": "mean"}
+        return rows.groupby([*BLOCK, "phase"], sort=False, observed=True).agg(means).reset_index()
 
 
 def block_starts(laps: pd.DataFrame) -> Numbers:
@@ -119,20 +127,18 @@ def counted_blocks(blocks: pd.DataFrame) -> "pd.Series[bool]":
     return ~(held & any_free)
 
 
-def laps_by_case(samples: Samples) -> LapsByCase:
-    """The laps that count."""
+def laps_by_case(samples: Samples, cases: Sequence[Case] = ()) -> LapsByCase:
+    """The laps that count. Those of ``cases`` whose steps differ with the data are of blocks."""
     blocks = counted_blocks(samples.blocks)
-    return LapsByCase(samples.phases, None if blocks.all() else samples.blocks[blocks])
+    cycles = frozenset(i for i, case in enumerate(cases) if case.has_cycle)
+    return LapsByCase(samples.phases, None if blocks.all() else samples.blocks[blocks], cycles)
 
 
-def phase_seconds(
-    samples: pd.DataFrame, order: Sequence[str], column: str, *, has_cycle: bool = False
-) -> dict[str, float]:
+def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> dict[str, float]:
     """Seconds of each phase of a case's typical step, in ``order``: the median launch's share of the phase in a step.
 
-    A launch's step is the mean over the middle half of its lapped steps, or of its lapped blocks where steps differ
-    with the data (``has_cycle``). Whole steps are left out by their total time, never single phases, so that the phases
-    still add up to a step. That step is the geometric mean over launches, like
+    A launch's step is the mean over the middle half of its lapped steps. Whole steps are left out by their total time,
+    never single phases, so that the phases still add up to a step. That step is the geometric mean over launches, like
     the step without timed phases; else the two would differ if launches do. The parts of a phase that repeats within a
     step (gradient accumulation) are added up.
 
@@ -147,14 +153,9 @@ def phase_seconds(
     if samples.empty:
         return {}
     step, launch = step_numbers(samples)
-    size: Numbers | int = 1  # steps of a step, or of a block
-    if has_cycle:
-        starts, number = block_starts(samples), samples["step"].to_numpy()
-        step, launch = block_numbers(starts, len(samples)), launch[step[starts]]
-        size = np.maximum.reduceat(number, starts) - np.minimum.reduceat(number, starts) + 1
     phase, names = phase_numbers(samples)
-    inside = _middle(np.bincount(step, seconds) / size, launch)
-    steps = np.bincount(launch, inside * size)
+    inside = _middle(np.bincount(step, seconds).astype(float), launch)
+    steps = np.bincount(launch[inside])
     shape = len(steps), len(names)
     place = np.ravel_multi_index((launch[step], phase), shape)
     sums = np.bincount(place, seconds * inside[step], minlength=math.prod(shape)).reshape(shape)
@@ -185,15 +186,15 @@ def _middle(seconds: NDArray[np.float64], launch: NDArray[np.intp]) -> NDArray[n
     return np.asarray((rank >= cut[launch]) & (rank < (count - cut)[launch]))
 
 
-def phase_estimates(laps: pd.DataFrame, order: Sequence[str], *, has_cycle: bool = False) -> dict[str, Estimate]:
+def phase_estimates(laps: pd.DataFrame, order: Sequence[str]) -> dict[str, Estimate]:
     """Seconds per step in each phase, as in ``phase_seconds``, on the device's clock if there is one.
 
     The interval has the width, as a ratio, of Student's t interval over the logarithms of the launches' own phases. It
     is infinite for a single launch, and if a launch lacks the phase or measured no time in it.
     """
     column = "device_seconds" if laps["device_seconds"].notna().any() else "host_seconds"
-    launches = [phase_seconds(own, order, column, has_cycle=has_cycle) for _, own in laps.groupby("launch")]
-    typical = phase_seconds(laps, order, column, has_cycle=has_cycle).items()
+    launches = [phase_seconds(own, order, column) for _, own in laps.groupby("launch")]
+    typical = phase_seconds(laps, order, column).items()
     return {phase: _about(value, [own.get(phase, 0.0) for own in launches]) for phase, value in typical}
 
 

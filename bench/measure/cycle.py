@@ -15,10 +15,7 @@ its start is a smaller part, and a run with such blocks would take too long."""
 
 @dataclass(frozen=True)
 class Cycle:
-    """The steps of an epoch, with its short last batch and the start of its workers.
-
-    Where an epoch is too long for a block, one step for each of the loader's workers: they give batches in turn.
-    """
+    """An epoch; where it is too long for a block, one step for each of the loader's workers, which give in turn."""
 
     steps: int
     seconds: float
@@ -31,34 +28,30 @@ class CycleFinder:
     def __init__(self, task: Task) -> None:
         self._task, self._epochs = task, task.epochs
         self._seconds: list[float] = []
-        self._begins: list[int] = []  # the steps at which an epoch began
+        self._begins: list[int] = []  # the steps at which an epoch began, but for the first, which began cold
 
     def note(self, seconds: float) -> None:
         """Note one step that has ended."""
-        if self._task.epochs != self._epochs:
-            self._epochs = self._task.epochs
+        if self._task.epochs != self._epochs and self._seconds:
             self._begins.append(len(self._seconds))
+        self._epochs = self._task.epochs
         self._seconds.append(seconds)
 
     def find(self, take_step: Callable[[], object]) -> Cycle | None:
         """The cycle; None where all steps have equal work, and where it is too long. ``take_step`` notes its step."""
         batches = self._task.batches
-        alike = isinstance(batches, list | tuple) and len({*map(layout_of, batches)}) <= 1
-        if alike or isinstance(batches, Batches):
+        if isinstance(batches, Batches) or (isinstance(batches, list | tuple) and len({*map(layout_of, batches)}) <= 1):
             return None
         workers = int(getattr(batches, "num_workers", 0) or 0)
 
-        def lately() -> float:
-            return fmean(self._seconds[-max(WINDOW, workers) :])
+        def lately(steps: int) -> float:
+            return steps * fmean(self._seconds[-max(WINDOW, workers) :])
 
-        # Of a whole epoch after the first one, which began cold.
-        while len(begun := [step for step in self._begins if step > 0]) < 2:
-            if (len(self._seconds) - (begun or [0])[-1]) * lately() > LONGEST_SECONDS:
-                break
+        while len(self._begins) < 2 and lately(len(self._seconds) - (self._begins or [0])[-1]) <= LONGEST_SECONDS:
             take_step()
-        else:
-            epoch = Cycle(begun[-1] - begun[-2], sum(self._seconds[begun[-2] : begun[-1]]), is_epoch=True)
-            if epoch.seconds <= LONGEST_SECONDS:
-                return epoch
-        turn = Cycle(workers, workers * lately(), is_epoch=False)
-        return turn if workers > 1 and turn.seconds <= LONGEST_SECONDS else None
+        if len(self._begins) > 1:
+            start, end = self._begins[-2:]
+            if (seconds := sum(self._seconds[start:end])) <= LONGEST_SECONDS:
+                return Cycle(end - start, seconds, is_epoch=True)
+        of_workers = Cycle(workers, lately(workers), is_epoch=False)
+        return of_workers if workers > 1 and of_workers.seconds <= LONGEST_SECONDS else None

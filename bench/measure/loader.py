@@ -1,130 +1,108 @@
 """A task's loader, looked at after the timed turns: where its time goes, and what helps, found by trying it."""
 
 import contextlib
+import math
 import time
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import zip_longest
-from typing import Any, cast
+from itertools import islice, zip_longest
+from statistics import fmean
+from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from loopmark.bench.measure.clock import HostClock
 from loopmark.bench.measure.cycle import Cycle
-from loopmark.bench.records.run import Loading, LoadingTrial
+from loopmark.bench.records.run import Loading
 from loopmark.loops.batch import inputs_and_targets, rows_of, tensors_in
 from loopmark.loops.task import Batches, Task
 
 LEAST_SHARE = 0.05  # of a step that the data takes, from which other settings are tried
-TRIAL_SECONDS = 0.7  # of counted steps; as much again before them
-SAME_ROWS = 1.5  # an epoch of this many times the rows that it has without workers has rows more than once
+TRIAL_SECONDS, MOST_SECONDS = 0.7, 3.0  # of counted steps, and of one trial
+REPEATED = 1.5  # an epoch of this many times the rows that it has without workers has rows more than once
+
+
+SHARD = "shard it in its __iter__, by torch.utils.data.get_worker_info()"
 
 
 class _Timed:
     """Gives a loader's batches, and times each. An epoch's first one includes the end of the last epoch."""
 
-    def __init__(self, loader: Any) -> None:
-        self._loader, self._ending = loader, 0.0
+    def __init__(self, loader: Any, most_seconds: float) -> None:
+        self.loader, self._ending, self._end = loader, 0.0, time.perf_counter() + most_seconds
+        self.seconds: list[float] = []
         self.firsts: list[float] = []
-        self.total = 0.0
 
     def __iter__(self) -> Iterator[Any]:
-        start, is_first = time.perf_counter() - self._ending, True
-        for batch in self._loader:
-            seconds = time.perf_counter() - start
-            self.total += seconds
-            self.firsts += [seconds] if is_first else []
-            is_first = False
+        start, times = time.perf_counter() - self._ending, self.firsts
+        for batch in self.loader:
+            times.append((now := time.perf_counter()) - start)
+            if now > self._end:
+                raise TimeoutError
             yield batch
-            start = time.perf_counter()
+            start, times = time.perf_counter(), self.seconds
         self._ending = time.perf_counter() - start
 
 
 def examine(task: Task, clock: HostClock, cycle: Cycle | None) -> Loading | None:
-    """The task's loader; None where it gives batches in memory. It needs some seconds, and trains the model on.
+    """The loader of a warm task; None where it gives batches from memory. It takes seconds, and trains the model on.
 
-    ``cycle``: of the task's data, as a warm-up found it.
+    ``cycle``: of the task's data, as the warm-up found it.
     """
-    loader = task.batches
+    loader: Any = task.batches
     if isinstance(loader, Batches | list | tuple):
         return None
-    found = _observed(task, clock, loader, cycle)
-    repeated = _repeated(task, loader) if isinstance(loader, DataLoader) else None
-    trials, untried = list[LoadingTrial](), None
+
+    def observed(loader: Any, most_seconds: float = math.inf) -> Loading:
+        task.batches = timed = _Timed(loader, most_seconds)
+        try:
+            return replace(_observed(task, clock, cycle, timed), epoch_steps=length)
+        finally:
+            task.batches = []  # its workers end
+            task.restart()
+
+    length = cycle.steps if cycle and cycle.is_epoch else task.epoch_length()
+    found, trials, untried = observed(loader), dict[str, float](), None
     if found.fetch_seconds + found.move_seconds >= LEAST_SHARE * found.step_seconds:
         untried = _why_not_rebuilt(loader)
-        changes = _changes(loader, task.device, found) if isinstance(loader, DataLoader) and not untried else []
+        changes = [] if untried else _changes(loader, task.device, found)
+        if not changes:
+            untried = untried or "each worker would give all rows of a dataset that is not sharded"
         for change in changes:
-            with contextlib.suppress(Exception):  # the person's data may refuse it
-                other = _observed(task, clock, _rebuilt(cast("DataLoader[Any]", loader), **change), cycle)
-                trials.append(LoadingTrial(", ".join(f"{k}={v}" for k, v in change.items()), other.step_seconds))
+            with contextlib.suppress(Exception):  # it takes too long, or the person's data refuses it
+                name = ", ".join(f"{setting}={value}" for setting, value in change.items())
+                trials[name] = observed(_rebuilt(loader, **change), MOST_SECONDS).step_seconds
         if trials:  # the machine may have become faster meanwhile
-            again = _observed(task, clock, loader, cycle)
-            found = min(found, again, key=lambda one: one.step_seconds)
+            found = min(found, observed(loader), key=lambda one: one.step_seconds)
     task.batches = loader
+    return replace(found, trials=trials, untried=untried, repeated=_repeated(task, loader))
+
+
+def _observed(task: Task, clock: HostClock, cycle: Cycle | None, timed: _Timed) -> Loading:
+    """Steps with a loader: whole epochs where these are short, after one that is not counted."""
+    whole, chunk = cycle is not None and cycle.is_epoch, cycle.steps if cycle else 1
     task.restart()
-    return replace(found, trials=tuple(trials), untried=untried, repeated=repeated)
-
-
-def _observed(task: Task, clock: HostClock, loader: Any, cycle: Cycle | None) -> Loading:
-    """Steps with ``loader``: whole epochs where they are short, after one that is not counted."""
-    timed = _Timed(loader)
-    waits = 0.0
-
-    def next_batch() -> Any:
-        nonlocal waits
-        start = time.perf_counter()
-        batch = Task.next_batch(task)
-        waits += time.perf_counter() - start
-        return batch
-
-    def take(steps: int, seconds: float) -> int:
-        end = time.perf_counter() + seconds
-        for taken in range(steps):
-            if time.perf_counter() > end:
-                return taken
-            clock.take_step()
-        return steps
-
-    whole = cycle is not None and cycle.is_epoch
-    ahead = int(getattr(loader, "num_workers", 0) * (getattr(loader, "prefetch_factor", 0) or 0))
-    chunk = cycle.steps if cycle else 1
-    task.batches = timed
-    task.restart()
-    vars(task)["next_batch"] = next_batch
-    try:
-        # Batches that workers fetched while none was asked for come for nothing.
-        take(chunk if whole else ahead + 1, TRIAL_SECONDS)
-        clock.synchronise()
-        start, fetched, waited = time.perf_counter(), timed.total, waits
-        firsts = timed.firsts[:] if not whole else []
+    # Workers fetch their first batches together.
+    ahead = (getattr(timed.loader, "num_workers", 0) or 0) * (getattr(timed.loader, "prefetch_factor", 0) or 0)
+    clock.plain(chunk if whole else 1 + ahead)
+    if whole:
         timed.firsts.clear()
-        steps = 0
-        while time.perf_counter() - start < TRIAL_SECONDS:
-            steps += take(chunk, 2 * TRIAL_SECONDS)
-        clock.synchronise()
-        seconds = time.perf_counter() - start
-    finally:
-        del vars(task)["next_batch"]
-        task.restart()  # ends the workers of this loader
-    fetching = (timed.total - fetched) / steps
-    firsts = firsts or timed.firsts
+    timed.seconds.clear()
+    blocks, start = [clock.lapped(chunk).block()], time.perf_counter()
+    while time.perf_counter() - start < TRIAL_SECONDS:
+        blocks.append(clock.lapped(chunk).block())
+    steps = chunk * len(blocks)
+    fetching = sum([*timed.seconds, *(timed.firsts if whole else ())]) / steps
     return Loading(
-        step_seconds=seconds / steps,
+        step_seconds=sum(block.seconds for block in blocks) / steps,
         fetch_seconds=fetching,
-        move_seconds=max(0.0, (waits - waited) / steps - fetching),
-        first_fetch_seconds=sum(firsts) / len(firsts) if firsts else None,
-        epoch_steps=cycle.steps if cycle is not None and cycle.is_epoch else _length(loader),
+        move_seconds=max(0.0, float(sum(np.nansum(block.host[:, 0]) for block in blocks)) / steps - fetching),
+        first_fetch_seconds=fmean(timed.firsts) if timed.firsts else None,
+        epoch_steps=None,
         whole_epochs=whole,
     )
-
-
-def _length(loader: Any) -> int | None:
-    try:
-        return len(loader) if isinstance(loader, Sized) else None
-    except TypeError:  # a DataLoader has a length only if its dataset has one
-        return None
 
 
 def _why_not_rebuilt(loader: Any) -> str | None:
@@ -152,52 +130,39 @@ def _changes(loader: "DataLoader[Any]", device: torch.device, found: Loading) ->
 
 def _rebuilt(loader: "DataLoader[Any]", **changes: Any) -> "DataLoader[Any]":
     """A loader as ``loader``, on the same dataset, with ``changes``."""
-    names = ("num_workers", "collate_fn", "pin_memory", "worker_init_fn", "generator", "batch_size", "drop_last")
-    options = {name: getattr(loader, name) for name in names}
-    if not isinstance(loader.dataset, IterableDataset):
-        options["sampler"] = loader.sampler
-        if loader.batch_size is None and loader.batch_sampler is not None:
-            options = {k: v for k, v in options.items() if k not in ("batch_size", "drop_last", "sampler")}
-            options["batch_sampler"] = loader.batch_sampler
-    options |= changes
-    if options["num_workers"]:
-        of_workers = ("timeout", "multiprocessing_context", "prefetch_factor", "persistent_workers", "in_order")
-        kept = {name: getattr(loader, name) for name in of_workers if hasattr(loader, name)}
-        options = kept | options
-    return DataLoader(loader.dataset, **options)
+    names = ["num_workers", "collate_fn", "pin_memory", "worker_init_fn", "generator"]
+    if loader.batch_size is None and loader.batch_sampler is not None:
+        names.append("batch_sampler")
+    else:
+        names += ["batch_size", "drop_last", *([] if isinstance(loader.dataset, IterableDataset) else ["sampler"])]
+    if changes.get("num_workers", loader.num_workers):
+        names += ["timeout", "multiprocessing_context", "prefetch_factor", "persistent_workers", "in_order"]
+    options = {name: getattr(loader, name) for name in names if hasattr(loader, name)}
+    return DataLoader(loader.dataset, **options | changes)
 
 
-def _repeated(task: Task, loader: "DataLoader[Any]") -> str | None:
-    """A sentence if each worker gives the whole of an unsharded dataset, found by counting an epoch's rows."""
-    workers, dataset = loader.num_workers, loader.dataset
-    if workers < 2 or not isinstance(dataset, IterableDataset):
+def _repeated(task: Task, loader: Any) -> str | None:
+    """A sentence if the workers of an unsharded dataset give the same rows: by an epoch's rows, or first batches."""
+    workers = getattr(loader, "num_workers", 0)
+    if not isinstance(loader, DataLoader) or workers < 2 or not isinstance(loader.dataset, IterableDataset):
         return None
-    rows, ended, firsts = _rows(task, loader)
-    if type(loader) is DataLoader and not hasattr(dataset, "__next__"):
-        alone, ended_alone, _ = _rows(task, _rebuilt(loader, num_workers=0))
-        if ended_alone and (ended or rows >= SAME_ROWS * alone):
-            at_least = "" if ended else "at least "
-            said = f"an epoch has {at_least}{rows:,} rows, and {alone:,} without workers"
-            return (
-                f"{said}: each of its {workers} workers gives the whole dataset" if rows >= SAME_ROWS * alone else None
-            )
-    if len(firsts) == workers and all(map(_equal, firsts[1:], firsts)):
-        return f"each of its {workers} workers gives the same first batch"
-    return None
+    if _why_not_rebuilt(loader) is None:
+        rows, alone = (_rows(task, one) for one in (loader, _rebuilt(loader, num_workers=0)))
+        if rows and alone:
+            each = f"each of its {workers} workers gives the whole dataset: an epoch has {rows:,} rows, not {alone:,}"
+            return f"{each}; {SHARD}" if rows >= REPEATED * alone else None
+    first, *others = (list(tensors_in(batch)) for batch in islice(loader, workers))
+    same = (a is not None and b is not None and torch.equal(a, b) for one in others for a, b in zip_longest(first, one))
+    return (
+        f"its {workers} workers give the same first batch, and perhaps all rows alike; {SHARD}" if all(same) else None
+    )
 
 
-def _rows(task: Task, loader: Any) -> tuple[int, bool, list[Any]]:
-    """The rows of an epoch, False if it was too long to be counted, and the first batch of each worker."""
-    rows, firsts, start = 0, list[Any](), time.perf_counter()
+def _rows(task: Task, loader: "DataLoader[Any]") -> int | None:
+    """The rows of an epoch; None if it takes too long to count them."""
+    rows, end = 0, time.perf_counter() + MOST_SECONDS / 2
     for batch in loader:
         rows += rows_of(*inputs_and_targets(batch, task.has_loss_fn)) or 0
-        if len(firsts) < loader.num_workers:
-            firsts.append(batch)
-        elif time.perf_counter() - start > 2 * TRIAL_SECONDS:
-            return rows, False, firsts
-    return rows, True, firsts
-
-
-def _equal(one: Any, other: Any) -> bool:
-    pairs = list(zip_longest(tensors_in(one), tensors_in(other)))
-    return bool(pairs) and all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs)
+        if time.perf_counter() > end:
+            return None
+    return rows

@@ -4,7 +4,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from loopmark.bench.measure.answers import Warm
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.cgroup import text_of
 from loopmark.bench.measure.clock import LappedBlock
-from loopmark.bench.measure.cycle import LONGEST_SECONDS, Cycle
+from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.launcher import Launcher
 from loopmark.bench.measure.launches import timed_row
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
@@ -85,7 +85,7 @@ class PairedMeasurement:
         self._random = np.random.default_rng()
         self._block_seconds, self._limit_seconds = plan.block_seconds, plan.limit_seconds
         self._ceiling_seconds = plan.warmup_ceiling_seconds
-        self._cycle_steps: int | None = None  # of both sides' data, found in the first pair
+        self._cycle: Cycle | None = None  # of both sides' data
         self._sides: dict[bool, Side] = {}
         self._compiled: set[bool] = set()
         self._lost: dict[bool, int | None] = {False: None, True: None}
@@ -233,9 +233,10 @@ class PairedMeasurement:
         """Quads of turns (base, head, head, base or the reverse), each with one plain block and one with laps."""
         # Both sides take the same number of steps; with more steps, a side would have warmer caches.
         step = max(one.step_seconds for one in warm.values())
-        cycle = self._cycle(index, warm.values())
-        steps = steps_per_block(step, self._block_seconds, cycle)
-        least = LEAST_QUADS if cycle is None or cycle.seconds < LONG_SECONDS else LEAST_LONG_QUADS
+        if index == 0:
+            self._cycle = warm[False].cycle or warm[True].cycle
+        steps = steps_per_block(step, self._block_seconds, self._cycle)
+        least = LEAST_LONG_QUADS if self._cycle and self._cycle.seconds > LONG_SECONDS else LEAST_QUADS
         limit = min(self._limit_seconds, 30 + 50 * 3 * steps * step)
         blocks: list[dict[str, object]] = []
         phases: list[dict[str, object]] = []
@@ -257,18 +258,6 @@ class PairedMeasurement:
                         ]
             quad += 1
         return blocks, phases
-
-    def _cycle(self, index: int, warm: Collection[Warm]) -> Cycle | None:
-        """The cycle of both sides' data, at the slower side's speed. The first pair's is that of all."""
-        known = [one.cycle for one in warm if one.cycle is not None]
-        if index == 0 and known:
-            self._cycle_steps = math.lcm(*(cycle.steps for cycle in known))
-        steps = self._cycle_steps
-        if steps is None:
-            return None
-        slowest = max(one.cycle.seconds / one.cycle.steps if one.cycle else one.step_seconds for one in warm)
-        cycle = Cycle(steps, steps * slowest, is_epoch=True)
-        return cycle if cycle.seconds <= 2 * LONGEST_SECONDS else None  # epochs of different lengths rarely agree
 
     def _look_at_losses(self, head: bool, first_step: int, losses: Iterable[float]) -> None:
         for step, loss in enumerate(losses, first_step):

@@ -19,7 +19,6 @@ from loopmark.bench.measure.machine import available_cores
 from loopmark.bench.records.files import line
 from loopmark.bench.records.run import Plan, Status
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.loop import EAGER
 from loopmark.loops.workload import Size
 
 if TYPE_CHECKING:
@@ -155,6 +154,7 @@ class WorkerPool:
         *,
         log: str,
         neighbours: int,
+        repeat: bool = False,  # True for the baseline's repetition
         seed: int | None = None,
         batch_size: int | None = None,
     ) -> WorkerProcess:
@@ -163,18 +163,20 @@ class WorkerPool:
         Defaults: the plan's ``seed``, and the plan's ``batch_size`` or the one set by ``shrink``.
         """
         plan = self._plan
+        specs = {find_loop(spec).name: spec for spec in plan.loops}
         assignment = Assignment(
             workload=next(spec for spec in plan.workloads if find_workload(spec).name == workload),
-            loop=next(spec for spec in (EAGER.name, *plan.loops) if find_loop(spec).name == loop),
+            loop=specs[loop],
             device=plan.device,
             size=cast(Size, plan.size),
             batch_size=self._batch_sizes.get(workload, plan.batch_size) if batch_size is None else batch_size,
             seed=plan.seed if seed is None else seed,
             threads=plan.threads,
             cores=self.cores,
-            compile_cache=self._cache(workload, loop),
+            compile_cache=self._cache(workload, loop, repeat),
             neighbours=neighbours,
             log=self.folder / "logs" / f"{log}.txt",
+            baseline=specs[plan.baseline],
         )
         return WorkerProcess(self._launcher, assignment)
 
@@ -193,13 +195,14 @@ class WorkerPool:
         """Undo ``shrink`` for later processes of ``workload``."""
         self._batch_sizes.pop(workload, None)
 
-    def forget_compiled(self, workload: str, loop: str) -> None:
+    def forget_compiled(self, workload: str, loop: str, repeat: bool) -> None:
         """Delete the case's compiled code, so that its next process compiles from an empty cache."""
-        shutil.rmtree(self._cache(workload, loop), ignore_errors=True)
+        shutil.rmtree(self._cache(workload, loop, repeat), ignore_errors=True)
 
-    def _cache(self, workload: str, loop: str) -> Path:
-        # Hashed: names are chosen by the user and can have any length.
-        folder = self._caches / hashlib.sha256(f"{workload}\0{loop}".encode(errors="replace")).hexdigest()[:16]
+    def _cache(self, workload: str, loop: str, repeat: bool) -> Path:
+        # Hashed: names are chosen by the user and can have any length. A repetition does not share compiled code.
+        case = f"{workload}\0{loop}\0{repeat}".encode(errors="replace")
+        folder = self._caches / hashlib.sha256(case).hexdigest()[:16]
         folder.mkdir(exist_ok=True)
         return folder
 

@@ -1,7 +1,9 @@
 """The timing of a run: every loop of every workload in its own process, taking turns, launch after launch."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from loopmark.bench.measure import launches, schedule
 from loopmark.bench.measure.answers import Turn
@@ -14,9 +16,13 @@ from loopmark.bench.measure.meters import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, 
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.warmup import unsteady
 from loopmark.bench.records import store
-from loopmark.bench.records.run import Loading, PhaseWork, Run, disturbs
+from loopmark.bench.records.run import Run, disturbs
 from loopmark.bench.records.samples import Samples
 
+if TYPE_CHECKING:
+    from loopmark.bench.measure.worker import Worker
+
+T = TypeVar("T")
 MOST_AGAIN = 2
 """Most repeats of a throttled turn, at the end of its round. Turns at the power cap are not repeated."""
 NEVER_REACHED = "the run was interrupted before this case was measured"
@@ -25,12 +31,12 @@ NEVER_REACHED = "the run was interrupted before this case was measured"
 class Runner:
     """Carries out a plan and stores the run in a folder, which is complete after every launch of every workload."""
 
-    def __init__(self, facts: CommandFacts, progress: schedule.Progress) -> None:
-        self._facts, self.progress = facts, progress
+    def __init__(self, facts: CommandFacts, progress: schedule.Progress, *, looks_at_loaders: bool = True) -> None:
+        self._facts, self.progress, self._looks_at_loaders = facts, progress, looks_at_loaders
         self._plan = plan = facts.plan
         self._schedule = schedule.Schedule(plan.seed)
         self._collector = launches.Collector()
-        self._cases = cases_of(*apart(lacking, plan))
+        self._cases = cases_of(*apart(lacking, plan), plan.baseline)
         self._workloads = tuple(dict.fromkeys(case.workload for case in self._cases))
         self._warnings: list[str] = []
         self._unfinished: set[launches.LaunchKey] = set()
@@ -134,15 +140,12 @@ class Runner:
         return fresh
 
     def _choose_blocks(self, state: LaunchState) -> None:
-        """Choose the steps of a block. All loops, in all launches, hold cycles of the baseline's data."""
-        first = sorted(state.live, key=lambda one: one.index != state.baseline)[:1]
-        cycle = self._cycles.setdefault(state.workload, first[0].warm.cycle) if first else None
+        """Choose the steps of a block. Those of all loops, in all launches, hold cycles of the baseline's data."""
+        first = min(state.live, key=lambda one: one.index != state.baseline, default=None)
+        cycle = self._cycles.setdefault(state.workload, first.warm.cycle) if first else None
         for one in state.live:
-            own = one.warm.cycle
-            if cycle is not None and (own is None or own.steps != cycle.steps):
-                own = replace(cycle, seconds=cycle.steps * one.warm.step_seconds)
-            one.cycle = own if cycle is not None else None
-            one.steps = schedule.steps_per_block(one.warm.step_seconds, self._plan.block_seconds, one.cycle)
+            one.cycle = cycle
+            one.steps = schedule.steps_per_block(one.warm.step_seconds, self._plan.block_seconds, cycle)
 
     def _shrink(self, index: int, state: LaunchState) -> bool:
         """Queue the baseline with half the batch size, if no other case fits beside it; True if queued."""
@@ -159,8 +162,8 @@ class Runner:
     def _start(self, index: int, state: LaunchState) -> RunningCase:
         """A process for the case, warmed up. Raises CaseEnded where the case has ended."""
         plan, case, launch = self._plan, self._cases[index], state.launch
-        log = f"case-{index}-launch-{launch}"
-        process = self._pool.start(case.workload, case.loop, log=log, neighbours=len(state.live))
+        log, neighbours = f"case-{index}-launch-{launch}", len(state.live)
+        process = self._pool.start(case.workload, case.loop, log=log, neighbours=neighbours, repeat=case.repeat)
         try:
             ready = process.within(plan.limit_seconds).set_up(with_hash=launch == 0)
             sha256 = case.data_sha256 or ready.data_sha256
@@ -241,7 +244,7 @@ class Runner:
         is_baseline = index == state.baseline
         if lacked_memory and state.put_off(index):
             if state.launch == 0:  # the first launch must compile everything
-                self._pool.forget_compiled(case.workload, case.loop)
+                self._pool.forget_compiled(case.workload, case.loop, case.repeat)
             if is_baseline:
                 self._start_over(state)
         elif not (lacked_memory and not state.live and self._shrink(index, state)):
@@ -275,33 +278,26 @@ class Runner:
             return
         case = self._cases[one.index]
         if launch == 0:
-            is_baseline = one.index == next(i for i, c in enumerate(self._cases) if c.workload == case.workload)
-            case = replace(case, loading=self._loading(one) if is_baseline else None, work=self._work(one))
+            if self._looks_at_loaders and case.loop == self._plan.baseline and not case.repeat:
+                loading = self._afterwards(one, "its loader was not looked at", lambda worker: worker.examine_loader())
+                case = replace(case, loading=loading)
+                if loading is not None and loading.repeated is not None:
+                    self._warnings.append(f"{case.workload}: {loading.repeated}")
+            case = replace(
+                case, work=self._afterwards(one, "its MFU is unknown", lambda worker: worker.count_work()) or ()
+            )
         made = one.launch(launch, finished)
         self._unfinished.discard(key)
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
 
-    def _loading(self, one: RunningCase) -> Loading | None:
-        """The baseline's loader and what would help it; None where there is no loader, or it failed."""
+    def _afterwards(self, one: RunningCase, unknown: str, ask: "Callable[[Worker], T]") -> T | None:
+        """The answer of a case's process after all its timing; None, with a warning, if it fails."""
         case = self._cases[one.index]
         try:
-            found = one.process.within(self._plan.limit_seconds).examine_loader()
-        except CaseEnded as end:  # the timing is kept
-            self._warnings.append(f"{case.workload}: its loader could not be looked at: {end.reason}")
+            return ask(one.process.within(self._plan.limit_seconds))
+        except CaseEnded as end:
+            self._warnings.append(f"{case.workload}, {case.label}: {unknown}: {end.reason}")
             return None
-        if found is not None and found.repeated is not None:
-            shard = "shard it in its __iter__, by torch.utils.data.get_worker_info()"
-            self._warnings.append(f"{case.workload}: {found.repeated}; {shard}")
-        return found
-
-    def _work(self, one: RunningCase) -> tuple[PhaseWork, ...]:
-        """The work of the case's step, counted after all its timing; empty where it cannot be counted."""
-        try:
-            return one.process.within(self._plan.limit_seconds).count_work()
-        except CaseEnded as end:  # the timing is kept
-            case = self._cases[one.index]
-            self._warnings.append(f"{case.workload}, {case.label}: its MFU is unknown: {end.reason}")
-            return ()
 
     def _sampling_seconds(self, cases: int) -> float:
         return self._plan.budget_seconds / self._plan.launches * cases

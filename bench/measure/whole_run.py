@@ -65,7 +65,7 @@ def measure_all(
     progress: Progress,
     announce: Callable[[str], None] = lambda _: None,
 ) -> WholeRun:
-    """Measure the loops' times, then the device's ceilings, then compare each loop's training with eager's.
+    """Measure the loops' times, then the device's ceilings, then compare each loop's training with the baseline's.
 
     The results go to the folder of ``pool``. ``announce`` receives the expected duration before anything is measured.
     """

@@ -215,9 +215,10 @@ class Worker:
         return examine(self._task, self._clock, self._cycle)
 
     def prove(self, *, steps: int) -> Proven:
-        """Compare ``steps`` steps with the canonical step, on a new task. It needs no ``set_up``."""
+        """Compare ``steps`` steps with the baseline's, on a new task. It needs no ``set_up``."""
         loop, task = self._make_task()
-        return prove(task, loop, steps, self._assignment.seed, make_task=lambda: self._make_task()[1])
+        base, seed = find_loop(self._assignment.baseline), self._assignment.seed
+        return prove(task, loop, steps, seed, base=base, make_task=lambda: self._make_task()[1])
 
     def count_work(self) -> tuple[PhaseWork, ...]:
         """Count the work of one step, on a new task. The timed task is dropped first, to free its memory."""

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +18,6 @@ COMPARISON_FILE = "comparison.json"
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison."""
-
     given: dict[str, str]  # `loop`, `workload`, `rev`, `python` and `env NAME`, as given
     workload: str
     loop: str
@@ -105,8 +103,6 @@ class CalibrationTrial:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Trials of one loop on one machine."""
-
     started: str  # UTC, ISO 8601
     machine: Machine
     environment: Environment
@@ -121,9 +117,6 @@ class Calibration:
     solo_seconds: float  # the time of each of the two solo means
     trials: tuple[CalibrationTrial, ...]
     calibration_version: int = CALIBRATION_VERSION
-
-    def with_trial(self, trial: CalibrationTrial) -> "Calibration":
-        return replace(self, trials=(*self.trials, trial))
 
 
 def calibration_path(folder: Path, workload: str, loop: str) -> Path:

@@ -19,7 +19,7 @@ from loopmark.bench.records.store import read_run, read_table
 NAMES = ("run", "machine", "workload", "loop")  # categories, the same in every frame, so that frames join and group
 RUN_COLUMNS = [
     "run", "machine", "folder", "device", "size", "started", "seconds", "interrupted", "threads", "torch", "cuda",
-    "driver", "python", "cpu", "gpu", "memory_bytes", "loopmark", "revision", "warnings",
+    "driver", "python", "cpu", "gpu", "memory_bytes", "loopmark", "revision", "warnings", "baseline",
 ]  # fmt: skip
 
 

@@ -31,6 +31,7 @@ class Plan:
     warmup_ceiling_seconds: float
     limit_seconds: float  # the time for one request after which a worker counts as hung
     remeasure_throttled: bool = True  # True if a turn with a throttled GPU clock is repeated
+    baseline: str = "eager"  # the loop, by its name in the cases, that the others are compared with
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,6 @@ class PhaseWork:
 
 
 @dataclass(frozen=True)
-class LoadingTrial:
-    """Steps with another setting of the loader."""
-
-    change: str  # such as ``persistent_workers=True``
-    step_seconds: float
-
-
-@dataclass(frozen=True)
 class Loading:
     """The baseline's loader, looked at after its timed turns. All seconds are means on the host's clock."""
 
@@ -74,8 +67,8 @@ class Loading:
     first_fetch_seconds: float | None  # the wait for an epoch's first batch; None if none was seen
     epoch_steps: int | None
     whole_epochs: bool  # True if the other figures include the first batch, as the blocks of the timed turns do
-    trials: tuple[LoadingTrial, ...] = ()
-    untried: str | None = None  # the reason why no other setting was tried, where the data takes a share of the step
+    trials: dict[str, float] = field(default_factory=dict)  # seconds of a step, by another setting of the loader
+    untried: str | None = None  # the reason why there are none, where data takes a share of the step
     repeated: str | None = None  # a sentence, if workers give the same rows
 
 
@@ -148,6 +141,11 @@ class Case:
         seen = [launch.seen_per_step for launch in self.launches]
         units = dict.fromkeys(unit for one in seen for unit in one)
         return batch | {unit: fmean(one[unit] for one in seen if unit in one) for unit in units}
+
+    @property
+    def other_units(self) -> list[str]:
+        """The units besides samples that the task counts."""
+        return [unit for unit in self.units_per_step if unit != "samples"]
 
     @property
     def has_cycle(self) -> bool:

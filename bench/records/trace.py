@@ -8,7 +8,7 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.records.compilation import Compilation
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.run import Status
-from loopmark.bench.records.store import RUN_FILE, create_folder
+from loopmark.bench.records.store import RUN_FILE
 
 Counted = Literal["kernels", "operators"]
 
@@ -67,11 +67,6 @@ class Trace:
     status: Status
     reason: str | None = None
     profile: Profile | None = None
-
-
-def create_trace_folder(root: Path, machine: str, started: str, slug: str) -> Path:
-    """A new, empty folder ``root/machine/traces/<start>-<slug>``; ``slug`` names the case."""
-    return create_folder(root / machine, "traces", started, f"-{slug}")
 
 
 def refuse_run_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from loopmark.bench.judge.calibration import CalibrationSummary, EffectRow, Rate
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.table import Column, Table, as_wide_as, print_lines, strict
 
 FILE_WIDTH = 150

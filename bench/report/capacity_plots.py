@@ -15,8 +15,7 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.ceilings import Ceiling, Ceilings
 from loopmark.bench.records.footprint import Footprint, FootprintCase
-from loopmark.bench.report import format as show
-from loopmark.bench.report import layout, style
+from loopmark.bench.report import layout, show, style
 from loopmark.bench.report.batch_table import is_known
 
 RING, FRAME = 12, 14
@@ -28,12 +27,9 @@ def throughput(findings: Sequence[BatchFinding], styles: dict[str, style.LineSty
     if not drawn:
         return None
     entries = [styles[f.case.loop].proxy(marker=styles[f.case.loop].marker) for f in drawn]
-    entries += [
-        Line2D([], [], linestyle="", marker="o", markersize=RING, markerfacecolor="none", color=style.GREY,
-               label="use this: the smallest\nas good as the best"),
-        Line2D([], [], linestyle="", marker="s", markersize=FRAME, markerfacecolor="none", color=style.GREY,
-               label="the largest that fits"),
-    ]  # fmt: skip
+    use_this = "use this: the smallest\nas good as the best"
+    entries.append(style.mark(use_this, "o", style.GREY, RING, markerfacecolor="none"))
+    entries.append(style.mark("the largest that fits", "s", style.GREY, FRAME, markerfacecolor="none"))
     title = f"{style.fitted(drawn[0].case.workload)}: throughput against batch size"
     axes = layout.line_axes(title, entries, note="bars are 95 % intervals of the median of all blocks")
     axes.set_xscale("log")
@@ -102,11 +98,8 @@ def timeline(case: FootprintCase) -> Figure | None:
     colours = style.phase_colours([one.phase for one in step.phases])
     moments = [step.before_bytes, *(bytes_ for stretch in step.stretches for bytes_ in stretch.moments)]
     size, unit = show.data_unit(max(moments))
-    entries = [
-        Line2D([], [], linestyle="", marker="s", markersize=8, alpha=0.35, color=colours[one.phase],
-               label=f"{style.fitted(one.phase, 1.1)}\npeak {show.data(one.peak_bytes)}")
-        for one in step.phases
-    ]  # fmt: skip
+    peaks = {one.phase: f"{style.fitted(one.phase, 1.1)}\npeak {show.data(one.peak_bytes)}" for one in step.phases}
+    entries = [style.mark(label, "s", colours[phase], alpha=0.35) for phase, label in peaks.items()]
     entries.append(Line2D([], [], color=style.GREY, linestyle=style.DASHES[1], label="before the step"))
     title = (
         f"{style.fitted(case.workload)}, {style.fitted(case.loop)}: memory within a step of {step.batch_size:,} samples"
@@ -154,10 +147,10 @@ def rooflines(
     roofs = [ceiling for kind in kinds if (ceiling := ceilings.flops_per_second(kind)) is not None]
     phases = dict.fromkeys(name for _, name, _ in points)
     looks = [styles[row.case.label] for row in rows]
-    entries = [_entry(look.label, "s", look.colour) for look in looks if not look.behind]
+    entries = [style.mark(look.label, "s", look.colour, 7) for look in looks if not look.behind]
     if behind := sum(look.behind for look in looks):
-        entries.append(_entry(f"{behind} other loop{'' if behind == 1 else 's'}", "s", style.BEHIND))
-    entries += [_entry(name, PHASE_MARKERS.get(name, "o"), style.GREY) for name in phases]
+        entries.append(style.mark(style.others(behind), "s", style.BEHIND, 7))
+    entries += [style.mark(style.fitted(name), PHASE_MARKERS.get(name, "o"), style.GREY, 7) for name in phases]
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: the phases and the device's limits", entries,
         note="Bands: the 95 % intervals of the measured ceilings. Phases without matrix products are in the table.",
@@ -183,10 +176,6 @@ def rooflines(
     axes.set(xlabel="floating-point operations for each byte that has to move")
     axes.set(ylabel="floating-point operations a second")
     return layout.figure_of(axes)
-
-
-def _entry(label: str, marker: str, colour: str) -> Line2D:
-    return Line2D([], [], color=colour, linestyle="", marker=marker, markersize=7, label=style.fitted(label))
 
 
 def _multiplying(row: Row) -> list[tuple[str, Roof]]:

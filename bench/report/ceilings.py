@@ -11,10 +11,9 @@ from rich.text import Text
 
 from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.statistics import Estimate, finite
-from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
+from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
-from loopmark.bench.report import format as show
-from loopmark.bench.report.cells import phase_names
+from loopmark.bench.report import cells, show
 from loopmark.bench.report.table import Cell, Column, Table, as_wide_as, figure, print_lines, table_of
 from loopmark.bench.report.text import grouped, plain
 
@@ -137,11 +136,11 @@ def reached(row: Row) -> str:
 def roofline_table(workload: WorkloadSummary) -> Table[Any]:
     """The loops with known limits: the step's limit, the share reached, and each phase; else empty."""
     rows = [row for row in workload.rows if row.roofline is not None]
-    names = phase_names(rows)
+    names = cells.phase_names(rows)
     headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", "possible speedup taken", *names]
-    cells = (
+    rows_of_cells = (
         [
-            Cell(row.case.label, strong=is_baseline(row.case)),
+            Cell(row.case.label, strong=row.is_baseline),
             Cell(", ".join(kinds_of(row.case.work))),
             figure(show.percent_range(found.utilisation), found.utilisation),
             figure(show.seconds(found.step_limit_seconds.value), found.step_limit_seconds),
@@ -152,7 +151,7 @@ def roofline_table(workload: WorkloadSummary) -> Table[Any]:
         for row in rows
         if (found := row.roofline)
     )
-    return table_of(headings, cells)
+    return table_of(headings, rows_of_cells)
 
 
 def _phase_cell(roof: Roof | None) -> Cell:
@@ -166,14 +165,6 @@ def roofline_record(row: Row) -> dict[str, Any] | None:
     if row.roofline is None:
         return None
     return {
-        name: {
-            "seconds": roof.seconds,
-            "flops": roof.flops,
-            "least_bytes": roof.least_bytes,
-            "arithmetic_seconds": asdict(roof.arithmetic_seconds),
-            "memory_seconds": asdict(roof.memory_seconds),
-            "limited_by": roof.limited_by,
-            "share": finite(roof.share),
-        }
+        name: {**asdict(roof), "limited_by": roof.limited_by, "share": finite(roof.share)}
         for name, roof in row.roofline.phases.items()
     }

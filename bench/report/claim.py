@@ -1,7 +1,7 @@
 """A judgement in words, the same for the terminal, job summaries, JUnit and annotations."""
 
 from loopmark.bench.judge.finding import Finding, Judgement
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.text import elide
 
 NAME_LENGTH, SENTENCE_LENGTH = 60, 500

@@ -1,6 +1,7 @@
 """Runs side by side as tables: on a terminal, and section by section for the pages."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -9,14 +10,12 @@ from rich.text import Text
 from loopmark.bench.judge.bounds import Roofline
 from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.judge.summary import Row, is_baseline
-from loopmark.bench.report import cells
+from loopmark.bench.judge.summary import Row
+from loopmark.bench.report import cells, show
 from loopmark.bench.report import compare_words as words
-from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as training
 from loopmark.bench.report.ceilings import reached, utilisation
-from loopmark.bench.report.cells import phase_names
-from loopmark.bench.report.figures import UNIT_LENGTH, speedup_cell, verdict_style
+from loopmark.bench.report.figures import HEADING_LENGTH, speedup_cell, verdict_style
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, table_of
 from loopmark.bench.report.text import elide, plain
@@ -98,9 +97,7 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
     lines = _lines_of(comparison)
     measured = [line for line in lines if line.row.step_seconds is not None]
     names = [] if alone else [f"{BULLET}{compared.name}" for compared in comparison.runs]
-    table = Table(_with_units(TERMINAL, measured), measured, silent=show.ABSENT).in_terminal(
-        [*names, *comparison.loops], console.width
-    )
+    table = Table(TERMINAL, measured, silent=show.ABSENT).in_terminal([*names, *comparison.loops], console.width)
     if measured:
         yield from table.headings()
     for loop in comparison.loops:
@@ -134,20 +131,12 @@ RATE = Column[Line](
 )
 
 
-def _with_units(columns: Sequence[Column[Line]], lines: Sequence[Line]) -> list[Column[Line]]:
-    """``columns``, with the rate of each other unit that a task counts after the samples a second."""
-
-    def rate(unit: str) -> Column[Line]:
-        return Column(
-            f"{elide(unit, UNIT_LENGTH)}/s",
-            lambda line: figure(show.rate_range(found := line.row.units_per_second(unit)), found),
-        )
-
-    units = dict.fromkeys(unit for line in lines for unit in line.row.case.units_per_step if unit != "samples")
-    at = columns.index(RATE) + 1
-    return [*columns[:at], *map(rate, units), *columns[at:]]
+def _other_rates(line: Line) -> str:
+    rates = {unit: line.row.units_per_second(unit) for unit in line.row.case.other_units}
+    return ", ".join(f"{show.rate_range(rate)} {plain(unit)}" for unit, rate in rates.items()) or show.ABSENT
 
 
+OTHER_RATES = Column[Line]("other units/s", _other_rates)
 COSTS: tuple[Column[Line], ...] = (
     Column("peak\nmemory", lambda line: figure(words.memory(line.row), line.row.peak_memory_bytes)),
     Column("energy\na step", lambda line: figure(show.joules(line.row.joules_per_step), line.row.joules_per_step)),
@@ -158,11 +147,12 @@ TERMINAL: tuple[Column[Line], ...] = (
     Column("a step", lambda line: show.seconds_plus_minus(line.row.step_seconds)),
     SPEEDUP,
     RATE,
+    OTHER_RATES,
     Column("fwd/bwd/\nopt %", lambda line: cells.short_shares(line.row)),
     *COSTS,
 )
 WHERE: tuple[Column[Line], ...] = (
-    Column("loop", lambda line: Cell(line.loop, strong=is_baseline(line.row.case))),
+    Column("loop", lambda line: Cell(line.loop, strong=line.row.is_baseline)),
     Column("on", lambda line: Cell(line.compared.name, whole=True)),
 )
 PAGE: tuple[Column[Line], ...] = (
@@ -171,7 +161,8 @@ PAGE: tuple[Column[Line], ...] = (
     Column("verdict", lambda line: cells.verdict_or_status(line.row)),
     Column("step", lambda line: figure(show.seconds_range(line.row.step_seconds), line.row.step_seconds)),
     RATE,
-    Column("trains as eager", lambda line: Cell(training.verdict(line.row.trained), whole=True)),
+    OTHER_RATES,
+    Column("trains as {}", lambda line: Cell(training.verdict(line.row.trained), whole=True)),
     *COSTS,
 )
 
@@ -188,20 +179,23 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "conclusions": [] if found.is_over_time else list(words.conclusions(found)),
         "is_over_time": found.is_over_time and found.have_something_in_common,
         "ask": words.ASK_FOR_A_VERDICT,
-        "shifts": _shifts(found.shifts),
+        "shifts": _shifts(found),
         "not_compared": found.not_compared,
         "workloads": [_section(comparison, plots) for comparison in found.workloads],
-        "legend": words.LEGEND,
+        "legend": words.LEGEND.format(base=words.baseline(found)),
         "runs": _runs(found.runs),
     }
 
 
 def _section(comparison: WorkloadComparison, plots: Sequence[Plot]) -> dict[str, Any]:
+    lines = _lines_of(comparison)
+    columns = [one for one in PAGE if one is not OTHER_RATES or any(line.row.case.other_units for line in lines)]
     said = [*words.endings(comparison), *words.remarks(comparison)]
+    base = elide(words.baseline(comparison), HEADING_LENGTH)
     return {
         "name": comparison.workload,
         "work": words.works(comparison),
-        "table": Table(_with_units(PAGE, _lines_of(comparison)), _lines_of(comparison)),
+        "table": Table([replace(one, heading=one.heading.format(base)) for one in columns], lines),
         "noise": words.noise(comparison),
         "remarks": [{"name": name, "text": text} for name, text in said],
         "plots": [plot for plot in plots if plot.workload == comparison.workload],
@@ -218,21 +212,22 @@ def _phases(comparison: WorkloadComparison) -> Table[Line]:
         return Column(name, cell)
 
     lines = [line for line in _lines_of(comparison) if line.row.phases]
-    return Table([*WHERE, *map(column, phase_names(line.row for line in lines))], lines)
+    return Table([*WHERE, *map(column, cells.phase_names(line.row for line in lines))], lines)
 
 
-def _shifts(shifts: Sequence[Shift]) -> Table[Shift]:
+def _shifts(found: SideBySide) -> Table[Shift]:
     def cell(estimate: Estimate, *, seconds: bool = False) -> Cell:
         return figure((show.seconds_range if seconds else show.ratio_range)(estimate), estimate)
 
+    base = elide(found.runs[-1].run.plan.baseline, HEADING_LENGTH)
     columns: tuple[Column[Shift], ...] = (
         Column("loop", lambda shift: Cell(shift.loop, strong=shift.is_of_seconds)),
         Column("workload", lambda shift: shift.workload),
-        Column("speedup, or eager's step, before", lambda shift: cell(shift.before, seconds=shift.is_of_seconds)),
+        Column(f"speedup, or {base}'s step, before", lambda shift: cell(shift.before, seconds=shift.is_of_seconds)),
         Column("after", lambda shift: cell(shift.after, seconds=shift.is_of_seconds)),
         Column("times as fast", lambda shift: cell(shift.ratio)),
     )
-    return Table(columns, shifts)
+    return Table(columns, found.shifts)
 
 
 def _runs(compared_runs: Sequence[ComparedRun]) -> Table[Any]:

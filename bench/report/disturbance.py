@@ -9,7 +9,7 @@ from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import throttled
 from loopmark.bench.records.run import POWER_CAP, disturbs
 from loopmark.bench.records.samples import ByCase
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.table import Cell, Column, Table, figure
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from loopmark.bench.judge.summary import Summary, summarise
@@ -19,9 +20,10 @@ from loopmark.bench.report.figures import as_csv, record
 from loopmark.bench.report.loading import loading_record
 from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import draw_plots, unwritable_folder, with_case_figures
-from loopmark.bench.report.run_page import page_context
-from loopmark.bench.report.table import strict
+from loopmark.bench.report.run_tables import page_context
+from loopmark.bench.report.table import picked, strict
 from loopmark.bench.report.takeaway import takeaway
+from loopmark.bench.report.text import grouped
 from loopmark.bench.report.training_files import TRAINING_CSV, training_as_csv, training_as_json, training_figures
 from loopmark.bench.report.training_table import starts_of
 
@@ -54,12 +56,10 @@ def as_json(summary: Summary) -> dict[str, Any]:
     """The summary as strict JSON values in base units; None for a value not measured or unbounded."""
     return {
         "run": summary.run.name,
-        "started": summary.run.started,
         "machine": summary.run.machine.name,
-        "device": summary.run.plan.device,
-        "interrupted": summary.run.interrupted,
+        **picked(summary.run.plan, "device", "baseline"),
+        **picked(summary.run, "started", "interrupted", "warnings"),
         "takeaway": takeaway(summary),
-        "warnings": list(summary.run.warnings),
         "training": training_as_json(summary.trained, starts_of(summary)) if summary.trained else None,
         "workloads": [
             {
@@ -69,8 +69,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
                 "cases": [
                     {
                         **record(row, workload),
-                        "host_phases": row.host_phases,
-                        "device_phases": row.device_phases,
+                        **picked(row, "host_phases", "device_phases"),
                         "roofline": roofline_record(row),
                         "loading": loading_record(row),
                         "bounds": {name: asdict(bound) for name, bound in row.bounds.items()},
@@ -85,11 +84,9 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 def _fastest_first(summary: Summary) -> list[str]:
     """The labels of loops that have a speedup, sorted by its geometric mean over the workloads."""
-    logs: dict[str, list[float]] = {}
-    for row in summary.rows:
-        if row.speedup is not None and 0 < row.speedup.value < math.inf:
-            logs.setdefault(row.case.label, []).append(math.log(row.speedup.value))
-    return sorted(logs, key=lambda label: -sum(logs[label]) / len(logs[label]))
+    known = [(row.case.label, row.speedup.value) for row in summary.rows if row.speedup]
+    logs = grouped((label, math.log(speedup)) for label, speedup in known if 0 < speedup < math.inf)
+    return sorted(logs, key=lambda label: -fmean(logs[label]))
 
 
 def _figures(
@@ -97,7 +94,9 @@ def _figures(
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     from loopmark.bench.report import capacity_plots, plots, style, trajectories
 
-    styles = style.line_styles(((row.case.label, row.case.repeat) for row in summary.rows), _fastest_first(summary))
+    labels = ((row.case.label, row.case.repeat) for row in summary.rows)
+    baseline = {row.case.label for row in summary.rows if row.is_baseline}
+    styles = style.line_styles(labels, baseline, _fastest_first(summary))
     in_turns = summary.run.imported_from is None
     for workload in summary.workloads:
         name, cases = workload.workload, summary.places(workload)

@@ -12,9 +12,19 @@ from rich.text import Text
 
 from loopmark.bench.judge.finding import Finding, Judgement
 from loopmark.bench.judge.settings import STEP
-from loopmark.bench.report import claim
-from loopmark.bench.report import format as show
-from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, strict
+from loopmark.bench.report import claim, show
+from loopmark.bench.report.table import (
+    NAME_WIDTH,
+    Cell,
+    Column,
+    Table,
+    as_wide_as,
+    cut,
+    figure,
+    picked,
+    print_lines,
+    strict,
+)
 from loopmark.bench.report.text import ELLIPSIS, elide, markdown, plain
 
 FILE_WIDTH = 110
@@ -81,18 +91,11 @@ def _is_shown(finding: Finding) -> bool:
 def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
     """The whole judgement: outcome, conclusion, findings, facts, differences and warnings."""
     return {
-        "command": judgement.command,
-        "outcome": judgement.outcome,
-        "exit_status": judgement.exit_status,
+        **picked(judgement, "command", "outcome", "exit_status"),
         "conclusion": claim.conclusion(judgement),
-        "refusal": judgement.refusal,
-        "base": judgement.base,
-        "head": judgement.head,
-        "false_alarms": judgement.false_alarms,
+        **picked(judgement, "refusal", "base", "head", "false_alarms"),
         "findings": [_finding(finding) for finding in judgement.findings],
-        "facts": list(judgement.facts),
-        "differences": list(judgement.differences),
-        "warnings": list(judgement.warnings),
+        **picked(judgement, "facts", "differences", "warnings"),
     }
 
 

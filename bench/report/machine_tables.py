@@ -5,7 +5,7 @@ from typing import Any
 
 from loopmark.bench.records.machine import Environment, Gpu, Machine, facts_of
 from loopmark.bench.records.run import Run
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.table import Cell, Table, figure, table_of
 
 ORDER = (

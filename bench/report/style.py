@@ -19,7 +19,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.report.text import ELLIPSIS, HEAD, plain, told_apart
 from loopmark.phases import ALL
 
@@ -85,16 +84,17 @@ def styled() -> AbstractContextManager[None]:
     return matplotlib.rc_context(SETTINGS)
 
 
-def line_styles(loops: Iterable[tuple[str, bool]], first: Sequence[str] = ()) -> dict[str, LineStyle]:
+def line_styles(loops: Iterable[tuple[str, bool]], base: set[str], first: Sequence[str] = ()) -> dict[str, LineStyle]:
     """A style for each label, the same on every workload. Black is the baseline; loops beyond the colours are grey.
 
     Args:
         loops: each label, and True for the baseline's repetition.
+        base: the baseline's labels, which may differ between workloads.
         first: labels in order of interest; the order of ``loops`` applies to all others.
     """
     others = dict(loops)
     shown = fitted_all(others)
-    styles = {label: LineStyle(shown[label], BLACK, "-", "o", 1.8) for label in others if label == BASELINE}
+    styles = {label: LineStyle(shown[label], BLACK, "-", "o", 1.8) for label in others if label in base}
     styles |= {label: LineStyle(shown[label], GREY, DASHES[2], "x") for label, repeat in others.items() if repeat}
     plain_ones = [label for label in others if label not in styles]
     if len(plain_ones) > MOST_APART:
@@ -108,14 +108,22 @@ def line_styles(loops: Iterable[tuple[str, bool]], first: Sequence[str] = ()) ->
     return styles
 
 
+def mark(label: str, marker: str, colour: str, size: float = 8.0, **look: Any) -> Line2D:
+    """A legend entry of a marker without a line."""
+    return Line2D([], [], linestyle="", marker=marker, color=colour, markersize=size, label=label, **look)
+
+
 def legend(looks: Iterable[LineStyle]) -> list[Line2D]:
     """An entry for each of ``looks``; all lines in the background share the last one."""
     looks = list(looks)
     entries = [look.proxy() for look in looks if not look.behind]
     if behind := len(looks) - len(entries):
-        count = f"{behind} other loop{'' if behind == 1 else 's'}"
-        entries.append(Line2D([], [], color=BEHIND, linewidth=0.8, label=count))
+        entries.append(Line2D([], [], color=BEHIND, linewidth=0.8, label=others(behind)))
     return entries
+
+
+def others(count: int) -> str:
+    return f"{count} other loop{'' if count == 1 else 's'}"
 
 
 def phase_colours(phases: Sequence[str]) -> dict[str, str]:

@@ -65,12 +65,6 @@ class Column(Generic[R]):
         cell = self.cell(row)
         return cell if isinstance(cell, Cell) else Cell(cell)
 
-    def heading_line(self, i: int, depth: int) -> str:
-        """Line ``i`` of a heading that ends on the last of ``depth`` lines."""
-        lines = self.heading.split("\n")
-        above = depth - len(lines)
-        return lines[i - above] if i >= above else ""
-
     def width(self, rows: Sequence[R]) -> int:
         """The width of its widest text in the terminal."""
         return max(cell_len(text) for text in (*self.heading.split("\n"), *(self.of(row).text for row in rows)))
@@ -164,10 +158,11 @@ class TextTable(Generic[R]):
                 self._shown.append((column, needed))
 
     def headings(self) -> Iterator[Text]:
-        """The lines of the headings, as many as the longest heading has."""
-        for i in range(self._depth):
-            name = self._head if i == self._depth - 1 else ""
-            parts = [column.fit(column.heading_line(i, self._depth), width) for column, width in self._shown]
+        """The lines of the headings, as many as the longest heading has; shorter ones end on the last line."""
+        for below in reversed(range(self._depth)):
+            lines = [(column, column.heading.split("\n"), width) for column, width in self._shown]
+            parts = [column.fit(said[-1 - below] if below < len(said) else "", width) for column, said, width in lines]
+            name = "" if below else self._head
             yield cut(Text(name.ljust(self._name_width) + self._lead + GAP.join(parts), "dim"), self._width)
 
     def line(self, name: str | None, row: R) -> Text:
@@ -212,19 +207,16 @@ def as_wide_as(console: Console | None, file_width: int = FILE_WIDTH) -> Console
     return console
 
 
-def csv_text(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Comma-separated text: empty for None, an apostrophe before a formula, no control or direction characters."""
-    text = io.StringIO()
+def csv_of(records: Sequence[Mapping[str, object]], otherwise: Iterable[str] = ()) -> str:
+    """Comma-separated text of records whose keys are the headings; without records the headings are ``otherwise``.
+
+    None is empty, a formula has an apostrophe before it, and control and direction characters are left out.
+    """
+    headings, text = list(records[0] if records else otherwise), io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(_in_csv, headings))
-    writer.writerows(map(_in_csv, row) for row in rows)
+    writer.writerows([_in_csv(record.get(name)) for name in headings] for record in records)
     return text.getvalue()
-
-
-def csv_of(records: Sequence[Mapping[str, object]], otherwise: Iterable[str] = ()) -> str:
-    """``csv_text`` of records whose keys are the headings; without records the headings are ``otherwise``."""
-    headings = list(records[0] if records else otherwise)
-    return csv_text(headings, ([record.get(name) for name in headings] for record in records))
 
 
 def _in_csv(value: object) -> object:
@@ -241,6 +233,11 @@ def strict(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [strict(part) for part in value]
     return finite(value) if isinstance(value, float) else value
+
+
+def picked(record: object, *names: str) -> dict[str, Any]:
+    """The attributes ``names`` of ``record`` as strict JSON values."""
+    return {name: strict(getattr(record, name)) for name in names}
 
 
 def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:

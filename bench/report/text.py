@@ -11,6 +11,7 @@ T = TypeVar("T")
 ELLIPSIS = "…"
 HEAD = 0.6  # the share of a shortened name that comes before the ellipsis
 SHORTEST_NAME = 12
+NAME_LENGTH = 48  # of a name in a sentence
 LEAD = 8  # first letters of a name, kept before the part that differs from other names
 
 
@@ -30,6 +31,11 @@ def elide(text: str, length: int) -> str:
     # Names of loops begin alike and end apart (amp_bf16+compile+accumulate_2, …_4).
     head = round(HEAD * (length - 1))
     return line[:head] + ELLIPSIS + line[len(line) - (length - 1 - head) :]
+
+
+def short(name: str) -> str:
+    """``name`` as a sentence has room for it."""
+    return elide(name, NAME_LENGTH)
 
 
 def told_apart(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import draw_plots, unwritable_folder, with_case_figures
-from loopmark.bench.report.table import csv_of, ends
+from loopmark.bench.report.table import csv_of, ends, picked
 from loopmark.bench.report.training_table import Starts, contents
 from loopmark.bench.report.training_words import converged_at_step, evidence, rounding
 
@@ -28,7 +28,9 @@ def draw_training(folder: Path, training: Training, samples: TrainingSamples) ->
     try:
         from loopmark.bench.report import style
 
-        styles = style.line_styles((row.label, row.repeat) for workload in summary.workloads for row in workload.rows)
+        rows = [row for workload in summary.workloads for row in workload.rows]
+        baseline = {row.label for row in rows if row.is_baseline}
+        styles = style.line_styles(((row.label, row.repeat) for row in rows), baseline)
         names = [workload.workload for workload in summary.workloads]
         drawn = draw_plots(folder / "plots", names, training_figures(summary, samples, styles, {}))
         plots = with_case_figures(drawn, (), summary)
@@ -70,7 +72,7 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
         "status": ended.status if ended else proof.status,
         "reason": ended.reason if ended else proof.reason,
         "verdict": equivalence.verdict,
-        "evidence": evidence(equivalence),
+        "evidence": evidence(row),
         "precision": rounding(equivalence) if proof.bits else None,
         "compared_steps": proof.steps,
         "same_steps": proof.same_steps,
@@ -94,7 +96,7 @@ def record(row: TrainedRow, workload: TrainedWorkload, start_seconds: float | No
     for name in _ESTIMATES:
         heading = name if name.endswith("ratio") or name == "quality" else f"{name}_to_target"
         cells.update(ends(heading, getattr(learning, name) if learning else None))
-    return cells
+    return {**cells, "baseline": row.baseline}
 
 
 def training_as_csv(summary: TrainingSummary) -> str:
@@ -106,11 +108,8 @@ def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]
     """The summary as strict JSON values in base units, and each seed of each case."""
     training = summary.training
     return {
-        "seeds": list(training.seeds),
-        "until": training.until,
-        "budget_seconds": training.budget_seconds,
-        "interrupted": training.interrupted,
-        "warnings": list(training.warnings),
+        "baseline": training.plan.baseline,
+        **picked(training, "seeds", "until", "budget_seconds", "interrupted", "warnings"),
         "workloads": [
             {
                 "workload": workload.workload,
@@ -124,23 +123,13 @@ def training_as_json(summary: TrainingSummary, starts: Starts) -> dict[str, Any]
     }
 
 
-ENDINGS = ("converged_at_step", "diverged_at_step", "divergence", "skipped_steps", "final_scale")
-
-
 def _trials(row: TrainedRow) -> list[dict[str, Any]]:
     return [
         {
-            "seed": one.trial.seed,
-            "learns": one.learns,
-            "ending": one.trial.ending,
-            "steps": one.trial.steps,
-            "quality": finite(one.quality),
-            "best_quality": finite(one.best_quality),
-            "steps_to_target": one.steps_to_target,
-            "seconds_to_target": one.seconds_to_target,
-            "joules_to_target": one.joules_to_target,
-            "start_seconds": one.start_seconds,
-            **{name: getattr(one.trial, name) for name in ENDINGS},
+            **picked(one.trial, "seed", "ending", "steps", "converged_at_step", "diverged_at_step", "divergence"),
+            **picked(one.trial, "skipped_steps", "final_scale"),
+            **picked(one, "learns", "quality", "best_quality", "start_seconds"),
+            **picked(one, "steps_to_target", "seconds_to_target", "joules_to_target"),
             "looks": [asdict(look) for look in one.evaluations],
         }
         for one in (row.learning.trials if row.learning else ())

@@ -138,7 +138,6 @@ def test_a_comparisons_blocks_are_filled_by_steps_as_they_run_in_them(warm: Warm
     measurement, process = PairedMeasurement.__new__(PairedMeasurement), Process(warm)
     measurement._random, measurement._block_seconds, measurement._limit_seconds = np.random.default_rng(0), 0.005, 60.0
     measurement._prepared = cast(Any, (SimpleNamespace(name="base"), SimpleNamespace(name="head")))
-    measurement._cycle_steps = None
     started = dict.fromkeys((False, True), warm)
     measurement._quads(0, cast(Any, {False: process, True: process}), started, 0.0)
 

@@ -277,6 +277,16 @@ def test_a_run_interrupted_before_it_measured_anything_says_so(tmp_path: Path) -
     assert samples.blocks.empty
 
 
+def test_a_step_of_ones_own_may_be_the_baseline_and_is_measured_twice(tmp_path: Path) -> None:
+    own = f"{EXAMPLES / 'own_loop.py'}:step"
+    run, samples = conduct(tmp_path / "run", loops=[own], baseline=own, budget_seconds=0.1, launches=1)
+    assert [(case.loop, case.repeat, case.status) for case in run.cases] == [
+        ("own_loop:step", False, "ok"), ("own_loop:step", True, "ok"),
+    ]  # fmt: skip
+    (workload,) = summarise(run, samples).workloads
+    assert workload.base.case.label == "own_loop:step"
+
+
 def test_an_own_workload_is_measured_like_any_other(tmp_path: Path) -> None:
     wish = PlanOptions(
         command=["loopmark", "run"],

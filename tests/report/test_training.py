@@ -96,7 +96,7 @@ def test_the_speedup_table_carries_the_verdict_and_names_the_layer() -> None:
 
 def test_the_evidence_of_a_loop_within_rounding_says_how_near_the_bound_it_came() -> None:
     (workload,) = summarise_training(*make_training(TAUGHT)).workloads
-    said = {row.label: words.evidence(row.equivalence) for row in workload.rows}
+    said = {row.label: words.evidence(row) for row in workload.rows}
     assert said["eager"] == "every bit of 8 steps is eager's: loss, gradients, parameters, buffers"
     assert "nothing was off by more than 8.0 % of what is allowed for rounding to bfloat16" in said["amp_bf16"]
     assert said["amp_bf16"].endswith("(the gradient of body.weight)")

@@ -65,12 +65,14 @@ def environment() -> Environment:
     )  # fmt: skip
 
 
-def plan(workloads: tuple[str, ...], loops: tuple[str, ...], device: str = "cpu", launches: int = 5) -> Plan:
+def plan(
+    workloads: tuple[str, ...], loops: tuple[str, ...], device: str = "cpu", launches: int = 5, baseline: str = "eager"
+) -> Plan:
     """A plain plan."""
     return Plan(
         command="loopmark run", workloads=workloads, loops=loops, device=device, size="small", batch_size=None,
         budget_seconds=4.0, launches=launches, seed=0, threads=2, block_seconds=0.02,
-        warmup_ceiling_seconds=10.0, limit_seconds=300.0,
+        warmup_ceiling_seconds=10.0, limit_seconds=300.0, baseline=baseline,
     )  # fmt: skip
 
 
@@ -119,6 +121,7 @@ def make_run(
     drift: float = 0.2,
     device: bool = False,
     seed: int = 0,
+    baseline: str = "eager",
 ) -> tuple[Run, Samples]:
     """A run of ``truths`` on every workload: log-normal noise by launch and by block, and a drift shared by all."""
     rng = np.random.default_rng(seed)
@@ -173,7 +176,7 @@ def make_run(
     loops = tuple(t.loop for t in truths if not t.repeat)
     run = Run(
         name="20260101-000000", started="2026-01-01T00:00:00+00:00", seconds=100.0, interrupted=False,
-        plan=plan(workloads, loops, "cuda" if device else "cpu", launches), machine=machine(device),
+        plan=plan(workloads, loops, "cuda" if device else "cpu", launches, baseline), machine=machine(device),
         environment=environment(), cases=tuple(cases),
     )  # fmt: skip
     frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}

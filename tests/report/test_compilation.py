@@ -8,7 +8,7 @@ from rich.console import Console
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary, summarise
 from loopmark.bench.records.compilation import Compilation, GraphBreak
-from loopmark.bench.report.compilation_words import remarks
+from loopmark.bench.report.cells import compilation
 from loopmark.bench.report.figures import record
 from loopmark.bench.report.run_tables import main_table, print_summary, start_table
 from loopmark.bench.report.takeaway import takeaway
@@ -40,7 +40,7 @@ def printed(summary: Summary) -> str:
 
 
 def test_all_that_compilation_cost_is_said_in_few_words() -> None:
-    assert list(remarks(BROKEN)) == [
+    assert list(compilation(BROKEN)) == [
         "2 graphs a step, broken at model.py:12 (Dynamo does not support tracing `Tensor.item()`)",
         "10 graphs compiled, 3 of them in timed steps: 41.0 s, 50 % of its time",
         "8 of them compiled again: 30.0 s, the last because tensor 'x' size mismatch at index 1. expected 4, actual 5",
@@ -49,17 +49,17 @@ def test_all_that_compilation_cost_is_said_in_few_words() -> None:
 
 
 def test_a_model_in_one_graph_has_two_short_remarks() -> None:
-    assert list(remarks(WHOLE)) == ["1 graph a step", "1 graph compiled: 13.0 s, 65 % of its time"]
+    assert list(compilation(WHOLE)) == ["1 graph a step", "1 graph compiled: 13.0 s, 65 % of its time"]
 
 
 def test_many_breaks_are_counted_after_the_first_three() -> None:
     breaks = tuple(GraphBreak(f"model.py:{line}", "print") for line in range(5))
-    first, *_ = remarks(replace(BROKEN, breaks=breaks))
+    first, *_ = compilation(replace(BROKEN, breaks=breaks))
     assert first.endswith("model.py:2 (print), 2 more")
 
 
 def test_what_torch_does_not_say_is_left_out() -> None:
-    assert list(remarks(Compilation(compiled=2, late=0, seconds=1.0))) == [
+    assert list(compilation(Compilation(compiled=2, late=0, seconds=1.0))) == [
         "an unknown number of graphs a step", "2 graphs compiled: 1.00 s",
     ]  # fmt: skip
 
@@ -103,7 +103,7 @@ def test_a_loop_of_which_nothing_was_compiled_is_not_praised() -> None:
 
 
 def test_a_reason_is_looked_for_where_torch_names_no_break() -> None:
-    assert "TORCH_COMPILE_DISABLE" in next(remarks(replace(NOTHING, breaks=())))
+    assert "TORCH_COMPILE_DISABLE" in next(compilation(replace(NOTHING, breaks=())))
 
 
 def test_a_trace_says_the_same_of_its_steps() -> None:
