@@ -100,7 +100,7 @@ def train(
     invocation = Invocation(out, as_json, conditions, **cases, baseline=baseline)
     from loopmark.bench.measure.plan import training_terms
     from loopmark.bench.measure.training.trainer import Trainer
-    from loopmark.bench.report.training_files import draw_training
+    from loopmark.bench.report.draw import draw_training
 
     terms = training_terms(seeds, budget, quick=quick)
     with invocation.pool() as (folder, pool, progress):

@@ -34,7 +34,7 @@ def report(
     if search is not None:
         show_batches(search, run, as_json, console)
     elif not is_timed and (trained := read_training(run)) is not None:
-        from loopmark.bench.report.training_files import draw_training
+        from loopmark.bench.report.draw import draw_training
 
         show_training(draw_training(run, *trained), run, as_json, console)
     else:
@@ -57,7 +57,7 @@ def show_summary(summary: "Summary", folder: Path, as_json: bool, console: Stder
 
 def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: StderrConsole) -> None:
     """Print a training in the same way."""
-    from loopmark.bench.report.training_files import training_as_json
+    from loopmark.bench.report.draw import training_as_json
     from loopmark.bench.report.training_table import print_training
 
     if as_json:

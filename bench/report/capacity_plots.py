@@ -14,7 +14,7 @@ from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.ceilings import Ceiling, Ceilings
-from loopmark.bench.records.footprint import Footprint, FootprintCase
+from loopmark.bench.records.footprint import FootprintCase
 from loopmark.bench.report import layout, show, style
 from loopmark.bench.report.batch_table import is_known
 
@@ -41,7 +41,11 @@ def throughput(findings: Sequence[BatchFinding], styles: dict[str, style.LineSty
     axes.set(xlim=(min(sizes) / 1.25, max(sizes) * 1.25), ylim=(0, max(rates) * 1.08))
     for finding in drawn:
         _line(axes, finding, styles[finding.case.loop])
-    _ticks(axes, sorted(set(sizes)))
+    shown: list[int] = []
+    for size in sorted(set(sizes)):  # without those whose labels would overlap
+        if not shown or size / shown[-1] >= (max(sizes) / min(sizes)) ** (1 / 12) * 1.02:
+            shown.append(size)
+    style.fixed_ticks(axes.xaxis, shown, [f"{size:,}" for size in shown])
     axes.set(xlabel="batch size, samples a step", ylabel="samples a second")
     axes.yaxis.set_major_formatter(lambda value, _: show.count(value))
     return layout.figure_of(axes)
@@ -74,15 +78,6 @@ def _line(axes: Axes, finding: BatchFinding, look: style.LineStyle) -> None:
             axes.plot(at, rate.value, "s", markersize=FRAME, markerfacecolor="none", color=look.colour, zorder=4)
 
 
-def _ticks(axes: Axes, sizes: Sequence[int]) -> None:
-    """Set ticks at the sizes that were tried, without those whose labels would overlap."""
-    shown: list[int] = []
-    for size in sizes:
-        if not shown or size / shown[-1] >= (sizes[-1] / sizes[0]) ** (1 / 12) * 1.02:
-            shown.append(size)
-    style.fixed_ticks(axes.xaxis, shown, [f"{size:,}" for size in shown])
-
-
 ALONG = {
     "tensors alive": "operators of the step, in order",
     "device memory allocated": "allocations and releases, in order",
@@ -113,16 +108,12 @@ def timeline(case: FootprintCase) -> Figure | None:
     axes.axhline(step.before_bytes / size, color=style.GREY, linestyle=style.DASHES[1], linewidth=0.9)
     axes.set(xlim=(0, len(moments) - 1), ylim=(0, max(moments) / size * HEADROOM))
     axes.set(xlabel=ALONG[step.kind], ylabel=f"{unit}, {step.kind}")
-    _name_peak(axes, moments, size, step)
-    return layout.figure_of(axes)
-
-
-def _name_peak(axes: Axes, moments: Sequence[int], size: float, step: Footprint) -> None:
-    at = moments.index(max(moments))
-    axes.plot(at, max(moments) / size, "v", color=style.BLACK, markersize=6, zorder=3)
-    where = "right" if at > len(moments) / 2 else "left"
+    peak = moments.index(max(moments))
+    axes.plot(peak, max(moments) / size, "v", color=style.BLACK, markersize=6, zorder=3)
+    where = "right" if peak > len(moments) / 2 else "left"
     text = style.fitted(f"{show.data(max(moments))}  {step.peak_operator or ''}", 3.0, style.SMALL)
-    layout.offset_text(axes, text, (at, max(moments) / size), (0, 7), "data", ha=where)
+    layout.offset_text(axes, text, (peak, max(moments) / size), (0, 7), "data", ha=where)
+    return layout.figure_of(axes)
 
 
 PHASE_MARKERS = {"forward": ">", "backward": "<"}  # other phases have a circle
@@ -199,14 +190,9 @@ def _draw_roofs(axes: Axes, copy: Ceiling, roofs: list[Ceiling], left: float, ri
         axes.fill_between([begin, right], roof.low, roof.high, color=BAND, linewidth=0)
         axes.plot([begin, right], [roof.value, roof.value], color=style.BLACK, linewidth=1.0)
     layout.offset_text(axes, f"copy {_rate(copy.value)}B/s", (left, left * copy.value), (8, 0), "data", va="top")
-    _name_roofs(axes, roofs)
-
-
-def _name_roofs(axes: Axes, roofs: list[Ceiling]) -> None:
-    """Write each name above its line, or below it where two names would overlap."""
     last = math.inf
-    for number, roof in enumerate(sorted(roofs, key=lambda one: -one.value)):
-        below = number > 0 and last / roof.value < 2
+    for roof in sorted(roofs, key=lambda one: -one.value):
+        below = last / roof.value < 2  # a name above this line would overlap the one before
         last = roof.value
         name = f"{style.fitted(roof.dtype or '', 0.9)} {_rate(roof.value)}FLOP/s"
         where = {"ha": "right", "va": "top" if below else "bottom"}

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,12 +21,9 @@ FILE_WIDTH = 110
 FALLEN = 0.03  # a drop below the ceiling, as a share of it, above which a remark is printed
 WIDE = 0.1  # half an interval's width, as a share of the figure, above which a remark is printed
 STOLEN = 0.02  # the share of the cores' time that a hypervisor took, above which a remark is printed
-FLOPS = ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s"))
-BYTES = ((1e12, "TB/s"), (1e9, "GB/s"), (1e6, "MB/s"))
-FORMATS: dict[Unit, Callable[[Estimate], str]] = {
-    "flops per second": lambda estimate: _scaled(estimate, FLOPS),
-    "bytes per second": lambda estimate: _scaled(estimate, BYTES),
-    "seconds": show.seconds_range,
+UNITS: dict[Unit, tuple[tuple[float, str], ...]] = {
+    "flops per second": ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s")),
+    "bytes per second": ((1e12, "TB/s"), (1e9, "GB/s"), (1e6, "MB/s")),
 }
 
 
@@ -62,8 +59,12 @@ def name(one: Ceiling | LeftOut) -> str:
 
 
 def ceiling_text(one: Ceiling) -> str:
-    """``1.23 TFLOP/s [1.21, 1.24]``."""
-    return FORMATS[one.unit](Estimate(one.value, one.low, one.high))
+    """``1.23 TFLOP/s [1.21, 1.24]``: in the largest unit that the figure reaches, else in the smallest."""
+    estimate = Estimate(one.value, one.low, one.high)
+    if one.unit == "seconds":
+        return show.seconds_range(estimate)
+    units = UNITS[one.unit]
+    return " ".join(show.in_unit(estimate, *next((unit for unit in units if one.value >= unit[0]), units[-1])))
 
 
 def size(one: Ceiling) -> str:
@@ -115,22 +116,6 @@ def _doubts(one: Ceiling) -> Iterator[tuple[str, str]]:
         yield "the GPU's clock was held down", f"({plain(', '.join(seen.throttle_reasons))})"
     if seen.foreign_processes:
         yield "other processes were on the GPU", f"{seen.foreign_processes:,}"
-
-
-def _scaled(estimate: Estimate, units: tuple[tuple[float, str], ...]) -> str:
-    """The figure and its interval in the largest unit that the figure reaches, else in the smallest."""
-    factor, unit = next((one for one in units if estimate.value >= one[0]), units[-1])
-    return " ".join(show.in_unit(estimate, factor, unit))
-
-
-def utilisation(row: Row) -> str:
-    """Model FLOPs utilisation, without its interval."""
-    return show.ABSENT if row.roofline is None else show.percent(row.roofline.utilisation.value)
-
-
-def reached(row: Row) -> str:
-    """The share of its device's limit that a step reaches, with its interval."""
-    return show.ABSENT if row.roofline is None else show.percent_range(row.roofline.share)
 
 
 def roofline_table(workload: WorkloadSummary) -> Table[Any]:

@@ -22,8 +22,6 @@ from loopmark.bench.report.plot_files import Figures, Plot, draw_plots
 from loopmark.bench.report.table import csv_of, ends, picked
 from loopmark.bench.report.text import short
 
-Cell = str | int | float | None
-
 SHIFT_HEADINGS = (
     "machine", "run_before", "run_after", "workload", "loop", "unit", "before", "before_low", "before_high", "after",
     "after_low", "after_high", "ratio", "ratio_low", "ratio_high",
@@ -103,7 +101,7 @@ def comparison_as_json(found: SideBySide) -> dict[str, Any]:
     }
 
 
-def _compared_record(compared: ComparedRun) -> dict[str, Cell]:
+def _compared_record(compared: ComparedRun) -> dict[str, Any]:
     run = compared.run
     return {
         "entrant": compared.name,
@@ -117,7 +115,7 @@ def _compared_record(compared: ComparedRun) -> dict[str, Cell]:
     }
 
 
-def _record(comparison: WorkloadComparison, loop: str, compared: ComparedRun) -> dict[str, Cell]:
+def _record(comparison: WorkloadComparison, loop: str, compared: ComparedRun) -> dict[str, Any]:
     row, workload = compared.row(comparison.workload, loop), compared.workload(comparison.workload)
     assert row is not None
     assert workload is not None
@@ -130,7 +128,7 @@ def _phases(comparison: WorkloadComparison, loop: str, compared: ComparedRun) ->
     return compared.phases.get((comparison.workload, loop), {})
 
 
-def _shift(shift: Shift) -> dict[str, Cell]:
+def _shift(shift: Shift) -> dict[str, Any]:
     return {
         "workload": shift.workload,
         "loop": shift.loop,

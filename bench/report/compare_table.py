@@ -14,7 +14,6 @@ from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, show
 from loopmark.bench.report import compare_words as words
 from loopmark.bench.report import training_words as training
-from loopmark.bench.report.ceilings import reached, utilisation
 from loopmark.bench.report.figures import HEADING_LENGTH, speedup_cell, verdict_style
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, table_of
@@ -119,8 +118,12 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
         yield Text(f"compare.md also has: {', '.join(table.left_out)}", "dim")
 
 
-def _of_roofline(text: Callable[[Row], str], value: Callable[[Roofline], Estimate]) -> Callable[[Line], Cell]:
-    return lambda line: figure(text(line.row), value(line.row.roofline) if line.row.roofline else None)
+def _of_roofline(share: Callable[[Roofline], Estimate], text: Callable[[Estimate], str]) -> Callable[[Line], Cell]:
+    def cell(line: Line) -> Cell:
+        value = share(line.row.roofline) if line.row.roofline else None
+        return figure(text(value) if value else show.ABSENT, value)
+
+    return cell
 
 
 SPEEDUP = Column[Line](
@@ -140,8 +143,8 @@ OTHER_RATES = Column[Line]("other units/s", _other_rates)
 COSTS: tuple[Column[Line], ...] = (
     Column("peak\nmemory", lambda line: figure(words.memory(line.row), line.row.peak_memory_bytes)),
     Column("energy\na step", lambda line: figure(show.joules(line.row.joules_per_step), line.row.joules_per_step)),
-    Column("of its\nceiling", _of_roofline(reached, lambda found: found.share)),
-    Column("MFU", _of_roofline(utilisation, lambda found: found.utilisation)),
+    Column("of its\nceiling", _of_roofline(lambda found: found.share, show.percent_range)),
+    Column("MFU", _of_roofline(lambda found: found.utilisation, lambda one: show.percent(one.value))),
 )
 TERMINAL: tuple[Column[Line], ...] = (
     Column("a step", lambda line: show.seconds_plus_minus(line.row.step_seconds)),
@@ -171,6 +174,10 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
     """The context of the templates: plain text, tables and plots; a part without content is empty."""
     facts = words.facts(found) if len(found.runs) > 1 else {}
     names = [compared.name for compared in found.runs]
+    runs = (
+        [e.name, e.run.machine.name, e.run.plan.device, str(e.run.plan.threads), e.run.name, e.found.folder]
+        for e in found.runs
+    )
     return {
         "headline": words.headline(found),
         "notes": found.notes,
@@ -183,7 +190,7 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "not_compared": found.not_compared,
         "workloads": [_section(comparison, plots) for comparison in found.workloads],
         "legend": words.LEGEND.format(base=words.baseline(found)),
-        "runs": _runs(found.runs),
+        "runs": table_of(["name", "machine", "device", "threads", "run", "folder"], runs, figures=False),
     }
 
 
@@ -228,11 +235,3 @@ def _shifts(found: SideBySide) -> Table[Shift]:
         Column("times as fast", lambda shift: cell(shift.ratio)),
     )
     return Table(columns, found.shifts)
-
-
-def _runs(compared_runs: Sequence[ComparedRun]) -> Table[Any]:
-    rows = (
-        [e.name, e.run.machine.name, e.run.plan.device, str(e.run.plan.threads), e.run.name, e.found.folder]
-        for e in compared_runs
-    )
-    return table_of(["name", "machine", "device", "threads", "run", "folder"], rows, figures=False)

@@ -1,6 +1,5 @@
 """A history of runs: in words, on the terminal, and as CSV, JSON and plots."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -113,9 +112,6 @@ def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> Iterator[Text
     yield from (Text(suspected(found), "yellow") for found in suspicions(alike))
 
 
-Cell = str | int | float | None
-
-
 def write_history(folder: Path, series: tuple[Series, ...]) -> None:
     """Write ``history.csv`` and a plot of each subject, as PNG and SVG, into ``folder``."""
     with writing_to(folder):
@@ -158,27 +154,25 @@ def history_as_json(series: tuple[Series, ...]) -> dict[str, Any]:
     }
 
 
-def _record(series: Series, at: int) -> dict[str, Cell]:
+def _record(series: Series, at: int) -> dict[str, Any]:
     level = next(level for level in series.levels if level.start <= at < level.end)
     change = next((change for change in series.changes if change.at == at), None)
     return {
         **_subject_record(series.subject),
         "loop": series.loop,
         **_point(series.points[at]),
-        "level": finite(level.speedup.value),
-        "level_low": finite(level.speedup.low),
-        "level_high": finite(level.speedup.high),
+        **ends("level", level.speedup),
         "change": finite(change.ratio.value) if change else None,
     }
 
 
-def _subject_record(subject: SeriesSubject) -> dict[str, Cell]:
+def _subject_record(subject: SeriesSubject) -> dict[str, Any]:
     facts = asdict(subject)
     newest = {name: facts.pop(name) for name in ("instructions", "baseline")}  # the newest columns come last
     return {**facts, **newest}
 
 
-def _point(point: Point) -> dict[str, Cell]:
+def _point(point: Point) -> dict[str, Any]:
     return {
         "run": point.run.name,
         "folder": point.folder,
@@ -202,13 +196,7 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def _figure(estimate: Estimate) -> dict[str, float | None]:
-    # An unbounded log ratio maps to [0, infinity]: neither end is known.
-    bounded = math.isfinite(estimate.high)
-    return {
-        "value": finite(estimate.value),
-        "low": estimate.low if bounded else None,
-        "high": estimate.high if bounded else None,
-    }
+    return dict(zip(("value", "low", "high"), ends("", estimate).values(), strict=True))
 
 
 def _figures(series: tuple[Series, ...]) -> Figures:

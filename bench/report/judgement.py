@@ -13,18 +13,7 @@ from rich.text import Text
 from loopmark.bench.judge.finding import Finding, Judgement
 from loopmark.bench.judge.settings import STEP
 from loopmark.bench.report import claim, show
-from loopmark.bench.report.table import (
-    NAME_WIDTH,
-    Cell,
-    Column,
-    Table,
-    as_wide_as,
-    cut,
-    figure,
-    picked,
-    print_lines,
-    strict,
-)
+from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, strict
 from loopmark.bench.report.text import ELLIPSIS, elide, markdown, plain
 
 FILE_WIDTH = 110
@@ -90,17 +79,11 @@ def _is_shown(finding: Finding) -> bool:
 
 def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
     """The whole judgement: outcome, conclusion, findings, facts, differences and warnings."""
-    return {
-        **picked(judgement, "command", "outcome", "exit_status"),
-        "conclusion": claim.conclusion(judgement),
-        **picked(judgement, "refusal", "base", "head", "false_alarms"),
-        "findings": [_finding(finding) for finding in judgement.findings],
-        **picked(judgement, "facts", "differences", "warnings"),
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {**strict(asdict(finding)), "broken": finding.broken, "may_be_slower": finding.may_be_slower}
+    findings = [{**asdict(one), "broken": one.broken, "may_be_slower": one.may_be_slower} for one in judgement.findings]
+    told: dict[str, Any] = strict({**asdict(judgement), "findings": findings})
+    del told["inconclusive"]
+    said = {"outcome": judgement.outcome, "exit_status": judgement.exit_status}
+    return {**said, "conclusion": claim.conclusion(judgement), **told}
 
 
 MARKS = {"no regression": "✅", "regression": "❌", "inconclusive": "❔", "not comparable": "🚫"}
@@ -134,10 +117,6 @@ def _pipe_table(findings: list[Finding]) -> str:
     return f"{table}\n\n… and {left_out} more; `--json` has all." if left_out > 0 else table
 
 
-def _verdict(finding: Finding) -> Cell:
-    return Cell(claim.word(finding), figure=True, strong=finding.decides and finding.verdict == "slower")
-
-
 MARKDOWN_COLUMNS: tuple[Column[Finding], ...] = (
     Column("loop", claim.place),
     Column("metric", lambda finding: elide(finding.metric, claim.NAME_LENGTH)),
@@ -145,7 +124,7 @@ MARKDOWN_COLUMNS: tuple[Column[Finding], ...] = (
     Column("head", lambda finding: figure(claim.figure(finding, finding.head))),
     Column("change", claim.change),
     Column("allowed", lambda finding: figure(show.percent(finding.threshold))),
-    Column("verdict", _verdict),
+    Column("verdict", lambda one: Cell(claim.word(one), figure=True, strong=one.decides and one.verdict == "slower")),
 )
 
 

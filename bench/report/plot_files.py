@@ -14,7 +14,6 @@ from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Case
 from loopmark.bench.report import cells, show
 from loopmark.bench.report import training_words as words
-from loopmark.bench.report.ceilings import utilisation
 from loopmark.bench.report.text import short, slugs
 
 PLOTS = {
@@ -140,7 +139,8 @@ def _break_even(row: Row) -> Told:
 
 
 def _roofline(row: Row) -> Told:
-    return (-row.roofline.utilisation.value, f"MFU {utilisation(row)}") if row.roofline else None
+    utilisation = row.roofline.utilisation.value if row.roofline else None
+    return None if utilisation is None else (-utilisation, f"MFU {show.percent(utilisation)}")
 
 
 def _quality(row: TrainedRow) -> Told:

@@ -5,9 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from loopmark.bench.judge.training import summarise_training
-from loopmark.bench.report.draw import as_json, draw
+from loopmark.bench.report.draw import as_json, draw, draw_training
 from loopmark.bench.report.formats import FORMATS, export
-from loopmark.bench.report.training_files import draw_training
 from loopmark.bench.report.training_table import training_takeaway
 from tests.support.synthetic import Truth, ceilings, make_run
 from tests.support.trainings import Taught, make_training

@@ -11,10 +11,9 @@ from rich.console import Console
 from loopmark.bench.judge.summary import Summary, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.report import training_words as words
-from loopmark.bench.report.draw import as_json, draw
+from loopmark.bench.report.draw import as_json, draw, draw_training, training_as_json
 from loopmark.bench.report.run_tables import print_summary
 from loopmark.bench.report.takeaway import takeaway
-from loopmark.bench.report.training_files import draw_training, training_as_json
 from loopmark.bench.report.training_table import print_training, training_takeaway
 from tests.support.hostile import NAMES
 from tests.support.synthetic import Truth, make_run
