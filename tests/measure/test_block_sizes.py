@@ -117,7 +117,7 @@ def test_any_other_step_is_as_long_as_in_warm_up(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_runs_blocks_are_filled_by_steps_as_they_run_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = SimpleNamespace(workload="", loop="", label="", status="ok", data_sha256=None, phases=())
+    case = SimpleNamespace(workload="", loop="", label="", status="ok", repeat=False, data_sha256=None, phases=())
     monkeypatch.setattr(runner_module, "replace", lambda record, **_: record)
     runner = Runner.__new__(Runner)
     runner._plan = make_plan(PlanOptions(command=["loopmark"], device="cpu", threads=1))
