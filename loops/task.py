@@ -17,7 +17,7 @@ from loopmark.loops import batch as batches_of
 from loopmark.loops.batch import BadBatch, Batch, Called
 from loopmark.loops.goal import Goal
 from loopmark.loops.optimizer_set import OptimizerSet
-from loopmark.loops.user_code import BadSpec, defined_at, described, is_theirs, place_among
+from loopmark.loops.user_code import BadSpec, defined_at, place_among
 
 WHAT_BATCHES = "give Batches, a list or a DataLoader"
 
@@ -143,7 +143,7 @@ class Task:
             try:
                 inputs, targets = batches_of.inputs_and_targets(batch, self.has_loss_fn)
             except TypeError as error:
-                raise BadBatch(f"{self._batches_place()}: {error}") from None
+                raise BadBatch(f"{self.batches_place()}: {error}") from None
             inputs = batches_of.moved(inputs, self.device, self.input_format)
             targets = batches_of.moved(targets, self.device, torch.contiguous_format)
         self.adapt(inputs)
@@ -222,7 +222,7 @@ class Task:
         wants_model = bool(parameters) and parameters[0] == "model"
         return self.make_optimizer(self.plain_model if wants_model else self.model.parameters(), **options)
 
-    def _batches_place(self) -> str:
+    def batches_place(self) -> str:
         """The place that makes the batches: the loader's own code, else the task's."""
         dataset = getattr(self.batches, "dataset", None)
         makers = (getattr(self.batches, "collate_fn", None), getattr(type(dataset), "__getitem__", None),
@@ -234,17 +234,12 @@ class Task:
         while True:
             empty = True
             self.epochs += 1
-            try:
-                for batch in self.batches:
-                    empty = False
-                    yield batch
-            except Exception as error:
-                if is_theirs(error):
-                    raise
-                raise BadBatch(described(error, self._batches_place())) from error  # such as a killed worker process
+            for batch in self.batches:
+                empty = False
+                yield batch
             if empty:
                 once = f"a generator can be read only once: {WHAT_BATCHES}"
-                raise BadBatch(f"{self._batches_place()}: the task's batches gave nothing; {once}")
+                raise BadBatch(f"{self.batches_place()}: the task's batches gave nothing; {once}")
 
 
 def _caller() -> str:

@@ -55,17 +55,16 @@ def forget(spec: str) -> None:
 
 
 def place_of(error: BaseException) -> str:
-    """The place of ``error``: the innermost line outside torch and the standard library, as ``file.py:12``."""
+    """The place of ``error``: the innermost line outside torch and the standard library, as ``file.py:12``.
+
+    Lines that its message quotes count too: those of a loader's worker process, and of code that cannot be compiled.
+    """
     if isinstance(error.__cause__, StopIteration):  # Python replaces it in a generator, which loses its place
         error = error.__cause__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown(error.filename)}:{error.lineno}"
-    return place_among(_lines_of(error))
-
-
-def is_theirs(error: BaseException) -> bool:
-    """True if ``error`` has a line outside torch, the standard library and Loopmark."""
-    return any(map(_is_theirs, _lines_of(error)))
+    lines = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
+    return place_among([*lines, *((name, int(number)) for name, number in _QUOTED.findall(_said(error)))])
 
 
 def place_among(lines: Sequence[tuple[str, int]]) -> str:
@@ -74,9 +73,10 @@ def place_among(lines: Sequence[tuple[str, int]]) -> str:
     A line of Loopmark itself is used only if there is no other.
     """
     own = [line for line in lines if not _is_library(line[0])]
+    theirs = [line for line in own if not _HOMES & {*Path(line[0]).resolve().parents}]
     if not lines:
         return "unknown place"
-    filename, number = ([*filter(_is_theirs, own)] or own or lines)[-1]
+    filename, number = (theirs or own or lines)[-1]
     return f"{_shown(filename)}:{number}"
 
 
@@ -88,18 +88,22 @@ def defined_at(function: Any) -> str:
     return getattr(function, "__name__", repr(function))
 
 
-def described(error: BaseException, elsewhere: str | None = None) -> str:
-    """``error`` as one line: its place, or ``elsewhere``, its type and message, at most about 300 characters."""
-    said, kind = error.msg if isinstance(error, SyntaxError) else _said(error), type(error).__name__
-    if _WORKERS in said:
-        kind, _, said = said.strip().rpartition("\n")[2].partition(": ")
-    if said.startswith("DataLoader worker (pid"):  # a signal's handler raises it wherever the step is
-        elsewhere = elsewhere or "the task's loader"
-    text = " ".join((said or "").split())
-    what = f"{kind}: {text[:240]}{'…' if len(text) > 240 else ''}" if text else kind
-    return f"{elsewhere or place_of(error)}: {what}"
+def described(error: BaseException) -> str:
+    """``error`` as one line: its place, type and message, at most about 300 characters."""
+    said, kind = _ASIDE.split(_said(error))[0], type(error).__name__
+    if _IN_WORKER.match(said):  # then follow the worker's traceback, indented, and its error
+        said = re.split(r"\n(?=\S)", said.strip())[-1]
+        kind, _, said = said.partition(": ")
+    text = " ".join(said.split())
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} … {text[-(_LONGEST // 2) :]}"
+    return f"{place_of(error)}: {kind}: {text}" if text else f"{place_of(error)}: {kind}"
 
 
+_LONGEST = 240  # characters of an error's message; the point may be at either end
+_QUOTED = re.compile(r'^ +File "([^"]+)", line (\d+)', re.MULTILINE)
+_IN_WORKER = re.compile(r"Caught \w+ in \w+ worker process")
+_ASIDE = re.compile(r"\n +Hint: |\n\nfrom user code:|\n\nSet TORCHDYNAMO_VERBOSE")  # begins torch's advice
 _NAMES_SHOWN = 8
 _LOOPS = Path(__file__).resolve().parent
 _user_folders: set[Path] = set()
@@ -107,24 +111,11 @@ _names: dict[Path, str] = {}  # of the modules of files, by path
 _HOMES = {_LOOPS, _LOOPS.parent / "bench"}  # the folders of Loopmark's own code
 
 
-_WORKERS = "Original Traceback"  # begins the traceback of a loader's worker process, within the error's text
-
-
-def _lines_of(error: BaseException) -> list[tuple[str, int]]:
-    lines = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
-    of_worker = re.findall(r'File "([^"]+)", line (\d+)', _said(error).partition(_WORKERS)[2])
-    return [*lines, *((filename, int(number)) for filename, number in of_worker)]
-
-
 def _said(error: BaseException) -> str:
     try:
-        return str(error)
+        return (error.msg if isinstance(error, SyntaxError) else str(error)) or ""
     except Exception:  # the error's own __str__ may fail
         return ""
-
-
-def _is_theirs(line: tuple[str, int]) -> bool:
-    return not _is_library(line[0]) and not _HOMES & {*Path(line[0]).resolve().parents}
 
 
 def _is_library(filename: str) -> bool:

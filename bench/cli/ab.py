@@ -173,7 +173,8 @@ def _compare(
     """Measure until the verdict is certain, the budget is spent or Ctrl-C is pressed, and keep what was measured."""
     import pandas as pd
 
-    from loopmark.bench.records.comparison import Comparison, write_comparison
+    from loopmark.bench.records.comparison import COMPARISON_FILE, Comparison
+    from loopmark.bench.records.samples import write_with_tables
 
     plan, facts = invocation.plan, invocation.facts
     with sides.measurement(plan) as measurement:
@@ -197,8 +198,8 @@ def _compare(
         pairs=tuple(one.pair for one in decision.measured),
         warnings=tuple(measurement.warnings),
     )
-    blocks, phases = (pd.concat([getattr(one, name) for one in decision.measured]) for name in ("blocks", "phases"))
-    write_comparison(folder, comparison, blocks, phases)
+    tables = {name: pd.concat([getattr(one, name) for one in decision.measured]) for name in ("blocks", "phases")}
+    write_with_tables(folder / COMPARISON_FILE, comparison, tables)
     return comparison, decision.sequential, folder
 
 

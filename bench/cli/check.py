@@ -66,7 +66,7 @@ def check(
     from loopmark.bench.records.store import read
 
     before, now = read(baseline), read(run)
-    judgement = judge(*now, *before, thresholds, allowed)
+    judgement = judge(now, before, thresholds, allowed)
     # Each machine has a folder with its runs, and these folders are siblings.
     roots = dict.fromkeys((run.resolve().parent.parent, baseline.resolve().parent.parent, REFERENCE))
     known = quotations(calibrations_of(now[0].machine.name, *roots))
@@ -84,7 +84,7 @@ def show_judgement(
     A refusal is one line on ``console``, without a table. Raises BadInput for a file that cannot be written.
     """
     from loopmark.bench.report import judgement as page
-    from loopmark.bench.report.claim import conclusion
+    from loopmark.bench.report.judgement import conclusion
 
     # Everything is rendered before anything is written, so that no file is left without the others.
     summary, cases = page.as_markdown(judgement).encode(), page.as_junit(judgement)

@@ -1,4 +1,4 @@
-"""``loopmark trace``, ``memory`` and ``verify``: inspect what a loop's step does, without timing it."""
+"""``loopmark trace``, ``memory``, ``verify``: inspect the step of a loop. ``list``, ``doctor``: inspect the machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -136,3 +136,41 @@ def verify(
         raise typer.Exit(FAILED)
     if any(one.skipped for one in found):
         raise typer.Exit(CANNOT_RUN)
+
+
+def list_() -> None:
+    """List every workload, loop and technique that can run here. The others are listed with the reason."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from loopmark.bench.measure import inventory
+
+    device, console = inventory.default_device(), Console(highlight=False)
+    loops = f"Loops  (--loop NAME, techniques joined by +, or your own: file.py:step), on {device.type}"
+    for title, items in (
+        ("Workloads  (--workload NAME, or your own: file.py:make_task)", inventory.workloads()),
+        (f"\n{loops}", inventory.loops(device)),
+    ):
+        console.print(title, style="bold", markup=False)
+        columns = Column(no_wrap=True), Column(no_wrap=True), Column()
+        table = Table(*columns, box=None, show_header=False, padding=(0, 2, 0, 2))
+        for item in items:
+            table.add_row(item.name, "no" if item.lacks else "yes", item.lacks or item.summary)
+        console.print(table)
+
+
+def doctor(device: options.Device = None, as_json: options.FoundJson = False) -> None:
+    """Report what makes this machine noisy or slow. Each finding has its reason and its remedy.
+    Settings are only read: Loopmark never changes a clock, a limit or a mode.
+
+    Exit status: 0 whatever is found, 2 for bad input.
+    """
+    from loopmark.bench.measure.doctor.examine import examine
+    from loopmark.bench.measure.doctor.host import this_host
+    from loopmark.bench.report.checklist import diagnosis_as_json, print_diagnosis
+
+    found = examine(device, this_host())
+    if as_json:
+        print_json(diagnosis_as_json(found))
+    else:
+        print_diagnosis(found)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -93,16 +94,27 @@ class Invocation:
 
     @contextmanager
     def pool(self) -> Iterator[tuple[Path, "WorkerPool", RunProgress]]:
-        """A new folder, its measuring processes and the progress. On failure, an empty folder is removed."""
+        """A new folder, its measuring processes and the progress. On failure, a folder without results is removed.
+
+        The logs of what failed are then kept elsewhere.
+        """
         from loopmark.bench.measure.pool import worker_pool
         from loopmark.bench.records.store import remove_if_empty
 
+        assert self._out is not None
+        is_new = not self._out.exists()
         folder = self.new_folder()
         try:
             with RunProgress(self.console) as progress, worker_pool(self.plan, folder) as pool:
                 yield folder, pool, progress
-        except BaseException:
-            remove_if_empty(folder)
+        except BaseException as error:
+            if (logs := folder / "logs").is_dir() and isinstance(error, BadInput):
+                kept = Path(tempfile.mkdtemp(prefix="loopmark-logs-"))
+                first, *others = sorted(Path(shutil.move(logs, kept)).iterdir())
+                self.console.note(f"Logs: {first.parent}" if others else f"Log: {first}")
+            shutil.rmtree(logs, ignore_errors=True)
+            for made in (folder, folder.parent, *([self._out] if is_new else [])):
+                remove_if_empty(made)
             raise
 
 

@@ -22,14 +22,9 @@ WRONG_PASS = 0.05  # the allowed chance that a slowdown beyond the threshold pas
 
 
 def check(
-    run: Run,
-    samples: Samples,
-    baseline_run: Run,
-    baseline_samples: Samples,
-    thresholds: Thresholds,
-    false_alarms: float,
+    run: tuple[Run, Samples], baseline: tuple[Run, Samples], thresholds: Thresholds, false_alarms: float
 ) -> Judgement:
-    """The judgement on whether ``run`` is slower than ``baseline_run``, with each finding or the reason for a refusal.
+    """The judgement on whether ``run`` is slower than ``baseline``, with each finding or the reason for a refusal.
 
     The unit is the launch: for each metric of a loop, the logs of both runs' launches are compared by Welch's t, since
     each run has its own spread. The two ends of an interval answer two questions. The low end shows if the head is
@@ -44,9 +39,9 @@ def check(
 
     Raises BadInput for a threshold of a metric that neither run has.
     """
-    thresholds.refuse_unknown(phase for r in (baseline_run, run) for case in r.cases for phase in case.phases)
-    base, head = JudgedRun.of(baseline_run, baseline_samples), JudgedRun.of(run, samples)
-    differing, warnings = differences(baseline_run, run), tuple(_about_runs(base, head))
+    thresholds.refuse_unknown(phase for r in (baseline[0], run[0]) for case in r.cases for phase in case.phases)
+    base, head = JudgedRun.of(*baseline), JudgedRun.of(*run)
+    differing, warnings = differences(base.run, head.run), tuple(_about_runs(base, head))
     judged = Judgement("check", base.label, head.label, (), false_alarms, differences=differing, warnings=warnings)
     if base.kind != head.kind:
         where = f"the baseline was measured on {base.kind} and the run on {head.kind}"

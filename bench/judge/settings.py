@@ -20,7 +20,6 @@ SPELLINGS = {"peak_memory": MEMORY, "peak-memory": MEMORY}  # easier to type
 MOST = 100.0  # a hundredfold increase; a larger share is a typing error
 MOST_FALSE_ALARMS = 0.5
 FILE = "pyproject.toml"
-TABLE = "[tool.loopmark.check]"
 KEYS = ("false-alarms", "inconclusive", "thresholds")
 
 
@@ -36,9 +35,8 @@ class Thresholds:
 
     def of(self, metric: str) -> float:
         """The threshold of ``metric``; a phase without its own is shown with the step's."""
-        name = metric_name(metric)
-        own: float | None = getattr(self, FIELDS[name]) if name in FIELDS else self.phases.get(name)
-        return self.step if own is None else own
+        shares = {STEP: self.step, RATIO: self.ratio, MEMORY: self.memory, **self.phases}
+        return shares.get(metric_name(metric), self.step)
 
     def changed(self, shares: Mapping[str, float]) -> "Thresholds":
         own = {FIELDS[name]: share for name, share in shares.items() if name in FIELDS}
@@ -128,7 +126,7 @@ def load_settings(start: Path) -> Settings:
 
 def parse_settings(table: object, file: str) -> Settings:
     """The settings in the table of ``file``. Raises BadInput, which names the place, for invalid ones."""
-    place = f"{TABLE} of {file}"
+    place = f"[tool.loopmark.check] of {file}"
     given = _table(table, place)
     for key in given:
         if key not in KEYS:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from loopmark.bench.judge.equivalence import Equivalence, equivalence
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate, falls, finite, student
-from loopmark.bench.records.compilation import Compilation, labelled
+from loopmark.bench.records.run import Compilation, labelled
 from loopmark.bench.records.training import Proof, Target, Training, TrainingSamples, Trial
 
 LEAST = 1e-9  # the least value before a logarithm, for a training too short for the clock

@@ -15,8 +15,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from loopmark.bench.records.compilation import Compilation, GraphBreak
-from loopmark.bench.records.run import CacheState
+from loopmark.bench.records.run import CacheState, Compilation, GraphBreak
 from loopmark.loops.user_code import defined_at, place_among
 
 MOST_METRICS = 10_000  # torch keeps the last 64 compilations by default

@@ -32,9 +32,9 @@ class CycleFinder:
 
     def note(self, seconds: float) -> None:
         """Note one step that has ended."""
-        if self._task.epochs != self._epochs and self._seconds:
+        before, self._epochs = self._epochs, self._task.epochs
+        if before != self._epochs and self._seconds:
             self._begins.append(len(self._seconds))
-        self._epochs = self._task.epochs
         self._seconds.append(seconds)
 
     def find(self, take_step: Callable[[], object]) -> Cycle | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from loopmark.bench.measure import launches, schedule
 from loopmark.bench.measure.answers import Turn
 from loopmark.bench.measure.cycle import Cycle
+from loopmark.bench.measure.failures import foretold
 from loopmark.bench.measure.inventory import cases_of, lacking
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.launches import LaunchState, RunningCase
@@ -72,7 +73,8 @@ class Runner:
         facts = self._facts.fields(self._pool.folder, interrupted=interrupted)
         run = Run(**facts, cases=tuple(self._cases), warnings=tuple(self._warnings))
         samples = self._collector.samples()
-        store.write(self._pool.folder, run, samples)
+        if run.was_measured:
+            store.write(self._pool.folder, run, samples)
         return run, samples
 
     def _launch(self, workload: str, launch: int) -> None:
@@ -80,7 +82,7 @@ class Runner:
         indices = [i for i, c in enumerate(self._cases) if c.workload == workload and c.status == "ok"]
         order = self._schedule.shuffled(indices)
         baseline = next(i for i, c in enumerate(self._cases) if c.workload == workload)
-        if self._plan.device != "cpu":  # the first case shows how much memory a case takes
+        if self._plan.device != "cpu" or not launch:  # first, how much memory a case takes, and what fails in all
             order.sort(key=lambda index: index != baseline)
         state = LaunchState(workload, launch, baseline, order, self._capacities[workload])
         try:
@@ -252,6 +254,17 @@ class Runner:
                 self._pool.unshrink(state.workload)
                 state.whole_batch = None
             self._cases[index] = self._cases[index].ended(end.status, end.reason)
+            if end.status == "failed" and not end.ran_out_of:
+                self._end_alike(state, end)
+
+    def _end_alike(self, state: LaunchState, end: CaseEnded) -> None:
+        """End the waiting cases that would fail as another has."""
+        for index in list(state.waiting):
+            case = self._cases[index]
+            reason = end.reason if end.of_task else foretold(case, self._cases)
+            if reason is not None and not case.launches:
+                state.waiting.remove(index)
+                self._cases[index] = case.ended(end.status, reason)
 
     def _start_over(self, state: LaunchState) -> None:
         """Queue all running cases again with the baseline, which ran out of memory: every ratio needs it."""

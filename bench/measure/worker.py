@@ -1,6 +1,7 @@
 """The worker of one launch of one case: a process that owns a task, warms it up, and takes turns on request."""
 
 import contextlib
+import faulthandler
 import gc
 import math
 import multiprocessing
@@ -18,10 +19,10 @@ from typing import Any
 import torch
 
 from loopmark.bench.measure import meters
-from loopmark.bench.measure.answers import Finished, Ready, Rows, Turn, Warm, failure_of
+from loopmark.bench.measure.answers import Finished, Places, Ready, Rows, Turn, Warm, failure_of, traceback_of
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.ceilings.survey import FoundCeilings, ceilings_of
-from loopmark.bench.measure.clock import Block, Recording
+from loopmark.bench.measure.clock import BadStep, Block, Recording
 from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.cycle import CycleFinder
 from loopmark.bench.measure.device_clock import make_clock
@@ -38,10 +39,9 @@ from loopmark.bench.measure.slowdown import slowed
 from loopmark.bench.measure.training.session import Begun, Segment, TrainingSession
 from loopmark.bench.measure.warmup import WINDOW, warm_up
 from loopmark.bench.measure.work_count import count_work
-from loopmark.bench.records.compilation import Compilation
 from loopmark.bench.records.footprint import Footprint
 from loopmark.bench.records.machine import Environment
-from loopmark.bench.records.run import GpuState, Loading, PhaseWork
+from loopmark.bench.records.run import Compilation, GpuState, Loading, PhaseWork
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.batch import inputs_and_targets, rows_of
@@ -65,7 +65,8 @@ class Worker:
         self._steps = 0
         self._compilations = CompilationLog()
         self._device = torch.device(assignment.device)
-        self._step_place = ""
+        self._places = Places()
+        self._makes_task = False
         self._neighbours = assignment.neighbours
         self._examination: Examination | None = None
         self._gpu: GpuState | None = None
@@ -288,10 +289,13 @@ class Worker:
         this = self._assignment
         self._take_place()
         loop, workload = find_loop(this.loop), find_workload(this.workload)
-        self._step_place = defined_at(loop.base)
+        self._places = Places(defined_at(loop.base))
         if reason := workload.lacks() or loop.lacks(self._device):
             raise Skip(reason)
-        return loop, workload.make(self._device, this.size, this.batch_size, this.seed)
+        self._makes_task = True
+        task = workload.make(self._device, this.size, this.batch_size, this.seed)
+        self._makes_task, self._places = False, self._places.with_task(task)
+        return loop, task
 
     def _batch_size(self) -> int | None:
         """Samples a step; None where batches differ in size."""
@@ -348,7 +352,11 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
     try:
         return REQUESTS[request](worker, **arguments)
     except BaseException as error:  # a loop may raise anything, even SystemExit and KeyboardInterrupt
-        return failure_of(error, request, worker._step_place, beside_others=worker._neighbours > 0)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise here for a dead worker of a loader
+        if not isinstance(error, Skip | BadStep) and (error.__cause__ or not isinstance(error, BadSpec)):
+            print(traceback_of(error), file=sys.stderr, flush=True)
+        found = failure_of(error, request, worker._places, beside_others=worker._neighbours > 0)
+        return replace(found, of_task=worker._makes_task)
 
 
 def _settle_in(assignment: Assignment) -> None:
@@ -366,3 +374,4 @@ def _settle_in(assignment: Assignment) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(log, stream.fileno() if hasattr(stream, "fileno") else 1)
+    faulthandler.enable(2, all_threads=False)  # a crash leaves its lines in the log

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.files import read_record
 from loopmark.bench.records.machine import Environment, Machine
-from loopmark.bench.records.samples import ON_CORES, ON_GPU, TIMES, write_with_tables
+from loopmark.bench.records.samples import ON_CORES, ON_GPU, TIMES
 
 COMPARISON_FILE = "comparison.json"
 
@@ -65,10 +63,6 @@ class Comparison:
     pairs: tuple[Pair, ...]
     warnings: tuple[str, ...] = ()
     comparison_version: int = 1
-
-
-def write_comparison(folder: Path, comparison: Comparison, blocks: pd.DataFrame, phases: pd.DataFrame) -> None:
-    write_with_tables(folder / COMPARISON_FILE, comparison, {"blocks": blocks, "phases": phases})
 
 
 # The samples: two tidy tables. All times are seconds; a device column is NaN on the host's clock. ``pair`` is an index

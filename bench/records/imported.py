@@ -27,10 +27,6 @@ IMPORTED = "imported from pytest-benchmark: start-up, warm-up, memory, losses an
 IN_SEQUENCE = "the benchmarks ran one after the other and not in turns, so their ratios include the machine's drift"
 UNPAIRED = "the pairing of rounds is not known, so each ratio is that of two launches' medians"
 NO_FLOOR = "no noise floor was measured, so nothing is called faster or slower"
-ONE_LAUNCH = "one file is one launch, which gives no interval: import several files of the same benchmarks"
-TAKEN_FOR = "assigned to {}, the only known machine with all the facts in the files"
-PHASES_ALONE = "the phases of {} are left out: there is no whole step of it"
-PHASES_UNFIT = "the phases of {} are left out: their rounds do not match"
 
 Key = tuple[str, str, bool]  # workload, loop, and True for the baseline's repetition
 
@@ -73,7 +69,7 @@ def run_of(
         *(f"{line(name)} is left out: its clock saw a round take no time" for name in sorted(timeless)),
     ]
     alone = {phase.parent for file in files for phase in file.phases} - first.steps.keys()
-    warnings += [PHASES_ALONE.format(line(parent)) for parent in sorted(alone)]
+    warnings += [f"the phases of {line(parent)} are left out: there is no whole step of it" for parent in sorted(alone)]
     rounds, cases = ImportedRounds(), []
     for place, row in enumerate(kept):
         launches: list[Launch] = []
@@ -84,11 +80,11 @@ def run_of(
         names = tuple(str(phase.told.phase) for phase in phases[0])
         cases.append(Case(*keys[row.fullname], "ok", None, *work, names, memory_kind=None, launches=tuple(launches)))
     if max(len(case.launches) for case in cases) == 1:
-        warnings.append(ONE_LAUNCH)
+        warnings.append("one file is one launch, which gives no interval: import several files of the same benchmarks")
     base = named[0].told.baseline or "eager" if baseline is None else _loop_named(baseline, keys)
     machine = machine_of(first.machine, known)
     if machine != machine_of(first.machine, ()):
-        warnings.append(TAKEN_FOR.format(machine.name))
+        warnings.append(f"assigned to {machine.name}, the only known machine with all the facts in the files")
     return _run(files, cases, warnings, command, machine, base), rounds.samples()
 
 
@@ -101,7 +97,7 @@ def _phases(files: Sequence[Stored], row: Benchmark, warnings: list[str]) -> lis
     pairs = zip(files, found, strict=True)
     if len(names) == 1 and all(fitting(file.steps[row.fullname], parts) for file, parts in pairs):
         return found
-    warnings.append(PHASES_UNFIT.format(line(row.fullname)))
+    warnings.append(f"the phases of {line(row.fullname)} are left out: their rounds do not match")
     return [[] for _ in files]
 
 

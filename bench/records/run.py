@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Literal
 
-from loopmark.bench.records.compilation import Compilation, labelled
 from loopmark.bench.records.machine import Environment, Machine
 
 Status = Literal["ok", "skipped", "failed", "timed_out"]
@@ -70,6 +69,39 @@ class Loading:
     trials: dict[str, float] = field(default_factory=dict)  # seconds of a step, by another setting of the loader
     untried: str | None = None  # the reason why there are none, where data takes a share of the step
     repeated: str | None = None  # a sentence, if workers give the same rows
+
+
+@dataclass(frozen=True)
+class GraphBreak:
+    """A place where a compiled graph ends, and Python runs until the next one begins."""
+
+    place: str  # `model.py:12`, the innermost line of the person's own code
+    reason: str  # in torch's words
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A loop's graphs, without backward graphs (each belongs to another graph); their time counts. None: unknown."""
+
+    compiled: int  # graphs compiled in the whole launch
+    late: int  # of these, the ones after the warm-up, in timed steps
+    seconds: float  # the time of all compilation
+    launch_seconds: float | None = None  # set-up, warm-up and turns of the launch
+    again: int | None = None  # graphs compiled for code that already had one
+    again_seconds: float | None = None
+    again_because: str | None = None  # torch's reason for the last of them
+    limit_reached: str | None = None  # torch's limit of compiling the same code again: `recompile_limit=8`
+    breaks: tuple[GraphBreak, ...] = ()
+    graphs_per_step: float | None = None  # the mean number of graphs that the last few steps called
+
+    @property
+    def share(self) -> float | None:
+        """The share of the launch's own time that went into compilation, 0 to 1."""
+        return min(1.0, self.seconds / self.launch_seconds) if self.launch_seconds else None
+
+    @property
+    def break_places(self) -> str:
+        return "; ".join(dict.fromkeys(one.place for one in self.breaks))
 
 
 @dataclass(frozen=True)
@@ -184,7 +216,18 @@ class Run(CommandRecord):
     imported_from: str | None = None  # the tool that measured it, if not Loopmark; None and empty then mean unknown
     format_version: int = 1
 
+    @property
+    def was_measured(self) -> bool:
+        """True if any case was."""
+        return any(case.launches for case in self.cases)
+
 
 def disturbs(reasons: str) -> bool:
     """True if any of ``reasons`` is a disturbance (heat, a brake, a hardware fault), not caused by the loop itself."""
     return any(reason and reason != POWER_CAP for reason in reasons.split(", "))
+
+
+def labelled(loop: str, compilation: Compilation | None, *, repeat: bool = False) -> str:
+    """The name of a loop as it is shown, which says so if it is repeated, or if torch.compile was used in vain."""
+    vain = compilation is not None and not compilation.compiled
+    return f"{loop}{' (again)' if repeat else ''}{' (not compiled)' if vain else ''}"

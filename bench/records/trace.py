@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.records.compilation import Compilation
 from loopmark.bench.records.files import replace_file, writing_to
-from loopmark.bench.records.run import Status
+from loopmark.bench.records.run import Compilation, Status
 from loopmark.bench.records.store import RUN_FILE
 
 Counted = Literal["kernels", "operators"]

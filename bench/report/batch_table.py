@@ -15,7 +15,7 @@ from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.report import show
 from loopmark.bench.report.plot_files import Figures, draw_plots
 from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, ends, picked, print_lines
-from loopmark.bench.report.text import elide, plain
+from loopmark.bench.report.text import elide, grouped, plain
 
 NAME_WIDTH, LONGEST = 60, 300
 WIDE = 0.05  # a difference between processes of one size that hides the differences between sizes
@@ -198,6 +198,5 @@ def _figures(findings: Sequence[BatchFinding]) -> Figures:
     from loopmark.bench.report.capacity_plots import throughput
 
     styles = style.line_styles(((finding.case.loop, False) for finding in findings), {"eager"})
-    for workload in dict.fromkeys(finding.case.workload for finding in findings):
-        theirs = [finding for finding in findings if finding.case.workload == workload]
+    for workload, theirs in grouped((finding.case.workload, finding) for finding in findings).items():
         yield workload, "batches", partial(throughput, theirs, styles)

@@ -33,12 +33,9 @@ def throughput(findings: Sequence[BatchFinding], styles: dict[str, style.LineSty
     title = f"{style.fitted(drawn[0].case.workload)}: throughput against batch size"
     axes = layout.line_axes(title, entries, note="bars are 95 % intervals of the median of all blocks")
     axes.set_xscale("log")
-    sizes, rates = [], []
-    for finding in drawn:
-        for row, rate in _measured(finding):
-            sizes.append(row.attempt.batch_size)
-            rates += [rate.value, rate.high]
-    axes.set(xlim=(min(sizes) / 1.25, max(sizes) * 1.25), ylim=(0, max(rates) * 1.08))
+    measured = [pair for finding in drawn for pair in _measured(finding)]
+    sizes, highest = [row.attempt.batch_size for row, _ in measured], max(rate.high for _, rate in measured)
+    axes.set(xlim=(min(sizes) / 1.25, max(sizes) * 1.25), ylim=(0, highest * 1.08))
     for finding in drawn:
         _line(axes, finding, styles[finding.case.loop])
     shown: list[int] = []

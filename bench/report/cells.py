@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from loopmark.bench.judge.history import SeriesSubject
 from loopmark.bench.judge.side_by_side import StepWork
 from loopmark.bench.judge.summary import Row, WorkloadSummary
-from loopmark.bench.records.compilation import Compilation
+from loopmark.bench.records.run import Compilation
 from loopmark.bench.report import show
 from loopmark.bench.report.loading import loading_remarks
 from loopmark.bench.report.text import elide, grouped, plain, short

@@ -23,8 +23,7 @@ LINE = 0.19  # inches from one line to the next
 LEFT = 2.25
 NAME = LEFT - 0.2
 INDENT = 0.12
-APART = 0.35
-"""Lines between two groups, so that a loop's name is nearer to its own bars than to those above."""
+APART = 0.35  # lines between two groups, so that a loop's name is nearer to its own bars than to those above
 THICK = 0.78  # the height of a bar, in lines
 
 

@@ -101,14 +101,14 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
         yield from table.headings()
     for loop in comparison.loops:
         if why := words.nowhere(comparison, loop):
-            yield table.named(loop, Text(why, "dim"))
+            yield from table.ending(loop, why, "dim", console)
             continue
         if not alone:
             yield cut(Text(table.short(loop), "bold"), console.width)
         for line in (line for line in lines if line.loop == loop):
             name = loop if alone else f"{BULLET}{line.compared.name}"
             if line.row.step_seconds is None:
-                yield table.named(name, Text(cells.why(line.row), "dim"))
+                yield from table.ending(name, cells.why(line.row), "dim", console)
             else:
                 yield table.line(name, line)
     if noise := words.noise(comparison):

@@ -28,8 +28,7 @@ class CaseDisturbance:
         return bool(self.switched_blocks or self.steal_seconds > 0 or self.throttled_blocks or self.foreign_blocks)
 
 
-USUAL_SWITCHES = 0.9
-"""Blocks of a case up to this quantile of involuntary switches count as usual: some switches always occur."""
+USUAL_SWITCHES = 0.9  # blocks of a case up to this quantile of involuntary switches are usual: some always occur
 
 
 def disturbed(blocks: pd.DataFrame) -> "pd.Series[bool]":

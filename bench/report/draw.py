@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from loopmark.bench.judge.statistics import finite
 from loopmark.bench.judge.summary import Summary, summarise
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
@@ -161,17 +160,13 @@ def training_record(row: TrainedRow, workload: TrainedWorkload, start_seconds: f
         "workload": row.workload,
         "loop": row.loop,
         "repeat": "yes" if row.repeat else "no",
-        "status": ended.status if ended else proof.status,
-        "reason": ended.reason if ended else proof.reason,
+        **picked(ended or proof, "status", "reason"),
         "verdict": equivalence.verdict,
         "evidence": evidence(row),
         "precision": rounding(equivalence) if proof.bits else None,
         "compared_steps": proof.steps,
         "same_steps": proof.same_steps,
-        "step": worst.step if worst else None,
-        "kind": worst.kind if worst else None,
-        "layer": worst.layer if worst else None,
-        "error": finite(worst.error) if worst else None,
+        **picked(worst, "step", "kind", "layer", "error"),
         "allowed_error": worst.allowed if worst else None,
         "metric": workload.target.metric if workload.target else None,
         "target": workload.target.value if workload.target else None,

@@ -32,8 +32,7 @@ PLOTS = {
     "shares": "Share of a step in each phase, for every loop side by side",
     "history": "Speedup of every loop, run by run",
     "memory": "Bytes in use from moment to moment within a step",
-}
-"""File name stem of each plot and what it shows, in the order of the page."""
+}  # what each plot shows, by the stem of its file's name, in the order of the page
 
 
 @dataclass(frozen=True)

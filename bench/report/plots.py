@@ -23,8 +23,7 @@ VERDICTS = {
     "inconclusive": ("D", style.ORANGE),
     "noise check": ("x", style.GREY),
     show.ABSENT: (".", style.GREY),
-}
-"""Marker and colour of each verdict."""
+}  # marker and colour
 SMALLEST, LARGEST = 1e-9, 1e9  # ratios beyond these are not drawn: such times are not usable
 BASELINE_MARK: dict[str, Any] = {"color": style.BLACK, "linestyle": style.DASHES[2], "linewidth": 0.8}
 LIGHT_TEXT_ON = (style.BLUE, style.VERMILLION, style.BLACK, style.GREEN)
@@ -148,11 +147,9 @@ def _whisker(axes: Axes, y: int, value: float, ends: list[float], marker: str, c
 
 
 MOST_BINS, FEWEST_BINS = 120, 30
-TAIL = 0.01
-"""The share of a loop's blocks at either end that may lie beyond the axis: an outlier would compress all others."""
+TAIL = 0.01  # of a loop's blocks may lie beyond the axis at either end: an outlier would compress all others
 DENSE = 0.65  # the opacity of a density, visible on a dark page too
-FLOOR, HEIGHT = 0.3, 0.72
-"""The base of a density below its loop's line, and its greatest height; loops are 1 apart."""
+FLOOR, HEIGHT = 0.3, 0.72  # the base of a density below its loop's line, and its greatest height; loops are 1 apart
 
 
 def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samples) -> Figure | None:

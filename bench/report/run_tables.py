@@ -19,7 +19,7 @@ from loopmark.bench.report.machine_tables import gpu_table, machine_table
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines
 from loopmark.bench.report.takeaway import takeaway, warnings_of
-from loopmark.bench.report.text import elide, plain, short
+from loopmark.bench.report.text import elide, plain, said_once, short
 from loopmark.bench.report.training_table import section, starts_of, training_lines
 
 MOST_WARNINGS = 6  # in the terminal; the pages have all
@@ -57,10 +57,13 @@ def _lines(summary: Summary, console: Console) -> Iterator[Text]:
         yield from (cut(Text(sentence, "dim"), width) for sentence in said if sentence)
         if any(row.step_seconds is not None for row in workload.rows):
             yield from table.headings()
+        why = dict(said_once((row.case.label, cells.why(row)) for row in workload.rows if row.step_seconds is None))
         for row in workload.rows:
-            ending = Text(cells.why(row), "yellow" if row.case.status == "skipped" else "red")
-            measured = row.step_seconds is not None
-            yield table.line(row.case.label, row) if measured else table.named(row.case.label, ending)
+            if row.step_seconds is not None:
+                yield table.line(row.case.label, row)
+            else:
+                style = "yellow" if row.case.status == "skipped" else "red"
+                yield from table.ending(row.case.label, why[row.case.label], style, console)
         for row in workload.rows:
             if text := cells.notes(row):
                 yield from table.note(row.case.label, text, console)

@@ -10,9 +10,9 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.records.compilation import labelled
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.footprint import Footprint, FootprintCase, PhaseMemory
+from loopmark.bench.records.run import labelled
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.plot_files import Figures, draw_plots
@@ -246,11 +246,6 @@ def _footprint_table(case: FootprintCase, step: Footprint) -> Iterator[Text]:
     yield Text()
 
 
-FOOTPRINT_HEADINGS = (
-    "workload", "loop", "batch_size", "kind", "phase", "peak_bytes", "end_bytes", "peak_reserved_bytes",
-)  # fmt: skip
-
-
 def write_footprint_files(folder: Path, cases: Sequence[FootprintCase]) -> None:
     """Write the spreadsheet and the plots, as PNG and SVG, into ``folder``."""
     with writing_to(folder):
@@ -264,15 +259,15 @@ def footprints_as_csv(cases: Sequence[FootprintCase]) -> str:
         {
             "workload": plain(case.workload),
             "loop": plain(case.loop),
-            "batch_size": case.footprint.batch_size,
-            "kind": case.footprint.kind,
+            **picked(case.footprint, "batch_size", "kind"),
             **vars(phase),
         }
         for case in cases
         if case.footprint
         for phase in case.footprint.phases
     ]
-    return csv_of(rows, FOOTPRINT_HEADINGS)
+    headings = ("workload", "loop", "batch_size", "kind", "phase", "peak_bytes", "end_bytes", "peak_reserved_bytes")
+    return csv_of(rows, headings)
 
 
 def footprints_as_json(cases: Sequence[FootprintCase]) -> dict[str, Any]:

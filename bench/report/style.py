@@ -26,8 +26,7 @@ from loopmark.phases import ALL
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#8A8A8A"
-LIGHT_INK, DARK_INK = "#FEFEFE", "#010101"
-"""Text on a coloured ground. Pure white and black are not used here: a dark page replaces them."""
+LIGHT_INK, DARK_INK = "#FEFEFE", "#010101"  # on a coloured ground; a dark page replaces pure white and black
 PHASE_COLOURS = {phase.name: phase.colour for phase in ALL}
 SPARE_COLOURS = tuple(one for one in (ORANGE, BLACK, GREY) if one not in PHASE_COLOURS.values())
 # Lines have no yellow, which is invisible on white.

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.text import Text
 
 from loopmark.bench.judge.statistics import Estimate, finite
-from loopmark.bench.report.text import elide, markdown, told_apart
+from loopmark.bench.report.text import elide, markdown, told_apart, without_folders
 
 R = TypeVar("R")
 
-NAME_WIDTH = 30
+NAME_WIDTH, NARROWEST = 30, 30
 FILE_WIDTH = 120  # for a file or a pipe, which has no width
 GAP = "  "
 FORMULA = ("=", "+", "-", "@")  # first characters that make a spreadsheet read a cell as a formula
@@ -168,16 +168,22 @@ class TextTable(Generic[R]):
     def line(self, name: str | None, row: R) -> Text:
         """A row with its figures; ``name`` is None where the line above or a column has the name."""
         parts = [Text(column.fit(column.of(row).text, width), column.style(row)) for column, width in self._shown]
-        return self.named(name, Text(GAP).join(parts))
+        return self._named(name, Text(GAP).join(parts))
 
     def short(self, name: str) -> str:
         """The short form of one of the names."""
         return self._names[name]
 
-    def named(self, name: str | None, rest: Text) -> Text:
-        """A row with text in place of figures."""
+    def _named(self, name: str | None, rest: Text) -> Text:
         shown = set_cell_size("" if name is None else self._names[name], self._name_width)
         return cut(Text(shown + self._lead) + rest, self._width)
+
+    def ending(self, name: str, text: str, style: str, console: Console) -> Iterator[Text]:
+        """The row of a case without figures: a text in their place, wrapped if it is long."""
+        room = (self._width or console.width) - self._name_width - len(self._lead)
+        lines = Text(without_folders(text), style).wrap(console, max(room, NARROWEST))
+        for number, line in enumerate(lines):
+            yield self._named(None if number else name, line)
 
     def note(self, name: str, text: str, console: Console) -> Iterator[Text]:
         """A remark on a row, for below the table; long text is wrapped."""
@@ -236,8 +242,8 @@ def strict(value: Any) -> Any:
 
 
 def picked(record: object, *names: str) -> dict[str, Any]:
-    """The attributes ``names`` of ``record`` as strict JSON values."""
-    return {name: strict(getattr(record, name)) for name in names}
+    """The attributes ``names`` of ``record`` as strict JSON values; all None without a record."""
+    return {name: None if record is None else strict(getattr(record, name)) for name in names}
 
 
 def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:

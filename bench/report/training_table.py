@@ -17,7 +17,7 @@ from loopmark.bench.report.machine_tables import machine_table
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines
 from loopmark.bench.report.takeaway import REASON_LENGTH, name_another, sentence, spec_of
-from loopmark.bench.report.text import elide, plain, short
+from loopmark.bench.report.text import elide, plain, said_once, short
 
 WIDE = 160  # for a file, where this table stands alone
 Starts = Mapping[tuple[str, str], float | None]  # start-up seconds of each workload's loops in the timed run
@@ -62,8 +62,13 @@ def training_lines(
         shown = [row for row in workload.rows if alone or not (row.repeat or _is_told_above(row, starts))]
         if any(map(_has_figures, shown)):
             yield from table.headings()
+        why = dict(said_once((row.label, _ending(row)) for row in shown if not _has_figures(row)))
         for row in shown:
-            yield table.line(row.label, row) if _has_figures(row) else table.named(row.label, _ending(row))
+            if _has_figures(row):
+                yield table.line(row.label, row)
+            else:
+                style = "yellow" if row.equivalence.proof.status == "skipped" else "red"
+                yield from table.ending(row.label, why[row.label], style, console)
         for row in shown:
             if said := words.remarks(row, equivalence=alone):
                 yield from table.note(row.label, "; ".join(said), console)
@@ -122,10 +127,10 @@ def _has_figures(row: TrainedRow) -> bool:
     return row.learning is not None or row.equivalence.verdict is not None
 
 
-def _ending(row: TrainedRow) -> Text:
+def _ending(row: TrainedRow) -> str:
     proof = row.equivalence.proof
     status = proof.status.replace("_", " ") if proof.status != "ok" else "not compared"
-    return Text(f"{status}: {plain(row.equivalence.why_not or '')}", "yellow" if proof.status == "skipped" else "red")
+    return f"{status}: {plain(row.equivalence.why_not or '')}"
 
 
 def training_takeaway(summary: TrainingSummary) -> str:

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from loopmark.bench.judge.equivalence import Departure, Equivalence
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload
-from loopmark.bench.records.training import Ending, Training
+from loopmark.bench.records.training import Training
 from loopmark.bench.report import show
 from loopmark.bench.report.text import elide, plain, short
 
 LAYER_LENGTH = 60
 # Names of formats, by the significant bits that they keep.
 FORMATS = {24: "float32", 11: "11 bits, as of float16 and TensorFloat-32", 8: "bfloat16"}
-SPENT: Ending = "spent its budget"
 WHAT = {"loss": "the loss", "gradient": "the gradient of", "update": "the update of", "buffer": "the buffer"}
 
 
@@ -179,7 +178,7 @@ def _of_learning(learning: Learning, base: str) -> list[str]:
 
 def _short_of_target(learning: Learning) -> list[str]:
     short, of = [one.trial for one in learning.trials if one.steps_to_target is None], len(learning.trials)
-    late = [trial for trial in short if trial.ending == SPENT]
+    late = [trial for trial in short if trial.ending == "spent its budget"]
     said = []
     if late:
         steps = show.count(max(trial.steps for trial in late))

@@ -125,8 +125,7 @@ HEADING = 0.24  # above each panel: the loop's name and its latest figure
 LINE = 0.15
 RUN_INCHES = 1.3
 DAYS = 5  # labels along the runs, at most
-MOST_EMPTY = 4.0
-"""The greatest height of a panel that shows the baseline, as a multiple of the height that its figures need."""
+MOST_EMPTY = 4.0  # the greatest height of a panel with the baseline, as a multiple of what its figures need
 LEAST_SPAN = 0.02
 LARGEST_LOG = 700.0  # a larger logarithm overflows a float
 

@@ -201,3 +201,29 @@ def test_list_names_every_workload_and_loop_with_the_reason_for_what_cannot_run_
     assert done.returncode == 0, done.stderr
     for name in ("regression_mlp", "resnet", "gpt", "eager", "amp_fp16", "accumulate_K", "checkpoint", "cuda_graph"):
         assert name in done.stdout
+
+
+def test_a_run_of_nothing_says_why_once_and_keeps_no_folder(elsewhere: Here, brief_runs: None, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def make_task(device, batch_size=8, seed=0):\n    raise KeyError('model')\n")
+    done = elsewhere("run", "--workload", "mine.py:make_task", "--loop", "foreach_optimizer,amp_bf16", "--launches", 1)
+
+    reason = "nothing was measured: mine:make_task, every loop: mine.py:2: KeyError: 'model'"
+    *_, log, last = done.stderr.splitlines()
+    assert (done.returncode, last) == (2, f"loopmark: {reason}")
+    assert "KeyError: 'model'" in Path(log.removeprefix("Log: ")).read_text()
+    assert not (tmp_path / "results").exists()
+    assert done.stdout == ""
+
+
+def test_a_file_that_does_not_load_shows_its_own_traceback(elsewhere: Here, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import theirs\n")
+    (tmp_path / "theirs.py").write_text("1 / 0\n")
+    done = elsewhere("run", "--loop", "mine.py:step")
+
+    assert done.returncode == 2
+    assert (
+        done.stderr.splitlines()[-1]
+        == "loopmark: cannot load mine.py: theirs.py:1: ZeroDivisionError: division by zero"
+    )
+    assert f'File "{tmp_path / "mine.py"}", line 1' in done.stderr
+    assert "user_code.py" not in done.stderr

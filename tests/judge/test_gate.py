@@ -29,7 +29,7 @@ def measured(*truths: Truth, **options: object) -> Measured:
 def checked(
     head: Measured, base: Measured, thresholds: Thresholds | None = None, false_alarms: float = 0.01
 ) -> Judgement:
-    return check(*head, *base, thresholds or Thresholds(), false_alarms)
+    return check(head, base, thresholds or Thresholds(), false_alarms)
 
 
 def with_cases(side: Measured, **changes: object) -> Measured:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from loopmark.bench.measure.compilation import CompilationLog
-from loopmark.bench.records.compilation import Compilation
+from loopmark.bench.records.run import Compilation
 
 HERE = Path(__file__).name
 ROWS = torch.ones(4, 8)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary, summarise
-from loopmark.bench.records.compilation import Compilation, GraphBreak
+from loopmark.bench.records.run import Compilation, GraphBreak
 from loopmark.bench.report.cells import compilation
 from loopmark.bench.report.figures import record
 from loopmark.bench.report.run_tables import main_table, print_summary, start_table

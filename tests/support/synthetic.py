@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, Kind, Unit
-from loopmark.bench.records.compilation import Compilation
 from loopmark.bench.records.machine import Environment, Gpu, Machine
-from loopmark.bench.records.run import Case, Launch, PhaseWork, Plan, Run, Status
+from loopmark.bench.records.run import Case, Compilation, Launch, PhaseWork, Plan, Run, Status
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
 
 PHASES = {"data": 0.02, "zero_grad": 0.03, "forward": 0.3, "loss": 0.02, "backward": 0.53, "optimizer": 0.1}

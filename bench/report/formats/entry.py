@@ -10,8 +10,7 @@ from loopmark.bench.report.figures import Value
 from loopmark.bench.report.table import ends
 from loopmark.bench.report.text import Key, elide, numbered, short
 
-WORKLOAD_LENGTH, LOOP_LENGTH = 90, 150
-"""The longest names, in letters. Both fit into Bencher's 1,024 bytes, even with four bytes a letter."""
+WORKLOAD_LENGTH, LOOP_LENGTH = 90, 150  # letters; both fit into Bencher's 1,024 bytes, with four bytes a letter
 UNNAMED = "unnamed"
 
 
