@@ -4,7 +4,7 @@ import functools
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
@@ -109,6 +109,7 @@ class Task:
     last_loss: Tensor | None = field(default=None, init=False)  # the loss of the last step, (), detached
     has_loss_fn: bool = field(default=True, init=False, repr=False)
     fetched: list[Any] | None = field(default=None, init=False, repr=False)  # keeps the loader's batches, if a list
+    epochs: int = field(default=0, init=False)  # begun by `next_batch`
 
     def __post_init__(self) -> None:
         self.place = _caller()
@@ -152,6 +153,17 @@ class Task:
         """Let ``model(inputs)`` pass ``inputs`` as the model takes them, or as ``call`` does."""
         if (self.call or not isinstance(inputs, Tensor)) and not isinstance(self.model, Called):
             self.model = Called(self.model, self.call)
+
+    def epoch_length(self) -> int | None:
+        """The batches of one epoch; None where it is unknown."""
+        try:
+            return len(self.batches) if isinstance(self.batches, Sized) else None
+        except TypeError:  # the length of a DataLoader over an iterable is unknown
+            return None
+
+    def restart(self) -> None:
+        """Begin a new epoch with the next batch."""
+        self._stream = self._epochs()
 
     def bind(self, targets: Any) -> None:
         """Make ``targets`` those that ``call`` gets with the next call of ``model``."""
@@ -222,6 +234,7 @@ class Task:
     def _epochs(self) -> Iterator[Any]:
         while True:
             empty = True
+            self.epochs += 1
             for batch in self.batches:
                 empty = False
                 yield batch

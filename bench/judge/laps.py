@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loopmark.bench.judge.statistics import Estimate, exp, student
-from loopmark.bench.records.run import disturbs
+from loopmark.bench.records.run import Case, disturbs
 from loopmark.bench.records.samples import Samples
 
 Numbers = NDArray[np.intp]
@@ -20,11 +20,14 @@ TRIMMED = 0.25  # the share of steps, by total time, left out at each end of eac
 class LapsByCase:
     """``Samples.phases``, case by case. The split sorts blocks only, and neither sorts nor copies ten million laps.
 
-    ``blocks`` are the rows of ``Samples.blocks`` whose laps are wanted; None for all.
+    ``blocks`` are the rows of ``Samples.blocks`` whose laps are wanted; None for all. In a case of ``cycles``, steps
+    differ with the data: each of its blocks, which do not, is given as one step, the mean of its steps.
     """
 
-    def __init__(self, laps: pd.DataFrame, blocks: pd.DataFrame | None = None) -> None:
-        self._laps = laps
+    def __init__(
+        self, laps: pd.DataFrame, blocks: pd.DataFrame | None = None, cycles: frozenset[int] = frozenset()
+    ) -> None:
+        self._laps, self._cycles = laps, cycles
         self._starts = block_starts(laps)
         self._lengths = np.diff(self._starts, append=len(laps))
         if blocks is not None:
@@ -39,7 +42,12 @@ class LapsByCase:
         blocks = self._blocks.get(case, self._starts[:0])
         starts, lengths = self._starts[blocks], self._lengths[blocks]
         before = np.cumsum(lengths) - lengths
-        return self._laps.take(np.repeat(starts - before, lengths) + np.arange(lengths.sum()))
+        rows = self._laps.take(np.repeat(starts - before, lengths) + np.arange(lengths.sum()))
+        if case not in self._cycles:
+            return rows
+        rows = rows[found_busy(rows)] if rows["device_seconds"].notna().any() else rows
+        means = {"step": "min", "host_seconds": "mean", "device_seconds": "mean"}
+        return rows.groupby([*BLOCK, "phase"], sort=False, observed=True).agg(means).reset_index()
 
 
 def block_starts(laps: pd.DataFrame) -> Numbers:
@@ -119,10 +127,11 @@ def counted_blocks(blocks: pd.DataFrame) -> "pd.Series[bool]":
     return ~(held & any_free)
 
 
-def laps_by_case(samples: Samples) -> LapsByCase:
-    """The laps that count."""
+def laps_by_case(samples: Samples, cases: Sequence[Case] = ()) -> LapsByCase:
+    """The laps that count. Those of ``cases`` whose steps differ with the data are of blocks."""
     blocks = counted_blocks(samples.blocks)
-    return LapsByCase(samples.phases, None if blocks.all() else samples.blocks[blocks])
+    cycles = frozenset(i for i, case in enumerate(cases) if case.has_cycle)
+    return LapsByCase(samples.phases, None if blocks.all() else samples.blocks[blocks], cycles)
 
 
 def phase_seconds(samples: pd.DataFrame, order: Sequence[str], column: str) -> dict[str, float]:

@@ -81,7 +81,7 @@ class JudgedRun:
         """``run`` with the samples of each case; ``summary`` is its summary, if one was computed before."""
         summary = summary or summarise(run, samples)
         rows = {(row.case.workload, row.case.loop): row for row in summary.rows if not row.case.repeat}
-        laps = laps_by_case(samples)
+        laps = laps_by_case(samples, run.cases)
         rounds = comparison.round_logs(samples.blocks[counted_blocks(samples.blocks)])
         rounds = rounds.reindex(columns=range(len(run.cases)))
         keys = {(case.workload, case.loop): index for index, case in enumerate(run.cases) if not case.repeat}

@@ -144,7 +144,7 @@ def without_ratios(summary: Summary) -> Summary:
 
 def estimate_phases(run: Run, samples: Samples) -> PhaseEstimates:
     """Each loop's phases in one run, without the baseline's repetition."""
-    laps = laps_by_case(samples)
+    laps = laps_by_case(samples, run.cases)
     cases = [(i, case) for i, case in enumerate(run.cases) if case.status == "ok" and not case.repeat]
     return {(c.workload, c.loop): phase_estimates(rows, c.phases) for i, c in cases if len(rows := laps[i])}
 

@@ -170,7 +170,7 @@ def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSu
 
 def _phases_by_case(run: Run, samples: Samples) -> dict[int, _Phases]:
     """The phases of the cases that ended well, by their index in the run."""
-    laps = laps_by_case(samples)
+    laps = laps_by_case(samples, run.cases)
 
     def phases(case: int) -> _Phases:
         own, order = laps[case], run.cases[case].phases

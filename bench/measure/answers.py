@@ -15,6 +15,7 @@ import torch
 
 from loopmark import loops
 from loopmark.bench.measure.clock import BadStep, Block
+from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.warmup import WarmUp
 from loopmark.bench.records.run import CacheState, Compilation, GpuState
@@ -64,6 +65,7 @@ class Warm:
     """Seconds of a step without laps, where ``laps_count`` is False: a graph's warm-up steps hold the device."""
     lead_in: int = 0  # uncounted steps before a block
     held: DeviceMemoryUse | None = None  # None where it is unknown, as on a CPU
+    cycle: Cycle | None = None  # of its data; None where all steps have equal work
 
     @property
     def step_seconds(self) -> float:

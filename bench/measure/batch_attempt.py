@@ -10,13 +10,14 @@ from typing import Any
 
 from loopmark.bench.measure.cgroup import free_host_bytes
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
-from loopmark.bench.measure.schedule import steps_per_block
+from loopmark.bench.measure.schedule import LONG_SECONDS, steps_per_block
 from loopmark.bench.records.batch_sizes import Attempt, Limit
 
 WARMUP_SECONDS = 1.0  # after the first step; short, since many sizes are tried, and a few steps fill the caches
 SAMPLING_SECONDS = 0.5
 LEAST_BLOCKS, MOST_BLOCKS = 12, 40
 """The range of six values brackets a median with 95 % confidence; with twelve, the extremes are not needed."""
+LEAST_EPOCHS = 6  # where a block is an epoch that takes long: the range of all six values
 LEAST_STEPS = 6 + 1 + LEAST_BLOCKS
 """The least steps of an attempt: the warm-up, the turn's first step, and one step a block."""
 
@@ -70,9 +71,11 @@ class BatchAttempt:
         if rows.batch < self.batch_size:
             return self._result("data", f"a batch has at most {rows.batch} rows")
         warm = process.within(self._left()).warm(ceiling_seconds=WARMUP_SECONDS)
-        steps = steps_per_block(warm.step_seconds, self.block_seconds)
-        blocks = round(SAMPLING_SECONDS / ((warm.lead_in + steps) * warm.step_seconds))
-        order = (False,) * min(MOST_BLOCKS, max(LEAST_BLOCKS, blocks))
+        steps, cycle = steps_per_block(warm.step_seconds, self.block_seconds, warm.cycle), warm.cycle
+        step_seconds = cycle.seconds / cycle.steps if cycle else warm.step_seconds
+        blocks = round(SAMPLING_SECONDS / ((warm.lead_in + steps) * step_seconds))
+        least = LEAST_EPOCHS if cycle and cycle.seconds > LONG_SECONDS else LEAST_BLOCKS
+        order = (False,) * min(MOST_BLOCKS, max(least, blocks))
         turn = process.within(self._left()).take_turn(order=order, steps=steps, own_processes=1)
         finished = process.within(self._left()).finish()
         timed = {

@@ -23,7 +23,7 @@ FORMER = {
     "technique": ("errors",),
 }
 """Modules of ``loops``, each with the older revisions' modules that held its names."""
-ADDED = {"counts": None, "fetched": None, "has_loss_fn": True}
+ADDED = {"counts": None, "epochs": 0, "fetched": None, "has_loss_fn": True}
 """Attributes of a task that older revisions lack, with their values there."""
 RESTORE = "LOOPMARK_RESTORE"
 """The variable that stores the changed variables as JSON: each name with its earlier value, null if it was unset."""

@@ -168,7 +168,9 @@ def _start_server(module: str) -> ForkServerContext:
     data = {workload.data for workload in WORKLOADS.values() if workload.data}
     context.set_forkserver_preload([*(f"loopmark.bench.measure.{name}" for name in ("preload", module)), *sorted(data)])
     # Its import path excludes the working directory and includes an uninstalled checkout; `preload` undoes both.
-    variables = {"PYTHONSAFEPATH": "1"}
+    # A killed worker leaves the semaphores of its loader's queues, which multiprocessing removes with a warning.
+    quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning")))
+    variables = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": quiet}
     if "site-packages" not in PACKAGE.parts:
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     os.environ[RESTORE] = json.dumps({name: os.environ.get(name) for name in variables})

@@ -9,6 +9,7 @@ import pandas as pd
 
 from loopmark.bench.measure.answers import Finished, Ready, Turn, Warm
 from loopmark.bench.measure.clock import Block, LappedBlock
+from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.pool import WorkerProcess
 from loopmark.bench.records.run import Case, Launch
@@ -28,7 +29,8 @@ class RunningCase:
     process: WorkerProcess
     ready: Ready
     warm: Warm
-    steps: int
+    steps: int = 1  # of a block
+    cycle: Cycle | None = None  # of the workload's data, at this loop's speed
     joules_per_step: float | None = None
     turns_seconds: float = 0.0
 
@@ -55,6 +57,7 @@ class RunningCase:
             joules_per_step=self.joules_per_step,
             gpu=finished.gpu,
             seen_per_step=finished.seen_per_step,
+            cycle_steps=self.cycle.steps if self.cycle else None,
             compilation=replace(compilation, launch_seconds=own_seconds) if compilation else None,
         )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from loopmark.bench.measure.loader_processes import turns_on_a_core
 from loopmark.bench.measure.nvml import GpuMonitor, monitor_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ _STEAL_FIELD = 8
 class Disturbance:
     """The disturbances of one block. GPU figures are empty or NaN without a GPU."""
 
-    involuntary_switches: int  # times the kernel took a core away from a thread of the process while it still had work
+    involuntary_switches: int
+    """Times the kernel took a core away from a thread of the process while it still had work, at least: a time that its
+    own children, such as a loader's workers, got a core counts as theirs."""
     steal_seconds: float
     """Time the hypervisor gave to other guests while a pinned core had work, counted in steps of 10 ms."""
     sm_clock_hertz: float
@@ -42,17 +45,17 @@ class DisturbanceMeter:
     def __init__(self, cores: Sequence[int], gpu: GpuMonitor | None) -> None:
         self._names = {f"cpu{core}" for core in cores}
         self._gpu = gpu
-        self._before = (0, 0.0)
+        self._before = (0, 0, 0.0)
 
     def begin(self) -> None:
-        self._before = self._switches(), self._steal_seconds()
+        self._before = self._switches(), turns_on_a_core(), self._steal_seconds()
 
     def end(self, own_processes: int) -> Disturbance:
         """The disturbances since ``begin``. ``own_processes``: this run's processes with a context on the GPU."""
-        switches, steal = self._before
+        switches, own_turns, steal = self._before
         gpu = self._gpu
         return Disturbance(
-            involuntary_switches=self._switches() - switches,
+            involuntary_switches=max(0, self._switches() - switches - (turns_on_a_core() - own_turns)),
             steal_seconds=self._steal_seconds() - steal,
             sm_clock_hertz=gpu.sm_clock_hertz() if gpu else math.nan,
             throttle_reasons=gpu.throttle_reasons() if gpu else "",

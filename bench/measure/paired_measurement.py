@@ -17,10 +17,11 @@ from loopmark.bench.errors import BadInput, NotComparable
 from loopmark.bench.measure.answers import Warm
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.clock import LappedBlock
+from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.launcher import Launcher
 from loopmark.bench.measure.launches import timed_row
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
-from loopmark.bench.measure.schedule import steps_per_block
+from loopmark.bench.measure.schedule import LONG_SECONDS, steps_per_block
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Pair, Side
 from loopmark.bench.records.run import Plan
 from loopmark.bench.records.samples import table
@@ -29,7 +30,7 @@ PAIR_SECONDS = 1.75
 """Sampling time per launch pair. Nearly all noise was seen within a pair, so long pairs would spend less of the time
 on starting processes. But no verdict is sure before the eighth pair, even for a large difference."""
 SHARE_OF_START = 0.5  # least sampling time, as a share of the time to start the pair
-LEAST_QUADS = 3
+LEAST_QUADS, LEAST_LONG_QUADS = 3, 2  # the latter where a block is an epoch that takes long
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class PairedMeasurement:
         self._random = np.random.default_rng()
         self._block_seconds, self._limit_seconds = plan.block_seconds, plan.limit_seconds
         self._ceiling_seconds = plan.warmup_ceiling_seconds
+        self._cycle: Cycle | None = None  # of both sides' data
         self._sides: dict[bool, Side] = {}
         self._compiled: set[bool] = set()
         self._lost: dict[bool, int | None] = {False: None, True: None}
@@ -229,12 +231,15 @@ class PairedMeasurement:
         """Quads of turns (base, head, head, base or the reverse), each with one plain block and one with laps."""
         # Both sides take the same number of steps; with more steps, a side would have warmer caches.
         step = max(one.step_seconds for one in warm.values())
-        steps = steps_per_block(step, self._block_seconds)
+        if index == 0:
+            self._cycle = warm[False].cycle or warm[True].cycle
+        steps = steps_per_block(step, self._block_seconds, self._cycle)
+        least = LEAST_LONG_QUADS if self._cycle and self._cycle.seconds > LONG_SECONDS else LEAST_QUADS
         limit = min(self._limit_seconds, 30 + 50 * 3 * steps * step)
         blocks: list[dict[str, object]] = []
         phases: list[dict[str, object]] = []
         start, quad = time.perf_counter(), 0
-        while quad < LEAST_QUADS or time.perf_counter() - start < seconds:
+        while quad < least or time.perf_counter() - start < seconds:
             first, laps_first = bool(self._random.integers(2)), bool(self._random.integers(2))
             for turn, head in enumerate((first, not first, not first, first)):
                 worker = processes[head].within(limit, ours=limit < self._limit_seconds)

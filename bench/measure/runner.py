@@ -1,10 +1,13 @@
 """The timing of a run: every loop of every workload in its own process, taking turns, launch after launch."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from loopmark.bench.measure import launches, schedule
 from loopmark.bench.measure.answers import Turn
+from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.failures import foretold
 from loopmark.bench.measure.inventory import cases_of, lacking
 from loopmark.bench.measure.launcher import apart
@@ -14,9 +17,13 @@ from loopmark.bench.measure.meters import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, 
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.warmup import unsteady
 from loopmark.bench.records import store
-from loopmark.bench.records.run import PhaseWork, Run, disturbs
+from loopmark.bench.records.run import Run, disturbs
 from loopmark.bench.records.samples import Samples
 
+if TYPE_CHECKING:
+    from loopmark.bench.measure.worker import Worker
+
+T = TypeVar("T")
 MOST_AGAIN = 2
 """Most repeats of a throttled turn, at the end of its round. Turns at the power cap are not repeated."""
 NEVER_REACHED = "the run was interrupted before this case was measured"
@@ -25,8 +32,8 @@ NEVER_REACHED = "the run was interrupted before this case was measured"
 class Runner:
     """Carries out a plan and stores the run in a folder, which is complete after every launch of every workload."""
 
-    def __init__(self, facts: CommandFacts, progress: schedule.Progress) -> None:
-        self._facts, self.progress = facts, progress
+    def __init__(self, facts: CommandFacts, progress: schedule.Progress, *, looks_at_loaders: bool = True) -> None:
+        self._facts, self.progress, self._looks_at_loaders = facts, progress, looks_at_loaders
         self._plan = plan = facts.plan
         self._schedule = schedule.Schedule(plan.seed)
         self._collector = launches.Collector()
@@ -38,6 +45,7 @@ class Runner:
             self._warnings.append("this system cannot pin processes to cores, which adds noise; give more --launches")
         self._capacities = {workload: launches.DeviceCapacity() for workload in self._workloads}
         self._warned_of_memory: set[str] = set()
+        self._cycles: dict[str, Cycle | None] = {}
         self._forecast = schedule.Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
 
     @property
@@ -126,10 +134,20 @@ class Runner:
                 fresh.clear()
                 self._lose(one, state)
         state.starting_seconds += time.perf_counter() - start
-        budget = state.sampled_seconds + self._sampling_seconds(len(state.live) + len(state.waiting))
+        self._choose_blocks(state)
+        least = schedule.LEAST_ROUNDS * schedule.LONG_BLOCKS * sum(one.cycle.seconds for one in state.live if one.cycle)
+        budget = state.sampled_seconds + max(least, self._sampling_seconds(len(state.live) + len(state.waiting)))
         self._forecast.sampling_seconds[state.workload] = budget
         self._forecast.started(state.workload, state.launch, state.starting_seconds, state.compile_seconds)
         return fresh
+
+    def _choose_blocks(self, state: LaunchState) -> None:
+        """Choose the steps of a block. Those of all loops, in all launches, hold cycles of the baseline's data."""
+        first = min(state.live, key=lambda one: one.index != state.baseline, default=None)
+        cycle = self._cycles.setdefault(state.workload, first.warm.cycle) if first else None
+        for one in state.live:
+            one.cycle = cycle
+            one.steps = schedule.steps_per_block(one.warm.step_seconds, self._plan.block_seconds, cycle)
 
     def _shrink(self, index: int, state: LaunchState) -> bool:
         """Queue the baseline with half the batch size, if no other case fits beside it; True if queued."""
@@ -138,6 +156,7 @@ class Runner:
         if not begins or self._pool.shrink(state.workload, before) is None:
             return False
         state.whole_batch = state.whole_batch or before
+        self._cycles.pop(state.workload, None)  # epochs now have more steps
         state.capacity = self._capacities[state.workload] = launches.DeviceCapacity()  # cases now need less memory
         state.waiting.insert(0, index)
         return True
@@ -159,7 +178,7 @@ class Runner:
         self._collector.add_warm_up((index, launch), warm)
         self._unfinished.add((index, launch))
         self._cases[index] = replace(case, phases=warm.phases or case.phases)
-        return RunningCase(index, process, ready, warm, schedule.steps_per_block(warm.step_seconds, plan.block_seconds))
+        return RunningCase(index, process, ready, warm)
 
     def _sample(self, state: LaunchState) -> None:
         """Take rounds until the budget is spent. In a round, every running case takes one turn."""
@@ -192,7 +211,7 @@ class Runner:
         limit = self._turn_limit(one)
         try:
             return one.process.within(limit, ours=limit < self._plan.limit_seconds).take_turn(
-                order=self._schedule.turn(schedule.quads_a_turn(one.steps, one.warm.lead_in)),
+                order=self._schedule.turn(schedule.blocks_a_turn(one.steps, one.warm.lead_in, one.cycle)),
                 steps=one.steps,
                 own_processes=len(state.live),
             )
@@ -272,26 +291,33 @@ class Runner:
             return
         case = self._cases[one.index]
         if launch == 0:
-            case = replace(case, work=self._work(one))
+            if self._looks_at_loaders and case.loop == self._plan.baseline and not case.repeat:
+                loading = self._afterwards(one, "its loader was not looked at", lambda worker: worker.examine_loader())
+                case = replace(case, loading=loading)
+                if loading is not None and loading.repeated is not None:
+                    self._warnings.append(f"{case.workload}: {loading.repeated}")
+            case = replace(
+                case, work=self._afterwards(one, "its MFU is unknown", lambda worker: worker.count_work()) or ()
+            )
         made = one.launch(launch, finished)
         self._unfinished.discard(key)
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)
 
-    def _work(self, one: RunningCase) -> tuple[PhaseWork, ...]:
-        """The work of the case's step, counted after all its timing; empty where it cannot be counted."""
+    def _afterwards(self, one: RunningCase, unknown: str, ask: "Callable[[Worker], T]") -> T | None:
+        """The answer of a case's process after all its timing; None, with a warning, if it fails."""
+        case = self._cases[one.index]
         try:
-            return one.process.within(self._plan.limit_seconds).count_work()
-        except CaseEnded as end:  # the timing is kept
-            case = self._cases[one.index]
-            self._warnings.append(f"{case.workload}, {case.label}: its MFU is unknown: {end.reason}")
-            return ()
+            return ask(one.process.within(self._plan.limit_seconds))
+        except CaseEnded as end:
+            self._warnings.append(f"{case.workload}, {case.label}: {unknown}: {end.reason}")
+            return None
 
     def _sampling_seconds(self, cases: int) -> float:
         return self._plan.budget_seconds / self._plan.launches * cases
 
     def _turn_limit(self, one: RunningCase) -> float:
         """A limit far above a turn's duration, so that a hanging turn ends soon."""
-        expected = (4 * schedule.QUADS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
+        expected = (schedule.BLOCKS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
     def _tell(self, state: LaunchState, index: int, doing: str, *, sampling: bool = False) -> None:

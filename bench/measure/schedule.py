@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop
@@ -16,9 +17,10 @@ T = TypeVar("T")
 
 LEAST_ROUNDS = 3  # least rounds of a launch at any budget: a median needs more than one
 MOST_STEPS_A_BLOCK = 1000
-QUADS_A_TURN, QUADS_OF_SLOW_STEPS = 2, 1
-"""Quads (four blocks) in a turn. Two make the cost of the uncounted first step small; one is used where blocks are no
-longer than their uncounted lead-in."""
+BLOCKS_A_TURN, BLOCKS_OF_SLOW_STEPS, LONG_BLOCKS = 8, 4, 2
+"""Blocks of a turn, in quads of four: two quads make the cost of the uncounted first step small, and one is used where
+blocks are no longer than their uncounted lead-in. Half a quad is used where a block is an epoch that takes long."""
+LONG_SECONDS = 0.05
 
 
 class Schedule:
@@ -30,20 +32,24 @@ class Schedule:
     def shuffled(self, items: Sequence[T]) -> list[T]:
         return [items[i] for i in self._random.permutation(len(items))]
 
-    def turn(self, quads: int = QUADS_A_TURN) -> tuple[bool, ...]:
+    def turn(self, blocks: int = BLOCKS_A_TURN) -> tuple[bool, ...]:
         """The blocks of a turn, True with laps: quads of ABBA or BAAB, so that a steady drift in a quad cancels."""
-        firsts = (bool(self._random.integers(2)) for _ in range(quads))
-        return tuple(lapped for first in firsts for lapped in (first, not first, not first, first))
+        firsts = (bool(self._random.integers(2)) for _ in range(0, blocks, 4))
+        return tuple(lapped for first in firsts for lapped in (first, not first, not first, first))[:blocks]
 
 
-def steps_per_block(step_seconds: float, block_seconds: float) -> int:
-    """The number of steps that fill a block, at least one."""
+def steps_per_block(step_seconds: float, block_seconds: float, cycle: Cycle | None = None) -> int:
+    """The number of steps that fill a block, at least one; whole cycles where the data has one."""
+    if cycle is not None:
+        return cycle.steps * max(1, round(block_seconds / cycle.seconds))
     return max(1, min(MOST_STEPS_A_BLOCK, round(block_seconds / step_seconds)))
 
 
-def quads_a_turn(steps: int, lead_in: int) -> int:
-    """The number of quads in a turn, for blocks of ``steps`` steps after ``lead_in`` uncounted ones."""
-    return QUADS_OF_SLOW_STEPS if steps <= lead_in else QUADS_A_TURN
+def blocks_a_turn(steps: int, lead_in: int, cycle: Cycle | None = None) -> int:
+    """The number of blocks in a turn, for blocks of ``steps`` steps after ``lead_in`` uncounted ones."""
+    if cycle is not None and cycle.seconds > LONG_SECONDS:
+        return LONG_BLOCKS
+    return BLOCKS_OF_SLOW_STEPS if steps <= lead_in else BLOCKS_A_TURN
 
 
 class Progress(Protocol):

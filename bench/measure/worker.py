@@ -24,8 +24,11 @@ from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.ceilings.survey import FoundCeilings, ceilings_of
 from loopmark.bench.measure.clock import BadStep, Block, Recording
 from loopmark.bench.measure.compilation import CompilationLog
+from loopmark.bench.measure.cycle import CycleFinder
 from loopmark.bench.measure.device_clock import make_clock
 from loopmark.bench.measure.entry import refuse_strangers
+from loopmark.bench.measure.loader import examine
+from loopmark.bench.measure.loader_processes import LoaderProcesses
 from loopmark.bench.measure.machine import describe_environment
 from loopmark.bench.measure.memory_profile import follow
 from loopmark.bench.measure.nvml import monitor_of
@@ -38,7 +41,7 @@ from loopmark.bench.measure.warmup import WINDOW, warm_up
 from loopmark.bench.measure.work_count import count_work
 from loopmark.bench.records.footprint import Footprint
 from loopmark.bench.records.machine import Environment
-from loopmark.bench.records.run import Compilation, GpuState, PhaseWork
+from loopmark.bench.records.run import Compilation, GpuState, Loading, PhaseWork
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.batch import inputs_and_targets, rows_of
@@ -120,9 +123,12 @@ class Worker:
             block = recording.block()
             losses.extend(block.losses.tolist())
             phases = block.phases
+            finder.note(ends[-1] - start)
             return ends[-1] - start
 
+        finder = CycleFinder(self._task)
         warm = warm_up(take_step, ceiling_seconds)
+        self._cycle = cycle = finder.find(take_step) if ceiling_seconds else None
         self._compilations.end_warm_up()
         device_step_seconds = None
         if not self._clock.laps_count:
@@ -145,6 +151,7 @@ class Worker:
             lead_in=self._clock.lead_in,
             device_step_seconds=device_step_seconds,
             held=held,
+            cycle=cycle,
         )
 
     def environment(self) -> Environment:
@@ -203,6 +210,10 @@ class Worker:
             seen_per_step={unit: total / max(1, self._counted) for unit, total in self._seen.items()},
             compilation=self._compilation() if with_compilation else None,
         )
+
+    def examine_loader(self) -> Loading | None:
+        """Time the loader of the task that was timed, and try other settings of it."""
+        return examine(self._task, self._clock, self._cycle)
 
     def prove(self, *, steps: int) -> Proven:
         """Compare ``steps`` steps with the baseline's, on a new task. It needs no ``set_up``."""
@@ -319,16 +330,20 @@ REQUESTS: dict[str, Callable[..., Any]] = {
 def main(connection: Connection, assignment: Assignment) -> None:
     """The worker process: answer requests until the other end closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    everywhere = os.sched_getaffinity(0) if assignment.cores and hasattr(os, "sched_getaffinity") else set[int]()
     _settle_in(assignment)
-    worker, own = Worker(assignment), os.getpid()
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    worker, own, loaders = Worker(assignment), os.getpid(), LoaderProcesses(everywhere)
+    with contextlib.ExitStack() as at_end, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        at_end.callback(loaders.wake)  # they are asked to end, which a stopped process does not
         while True:
             name, arguments, limit_seconds = connection.recv()
             # The parent ends a hung worker. If the parent is gone, the alarm ends it.
             signal.alarm(math.ceil(limit_seconds) + GRACE_SECONDS)
+            loaders.wake()
             answer = _answer(worker, name, arguments)
             if os.getpid() != own:  # this process is a step's fork; only the original process answers
                 os._exit(0)
+            loaders.rest()
             connection.send(answer)
             signal.alarm(0)
 

@@ -94,7 +94,7 @@ def measure(plan: Plan, session: "Session") -> Measurement:
     machine = session.machines[plan.device]
     silent = RunProgress(Console(quiet=True))  # pytest uses the terminal
     with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, worker_pool(plan, Path(folder)) as pool:
-        run, samples = Runner(CommandFacts(plan, machine, datetime.now(UTC)), silent).run(pool)
+        run, samples = Runner(CommandFacts(plan, machine, datetime.now(UTC)), silent, looks_at_loaders=False).run(pool)
     if run.interrupted:
         raise KeyboardInterrupt
     return Measurement.of(run, samples)

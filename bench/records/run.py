@@ -57,6 +57,21 @@ class PhaseWork:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """The baseline's loader, looked at after its timed turns. All seconds are means on the host's clock."""
+
+    step_seconds: float
+    fetch_seconds: float  # a step's wait for its batch
+    move_seconds: float  # to the device
+    first_fetch_seconds: float | None  # the wait for an epoch's first batch; None if none was seen
+    epoch_steps: int | None
+    whole_epochs: bool  # True if the other figures include the first batch, as the blocks of the timed turns do
+    trials: dict[str, float] = field(default_factory=dict)  # seconds of a step, by another setting of the loader
+    untried: str | None = None  # the reason why there are none, where data takes a share of the step
+    repeated: str | None = None  # a sentence, if workers give the same rows
+
+
+@dataclass(frozen=True)
 class GraphBreak:
     """A place where a compiled graph ends, and Python runs until the next one begins."""
 
@@ -112,6 +127,8 @@ class Launch:
     gpu: GpuState | None = None  # right after a second of only its steps; None if unavailable
     seen_per_step: dict[str, float] = field(default_factory=dict)
     """Mean samples, and units that the task counts, of a batch in its turns; empty where batches have one size."""
+    cycle_steps: int | None = None
+    """Steps after which the work repeats with the data, such as an epoch: each block holds a whole number of cycles."""
     compilation: Compilation | None = None  # None if torch.compile was not used, and in older runs
 
     @property
@@ -138,6 +155,7 @@ class Case:
     memory_kind: str | None  # the meaning of `peak_memory_bytes`: `device memory allocated` or `resident set`
     launches: tuple[Launch, ...]
     work: tuple[PhaseWork, ...] = ()  # the work of one step, phase by phase; empty if it was not counted
+    loading: Loading | None = None  # of a baseline with a loader
 
     @property
     def label(self) -> str:
@@ -155,6 +173,16 @@ class Case:
         seen = [launch.seen_per_step for launch in self.launches]
         units = dict.fromkeys(unit for one in seen for unit in one)
         return batch | {unit: fmean(one[unit] for one in seen if unit in one) for unit in units}
+
+    @property
+    def other_units(self) -> list[str]:
+        """The units besides samples that the task counts."""
+        return [unit for unit in self.units_per_step if unit != "samples"]
+
+    @property
+    def has_cycle(self) -> bool:
+        """True if steps differ with the data, and only whole blocks of them compare."""
+        return any(launch.cycle_steps for launch in self.launches)
 
     @property
     def attention(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from loopmark.bench.judge.side_by_side import StepWork
 from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.run import Compilation
 from loopmark.bench.report import show
+from loopmark.bench.report.loading import loading_remarks
 from loopmark.bench.report.text import elide, grouped, plain, short
 from loopmark.bench.report.training_words import evidence
 from loopmark.phases import in_order
@@ -182,6 +183,7 @@ def _notes(row: Row) -> Iterator[str]:
     if waiting:
         where = "" if len(waiting) == len(counting) else f" in {', '.join(waiting)}"
         yield f"launch-bound{where}: the device waits for the host"
+    yield from loading_remarks(row)
     if row.roofline is None:
         return
     for name, rate in row.roofline.slow_types.items():

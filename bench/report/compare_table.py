@@ -132,6 +132,14 @@ SPEEDUP = Column[Line](
 RATE = Column[Line](
     "samples/s", lambda line: figure(show.rate_range(line.row.samples_per_second), line.row.samples_per_second)
 )
+
+
+def _other_rates(line: Line) -> str:
+    rates = {unit: line.row.units_per_second(unit) for unit in line.row.case.other_units}
+    return ", ".join(f"{show.rate_range(rate)} {plain(unit)}" for unit, rate in rates.items()) or show.ABSENT
+
+
+OTHER_RATES = Column[Line]("other units/s", _other_rates)
 COSTS: tuple[Column[Line], ...] = (
     Column("peak\nmemory", lambda line: figure(words.memory(line.row), line.row.peak_memory_bytes)),
     Column("energy\na step", lambda line: figure(show.joules(line.row.joules_per_step), line.row.joules_per_step)),
@@ -142,6 +150,7 @@ TERMINAL: tuple[Column[Line], ...] = (
     Column("a step", lambda line: show.seconds_plus_minus(line.row.step_seconds)),
     SPEEDUP,
     RATE,
+    OTHER_RATES,
     Column("fwd/bwd/\nopt %", lambda line: cells.short_shares(line.row)),
     *COSTS,
 )
@@ -155,6 +164,7 @@ PAGE: tuple[Column[Line], ...] = (
     Column("verdict", lambda line: cells.verdict_or_status(line.row)),
     Column("step", lambda line: figure(show.seconds_range(line.row.step_seconds), line.row.step_seconds)),
     RATE,
+    OTHER_RATES,
     Column("trains as {}", lambda line: Cell(training.verdict(line.row.trained), whole=True)),
     *COSTS,
 )
@@ -185,12 +195,14 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
 
 
 def _section(comparison: WorkloadComparison, plots: Sequence[Plot]) -> dict[str, Any]:
+    lines = _lines_of(comparison)
+    columns = [one for one in PAGE if one is not OTHER_RATES or any(line.row.case.other_units for line in lines)]
     said = [*words.endings(comparison), *words.remarks(comparison)]
     base = elide(words.baseline(comparison), HEADING_LENGTH)
     return {
         "name": comparison.workload,
         "work": words.works(comparison),
-        "table": Table([replace(one, heading=one.heading.format(base)) for one in PAGE], _lines_of(comparison)),
+        "table": Table([replace(one, heading=one.heading.format(base)) for one in columns], lines),
         "noise": words.noise(comparison),
         "remarks": [{"name": name, "text": text} for name, text in said],
         "plots": [plot for plot in plots if plot.workload == comparison.workload],

@@ -16,6 +16,7 @@ from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report.ceilings import roofline_record
 from loopmark.bench.report.figures import as_csv, record
+from loopmark.bench.report.loading import loading_record
 from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import Figures, draw_plots, unwritable_folder, with_case_figures
 from loopmark.bench.report.run_tables import page_context
@@ -95,6 +96,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
                         **record(row, workload),
                         **picked(row, "host_phases", "device_phases"),
                         "roofline": roofline_record(row),
+                        "loading": loading_record(row),
                         "bounds": {name: asdict(bound) for name, bound in row.bounds.items()},
                     }
                     for row in workload.rows

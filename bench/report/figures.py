@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,8 +11,9 @@ from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.report import cells, show
 from loopmark.bench.report import training_words as words
 from loopmark.bench.report.table import Cell, Column, csv_of, ends, figure
-from loopmark.bench.report.text import elide
+from loopmark.bench.report.text import elide, plain
 
+UNIT_LENGTH = 12  # characters of a unit's name in a heading
 Value = Estimate | float | int | str | None
 Place = Literal["terminal", "main", "start"]
 """The tables of figures: in the terminal, of all loops on a page, and of starting costs on a page."""
@@ -89,12 +90,29 @@ class Figure:
 
 def columns(place: Place, rows: tuple[Row, ...]) -> list[Column[Row]]:
     """The columns of one table of ``rows``, in their order."""
-    every: list[tuple[Shown | None, Figure]] = [(getattr(one, place), one) for one in FIGURES]
+    every: list[tuple[Shown | None, Figure]] = [(getattr(one, place), one) for one in figures_of(rows)]
     found = [(shown, one.of) for shown, one in every if shown and any(map(shown.where, rows))]
     return [shown.column(of, rows[0].baseline) for shown, of in sorted(found, key=lambda pair: pair[0].rank)]
 
 
-def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str | None]:
+def figures_of(rows: Sequence[Row]) -> tuple[Figure, ...]:
+    """All figures: ``FIGURES``, and a rate of each unit besides samples that the tasks of ``rows`` count."""
+    units = dict.fromkeys(unit for row in rows for unit in row.case.other_units)
+    return (*FIGURES, *map(_rate_of, units))
+
+
+def _rate_of(unit: str) -> Figure:
+    name = elide(unit, UNIT_LENGTH)
+    return Figure(
+        f"{plain(unit)}_per_second", lambda row: row.units_per_second(unit),
+        terminal=Shown(4, f"{name}\n/s", _of_value(show.rate)), main=Shown(5, f"{name}/s", show.rate_range),
+        chart=Chart(2, f"{name} a second", "1/s", bigger_is_better=True),
+    )  # fmt: skip
+
+
+def record(
+    row: Row, workload: WorkloadSummary, figures: Sequence[Figure] | None = None
+) -> dict[str, float | int | str | None]:
     """One case as strict JSON values in base units, without phases; None for a value not measured or unbounded."""
     case = row.case
     kept: dict[str, float | int | str | None] = {
@@ -104,7 +122,7 @@ def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str |
         "status": case.status,
         "reason": case.reason,
     }
-    for one in FIGURES:
+    for one in figures_of([row]) if figures is None else figures:
         value = one.of_workload(workload) if one.of_workload else one.of(row)
         if one.kept == "interval":
             kept |= ends(one.key, value if isinstance(value, Estimate) else None)
@@ -115,15 +133,16 @@ def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str |
 
 
 def as_csv(summary: Summary) -> str:
-    """``summary.csv``: one row for each case. The first columns are the same in every run; phases follow."""
+    """``summary.csv``: one row for each case. The first columns are the same in every run; units and phases follow."""
     names = cells.phase_names(summary.rows)
+    figures = figures_of(summary.rows)
     both_clocks = any(row.device_phases for row in summary.rows)
     records = []
     for workload in summary.workloads:
         for row in workload.rows:
             clocks = {"": row.phases, **({"host_": row.host_phases or {}} if both_clocks else {})}
             phases = {f"{name}_{clock}seconds": table.get(name) for clock, table in clocks.items() for name in names}
-            records.append({**record(row, workload), **phases})
+            records.append({**record(row, workload, figures), **phases})
     return csv_of(records)
 
 

@@ -32,6 +32,9 @@ HELD = Warm(WarmUp((0.0005,), True), (), 0.0, 0.0, "none", (), "", False, REPLAY
 PLAIN = Warm(WarmUp((0.0005,), True), (), 0.0, 0.0, "none", (), "", True)
 
 
+IN_MEMORY = cast(Any, SimpleNamespace(epochs=0, batches=[]))
+
+
 class Graph(GraphedStep):
     """A captured step that takes 0.1 ms on the device and 0.01 ms on the host."""
 
@@ -69,13 +72,14 @@ def warmed(clock: HostClock, host: Timeline, monkeypatch: pytest.MonkeyPatch) ->
     """The warm-up reported by a worker with ``clock``, and the number of steps it has counted by then."""
     monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: host.now / 1e9))
     one = worker.Worker(Assignment("", "", "cpu", "small", None, 0, 1, (), Path(), 0, Path()))
-    one._clock, one._started = clock, 0.0
+    one._clock, one._started, one._task = clock, 0.0, IN_MEMORY
     warm = one.warm(ceiling_seconds=10.0)
     return warm, one._steps
 
 
 def test_a_turn_numbers_its_steps_with_those_before_each_block_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     one = worker.Worker(Assignment("", "", "cpu", "small", None, 0, 1, (), Path(), 0, Path()))
+    one._task, one._counts_rows = IN_MEMORY, False
     one._clock, one._steps = queued_clock(monkeypatch, host_ms=1.0, device_ms=20.0), 10
     one._meter = cast(Any, SimpleNamespace(begin=lambda: None, end=lambda _: Disturbance(0, 0.0, 0.0, "", 0)))
     turn = one.take_turn(order=(True, False, False, True), steps=2, own_processes=1)
@@ -113,16 +117,17 @@ def test_any_other_step_is_as_long_as_in_warm_up(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_runs_blocks_are_filled_by_steps_as_they_run_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = SimpleNamespace(workload="", loop="", label="", status="ok", data_sha256=None, phases=())
+    case = SimpleNamespace(workload="", loop="", label="", status="ok", repeat=False, data_sha256=None, phases=())
     monkeypatch.setattr(runner_module, "replace", lambda record, **_: record)
     runner = Runner.__new__(Runner)
     runner._plan = make_plan(PlanOptions(command=["loopmark"], device="cpu", threads=1))
-    runner._cases, runner._unfinished = [cast(Case, case)], set()
+    runner._cases, runner._unfinished, runner._cycles = [cast(Case, case)], set(), {}
     runner._collector = cast(Any, SimpleNamespace(add_warm_up=lambda *_: None))
     lives = []
     for warm in (PLAIN, HELD):
         runner._pool = cast(Any, SimpleNamespace(start=lambda *_, warm=warm, **__: Process(warm)))
         lives.append(runner._start(0, LaunchState("", 0, 0, [], DeviceCapacity())))
+    runner._choose_blocks(LaunchState("", 0, 0, [], DeviceCapacity(), lives))
 
     assert [live.steps for live in lives] == [10, 50]
     assert runner._turn_limit(lives[1]) == pytest.approx(30 + 50 * (8 * 50 + 1) * REPLAY_MS / 1e3)

@@ -86,7 +86,7 @@ class Process(WorkerProcess):
             return Turn(((0, Block(1, 0.1, float("nan")), Disturbance(0, 0.0, float("nan"), "", 0)),))
         if request == "spend":
             return Spent(1, 1.0, 1.0)
-        return Finished(1, None, "", None, None, None) if request == "finish" else ()
+        return {"finish": Finished(1, None, "", None, None, None), "count_work": ()}.get(request)
 
     def settle(self, limit_seconds: float) -> bool:
         return True

@@ -13,6 +13,7 @@ from loopmark.bench.measure import plan as plan_module
 from loopmark.bench.measure import runner as runner_module
 from loopmark.bench.measure.answers import Finished, Ready, Turn, Warm
 from loopmark.bench.measure.clock import Block
+from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.machine import CommandFacts, describe_machine
 from loopmark.bench.measure.meters import Disturbance, Spent
 from loopmark.bench.measure.plan import PlanOptions, ceiling_seconds, make_plan, terms_within_a_run
@@ -22,9 +23,9 @@ from loopmark.bench.measure.schedule import (
     Forecast,
     Part,
     Schedule,
+    blocks_a_turn,
     costs_on,
     parts_of,
-    quads_a_turn,
     sentence,
     steps_per_block,
 )
@@ -63,8 +64,19 @@ def test_a_turn_is_two_quads_in_each_of_which_a_steady_drift_cancels() -> None:
 
 
 def test_a_turn_of_slow_steps_is_one_quad_where_each_block_has_a_step_before_it() -> None:
-    assert [quads_a_turn(steps, lead_in) for steps, lead_in in ((1, 0), (1, 1), (2, 1), (50, 0))] == [2, 1, 2, 2]
-    assert len(Schedule(0).turn(1)) == 4
+    assert [blocks_a_turn(steps, lead_in) for steps, lead_in in ((1, 0), (1, 1), (2, 1), (50, 0))] == [8, 4, 8, 8]
+    assert len(Schedule(0).turn(4)) == 4
+
+
+def test_a_turn_of_epochs_that_take_long_is_one_block_of_each_kind() -> None:
+    short, long = (Cycle(10, seconds, is_epoch=True) for seconds in (0.01, 0.4))
+    assert [blocks_a_turn(10, 0, cycle) for cycle in (short, long)] == [8, 2]
+    assert {Schedule(seed).turn(2) for seed in range(20)} == {(True, False), (False, True)}
+
+
+def test_a_block_holds_whole_cycles_of_the_data_and_at_least_one() -> None:
+    assert steps_per_block(0.001, 0.005, Cycle(7, 0.4, is_epoch=True)) == 7
+    assert steps_per_block(0.001, 0.005, Cycle(7, 0.001, is_epoch=True)) == 35
 
 
 def test_a_block_holds_as_many_steps_as_fit_and_at_least_one() -> None:
@@ -117,7 +129,7 @@ class Process(WorkerProcess):
             return Spent(1, 1.0, 1.0)
         if request == "finish":
             return Finished(1, None, "resident set", None, None, None)
-        return ()
+        return () if request == "count_work" else None
 
     def settle(self, limit_seconds: float) -> bool:
         return True

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,11 +47,7 @@ class TrainingSession:
 
     def begin(self) -> Begun:
         """The target, the steps of an epoch, and the untrained model's quality."""
-        goal, batches = self._task.goal, self._task.batches
-        try:
-            length = len(batches) if isinstance(batches, Sized) else None
-        except TypeError:  # the length of a DataLoader over an iterable is unknown
-            length = None
+        goal, length = self._task.goal, self._task.epoch_length()
         if goal is None:
             return Begun(None, length, None)
         return Begun(Target(goal.metric, float(goal.target), goal.higher_is_better), length, self._quality())

@@ -15,7 +15,7 @@ from typing import Any
 
 from loopmark.bench.judge.summary import Summary
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report.figures import FIGURES, Chart, Value
+from loopmark.bench.report.figures import FIGURES, Chart, Value, figures_of
 from loopmark.bench.report.formats.entry import Entry, entries, scaled
 from loopmark.bench.report.text import short
 
@@ -46,12 +46,13 @@ def smaller_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG00
 
 
 def bigger_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
-    """Steps and training samples a second, and the speedup over the baseline, which is valid on machines that vary."""
+    """Steps, samples and other units a second, and the speedup over the baseline, valid on machines that vary."""
     return _charts(summary, bigger=True)
 
 
 def _charts(summary: Summary, *, bigger: bool) -> str:
-    charts = [(one.chart, one.of) for one in FIGURES if one.chart and one.chart.bigger_is_better == bigger]
+    figures = figures_of(summary.rows)
+    charts = [(one.chart, one.of) for one in figures if one.chart and one.chart.bigger_is_better == bigger]
     charts.sort(key=lambda pair: pair[0].rank)
     results = (_result(entry, chart, of(entry.row)) for entry in entries(summary) for chart, of in charts)
     return json.dumps([result for result in results if result], indent=2, allow_nan=False) + "\n"

@@ -49,6 +49,8 @@ def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all for
             name = f"{gauge.name}{end}_{gauge.unit}" if gauge.unit else gauge.name + end
             figures = [(labels, values[f"{key}{end}"]) for labels, values in records]
             lines += _gauges(name, gauge.unit, f"{gauge.help}{of}.", figures)
+    what = "Units besides samples that the task counts, such as tokens, a second."
+    lines += _gauges("units_per_second", None, what, (rate for entry in measured for rate in _units(entry)))
     what = "Seconds of a step in each phase; the phases of a step add up to it."
     lines += _gauges("phase_seconds", "seconds", what, (phase for entry in measured for phase in _phases(entry)))
     return "\n".join([*lines, "# EOF", ""])
@@ -67,6 +69,11 @@ def _phases(entry: Entry) -> Iterator[tuple[Labels, float]]:
     phases = entry.row.phases
     names = distinct(zip(phases, phases, strict=True), LOOP_LENGTH)
     return ((_labels(entry) | {"phase": names[name]}, seconds) for name, seconds in phases.items())
+
+
+def _units(entry: Entry) -> Iterator[tuple[Labels, object]]:
+    rates = ((unit, entry.row.units_per_second(unit)) for unit in entry.row.case.other_units)
+    return ((_labels(entry) | {"unit": unit}, rate.value) for unit, rate in rates if rate is not None)
 
 
 def _gauges(name: str, unit: str | None, text: str, figures: Iterable[tuple[Labels, object]]) -> list[str]:
