@@ -35,6 +35,9 @@ setup: $(READY) ## Install everything into .venv (the other targets do so too)
 bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 s; ARGS="…": options of loopmark run)
 	$(PY) -m loopmark run $(BENCH_FLAGS)
 
+# The tests start a hundred processes, and each would compile Loopmark anew where Python is told to write no bytecode.
+test test-cuda-build test-docs: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(READY) ## Run the tests that need no GPU, two at a time; timing tests run last (ARGS="-k …": one at a time)
 ifeq ($(strip $(ARGS)),)
 	$(PY) -m pytest -m "not cuda and not docs" --numprocesses=2 --dist=worksteal --benchmark-skip

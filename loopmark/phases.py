@@ -12,7 +12,6 @@ class Phase(NamedTuple):
     colour: str  # in plots; Okabe and Ito 2008, "Color Universal Design"
     yielded: bool = True  # a step yields it as it ends; False for ``data``, which is lapped before a step begins
     repeats: bool = False  # gradient accumulation does it again for each part of a batch
-    optional: bool = False  # a step may lack it
 
 
 DATA = "data"
@@ -27,19 +26,16 @@ ALL = (
     Phase(REST, "#999999", yielded=False),  # what an ordinary function does outside every ``phase``
 )
 
-PHASES = tuple(phase.name for phase in ALL)
+PHASES = tuple(phase.name for phase in ALL if phase.name != REST)  # those of a step that yields each
 YIELDED = tuple(phase.name for phase in ALL if phase.yielded)
 FOR_EACH_PART = tuple(phase.name for phase in ALL if phase.repeats)
-OPTIONAL = tuple(phase.name for phase in ALL if phase.optional)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
     """``names`` in the order of the step: the known phases, a step's own ones by name, and the rest of the step."""
 
-    def place(name: str) -> tuple[int, str]:
-        return (len(PHASES) if name == REST else PHASES.index(name) if name in PHASES else len(PHASES) - 1, name)
-
-    return sorted(names, key=place)
+    known = {name: number for number, name in enumerate(PHASES)} | {REST: len(PHASES) + 1}
+    return sorted(names, key=lambda name: (known.get(name, len(PHASES)), name))
 
 
 _lap: Callable[[str], object] | None = None  # called with a phase's name as it ends; None where nothing listens

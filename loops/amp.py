@@ -63,13 +63,38 @@ def step(task: Task, inputs: Any, targets: Any) -> Iterator[str]:
     task.last_loss = loss.detach()
 
 
+class NotingAutocast(torch.autocast):
+    """An autocast that notes whether it was entered."""
+
+    entered = False
+
+    def __enter__(self) -> Any:
+        self.entered = True
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+
 def _prepare_bf16(task: Task) -> None:
-    task.autocast = torch.autocast(task.device.type, dtype=torch.bfloat16)
+    task.autocast = NotingAutocast(task.device.type, dtype=torch.bfloat16)
 
 
 def _prepare_fp16(task: Task) -> None:
-    task.autocast = torch.autocast(task.device.type, dtype=torch.float16)
+    task.autocast = NotingAutocast(task.device.type, dtype=torch.float16)
     task.scaler = CountingGradScaler(task.device)
+
+
+def _used_autocast(task: Task) -> str | None:
+    entered = getattr(task.autocast, "entered", True)
+    return None if entered else "write `with task.autocast:` around the model's call and the loss"
+
+
+def _used_scaler(task: Task) -> str | None:
+    scaled = not task.scaler.is_enabled() or task.scaler._scale is not None
+    lines = (
+        "write `task.scaler.scale(loss).backward()` instead of `loss.backward()`, "
+        "`task.scaler.unscale_(task.optimizer)` before clipping, and `task.scaler.step(task.optimizer); "
+        "task.scaler.update()` instead of `task.optimizer.step()`"
+    )
+    return "; ".join(filter(None, (_used_autocast(task), None if scaled else lines))) or None
 
 
 def _lacks_bf16(device: torch.device) -> str | None:
@@ -84,6 +109,7 @@ amp_bf16 = Technique(
     rank=20,
     prepare=_prepare_bf16,
     step=step,
+    used=_used_autocast,
     lacks=_lacks_bf16,
     excludes=frozenset({"amp_fp16"}),
 )
@@ -93,5 +119,6 @@ amp_fp16 = Technique(
     rank=20,
     prepare=_prepare_fp16,
     step=step,
+    used=_used_scaler,
     excludes=frozenset({"amp_bf16"}),
 )

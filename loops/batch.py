@@ -63,6 +63,8 @@ def mapped(change: Callable[[Tensor], Any], tree: Any, change_holder: Callable[[
             return change(part)
         if change_holder and _moves_itself(part):
             return change_holder(part)
+        if isinstance(part, tuple):  # one with its own `.to`, such as a PackedSequence
+            return type(part)(*(mapped(change, value, change_holder) for value in part))
         if isinstance(part, Mapping):
             return _replaced(part, {key: mapped(change, value, change_holder) for key, value in part.items()})
         if _holds_tensors(part):

@@ -144,7 +144,7 @@ def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> N
     for technique in techniques:
         if clash := sorted(technique.excludes & seen):
             raise BadSpec(f"'{name}' cannot be: {technique.name} and {clash[0]} exclude each other; keep one")
-        if own_step and technique.step:
+        if own_step and technique.step and not technique.used:
             raise BadSpec(
                 f"'{name}' cannot be: {technique.name} has its own step, which would replace yours; "
                 "write its changes into your step"

@@ -1,7 +1,6 @@
 """One version of the training step: the canonical step or the user's own, changed by techniques."""
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from loopmark.loops import eager
+from loopmark.loops.optimizer_set import needs_closure
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Skip, Step, Technique
 from loopmark.loops.user_code import BadSpec, defined_at
@@ -37,14 +37,32 @@ class Loop:
             if technique.prepare:
                 technique.prepare(task)
         task.build_optimizer()
-        step = next((t.step for t in reversed(self.techniques) if t.step), self.base)
         if self.is_canonical:
+            step = next((t.step for t in reversed(self.techniques) if t.step), self.base)
             _refuse_closure(task)
             step = step if task.has_loss_fn else _without_loss(step)
+        else:
+            step = self._checked(self.base) if any(t.used for t in self.techniques) else self.base
         if task.call is not None:
             step = _bound(step)
         driver = next((t.driver for t in reversed(self.techniques) if t.driver), None)
         return driver(step) if driver else step
+
+    def _checked(self, step: Step) -> Step:
+        """The user's own ``step``, with Skip raised after its first run if it ignores a technique."""
+        checked = False
+
+        @functools.wraps(step)
+        def run(task: Task, inputs: Any, targets: Any) -> Iterator[str]:
+            nonlocal checked
+            yield from step(task, inputs, targets)
+            if not checked:
+                checked = True
+                for technique in self.techniques:
+                    if technique.used and (lines := technique.used(task)):
+                        raise Skip(f"{technique.name} has no effect in {defined_at(step)}: {lines}")
+
+        return run
 
     @property
     def is_canonical(self) -> bool:
@@ -101,8 +119,7 @@ def _bound(step: Step) -> Step:
 
 def _refuse_closure(task: Task) -> None:
     for optimizer in task.optimizers.values():
-        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-        if closure is not None and closure.default is closure.empty:
+        if needs_closure(optimizer):
             raise Skip(
                 f"{type(optimizer).__name__} needs a closure, which the canonical step does not pass; write a step "
                 "that calls task.optimizer.step(closure), and compare with it: "

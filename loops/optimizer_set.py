@@ -1,10 +1,17 @@
 """Several optimizers of one model that step as one."""
 
+import inspect
 from collections import ChainMap
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch.optim import Optimizer
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """True if ``optimizer`` computes the loss and the gradients itself, by a closure, as LBFGS does."""
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
 
 
 class OptimizerSet(Optimizer):
@@ -15,9 +22,22 @@ class OptimizerSet(Optimizer):
 
     def __init__(self, optimizers: Mapping[str, Optimizer]) -> None:
         self.optimizers = dict(optimizers)
-        groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
-        super().__init__([{"params": group["params"]} for group in groups], {})
-        self.param_groups = groups
+        self._has_begun = False
+        super().__init__(
+            [{"params": group["params"]} for o in self.optimizers.values() for group in o.param_groups], {}
+        )
+        self._has_begun = True
+
+    @property
+    def param_groups(self) -> Any:
+        """The groups of all optimizers."""
+        if not self._has_begun:
+            return self._own_groups  # of the base class, which checks that no parameter is in two groups
+        return [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
+
+    @param_groups.setter
+    def param_groups(self, groups: Any) -> None:
+        self._own_groups = groups
 
     @property
     def state(self) -> Any:

@@ -17,7 +17,9 @@ from loopmark.loops import batch as batches_of
 from loopmark.loops.batch import BadBatch, Batch, Called
 from loopmark.loops.goal import Goal
 from loopmark.loops.optimizer_set import OptimizerSet
-from loopmark.loops.user_code import defined_at, place_among
+from loopmark.loops.user_code import BadSpec, defined_at, place_among
+
+WHAT_BATCHES = "give Batches, a list or a DataLoader"
 
 
 class Batches:
@@ -99,21 +101,24 @@ class Task:
     plain_model: nn.Module = field(init=False, repr=False)  # the given `model`, whose quality is measured
     optimizer: Optimizer = field(init=False, repr=False)  # created by `build_optimizer`
     optimizers: dict[str, Optimizer] = field(init=False, repr=False)  # by the names that `make_optimizer` gives them
+    schedules: dict[str, Any] = field(default_factory=dict, init=False, repr=False)  # by their optimizers' names
     optimizer_options: dict[str, Any] = field(default_factory=dict, init=False)
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext, init=False)
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False), init=False)
     input_format: torch.memory_format = field(default=torch.contiguous_format, init=False)
     last_loss: Tensor | None = field(default=None, init=False)  # the loss of the last step, (), detached
+    has_loss_fn: bool = field(default=True, init=False, repr=False)
     fetched: list[Any] | None = field(default=None, init=False, repr=False)  # keeps the loader's batches, if a list
 
     def __post_init__(self) -> None:
         self.place = _caller()
         self.plain_model = self.model
-        self.has_loss_fn = self.loss_fn is not None
-        if not self.has_loss_fn:
+        if self.loss_fn is None:
+            self.has_loss_fn = False
             self.loss_fn = functools.partial(batches_of.loss_in, model=self.plain_model)
+        if not isinstance(self.batches, Iterable):
+            raise BadSpec(f"{self.place}: batches is a {type(self.batches).__name__}; {WHAT_BATCHES}")
         self._stream = self._epochs()
-        self._schedules: list[Any] = []
         parameter = next(self.model.parameters(), None)
         if parameter is None:
             raise ValueError("the task's model has no parameters; there is nothing to train")
@@ -137,12 +142,16 @@ class Task:
             try:
                 inputs, targets = batches_of.inputs_and_targets(batch, self.has_loss_fn)
             except TypeError as error:
-                raise BadBatch(f"{self._batches_place()}: {error}") from None
+                raise BadBatch(f"{self.batches_place()}: {error}") from None
             inputs = batches_of.moved(inputs, self.device, self.input_format)
             targets = batches_of.moved(targets, self.device, torch.contiguous_format)
+        self.adapt(inputs)
+        return inputs, targets
+
+    def adapt(self, inputs: Any) -> None:
+        """Let ``model(inputs)`` pass ``inputs`` as the model takes them, or as ``call`` does."""
         if (self.call or not isinstance(inputs, Tensor)) and not isinstance(self.model, Called):
             self.model = Called(self.model, self.call)
-        return inputs, targets
 
     def bind(self, targets: Any) -> None:
         """Make ``targets`` those that ``call`` gets with the next call of ``model``."""
@@ -151,14 +160,14 @@ class Task:
 
     def build_optimizer(self) -> None:
         """Create the optimizers and their schedules, with the options that the techniques have set."""
-        made = self._make_optimizer(**self.optimizer_options)
-        self.optimizers = dict(made) if isinstance(made, Mapping) else {"optimizer": made}
-        self.optimizer = OptimizerSet(self.optimizers) if isinstance(made, Mapping) else made
+        self.optimizers = self.new_optimizers()
+        several = len(self.optimizers) > 1
+        self.optimizer = OptimizerSet(self.optimizers) if several else next(iter(self.optimizers.values()))
+        self.schedules = {}
         if self.make_scheduler is not None:
-            for optimizer in self.optimizers.values():
-                schedule = self.make_scheduler(optimizer)
-                optimizer.register_step_post_hook(lambda *_, schedule=schedule: schedule.step())
-                self._schedules.append(schedule)
+            for name, optimizer in self.optimizers.items():
+                self.schedules[name] = self.make_scheduler(optimizer)
+                optimizer.register_step_post_hook(lambda *_, name=name: self.schedules[name].step())
 
     def optimizer_takes(self, option: str) -> bool:
         """True if ``make_optimizer`` accepts the keyword ``option``, such as ``fused``."""
@@ -184,12 +193,24 @@ class Task:
             f"**options, as in make_optimizer({first}, **options), and pass them on to {names}"
         )
 
+    def new_optimizers(self) -> dict[str, Optimizer]:
+        """New optimizers of the model, by name, with the options that the techniques have set."""
+        if not callable(self.make_optimizer):
+            kind = type(self.make_optimizer).__name__
+            raise BadSpec(f"{self.place}: make_optimizer is a {kind}; give a function that makes it of the parameters")
+        made = self._make_optimizer(**self.optimizer_options)
+        named = dict(made) if isinstance(made, Mapping) else {"optimizer": made}
+        if not named or not all(hasattr(one, "param_groups") for one in named.values()):
+            what = f"returned a {type(made).__name__}; return an optimizer, or a dict of optimizers"
+            raise BadSpec(f"{defined_at(self.make_optimizer)}: make_optimizer {what}")
+        return named
+
     def _make_optimizer(self, **options: Any) -> Any:
         parameters = [*inspect.signature(self.make_optimizer).parameters]
         wants_model = bool(parameters) and parameters[0] == "model"
         return self.make_optimizer(self.plain_model if wants_model else self.model.parameters(), **options)
 
-    def _batches_place(self) -> str:
+    def batches_place(self) -> str:
         """The place that makes the batches: the loader's own code, else the task's."""
         dataset = getattr(self.batches, "dataset", None)
         makers = (getattr(self.batches, "collate_fn", None), getattr(type(dataset), "__getitem__", None),
@@ -204,8 +225,8 @@ class Task:
                 empty = False
                 yield batch
             if empty:
-                once = "a generator can be read only once: give Batches, a list or a DataLoader"
-                raise BadBatch(f"{self._batches_place()}: the task's batches gave nothing; {once}")
+                once = f"a generator can be read only once: {WHAT_BATCHES}"
+                raise BadBatch(f"{self.batches_place()}: the task's batches gave nothing; {once}")
 
 
 def _caller() -> str:

@@ -41,9 +41,12 @@ class Technique:
     rank: int  # techniques are applied from low rank to high, in any order of their names
     prepare: Callable[[Task], None] | None = None  # raises `Skip` for an unsuitable task
     step: Step | None = None
+    used: Callable[[Task], str | None] | None = None
+    """After a step of the user's own: the lines that it lacks to use what ``prepare`` put on the task; None if it uses
+    it. Without this, a technique with a ``step`` cannot change the user's own."""
     driver: type[Driver] | None = None
     lacks: Callable[[torch.device], str | None] = lambda _: None  # the missing requirement, as a sentence, or None
-    compiles: bool = False  # True if it uses torch.compile; a warning follows if nothing is then compiled
+    compiles: bool = False  # True if it uses torch.compile; it is shown as not compiled if nothing is
     captures: bool = False  # True if it captures the device's work and replays it, which torch's operators do not show
     excludes: frozenset[str] = frozenset()  # techniques of the same effect or in conflict; accumulate_K means all K
 

@@ -55,12 +55,16 @@ def forget(spec: str) -> None:
 
 
 def place_of(error: BaseException) -> str:
-    """The place of ``error``: the innermost line outside torch and the standard library, as ``file.py:12``."""
+    """The place of ``error``: the innermost line outside torch and the standard library, as ``file.py:12``.
+
+    Lines that its message quotes count too: those of a loader's worker process, and of code that cannot be compiled.
+    """
     if isinstance(error.__cause__, StopIteration):  # Python replaces it in a generator, which loses its place
         error = error.__cause__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown(error.filename)}:{error.lineno}"
-    return place_among([(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)])
+    lines = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
+    return place_among([*lines, *((name, int(number)) for name, number in _QUOTED.findall(_said(error)))])
 
 
 def place_among(lines: Sequence[tuple[str, int]]) -> str:
@@ -86,20 +90,32 @@ def defined_at(function: Any) -> str:
 
 def described(error: BaseException) -> str:
     """``error`` as one line: its place, type and message, at most about 300 characters."""
-    try:
-        said = error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:  # the error's own __str__ may fail
-        said = ""
-    text = " ".join((said or "").split())
-    what = f"{type(error).__name__}: {text[:240]}{'…' if len(text) > 240 else ''}" if text else type(error).__name__
-    return f"{place_of(error)}: {what}"
+    said, kind = _ASIDE.split(_said(error))[0], type(error).__name__
+    if _IN_WORKER.match(said):  # then follow the worker's traceback, indented, and its error
+        said = re.split(r"\n(?=\S)", said.strip())[-1]
+        kind, _, said = said.partition(": ")
+    text = " ".join(said.split())
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} … {text[-(_LONGEST // 2) :]}"
+    return f"{place_of(error)}: {kind}: {text}" if text else f"{place_of(error)}: {kind}"
 
 
+_LONGEST = 240  # characters of an error's message; the point may be at either end
+_QUOTED = re.compile(r'^ +File "([^"]+)", line (\d+)', re.MULTILINE)
+_IN_WORKER = re.compile(r"Caught \w+ in \w+ worker process")
+_ASIDE = re.compile(r"\n +Hint: |\n\nfrom user code:|\n\nSet TORCHDYNAMO_VERBOSE")  # begins torch's advice
 _NAMES_SHOWN = 8
 _LOOPS = Path(__file__).resolve().parent
 _user_folders: set[Path] = set()
 _names: dict[Path, str] = {}  # of the modules of files, by path
 _HOMES = {_LOOPS, _LOOPS.parent / "bench"}  # the folders of Loopmark's own code
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return (error.msg if isinstance(error, SyntaxError) else str(error)) or ""
+    except Exception:  # the error's own __str__ may fail
+        return ""
 
 
 def _is_library(filename: str) -> bool:

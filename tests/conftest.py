@@ -34,8 +34,18 @@ def pytest_configure(config: pytest.Config) -> None:
     ten times as long as compiling what a test needs. With this variable, it trusts the compiler with most of them.
     """
     os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
+    _take_own_cores()
     if config.option.markexpr.startswith("not cuda"):
         os.environ.update(CUDA_VISIBLE_DEVICES="", HIP_VISIBLE_DEVICES="")
+
+
+def _take_own_cores() -> None:
+    """Give each worker of xdist its share of the cores: all would pin what they measure to the first one."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        share = cores[int(worker) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
+        os.sched_setaffinity(0, share or cores)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

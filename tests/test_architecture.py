@@ -243,7 +243,7 @@ def test_a_forbidden_import_is_caught(module: str, source: str) -> None:
         ("loopmark.bench.records.store", "import benchmarks, torn"),
         (
             "loopmark.bench.plugin.rows",
-            "import pytest\nfrom loopmark.bench.report import format\nfrom loopmark.bench.plugin import extra_info",
+            "import pytest\nfrom loopmark.bench.report import show\nfrom loopmark.bench.plugin import extra_info",
         ),
         ("loopmark.bench.plugin.rows", "def f():\n    from loopmark.bench.measure import runner"),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.measure.machine import describe_machine
-from tests.support.command import BRIEF_CEILINGS, ROOT, loopmark
+from tests.support.command import BRIEFLY, ROOT, loopmark
 from tests.support.histories import dated, keep
 from tests.support.synthetic import Truth, make_run
 
@@ -25,7 +25,7 @@ def lean(tmp_path: Path) -> str:
 def test_a_run_measures_reports_and_keeps_the_machines_name_without_them(lean: str, tmp_path: Path) -> None:
     arguments = ("--quick", "--device", "cpu", "--workload", "regression", "--loop", "fused_optimizer", "--no-train")
     few = ("--budget", "0.05", "--launches", "1")
-    done = loopmark("run", *arguments, *few, cwd=tmp_path, program=("-c", BRIEF_CEILINGS), PYTHONPATH=lean)
+    done = loopmark("run", *arguments, *few, cwd=tmp_path, program=("-c", BRIEFLY), PYTHONPATH=lean)
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "results").glob("*/*/run.json")
     assert (run.parent / "report.html").exists()

@@ -16,15 +16,13 @@ from typer.core import TyperGroup
 from loopmark import __version__
 from loopmark.bench.cli.ab import ab
 from loopmark.bench.cli.calibrate import calibrate
-from loopmark.bench.cli.ceilings import ceilings
 from loopmark.bench.cli.check import check
 from loopmark.bench.cli.compare import compare, history
 from loopmark.bench.cli.examples import epilog
 from loopmark.bench.cli.exchange import export, import_
-from loopmark.bench.cli.inspection import memory, trace, verify
+from loopmark.bench.cli.inspection import doctor, list_, memory, trace, verify
 from loopmark.bench.cli.invocation import BAD_INPUT, CRASHED, INTERRUPTED
-from loopmark.bench.cli.machine import doctor, list_
-from loopmark.bench.cli.measure import find_batch, run, train
+from loopmark.bench.cli.measure import ceilings, find_batch, run, train
 from loopmark.bench.cli.report import report
 from loopmark.bench.errors import BadInput
 from loopmark.bench.report.text import plain
@@ -103,6 +101,10 @@ def main() -> NoReturn:
         print("loopmark: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except (BadInput, OSError) as error:
+        if (theirs := getattr(error.__cause__, "__cause__", None)) is not None:  # raised by the user's own file
+            from loopmark.bench.measure.answers import traceback_of
+
+            print(traceback_of(theirs), file=sys.stderr)
         _say_mistake(str(error))
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in DEPENDENCIES:

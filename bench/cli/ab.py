@@ -39,6 +39,9 @@ def ab(
         str | None, typer.Option(metavar="NAME", help="Run this on both sides. Default: resnet.")
     ] = None,
     loop: Annotated[str | None, typer.Option(metavar="NAME", help="Run this on both sides. Default: eager.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Run this on the base side, and as the default of the head side.")
+    ] = None,
     device: options.Device = None,
     size: options.Size = None,
     batch_size: options.BatchSize = None,
@@ -70,6 +73,8 @@ def ab(
     Exit status: 0 no regression, 1 regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
     refuse_unwritable(junit, markdown)
+    if baseline is not None:
+        base, loop = [*(base or []), f"loop={baseline}"], loop or baseline
     conditions = Conditions(device, size, batch_size, seed, threads, limit)
     invocation = Invocation(out, as_json, conditions, budget_seconds=budget)
     from loopmark.bench.judge.calibration import quotations
@@ -110,8 +115,6 @@ def ab(
 
 @dataclass(frozen=True)
 class Decision:
-    """The result of a measurement."""
-
     measured: "list[Measured]"  # the launch pairs; empty if Ctrl-C came before the first ended
     sequential: "SequentialComparison | None"  # None if nothing was measured
     findings: "tuple[Finding, ...]"  # at the time when the verdict was certain, or at the end
@@ -136,7 +139,7 @@ def decide(
     sequential: SequentialComparison | None = None
     findings: tuple[Finding, ...] | None = None
     interrupted, start = False, time.perf_counter()
-    seconds, judged = 0.0, 0
+    seconds = 0.0
     try:
         if progress:
             progress.tell("launch pair 1", 0.0, budget_seconds)
@@ -144,7 +147,6 @@ def decide(
             measured.append(pair)
             sequential = sequential or SequentialComparison(rules, *measurement.sides)
             sequential.add(pair.pair, pair.blocks, pair.phases)
-            judged += 1
             spent = time.perf_counter() - start
             if findings is None:
                 seconds = spent
@@ -156,7 +158,7 @@ def decide(
                 progress.tell(doing, min(1.0, spent / budget_seconds), max(0.0, budget_seconds - spent))
     except KeyboardInterrupt:
         interrupted = True
-        if judged < len(measured):  # Ctrl-C came while the last pair was judged
+        if measured:  # judge all pairs anew, since Ctrl-C may have come while the last one was judged
             sequential = SequentialComparison(rules, *measurement.sides)
             for pair in measured:
                 sequential.add(pair.pair, pair.blocks, pair.phases)
@@ -171,24 +173,23 @@ def _compare(
     """Measure until the verdict is certain, the budget is spent or Ctrl-C is pressed, and keep what was measured."""
     import pandas as pd
 
-    from loopmark.bench.records.comparison import Comparison, write_comparison
+    from loopmark.bench.records.comparison import COMPARISON_FILE, Comparison
+    from loopmark.bench.records.samples import write_with_tables
 
-    plan, machine = invocation.plan, invocation.machine
+    plan, facts = invocation.plan, invocation.facts
     with sides.measurement(plan) as measurement:
         decision = decide(measurement, plan.budget_seconds, rules, progress)
     if decision.sequential is None:
         raise KeyboardInterrupt
     base, head = measurement.sides
     folder = invocation.new_folder()
+    common = facts.fields(folder, interrupted=decision.interrupted)
+    del common["plan"], common["environment"]  # each side has an environment of its own
     comparison = Comparison(
-        name=folder.name,
+        **common,
         command=plan.command,
-        started=invocation.started.isoformat(timespec="seconds"),
-        seconds=invocation.seconds,
-        interrupted=decision.interrupted,
         base=base,
         head=head,
-        machine=machine,
         device=plan.device,
         size=plan.size,
         seed=plan.seed,
@@ -197,8 +198,8 @@ def _compare(
         pairs=tuple(one.pair for one in decision.measured),
         warnings=tuple(measurement.warnings),
     )
-    blocks, phases = (pd.concat([getattr(one, name) for one in decision.measured]) for name in ("blocks", "phases"))
-    write_comparison(folder, comparison, blocks, phases)
+    tables = {name: pd.concat([getattr(one, name) for one in decision.measured]) for name in ("blocks", "phases")}
+    write_with_tables(folder / COMPARISON_FILE, comparison, tables)
     return comparison, decision.sequential, folder
 
 

@@ -72,7 +72,7 @@ def calibrate(
         for effect in _next_effects([trial.effect for trial in known.trials], counts):
             start = time.perf_counter()
             trial = _try(invocation.plan, known, effect)
-            known = known.with_trial(trial)
+            known = replace(known, trials=(*known.trials, trial))
             with writing_to(path):
                 ignored_folder(out, invocation.machine.name)
             write_record(path, known)
@@ -151,14 +151,13 @@ def _try(plan: Plan, known: "Calibration", effect: float) -> "CalibrationTrial":
 
 def _begin(invocation: Invocation, workload: str, loop: str) -> "Calibration":
     from loopmark.bench.judge.sequential_comparison import METHOD, DecisionRules
-    from loopmark.bench.measure.machine import available_cores, describe_environment
     from loopmark.bench.records.comparison import Calibration
 
     plan, rules = invocation.plan, DecisionRules()
     return Calibration(
         started=invocation.started.isoformat(timespec="seconds"),
         machine=invocation.machine,
-        environment=describe_environment(plan.threads, available_cores()[: plan.threads]),
+        environment=invocation.facts.environment,
         device=plan.device,
         workload=workload,
         loop=loop,

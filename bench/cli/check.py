@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from loopmark.bench.cli import options
-from loopmark.bench.cli.invocation import refuse_unwritable, unwritable_file, write_file
+from loopmark.bench.cli.invocation import ANOTHER_FILE, refuse_unwritable, write_file
 from loopmark.bench.cli.options import REFERENCE
+from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import StderrConsole
+from loopmark.bench.records.files import writing_to
 
 if TYPE_CHECKING:
     from loopmark.bench.judge.finding import Judgement
@@ -30,7 +32,8 @@ def check(
         list[str] | None,
         typer.Option(
             metavar="METRIC=SHARE",
-            help="Allow an increase, as in forward=5%, of step, step/eager, peak-memory or a phase. Can be repeated.",
+            help="Allow an increase, as in forward=5%, of step, step/eager (for any baseline), peak-memory or a phase. "
+            "Can be repeated.",
         ),
     ] = None,
     false_alarms: Annotated[
@@ -44,7 +47,7 @@ def check(
 ) -> None:
     """Compare a run with a stored baseline for regressions. Needs no torch.
 
-    On the same machine, seconds and bytes are compared; on another, each loop's ratio to eager in its own run.
+    On the same machine, seconds and bytes are compared; on another, each loop's ratio to the baseline of its own run.
     Other options come from [tool.loopmark.check] in the nearest pyproject.toml.
     In GitHub Actions the findings also go to the job's summary and annotations.
 
@@ -63,7 +66,7 @@ def check(
     from loopmark.bench.records.store import read
 
     before, now = read(baseline), read(run)
-    judgement = judge(*now, *before, thresholds, allowed)
+    judgement = judge(now, before, thresholds, allowed)
     # Each machine has a folder with its runs, and these folders are siblings.
     roots = dict.fromkeys((run.resolve().parent.parent, baseline.resolve().parent.parent, REFERENCE))
     known = quotations(calibrations_of(now[0].machine.name, *roots))
@@ -81,7 +84,7 @@ def show_judgement(
     A refusal is one line on ``console``, without a table. Raises BadInput for a file that cannot be written.
     """
     from loopmark.bench.report import judgement as page
-    from loopmark.bench.report.claim import conclusion
+    from loopmark.bench.report.judgement import conclusion
 
     # Everything is rendered before anything is written, so that no file is left without the others.
     summary, cases = page.as_markdown(judgement).encode(), page.as_junit(judgement)
@@ -110,11 +113,10 @@ def _add_to_summary(page: bytes, console: StderrConsole) -> None:
     if not file:
         return
     try:
-        with Path(file).open("ab", buffering=0) as summary:
+        with writing_to(Path(SUMMARY), ANOTHER_FILE), Path(file).open("ab", buffering=0) as summary:
             summary.write(page)
-    except (OSError, ValueError) as error:
-        # The file is the CI's, and nobody requested it: the verdict counts without it.
-        console.note(f"warning: {unwritable_file(Path(SUMMARY), error)}")
+    except BadInput as error:  # the file is the CI's, and nobody requested it: the verdict counts without it
+        console.note(f"warning: {error}")
 
 
 @contextmanager

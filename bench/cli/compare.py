@@ -53,23 +53,20 @@ def history(
     out: Annotated[Path | None, options.out("the plots and history.csv. Default: DIR/history")] = None,
     as_json: Annotated[bool, options.json_of("the history")] = False,
 ) -> None:
-    """Find the runs at which a loop's speedup over eager changed. Needs no torch.
-    Runs of different machines, devices, sizes, batch sizes, threads, instructions or data are never mixed.
+    """Find the runs at which a loop's speedup changed. Needs no torch.
+    Runs of different machines, devices, sizes, batch sizes, threads, instructions, data or baselines are never mixed.
     A run that cannot be read is named and left out.
 
     Exit status: 0 whatever is found, 2 for bad input.
     """
-    from loopmark.bench.cli.runs import Selection, observations_of
+    from loopmark.bench.cli.runs import Reader, Selection
     from loopmark.bench.judge.history import series_of
-    from loopmark.bench.records.store import run_folders
     from loopmark.bench.report.history import history_as_json, print_history, write_history
 
     console = StderrConsole()
-    warnings: list[str] = []
-    folders = run_folders(folder, warnings.append)
     with RunProgress(console) as progress:
-        selection = Selection(names(workload), names(loop))
-        observations, count = observations_of(folders, selection, warnings.append, progress.hint)
+        reader = Reader(Selection(names(workload), names(loop)), progress.hint)
+        observations, count, warnings = reader.history(folder)
     print_warnings(console, warnings)
     series = series_of(observations)
     kept = out if out is not None else folder / "history"

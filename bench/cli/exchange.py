@@ -59,7 +59,7 @@ def import_(
         list[Path], typer.Argument(metavar="FILE...", help="Read these JSON files of pytest-benchmark, one per launch.")
     ],
     baseline: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Compare the other benchmarks with this one, and name it eager.")
+        str | None, typer.Option(metavar="NAME", help="Compare the other benchmarks with this one.")
     ] = None,
     out: Annotated[Path, options.out("<machine>/<run>/")] = RESULTS,
 ) -> None:
@@ -69,14 +69,13 @@ def import_(
 
     Exit status: 0, or 2 for bad input.
     """
-    from loopmark.bench.judge.comparison import BASELINE
     from loopmark.bench.records.imported import kept_before, machines_in, run_of
     from loopmark.bench.records.pytest_benchmark import read_stored
     from loopmark.bench.records.store import create_folder, write
 
     command = ["loopmark", "import", *map(str, files), *(["--baseline", baseline] if baseline is not None else [])]
     stored = [read_stored(file) for file in files]
-    run, samples = run_of(stored, baseline, BASELINE, shlex.join(command), machines_in(out))
+    run, samples = run_of(stored, baseline, shlex.join(command), machines_in(out))
     folder = before = kept_before(out, run, samples)
     if folder is None:
         folder = create_folder(out, run.machine.name, run.started)

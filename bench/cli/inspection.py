@@ -1,4 +1,4 @@
-"""``loopmark trace``, ``memory`` and ``verify``: inspect what a loop's step does, without timing it."""
+"""``loopmark trace``, ``memory``, ``verify``: inspect the step of a loop. ``list``, ``doctor``: inspect the machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from loopmark.bench.cli import options
-from loopmark.bench.cli.invocation import CANNOT_RUN, NOT_VERIFIED, Conditions, Invocation, exit_by, print_json
+from loopmark.bench.cli.invocation import CANNOT_RUN, FAILED, Conditions, Invocation, exit_by, print_json
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import RunProgress
@@ -35,7 +35,8 @@ def trace(
 
     Exit status: 0, or 1 if the loop failed or timed out, 2 for bad input, 4 if it cannot be traced here.
     """
-    from loopmark.bench.records.trace import create_trace_folder, refuse_run_folder, write_trace
+    from loopmark.bench.records.store import create_folder
+    from loopmark.bench.records.trace import refuse_run_folder, write_trace
 
     if out is not None:
         refuse_run_folder(out)
@@ -53,8 +54,9 @@ def trace(
     folder: Path | None = None
     if found.profile is not None:
         label = f"{found.workload}-{found.loop}"
-        machine, started = invocation.machine.name if out is None else "", invocation.started.isoformat()
-        folder = out or create_trace_folder(RESULTS, machine, started, slugs([label])[label])
+        folder = out or create_folder(
+            RESULTS / invocation.machine.name, "traces", invocation.started.isoformat(), f"-{slugs([label])[label]}"
+        )
         write_trace(folder, content, kernels_as_csv(found.profile))
     if as_json:
         print_json(trace_as_json(found, folder))
@@ -131,6 +133,44 @@ def verify(
     else:
         print_verification(found)
     if any(one.broken for one in found):
-        raise typer.Exit(NOT_VERIFIED)
+        raise typer.Exit(FAILED)
     if any(one.skipped for one in found):
         raise typer.Exit(CANNOT_RUN)
+
+
+def list_() -> None:
+    """List every workload, loop and technique that can run here. The others are listed with the reason."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from loopmark.bench.measure import inventory
+
+    device, console = inventory.default_device(), Console(highlight=False, markup=False)
+    loops = f"Loops  (--loop NAME, techniques joined by +, or your own: file.py:step), on {device.type}"
+    for title, items in (
+        ("Workloads  (--workload NAME, or your own: file.py:make_task)", inventory.workloads()),
+        (f"\n{loops}", inventory.loops(device)),
+    ):
+        console.print(title, style="bold")
+        columns = Column(no_wrap=True), Column(no_wrap=True), Column()
+        table = Table(*columns, box=None, show_header=False, padding=(0, 2, 0, 2))
+        for item in items:
+            table.add_row(item.name, "no" if item.lacks else "yes", item.lacks or item.summary)
+        console.print(table)
+
+
+def doctor(device: options.Device = None, as_json: options.FoundJson = False) -> None:
+    """Report what makes this machine noisy or slow. Each finding has its reason and its remedy.
+    Settings are only read: Loopmark never changes a clock, a limit or a mode.
+
+    Exit status: 0 whatever is found, 2 for bad input.
+    """
+    from loopmark.bench.measure.doctor.examine import examine
+    from loopmark.bench.measure.doctor.host import this_host
+    from loopmark.bench.report.checklist import diagnosis_as_json, print_diagnosis
+
+    found = examine(device, this_host())
+    if as_json:
+        print_json(diagnosis_as_json(found))
+    else:
+        print_diagnosis(found)

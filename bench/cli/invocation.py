@@ -2,12 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ import typer
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import RunProgress, StderrConsole
-from loopmark.bench.records.files import replace_file
+from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.report.text import plain
 
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from loopmark.bench.measure.pool import WorkerPool
 
 # Exit statuses. Those of a comparison are in `loopmark.bench.judge.finding`; a full disk or a crash has another.
-NOT_MEASURED = 1  # a case failed
-NOT_VERIFIED = 1  # a loop lacks a property
+FAILED = 1  # a case, or a property of a loop
 BAD_INPUT = 2
 CANNOT_RUN = 4  # a loop cannot be tried on this machine or with this workload
 CRASHED = 70  # a bug in Loopmark itself
 INTERRUPTED = 130
+
+ANOTHER_FILE = "choose another file"
 
 
 class Conditions(NamedTuple):
@@ -66,14 +67,8 @@ class Invocation:
         from loopmark.bench.measure.plan import PlanOptions, make_plan
 
         self.plan = make_plan(PlanOptions(["loopmark", *sys.argv[1:]], **conditions._asdict(), **plan_options))
-        self.started, self._began = datetime.now(UTC), time.perf_counter()
-        self._out = out
+        self.started, self._out = datetime.now(UTC), out
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since ``started``."""
-        return time.perf_counter() - self._began
 
     @cached_property
     def machine(self) -> Machine:
@@ -99,16 +94,27 @@ class Invocation:
 
     @contextmanager
     def pool(self) -> Iterator[tuple[Path, "WorkerPool", RunProgress]]:
-        """A new folder, its measuring processes and the progress. On failure, an empty folder is removed."""
+        """A new folder, its measuring processes and the progress. On failure, a folder without results is removed.
+
+        The logs of what failed are then kept elsewhere.
+        """
         from loopmark.bench.measure.pool import worker_pool
         from loopmark.bench.records.store import remove_if_empty
 
+        assert self._out is not None
+        is_new = not self._out.exists()
         folder = self.new_folder()
         try:
             with RunProgress(self.console) as progress, worker_pool(self.plan, folder) as pool:
                 yield folder, pool, progress
-        except BaseException:
-            remove_if_empty(folder)
+        except BaseException as error:
+            if (logs := folder / "logs").is_dir() and isinstance(error, BadInput):
+                kept = Path(tempfile.mkdtemp(prefix="loopmark-logs-"))
+                first, *others = sorted(Path(shutil.move(logs, kept)).iterdir())
+                self.console.note(f"Logs: {first.parent}" if others else f"Log: {first}")
+            shutil.rmtree(logs, ignore_errors=True)
+            for made in (folder, folder.parent, *([self._out] if is_new else [])):
+                remove_if_empty(made)
             raise
 
 
@@ -117,7 +123,7 @@ def exit_by(statuses: Iterable[str], *, interrupted: bool = False) -> None:
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if {*statuses} & {"failed", "timed_out"}:
-        raise typer.Exit(NOT_MEASURED)
+        raise typer.Exit(FAILED)
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -126,7 +132,6 @@ def print_json(content: dict[str, Any]) -> None:
 
 
 def print_warnings(console: StderrConsole, warnings: Iterable[str]) -> None:
-    """Print a line for each of ``warnings``."""
     for warning in warnings:
         console.note(f"warning: {plain(warning)}", "yellow")
 
@@ -147,35 +152,21 @@ def refuse_unwritable(*paths: Path | None) -> None:
     from loopmark.bench.records.store import is_of_a_run
 
     for path in given:
-        try:
-            path.lstat()
-            if path.exists() and not path.is_file():  # links are followed: /dev/stdout is no file
-                raise BadInput(f"{path} exists and is not a file; choose another")
-            if is_of_a_run(path):
-                raise BadInput(f"{path} belongs to a run; choose another file")
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise unwritable_file(path, error) from None
-        try:
+        with writing_to(path, ANOTHER_FILE):
+            with suppress(FileNotFoundError):
+                path.lstat()
+                if path.exists() and not path.is_file():  # links are followed: /dev/stdout is no file
+                    raise BadInput(f"{path} exists and is not a file; choose another")
+                if is_of_a_run(path):
+                    raise BadInput(f"{path} belongs to a run; choose another file")
             # A file without a name: nothing is left behind.
             with tempfile.TemporaryFile(dir=path.parent):
                 path.with_name(f"{path.name}.partial").is_file()  # it raises if the name is too long
-        except (OSError, ValueError) as error:
-            raise unwritable_file(path, error) from None
     if len({os.path.abspath(path) for path in given}) < len(given):  # noqa: PTH100 - links are not followed
         raise BadInput(f"{given[0]} is given twice; choose a file for each output")
 
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a requested file in one move. Raises BadInput if it cannot be written."""
-    try:
+    with writing_to(path, ANOTHER_FILE):
         replace_file(path, content)
-    except (OSError, ValueError) as error:
-        raise unwritable_file(path, error) from None
-
-
-def unwritable_file(path: Path, error: Exception) -> BadInput:
-    """The error for a file that cannot be written."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return BadInput(f"cannot write {path}: {reason}; choose another file")

@@ -11,8 +11,6 @@ REFERENCE = RESULTS / "reference"  # the runs and calibrations committed to the 
 
 
 class InconclusiveCounts(StrEnum):
-    """The ways to count an inconclusive comparison."""
-
     PASS = "pass"
     FAIL = "fail"
 
@@ -32,6 +30,9 @@ Loops = Annotated[
         help="Use this loop: techniques joined by +, or file.py:step. Repeat it, or use commas.",
     ),
 ]
+Baseline = Annotated[
+    str | None, typer.Option("--baseline", metavar="NAME", help="Compare the others with this loop. Default: eager.")
+]
 Workload = Annotated[str, typer.Option("--workload", metavar="NAME", help="Train this workload, or file.py:make_task.")]
 LoopArguments = Annotated[
     list[str], typer.Argument(metavar="LOOP...", help="Inspect these loops: techniques joined by +, or file.py:step.")
@@ -48,7 +49,7 @@ BatchSize = Annotated[
 Threads = Annotated[int | None, typer.Option(help="Use this number of threads and cores. Default: the physical cores.")]
 Seed = Annotated[int, typer.Option(help="Seed the weights and batches.")]
 Deterministic = Annotated[
-    bool, typer.Option("--deterministic", help="Use torch's deterministic algorithms only; eager shows their cost.")
+    bool, typer.Option("--deterministic", help="Use deterministic algorithms only; the baseline shows their cost.")
 ]
 
 # How a judgement is counted and reported.

@@ -14,6 +14,7 @@ from loopmark.bench.records.batch_sizes import BatchSizes, read_batch_sizes
 if TYPE_CHECKING:
     from loopmark.bench.judge.summary import Summary
     from loopmark.bench.judge.training import TrainingSummary
+    from loopmark.bench.records.run import Status
 
 
 def report(
@@ -34,7 +35,7 @@ def report(
     if search is not None:
         show_batches(search, run, as_json, console)
     elif not is_timed and (trained := read_training(run)) is not None:
-        from loopmark.bench.report.training_files import draw_training
+        from loopmark.bench.report.draw import draw_training
 
         show_training(draw_training(run, *trained), run, as_json, console)
     else:
@@ -52,19 +53,18 @@ def show_summary(summary: "Summary", folder: Path, as_json: bool, console: Stder
         print_json({"folder": str(folder), **draw.as_json(summary)})
     else:
         print_summary(summary)
-        console.note(f"Report: {folder / 'report.html'}")
+        _note_files(folder, {row.case.status for row in summary.rows}, console)
 
 
 def show_training(summary: "TrainingSummary", folder: Path, as_json: bool, console: StderrConsole) -> None:
-    """Print a training in the same way."""
-    from loopmark.bench.report.training_files import training_as_json
+    from loopmark.bench.report.draw import training_as_json
     from loopmark.bench.report.training_table import print_training
 
     if as_json:
         print_json({"folder": str(folder), **training_as_json(summary, {})})
     else:
         print_training(summary)
-        console.note(f"Report: {folder / 'report.html'}")
+        _note_files(folder, summary.training.statuses, console)
 
 
 def show_batches(search: BatchSizes, folder: Path, as_json: bool, console: StderrConsole) -> None:
@@ -79,3 +79,9 @@ def show_batches(search: BatchSizes, folder: Path, as_json: bool, console: Stder
     else:
         print_batches(findings)
         console.note(f"Kept in {folder}")
+
+
+def _note_files(folder: Path, statuses: "set[Status]", console: StderrConsole) -> None:
+    console.note(f"Report: {folder / 'report.html'}")
+    if {"failed", "timed_out"} & statuses and (folder / "logs").is_dir():
+        console.note(f"Logs: {folder / 'logs'}")

@@ -11,18 +11,19 @@ from typing import NamedTuple
 from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge import side_by_side
-from loopmark.bench.judge.comparison import BASELINE, round_logs
+from loopmark.bench.judge.comparison import round_logs
 from loopmark.bench.judge.history import Observation, measured, observe, start_of
 from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.run_comparison import JudgedRun
-from loopmark.bench.judge.side_by_side import ComparedRun, FoundRun, PhaseEstimates, SideBySide, WorkloadComparison
+from loopmark.bench.judge.side_by_side import ComparedRun, FoundRun, PhaseEstimates, SideBySide
 from loopmark.bench.judge.summary import Summary, lost_at_step, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
+from loopmark.bench.records.run import Case
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_table, run_folders, training_of
 from loopmark.bench.report.compare_words import named
-from loopmark.bench.report.text import elide
+from loopmark.bench.report.text import elide, grouped, short
 
 MOST_MACHINES = 8  # side by side; more could not be distinguished in a plot
 MOST_RUNS = 6  # of one machine: the oldest run and the newest ones; `history` shows more
@@ -42,14 +43,15 @@ class Selection(NamedTuple):
     def has_loop(self, name: str) -> bool:
         return not self.loops or any(_is_same_loop(name, one) for one in self.loops)
 
-    def has_ratio(self, workload: str, loop: str) -> bool:
-        """True if this loop's ratio is requested, or it is the baseline of a requested one."""
-        return self.has_workload(workload) and (loop == BASELINE or self.has_loop(loop))
+    def has_ratio(self, baseline: str, workload: str, loop: str) -> bool:
+        """True if this loop's ratio is requested, or it is the ``baseline`` of a requested one."""
+        return self.has_workload(workload) and (loop == baseline or self.has_loop(loop))
 
-    def refuse_unknown(self, workloads: Iterable[str], loops: Iterable[str]) -> None:
-        """Raise BadInput for a requested name that is not among ``workloads`` or ``loops``, those of the runs."""
-        for kind, names, known in (("workload", self.workloads, workloads), ("loop", self.loops, loops)):
-            there = sorted({*known})
+    def refuse_unknown(self, cases: Iterable[Case]) -> None:
+        """Raise BadInput for a requested name that none of ``cases``, those of the runs, has."""
+        known = {(case.workload, case.loop) for case in cases}
+        for kind, names, of_kind in (("workload", self.workloads, 0), ("loop", self.loops, 1)):
+            there = sorted({case[of_kind] for case in known})
             for name in names:
                 if not any(_is_same_loop(name, one) for one in there):
                     raise BadInput(f"no {kind} named '{name}' in these runs; they have {', '.join(there)}")
@@ -77,7 +79,6 @@ class Warnings:
         self.add(f"{text}: {said}", folder)
 
     def include(self, others: "Warnings") -> None:
-        """Add all warnings of ``others``."""
         for text, whose in others._whose.items():
             self._whose[text] += whose
 
@@ -114,8 +115,7 @@ class Reader:
         Raises BadInput if no run can be read, or none of them has a requested name.
         """
         found = self._find(places)
-        cases = [case for one in found for case in one.run.cases]
-        self._selection.refuse_unknown((case.workload for case in cases), (case.loop for case in cases))
+        self._selection.refuse_unknown(case for one in found for case in one.run.cases)
         has_workload, has_loop = self._selection.has_workload, self._selection.has_loop
         asked_for = [o for o in found if any(has_workload(c.workload) and has_loop(c.loop) for c in o.run.cases)]
         if not asked_for:
@@ -125,6 +125,29 @@ class Reader:
         groups = [*side_by_side.by_setting(asked_for).values()]
         compared = self._over_time(groups[0]) if len(groups) == 1 else self._machines(groups)
         return compared, self._warnings.lines()
+
+    def history(self, place: Path) -> tuple[list[Observation], int, list[str]]:
+        """Every requested ratio in every run at and under ``place``, the number of readable runs, and the warnings.
+
+        Raises BadInput like ``compare``.
+        """
+        folders = self._folders([place])
+        observed = over_cores(
+            partial(_observe, self._selection), folders, lambda done: self._tell("reading the runs", done)
+        )
+        kept: dict[str, ObservedRun] = {}
+        for one in observed:
+            if one.digest in kept:
+                self._warnings.add(f"left out: it is a copy of {kept[one.digest].folder}", one.folder)
+            elif one.mistake is not None:  # not kept, since a copy of it may be whole
+                self._leave_out(one.folder, one.mistake)
+            else:
+                self._warnings.include(one.warnings)
+                kept[one.digest] = one
+        self._expect([*kept])
+        self._selection.refuse_unknown(case for one in observed for case in one.cases)
+        observations = [seen for one in kept.values() for seen in one.observations]
+        return observations, len(kept), self._warnings.lines()
 
     def _find(self, places: Iterable[Path]) -> list[FoundRun]:
         folders = self._folders(places)
@@ -147,14 +170,16 @@ class Reader:
         read = [*self._read([found for found in runs if found.folder not in shown], 1), *newest[::-1]]
         self._expect(read)
         if len(read) == 1:  # a single run is labelled by its machine
-            return SideBySide(*self._shown(side_by_side.machine_names([read[0].found.run]), read), is_over_time=False)
+            return self._side_by_side(side_by_side.machine_names([read[0].found.run]), read, is_over_time=False)
         labels = side_by_side.number_alike([elide(one.found.run.name, side_by_side.LONGEST - 4) for one in read])
         first, last = (JudgedRun.of(one.found.run, one.samples, one.summary) for one in (read[0], read[-1]))
-        moved, not_compared = side_by_side.shifts(first, last, self._selection.has_ratio)
+        wants = partial(self._selection.has_ratio, last.run.plan.baseline)
+        moved, not_compared = side_by_side.shifts(first, last, wants)
         between = len(runs) - len(read)
         note = f"{between} runs in between are not shown; `loopmark history DIR` shows where a loop's speedup changed"
-        notes = (note,) if len(read) == MOST_RUNS < len(runs) else ()
-        return SideBySide(*self._shown(labels, read), True, moved, not_compared, notes)
+        notes = [note] if len(read) == MOST_RUNS < len(runs) else []
+        found = self._side_by_side(labels, read, notes, is_over_time=True)
+        return replace(found, shifts=moved, not_compared=not_compared)
 
     def _machines(self, groups: list[list[FoundRun]]) -> SideBySide:
         latest = sorted(groups, key=lambda runs: runs[-1].started, reverse=True)[:MOST_MACHINES]
@@ -172,7 +197,7 @@ class Reader:
         labels = side_by_side.machine_names([one.found.run for one in read])
         older = [f"{count} of {label}" for label, count in zip(labels, counts, strict=True) if count]
         note = f"only the newest run of each machine is shown; older ones are not shown: {named(older)}"
-        return SideBySide(*self._shown(labels, read), False, notes=(note,) if older else ())
+        return self._side_by_side(labels, read, [note] if older else [], is_over_time=False)
 
     def _read_ahead(self, runs: Iterable[FoundRun]) -> None:
         """Read the runs that are likely to be shown, on all cores."""
@@ -194,15 +219,25 @@ class Reader:
                 read.append(one)
         return read
 
-    def _shown(
-        self, labels: list[str], read: list[SummarisedRun]
-    ) -> tuple[tuple[ComparedRun, ...], tuple[WorkloadComparison, ...]]:
-        pairs = zip(labels, read, strict=True)
+    def _side_by_side(
+        self, labels: list[str], read: list[SummarisedRun], notes: Sequence[str] = (), *, is_over_time: bool
+    ) -> SideBySide:
+        """The runs with their workloads; without ratios, and with a note on that, if their baselines differ."""
+        pairs = [*zip(labels, read, strict=True)]
+        by_baseline = grouped((one.found.run.plan.baseline, label) for label, one in pairs)
+        if len(by_baseline) > 1:
+            told = "; ".join(f"{short(name)} in {named(of)}" for name, of in by_baseline.items())
+            notes = (
+                *notes,
+                f"speedups are not shown side by side: ratios to different baselines do not compare ({told})",
+            )
+            pairs = [(name, one._replace(summary=side_by_side.without_ratios(one.summary))) for name, one in pairs]
         runs = tuple(ComparedRun(label, one.found, one.summary, one.phases) for label, one in pairs)
         for compared in runs:
             for warning in compared.run.warnings:  # a run's own warnings are shown in a comparison as well
                 self._warnings.add(warning, compared.name)
-        return runs, side_by_side.compare_workloads(runs, self._selection.has_workload, self._selection.has_loop)
+        workloads = side_by_side.compare_workloads(runs, self._selection.has_workload, self._selection.has_loop)
+        return SideBySide(runs, workloads, is_over_time, notes=tuple(notes))
 
     def _folders(self, places: Iterable[Path]) -> list[Path]:
         folders: dict[Path, Path] = {}
@@ -222,7 +257,7 @@ class Reader:
         self._mistakes.append(error)
         self._warnings.add_error("left out", folder, error)
 
-    def _expect(self, anything: list[FoundRun] | list[SummarisedRun]) -> None:
+    def _expect(self, anything: Sequence[object]) -> None:
         if not anything and self._mistakes:
             raise self._mistakes[0]
 
@@ -267,38 +302,10 @@ class ObservedRun:
 
     folder: Path
     digest: str = ""  # of its `run.json`
-    workloads: set[str] = field(default_factory=set)
-    loops: set[str] = field(default_factory=set)
+    cases: tuple[Case, ...] = ()
     observations: list[Observation] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    warnings: Warnings = field(default_factory=Warnings)
     mistake: BadInput | None = None  # the error if it cannot be read
-
-
-def observations_of(
-    folders: Sequence[Path], selection: Selection, warn: Callable[[str], None], tell: Tell
-) -> tuple[list[Observation], int]:
-    """Every requested ratio in every run, and the number of readable runs. Each unreadable run is a warning.
-
-    Raises BadInput if no run can be read, or none of them has a requested name.
-    """
-    observed = over_cores(partial(_observe, selection), folders, lambda done: tell("reading the runs", done))
-    kept: dict[str, ObservedRun] = {}
-    for one in observed:
-        if one.digest in kept:
-            warn(f"left out: {one.folder} is a copy of {kept[one.digest].folder}")
-            continue
-        for warning in one.warnings:
-            warn(warning)
-        if one.mistake is not None:  # not kept, since a copy of it may be whole
-            warn(f"left out: {one.mistake}")
-        else:
-            kept[one.digest] = one
-    if not kept and (mistakes := [one.mistake for one in observed if one.mistake is not None]):
-        raise mistakes[0]
-    selection.refuse_unknown(
-        (name for one in observed for name in one.workloads), (name for one in observed for name in one.loops)
-    )
-    return [seen for one in kept.values() for seen in one.observations], len(kept)
 
 
 def _observe(selection: Selection, folder: Path) -> ObservedRun:
@@ -306,21 +313,20 @@ def _observe(selection: Selection, folder: Path) -> ObservedRun:
     try:
         run = read_run(folder)
         observed.digest = digest_of(folder)
-        observed.workloads = {case.workload for case in run.cases}
-        observed.loops = {case.loop for case in run.cases}
+        observed.cases = run.cases
         blocks, no_longer_training = read_table(folder, "blocks", run), lost_at_step(read_table(folder, "losses", run))
         rounds = round_logs(blocks[counted_blocks(blocks)])
         for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
             places = measured(run, workload)
             if not places or places[0] in no_longer_training:
-                lost_eager = "is left out, since eager's loss was not finite"
-                reason = lost_eager if places else "has no ratio there, since eager was not measured"
-                observed.warnings.append(f"{folder}: {workload} {reason}")
+                lost = f"is left out, since {short(run.plan.baseline)}'s loss was not finite"
+                reason = lost if places else f"has no ratio there, since {short(run.plan.baseline)} was not measured"
+                observed.warnings.add(f"{workload} {reason}", folder)
                 continue
             asked_for = [i for i in places[1:] if selection.has_loop(run.cases[i].loop)]
             for i in (i for i in asked_for if i in no_longer_training):
                 what = f"{run.cases[i].loop} on {workload}"
-                observed.warnings.append(f"{folder}: {what} is left out, since its loss was not finite")
+                observed.warnings.add(f"{what} is left out, since its loss was not finite", folder)
             kept = [i for i in (places[0], *asked_for) if i not in no_longer_training and i in rounds]
             observed.observations += observe(run, rounds[kept], workload, str(folder))
     except BadInput as error:

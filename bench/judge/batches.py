@@ -38,7 +38,6 @@ class BatchFinding:
 
 
 def find(case: BatchCase) -> BatchFinding:
-    """Judge the attempts of ``case``."""
     first = {attempt.batch_size: attempt for attempt in case.attempts}
     rows = tuple(_row(first[size], case) for size in sorted(first))
     fitting = [(row, rate) for row in rows if (rate := row.samples_per_second) is not None]

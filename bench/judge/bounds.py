@@ -75,7 +75,6 @@ class Roof:
 
     @property
     def limit_seconds(self) -> Estimate:
-        """The least time that it can take."""
         return max(self.arithmetic_seconds, self.memory_seconds, key=lambda estimate: estimate.value)
 
     @property

@@ -31,8 +31,6 @@ class Rate:
 
 @dataclass(frozen=True)
 class EffectRow:
-    """The trials of one planted effect."""
-
     effect: float
     called_slower: Rate  # by its step; for unchanged code, by any finding that made a regression
     within: dict[float, Rate]  # by seconds: the rate of `slower` within this time

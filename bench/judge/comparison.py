@@ -16,7 +16,6 @@ Verdict = Literal["faster", "slower", "same", "inconclusive"]
 LaunchLogs = NDArray[np.float64]  # (launches,) natural logs of seconds, bytes or a ratio, in any order
 RoundLogs: TypeAlias = "pd.Series[float]"  # (rounds,) natural logs of seconds per step, by launch and round
 
-BASELINE = "eager"  # the loop that all others are compared with
 QUAD = 4  # blocks of a turn that form a group: two with laps, two without
 # The columns of ``Samples.blocks`` that a comparison needs.
 FIGURES = ("case", "launch", "round", "block", "lapped", "steps", "host_seconds", "device_seconds")

@@ -29,7 +29,6 @@ def differences(base: Run, head: Run) -> tuple[str, ...]:
 
 
 def environment_differences(base: Environment, head: Environment) -> tuple[str, ...]:
-    """The differences in software and settings."""
     return _sentences(_unlike([_surroundings(base, NONE), _surroundings(head, NONE)]))
 
 
@@ -50,7 +49,7 @@ def _sentences(unlike: Mapping[str, tuple[str | None, ...]]) -> tuple[str, ...]:
 
 def _groups(run: Run) -> tuple[Facts, ...]:
     silent = NONE if run.imported_from is None else UNKNOWN
-    facts = {"device": run.plan.device, "size": run.plan.size, "launches": run.plan.launches}
+    facts = {name: getattr(run.plan, name) for name in ("device", "size", "launches", "baseline")}
     settings = {"seed": run.plan.seed, "seconds a block": run.plan.block_seconds}
     plan = Facts({**facts, **(settings if run.imported_from is None else dict.fromkeys(settings))}, silent)
     known = {case.workload: case.data_sha256[:12] for case in run.cases if case.data_sha256 is not None}

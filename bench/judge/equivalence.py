@@ -1,4 +1,4 @@
-"""Decide if a loop trains the model that eager trains, by comparing its steps with the canonical ones."""
+"""Decide if a loop trains the model that the baseline trains, by comparing its steps with the baseline's."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -46,44 +46,44 @@ class Equivalence:
     furthest: Departure | None = None  # nearest to its bound; None if all bits are equal, or something departs
 
 
-def equivalence(proof: Proof, deviations: pd.DataFrame, eager: Proof | None, again: Proof | None = None) -> Equivalence:
+def equivalence(proof: Proof, deviations: pd.DataFrame, base: Proof | None, again: Proof | None = None) -> Equivalence:
     """The verdict on one case.
 
-    ``same``: loss, gradients, parameters and buffers equal eager's to the last bit in each step, and at the end those
-    of the process that trained ``eager``. ``within rounding``: no error exceeds ``ROOM`` times the observed rounding
-    error of eager. ``departs``: all else. A single gradient may err as much as under coarse rounding, since it jumps if
-    an activation falls on the other side of a kink; so gradients are judged by the upper median over their steps,
-    against the medians of eager and of rounding. A loop that differs has no verdict if the model draws random numbers,
-    since it may have drawn different ones. ``again`` is eager's proof in another process, which shows if eager is
-    reproducible.
+    ``same``: loss, gradients, parameters and buffers equal the baseline's to the last bit in each step, and at the end
+    those of the process that trained ``base``, which is None for the baseline itself. ``within rounding``: no error
+    exceeds ``ROOM`` times the observed rounding error of the baseline. ``departs``: all else. A single gradient may err
+    as much as under coarse rounding, since it jumps if an activation falls on the other side of a kink; so gradients
+    are judged by the upper median over their steps, against the medians of the baseline and of rounding. A loop that
+    differs has no verdict if the model draws random numbers, since it may have drawn different ones. ``again`` is the
+    baseline's proof in another process, which shows if it is reproducible.
     """
     if proof.status != "ok":
         return Equivalence(None, proof, why_not=proof.reason or proof.status)
     if proof.lost_at_step is not None:
-        if eager is None or eager.lost_at_step is not None:
-            return Equivalence(None, proof, why_not="eager itself lost its loss")
+        if base is None or base.lost_at_step is not None:
+            return Equivalence(None, proof, why_not=f"{(base or proof).loop} itself lost its loss")
         return Equivalence("departs", proof)
     if not proof.steps:
         return Equivalence(None, proof, why_not="its gradient scaler skipped every step")
     if proof.same_steps == proof.steps:
-        return _of_same_steps(proof, eager, again)
+        return _of_same_steps(proof, base, again)
     found = _departures(deviations, proof.steps)
     departing = [one for one in found if one.share > 1]
     if departing and proof.draws_at_random:
         return Equivalence(None, proof, why_not="its model draws random numbers, and the loop may have drawn others")
     if departing:
         return Equivalence("departs", proof, first=min(departing, key=lambda one: one.step))
-    # An update rounds like eager's if the optimizer is the same, so its error says nothing about the loop.
+    # An update rounds like the baseline's if the optimizer is the same, so its error says nothing about the loop.
     telling = [one for one in found if one.kind != "update"] or found
     return Equivalence("within rounding", proof, furthest=max(telling, key=lambda one: one.share, default=None))
 
 
-def _of_same_steps(proof: Proof, eager: Proof | None, again: Proof | None) -> Equivalence:
-    """The verdict if each step equals eager's from the same state, by comparing the final states as well."""
-    if eager is None or eager.status != "ok" or eager.sha256 == proof.sha256:
+def _of_same_steps(proof: Proof, baseline: Proof | None, again: Proof | None) -> Equivalence:
+    """The verdict if each step equals the baseline's from the same state, by comparing the final states as well."""
+    if baseline is None or baseline.status != "ok" or baseline.sha256 == proof.sha256:
         return Equivalence("same", proof)
-    repeats = again is not None and again.status == "ok" and again.sha256 == eager.sha256
-    # If eager ends equally in two processes and this loop does not, the loop had other inputs.
+    repeats = again is not None and again.status == "ok" and again.sha256 == baseline.sha256
+    # If the baseline ends equally in two processes and this loop does not, the loop had other inputs.
     return Equivalence("departs" if repeats and not proof.skipped_steps else "within rounding", proof)
 
 

@@ -18,7 +18,7 @@ class Finding:
 
     workload: str
     loop: str
-    metric: str  # `step`, `step / eager`, `peak memory`, or the name of a phase
+    metric: str  # `step`, `step / eager` (or another baseline), `peak memory`, or the name of a phase
     unit: Unit
     base: float | None  # None if it was not measured
     head: float | None

@@ -6,30 +6,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from loopmark.bench.judge.comparison import BASELINE, Verdict
+from loopmark.bench.judge.comparison import Verdict
 from loopmark.bench.judge.differences import differences
 from loopmark.bench.judge.finding import Finding, Judgement
 from loopmark.bench.judge.run_comparison import JudgedCase, JudgedRun, MetricComparison, RunComparison, same_machine
-from loopmark.bench.judge.settings import RATIO, STEP, Thresholds
+from loopmark.bench.judge.settings import STEP, Thresholds
 from loopmark.bench.judge.statistics import Estimate, exp, welch
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 
 NOTHING_SHARED = "no loop was measured in both runs"
-NO_RATIO_SHARED = "on another machine only ratios to eager compare, and no other loop was measured in both runs"
-EAGERS_GAIN = "eager became faster, and this loop's own seconds did not become slower"
+NO_RATIO_SHARED = "on another machine only ratios to {} compare, and no other loop was measured in both runs"
+BASES_GAIN = "{} became faster, and this loop's own seconds did not become slower"
 WRONG_PASS = 0.05  # the allowed chance that a slowdown beyond the threshold passes as no regression
 
 
 def check(
-    run: Run,
-    samples: Samples,
-    baseline_run: Run,
-    baseline_samples: Samples,
-    thresholds: Thresholds,
-    false_alarms: float,
+    run: tuple[Run, Samples], baseline: tuple[Run, Samples], thresholds: Thresholds, false_alarms: float
 ) -> Judgement:
-    """The judgement on whether ``run`` is slower than ``baseline_run``, with each finding or the reason for a refusal.
+    """The judgement on whether ``run`` is slower than ``baseline``, with each finding or the reason for a refusal.
 
     The unit is the launch: for each metric of a loop, the logs of both runs' launches are compared by Welch's t, since
     each run has its own spread. The two ends of an interval answer two questions. The low end shows if the head is
@@ -38,28 +33,29 @@ def check(
     finding agrees, which needs no correction (intersection-union, Berger 1982), so each high end is a plain one-sided
     95 % bound.
 
-    The machine drifts between two runs. So on the same machine a loop is judged by its ratio to the eager of its own
-    run, eager by its seconds, and all by their peak memory; a phase counts only if it has a threshold of its own. On
-    another machine only the ratios are compared.
+    The machine drifts between two runs. So on the same machine a loop is judged by its ratio to the baseline of its own
+    run, that one by its seconds, and all by their peak memory; a phase counts only if it has a threshold of its own. On
+    another machine only the ratios are compared. Ratios to different loops are never compared.
 
     Raises BadInput for a threshold of a metric that neither run has.
     """
-    thresholds.refuse_unknown(phase for r in (baseline_run, run) for case in r.cases for phase in case.phases)
-    base, head = JudgedRun.of(baseline_run, baseline_samples), JudgedRun.of(run, samples)
-    differing, warnings = differences(baseline_run, run), tuple(_about_runs(base, head))
+    thresholds.refuse_unknown(phase for r in (baseline[0], run[0]) for case in r.cases for phase in case.phases)
+    base, head = JudgedRun.of(*baseline), JudgedRun.of(*run)
+    differing, warnings = differences(base.run, head.run), tuple(_about_runs(base, head))
     judged = Judgement("check", base.label, head.label, (), false_alarms, differences=differing, warnings=warnings)
     if base.kind != head.kind:
         where = f"the baseline was measured on {base.kind} and the run on {head.kind}"
         return replace(judged, refusal=f"{where}; measure both on one kind of device")
     here, compared = same_machine(base, head), RunComparison(base, head, thresholds.phases)
     findings = [*_unmeasured(compared, thresholds)]
-    findings += _without_eagers_gain(judge_metrics(compared.metrics, thresholds, false_alarms))
+    findings += _without_bases_gain(judge_metrics(compared.metrics, thresholds, false_alarms), compared.baseline)
     left_out = [f"{reason} ({', '.join(names)})" for reason, names in compared.refused.items()]
     if not any(finding.decides for finding in findings):
-        return replace(judged, refusal="; ".join(left_out) or (NOTHING_SHARED if here else NO_RATIO_SHARED))
+        nothing = NOTHING_SHARED if here else NO_RATIO_SHARED.format(compared.baseline)
+        return replace(judged, refusal="; ".join(left_out) or nothing)
     order = list(base.members)
     findings.sort(key=lambda finding: order.index((finding.workload, finding.loop)))
-    facts = tuple(_facts(here, thresholds, findings, false_alarms))
+    facts = tuple(_facts(here, compared, thresholds, findings, false_alarms))
     warnings += tuple(f"not compared: {text}" for text in left_out)
     return replace(judged, findings=tuple(findings), facts=facts, warnings=warnings)
 
@@ -101,13 +97,13 @@ def _unmeasured(compared: RunComparison, thresholds: Thresholds) -> Iterator[Fin
         yield finding(key, metric, before, "inconclusive", f"the baseline measured it; {reason}")
 
 
-def _without_eagers_gain(findings: Sequence[Finding]) -> Iterator[Finding]:
-    """``findings``, where a ratio that rose only because eager became faster is inconclusive, not slower."""
+def _without_bases_gain(findings: Sequence[Finding], baseline: str) -> Iterator[Finding]:
+    """``findings``, where a ratio that rose only because ``baseline`` became faster is inconclusive, not slower."""
     steps = {(finding.workload, finding.loop): finding.verdict for finding in findings if finding.metric == STEP}
     for finding in findings:
-        eager, own = (steps.get((finding.workload, loop)) for loop in (BASELINE, finding.loop))
-        if finding.metric == RATIO and finding.verdict == "slower" and eager == "faster" and own in ("same", "faster"):
-            yield replace(finding, verdict="inconclusive", note=EAGERS_GAIN)
+        base, own = (steps.get((finding.workload, loop)) for loop in (baseline, finding.loop))
+        if finding.unit == "ratio" and finding.verdict == "slower" and base == "faster" and own in ("same", "faster"):
+            yield replace(finding, verdict="inconclusive", note=BASES_GAIN.format(baseline))
         else:
             yield finding
 
@@ -131,11 +127,15 @@ def _note(compared: MetricComparison, change: Estimate, judged: Verdict, thresho
     return None
 
 
-def _facts(here: bool, thresholds: Thresholds, findings: Sequence[Finding], false_alarms: float) -> Iterator[str]:
+def _facts(
+    here: bool, compared: RunComparison, thresholds: Thresholds, findings: Sequence[Finding], false_alarms: float
+) -> Iterator[str]:
+    ratio = f"each loop's ratio to the {compared.baseline} of its own run"
     if here:
-        yield "same machine: seconds and bytes are compared, and each loop's ratio to the eager of its own run"
+        also = f"; {compared.no_ratios}" if compared.no_ratios else f", and {ratio}"
+        yield f"same machine: seconds and bytes are compared{also}"
     else:
-        yield "another machine, or other processor instructions: each loop's ratio to its run's eager is compared"
+        yield f"another machine, or other processor instructions: {ratio} is compared"
         if thresholds.phases:
             yield f"thresholds of phases ({', '.join(thresholds.phases)}) are ignored: seconds do not compare here"
     deciding = sum(finding.decides for finding in findings)

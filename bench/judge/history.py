@@ -16,7 +16,6 @@ from loopmark.bench.judge.comparison import log_speedups
 from loopmark.bench.judge.differences import differences
 from loopmark.bench.judge.run_comparison import ComparisonKey, fill_instructions, instructions_of
 from loopmark.bench.judge.statistics import MEDIAN_ERROR, Estimate, t_quantile
-from loopmark.bench.judge.summary import is_baseline
 from loopmark.bench.records.files import in_utc
 from loopmark.bench.records.run import Case, Run
 
@@ -78,6 +77,7 @@ class SeriesSubject(ComparisonKey):
     parameters: int | None
     data_sha256: str | None
     threads: int | None
+    baseline: str  # the loop that the ratios are to
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,6 @@ class Level:
 
 @dataclass(frozen=True)
 class Change:
-    """A change from one level to the next."""
-
     at: int  # the index in the series at which the new level begins
     point: Point  # the first point of the new level
     before: Estimate
@@ -143,8 +141,6 @@ class Series:
 
 @dataclass(frozen=True)
 class Observation:
-    """One loop in one run, and its series."""
-
     subject: SeriesSubject
     loop: str
     point: Point
@@ -164,7 +160,7 @@ class Suspicion:
 def measured(run: Run, workload: str) -> tuple[int, ...]:
     """The indices in the run of a workload's baseline and of the loops with a ratio to it; () without a baseline."""
     cases = {i: c for i, c in enumerate(run.cases) if c.workload == workload and c.status == "ok" and not c.repeat}
-    base = next((i for i, case in cases.items() if is_baseline(case)), None)
+    base = next((i for i, case in cases.items() if case.loop == run.plan.baseline), None)
     return () if base is None else (base, *(i for i in cases if i != base))
 
 
@@ -248,7 +244,8 @@ def _change(points: Sequence[Point], at: int, before: Estimate, after: Estimate)
 def _subject(run: Run, base: Case) -> SeriesSubject:
     plan, threads, instructions = run.plan, run.environment.threads, instructions_of(run)
     where = run.machine.name, plan.device, base.workload, plan.size
-    return SeriesSubject(*where, base.batch_size, base.parameters, base.data_sha256, threads, instructions=instructions)
+    work = base.batch_size, base.parameters, base.data_sha256
+    return SeriesSubject(*where, *work, threads, plan.baseline, instructions=instructions)
 
 
 def start_of(run: Run, folder: str) -> datetime:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from loopmark.bench.judge import comparison
-from loopmark.bench.judge.comparison import BASELINE, LaunchLogs
+from loopmark.bench.judge.comparison import LaunchLogs
 from loopmark.bench.judge.finding import Unit
 from loopmark.bench.judge.laps import counted_blocks, laps_by_case
-from loopmark.bench.judge.settings import MEMORY, RATIO, STEP
+from loopmark.bench.judge.settings import MEMORY, RATIO_TO, STEP
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, summarise
 from loopmark.bench.records.run import Case, Run
 from loopmark.bench.records.samples import Samples
@@ -47,8 +47,6 @@ def fill_instructions(told: Iterable[T]) -> dict[T, T]:
 
 @dataclass(frozen=True)
 class JudgedCase:
-    """One case of a run, with its own samples."""
-
     row: Row
     rounds: comparison.RoundLogs
     laps: pd.DataFrame
@@ -90,13 +88,13 @@ class JudgedRun:
         members = {key: JudgedCase(rows[key], rounds[index].dropna(), laps[index]) for key, index in keys.items()}
         return cls(run, members, {workload.workload: workload for workload in summary.workloads})
 
-    def eager(self, workload: str) -> JudgedCase | None:
-        """The canonical loop of ``workload``; None if it has no valid speed."""
-        member = self.members.get((workload, BASELINE))
+    def base(self, workload: str) -> JudgedCase | None:
+        """The baseline's case of ``workload``; None if it has no valid speed."""
+        member = self.members.get((workload, self.run.plan.baseline))
         return member if member and member.ailment is None else None
 
     def noise_floor(self, workload: str) -> float | None:
-        """The possible difference of eager and its repetition in this run, as a share; None if not measured."""
+        """The possible difference of the baseline and its repetition in this run, as a share; None if not measured."""
         floor = self.workloads[workload].noise_floor
         return None if floor is None else math.expm1(floor)
 
@@ -148,7 +146,10 @@ class RunComparison:
 
     def __init__(self, base: JudgedRun, head: JudgedRun, asked: Iterable[str] = ()) -> None:
         self._base, self._head, self._asked = base, head, frozenset(asked)
-        self._same_machine = same_machine(base, head)
+        self._same_machine, self.baseline = same_machine(base, head), head.run.plan.baseline
+        others = base.run.plan.baseline
+        told = f"the ratios are to {others} in the baseline and to {self.baseline} in the run, so none compare"
+        self.no_ratios = told if others != self.baseline else None  # why no ratio compares, in one line
         self.metrics: list[MetricComparison] = []
         self.broken: list[tuple[CaseKey, JudgedCase, str]] = []  # a case that trained in the baseline only, and why
         self.missing: list[tuple[CaseKey, str, JudgedCase, str]] = []  # a deciding metric that the run lacks, and why
@@ -200,23 +201,26 @@ class RunComparison:
         floor = max((floor for floor in floors if floor is not None), default=None)
         ratios = self._ratios(key)
         if ratios is not None:
-            self.metrics.append(MetricComparison(key, RATIO, "ratio", *ratios, decides=True, noise_floor=floor))
+            metric = RATIO_TO.format(self.baseline)
+            self.metrics.append(MetricComparison(key, metric, "ratio", *ratios, decides=True, noise_floor=floor))
         if self._same_machine:
             steps = comparison.step_logs(before.rounds), comparison.step_logs(now.rounds)
-            # Without eager on both sides, only the loop's seconds can decide.
+            # Without the baseline on both sides, only the loop's seconds can decide.
             decides = ratios is None
             self.metrics.append(MetricComparison(key, STEP, "seconds", *steps, decides=decides, noise_floor=floor))
             self._compare_memory(key, before.row.case, now.row.case)
             self._compare_phases(key, before, now)
-        elif ratios is None and key[1] != BASELINE:
-            self._refuse("on another machine only ratios to eager compare, and one side has no eager", key)
+        elif self.no_ratios:
+            self._refuse(f"on another machine only ratios compare, but {self.no_ratios}", key)
+        elif ratios is None and key[1] != (name := self.baseline):
+            self._refuse(f"on another machine only ratios to {name} compare, and one side has no {name}", key)
 
     def _ratios(self, key: CaseKey) -> tuple[LaunchLogs, LaunchLogs] | None:
-        eagers = [run.eager(key[0]) for run in (self._base, self._head)]
-        if key[1] == BASELINE or eagers[0] is None or eagers[1] is None:
+        bases = [run.base(key[0]) for run in (self._base, self._head)]
+        if self.no_ratios or key[1] == self.baseline or bases[0] is None or bases[1] is None:
             return None
-        base = comparison.ratio_logs(self._base.members[key].rounds, eagers[0].rounds)
-        head = comparison.ratio_logs(self._head.members[key].rounds, eagers[1].rounds)
+        base = comparison.ratio_logs(self._base.members[key].rounds, bases[0].rounds)
+        head = comparison.ratio_logs(self._head.members[key].rounds, bases[1].rounds)
         return (base, head) if len(base) and len(head) else None
 
     def _compare_memory(self, key: CaseKey, before: Case, now: Case) -> None:

@@ -23,8 +23,6 @@ MEMORY_SHARE = 0.1  # of the false alarms; memory hardly varies, so that few lau
 
 @dataclass(frozen=True)
 class DecisionRules:
-    """The limits of each verdict."""
-
     false_alarms: float = 0.01  # share of comparisons of unchanged code that may end in a regression, by either metric
     margin: float = 0.01  # sides that certainly differ by less are the same, unless called slower or faster first
     step_threshold: float = 0.0  # the share by which the head's step may exceed the base's

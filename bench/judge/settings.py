@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,13 +13,13 @@ from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.finding import Inconclusive
 from loopmark.phases import PHASES
 
-STEP, RATIO, MEMORY = "step", "step / eager", "peak memory"  # every loop has these metrics, and one for each phase
+RATIO_TO = "step / {}"  # the metric that is shown, with the baseline's name; in settings, eager stands for any baseline
+STEP, RATIO, MEMORY = "step", RATIO_TO.format("eager"), "peak memory"  # the metrics of every loop, besides its phases
 FIELDS = {STEP: "step", RATIO: "ratio", MEMORY: "memory"}  # each metric's field of `Thresholds`
-SPELLINGS = {"step/eager": RATIO, "peak_memory": MEMORY, "peak-memory": MEMORY}  # easier to type
+SPELLINGS = {"peak_memory": MEMORY, "peak-memory": MEMORY}  # easier to type
 MOST = 100.0  # a hundredfold increase; a larger share is a typing error
 MOST_FALSE_ALARMS = 0.5
 FILE = "pyproject.toml"
-TABLE = "[tool.loopmark.check]"
 KEYS = ("false-alarms", "inconclusive", "thresholds")
 
 
@@ -27,15 +28,15 @@ class Thresholds:
     """The share by which each metric may exceed the baseline's, 0.05 for 5 %."""
 
     step: float = 0.10  # of absolute seconds on one machine; wider, since a shared machine drifts
-    ratio: float = 0.05  # of a loop's seconds over eager's, which drift alike
+    ratio: float = 0.05  # of a loop's seconds over the baseline's, which drift alike
     memory: float = 0.05
     phases: dict[str, float] = field(default_factory=dict)
     """Only phases named here decide the outcome, since phases are many and noisier than the step."""
 
     def of(self, metric: str) -> float:
         """The threshold of ``metric``; a phase without its own is shown with the step's."""
-        own: float | None = getattr(self, FIELDS[metric]) if metric in FIELDS else self.phases.get(metric)
-        return self.step if own is None else own
+        shares = {STEP: self.step, RATIO: self.ratio, MEMORY: self.memory, **self.phases}
+        return shares.get(metric_name(metric), self.step)
 
     def changed(self, shares: Mapping[str, float]) -> "Thresholds":
         own = {FIELDS[name]: share for name, share in shares.items() if name in FIELDS}
@@ -62,9 +63,9 @@ def parse_flags(flags: Iterable[str]) -> dict[str, float]:
 
 
 def metric_name(text: str) -> str:
-    """The metric's name for ``text``: ``step / eager`` for ``step/eager``."""
+    """The metric's name in the settings for ``text``: ``step / eager`` for the step over that of any baseline."""
     name = text.strip()
-    return SPELLINGS.get(name, name)
+    return RATIO if re.match(r"step *\/", name) else SPELLINGS.get(name, name)
 
 
 def parse_share(value: object, place: str) -> float:
@@ -125,7 +126,7 @@ def load_settings(start: Path) -> Settings:
 
 def parse_settings(table: object, file: str) -> Settings:
     """The settings in the table of ``file``. Raises BadInput, which names the place, for invalid ones."""
-    place = f"{TABLE} of {file}"
+    place = f"[tool.loopmark.check] of {file}"
     given = _table(table, place)
     for key in given:
         if key not in KEYS:

@@ -3,11 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.differences import UNKNOWN
 from loopmark.bench.judge.laps import laps_by_case, phase_estimates
 from loopmark.bench.judge.run_comparison import (
@@ -18,9 +17,9 @@ from loopmark.bench.judge.run_comparison import (
     fill_instructions,
     instructions_of,
 )
-from loopmark.bench.judge.settings import RATIO, STEP
+from loopmark.bench.judge.settings import STEP
 from loopmark.bench.judge.statistics import Estimate, welch
-from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 
@@ -43,8 +42,6 @@ class Setting(ComparisonKey):
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run that was found, not yet judged."""
-
     folder: str
     run: Run
     started: datetime
@@ -62,8 +59,6 @@ class StepWork:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A judged run of a comparison."""
-
     name: str  # short and unique
     found: FoundRun
     summary: Summary
@@ -117,10 +112,7 @@ class Shift:
     after: Estimate
     ratio: Estimate
     """Speed after over speed before, by Welch's t over both runs' launches: 0.92 is slower by 8 %."""
-
-    @property
-    def is_of_seconds(self) -> bool:  # and not of speedups
-        return self.loop == BASELINE
+    is_of_seconds: bool = False  # True for the baseline itself
 
 
 @dataclass(frozen=True)
@@ -139,6 +131,15 @@ class SideBySide:
         """True if any loop was measured in two of the runs."""
         rows = ([row for _, row in c.rows(loop) if row.step_seconds] for c in self.workloads for loop in c.loops)
         return any(len(measured) > 1 for measured in rows)
+
+
+def without_ratios(summary: Summary) -> Summary:
+    """``summary`` without speedups and verdicts, for a comparison with a run that has another baseline."""
+    workloads = (
+        replace(one, rows=tuple(replace(row, speedup=None, verdict=None, break_even_steps=None) for row in one.rows))
+        for one in summary.workloads
+    )
+    return replace(summary, workloads=tuple(workloads))
 
 
 def estimate_phases(run: Run, samples: Samples) -> PhaseEstimates:
@@ -172,9 +173,9 @@ def compare_workloads(
     names = dict.fromkeys(workload.workload for one in compared for workload in one.summary.workloads)
     for name in filter(wants_workload, names):
         having = [(one, found) for one in compared if (found := one.workload(name)) is not None]
-        cases = [row.case for _, found in having for row in found.rows if not row.case.repeat]
-        loops = dict.fromkeys(case.loop for case in cases if not is_baseline(case) and wants_loop(case.loop))
-        base = [BASELINE] if any(is_baseline(case) for case in cases) else []
+        rows = [row for _, found in having for row in found.rows if not row.case.repeat]
+        base = dict.fromkeys(row.case.loop for row in rows if row.is_baseline)
+        loops = dict.fromkeys(row.case.loop for row in rows if row.case.loop not in base and wants_loop(row.case.loop))
         made.append(WorkloadComparison(name, (*base, *loops), tuple(one for one, _ in having)))
     return tuple(made)
 
@@ -186,14 +187,19 @@ def shifts(
 
     The baseline comes first, by its seconds: if it shifts, so do all ratios to it. There are no verdicts, since these
     need thresholds and a share of false alarms, as in `check`. The second result names each loop that was measured in
-    one of the runs and has no shift, with the reason. ``wants`` is True for a requested loop on a workload.
+    one of the runs and has no shift, with the reason. ``wants`` is True for a requested loop on a workload. Runs with
+    different baselines have no shifts.
     """
     compared, found = RunComparison(base, head), []
+    if compared.no_ratios:
+        return (), ()
     for one in (one for one in compared.metrics if wants(*one.key)):
         rows = base.members[one.key].row, head.members[one.key].row
         before, after = (row.step_seconds if one.metric == STEP else row.speedup for row in rows)
-        if one.metric == (STEP if one.key[1] == BASELINE else RATIO) and before is not None and after is not None:
-            found.append(Shift(*one.key, before, after, welch(one.base, one.head).exp()))
+        is_baseline = one.key[1] == compared.baseline
+        is_its_own = one.metric == STEP if is_baseline else one.unit == "ratio"
+        if is_its_own and before is not None and after is not None:
+            found.append(Shift(*one.key, before, after, welch(one.base, one.head).exp(), is_of_seconds=is_baseline))
     cases = (case.row for run in (base, head) for key, case in run.members.items() if wants(*key))
     measured = {f"{row.case.workload} {row.case.loop}" for row in cases if row.step_seconds is not None}
     left_out = [(reason, name) for reason, names in compared.refused.items() for name in names if name in measured]

@@ -29,6 +29,7 @@ class Row:
     """One judged case. Figures that were not measured are None; a case that did not end well has only its reason."""
 
     case: Case
+    baseline: str  # the name of the loop that it is compared with
     step_seconds: Estimate | None = None
     speedup: Estimate | None = None  # baseline's seconds over this loop's: 2 is twice as fast; None for the baseline
     verdict: comparison.Verdict | None = None
@@ -47,11 +48,19 @@ class Row:
     final_scale: float | None = None
     lost_at_step: int | None = None  # first step with a NaN or infinite loss, in any launch; no speed is claimed then
     roofline: Roofline | None = None  # its distance to the device's best; None if unknown
-    trained: TrainedRow | None = None  # its equivalence to eager and its learning; None if not trained
+    trained: TrainedRow | None = None  # its equivalence to the baseline and its learning; None if not trained
 
     @property
-    def departs(self) -> bool:  # True if it is known to train another model than eager
+    def is_baseline(self) -> bool:
+        return self.case.loop == self.baseline and not self.case.repeat
+
+    @property
+    def departs(self) -> bool:  # True if it is known to train another model than the baseline
         return self.trained is not None and self.trained.departs
+
+    @property
+    def compiled_nothing(self) -> bool:  # True if torch.compile was used in vain
+        return self.case.compilation is not None and not self.case.compilation.compiled
 
     @property
     def phases(self) -> dict[str, float]:
@@ -79,16 +88,17 @@ class Row:
 
 @dataclass(frozen=True)
 class WorkloadSummary:
-    """The cases of one workload, compared with its baseline."""
+    """The cases of one workload, compared with the baseline."""
 
     workload: str
+    baseline: str  # the name of the loop that the others are compared with
     rows: tuple[Row, ...]
     noise_floor: float | None  # log ratio between baseline and repetition (0.01 is 1 %); None if not measured
     instrumentation: Estimate | None = None  # seconds per step with laps over seconds without, over all loops
 
     @property
-    def baseline(self) -> Row | None:
-        return next((r for r in self.rows if is_baseline(r.case) and r.step_seconds), None)
+    def base(self) -> Row | None:
+        return next((row for row in self.rows if row.is_baseline and row.step_seconds), None)
 
 
 @dataclass(frozen=True)
@@ -111,10 +121,6 @@ class Summary:
         return self.run.interrupted or (self.trained is not None and self.trained.training.interrupted)
 
 
-def is_baseline(case: Case) -> bool:
-    return case.loop == comparison.BASELINE and not case.repeat
-
-
 def lost_at_step(losses: pd.DataFrame) -> dict[Hashable, int]:
     """The first step with a NaN or infinite loss of each case that has one. No speed is claimed for such a case."""
     return losses[losses["loss"].isna()].groupby("case")["step"].min().to_dict()
@@ -129,6 +135,12 @@ def summarise(
     names, phases = dict.fromkeys(case.workload for case in run.cases), _phases_by_case(run, samples)
     workloads = tuple(_summarise_workload(name, run, blocks, lost, phases) for name in names)
     if trained is not None:
+        compiled = {(case.workload, case.loop): case.compilation for case in run.cases}
+        known = tuple(
+            replace(w, rows=tuple(replace(r, compilation=compiled.get((r.workload, r.loop))) for r in w.rows))
+            for w in trained.workloads
+        )
+        trained = replace(trained, workloads=known)
         workloads = tuple(_with_training(workload, trained) for workload in workloads)
     if ceilings is not None:
         workloads = tuple(_with_rooflines(workload, ceilings) for workload in workloads)
@@ -141,7 +153,7 @@ def _with_training(workload: WorkloadSummary, trained: TrainingSummary) -> Workl
 
 
 def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSummary:
-    base = workload.baseline
+    base = workload.base
     if base is None:
         return workload
     needed = flops_of(base.case.work)
@@ -150,8 +162,8 @@ def _with_rooflines(workload: WorkloadSummary, ceilings: Ceilings) -> WorkloadSu
         if row.step_seconds is None or row.case.batch_size is None:  # its work was counted on a single batch only
             return row
         # From the speedup, which is steadier than the ratio of the two steps.
-        eagers = None if row.speedup is None or row.case.repeat else row.step_seconds.value * row.speedup.value
-        return replace(row, roofline=roofline(row.case.work, row.phases, row.step_seconds, ceilings, needed, eagers))
+        its = None if row.speedup is None or row.case.repeat else row.step_seconds.value * row.speedup.value
+        return replace(row, roofline=roofline(row.case.work, row.phases, row.step_seconds, ceilings, needed, its))
 
     return replace(workload, rows=tuple(judged(row) for row in workload.rows))
 
@@ -177,8 +189,9 @@ def _summarise_workload(
     cases = {i: case for i, case in enumerate(run.cases) if case.workload == name}
     blocks = blocks[blocks["case"].isin([i for i, case in cases.items() if case.status == "ok"])]
     timed = set(blocks["case"])
-    base = next((i for i, case in cases.items() if is_baseline(case) and i in timed), None)
-    repeat = next((i for i, case in cases.items() if case.repeat and i in timed), None)
+    baseline = run.plan.baseline
+    either = {case.repeat: i for i, case in cases.items() if case.loop == baseline and i in timed}
+    base, repeat = either.get(False), either.get(True)
     rounds, costs = comparison.round_logs(blocks), comparison.lap_costs(blocks)
     steps = comparison.step_seconds(rounds)
     against = comparison.log_speedups(rounds, base) if base is not None else {}
@@ -188,16 +201,17 @@ def _summarise_workload(
 
     def row(i: int, case: Case) -> Row:
         if i not in timed:
-            return Row(case)
+            return Row(case, baseline)
         host, device, limits = phases[i]
         log_ratio = against.get(i)
         speedup = log_ratio.exp() if log_ratio else None
         judged = comparison.verdict(log_ratio, floor) if log_ratio and not case.repeat and i not in lost else None
-        measured = Row(case, steps.get(i), speedup, judged, host or None, device or None, limits, lapping.get(i))
+        step, lapped = steps.get(i), lapping.get(i)
+        measured = Row(case, baseline, step, speedup, judged, host or None, device or None, limits, lapped)
         return _with_launches(replace(measured, lost_at_step=lost.get(i)), cases[base] if base is not None else None)
 
     rows = tuple(row(i, case) for i, case in cases.items())
-    return WorkloadSummary(name, rows, floor, comparison.instrumentation(costs))
+    return WorkloadSummary(name, baseline, rows, floor, comparison.instrumentation(costs))
 
 
 def _with_launches(row: Row, baseline: Case | None) -> Row:

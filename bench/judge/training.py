@@ -1,4 +1,4 @@
-"""A judged training: for each case, its equivalence to eager, and its learning over its seeds."""
+"""A judged training: for each case, its equivalence to the baseline, and its learning over its seeds."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.equivalence import Equivalence, equivalence
 from loopmark.bench.judge.statistics import CONFIDENCE, Estimate, falls, finite, student
+from loopmark.bench.records.run import Compilation, labelled
 from loopmark.bench.records.training import Proof, Target, Training, TrainingSamples, Trial
 
 LEAST = 1e-9  # the least value before a logarithm, for a training too short for the clock
-SAME = 1.01  # a smaller gain counts as the same: eager is trained once, so its own variation is unknown
+SAME = 1.01  # a smaller gain counts as the same: the baseline is trained once, so its own variation is unknown
 SURE = 0.01  # the allowed chance that a loss without a trend counts as falling
 
 
@@ -53,9 +53,9 @@ class Learning:
     seconds: Estimate | None  # to the target, without `start_seconds`
     joules: Estimate | None
     start_seconds: float  # with an empty cache if the case compiles
-    steps_ratio: Estimate | None  # steps to the target over eager's from the same seeds: 1.1 is a tenth more
+    steps_ratio: Estimate | None  # steps to the target over the baseline's from the same seeds: 1.1 is a tenth more
     seconds_ratio: Estimate | None
-    """Eager's seconds to the target over this loop's from the same seeds: 2 takes half the time."""
+    """The baseline's seconds to the target over this loop's from the same seeds: 2 takes half the time."""
     surely_sooner: bool  # that ratio exceeds `SAME`, by an interval corrected for all loops of a workload (Bonferroni)
 
     @property
@@ -104,18 +104,18 @@ def judge_trial(trial: Trial, target: Target, evaluations: pd.DataFrame, losses:
 
 
 def learning(
-    training: Training, proof: Proof, trials: Sequence[JudgedTrial], eager: Learning | None, loops: int
+    training: Training, proof: Proof, trials: Sequence[JudgedTrial], baseline: Learning | None, loops: int
 ) -> Learning | None:
     """The learning of the case of ``proof`` over its seeds; None if no trial ended well.
 
-    If it compiles, the process of ``proof`` did so before, with an empty cache. ``eager`` is None for eager itself, and
-    if eager was not trained. ``loops`` is the number of loops that share the chance of a wrong claim.
+    If it compiles, the process of ``proof`` did so before, with an empty cache. ``baseline`` is None for the baseline
+    itself, and if it was not trained. ``loops`` is the number of loops that share the chance of a wrong claim.
     """
     target, seeds = training.targets.get(proof.workload), sum(trial.key == proof.key for trial in training.trials)
     if target is None or not trials:
         return None
-    sooner = _logs(eager.trials, trials, "seconds_to_target") if eager else None
-    longer = _logs(trials, eager.trials, "steps_to_target") if eager else None
+    sooner = _logs(baseline.trials, trials, "seconds_to_target") if baseline else None
+    longer = _logs(trials, baseline.trials, "steps_to_target") if baseline else None
     shared = student(sooner, 1 - (1 - CONFIDENCE) / max(1, loops)) if sooner else None
     surely_sooner = shared is not None and shared.low > math.log(SAME)
     ends = [one.quality for one in trials if math.isfinite(one.quality)]
@@ -193,23 +193,30 @@ class TrainedRow:
     workload: str
     loop: str
     repeat: bool
+    baseline: str  # the name of the loop that it is compared with
     equivalence: Equivalence
     learning: Learning | None  # None for the baseline's repetition, and if no trial ended well
     ended: Trial | None = None  # a trial that did not end well, or was interrupted
+    compilation: Compilation | None = None  # of the same case when it was timed; None if it was not
 
     @property
     def label(self) -> str:
-        return f"{self.loop} (again)" if self.repeat else self.loop
+        return labelled(self.loop, self.compilation, repeat=self.repeat)
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.loop == self.baseline and not self.repeat
 
     @property
     def departs(self) -> bool:
-        """True if it trains another model than eager."""
+        """True if it trains another model than the baseline."""
         return self.equivalence.verdict == "departs"
 
 
 @dataclass(frozen=True)
 class TrainedWorkload:
     workload: str
+    baseline: str
     target: Target | None
     rows: tuple[TrainedRow, ...]
 
@@ -231,16 +238,17 @@ def summarise_training(training: Training, samples: TrainingSamples) -> Training
     for workload in dict.fromkeys(proof.workload for proof in training.proofs):
         proofs = {i: proof for i, proof in enumerate(training.proofs) if proof.workload == workload}
         loops = len({proof.loop for proof in proofs.values()}) - 1
-        eager = next((one for one in proofs.values() if one.loop == BASELINE and not one.repeat), None)
+        name = training.plan.baseline
+        base = next((one for one in proofs.values() if one.loop == name and not one.repeat), None)
         again = next((one for one in proofs.values() if one.repeat), None)
-        eagers = learning(training, eager, judged.get(eager.key, ()), None, loops) if eager else None
+        its = learning(training, base, judged.get(base.key, ()), None, loops) if base else None
         rows = []
         for i, proof in proofs.items():
-            like = equivalence(proof, deviations.get(i, none), None if proof is eager else eager, again)
+            like = equivalence(proof, deviations.get(i, none), None if proof is base else base, again)
             ended = own = None
             if not proof.repeat:
                 ended = next((one for one in training.trials if one.key == proof.key and not one.ended_well), None)
-                own = eagers if proof is eager else learning(training, proof, judged.get(proof.key, ()), eagers, loops)
-            rows.append(TrainedRow(workload, proof.loop, proof.repeat, like, own, ended))
-        workloads.append(TrainedWorkload(workload, training.targets.get(workload), tuple(rows)))
+                own = its if proof is base else learning(training, proof, judged.get(proof.key, ()), its, loops)
+            rows.append(TrainedRow(workload, proof.loop, proof.repeat, name, like, own, ended))
+        workloads.append(TrainedWorkload(workload, name, training.targets.get(workload), tuple(rows)))
     return TrainingSummary(training, tuple(workloads))

@@ -2,18 +2,22 @@
 
 import dis
 import inspect
+import re
+import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Literal
 
 import torch
 
+from loopmark import loops
 from loopmark.bench.measure.clock import BadStep, Block
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.warmup import WarmUp
-from loopmark.bench.records.run import CacheState, GpuState
+from loopmark.bench.records.run import CacheState, Compilation, GpuState
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import BadSpec, described
@@ -85,6 +89,7 @@ class Finished:
     final_scale: float | None
     gpu: GpuState | None
     seen_per_step: dict[str, float] = field(default_factory=dict)  # samples and other units of a batch, as counted
+    compilation: Compilation | None = None  # None if torch.compile was not used, or its work was not asked for
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class Failed:
     reason: str
     skipped: bool = False
     bad_step: bool = False  # True if the step yields unknown phases, or none
+    of_task: bool = False  # True if the task could not be made, whatever the loop
     ran_out_of: MemoryKind | None = None
 
 
@@ -102,21 +108,71 @@ DEVICE_SAYS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """Texts in torch's errors where CUDA or its libraries failed to allocate; torch has no error type for it."""
 
 
-def failure_of(error: BaseException, request: str, step_place: str, *, beside_others: bool) -> Failed:
-    """The answer to a ``request`` that raised ``error``. ``step_place``: the place of the step's definition."""
-    said = described(error)
+LOOPS = Path(str(loops.__file__)).resolve().parent
+OURS = (LOOPS, Path(__file__).resolve().parents[1])
+TORCH = Path(torch.__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of the user's code, as ``file.py:12``, for errors that arise in none of its lines."""
+
+    step: str = ""  # where the step is defined
+    task: str | None = None  # where the task is made; None while it is not
+    batches: str | None = None  # where its batches are made
+
+    def with_task(self, task: Task) -> "Places":
+        """These places, and those of ``task``. A revision from before this interface has none."""
+        place, of_batches = getattr(task, "place", None), getattr(task, "batches_place", None)
+        return replace(self, task=place, batches=of_batches() if of_batches else place)
+
+
+def failure_of(error: BaseException, request: str, places: Places, *, beside_others: bool) -> Failed:
+    """The answer to a ``request`` that raised ``error``, without its traceback."""
+    said = told(error, places, with_phase=True)
     if isinstance(error, Skip):
         return Failed(str(error), skipped=True)
     if isinstance(error, BadSpec):
         return Failed(str(error))
     if isinstance(error, BadStep):
-        return Failed(f"{step_place}: {error}", bad_step=True)
+        return Failed(f"{places.step}: {error}", bad_step=True)
     if isinstance(error, torch.OutOfMemoryError) or any(sign in said for sign in DEVICE_SAYS):
         hint = " beside other loops; give a smaller --batch-size" if beside_others else ""
         return Failed(f"{OUT_OF_MEMORY}{_place(request, error)}{hint}: {said}", ran_out_of="device memory")
     if isinstance(error, MemoryError) or "can't allocate memory" in said:
         return Failed(f"ran out of memory{_place(request, error)}: {said}", ran_out_of="host memory")
     return Failed(said)
+
+
+def told(error: BaseException, places: Places, *, with_phase: bool = False) -> str:
+    """``error`` as one line, with the user's own file and line.
+
+    Where torch raised it below a step of ours, as for wrong shapes, they are those of the task or its batches, with the
+    phase if ``with_phase``.
+    """
+    phase = phase_of(error)
+    # A loader's worker has another number each time, and two failures are compared by their texts.
+    place, _, what = re.sub(r" \(pid(\(s\))? [\d, ]+\)", "", described(error)).partition(": ")
+    if phase == DATA and isinstance(error, ConnectionError | EOFError):
+        what = f"a worker of the loader died ({what}); give num_workers=0 to see why"
+    file = Path(place.rpartition(":")[0]).resolve()
+    own = places.batches if phase == DATA else places.task
+    if own is None or not any(file.is_relative_to(folder) for folder in (TORCH, *(OURS if phase else (LOOPS,)))):
+        return f"{place}: {what}"
+    return f"{own}: in `{phase}`: {what}" if phase and with_phase else f"{own}: {what}"
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback of ``error`` and of its causes, without Loopmark's own frames where there are others."""
+    whole = traceback.TracebackException.from_exception(error)
+    parts = [whole]
+    while parts:
+        part = parts.pop()
+        others = [frame for frame in part.stack if not frame.filename.startswith("<frozen ")]
+        theirs = [f for f in others if not any(Path(f.filename).resolve().is_relative_to(one) for one in OURS)]
+        part.stack[:] = theirs if theirs or hasattr(part, "filename") else others  # a SyntaxError has its own line
+        parts += filter(None, (part.__cause__, part.__context__))
+    return "".join(whole.format())
 
 
 def _place(request: str, error: BaseException) -> str:

@@ -51,3 +51,4 @@ class Assignment(_Sent):
     tree: Tree | None = None  # source of ``loops`` and of the user's code; None for Loopmark's own location
     slowdown: float = 0.0
     """The share of each step's time added on purpose, 0.01 for 1 %, for `calibrate` to detect."""
+    baseline: str = "eager"  # the loop that the training is compared with

@@ -5,7 +5,9 @@ from dataclasses import replace
 from statistics import median
 from typing import cast
 
+from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.batch_attempt import LEAST_STEPS, AttemptResult, BatchAttempt, forecast_bytes, safe_bytes
+from loopmark.bench.measure.failures import foretold, nothing_measured
 from loopmark.bench.measure.inventory import lacking, lacks_by_case
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.machine import CommandFacts
@@ -108,12 +110,17 @@ class BatchSearch:
         }
 
     def run(self, pool: WorkerPool) -> BatchSizes:
-        """Search every case; Ctrl-C ends the search early with the results so far."""
+        """Search every case; Ctrl-C ends the search early with the results so far.
+
+        Raises BadInput, with the reasons, if every attempt failed for another reason than memory or time.
+        """
         interrupted = False
         self._pool = pool
         try:
             for index, case in enumerate(self._cases):
-                if case.status == "ok":
+                if reason := case.status == "ok" and foretold(case, self._cases):
+                    self._cases[index] = replace(case, status="failed", reason=reason)
+                elif case.status == "ok":
                     self._search(index)
                     self._keep(interrupted=False)
         except KeyboardInterrupt:
@@ -121,11 +128,18 @@ class BatchSearch:
         for index, case in enumerate(self._cases):
             if case.status == "ok" and not case.attempts:
                 self._cases[index] = replace(case, status="skipped", reason=NEVER_REACHED)
+        if not interrupted and not self._found_anything:
+            raise BadInput(nothing_measured(self._cases))
         return self._keep(interrupted)
+
+    @property
+    def _found_anything(self) -> bool:
+        return any(attempt.limit != "failure" for case in self._cases for attempt in case.attempts)
 
     def _keep(self, interrupted: bool) -> BatchSizes:
         found = BatchSizes(**self._facts.fields(self._pool.folder, interrupted=interrupted), cases=tuple(self._cases))
-        write_record(self._pool.folder / BATCH_SIZES_FILE, found)
+        if self._found_anything:
+            write_record(self._pool.folder / BATCH_SIZES_FILE, found)
         return found
 
     def _search(self, index: int) -> None:

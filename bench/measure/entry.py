@@ -23,6 +23,8 @@ FORMER = {
     "technique": ("errors",),
 }
 """Modules of ``loops``, each with the older revisions' modules that held its names."""
+ADDED = {"counts": None, "fetched": None, "has_loss_fn": True}
+"""Attributes of a task that older revisions lack, with their values there."""
 RESTORE = "LOOPMARK_RESTORE"
 """The variable that stores the changed variables as JSON: each name with its earlier value, null if it was unset."""
 
@@ -95,7 +97,8 @@ def refuse_strangers(tree: Tree) -> None:
 
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str):
+        added = name.startswith(f"{LOOPS}.") and not (tree.root / "loops" / f"{name.split('.')[2]}.py").exists()
+        if not isinstance(file, str) or added:
             continue
         path = Path(file)
         path = path.resolve() if path.is_symlink() else path
@@ -127,6 +130,7 @@ def _adopt_loops(root: Path | None) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[LOOPS] = loopmark.loops = module
     spec.loader.exec_module(module)
+    module.__path__ = [str(own), str(PACKAGE / "loops")]  # an older revision lacks modules that this harness imports
     _add_names_of_today(own)
 
 
@@ -141,6 +145,11 @@ def _add_names_of_today(loops: Path) -> None:
             for key, value in vars(importlib.import_module(f"{LOOPS}.{former}")).items():
                 vars(module).setdefault(key, value)
         sys.modules[full] = module
+    if (loops / "task.py").is_file():
+        task = importlib.import_module(f"{LOOPS}.task").Task
+        for name, value in ADDED.items():
+            if not hasattr(task, name):
+                setattr(task, name, value)
 
 
 class _FormerName:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from loopmark.bench.errors import BadInput
+from loopmark.bench.measure.failures import nothing_measured
 from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess, worker_pool
 from loopmark.bench.measure.properties.examination import PROPERTIES, Checked
@@ -67,7 +68,7 @@ def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tel
 def profile_memory(facts: CommandFacts, loops: Sequence[str], pool: WorkerPool, tell: Tell) -> Footprints:
     """The memory of a step of each of ``loops`` on the plan's workload.
 
-    Raises BadInput where a step yields unknown phases or none.
+    Raises BadInput where a step yields unknown phases or none, and where every loop fails.
     """
     plan = facts.plan
     workload = find_workload(plan.workloads[0]).name
@@ -80,6 +81,8 @@ def profile_memory(facts: CommandFacts, loops: Sequence[str], pool: WorkerPool, 
                 cases.append(FootprintCase(workload, loop, "ok", None, process.within(plan.limit_seconds).memory()))
             except CaseEnded as end:
                 cases.append(FootprintCase(workload, loop, _status(end), end.reason, None))
+    if not any(case.status == "ok" for case in cases) and any(case.status == "failed" for case in cases):
+        raise BadInput(nothing_measured(cases))
     began = facts.started.isoformat(timespec="seconds")
     return Footprints(pool.folder.name, began, plan, facts.machine, facts.environment, tuple(cases))
 

@@ -32,7 +32,7 @@ def loops(device: torch.device) -> tuple[Item, ...]:
     rows = [Item(t.name, t.summary, t.lacks(device)) for t in techniques]
     accumulation = Item("accumulate_K", "the batch in K parts, one update; K from 2 on, as in accumulate_4")
     rows.insert(next(i for i, t in enumerate(techniques) if t.rank > 70), accumulation)
-    return Item(EAGER.name, "the canonical step: every other loop is compared with it"), *rows
+    return Item(EAGER.name, "the canonical step: the baseline, unless another is named"), *rows
 
 
 def default_device() -> torch.device:
@@ -46,7 +46,7 @@ def lacking(plan: Plan) -> tuple[Lacks, Lacks]:
     """Requirements that this machine lacks for the plan's workloads and for its loops, the baseline first."""
     device = torch.device(plan.device)
     workloads = {workload.name: workload.lacks() for workload in map(find_workload, plan.workloads)}
-    return workloads, {loop.name: loop.lacks(device) for loop in (EAGER, *map(find_loop, plan.loops))}
+    return workloads, {loop.name: loop.lacks(device) for loop in map(find_loop, plan.loops)}
 
 
 def lacks_by_case(workloads: Lacks, loops: Lacks) -> dict[tuple[str, str], str | None]:
@@ -54,11 +54,11 @@ def lacks_by_case(workloads: Lacks, loops: Lacks) -> dict[tuple[str, str], str |
     return {(w, loop): no_data or lack for w, no_data in workloads.items() for loop, lack in loops.items()}
 
 
-def cases_of(workloads: Lacks, loops: Lacks) -> list[Case]:
+def cases_of(workloads: Lacks, loops: Lacks, baseline: str) -> list[Case]:
     """The baseline, the baseline again, and every other loop, for each workload."""
     unknown: dict[str, Any] = dict.fromkeys(("batch_size", "parameters", "data_sha256", "memory_kind"))
     return [
         Case(workload, loop, repeat, "skipped" if reason else "ok", reason, phases=(), launches=(), **unknown)
         for (workload, loop), reason in lacks_by_case(workloads, loops).items()
-        for repeat in ((False, True) if loop == EAGER.name else (False,))
+        for repeat in ((False, True) if loop == baseline else (False,))
     ]

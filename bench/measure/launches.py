@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -30,9 +30,12 @@ class RunningCase:
     warm: Warm
     steps: int
     joules_per_step: float | None = None
+    turns_seconds: float = 0.0
 
     def launch(self, index: int, finished: Finished) -> Launch:
         warm_up = self.warm.warm_up
+        compilation = finished.compilation
+        own_seconds = self.ready.seconds + sum(warm_up.seconds) + self.turns_seconds
         return Launch(
             index=index,
             setup_seconds=self.ready.seconds,
@@ -52,6 +55,7 @@ class RunningCase:
             joules_per_step=self.joules_per_step,
             gpu=finished.gpu,
             seen_per_step=finished.seen_per_step,
+            compilation=replace(compilation, launch_seconds=own_seconds) if compilation else None,
         )
 
 

@@ -16,7 +16,6 @@ import pandas as pd
 from loopmark.bench.errors import BadInput, NotComparable
 from loopmark.bench.measure.answers import Warm
 from loopmark.bench.measure.assignment import Assignment
-from loopmark.bench.measure.cgroup import text_of
 from loopmark.bench.measure.clock import LappedBlock
 from loopmark.bench.measure.launcher import Launcher
 from loopmark.bench.measure.launches import timed_row
@@ -59,7 +58,7 @@ class _SideProcess(WorkerProcess):
 
     def __init__(self, side: PreparedSide, assignment: Assignment) -> None:
         super().__init__(side.launcher, assignment)
-        self._name, self._log, self._side = side.name, assignment.log, side
+        self._name, self._side = side.name, side
 
     def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
         """Send a request. Raises BadInput where it fails, or NotComparable where the side was skipped."""
@@ -71,8 +70,7 @@ class _SideProcess(WorkerProcess):
             reason = end.reason
             if (tree := self._side.assignment.tree) and (revision := self._side.given.get("rev")):
                 reason = reason.replace(str(tree.folder), f"revision {revision}")  # its worktree is gone by then
-            *_, last = (text_of(self._log) or "").splitlines() or [""]  # for example, the reason why an import failed
-            raise BadInput(f"{self._name}: {reason}{f' ({last.strip()[:200]})' if last else ''}") from None
+            raise BadInput(f"{self._name}: {reason}") from None
 
 
 class PairedMeasurement:
@@ -184,6 +182,8 @@ class PairedMeasurement:
         if not with_facts:
             return warm
         side = self._prepared[head]
+        if ready.compiles and warm.compile_cache == "none":
+            self.warnings.append(f"{side.name}: nothing of it was compiled; loopmark trace says why")
         if not warm.warm_up.steady:
             ceiling = f"{self._ceiling_seconds:g} s"
             self.warnings.append(

@@ -47,6 +47,7 @@ class PlanOptions:
     command: Sequence[str]
     workloads: Sequence[str] = ()
     loops: Sequence[str] = ()
+    baseline: str | None = None  # the loop that the others are compared with; None: eager
     device: str | None = None
     size: str | None = None
     batch_size: int | None = None
@@ -58,7 +59,7 @@ class PlanOptions:
     quick: bool = False
     keep_throttled: bool = False  # True to keep a throttled turn instead of repeating it
     deterministic: bool = False
-    """True to restrict every loop to torch's deterministic algorithms. Plain eager stays, to show the cost."""
+    """True to restrict every loop to torch's deterministic algorithms. The baseline stays without, to show the cost."""
 
 
 def make_plan(options: PlanOptions) -> Plan:
@@ -83,14 +84,16 @@ def make_plan(options: PlanOptions) -> Plan:
         raise BadInput(f"--seed {options.seed} makes no sense; give a whole number from 0 to 2**63 - 1")
     if options.batch_size is not None:
         _refuse_none(options.batch_size, "batch-size", "samples a step")
-    loops: Sequence[str] = options.loops or (QUICK_LOOPS if quick else _default_loops(device))
+    baseline = options.baseline or EAGER.name
+    specs = [baseline, *(options.loops or (QUICK_LOOPS if quick else _default_loops(device)))]
     if options.deterministic:
-        named, mark = (EAGER.name, *loops), deterministic.name
-        loops = [loop if mark in loop.split("+") else f"{loop}+{mark}" for loop in named]
+        mark = deterministic.name
+        specs = [baseline, *(spec if mark in spec.split("+") else f"{spec}+{mark}" for spec in specs)]
+    loops = _each_once(specs, find_loop)
     return Plan(
         command=shlex.join(options.command),
         workloads=_each_once(options.workloads or (QUICK_WORKLOADS if quick else DEFAULT_WORKLOADS), find_workload),
-        loops=_each_once((EAGER.name, *loops), find_loop),
+        loops=loops,
         device=device,
         size=options.size or ("small" if device == "cpu" else "large"),
         batch_size=options.batch_size,
@@ -102,6 +105,7 @@ def make_plan(options: PlanOptions) -> Plan:
         warmup_ceiling_seconds=3.0 if quick else 10.0,
         limit_seconds=options.limit_seconds,
         remeasure_throttled=not options.keep_throttled,
+        baseline=find_loop(loops[0]).name,
     )
 
 

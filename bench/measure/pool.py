@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import re
 import shutil
 import signal
 import tempfile
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from loopmark.bench.measure.answers import Failed, MemoryKind
 from loopmark.bench.measure.assignment import Assignment
+from loopmark.bench.measure.cgroup import text_of
 from loopmark.bench.measure.launcher import ForkServer, Launcher
 from loopmark.bench.measure.machine import available_cores
 from loopmark.bench.records.files import line
 from loopmark.bench.records.run import Plan, Status
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.loop import EAGER
+from loopmark.loops.user_code import place_among
 from loopmark.loops.workload import Size
 
 if TYPE_CHECKING:
@@ -27,13 +29,23 @@ if TYPE_CHECKING:
 
 
 class CaseEnded(Exception):  # noqa: N818 - a skip is no error
-    """A case cannot continue. ``ran_out_of`` names the memory that was exhausted, where that is the reason."""
+    """A case cannot continue. ``ran_out_of`` names the memory that was exhausted, where that is the reason.
+
+    ``of_task``: True if its task could not be made, whatever the loop.
+    """
 
     def __init__(
-        self, status: Status, reason: str, *, bad_step: bool = False, ran_out_of: MemoryKind | None = None
+        self,
+        status: Status,
+        reason: str,
+        *,
+        bad_step: bool = False,
+        of_task: bool = False,
+        ran_out_of: MemoryKind | None = None,
     ) -> None:
         super().__init__(reason)
-        self.status, self.reason, self.bad_step, self.ran_out_of = status, reason, bad_step, ran_out_of
+        self.status, self.reason, self.ran_out_of = status, reason, ran_out_of
+        self.bad_step, self.of_task = bad_step, of_task
 
 
 class WorkerProcess:
@@ -41,6 +53,7 @@ class WorkerProcess:
 
     def __init__(self, launcher: Launcher, assignment: Assignment) -> None:
         self._process, self._pipe = launcher.launch(assignment)
+        self._log = assignment.log
         assert self._process.pid is not None
         self.pid: int = self._process.pid
         self._busy = False
@@ -86,11 +99,13 @@ class WorkerProcess:
             self.kill()
             # The kernel kills a process when memory runs out.
             killed = code == -signal.SIGKILL
-            raise CaseEnded("failed", _manner_of_death(code), ran_out_of="host memory" if killed else None)
+            raise CaseEnded("failed", _manner_of_death(code, self._log), ran_out_of="host memory" if killed else None)
         self._busy = False
         if isinstance(given, Failed):
             status: Status = "skipped" if given.skipped else "failed"
-            raise CaseEnded(status, given.reason, bad_step=given.bad_step, ran_out_of=given.ran_out_of)
+            raise CaseEnded(
+                status, given.reason, bad_step=given.bad_step, of_task=given.of_task, ran_out_of=given.ran_out_of
+            )
         return given
 
     def settle(self, limit_seconds: float) -> bool:
@@ -126,12 +141,25 @@ class _Client:
         return lambda **arguments: self._process.ask(request, arguments, self._limit_seconds, self._ours)
 
 
-def _manner_of_death(code: int | None) -> str:
+def _manner_of_death(code: int | None, log: Path) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else "a signal"
         hint = "; the system sends it when memory runs out" if name == "SIGKILL" else ""
-        return f"the process was killed by {name} (signal {-code}){hint}"
-    return f"the process exited with code {code} before it answered"
+        manner = f"the process was killed by {name} (signal {-code}){hint}"
+    else:
+        manner = f"the process exited with code {code} before it answered"
+    said = text_of(log) or ""
+    crash = [
+        (name, int(number)) for name, number in _FRAME.findall(said.rpartition(_CRASH)[2] if _CRASH in said else "")
+    ]
+    if crash:
+        return f"{place_among(crash[::-1])}: {manner}"
+    *_, last = said.splitlines() or [""]
+    return f"{manner}; its log ends: {last.strip()[:200]}" if last.strip() else manner
+
+
+_CRASH = "Fatal Python error"  # before the running lines, innermost first
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 class WorkerPool:
@@ -155,6 +183,7 @@ class WorkerPool:
         *,
         log: str,
         neighbours: int,
+        repeat: bool = False,  # True for the baseline's repetition
         seed: int | None = None,
         batch_size: int | None = None,
     ) -> WorkerProcess:
@@ -163,18 +192,20 @@ class WorkerPool:
         Defaults: the plan's ``seed``, and the plan's ``batch_size`` or the one set by ``shrink``.
         """
         plan = self._plan
+        specs = {find_loop(spec).name: spec for spec in plan.loops}
         assignment = Assignment(
             workload=next(spec for spec in plan.workloads if find_workload(spec).name == workload),
-            loop=next(spec for spec in (EAGER.name, *plan.loops) if find_loop(spec).name == loop),
+            loop=specs[loop],
             device=plan.device,
             size=cast(Size, plan.size),
             batch_size=self._batch_sizes.get(workload, plan.batch_size) if batch_size is None else batch_size,
             seed=plan.seed if seed is None else seed,
             threads=plan.threads,
             cores=self.cores,
-            compile_cache=self._cache(workload, loop),
+            compile_cache=self._cache(workload, loop, repeat),
             neighbours=neighbours,
             log=self.folder / "logs" / f"{log}.txt",
+            baseline=specs[plan.baseline],
         )
         return WorkerProcess(self._launcher, assignment)
 
@@ -193,13 +224,14 @@ class WorkerPool:
         """Undo ``shrink`` for later processes of ``workload``."""
         self._batch_sizes.pop(workload, None)
 
-    def forget_compiled(self, workload: str, loop: str) -> None:
+    def forget_compiled(self, workload: str, loop: str, repeat: bool) -> None:
         """Delete the case's compiled code, so that its next process compiles from an empty cache."""
-        shutil.rmtree(self._cache(workload, loop), ignore_errors=True)
+        shutil.rmtree(self._cache(workload, loop, repeat), ignore_errors=True)
 
-    def _cache(self, workload: str, loop: str) -> Path:
-        # Hashed: names are chosen by the user and can have any length.
-        folder = self._caches / hashlib.sha256(f"{workload}\0{loop}".encode(errors="replace")).hexdigest()[:16]
+    def _cache(self, workload: str, loop: str, repeat: bool) -> Path:
+        # Hashed: names are chosen by the user and can have any length. A repetition does not share compiled code.
+        case = f"{workload}\0{loop}\0{repeat}".encode(errors="replace")
+        folder = self._caches / hashlib.sha256(case).hexdigest()[:16]
         folder.mkdir(exist_ok=True)
         return folder
 

@@ -9,7 +9,7 @@ subprocess". Torch only chooses a benchmarker for GPU kernels with the answer, a
 some models, so ``is_built`` can replace the call.
 
 Garbage is not collected meanwhile: every collection visits all modules so far, which took a fifth of the imports' time.
-One collection follows, so that no launch has to visit them first.
+The modules are then frozen: no collection in a launch visits them, which would also copy their pages.
 """
 
 import contextlib
@@ -38,4 +38,4 @@ try:
 finally:
     torch.cuda.is_available = asks
     gc.enable()
-    gc.collect()
+    gc.freeze()

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from loopmark.bench.measure import launches, schedule
 from loopmark.bench.measure.answers import Turn
+from loopmark.bench.measure.failures import foretold
 from loopmark.bench.measure.inventory import cases_of, lacking
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.launches import LaunchState, RunningCase
@@ -29,7 +30,7 @@ class Runner:
         self._plan = plan = facts.plan
         self._schedule = schedule.Schedule(plan.seed)
         self._collector = launches.Collector()
-        self._cases = cases_of(*apart(lacking, plan))
+        self._cases = cases_of(*apart(lacking, plan), plan.baseline)
         self._workloads = tuple(dict.fromkeys(case.workload for case in self._cases))
         self._warnings: list[str] = []
         self._unfinished: set[launches.LaunchKey] = set()
@@ -64,7 +65,8 @@ class Runner:
         facts = self._facts.fields(self._pool.folder, interrupted=interrupted)
         run = Run(**facts, cases=tuple(self._cases), warnings=tuple(self._warnings))
         samples = self._collector.samples()
-        store.write(self._pool.folder, run, samples)
+        if run.was_measured:
+            store.write(self._pool.folder, run, samples)
         return run, samples
 
     def _launch(self, workload: str, launch: int) -> None:
@@ -72,7 +74,7 @@ class Runner:
         indices = [i for i, c in enumerate(self._cases) if c.workload == workload and c.status == "ok"]
         order = self._schedule.shuffled(indices)
         baseline = next(i for i, c in enumerate(self._cases) if c.workload == workload)
-        if self._plan.device != "cpu":  # the first case shows how much memory a case takes
+        if self._plan.device != "cpu" or not launch:  # first, how much memory a case takes, and what fails in all
             order.sort(key=lambda index: index != baseline)
         state = LaunchState(workload, launch, baseline, order, self._capacities[workload])
         try:
@@ -143,8 +145,8 @@ class Runner:
     def _start(self, index: int, state: LaunchState) -> RunningCase:
         """A process for the case, warmed up. Raises CaseEnded where the case has ended."""
         plan, case, launch = self._plan, self._cases[index], state.launch
-        log = f"case-{index}-launch-{launch}"
-        process = self._pool.start(case.workload, case.loop, log=log, neighbours=len(state.live))
+        log, neighbours = f"case-{index}-launch-{launch}", len(state.live)
+        process = self._pool.start(case.workload, case.loop, log=log, neighbours=neighbours, repeat=case.repeat)
         try:
             ready = process.within(plan.limit_seconds).set_up(with_hash=launch == 0)
             sha256 = case.data_sha256 or ready.data_sha256
@@ -156,8 +158,6 @@ class Runner:
             raise
         self._collector.add_warm_up((index, launch), warm)
         self._unfinished.add((index, launch))
-        if ready.compiles and warm.compile_cache == "none":
-            self._warnings.append(f"{case.workload}, {case.label}: torch compiled nothing; see why in loopmark doctor")
         self._cases[index] = replace(case, phases=warm.phases or case.phases)
         return RunningCase(index, process, ready, warm, schedule.steps_per_block(warm.step_seconds, plan.block_seconds))
 
@@ -177,6 +177,7 @@ class Runner:
                     turn = self._turn(one, state)
                     took = time.perf_counter() - start
                     spent += took
+                    one.turns_seconds += took
                     state.sampled_seconds += took
                     if turn is None:
                         continue
@@ -226,7 +227,7 @@ class Runner:
         is_baseline = index == state.baseline
         if lacked_memory and state.put_off(index):
             if state.launch == 0:  # the first launch must compile everything
-                self._pool.forget_compiled(case.workload, case.loop)
+                self._pool.forget_compiled(case.workload, case.loop, case.repeat)
             if is_baseline:
                 self._start_over(state)
         elif not (lacked_memory and not state.live and self._shrink(index, state)):
@@ -234,6 +235,17 @@ class Runner:
                 self._pool.unshrink(state.workload)
                 state.whole_batch = None
             self._cases[index] = self._cases[index].ended(end.status, end.reason)
+            if end.status == "failed" and not end.ran_out_of:
+                self._end_alike(state, end)
+
+    def _end_alike(self, state: LaunchState, end: CaseEnded) -> None:
+        """End the waiting cases that would fail as another has."""
+        for index in list(state.waiting):
+            case = self._cases[index]
+            reason = end.reason if end.of_task else foretold(case, self._cases)
+            if reason is not None and not case.launches:
+                state.waiting.remove(index)
+                self._cases[index] = case.ended(end.status, reason)
 
     def _start_over(self, state: LaunchState) -> None:
         """Queue all running cases again with the baseline, which ran out of memory: every ratio needs it."""
@@ -253,7 +265,7 @@ class Runner:
             if not (one.process.settle(self._turn_limit(one)) and self._collector.turns(key)):
                 self._collector.drop(key)
                 return
-            finished = one.process.within(self._plan.limit_seconds).finish()
+            finished = one.process.within(self._plan.limit_seconds).finish(with_compilation=True)
         except CaseEnded as end:
             self._collector.drop(key)
             self._cases[one.index] = self._cases[one.index].ended(end.status, end.reason)

@@ -11,7 +11,6 @@ import numpy as np
 from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop
-from loopmark.loops.loop import EAGER
 
 T = TypeVar("T")
 
@@ -64,7 +63,7 @@ class PartCosts:
     compiled: float  # the same with the compiled code in the cache
     step: float
     energy: float  # windows of one launch
-    proof: float  # a case compared with eager
+    proof: float  # a case compared with the baseline
     training: float  # a case trained from one seed, when no budget ends it
 
 
@@ -99,7 +98,7 @@ def parts_of(
     plan: Plan, cases: Sequence[tuple[str, str]], terms: Terms | None, ceiling_seconds: float
 ) -> tuple[Part, ...]:
     """The parts of a run of ``cases``, given as (workload, loop), with the baseline's repetition."""
-    loops = map(find_loop, (EAGER.name, *plan.loops))  # by full spec: a name alone may belong to another file
+    loops = map(find_loop, plan.loops)  # by full spec: a name alone may belong to another file
     compiling = {loop.name for loop in loops if any(technique.compiles for technique in loop.techniques)}
     known = [(costs_on(plan.device, workload), loop in compiling) for workload, loop in cases]
     later = plan.launches - 1

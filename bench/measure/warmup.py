@@ -1,11 +1,10 @@
-"""Warm-up: steps taken until their times are steady, and the compilation during them."""
+"""Warm-up: steps taken until their times are steady."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
-from loopmark.bench.records.run import CacheState, Case
+from loopmark.bench.records.run import Case
 
 WINDOW = 5  # steps in a window; the medians of two successive windows are compared
 STILL_FASTER = 0.95  # steps are still getting faster where a median is below this share of the previous one
@@ -57,44 +56,3 @@ def unsteady(cases: Iterable[Case], ceiling_seconds: float) -> list[str]:
         for case, count in late
         if count
     ]
-
-
-class CompilationLog:
-    """Seconds of compilation since its creation, and the state of the compile cache."""
-
-    def __init__(self) -> None:
-        self._seconds = _total_seconds()
-        self._counts = _cache_counts()
-
-    def seconds(self) -> float:
-        """Seconds spent compiling; 0 without compilation."""
-        return _total_seconds() - self._seconds
-
-    def cache_state(self) -> CacheState:
-        """``cold`` if any code was compiled, ``warm`` if all was found in a cache, ``none`` without compilation."""
-        hits, misses = (now - before for now, before in zip(_cache_counts(), self._counts, strict=True))
-        if misses:
-            return "cold"
-        if hits:
-            return "warm"
-        return "cold" if self.seconds() > 0 else "none"
-
-
-def _dynamo() -> Any:
-    # Imported only when a worker needs it: it takes longer than the rest of the program.
-    import torch._dynamo.utils
-
-    return torch._dynamo.utils
-
-
-def _total_seconds() -> float:
-    return float(_dynamo().calculate_time_spent().get("total_wall_time", 0.0))
-
-
-def _cache_counts() -> tuple[int, int]:
-    counters = _dynamo().counters
-    inductor, autograd = counters["inductor"], counters["aot_autograd"]
-    hits = inductor["fxgraph_cache_hit"] + autograd["autograd_cache_hit"]
-    # A program whose joint graph missed is recompiled, unless each of the graphs it splits into is found.
-    misses = inductor["fxgraph_cache_miss"] + inductor["fxgraph_cache_bypass"]
-    return hits, misses

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.ceilings.survey import measure_ceilings
+from loopmark.bench.measure.failures import nothing_measured
 from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.runner import Runner
@@ -65,9 +67,11 @@ def measure_all(
     progress: Progress,
     announce: Callable[[str], None] = lambda _: None,
 ) -> WholeRun:
-    """Measure the loops' times, then the device's ceilings, then compare each loop's training with eager's.
+    """Measure the loops' times, then the device's ceilings, then compare each loop's training with the baseline's.
 
     The results go to the folder of ``pool``. ``announce`` receives the expected duration before anything is measured.
+
+    Raises BadInput, with the reasons, where no case could be measured, and KeyboardInterrupt before the first one was.
     """
     plan, machine = facts.plan, facts.machine
     runner = Runner(facts, progress)
@@ -78,6 +82,10 @@ def measure_all(
     runner.progress = Stage(progress, 0.0, timing, lambda own: ceiling_seconds + training * own)
     announce(sentence(parts) + ("" if plan.device == "cpu" else "; estimates, not measured on a GPU yet"))
     run, samples = runner.run(pool)
+    if not run.was_measured:
+        if run.interrupted:
+            raise KeyboardInterrupt
+        raise BadInput(nothing_measured(run.cases))
     found = WholeRun(pool.folder, run, samples, interrupted=run.interrupted)
     try:
         if not found.interrupted:

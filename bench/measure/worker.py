@@ -1,6 +1,7 @@
 """The worker of one launch of one case: a process that owns a task, warms it up, and takes turns on request."""
 
 import contextlib
+import faulthandler
 import gc
 import math
 import multiprocessing
@@ -18,10 +19,11 @@ from typing import Any
 import torch
 
 from loopmark.bench.measure import meters
-from loopmark.bench.measure.answers import Finished, Ready, Rows, Turn, Warm, failure_of
+from loopmark.bench.measure.answers import Finished, Places, Ready, Rows, Turn, Warm, failure_of, traceback_of
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.ceilings.survey import FoundCeilings, ceilings_of
-from loopmark.bench.measure.clock import Block, Recording
+from loopmark.bench.measure.clock import BadStep, Block, Recording
+from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.device_clock import make_clock
 from loopmark.bench.measure.entry import refuse_strangers
 from loopmark.bench.measure.machine import describe_environment
@@ -32,11 +34,11 @@ from loopmark.bench.measure.proof.prove import Proven, prove
 from loopmark.bench.measure.properties.examination import Checked, Examination
 from loopmark.bench.measure.slowdown import slowed
 from loopmark.bench.measure.training.session import Begun, Segment, TrainingSession
-from loopmark.bench.measure.warmup import WINDOW, CompilationLog, warm_up
+from loopmark.bench.measure.warmup import WINDOW, warm_up
 from loopmark.bench.measure.work_count import count_work
 from loopmark.bench.records.footprint import Footprint
 from loopmark.bench.records.machine import Environment
-from loopmark.bench.records.run import GpuState, PhaseWork
+from loopmark.bench.records.run import Compilation, GpuState, PhaseWork
 from loopmark.bench.records.trace import Profile
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.batch import inputs_and_targets, rows_of
@@ -44,7 +46,7 @@ from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.cuda_graphs import GraphedPhases
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Batches, Task
-from loopmark.loops.technique import Skip
+from loopmark.loops.technique import Driver, Skip
 from loopmark.loops.user_code import BadSpec, defined_at
 
 GRACE_SECONDS = 30
@@ -58,8 +60,10 @@ class Worker:
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
         self._steps = 0
+        self._compilations = CompilationLog()
         self._device = torch.device(assignment.device)
-        self._step_place = ""
+        self._places = Places()
+        self._makes_task = False
         self._neighbours = assignment.neighbours
         self._examination: Examination | None = None
         self._gpu: GpuState | None = None
@@ -118,8 +122,8 @@ class Worker:
             phases = block.phases
             return ends[-1] - start
 
-        log = CompilationLog()
         warm = warm_up(take_step, ceiling_seconds)
+        self._compilations.end_warm_up()
         device_step_seconds = None
         if not self._clock.laps_count:
             plain = self._clock.plain(WINDOW)
@@ -133,8 +137,8 @@ class Worker:
             warm_up=warm,
             losses=tuple(losses),
             first_step_seconds=ends[0] - self._started,
-            compile_seconds=log.seconds(),
-            compile_cache=log.cache_state(),
+            compile_seconds=self._compilations.seconds(),
+            compile_cache=self._compilations.cache_state(),
             phases=phases,
             memory_kind=self._memory.kind,
             laps_count=self._clock.laps_count,
@@ -185,7 +189,8 @@ class Worker:
             self._gpu = self._monitor.state()  # now, before the board is idle
         return spent
 
-    def finish(self) -> Finished:
+    def finish(self, *, with_compilation: bool = False) -> Finished:
+        """The launch's final figures; ``with_compilation`` takes a few more steps, to count their graphs."""
         scaler = self._task.scaler
         counting = scaler if isinstance(scaler, CountingGradScaler) else None
         return Finished(
@@ -195,13 +200,15 @@ class Worker:
             skipped_steps=round(float(counting.skipped)) if counting else None,
             final_scale=float(scaler.get_scale()) if scaler.is_enabled() else None,
             gpu=self._gpu,
-            seen_per_step={unit: total / self._counted for unit, total in self._seen.items()},
+            seen_per_step={unit: total / max(1, self._counted) for unit, total in self._seen.items()},
+            compilation=self._compilation() if with_compilation else None,
         )
 
     def prove(self, *, steps: int) -> Proven:
-        """Compare ``steps`` steps with the canonical step, on a new task. It needs no ``set_up``."""
+        """Compare ``steps`` steps with the baseline's, on a new task. It needs no ``set_up``."""
         loop, task = self._make_task()
-        return prove(task, loop, steps, self._assignment.seed)
+        base, seed = find_loop(self._assignment.baseline), self._assignment.seed
+        return prove(task, loop, steps, seed, base=base, make_task=lambda: self._make_task()[1])
 
     def count_work(self) -> tuple[PhaseWork, ...]:
         """Count the work of one step, on a new task. The timed task is dropped first, to free its memory."""
@@ -223,7 +230,8 @@ class Worker:
         name_compiled_kernels(self._device)
         self.warm(ceiling_seconds=ceiling_seconds)
         step = self._step.phased if isinstance(self._step, GraphedPhases) else self._step
-        return profile_steps(Traced(self._clock, self._task, step), steps, file)
+        profile = profile_steps(Traced(self._clock, self._task, step), steps, file)
+        return replace(profile, compilation=self._compilation())
 
     def memory(self) -> Footprint:
         """Follow the memory of one step, on a new task. It needs no ``set_up``, and nothing is timed."""
@@ -258,14 +266,25 @@ class Worker:
         elif self._device.type != "cpu":
             torch.accelerator.set_device_index(self._device.index or 0)
 
+    def _compilation(self) -> Compilation | None:
+        """The work of torch.compile so far, and the graphs of a few more steps; None if it was not used."""
+        log, loop = self._compilations, find_loop(self._assignment.loop)
+        if not log.seconds() and not any(technique.compiles for technique in loop.techniques):
+            return None
+        replays = isinstance(self._step, Driver)  # the host does not see the graphs of a captured step
+        return log.found(self._task.plain_model, None if replays else self._clock.take_step)
+
     def _make_task(self) -> tuple[Loop, Task]:
         this = self._assignment
         self._take_place()
         loop, workload = find_loop(this.loop), find_workload(this.workload)
-        self._step_place = defined_at(loop.base)
+        self._places = Places(defined_at(loop.base))
         if reason := workload.lacks() or loop.lacks(self._device):
             raise Skip(reason)
-        return loop, workload.make(self._device, this.size, this.batch_size, this.seed)
+        self._makes_task = True
+        task = workload.make(self._device, this.size, this.batch_size, this.seed)
+        self._makes_task, self._places = False, self._places.with_task(task)
+        return loop, task
 
     def _batch_size(self) -> int | None:
         """Samples a step; None where batches differ in size."""
@@ -318,7 +337,11 @@ def _answer(worker: Worker, request: str, arguments: dict[str, Any]) -> Any:
     try:
         return REQUESTS[request](worker, **arguments)
     except BaseException as error:  # a loop may raise anything, even SystemExit and KeyboardInterrupt
-        return failure_of(error, request, worker._step_place, beside_others=worker._neighbours > 0)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise here for a dead worker of a loader
+        if not isinstance(error, Skip | BadStep) and (error.__cause__ or not isinstance(error, BadSpec)):
+            print(traceback_of(error), file=sys.stderr, flush=True)
+        found = failure_of(error, request, worker._places, beside_others=worker._neighbours > 0)
+        return replace(found, of_task=worker._makes_task)
 
 
 def _settle_in(assignment: Assignment) -> None:
@@ -336,3 +359,4 @@ def _settle_in(assignment: Assignment) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(log, stream.fileno() if hasattr(stream, "fileno") else 1)
+    faulthandler.enable(2, all_threads=False)  # a crash leaves its lines in the log

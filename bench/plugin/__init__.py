@@ -25,6 +25,7 @@ class Session:
 
 
 SESSION = pytest.StashKey[Session]()
+BASELINE_OPTION = "--loopmark-baseline"
 
 
 class BesideBenchmark:
@@ -53,6 +54,12 @@ class Alone:
         from loopmark.bench.plugin.rows import NoTable
 
         return LoopBenchmark(request.node, NoTable(request.config))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the fixture."""
+    told = "the loop that ratios of loop_benchmark are to, unless a test gives baseline=. Default: eager"
+    parser.getgroup("loopmark").addoption(BASELINE_OPTION, metavar="NAME", default="eager", help=told)
 
 
 def pytest_configure(config: pytest.Config) -> None:

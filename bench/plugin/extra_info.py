@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from loopmark.bench.judge.comparison import BASELINE, ratio_logs, rounds_of, step_logs
+from loopmark.bench.judge.comparison import ratio_logs, rounds_of, step_logs
 from loopmark.bench.plugin.measurement import Measurement
 from loopmark.bench.records import PYTEST_BENCHMARK_KEY
 from loopmark.bench.records.files import Mismatch, decode
@@ -25,21 +25,22 @@ class ExtraInfo:
     machine: str  # the machine's name; its fingerprint at the end decides if seconds can be compared
     torch: str | None
     step_logs: tuple[float, ...]  # ln(seconds per step), one per launch
-    ratio_logs: tuple[float, ...]  # ln(seconds per step / eager's), paired by round, one per launch; none for eager
-    noise_floor: float | None  # largest difference of eager and its repetition, as a share; None: not measured
+    ratio_logs: tuple[float, ...]  # ln(step / the baseline's), paired by round, one per launch; none for the baseline
+    noise_floor: float | None  # largest difference of the baseline and its repetition, as a share; None: not measured
     phases: dict[str, float]  # seconds of each phase of a typical step; their sum is the step
     lost_at_step: int | None = None  # first step whose loss was NaN or infinite; no speed is claimed for such a loop
-    eager_lost_at_step: int | None = None  # the same for the eager of its run, the base of its ratios
+    eager_lost_at_step: int | None = None  # the same for the baseline of its run, whichever loop that is
     data_sha256: str | None = None
     rounds_per_launch: tuple[int, ...] = ()  # of the row's rounds, in order; `import` separates launches by it
     format_version: int = FORMAT_VERSION
+    baseline: str = "eager"  # the loop that the ratios are to
 
     @classmethod
     def of(cls, measured: Measurement, loop: str) -> "ExtraInfo":
         """The data to store for ``loop``."""
         row, run = measured.rows[loop], measured.run
-        rounds = rounds_of(measured.blocks(loop))
-        ratios = () if loop == BASELINE else ratio_logs(rounds, rounds_of(measured.blocks(BASELINE)))
+        rounds, baseline = rounds_of(measured.blocks(loop)), run.plan.baseline
+        ratios = () if loop == baseline else ratio_logs(rounds, rounds_of(measured.blocks(baseline)))
         return cls(
             workload=row.case.workload,
             loop=loop,
@@ -55,9 +56,10 @@ class ExtraInfo:
             noise_floor=measured.noise_floor,
             phases=row.phases,
             lost_at_step=row.lost_at_step,
-            eager_lost_at_step=eager.lost_at_step if (eager := measured.rows.get(BASELINE)) else None,
+            eager_lost_at_step=measured.rows[baseline].lost_at_step,
             data_sha256=row.case.data_sha256,
             rounds_per_launch=measured.rounds_per_launch(loop, lapped=False),
+            baseline=baseline,
         )
 
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from loopmark.bench.judge.comparison import BASELINE, Verdict, ratio_logs, rounds_of
+from loopmark.bench.judge.comparison import Verdict, ratio_logs, rounds_of
 from loopmark.bench.judge.finding import Finding, Unit
-from loopmark.bench.judge.gate import EAGERS_GAIN, verdict
-from loopmark.bench.judge.settings import RATIO, STEP
+from loopmark.bench.judge.gate import BASES_GAIN, verdict
+from loopmark.bench.judge.settings import RATIO_TO, STEP
 from loopmark.bench.judge.statistics import Estimate, exp, student, welch
 from loopmark.bench.plugin.extra_info import ExtraInfo
 from loopmark.bench.plugin.measurement import Measurement
 
-# For eager itself, which is compared by seconds alone: the speed of a shared machine changes from day to day.
+# For the baseline itself, which is compared by seconds alone: the speed of a shared machine changes from day to day.
 LEAST_ABSOLUTE_THRESHOLD = 0.25
 
 
@@ -37,50 +37,52 @@ def against_loop(measured: Measurement, loop: str, other: str, threshold: float,
 def against_stored(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence: float) -> Finding | str:
     """``head`` compared with a stored run of the same test, or the reason if that is impossible.
 
-    A loop is compared by its ratio to the eager of its own run: drift moves both alike, and the ratio also holds on
-    another machine. Eager itself is compared by seconds, on the same machine only. Welch's t over the launches of both.
+    A loop is compared by its ratio to the baseline of its own run: drift moves both alike, and the ratio also holds on
+    another machine. The baseline is compared by seconds, on the same machine only. Welch's t over the launches of both.
     """
+    base_name = head.baseline
     if reason := _unlike(head, base):
         return reason
-    if head.loop == BASELINE:
+    if head.loop == base_name:
         if head.machine != base.machine:
-            return f"eager's seconds compare on the same machine only; it was {base.machine}, and is now {head.machine}"
+            here = f"it was {base.machine}, and is now {head.machine}"
+            return f"{base_name}'s seconds compare on the same machine only; {here}"
         metric, logs, threshold = STEP, (base.step_logs, head.step_logs), max(threshold, LEAST_ABSOLUTE_THRESHOLD)
     else:
-        metric, logs = RATIO, (base.ratio_logs, head.ratio_logs)
+        metric, logs = RATIO_TO.format(base_name), (base.ratio_logs, head.ratio_logs)
     if head.lost_at_step is not None:
         sides = None if not logs[0] else exp(float(np.mean(logs[0]))), None
         lost = f"its loss was NaN or infinite at step {head.lost_at_step:,}, unlike then"
         return _broken(_finding(head.workload, head.loop, metric, sides, None, threshold, None, lost))
-    for kept, when in ((base, "then"), (head, "now")) if metric == RATIO else ():
+    for kept, when in ((base, "then"), (head, "now")) if head.loop != base_name else ():
         if kept.eager_lost_at_step is not None:
             step = kept.eager_lost_at_step
-            return f"eager's loss was NaN or infinite at step {step:,} {when}: a ratio to its speed means nothing"
+            return f"{base_name}'s loss was NaN or infinite at step {step:,} {when}: a ratio to its speed means nothing"
     if not (logs[0] and logs[1]):
-        return "one of the two has no round in common with its eager"
+        return "one of the two has no round in common with its baseline"
     known = [floor for floor in (base.noise_floor, head.noise_floor) if floor is not None]
     change = welch(logs[1], logs[0], confidence).exp()
     means = exp(float(np.mean(logs[0]))), exp(float(np.mean(logs[1])))
     found = _finding(head.workload, head.loop, metric, means, change, threshold, max(known, default=None))
-    if metric == RATIO and found.verdict == "slower" and _eager_gained(head, base, threshold, confidence):
-        found = replace(found, verdict="inconclusive", note=EAGERS_GAIN)
+    if found.unit == "ratio" and found.verdict == "slower" and _base_gained(head, base, threshold, confidence):
+        found = replace(found, verdict="inconclusive", note=BASES_GAIN.format(base_name))
     # Other changes are the first suspects, and on other hardware a ratio may differ without any regression.
     pairs = {"machine": (base.machine, head.machine), "torch": (base.torch, head.torch)}
     moved = [f"{what} {then} → {now}" for what, (then, now) in pairs.items() if then != now]
     return replace(found, note="; ".join(filter(None, [found.note, *moved])) or None)
 
 
-def _eager_gained(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence: float) -> bool:
-    """True if the loop's ratio rose because eager became faster, while its own steps did not become slower."""
+def _base_gained(head: ExtraInfo, base: ExtraInfo, threshold: float, confidence: float) -> bool:
+    """True if the loop's ratio rose because the baseline became faster, while its own steps did not become slower."""
     if head.machine != base.machine or any(len(k.step_logs) != len(k.ratio_logs) for k in (head, base)):
         return False
     own = welch(head.step_logs, base.step_logs, confidence).exp()
-    eagers = [[step - ratio for step, ratio in zip(k.step_logs, k.ratio_logs, strict=True)] for k in (head, base)]
-    return welch(eagers[0], eagers[1], confidence).high < 0 and own.high <= 1 + threshold
+    bases = [[step - ratio for step, ratio in zip(k.step_logs, k.ratio_logs, strict=True)] for k in (head, base)]
+    return welch(bases[0], bases[1], confidence).high < 0 and own.high <= 1 + threshold
 
 
 def _unlike(head: ExtraInfo, base: ExtraInfo) -> str | None:
-    for what in ("workload", "loop", "device", "size", "batch_size", "parameters"):
+    for what in ("workload", "loop", "baseline", "device", "size", "batch_size", "parameters"):
         then, now = getattr(base, what), getattr(head, what)
         if then != now:
             return f"another {what.replace('_', ' ')}: {then} then, {now} now"
@@ -108,7 +110,7 @@ def _finding(
         note = note or "the two have no round in common"
     elif math.isinf(change.high):
         note = note or "one launch alone gives no interval: give more launches"
-    unit: Unit = "ratio" if metric == RATIO else "seconds"
+    unit: Unit = "seconds" if metric == STEP else "ratio"
     judged: Verdict = "inconclusive" if change is None or lost else verdict(change, threshold, noise_floor)
     return Finding(workload, loop, metric, unit, *sides, change, judged, threshold, decides=True, note=note)
 

@@ -10,16 +10,16 @@ from typing import Any, NoReturn
 import pytest
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.comparison import BASELINE, Verdict
+from loopmark.bench.judge.comparison import Verdict
 from loopmark.bench.judge.finding import Finding
-from loopmark.bench.judge.settings import RATIO, parse_false_alarms, parse_share
+from loopmark.bench.judge.settings import parse_false_alarms, parse_share
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.plugin import SESSION
+from loopmark.bench.plugin import BASELINE_OPTION, SESSION
 from loopmark.bench.plugin.extra_info import ExtraInfo, read_extra_info
 from loopmark.bench.plugin.findings import against_loop, against_stored, confidence_of
 from loopmark.bench.plugin.measurement import Measurement, Stop, measure, try_loops
 from loopmark.bench.plugin.rows import LoopmarkWarning, Table
-from loopmark.bench.report.format import percent, ratio, ratio_range, seconds, seconds_range
+from loopmark.bench.report.show import percent, ratio, ratio_range, seconds, seconds_range
 
 REVISION_DIGITS = 12
 _OPTION = re.compile(r"--([a-z][a-z-]*)")
@@ -34,8 +34,9 @@ class LoopResult:
     loop: str
     step_seconds: Estimate | None = None  # seconds per training step, with the 95 % interval over launches
     phases: Mapping[str, float] = field(default_factory=dict)  # seconds in a typical step; on a GPU, the device's
-    ratio: Estimate | None = None  # its step over eager's, 1.02 for 2 % longer, with the same interval; None for eager
+    ratio: Estimate | None = None  # its step over the baseline's, 1.02 for 2 % longer; None for the baseline itself
     against: Finding | None = None  # the comparison with the loop `against`; None if none was given
+    baseline: str = "eager"  # the loop that the ratio is to
 
     @property
     def measured(self) -> bool:
@@ -58,9 +59,10 @@ class LoopBenchmark:
     def __call__(
         self,
         workload: str,
-        loop: str = BASELINE,
+        loop: str = "eager",
         *,
         against: str | None = None,
+        baseline: str | None = None,
         device: str | None = None,
         size: str | None = None,
         batch_size: int | None = None,
@@ -72,7 +74,7 @@ class LoopBenchmark:
         threshold: float = 0.05,
         false_alarms: float = 0.01,
     ) -> LoopResult:
-        """Measure ``loop`` on ``workload``, named as on the command line, in turns with eager.
+        """Measure ``loop`` on ``workload``, named as on the command line, in turns with the baseline.
 
         The test fails if the loop is slower by more than ``threshold`` than the loop ``against``, or than the same test
         in a stored run that pytest-benchmark compares with. It is skipped if this machine lacks something that the loop
@@ -81,7 +83,8 @@ class LoopBenchmark:
         Args:
             workload: ``"resnet"``, or ``"path/to/file.py:make_task"`` from pytest's root folder.
             loop: techniques joined by ``+``, ``"path/to/file.py:step"``, or both.
-            against: the loop to compare with.
+            against: the loop to compare with, which the verdict is about.
+            baseline: the loop that ratios are to; by default that of pytest's option ``--loopmark-baseline``, or eager.
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; by default a GPU if there is one.
             size: ``"small"`` or ``"large"``; by default small on a CPU and large on a GPU.
             batch_size: samples per step; by default the workload's own.
@@ -101,6 +104,7 @@ class LoopBenchmark:
             "command": ["pytest", self._item.nodeid],
             "workloads": [rooted(workload, root)],
             "loops": [rooted(spec, root) for spec in (loop, against) if spec is not None],
+            "baseline": rooted(baseline or self._item.config.getoption(BASELINE_OPTION), root),
             "device": device,
             "size": size,
             "batch_size": batch_size,
@@ -134,7 +138,7 @@ class LoopBenchmark:
         if self._table.disabled:
             try_loops(plan)
             self._table.leave_out()
-            return LoopResult(find_workload(plan.workloads[0]).name, loop)
+            return LoopResult(find_workload(plan.workloads[0]).name, loop, baseline=plan.baseline)
         measured = measure(plan, self._session)
         extra = ExtraInfo.of(measured, loop)
         self._table.keep(measured, extra)
@@ -147,6 +151,7 @@ class LoopBenchmark:
             phases=row.phases,
             ratio=row.speedup.map(lambda speedup: 1 / speedup if speedup else float("inf")) if row.speedup else None,
             against=findings[0][1] if against is not None else None,
+            baseline=plan.baseline,
         )
         self._session.lines.append(summary(self._item.nodeid, result, findings))
         if regressions := [regression(base, finding) for base, finding in findings if finding.verdict == "slower"]:
@@ -196,7 +201,7 @@ def summary(test: str, result: LoopResult, findings: Sequence[tuple[str, Finding
     """``tests/test_speed.py::test_compile: 4.40 ms [4.31, 4.49] a step, 0.83x [0.80, 0.87] of eager; …``."""
     parts = [f"{seconds_range(result.step_seconds)} a step"]
     if result.ratio is not None:
-        parts.append(f"{ratio_range(result.ratio)} of eager's")
+        parts.append(f"{ratio_range(result.ratio)} of {result.baseline}'s")
     judged = [f"{finding.verdict} against {base}{_because(finding)}" for base, finding in findings]
     return f"{test}: {'; '.join([', '.join(parts), *judged])}"
 
@@ -205,7 +210,8 @@ def regression(base: str, finding: Finding) -> str:
     """The message of a regression: the loop, its base, the slowdown and the allowed slowdown."""
     if finding.broken:
         return f"regression: {finding.loop} on {finding.workload} no longer trains, as {base} did{_because(finding)}"
-    show, of = (ratio, "of eager's step") if finding.metric == RATIO else (seconds, "a step")
+    to = finding.metric.removeprefix("step / ")
+    show, of = (ratio, f"of {to}'s step") if finding.unit == "ratio" else (seconds, "a step")
     more = f"that is {ratio_range(finding.change)}, where {percent(finding.threshold)} more is allowed"
     sides = f"takes {show(finding.head)} {of}, {base} took {show(finding.base)}"
     return f"regression: {finding.loop} on {finding.workload} {sides}: {more}{_because(finding)}"

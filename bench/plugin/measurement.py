@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pandas as pd
+from rich.console import Console
 
 from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import LapsByCase, counted_blocks, laps_by_case, phases_by_block
-from loopmark.bench.judge.summary import Row, is_baseline, summarise
+from loopmark.bench.judge.summary import Row, summarise
+from loopmark.bench.progress import RunProgress
 from loopmark.bench.records.run import Plan, Run
 from loopmark.bench.records.samples import ByCase, Samples
 
@@ -30,12 +32,12 @@ class Stop(Exception):  # noqa: N818 - a skip is no error
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run of one workload: the loop, eager, and the loop to compare with, if any."""
+    """One run of one workload: the loop, the baseline, and the loop to compare with, if any."""
 
     run: Run
     counted: ByCase  # the blocks that count
     laps: LapsByCase  # likewise
-    noise_floor: float | None  # largest difference of eager and its repetition, as a share; None: not measured
+    noise_floor: float | None  # largest difference of the baseline and its repetition, as a share; None: not measured
     rows: dict[str, Row]  # every requested loop and the baseline, by name; each was measured
 
     @classmethod
@@ -43,8 +45,8 @@ class Measurement:
         """The judged run. Raises Stop if one of its loops could not be measured."""
         for case in (case for case in run.cases if case.status != "ok"):
             reason = case.reason or case.status
-            if is_baseline(case) or case.repeat:
-                reason = f"eager, the baseline of every loop: {reason}"
+            if case.loop == run.plan.baseline:
+                reason = f"{case.loop}, the baseline of every loop: {reason}; name another with baseline="
             raise Stop(reason, skipped=case.status == "skipped")
         (workload,) = summarise(run, samples).workloads
         rows = {row.case.loop: row for row in workload.rows if not row.case.repeat}
@@ -90,15 +92,16 @@ def measure(plan: Plan, session: "Session") -> Measurement:
     if plan.device not in session.machines:  # describing it needs a process
         session.machines[plan.device] = apart(describe_machine, plan.device)
     machine = session.machines[plan.device]
+    silent = RunProgress(Console(quiet=True))  # pytest uses the terminal
     with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, worker_pool(plan, Path(folder)) as pool:
-        run, samples = Runner(CommandFacts(plan, machine, datetime.now(UTC)), _Silence()).run(pool)
+        run, samples = Runner(CommandFacts(plan, machine, datetime.now(UTC)), silent).run(pool)
     if run.interrupted:
         raise KeyboardInterrupt
     return Measurement.of(run, samples)
 
 
 def try_loops(plan: Plan) -> None:
-    """Try a few steps of every loop of ``plan``, and of eager. Raises Stop if one fails, or cannot run here.
+    """Try a few steps of every loop of ``plan``, and of the baseline. Raises Stop if one fails, or cannot run here.
 
     Each runs in a process of its own: a loop may change process-wide switches, and the other tests share this one.
     """
@@ -145,10 +148,3 @@ def expect_possible(plan: Plan) -> None:
     workloads, loops = apart(lacking, plan)
     for reason in filter(None, (*workloads.values(), *loops.values())):
         raise Stop(reason, skipped=True)
-
-
-class _Silence:
-    """Progress that is not shown, since pytest uses the terminal."""
-
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
-        pass

@@ -10,8 +10,9 @@ import math
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,20 +125,6 @@ def _refuse() -> None:
     raise _NothingMeasuredError
 
 
-@dataclass
-class _Fixture:
-    """The attributes of a fixture that its row reads."""
-
-    name: str
-    fullname: str
-    group: str
-    param: str
-    params: dict[str, Any]
-    extra_info: dict[str, Any]
-    cprofile_stats: None = None
-    has_error: bool = False
-
-
 def add_phases(
     config: pytest.Config, benchmark: Any, phases: Mapping[str, Sequence[float]], rounds_per_launch: Sequence[int] = ()
 ) -> str | None:
@@ -161,13 +148,15 @@ def add_phases(
 
 
 def _row(total: Any, phase: str, values: Sequence[float], rounds_per_launch: Sequence[int]) -> Any:
-    fixture = _Fixture(
+    fixture = SimpleNamespace(  # the attributes of a fixture that its row reads
         name=_with_param(total.name, phase),
         fullname=_with_param(total.fullname, phase),
         group=f"{total.group} {phase}",
         param=f"{total.param}-{phase}" if total.param else phase,
         params={PHASE: phase, **(total.params or {})},
         extra_info={PYTEST_BENCHMARK_KEY: {PHASE: phase, "rounds_per_launch": list(rounds_per_launch)}},
+        cprofile_stats=None,
+        has_error=False,
     )
     row = type(total)(fixture, iterations=1, options=total.options)
     for value in values:
@@ -176,7 +165,7 @@ def _row(total: Any, phase: str, values: Sequence[float], rounds_per_launch: Seq
     return row
 
 
-def _try_out(row: Any, fixture: _Fixture, values: Sequence[float]) -> None:
+def _try_out(row: Any, fixture: SimpleNamespace, values: Sequence[float]) -> None:
     """Raise TypeError if the row does not return the data it was given, in each way it will be read."""
     flat, whole = row.as_dict(include_data=False, flat=True), row.as_dict(include_data=True)
     for name in ("name", "fullname", "group", "param", "params", "extra_info"):

@@ -36,8 +36,6 @@ class Attempt:
 
 @dataclass(frozen=True)
 class BatchCase:
-    """The search for one (workload, loop)."""
-
     workload: str
     loop: str
     status: Status  # `ok` if some size fits

@@ -1,6 +1,7 @@
 """The results of `loopmark doctor` for a machine, and of `loopmark verify` for a loop."""
 
 from dataclasses import dataclass
+from functools import partialmethod
 from typing import Literal
 
 State = Literal["good", "could be better", "bad", "not known"]
@@ -9,8 +10,6 @@ Area = Literal["processor", "memory", "software", "GPU"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of one check."""
-
     area: Area
     name: str  # stable, such as `frequency governor`
     state: State
@@ -28,25 +27,17 @@ class Check:
     name: str
     why: str
 
-    def good(self, reading: str) -> CheckResult:
-        return CheckResult(self.area, self.name, "good", reading, self.why)
+    def _result(self, state: State, reading: str, remedy: str = "", *commands: str) -> CheckResult:
+        return CheckResult(**vars(self), state=state, reading=reading, remedy=remedy, commands=commands)
 
-    def could_be_better(self, reading: str, remedy: str, *commands: str) -> CheckResult:
-        """Measurements are noisier, slower or less informative than necessary."""
-        return CheckResult(self.area, self.name, "could be better", reading, self.why, remedy, commands)
-
-    def bad(self, reading: str, remedy: str, *commands: str) -> CheckResult:
-        """Measurements are distorted, or fail."""
-        return CheckResult(self.area, self.name, "bad", reading, self.why, remedy, commands)
-
-    def not_known(self, reason: str) -> CheckResult:
-        return CheckResult(self.area, self.name, "not known", reason, self.why)
+    good = partialmethod(_result, "good")
+    could_be_better = partialmethod(_result, "could be better")  # noisier, slower or less informative than necessary
+    bad = partialmethod(_result, "bad")  # measurements are distorted, or fail
+    not_known = partialmethod(_result, "not known")
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All results for one machine."""
-
     device: str
     findings: tuple[CheckResult, ...]
 
@@ -72,21 +63,16 @@ class Property:
     name: str
     statement: str
 
-    def holds(self) -> Outcome:
-        return Outcome(self.name, self.statement, "holds")
+    def _outcome(self, status: Status, explanation: str = "") -> Outcome:
+        return Outcome(self.name, self.statement, status, explanation)
 
-    def broken(self, explanation: str) -> Outcome:
-        return Outcome(self.name, self.statement, "broken", explanation)
-
-    def not_applicable(self, reason: str) -> Outcome:
-        """It cannot be checked for this loop, or has no meaning for it."""
-        return Outcome(self.name, self.statement, "not applicable", reason)
+    holds = partialmethod(_outcome, "holds")
+    broken = partialmethod(_outcome, "broken")
+    not_applicable = partialmethod(_outcome, "not applicable")  # cannot be checked for this loop, or has no meaning
 
 
 @dataclass(frozen=True)
 class Verification:
-    """All results for one loop."""
-
     loop: str
     workload: str
     device: str

@@ -2,24 +2,20 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-import pandas as pd
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.files import read_record
 from loopmark.bench.records.machine import Environment, Machine
-from loopmark.bench.records.samples import ON_CORES, ON_GPU, TIMES, write_with_tables
+from loopmark.bench.records.samples import ON_CORES, ON_GPU, TIMES
 
 COMPARISON_FILE = "comparison.json"
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison."""
-
     given: dict[str, str]  # `loop`, `workload`, `rev`, `python` and `env NAME`, as given
     workload: str
     loop: str
@@ -69,10 +65,6 @@ class Comparison:
     comparison_version: int = 1
 
 
-def write_comparison(folder: Path, comparison: Comparison, blocks: pd.DataFrame, phases: pd.DataFrame) -> None:
-    write_with_tables(folder / COMPARISON_FILE, comparison, {"blocks": blocks, "phases": phases})
-
-
 # The samples: two tidy tables. All times are seconds; a device column is NaN on the host's clock. ``pair`` is an index
 # into ``Comparison.pairs``. A quad is four turns: base, head, head, base, or the reverse.
 _PLACE = {"pair": "int32", "quad": "int32", "turn": "int32", "head": "bool"}
@@ -105,8 +97,6 @@ class CalibrationTrial:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Trials of one loop on one machine."""
-
     started: str  # UTC, ISO 8601
     machine: Machine
     environment: Environment
@@ -121,9 +111,6 @@ class Calibration:
     solo_seconds: float  # the time of each of the two solo means
     trials: tuple[CalibrationTrial, ...]
     calibration_version: int = CALIBRATION_VERSION
-
-    def with_trial(self, trial: CalibrationTrial) -> "Calibration":
-        return replace(self, trials=(*self.trials, trial))
 
 
 def calibration_path(folder: Path, workload: str, loop: str) -> Path:

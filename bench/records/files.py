@@ -10,7 +10,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -68,7 +68,8 @@ def writing_to(place: Path, remedy: str = "choose another --out") -> Iterator[No
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInput(f"cannot write to {place}: {line(error)}; {remedy}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise BadInput(f"cannot write to {place}: {line(reason)}; {remedy}") from None
 
 
 def replace_file(path: Path, content: bytes | str) -> None:
@@ -133,17 +134,10 @@ def read_record(path: Path, kind: type[T], *, again: str = AGAIN, unreadable: st
 class Mismatch(ValueError):  # noqa: N818 - its name describes the fault
     """A value that is not of the type in its record; the text names the path to it."""
 
-    def within(self, place: str) -> "Mismatch":
-        """The same error, with ``place`` before its path."""
-        return Mismatch(f"{place}{self}")
-
 
 def decode(kind: type[T], value: Any, path: str = "run") -> T:
     """The record encoded as ``value``; unknown keys are ignored. Raises Mismatch for an invalid value."""
-    try:
-        return typing.cast(T, _reader(typing.cast(Any, kind))(value))
-    except Mismatch as wrong:
-        raise wrong.within(path) from None
+    return typing.cast(T, _read(_reader(typing.cast(Any, kind)), value, "{}", path))
 
 
 Reader = Callable[[Any], Any]  # converts a JSON value to one type. Raises Mismatch
@@ -178,10 +172,7 @@ def _record(kind: Any) -> Reader:
         given = {}
         for name, reader, needed in readers:
             if name in value:
-                try:
-                    given[name] = reader(value[name])
-                except Mismatch as wrong:
-                    raise wrong.within(f".{name}") from None
+                given[name] = _read(reader, value[name], ".{}", name)
             elif needed:
                 raise Mismatch(f".{name} is missing")
         return kind(**given)
@@ -189,25 +180,24 @@ def _record(kind: Any) -> Reader:
     return read
 
 
-def _each(items: Iterable[tuple[Any, Any]], reader: Reader, place: str) -> Iterator[tuple[Any, Any]]:
-    """Every key with its value converted by ``reader``; ``place`` is the format of a key in an error."""
-    for key, item in items:
-        try:
-            yield key, reader(item)
-        except Mismatch as wrong:
-            raise wrong.within(place.format(key)) from None
+def _read(reader: Reader, value: Any, place: str, key: object = None) -> Any:
+    """``value`` converted by ``reader``. The path in an error begins with ``place``, the format of ``key``."""
+    try:
+        return reader(value)
+    except Mismatch as wrong:
+        raise Mismatch(f"{place.format(key)}{wrong}") from None
 
 
 def _tuple(reader: Reader, value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise _not("a list", value)
-    return tuple(item for _, item in _each(enumerate(value), reader, "[{}]"))
+    return tuple(_read(reader, item, "[{}]", index) for index, item in enumerate(value))
 
 
 def _dict(reader: Reader, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _not("an object", value)
-    return {str(key): item for key, item in _each(value.items(), reader, ".{}")}
+    return {str(key): _read(reader, item, ".{}", key) for key, item in value.items()}
 
 
 def _literal(values: tuple[Any, ...], value: Any) -> Any:

@@ -36,10 +36,10 @@ class PhaseMemory:
     peak_reserved_bytes: int | None
 
     @classmethod
-    def of(cls, phase: str, stretches: Sequence[Stretch]) -> "PhaseMemory":
+    def of(cls, stretches: Sequence[Stretch]) -> "PhaseMemory":
         reserved = [s.peak_reserved_bytes for s in stretches if s.peak_reserved_bytes is not None]
         peak = max(stretch.peak_bytes for stretch in stretches)
-        return cls(phase, peak, stretches[-1].end_bytes, max(reserved, default=None))
+        return cls(stretches[0].phase, peak, stretches[-1].end_bytes, max(reserved, default=None))
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,8 @@ class Footprint:
 
     @property
     def phases(self) -> tuple[PhaseMemory, ...]:
-        stretches: dict[str, list[Stretch]] = {}
-        for stretch in self.stretches:
-            stretches.setdefault(stretch.phase, []).append(stretch)
-        return tuple(PhaseMemory.of(name, found) for name, found in stretches.items())
+        names = dict.fromkeys(stretch.phase for stretch in self.stretches)
+        return tuple(PhaseMemory.of([one for one in self.stretches if one.phase == name]) for name in names)
 
     @property
     def fragmentation_bytes(self) -> int | None:

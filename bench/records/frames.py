@@ -19,7 +19,7 @@ from loopmark.bench.records.store import read_run, read_table
 NAMES = ("run", "machine", "workload", "loop")  # categories, the same in every frame, so that frames join and group
 RUN_COLUMNS = [
     "run", "machine", "folder", "device", "size", "started", "seconds", "interrupted", "threads", "torch", "cuda",
-    "driver", "python", "cpu", "gpu", "memory_bytes", "loopmark", "revision", "warnings",
+    "driver", "python", "cpu", "gpu", "memory_bytes", "loopmark", "revision", "warnings", "baseline",
 ]  # fmt: skip
 
 
@@ -87,8 +87,8 @@ class Frames:
 
     @cached_property
     def launches(self) -> pd.DataFrame:
-        """One row per launch: the fields of ``Launch`` under their names, except the GPU's state."""
-        kept = [field.name for field in fields(Launch) if field.name not in ("index", "gpu")]
+        """One row per launch: the fields of ``Launch`` under their names, without the GPU and the compilation."""
+        kept = [field.name for field in fields(Launch) if field.name not in ("index", "gpu", "compilation")]
         columns = [*NAMES, "repeat", "launch", *kept]
         rows = [
             {**names, "launch": launch.index, **{k: getattr(launch, k) for k in kept}}

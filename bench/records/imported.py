@@ -27,21 +27,17 @@ IMPORTED = "imported from pytest-benchmark: start-up, warm-up, memory, losses an
 IN_SEQUENCE = "the benchmarks ran one after the other and not in turns, so their ratios include the machine's drift"
 UNPAIRED = "the pairing of rounds is not known, so each ratio is that of two launches' medians"
 NO_FLOOR = "no noise floor was measured, so nothing is called faster or slower"
-ONE_LAUNCH = "one file is one launch, which gives no interval: import several files of the same benchmarks"
-TAKEN_FOR = "assigned to {}, the only known machine with all the facts in the files"
-PHASES_ALONE = "the phases of {} are left out: there is no whole step of it"
-PHASES_UNFIT = "the phases of {} are left out: their rounds do not match"
 
 Key = tuple[str, str, bool]  # workload, loop, and True for the baseline's repetition
 
 
 def run_of(
-    files: Sequence[Stored], baseline: str | None, canonical: str, command: str, known: Sequence[Machine] = ()
+    files: Sequence[Stored], baseline: str | None, command: str, known: Sequence[Machine] = ()
 ) -> tuple[Run, Samples]:
     """The run whose launches are ``files``, still without a name.
 
-    A row written by Loopmark may hold several launches. The ``baseline`` is given by its name or full name, and is
-    renamed to ``canonical``. For ``known`` machines see ``machine_of``. Raises BadInput if the files do not belong
+    A row written by Loopmark may hold several launches. The ``baseline`` is given by its name or full name; None takes
+    the one that Loopmark wrote. For ``known`` machines see ``machine_of``. Raises BadInput if the files do not belong
     together, there is no such baseline, or no benchmark took any time.
     """
     first = files[0]
@@ -61,7 +57,7 @@ def run_of(
     named = list(first.steps.values())
     if not named:
         raise BadInput(f"{first.path} holds only phases, without a whole step; import a file with both")
-    keys = _with_baseline(_keys(named), baseline, canonical)
+    keys = _keys(named)
     timeless = {full for file in files for full, row in file.steps.items() if (row.seconds < LEAST_SECONDS).any()}
     kept = [row for row in named if row.fullname not in timeless]
     if not kept:
@@ -73,7 +69,7 @@ def run_of(
         *(f"{line(name)} is left out: its clock saw a round take no time" for name in sorted(timeless)),
     ]
     alone = {phase.parent for file in files for phase in file.phases} - first.steps.keys()
-    warnings += [PHASES_ALONE.format(line(parent)) for parent in sorted(alone)]
+    warnings += [f"the phases of {line(parent)} are left out: there is no whole step of it" for parent in sorted(alone)]
     rounds, cases = ImportedRounds(), []
     for place, row in enumerate(kept):
         launches: list[Launch] = []
@@ -84,11 +80,12 @@ def run_of(
         names = tuple(str(phase.told.phase) for phase in phases[0])
         cases.append(Case(*keys[row.fullname], "ok", None, *work, names, memory_kind=None, launches=tuple(launches)))
     if max(len(case.launches) for case in cases) == 1:
-        warnings.append(ONE_LAUNCH)
+        warnings.append("one file is one launch, which gives no interval: import several files of the same benchmarks")
+    base = named[0].told.baseline or "eager" if baseline is None else _loop_named(baseline, keys)
     machine = machine_of(first.machine, known)
     if machine != machine_of(first.machine, ()):
-        warnings.append(TAKEN_FOR.format(machine.name))
-    return _run(files, cases, warnings, command, machine), rounds.samples()
+        warnings.append(f"assigned to {machine.name}, the only known machine with all the facts in the files")
+    return _run(files, cases, warnings, command, machine, base), rounds.samples()
 
 
 def _phases(files: Sequence[Stored], row: Benchmark, warnings: list[str]) -> list[list[Benchmark]]:
@@ -100,7 +97,7 @@ def _phases(files: Sequence[Stored], row: Benchmark, warnings: list[str]) -> lis
     pairs = zip(files, found, strict=True)
     if len(names) == 1 and all(fitting(file.steps[row.fullname], parts) for file, parts in pairs):
         return found
-    warnings.append(PHASES_UNFIT.format(line(row.fullname)))
+    warnings.append(f"the phases of {line(row.fullname)} are left out: their rounds do not match")
     return [[] for _ in files]
 
 
@@ -111,22 +108,20 @@ def _keys(rows: Sequence[Benchmark]) -> dict[str, Key]:
     return {full: key if times[key] == 1 else (key[0], full, key[2]) for full, key in named.items()}
 
 
-def _with_baseline(keys: dict[str, Key], baseline: str | None, canonical: str) -> dict[str, Key]:
-    if baseline is None:
-        return keys
-    chosen = [full for full, (_, loop, repeat) in keys.items() if baseline in (full, loop) and not repeat]
-    if not chosen:
-        known = list(dict.fromkeys(key[1] for key in keys.values()))
-        close = difflib.get_close_matches(baseline, known, n=1)
-        hint = f"did you mean '{line(close[0])}'?" if close else f"there are {line(', '.join(known))}"
-        raise BadInput(f"no benchmark named '{line(baseline)}'; {hint}")
-    renamed = {full: (key[0], canonical, False) if full in chosen else key for full, key in keys.items()}
-    if len(set(renamed.values())) < len(renamed):
-        raise BadInput(f"'{line(baseline)}' gives a group two baselines; give one benchmark's full name")
-    return renamed
+def _loop_named(baseline: str, keys: dict[str, Key]) -> str:
+    """The loop whose name, or whose benchmark's full name, is ``baseline``."""
+    for full, (_, loop, _) in keys.items():
+        if baseline in (full, loop):
+            return loop
+    known = list(dict.fromkeys(key[1] for key in keys.values()))
+    close = difflib.get_close_matches(baseline, known, n=1)
+    hint = f"did you mean '{line(close[0])}'?" if close else f"there are {line(', '.join(known))}"
+    raise BadInput(f"no benchmark named '{line(baseline)}'; {hint}")
 
 
-def _run(files: Sequence[Stored], cases: list[Case], warnings: list[str], command: str, machine: Machine) -> Run:
+def _run(
+    files: Sequence[Stored], cases: list[Case], warnings: list[str], command: str, machine: Machine, baseline: str
+) -> Run:
     info, told = files[0].machine, files[0].benchmarks[0].told
     seconds = sum(sum(row.stats.data or ()) * row.stats.iterations for f in files for row in f.steps.values())
     plan = Plan(
@@ -137,7 +132,7 @@ def _run(files: Sequence[Stored], cases: list[Case], warnings: list[str], comman
         size=told.size or info.loopmark.size or UNKNOWN,
         batch_size=None, budget_seconds=0.0, launches=max(len(case.launches) for case in cases), seed=0,
         threads=told.threads or info.loopmark.threads or 0, block_seconds=0.0, warmup_ceiling_seconds=0.0,
-        limit_seconds=0.0,
+        limit_seconds=0.0, baseline=baseline,
     )  # fmt: skip
     started = min(_started(file) for file in files).isoformat(timespec="seconds")
     environment = _environment(info, told.threads)

@@ -6,7 +6,7 @@ pytest plugin and ``loopmark export`` add their facts in ``extra_info`` and in `
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -27,8 +27,6 @@ MAKE_ONE = "make one with pytest --benchmark-json=FILE"
 
 @dataclass(frozen=True)
 class Stats:
-    """A benchmark's rounds."""
-
     data: tuple[float, ...] | None = None  # seconds per iteration, one per round; None in a file saved without them
     iterations: int = 1
 
@@ -40,6 +38,7 @@ class Told:
     workload: str | None = None
     loop: str | None = None
     repeat: str | None = None  # `yes` for the baseline's repetition
+    baseline: str | None = None  # the loop that it was compared with
     phase: str | None = None
     device: str | None = None
     size: str | None = None
@@ -189,7 +188,8 @@ WHOLE, LAPPED = 0, 1
 and any pairing would be arbitrary."""
 # Disturbances are unknown; the report shows no section for them, and the run's warning says why.
 UNSEEN = {"involuntary_switches": 0, "steal_seconds": 0.0, "throttle_reasons": "", "foreign_processes": 0}
-UNKNOWN_LAUNCH = Launch(**cast(dict[str, Any], dict.fromkeys(field.name for field in fields(Launch))))
+_FACTS = [field.name for field in fields(Launch) if field.default_factory is MISSING]
+UNKNOWN_LAUNCH = Launch(**cast(dict[str, Any], dict.fromkeys(_FACTS)))
 
 
 class ImportedRounds:

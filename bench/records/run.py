@@ -30,6 +30,7 @@ class Plan:
     warmup_ceiling_seconds: float
     limit_seconds: float  # the time for one request after which a worker counts as hung
     remeasure_throttled: bool = True  # True if a turn with a throttled GPU clock is repeated
+    baseline: str = "eager"  # the loop, by its name in the cases, that the others are compared with
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,39 @@ class PhaseWork:
 
 
 @dataclass(frozen=True)
+class GraphBreak:
+    """A place where a compiled graph ends, and Python runs until the next one begins."""
+
+    place: str  # `model.py:12`, the innermost line of the person's own code
+    reason: str  # in torch's words
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A loop's graphs, without backward graphs (each belongs to another graph); their time counts. None: unknown."""
+
+    compiled: int  # graphs compiled in the whole launch
+    late: int  # of these, the ones after the warm-up, in timed steps
+    seconds: float  # the time of all compilation
+    launch_seconds: float | None = None  # set-up, warm-up and turns of the launch
+    again: int | None = None  # graphs compiled for code that already had one
+    again_seconds: float | None = None
+    again_because: str | None = None  # torch's reason for the last of them
+    limit_reached: str | None = None  # torch's limit of compiling the same code again: `recompile_limit=8`
+    breaks: tuple[GraphBreak, ...] = ()
+    graphs_per_step: float | None = None  # the mean number of graphs that the last few steps called
+
+    @property
+    def share(self) -> float | None:
+        """The share of the launch's own time that went into compilation, 0 to 1."""
+        return min(1.0, self.seconds / self.launch_seconds) if self.launch_seconds else None
+
+    @property
+    def break_places(self) -> str:
+        return "; ".join(dict.fromkeys(one.place for one in self.breaks))
+
+
+@dataclass(frozen=True)
 class Launch:
     """One fresh process of one case: its start and its memory. None: unknown in an imported run."""
 
@@ -67,7 +101,7 @@ class Launch:
     steady: bool | None  # False if warm-up ended at its ceiling while steps still became faster
     steady_step_seconds: float | None
     excess_seconds: float | None  # warm-up time beyond as many steady steps: compilation, autotuning, first touch
-    compile_seconds: float | None  # by torch's own counters; 0 if nothing was compiled
+    compile_seconds: float | None  # until the end of the warm-up, by torch's own counters
     compile_cache: CacheState | None
     steps: int
     peak_memory_bytes: int | None
@@ -78,6 +112,7 @@ class Launch:
     gpu: GpuState | None = None  # right after a second of only its steps; None if unavailable
     seen_per_step: dict[str, float] = field(default_factory=dict)
     """Mean samples, and units that the task counts, of a batch in its turns; empty where batches have one size."""
+    compilation: Compilation | None = None  # None if torch.compile was not used, and in older runs
 
     @property
     def start_seconds(self) -> float | None:
@@ -106,7 +141,12 @@ class Case:
 
     @property
     def label(self) -> str:
-        return f"{self.loop} (again)" if self.repeat else self.loop
+        return labelled(self.loop, self.compilation, repeat=self.repeat)
+
+    @property
+    def compilation(self) -> Compilation | None:
+        """The first launch's, whose cache was empty; None if torch.compile was not used, and in older runs."""
+        return self.launches[0].compilation if self.launches else None
 
     @property
     def units_per_step(self) -> dict[str, float]:
@@ -148,7 +188,18 @@ class Run(CommandRecord):
     imported_from: str | None = None  # the tool that measured it, if not Loopmark; None and empty then mean unknown
     format_version: int = 1
 
+    @property
+    def was_measured(self) -> bool:
+        """True if any case was."""
+        return any(case.launches for case in self.cases)
+
 
 def disturbs(reasons: str) -> bool:
     """True if any of ``reasons`` is a disturbance (heat, a brake, a hardware fault), not caused by the loop itself."""
     return any(reason and reason != POWER_CAP for reason in reasons.split(", "))
+
+
+def labelled(loop: str, compilation: Compilation | None, *, repeat: bool = False) -> str:
+    """The name of a loop as it is shown, which says so if it is repeated, or if torch.compile was used in vain."""
+    vain = compilation is not None and not compilation.compiled
+    return f"{loop}{' (again)' if repeat else ''}{' (not compiled)' if vain else ''}"

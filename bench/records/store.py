@@ -66,7 +66,6 @@ def is_of_a_run(path: Path) -> bool:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove ``folder`` if it is empty."""
     with contextlib.suppress(OSError):
         if [file.name for file in folder.iterdir()] == [".gitignore"]:
             (folder / ".gitignore").unlink()

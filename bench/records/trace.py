@@ -6,8 +6,8 @@ from typing import Literal
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.files import replace_file, writing_to
-from loopmark.bench.records.run import Status
-from loopmark.bench.records.store import RUN_FILE, create_folder
+from loopmark.bench.records.run import Compilation, Status
+from loopmark.bench.records.store import RUN_FILE
 
 Counted = Literal["kernels", "operators"]
 
@@ -53,6 +53,7 @@ class Profile:
     profiled_step_seconds: float
     phases: tuple[PhaseCosts, ...]
     unattributed: tuple[Cost, ...] = ()  # kernels outside all phases: launched between them, or without a known launch
+    compilation: Compilation | None = None  # None if torch.compile was not used
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,6 @@ class Trace:
     status: Status
     reason: str | None = None
     profile: Profile | None = None
-
-
-def create_trace_folder(root: Path, machine: str, started: str, slug: str) -> Path:
-    """A new, empty folder ``root/machine/traces/<start>-<slug>``; ``slug`` names the case."""
-    return create_folder(root / machine, "traces", started, f"-{slug}")
 
 
 def refuse_run_folder(folder: Path) -> None:

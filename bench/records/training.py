@@ -1,4 +1,4 @@
-"""A training of loops: its plan, the result of every case and seed, and the comparisons with eager."""
+"""A training of loops: its plan, the result of every case and seed, and the comparisons with the baseline."""
 
 import math
 from dataclasses import dataclass
@@ -20,8 +20,6 @@ Divergence = Literal["not a number", "infinite", "exploded"]
 
 @dataclass(frozen=True)
 class Target:
-    """The target of a workload's training."""
-
     metric: str
     value: float
     higher_is_better: bool
@@ -77,7 +75,7 @@ class Proof:
     status: Status
     reason: str | None
     steps: int = 0  # the number of compared steps
-    same_steps: int = 0  # the number of first steps among them that equal eager's to the last bit
+    same_steps: int = 0  # the number of first steps among them that equal the baseline's to the last bit
     skipped_steps: int = 0  # skipped by a gradient scaler, and not compared
     bits: int | None = None  # significant bits of the loop's arithmetic: 24 in float32, 11 in float16, 8 in bfloat16
     draws_at_random: bool = False  # True if the model draws random numbers, which may differ in a loop
@@ -106,7 +104,6 @@ class Training(CommandRecord):
 
     @property
     def statuses(self) -> set[Status]:
-        """How the proofs and the trials ended."""
         return {one.status for several in (self.proofs, self.trials) for one in several}
 
 
@@ -121,14 +118,14 @@ class Deviation:
     kind: str  # `loss`, `gradient`, `buffer`, or `update`: the change of a parameter, or the optimizer's state for it
     layer: str  # the parameter's or buffer's name, after `momentum_buffer of` for such state; empty for the loss
     error: float  # the loop's
-    eager_error: float  # eager's, from the same state
+    eager_error: float  # the baseline's, from the same state
     rounding_error: float
     """The largest error of the references whose operations round at random to the loop's precision; for an update, also
     of those with rounded settings. NaN if there was none at this step."""
     coarse_error: float  # the largest error of the references that round at random more coarsely; NaN likewise
 
 
-_ERRORS = ("error", "eager_error", "rounding_error", "coarse_error")
+_PLACE = {"proof": "int32", "step": "int64", "kind": "str", "layer": "str"}
 COLUMNS: dict[str, Columns] = {
     # One row per measurement of quality; the first is of the untrained model.
     # Seconds are those of training so far, with compilation but without measuring quality. Joules are NaN if no counter
@@ -137,13 +134,7 @@ COLUMNS: dict[str, Columns] = {
     # One row per training step. A loss that is not finite is stored as it is.
     "training_losses": {"trial": "int32", "step": "int64", "loss": "float64"},
     # One row per layer of a compared step; see Deviation.
-    "deviations": {
-        "proof": "int32",
-        "step": "int64",
-        "kind": "str",
-        "layer": "str",
-        **dict.fromkeys(_ERRORS, "float64"),
-    },
+    "deviations": _PLACE | dict.fromkeys(("error", "eager_error", "rounding_error", "coarse_error"), "float64"),
 }
 
 

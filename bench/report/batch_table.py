@@ -12,10 +12,10 @@ from rich.text import Text
 from loopmark.bench.judge.batches import BatchFinding, BatchRow
 from loopmark.bench.records.batch_sizes import Attempt
 from loopmark.bench.records.files import replace_file, writing_to
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, ends, print_lines
-from loopmark.bench.report.text import elide, plain
+from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, ends, picked, print_lines
+from loopmark.bench.report.text import elide, grouped, plain
 
 NAME_WIDTH, LONGEST = 60, 300
 WIDE = 0.05  # a difference between processes of one size that hides the differences between sizes
@@ -158,12 +158,7 @@ def batches_as_json(findings: Sequence[BatchFinding]) -> dict[str, Any]:
     return {
         "cases": [
             {
-                "workload": finding.case.workload,
-                "loop": finding.case.loop,
-                "status": finding.case.status,
-                "reason": finding.case.reason,
-                "data_rows": finding.case.data_rows,
-                "memory_kind": finding.case.memory_kind,
+                **picked(finding.case, "workload", "loop", "status", "reason", "data_rows", "memory_kind"),
                 "largest_batch_size": _size(finding.largest),
                 "stopped_by": finding.case.stop,
                 "best_batch_size": _size(finding.best),
@@ -189,9 +184,7 @@ def _record(finding: BatchFinding, row: BatchRow) -> dict[str, str | int | float
         "reason": why_not(attempt) or None,
         **ends("step_seconds", row.step_seconds),
         **ends("samples_per_second", row.samples_per_second),
-        "peak_memory_bytes": attempt.peak_memory_bytes,
-        "forecast_bytes": attempt.forecast_bytes,
-        "allowed_bytes": attempt.allowed_bytes,
+        **picked(attempt, "peak_memory_bytes", "forecast_bytes", "allowed_bytes"),
         "attempt_seconds": attempt.seconds,
     }
 
@@ -204,7 +197,6 @@ def _figures(findings: Sequence[BatchFinding]) -> Figures:
     from loopmark.bench.report import style
     from loopmark.bench.report.capacity_plots import throughput
 
-    styles = style.line_styles((finding.case.loop, False) for finding in findings)
-    for workload in dict.fromkeys(finding.case.workload for finding in findings):
-        theirs = [finding for finding in findings if finding.case.workload == workload]
+    styles = style.line_styles(((finding.case.loop, False) for finding in findings), {"eager"})
+    for workload, theirs in grouped((finding.case.workload, finding) for finding in findings).items():
         yield workload, "batches", partial(throughput, theirs, styles)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from loopmark.bench.judge.calibration import CalibrationSummary, EffectRow, Rate
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.table import Column, Table, as_wide_as, print_lines, strict
 
 FILE_WIDTH = 150
@@ -19,9 +19,12 @@ FILE_WIDTH = 150
 def print_calibration(summary: CalibrationSummary, console: Console | None = None) -> None:
     """Print every planted effect's rates with their intervals, and the smallest effect that is detected."""
     console = as_wide_as(console, FILE_WIDTH)
-    made = summary.calibration
+    made, step = summary.calibration, summary.step_seconds
+    took = (
+        f"{show.seconds(step.value)} ({show.seconds(step.low)} to {show.seconds(step.high)})" if step else show.ABSENT
+    )
     title = (
-        f"{made.workload} {made.loop} on {made.machine.name}: steps of {_steps(summary)}, "
+        f"{made.workload} {made.loop} on {made.machine.name}: steps of {took}, "
         f"{len(made.trials)} comparisons of at most {made.budget_seconds:g} s, false alarms asked for "
         f"{show.percent(made.false_alarms)}"
     )
@@ -84,13 +87,6 @@ def _columns(rows: Sequence[EffectRow]) -> list[Column[EffectRow]]:
         Column("median time", lambda row: show.seconds(row.seconds_to_verdict)),
         *map(mean, next((row.solo_fails for row in rows if row.solo_fails), ())),
     ]
-
-
-def _steps(summary: CalibrationSummary) -> str:
-    steps = summary.step_seconds
-    if steps is None:
-        return show.ABSENT
-    return f"{show.seconds(steps.value)} ({show.seconds(steps.low)} to {show.seconds(steps.high)})"
 
 
 def _rate(rate: Rate) -> str:

@@ -14,9 +14,8 @@ from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.ceilings import Ceiling, Ceilings
-from loopmark.bench.records.footprint import Footprint, FootprintCase
-from loopmark.bench.report import format as show
-from loopmark.bench.report import layout, style
+from loopmark.bench.records.footprint import FootprintCase
+from loopmark.bench.report import layout, show, style
 from loopmark.bench.report.batch_table import is_known
 
 RING, FRAME = 12, 14
@@ -28,24 +27,22 @@ def throughput(findings: Sequence[BatchFinding], styles: dict[str, style.LineSty
     if not drawn:
         return None
     entries = [styles[f.case.loop].proxy(marker=styles[f.case.loop].marker) for f in drawn]
-    entries += [
-        Line2D([], [], linestyle="", marker="o", markersize=RING, markerfacecolor="none", color=style.GREY,
-               label="use this: the smallest\nas good as the best"),
-        Line2D([], [], linestyle="", marker="s", markersize=FRAME, markerfacecolor="none", color=style.GREY,
-               label="the largest that fits"),
-    ]  # fmt: skip
+    use_this = "use this: the smallest\nas good as the best"
+    entries.append(style.mark(use_this, "o", style.GREY, RING, markerfacecolor="none"))
+    entries.append(style.mark("the largest that fits", "s", style.GREY, FRAME, markerfacecolor="none"))
     title = f"{style.fitted(drawn[0].case.workload)}: throughput against batch size"
     axes = layout.line_axes(title, entries, note="bars are 95 % intervals of the median of all blocks")
     axes.set_xscale("log")
-    sizes, rates = [], []
-    for finding in drawn:
-        for row, rate in _measured(finding):
-            sizes.append(row.attempt.batch_size)
-            rates += [rate.value, rate.high]
-    axes.set(xlim=(min(sizes) / 1.25, max(sizes) * 1.25), ylim=(0, max(rates) * 1.08))
+    measured = [pair for finding in drawn for pair in _measured(finding)]
+    sizes, highest = [row.attempt.batch_size for row, _ in measured], max(rate.high for _, rate in measured)
+    axes.set(xlim=(min(sizes) / 1.25, max(sizes) * 1.25), ylim=(0, highest * 1.08))
     for finding in drawn:
         _line(axes, finding, styles[finding.case.loop])
-    _ticks(axes, sorted(set(sizes)))
+    shown: list[int] = []
+    for size in sorted(set(sizes)):  # without those whose labels would overlap
+        if not shown or size / shown[-1] >= (max(sizes) / min(sizes)) ** (1 / 12) * 1.02:
+            shown.append(size)
+    style.fixed_ticks(axes.xaxis, shown, [f"{size:,}" for size in shown])
     axes.set(xlabel="batch size, samples a step", ylabel="samples a second")
     axes.yaxis.set_major_formatter(lambda value, _: show.count(value))
     return layout.figure_of(axes)
@@ -78,15 +75,6 @@ def _line(axes: Axes, finding: BatchFinding, look: style.LineStyle) -> None:
             axes.plot(at, rate.value, "s", markersize=FRAME, markerfacecolor="none", color=look.colour, zorder=4)
 
 
-def _ticks(axes: Axes, sizes: Sequence[int]) -> None:
-    """Set ticks at the sizes that were tried, without those whose labels would overlap."""
-    shown: list[int] = []
-    for size in sizes:
-        if not shown or size / shown[-1] >= (sizes[-1] / sizes[0]) ** (1 / 12) * 1.02:
-            shown.append(size)
-    style.fixed_ticks(axes.xaxis, shown, [f"{size:,}" for size in shown])
-
-
 ALONG = {
     "tensors alive": "operators of the step, in order",
     "device memory allocated": "allocations and releases, in order",
@@ -102,11 +90,8 @@ def timeline(case: FootprintCase) -> Figure | None:
     colours = style.phase_colours([one.phase for one in step.phases])
     moments = [step.before_bytes, *(bytes_ for stretch in step.stretches for bytes_ in stretch.moments)]
     size, unit = show.data_unit(max(moments))
-    entries = [
-        Line2D([], [], linestyle="", marker="s", markersize=8, alpha=0.35, color=colours[one.phase],
-               label=f"{style.fitted(one.phase, 1.1)}\npeak {show.data(one.peak_bytes)}")
-        for one in step.phases
-    ]  # fmt: skip
+    peaks = {one.phase: f"{style.fitted(one.phase, 1.1)}\npeak {show.data(one.peak_bytes)}" for one in step.phases}
+    entries = [style.mark(label, "s", colours[phase], alpha=0.35) for phase, label in peaks.items()]
     entries.append(Line2D([], [], color=style.GREY, linestyle=style.DASHES[1], label="before the step"))
     title = (
         f"{style.fitted(case.workload)}, {style.fitted(case.loop)}: memory within a step of {step.batch_size:,} samples"
@@ -120,16 +105,12 @@ def timeline(case: FootprintCase) -> Figure | None:
     axes.axhline(step.before_bytes / size, color=style.GREY, linestyle=style.DASHES[1], linewidth=0.9)
     axes.set(xlim=(0, len(moments) - 1), ylim=(0, max(moments) / size * HEADROOM))
     axes.set(xlabel=ALONG[step.kind], ylabel=f"{unit}, {step.kind}")
-    _name_peak(axes, moments, size, step)
-    return layout.figure_of(axes)
-
-
-def _name_peak(axes: Axes, moments: Sequence[int], size: float, step: Footprint) -> None:
-    at = moments.index(max(moments))
-    axes.plot(at, max(moments) / size, "v", color=style.BLACK, markersize=6, zorder=3)
-    where = "right" if at > len(moments) / 2 else "left"
+    peak = moments.index(max(moments))
+    axes.plot(peak, max(moments) / size, "v", color=style.BLACK, markersize=6, zorder=3)
+    where = "right" if peak > len(moments) / 2 else "left"
     text = style.fitted(f"{show.data(max(moments))}  {step.peak_operator or ''}", 3.0, style.SMALL)
-    layout.offset_text(axes, text, (at, max(moments) / size), (0, 7), "data", ha=where)
+    layout.offset_text(axes, text, (peak, max(moments) / size), (0, 7), "data", ha=where)
+    return layout.figure_of(axes)
 
 
 PHASE_MARKERS = {"forward": ">", "backward": "<"}  # other phases have a circle
@@ -154,10 +135,10 @@ def rooflines(
     roofs = [ceiling for kind in kinds if (ceiling := ceilings.flops_per_second(kind)) is not None]
     phases = dict.fromkeys(name for _, name, _ in points)
     looks = [styles[row.case.label] for row in rows]
-    entries = [_entry(look.label, "s", look.colour) for look in looks if not look.behind]
+    entries = [style.mark(look.label, "s", look.colour, 7) for look in looks if not look.behind]
     if behind := sum(look.behind for look in looks):
-        entries.append(_entry(f"{behind} other loop{'' if behind == 1 else 's'}", "s", style.BEHIND))
-    entries += [_entry(name, PHASE_MARKERS.get(name, "o"), style.GREY) for name in phases]
+        entries.append(style.mark(style.others(behind), "s", style.BEHIND, 7))
+    entries += [style.mark(style.fitted(name), PHASE_MARKERS.get(name, "o"), style.GREY, 7) for name in phases]
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: the phases and the device's limits", entries,
         note="Bands: the 95 % intervals of the measured ceilings. Phases without matrix products are in the table.",
@@ -185,10 +166,6 @@ def rooflines(
     return layout.figure_of(axes)
 
 
-def _entry(label: str, marker: str, colour: str) -> Line2D:
-    return Line2D([], [], color=colour, linestyle="", marker=marker, markersize=7, label=style.fitted(label))
-
-
 def _multiplying(row: Row) -> list[tuple[str, Roof]]:
     found = row.roofline.phases if row.roofline else {}
     return [
@@ -210,14 +187,9 @@ def _draw_roofs(axes: Axes, copy: Ceiling, roofs: list[Ceiling], left: float, ri
         axes.fill_between([begin, right], roof.low, roof.high, color=BAND, linewidth=0)
         axes.plot([begin, right], [roof.value, roof.value], color=style.BLACK, linewidth=1.0)
     layout.offset_text(axes, f"copy {_rate(copy.value)}B/s", (left, left * copy.value), (8, 0), "data", va="top")
-    _name_roofs(axes, roofs)
-
-
-def _name_roofs(axes: Axes, roofs: list[Ceiling]) -> None:
-    """Write each name above its line, or below it where two names would overlap."""
     last = math.inf
-    for number, roof in enumerate(sorted(roofs, key=lambda one: -one.value)):
-        below = number > 0 and last / roof.value < 2
+    for roof in sorted(roofs, key=lambda one: -one.value):
+        below = last / roof.value < 2  # a name above this line would overlap the one before
         last = roof.value
         name = f"{style.fitted(roof.dtype or '', 0.9)} {_rate(roof.value)}FLOP/s"
         where = {"ha": "right", "va": "top" if below else "bottom"}

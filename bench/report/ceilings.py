@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,10 +11,9 @@ from rich.text import Text
 
 from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.statistics import Estimate, finite
-from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
+from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
-from loopmark.bench.report import format as show
-from loopmark.bench.report.cells import phase_names
+from loopmark.bench.report import cells, show
 from loopmark.bench.report.table import Cell, Column, Table, as_wide_as, figure, print_lines, table_of
 from loopmark.bench.report.text import grouped, plain
 
@@ -22,12 +21,9 @@ FILE_WIDTH = 110
 FALLEN = 0.03  # a drop below the ceiling, as a share of it, above which a remark is printed
 WIDE = 0.1  # half an interval's width, as a share of the figure, above which a remark is printed
 STOLEN = 0.02  # the share of the cores' time that a hypervisor took, above which a remark is printed
-FLOPS = ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s"))
-BYTES = ((1e12, "TB/s"), (1e9, "GB/s"), (1e6, "MB/s"))
-FORMATS: dict[Unit, Callable[[Estimate], str]] = {
-    "flops per second": lambda estimate: _scaled(estimate, FLOPS),
-    "bytes per second": lambda estimate: _scaled(estimate, BYTES),
-    "seconds": show.seconds_range,
+UNITS: dict[Unit, tuple[tuple[float, str], ...]] = {
+    "flops per second": ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s")),
+    "bytes per second": ((1e12, "TB/s"), (1e9, "GB/s"), (1e6, "MB/s")),
 }
 
 
@@ -63,8 +59,12 @@ def name(one: Ceiling | LeftOut) -> str:
 
 
 def ceiling_text(one: Ceiling) -> str:
-    """``1.23 TFLOP/s [1.21, 1.24]``."""
-    return FORMATS[one.unit](Estimate(one.value, one.low, one.high))
+    """``1.23 TFLOP/s [1.21, 1.24]``: in the largest unit that the figure reaches, else in the smallest."""
+    estimate = Estimate(one.value, one.low, one.high)
+    if one.unit == "seconds":
+        return show.seconds_range(estimate)
+    units = UNITS[one.unit]
+    return " ".join(show.in_unit(estimate, *next((unit for unit in units if one.value >= unit[0]), units[-1])))
 
 
 def size(one: Ceiling) -> str:
@@ -118,30 +118,14 @@ def _doubts(one: Ceiling) -> Iterator[tuple[str, str]]:
         yield "other processes were on the GPU", f"{seen.foreign_processes:,}"
 
 
-def _scaled(estimate: Estimate, units: tuple[tuple[float, str], ...]) -> str:
-    """The figure and its interval in the largest unit that the figure reaches, else in the smallest."""
-    factor, unit = next((one for one in units if estimate.value >= one[0]), units[-1])
-    return " ".join(show.in_unit(estimate, factor, unit))
-
-
-def utilisation(row: Row) -> str:
-    """Model FLOPs utilisation, without its interval."""
-    return show.ABSENT if row.roofline is None else show.percent(row.roofline.utilisation.value)
-
-
-def reached(row: Row) -> str:
-    """The share of its device's limit that a step reaches, with its interval."""
-    return show.ABSENT if row.roofline is None else show.percent_range(row.roofline.share)
-
-
 def roofline_table(workload: WorkloadSummary) -> Table[Any]:
     """The loops with known limits: the step's limit, the share reached, and each phase; else empty."""
     rows = [row for row in workload.rows if row.roofline is not None]
-    names = phase_names(rows)
+    names = cells.phase_names(rows)
     headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", "possible speedup taken", *names]
-    cells = (
+    rows_of_cells = (
         [
-            Cell(row.case.label, strong=is_baseline(row.case)),
+            Cell(row.case.label, strong=row.is_baseline),
             Cell(", ".join(kinds_of(row.case.work))),
             figure(show.percent_range(found.utilisation), found.utilisation),
             figure(show.seconds(found.step_limit_seconds.value), found.step_limit_seconds),
@@ -152,7 +136,7 @@ def roofline_table(workload: WorkloadSummary) -> Table[Any]:
         for row in rows
         if (found := row.roofline)
     )
-    return table_of(headings, cells)
+    return table_of(headings, rows_of_cells)
 
 
 def _phase_cell(roof: Roof | None) -> Cell:
@@ -166,14 +150,6 @@ def roofline_record(row: Row) -> dict[str, Any] | None:
     if row.roofline is None:
         return None
     return {
-        name: {
-            "seconds": roof.seconds,
-            "flops": roof.flops,
-            "least_bytes": roof.least_bytes,
-            "arithmetic_seconds": asdict(roof.arithmetic_seconds),
-            "memory_seconds": asdict(roof.memory_seconds),
-            "limited_by": roof.limited_by,
-            "share": finite(roof.share),
-        }
+        name: {**asdict(roof), "limited_by": roof.limited_by, "share": finite(roof.share)}
         for name, roof in row.roofline.phases.items()
     }

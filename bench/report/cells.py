@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.history import SeriesSubject
 from loopmark.bench.judge.side_by_side import StepWork
-from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
-from loopmark.bench.report import format as show
-from loopmark.bench.report.text import elide, plain
+from loopmark.bench.judge.summary import Row, WorkloadSummary
+from loopmark.bench.records.run import Compilation
+from loopmark.bench.report import show
+from loopmark.bench.report.text import elide, grouped, plain, short
 from loopmark.bench.report.training_words import evidence
 from loopmark.phases import in_order
 
@@ -18,12 +18,15 @@ WIDE = 0.05  # a noise floor (log ratio) above which most techniques' effects ar
 COUNTS_FROM = 0.05  # the share of a step from which a phase is worth a remark
 SHARES = ("forward", "backward", "optimizer")  # the phases whose shares the narrow table has room for
 KERNEL_LENGTH = 24
+MOST_BREAKS = 3  # in a remark; the run's file has all
+REASON_LENGTH = 160
+NO_BREAK = "torch names no graph break; see whether TORCH_COMPILE_DISABLE or torch.compiler.set_stance is in use"
 DIGEST = 6  # characters of a data set's hash that are printed
 
 
 def speedup(row: Row) -> str:
     """``1.21x [1.19, 1.23]``, ``~ [0.99, 1.01]`` without a claim, ``baseline`` for the baseline."""
-    if is_baseline(row.case):
+    if row.is_baseline:
         return "baseline"
     if row.speedup is None:
         return show.ABSENT
@@ -36,7 +39,7 @@ def verdict(row: Row) -> str:
     """The verdict; ``baseline`` and ``noise check`` for the rows that get none."""
     if row.case.repeat:
         return "noise check"
-    return "baseline" if is_baseline(row.case) else row.verdict or show.ABSENT
+    return "baseline" if row.is_baseline else row.verdict or show.ABSENT
 
 
 def verdict_or_status(row: Row) -> str:
@@ -54,11 +57,6 @@ def status(row: Row) -> str:
 def why(row: Row) -> str:
     """The status and the full reason of a case without figures, on one line."""
     return f"{status(row)}: {plain(row.case.reason)}" if row.case.reason else status(row)
-
-
-def throughput(row: Row) -> float | None:
-    """Training samples a second."""
-    return row.samples_per_second.value if row.samples_per_second else None
 
 
 def phase_names(rows: Iterable[Row]) -> list[str]:
@@ -88,8 +86,8 @@ def short_shares(row: Row) -> str:
 
 
 def compile_time(row: Row) -> str:
-    """Seconds that torch spent compiling; absent where nothing was compiled."""
-    return show.seconds(row.compile_seconds) if compiled(row) else show.ABSENT
+    """Seconds that torch spent compiling; ``nothing`` or absent where nothing was compiled."""
+    return show.seconds(row.compile_seconds) if compiled(row) else "nothing" if row.compiled_nothing else show.ABSENT
 
 
 def compile_cache(row: Row) -> str:
@@ -99,13 +97,43 @@ def compile_cache(row: Row) -> str:
 
 def compiled(row: Row) -> bool:
     """True if torch compiled anything for this case, or took it from its cache."""
-    return bool(row.compile_seconds) or row.compile_cache in ("cold", "warm")
+    return row.compile_cache in ("cold", "warm")
+
+
+def graphs(per_step: float | None) -> str:
+    """``2`` or ``0.4``: the graphs of a step, or their mean over steps; absent if unknown."""
+    return show.ABSENT if per_step is None else f"{per_step:.2g}"
+
+
+def compilation(one: Compilation, where: str = "") -> Iterator[str]:
+    """The graphs, where they break, and what compiling cost ``where``; or why nothing was compiled."""
+    breaks = [f"{plain(each.place)} ({elide(each.reason, REASON_LENGTH)})" for each in one.breaks[:MOST_BREAKS]]
+    if more := len(one.breaks) - len(breaks):
+        breaks.append(f"{more} more")
+    places = ", ".join(breaks)
+    if not one.compiled:
+        yield f"nothing of it was compiled: {places or NO_BREAK}"
+        return
+    number = "an unknown number of" if one.graphs_per_step is None else graphs(one.graphs_per_step)
+    step = f"{number} graph{'' if one.graphs_per_step == 1 else 's'} a step"
+    yield f"{step}, broken at {places}" if breaks else step
+    compiled = f"{show.count(one.compiled)} graph{'' if one.compiled == 1 else 's'} compiled"
+    late = f", {show.count(one.late)} of them in timed steps" if one.late else ""
+    share = f", {show.percent(one.share)} of its time" if one.share is not None else ""
+    yield f"{compiled}{where}{late}: {show.seconds(one.seconds)}{share}"
+    if one.again:
+        because = f", the last because {elide(one.again_because, REASON_LENGTH)}" if one.again_because else ""
+        yield f"{show.count(one.again)} of them compiled again: {show.seconds(one.again_seconds)}{because}"
+    if one.limit_reached:
+        yield f"torch's limit was reached ({plain(one.limit_reached)}): what would need another graph runs uncompiled"
 
 
 def noise(workload: WorkloadSummary) -> str:
     """The noise floor, and what follows from it."""
     if workload.noise_floor is None:
-        return f"noise floor not measured: it needs {BASELINE}, its repetition, and two launches of both"
+        return (
+            f"noise floor not measured: it needs {short(workload.baseline)}, its repetition, and two launches of both"
+        )
     floor = f"noise floor {show.noise_floor(workload.noise_floor)}"
     wide = " (wide: use more --launches or an idle machine);" if workload.noise_floor > WIDE else ":"
     return f"{floor}{wide} smaller differences are printed as {SAME}"
@@ -113,7 +141,7 @@ def noise(workload: WorkloadSummary) -> str:
 
 def lap_cost(workload: WorkloadSummary) -> str:
     """The cost of timing the phases, over all loops together; empty where it was not measured."""
-    cost, base = workload.instrumentation, workload.baseline
+    cost, base = workload.instrumentation, workload.base
     if cost is None or not show.known(cost.value):
         return ""
     text = f"timing the phases costs {show.overhead_range(cost)}"
@@ -125,13 +153,11 @@ def lap_cost(workload: WorkloadSummary) -> str:
 
 def attention(workload: WorkloadSummary) -> str:
     """The attention kernel of each loop; empty where all loops have the same one, or none is known."""
-    loops: dict[str, list[str]] = {}
-    for row in workload.rows:
-        if kernels := [elide(kernel, KERNEL_LENGTH) for kernel in row.case.attention]:
-            loops.setdefault(" and ".join(kernels), []).append(plain(row.case.label))
+    cases = [row.case for row in workload.rows if row.case.attention]
+    loops = grouped((" and ".join(elide(one, KERNEL_LENGTH) for one in case.attention), case.label) for case in cases)
     if len(loops) < 2:
         return ""
-    told = (f"{kernel} in {', '.join(of)}" for kernel, of in loops.items())
+    told = (f"{kernel} in {', '.join(map(plain, of))}" for kernel, of in loops.items())
     return f"uncompiled attention runs as {'; '.join(told)}"
 
 
@@ -144,7 +170,9 @@ def _notes(row: Row) -> Iterator[str]:
     if row.lost_at_step is not None:
         yield f"its loss was not finite at step {row.lost_at_step:,}, so its speed is not judged"
     if row.trained and row.departs:
-        yield f"departs from {BASELINE}: {evidence(row.trained.equivalence)}"
+        yield f"departs from {short(row.baseline)}: {evidence(row.trained)}"
+    if row.case.compilation is not None:
+        yield from compilation(row.case.compilation, " in the first launch")
     if row.skipped_steps is not None:
         steps = sum(launch.steps for launch in row.case.launches)
         scale = "" if row.final_scale is None else f"; its scale ended at {row.final_scale:,.10g}"

@@ -2,27 +2,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.comparison import BASELINE, peaks_of_memory
+from loopmark.bench.judge.comparison import peaks_of_memory
 from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.store import RUN_FILE
-from loopmark.bench.report import cells, figures
+from loopmark.bench.report import cells, figures, show
 from loopmark.bench.report import compare_words as words
-from loopmark.bench.report import format as show
-from loopmark.bench.report.cells import phase_names
 from loopmark.bench.report.compare_table import contents
 from loopmark.bench.report.pages import html_page, markdown_page
 from loopmark.bench.report.plot_files import Figures, Plot, draw_plots
-from loopmark.bench.report.table import csv_of, ends
-from loopmark.bench.report.text import elide
-
-Cell = str | int | float | None
+from loopmark.bench.report.table import csv_of, ends, picked
+from loopmark.bench.report.text import short
 
 SHIFT_HEADINGS = (
     "machine", "run_before", "run_after", "workload", "loop", "unit", "before", "before_low", "before_high", "after",
@@ -57,7 +55,7 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
 def as_csv(found: SideBySide) -> str:
     """One row for each loop of a compared run, in base units, phases last; empty for values not measured."""
     places = [(one, loop, *pair) for one in found.workloads for loop in one.loops for pair in one.rows(loop)]
-    names, records = phase_names(row for *_, row in places), []
+    names, records = cells.phase_names(row for *_, row in places), []
     for comparison, loop, compared, _ in places:
         record, phases = _record(comparison, loop, compared), _phases(comparison, loop, compared)
         for name in names:
@@ -103,13 +101,12 @@ def comparison_as_json(found: SideBySide) -> dict[str, Any]:
     }
 
 
-def _compared_record(compared: ComparedRun) -> dict[str, Cell]:
+def _compared_record(compared: ComparedRun) -> dict[str, Any]:
     run = compared.run
     return {
         "entrant": compared.name,
         "machine": run.machine.name,
-        "device": run.plan.device,
-        "threads": run.plan.threads,
+        **picked(run.plan, "device", "threads"),
         "run": run.name,
         "folder": compared.found.folder,
         "started": compared.found.started.isoformat(),
@@ -118,7 +115,7 @@ def _compared_record(compared: ComparedRun) -> dict[str, Cell]:
     }
 
 
-def _record(comparison: WorkloadComparison, loop: str, compared: ComparedRun) -> dict[str, Cell]:
+def _record(comparison: WorkloadComparison, loop: str, compared: ComparedRun) -> dict[str, Any]:
     row, workload = compared.row(comparison.workload, loop), compared.workload(comparison.workload)
     assert row is not None
     assert workload is not None
@@ -131,7 +128,7 @@ def _phases(comparison: WorkloadComparison, loop: str, compared: ComparedRun) ->
     return compared.phases.get((comparison.workload, loop), {})
 
 
-def _shift(shift: Shift) -> dict[str, Cell]:
+def _shift(shift: Shift) -> dict[str, Any]:
     return {
         "workload": shift.workload,
         "loop": shift.loop,
@@ -143,8 +140,6 @@ def _shift(shift: Shift) -> dict[str, Cell]:
 
 
 def _figures(found: SideBySide) -> Figures:
-    from functools import partial
-
     from loopmark.bench.report.compare_plots import shares, speedups, throughput
 
     for comparison in found.workloads:
@@ -154,7 +149,6 @@ def _figures(found: SideBySide) -> Figures:
 
 
 MOST_TOLD = 3  # machines or runs in a text; tables have all
-NAME_LENGTH = 48
 
 
 def with_run_figures(plots: Sequence[Plot], comparisons: Sequence[WorkloadComparison]) -> list[Plot]:
@@ -171,11 +165,11 @@ def with_run_figures(plots: Sequence[Plot], comparisons: Sequence[WorkloadCompar
 
 def _rates(comparison: WorkloadComparison) -> Iterator[str]:
     for compared, rows in _by_run(comparison):
-        known = [row for row in rows if row.samples_per_second is not None]
+        known = [(row, row.samples_per_second.value) for row in rows if row.samples_per_second]
         if known:
-            best = max(known, key=lambda row: row.samples_per_second.value if row.samples_per_second else 0.0)
-            base = next((row for row in known if row.case.loop == BASELINE), best)
-            ends = dict.fromkeys(f"{_name(r)} {show.rate(cells.throughput(r))} a second" for r in (base, best))
+            best = max(known, key=itemgetter(1))
+            base = next((one for one in known if one[0].is_baseline), best)
+            ends = dict.fromkeys(f"{short(row.case.label)} {show.rate(rate)} a second" for row, rate in (base, best))
             yield f"{compared.name} {', '.join(ends)}"
 
 
@@ -183,27 +177,23 @@ def _speedups(comparison: WorkloadComparison) -> Iterator[str]:
     for compared, rows in _by_run(comparison):
         known = sorted((row for row in rows if row.speedup), key=lambda row: -row.speedup.value if row.speedup else 0.0)
         if known:
-            ends = dict.fromkeys(f"{_name(row)} {cells.speedup(row)}" for row in (known[0], known[-1]))
+            ends = dict.fromkeys(f"{short(row.case.label)} {cells.speedup(row)}" for row in (known[0], known[-1]))
             yield f"{compared.name} {', '.join(ends)}"
 
 
 def _shares(comparison: WorkloadComparison) -> Iterator[str]:
     for run, rows in _by_run(comparison):
-        base = next((row for row in rows if row.case.loop == BASELINE), None)
+        base = next((row for row in rows if row.is_baseline), None)
         share = cells.shares(base.phases) if base else {}
-        if share:
+        if base and share:
             longest = max(share, key=lambda name: share[name])
-            yield f"{run.name} {show.percent(share[longest])} of {BASELINE}'s step in {elide(longest, NAME_LENGTH)}"
+            yield f"{run.name} {show.percent(share[longest])} of {short(base.baseline)}'s step in {short(longest)}"
 
 
 def _by_run(comparison: WorkloadComparison) -> Iterator[tuple[ComparedRun, list[Row]]]:
     for compared in comparison.runs:
         rows = (compared.row(comparison.workload, loop) for loop in comparison.loops)
         yield compared, [row for row in rows if row is not None]
-
-
-def _name(row: Row) -> str:
-    return elide(row.case.label, NAME_LENGTH)
 
 
 _OF_PLOT = {"machines": _rates, "speedups": _speedups, "shares": _shares}

@@ -12,23 +12,18 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.side_by_side import ComparedRun, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
-from loopmark.bench.report import cells, layout, style
+from loopmark.bench.report import cells, layout, show, style
 from loopmark.bench.report import compare_words as words
-from loopmark.bench.report import format as show
-from loopmark.bench.report.cells import phase_names
-from loopmark.bench.report.plots import LIGHT_TEXT_ON, square
+from loopmark.bench.report.plots import LIGHT_TEXT_ON
 
 LINE = 0.19  # inches from one line to the next
 LEFT = 2.25
 NAME = LEFT - 0.2
 INDENT = 0.12
-APART = 0.35
-"""Lines between two groups, so that a loop's name is nearer to its own bars than to those above."""
-BESIDE = ("axes fraction", "data")
+APART = 0.35  # lines between two groups, so that a loop's name is nearer to its own bars than to those above
 THICK = 0.78  # the height of a bar, in lines
 
 
@@ -58,9 +53,8 @@ def board(
     axes.set_ylim(lines - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, labelsize=style.SMALL)
     axes.spines["left"].set_visible(False)
-    if note:
-        layout.small_text(axes, layout.EDGE, height - layout.TITLE, style.fitted(note, layout.NOTE, style.SMALL))
-    layout.legend_above(axes, entries, below=note_height)
+    layout.write_note(axes, height - layout.TITLE, note)
+    layout.legend_above(layout.figure_of(axes), entries, below=note_height)
     return axes, list(_places(axes, groups))
 
 
@@ -68,8 +62,8 @@ def _places(axes: Axes, groups: dict[str, list[tuple[ComparedRun, Row]]]) -> Ite
     y, ticks = 0.0, {}
     names = style.fitted_all(groups, 3.5, 8.5)
     for loop, rows in groups.items():
-        look = {"size": 8.5, "weight": "bold" if loop == BASELINE else "normal", "va": "center"}
-        layout.offset_text(axes, names[loop], (0, y), (72 * (layout.EDGE - LEFT), 0), BESIDE, **look)
+        look = {"size": 8.5, "weight": "bold" if any(row.is_baseline for _, row in rows) else "normal", "va": "center"}
+        layout.offset_text(axes, names[loop], (0, y), (72 * (layout.EDGE - LEFT), 0), layout.BESIDE, **look)
         for place in (Place(y + 1 + i, *pair) for i, pair in enumerate(rows)):
             ticks[place.y] = style.fitted(place.compared.name, NAME - INDENT, style.SMALL)
             if place.row.step_seconds is None:
@@ -83,7 +77,7 @@ def _places(axes: Axes, groups: dict[str, list[tuple[ComparedRun, Row]]]) -> Ite
 def beside(axes: Axes, y: float, x: float, text: str, *, inches: float) -> None:
     """Write grey text on a line, from the axes' fraction ``x`` on."""
     short = style.fitted(text, inches, style.SMALL)
-    layout.offset_text(axes, short, (x, y), (6, 0), BESIDE, va="center", color="#555555")
+    layout.offset_text(axes, short, (x, y), (6, 0), layout.BESIDE, va="center", color="#555555")
 
 
 def measured(comparison: WorkloadComparison) -> list[str]:
@@ -119,8 +113,8 @@ def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedR
     if not rates:
         return None
     title = f"{style.fitted(comparison.workload)}: samples a second"
-    entry = Line2D([], [], color=style.BLACK, marker="|", linestyle="", markersize=9, markeredgewidth=1.6)
-    entry.set_label(f"{BASELINE} on the same machine, in the same run")
+    base_label = f"{style.fitted(words.baseline(comparison))} on the same machine, in the same run"
+    entry = style.mark(base_label, "|", style.BLACK, 9, markeredgewidth=1.6)
     axes, places = board(comparison, title, [entry], right=RATE_INCHES)
     colours = {compared.name: COLOURS[i % len(COLOURS)] for i, compared in enumerate(compared_runs)}
     drawn: dict[float, tuple[Estimate, str]] = {}
@@ -131,7 +125,7 @@ def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedR
             beside(axes, place.y, 0, show.ABSENT, inches=0.5)
             continue
         drawn[place.y] = rate, colours[place.compared.name]
-        if (base := rates.get((place.compared.name, BASELINE))) is not None:
+        if (base := rates.get((place.compared.name, place.row.baseline))) is not None:
             bases[place.y] = base.value
         beside(axes, place.y, 1, show.rate_range(rate), inches=RATE_INCHES - 0.25)
     values = [rate.value for rate in rates.values()]
@@ -183,10 +177,10 @@ def shares(comparison: WorkloadComparison) -> Figure | None:
     rows = [row for loop in comparison.loops for _, row in comparison.rows(loop) if row.phases]
     if not rows:
         return None
-    names = phase_names(rows)
+    names = cells.phase_names(rows)
     colours = style.phase_colours(names)
     title = f"{style.fitted(comparison.workload)}: share of a step in each phase"
-    entries = [square(style.fitted(name, 0.85), colours[name]) for name in names]
+    entries = [style.mark(style.fitted(name, 0.85), "s", colours[name]) for name in names]
     axes, places = board(comparison, title, entries, right=LENGTH_INCHES)
     bars: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
     for place in places:
@@ -227,7 +221,7 @@ ABSENT = "#DDDDDD"  # light on every page, since its letters are dark
 
 def speedups(comparison: WorkloadComparison) -> Figure | None:
     """A heat map of loops by machines: ~ on the middle colour without a claim, grey if not measured."""
-    loops = [loop for loop in measured(comparison) if loop != BASELINE]
+    loops = [loop for loop in measured(comparison) if loop != comparison.runs[0].run.plan.baseline]
     rows = [[compared.row(comparison.workload, loop) for compared in comparison.runs] for loop in loops]
     logs = np.array([[_log(row) for row in line] for line in rows], dtype=float)
     if not any(row is not None and row.speedup for line in rows for row in line):
@@ -240,10 +234,9 @@ def speedups(comparison: WorkloadComparison) -> Figure | None:
     top = layout.TITLE + layout.NOTE_LINE * (lines + bool(note)) + layout.EDGE
     height = top + max(CELL * len(loops), 1.2) + 0.5
     right, bottom = layout.WIDTH - layout.NAMES - width * columns, height - top - CELL * len(loops)
-    title = f"{style.fitted(comparison.workload)}: speedup over {BASELINE}"
+    title = f"{style.fitted(comparison.workload)}: speedup over {style.fitted(words.baseline(comparison))}"
     axes = layout.blank_axes(height, left=layout.NAMES, right=right, top=top, bottom=bottom, title=title)
-    if note:
-        layout.small_text(axes, layout.EDGE, height - layout.TITLE, style.fitted(note, layout.NOTE, style.SMALL))
+    layout.write_note(axes, height - layout.TITLE, note)
     known = np.abs(logs[np.isfinite(logs)])
     reach = min(max(float(known.max()) if known.size else 0.0, LEAST_REACH), MOST_REACH)
     scale = Normalize(-reach, reach)
@@ -263,7 +256,7 @@ def speedups(comparison: WorkloadComparison) -> Figure | None:
         for x, row in enumerate(line):
             dark = logs[y, x] > DARK * reach  # the orange end is light enough for black
             _write(axes, x + 0.5, y + 0.5, row, style.LIGHT_INK if dark else style.DARK_INK, width)
-    layout.small_text(axes, layout.EDGE, layout.EDGE, KEY)
+    layout.write_note(axes, layout.EDGE, KEY)
     _colour_bar(axes, scale, reach, top, height)
     return layout.figure_of(axes)
 

@@ -1,6 +1,7 @@
 """Runs side by side as tables: on a terminal, and section by section for the pages."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -9,14 +10,11 @@ from rich.text import Text
 from loopmark.bench.judge.bounds import Roofline
 from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.judge.summary import Row, is_baseline
-from loopmark.bench.report import cells
+from loopmark.bench.judge.summary import Row
+from loopmark.bench.report import cells, show
 from loopmark.bench.report import compare_words as words
-from loopmark.bench.report import format as show
 from loopmark.bench.report import training_words as training
-from loopmark.bench.report.ceilings import reached, utilisation
-from loopmark.bench.report.cells import phase_names
-from loopmark.bench.report.figures import speedup_cell, verdict_style
+from loopmark.bench.report.figures import HEADING_LENGTH, speedup_cell, verdict_style
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, table_of
 from loopmark.bench.report.text import elide, plain
@@ -103,14 +101,14 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
         yield from table.headings()
     for loop in comparison.loops:
         if why := words.nowhere(comparison, loop):
-            yield table.named(loop, Text(why, "dim"))
+            yield from table.ending(loop, why, "dim", console)
             continue
         if not alone:
             yield cut(Text(table.short(loop), "bold"), console.width)
         for line in (line for line in lines if line.loop == loop):
             name = loop if alone else f"{BULLET}{line.compared.name}"
             if line.row.step_seconds is None:
-                yield table.named(name, Text(cells.why(line.row), "dim"))
+                yield from table.ending(name, cells.why(line.row), "dim", console)
             else:
                 yield table.line(name, line)
     if noise := words.noise(comparison):
@@ -120,8 +118,12 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
         yield Text(f"compare.md also has: {', '.join(table.left_out)}", "dim")
 
 
-def _of_roofline(text: Callable[[Row], str], value: Callable[[Roofline], Estimate]) -> Callable[[Line], Cell]:
-    return lambda line: figure(text(line.row), value(line.row.roofline) if line.row.roofline else None)
+def _of_roofline(share: Callable[[Roofline], Estimate], text: Callable[[Estimate], str]) -> Callable[[Line], Cell]:
+    def cell(line: Line) -> Cell:
+        value = share(line.row.roofline) if line.row.roofline else None
+        return figure(text(value) if value else show.ABSENT, value)
+
+    return cell
 
 
 SPEEDUP = Column[Line](
@@ -133,8 +135,8 @@ RATE = Column[Line](
 COSTS: tuple[Column[Line], ...] = (
     Column("peak\nmemory", lambda line: figure(words.memory(line.row), line.row.peak_memory_bytes)),
     Column("energy\na step", lambda line: figure(show.joules(line.row.joules_per_step), line.row.joules_per_step)),
-    Column("of its\nceiling", _of_roofline(reached, lambda found: found.share)),
-    Column("MFU", _of_roofline(utilisation, lambda found: found.utilisation)),
+    Column("of its\nceiling", _of_roofline(lambda found: found.share, show.percent_range)),
+    Column("MFU", _of_roofline(lambda found: found.utilisation, lambda one: show.percent(one.value))),
 )
 TERMINAL: tuple[Column[Line], ...] = (
     Column("a step", lambda line: show.seconds_plus_minus(line.row.step_seconds)),
@@ -144,7 +146,7 @@ TERMINAL: tuple[Column[Line], ...] = (
     *COSTS,
 )
 WHERE: tuple[Column[Line], ...] = (
-    Column("loop", lambda line: Cell(line.loop, strong=is_baseline(line.row.case))),
+    Column("loop", lambda line: Cell(line.loop, strong=line.row.is_baseline)),
     Column("on", lambda line: Cell(line.compared.name, whole=True)),
 )
 PAGE: tuple[Column[Line], ...] = (
@@ -153,7 +155,7 @@ PAGE: tuple[Column[Line], ...] = (
     Column("verdict", lambda line: cells.verdict_or_status(line.row)),
     Column("step", lambda line: figure(show.seconds_range(line.row.step_seconds), line.row.step_seconds)),
     RATE,
-    Column("trains as eager", lambda line: Cell(training.verdict(line.row.trained), whole=True)),
+    Column("trains as {}", lambda line: Cell(training.verdict(line.row.trained), whole=True)),
     *COSTS,
 )
 
@@ -162,6 +164,10 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
     """The context of the templates: plain text, tables and plots; a part without content is empty."""
     facts = words.facts(found) if len(found.runs) > 1 else {}
     names = [compared.name for compared in found.runs]
+    runs = (
+        [e.name, e.run.machine.name, e.run.plan.device, str(e.run.plan.threads), e.run.name, e.found.folder]
+        for e in found.runs
+    )
     return {
         "headline": words.headline(found),
         "notes": found.notes,
@@ -170,20 +176,21 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "conclusions": [] if found.is_over_time else list(words.conclusions(found)),
         "is_over_time": found.is_over_time and found.have_something_in_common,
         "ask": words.ASK_FOR_A_VERDICT,
-        "shifts": _shifts(found.shifts),
+        "shifts": _shifts(found),
         "not_compared": found.not_compared,
         "workloads": [_section(comparison, plots) for comparison in found.workloads],
-        "legend": words.LEGEND,
-        "runs": _runs(found.runs),
+        "legend": words.LEGEND.format(base=words.baseline(found)),
+        "runs": table_of(["name", "machine", "device", "threads", "run", "folder"], runs, figures=False),
     }
 
 
 def _section(comparison: WorkloadComparison, plots: Sequence[Plot]) -> dict[str, Any]:
     said = [*words.endings(comparison), *words.remarks(comparison)]
+    base = elide(words.baseline(comparison), HEADING_LENGTH)
     return {
         "name": comparison.workload,
         "work": words.works(comparison),
-        "table": Table(PAGE, _lines_of(comparison)),
+        "table": Table([replace(one, heading=one.heading.format(base)) for one in PAGE], _lines_of(comparison)),
         "noise": words.noise(comparison),
         "remarks": [{"name": name, "text": text} for name, text in said],
         "plots": [plot for plot in plots if plot.workload == comparison.workload],
@@ -200,26 +207,19 @@ def _phases(comparison: WorkloadComparison) -> Table[Line]:
         return Column(name, cell)
 
     lines = [line for line in _lines_of(comparison) if line.row.phases]
-    return Table([*WHERE, *map(column, phase_names(line.row for line in lines))], lines)
+    return Table([*WHERE, *map(column, cells.phase_names(line.row for line in lines))], lines)
 
 
-def _shifts(shifts: Sequence[Shift]) -> Table[Shift]:
+def _shifts(found: SideBySide) -> Table[Shift]:
     def cell(estimate: Estimate, *, seconds: bool = False) -> Cell:
         return figure((show.seconds_range if seconds else show.ratio_range)(estimate), estimate)
 
+    base = elide(found.runs[-1].run.plan.baseline, HEADING_LENGTH)
     columns: tuple[Column[Shift], ...] = (
         Column("loop", lambda shift: Cell(shift.loop, strong=shift.is_of_seconds)),
         Column("workload", lambda shift: shift.workload),
-        Column("speedup, or eager's step, before", lambda shift: cell(shift.before, seconds=shift.is_of_seconds)),
+        Column(f"speedup, or {base}'s step, before", lambda shift: cell(shift.before, seconds=shift.is_of_seconds)),
         Column("after", lambda shift: cell(shift.after, seconds=shift.is_of_seconds)),
         Column("times as fast", lambda shift: cell(shift.ratio)),
     )
-    return Table(columns, shifts)
-
-
-def _runs(compared_runs: Sequence[ComparedRun]) -> Table[Any]:
-    rows = (
-        [e.name, e.run.machine.name, e.run.plan.device, str(e.run.plan.threads), e.run.name, e.found.folder]
-        for e in compared_runs
-    )
-    return table_of(["name", "machine", "device", "threads", "run", "folder"], rows, figures=False)
+    return Table(columns, found.shifts)

@@ -4,16 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 
-from loopmark.bench.judge.comparison import BASELINE, Verdict, peaks_of_memory
+from loopmark.bench.judge.comparison import Verdict, peaks_of_memory
 from loopmark.bench.judge.differences import unlike
 from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, StepWork, WorkloadComparison, settings_of
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
-from loopmark.bench.report.cells import work
-from loopmark.bench.report.text import elide, grouped, plain
-from loopmark.bench.report.training_words import doubt
+from loopmark.bench.report import cells, show
+from loopmark.bench.report.takeaway import doubt_of
+from loopmark.bench.report.text import elide, grouped, plain, short
 
 RUN = "run"  # a fact that is listed for every machine; no conclusion follows from it
 NAME_LENGTH = 60
@@ -41,13 +39,19 @@ ASK_FOR_A_VERDICT = (
     "`loopmark ab` a surer one, with both sides in turns."
 )
 LEGEND = (
-    f"Speedups are over {BASELINE} in the same run, with 95 % intervals; {cells.SAME} is no claim. A loop pays if "
-    f"it is faster and was shown to train as {BASELINE} does. Intervals are Student's t over launches; {show.UNKNOWN} "
+    f"Speedups are over {{base}} in the same run, with 95 % intervals; {cells.SAME} is no claim. A loop pays if "
+    f"it is faster and was shown to train as {{base}} does. Intervals are Student's t over launches; {show.UNKNOWN} "
     "is an unknown end, with one launch, or with a phase that took no time in one. Peak memory: from the launch with "
     "the least to the launch with the most. Of its ceiling: the least time of a step, by the ceilings that the same "
     f"run measured, divided by its time. {show.ABSENT} was not measured: energy without a counter, memory that the "
     "measuring tool did not report, phases if no step was timed by phase."
 )
+
+
+def baseline(found: WorkloadComparison | SideBySide) -> str:
+    """The baseline of all its runs, or words for it if they differ."""
+    names = {compared.run.plan.baseline for compared in found.runs}
+    return short(names.pop()) if len(names) == 1 else "the baseline"
 
 
 def headline(found: SideBySide) -> str:
@@ -92,12 +96,12 @@ def shared(compared_runs: Sequence[ComparedRun], values: Sequence[str]) -> str:
 
 def works(comparison: WorkloadComparison) -> str:
     """The work of a step: once if it is the same everywhere, else with a warning, by run."""
-    texts = {compared.name: "; ".join(map(work, comparison.works(compared))) for compared in comparison.runs}
+    texts = {compared.name: "; ".join(map(cells.work, comparison.works(compared))) for compared in comparison.runs}
     by_work = grouped((text, name) for name, text in texts.items() if text)
     if comparison.is_same_work:
         return next(iter(by_work), "")
     told = "; ".join(f"{named(names)}: {text}" for text, names in by_work.items())
-    return f"not the same work, so only ratios to {BASELINE} compare: {told}"
+    return f"not the same work, so only ratios to {baseline(comparison)} compare: {told}"
 
 
 def other_work(comparison: WorkloadComparison) -> str:
@@ -108,7 +112,7 @@ def other_work(comparison: WorkloadComparison) -> str:
         values = dict.fromkeys(str(getattr(one, field.name))[:LONGEST_VALUE] for one in all_works)
         if len(values) > 1:
             told.append(f"{field.name.replace('_', ' ')} {' or '.join(values)}")
-    return plain(f"not the same work ({', '.join(told)}): only ratios to {BASELINE} compare")
+    return plain(f"not the same work ({', '.join(told)}): only ratios to {baseline(comparison)} compare")
 
 
 def conclusions(found: SideBySide) -> Iterator[str]:
@@ -141,10 +145,10 @@ def _clauses(comparison: WorkloadComparison, loop: str) -> Iterator[str]:
 
 def _doubt(comparison: WorkloadComparison, compared: ComparedRun, row: Row) -> str:
     """The reason why a faster loop does not pay: speed is no gain if the trained model differs."""
-    if row.trained is None:
+    if row.trained is None and not row.compiled_nothing:
         return NOT_LOOKED_AT
-    base = compared.row(comparison.workload, BASELINE)
-    return doubt(row.trained, base.trained if base else None)
+    base = compared.row(comparison.workload, row.baseline)
+    return doubt_of(row, base.trained if base else None)
 
 
 def _places(rows: Sequence[tuple[ComparedRun, Row]], of: int) -> str:
@@ -221,7 +225,7 @@ def moves(found: SideBySide) -> Iterator[str]:
         return
     first, last = found.runs[0].name, found.runs[-1].name
     if found.shifts:
-        what = f"{BASELINE}'s step and speedups over it"
+        what = f"{short(found.runs[-1].run.plan.baseline)}'s step and speedups over it"
         yield f"{what} in {first} → in {last}, and how many times as fast the last is as the first:"
     for shift in found.shifts:
         yield f"  {elide(shift.workload, NAME_LENGTH)}: {elide(shift.loop, NAME_LENGTH)} {moved(shift)}"

@@ -9,7 +9,7 @@ from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import throttled
 from loopmark.bench.records.run import POWER_CAP, disturbs
 from loopmark.bench.records.samples import ByCase
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.table import Cell, Column, Table, figure
 
 
@@ -28,8 +28,7 @@ class CaseDisturbance:
         return bool(self.switched_blocks or self.steal_seconds > 0 or self.throttled_blocks or self.foreign_blocks)
 
 
-USUAL_SWITCHES = 0.9
-"""Blocks of a case up to this quantile of involuntary switches count as usual: some switches always occur."""
+USUAL_SWITCHES = 0.9  # blocks of a case up to this quantile of involuntary switches are usual: some always occur
 
 
 def disturbed(blocks: pd.DataFrame) -> "pd.Series[bool]":

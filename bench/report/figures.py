@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.statistics import Estimate, finite
-from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary, is_baseline
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
+from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
+from loopmark.bench.report import cells, show
 from loopmark.bench.report import training_words as words
-from loopmark.bench.report.table import Cell, Column, csv_text, ends, figure
+from loopmark.bench.report.table import Cell, Column, csv_of, ends, figure
+from loopmark.bench.report.text import elide
 
 Value = Estimate | float | int | str | None
 Place = Literal["terminal", "main", "start"]
 """The tables of figures: in the terminal, of all loops on a page, and of starting costs on a page."""
+HEADING_LENGTH = 20  # of a loop's name in a heading
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,21 @@ class Shown:
     """The display of a figure in one table."""
 
     rank: int  # the order of the columns: a narrow terminal loses those of the highest rank first
-    heading: str
+    heading: str  # with the baseline's name in place of ``{}``
     form: Callable[[Any], str] = str  # the figure as text
     cell: Callable[[Row], Cell | str] | None = None  # replaces ``form`` where the text needs more than the value
     where: Callable[[Row], bool] = lambda _: True  # the table has the column if any row meets this
     left: bool = False
     style: Callable[[Row], str] = lambda _: ""
 
-    def column(self, of: Callable[[Row], Value]) -> Column[Row]:
+    def column(self, of: Callable[[Row], Value], baseline: str) -> Column[Row]:
         """The column of a figure."""
 
         def cell(row: Row) -> Cell:
             value = of(row)
             return figure(self.form(value), None if isinstance(value, str) else value)
 
-        return Column(self.heading, self.cell or cell, self.left, self.style)
+        return Column(self.heading.format(elide(baseline, HEADING_LENGTH)), self.cell or cell, self.left, self.style)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Chart:
     """A figure as a line of github-action-benchmark's charts."""
 
     rank: int
-    name: str
+    name: str  # with the baseline's name in place of ``{}``
     unit: str
     size: float = 1.0  # the size of the unit, in base units
     bigger_is_better: bool = False
@@ -91,7 +91,7 @@ def columns(place: Place, rows: tuple[Row, ...]) -> list[Column[Row]]:
     """The columns of one table of ``rows``, in their order."""
     every: list[tuple[Shown | None, Figure]] = [(getattr(one, place), one) for one in FIGURES]
     found = [(shown, one.of) for shown, one in every if shown and any(map(shown.where, rows))]
-    return [shown.column(of) for shown, of in sorted(found, key=lambda pair: pair[0].rank)]
+    return [shown.column(of, rows[0].baseline) for shown, of in sorted(found, key=lambda pair: pair[0].rank)]
 
 
 def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str | None]:
@@ -117,14 +117,14 @@ def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str |
 def as_csv(summary: Summary) -> str:
     """``summary.csv``: one row for each case. The first columns are the same in every run; phases follow."""
     names = cells.phase_names(summary.rows)
-    records = [record(row, workload) for workload in summary.workloads for row in workload.rows]
-    clocks = ("", "host_") if any(row.device_phases for row in summary.rows) else ("",)
-    headings = [*(records[0] if records else ()), *(f"{n}_{clock}seconds" for clock in clocks for n in names)]
-    rows = []
-    for row, values in zip(summary.rows, records, strict=True):
-        tables = (row.phases, row.host_phases or {})[: len(clocks)]
-        rows.append([*values.values(), *(table.get(name) for table in tables for name in names)])
-    return csv_text(headings, rows)
+    both_clocks = any(row.device_phases for row in summary.rows)
+    records = []
+    for workload in summary.workloads:
+        for row in workload.rows:
+            clocks = {"": row.phases, **({"host_": row.host_phases or {}} if both_clocks else {})}
+            phases = {f"{name}_{clock}seconds": table.get(name) for clock, table in clocks.items() for name in names}
+            records.append({**record(row, workload), **phases})
+    return csv_of(records)
 
 
 def _steps_per_second(row: Row) -> Estimate | None:
@@ -134,7 +134,7 @@ def _steps_per_second(row: Row) -> Estimate | None:
 
 
 def speedup_cell(row: Row) -> Cell:
-    return figure(cells.speedup(row), 1.0 if is_baseline(row.case) else row.speedup)
+    return figure(cells.speedup(row), 1.0 if row.is_baseline else row.speedup)
 
 
 def verdict_style(row: Row) -> str:
@@ -144,6 +144,11 @@ def verdict_style(row: Row) -> str:
 def _steady_cell(row: Row) -> Cell:
     known = [launch.steady for launch in row.case.launches if launch.steady is not None]
     return figure(f"{sum(known)} of {len(known)}" if known else show.ABSENT)
+
+
+def _compiled(fact: str) -> Callable[[Row], Any]:
+    """A fact of ``Compilation``; None where torch.compile was not used."""
+    return lambda row: getattr(row.case.compilation, fact, None)
 
 
 def _of_value(form: Callable[[float | None], str]) -> Callable[[Estimate | None], str]:
@@ -156,11 +161,11 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "trains_as_baseline", lambda row: row.trained.equivalence.verdict if row.trained else None,
         terminal=Shown(
-            3, "trains\nas eager", cell=lambda row: words.verdict(row.trained), left=True,
+            3, "trains\nas {}", cell=lambda row: words.verdict(row.trained), left=True,
             style=lambda row: "red" if row.departs else "",
         ),
         main=Shown(
-            4, f"trains as {BASELINE}", cell=lambda row: Cell(words.verdict(row.trained), whole=True),
+            4, "trains as {}", cell=lambda row: Cell(words.verdict(row.trained), whole=True),
             where=lambda row: row.trained is not None,
         ),
     ),
@@ -182,8 +187,8 @@ FIGURES: tuple[Figure, ...] = (
         "speedup", lambda row: row.speedup, kept="interval",
         terminal=Shown(2, "speedup", cell=cells.speedup, left=True, style=verdict_style),
         main=Shown(1, "speedup", cell=speedup_cell),
-        gauge=Gauge(2, "speedup", "ratio", "Eager's step over this loop's", ends=True),
-        chart=Chart(3, "speedup over eager", "x", bigger_is_better=True), measure=Measure("speedup"),
+        gauge=Gauge(2, "speedup", "ratio", "The baseline's step over this loop's", ends=True),
+        chart=Chart(3, "speedup over {}", "x", bigger_is_better=True), measure=Measure("speedup"),
     ),
     Figure("instrumentation", lambda row: row.instrumentation, kept="interval"),
     Figure(
@@ -233,6 +238,20 @@ FIGURES: tuple[Figure, ...] = (
         terminal=Shown(9, "compile", cell=cells.compile_time),
         start=Shown(2, "compile", cell=lambda row: figure(cells.compile_time(row), row.compile_seconds)),
     ),
+    Figure(
+        "graphs_per_step", _compiled("graphs_per_step"),
+        terminal=Shown(9, "graphs\na step", cells.graphs), start=Shown(2, "graphs a step", cells.graphs),
+    ),
+    Figure("graphs_compiled", _compiled("compiled"), start=Shown(2, "graphs compiled", show.count)),
+    Figure("graphs_compiled_late", _compiled("late")),
+    Figure(
+        "graphs_compiled_again", _compiled("again"),
+        terminal=Shown(9, "compiled\nagain", show.count), start=Shown(2, "compiled again", show.count),
+    ),
+    Figure("compile_again_seconds", _compiled("again_seconds"), start=Shown(2, "again in", show.seconds)),
+    Figure("compile_share", _compiled("share"), start=Shown(2, "share of its time", show.percent)),
+    Figure("compile_limit_reached", _compiled("limit_reached")),
+    Figure("graph_breaks", _compiled("break_places")),
     Figure("compile_cache", lambda row: row.compile_cache, start=Shown(3, "compile cache", cell=cells.compile_cache)),
     Figure("steady_launches", kept="no", start=Shown(5, "steady launches", cell=_steady_cell)),
     Figure("possible_speedup_taken", lambda row: row.roofline.taken if row.roofline else None),
@@ -247,5 +266,6 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure("steps", lambda row: sum(launch.steps for launch in row.case.launches)),
     Figure("data_sha256", lambda row: row.case.data_sha256),
+    Figure("baseline", lambda row: row.baseline),
 )  # fmt: skip
 """All figures, in the order of ``summary.csv``."""

@@ -1,25 +1,24 @@
 """A history of runs: in words, on the terminal, and as CSV, JSON and plots."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.history import Change, Point, Series, SeriesSubject, Suspicion, by_subject, suspicions
 from loopmark.bench.judge.statistics import Estimate, finite
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.store import RUN_FILE
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.cells import work
-from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, as_wide_as, csv_of, ends, print_lines
-from loopmark.bench.report.text import elide, plain, slugs
+from loopmark.bench.report.plot_files import Figures, draw_plots
+from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, as_wide_as, csv_of, ends, picked, print_lines
+from loopmark.bench.report.text import elide, plain, short
 
 LONGEST = 400  # letters of the changes at a run; a reinstalled machine has very many
 
@@ -29,11 +28,6 @@ def where(subject: SeriesSubject) -> str:
     threads = "" if subject.threads is None else f"{subject.threads} thread{'' if subject.threads == 1 else 's'}, "
     instructions = "" if subject.instructions is None else f"{subject.instructions}, "
     return plain(f"{subject.machine}: {subject.device}, {threads}{instructions}{work(subject)}")
-
-
-def file_stem(subject: SeriesSubject) -> str:
-    """A plot's file name before it is made safe: the workload and the machine's fingerprint."""
-    return f"{subject.workload[:24]}-{subject.machine.rpartition('-')[2]}"
 
 
 def span(series: tuple[Series, ...]) -> str:
@@ -79,7 +73,7 @@ def suspected(suspicion: Suspicion) -> str:
     became, baseline = ("faster", "slower") if suspicion.is_improvement else ("slower", "faster")
     return (
         f"{suspicion.loops} of {suspicion.of} loops became {became} at {plain(suspicion.run)}: "
-        f"{BASELINE} itself may have become {baseline}"
+        f"{short(suspicion.subject.baseline)} itself may have become {baseline}"
     )
 
 
@@ -97,7 +91,7 @@ def print_history(series: tuple[Series, ...], console: Console | None = None) ->
     """Print every subject's loops, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(console, FILE_WIDTH)
     if not series:
-        console.print(f"no run measured a loop beside {BASELINE}: there is no ratio to follow", markup=False)
+        console.print("no run measured a loop beside its baseline: there is no ratio to follow", markup=False)
     for number, (subject, alike) in enumerate(by_subject(series).items()):
         if number:
             console.print()
@@ -106,7 +100,7 @@ def print_history(series: tuple[Series, ...], console: Console | None = None) ->
 
 def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> Iterator[Text]:
     head = Text(elide(subject.workload, NAME_WIDTH), "bold")
-    yield head.append(f"{GAP}{where(subject)}; {span(alike)}", "not bold dim")
+    yield head.append(f"{GAP}{where(subject)}; {span(alike)}; speedups over {short(subject.baseline)}", "not bold dim")
     # No width: the changes are the purpose of the table, so they are never cut off.
     table = Table(COLUMNS, alike).in_terminal(one.loop for one in alike)
     yield from table.headings()
@@ -118,18 +112,16 @@ def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> Iterator[Text
     yield from (Text(suspected(found), "yellow") for found in suspicions(alike))
 
 
-Cell = str | int | float | None
-
-
-def write_history(folder: Path, series: tuple[Series, ...]) -> list[Path]:
-    """Write ``history.csv`` and a plot of each subject, as PNG and SVG, into ``folder``, and return the paths."""
-    table = folder / "history.csv"
+def write_history(folder: Path, series: tuple[Series, ...]) -> None:
+    """Write ``history.csv`` and a plot of each subject, as PNG and SVG, into ``folder``."""
     with writing_to(folder):
         if (folder / RUN_FILE).exists():
             raise BadInput(f"{folder} is the folder of a run; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(table, as_csv(series))
-        return [table, *_draw_plots(folder, by_subject(series))]
+        replace_file(folder / "history.csv", as_csv(series))
+        figures = list(_figures(series))
+        # A link is followed, unlike in a run's folder: this one is the user's choice.
+        draw_plots(folder.resolve(), [name for name, *_ in figures], figures)
 
 
 def as_csv(series: tuple[Series, ...]) -> str:
@@ -162,34 +154,30 @@ def history_as_json(series: tuple[Series, ...]) -> dict[str, Any]:
     }
 
 
-def _record(series: Series, at: int) -> dict[str, Cell]:
+def _record(series: Series, at: int) -> dict[str, Any]:
     level = next(level for level in series.levels if level.start <= at < level.end)
     change = next((change for change in series.changes if change.at == at), None)
     return {
         **_subject_record(series.subject),
         "loop": series.loop,
         **_point(series.points[at]),
-        "level": finite(level.speedup.value),
-        "level_low": finite(level.speedup.low),
-        "level_high": finite(level.speedup.high),
+        **ends("level", level.speedup),
         "change": finite(change.ratio.value) if change else None,
     }
 
 
-def _subject_record(subject: SeriesSubject) -> dict[str, Cell]:
+def _subject_record(subject: SeriesSubject) -> dict[str, Any]:
     facts = asdict(subject)
-    instructions = facts.pop("instructions")  # the newest column comes last
-    return {**facts, "instructions": instructions}
+    newest = {name: facts.pop(name) for name in ("instructions", "baseline")}  # the newest columns come last
+    return {**facts, **newest}
 
 
-def _point(point: Point) -> dict[str, Cell]:
+def _point(point: Point) -> dict[str, Any]:
     return {
         "run": point.run.name,
         "folder": point.folder,
         "started": point.started.isoformat(),
-        "loopmark": point.run.environment.loopmark,
-        "revision": point.run.environment.revision,
-        "torch": point.run.environment.torch,
+        **picked(point.run.environment, "loopmark", "revision", "torch"),
         "launches": point.launches,
         **ends("speedup", point.speedup),
     }
@@ -208,31 +196,14 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def _figure(estimate: Estimate) -> dict[str, float | None]:
-    # An unbounded log ratio maps to [0, infinity]: neither end is known.
-    bounded = math.isfinite(estimate.high)
-    return {
-        "value": finite(estimate.value),
-        "low": estimate.low if bounded else None,
-        "high": estimate.high if bounded else None,
-    }
+    return dict(zip(("value", "low", "high"), ends("", estimate).values(), strict=True))
 
 
-def _draw_plots(folder: Path, subjects: dict[SeriesSubject, tuple[Series, ...]]) -> list[Path]:
-    # Only drawing needs matplotlib, whose import takes longer than all others together.
-    from loopmark.bench.report import style
+def _figures(series: tuple[Series, ...]) -> Figures:
     from loopmark.bench.report.trend_plots import history
 
-    # Subjects of one workload and machine (with another batch size or other data) have the same stem. The spaces make
-    # the names differ, so that each gets a slug of its own, with a number.
-    names = {subject: f"history-{file_stem(subject)}{' ' * i}" for i, subject in enumerate(subjects)}
-    slug = slugs(names.values())
-
-    def draw(subject: SeriesSubject) -> list[Path]:
-        figure = history(subjects[subject])
-        paths = [folder / f"{slug[names[subject]]}.{kind}" for kind in ("png", "svg")]
-        for path in paths:
-            replace_file(path, style.save(figure, path.suffix[1:]))
-        return paths
-
-    with style.styled():
-        return [path for paths in over_cores(draw, subjects) for path in paths]
+    for i, (subject, alike) in enumerate(by_subject(series).items()):
+        # Subjects of one workload and machine (with another batch size or other data) have the same stem. The spaces
+        # make the names differ, so that each gets a file name of its own, with a number.
+        name = f"{subject.workload[:24]}-{subject.machine.rpartition('-')[2]}{' ' * i}"
+        yield name, "history", partial(history, alike)

@@ -1,4 +1,4 @@
-"""A judgement for people and for CI: on the terminal, as JSON, Markdown, GitHub's annotations and JUnit XML."""
+"""A judgement for people and for CI: in words, on the terminal, as JSON, Markdown, GitHub's annotations and JUnit."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,15 +12,92 @@ from rich.text import Text
 
 from loopmark.bench.judge.finding import Finding, Judgement
 from loopmark.bench.judge.settings import STEP
-from loopmark.bench.report import claim
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, strict
 from loopmark.bench.report.text import ELLIPSIS, elide, markdown, plain
 
+NAME_LENGTH, SENTENCE_LENGTH = 60, 500
+MOST_NAMED = 3
 FILE_WIDTH = 110
 METRIC_WIDTH = 16
 STYLES = {"faster": "green", "slower": "red", "broken": "red", "inconclusive": "yellow"}
 OUTCOME_STYLES = {"no regression": "bold green", "regression": "bold red"}
+
+
+def word(finding: Finding) -> str:
+    """The verdict; ``not slower`` for an inconclusive one that is the same or faster, ``broken`` for no figure."""
+    if finding.broken:
+        return "broken"
+    return "not slower" if finding.verdict == "inconclusive" and not finding.may_be_slower else finding.verdict
+
+
+def change(finding: Finding) -> str:
+    """``+2.1 % [+0.3, +4.0]``: the head's figure relative to the base's."""
+    return show.overhead_range(finding.change)
+
+
+def amount(finding: Finding, value: float | None) -> str:
+    """``value`` in the metric's unit."""
+    return {"seconds": show.seconds, "bytes": show.data, "ratio": show.ratio}[finding.unit](value)
+
+
+def allowed(finding: Finding) -> str:
+    """``5.0 %``: the slowdown that is allowed; ``any`` for a finding that decides nothing."""
+    if not finding.decides:
+        return "any"
+    return show.percent(finding.threshold) if finding.threshold else "0 %"
+
+
+def title(finding: Finding) -> str:
+    """The workload, loop and metric of a finding, on one short line."""
+    return f"{place(finding)}: {elide(finding.metric, NAME_LENGTH)}"
+
+
+def place(finding: Finding) -> str:
+    """The workload and loop of a finding, on one short line."""
+    return f"{elide(finding.workload, NAME_LENGTH)}, {elide(finding.loop, NAME_LENGTH)}"
+
+
+def note(finding: Finding) -> str:
+    """A finding's remark beyond its figures, with its name; empty for most."""
+    if finding.note is None:
+        return ""
+    return f"{place(finding) if finding.broken else title(finding)}: {elide(finding.note, SENTENCE_LENGTH)}"
+
+
+def sentence(finding: Finding) -> str:
+    """A finding on one metric, in one plain sentence."""
+    aside = f" ({elide(finding.note, SENTENCE_LENGTH)})" if finding.note else ""
+    if finding.broken:
+        return f"{place(finding)} is broken{aside}"
+    figures = f"{amount(finding, finding.base)} → {amount(finding, finding.head)}"
+    allowed = f"{show.percent(finding.threshold)} is allowed" if finding.threshold else "no more is allowed"
+    said = "the same" if finding.verdict == "same" else word(finding)
+    return f"{title(finding)} is {said}, {change(finding)} ({figures}; {allowed}){aside}"
+
+
+def conclusion(judgement: Judgement) -> str:
+    """The outcome of the comparison, in one plain sentence."""
+    outcome = judgement.outcome.capitalize()
+    deciding = [finding for finding in judgement.findings if finding.decides]
+    if judgement.refusal is not None:
+        return f"{outcome}: {elide(judgement.refusal, SENTENCE_LENGTH)}"
+    if judgement.outcome == "regression":
+        named = "; ".join(map(sentence, judgement.regressions[:MOST_NAMED]))
+        others = len(judgement.regressions) - MOST_NAMED
+        return f"{outcome}: {named}{f'; and {others} more' if others > 0 else ''}."
+    if judgement.outcome == "inconclusive":
+        open_ = tuple(finding for finding in deciding if finding.may_be_slower)
+        what = f"{len(open_)} of {len(deciding)} findings may be slower by more than is allowed"
+        counts = f" An inconclusive outcome counts as a {judgement.inconclusive}." if judgement.inconclusive else ""
+        # A note gives the reason for an unbounded figure, which a larger budget does not remove.
+        hopeless = judgement.command == "ab" and all(finding.note for finding in open_)
+        more = "give a larger --budget, or " if judgement.command == "ab" else "measure with more --launches, or "
+        return f"{outcome}: {what}; {'' if hopeless else more}measure on an idle machine.{counts}"
+    if judgement.outcome == "no regression":
+        none = "the one finding is not" if len(deciding) == 1 else f"none of {len(deciding)} findings is"
+        return f"{outcome}: {none} slower by more than is allowed."
+    return f"{outcome}: no finding decides the outcome."
 
 
 def print_judgement(judgement: Judgement, console: Console | None = None) -> None:
@@ -32,7 +109,7 @@ def print_judgement(judgement: Judgement, console: Console | None = None) -> Non
 def _lines(judgement: Judgement, width: int) -> Iterator[Text]:
     """The table, none of its lines wider than ``width``."""
     for side, text in (("base", judgement.base), ("head", judgement.head)):
-        yield cut(Text(f"{side}  {elide(text, claim.SENTENCE_LENGTH)}", "dim"), width)
+        yield cut(Text(f"{side}  {elide(text, SENTENCE_LENGTH)}", "dim"), width)
     yield Text()
     findings = [finding for finding in judgement.findings if _is_shown(finding)]
     table = Table(COLUMNS, findings).in_terminal((finding.loop for finding in findings), width)
@@ -51,26 +128,25 @@ def _style(finding: Finding) -> str:
 
 COLUMNS: tuple[Column[Finding], ...] = (
     Column("metric", lambda finding: elide(finding.metric, METRIC_WIDTH), left=True, style=_style),
-    Column("verdict", claim.word, left=True, style=lambda one: _style(one) or STYLES.get(claim.word(one), "")),
-    Column("change", claim.change, left=True, style=_style),
-    Column("allowed", claim.allowed, style=_style),
-    Column("base", lambda finding: claim.figure(finding, finding.base), style=_style),
-    Column("head", lambda finding: claim.figure(finding, finding.head), style=_style),
+    Column("verdict", word, left=True, style=lambda one: _style(one) or STYLES.get(word(one), "")),
+    Column("change", change, left=True, style=_style),
+    Column("allowed", allowed, style=_style),
+    Column("base", lambda finding: amount(finding, finding.base), style=_style),
+    Column("head", lambda finding: amount(finding, finding.head), style=_style),
 )
 
 
 def _sentences(judgement: Judgement) -> Iterator[Text]:
-    """The lines below the table."""
-    yield from (Text(claim.note(one), "dim") for one in judgement.findings if one.note and _is_shown(one))
+    yield from (Text(note(one), "dim") for one in judgement.findings if one.note and _is_shown(one))
     if unseen := sum(not _is_shown(finding) for finding in judgement.findings):
         phases = "1 phase" if unseen == 1 else f"{unseen} phases"
         said = f"not shown: {phases} without a sure change or an effect on the outcome; --json and --markdown have all"
         yield Text(said, "dim")
-    yield from (Text(elide(fact, claim.SENTENCE_LENGTH), "dim") for fact in judgement.facts)
-    yield from (Text(f"differs: {elide(one, claim.SENTENCE_LENGTH)}") for one in judgement.differences)
-    yield from (Text(f"warning: {elide(one, claim.SENTENCE_LENGTH)}", "yellow") for one in judgement.warnings)
+    yield from (Text(elide(fact, SENTENCE_LENGTH), "dim") for fact in judgement.facts)
+    yield from (Text(f"differs: {elide(one, SENTENCE_LENGTH)}") for one in judgement.differences)
+    yield from (Text(f"warning: {elide(one, SENTENCE_LENGTH)}", "yellow") for one in judgement.warnings)
     yield Text()
-    yield Text(claim.conclusion(judgement), OUTCOME_STYLES.get(judgement.outcome, "bold yellow"))
+    yield Text(conclusion(judgement), OUTCOME_STYLES.get(judgement.outcome, "bold yellow"))
 
 
 def _is_shown(finding: Finding) -> bool:
@@ -80,24 +156,11 @@ def _is_shown(finding: Finding) -> bool:
 
 def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
     """The whole judgement: outcome, conclusion, findings, facts, differences and warnings."""
-    return {
-        "command": judgement.command,
-        "outcome": judgement.outcome,
-        "exit_status": judgement.exit_status,
-        "conclusion": claim.conclusion(judgement),
-        "refusal": judgement.refusal,
-        "base": judgement.base,
-        "head": judgement.head,
-        "false_alarms": judgement.false_alarms,
-        "findings": [_finding(finding) for finding in judgement.findings],
-        "facts": list(judgement.facts),
-        "differences": list(judgement.differences),
-        "warnings": list(judgement.warnings),
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {**strict(asdict(finding)), "broken": finding.broken, "may_be_slower": finding.may_be_slower}
+    findings = [{**asdict(one), "broken": one.broken, "may_be_slower": one.may_be_slower} for one in judgement.findings]
+    told: dict[str, Any] = strict({**asdict(judgement), "findings": findings})
+    del told["inconclusive"]
+    said = {"outcome": judgement.outcome, "exit_status": judgement.exit_status}
+    return {**said, "conclusion": conclusion(judgement), **told}
 
 
 MARKS = {"no regression": "✅", "regression": "❌", "inconclusive": "❔", "not comparable": "🚫"}
@@ -111,11 +174,11 @@ def as_markdown(judgement: Judgement) -> str:
 
 def _parts(judgement: Judgement) -> Iterator[str]:
     yield f"## {MARKS[judgement.outcome]} loopmark {judgement.command}: {judgement.outcome}"
-    yield markdown(claim.conclusion(judgement))
+    yield markdown(conclusion(judgement))
     yield f"- base: {_short(judgement.base)}\n- head: {_short(judgement.head)}"
     deciding = [finding for finding in judgement.findings if finding.decides]
     yield _pipe_table(deciding)
-    yield _list("Notes", (claim.note(finding) for finding in deciding if finding.note))
+    yield _list("Notes", (note(finding) for finding in deciding if finding.note))
     yield _list("Differences", judgement.differences)
     yield _list("Warnings", judgement.warnings)
     yield _list("How it was compared", judgement.facts)
@@ -131,18 +194,14 @@ def _pipe_table(findings: list[Finding]) -> str:
     return f"{table}\n\n… and {left_out} more; `--json` has all." if left_out > 0 else table
 
 
-def _verdict(finding: Finding) -> Cell:
-    return Cell(claim.word(finding), figure=True, strong=finding.decides and finding.verdict == "slower")
-
-
 MARKDOWN_COLUMNS: tuple[Column[Finding], ...] = (
-    Column("loop", claim.place),
-    Column("metric", lambda finding: elide(finding.metric, claim.NAME_LENGTH)),
-    Column("base", lambda finding: figure(claim.figure(finding, finding.base))),
-    Column("head", lambda finding: figure(claim.figure(finding, finding.head))),
-    Column("change", claim.change),
+    Column("loop", place),
+    Column("metric", lambda finding: elide(finding.metric, NAME_LENGTH)),
+    Column("base", lambda finding: figure(amount(finding, finding.base))),
+    Column("head", lambda finding: figure(amount(finding, finding.head))),
+    Column("change", change),
     Column("allowed", lambda finding: figure(show.percent(finding.threshold))),
-    Column("verdict", _verdict),
+    Column("verdict", lambda one: Cell(word(one), figure=True, strong=one.decides and one.verdict == "slower")),
 )
 
 
@@ -152,7 +211,7 @@ def _list(heading: str, sentences: Iterable[str]) -> str:
 
 
 def _short(text: str) -> str:
-    return markdown(elide(text, claim.SENTENCE_LENGTH))
+    return markdown(elide(text, SENTENCE_LENGTH))
 
 
 MOST_ANNOTATIONS = 10  # GitHub shows ten errors and ten warnings of a step, and drops the rest
@@ -162,14 +221,14 @@ def annotations(judgement: Judgement) -> list[str]:
     """One line for each regression, each open finding and each warning; one in all for a refusal."""
     name = f"loopmark {judgement.command}"
     if judgement.outcome == "not comparable":
-        return [_command("error", f"{name}: not comparable", claim.conclusion(judgement))]
-    errors = [(f"{name}: {claim.title(finding)}", claim.sentence(finding)) for finding in judgement.regressions]
+        return [_command("error", f"{name}: not comparable", conclusion(judgement))]
+    errors = [(f"{name}: {title(finding)}", sentence(finding)) for finding in judgement.regressions]
     warnings = [
-        (f"{name}: {claim.title(finding)}", claim.sentence(finding))
+        (f"{name}: {title(finding)}", sentence(finding))
         for finding in judgement.findings
         if finding.decides and finding.may_be_slower
     ]
-    warnings += [(name, elide(warning, claim.SENTENCE_LENGTH)) for warning in judgement.warnings]
+    warnings += [(name, elide(warning, SENTENCE_LENGTH)) for warning in judgement.warnings]
     return [*_commands("error", errors, name), *_commands("warning", warnings, name)]
 
 
@@ -213,7 +272,7 @@ def as_junit(judgement: Judgement) -> bytes:
         suite.append(_case(finding, open_fails=judgement.inconclusive == "fail"))
     if judgement.outcome == "not comparable":
         case = ET.SubElement(suite, "testcase", classname="loopmark", name="comparable")
-        ET.SubElement(case, "error", type="not comparable", message=_text(claim.conclusion(judgement)))
+        ET.SubElement(case, "error", type="not comparable", message=_text(conclusion(judgement)))
     paths = {"tests": "", "failures": "/failure", "errors": "/error", "skipped": "/skipped"}
     counts = {name: len(suite.findall(f"testcase{path}")) for name, path in paths.items()}
     root = ET.Element("testsuites", name="loopmark")
@@ -229,7 +288,7 @@ def as_junit(judgement: Judgement) -> bytes:
 def _case(finding: Finding, *, open_fails: bool) -> ET.Element:
     name = _text(f"{finding.loop}: {finding.metric}")
     case = ET.Element("testcase", classname=_text(finding.workload) or "workload", name=name)
-    said = _text(claim.sentence(finding))
+    said = _text(sentence(finding))
     if finding.verdict == "slower" or (finding.may_be_slower and open_fails):
         kind = "regression" if finding.verdict == "slower" else "inconclusive"
         ET.SubElement(case, "failure", type=kind, message=said).text = said
@@ -241,5 +300,5 @@ def _case(finding: Finding, *, open_fails: bool) -> ET.Element:
 
 
 def _text(text: str) -> str:
-    line, most = _FORBIDDEN.sub("", plain(text)), claim.SENTENCE_LENGTH * 2
+    line, most = _FORBIDDEN.sub("", plain(text)), SENTENCE_LENGTH * 2
     return line if len(line) <= most else line[: most - 1] + ELLIPSIS

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from loopmark.bench.judge.summary import Row, is_baseline
+from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import style
 
 WIDTH = 9.0
@@ -23,6 +23,7 @@ LEGEND_LINE = 0.19
 NOTE_LINE = 0.15
 AXIS = 0.55
 EDGE = 0.1
+BESIDE = ("axes fraction", "data")  # coordinates of text beside a line or a bar
 LEGEND_COLUMNS = 7
 LOSS_BINS = 120  # the most points across a plot
 NOTE = 0.92 * (WIDTH - 2 * EDGE)  # small letters are drawn up to 8 % wider than designed
@@ -38,8 +39,8 @@ def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, righ
     axes.set_yticks(range(len(rows)), [labels[row.case.label] for row in rows])
     axes.tick_params(axis="y", length=0)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set_fontweight("bold" if is_baseline(row.case) else "normal")
-    legend_above(axes, entries)
+        label.set_fontweight("bold" if row.is_baseline else "normal")
+    legend_above(figure_of(axes), entries)
     return axes
 
 
@@ -51,8 +52,7 @@ def line_axes(title: str, entries: Sequence[Line2D], *, note: str = "") -> Axes:
     axes = blank_axes(height, left=0.95, right=LEGEND, top=TITLE, bottom=bottom, title=title)
     axes.grid(True, color=style.GRID, linewidth=0.6)
     axes.legend(handles=list(entries), loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, handlelength=2.4)
-    if note:
-        small_text(axes, EDGE, EDGE, style.fitted(note, NOTE, style.SMALL))
+    write_note(axes, EDGE, note)
     return axes
 
 
@@ -95,18 +95,22 @@ def figure_of(axes: Axes) -> Figure:
     return figure
 
 
-def blank_axes(height: float, *, left: float, right: float, top: float, bottom: float, title: str) -> Axes:
-    """Axes on a figure of their own, with margins in inches and a title in the top one."""
+def blank_figure(height: float, title: str) -> Figure:
+    """A figure of ``height`` inches with a title."""
     figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)  # no window, no global state
     figure.text(EDGE / WIDTH, 1 - 0.12 / height, title, size=10.5, weight="bold", va="top")
+    return figure
+
+
+def blank_axes(height: float, *, left: float, right: float, top: float, bottom: float, title: str) -> Axes:
+    """Axes on a figure of their own, with margins in inches and a title in the top one."""
     box = (left / WIDTH, bottom / height, 1 - (left + right) / WIDTH, 1 - (top + bottom) / height)
-    return figure.add_axes(box)
+    return blank_figure(height, title).add_axes(box)
 
 
-def legend_above(axes: Axes, entries: Sequence[Line2D], *, below: float = 0.0) -> None:
+def legend_above(figure: Figure, entries: Sequence[Line2D], *, below: float = 0.0) -> None:
     """Draw a legend under the title, ``below`` inches further down."""
-    figure = figure_of(axes)
     corner = EDGE / WIDTH, 1 - (TITLE - 0.08 + below) / figure.get_figheight()
     figure.legend(
         handles=list(entries), loc="upper left", bbox_to_anchor=corner, ncols=LEGEND_COLUMNS, handletextpad=0.4,
@@ -124,7 +128,7 @@ def offset_text(
     )  # fmt: skip
 
 
-def small_text(axes: Axes, left: float, bottom: float, text: str) -> None:
-    """Write a note ``left`` and ``bottom`` inches from the figure's edges."""
-    figure = figure_of(axes)
-    figure.text(left / WIDTH, bottom / figure.get_figheight(), text, size=style.SMALL, color="#555555")
+def write_note(axes: Axes, bottom: float, text: str) -> None:
+    """Write a grey line, ``bottom`` inches above the figure's lower edge."""
+    figure, line = figure_of(axes), style.fitted(text, NOTE, style.SMALL)
+    figure.text(EDGE / WIDTH, bottom / figure.get_figheight(), line, size=style.SMALL, color="#555555")

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from loopmark.bench.records.machine import Environment, Gpu, Machine, facts_of
+from loopmark.bench.records.machine import Environment, Machine, facts_of
 from loopmark.bench.records.run import Run
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 from loopmark.bench.report.table import Cell, Table, figure, table_of
 
 ORDER = (
@@ -34,16 +34,13 @@ def machine_table(machine: Machine, software: Environment) -> Table[Any]:
         "packages": ", ".join(f"{k} {v}" for k, v in sorted(software.packages.items())),
     }
     shown = [(name, text) for name, text in rows.items() if text]
-    shown += [("GPU", _gpu(gpu)) for gpu in machine.gpus]
+    for gpu in machine.gpus:
+        told = [gpu.name]
+        if gpu.memory_bytes is not None and gpu.compute_capability is not None:
+            told += [show.data(gpu.memory_bytes), f"compute capability {gpu.compute_capability}"]
+        shown.append(("GPU", ", ".join([*told, *gpu.labelled])))
     shown.sort(key=lambda row: ORDER.index(row[0]) if row[0] in ORDER else len(ORDER))
     return table_of(["", ""], ([name, text] for name, text in shown), figures=False)
-
-
-def _gpu(gpu: Gpu) -> str:
-    told = [gpu.name]
-    if gpu.memory_bytes is not None and gpu.compute_capability is not None:
-        told += [show.data(gpu.memory_bytes), f"compute capability {gpu.compute_capability}"]
-    return ", ".join([*told, *gpu.labelled])
 
 
 def gpu_table(run: Run) -> Table[Any]:

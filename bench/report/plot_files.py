@@ -1,6 +1,6 @@
 """Plots as PNG and SVG files, and their key figures in words, for readers who cannot see them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
@@ -8,16 +8,13 @@ from typing import Any
 
 from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
-from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.summary import WorkloadSummary
-from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
+from loopmark.bench.judge.summary import Row, WorkloadSummary
+from loopmark.bench.judge.training import TrainedRow, TrainingSummary
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Case
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, show
 from loopmark.bench.report import training_words as words
-from loopmark.bench.report.ceilings import utilisation
-from loopmark.bench.report.text import elide, slugs
+from loopmark.bench.report.text import short, slugs
 
 PLOTS = {
     "phases": "Seconds a step in each phase, stacked, for every loop",
@@ -33,9 +30,9 @@ PLOTS = {
     "machines": "Samples a second of every loop, side by side",
     "speedups": "Speedups of every loop side by side, as a heat map",
     "shares": "Share of a step in each phase, for every loop side by side",
+    "history": "Speedup of every loop, run by run",
     "memory": "Bytes in use from moment to moment within a step",
-}
-"""File name stem of each plot and what it shows, in the order of the page."""
+}  # what each plot shows, by the stem of its file's name, in the order of the page
 
 
 @dataclass(frozen=True)
@@ -91,85 +88,82 @@ def unwritable_folder(folder: Path, error: OSError) -> BadInput:
     return BadInput(f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere")
 
 
-NAME_LENGTH = 48
-KeyFigure = tuple[Case | TrainedRow, float, str]
-"""A case, the figure to choose it by, and its text."""
+Told = tuple[float, str] | None  # the figure to choose a row by, and its text
+KeyFigure = tuple[Case | TrainedRow, float, str]  # the same, after its case
 
 
 def with_case_figures(
     plots: Sequence[Plot], workloads: Sequence[WorkloadSummary], trained: TrainingSummary | None
 ) -> list[Plot]:
     """The plots, each with its key figures at the end of its text; the tables have all figures."""
-    told = {
-        (plot, one.workload): chosen(list(of(one))) for plot, (of, chosen) in _KEY_FIGURES.items() for one in workloads
-    }
+    told: dict[tuple[str, str], list[KeyFigure]] = {}
+    for workload in workloads:
+        for plot, (of, chosen) in _KEY_FIGURES.items():
+            known: list[KeyFigure] = [(row.case, *found) for row in workload.rows if (found := of(row))]
+            told[plot, workload.workload] = chosen(known, workload.baseline)
     for one in trained.workloads if trained else ():
-        told["quality", one.workload] = _baseline_and_least(list(_qualities(one)))
-    said = {
-        key: "; ".join(f"{elide(case.label, NAME_LENGTH)} {text}" for case, _, text in of) for key, of in told.items()
-    }
+        reached: list[KeyFigure] = [(row, *found) for row in one.rows if (found := _quality(row))]
+        told["quality", one.workload] = _baseline_and_least(reached, one.baseline)
+    said = {key: "; ".join(f"{short(case.label)} {text}" for case, _, text in of) for key, of in told.items()}
     return [
         replace(plot, text=f"{plot.text}: {figures}") if (figures := said.get((plot.stem, plot.workload))) else plot
         for plot in plots
     ]
 
 
-def _phases(workload: WorkloadSummary) -> Iterator[KeyFigure]:
-    for row in workload.rows:
-        share, seconds = cells.shares(row.phases), sum(row.phases.values())
-        if share:
-            longest = max(share, key=lambda name: share[name])
-            text = f"{show.seconds(seconds)}, {show.percent(share[longest])} of it in {elide(longest, NAME_LENGTH)}"
-            yield row.case, seconds, text
+def _phases(row: Row) -> Told:
+    share, seconds = cells.shares(row.phases), sum(row.phases.values())
+    if not share:
+        return None
+    longest = max(share, key=lambda name: share[name])
+    return seconds, f"{show.seconds(seconds)}, {show.percent(share[longest])} of it in {short(longest)}"
 
 
-def _steps(workload: WorkloadSummary) -> Iterator[KeyFigure]:
-    for row in workload.rows:
-        if row.step_seconds is not None:
-            yield row.case, row.step_seconds.value, f"{show.seconds_of(row.step_seconds)} a step"
+def _step(row: Row) -> Told:
+    step = row.step_seconds
+    return (step.value, f"{show.seconds_of(step)} a step") if step else None
 
 
-def _speedups(workload: WorkloadSummary) -> Iterator[KeyFigure]:
-    for row in workload.rows:
-        if row.speedup and not row.case.repeat:
-            yield row.case, -row.speedup.value, f"{cells.speedup(row)}, {cells.verdict(row)}"
+def _speedup(row: Row) -> Told:
+    if row.speedup is None or row.case.repeat:
+        return None
+    return -row.speedup.value, f"{cells.speedup(row)}, {cells.verdict(row)}"
 
 
-def _break_even(workload: WorkloadSummary) -> Iterator[KeyFigure]:
-    for row in workload.rows:
-        steps = row.break_even_steps
-        if steps and show.known(steps.value) and steps.value >= 1:
-            yield row.case, steps.value, f"after {show.count_range(steps)} steps"
+def _break_even(row: Row) -> Told:
+    steps = row.break_even_steps
+    if steps is None or not show.known(steps.value) or steps.value < 1:
+        return None
+    return steps.value, f"after {show.count_range(steps)} steps"
 
 
-def _rooflines(workload: WorkloadSummary) -> Iterator[KeyFigure]:
-    for row in workload.rows:
-        if row.roofline is not None:
-            yield row.case, -row.roofline.utilisation.value, f"MFU {utilisation(row)}"
+def _roofline(row: Row) -> Told:
+    utilisation = row.roofline.utilisation.value if row.roofline else None
+    return None if utilisation is None else (-utilisation, f"MFU {show.percent(utilisation)}")
 
 
-def _qualities(workload: TrainedWorkload) -> Iterator[KeyFigure]:
-    for row in workload.rows:
-        if row.learning and row.learning.seconds:
-            yield row, row.learning.seconds.value, f"at the target in {words.seconds(row.learning)}"
+def _quality(row: TrainedRow) -> Told:
+    if row.learning is None or row.learning.seconds is None:
+        return None
+    return row.learning.seconds.value, f"at the target in {words.seconds(row.learning)}"
 
 
-def _baseline_and_least(figures: list[KeyFigure]) -> list[KeyFigure]:
+def _baseline_and_least(figures: list[KeyFigure], baseline: str) -> list[KeyFigure]:
     others = [one for one in figures if not one[0].repeat]
     least = min(others, key=itemgetter(1), default=None)
-    return [one for one in others if one[0].loop == BASELINE or one is least]
+    return [one for one in others if one[0].loop == baseline or one is least]
 
 
-def _least_and_most(figures: list[KeyFigure]) -> list[KeyFigure]:
+def _least_and_most(figures: list[KeyFigure], _: str) -> list[KeyFigure]:
     ordered = sorted(figures, key=itemgetter(1))
     return ordered[:1] + ordered[1:][-1:]
 
 
 _KEY_FIGURES = {
     "phases": (_phases, _baseline_and_least),
-    "speedup": (_speedups, _least_and_most),
-    "breakeven": (_break_even, lambda figures: sorted(figures, key=itemgetter(1))[:2]),
-    "distribution": (_steps, _baseline_and_least),
-    "steps": (_steps, _baseline_and_least),
-    "roofline": (_rooflines, _baseline_and_least),
+    "speedup": (_speedup, _least_and_most),
+    "breakeven": (_break_even, lambda figures, _: sorted(figures, key=itemgetter(1))[:2]),
+    "distribution": (_step, _baseline_and_least),
+    "steps": (_step, _baseline_and_least),
+    "roofline": (_roofline, _baseline_and_least),
 }

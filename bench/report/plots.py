@@ -9,12 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from loopmark.bench.judge.comparison import BASELINE, block_seconds
+from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import counted_blocks
-from loopmark.bench.judge.summary import Row, WorkloadSummary, is_baseline
+from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report import cells, layout, style
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, layout, show, style
 
 Floats = NDArray[np.float64]
 VERDICTS = {
@@ -24,8 +23,7 @@ VERDICTS = {
     "inconclusive": ("D", style.ORANGE),
     "noise check": ("x", style.GREY),
     show.ABSENT: (".", style.GREY),
-}
-"""Marker and colour of each verdict."""
+}  # marker and colour
 SMALLEST, LARGEST = 1e-9, 1e9  # ratios beyond these are not drawn: such times are not usable
 BASELINE_MARK: dict[str, Any] = {"color": style.BLACK, "linestyle": style.DASHES[2], "linewidth": 0.8}
 LIGHT_TEXT_ON = (style.BLUE, style.VERMILLION, style.BLACK, style.GREEN)
@@ -41,8 +39,8 @@ def phases(workload: WorkloadSummary) -> Figure | None:
     longest = max(sum(row.phases.values()) for row in rows)
     size, unit = show.seconds_unit(longest)
     title = f"{style.fitted(workload.workload)}: where a step's time goes"
-    entries = [square(style.fitted(phase, 0.85), colours[phase]) for phase in names]
-    if any(is_baseline(row.case) for row in rows):
+    entries = [style.mark(style.fitted(phase, 0.85), "s", colours[phase]) for phase in names]
+    if any(row.is_baseline for row in rows):
         entries.append(Line2D([], [], label="baseline", **BASELINE_MARK))
     axes = layout.bar_axes(rows, title, entries, right=0.3)
     for y, row in enumerate(rows):
@@ -57,15 +55,15 @@ def speedup(workload: WorkloadSummary) -> Figure | None:
     found = [(row, row.speedup) for row in workload.rows if row.speedup and SMALLEST < row.speedup.value < LARGEST]
     if not found:
         return None
-    entries = []
+    entries, base = [], style.fitted(workload.baseline)
     for verdict in dict.fromkeys(cells.verdict(row) for row, _ in found):
         marker, colour = VERDICTS[verdict]
-        entries.append(Line2D([], [], marker=marker, color=colour, linestyle="", markeredgewidth=1.6, label=verdict))
-    entries.append(Line2D([], [], color=style.BLACK, linewidth=0.9, label=BASELINE))
+        entries.append(style.mark(verdict, marker, colour, 6, markeredgewidth=1.6))
+    entries.append(Line2D([], [], color=style.BLACK, linewidth=0.9, label=base))
     floor = math.exp(workload.noise_floor or 0.0)
     if floor > 1:
-        entries.append(square(f"noise floor {show.noise_floor(workload.noise_floor)}", "#D9D9D9"))
-    title = f"{style.fitted(workload.workload)}: speedup over {BASELINE}"
+        entries.append(style.mark(f"noise floor {show.noise_floor(workload.noise_floor)}", "s", "#D9D9D9"))
+    title = f"{style.fitted(workload.workload)}: speedup over {base}"
     axes = layout.bar_axes([row for row, _ in found], title, entries, right=1.85)
     axes.axvspan(1 / floor, floor, color="#D9D9D9", linewidth=0, zorder=0)
     axes.axvline(1, color=style.BLACK, linewidth=0.9, zorder=1)
@@ -74,11 +72,11 @@ def speedup(workload: WorkloadSummary) -> Figure | None:
         ends = [end for end in (estimate.low, estimate.value, estimate.high) if SMALLEST < end < LARGEST]
         known += ends
         _whisker(axes, y, estimate.value, ends, *VERDICTS[cells.verdict(row)])
-        _beside(axes, y, cells.speedup(row), 8)
+        layout.offset_text(axes, cells.speedup(row), (1, y), (8, 0), layout.BESIDE, va="center", size=8)
     low, high = min(known), max(known)
     low, high = low / (high / low) ** 0.06, high * (high / low) ** 0.06
     axes.set(xscale="log", xlim=(low, high))
-    axes.set_xlabel(f"{BASELINE}'s seconds a step over the loop's, with the 95 % interval")
+    axes.set_xlabel(f"{base}'s seconds a step over the loop's, with the 95 % interval")
     style.log_ticks(axes.xaxis, low, high, lambda value: f"{value:g}x")
     return layout.figure_of(axes)
 
@@ -89,7 +87,7 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
     A loop has made up for its slower start where its line crosses 1. Lines of seconds would hide that: at a
     speedup of 1.2 they differ by a line's width.
     """
-    base = workload.baseline
+    base = workload.base
     found = [
         (styles[row.case.label], row.break_even_steps.value, row.step_seconds.value, row.speedup.value)
         for row in workload.rows
@@ -115,7 +113,7 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
         drawn += totals
     low, high = min(drawn) * 0.93, max(drawn) * 1.2
     axes.set(xscale="log", xlim=(1, last), xlabel="steps trained")
-    axes.set(yscale="log", ylim=(low, high), ylabel=f"time since the start, over {BASELINE}'s")
+    axes.set(yscale="log", ylim=(low, high), ylabel=f"time since the start, over {style.fitted(workload.baseline)}'s")
     style.log_ticks(axes.xaxis, 1, last, show.count)
     style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}x")
     return layout.figure_of(axes)
@@ -134,7 +132,7 @@ def _stack(axes: Axes, y: int, row: Row, colours: dict[str, str], size: float, l
         left += width
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
     axes.text(left + 0.008 * longest / size, y, show.seconds(left * size), size=8, va="center", bbox=behind, zorder=2)
-    if is_baseline(row.case):
+    if row.is_baseline:
         axes.axvline(left, zorder=0.5, **BASELINE_MARK)
 
 
@@ -148,25 +146,10 @@ def _whisker(axes: Axes, y: int, value: float, ends: list[float], marker: str, c
         )  # fmt: skip
 
 
-def _beside(axes: Axes, y: int, text: str, size: float) -> None:
-    """Write a text to the right of a bar."""
-    axes.annotate(
-        text, (1, y), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points", size=size, va="center",
-        annotation_clip=False,
-    )  # fmt: skip
-
-
-def square(label: str, colour: str, alpha: float = 1.0) -> Line2D:
-    """A legend entry of a filled area."""
-    return Line2D([], [], marker="s", linestyle="", markersize=8, alpha=alpha, color=colour, label=label)
-
-
 MOST_BINS, FEWEST_BINS = 120, 30
-TAIL = 0.01
-"""The share of a loop's blocks at either end that may lie beyond the axis: an outlier would compress all others."""
+TAIL = 0.01  # of a loop's blocks may lie beyond the axis at either end: an outlier would compress all others
 DENSE = 0.65  # the opacity of a density, visible on a dark page too
-FLOOR, HEIGHT = 0.3, 0.72
-"""The base of a density below its loop's line, and its greatest height; loops are 1 apart."""
+FLOOR, HEIGHT = 0.3, 0.72  # the base of a density below its loop's line, and its greatest height; loops are 1 apart
 
 
 def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samples) -> Figure | None:
@@ -186,10 +169,10 @@ def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samp
     if not 0 < low < high < math.inf:
         return None
     entries = [
-        square("density of blocks", style.BLUE, DENSE),
+        style.mark("density of blocks", "s", style.BLUE, alpha=DENSE),
         Line2D([], [], color=style.BLACK, linewidth=3, label="middle half"),
-        Line2D([], [], linestyle="", marker="|", markersize=11, markeredgewidth=2, color=style.BLACK, label="a step"),
-        Line2D([], [], linestyle="", marker="^", markersize=5, color=style.VERMILLION, label="median of a launch"),
+        style.mark("a step", "|", style.BLACK, 11, markeredgewidth=2),
+        style.mark("median of a launch", "^", style.VERMILLION, 5),
     ]
     title = f"{style.fitted(workload.workload)}: how step times are spread"
     axes = layout.bar_axes(rows, title, entries, right=1.35)
@@ -200,7 +183,7 @@ def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samp
     edges = np.geomspace(low, high, int(np.clip(4 * np.sqrt(fewest), FEWEST_BINS, MOST_BINS)) + 1)
     for y, row in enumerate(rows):
         group = groups[cases[row.case.label]]
-        colour = style.GREY if row.case.repeat else style.BLACK if is_baseline(row.case) else style.BLUE
+        colour = style.GREY if row.case.repeat else style.BLACK if row.is_baseline else style.BLUE
         medians = group.groupby("launch")["seconds"].median().to_numpy()
         step = row.step_seconds.value if row.step_seconds else float(np.median(medians))
         _spread(axes, y, group["seconds"].to_numpy(), medians, step, edges, colour)
@@ -218,4 +201,4 @@ def _spread(axes: Axes, y: int, seconds: Floats, launches: Floats, step: float, 
     axes.plot(launches, [y + FLOOR + 0.05] * len(launches), "^", color=style.VERMILLION, markersize=4.5, zorder=3)
     beyond = int(np.sum((seconds < edges[0]) | (seconds > edges[-1])))
     text = show.seconds(step) + (f"\n{show.percent(beyond / len(seconds))} beyond" if beyond else "")
-    _beside(axes, y, text, style.SMALL)
+    layout.offset_text(axes, text, (1, y), (8, 0), layout.BESIDE, va="center")

@@ -12,10 +12,11 @@ from rich.text import Text
 
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.footprint import Footprint, FootprintCase, PhaseMemory
+from loopmark.bench.records.run import labelled
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, show
 from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, csv_text, cut, print_lines
+from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, cut, picked, print_lines
 from loopmark.bench.report.text import ELLIPSIS, elide, plain
 
 DEAREST = 10
@@ -34,7 +35,8 @@ def print_trace(trace: Trace, folder: Path | None, console: Console | None = Non
     if trace.profile is None or folder is None:
         print_lines([Text(trace_conclusion(trace), "yellow" if trace.status == "skipped" else "bold red")], console)
         return
-    loop, workload, device = (elide(name, NAME_WIDTH) for name in (trace.loop, trace.workload, trace.device))
+    shown = labelled(trace.loop, trace.profile.compilation)
+    loop, workload, device = (elide(name, NAME_WIDTH) for name in (shown, trace.workload, trace.device))
     steps = "1 step" if trace.profile.steps == 1 else f"{trace.profile.steps} steps"
     console.print(Text(f"{loop} on {workload}, {device}: {steps} profiled", "bold"), soft_wrap=True)
     where = (
@@ -66,6 +68,8 @@ def trace_conclusion(trace: Trace) -> str:
 def trace_notes(profile: Profile) -> tuple[str, ...]:
     """Notes for reading the table."""
     found = []
+    if profile.compilation is not None:
+        found.append(f"torch.compile: {'; '.join(cells.compilation(profile.compilation))}.")
     if profile.graphed:
         found.append(
             "The step replays a graph, whose phases the host does not see: all its kernels are in one range, "
@@ -163,9 +167,7 @@ def trace_as_json(trace: Trace, folder: Path | None) -> dict[str, Any]:
 def _profile_as_json(profile: Profile) -> dict[str, Any]:
     phases = [
         {
-            "phase": phase.phase,
-            "host_seconds_per_step": phase.host_seconds_per_step,
-            "seconds_per_step": phase.seconds_per_step,
+            **picked(phase, "phase", "host_seconds_per_step", "seconds_per_step"),
             "costs": [{**asdict(cost), "share": phase.share(cost)} for cost in phase.costs],
         }
         for phase in profile.phases
@@ -173,18 +175,15 @@ def _profile_as_json(profile: Profile) -> dict[str, Any]:
     return {**asdict(profile), "phases": phases, "notes": list(trace_notes(profile))}
 
 
-KERNEL_HEADINGS = ("phase", "name", "calls_per_step", "seconds_per_step", "share_of_phase")
-
-
 def kernels_as_csv(profile: Profile) -> str:
     """One row for each kernel of a phase, the most costly first; an empty phase where none launched it."""
-    rows: list[list[object]] = [
-        [phase.phase, cost.name, cost.calls_per_step, cost.seconds_per_step, phase.share(cost)]
+    rows = [
+        {"phase": phase.phase, **vars(cost), "share_of_phase": phase.share(cost)}
         for phase in profile.phases
         for cost in phase.costs
     ]
-    rows += [[None, cost.name, cost.calls_per_step, cost.seconds_per_step, None] for cost in profile.unattributed]
-    return csv_text(KERNEL_HEADINGS, rows)
+    rows += [{"phase": None, **vars(cost), "share_of_phase": None} for cost in profile.unattributed]
+    return csv_of(rows, ("phase", "name", "calls_per_step", "seconds_per_step", "share_of_phase"))
 
 
 LONGEST_REASON = 600
@@ -247,11 +246,6 @@ def _footprint_table(case: FootprintCase, step: Footprint) -> Iterator[Text]:
     yield Text()
 
 
-FOOTPRINT_HEADINGS = (
-    "workload", "loop", "batch_size", "kind", "phase", "peak_bytes", "end_bytes", "peak_reserved_bytes",
-)  # fmt: skip
-
-
 def write_footprint_files(folder: Path, cases: Sequence[FootprintCase]) -> None:
     """Write the spreadsheet and the plots, as PNG and SVG, into ``folder``."""
     with writing_to(folder):
@@ -265,15 +259,15 @@ def footprints_as_csv(cases: Sequence[FootprintCase]) -> str:
         {
             "workload": plain(case.workload),
             "loop": plain(case.loop),
-            "batch_size": case.footprint.batch_size,
-            "kind": case.footprint.kind,
+            **picked(case.footprint, "batch_size", "kind"),
             **vars(phase),
         }
         for case in cases
         if case.footprint
         for phase in case.footprint.phases
     ]
-    return csv_of(rows, FOOTPRINT_HEADINGS)
+    headings = ("workload", "loop", "batch_size", "kind", "phase", "peak_bytes", "end_bytes", "peak_reserved_bytes")
+    return csv_of(rows, headings)
 
 
 def footprints_as_json(cases: Sequence[FootprintCase]) -> dict[str, Any]:
@@ -282,23 +276,14 @@ def footprints_as_json(cases: Sequence[FootprintCase]) -> dict[str, Any]:
 
 
 def _loop(case: FootprintCase) -> dict[str, Any]:
-    told = {name: value for name, value in vars(case).items() if name != "footprint"}
-    told["conclusion"] = footprint_conclusion(case)
-    step = case.footprint
-    if step is None:
+    told = picked(case, "workload", "loop", "status", "reason") | {"conclusion": footprint_conclusion(case)}
+    if (step := case.footprint) is None:
         return told
     return {
         **told,
-        "kind": step.kind,
-        "batch_size": step.batch_size,
-        "ran_eagerly": step.ran_eagerly,
-        "before_bytes": step.before_bytes,
-        "peak_bytes": step.peak.peak_bytes,
+        **picked(step, "kind", "batch_size", "ran_eagerly", "before_bytes", "peak_operator", "fragmentation_bytes"),
+        **picked(step.peak, "peak_bytes", "peak_reserved_bytes", "peak_inactive_split_bytes"),
         "peak_phase": step.peak.phase,
-        "peak_operator": step.peak_operator,
-        "peak_reserved_bytes": step.peak.peak_reserved_bytes,
-        "fragmentation_bytes": step.fragmentation_bytes,
-        "peak_inactive_split_bytes": step.peak.peak_inactive_split_bytes,
         "phases": [vars(phase) for phase in step.phases],
     }
 

@@ -19,7 +19,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.report.text import ELLIPSIS, HEAD, plain, told_apart
 from loopmark.phases import ALL
 
@@ -27,8 +26,7 @@ from loopmark.phases import ALL
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#8A8A8A"
-LIGHT_INK, DARK_INK = "#FEFEFE", "#010101"
-"""Text on a coloured ground. Pure white and black are not used here: a dark page replaces them."""
+LIGHT_INK, DARK_INK = "#FEFEFE", "#010101"  # on a coloured ground; a dark page replaces pure white and black
 PHASE_COLOURS = {phase.name: phase.colour for phase in ALL}
 SPARE_COLOURS = tuple(one for one in (ORANGE, BLACK, GREY) if one not in PHASE_COLOURS.values())
 # Lines have no yellow, which is invisible on white.
@@ -85,16 +83,17 @@ def styled() -> AbstractContextManager[None]:
     return matplotlib.rc_context(SETTINGS)
 
 
-def line_styles(loops: Iterable[tuple[str, bool]], first: Sequence[str] = ()) -> dict[str, LineStyle]:
+def line_styles(loops: Iterable[tuple[str, bool]], base: set[str], first: Sequence[str] = ()) -> dict[str, LineStyle]:
     """A style for each label, the same on every workload. Black is the baseline; loops beyond the colours are grey.
 
     Args:
         loops: each label, and True for the baseline's repetition.
+        base: the baseline's labels, which may differ between workloads.
         first: labels in order of interest; the order of ``loops`` applies to all others.
     """
     others = dict(loops)
     shown = fitted_all(others)
-    styles = {label: LineStyle(shown[label], BLACK, "-", "o", 1.8) for label in others if label == BASELINE}
+    styles = {label: LineStyle(shown[label], BLACK, "-", "o", 1.8) for label in others if label in base}
     styles |= {label: LineStyle(shown[label], GREY, DASHES[2], "x") for label, repeat in others.items() if repeat}
     plain_ones = [label for label in others if label not in styles]
     if len(plain_ones) > MOST_APART:
@@ -108,14 +107,22 @@ def line_styles(loops: Iterable[tuple[str, bool]], first: Sequence[str] = ()) ->
     return styles
 
 
+def mark(label: str, marker: str, colour: str, size: float = 8.0, **look: Any) -> Line2D:
+    """A legend entry of a marker without a line."""
+    return Line2D([], [], linestyle="", marker=marker, color=colour, markersize=size, label=label, **look)
+
+
 def legend(looks: Iterable[LineStyle]) -> list[Line2D]:
     """An entry for each of ``looks``; all lines in the background share the last one."""
     looks = list(looks)
     entries = [look.proxy() for look in looks if not look.behind]
     if behind := len(looks) - len(entries):
-        count = f"{behind} other loop{'' if behind == 1 else 's'}"
-        entries.append(Line2D([], [], color=BEHIND, linewidth=0.8, label=count))
+        entries.append(Line2D([], [], color=BEHIND, linewidth=0.8, label=others(behind)))
     return entries
+
+
+def others(count: int) -> str:
+    return f"{count} other loop{'' if count == 1 else 's'}"
 
 
 def phase_colours(phases: Sequence[str]) -> dict[str, str]:

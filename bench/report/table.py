@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.text import Text
 
 from loopmark.bench.judge.statistics import Estimate, finite
-from loopmark.bench.report.text import elide, markdown, told_apart
+from loopmark.bench.report.text import elide, markdown, told_apart, without_folders
 
 R = TypeVar("R")
 
-NAME_WIDTH = 30
+NAME_WIDTH, NARROWEST = 30, 30
 FILE_WIDTH = 120  # for a file or a pipe, which has no width
 GAP = "  "
 FORMULA = ("=", "+", "-", "@")  # first characters that make a spreadsheet read a cell as a formula
@@ -64,12 +64,6 @@ class Column(Generic[R]):
     def of(self, row: R) -> Cell:
         cell = self.cell(row)
         return cell if isinstance(cell, Cell) else Cell(cell)
-
-    def heading_line(self, i: int, depth: int) -> str:
-        """Line ``i`` of a heading that ends on the last of ``depth`` lines."""
-        lines = self.heading.split("\n")
-        above = depth - len(lines)
-        return lines[i - above] if i >= above else ""
 
     def width(self, rows: Sequence[R]) -> int:
         """The width of its widest text in the terminal."""
@@ -164,25 +158,32 @@ class TextTable(Generic[R]):
                 self._shown.append((column, needed))
 
     def headings(self) -> Iterator[Text]:
-        """The lines of the headings, as many as the longest heading has."""
-        for i in range(self._depth):
-            name = self._head if i == self._depth - 1 else ""
-            parts = [column.fit(column.heading_line(i, self._depth), width) for column, width in self._shown]
+        """The lines of the headings, as many as the longest heading has; shorter ones end on the last line."""
+        for below in reversed(range(self._depth)):
+            lines = [(column, column.heading.split("\n"), width) for column, width in self._shown]
+            parts = [column.fit(said[-1 - below] if below < len(said) else "", width) for column, said, width in lines]
+            name = "" if below else self._head
             yield cut(Text(name.ljust(self._name_width) + self._lead + GAP.join(parts), "dim"), self._width)
 
     def line(self, name: str | None, row: R) -> Text:
         """A row with its figures; ``name`` is None where the line above or a column has the name."""
         parts = [Text(column.fit(column.of(row).text, width), column.style(row)) for column, width in self._shown]
-        return self.named(name, Text(GAP).join(parts))
+        return self._named(name, Text(GAP).join(parts))
 
     def short(self, name: str) -> str:
         """The short form of one of the names."""
         return self._names[name]
 
-    def named(self, name: str | None, rest: Text) -> Text:
-        """A row with text in place of figures."""
+    def _named(self, name: str | None, rest: Text) -> Text:
         shown = set_cell_size("" if name is None else self._names[name], self._name_width)
         return cut(Text(shown + self._lead) + rest, self._width)
+
+    def ending(self, name: str, text: str, style: str, console: Console) -> Iterator[Text]:
+        """The row of a case without figures: a text in their place, wrapped if it is long."""
+        room = (self._width or console.width) - self._name_width - len(self._lead)
+        lines = Text(without_folders(text), style).wrap(console, max(room, NARROWEST))
+        for number, line in enumerate(lines):
+            yield self._named(None if number else name, line)
 
     def note(self, name: str, text: str, console: Console) -> Iterator[Text]:
         """A remark on a row, for below the table; long text is wrapped."""
@@ -212,19 +213,16 @@ def as_wide_as(console: Console | None, file_width: int = FILE_WIDTH) -> Console
     return console
 
 
-def csv_text(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Comma-separated text: empty for None, an apostrophe before a formula, no control or direction characters."""
-    text = io.StringIO()
+def csv_of(records: Sequence[Mapping[str, object]], otherwise: Iterable[str] = ()) -> str:
+    """Comma-separated text of records whose keys are the headings; without records the headings are ``otherwise``.
+
+    None is empty, a formula has an apostrophe before it, and control and direction characters are left out.
+    """
+    headings, text = list(records[0] if records else otherwise), io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(_in_csv, headings))
-    writer.writerows(map(_in_csv, row) for row in rows)
+    writer.writerows([_in_csv(record.get(name)) for name in headings] for record in records)
     return text.getvalue()
-
-
-def csv_of(records: Sequence[Mapping[str, object]], otherwise: Iterable[str] = ()) -> str:
-    """``csv_text`` of records whose keys are the headings; without records the headings are ``otherwise``."""
-    headings = list(records[0] if records else otherwise)
-    return csv_text(headings, ([record.get(name) for name in headings] for record in records))
 
 
 def _in_csv(value: object) -> object:
@@ -241,6 +239,11 @@ def strict(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [strict(part) for part in value]
     return finite(value) if isinstance(value, float) else value
+
+
+def picked(record: object, *names: str) -> dict[str, Any]:
+    """The attributes ``names`` of ``record`` as strict JSON values; all None without a record."""
+    return {name: None if record is None else strict(getattr(record, name)) for name in names}
 
 
 def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:

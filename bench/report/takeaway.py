@@ -2,16 +2,17 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 
-from loopmark.bench.judge.comparison import BASELINE, Verdict
+from loopmark.bench.judge.comparison import Verdict
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
-from loopmark.bench.records.run import Run
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
-from loopmark.bench.report.text import elide, plain
+from loopmark.bench.judge.training import TrainedRow
+from loopmark.bench.records.run import Plan, Run
+from loopmark.bench.report import cells, show
+from loopmark.bench.report.text import elide, plain, short
 from loopmark.bench.report.training_words import doubt
 
-NAME_LENGTH = 48
+REASON_LENGTH = 200
 BEFORE_ALL = "Interrupted before all was measured: "
 INTERRUPTED = (
     "Interrupted: the run was stopped before its plan was done, and shows what was measured until then; "
@@ -27,7 +28,7 @@ def takeaway(summary: Summary) -> str:
     """
     device = "this CPU" if summary.run.plan.device == "cpu" else "this GPU"
     alone = len(summary.workloads) == 1
-    said = [(elide(one.workload, NAME_LENGTH), _clause(one, alone=alone)) for one in summary.workloads]
+    said = [(short(one.workload), _clause(one, summary.run, alone=alone)) for one in summary.workloads]
     if alone:
         name, clause = said[0]
         return sentence(f"on {name} on {device}, {clause}.", summary.interrupted)
@@ -40,47 +41,67 @@ def sentence(text: str, interrupted: bool) -> str:
     return f"{BEFORE_ALL}{text}" if interrupted else f"{text[:1].upper()}{text[1:]}"
 
 
-def _clause(workload: WorkloadSummary, *, alone: bool) -> str:
+def _clause(workload: WorkloadSummary, run: Run, *, alone: bool) -> str:
     """One workload's conclusion; the slowest loop is named only where the workload is ``alone``."""
     measured = [row for row in workload.rows if row.step_seconds is not None]
+    lost = next((row for row in workload.rows if row.is_baseline and row.case.status != "ok"), None)
     if not measured:
-        return f"nothing was measured: {_endings(workload)}"
-    if workload.baseline is None:
-        return f"{BASELINE} was not measured, so nothing is called faster or slower"
+        # With its parameters known, the task could be made, so that only the baseline's step may be at fault.
+        way = name_another("path/to/file.py:step") if lost and lost.case.parameters is not None else ""
+        return f"nothing was measured: {_endings(workload)}{way}"
+    base = workload.base
+    if base is None:
+        other = spec_of(measured[0].case.loop, (case.loop for case in run.cases), run.plan)
+        way = "" if run.interrupted else name_another(other)
+        why = f"cannot run it ({elide(cells.why(lost), REASON_LENGTH)})" if lost else "was not measured"
+        return f"{short(workload.baseline)} {why}, so nothing is called faster or slower{way}"
     judged = [row for row in measured if row.verdict is not None]
-    eager = workload.baseline.trained
-    alike = [row for row in judged if not doubt(row.trained, eager)]
+    alike = [row for row in judged if not doubt_of(row, base.trained)]
     winner, loser = _extreme(alike, "faster"), _extreme(judged, "slower")
     if winner:
-        clause = _winner(winner) + (_hot_spot(workload.baseline) if alone else "")
+        clause = _winner(winner) + (_hot_spot(base) if alone else "")
     else:
-        clause = _no_winner(workload, judged, alike)
+        clause = _no_winner(workload, base, judged, alike)
     astray = _extreme([row for row in judged if row not in alike], "faster")
     if astray and (winner is None or _distance(astray) > _distance(winner)):
-        why = doubt(astray.trained, eager)
-        clause += f"; {elide(astray.case.loop, NAME_LENGTH)} is faster ({show.ratio_range(astray.speedup)}), but {why}"
+        why = doubt_of(astray, base.trained)
+        clause += f"; {short(astray.case.label)} is faster ({show.ratio_range(astray.speedup)}), but {why}"
     if loser and alone:
-        clause += f"; {elide(loser.case.loop, NAME_LENGTH)} is slower ({show.ratio_range(loser.speedup)})"
+        clause += f"; {short(loser.case.label)} is slower ({show.ratio_range(loser.speedup)})"
     return clause
+
+
+def name_another(loop: str) -> str:
+    """The ending of a clause on a baseline that has no figures."""
+    return f"; name another loop to compare with: --baseline {plain(loop)}"
+
+
+def spec_of(loop: str, loops: Iterable[str], plan: Plan) -> str:
+    """The loop as the option ``--loop`` names it; ``loops`` are the names of all cases, in the order of the plan."""
+    return dict(zip(dict.fromkeys(loops), plan.loops, strict=False)).get(loop, loop)
+
+
+def doubt_of(row: Row, base: TrainedRow | None) -> str:
+    """The reason why a loop is not praised at any speed; empty if there is none."""
+    return "nothing of it was compiled" if row.compiled_nothing else doubt(row.trained, base)
 
 
 def _winner(row: Row) -> str:
     ratio, _, ends = show.ratio_range(row.speedup).partition(" ")
-    text = f"{elide(row.case.loop, NAME_LENGTH)} is {ratio} faster than {BASELINE} {ends}"
+    text = f"{short(row.case.label)} is {ratio} faster than {short(row.baseline)} {ends}"
     steps = row.break_even_steps
     if row.compile_seconds and steps and math.isfinite(steps.value) and steps.value >= 1:
         text += f" (after {show.count(steps.value)} steps it has paid for its compilation)"
     return text
 
 
-def _no_winner(workload: WorkloadSummary, judged: list[Row], alike: list[Row]) -> str:
-    if not alike and workload.baseline and workload.baseline.step_seconds:
-        step = show.seconds_of(workload.baseline.step_seconds)
-        return f"{BASELINE} takes {step} a step{_hot_spot(workload.baseline)}"
+def _no_winner(workload: WorkloadSummary, base: Row, judged: list[Row], alike: list[Row]) -> str:
+    if not alike and base.step_seconds:
+        return f"{short(base.case.loop)} takes {show.seconds_of(base.step_seconds)} a step{_hot_spot(base)}"
     if all(row.verdict == "inconclusive" for row in judged):
-        return f"no difference from {BASELINE} is settled: every verdict is inconclusive"
+        return f"no difference from {short(base.case.loop)} is settled: every verdict is inconclusive"
     shown = "shown to be " if any(row.verdict == "inconclusive" for row in alike) else ""
-    text = f"no loop is {shown}faster than {BASELINE}"
+    text = f"no loop is {shown}faster than {short(base.case.loop)}"
     if all(row.verdict == "slower" for row in alike) or workload.noise_floor is None:
         return text
     return f"{text} beyond the noise floor of {show.noise_floor(workload.noise_floor)}"
@@ -92,7 +113,7 @@ def _hot_spot(baseline: Row) -> str:
     if not shares:
         return ""
     phase = max(shares, key=lambda name: shares[name])
-    return f", and {elide(phase, NAME_LENGTH)} is {show.percent(shares[phase])} of {BASELINE}'s step"
+    return f", and {short(phase)} is {show.percent(shares[phase])} of {short(baseline.case.loop)}'s step"
 
 
 def _extreme(rows: list[Row], verdict: Verdict) -> Row | None:

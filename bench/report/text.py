@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import chain, count, takewhile
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ T = TypeVar("T")
 ELLIPSIS = "…"
 HEAD = 0.6  # the share of a shortened name that comes before the ellipsis
 SHORTEST_NAME = 12
+NAME_LENGTH = 48  # of a name in a sentence
 LEAD = 8  # first letters of a name, kept before the part that differs from other names
 
 
@@ -20,9 +21,22 @@ def plain(text: str) -> str:
     return "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
 
 
+_FOLDERS = re.compile(r"(?<![\w./:])[\w.~/-]*/(?=[^\s/:]+/[^\s/]+)")  # a path up to its last folder
+
+
+def without_folders(text: str) -> str:
+    """``text`` with its paths cut from the left: ``…/train/step.py:12``."""
+    return _FOLDERS.sub(f"{ELLIPSIS}/", text)
+
+
 def elide(text: str, length: int) -> str:
-    """``text`` on one line of at most ``length`` characters: a sentence loses its end, a name its middle."""
+    """``text`` on one line of at most ``length`` characters.
+
+    Its paths lose their folders. If that is not enough, a sentence loses its end and a name its middle.
+    """
     line = plain(text)
+    if len(line) > length:
+        line = without_folders(line)
     if len(line) <= length:
         return line
     if " " in line or length < SHORTEST_NAME:
@@ -30,6 +44,11 @@ def elide(text: str, length: int) -> str:
     # Names of loops begin alike and end apart (amp_bf16+compile+accumulate_2, …_4).
     head = round(HEAD * (length - 1))
     return line[:head] + ELLIPSIS + line[len(line) - (length - 1 - head) :]
+
+
+def short(name: str) -> str:
+    """``name`` as a sentence has room for it."""
+    return elide(name, NAME_LENGTH)
 
 
 def told_apart(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
@@ -49,6 +68,15 @@ def told_apart(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str,
             taken.add(short)
             shown[name] = short
     return shown
+
+
+def said_once(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Each name with its text, such as ``failed: …``; a repeated text refers to the first name that has it."""
+    first: dict[str, str] = {}
+    for name, text in texts:
+        status, colon, _ = text.partition(": ")
+        known = first.setdefault(text, name)
+        yield name, text if known == name or not colon else f"{status}: as {known}"
 
 
 def _shared(names: Sequence[str]) -> int:

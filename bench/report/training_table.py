@@ -6,17 +6,18 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary
 from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload, TrainingSummary
-from loopmark.bench.report import format as show
+from loopmark.bench.records.training import Training
+from loopmark.bench.report import show
 from loopmark.bench.report import training_words as words
+from loopmark.bench.report.figures import HEADING_LENGTH
 from loopmark.bench.report.machine_tables import machine_table
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines
-from loopmark.bench.report.takeaway import sentence
-from loopmark.bench.report.text import elide, plain
+from loopmark.bench.report.takeaway import REASON_LENGTH, name_another, sentence, spec_of
+from loopmark.bench.report.text import elide, plain, said_once, short
 
 WIDE = 160  # for a file, where this table stands alone
 Starts = Mapping[tuple[str, str], float | None]  # start-up seconds of each workload's loops in the timed run
@@ -44,10 +45,13 @@ def training_lines(
             the start of their own first trial.
         alone: True if no other table shows the same loops, so that this one names what departs, and why.
     """
-    width = console.width
+    width, base = console.width, elide(summary.training.plan.baseline, HEADING_LENGTH)
     workloads = [one for one in summary.workloads if alone or one.target is not None]
     rows = [row for workload in workloads for row in workload.rows]
-    columns = ([VERDICT] if alone else []) + _columns(starts, on_page=False)
+    columns = _columns(starts, base, on_page=False)
+    if alone:
+        red = Column[TrainedRow](f"trains\nas {base}", words.verdict, True, lambda row: "red" if row.departs else "")
+        columns.insert(0, red)
     with_figures = Table(columns, list(filter(_has_figures, rows)), silent=show.ABSENT)
     table = with_figures.in_terminal((row.label for row in rows), width)
     for number, workload in enumerate(workloads):
@@ -58,8 +62,13 @@ def training_lines(
         shown = [row for row in workload.rows if alone or not (row.repeat or _is_told_above(row, starts))]
         if any(map(_has_figures, shown)):
             yield from table.headings()
+        why = dict(said_once((row.label, _ending(row)) for row in shown if not _has_figures(row)))
         for row in shown:
-            yield table.line(row.label, row) if _has_figures(row) else table.named(row.label, _ending(row))
+            if _has_figures(row):
+                yield table.line(row.label, row)
+            else:
+                style = "yellow" if row.equivalence.proof.status == "skipped" else "red"
+                yield from table.ending(row.label, why[row.label], style, console)
         for row in shown:
             if said := words.remarks(row, equivalence=alone):
                 yield from table.note(row.label, "; ".join(said), console)
@@ -67,14 +76,11 @@ def training_lines(
         yield cut(Text(f"report.md also has: {', '.join(table.left_out)}", "dim"), width)
 
 
-VERDICT = Column[TrainedRow](
-    "trains\nas eager", words.verdict, left=True, style=lambda row: "red" if row.departs else ""
-)
 Value = Callable[[Learning], Estimate | float | None]  # what a column sorts by
 
 
-def _columns(starts: Starts, *, on_page: bool) -> list[Column[TrainedRow]]:
-    """Columns on learning. The terminal has shorter headings in two lines, and no ratios to eager."""
+def _columns(starts: Starts, baseline: str, *, on_page: bool) -> list[Column[TrainedRow]]:
+    """Columns on learning. The terminal has shorter headings in two lines, and no ratios to the baseline."""
 
     def column(
         terminal: str, page: str, say: Callable[[Learning], str], value: Value = lambda _: None
@@ -95,8 +101,8 @@ def _columns(starts: Starts, *, on_page: bool) -> list[Column[TrainedRow]]:
         return column("", heading, lambda one: words.in_range(of(one), show.ratio, show.ratio_range), of)
 
     ratios = (
-        ratio(f"of {BASELINE}'s steps", lambda one: one.steps_ratio),
-        ratio(f"sooner than {BASELINE}", lambda one: one.seconds_ratio),
+        ratio(f"of {baseline}'s steps", lambda one: one.steps_ratio),
+        ratio(f"sooner than {baseline}", lambda one: one.seconds_ratio),
     )
     return [
         column("learns", "learns", words.learns),
@@ -121,13 +127,10 @@ def _has_figures(row: TrainedRow) -> bool:
     return row.learning is not None or row.equivalence.verdict is not None
 
 
-def _ending(row: TrainedRow) -> Text:
+def _ending(row: TrainedRow) -> str:
     proof = row.equivalence.proof
     status = proof.status.replace("_", " ") if proof.status != "ok" else "not compared"
-    return Text(f"{status}: {plain(row.equivalence.why_not or '')}", "yellow" if proof.status == "skipped" else "red")
-
-
-NAME_LENGTH = 48
+    return f"{status}: {plain(row.equivalence.why_not or '')}"
 
 
 def training_takeaway(summary: TrainingSummary) -> str:
@@ -135,31 +138,40 @@ def training_takeaway(summary: TrainingSummary) -> str:
 
     A loop is called sooner only if its whole interval is.
     """
-    text = "; ".join(f"on {_short(w.workload)}, {', and '.join(_clauses(w))}" for w in summary.workloads)
-    return sentence(f"{text}.", summary.training.interrupted)
+    training = summary.training
+    text = "; ".join(f"on {short(w.workload)}, {', and '.join(_clauses(w, training))}" for w in summary.workloads)
+    return sentence(f"{text}.", training.interrupted)
 
 
-def _clauses(workload: TrainedWorkload) -> list[str]:
-    said = [_alike([row for row in workload.rows if row.equivalence.verdict is not None and row.loop != BASELINE])]
+def _clauses(workload: TrainedWorkload, training: Training) -> list[str]:
+    compared = [row for row in workload.rows if row.loop != workload.baseline and row.equivalence.verdict is not None]
+    said = [_alike(compared, short(workload.baseline))]
+    base = next((row.equivalence.proof for row in workload.rows if row.is_baseline), None)
+    if base and base.status != "ok":
+        loops = [row.loop for row in workload.rows]
+        own = next((spec_of(loop, loops, training.plan) for loop in loops if ":" in loop and loop != base.loop), None)
+        why = elide(base.reason or base.status, REASON_LENGTH)
+        said = [f"{short(base.loop)} cannot run it ({why}){name_another(own or 'path/to/file.py:step')}"]
     trained = {row.loop: row.learning for row in workload.rows if row.learning is not None and not row.departs}
     if trained and workload.target is not None:
-        said.append(_soonest(trained, f"{_short(workload.target.metric)} of {workload.target.value:g}"))
+        target = f"{short(workload.target.metric)} of {workload.target.value:g}"
+        said.append(_soonest(trained, target, workload.baseline))
     return said
 
 
-def _alike(compared: list[TrainedRow]) -> str:
-    departing = [_short(row.loop) for row in compared if row.departs]
+def _alike(compared: list[TrainedRow], base: str) -> str:
+    departing = [short(row.loop) for row in compared if row.departs]
     if departing:
-        return f"{', '.join(departing)} {'trains' if len(departing) == 1 else 'train'} another model than {BASELINE}"
+        return f"{', '.join(departing)} {'trains' if len(departing) == 1 else 'train'} another model than {base}"
     steps = min((row.equivalence.proof.steps for row in compared), default=0)
     if len(compared) == 1:
-        return f"{_short(compared[0].loop)} trains as {BASELINE} does in its first {steps} steps"
+        return f"{short(compared[0].loop)} trains as {base} does in its first {steps} steps"
     if not compared:
-        return f"nothing was compared with {BASELINE}"
-    return f"each of {len(compared)} loops trains as {BASELINE} does in its first {steps} steps"
+        return f"nothing was compared with {base}"
+    return f"each of {len(compared)} loops trains as {base} does in its first {steps} steps"
 
 
-def _soonest(trained: dict[str, Learning], target: str) -> str:
+def _soonest(trained: dict[str, Learning], target: str, baseline: str) -> str:
     sooner: dict[str, Estimate] = {
         loop: learning.seconds_ratio
         for loop, learning in trained.items()
@@ -168,15 +180,11 @@ def _soonest(trained: dict[str, Learning], target: str) -> str:
     if sooner:
         best = max(sooner, key=lambda loop: sooner[loop].value)
         ratio, _, ends = show.ratio_range(sooner[best]).partition(" ")
-        return f"{_short(best)} is at {target} {ratio} sooner {ends}, without start-up"
-    base = trained.get(BASELINE)
+        return f"{short(best)} is at {target} {ratio} sooner {ends}, without start-up"
+    base = trained.get(baseline)
     if base is None or base.seconds is None:
-        return f"{BASELINE} is not at {target} with every seed"
-    return f"no loop is sure to be at {target} sooner, where {BASELINE} is in {show.seconds_of(base.seconds)}"
-
-
-def _short(text: str) -> str:
-    return elide(text, NAME_LENGTH)
+        return f"{short(baseline)} is not at {target} with every seed"
+    return f"no loop is sure to be at {target} sooner, where {short(baseline)} is in {show.seconds_of(base.seconds)}"
 
 
 def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
@@ -185,7 +193,7 @@ def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
     return {
         "training": training,
         "takeaway": training_takeaway(summary),
-        "baseline": BASELINE,
+        "baseline": short(training.plan.baseline),
         "workloads": [
             {
                 "name": workload.workload,
@@ -199,25 +207,21 @@ def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
     }
 
 
-NAME = Column[TrainedRow]("loop", lambda row: Cell(row.label, strong=row.loop == BASELINE and not row.repeat))
-EQUIVALENCE: tuple[Column[TrainedRow], ...] = (
-    NAME,
-    Column(f"trains as {BASELINE}", words.verdict),
-    Column("evidence", lambda row: words.evidence(row.equivalence)),
-)
+NAME = Column[TrainedRow]("loop", lambda row: Cell(row.label, strong=row.is_baseline))
 
 
 def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, starts: Starts) -> dict[str, Any] | None:
     """The content on a workload's training; None if there was none."""
     if workload is None or summary is None:
         return None
-    heading = words.heading(workload, summary.training)
+    heading, base = words.heading(workload, summary.training), elide(workload.baseline, HEADING_LENGTH)
+    like = Column[TrainedRow](f"trains as {base}", words.verdict)
     compared = [row for row in workload.rows if row.equivalence.proof.status != "skipped"]
     trained = [row for row in workload.rows if row.learning is not None]
     return {
-        "equivalence": Table(EQUIVALENCE, compared, figures=False),
+        "equivalence": Table([NAME, like, Column("evidence", words.evidence)], compared, figures=False),
         "heading": f"{heading[0].upper()}{heading[1:]}.",
-        "learning": Table([NAME, *_columns(starts, on_page=True)], trained, silent=show.ABSENT),
+        "learning": Table([NAME, *_columns(starts, base, on_page=True)], trained, silent=show.ABSENT),
         "notes": [
             {"name": row.label, "text": "; ".join(said)} for row in workload.rows if (said := words.remarks(row))
         ],

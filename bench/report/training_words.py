@@ -3,18 +3,16 @@
 import math
 from collections.abc import Callable
 
-from loopmark.bench.judge.comparison import BASELINE
 from loopmark.bench.judge.equivalence import Departure, Equivalence
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload
-from loopmark.bench.records.training import Ending, Training
-from loopmark.bench.report import format as show
-from loopmark.bench.report.text import elide, plain
+from loopmark.bench.records.training import Training
+from loopmark.bench.report import show
+from loopmark.bench.report.text import elide, plain, short
 
 LAYER_LENGTH = 60
 # Names of formats, by the significant bits that they keep.
 FORMATS = {24: "float32", 11: "11 bits, as of float16 and TensorFloat-32", 8: "bfloat16"}
-SPENT: Ending = "spent its budget"
 WHAT = {"loss": "the loss", "gradient": "the gradient of", "update": "the update of", "buffer": "the buffer"}
 
 
@@ -23,8 +21,9 @@ def verdict(row: TrainedRow | None) -> str:
     return (row.equivalence.verdict if row else None) or show.ABSENT
 
 
-def evidence(equivalence: Equivalence) -> str:
+def evidence(row: TrainedRow) -> str:
     """The evidence for the verdict, or the reason why there is none, as a clause."""
+    equivalence, base = row.equivalence, short(row.baseline)
     proof = equivalence.proof
     if equivalence.verdict is None:
         return f"not compared: {plain(equivalence.why_not or '')}"
@@ -32,13 +31,13 @@ def evidence(equivalence: Equivalence) -> str:
         return f"its loss was not finite at step {proof.lost_at_step:,}"
     steps = f"{proof.steps} steps"
     if equivalence.verdict == "same":
-        return f"every bit of {steps} is eager's: loss, gradients, parameters, buffers"
+        return f"every bit of {steps} is {base}'s: loss, gradients, parameters, buffers"
     if equivalence.first is not None:
-        return _departure(equivalence.first, rounding(equivalence))
+        return _departure(equivalence.first, rounding(equivalence), base)
     if equivalence.furthest is None and equivalence.verdict == "departs":
-        return f"each of {steps} is eager's, but the end differs: the loop had other data, or skipped some"
+        return f"each of {steps} is {base}'s, but the end differs: the loop had other data, or skipped some"
     if equivalence.furthest is None:
-        return f"every bit of {steps} is eager's in one process, but not in another: eager itself does not repeat"
+        return f"every bit of {steps} is {base}'s in one process, but not in another: {base} itself does not repeat"
     far, by = equivalence.furthest, rounding(equivalence)
     share = show.percent(far.share) if far.share >= 0.01 else "a hundredth"
     return f"in {steps} nothing was off by more than {share} of what is allowed for rounding to {by} ({_place(far)})"
@@ -50,15 +49,15 @@ def rounding(equivalence: Equivalence) -> str:
     return FORMATS.get(bits or 0, f"{bits} bits")
 
 
-def doubt(row: TrainedRow | None, eager: TrainedRow | None) -> str:
+def doubt(row: TrainedRow | None, base: TrainedRow | None) -> str:
     """The reason why a loop cannot win at any speed; empty if it can, or if its training was not compared."""
     if row is None:
         return ""
     if row.departs:
         return "trains another model"
     if row.equivalence.verdict is None:
-        return f"was not shown to train as {BASELINE}"
-    learnt, its = row.learning, eager.learning if eager else None
+        return f"was not shown to train as {short(row.baseline)}"
+    learnt, its = row.learning, base.learning if base else None
     if learnt is None or its is None:
         return ""
     if learnt.diverged and not its.diverged:
@@ -74,11 +73,11 @@ def remarks(row: TrainedRow, *, equivalence: bool = True) -> list[str]:
     """
     said = []
     if row.departs and equivalence:
-        said.append(f"departs from {BASELINE}: {evidence(row.equivalence)}")
+        said.append(f"departs from {short(row.baseline)}: {evidence(row)}")
     if row.learning:
         if row.equivalence.verdict is None:
-            said.append(evidence(row.equivalence))
-        said += _of_learning(row.learning)
+            said.append(evidence(row))
+        said += _of_learning(row.learning, short(row.baseline))
     if row.ended is not None and row.ended.ending == "was interrupted":
         said.append(f"interrupted at step {row.ended.steps:,}, seed {row.ended.seed}")
     elif row.ended is not None and (row.ended.status != "skipped" or row.equivalence.verdict is not None):
@@ -148,19 +147,21 @@ def in_range(
 
 def heading(workload: TrainedWorkload, training: Training) -> str:
     """The target of the training and the number of seeds."""
-    count = len(training.seeds)
+    count, base = len(training.seeds), short(workload.baseline)
     if not count:
-        return "compared with eager step by step, and not trained; `loopmark train` does both"
+        return f"compared with {base} step by step, and not trained; `loopmark train` does both"
     if workload.target is None:
         failed = any(row.ended is not None and row.ended.status in ("failed", "timed_out") for row in workload.rows)
-        return "not trained: see the reasons below" if failed else "states no target: compared with eager, not trained"
+        return (
+            "not trained: see the reasons below" if failed else f"states no target: compared with {base}, not trained"
+        )
     seeds = f"{count} seeds" if count != 1 else f"seed {training.seeds[0]} alone, hence no intervals"
     side = "at least" if workload.target.higher_is_better else "at most"
     figure = f"{elide(workload.target.metric, LAYER_LENGTH)} of {side} {workload.target.value:g} on held-out data"
     return f"trained to {figure}, {seeds}"
 
 
-def _of_learning(learning: Learning) -> list[str]:
+def _of_learning(learning: Learning, base: str) -> list[str]:
     said = []
     if (astray := learning.diverged) is not None:
         how = {"not a number": "became NaN", "infinite": "became infinite", "exploded": "exploded"}
@@ -171,13 +172,13 @@ def _of_learning(learning: Learning) -> list[str]:
     else:
         said += _short_of_target(learning)
     if learning.skipped_steps is not None:
-        said.append(_scaling(learning))
+        said.append(_scaling(learning, base))
     return said
 
 
 def _short_of_target(learning: Learning) -> list[str]:
     short, of = [one.trial for one in learning.trials if one.steps_to_target is None], len(learning.trials)
-    late = [trial for trial in short if trial.ending == SPENT]
+    late = [trial for trial in short if trial.ending == "spent its budget"]
     said = []
     if late:
         steps = show.count(max(trial.steps for trial in late))
@@ -190,7 +191,7 @@ def _short_of_target(learning: Learning) -> list[str]:
     return said
 
 
-def _scaling(learning: Learning) -> str:
+def _scaling(learning: Learning, base: str) -> str:
     taken = sum(judged.trial.steps for judged in learning.trials)
     text = f"in training the gradient scaler skipped {learning.skipped_steps or 0:,} of {taken:,} steps"
     scales = [judged.trial.final_scale for judged in learning.trials if judged.trial.final_scale is not None]
@@ -200,13 +201,13 @@ def _scaling(learning: Learning) -> str:
     if learning.steps_ratio is None:
         return text
     ratio = in_range(learning.steps_ratio, show.ratio, show.ratio_range)
-    return f"{text}; to the target it took {ratio} eager's steps"
+    return f"{text}; to the target it took {ratio} {base}'s steps"
 
 
-def _departure(departure: Departure, format_: str) -> str:
+def _departure(departure: Departure, format_: str, base: str) -> str:
     off = f"is off by {_relative(departure.error)}"
     if math.isinf(departure.error):
-        off = "exists where eager has none, or is missing"
+        off = f"exists where {base} has none, or is missing"
     allowed = f"{_relative(departure.allowed)} is allowed for rounding to {format_}"
     return f"at step {departure.step:,} {_place(departure)} {off}, where {allowed}"
 

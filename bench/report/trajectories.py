@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.summary import WorkloadSummary
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.report import format as show
-from loopmark.bench.report import layout, style
+from loopmark.bench.report import layout, show, style
 from loopmark.bench.report.disturbance import SLOWER, causes, disturbed, slowness
 
 MOST_GROUPS = 240  # the most points across a plot that a reader can distinguish

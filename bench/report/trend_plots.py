@@ -8,17 +8,13 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from loopmark.bench.judge.comparison import BASELINE
-from loopmark.bench.judge.history import Point, Series
+from loopmark.bench.judge.history import Point, Series, SeriesSubject
 from loopmark.bench.judge.training import TrainedRow, TrainedWorkload, TrainingSummary
 from loopmark.bench.records.training import TrainingSamples
-from loopmark.bench.report import format as show
-from loopmark.bench.report import layout, style
+from loopmark.bench.report import layout, show, style
 from loopmark.bench.report.history import signed, where
 from loopmark.bench.report.training_table import Starts
 
@@ -129,8 +125,7 @@ HEADING = 0.24  # above each panel: the loop's name and its latest figure
 LINE = 0.15
 RUN_INCHES = 1.3
 DAYS = 5  # labels along the runs, at most
-MOST_EMPTY = 4.0
-"""The greatest height of a panel that shows the baseline, as a multiple of the height that its figures need."""
+MOST_EMPTY = 4.0  # the greatest height of a panel with the baseline, as a multiple of what its figures need
 LEAST_SPAN = 0.02
 LARGEST_LOG = 700.0  # a larger logarithm overflows a float
 
@@ -141,9 +136,7 @@ def history(series: Sequence[Series]) -> Figure:
     place = {folder: i for i, (_, _, folder) in enumerate(runs)}
     heights = [max(PANEL, LINE * len(one.changes)) for one in series]
     height = TOP + sum(heights) + HEADING * len(heights) + BOTTOM
-    figure = Figure(figsize=(layout.WIDTH, height))
-    FigureCanvasAgg(figure)  # no window, no global state
-    _history_title(figure, height, series)
+    figure = _history_figure(height, series[0].subject)
     top = height - TOP
     for one, tall in zip(series, heights, strict=True):
         top -= HEADING + tall
@@ -154,23 +147,21 @@ def history(series: Sequence[Series]) -> Figure:
     return figure
 
 
-def _history_title(figure: Figure, height: float, series: Sequence[Series]) -> None:
-    subject, left = series[0].subject, layout.EDGE / layout.WIDTH
-    title = f"{style.fitted(subject.workload)}: speedup over {BASELINE}, run by run"
-    figure.text(left, 1 - 0.12 / height, title, size=10.5, weight="bold", va="top")
+def _history_figure(height: float, subject: SeriesSubject) -> Figure:
+    """A figure with its title, note and legend, and room for the panels."""
+    base = style.fitted(subject.baseline)
+    figure = layout.blank_figure(height, f"{style.fitted(subject.workload)}: speedup over {base}, run by run")
     note = style.fitted(where(subject), layout.NOTE, style.SMALL)
-    figure.text(left, 1 - 0.37 / height, note, size=style.SMALL, color="#555555", va="top")
+    figure.text(layout.EDGE / layout.WIDTH, 1 - 0.37 / height, note, size=style.SMALL, color="#555555", va="top")
     entries = [
         Line2D([], [], color=style.GREY, marker="o", markersize=4, linewidth=0.9, label="a run, 95 % interval"),
         Line2D([], [], color=style.BLUE, linewidth=2, label="level"),
         Line2D([], [], color=style.GREEN, linestyle=style.DASHES[1], label="became faster"),
         Line2D([], [], color=style.VERMILLION, linestyle=style.DASHES[1], label="became slower"),
-        Line2D([], [], color=style.BLACK, linewidth=0.9, label=f"{BASELINE} (1x), where in view"),
+        Line2D([], [], color=style.BLACK, linewidth=0.9, label=f"{base} (1x), where in view"),
     ]
-    figure.legend(
-        handles=entries, loc="upper left", ncols=len(entries), bbox_to_anchor=(left, 1 - 0.56 / height),
-        borderaxespad=0, borderpad=0, handletextpad=0.4, columnspacing=1.2,
-    )  # fmt: skip
+    layout.legend_above(figure, entries, below=0.22)
+    return figure
 
 
 def _history_panel(axes: Axes, series: Series, places: Sequence[int]) -> None:
@@ -210,8 +201,7 @@ def _run_axis(axes: Axes, starts: Sequence[datetime], *, last: bool) -> None:
     days = {start.date() for start in starts}
     form = "%Y-%m-%d" if len(days) > 1 else "%H:%M"
     shown = range(0, len(starts), max(1, math.ceil((len(starts) - 1) / (DAYS - 1))))
-    axes.xaxis.set_major_locator(FixedLocator(shown))
-    axes.xaxis.set_major_formatter(FixedFormatter([starts[i].strftime(form) if last else "" for i in shown]))
+    style.fixed_ticks(axes.xaxis, shown, [starts[i].strftime(form) if last else "" for i in shown])
     axes.tick_params(axis="x", labelsize=style.SMALL)
     if last:
         on = "" if len(days) > 1 else f" on {starts[0]:%Y-%m-%d}"

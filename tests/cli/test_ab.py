@@ -5,15 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import ROOT, Here
+from tests.support.command import Here
 
 pytestmark = pytest.mark.usefixtures("brief_pairs")
 
@@ -47,13 +46,6 @@ def left_behind(cwd: Path) -> list[str]:
 def git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@b", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """A folder for temporary files with so short a path that the sockets of processes fit into it."""
-    with tempfile.TemporaryDirectory(prefix="ab-") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture
@@ -186,39 +178,18 @@ def test_a_head_that_no_longer_trains_is_a_regression_and_such_a_base_is_not_com
     assert "base: its loss was NaN or infinite" in back.stdout + back.stderr
 
 
-TELLS_EACH_PAIR = """
-from loopmark.bench import progress
-from loopmark.bench.cli import main
-from loopmark.bench.measure import paired_measurement
+def test_ctrl_c_gives_the_verdict_on_what_there_is_and_cleans_up(
+    repository: Path, elsewhere: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tell(self: object, doing: str, *_: object) -> None:
+        if doing.startswith("launch pair 3"):  # two have been measured, and the signal comes while the third one runs
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
-progress.PLAIN_EVERY_SECONDS = paired_measurement.PAIR_SECONDS = 0.0
-main()
-"""
-
-
-def test_ctrl_c_gives_the_verdict_on_what_there_is_and_cleans_up(repository: Path, short_folder: Path) -> None:
-    (repository / "tmp").symlink_to(short_folder)
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-c", TELLS_EACH_PAIR, "ab", "--base", "rev=quick", "--head", "rev=quick"),
-            *("--loop", "loop.py:step", *SMALL, "--margin", "0.0001", "--budget", "600"),
-        ],
-        cwd=repository,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(short_folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if "launch pair 3" in line:  # two have been measured
-            break
-    process.send_signal(signal.SIGTERM)
-    out, rest = process.communicate(timeout=60)
-    assert process.returncode in (0, 3), (said, rest)
-    assert "interrupted" in out
+    monkeypatch.setattr("loopmark.bench.progress.RunProgress.tell", tell)
+    same = ("--base", "rev=quick", "--head", "rev=quick", "--loop", "loop.py:step")
+    done = elsewhere("ab", *same, *SMALL, "--margin", "0.0001", "--budget", "600")
+    assert done.returncode in (0, 3), done.stderr
+    assert "interrupted" in done.stdout
     assert len(list(repository.glob("results/*/*/comparison.json"))) == 1
     assert left_behind(repository) == []
     assert len(git(repository, "worktree", "list").splitlines()) == 1

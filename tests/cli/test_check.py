@@ -253,7 +253,7 @@ def test_a_threshold_comes_from_the_project_and_a_flag_outweighs_it(
         (["--threshold", "forward=5"], "write 5%"),
         (["--false-alarms", "0"], "--false-alarms should be more than 0"),
         (["--inconclusive", "maybe"], "--inconclusive"),
-        (["--junit", "none/junit.xml"], "cannot write none/junit.xml: No such file or directory"),
+        (["--junit", "none/junit.xml"], "cannot write to none/junit.xml: No such file or directory"),
         (["--markdown", "."], "choose another"),
         (["--junit", "x" * 250], "File name too long"),
         (["--junit", "same.txt", "--markdown", "same.txt"], "is given twice; choose a file for each output"),

@@ -1,4 +1,4 @@
-"""The command line, once in a process of its own."""
+"""The command line, in this process: `test_lean_install` and `test_foreign_repositories` start one of its own."""
 
 import json
 import re
@@ -15,7 +15,7 @@ import typer
 from loopmark.bench.cli import DEPENDENCIES, app
 from loopmark.bench.cli.examples import EXAMPLES
 from loopmark.bench.records import store
-from tests.support.command import ROOT, Here, loopmark
+from tests.support.command import ROOT, Here
 from tests.support.synthetic import Truth, make_run
 
 
@@ -27,8 +27,9 @@ def stored(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(tmp_path: Path) -> None:
-    done = loopmark(
+@pytest.mark.usefixtures("brief_runs")
+def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(here: Here, tmp_path: Path) -> None:
+    done = here(
         "run", "--workload", "regression", "--loop", "foreach_optimizer", "--budget", 0.2, "--launches", 2,
         "--threads", 1, "--no-train", "--out", tmp_path / "results",
     )  # fmt: skip
@@ -48,7 +49,7 @@ def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(t
     assert not list(folder.glob("*.partial"))
 
 
-@pytest.mark.usefixtures("brief_ceilings")
+@pytest.mark.usefixtures("brief_runs")
 def test_json_is_all_that_standard_output_gets_and_a_failed_case_makes_the_status_1(here: Here, tmp_path: Path) -> None:
     bad = ROOT / "tests" / "examples" / "misbehaving.py"
     done = here(
@@ -200,3 +201,29 @@ def test_list_names_every_workload_and_loop_with_the_reason_for_what_cannot_run_
     assert done.returncode == 0, done.stderr
     for name in ("regression_mlp", "resnet", "gpt", "eager", "amp_fp16", "accumulate_K", "checkpoint", "cuda_graph"):
         assert name in done.stdout
+
+
+def test_a_run_of_nothing_says_why_once_and_keeps_no_folder(elsewhere: Here, brief_runs: None, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def make_task(device, batch_size=8, seed=0):\n    raise KeyError('model')\n")
+    done = elsewhere("run", "--workload", "mine.py:make_task", "--loop", "foreach_optimizer,amp_bf16", "--launches", 1)
+
+    reason = "nothing was measured: mine:make_task, every loop: mine.py:2: KeyError: 'model'"
+    *_, log, last = done.stderr.splitlines()
+    assert (done.returncode, last) == (2, f"loopmark: {reason}")
+    assert "KeyError: 'model'" in Path(log.removeprefix("Log: ")).read_text()
+    assert not (tmp_path / "results").exists()
+    assert done.stdout == ""
+
+
+def test_a_file_that_does_not_load_shows_its_own_traceback(elsewhere: Here, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import theirs\n")
+    (tmp_path / "theirs.py").write_text("1 / 0\n")
+    done = elsewhere("run", "--loop", "mine.py:step")
+
+    assert done.returncode == 2
+    assert (
+        done.stderr.splitlines()[-1]
+        == "loopmark: cannot load mine.py: theirs.py:1: ZeroDivisionError: division by zero"
+    )
+    assert f'File "{tmp_path / "mine.py"}", line 1' in done.stderr
+    assert "user_code.py" not in done.stderr

@@ -265,3 +265,19 @@ def test_comparing_runs_imports_no_torch(two: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_runs_with_different_baselines_are_shown_without_speedups_and_one_line_says_why(
+    here: Here, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("eager", "own:step")):
+        truths = [Truth(name), Truth(name, repeat=True), Truth("tf32", 0.005)]
+        run, samples = make_run(truths, launches=3, rounds=3, steps=1, seed=number, baseline=name)
+        keep(tmp_path, dated(run, number), samples)
+    done = here("compare", tmp_path, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    why = "speedups are not shown side by side: ratios to different baselines do not compare (eager in 2026"
+    assert [line for line in done.stdout.splitlines() if "speedups" in line and line.startswith(why)]
+    assert "x [" not in done.stdout
+    assert not [*(tmp_path / "out" / "plots").glob("speedups-*")]
+    assert "trains as the baseline" in (tmp_path / "out" / "compare.md").read_text()

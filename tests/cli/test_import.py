@@ -17,6 +17,7 @@ from loopmark.bench.records import store
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from tests.support.command import ROOT, Here, outside_pytest
+from tests.support.histories import keep
 from tests.support.hostile import NAMES
 from tests.support.synthetic import Truth, make_run
 
@@ -80,9 +81,10 @@ def test_what_pytest_benchmark_wrote_becomes_a_run(imported, tmp_path: Path) -> 
     _, run, samples = imported(tmp_path / "0.json", tmp_path / "1.json", "--baseline", "test_sum[10]")
 
     assert [(case.workload, case.loop, len(case.launches)) for case in run.cases] == [
-        ("sums", "eager", 2),
+        ("sums", "test_sum[10]", 2),
         ("sums", "test_sum[1000]", 2),
     ]
+    assert run.plan.baseline == "test_sum[10]"
     theirs = json.loads((tmp_path / "1.json").read_text())["benchmarks"][0]["stats"]["data"]
     ours = samples.blocks[(samples.blocks["case"] == 0) & (samples.blocks["launch"] == 1)]
     assert list(ours["host_seconds"] / ours["steps"]) == pytest.approx(theirs)
@@ -93,7 +95,7 @@ def test_what_pytest_benchmark_wrote_becomes_a_run(imported, tmp_path: Path) -> 
 def test_each_file_is_a_launch_and_each_round_a_block(imported, tmp_path: Path) -> None:
     _, run, samples = imported(*launches(tmp_path / "a"), "--baseline", "test_old")
 
-    assert [case.loop for case in run.cases] == ["eager", "test_new"]
+    assert [case.loop for case in run.cases] == ["test_old", "test_new"]
     assert run.plan.launches == 4
     assert [launch.steps for launch in run.cases[1].launches] == [9] * 4
     assert samples.blocks.groupby(["case", "launch"]).size().tolist() == [9] * 8
@@ -141,7 +143,7 @@ def test_check_compares_two_imported_runs(here: Here, imported, tmp_path: Path) 
     slower, unchanged = (here("check", one, "--baseline", before, "--json") for one in (after, same))
     findings = {(f["loop"], f["metric"]): f for f in json.loads(slower.stdout)["findings"]}
 
-    assert findings["test_new", "step / eager"]["change"]["value"] == pytest.approx(1.5, rel=0.02)
+    assert findings["test_new", "step / test_old"]["change"]["value"] == pytest.approx(1.5, rel=0.02)
     assert slower.returncode == 3  # no noise floor, so it is not called a regression
     assert unchanged.returncode == 0, unchanged.stdout
 
@@ -225,7 +227,16 @@ def test_benchmarks_of_one_group_and_name_are_told_apart_by_their_files(imported
     path.write_text(json.dumps(stored(benchmark("test_old", 0.01, 0), other)))
     _, run, _ = imported(path, "--baseline", "tests/test_other.py::test_old")
 
-    assert [c.loop for c in run.cases] == ["tests/test_speed.py::test_old", "eager"]
+    assert [c.loop for c in run.cases] == ["tests/test_speed.py::test_old", run.plan.baseline]
+
+
+def test_the_baseline_of_an_exported_run_is_that_of_the_import(here: Here, imported, tmp_path: Path) -> None:
+    truths = [Truth("own:step"), Truth("own:step", repeat=True), Truth("eager", 0.02)]
+    folder = keep(tmp_path / "results", *make_run(truths, launches=3, baseline="own:step"))
+    assert here("export", folder, "--to", "pytest-benchmark", "--output", tmp_path / "a.json").returncode == 0
+    _, run, _ = imported(tmp_path / "a.json")
+
+    assert run.plan.baseline == "own:step"
 
 
 def test_hostile_names_are_shown_as_text(here: Here, imported, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_status_4_where_none_of_them_can_be_looked_at(here: Here, tmp_path: Path
         (["ampp"], "no loop named 'ampp'"),
         (["eager", "--workload", "resnett"], "did you mean 'resnet'"),
         (["eager", "--out", "/dev/null/x"], "choose another --out"),
-        ([f"{BAD}:yields_an_unknown_phase", *QUICK], "yields 'fwd', which is no phase"),
+        ([f"{BAD}:yields_an_unknown_phase", *QUICK], "yields 3, which is no phase"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_status_2(here: Here, arguments: list[str], says: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``loopmark train`` on the command line, once in a process of its own."""
+"""``loopmark train`` on the command line, in this process, so that its fork server starts once."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from loopmark.bench.records.store import folder_name
-from tests.support.command import ROOT, Here, loopmark
+from tests.support.command import ROOT, Done, Here, called
 
 EXAMPLES = ROOT / "tests" / "examples"
 
@@ -26,9 +26,9 @@ def make_task(device, batch_size, seed):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
     out = tmp_path_factory.mktemp("results")
-    done = loopmark(
+    done = called(
         "train", "--workload", "regression", "--loop", "amp_bf16", "--loop", "cuda_graph", "--seeds", 2, "--threads", 1,
         "--out", out,
     )  # fmt: skip
@@ -82,7 +82,7 @@ def test_the_same_command_twice_gives_the_same_losses_and_says_what_determinism_
     losses = []
     for name in ("one", "two"):
         done = here(
-            "train", "--workload", "regression_mlp", "--loop", "fused_optimizer", "--deterministic", "--seeds", 1,
+            "train", "--workload", "regression", "--loop", "fused_optimizer", "--deterministic", "--seeds", 1,
             "--out", tmp_path / name, "--json",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -125,7 +125,7 @@ def test_a_loop_that_fails_is_a_row_and_makes_the_status_1(here: Here, tmp_path:
     [
         (
             ["--loop", f"{EXAMPLES / 'misbehaving.py'}:yields_an_unknown_phase"],
-            "the step yields 'fwd', which is no phase",
+            "the step yields 3, which is no phase",
         ),
         (["--loop", f"{EXAMPLES / 'misbehaving.py'}:yields_nothing"], "the step yields no phase"),
         (["--loop", "ampp"], "did you mean 'amp_bf16'"),
@@ -159,7 +159,7 @@ def test_a_workload_without_a_target_is_one_clear_line_and_status_2(here: Here, 
     assert not list((tmp_path / "results").glob("*/*"))
 
 
-@pytest.mark.usefixtures("brief_ceilings")
+@pytest.mark.usefixtures("brief_runs")
 def test_a_run_trains_too_and_a_workload_without_a_target_is_only_compared(here: Here, tmp_path: Path) -> None:
     (tmp_path / "aimless.py").write_text(NO_TARGET)
     workloads = f"regression,{tmp_path / 'aimless.py'}:make_task"
@@ -175,7 +175,7 @@ def test_a_run_trains_too_and_a_workload_without_a_target_is_only_compared(here:
     assert aimless["cases"][0]["seeds"] is None
 
 
-@pytest.mark.usefixtures("brief_ceilings")
+@pytest.mark.usefixtures("brief_runs")
 def test_a_run_that_is_not_to_train_does_not(here: Here, tmp_path: Path) -> None:
     done = here(
         "run", "--workload", "regression", "--loop", "eager", "--deterministic", "--no-train", "--budget", 0.2,

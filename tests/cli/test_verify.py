@@ -76,7 +76,7 @@ def test_a_loop_that_hangs_is_ended_at_the_limit_and_said_to_hang_where_it_does(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["tests/examples/misbehaving.py:yields_an_unknown_phase", *QUICK], "yields 'fwd', which is no phase"),
+        (["tests/examples/misbehaving.py:yields_an_unknown_phase", *QUICK], "yields 3, which is no phase"),
         (["eager", "tests/examples/misbehaving.py:yields_nothing", *QUICK], "yields no phase"),
         (["eager", "--workload", "tests/examples/own_workload.py:nothing"], "has no 'nothing'"),
         (["ampp"], "no loop named 'ampp'"),

@@ -55,7 +55,7 @@ def runs_out_of_memory(task, inputs, targets):
 
 
 def yields_an_unknown_phase(task, inputs, targets):
-    yield "fwd"
+    yield 3
 
 
 def yields_nothing(task, inputs, targets):

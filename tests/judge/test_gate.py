@@ -29,7 +29,7 @@ def measured(*truths: Truth, **options: object) -> Measured:
 def checked(
     head: Measured, base: Measured, thresholds: Thresholds | None = None, false_alarms: float = 0.01
 ) -> Judgement:
-    return check(*head, *base, thresholds or Thresholds(), false_alarms)
+    return check(head, base, thresholds or Thresholds(), false_alarms)
 
 
 def with_cases(side: Measured, **changes: object) -> Measured:
@@ -429,3 +429,30 @@ def test_the_false_alarms_are_shared_by_the_findings_that_decide_and_by_no_other
 
     assert low(4, 0) == low(4, 20)
     assert low(4, 0) < low(1, 0)
+
+
+OWN = (Truth("own:step"), Truth("own:step", repeat=True), COMPILE)
+
+
+def test_the_ratio_to_another_baseline_bears_its_name_and_has_the_threshold_of_ratios() -> None:
+    slower = measured(*OWN[:2], Truth("compile", 0.0096), baseline="own:step", seed=2)
+    judged = checked(slower, measured(*OWN, baseline="own:step"), Thresholds(ratio=0.07))
+    assert metrics(judged.regressions) == {("compile", "step / own:step")}
+    assert found(judged, "compile", "step / own:step").threshold == 0.07
+    assert "each loop's ratio to the own:step of its own run" in judged.facts[0]
+
+
+def test_a_ratio_that_rose_only_because_another_baseline_became_faster_is_inconclusive() -> None:
+    gained = measured(Truth("own:step", 0.008), Truth("own:step", 0.008, repeat=True), COMPILE, baseline="own:step")
+    judged = checked(gained, measured(*OWN, baseline="own:step", seed=2))
+    assert "own:step became faster" in (found(judged, "compile", "step / own:step").note or "")
+
+
+def test_ratios_to_different_baselines_are_not_compared_and_one_line_says_so() -> None:
+    other = measured(*OWN, EAGER, baseline="own:step", seed=2)
+    judged = checked(other, BASE)
+    assert {metric for loop, metric in metrics(judged.findings) if loop == "compile"} >= {"step"}
+    assert not any(finding.unit == "ratio" for finding in judged.findings)
+    why = "the ratios are to eager in the baseline and to own:step in the run, so none compare"
+    assert judged.facts[0] == f"same machine: seconds and bytes are compared; {why}"
+    assert f"on another machine only ratios compare, but {why} (" in (checked(elsewhere(other), BASE).refusal or "")

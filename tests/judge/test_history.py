@@ -218,3 +218,14 @@ def test_a_run_of_one_launch_is_a_point_whose_interval_is_open() -> None:
 def test_a_run_s_standard_error_is_what_its_interval_was_made_of() -> None:
     five = dataclasses.replace(point(0, 0.1), log_speedup=Estimate(0.1, 0.1 - 2.776, 0.1 + 2.776))
     assert five.standard_error == pytest.approx(1.0, rel=1e-3)
+
+
+def test_runs_with_different_baselines_are_different_series() -> None:
+    truths = [Truth("eager"), Truth("own:step"), Truth("amp", 0.005)]
+    seen = []
+    for name in ("eager", "own:step"):
+        run, samples = make_run(truths, launches=2, rounds=2, baseline=name)
+        seen += observe(run, round_logs(samples.blocks), "resnet", "results/a")
+    assert {(one.subject.baseline, one.loop) for one in series_of(seen)} == {
+        ("eager", "own:step"), ("eager", "amp"), ("own:step", "eager"), ("own:step", "amp"),
+    }  # fmt: skip

@@ -138,3 +138,8 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(BadInput, match="cannot read"):
         load_settings(tmp_path)
+
+
+def test_a_threshold_of_the_ratio_may_name_any_baseline() -> None:
+    shares = parse_flags(["step/own:step=2%"])
+    assert Thresholds().changed(shares).of("step / amp_bf16") == 0.02

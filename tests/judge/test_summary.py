@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.judge.summary import Row, Summary, is_baseline, lost_at_step, summarise
+from loopmark.bench.judge.summary import Row, Summary, lost_at_step, summarise
 from loopmark.bench.records.run import Case, Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.store import write
@@ -68,7 +68,7 @@ def test_a_run_of_known_truth_is_told_as_it_is() -> None:
     assert fast.speedup.low < 1.25 < fast.speedup.high
     assert slow.speedup.low < 0.8 < slow.speedup.high
     assert 0 < workload.noise_floor < 0.03
-    assert workload.baseline is eager
+    assert (workload.baseline, workload.base) == ("eager", eager)
     assert again.step_seconds.value == pytest.approx(eager.step_seconds.value, rel=0.02)
 
 
@@ -85,8 +85,19 @@ def test_the_baseline_and_its_repetition_have_no_verdict() -> None:
     assert (eager.verdict, again.verdict) == (None, None)
     assert eager.speedup is None
     assert again.speedup.low < 1.01  # the repetition's speedup is the evidence for the noise floor
-    assert is_baseline(eager.case)
-    assert not is_baseline(again.case)
+    assert eager.is_baseline
+    assert not again.is_baseline
+
+
+def test_any_loop_may_be_the_baseline_and_eager_is_then_a_loop_like_others() -> None:
+    truths = [Truth("own:step"), Truth("own:step", repeat=True), Truth("eager", 0.0125)]
+    (workload,) = judged(*truths, launches=8, baseline="own:step").workloads
+    own, again, eager = workload.rows
+    assert (workload.baseline, workload.base) == ("own:step", own)
+    assert [row.is_baseline for row in workload.rows] == [True, False, False]
+    assert again.verdict is None
+    assert (eager.verdict, eager.baseline) == ("slower", "own:step")
+    assert eager.speedup.value == pytest.approx(0.8, rel=0.02)
 
 
 def test_the_noise_floor_is_how_far_from_1_the_repetitions_speedup_may_be() -> None:
@@ -112,7 +123,7 @@ def test_without_a_repetition_the_floor_is_unknown_and_nothing_is_claimed() -> N
 
 def test_without_a_baseline_nothing_is_compared_and_the_steps_are_still_told() -> None:
     workload = judged(Truth("amp", 0.008), AGAIN).workloads[0]
-    assert workload.baseline is None
+    assert workload.base is None
     assert workload.noise_floor is None
     for row in workload.rows:
         assert (row.speedup, row.verdict, row.break_even_steps) == (None, None, None)
@@ -124,7 +135,7 @@ def test_a_case_that_did_not_end_well_has_only_its_reason(status: str) -> None:
     run, samples = make_run([EAGER, AGAIN, Truth("amp")])
     ended = run.cases[2].ended(status, "out of memory")  # type: ignore[arg-type]
     row = summarise(with_case(run, 2, ended), samples).rows[2]
-    assert row == Row(ended)
+    assert row == Row(ended, "eager")
     assert row.case.reason == "out of memory"
     assert row.phases == {}
     assert row.samples_per_second is None
@@ -133,7 +144,7 @@ def test_a_case_that_did_not_end_well_has_only_its_reason(status: str) -> None:
 def test_a_failed_baseline_leaves_the_others_uncompared() -> None:
     run, samples = make_run([EAGER, AGAIN, Truth("amp", 0.005)])
     workload = summarise(with_case(run, 0, run.cases[0].ended("failed", "boom")), samples).workloads[0]
-    assert workload.baseline is None
+    assert workload.base is None
     assert workload.noise_floor is None
     assert workload.rows[2].verdict is None
 
@@ -190,7 +201,7 @@ def test_a_run_interrupted_before_its_first_plain_block_is_still_judged() -> Non
 
 def test_a_run_without_any_sample_is_judged_to_say_nothing() -> None:
     run, _ = make_run([EAGER, AGAIN])
-    assert summarise(run, Samples.empty()).rows == tuple(Row(case) for case in run.cases)
+    assert summarise(run, Samples.empty()).rows == tuple(Row(case, "eager") for case in run.cases)
 
 
 def test_a_launch_of_too_few_rounds_for_an_interval_does_not_break_the_throughput() -> None:

@@ -154,3 +154,12 @@ def test_ranks_are_shared_by_equal_values_as_spearman_has_it() -> None:
     values = [5.0, 5.0, 4.0, 4.0, 4.0, 3.0, 6.0, 1.0, 2.0]
     expected = spearmanr(range(len(values)), values, alternative="less")
     assert falls(values) == pytest.approx(expected.pvalue)
+
+
+def test_a_training_is_judged_against_the_baseline_of_its_plan() -> None:
+    taught = [Taught("own:step"), Taught("eager", epochs_to_target=6)]
+    (workload,) = summarise_training(*make_training(taught, baseline="own:step")).workloads
+    own, again, eager = workload.rows
+    assert (workload.baseline, own.is_baseline, again.repeat) == ("own:step", True, True)
+    assert own.learning.steps_ratio is None
+    assert eager.learning.steps_ratio.value > 1.4

@@ -165,3 +165,18 @@ def test_a_run_on_the_cpu_of_a_machine_with_a_gpu_is_told_so(monkeypatch: pytest
     monkeypatch.setattr(torch, "cuda", SimpleNamespace(is_available=lambda: True))
     assert cuda_graph.lacks(CPU) == "cuda_graph needs a CUDA device; this run is on cpu"
     assert cuda_graph.lacks(torch.device("cuda")) is None
+
+
+def test_a_nested_batch_is_copied_to_the_tensors_that_the_captured_step_reads() -> None:
+    driver = GraphedStep(lambda *_: iter(()))
+    driver.copy_in({"ids": torch.zeros(2, 3), "kind": "train"}, None)
+    driver._calls += 1
+    captured = driver.inputs["ids"]
+
+    driver.copy_in({"ids": torch.ones(2, 3), "kind": "train"}, None)
+
+    assert driver.inputs["ids"] is captured
+    assert captured.eq(1).all()
+    for other in ({"ids": torch.ones(1, 3), "kind": "train"}, {"ids": torch.ones(2, 3), "kind": "test"}):
+        with pytest.raises(Skip, match="needs batches of one shape"):
+            driver.copy_in(other, None)

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from loopmark.loops.batch import BadBatch, Batch
 from loopmark.loops.catalog import WORKLOADS
 from loopmark.loops.task import Batches, Task
+from loopmark.loops.user_code import BadSpec
 from tests.support.tiny import CPU
 
 ROWS = 10
@@ -132,6 +133,22 @@ def test_what_can_be_read_only_once_is_told_so(given: object) -> None:
     with pytest.raises(BadBatch, match="a generator can be read only once: give Batches, a list or a DataLoader"):
         for _ in range(2):
             task.next_batch()
+
+
+@pytest.mark.parametrize("made", [torch.optim.SGD([torch.ones(1)], lr=0.1), (1, 2), {}, None])
+def test_a_make_optimizer_that_makes_no_optimizer_is_named_with_its_line(made: object) -> None:
+    line = r"tests/loops/test_task.py:\d+: make_optimizer "
+    if isinstance(made, torch.optim.Optimizer):
+        with pytest.raises(BadSpec, match=f"{line}is a SGD; give a function"):
+            task_of(batches(), made).build_optimizer()
+    else:
+        with pytest.raises(BadSpec, match=f"{line}returned a .*; return an optimizer"):
+            task_of(batches(), lambda parameters: made).build_optimizer()
+
+
+def test_batches_that_cannot_be_iterated_are_named_with_the_tasks_line() -> None:
+    with pytest.raises(BadSpec, match=r"tests/loops/test_task.py:\d+: batches is a NoneType; give Batches"):
+        task_of(None)
 
 
 def test_a_model_without_parameters_is_refused() -> None:

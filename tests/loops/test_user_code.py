@@ -1,10 +1,13 @@
 """A user's own steps, techniques and workloads; each mistake gives one line with its file and line number."""
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.user_code import BadSpec, described, is_spec
@@ -295,3 +298,33 @@ def test_a_spec_is_a_place_and_a_name(text: str, answer: bool) -> None:
 
 def test_an_error_that_was_never_raised_is_described_too() -> None:
     assert described(ValueError("no")) == "unknown place: ValueError: no"
+
+
+class Rows(Dataset[Any]):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        raise ValueError(f"row {index} has no label")
+
+
+def test_an_error_in_a_loaders_worker_process_is_at_the_line_that_raised_it() -> None:
+    loader = DataLoader(Rows(), num_workers=1, multiprocessing_context="fork")
+    with pytest.raises(ValueError, match="Caught") as caught:
+        next(iter(loader))
+    number = inspect.getsourcelines(Rows.__getitem__)[1] + 1
+    assert described(caught.value) == f"tests/loops/test_user_code.py:{number}: ValueError: row 0 has no label"
+
+
+def test_the_line_that_cannot_be_compiled_is_named_without_torchs_advice() -> None:
+    said = (
+        "It failed\n  Explanation: because\n  Hint: do otherwise\n\nfrom user code:\n"
+        '   File "/home/me/mine.py", line 42, in forward\n    return self.b(h)\n'
+    )
+    assert described(RuntimeError(said)) == "/home/me/mine.py:42: RuntimeError: It failed Explanation: because"
+
+
+def test_a_long_message_keeps_both_of_its_ends() -> None:
+    told = described(ValueError(f"the beginning {'x' * 1000} the point"))
+    assert "the beginning" in told
+    assert told.endswith("the point")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from loopmark.bench.measure.answers import OUT_OF_MEMORY, failure_of, phase_of
+from loopmark.bench.measure.answers import OUT_OF_MEMORY, Places, failure_of, phase_of, told, traceback_of
 from loopmark.loops import eager
 from loopmark.loops.accumulate import accumulate
 from loopmark.loops.amp import amp_fp16
@@ -114,7 +114,7 @@ def test_a_case_that_runs_out_of_device_memory_says_in_which_phase(phase: str) -
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     fail_in(task, phase, out_of_memory)
-    answer = failure_of(raised(task, eager.step), "warm", "", beside_others=True)
+    answer = failure_of(raised(task, eager.step), "warm", Places(), beside_others=True)
 
     assert answer.reason.startswith(f"{OUT_OF_MEMORY} in `{phase}` beside other loops; give a smaller --batch-size: ")
     assert "Tried to allocate 2.00 GiB" in answer.reason
@@ -122,7 +122,7 @@ def test_a_case_that_runs_out_of_device_memory_says_in_which_phase(phase: str) -
 
 
 def test_host_memory_too_and_while_the_task_is_made() -> None:
-    answer = failure_of(MemoryError(), "set_up", "", beside_others=False)
+    answer = failure_of(MemoryError(), "set_up", Places(), beside_others=False)
 
     assert answer.reason.startswith("ran out of memory while it was set up: ")
     assert answer.ran_out_of == "host memory"
@@ -130,7 +130,51 @@ def test_host_memory_too_and_while_the_task_is_made() -> None:
 
 @pytest.mark.parametrize("said", ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"])
 def test_what_cudas_libraries_say_of_memory_counts_too_and_alone_a_loop_has_no_others_to_blame(said: str) -> None:
-    answer = failure_of(RuntimeError(said), "warm", "", beside_others=False)
+    answer = failure_of(RuntimeError(said), "warm", Places(), beside_others=False)
 
     assert answer.ran_out_of == "device memory"
     assert answer.reason.startswith(f"{OUT_OF_MEMORY}: ")
+
+
+def test_an_error_of_torch_below_the_canonical_step_is_at_the_users_task() -> None:
+    task = ready()
+    task.place = "mine.py:7"
+    task.loss_fn = torch.nn.CrossEntropyLoss(weight=torch.ones(99))
+    with pytest.raises(RuntimeError) as caught:
+        drive(task, eager.step)
+    trace = caught.value.__traceback__
+    while trace is not None and trace.tb_frame.f_code is not eager.step.__code__:
+        trace = trace.tb_next  # as in a worker, below which there is only Loopmark
+    error, places = caught.value.with_traceback(trace), Places("step.py:1").with_task(task)
+
+    assert failure_of(error, "warm", places, beside_others=False).reason.startswith("mine.py:7: in `loss`: RuntimeEr")
+    assert told(error, places).startswith("mine.py:7: RuntimeError: ")
+    assert not told(error, Places()).startswith("mine.py")
+
+
+def test_an_error_in_a_line_of_the_users_own_keeps_its_place() -> None:
+    task = ready()
+    task.place = "mine.py:7"
+    fail_in(task, "forward")
+
+    assert "test_answers.py:" in told(raised(task, eager.step), Places().with_task(task))
+
+
+def test_two_deaths_of_a_loaders_workers_are_told_alike() -> None:
+    reasons = {
+        failure_of(
+            RuntimeError(f"DataLoader worker (pid {pid}) is killed"), "warm", Places(), beside_others=False
+        ).reason
+        for pid in (11, 12)
+    }
+    assert len(reasons) == 1
+
+
+def test_a_traceback_has_the_users_lines_and_not_ours() -> None:
+    task = ready()
+    fail_in(task, "forward")
+    text = traceback_of(raised(task, eager.step))
+
+    assert "test_answers.py" in text
+    assert "loops/eager.py" not in text
+    assert text.rstrip().endswith("BurstError")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.batches import find
 from loopmark.bench.measure import batch_search
 from loopmark.bench.measure.answers import Finished, Ready, Rows, Turn, Warm
@@ -20,7 +21,7 @@ from loopmark.bench.measure.meters import Disturbance
 from loopmark.bench.measure.plan import PlanOptions, make_plan
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, worker_pool
 from loopmark.bench.measure.warmup import WarmUp
-from loopmark.bench.records.batch_sizes import BatchCase, BatchSizes, read_batch_sizes
+from loopmark.bench.records.batch_sizes import BATCH_SIZES_FILE, BatchCase, BatchSizes, read_batch_sizes
 from tests.support import synthetic
 
 PATIENCE = 60
@@ -259,13 +260,13 @@ def test_a_loop_that_fits_at_no_size_fails_and_says_why(search) -> None:
     assert case.reason == "even a batch of 1 does not fit: no room"
 
 
-def test_a_loop_that_fails_for_another_reason_is_not_tried_smaller(search) -> None:
+def test_a_loop_that_fails_for_another_reason_is_not_tried_smaller(search, tmp_path: Path) -> None:
     truth = Truth(ends=lambda _: CaseEnded("failed", "own.py:3: ValueError"))
-    case = only(search(truth))
+    with pytest.raises(BadInput, match=r"nothing was measured: regression, every loop: own\.py:3: ValueError"):
+        search(truth)
 
     assert len(truth.started) == 1
-    assert case.status == "failed"
-    assert "own.py:3: ValueError" in str(case.reason)
+    assert not (tmp_path / BATCH_SIZES_FILE).exists()
 
 
 def test_a_loop_that_fails_from_some_size_on_is_searched_below_it(search) -> None:
@@ -284,10 +285,11 @@ def test_what_cannot_run_is_skipped_and_not_searched(search) -> None:
     assert hunt.cases[1].attempts == ()
 
 
-def test_a_task_that_the_loop_cannot_change_is_skipped(search) -> None:
-    case = only(search(Truth(ends=lambda _: CaseEnded("skipped", "not of that kind"))))
+def test_a_task_that_no_loop_can_change_is_told_and_nothing_is_kept(search, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="nothing was measured: regression, every loop: not of that kind"):
+        search(Truth(ends=lambda _: CaseEnded("skipped", "not of that kind")))
 
-    assert (case.status, case.reason) == ("skipped", "not of that kind")
+    assert not (tmp_path / BATCH_SIZES_FILE).exists()
 
 
 def test_batches_that_do_not_grow_as_asked_claim_nothing(search) -> None:
@@ -309,10 +311,8 @@ def test_samples_a_second_are_of_the_rows_that_a_step_has_on_average(search) -> 
 
 
 def test_a_workload_that_ignores_the_batch_size_fails_and_says_so(search) -> None:
-    case = only(search(Truth(stated=lambda _: 32), batch_size=64))
-
-    assert case.status == "failed"
-    assert "makes batches of 32 and ignores --batch-size" in str(case.reason)
+    with pytest.raises(BadInput, match="makes batches of 32 and ignores --batch-size"):
+        search(Truth(stated=lambda _: 32), batch_size=64)
 
 
 def test_the_search_ends_when_the_next_size_would_take_longer_than_is_left(search) -> None:

@@ -23,7 +23,7 @@ def test_a_revision_from_before_and_one_from_after_there_was_one_package_are_imp
 ) -> None:
     (tmp_path / "loops").mkdir()
     (tmp_path / "loops" / "__init__.py").touch()
-    (tmp_path / "loops" / "task.py").write_text("TASK = object()\n")
+    (tmp_path / "loops" / "task.py").write_text("class Task: ...\nTASK = object()\n")
     (tmp_path / "loops" / "catalog.py").write_text(CATALOG.format(name))
     if packaged:
         (tmp_path / "loopmark").mkdir()
@@ -34,6 +34,23 @@ def test_a_revision_from_before_and_one_from_after_there_was_one_package_are_imp
         "print(catalog.find(), catalog.TASK is sys.modules['loopmark.loops.task'].TASK, catalog.__file__)"
     )
     assert told(code, tmp_path) == f"True True {tmp_path / 'loops' / 'catalog.py'}"
+
+
+def test_an_older_revision_gets_the_modules_and_the_attributes_that_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "loopmark").mkdir()
+    (tmp_path / "loops").mkdir()
+    for name in ("__init__", "catalog", "user_code"):
+        (tmp_path / "loops" / f"{name}.py").touch()
+    (tmp_path / "loops" / "user_code.py").write_text("class BadSpec(Exception): ...\ndef defined_at(_): ...\n")
+    (tmp_path / "loops" / "task.py").write_text("class Task: ...\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path\n"
+        f"from loopmark.bench.measure.entry import _adopt_loops\n_adopt_loops(Path({str(tmp_path)!r}))\n"
+        "from loopmark.loops import batch, task\n"
+        "print(issubclass(batch.BadBatch, __import__('loopmark.loops.user_code').loops.user_code.BadSpec), "
+        "task.Task.has_loss_fn)"
+    )
+    assert told(code, tmp_path) == "True True"
 
 
 def test_a_revision_whose_names_lay_elsewhere_has_them_where_they_are_looked_for_today(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class StandIn(WorkerPool):
         batch = self._plan.batch_size or self._batch_sizes.get(workload, DEFAULT_BATCH)
         return Process(self.card, loop, DEFAULT_BATCH if self.card.fixed_batches else batch, neighbours)
 
-    def forget_compiled(self, workload: str, loop: str) -> None:
+    def forget_compiled(self, workload: str, loop: str, repeat: bool) -> None:
         self.card.forgotten.append(loop)
 
 

@@ -35,6 +35,27 @@ def test_a_plan_without_the_baseline_gets_it() -> None:
     assert plan(loops=["amp_bf16"], device="cpu").loops == ("eager", "amp_bf16")
 
 
+def test_another_baseline_takes_the_place_of_eager() -> None:
+    made = plan(loops=["amp_bf16", "compile"], baseline="compile", device="cpu")
+    own = plan(loops=[f"{EXAMPLES / 'own_loop.py'}:step"], baseline=f"{EXAMPLES / 'own_loop.py'}:step", device="cpu")
+
+    assert (made.baseline, made.loops) == ("compile", ("compile", "amp_bf16"))
+    assert (own.baseline, own.loops) == ("own_loop:step", (f"{EXAMPLES / 'own_loop.py'}:step",))
+    assert plan(device="cpu").baseline == "eager"
+
+
+def test_without_loops_eager_and_the_techniques_are_compared_with_the_baseline() -> None:
+    made = plan(baseline="foreach_optimizer", device="cpu")
+
+    assert made.loops[0] == "foreach_optimizer"
+    assert {*DEFAULT_LOOPS} < {*made.loops}
+
+
+def test_a_baseline_that_is_no_loop_is_refused() -> None:
+    with pytest.raises(BadInput, match="no loop named 'ampp'; did you mean 'amp_"):
+        plan(baseline="ampp", device="cpu")
+
+
 def test_one_loop_under_two_spellings_is_measured_once() -> None:
     assert plan(loops=["compile+amp_bf16", "amp_bf16+compile"], device="cpu").loops == ("eager", "amp_bf16+compile")
 

@@ -1,12 +1,14 @@
 """A launch without an answer."""
 
+import ctypes
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from loopmark.bench.measure import pool
-from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
+from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, _manner_of_death
 
 
 def test_an_answer_that_cannot_be_read_ends_its_case_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,3 +27,26 @@ def test_an_answer_that_cannot_be_read_ends_its_case_and_no_other(monkeypatch: p
     assert end.value.status == "failed"
     assert killed
     assert not process.settle(1.0)
+
+
+CRASH = f"""a warning
+Fatal Python error: Segmentation fault
+
+Current thread 0x00007f (most recent call first):
+  File "{ctypes.__file__}", line 519 in string_at
+  File "/home/me/mine.py", line 12 in step
+  File "/home/me/other.py", line 3 in caller
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "told"),
+    [
+        (-11, CRASH, "/home/me/mine.py:12: the process was killed by SIGSEGV (signal 11)"),
+        (-11, "", "the process was killed by SIGSEGV (signal 11)"),
+        (7, "one\nlast words\n", "the process exited with code 7 before it answered; its log ends: last words"),
+    ],
+)
+def test_a_death_is_told_with_its_place_or_its_last_words(code: int, log: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text(log)
+    assert _manner_of_death(code, tmp_path / "log.txt") == told

@@ -43,7 +43,7 @@ class Silence:
 
 def conduct(folder: Path, progress=None, **wishes) -> tuple[Run, Samples]:
     wish = PlanOptions(command=["loopmark", "run"], device="cpu", workloads=["regression"], threads=1, **wishes)
-    plan = replace(make_plan(wish), warmup_ceiling_seconds=2.0)
+    plan = replace(make_plan(wish), warmup_ceiling_seconds=0.02, block_seconds=0.001)  # no test looks at the figures
     folder.mkdir(exist_ok=True)
     with worker_pool(plan, folder) as pool:
         facts = CommandFacts(plan, describe_machine("cpu"), datetime.now(UTC))
@@ -214,7 +214,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Run:
         ("is_killed", "killed by SIGKILL"),
         ("exits", r"misbehaving\.py:\d+: SystemExit: 3"),
         ("runs_out_of_memory", "ran out of memory"),
-        ("yields_an_unknown_phase", r"misbehaving\.py:\d+: the step yields 'fwd', which is no phase"),
+        ("yields_an_unknown_phase", r"misbehaving\.py:\d+: the step yields 3, which is no phase"),
         ("yields_nothing", "yields no phase"),
         ("gets_an_unnamed_signal", "killed by a signal"),
         ("loses_its_loss", "ok"),
@@ -277,6 +277,16 @@ def test_a_run_interrupted_before_it_measured_anything_says_so(tmp_path: Path) -
     assert samples.blocks.empty
 
 
+def test_a_step_of_ones_own_may_be_the_baseline_and_is_measured_twice(tmp_path: Path) -> None:
+    own = f"{EXAMPLES / 'own_loop.py'}:step"
+    run, samples = conduct(tmp_path / "run", loops=[own], baseline=own, budget_seconds=0.1, launches=1)
+    assert [(case.loop, case.repeat, case.status) for case in run.cases] == [
+        ("own_loop:step", False, "ok"), ("own_loop:step", True, "ok"),
+    ]  # fmt: skip
+    (workload,) = summarise(run, samples).workloads
+    assert workload.base.case.label == "own_loop:step"
+
+
 def test_an_own_workload_is_measured_like_any_other(tmp_path: Path) -> None:
     wish = PlanOptions(
         command=["loopmark", "run"],
@@ -305,6 +315,10 @@ def test_a_compile_is_cold_in_the_first_launch_and_warm_in_the_second(tmp_path: 
 
     assert [launch.compile_cache for launch in case.launches] == ["cold", "warm"]
     assert case.launches[0].compile_seconds > case.launches[1].compile_seconds > 0
+    assert case_of(run, "eager").compilation is None
+    for launch in case.launches:
+        assert (launch.compilation.compiled, launch.compilation.graphs_per_step) == (1, 1)
+        assert 0 < launch.compilation.share < 1
 
 
 @pytest.mark.parametrize(("switches", "warns"), [([1, 2, 1, 0], True), ([1, 1, 0, 0], False), ([], False)])

@@ -134,7 +134,7 @@ class WorkerPool:
     device: str
     folder: Path
 
-    def start(self, workload: str, loop: str, *, log: str, neighbours: int) -> Process:
+    def start(self, workload: str, loop: str, *, log: str, neighbours: int, repeat: bool) -> Process:
         return Process(self.clock, self.device, workload, loop, int(log.rpartition("-")[2]))
 
 

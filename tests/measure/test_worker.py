@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from loopmark.bench.measure import worker
-from loopmark.bench.measure.answers import Failed, Rows
+from loopmark.bench.measure.answers import Failed, Places, Rows
 from loopmark.bench.measure.worker import REQUESTS, Worker, _answer
 from loopmark.loops.task import Batches
 from tests.support.tiny import make_tiny_task
@@ -38,7 +38,7 @@ def test_the_rows_of_a_step_are_those_that_it_has_on_average(batches: Any, rows:
 
 
 def test_a_worker_answers_requests_and_nothing_else() -> None:
-    asked = SimpleNamespace(_step_place="", _neighbours=0)
+    asked = SimpleNamespace(_places=Places(), _makes_task=False, _neighbours=0)
 
     assert {"set_up", "warm", "take_turn", "finish"} < set(REQUESTS)
     for name in ("_make_task", "__init__", "no_such_request"):

@@ -54,11 +54,12 @@ class Project:
         """Stands in for the real function, without measuring."""
         if self.stop is not None:
             raise self.stop
-        loops = [loop for loop in plan.loops if loop != "eager"]
-        truths = [Truth("eager"), Truth("eager", repeat=True), *(Truth(loop) for loop in loops)]
+        base = plan.baseline
+        truths = [Truth(base), Truth(base, repeat=True), *(Truth(loop) for loop in plan.loops if loop != base)]
         truths = [Truth(t.loop, self.seconds.get(t.loop, 0.010), t.repeat) for t in truths]
         self.seed += 1
-        return Measurement.of(*make_run(truths, plan.workloads, launches=self.launches, rounds=4, seed=self.seed))
+        told = {"launches": self.launches, "baseline": base}
+        return Measurement.of(*make_run(truths, plan.workloads, rounds=4, seed=self.seed, **told))
 
     def try_loops(self, plan) -> None:
         self.tried += plan.loops

@@ -63,7 +63,7 @@ def test_nothing_below_the_noise_floor_of_either_run_is_called_a_difference(side
 
 
 def test_a_loop_that_shares_no_round_with_eager_is_not_compared() -> None:
-    assert against_stored(PLAIN, PLAIN, 0.05, 0.98) == "one of the two has no round in common with its eager"
+    assert against_stored(PLAIN, PLAIN, 0.05, 0.98) == "one of the two has no round in common with its baseline"
 
 
 @pytest.mark.parametrize(("case", "verdict"), [(2, "slower"), (0, "inconclusive")])
@@ -163,3 +163,8 @@ def test_a_ratio_to_an_eager_that_no_longer_trained_says_nothing() -> None:
     found = against_stored(replace(plain, eager_lost_at_step=3), kept(rng), 0.05, 0.95)
     assert isinstance(found, str)
     assert "eager's loss was NaN or infinite at step 3 now" in found
+
+
+def test_a_baseline_that_cannot_run_is_named_with_the_way_to_another() -> None:
+    with pytest.raises(Stop, match="own:step, the baseline of every loop: boom; name another with baseline="):
+        Measurement.of(*make_run([Truth("own:step", status="failed", reason="boom")], baseline="own:step"))

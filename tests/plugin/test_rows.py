@@ -54,7 +54,7 @@ def test_the_data_of_the_total_are_the_seconds_that_were_measured(project: Proje
 
 def test_an_import_of_the_file_has_the_launches_and_the_phases(project: Project) -> None:
     project.rows(test=TWO_LOOPS)
-    run, samples = run_of([read_stored(Path("rows.json"))], None, "eager", "loopmark import rows.json")
+    run, samples = run_of([read_stored(Path("rows.json"))], None, "loopmark import rows.json")
 
     assert [(case.workload, case.loop) for case in run.cases] == [("resnet", "eager"), ("resnet", "amp_bf16")]
     assert [len(case.launches) for case in run.cases] == [5, 5]

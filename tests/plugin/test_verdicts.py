@@ -227,3 +227,35 @@ def test_a_session_without_a_loop_to_time_sees_nothing_of_the_plugin(project: Pr
 
     done.assert_outcomes(passed=1)
     done.stdout.no_fnmatch_line("*= loopmark =*")
+
+
+OWN_BASELINE = """
+def test_step(loop_benchmark):
+    result = loop_benchmark("resnet", "amp_bf16", baseline="compile")
+    assert result.baseline == "compile" and result.ratio is not None
+"""
+
+
+def test_another_baseline_is_named_by_the_test_or_by_the_option(project: Project) -> None:
+    one, other = project.run(test=OWN_BASELINE), project.run("--loopmark-baseline=foreach_optimizer", test=ONE_TEST)
+
+    one.assert_outcomes(passed=1)
+    one.stdout.fnmatch_lines(["test_speed.py::test_step: *x [[]*] of compile's"])
+    other.stdout.fnmatch_lines(["test_speed.py::test_step: *x [[]*] of foreach_optimizer's"])
+
+
+def test_a_ratio_to_another_baseline_than_the_stored_one_is_not_compared(project: Project) -> None:
+    stored(project)
+    done = project.run("--benchmark-compare", "--loopmark-baseline=compile")
+
+    done.stdout.fnmatch_lines(["*is not compared with the run of 20*: another baseline: eager then, compile now"])
+
+
+def test_a_regression_of_the_ratio_names_the_baseline(project: Project) -> None:
+    project.pytester.makepyfile(test_speed=OWN_BASELINE)
+    stored(project)
+    project.seconds = {"amp_bf16": 0.014}
+
+    project.run("--benchmark-compare").stdout.fnmatch_lines(
+        ["regression: amp_bf16 on resnet takes 1.*x of compile's *"]
+    )

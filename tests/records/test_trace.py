@@ -7,7 +7,7 @@ import pytest
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records import store
 from loopmark.bench.records.store import create_folder, run_folders
-from loopmark.bench.records.trace import create_trace_folder, refuse_run_folder, write_trace
+from loopmark.bench.records.trace import refuse_run_folder, write_trace
 from tests.support.synthetic import Truth, make_run
 
 STARTED = "2026-11-25T03:46:04.123456+00:00"
@@ -20,7 +20,7 @@ def complaint(folder: Path) -> str:
 
 
 def test_a_folder_is_named_by_its_start_and_its_case_and_never_used_twice(tmp_path: Path) -> None:
-    first, second = (create_trace_folder(tmp_path, "cpu-abc123", STARTED, "resnet-eager") for _ in range(2))
+    first, second = (create_folder(tmp_path / "cpu-abc123", "traces", STARTED, "-resnet-eager") for _ in range(2))
 
     assert first == tmp_path / "cpu-abc123" / "traces" / "20261125-034604-resnet-eager"
     assert second.name == "20261125-034604-resnet-eager-2"
@@ -54,7 +54,7 @@ def test_no_trace_is_taken_for_a_run(tmp_path: Path) -> None:
     run, samples = make_run([Truth("eager"), Truth("eager", repeat=True)])
     folder = create_folder(tmp_path, run.machine.name, run.started)
     store.write(folder, run, samples)
-    traced = create_trace_folder(tmp_path, run.machine.name, STARTED, "resnet-eager")
+    traced = create_folder(tmp_path / run.machine.name, "traces", STARTED, "-resnet-eager")
     write_trace(traced, b"", "")
 
     assert run_folders(tmp_path, lambda text: pytest.fail(text)) == [folder]

@@ -102,7 +102,7 @@ def test_each_workload_gets_a_plot_as_png_and_svg(tmp_path: Path) -> None:
 
 def test_the_plot_marks_the_size_to_use_and_the_largest_and_labels_each_size() -> None:
     with style.styled():
-        figure = throughput([FOUND], style.line_styles([("eager", False)]))
+        figure = throughput([FOUND], style.line_styles([("eager", False)], {"eager"}))
         assert figure is not None
         (axes,) = figure.axes
         marked = {str(line.get_marker()): [*line.get_xdata()] for line in axes.lines if len(line.get_xdata()) == 1}

@@ -30,7 +30,10 @@ def truths(loops: int, names: tuple[str, ...] = ()) -> list[Truth]:
 def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet") -> dict[str, Figure]:
     run, samples = make_run(made, (workload,), launches=3, rounds=6, device=device)
     summary = summarise(run, samples, ceilings=ceilings())
-    first, styles = summary.workloads[0], style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
+    first, styles = (
+        summary.workloads[0],
+        style.line_styles(((row.case.label, row.case.repeat) for row in summary.rows), {"eager"}),
+    )
     cases = summary.places(first)
     with style.styled():
         drawn = {
@@ -124,14 +127,14 @@ def test_a_case_that_was_not_measured_is_not_drawn_as_zero() -> None:
 
 def test_every_loop_keeps_its_look_on_every_workload_and_no_two_share_one() -> None:
     run, _ = make_run(truths(22), ("a", "b"), launches=1, rounds=1)
-    styles = style.line_styles((case.label, case.repeat) for case in run.cases)
+    styles = style.line_styles(((case.label, case.repeat) for case in run.cases), {"eager"})
     looks = [(look.colour, look.dash) for look in styles.values() if not look.behind]
     assert len(set(looks)) == len(looks) == 2 + len(style.LINE_COLOURS)
 
 
 def test_of_more_loops_than_can_be_told_apart_those_of_interest_have_colours_and_the_others_are_one_entry() -> None:
     names = [f"loop {i}" for i in range(20)]
-    styles = style.line_styles([("eager", False), *((name, False) for name in names)], first=names[::-1])
+    styles = style.line_styles([("eager", False), *((name, False) for name in names)], {"eager"}, first=names[::-1])
     assert {name for name in names if not styles[name].behind} == set(names[-len(style.LINE_COLOURS) :])
     labels = [entry.get_label() for entry in style.legend(styles.values())]
     assert labels[0] == "eager"
@@ -140,7 +143,7 @@ def test_of_more_loops_than_can_be_told_apart_those_of_interest_have_colours_and
 
 def test_as_many_loops_as_can_be_told_apart_all_have_a_look_of_their_own() -> None:
     names = [f"loop {i}" for i in range(style.MOST_APART)]
-    styles = style.line_styles((name, False) for name in names)
+    styles = style.line_styles(((name, False) for name in names), {"eager"})
     assert not any(look.behind for look in styles.values())
     assert len(style.legend(styles.values())) == len(names)
 

@@ -3,11 +3,11 @@ import io
 
 import pytest
 
-from loopmark.bench.report.table import csv_of, csv_text
+from loopmark.bench.report.table import csv_of
 
 
 def cell(value: object) -> str:
-    (_, (text, _)) = csv.reader(io.StringIO(csv_text(["a", "b"], [[value, 1]])))
+    (_, (text, _)) = csv.reader(io.StringIO(csv_of([{"a": value, "b": 1}])))
     return text
 
 
@@ -22,7 +22,7 @@ def test_a_text_is_no_command_to_a_terminal(name: str) -> None:
 
 
 def test_figures_and_plain_names_stay_as_they_are() -> None:
-    assert csv_text(["a", "b", "c"], [[-0.5, "fused+compile", None]]) == "a,b,c\n-0.5,fused+compile,\n"
+    assert csv_of([{"a": -0.5, "b": "fused+compile", "c": None}]) == "a,b,c\n-0.5,fused+compile,\n"
 
 
 def test_records_have_the_order_of_the_first_and_nothing_for_what_they_lack() -> None:

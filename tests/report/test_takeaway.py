@@ -70,14 +70,33 @@ def test_nothing_settled_is_said_so() -> None:
 
 def test_without_a_baseline_nothing_is_compared() -> None:
     assert takeaway(judged(Truth("tf32"))) == (
-        "On resnet on this CPU, eager was not measured, so nothing is called faster or slower."
+        "On resnet on this CPU, eager was not measured, so nothing is called faster or slower; "
+        "name another loop to compare with: --baseline tf32."
     )
+
+
+def test_where_the_baseline_fails_its_reason_and_another_for_the_option_are_named() -> None:
+    run, samples = make_run([Truth("eager", status="failed", reason="no closure"), Truth("own:step")])
+    run = dataclasses.replace(run, plan=dataclasses.replace(run.plan, loops=("eager", "train/own.py:step")))
+    assert takeaway(summarise(run, samples)) == (
+        "On resnet on this CPU, eager cannot run it (failed: no closure), so nothing is called faster or slower; "
+        "name another loop to compare with: --baseline train/own.py:step."
+    )
+    stopped = takeaway(summarise(dataclasses.replace(run, interrupted=True), samples))
+    assert "--baseline" not in stopped
+
+
+def test_a_workload_that_cannot_be_made_is_no_fault_of_the_baseline() -> None:
+    run, samples = make_run([Truth("eager", status="failed", reason="no data")])
+    unmade = dataclasses.replace(run.cases[0], parameters=None)
+    assert "--baseline" not in takeaway(summarise(dataclasses.replace(run, cases=(unmade,)), samples))
 
 
 def test_when_everything_failed_it_says_how() -> None:
     failed = Truth("eager", status="failed", reason="boom"), Truth("compile", status="timed_out", reason="300 s")
     assert takeaway(judged(*failed)) == (
-        "On resnet on this CPU, nothing was measured: of 2 loops, 1 failed, 1 timed out."
+        "On resnet on this CPU, nothing was measured: of 2 loops, 1 failed, 1 timed out; "
+        "name another loop to compare with: --baseline path/to/file.py:step."
     )
 
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from loopmark.bench.report.text import code_block, elide, markdown, plain, slugs, told_apart
+from loopmark.bench.report.text import code_block, elide, markdown, plain, said_once, slugs, told_apart, without_folders
 from tests.support.hostile import NAMES
 
 
@@ -79,3 +79,19 @@ def test_names_of_several_groups_that_would_look_alike_are_all_told_apart() -> N
         assert len(set(shown.values())) == len(names)
         assert all(len(short) <= 30 for short in shown.values())
     assert told_apart(crossed, lambda name: elide(name, 30))[crossed[1]] == "amp_bf16…4…"
+
+
+def test_a_long_message_loses_its_paths_folders_before_its_point() -> None:
+    text = "failed: /home/me/a/very/long/path/train/step.py:12: RuntimeError: the point"
+    assert elide(text, 60) == "failed: …/train/step.py:12: RuntimeError: the point"
+    assert elide(text, 200) == text
+
+
+@pytest.mark.parametrize("text", ["step.py:12: an error", "train/step.py:12", "see https://a.org/b/c/d", "3/4 of a/b"])
+def test_short_paths_and_addresses_stay(text: str) -> None:
+    assert without_folders(text) == text
+
+
+def test_a_text_that_several_have_is_said_once() -> None:
+    told = said_once([("eager", "failed: why"), ("compile", "failed: why"), ("tf32", "skipped: no")])
+    assert dict(told) == {"eager": "failed: why", "compile": "failed: as eager", "tf32": "skipped: no"}

@@ -11,10 +11,9 @@ from rich.console import Console
 from loopmark.bench.judge.summary import Summary, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.report import training_words as words
-from loopmark.bench.report.draw import as_json, draw
+from loopmark.bench.report.draw import as_json, draw, draw_training, training_as_json
 from loopmark.bench.report.run_tables import print_summary
 from loopmark.bench.report.takeaway import takeaway
-from loopmark.bench.report.training_files import draw_training, training_as_json
 from loopmark.bench.report.training_table import print_training, training_takeaway
 from tests.support.hostile import NAMES
 from tests.support.synthetic import Truth, make_run
@@ -96,7 +95,7 @@ def test_the_speedup_table_carries_the_verdict_and_names_the_layer() -> None:
 
 def test_the_evidence_of_a_loop_within_rounding_says_how_near_the_bound_it_came() -> None:
     (workload,) = summarise_training(*make_training(TAUGHT)).workloads
-    said = {row.label: words.evidence(row.equivalence) for row in workload.rows}
+    said = {row.label: words.evidence(row) for row in workload.rows}
     assert said["eager"] == "every bit of 8 steps is eager's: loss, gradients, parameters, buffers"
     assert "nothing was off by more than 8.0 % of what is allowed for rounding to bfloat16" in said["amp_bf16"]
     assert said["amp_bf16"].endswith("(the gradient of body.weight)")

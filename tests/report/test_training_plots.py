@@ -17,7 +17,7 @@ def figures(taught: list[Taught], workload: str = "resnet", seeds: tuple[int, ..
     training, samples = make_training(taught, (workload,), seeds=seeds)
     summary = summarise_training(training, samples)
     (first,) = summary.workloads
-    styles = style.line_styles((row.label, row.repeat) for row in first.rows)
+    styles = style.line_styles(((row.label, row.repeat) for row in first.rows), {"eager"})
     with style.styled():
         drawn = {
             "quality": trend_plots.quality(first, summary, samples, styles, {}),

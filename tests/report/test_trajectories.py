@@ -30,7 +30,7 @@ def drawn(rounds: int, loops: int = 8) -> Figure:
     parts = [plain(rounds, launches=1).query("case == 0").assign(case=case, lapped=False) for case in range(loops)]
     many: Samples = replace(few, blocks=pd.concat(parts, ignore_index=True))
     summary = summarise(run, few)
-    styles = style.line_styles((row.case.label, row.case.repeat) for row in summary.rows)
+    styles = style.line_styles(((row.case.label, row.case.repeat) for row in summary.rows), {"eager"})
     workload = summary.workloads[0]
     with style.styled():
         figure = trajectories.step_times(workload, summary.places(workload), many, styles)

@@ -1,12 +1,14 @@
 """Call ``loopmark`` in a process of its own, or in this one, whose fork server starts once."""
 
+import contextlib
+import io
 import multiprocessing.util
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,14 +34,20 @@ class Done(NamedTuple):
     stderr: str
 
 
-BRIEF_CEILINGS = """
-from loopmark.bench.cli import main
-from loopmark.bench.measure import plan
+BRIEFLY = "from tests.support.command import main, shorten; shorten(); main()"
+"""The program ``loopmark``, but a run is as short as it can be."""
 
-plan.ceiling_seconds = lambda *, quick: 1.0
-main()
-"""
-"""The program ``loopmark``, but a run measures the ceilings of its device for one second instead of four or eight."""
+
+def shorten(replace: Callable[[object, str, object], None] = setattr) -> None:
+    """Let every run of this process take short blocks, hardly warm up, and spend one second on its device's ceilings.
+
+    A test that uses it must not look at the figures.
+    """
+    from loopmark.bench.measure import plan  # imported late, since it imports torch
+
+    whole, brief = plan.Plan, {"block_seconds": 0.001, "warmup_ceiling_seconds": 0.02}
+    replace(plan, "Plan", lambda **facts: whole(**{**facts, **brief}))
+    replace(plan, "ceiling_seconds", lambda *, quick: 1.0)
 
 
 def loopmark(
@@ -51,6 +59,25 @@ def loopmark(
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=240, check=False)
 
 
+@contextlib.contextmanager
+def _signal_handlers_put_back() -> Iterator[None]:
+    """Restore the handlers that a command set: a process of a later test would inherit ignored signals."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _ended(patch: pytest.MonkeyPatch, arguments: tuple[object, ...]) -> int:
+    """The exit status of ``loopmark``, called in this process."""
+    patch.setattr("sys.argv", ["loopmark", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    code = end.value.code
+    assert isinstance(code, int)
+    return code
+
+
 class Here:
     """Run it in this process."""
 
@@ -58,12 +85,8 @@ class Here:
         self._monkeypatch, self._capfd = monkeypatch, capfd
 
     def __call__(self, *arguments: object) -> Done:
-        self._monkeypatch.setattr("sys.argv", ["loopmark", *map(str, arguments)])
         self._capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        code = end.value.code
-        assert isinstance(code, int)
+        code = _ended(self._monkeypatch, arguments)
         return Done(code, *self._capfd.readouterr())
 
 
@@ -71,10 +94,22 @@ class Here:
 def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Here]:
     """``loopmark``, called in this process and in the repository's root."""
     monkeypatch.chdir(ROOT)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield Here(monkeypatch, capfd)
-    for number, handler in handlers.items():  # a process of a later test would inherit ignored signals
-        signal.signal(number, handler)
+    with _signal_handlers_put_back():
+        yield Here(monkeypatch, capfd)
+
+
+def called(*arguments: object) -> Done:
+    """Like ``here``, for a result that all tests of a module share."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        _signal_handlers_put_back(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.chdir(ROOT)
+        code = _ended(patch, arguments)
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
@@ -88,18 +123,16 @@ def elsewhere(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> He
 
 
 @pytest.fixture
-def brief_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def brief_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is called in this process is as short as it can be."""
+    shorten(monkeypatch.setattr)
+
+
+@pytest.fixture
+def brief_pairs(brief_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Launch pairs in this process have as few quads as possible: the tested difference is ten times the noise."""
     for name in ("PAIR_SECONDS", "SHARE_OF_START"):
         monkeypatch.setattr(f"loopmark.bench.measure.paired_measurement.{name}", 0.0)
     from loopmark.bench.measure.launcher import ForkServer
 
     ForkServer()  # else a comparison of revisions starts one whose launches each import the loops
-
-
-@pytest.fixture
-def brief_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure a device's ceilings for one second instead of eight, in a run called in this process."""
-    from loopmark.bench.measure import plan  # imported late, since it imports torch
-
-    monkeypatch.setattr(plan, "ceiling_seconds", lambda *, quick: 1.0)

@@ -15,7 +15,7 @@ from tests.support.synthetic import Truth, make_run
 
 FIRST = datetime(2026, 11, 1, 10, 0, 0, tzinfo=UTC)
 SUBJECT = SeriesSubject(
-    "imaginary-2-core-f2a132", "cpu", "resnet", "small", 64, 77_000, "ab" * 32, 2, instructions="AVX2"
+    "imaginary-2-core-f2a132", "cpu", "resnet", "small", 64, 77_000, "ab" * 32, 2, "eager", instructions="AVX2"
 )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, Kind, Unit
 from loopmark.bench.records.machine import Environment, Gpu, Machine
-from loopmark.bench.records.run import Case, Launch, PhaseWork, Plan, Run, Status
+from loopmark.bench.records.run import Case, Compilation, Launch, PhaseWork, Plan, Run, Status
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
 
 PHASES = {"data": 0.02, "zero_grad": 0.03, "forward": 0.3, "loss": 0.02, "backward": 0.53, "optimizer": 0.1}
@@ -46,6 +46,7 @@ class Truth:
     reason: str | None = None
     lap_cost: float = 1.001
     compile_seconds: float = 0.0
+    compilation: Compilation | None = None
 
 
 def machine(gpu: bool = False) -> Machine:
@@ -63,12 +64,14 @@ def environment() -> Environment:
     )  # fmt: skip
 
 
-def plan(workloads: tuple[str, ...], loops: tuple[str, ...], device: str = "cpu", launches: int = 5) -> Plan:
+def plan(
+    workloads: tuple[str, ...], loops: tuple[str, ...], device: str = "cpu", launches: int = 5, baseline: str = "eager"
+) -> Plan:
     """A plain plan."""
     return Plan(
         command="loopmark run", workloads=workloads, loops=loops, device=device, size="small", batch_size=None,
         budget_seconds=4.0, launches=launches, seed=0, threads=2, block_seconds=0.02,
-        warmup_ceiling_seconds=10.0, limit_seconds=300.0,
+        warmup_ceiling_seconds=10.0, limit_seconds=300.0, baseline=baseline,
     )  # fmt: skip
 
 
@@ -93,6 +96,7 @@ def _launch(truth: Truth, index: int, step_seconds: float, warmup: list[float], 
         compile_seconds=truth.compile_seconds * (1 if index == 0 else 0.1),
         compile_cache=("cold" if index == 0 else "warm") if truth.compile_seconds else "none",
         steps=steps, peak_memory_bytes=500 * 2**20, skipped_steps=None, final_scale=None, pid=1,
+        compilation=truth.compilation,
     )  # fmt: skip
 
 
@@ -116,6 +120,7 @@ def make_run(
     drift: float = 0.2,
     device: bool = False,
     seed: int = 0,
+    baseline: str = "eager",
 ) -> tuple[Run, Samples]:
     """A run of ``truths`` on every workload: log-normal noise by launch and by block, and a drift shared by all."""
     rng = np.random.default_rng(seed)
@@ -170,7 +175,7 @@ def make_run(
     loops = tuple(t.loop for t in truths if not t.repeat)
     run = Run(
         name="20260101-000000", started="2026-01-01T00:00:00+00:00", seconds=100.0, interrupted=False,
-        plan=plan(workloads, loops, "cuda" if device else "cpu", launches), machine=machine(device),
+        plan=plan(workloads, loops, "cuda" if device else "cpu", launches, baseline), machine=machine(device),
         environment=environment(), cases=tuple(cases),
     )  # fmt: skip
     frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}

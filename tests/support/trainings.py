@@ -55,6 +55,7 @@ def make_training(
     seeds: tuple[int, ...] = (0, 1, 2),
     target: Target | None = ACCURACY,
     until: Until = "target",
+    baseline: str = "eager",
 ) -> tuple[Training, TrainingSamples]:
     """A training of ``taught`` on every workload; each seed takes one epoch more than the previous one."""
     proofs: list[Proof] = []
@@ -62,7 +63,7 @@ def make_training(
     rows: dict[str, list[dict[str, object]]] = {name: [] for name in COLUMNS}
     for workload in workloads:
         for one in taught:
-            for repeat in (False, True) if one.loop == "eager" else (False,):
+            for repeat in (False, True) if one.loop == baseline else (False,):
                 rows["deviations"] += _deviations(one, len(proofs))
                 proofs.append(_proof(workload, one, repeat))
         for seed in seeds if target else ():
@@ -73,7 +74,7 @@ def make_training(
         started="2026-01-01T00:00:00+00:00",
         seconds=10.0,
         interrupted=False,
-        plan=plan(workloads, tuple(one.loop for one in taught)),
+        plan=plan(workloads, tuple(one.loop for one in taught), baseline=baseline),
         seeds=seeds,
         until=until,
         budget_seconds=10.0,

@@ -25,7 +25,6 @@ from loopmark.bench.records.ceilings import Ceiling, Ceilings, Interference, Lef
 from loopmark.bench.records.machine import Machine
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_workload
-from loopmark.loops.loop import EAGER
 from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import described
 
@@ -233,7 +232,7 @@ def measure_ceilings(pool: WorkerPool, plan: Plan, machine: Machine, budget_seco
     """
     started, start = datetime.now(UTC), time.perf_counter()
     workload = find_workload(plan.workloads[0]).name  # not set up: the process measures only the device
-    with pool.start(workload, EAGER.name, log="ceilings", neighbours=0) as process:
+    with pool.start(workload, plan.baseline, log="ceilings", neighbours=0) as process:
         environment = process.within(pool.limit_seconds).environment()
         found = find_ceilings(process, pool.limit_seconds, budget_seconds, plan.seed)
     return Ceilings(

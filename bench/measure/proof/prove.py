@@ -9,21 +9,20 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 
 import torch
+import torch._inductor.config
 
+from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.proof.precision import BFLOAT16_BITS, FLOAT32_BITS, RandomRounding
 from loopmark.bench.measure.proof.steps import (
     Errors,
-    Layers,
     Own,
     State,
     Taken,
-    Twin,
-    Updated,
     WatchedLoop,
-    changes,
     dense,
     digest_of,
     errors_of,
@@ -32,11 +31,11 @@ from loopmark.bench.measure.proof.steps import (
     was_skipped,
     worst,
 )
-from loopmark.bench.measure.warmup import CompilationLog
+from loopmark.bench.measure.proof.twin import Nudge, Twin
 from loopmark.bench.records.run import CacheState
 from loopmark.bench.records.training import Deviation
-from loopmark.loops.batch import Batch
-from loopmark.loops.loop import Loop
+from loopmark.loops.batch import Batch, mapped
+from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
 from loopmark.loops.user_code import described
 
@@ -103,25 +102,32 @@ class Comparer:
     seed: int
     step: int
 
-    def canonical(self, twin: Twin, rounding: RandomRounding | None = None) -> Taken:
-        """The canonical step of ``twin``, with the loop's random seed."""
+    def taken(self, twin: Twin, rounding: RandomRounding | None = None, nudge: Nudge | None = None) -> Taken:
+        """The baseline's step by ``twin``, with the loop's random seed."""
         torch.manual_seed(self.seed)
-        return twin.take(self.before, self.batch, rounding)
+        return twin.take(self.before, self.batch, rounding, nudge)
+
+    def errors(self, taken: Taken, truth: Taken) -> Errors:
+        return errors_of(taken, truth, self.before)
 
 
 def compare(this: Comparer, seen: Proven, references: References, *, last: bool) -> None:
-    """Add one step to ``seen``. A step equal to eager's costs only one eager step."""
-    eager = this.canonical(this.eager)
+    """Add one step to ``seen``. A step equal to the baseline's costs only one step of it."""
+    eager = this.taken(this.eager)
     seen.draws_at_random = seen.draws_at_random or _drew(this.seed, this.own.loss.device)
     if _equal(this, eager):
+        if this.exact is not None and not this.exact.is_canonical:
+            _truth(this, eager)  # the state that its step keeps moves on
         seen.same_steps += seen.same_steps == seen.steps
         seen.steps += 1
         return
     truth = _truth(this, eager)
-    errors = errors_of(this.own, truth)
-    if not this.own.told:
+    if eager.updated is not None and _explains(this, eager):
+        eager, truth = replace(eager, updated=None), replace(truth, updated=None)  # compared from equal gradients below
+    errors = this.errors(this.own, truth)
+    if not this.own.told or not bool(truth.loss.isfinite()):
         del errors["loss", ""]
-    of_eager, of_rounding, of_coarse = errors_of(eager, truth), Errors(), Errors()
+    of_eager, of_rounding, of_coarse = this.errors(eager, truth), Errors(), Errors()
     references.known = worst([references.known, of_eager])
     due = last or not references.drawn
     references.drawn = True
@@ -133,10 +139,13 @@ def compare(this: Comparer, seen: Proven, references: References, *, last: bool)
         jumps = {key: error for key, error in coarse.items() if key[0] == "gradient"}  # only gradients jump
         references.known = worst([references.known, fine, jumps])
     references.strayed += not references.explain(errors)
-    own_update, eager_update, nudged_updates = _update_errors(this)
-    errors |= own_update
-    of_eager |= eager_update
-    of_rounding |= worst([eager_update, *nudged_updates])
+    if eager.updated is None:
+        own_update, eager_update, nudged_updates = _update_errors(this)
+        errors |= own_update
+        of_eager |= eager_update
+        of_rounding |= worst([eager_update, *nudged_updates])
+    else:  # an update from gradients that jump jumps as they do
+        of_rounding = worst([of_rounding, {key: e for key, e in of_coarse.items() if key[0] == "update"}])
     seen.deviations += tuple(
         Deviation(
             this.step, *key, error, of_eager.get(key, 0.0), of_rounding.get(key, math.nan), of_coarse.get(key, math.nan)
@@ -155,7 +164,7 @@ def _equal(this: Comparer, eager: Taken) -> bool:
     pairs = [(own.gradients, eager.gradients), (own.buffers, eager.buffers)]
     if not all(torch.equal(dense(mine[name]), dense(its[name])) for mine, its in pairs for name in its):
         return False
-    updated = this.eager.update(this.before, eager.gradients)
+    updated = eager.updated or this.eager.update(this.before, eager.gradients)
     if own.updated.slots.keys() != updated.slots.keys():
         return False
     pairs = [(own.updated.parameters, updated.parameters), (own.updated.slots, updated.slots)]
@@ -167,7 +176,7 @@ def _truth(this: Comparer, eager: Taken) -> Taken:
     if this.exact is None:
         return eager
     try:
-        return this.canonical(this.exact)
+        return this.taken(this.exact)
     except Exception as error:  # a model that requires float32 may raise anything
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
@@ -182,7 +191,7 @@ def _drawn(this: Comparer, truth: Taken, bits: int, drawing: int) -> tuple[Error
     for draw, kept in enumerate(several, start=drawing * len(several)):
         seed = this.seed * MOST_DRAWINGS * len(several) + draw
         rounding = RandomRounding(kept, seed, this.own.loss.device, this.eager.model.buffers())
-        errors.append(errors_of(this.canonical(this.eager, rounding), truth))
+        errors.append(this.errors(this.taken(this.eager, rounding, _nudge(seed)), truth))
     *fine, coarse = errors
     return worst(errors if coarse_bits == bits else fine), coarse
 
@@ -194,19 +203,10 @@ def _update_errors(this: Comparer) -> tuple[Errors, Errors, list[Errors]]:
     A fused or capturable optimizer holds its settings in float32, where the error of Adam's 1 - beta is much larger
     than float32's roundoff.
     """
-    start = {name: this.before.layers[name] for name in this.own.updated.parameters}
-    draw = random.Random(this.seed)
-
-    def nudge(value: float) -> float:
-        return value * (1 + draw.uniform(-1, 1) * 2.0**-FLOAT32_BITS)
-
-    def changed(updated: Updated) -> Layers:
-        return {**changes(start, updated.parameters), **updated.slots}
-
-    before, gradients = this.before, this.own.gradients
-    exact = changed((this.exact or this.eager).update(before, gradients))
+    nudge, before, gradients = _nudge(this.seed), this.before, this.own.gradients
+    exact = (this.exact or this.eager).update(before, gradients).since(before)
     own, eager, *nudged = (
-        relative("update", changed(updated), exact)
+        relative("update", updated.since(before), exact)
         for updated in (
             this.own.updated,
             this.eager.update(before, gradients),
@@ -214,6 +214,24 @@ def _update_errors(this: Comparer) -> tuple[Errors, Errors, list[Errors]]:
         )
     )
     return own, eager, nudged
+
+
+def _nudge(seed: int) -> Nudge:
+    draw = random.Random(seed)
+    return lambda value: value * (1 + draw.uniform(-1, 1) * 2.0**-FLOAT32_BITS)
+
+
+def _explains(this: Comparer, eager: Taken) -> bool:
+    """True if the optimizers' update from the baseline's gradients is all that its step did to the model."""
+    assert eager.updated is not None
+    try:
+        updated = this.eager.update(this.before, eager.gradients)
+    except Exception:  # an optimizer that needs a closure
+        return False
+    pairs = [(updated.parameters, eager.updated.parameters), (updated.slots, eager.updated.slots)]
+    return all(mine.keys() == its.keys() for mine, its in pairs) and all(
+        torch.equal(mine[name], its[name]) for mine, its in pairs for name in its
+    )
 
 
 def _drew(seed: int, device: torch.device) -> bool:
@@ -228,37 +246,68 @@ def _drew(seed: int, device: torch.device) -> bool:
     return not all(torch.equal(one, other) for one, other in zip(now, states(), strict=True))
 
 
-def prove(task: Task, loop: Loop, steps: int, seed: int, now: Callable[[], float] = time.perf_counter) -> Proven:
-    """Train ``task`` with ``loop`` for ``steps`` steps, and compare each with the canonical step from the same state.
+def prove(
+    task: Task,
+    loop: Loop,
+    steps: int,
+    seed: int,
+    now: Callable[[], float] = time.perf_counter,
+    *,
+    base: Loop = EAGER,
+    make_task: Callable[[], Task] | None = None,
+) -> Proven:
+    """Train ``task`` with ``loop`` for ``steps`` steps, and compare each with the step of ``base`` from the same state.
+
+    The step is compared without the techniques of ``base``: the canonical step or the user's own is what a loop should
+    train as. ``make_task`` makes the same task again, for a model that cannot be copied.
 
     All ``steps`` are taken. If ``BUDGET_SECONDS`` is too short, fewer are compared, but at least two.
 
-    The loss and gradients of three steps are measured against a step in float64: the loop's, eager's, and eager's with
-    each operation rounded at random to the loop's precision, which shows the effect of rounding alone. The update is
-    measured against the float64 update from the loop's own gradients, so that it shows only the optimizer's work.
+    The loss and gradients of three steps are measured against a step in float64: the loop's, the baseline's, and the
+    baseline's with each operation rounded at random to the loop's precision, which shows the effect of rounding alone.
+    The update is measured against the float64 update from the loop's own gradients, so that it shows only the
+    optimizer's work; where a step of the user's own does more than that, against the whole step.
 
     Raises:
         Skip: the loop cannot train the task.
         BadStep: the step yields unknown phases, or none.
         Exception: any error of the loop.
     """
-    seen, references = Proven(), References()
+    seen = Proven()
+    eager = exact = None
     try:
-        eager = Twin(task)
+        eager = Twin(task, base)
+        exact = Twin(task, base, exact=True)
     except Exception as error:  # copying runs the model's own code
-        seen.why_not = f"its model cannot be copied: {described(error)}"
-    try:
-        exact = Twin(task, exact=True)
-    except Exception:
-        exact = None
+        if make_task is None:
+            seen.why_not = None if eager else f"its model cannot be copied: {described(error)}"
+        else:
+            eager, exact = (Twin(make_task(), base, exact=exact, is_own=True) for exact in (False, True))
     torch.manual_seed(seed)
-    watched, log = WatchedLoop(task, loop), CompilationLog()
+    # Compiled code draws other random numbers than eager's unless it leaves the drawing to eager's kernels.
+    drawn_alike = torch._inductor.config.patch(fallback_random=True) if _drops_out(task) else nullcontext()
+    with drawn_alike:
+        _follow(task, loop, steps, seed, now, seen, eager, exact)
+    return seen
+
+
+def _follow(
+    task: Task,
+    loop: Loop,
+    steps: int,
+    seed: int,
+    now: Callable[[], float],
+    seen: Proven,
+    eager: Twin | None,
+    exact: Twin | None,
+) -> None:
+    references, watched, log = References(), WatchedLoop(task, loop), CompilationLog()
     last, beyond, began = False, 0, 0.0
     for number in range(MOST_STEPS * steps):
         if seen.steps + beyond == steps or seen.lost_at_step is not None or seen.why_not is not None:
             break
         before, batch = state_of(task), task.next_batch()
-        inputs, targets = (tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in batch)
+        given = mapped(_plain_copy, batch[0]), mapped(_plain_copy, batch[1])
         torch.manual_seed(seed + number)
         own = watched.take(batch)
         seen.bits = watched.bits
@@ -266,17 +315,28 @@ def prove(task: Task, loop: Loop, steps: int, seed: int, now: Callable[[], float
             seen.lost_at_step = number
         elif was_skipped(before, own):
             seen.skipped_steps += 1
-        elif last:
+        elif last or eager is None:
             beyond += 1  # still taken, so that every loop's digest covers the same number of steps
         else:
             if not seen.steps:
                 began = now()  # only now, when the loop has finished compiling
             spent = now() - began if seen.steps else 0.0
             last = seen.steps == steps - 1 or spent + 2 * spent / max(1, seen.steps) > BUDGET_SECONDS
-            comparer = Comparer(eager, exact, before, (inputs, targets), own, seed + number, number)
+            comparer = Comparer(eager, exact, before, given, own, seed + number, number)
             try:
                 compare(comparer, seen, references, last=last)
             except Exception as error:  # a model may fail in another type or with rounding
-                seen.why_not = f"the canonical step could not be taken from its state: {described(error)}"
+                seen.why_not = f"the baseline's step could not be taken from its state: {described(error)}"
+            for twin in filter(None, (eager, exact)):
+                twin.advance()
     seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
-    return seen
+
+
+def _plain_copy(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+
+def _drops_out(task: Task) -> bool:
+    """True if a module of the model draws random numbers in training, as far as its settings tell."""
+    rates = (getattr(module, name, 0) for module in task.plain_model.modules() for name in ("p", "dropout"))
+    return any(isinstance(rate, float) and 0 < rate < 1 for rate in rates)

@@ -8,7 +8,7 @@ import torch
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.clock import BadStep
 from loopmark.bench.measure.properties import step_checks, training_checks
-from loopmark.bench.measure.properties.prepared_loop import Stopped, within
+from loopmark.bench.measure.properties.prepared_loop import Fault, Stopped, within
 from loopmark.bench.measure.properties.step_trace import STOPS, LoopUnderTest, PropertyCheck
 from loopmark.bench.records.checks import Outcome
 from loopmark.loops.catalog import find_loop, find_workload
@@ -93,13 +93,21 @@ class Examination:
         this = self._given
         if reason := find_workload(this.workload).lacks() or find_loop(this.loop).lacks(self._device):
             raise Skip(reason)
+        own = self._make_loop()
         try:
             fault = self._loop.eagers_trace.fault
-        except (Skip, BadSpec):
+        except Skip:
+            if own.is_canonical:
+                raise
+            fault = Fault("")
+        except BadSpec:
             raise
         except Exception as error:  # a user's own workload may raise anything
             return f"cannot make the workload {this.workload}: {described(error)}"
-        if fault:
+        if fault and not own.is_canonical:
+            self._loop = LoopUnderTest(self._make_task, self._make_loop, this.seed)
+            self._loop.reference = Loop("the step itself", own.base)
+        elif fault:
             return f"eager itself fails on the workload {this.workload}, so no loop can be tried on it: it {fault.text}"
         return None
 

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loopmark.bench.measure.answers import Places, phase_of, told
 from loopmark.bench.measure.clock import BadStep
 from loopmark.bench.measure.properties.recorder import Recorder
 from loopmark.loops.batch import Batch
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver, Skip, Step
-from loopmark.loops.user_code import described, place_of
+from loopmark.loops.user_code import place_of
 from loopmark.phases import YIELDED
 
 
@@ -43,7 +44,7 @@ class PreparedLoop:
         except (Skip, OutOfTime):
             raise
         except BaseException as error:  # a user's own technique may raise anything
-            raise Stopped(Fault(_sentence(error, "while it prepares its task"), early=True)) from error
+            raise Stopped(Fault(_sentence(error, "while it prepares its task", task), early=True)) from error
         return cls(task, step)
 
     def take(self, batch: Batch | None = None, *, driven: bool = True) -> None:
@@ -77,7 +78,7 @@ class PreparedLoop:
         except (Skip, BadStep):
             raise
         except BaseException as error:
-            raise Stopped(_fault_of(error, last_phase())) from None
+            raise Stopped(_fault_of(error, last_phase(), self.task)) from None
         finally:
             before.put_back()
 
@@ -138,20 +139,22 @@ def phase_name(phase: str) -> str:
     return f"`{phase}`" if phase else "the code after the last yield"
 
 
-def _fault_of(error: BaseException, last_phase: str) -> Fault:
+def _fault_of(error: BaseException, last_phase: str, task: Task) -> Fault:
     """The fault for ``error``, raised after ``last_phase`` was yielded; "" before the first yield."""
     if isinstance(error, Stopped):
         return error.fault
     order = ("", *YIELDED, "")
     known = last_phase in order
     phase = phase_name(order[order.index(last_phase) + 1]) if known else f"the phase after {phase_name(last_phase)}"
+    if not last_phase and phase_of(error) is None:
+        phase = "the step"  # an ordinary function's, or one with phases of its own
     if isinstance(error, OutOfTime):
         return Fault(f"hangs at {place_of(error)} in {phase}: it was still there after {error.seconds:g} s", hangs=True)
-    return Fault(_sentence(error, f"in {phase}"))
+    return Fault(_sentence(error, f"in {phase}", task))
 
 
-def _sentence(error: BaseException, when: str) -> str:
-    place, _, what = described(error).partition(": ")
+def _sentence(error: BaseException, when: str, task: Task) -> str:
+    place, _, what = told(error, Places().with_task(task)).partition(": ")
     kind, _, said = what.partition(": ")
     return f"raises {kind} at {place} {when}: {said or 'no message'}"
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from loopmark.bench.measure.proof.precision import graph_behind
-from loopmark.loops.batch import Batch
+from loopmark.loops.batch import Batch, tensors_in
+from loopmark.loops.optimizer_set import needs_closure
 from loopmark.loops.task import Task
 from loopmark.loops.user_code import place_among
 
@@ -171,7 +172,7 @@ def _known_by_name(note: Note, batch: Batch) -> Iterator[None]:
 
 
 def _note_copy(name: str, note: Note, batch: Batch, function: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
-    if not torch.compiler.is_compiling() and not any(tensor is part for part in batch):
+    if not torch.compiler.is_compiling() and not any(tensor is part for part in tensors_in(batch)):
         # Only a literal "cpu" counts: a device in a variable may be the GPU on another machine.
         where = kwargs.get("device", args[0] if args else None)
         if name != "to" or (isinstance(where, str) and where == "cpu" and not kwargs.get("non_blocking")):
@@ -179,6 +180,8 @@ def _note_copy(name: str, note: Note, batch: Batch, function: Any, tensor: Any, 
     return function(tensor, *args, **kwargs)
 
 
+CLOSURE = "closure"
+"""The detail of an update whose optimizer computes the loss and the gradients itself, as LBFGS does by a closure."""
 What = Literal["model", "loss_fn", "zero_grad", "backward", "update", "wait"]
 
 
@@ -216,6 +219,7 @@ class Recorder:
         self.forks: list[str] = []  # places where the process was forked, `on` or not
         self.graded: set[str] = set()  # parameters with a nonzero gradient when an update began
         self._task, self._within = task, set[str]()
+        self._updates: list[bool] = []  # the running updates, outermost first: True for one that was noted
         self._take_over(task)
 
     def __deepcopy__(self, _: Any) -> "Recorder":
@@ -225,6 +229,7 @@ class Recorder:
     def installed(self, outermost: CodeType) -> Iterator[None]:
         """Also wrap torch's backward, scaler and waits, while ``outermost`` runs a step."""
         self.outermost = outermost
+        self._within, self._updates = set(), []  # a step that raised may have left some
         with ExitStack() as stack:
             taken_over: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
                 (torch.autograd, "backward", self._differentiate),
@@ -258,15 +263,17 @@ class Recorder:
             vars(loss_fn)["forward"] = functools.partial(self._call, "loss_fn", loss_fn.forward)
         else:
             task.loss_fn = functools.update_wrapper(functools.partial(self._call, "loss_fn", loss_fn), loss_fn)
-        optimizer: Any = task.optimizer
-        optimizer.step = self._method("update", optimizer.step)
-        optimizer.zero_grad = self._method("zero_grad", optimizer.zero_grad)
+        for optimizer in {id(one): one for one in (task.optimizer, *task.optimizers.values())}.values():
+            one: Any = optimizer
+            one.zero_grad = self._method("zero_grad", one.zero_grad)
+            one.register_step_pre_hook(self._begin_update)
+            one.register_step_post_hook(self._end_update)
 
     def _call(self, what: What, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         # Recomputation in backward, as in checkpoints, is not a call by the loop.
         if torch.compiler.is_compiling() or what in self._within or "backward" in self._within:
             return inner(*args, **kwargs)
-        self.note(what)
+        self.note(what, str(id(args[1])) if what == "update" else "")  # a scaler's step gets the optimizer
         if what == "update" and self.on:
             self.graded.update(graded(self._task))
         self._within.add(what)
@@ -276,6 +283,19 @@ class Recorder:
         finally:
             self._within.discard(what)
 
+    def _begin_update(self, optimizer: Any, *_: Any) -> None:
+        noted = "update" not in self._within
+        self._updates.append(noted)
+        if noted:
+            self.note("update", CLOSURE if needs_closure(optimizer) else str(id(optimizer)))
+            if self.on:
+                self.graded.update(graded(self._task))
+            self._within.add("update")
+
+    def _end_update(self, *_: Any) -> None:
+        if self._updates.pop():
+            self._within.discard("update")
+
     def _method(self, what: What, method: Any) -> Any:
         """A stand-in bound like ``method``: a learning rate scheduler wraps the function inside it."""
         call = functools.partial(self._call, what)
@@ -284,6 +304,8 @@ class Recorder:
         return standing_in(method, call)
 
     def _differentiate(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self._within & {"model", "loss_fn"}:  # a gradient that the model or the loss itself is made of
+            return function(*args, **kwargs)
         if self.on and "backward" not in self._within:
             given = inspect.signature(function).bind(*args, **kwargs).arguments
             began: Any = given.get("tensors", given.get("outputs"))

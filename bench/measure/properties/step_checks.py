@@ -7,7 +7,9 @@ from loopmark.bench.measure.clock import known_phases
 from loopmark.bench.measure.properties.prepared_loop import Stopped, phase_name
 from loopmark.bench.measure.properties.recorder import What
 from loopmark.bench.measure.properties.step_trace import (
+    CLOSURE_RUNS,
     STOPS,
+    WHOLE,
     Lap,
     LoopUnderTest,
     NotApplicable,
@@ -17,7 +19,7 @@ from loopmark.bench.measure.properties.step_trace import (
     property_check,
     watch,
 )
-from loopmark.phases import DATA, FOR_EACH_PART, OPTIONAL, YIELDED
+from loopmark.phases import DATA, FOR_EACH_PART, PHASES, YIELDED
 
 HOMES: dict[What, tuple[str, str]] = {
     "zero_grad": ("zero_grad", "the gradients are cleared"),
@@ -31,11 +33,12 @@ HOMES: dict[What, tuple[str, str]] = {
 
 @property_check
 def phases_in_order(loop: LoopUnderTest) -> str | None:
-    """The step yields every phase once, in order; forward, loss and backward may take turns."""
+    """The step yields every phase in order, with phases of its own anywhere; parts of a batch, or updates, repeat."""
+    _refuse_unordered(loop)
     for trace in loop.traces:
         if trace.phases or not trace.fault:
             known_phases(trace.phases)
-        if not trace.fault and (disorder := _disorder(trace)):
+        if not trace.fault and (disorder := _disorder(trace, loop.prepared.task.has_loss_fn)):
             return disorder
     first = loop.traces[0].phases
     if other := next((trace.phases for trace in loop.traces if trace.phases != first and not trace.fault), None):
@@ -46,11 +49,20 @@ def phases_in_order(loop: LoopUnderTest) -> str | None:
     return None
 
 
-def _disorder(trace: StepTrace) -> str | None:
-    phases, shown, wanted = trace.phases, listed(trace.phases, 12), ", ".join(YIELDED)
+def _refuse_unordered(loop: LoopUnderTest) -> None:
+    """Raise NotApplicable for a step whose work has no phases of its own."""
+    if any(trace.is_whole for trace in loop.traces):
+        raise NotApplicable(WHOLE)
+    if any(trace.has_closure for trace in loop.traces):
+        raise NotApplicable(CLOSURE_RUNS)
+
+
+def _disorder(trace: StepTrace, has_loss_fn: bool) -> str | None:
+    phases = tuple(phase for phase in trace.phases if phase in PHASES)  # a step's own may come anywhere
+    shown, wanted = listed(trace.phases, 12), ", ".join(YIELDED)
     if DATA in phases:
         return f"yields `{DATA}`, which is timed before the step begins; leave that yield out"
-    order = tuple(phase for phase in YIELDED if phase in phases or phase not in OPTIONAL)
+    order = tuple(phase for phase in YIELDED if phase in phases or has_loss_fn or phase != "loss")
     if missing := [phase for phase in order if phase not in phases]:
         return (
             f"has no phase {', '.join(map(phase_name, missing))}: yields {shown}; yield each of {wanted} "
@@ -58,10 +70,13 @@ def _disorder(trace: StepTrace) -> str | None:
         )
     parts = tuple(phase for phase in order if phase in FOR_EACH_PART)
     due = {*pairwise(("", *order, "")), (parts[-1], parts[0])}
+    if phases[-1] == order[-1]:  # several updates in a step, as for a GAN
+        due |= {(order[-1], order[0]), (order[-1], parts[0])}
     if {*pairwise(("", *phases, ""))} <= due:
         return None
-    steps = zip(pairwise(("", *phases)), trace.laps, strict=False)
-    wrong = next((lap for pair, lap in steps if pair not in due), trace.laps[len(phases) - 1])
+    laps = [lap for lap in trace.laps if lap.phase in phases]
+    steps = zip(pairwise(("", *phases)), laps, strict=False)
+    wrong = next((lap for pair, lap in steps if pair not in due), laps[-1])
     why = "again" if phases.count(wrong.phase) > 1 else "out of order"
     return (
         f"yields phases out of order: {phase_name(wrong.phase)} comes {why} at {wrong.place}; yields {shown}, "
@@ -72,6 +87,8 @@ def _disorder(trace: StepTrace) -> str | None:
 @property_check
 def only_optimizer_moves_parameters(loop: LoopUnderTest) -> str | None:
     """No parameter changes in any phase but `optimizer`."""
+    if any(trace.is_whole for trace in loop.traces):
+        raise NotApplicable(WHOLE)
     wrong = [lap for trace in loop.traces for lap in trace.ended if lap.moved and lap.phase != "optimizer"]
     if not wrong:
         return None
@@ -86,9 +103,13 @@ def only_optimizer_moves_parameters(loop: LoopUnderTest) -> str | None:
 
 @property_check
 def one_update(loop: LoopUnderTest) -> str | None:
-    """Each training step calls the optimizer's step once."""
+    """Each training step calls the step of each optimizer once."""
     for trace in loop.traces:
-        updates = trace.places_of("update")
+        by_optimizer: dict[str, list[str]] = {}
+        for _, event in trace.events:
+            if event.what == "update":
+                by_optimizer.setdefault(event.detail, []).append(event.place)
+        updates = max(by_optimizer.values(), key=len, default=[])
         if len(updates) > 1:
             times = "twice" if len(updates) == 2 else f"{len(updates)} times"
             return (
@@ -110,8 +131,11 @@ def one_update(loop: LoopUnderTest) -> str | None:
 def work_in_its_phase(loop: LoopUnderTest) -> str | None:
     """The model is called in `forward`, the loss is computed in `loss`, gradients in `backward` and the update in
     `optimizer`, and gradients are cleared in `zero_grad`."""
+    _refuse_unordered(loop)
     finders = (_calls_elsewhere, _operations_elsewhere, _gradients_elsewhere)
-    wrong = list(dict.fromkeys(sentence for trace in loop.traces for find in finders for sentence in find(trace)))
+    told = (sentence for trace in loop.traces for find in finders for sentence in find(trace))
+    own_loss = f"{HOMES['loss_fn'][1]} in"  # the model computes it in `forward`
+    wrong = [s for s in dict.fromkeys(told) if loop.prepared.task.has_loss_fn or not s.startswith(own_loss)]
     if not wrong:
         return None
     return (
@@ -125,7 +149,7 @@ def _calls_elsewhere(trace: StepTrace) -> Iterator[str]:
         if home not in trace.phases and not trace.fault:
             continue  # phases-in-order reports it
         calls = [(lap.phase, event.place) for lap in trace.ended for event in lap.events if event.what == what]
-        for phase in dict.fromkeys(phase for phase, _ in calls if phase != home):
+        for phase in dict.fromkeys(phase for phase, _ in calls if phase != home and phase in ("", *YIELDED)):
             found = [place for where, place in calls if where == phase]
             yield f"{done} in {phase_name(phase)}, not in `{home}` ({places(found)})"
 

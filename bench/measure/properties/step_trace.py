@@ -23,6 +23,7 @@ from loopmark.bench.measure.properties.prepared_loop import (
     same_bits,
 )
 from loopmark.bench.measure.properties.recorder import (
+    CLOSURE,
     Event,
     Recorder,
     Root,
@@ -34,13 +35,17 @@ from loopmark.bench.measure.properties.recorder import (
     place_in,
 )
 from loopmark.bench.records.checks import Outcome, Property
+from loopmark.loops.batch import tensors_in
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
 from loopmark.loops.user_code import place_among
+from loopmark.phases import REST
 
 T = TypeVar("T")
 
 MOST_YIELDS = 10_000  # most yields of a step; a batch in thousands of parts has this many
+WHOLE = "the step is an ordinary function, which is timed whole: yield each phase as it ends to have it checked"
+CLOSURE_RUNS = "its optimizer is given a closure, which computes the loss and the gradients within `optimizer`"
 STOPS = "the step does not come to its end"  # the reason why a property cannot be checked
 
 
@@ -91,6 +96,16 @@ class StepTrace:
     @property
     def phases(self) -> tuple[str, ...]:
         return tuple(lap.phase for lap in self.laps[:-1])
+
+    @property
+    def has_closure(self) -> bool:
+        """True if an optimizer computes the gradients by itself, so that the whole step lies in its update."""
+        return any(event.what == "update" and event.detail == CLOSURE for _, event in self.events)
+
+    @property
+    def is_whole(self) -> bool:
+        """True if an ordinary function took the step, whose parts end between yields."""
+        return self.phases == (REST,)
 
     @property
     def ended(self) -> tuple[Lap, ...]:
@@ -157,7 +172,7 @@ def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
     """
     task, recorder = prepared.task, prepared.recorder
     batch = task.next_batch()
-    copies = [part.clone() if isinstance(part, Tensor) else None for part in batch]
+    copies = [[tensor.clone() for tensor in tensors_in(part)] for part in batch]
     modes = {name: module.training for name, module in task.model.named_modules()}
     watched = _Watched(task, recorder)
     note_wait = partial(recorder.note, "wait")
@@ -198,7 +213,7 @@ def watch(prepared: PreparedLoop, *, for_waits: bool = False) -> StepTrace:
         graded_at_update=frozenset(recorder.graded),
         fault=fault,
         held_yields=tuple(dict.fromkeys(held)),
-        changed_batch=tuple(n for n, part, copy in parts if copy is not None and not same_bits(part, copy)),
+        changed_batch=tuple(n for n, part, copy in parts if not same(tensors_in(part), copy)),
         changed_modes=tuple(n for n, m in task.model.named_modules() if modes.get(n, m.training) != m.training),
     )
 
@@ -228,12 +243,13 @@ class LoopUnderTest:
 
     def __init__(self, make_task: Callable[[int], Task], make_loop: Callable[[], Loop], seed: int = 0) -> None:
         self.make_task, self.make_loop, self.seed = make_task, make_loop, seed
+        self.reference = EAGER  # the step of the loop itself, where eager cannot run the task
 
     def fresh(self, seed: int | None = None) -> PreparedLoop:
         return PreparedLoop.begin(self.make_task, self.make_loop(), self.seed if seed is None else seed)
 
     def eager(self, seed: int | None = None) -> PreparedLoop:
-        return PreparedLoop.begin(self.make_task, EAGER, self.seed if seed is None else seed)
+        return PreparedLoop.begin(self.make_task, self.reference, self.seed if seed is None else seed)
 
     @cached_property
     def prepared(self) -> PreparedLoop:
@@ -253,7 +269,7 @@ class LoopUnderTest:
         return watch(self.eager())
 
     @cached_property
-    def course(self) -> tuple[list[float], list[float]]:
+    def course(self) -> tuple["Course", "Course"]:
         """The loop's and eager's losses in repeated steps on one batch, from the same weights, with another seed."""
         other = self.seed + 1 if self.seed < 2**62 else 0
         return _losses_on_one_batch(self.fresh(other)), _losses_on_one_batch(self.eager(other))
@@ -264,20 +280,29 @@ class LoopUnderTest:
         return self.traces[-1].fault
 
 
-def _losses_on_one_batch(prepared: PreparedLoop) -> list[float]:
-    """The losses of a new loop's first steps on its first batch; empty where a step leaves no loss.
+@dataclass(frozen=True)
+class Course:
+    """The losses of a new loop's first steps on its first batch, and its learning rates during them."""
+
+    losses: list[float]  # empty where a step leaves no loss
+    rates: set[float]
+
+
+def _losses_on_one_batch(prepared: PreparedLoop) -> Course:
+    """The course of a new loop.
 
     A step in which no parameter moves (skipped by a gradient scaler) does not count; at most ``COURSE_STEPS`` more.
     """
-    batch, losses, moved = prepared.task.next_batch(), list[float](), 0
+    batch, losses, moved, rates = prepared.task.next_batch(), list[float](), 0, set[float]()
     while moved < COURSE_STEPS and len(losses) < 2 * COURSE_STEPS:
         before = parameters_of(prepared.task)
         loss = prepared.loss(batch)
         if loss is None:
-            return []
+            return Course([], rates)
+        rates |= {float(group["lr"]) for group in prepared.task.optimizer.param_groups if "lr" in group}
         moved += not same(before, parameters_of(prepared.task))
         losses.append(loss)
-    return losses
+    return Course(losses, rates)
 
 
 class NotApplicable(Exception):  # noqa: N818 - no error

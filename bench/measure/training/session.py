@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from loopmark.bench.measure.clock import HostClock
+from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.meters import energy_meter
-from loopmark.bench.measure.warmup import CompilationLog
 from loopmark.bench.records.run import CacheState
 from loopmark.bench.records.training import Target
 from loopmark.loops.amp import CountingGradScaler

@@ -20,7 +20,7 @@ class Terms:
     budget_seconds: float  # training time for each seed of each case, without its first steps
     insists: bool = False
     """True to raise BadInput for a bad step, or for a workload without a target. If False, a bad step's case fails,
-    and the loops of such a workload are compared with eager but not trained."""
+    and the loops of such a workload are compared with the baseline but not trained."""
 
 
 PATIENCE, PATIENCE_STEPS = 5, 50

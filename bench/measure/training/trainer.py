@@ -1,4 +1,4 @@
-"""The training part: each case's steps compared with eager's, and each case trained from several seeds."""
+"""The training part: each case's steps compared with the baseline's, and each case trained from several seeds."""
 
 import time
 from contextlib import closing
@@ -18,7 +18,6 @@ from loopmark.bench.measure.training.trials import Endings, Trials
 from loopmark.bench.records.run import Run, Status
 from loopmark.bench.records.training import Proof, Training, TrainingSamples, write_training
 from loopmark.loops.catalog import WORKLOADS
-from loopmark.loops.loop import EAGER
 
 PROOF_STEPS = 8
 
@@ -80,9 +79,9 @@ class Trainer:
     def _expect_targets(self) -> None:
         """Check the targets of the user's own workloads first, to report a missing one before any training."""
         for workload in self._workloads if self._terms.insists else ():
-            if workload in WORKLOADS or (workload, EAGER.name) in self._endings:
+            if workload in WORKLOADS or (workload, self._plan.baseline) in self._endings:
                 continue
-            with closing(self._pool.start(workload, EAGER.name, log="target", neighbours=0)) as process:
+            with closing(self._pool.start(workload, self._plan.baseline, log="target", neighbours=0)) as process:
                 try:
                     _, begun = trials.begin(process, self._plan.limit_seconds)
                 except CaseEnded as end:
@@ -90,10 +89,11 @@ class Trainer:
                 trials.expect_target(workload, begun, self._terms, self._collector)
 
     def _prove(self, workload: str) -> None:
-        """Compare every case of ``workload`` with eager, one after another. Nothing is timed."""
-        cases = [(EAGER.name, False), (EAGER.name, True), *((x, False) for x in self._loops if x != EAGER.name)]
+        """Compare every case of ``workload`` with the baseline, one after another. Nothing is timed."""
+        base = self._plan.baseline
+        cases = [(base, False), (base, True), *((loop, False) for loop in self._loops if loop != base)]
         for number, (loop, repeat) in enumerate(cases):
-            self._tell(workload, 0, f"{loop} · compared with {EAGER.name}", number / len(cases))
+            self._tell(workload, 0, f"{loop} · compared with {base}", number / len(cases))
             ending: tuple[Status, str | None] = self._endings.get((workload, loop), ("ok", None))
             proof = Proof(workload, loop, repeat, *ending)
             if proof.status == "ok":
@@ -103,12 +103,13 @@ class Trainer:
 
     def _compare(self, proof: Proof) -> None:
         log = f"proof-{len(self._collector.proofs)}"
-        with closing(self._pool.start(proof.workload, proof.loop, log=log, neighbours=0)) as process:
+        process = self._pool.start(proof.workload, proof.loop, log=log, neighbours=0, repeat=proof.repeat)
+        with closing(process):
             try:
                 seen = process.within(self._plan.limit_seconds).prove(steps=PROOF_STEPS)
             except CaseEnded as end:
                 trials.refuse_bad_step(end, self._terms)
-                # Training may still fit: it needs no copies of eager's model.
+                # Training may still fit: it needs no copies of the baseline's model.
                 if not end.reason.startswith(OUT_OF_MEMORY):
                     self._endings[proof.key] = end.status, end.reason
                 self._collector.add_proof(replace(proof, status=end.status, reason=end.reason))
@@ -120,7 +121,7 @@ class Trainer:
         self._collector.add_proof(replace(proof, **told), seen.deviations)
 
     def _tell(self, workload: str, stage: int, doing: str, part: float) -> None:
-        """Report the progress of a workload's stage: the comparison with eager (0), or one of the seeds after it."""
+        """Report the progress of a workload's stage: its comparison with the baseline (0), or a seed after it."""
         stages = 1 + len(self._seeds)
         done = (self._workloads.index(workload) * stages + stage + part) / (len(self._workloads) * stages)
         spent = time.perf_counter() - self._began

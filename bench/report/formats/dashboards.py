@@ -17,6 +17,7 @@ from loopmark.bench.judge.summary import Summary
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report.figures import FIGURES, Chart, Value
 from loopmark.bench.report.formats.entry import Entry, entries, scaled
+from loopmark.bench.report.text import short
 
 
 def bencher(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
@@ -45,7 +46,7 @@ def smaller_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG00
 
 
 def bigger_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
-    """Steps and training samples a second, and the speedup over eager, which stays valid on machines that vary."""
+    """Steps and training samples a second, and the speedup over the baseline, which is valid on machines that vary."""
     return _charts(summary, bigger=True)
 
 
@@ -62,5 +63,6 @@ def _result(entry: Entry, chart: Chart, figure: Value) -> dict[str, Any] | None:
         return None
     value, interval = known
     said = "\n".join(entry.words)
-    result = {"name": f"{entry.name}: {chart.name}", "value": value, "unit": chart.unit, "extra": said}
+    name = f"{entry.name}: {chart.name.format(short(entry.row.baseline))}"
+    result = {"name": name, "value": value, "unit": chart.unit, "extra": said}
     return result | ({"range": f"95 % [{interval[0]:.6g}, {interval[1]:.6g}]"} if interval else {})

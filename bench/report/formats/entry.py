@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
-from loopmark.bench.report import cells
-from loopmark.bench.report import format as show
+from loopmark.bench.report import cells, show
 from loopmark.bench.report.figures import Value
 from loopmark.bench.report.table import ends
-from loopmark.bench.report.text import Key, elide, numbered
+from loopmark.bench.report.text import Key, elide, numbered, short
 
-WORKLOAD_LENGTH, LOOP_LENGTH = 90, 150
-"""The longest names, in letters. Both fit into Bencher's 1,024 bytes, even with four bytes a letter."""
+WORKLOAD_LENGTH, LOOP_LENGTH = 90, 150  # letters; both fit into Bencher's 1,024 bytes, with four bytes a letter
 UNNAMED = "unnamed"
 
 
@@ -37,7 +35,9 @@ class Entry:
         row = self.row
         said = (
             f"verdict: {cells.verdict(row)}",
-            f"speedup over eager: {show.ratio_range(row.speedup)}" if row.speedup is not None else "",
+            f"speedup over {short(self.row.baseline)}: {show.ratio_range(row.speedup)}"
+            if row.speedup is not None
+            else "",
             f"noise floor: {show.noise_floor(self.of.noise_floor)}",
             f"launches: {len(row.case.launches)}",
             cells.notes(row),

@@ -31,6 +31,7 @@ def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all for
         "run": run.name,
         "machine": run.machine.name,
         "device": run.plan.device,
+        "baseline": run.plan.baseline,
         "started": run.started,
         "torch": run.environment.torch or "",
         "loopmark": run.environment.loopmark,
@@ -39,7 +40,7 @@ def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all for
     if start := in_utc(run.started):
         name, since = "run_start_timestamp_seconds", start.timestamp()
         lines += [*_head(name, "gauge", "seconds", "Start of the run, seconds since 1970."), _sample(name, {}, since)]
-    what = "The verdict on a loop, and whether it trains as eager does."
+    what = "The verdict on a loop, and whether it trains as the baseline does."
     lines += [*_head("case", "info", None, what), *(_sample("case_info", _verdicts(entry), 1) for entry in measured)]
     records = [(_labels(entry), record(entry.row, entry.of)) for entry in measured]
     gauges = [(one.key, one.gauge) for one in FIGURES if one.gauge]
@@ -59,7 +60,7 @@ def _labels(entry: Entry) -> Labels:
 
 def _verdicts(entry: Entry) -> Labels:
     trained = entry.row.trained.equivalence.verdict if entry.row.trained else None
-    return {**_labels(entry), "verdict": cells.verdict(entry.row), "trains_as_eager": trained or ""}
+    return {**_labels(entry), "verdict": cells.verdict(entry.row), "trains_as_baseline": trained or ""}
 
 
 def _phases(entry: Entry) -> Iterator[tuple[Labels, float]]:

@@ -25,18 +25,14 @@ from loopmark.bench.report.figures import record
 from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
 from loopmark.bench.report.text import elide, plain
 
-MOST_ROUNDS = 100_000
-"""The most rounds of all benchmarks; a larger run's file has none, as without ``--benchmark-save-data``."""
+MOST_ROUNDS = 100_000  # of all benchmarks; a larger run's file has none, as without ``--benchmark-save-data``
 _BLOCK = ["launch", "round", "block"]
 
 
 def export(summary: Summary, samples: Samples) -> str:
     """Every case that was measured, and its phases."""
     blocks, laps = ByCase(samples.blocks[counted_blocks(samples.blocks)]), laps_by_case(samples)
-    measured = []
-    for entry in entries(summary):
-        own = blocks[entry.index]
-        measured.append((entry, _rounds(own), _phases(entry, laps[entry.index])))
+    measured = [(one, _rounds(blocks[one.index]), _phases(one, laps[one.index])) for one in entries(summary)]
     count = sum(len(rounds) + sum(map(len, phases.values())) for _, rounds, phases in measured)
     benchmarks = [b for one in measured for b in _benchmarks(*one, include_data=count <= MOST_ROUNDS)]
     commit, _, changes = (summary.run.environment.revision or "").partition("+")

@@ -18,9 +18,10 @@ MakeTask = Callable[[], Task]
 StepFunction = Callable[[Task, Tensor, Tensor], Iterator[str]]
 
 
-def proven(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Proven:
-    """A worker's measurements of ``loop``."""
-    return prove(make_task(), loop, steps, seed, now=lambda: 0.0)  # all steps, even on a slow machine
+def proven(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0, base: Loop = EAGER) -> Proven:
+    """A worker's measurements of ``loop``, compared with ``base``."""
+    now = lambda: 0.0  # noqa: E731 - all steps, even on a slow machine
+    return prove(make_task(), loop, steps, seed, now, base=base, make_task=make_task)
 
 
 proven_of_eager = cache(
@@ -28,10 +29,11 @@ proven_of_eager = cache(
 )  # many loops are judged on one task; eager gives the same bits each time
 
 
-def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0) -> Equivalence:
-    """The verdict on ``loop``, with eager compared as well."""
+def judged(loop: Loop, make_task: MakeTask, steps: int = PROOF_STEPS, seed: int = 0, base: Loop = EAGER) -> Equivalence:
+    """The verdict on ``loop``, with the baseline compared as well."""
     collector = TrainingCollector()
-    for one, prove_it in ((EAGER, proven_of_eager), (loop, partial(proven, loop))):
+    prove_base = proven_of_eager if base is EAGER else partial(proven, base, base=base)
+    for one, prove_it in ((base, prove_base), (loop, partial(proven, loop, base=base))):
         seen = prove_it(make_task, steps, seed)
         known = {name: value for name, value in vars(seen).items() if name not in ("deviations", "why_not")}
         proof = Proof("workload", one.name, repeat=False, status="ok", reason=None, **known)

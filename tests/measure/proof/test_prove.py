@@ -92,7 +92,7 @@ def test_the_deviations_of_a_step_come_in_the_order_in_which_they_come_about() -
     assert layers[-1] == "stem.0.weight"
 
 
-@pytest.mark.parametrize(("phases", "says"), [(["fwd"], "yields 'fwd', which is no phase"), ([], "yields no phase")])
+@pytest.mark.parametrize(("phases", "says"), [(["a\nb"], "which is no phase"), ([], "yields no phase")])
 def test_a_step_that_names_no_phase_is_a_bad_step(phases: list[str], says: str) -> None:
     def step(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
         yield from phases

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from loopmark.bench.measure.proof.steps import (
     Layers,
-    Twin,
     buffers_of,
     changes,
     gradients_of,
@@ -18,6 +17,7 @@ from loopmark.bench.measure.proof.steps import (
     slots_of,
     state_of,
 )
+from loopmark.bench.measure.proof.twin import Twin
 from loopmark.loops.catalog import WORKLOADS, find_loop
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Batches, Task
@@ -98,7 +98,9 @@ def test_a_state_is_a_copy_that_later_steps_leave_alone() -> None:
     kept = copy.deepcopy(before)
     drive(task, step)
     assert equal(before.layers, kept.layers)
-    assert all(equal(slot, kept.optimizer[index]) for index, slot in before.optimizer.items())
+    assert all(
+        equal(slot, kept.optimizers["optimizer"][index]) for index, slot in before.optimizers["optimizer"].items()
+    )
     assert not equal(before.layers, state_of(task).layers)
 
 

@@ -274,7 +274,7 @@ WRONG = {
     "raises_at_once": ("failed", r"misbehaving\.py:\d+: ValueError: wrong from the start"),
     "is_killed": ("failed", "killed by SIGKILL"),
     "exits": ("failed", r"misbehaving\.py:\d+: SystemExit: 3"),
-    "yields_an_unknown_phase": ("failed", r"misbehaving\.py:\d+: the step yields 'fwd', which is no phase"),
+    "yields_an_unknown_phase": ("failed", r"misbehaving\.py:\d+: the step yields 3, which is no phase"),
     "yields_nothing": ("failed", "yields no phase"),
 }
 
@@ -418,7 +418,7 @@ def test_a_workload_without_a_target_is_compared_and_not_trained_unless_the_term
 
 @pytest.mark.parametrize(
     ("loop", "says"),
-    [("yields_an_unknown_phase", "the step yields 'fwd', which is no phase"), ("yields_nothing", "yields no phase")],
+    [("yields_an_unknown_phase", "the step yields 3, which is no phase"), ("yields_nothing", "yields no phase")],
 )
 def test_a_step_that_is_none_is_bad_input_where_the_terms_insist(tmp_path: Path, loop: str, says: str) -> None:
     insisting = Terms(seeds=1, until="convergence", budget_seconds=NO_LIMIT, insists=True)

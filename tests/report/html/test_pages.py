@@ -200,7 +200,7 @@ def test_a_plots_colours_follow_the_pages_where_they_mean_nothing_by_themselves(
 
 
 def test_a_training_by_itself_has_a_page_of_its_own(tmp_path: Path) -> None:
-    from loopmark.bench.report.training_files import draw_training
+    from loopmark.bench.report.draw import draw_training
     from tests.support.trainings import Taught, make_training
 
     draw_training(tmp_path, *make_training([Taught("eager"), Taught("amp_bf16", error=0.02, bits=8)], ("resnet",)))

@@ -1,6 +1,6 @@
 import pytest
 
-from loopmark.bench.report.claim import conclusion, sentence, word
+from loopmark.bench.report.judgement import conclusion, sentence, word
 from tests.support.hostile import NAMES
 from tests.support.judgements import BROKEN, EVERYTHING, NOT_SLOWER, REFUSED, finding, judgement
 

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.report import format as show
+from loopmark.bench.report import show
 
 UNBOUNDED = Estimate(1.1, 0.0, math.inf)
 

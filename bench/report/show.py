@@ -140,11 +140,9 @@ def percent_range(estimate: Estimate | None) -> str:
     if estimate is None or not known(estimate.value):
         return ABSENT
     scaled = estimate.map(lambda share: share * 100)
-    half = (scaled.high - scaled.low) / 2
-    if not math.isfinite(half) or half <= 0:
+    if not 0 < scaled.high - scaled.low < math.inf:
         return percent(estimate.value)
-    decimals = min(_MOST_DECIMALS, _decimals(_rounded(half, 2), 2))
-    return f"{scaled.value:,.{decimals}f} % {_ends(scaled, lambda end: f'{end:,.{decimals}f}')}"
+    return " % ".join(_in_digits(scaled, least=0, digits=2))
 
 
 def noise_floor(log_ratio: float | None) -> str:
@@ -207,12 +205,12 @@ def in_unit(estimate: Estimate, size: float, unit: str) -> tuple[str, str]:
     return f"{value} {unit}", ends
 
 
-def _in_digits(estimate: Estimate, least: int) -> tuple[str, str]:
-    """Value and interval, with ``least`` decimals, or more where the interval's half width needs them."""
+def _in_digits(estimate: Estimate, least: int, digits: int = 1) -> tuple[str, str]:
+    """Value and interval, with ``least`` decimals, or more for ``digits`` digits of the interval's half width."""
     half = (estimate.high - estimate.low) / 2
     if not math.isfinite(half) or half <= 0:
         return significant(estimate.value), _ends(estimate, significant)
-    decimals = max(least, min(_MOST_DECIMALS, _decimals(_rounded(half, 1), 1)))
+    decimals = max(least, min(_MOST_DECIMALS, _decimals(_rounded(half, digits), digits)))
     return f"{estimate.value:,.{decimals}f}", _ends(estimate, lambda end: f"{end:,.{decimals}f}")
 
 

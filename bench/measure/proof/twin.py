@@ -1,0 +1,192 @@
+"""A twin: a copy of a task, made before any technique changes it, that takes the baseline's step from any state."""
+
+import contextlib
+import copy
+import warnings
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from loopmark.bench.measure.proof.precision import Switches
+from loopmark.bench.measure.proof.steps import (
+    Handed,
+    Layers,
+    State,
+    Taken,
+    Updated,
+    buffers_of,
+    gradients_of,
+    layers_of,
+    parameters_of,
+    slot_copied,
+    slots_of,
+)
+from loopmark.loops.batch import Batch, mapped, predict
+from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.task import Task
+from loopmark.loops.technique import Driver
+
+Nudge = Callable[[float], float]
+
+
+class Twin:
+    """Takes the step of ``base``, without its techniques, from any given state.
+
+    Of the canonical step it computes the gradients, and the update from any gradients. A step of the user's own is
+    taken whole, since only it knows what it does; the state that it keeps on its task moves on with each step that is
+    not rounded at random. An ``exact`` twin computes in float64, whose rounding is negligible beside float32's.
+    """
+
+    def __init__(self, task: Task, base: Loop = EAGER, *, exact: bool = False, is_own: bool = False) -> None:
+        """A twin of ``task``; with ``is_own``, its model is the twin's own, and is not copied."""
+        self.model = task.plain_model if is_own else copy.deepcopy(task.plain_model)
+        self._task = copy.copy(task)
+        self._task.model = self._task.plain_model = self.model
+        self._task.loss_fn = copy.deepcopy(task.loss_fn) if isinstance(task.loss_fn, nn.Module) else task.loss_fn
+        self._task.optimizer_options = {}
+        self._base, self._exact = replace(base, techniques=()), exact
+        self.is_canonical = base.is_canonical
+        self._switches = Switches.now()  # no technique has changed them yet
+        self._step: Any = None
+        self._own_before: dict[str, Any] | None = None
+        if exact:
+            for part in (self.model, self._task.loss_fn):
+                if isinstance(part, nn.Module):
+                    part.double()
+
+    def take(
+        self,
+        state: State,
+        batch: Batch,
+        rounding: AbstractContextManager[Any] | None = None,
+        nudge: Nudge | None = None,
+    ) -> Taken:
+        """The step from ``state``. ``nudge`` slightly changes the settings of a whole step's optimizers."""
+        self._load(state)
+        inputs, targets = (mapped(self._cast, part) for part in batch)
+        with self._switches.restored():
+            if not self.is_canonical:
+                return self._take_own(state, inputs, targets, rounding, nudge)
+            self.model.zero_grad(set_to_none=True)
+            with rounding or contextlib.nullcontext():
+                loss = self._task.loss_fn(predict(self.model, inputs, targets, self._task.call), targets)
+                loss.backward()
+        return Taken(loss.detach().clone(), gradients_of(self.model), buffers_of(self.model))
+
+    def update(self, state: State, gradients: Layers, nudge: Nudge = lambda value: value) -> Updated:
+        """The optimizers' update from ``state``. ``nudge`` slightly changes each setting (learning rate, betas, …)."""
+        self._load(state)
+        self._set_gradients(gradients)
+        settings = self._handed.settings if self._step is not None else {}
+        with self._switches.restored():
+            made = self._task.new_optimizers()
+            ours = {id(parameter) for parameter in self.model.parameters()}
+            for name, optimizer in made.items():
+                if not all(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"]):
+                    raise ValueError(
+                        "make_optimizer uses other parameters than the ones it is given; use the given ones"
+                    )
+                fresh = optimizer.state_dict()["param_groups"]
+                optimizer.load_state_dict({"state": _slots(state, name), "param_groups": fresh})
+                for number, group in enumerate(optimizer.param_groups):
+                    group.update(settings[name][number] if name in settings else {})
+                    group.update({key: _nudged(value, nudge) for key, value in group.items() if key != "params"})
+                optimizer.step()
+        return Updated(parameters_of(self.model), slots_of(self.model, *made.values()))
+
+    def advance(self) -> None:
+        """Step the schedules of ``make_scheduler`` after an update; a step of the user's own has stepped them."""
+        if not self.is_canonical or self._task.make_scheduler is None:
+            return
+        self._begin()
+        with warnings.catch_warnings(action="ignore"):  # about a schedule that is stepped before its optimizer
+            for schedule in self._task.schedules.values():
+                schedule.step()
+        self._handed.note_settings()
+
+    def _begin(self) -> None:
+        """Make the optimizers, and prepare the step; only the first call does anything."""
+        if self._step is None:
+            step = self._base.prepare(self._task)
+            assert not isinstance(step, Driver)  # only a technique has a driver
+            self._step, self._handed = step, Handed(self._task)
+            self._handed.note_settings()
+
+    def _take_own(self, state: State, inputs: Any, targets: Any, rounding: Any, nudge: Nudge | None) -> Taken:
+        self._begin()
+        task = self._task
+        task.adapt(inputs)
+        for name, optimizer in task.optimizers.items():
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": _slots(state, name), "param_groups": groups})
+        self._set_gradients(state.gradients)
+        live = self._own_state()
+        if rounding is None:
+            self._own_before = self._copied(live)
+        elif self._own_before is not None:
+            self._put(self._copied(self._own_before) or live)
+        for group in (group for optimizer in task.optimizers.values() for group in optimizer.param_groups):
+            group.update({k: _nudged(v, nudge) for k, v in group.items() if k != "params"} if nudge else {})
+        task.last_loss = None
+        self._handed.forget()
+        try:
+            with rounding or contextlib.nullcontext():
+                deque(self._step(task, inputs, targets), maxlen=0)
+        finally:
+            if rounding is not None:
+                self._put(live)
+        loss = torch.as_tensor(torch.nan if task.last_loss is None else task.last_loss).detach().clone()
+        updated = Updated(parameters_of(self.model), slots_of(self.model, *task.optimizers.values()))
+        return Taken(loss, self._handed.gradients(), buffers_of(self.model), updated)
+
+    def _own_state(self) -> dict[str, Any]:
+        """The attributes that a step has added to its task, and the settings of its optimizers."""
+        known = {field.name for field in fields(Task)} - {"schedules"} | {"place", "_stream"}
+        groups = {name: [dict(group) for group in o.param_groups] for name, o in self._task.optimizers.items()}
+        return {"": groups, **{name: value for name, value in vars(self._task).items() if name not in known}}
+
+    def _copied(self, own: dict[str, Any]) -> dict[str, Any] | None:
+        """A copy that shares the model and its optimizers; None where something in it cannot be copied."""
+        task = self._task
+        shared = (task, task.model, *self.model.modules(), *self.model.parameters(), *task.optimizers.values())
+        try:
+            return copy.deepcopy(own, {id(one): one for one in (*shared, task.optimizer)})
+        except Exception:  # the user's own objects may raise anything
+            return None
+
+    def _put(self, own: dict[str, Any]) -> None:
+        for name, groups in own[""].items():
+            for group, settings in zip(self._task.optimizers[name].param_groups, groups, strict=True):
+                group.update(settings)
+        for name in self._own_state().keys() - own.keys():
+            delattr(self._task, name)
+        vars(self._task).update({name: value for name, value in own.items() if name})
+
+    def _cast(self, tensor: Tensor) -> Tensor:
+        return tensor.double() if self._exact and tensor.is_floating_point() else tensor
+
+    def _set_gradients(self, gradients: Layers) -> None:
+        for name, parameter in self.model.named_parameters():
+            gradient = gradients.get(name)
+            parameter.grad = None if gradient is None else gradient.to(parameter.dtype, copy=True)
+
+    def _load(self, state: State) -> None:
+        with torch.no_grad():
+            for name, tensor in layers_of(self.model):
+                tensor.copy_(state.layers[name])
+
+
+def _slots(state: State, name: str) -> dict[Any, dict[str, Any]]:
+    slots = state.optimizers[name]
+    return {index: {key: slot_copied(value) for key, value in slot.items()} for index, slot in slots.items()}
+
+
+def _nudged(value: Any, nudge: Nudge) -> Any:
+    if isinstance(value, float):
+        return nudge(value)
+    return tuple(_nudged(item, nudge) for item in value) if isinstance(value, tuple) else value
