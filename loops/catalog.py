@@ -13,6 +13,7 @@ from loopmark.loops.loop import EAGER, Loop, of_function
 from loopmark.loops.technique import Step, Technique
 from loopmark.loops.user_code import BadSpec, defined_at, is_spec, load
 from loopmark.loops.workload import Workload
+from loopmark.loops.workloads import extras
 from loopmark.loops.workloads.gpt import gpt
 from loopmark.loops.workloads.regression import regression, regression_mlp
 from loopmark.loops.workloads.resnet import resnet
@@ -25,6 +26,8 @@ TECHNIQUES: dict[str, Technique] = {
     if isinstance(found, Technique)
 }
 WORKLOADS: dict[str, Workload] = {w.name: w for w in (regression, regression_mlp, resnet, gpt)}
+
+ASKED: list[Workload] = []  # of the extras, by this process
 
 # Similarity of two names, by difflib's ratio, for one to be suggested for the other.
 LIKE_ENOUGH = 0.5
@@ -63,9 +66,11 @@ def find_technique(name: str) -> Technique:
 
 
 def find_workload(name: str) -> Workload:
-    """The workload ``name``, or the user's own ``make_task``. Raises BadSpec for an unknown one."""
+    """The workload ``name``, an extra's model, or the user's own ``make_task``. Raises BadSpec for an unknown one."""
     if name in WORKLOADS:
         return WORKLOADS[name]
+    if name.partition(":")[0] in extras.EXTRAS:
+        return _extra(name)
     if not is_spec(name):
         raise BadSpec(_unknown("workload", name, WORKLOADS))
     make_task = load(name, "workload")
@@ -81,6 +86,16 @@ def find_workload(name: str) -> Workload:
     parameters = [*signature.parameters.values()]
     batch = parameters[1].default if len(parameters) > 1 and isinstance(parameters[1].default, int) else 64
     return Workload(label_of(name), "your own", {"small": (make_task, batch), "large": (make_task, batch)})
+
+
+@functools.cache
+def _extra(name: str) -> Workload:
+    found, names = extras.find(name)
+    if found is None:
+        prefix = name.partition(":")[0]
+        raise BadSpec(_unknown("workload", name, [f"{prefix}:{other}" for other in names()]))
+    ASKED.append(found)
+    return found
 
 
 def label_of(spec: str) -> str:
@@ -139,10 +154,10 @@ def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> N
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    likeness = {other: difflib.SequenceMatcher(None, other, name.lower()).ratio() for other in known}
+    likeness = {other: difflib.SequenceMatcher(None, other.lower(), name.lower()).ratio() for other in known}
     closest = max(likeness.values())
     least = closest if closest >= SURELY_MEANT else max(LIKE_ENOUGH, closest - ABOUT_AS_LIKE)
-    alike = [f"'{other}'" for other, value in likeness.items() if value >= least]
+    alike = [f"'{other}'" for other in sorted(likeness, key=lambda o: -likeness[o]) if likeness[other] >= least]
     meant = f"; did you mean {' or '.join(alike[:3])}?" if alike else ";"
     if name.endswith(".py"):
         return f"'{name}' is a file; add the function's name: {name}:{'step' if what == 'loop' else 'make_task'}"

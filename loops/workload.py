@@ -21,7 +21,7 @@ class Workload:
     name: str
     summary: str
     sizes: dict[Size, tuple[MakeTask, int]]
-    data: str | None = None  # the module with the data, imported where it is read: not every Python has it
+    data: str | None = None  # the module of its data or model, imported where it is read: not every Python has it
 
     def lacks(self) -> str | None:
         """The requirement that this machine lacks, as a sentence; None if the workload can run."""

@@ -145,13 +145,13 @@ def list_() -> None:
 
     from loopmark.bench.measure import inventory
 
-    device, console = inventory.default_device(), Console(highlight=False)
+    device, console = inventory.default_device(), Console(highlight=False, markup=False)
     loops = f"Loops  (--loop NAME, techniques joined by +, or your own: file.py:step), on {device.type}"
     for title, items in (
         ("Workloads  (--workload NAME, or your own: file.py:make_task)", inventory.workloads()),
         (f"\n{loops}", inventory.loops(device)),
     ):
-        console.print(title, style="bold", markup=False)
+        console.print(title, style="bold")
         columns = Column(no_wrap=True), Column(no_wrap=True), Column()
         table = Table(*columns, box=None, show_header=False, padding=(0, 2, 0, 2))
         for item in items:

@@ -28,6 +28,9 @@ ADDED = {"counts": None, "epochs": 0, "fetched": None, "has_loss_fn": True}
 RESTORE = "LOOPMARK_RESTORE"
 """The variable that stores the changed variables as JSON: each name with its earlier value, null if it was unset."""
 
+PRELOAD = "LOOPMARK_PRELOAD"
+"""The variable with the modules that the fork server imports for the workloads, separated by spaces."""
+
 BOOT = """
 import importlib.util, sys
 spec = importlib.util.spec_from_file_location("loopmark", sys.argv[1] + "/__init__.py")

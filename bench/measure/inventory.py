@@ -8,6 +8,7 @@ import torch
 from loopmark.bench.records.run import Case, Plan
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop, find_workload
 from loopmark.loops.loop import EAGER
+from loopmark.loops.workloads.extras import EXTRAS, lacks
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class Item:
 
 
 def workloads() -> tuple[Item, ...]:
-    return tuple(Item(workload.name, workload.summary, workload.lacks()) for workload in WORKLOADS.values())
+    """The included workloads, and one line for the models of each extra."""
+    included = (Item(workload.name, workload.summary, workload.lacks()) for workload in WORKLOADS.values())
+    return *included, *(Item(f"{key}:MODEL", summary, lacks(key)) for key, (_, summary) in EXTRAS.items())
 
 
 def loops(device: torch.device) -> tuple[Item, ...]:

@@ -18,8 +18,16 @@ from typing import Any, Protocol, TypeVar, cast
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.assignment import Assignment
-from loopmark.bench.measure.entry import BOOT, PACKAGE, RESTORE, enter, leave_working_directory, restore_variables
-from loopmark.loops.catalog import WORKLOADS
+from loopmark.bench.measure.entry import (
+    BOOT,
+    PACKAGE,
+    PRELOAD,
+    RESTORE,
+    enter,
+    leave_working_directory,
+    restore_variables,
+)
+from loopmark.loops.catalog import ASKED, WORKLOADS
 
 T = TypeVar("T")
 
@@ -165,12 +173,12 @@ def _start_server(module: str) -> ForkServerContext:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     context = multiprocessing.get_context("forkserver")
-    data = {workload.data for workload in WORKLOADS.values() if workload.data}
-    context.set_forkserver_preload([*(f"loopmark.bench.measure.{name}" for name in ("preload", module)), *sorted(data)])
+    context.set_forkserver_preload([f"loopmark.bench.measure.{name}" for name in ("preload", module)])
+    needed = {workload.data for workload in (*WORKLOADS.values(), *ASKED) if workload.data}
     # Its import path excludes the working directory and includes an uninstalled checkout; `preload` undoes both.
     # A killed worker leaves the semaphores of its loader's queues, which multiprocessing removes with a warning.
     quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning")))
-    variables = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": quiet}
+    variables = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": quiet, PRELOAD: " ".join(sorted(needed))}
     if "site-packages" not in PACKAGE.parts:
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     os.environ[RESTORE] = json.dumps({name: os.environ.get(name) for name in variables})
