@@ -72,7 +72,7 @@ def examine(task: Task, clock: HostClock, cycle: Cycle | None) -> Loading | None
             untried = untried or "each worker would give all rows of a dataset that is not sharded"
         for change in changes:
             with contextlib.suppress(Exception):  # it takes too long, or the person's data refuses it
-                name = ", ".join(f"{setting}={value}" for setting, value in change.items())
+                name = " and ".join(f"{setting}={value}" for setting, value in change.items())
                 trials[name] = observed(_rebuilt(loader, **change), MOST_SECONDS).step_seconds
         if trials:  # the machine may have become faster meanwhile
             found = min(found, observed(loader), key=lambda one: one.step_seconds)

@@ -292,13 +292,12 @@ class Runner:
         case = self._cases[one.index]
         if launch == 0:
             if self._looks_at_loaders and case.loop == self._plan.baseline and not case.repeat:
-                loading = self._afterwards(one, "its loader was not looked at", lambda worker: worker.examine_loader())
-                case = replace(case, loading=loading)
-                if loading is not None and loading.repeated is not None:
-                    self._warnings.append(f"{case.workload}: {loading.repeated}")
-            case = replace(
-                case, work=self._afterwards(one, "its MFU is unknown", lambda worker: worker.count_work()) or ()
-            )
+                unknown = "its loader was not looked at"
+                for loading in self._afterwards(one, unknown, lambda worker: worker.examine_loader()) or ():
+                    case = replace(case, loading=loading)
+                    self._warnings += [f"{case.workload}: {loading.repeated}"] if loading.repeated else []
+            work = self._afterwards(one, "its MFU is unknown", lambda worker: worker.count_work())
+            case = replace(case, work=work or ())
         made = one.launch(launch, finished)
         self._unfinished.discard(key)
         self._cases[one.index] = replace(case, launches=(*case.launches, made), memory_kind=finished.memory_kind)

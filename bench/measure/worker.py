@@ -211,9 +211,10 @@ class Worker:
             compilation=self._compilation() if with_compilation else None,
         )
 
-    def examine_loader(self) -> Loading | None:
-        """Time the loader of the task that was timed, and try other settings of it."""
-        return examine(self._task, self._clock, self._cycle)
+    def examine_loader(self) -> tuple[Loading, ...]:
+        """Time the loader of the task that was timed, and try other settings of it; empty where it has none."""
+        found = examine(self._task, self._clock, self._cycle)
+        return () if found is None else (found,)
 
     def prove(self, *, steps: int) -> Proven:
         """Compare ``steps`` steps with the baseline's, on a new task. It needs no ``set_up``."""

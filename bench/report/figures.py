@@ -102,7 +102,7 @@ def figures_of(rows: Sequence[Row]) -> tuple[Figure, ...]:
 
 
 def _rate_of(unit: str) -> Figure:
-    name = elide(unit, UNIT_LENGTH)
+    name = elide(unit, UNIT_LENGTH).replace("{", "{{").replace("}", "}}")  # a heading is a format
     return Figure(
         f"{plain(unit)}_per_second", lambda row: row.units_per_second(unit),
         terminal=Shown(4, f"{name}\n/s", _of_value(show.rate)), main=Shown(5, f"{name}/s", show.rate_range),
@@ -110,9 +110,7 @@ def _rate_of(unit: str) -> Figure:
     )  # fmt: skip
 
 
-def record(
-    row: Row, workload: WorkloadSummary, figures: Sequence[Figure] | None = None
-) -> dict[str, float | int | str | None]:
+def record(row: Row, workload: WorkloadSummary) -> dict[str, float | int | str | None]:
     """One case as strict JSON values in base units, without phases; None for a value not measured or unbounded."""
     case = row.case
     kept: dict[str, float | int | str | None] = {
@@ -122,7 +120,7 @@ def record(
         "status": case.status,
         "reason": case.reason,
     }
-    for one in figures_of([row]) if figures is None else figures:
+    for one in figures_of([row]):
         value = one.of_workload(workload) if one.of_workload else one.of(row)
         if one.kept == "interval":
             kept |= ends(one.key, value if isinstance(value, Estimate) else None)
@@ -135,14 +133,13 @@ def record(
 def as_csv(summary: Summary) -> str:
     """``summary.csv``: one row for each case. The first columns are the same in every run; units and phases follow."""
     names = cells.phase_names(summary.rows)
-    figures = figures_of(summary.rows)
     both_clocks = any(row.device_phases for row in summary.rows)
     records = []
     for workload in summary.workloads:
         for row in workload.rows:
             clocks = {"": row.phases, **({"host_": row.host_phases or {}} if both_clocks else {})}
             phases = {f"{name}_{clock}seconds": table.get(name) for clock, table in clocks.items() for name in names}
-            records.append({**record(row, workload, figures), **phases})
+            records.append({**record(row, workload), **phases})
     return csv_of(records)
 
 

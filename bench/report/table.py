@@ -218,7 +218,7 @@ def csv_of(records: Sequence[Mapping[str, object]], otherwise: Iterable[str] = (
 
     None is empty, a formula has an apostrophe before it, and control and direction characters are left out.
     """
-    headings, text = list(records[0] if records else otherwise), io.StringIO()
+    headings, text = dict.fromkeys(name for record in records for name in record) or [*otherwise], io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(_in_csv, headings))
     writer.writerows([_in_csv(record.get(name)) for name in headings] for record in records)

@@ -307,6 +307,36 @@ def test_an_own_workload_is_measured_like_any_other(tmp_path: Path) -> None:
     assert run.cases[0].parameters == 4 * 64 + 64 + 64 * 3 + 3
 
 
+THREE_BATCHES = """
+import torch
+from loopmark import Task
+
+class Loader:
+    def __iter__(self):
+        return ((torch.ones(rows, 2), torch.ones(rows, 1)) for rows in (8, 8, 5))
+
+def make_task(device, batch_size=8, seed=0):
+    return Task(torch.nn.Linear(2, 1), torch.nn.functional.mse_loss, torch.optim.SGD, Loader())
+"""
+
+
+def test_each_block_of_a_short_epoch_holds_whole_epochs_and_the_loader_is_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "three.py"
+    file.write_text(THREE_BATCHES)
+    wish = PlanOptions(command=[], device="cpu", workloads=[f"{file}:make_task"], budget_seconds=0.1, launches=1)
+    plan = replace(make_plan(wish), loops=("eager",), threads=1, warmup_ceiling_seconds=0.5)
+    with worker_pool(plan, tmp_path) as pool:
+        run, samples = Runner(CommandFacts(plan, describe_machine("cpu"), datetime.now(UTC)), Silence()).run(pool)
+
+    assert [case.status for case in run.cases] == ["ok"] * 2, [case.reason for case in run.cases]
+    assert {launch.cycle_steps for case in run.cases for launch in case.launches} == {3}
+    assert (samples.blocks["steps"] % 3 == 0).all()
+    assert run.cases[0].units_per_step["samples"] == pytest.approx(7, abs=0.1)
+    assert run.cases[0].loading is not None
+    assert (run.cases[0].loading.epoch_steps, run.cases[0].loading.whole_epochs) == (3, True)
+    assert run.cases[1].loading is None
+
+
 def test_a_compile_is_cold_in_the_first_launch_and_warm_in_the_second(tmp_path: Path) -> None:
     run, _ = conduct(tmp_path / "run", loops=["compile"], budget_seconds=0.3, launches=2)
     case = case_of(run, "compile")
