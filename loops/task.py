@@ -213,8 +213,8 @@ class Task:
         made = self._make_optimizer(**self.optimizer_options)
         named = dict(made) if isinstance(made, Mapping) else {"optimizer": made}
         if not named or not all(isinstance(one, Optimizer) for one in named.values()):
-            kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in named.values())) or "nothing"
-            what = f"returned {kinds}; return a torch.optim.Optimizer (derive the class from it), or a dict of these"
+            kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in named.values())) or type(made).__name__
+            what = f"returned a {kinds}; return an optimizer derived from torch.optim.Optimizer, or a dict of these"
             raise BadSpec(f"{defined_at(self.make_optimizer)}: make_optimizer {what}")
         return named
 

@@ -160,6 +160,35 @@ def test_a_nested_batch_is_cut_row_by_row() -> None:
     assert first["scale"] == second["scale"] == 2.0
 
 
+class Held:
+    def __init__(self, tokens: torch.Tensor, lengths: list[int]) -> None:
+        self.tokens, self.lengths, self.name = tokens, lengths, "all"
+
+
+def test_an_object_is_cut_by_its_attributes() -> None:
+    first, second = cut(Held(torch.arange(4), [1, 2, 3, 4]), rows=4, parts=2)
+    assert (first.tokens.tolist(), first.lengths, first.name) == ([0, 1], [1, 2], "all")
+    assert (second.tokens.tolist(), second.lengths, second.name) == ([2, 3], [3, 4], "all")
+
+
+def test_a_list_with_a_tensor_for_each_sample_is_cut_between_them() -> None:
+    images = [ones(3, 4 + i, 5) for i in range(4)]
+    first, second = cut(images, rows=4, parts=2)
+    assert [*map(id, (*first, *second))] == [*map(id, images)]
+
+
+@pytest.mark.parametrize("batch", [Held(ones(9), []), nn.utils.rnn.pack_sequence([ones(3), ones(2)])])
+def test_an_object_whose_tensors_have_other_rows_is_not_cut(batch: Any) -> None:
+    with pytest.raises(ValueError, match=f"tensors of a {type(batch).__name__} do not each have a row"):
+        cut(batch, rows=2, parts=2)
+
+
+def test_a_batch_of_graphs_says_how_many_it_holds() -> None:
+    batch = Held(ones(9), [])
+    batch.num_graphs = 3  # type: ignore[attr-defined]
+    assert rows_of(batch) == 3
+
+
 TWO = torch.tensor(2.0)
 
 

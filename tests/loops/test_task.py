@@ -135,14 +135,20 @@ def test_what_can_be_read_only_once_is_told_so(given: object) -> None:
             task.next_batch()
 
 
-@pytest.mark.parametrize("made", [torch.optim.SGD([torch.ones(1)], lr=0.1), (1, 2), {}, None])
+class Looks:
+    """Looks like an optimizer, and has neither the state nor the hooks of one."""
+
+    param_groups = ()
+
+
+@pytest.mark.parametrize("made", [torch.optim.SGD([torch.ones(1)], lr=0.1), (1, 2), {}, None, Looks()])
 def test_a_make_optimizer_that_makes_no_optimizer_is_named_with_its_line(made: object) -> None:
     line = r"tests/loops/test_task.py:\d+: make_optimizer "
     if isinstance(made, torch.optim.Optimizer):
         with pytest.raises(BadSpec, match=f"{line}is a SGD; give a function"):
             task_of(batches(), made).build_optimizer()
     else:
-        with pytest.raises(BadSpec, match=f"{line}returned a .*; return an optimizer"):
+        with pytest.raises(BadSpec, match=f"{line}returned a .*; return an optimizer derived"):
             task_of(batches(), lambda parameters: made).build_optimizer()
 
 

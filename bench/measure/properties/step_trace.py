@@ -101,7 +101,9 @@ class StepTrace:
     @property
     def has_closure(self) -> bool:
         """True if an optimizer computes the gradients by itself, so that the whole step lies in its update."""
-        return any(event.what == "update" and event.detail == CLOSURE for _, event in self.events)
+        updates = [lap for lap in self.laps if any(e.what == "update" and e.detail == CLOSURE for e in lap.events)]
+        others = [lap for lap in self.laps if lap not in updates]
+        return bool(updates) and not any(event.what == "backward" for lap in others for event in lap.events)
 
     @property
     def is_whole(self) -> bool:

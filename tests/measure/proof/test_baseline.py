@@ -152,6 +152,17 @@ def test_the_tasks_schedule_belongs_to_the_canonical_step() -> None:
     assert judged(EAGER.base, "fused_optimizer", EAGER.base, scheduled).verdict == "within rounding"
 
 
+def test_a_schedule_that_warms_up_from_zero_begins_below_the_optimizers_rate() -> None:
+    def warmed() -> Task:
+        return perceptron(
+            partial(torch.optim.AdamW, lr=1e-2),
+            make_scheduler=lambda optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 100),
+        )
+
+    assert judged(EAGER.base, "", EAGER.base, warmed).verdict == "same"
+    assert judged(EAGER.base, "fused_optimizer", EAGER.base, warmed).verdict == "within rounding"
+
+
 def test_a_model_that_cannot_be_copied_is_made_again() -> None:
     def normed() -> Task:
         torch.manual_seed(0)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from loopmark.bench.judge.equivalence import LEAST
 from loopmark.bench.measure.clock import BadStep
 from loopmark.bench.measure.proof.prove import MOST_STEPS, prove
+from loopmark.bench.measure.proof.steps import NOTHING, relative
 from loopmark.loops import amp, eager
 from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.catalog import find_loop
@@ -148,8 +150,18 @@ def test_an_optimizer_that_leaves_the_given_parameters_for_others_is_no_fault_of
 
     seen = proven(EAGER, make)
     assert seen.why_not is not None
-    assert "make_optimizer uses other parameters than the ones it is given" in seen.why_not
+    assert "make_optimizer trains parameters that are not the model's" in seen.why_not
     assert seen.deviations == ()
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_measured_against_all() -> None:
+    exact = {"weight": torch.ones(4, dtype=torch.float64), "bias": torch.full((1,), 1e-17, dtype=torch.float64)}
+
+    def error(bias: float) -> float:
+        return relative("gradient", {**exact, "bias": torch.tensor([bias])}, exact, NOTHING)["gradient", "bias"]
+
+    assert error(1e-6) < LEAST < error(1e-4)
+    assert relative("update", {"bias": torch.tensor([1e-6])}, {"bias": exact["bias"]})["update", "bias"] > 1
 
 
 def test_a_step_that_leaves_no_loss_is_compared_by_everything_else() -> None:

@@ -42,6 +42,13 @@ def test_a_sum_moves_by_what_its_terms_round_to_and_by_the_root_of_how_many_ther
     assert most / 4 < error < 1.5 * most
 
 
+def test_one_tensor_is_rounded_once_in_an_operation() -> None:
+    numbers = torch.rand(100)
+    with rounding(8):
+        assert bool((numbers == numbers).all())
+        assert not bool(numbers.isnan().any())
+
+
 def test_less_precision_moves_more_in_proportion() -> None:
     a, b = torch.rand(100, 100), torch.rand(100, 100)
     errors = {}

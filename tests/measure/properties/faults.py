@@ -259,6 +259,21 @@ ODD = {
     },
     "a batch put on its device": {"predict": "predictions = task.model(inputs.to('cpu').to(task.device))"},
     "frozen layers": {"clear": "{clear}\ntask.model.blocks[0].requires_grad_(False)"},
+    "gradients of several batches summed": {
+        "clear": "COUNT.append(1)\nif len(COUNT) % 3 == 1:\n    {clear}",
+        "update": "if len(COUNT) % 3 == 0:\n    {update}",
+    },
+    "an update by another optimizer": {
+        "clear": "{clear}\nif not hasattr(task, 'inner'):\n"
+        "    task.inner = type(task.optimizer)(task.optimizer.param_groups)",
+        "update": "task.inner.step()",
+    },
+    "a closure of an optimizer that does not need one": {
+        **dict.fromkeys(("clear", "predict", "compare", "differentiate"), ""),
+        "update": "def again():\n    {clear}\n    with torch.enable_grad():\n"
+        "        loss = task.loss_fn(task.model(inputs), targets)\n        loss.backward()\n    return loss\n"
+        "loss = task.optimizer.step(again)",
+    },
     "dropout": {"predict": "predictions = F.dropout(task.model(inputs), 0.1)"},
 }
 """Unusual lines in the canonical step that break no property."""
