@@ -157,8 +157,9 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     likeness = {other: difflib.SequenceMatcher(None, other.lower(), name.lower()).ratio() for other in known}
     closest = max(likeness.values())
     least = closest if closest >= SURELY_MEANT else max(LIKE_ENOUGH, closest - ABOUT_AS_LIKE)
-    alike = [f"'{other}'" for other in sorted(likeness, key=lambda o: -likeness[o]) if likeness[other] >= least]
-    meant = f"; did you mean {' or '.join(alike[:3])}?" if alike else ";"
+    best = sorted(likeness, key=lambda other: -likeness[other])[:3]
+    alike = [f"'{other}'" for other in likeness if other in best and likeness[other] >= least]
+    meant = f"; did you mean {' or '.join(alike)}?" if alike else ";"
     if name.endswith(".py"):
         return f"'{name}' is a file; add the function's name: {name}:{'step' if what == 'loop' else 'make_task'}"
     return f"no {what} named '{name}'{meant} see: loopmark list"
