@@ -100,17 +100,11 @@ def _compile_update(task: Task) -> None:
 
 def _compile_step(optimizer: Optimizer) -> None:
     """Compile the update, and leave it a method with its hooks: a learning rate schedule wraps the function inside it.
-
-    A learning rate becomes a tensor, as torch's recipe asks: a new number would compile the update again.
     """
     hooked = type(optimizer).step
     compiled = torch.compile(getattr(hooked, "__wrapped__", hooked) if hasattr(hooked, "hooked") else hooked)
     step = Optimizer.profile_hook_step(compiled) if hasattr(hooked, "hooked") else compiled
     optimizer.step = types.MethodType(step, optimizer)  # type: ignore[method-assign]
-    if type(optimizer).__module__.startswith("torch.optim."):
-        for group in optimizer.param_groups:
-            if isinstance(group.get("lr"), float):
-                group["lr"] = torch.tensor(group["lr"], dtype=torch.float64)
 
 
 compile_default, compile_reduce_overhead, compile_max_autotune = map(_compiled, MODES)
