@@ -99,7 +99,7 @@ def _compile_update(task: Task) -> None:
 
 
 def _compile_step(optimizer: Optimizer) -> None:
-    """Compile the update, and leave it a method with its hooks: a learning rate schedule wraps the function inside it."""
+    """Compile the update, and leave it a method with its hooks, which a learning rate schedule wraps."""
     hooked = type(optimizer).step
     compiled = torch.compile(getattr(hooked, "__wrapped__", hooked) if hasattr(hooked, "hooked") else hooked)
     step = Optimizer.profile_hook_step(compiled) if hasattr(hooked, "hooked") else compiled
