@@ -88,7 +88,7 @@ def _make_task(name: str, cls: Any, head: str, small: bool, device: torch.device
     draw = torch.Generator().manual_seed(seed)
     model = _model(name, cls, head, small, device, seed)
     batches = [moved(_batch(model, head, small, batch_size, draw), device, torch.contiguous_format) for _ in range(4)]
-    texts = {"input_ids", "inputs", *(["labels"] if head in SEQ_TO_SEQ else [])} & {*batches[0]}
+    texts = {"input_ids", *(["labels"] if head in SEQ_TO_SEQ else [])} & {*batches[0]}
     return Task(
         model,
         None,
@@ -178,13 +178,12 @@ def _batch(model: Any, head: str, small: bool, rows: int, draw: torch.Generator)
     }.get(head, classes)  # fmt: skip
     made |= {"labels": labels, "start_positions": classes, "end_positions": classes + 2, "return_loss": True}
     made |= {"next_sentence_label": classes % 2, "sentence_order_label": classes % 2}
-    text_name = "inputs" if model.main_input_name == "inputs" else "input_ids"
-    if text_name in takes:
+    if "input_ids" in takes:
         if labels is masked:
             text = torch.where(is_masked, MASK, text)
         elif head == "MULTIPLE_CHOICE":
             text = torch.stack([text, answer], 1)  # (N, 2, T)
-        made |= {text_name: text, "attention_mask": torch.ones_like(text)}
+        made["input_ids"] = text  # without a mask: no row is padded, and the host would wait to read it in each step
     return {name: value for name, value in made.items() if name in takes}
 
 
@@ -212,7 +211,9 @@ def _text(model: Any, rows: int, longest: int, draw: torch.Generator) -> Tensor:
     positions = _setting(model.config, "max_position_embeddings", "n_positions", "max_target_positions") or longest
     # RoBERTa counts positions from its padding token on, so that fewer are left.
     tables = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings == positions]
-    left = positions - max((m.padding_idx + 1 for m in tables if m.padding_idx is not None), default=0)
+    left = (positions if positions > 0 else longest) - max(
+        (m.padding_idx + 1 for m in tables if m.padding_idx is not None), default=0
+    )
     windows, _ = _windows(min(longest, left // 8 * 8))
     text = FIRST_TOKEN + windows[torch.randint(len(windows), (rows,), generator=draw)] % (vocabulary - FIRST_TOKEN)
     text[:, -1] = END

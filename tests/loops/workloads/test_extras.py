@@ -16,7 +16,7 @@ from loopmark.loops.workloads import extras
 from loopmark.loops.workloads.extras import lacks, repeated_blocks
 from tests.support.tiny import CPU, losses_of, prepared
 
-TEXT, IMAGE = ("attention_mask", "input_ids", "labels"), ("labels", "pixel_values")
+TEXT, IMAGE = ("input_ids", "labels"), ("labels", "pixel_values")
 
 
 def needs(prefix: str) -> None:
@@ -44,7 +44,7 @@ def make(name: str, seed: int = 0) -> Task:
         ("hf:whisper", ("input_features", "labels"), 4 * 32),
         ("hf:vit", IMAGE, None),
         ("hf:resnet", IMAGE, None),
-        ("hf:BertForQuestionAnswering", ("attention_mask", "end_positions", "input_ids", "start_positions"), 4 * 32),
+        ("hf:BertForQuestionAnswering", ("end_positions", "input_ids", "start_positions"), 4 * 32),
     ],
 )
 def test_a_model_of_transformers_trains_by_its_own_loss_on_its_own_keys(
