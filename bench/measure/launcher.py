@@ -27,7 +27,6 @@ from loopmark.bench.measure.entry import (
     leave_working_directory,
     restore_variables,
 )
-from loopmark.loops.catalog import ASKED, WORKLOADS
 
 T = TypeVar("T")
 
@@ -170,6 +169,9 @@ def _start_server(module: str) -> ForkServerContext:
     It inherits the ignored Ctrl-C; by itself it would ignore it only after importing torch. It imports nothing from the
     working directory, which may hold files of any name. Raises BadInput where TMPDIR's path is too long for a socket.
     """
+    # Here, since a worker imports this module and starts no server: an older revision's catalog has no ASKED.
+    from loopmark.loops.catalog import ASKED, WORKLOADS
+
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     context = multiprocessing.get_context("forkserver")

@@ -15,7 +15,7 @@ import torch
 
 from loopmark.bench.measure.assignment import Assignment, Tree
 from loopmark.bench.measure.entry import refuse_strangers
-from loopmark.bench.measure.launcher import SPIN_COUNT, Interpreter, _environment, apart
+from loopmark.bench.measure.launcher import SPIN_COUNT, ForkServer, Interpreter, _environment, apart
 from loopmark.bench.measure.pool import WorkerProcess
 from loopmark.loops.user_code import BadSpec
 from tests.support.command import ROOT
@@ -71,6 +71,25 @@ def test_a_runs_environment_has_what_was_set_for_cudnn_and_triton_and_not_what_e
         found = process.within(120).environment().variables
     assert given.items() <= found.items()
     assert not {"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"} & set(found)
+
+
+def test_an_older_revision_of_loopmark_is_measured_by_todays_harness(tmp_path: Path) -> None:
+    git = ["git", "-C", str(ROOT)]
+    added = [*git, "log", "--diff-filter=A", "--format=%H", "--", "loops/batch.py"]
+    newer = subprocess.run(added, capture_output=True, text=True).stdout.strip()
+    archive = subprocess.run([*git, "archive", f"{newer}^", "loopmark", "loops"], capture_output=True).stdout
+    if not newer or not archive:
+        pytest.skip("this checkout lacks the revision before loops/batch.py")
+    subprocess.run(["tar", "--extract", "--directory", str(tmp_path)], input=archive, check=True)
+    tree = Tree(tmp_path, tmp_path)
+    own = replace(assignment(tree), workload="regression", compile_cache=tmp_path, log=tmp_path / "log")
+    with closing(WorkerProcess(ForkServer(own_loops=False), own)) as process:
+        ready = process.within(120).set_up(with_hash=False)
+        process.within(120).warm(ceiling_seconds=0.0)
+        turn = process.within(120).take_turn(order=(True, False), steps=1, own_processes=1)
+        finished = process.within(120).finish()
+    assert (ready.parameters, len(turn.blocks)) == (11, 2)
+    assert finished.steps >= 2
 
 
 @pytest.mark.parametrize(
