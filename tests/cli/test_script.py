@@ -181,7 +181,11 @@ def test_two_of_a_kind_are_no_plain_loop(tmp_path: Path) -> None:
     )
     with pytest.raises(NotPlain, match="shows more than one optimizer"):
         task(tmp_path, PLAIN, *other)
-    head = ("    optim", "    head = Net()\n    optim"), ("lr=0.1", "lr=head.parameters()"), ("net(x)", "head(net(x))")
+    head = (
+        ("    optimizer =", "    head = Net()\n    optimizer ="),
+        ("lr=0.1", "lr=head.parameters()"),
+        ("net(x)", "head(net(x))"),
+    )
     with pytest.raises(NotPlain, match="shows more than one model"):
         task(tmp_path, PLAIN, *head)
 
