@@ -4,7 +4,7 @@ EXAMPLES = {
     "init": ("", "train.py --force"),
     "run": ("--quick", "--workload resnet --loop compile,amp_bf16 --budget 20"),
     "train": ("--quick", "--workload resnet --loop amp_fp16,accumulate_2 --seeds 5"),
-    "ab": ("--workload resnet --base loop=eager --head loop=amp_bf16", "--base rev=main --head rev=HEAD"),
+    "ab": ("--workload resnet --base loop=eager --head loop=amp_bf16", "--base rev=main --loop loopmark_task.py:step"),
     "find-batch": ("--workload resnet --loop amp_bf16,checkpoint", "--workload gpt --batch-size 4 --budget 300"),
     "ceilings": ("--budget 60 --threads 1", "--device cuda:1 --json"),
     "trace": ("amp_bf16+compile", "loopmark_task.py:step --workload gpt --steps 5 --out my-trace"),

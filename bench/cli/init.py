@@ -7,15 +7,15 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
-from textwrap import indent
 from typing import Annotated
 
 import typer
 
 from loopmark.bench.cli.invocation import write_file
-from loopmark.bench.cli.script import Script
+from loopmark.bench.cli.script import NotPlain, Script, task_of
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import StderrConsole
 
@@ -38,8 +38,8 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write the task and the workflow even if they exist.")] = False,
 ) -> None:
     """Write a task, limits and a CI workflow into your repository.
-    The task is a small one that runs, loopmark_task.py, with the lines of the script to put in. It takes a step.
-    Files that exist are kept. A pyproject.toml gets a table at its end.
+    The task, loopmark_task.py, trains as the script does, by the script's own lines. It takes a step. If it cannot, the
+    task is a small one to edit. Files that exist are kept. A pyproject.toml gets a table at its end.
 
     Exit status: 0, or 2 for bad input.
     """
@@ -50,15 +50,19 @@ def init(
     root = next((folder for folder in task.resolve().parents if (folder / ".git").exists()), Path.cwd())
     project, workflow = root / "pyproject.toml", root / ".github" / "workflows" / "loopmark.yml"
     table = _table(project)
-    new, missing = force or not task.exists(), ""
-    if new:
-        text, missing = draft(script)
-        write_file(task, text.encode())
-    StderrConsole().note(f"trying {task} …", "dim")
-    loops, why = _tried(task)
-    if not loops:
+    said, failed = f"kept {task}: it exists; --force writes another", ""
+    for text, what in drafts(script) if force or not task.exists() else [("", "")]:
+        if text:
+            write_file(task, text.encode())
+            said = f"wrote {task}: {what}{failed}"
+        StderrConsole().note(f"trying {task} …", "dim")
+        loops, why = _tried(task)
+        if loops:
+            break
+        failed = f" ({why})"
+    else:
         raise BadInput(f"{task} does not run: {why}; mend it, or write another with --force")
-    print(f"wrote {task}: a small task to edit{missing}" if new else f"kept {task}: it exists; --force writes another")
+    print(said)
     if table:
         with project.open("ab") as file:
             file.write(table)
@@ -76,23 +80,26 @@ def init(
     print(f"\nNext: loopmark run --quick {measured}{baseline}")
 
 
-def draft(script: Path | None) -> tuple[str, str]:
-    """The small task, with the script's clipping as a step and its lines to put in; and what the script lacks."""
-    end = missing = ""
-    if script:
+def drafts(path: Path | None) -> Iterator[tuple[str, str]]:
+    """The tasks to try, each with what it is: one of the script's own lines, and a small one with its clipping."""
+    step, why = "", "no training script was given"
+    if path:
         try:
-            found = Script(script)
+            script = Script(path)
         except (SyntaxError, ValueError) as error:
-            raise BadInput(f"{script} is not Python: {error}; give a training script, or none") from None
-        if clip := found.clip():  # Loopmark's step that serves every precision, with the script's own line
+            raise BadInput(f"{path} is not Python: {error}; give a training script, or none") from None
+        if clip := script.clip():  # Loopmark's step that serves every precision, with the script's own line
             amp = (PACKAGE / "loops" / "amp.py").read_text()
             step = amp.partition("\ndef step")[2].partition('"""\n')[2].partition("\n\n\n")[0]
-            lines = f"    task.scaler.unscale_(task.optimizer)\n    torch.nn.utils.{clip}  # as {script.name} does\n"
+            lines = f"    task.scaler.unscale_(task.optimizer)\n    torch.nn.utils.{clip}  # as {path.name} does\n"
             step = step.replace("    task.scaler.step(", f"{lines}    task.scaler.step(")
-            end = f'\n\ndef step(task, inputs, targets):\n    """One update, with gradients clipped."""\n{step}\n'
-        end += f"\n\n# From {script.name}, to put in:\n{indent(found.pieces(), '# ')}"
-        missing = f", with the lines of {script}" + "".join(f"; {kind} was not found" for kind in found.missing())
-    return (TEMPLATES / "loopmark_task.py.txt").read_text() + end, missing
+            step = f'\n\ndef step(task, inputs, targets):\n    """One update, with gradients clipped."""\n{step}\n'
+        try:
+            yield task_of(script, path.stem) + step, f"the training of {path.name}"
+            why = f"{path.name}'s own lines did not run"
+        except NotPlain as error:
+            why = f"{path.name} could not be read as a task: {error}"
+    yield (TEMPLATES / "loopmark_task.py.txt").read_text() + step, f"a small task to edit; {why}"
 
 
 def _tried(task: Path) -> tuple[list[str], str]:

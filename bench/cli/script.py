@@ -1,17 +1,30 @@
-"""A training script, read without running it."""
+"""A training script, read without running it, and the task that its own statements make."""
 
 import ast
 import importlib.util
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from textwrap import dedent, indent
+from typing import TypeGuard
 
-OPTIMIZER = r"^(\w+) = (.*(?:\.parameters\(|\w*(?i:optim)\w*\(|\boptim\.\w+\(|\b(?:SGD|Adam\w*|RMSprop)\().*)"
-SCHEDULE = r"^(\w+) = (.*(?:\blr_scheduler\.|\w+LR\(|_schedule\w*\().*)"
-CRITERION = r"^(\w+) = .*(?:Loss|criterion)\("
-LOSS = r"= ((?:F|(?:torch\.)?nn\.functional)\.\w*(?:loss|entropy)\w*)\("
-LOADER = r"^(\w*(?i:loader)\w*|\w+(?= = .*\bDataLoader\())(?:, \w+)* = "
-FETCH = r"^ *\w+, \w+ = (\w*batch\w*\(.*\))$"
+Body = list[ast.stmt]
+GIVEN = {"device", "batch_size", "seed"}  # the parameters of `make_task`, whatever the script gives them
+BATCH_SIZE = r"""(\bbatch_size(?:=|["']: *))[\w.]+(?:\[[^\]]+\])?"""
+PARAMETERS = r"\b%s(\.\w+)*\.(named_)?parameters\("
+WRAPPERS = ("enumerate", "tqdm", "tqdm.tqdm")  # of a loader
+MOVES = r"\.(to|cuda|float|long)\([^()]*\)"  # of a tensor
 CLIP = r"\b(clip_grad_(?:norm|value)_)\([^,]+, *(?:\w+=)?([\w.]+(?:(?<=\de)-\d+)?)"
+TASK = '''"""The training of {name}.py as a task: its own lines, without its loop. Edit them as you like."""
+
+{imports}
+
+from loopmark import Task
+{own}
+
+def make_task(device, batch_size={batch_size}, seed=0):
+{body}
+'''
 
 
 class Script:
@@ -21,26 +34,280 @@ class Script:
         content = path.read_bytes()
         self.tree, self.source = ast.parse(content), importlib.util.decode_source(content)
 
-    def pieces(self) -> str:
-        """The lines that make a piece of the training, with their numbers."""
-        lines = [(number, line.strip()) for number, line in enumerate(self.source.splitlines(), 1)]
-        patterns = "|".join((OPTIMIZER, SCHEDULE, CRITERION, LOSS, LOADER, FETCH, CLIP, "^model = "))
-        return "".join(f"{line}  # line {n}\n" for n, line in lines if re.search(patterns, line.removeprefix("self.")))
-
-    def missing(self) -> list[str]:
-        """The pieces that have no line."""
-        kinds = {"an optimizer": OPTIMIZER, "a loss": f"{CRITERION}|{LOSS}", "a loader": f"{LOADER}|{FETCH}"}
-        lines = self.pieces().replace("self.", "")
-        return [kind for kind, pattern in kinds.items() if not re.search(pattern, lines, re.MULTILINE)]
-
     def clip(self) -> str:
         """The call that clips the gradients of ``task.model``; empty if the script has none."""
         for name, limit in re.findall(CLIP, self.source)[:1]:
-            limit = limit if limit[:1].isdigit() else self._number(limit.rpartition(".")[2]) or "1.0"
+            limit = limit if limit[:1].isdigit() else self.number(limit.rpartition(".")[2]) or "1.0"
             return f"{name}(task.model.parameters(), {limit})" if float(limit) else ""
         return ""
 
-    def _number(self, name: str) -> str:
+    def number(self, name: str) -> str:
         """The first number that the script gives a name, as its value or as the default of its option."""
-        given = r"\b(?:[^\n=]*=|.*?default=) *(\d[\d.e-]*)"
+        given = r"\b(?:[^\n=]*=|.*?default=|[\"']:) *(\d[\d.e-]*)"
         return next(iter(re.findall(rf"\b{name.replace('_', '[-_]')}{given}", self.source)), "")
+
+
+class NotPlain(Exception):  # noqa: N818 - it names the script
+    """The script is no plain loop over batches with one model and one optimizer. The text says what is not."""
+
+
+def task_of(script: Script, name: str) -> str:
+    """The text of a task that trains as ``script``, the file ``name``.py, does. Raises NotPlain."""
+    tree = script.tree
+    backward = next((c for c in _calls(tree) if _method(c) == "backward"), None)
+    loops = [n for n in ast.walk(tree) if isinstance(n, ast.For | ast.While) and backward and backward in ast.walk(n)]
+    over_batches = [n for n in loops if isinstance(n, ast.For) and not ast.unparse(n.iter).startswith("range(")]
+    if not backward or not loops:
+        raise NotPlain("it has no loop with a call of backward")
+    loop = (over_batches or loops)[-1]
+    imports = [s for s in tree.body if isinstance(s, ast.Import | ast.ImportFrom)]
+    theirs = tree.body if name.isidentifier() and _is_importable(tree) else imports
+    before = [s for s in _run_before(tree, loop) if s not in theirs and not _is_aside(s, _stores(imports))]
+    steps = [one for s in _before(loop.body, backward) for one in (s.body if _casts(s) else [s])]
+    if isinstance(loop, ast.For) and over_batches:
+        target, loader = _unwrapped(loop.target, loop.iter, before)
+    else:
+        target, loader = _fetched(steps)
+
+    stepped = [c.args[0] if c.args else c.func for c in _calls(loop) if _method(c) == "step"]
+    stepping = _loads(*stepped) & _stores(before)
+    schedules = {one for one in stepping if (stepping - {one}) & _loads(*_storing(before, one))}
+    optimizer, loss = _one("optimizer", stepping - schedules), _one("loss", _loads(backward) & _stores(steps))
+    forward, made = _needed(steps, {loss}), _needed(before, {optimizer})
+    if not _loads(*forward) & _stores([target]):
+        raise NotPlain("its loss does not depend on the batch")
+    both = _loads(*made) & _loads(*forward) & _stores(before) - GIVEN
+    model = _one("model", {one for one in both if len(both) == 1 or re.search(PARAMETERS % one, script.source)})
+
+    loss_fn, call = _loss(script, forward, loss, model, target)
+    fixed = _needed(before, {model} | (_loads(loader, *forward) - _stores([target])))
+    fixed, inner = _apart(before, fixed, made, model)
+    functions = [_function(script, "make_optimizer", inner, model, optimizer)]
+    arguments = [f"{model}.to(device)", loss_fn, "make_optimizer", ast.unparse(loader)]
+    if call:
+        functions, arguments = [*functions, call], [*arguments, "call=call"]
+    for schedule in sorted(schedules)[:1]:
+        more = [s for s in _needed(before, {schedule}) if s not in made]
+        fixed, inner = _apart(before, fixed, more, optimizer)
+        functions.append(_function(script, "make_scheduler", inner, optimizer, schedule))
+        arguments.append("make_scheduler=make_scheduler")
+    # A script that trains when it is imported is copied: its functions and classes, with what they need, come first.
+    copied = _needed(before, _stores(s for s in fixed if isinstance(s, ast.FunctionDef | ast.ClassDef)))
+    lines = [_text(script, s) for s in fixed if s not in copied and not _stores([s]) <= GIVEN]
+    lines = [re.sub(BATCH_SIZE, r"\1batch_size", re.sub(r"\b\w+\.batch_size\b", "batch_size", line)) for line in lines]
+    if re.search(r"argv|parse_args|ArgumentParser", script.source):
+        lines.insert(0, f"sys.argv[1:] = []  # each option of {name}.py has its default")
+    lines = [
+        *lines,
+        "",
+        *functions,
+        "# Loopmark moves the model and the batches, and steps the schedule after each update.",
+        f"return Task({', '.join(arguments)})",
+    ]
+    used = _loads(*copied, ast.parse("\n".join(["def f():", indent("\n".join(lines), "    ")])))
+    imports = [s for s in imports if _stores([s]) & used]
+    own = sorted(_stores(s for s in theirs if s not in imports and not isinstance(s, ast.If | ast.Expr)) & used)
+    return TASK.format(
+        name=name,
+        imports="\n".join(["import sys"] * ("sys" in used) + [_text(script, s) for s in imports]),
+        own=f"from {name} import {', '.join(own)}\n" if own else "".join(_apart_text(script, s) for s in copied),
+        batch_size=script.number("batch_size").partition(".")[0] or 64,
+        body=indent("\n".join(lines), "    "),
+    )
+
+
+def _is_importable(tree: ast.Module) -> bool:
+    """True if importing the script does not train: it only defines, and runs under ``if __name__ == "__main__"``."""
+    defined = _stores(s for s in tree.body if isinstance(s, ast.FunctionDef | ast.ClassDef))
+    return not any(
+        isinstance(s, ast.For | ast.While | ast.With)
+        or (isinstance(s, ast.If) and "__name__" not in ast.unparse(s.test))
+        or (isinstance(s, ast.Expr) and _loads(s) & defined)
+        for s in tree.body
+    )
+
+
+def _is_aside(s: ast.stmt, imported: set[str]) -> bool:
+    """True for a seed, which Loopmark sets, a setting, and a wrapper: a technique's, or one for many devices."""
+    wraps = re.search(r"torch\.compile\(|DataParallel\(|DDP\(|\w+\.prepare\(", ast.unparse(s))
+    return bool(wraps) or (isinstance(s, ast.Expr) and _stores([s]) <= imported)
+
+
+def _casts(s: ast.stmt) -> TypeGuard[ast.With]:
+    """True for a block of autocast, which is a technique."""
+    return isinstance(s, ast.With) and "autocast" in ast.unparse(s.items[0])
+
+
+def _calls(node: ast.AST) -> Iterator[ast.Call]:
+    return (n for n in ast.walk(node) if isinstance(n, ast.Call))
+
+
+def _method(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
+
+
+def _loads(*nodes: ast.AST) -> set[str]:
+    names = (n for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name))
+    return {n.id for n in names if isinstance(n.ctx, ast.Load)}
+
+
+def _stores(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that nodes bind; of a statement that only calls a method, the object's."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _method(node.value):
+            found.add(ast.unparse(node.value.func).partition(".")[0])
+        else:
+            found |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return found
+
+
+def _storing(body: Body, name: str) -> Body:
+    return [s for s in body if name in _stores([s])]
+
+
+def _needed(body: Body, names: set[str]) -> Body:
+    """The statements of ``body`` that ``names`` depend on, in order."""
+    wanted, found = set(names), Body()
+    for s in reversed(body):
+        if _stores([s]) & wanted:
+            wanted |= _loads(s)
+            found.insert(0, s)
+    return found
+
+
+def _one(what: str, names: set[str]) -> str:
+    if len(names) != 1:
+        raise NotPlain(f"its loop over batches shows {'more than one' if names else 'no'} {what}")
+    return next(iter(names))
+
+
+def _before(body: Body, end: ast.AST) -> Iterator[ast.stmt]:
+    """The statements of ``body``, and of the blocks around ``end``, that run before it."""
+    for s in body:
+        if end in ast.walk(s):
+            blocks = [getattr(s, key, None) for key in ("body", "orelse")] if s is not end else []
+            for block in blocks:
+                if isinstance(block, list) and any(end in ast.walk(one) for one in block):
+                    yield from _before(block, end)
+            return
+        yield s
+
+
+def _run_before(tree: ast.Module, end: ast.AST) -> Body:
+    """The statements that run before ``end``, those of the functions that lead to it included."""
+    around = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and end in ast.walk(n)]
+    if not around:
+        return [*_before(tree.body, end)]
+    function = around[-1]
+    calls = [c for c in _calls(tree) if ast.unparse(c.func) == function.name and c not in ast.walk(function)]
+    names = [parameter.arg for parameter in function.args.args]
+    given = dict(zip(names[::-1], function.args.defaults[::-1], strict=False))
+    for call in calls[:1]:
+        given |= dict(zip(names, call.args, strict=False)) | {
+            word.arg: word.value for word in call.keywords if word.arg
+        }
+    if missing := [name for name in names if name not in given]:
+        is_method, unknown = "self" in missing, f"it does not show the {missing[0]} of {function.name}"
+        raise NotPlain("its training is a method" if is_method else unknown)
+    bound = [f"{name} = {ast.unparse(value)}" for name, value in given.items() if ast.unparse(value) != name]
+    outer = _run_before(tree, calls[0]) if calls else Body()
+    return [
+        *outer,
+        *(ast.increment_lineno(ast.parse(text), -1).body[0] for text in bound),
+        *_before(function.body, end),
+    ]
+
+
+def _text(script: Script, s: ast.stmt) -> str:
+    """The script's own text of a statement."""
+    first = min([s.lineno, *(one.lineno for one in getattr(s, "decorator_list", []))])
+    return dedent("\n".join(script.source.splitlines()[first - 1 : s.end_lineno])) if first else ast.unparse(s)
+
+
+def _apart_text(script: Script, s: ast.stmt) -> str:
+    return f"\n\n{_text(script, s)}\n" if isinstance(s, ast.FunctionDef | ast.ClassDef) else f"{_text(script, s)}\n"
+
+
+def _unwrapped(target: ast.expr, loader: ast.expr, before: Body) -> tuple[ast.expr, ast.expr]:
+    """The names of a batch, and the loader."""
+    while True:
+        made = _storing(before, loader.id)[-1:] if isinstance(loader, ast.Name) else []
+        value = made[0].value if made and isinstance(made[0], ast.Assign) else loader
+        if not isinstance(value, ast.Call) or not value.args or ast.unparse(value.func) not in WRAPPERS:
+            return target, loader
+        if isinstance(target, ast.Tuple) and ast.unparse(value.func) == "enumerate":
+            target = target.elts[-1]
+        loader = value.args[0]
+
+
+def _fetched(steps: Body) -> tuple[ast.expr, ast.expr]:
+    """The names of a batch that a function gives, and an iterator over such batches. Its statement leaves ``steps``."""
+    for s in steps:
+        if isinstance(s, ast.Assign) and isinstance(s.value, ast.Call) and "batch" in ast.unparse(s.value.func):
+            steps.remove(s)
+            return s.targets[0], ast.parse(f"iter(lambda: {ast.unparse(s.value)}, None)", mode="eval").body
+    raise NotPlain("its loop is over no batches")
+
+
+def _loss(script: Script, forward: Body, loss: str, model: str, target: ast.expr) -> tuple[str, str]:
+    """The loss function, and the text of the function ``call`` where that is more than ``model(inputs)``."""
+    names = [ast.unparse(one) for one in target.elts] if isinstance(target, ast.Tuple) else []
+    values: dict[str, str] = {}
+    for s in forward:
+        for left, value in _pairs(s):
+            text = re.sub(MOVES, "", ast.unparse(value))
+            values[left] = re.sub(r"(?<![\w.])[A-Za-z_]\w*(?![\w(])", lambda m: values.get(m[0], m[0]), text)
+    usual = (
+        re.fullmatch(rf"([\w.]+)\({model}\({names[0]}\), {names[1]}\)", values.get(loss, ""))
+        if len(names) == 2
+        else None
+    )
+    if usual:
+        return usual[1], ""
+    whole = "inputs if targets is None else (inputs, targets)"
+    given = "(inputs, targets)" if len(names) == 2 else "inputs" if names else whole
+    lines = [f"{ast.unparse(target).strip('()')} = {given}", *(_text(script, s) for s in forward), f"return {loss}"]
+    return "None", _def("call", f"{model}, inputs, targets", lines)
+
+
+def _pairs(s: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
+    """The names that an assignment binds, each with its value."""
+    if isinstance(s, ast.Assign) and len(s.targets) == 1:
+        left, value = s.targets[0], s.value
+        pairs: Iterable[tuple[ast.expr, ast.expr]] = [(left, value)]
+        if isinstance(left, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = zip(left.elts, value.elts, strict=False)
+        yield from ((ast.unparse(name), one) for name, one in pairs)
+
+
+def _apart(before: Body, fixed: Body, made: Body, changed: str) -> tuple[Body, Body]:
+    """``fixed`` with those statements of ``made`` that do not need ``changed``; and the others."""
+    tainted, inner = {changed}, Body()
+    for s in made:
+        if s not in fixed and _loads(s) & tainted:
+            tainted |= _stores([s])
+            inner.append(s)
+    return [s for s in before if s in fixed or (s in made and s not in inner)], inner
+
+
+def _function(script: Script, name: str, body: Body, parameter: str, result: str) -> str:
+    """A function of ``parameter`` that makes ``result`` as the script does."""
+    if result not in _stores(body[-1:]):
+        raise NotPlain(f"its {result} is not made of the {parameter} alone")
+    lines, last = [_text(script, s) for s in body[:-1]], _text(script, body[-1]).partition("  #")[0].rstrip()
+    options = ""
+    made = re.fullmatch(rf"{result} = ((torch\.)?optim\.\w+|[A-Z]\w+)\(.*\)", last, re.DOTALL)
+    if made and name == "make_optimizer":  # an optimizer's class takes its options by name
+        last, options = f"{last[:-1].rstrip().rstrip(',')}, **options)", ", **options"
+    first = "model" if name == "make_optimizer" else parameter
+    lines = [f"{parameter} = {first}"] * (first != parameter) + [*lines, last, f"return {result}"]
+    return _def(name, f"{first}{options}", lines)
+
+
+def _def(name: str, parameters: str, lines: list[str]) -> str:
+    return f"def {name}({parameters}):\n{indent(chr(10).join(lines), '    ')}\n"

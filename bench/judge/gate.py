@@ -120,11 +120,16 @@ def _judge(one: MetricComparison, threshold: float, wrong_alarm: float) -> Findi
 def _note(compared: MetricComparison, change: Estimate, judged: Verdict, threshold: float) -> str | None:
     if min(len(compared.base), len(compared.head)) < 2:
         return "one launch alone gives no interval; give both runs more --launches" if compared.decides else None
-    if judged == "inconclusive" and change.low > 1 + threshold:
-        if compared.noise_floor is None:
-            return "beyond its threshold, but neither run measured its noise floor"
-        return f"beyond its threshold, but not beyond the runs' noise floor of {compared.noise_floor:.1%}"
-    return None
+    return hidden_by_noise(change, judged, threshold, compared.noise_floor)
+
+
+def hidden_by_noise(change: Estimate, judged: Verdict, threshold: float, noise_floor: float | None) -> str | None:
+    """A sentence on a slowdown beyond its threshold that the noise floor hides; None for any other verdict."""
+    if judged != "inconclusive" or change.low <= 1 + threshold:
+        return None
+    if noise_floor is None:
+        return "beyond its threshold, but no noise floor was measured"
+    return f"beyond its threshold, but not beyond the noise floor of {noise_floor:.1%}"
 
 
 def _facts(

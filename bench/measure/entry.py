@@ -78,7 +78,9 @@ def restore_variables() -> None:
 
 
 def refuse_strangers(tree: Tree) -> None:
-    """Raise BadSpec if a module was imported from the checkout that ``tree`` replaces: both sides would measure it.
+    """Raise BadSpec if a module was imported from the checkout that ``tree`` replaces, or none from ``tree``.
+
+    Both sides would measure the same.
 
     Loopmark's own harness and packages installed inside the checkout (a virtual environment) are allowed.
     """
@@ -95,6 +97,7 @@ def refuse_strangers(tree: Tree) -> None:
         ours = "site-packages" in place.parts or any(place.is_relative_to(other) for other in others)
         return place.is_relative_to(checkout) and not ours
 
+    uses_revision, roots = False, (tree.root, others[0])
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         added = name.startswith(f"{LOOPS}.") and not (tree.root / "loops" / f"{name.split('.')[2]}.py").exists()
@@ -102,11 +105,14 @@ def refuse_strangers(tree: Tree) -> None:
             continue
         path = Path(file)
         path = path.resolve() if path.is_symlink() else path
+        uses_revision = uses_revision or any(path.is_relative_to(root) for root in roots)
         if is_strange(path.parent):
             raise BadSpec(
                 f"{name} was imported from {path.resolve()} and not from the revision to be measured; "
-                "run the command in the folder that it is imported from, or give it by its file"
+                "run the command in the folder that it is imported from, or give it by a relative path"
             )
+    if not uses_revision:
+        raise BadSpec("no module was imported from the revision; give a workload or loop that imports one at its top")
 
 
 def _move_to(tree: Tree) -> None:

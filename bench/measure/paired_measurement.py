@@ -21,6 +21,7 @@ from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.launcher import Launcher
 from loopmark.bench.measure.launches import timed_row
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
+from loopmark.bench.measure.revisions import missing_here
 from loopmark.bench.measure.schedule import LONG_SECONDS, steps_per_block
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Pair, Side
 from loopmark.bench.records.run import Plan
@@ -70,7 +71,8 @@ class _SideProcess(WorkerProcess):
                 raise NotComparable(f"{self._name}: {end.reason}") from None
             reason = end.reason
             if (tree := self._side.assignment.tree) and (revision := self._side.given.get("rev")):
-                reason = reason.replace(str(tree.folder), f"revision {revision}")  # its worktree is gone by then
+                lost = missing_here(reason, tree)
+                reason = reason.replace(str(tree.folder), f"revision {revision}") + lost  # its worktree is gone by then
             raise BadInput(f"{self._name}: {reason}") from None
 
 

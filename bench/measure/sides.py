@@ -1,13 +1,10 @@
 """Both sides of a comparison: from options such as ``rev=main`` to assignments that can be launched."""
 
-import contextlib
 import difflib
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +14,11 @@ from typing import cast
 import torch
 
 from loopmark.bench.errors import BadInput, NotComparable
-from loopmark.bench.measure.assignment import Assignment, Tree
+from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.launcher import ForkServer, Interpreter
 from loopmark.bench.measure.machine import available_cores
 from loopmark.bench.measure.paired_measurement import PairedMeasurement, PreparedSide
+from loopmark.bench.measure.revisions import refuse_absent, resolve, working_tree, worktree
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.loop import EAGER
@@ -102,85 +100,6 @@ def _interpreter(text: str, flag: str) -> Path:
 
 
 OWN_INTERPRETER = Path(sys.executable)
-GIT_SECONDS = 300
-
-
-def working_tree() -> Tree:
-    """The uncommitted files of the command's working directory."""
-    folder = Path.cwd()
-    return Tree(_top(folder) or folder, folder)
-
-
-def resolve(revision: str, flag: str, *, clean: bool = True) -> str:
-    """The full commit id of ``revision``. Raises BadInput outside a repository, or for an unknown revision.
-
-    Args:
-        clean: True to refuse the checked-out commit while the working tree has uncommitted changes: where both sides
-            are revisions, neither side would measure the changes.
-    """
-    folder = Path.cwd()
-    if _top(folder) is None:
-        raise BadInput(f"{flag} rev={revision}: {folder} is not in a git work tree; run the command inside a clone")
-    found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    if found.returncode:
-        raise BadInput(f"{flag} rev={revision}: no such revision here; list them with git log or git branch --all")
-    commit = found.stdout.strip()
-    if clean and commit == _git("rev-parse", "HEAD").stdout.strip():
-        changed = _git("status", "--porcelain", "--untracked-files=no").stdout.splitlines()
-        if changed:
-            raise BadInput(
-                f"{flag} rev={revision} is the checked-out commit, but {len(changed)} file(s) have uncommitted changes "
-                f"({changed[0][3:]}); commit them, or leave rev out of {flag} to measure the uncommitted files"
-            )
-    return commit
-
-
-@contextmanager
-def worktree(commit: str) -> Iterator[Tree]:
-    """The files of ``commit`` in a new worktree, which is always removed at the end."""
-    top = _top(Path.cwd())
-    assert top is not None
-    within = Path.cwd().relative_to(top)
-    parent = Path(tempfile.mkdtemp(prefix="loopmark-tree-"))
-    root = parent / "tree"
-    try:
-        added = _git("worktree", "add", "--detach", "--quiet", str(root), commit)
-        if added.returncode:
-            raise BadInput(f"git could not check out {commit[:12]}: {' '.join(added.stderr.split())[:200]}")
-        folder = root / within
-        yield Tree(root, folder if folder.is_dir() else root, top)
-    finally:
-        # A second Ctrl-C here skips one step and not the later ones. Files that git leaves are removed too.
-        try:
-            with contextlib.suppress(OSError, BadInput):
-                _git("worktree", "remove", "--force", "--force", str(root), folder=top)
-        finally:
-            try:
-                shutil.rmtree(parent, ignore_errors=True)
-            finally:
-                with contextlib.suppress(OSError, BadInput):
-                    _git("worktree", "prune", folder=top)
-
-
-def _top(folder: Path) -> Path | None:
-    try:
-        found = _git("rev-parse", "--show-toplevel", folder=folder)
-    except OSError:
-        return None
-    return Path(found.stdout.strip()) if found.returncode == 0 else None
-
-
-def _git(*arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    command = ["git", *(["-C", str(folder)] if folder else []), *arguments]
-    # A new session, so that Ctrl-C in the terminal does not reach git, and git finishes.
-    try:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, start_new_session=True
-        )
-    except subprocess.TimeoutExpired:
-        raise BadInput(f"git {arguments[0]} took longer than {GIT_SECONDS} s and was stopped") from None
-
-
 DEFAULT_WORKLOAD = "resnet"
 
 
@@ -222,6 +141,8 @@ def prepare_comparison(
     revisions = {name: side.revision for name, side in asked.items() if side.revision is not None}
     clean = len(revisions) == len(asked)
     commits = {name: resolve(revision, f"--{name}", clean=clean) for name, revision in revisions.items()}
+    for name, revision in revisions.items():
+        refuse_absent(workloads[name], loops[name], revision, commits[name], f"--{name}")
     with ExitStack() as stack:
         places = dict.fromkeys(asked, working_tree() if commits else None)
         for name, commit in commits.items():

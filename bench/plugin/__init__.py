@@ -4,6 +4,7 @@ Like ``loopmark.bench.cli`` it may import every room, and no room imports it. py
 in projects without a loop to time, so it imports only pytest until the fixture is used.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,14 @@ class Session:
 
     stored: list[dict[str, Any]] = field(default_factory=list)  # as read by pytest-benchmark from its JSON files
     lines: list[str] = field(default_factory=list)  # for the end of the terminal's output, one per measured loop
+    phases: dict[str, Mapping[str, float]] = field(default_factory=dict)  # of each measured test's loop, in seconds
     machines: "dict[str, Machine]" = field(default_factory=dict)  # this machine, as described for each device
     warned: set[str] = field(default_factory=set)  # the warnings given so far
 
 
 SESSION = pytest.StashKey[Session]()
 BASELINE_OPTION = "--loopmark-baseline"
+INCONCLUSIVE = "loopmark_inconclusive"  # the option and the setting
 
 
 class BesideBenchmark:
@@ -58,8 +61,12 @@ class Alone:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the fixture."""
+    group = parser.getgroup("loopmark")
     told = "the loop that ratios of loop_benchmark are to, unless a test gives baseline=. Default: eager"
-    parser.getgroup("loopmark").addoption(BASELINE_OPTION, metavar="NAME", default="eager", help=told)
+    group.addoption(BASELINE_OPTION, metavar="NAME", default="eager", help=told)
+    told = "count a test that could not tell if its loop is within the threshold as pass (with a warning) or as fail"
+    group.addoption("--loopmark-inconclusive", choices=("pass", "fail"), help=f"{told}. Default: pass")
+    parser.addini(INCONCLUSIVE, told, default="pass")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -106,8 +113,11 @@ def pytest_benchmark_compare_machine_info(config: pytest.Config, compared_benchm
 
 @pytest.hookimpl(tryfirst=True)  # pytest-benchmark's own hook may end the summary with an exception
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:  # pytest 8 does not name the class
-    """Print one line for each measured loop, with its verdicts."""
-    if lines := terminalreporter.config.stash[SESSION].lines:
+    """Print one line for each measured loop, with its verdicts, and one table of all phases."""
+    session = terminalreporter.config.stash[SESSION]
+    if session.lines:
+        from loopmark.bench.plugin.rows import phase_table
+
         terminalreporter.section("loopmark")
-        for line in lines:
+        for line in (*session.lines, *phase_table(session.phases)):
             terminalreporter.write_line(line)

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from loopmark.bench.judge.comparison import Verdict, ratio_logs, rounds_of
+from loopmark.bench.judge.comparison import ratio_logs, rounds_of
 from loopmark.bench.judge.finding import Finding, Unit
-from loopmark.bench.judge.gate import BASES_GAIN, verdict
+from loopmark.bench.judge.gate import BASES_GAIN, hidden_by_noise, verdict
 from loopmark.bench.judge.settings import RATIO_TO, STEP
 from loopmark.bench.judge.statistics import Estimate, exp, student, welch
 from loopmark.bench.plugin.extra_info import ExtraInfo
@@ -105,13 +105,15 @@ def _finding(
     noise_floor: float | None,
     lost: str | None = None,
 ) -> Finding:
-    note = lost
+    change = None if lost else change
+    note, judged = lost, verdict(change, threshold, noise_floor) if change else "inconclusive"
     if change is None:
         note = note or "the two have no round in common"
     elif math.isinf(change.high):
-        note = note or "one launch alone gives no interval: give more launches"
+        note = "one launch alone gives no interval: give more launches"
+    else:
+        note = hidden_by_noise(change, judged, threshold, noise_floor)
     unit: Unit = "seconds" if metric == STEP else "ratio"
-    judged: Verdict = "inconclusive" if change is None or lost else verdict(change, threshold, noise_floor)
     return Finding(workload, loop, metric, unit, *sides, change, judged, threshold, decides=True, note=note)
 
 

@@ -4,21 +4,22 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import pytest
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import Verdict
-from loopmark.bench.judge.finding import Finding
+from loopmark.bench.judge.finding import Finding, Inconclusive
 from loopmark.bench.judge.settings import parse_false_alarms, parse_share
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.plugin import BASELINE_OPTION, SESSION
+from loopmark.bench.plugin import BASELINE_OPTION, INCONCLUSIVE, SESSION
 from loopmark.bench.plugin.extra_info import ExtraInfo, read_extra_info
 from loopmark.bench.plugin.findings import against_loop, against_stored, confidence_of
 from loopmark.bench.plugin.measurement import Measurement, Stop, measure, try_loops
-from loopmark.bench.plugin.rows import LoopmarkWarning, Table
+from loopmark.bench.plugin.rows import LoopmarkWarning, Rows
 from loopmark.bench.report.show import percent, ratio, ratio_range, seconds, seconds_range
 
 REVISION_DIGITS = 12
@@ -52,7 +53,7 @@ class LoopResult:
 class LoopBenchmark:
     """Measures one loop for one test."""
 
-    def __init__(self, item: pytest.Item, table: Table) -> None:
+    def __init__(self, item: pytest.Item, table: Rows) -> None:
         self._item, self._table, self._used = item, table, False
         self._session = item.config.stash[SESSION]
 
@@ -78,7 +79,8 @@ class LoopBenchmark:
 
         The test fails if the loop is slower by more than ``threshold`` than the loop ``against``, or than the same test
         in a stored run that pytest-benchmark compares with. It is skipped if this machine lacks something that the loop
-        needs. If benchmarks are disabled, only a few steps are tried.
+        needs. If the interval does not show on which side of the threshold the loop is, it warns, or fails by pytest's
+        option ``--loopmark-inconclusive=fail``. If benchmarks are disabled, only a few steps are tried.
 
         Args:
             workload: ``"resnet"``, or ``"path/to/file.py:make_task"`` from pytest's root folder.
@@ -100,6 +102,9 @@ class LoopBenchmark:
             _fail(f"loop_benchmark measures one loop per test, and {self._item.name} calls it again; parametrize it")
         self._used = True
         root = self._item.config.rootpath
+        named = {"workload": workload, "loop": loop, "against": against, "baseline": baseline}
+        if (fault := not_a_name({**named, "device": device, "size": size}, root)) is not None:
+            _fail(fault)
         options = {
             "command": ["pytest", self._item.nodeid],
             "workloads": [rooted(workload, root)],
@@ -130,7 +135,7 @@ class LoopBenchmark:
         from loopmark.bench.measure.plan import PlanOptions, make_plan
         from loopmark.loops.catalog import find_loop, find_workload
 
-        plan = make_plan(PlanOptions(**options))
+        fails_if_inconclusive, plan = self._fails_if_inconclusive(), make_plan(PlanOptions(**options))
         loop, *others = [find_loop(spec).name for spec in options["loops"]]
         against = others[0] if others else None
         if loop == against:
@@ -154,9 +159,23 @@ class LoopBenchmark:
             baseline=plan.baseline,
         )
         self._session.lines.append(summary(self._item.nodeid, result, findings))
-        if regressions := [regression(base, finding) for base, finding in findings if finding.verdict == "slower"]:
-            _fail("; ".join(regressions))
+        self._session.phases[self._item.nodeid] = row.phases
+        unseen = [told(base, finding) for base, finding in findings if finding.may_be_slower]
+        faults = [told(base, finding) for base, finding in findings if finding.verdict == "slower"]
+        if fails_if_inconclusive:
+            faults += unseen
+        if faults:
+            _fail("; ".join(faults))
+        for text in unseen:
+            warnings.warn(LoopmarkWarning(text), stacklevel=1)
         return result
+
+    def _fails_if_inconclusive(self) -> bool:
+        config = self._item.config
+        choice = config.getoption(INCONCLUSIVE) or config.getini(INCONCLUSIVE)
+        if choice not in get_args(Inconclusive):
+            raise BadInput(f"{INCONCLUSIVE} should be pass or fail, not {choice!r}")
+        return bool(choice == "fail")
 
     def _findings(
         self, measured: Measurement, extra: ExtraInfo, against: str | None, threshold: float, false_alarms: float
@@ -192,6 +211,19 @@ def rooted(spec: str, root: Path) -> str:
     return f"{root / place}{colon}{name}" if place.endswith(".py") and (root / place).is_file() else spec
 
 
+def not_a_name(given: Mapping[str, object], root: Path) -> str | None:
+    """The sentence that refuses the first argument that is an object in a name's place; None if all are names."""
+    for what, value in given.items():
+        if value is not None and not isinstance(value, str):
+            name, code = getattr(value, "__qualname__", ""), getattr(value, "__code__", None)
+            example = {"workload": "resnet", "device": "cpu", "size": "small"}.get(what, "eager")
+            if code and name.isidentifier() and Path(code.co_filename).is_relative_to(root):
+                example = f"{Path(code.co_filename).relative_to(root)}:{name}"
+            kind = type(value).__name__
+            return f"{what} is an object ({kind}); loops run in their own processes: give a name, such as {example!r}"
+    return None
+
+
 def in_python(text: str) -> str:
     """``text`` with command-line options renamed to the fixture's parameters: ``--batch-size`` to batch_size."""
     return _OPTION.sub(lambda match: _IN_PYTHON.get(match[1], match[1].replace("-", "_")), text)
@@ -206,15 +238,21 @@ def summary(test: str, result: LoopResult, findings: Sequence[tuple[str, Finding
     return f"{test}: {'; '.join([', '.join(parts), *judged])}"
 
 
-def regression(base: str, finding: Finding) -> str:
-    """The message of a regression: the loop, its base, the slowdown and the allowed slowdown."""
+def told(base: str, finding: Finding) -> str:
+    """A regression or an inconclusive comparison: the loop, its base, the slowdown, and the allowed slowdown."""
+    if finding.verdict == "inconclusive" and finding.change is None:
+        return f"inconclusive: {finding.loop} on {finding.workload} against {base}{_because(finding)}"
     if finding.broken:
         return f"regression: {finding.loop} on {finding.workload} no longer trains, as {base} did{_because(finding)}"
     to = finding.metric.removeprefix("step / ")
     show, of = (ratio, f"of {to}'s step") if finding.unit == "ratio" else (seconds, "a step")
     more = f"that is {ratio_range(finding.change)}, where {percent(finding.threshold)} more is allowed"
     sides = f"takes {show(finding.head)} {of}, {base} took {show(finding.base)}"
-    return f"regression: {finding.loop} on {finding.workload} {sides}: {more}{_because(finding)}"
+    text = f"{finding.loop} on {finding.workload} {sides}: {more}{_because(finding)}"
+    if finding.verdict == "slower":
+        return f"regression: {text}"
+    open_ended = finding.change is None or not finding.change.low <= 1 + finding.threshold < finding.change.high < inf
+    return f"inconclusive: {text}" + ("" if open_ended else "; give more seconds= or launches= to see which side it is")
 
 
 def stored_run(run: dict[str, Any]) -> str:

@@ -20,6 +20,8 @@ import pytest
 from loopmark import __version__
 from loopmark.bench.plugin import SESSION
 from loopmark.bench.records import PYTEST_BENCHMARK_KEY
+from loopmark.bench.report.show import seconds
+from loopmark.bench.report.table import Column, Table
 
 if TYPE_CHECKING:
     from loopmark.bench.plugin.extra_info import ExtraInfo
@@ -27,6 +29,18 @@ if TYPE_CHECKING:
 
 PHASE = "phase"  # the parameter that distinguishes the rows of one test, for `--benchmark-group-by=param:phase`
 WHOLE_STEP = "step"  # its value in the row of the whole step
+
+
+def phase_table(phases: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """The lines of one table: the seconds of each phase in a typical step, for each test."""
+
+    def column(phase: str) -> Column[Mapping[str, float]]:
+        return Column(phase, lambda row: seconds(row.get(phase)))
+
+    names = dict.fromkeys(phase for row in phases.values() for phase in row)
+    table = Table([column(phase) for phase in names], [*phases.values()]).in_terminal(phases, head="phases of a step")
+    yield from (line.plain for line in table.headings())
+    yield from (table.line(test, row).plain for test, row in phases.items())
 
 
 class LoopmarkWarning(pytest.PytestWarning):
@@ -114,7 +128,7 @@ class BenchmarkTable:
             warnings.warn(LoopmarkWarning(text), stacklevel=1)
 
 
-Table = NoTable | BenchmarkTable  # receives the figures of one test
+Rows = NoTable | BenchmarkTable  # receives the figures of one test
 
 
 class _NothingMeasuredError(Exception):
@@ -131,7 +145,7 @@ def add_phases(
     """Give each phase a row, with data in seconds per step. Returns None, or the reason if that is impossible.
 
     A phase is one more parameter of the test: ``test_step[resnet]`` gets ``test_step[resnet-forward]``, in the group
-    ``resnet forward`` if that of the whole step is ``resnet``.
+    ``resnet phases`` if that of the whole step is ``resnet``.
     """
     try:
         total = benchmark.stats
@@ -151,7 +165,7 @@ def _row(total: Any, phase: str, values: Sequence[float], rounds_per_launch: Seq
     fixture = SimpleNamespace(  # the attributes of a fixture that its row reads
         name=_with_param(total.name, phase),
         fullname=_with_param(total.fullname, phase),
-        group=f"{total.group} {phase}",
+        group=f"{total.group} phases",
         param=f"{total.param}-{phase}" if total.param else phase,
         params={PHASE: phase, **(total.params or {})},
         extra_info={PYTEST_BENCHMARK_KEY: {PHASE: phase, "rounds_per_launch": list(rounds_per_launch)}},

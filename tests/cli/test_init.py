@@ -11,6 +11,7 @@ import pytest
 
 from loopmark.bench.judge.settings import Thresholds, load_settings
 from loopmark.loops.user_code import forget, load
+from tests.docs.pages import fences
 from tests.support.command import ROOT, Here
 
 INIT = sys.modules["loopmark.bench.cli.init"]  # its command has the same name
@@ -57,7 +58,7 @@ def test_the_printed_command_measures_the_task(elsewhere: Here, monkeypatch: pyt
     Path("train.py").write_text(SCRIPT)
     done = elsewhere("init")
     assert done.returncode == 0, done.stderr
-    assert "wrote loopmark_task.py: a small task to edit, with the lines of train.py\n" in done.stdout
+    assert "wrote loopmark_task.py: the training of train.py\n" in done.stdout
 
     asked: dict[str, object] = {}
     monkeypatch.setattr("loopmark.bench.cli.measure.Invocation", lambda *_, **options: asked.update(options) or 1 / 0)
@@ -135,16 +136,34 @@ def test_the_task_lies_beside_its_script(elsewhere: Here, tried: list[str]) -> N
     assert Path("my scripts/loopmark_task.py").read_text() == tried[-1]
 
 
-def test_a_script_gives_its_clipping_and_the_lines_to_put_in(elsewhere: Here, tried: list[str]) -> None:
-    Path("train.py").write_text(SCRIPT.replace("loader", "rows").replace("DataLoader", "Rows"))
+def test_the_tutorial_shows_the_task_that_its_script_gives(elsewhere: Here, tried: list[str]) -> None:
+    shown = [text for kind, text in fences(Path("docs/tutorial.md")) if kind == "python"]
+    Path("train.py").write_text(shown[0])
+    elsewhere("init")
+
+    assert tried[-1] == shown[1].removeprefix("# loopmark_task.py\n")
+
+
+def test_a_script_that_is_no_plain_loop_gives_its_clipping_to_a_small_task(elsewhere: Here, tried: list[str]) -> None:
+    Path("train.py").write_text(SCRIPT.replace("loss.backward()", "fit(loss)"))
     done = elsewhere("init")
 
-    assert done.stdout.startswith("wrote loopmark_task.py: a small task to edit, with the lines of train.py; ")
-    assert "; a loader was not found\n" in done.stdout
+    why = "train.py could not be read as a task: it has no loop with a call of backward"
+    assert done.stdout.startswith(f"wrote loopmark_task.py: a small task to edit; {why}\n")
     assert "clip_grad_norm_(task.model.parameters(), 0.25)  # as train.py does" in tried[-1]
-    assert "# optimizer = torch.optim.SGD(model.parameters(), lr=0.1)  # line 11\n" in tried[-1]
     forget("loopmark_task.py:make_task")
     assert load("loopmark_task.py:make_task", "workload")("cpu").batches.batch_size == 64
+
+
+def test_a_script_whose_lines_do_not_run_gives_a_small_task(elsewhere: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = iter([([], FAILED), (["eager"], "")])
+    monkeypatch.setattr(INIT, "_tried", lambda _: next(results))
+    Path("train.py").write_text(SCRIPT)
+    done = elsewhere("init")
+
+    said = f"a small task to edit; train.py's own lines did not run ({FAILED})"
+    assert done.stdout.startswith(f"wrote loopmark_task.py: {said}\n")
+    assert "return Task(\n        model=nn.Sequential" in Path("loopmark_task.py").read_text()
 
 
 def test_a_task_that_does_not_run_is_no_success(elsewhere: Here, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,8 @@ def test_a_loop_that_loses_its_loss_departs_unless_eager_does_too() -> None:
     ("proof", "why"),
     [
         (replace(OTHER, status="skipped", reason="needs a GPU"), "needs a GPU"),
-        (replace(OTHER, steps=0), "its gradient scaler skipped every step"),
+        (replace(OTHER, reason="model not copied: it holds a file"), "model not copied: it holds a file"),
+        (replace(OTHER, steps=0), "every step skipped: by its gradient scaler"),
     ],
 )
 def test_where_nothing_was_compared_there_is_no_verdict_but_a_reason(proof: Proof, why: str) -> None:

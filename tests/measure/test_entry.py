@@ -78,3 +78,16 @@ def test_the_working_directory_is_no_place_to_import_from_and_a_checkout_the_las
         f"print('' in sys.path, {str(tmp_path)!r} in sys.path, sys.path[-1])"
     )
     assert told(code, tmp_path) == f"False False {ROOT}"
+
+
+@pytest.mark.parametrize(("imports", "refused"), [("helper", False), ("json", True)])
+def test_a_revision_from_which_nothing_was_imported_is_refused(tmp_path: Path, imports: str, refused: bool) -> None:
+    (tmp_path / "helper.py").touch()
+    code = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]; from pathlib import Path\n"
+        "from loopmark.bench.measure.assignment import Tree\n"
+        f"from loopmark.bench.measure.entry import refuse_strangers\nimport {imports}\n"
+        f"tree = Tree(Path({str(tmp_path)!r}), Path({str(tmp_path)!r}), Path('/nowhere'))\n"
+        "try:\n    refuse_strangers(tree)\nexcept Exception as refusal:\n    print(refusal)"
+    )
+    assert told(code, tmp_path).startswith("no module was imported from the revision") == refused

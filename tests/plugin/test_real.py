@@ -117,7 +117,7 @@ def test_a_loop_that_dawdles_fails_one_that_raises_says_where_and_one_that_canno
     assert re.search(r"mine\.py:\d+: ValueError: wrong from the start$", said["test_that_raises"])
     assert ends["test_that_cannot_run_here"].tag == "skipped"
     assert said["test_that_cannot_run_here"].startswith("cuda_graph needs a CUDA device; ")
-    assert "benchmark 'regression forward'" in output
+    assert "benchmark 'regression phases'" in output
     assert "was not used at all" not in output
     assert wait_until(lambda: not left_of(process), 10), left_of(process)
 

@@ -90,6 +90,8 @@ def make_training(
 def _proof(workload: str, one: Taught, repeat: bool) -> Proof:
     if one.status != "ok":
         return Proof(workload, one.loop, repeat, one.status, one.reason)
+    if one.reason is not None:
+        return Proof(workload, one.loop, repeat, "ok", one.reason)
     same = 0 if one.error else 8
     return Proof(workload, one.loop, repeat, "ok", None, 8, same, 0, one.bits, False, None, "ab" * 32)
 

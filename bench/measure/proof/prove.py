@@ -9,7 +9,7 @@ import math
 import random
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -234,6 +234,14 @@ def _explains(this: Comparer, eager: Taken) -> bool:
     )
 
 
+def _draws(eager: Twin, before: State, batch: Batch, seed: int) -> bool:
+    """True if the baseline's step draws random numbers; False if it cannot be taken, which `compare` tells."""
+    torch.manual_seed(seed)
+    with suppress(Exception):
+        eager.take(before, batch, nullcontext())  # as if rounded, since the state that a step keeps moves on later
+    return _drew(seed, eager.device)
+
+
 def _drew(seed: int, device: torch.device) -> bool:
     """True if random numbers were drawn, on the CPU or the device, since torch's generators were set to ``seed``."""
 
@@ -274,21 +282,33 @@ def prove(
         Exception: any error of the loop.
     """
     seen = Proven()
-    eager = exact = None
+    eager, exact, seen.why_not = _twins(task, base, make_task)
+    torch.manual_seed(seed)
+    with ExitStack() as drawn_alike:
+        _follow(task, loop, steps, seed, now, seen, eager, exact, drawn_alike)
+    return seen
+
+
+def _twins(task: Task, base: Loop, make_task: Callable[[], Task] | None) -> tuple[Twin | None, Twin | None, str | None]:
+    """The baseline's twin and the exact one; or why there is none. A model that cannot be copied is made again."""
+    again, sources = False, (task, task)
     try:
         eager = Twin(task, base)
-        exact = Twin(task, base, exact=True)
     except Exception as error:  # copying runs the model's own code
+        why, again = f"model not copied: {described(error)}", True
         if make_task is None:
-            seen.why_not = None if eager else f"its model cannot be copied: {described(error)}"
-        else:
-            eager, exact = (Twin(make_task(), base, exact=exact, is_own=True) for exact in (False, True))
-    torch.manual_seed(seed)
-    # Compiled code draws other random numbers than eager's unless it leaves the drawing to eager's kernels.
-    drawn_alike = torch._inductor.config.patch(fallback_random=True) if _drops_out(task) else nullcontext()
-    with drawn_alike:
-        _follow(task, loop, steps, seed, now, seen, eager, exact)
-    return seen
+            return None, None, why
+        try:
+            sources = make_task(), make_task()
+        except Exception as second:  # the user's own function may work only once
+            return None, None, f"{why}; nor can it be made again: {described(second)}"
+        if len({id(next(one.plain_model.parameters())) for one in (task, *sources)}) < 3:
+            return None, None, f"{why}; and its function gives the same model each time"
+        eager = Twin(sources[0], base, is_own=True)
+    exact = None
+    with suppress(Exception):  # a model may refuse float64
+        exact = Twin(sources[1], base, exact=True, is_own=again)
+    return eager, exact, None
 
 
 def _follow(
@@ -300,6 +320,7 @@ def _follow(
     seen: Proven,
     eager: Twin | None,
     exact: Twin | None,
+    drawn_alike: ExitStack,
 ) -> None:
     references, watched, log = References(), WatchedLoop(task, loop), CompilationLog()
     last, beyond, began = False, 0, 0.0
@@ -308,6 +329,9 @@ def _follow(
             break
         before, batch = state_of(task), task.next_batch()
         given = mapped(_plain_copy, batch[0]), mapped(_plain_copy, batch[1])
+        if number == 0 and eager is not None and _draws(eager, before, given, seed):
+            # Compiled code draws other random numbers than eager's unless it leaves the drawing to eager's kernels.
+            drawn_alike.enter_context(torch._inductor.config.patch(fallback_random=True))
         torch.manual_seed(seed + number)
         own = watched.take(batch)
         seen.bits = watched.bits
@@ -326,7 +350,7 @@ def _follow(
             try:
                 compare(comparer, seen, references, last=last)
             except Exception as error:  # a model may fail in another type or with rounding
-                seen.why_not = f"the baseline's step could not be taken from its state: {described(error)}"
+                seen.why_not = f"the baseline's step failed: {described(error)}"
             for twin in filter(None, (eager, exact)):
                 twin.advance()
     seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
@@ -334,9 +358,3 @@ def _follow(
 
 def _plain_copy(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().clone(memory_format=torch.contiguous_format)
-
-
-def _drops_out(task: Task) -> bool:
-    """True if a module of the model draws random numbers in training, as far as its settings tell."""
-    rates = (getattr(module, name, 0) for module in task.plain_model.modules() for name in ("p", "dropout"))
-    return any(isinstance(rate, float) and 0 < rate < 1 for rate in rates)

@@ -54,6 +54,7 @@ class Twin:
         self.is_canonical = base.is_canonical
         self._switches = Switches.now()  # no technique has changed them yet
         self._step: Any = None
+        self.device = task.device
         self._own_before: dict[str, Any] | None = None
         if exact:
             for part in (self.model, self._task.loss_fn):
