@@ -74,7 +74,7 @@ def place_among(lines: Sequence[tuple[str, int]]) -> str:
     A line of Loopmark itself is used only if there is no other.
     """
     own = [line for line in lines if not _is_library(line[0])]
-    theirs = [line for line in own if not _HOMES & {*Path(line[0]).resolve().parents}]
+    theirs = [line for line in own if is_users(line[0])]
     if not lines:
         return "unknown place"
     filename, number = (theirs or own or lines)[-1]
@@ -123,6 +123,12 @@ def _said(error: BaseException) -> str:
         return (error.msg if isinstance(error, SyntaxError) else str(error)) or ""
     except Exception:  # the error's own __str__ may fail
         return ""
+
+
+@functools.cache
+def is_users(filename: str) -> bool:
+    """True if a file belongs neither to torch and other libraries nor to Loopmark."""
+    return not _is_library(filename) and not _HOMES & {*Path(filename).resolve().parents}
 
 
 def _is_library(filename: str) -> bool:

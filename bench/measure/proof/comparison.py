@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from loopmark.bench.measure.proof.precision import BFLOAT16_BITS, FLOAT32_BITS, RandomRounding
-from loopmark.bench.measure.proof.steps import Errors, Own, State, Taken, dense, errors_of, relative, worst
+from loopmark.bench.measure.proof.steps import Errors, Own, Settings, State, Taken, dense, errors_of, relative, worst
 from loopmark.bench.measure.proof.twin import Nudge, Twin
 from loopmark.bench.records.run import CacheState
 from loopmark.bench.records.training import Deviation
@@ -43,6 +43,7 @@ class Proven:
     compile_seconds: float = 0.0
     compile_cache: CacheState | None = None
     deviations: tuple[Deviation, ...] = ()
+    causes: tuple[str, ...] = ()  # for which it departs, as clauses; empty where none is known
     why_not: str | None = None  # the reason why the canonical step could not be taken; not a fault of the loop
 
 
@@ -53,6 +54,14 @@ class References:
     drawn: bool = False  # True if any rounded at random
     strayed: int = 0  # steps of the loop that no reference explained
     known: Errors = field(default_factory=dict)  # the largest error of any
+    departed: bool = False  # True if an error of any step exceeded the errors of rounding at that step
+
+    def learn(self, this: "Comparer", truth: Taken, bits: int, drawing: int = 0) -> tuple[Errors, Errors]:
+        """Draw references that round at random, and return their errors: those at ``bits``, and the coarse ones."""
+        fine, coarse = _drawn(this, truth, bits, drawing)
+        jumps = {key: error for key, error in coarse.items() if key[0] == "gradient"}  # only gradients jump
+        self.known = worst([self.known, fine, jumps])
+        return fine, coarse
 
     def explain(self, errors: Errors) -> bool:
         """True if the references explain ``errors``: none exceeds their largest error by more than ``STRAYS``."""
@@ -77,6 +86,17 @@ class Comparer:
         torch.manual_seed(self.seed)
         return twin.take(self.before, self.batch, rounding, nudge)
 
+    def truth(self, eager: Taken) -> Taken:
+        """The step in float64; eager's step where the model cannot compute in float64."""
+        if self.exact is None:
+            return eager
+        try:
+            return self.taken(self.exact)
+        except Exception as error:  # a model that requires float32 may raise anything
+            if isinstance(error, torch.OutOfMemoryError):
+                torch.cuda.empty_cache()
+            return eager
+
     def errors(self, taken: Taken, truth: Taken) -> Errors:
         return errors_of(taken, truth, self.before)
 
@@ -87,11 +107,11 @@ def compare(this: Comparer, seen: Proven, references: References, *, last: bool)
     seen.draws_at_random = seen.draws_at_random or drew(this.seed, this.own.loss.device)
     if _equal(this, eager):
         if this.exact is not None and not this.exact.is_canonical:
-            _truth(this, eager)  # the state that its step keeps moves on
+            this.truth(eager)  # the state that its step keeps moves on
         seen.same_steps += seen.same_steps == seen.steps
         seen.steps += 1
         return
-    truth = _truth(this, eager)
+    truth = this.truth(eager)
     if eager.updated is not None and _explains(this, eager):
         eager, truth = replace(eager, updated=None), replace(truth, updated=None)  # compared from equal gradients below
     errors = this.errors(this.own, truth)
@@ -104,18 +124,18 @@ def compare(this: Comparer, seen: Proven, references: References, *, last: bool)
     for drawing in range(MOST_DRAWINGS):
         if not (due and drawing == 0) and (references.strayed >= HOPELESS or references.explain(errors)):
             break
-        fine, coarse = _drawn(this, truth, seen.bits, drawing)
+        fine, coarse = references.learn(this, truth, seen.bits, drawing)
         of_rounding, of_coarse = worst([of_rounding, fine]), worst([of_coarse, coarse])
-        jumps = {key: error for key, error in coarse.items() if key[0] == "gradient"}  # only gradients jump
-        references.known = worst([references.known, fine, jumps])
     references.strayed += not references.explain(errors)
     if eager.updated is None:
-        own_update, eager_update, nudged_updates = _update_errors(this)
+        own_update, eager_update, nudged_updates = update_errors(this)
         errors |= own_update
         of_eager |= eager_update
         of_rounding |= worst([eager_update, *nudged_updates])
     else:  # an update from gradients that jump jumps as they do
         of_rounding = worst([of_rounding, {key: e for key, e in of_coarse.items() if key[0] == "update"}])
+    at_this_step = References(known=worst([references.known, of_eager, of_rounding]))
+    references.departed = references.departed or not at_this_step.explain(errors)
     seen.deviations += tuple(
         Deviation(
             this.step, *key, error, of_eager.get(key, 0.0), of_rounding.get(key, math.nan), of_coarse.get(key, math.nan)
@@ -141,18 +161,6 @@ def _equal(this: Comparer, eager: Taken) -> bool:
     return all(torch.equal(mine[name], its[name]) for mine, its in pairs for name in its)
 
 
-def _truth(this: Comparer, eager: Taken) -> Taken:
-    """The step in float64; eager's step where the model cannot compute in float64."""
-    if this.exact is None:
-        return eager
-    try:
-        return this.taken(this.exact)
-    except Exception as error:  # a model that requires float32 may raise anything
-        if isinstance(error, torch.OutOfMemoryError):
-            torch.cuda.empty_cache()
-        return eager
-
-
 def _drawn(this: Comparer, truth: Taken, bits: int, drawing: int) -> tuple[Errors, Errors]:
     """The errors of random rounding: the worst at ``bits``, and those of coarser rounding."""
     coarse_bits = max(BFLOAT16_BITS, bits - COARSER_BITS)
@@ -166,21 +174,23 @@ def _drawn(this: Comparer, truth: Taken, bits: int, drawing: int) -> tuple[Error
     return worst(errors if coarse_bits == bits else fine), coarse
 
 
-def _update_errors(this: Comparer) -> tuple[Errors, Errors, list[Errors]]:
+def update_errors(this: Comparer, settings: Settings | None = None) -> tuple[Errors, Errors, list[Errors]]:
     """Errors of three updates from the same gradients: the loop's, eager's, and eager's with nudged settings.
+
+    ``settings`` replace those of eager's optimizers.
 
     An update includes the optimizer's own state, since a fault there shows only in the next update.
     A fused or capturable optimizer holds its settings in float32, where the error of Adam's 1 - beta is much larger
     than float32's roundoff.
     """
     nudge, before, gradients = _nudge(this.seed), this.before, this.own.gradients
-    exact = (this.exact or this.eager).update(before, gradients).since(before)
+    exact = (this.exact or this.eager).update(before, gradients, own=settings).since(before)
     own, eager, *nudged = (
         relative("update", updated.since(before), exact)
         for updated in (
             this.own.updated,
-            this.eager.update(before, gradients),
-            *(this.eager.update(before, gradients, nudge) for _ in range(DRAWS)),
+            this.eager.update(before, gradients, own=settings),
+            *(this.eager.update(before, gradients, nudge, settings) for _ in range(DRAWS)),
         )
     )
     return own, eager, nudged

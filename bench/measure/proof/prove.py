@@ -5,6 +5,7 @@ Instead, the loop trains as usual, and before each of its steps the canonical st
 in eager, in float64, and with random rounding. Their differences therefore come from a single step.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -14,8 +15,9 @@ import torch
 import torch._inductor.config
 
 from loopmark.bench.measure.compilation import CompilationLog
+from loopmark.bench.measure.proof.causes import causes_of
 from loopmark.bench.measure.proof.comparison import Comparer, Proven, References, compare, drew
-from loopmark.bench.measure.proof.steps import State, WatchedLoop, digest_of, state_of, was_skipped
+from loopmark.bench.measure.proof.steps import Own, State, WatchedLoop, digest_of, state_of, was_skipped
 from loopmark.bench.measure.proof.twin import Twin
 from loopmark.loops.batch import Batch, mapped
 from loopmark.loops.loop import EAGER, Loop
@@ -98,16 +100,20 @@ def _follow(
 ) -> None:
     references, watched, log = References(), WatchedLoop(task, loop), CompilationLog()
     last, beyond, began = False, 0, 0.0
-    for number in range(MOST_STEPS * steps):
-        if seen.steps + beyond == steps or seen.lost_at_step is not None or seen.why_not is not None:
-            break
+
+    def taken(number: int) -> tuple[State, Batch, Own]:
         before, batch = state_of(task), task.next_batch()
         given = mapped(_plain_copy, batch[0]), mapped(_plain_copy, batch[1])
         if number == 0 and eager is not None and _draws(eager, before, given, seed):
             # Compiled code draws other random numbers than eager's unless it leaves the drawing to eager's kernels.
             drawn_alike.enter_context(torch._inductor.config.patch(fallback_random=True))
         torch.manual_seed(seed + number)
-        own = watched.take(batch)
+        return before, given, watched.take(batch)
+
+    for number in range(MOST_STEPS * steps):
+        if seen.steps + beyond == steps or seen.lost_at_step is not None or seen.why_not is not None:
+            break
+        before, given, own = taken(number)
         seen.bits = watched.bits
         if own.told and not math.isfinite(own.loss):
             seen.lost_at_step = number
@@ -128,6 +134,13 @@ def _follow(
             for twin in filter(None, (eager, exact)):
                 twin.advance()
     seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
+    if eager is None or not references.departed or watched.is_replayed or (beyond and eager.keeps_state):
+        return
+    numbers = itertools.count(MOST_STEPS * steps)
+    with suppress(Exception):  # more steps show causes where they can; the proof has ended
+        seen.causes = causes_of(
+            task, lambda: Comparer(eager, exact, *taken(n := next(numbers)), seed + n, n), references, seen.bits
+        )
 
 
 def _plain_copy(tensor: torch.Tensor) -> torch.Tensor:

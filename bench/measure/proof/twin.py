@@ -16,6 +16,7 @@ from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.measure.proof.steps import (
     Handed,
     Layers,
+    Settings,
     State,
     Taken,
     Updated,
@@ -23,6 +24,7 @@ from loopmark.bench.measure.proof.steps import (
     gradients_of,
     layers_of,
     parameters_of,
+    settings_of,
     slot_copied,
     slots_of,
 )
@@ -52,6 +54,7 @@ class Twin:
         self._task.optimizer_options = {}
         self._base, self._exact = replace(base, techniques=()), exact
         self.is_canonical = base.is_canonical
+        self.keeps_state = not base.is_canonical or task.make_scheduler is not None  # besides the given state
         self._switches = Switches.now()  # no technique has changed them yet
         self._step: Any = None
         self.device = task.device
@@ -80,8 +83,23 @@ class Twin:
                 loss.backward()
         return Taken(loss.detach().clone(), gradients_of(self.model), buffers_of(self.model))
 
-    def update(self, state: State, gradients: Layers, nudge: Nudge = lambda value: value) -> Updated:
-        """The optimizers' update from ``state``. ``nudge`` slightly changes each setting (learning rate, betas, …)."""
+    def settings(self) -> Settings:
+        """The settings of the optimizers at their next or last update."""
+        if self._step is not None:
+            return self._handed.settings
+        return {name: settings_of(optimizer) for name, optimizer in self._task.new_optimizers().items()}
+
+    def update(
+        self,
+        state: State,
+        gradients: Layers,
+        nudge: Nudge = lambda value: value,
+        own: Settings | None = None,
+    ) -> Updated:
+        """The optimizers' update from ``state``. ``nudge`` slightly changes each setting (learning rate, betas, …).
+
+        ``own`` has numbers to use instead of the settings.
+        """
         self._load(state)
         self._set_gradients(gradients)
         if self._task.make_scheduler is not None:
@@ -100,6 +118,9 @@ class Twin:
                 optimizer.load_state_dict({"state": _slots(state, name), "param_groups": fresh})
                 for number, group in enumerate(optimizer.param_groups):
                     group.update(settings[name][number] if name in settings else {})
+                    for key, value in own[name][number].items() if own else ():
+                        if type(group.get(key)) in (int, float, tuple):
+                            group[key] = float(value) if isinstance(value, Tensor) else value
                     group.update({key: _nudged(value, nudge) for key, value in group.items() if key != "params"})
                 optimizer.step()
         return Updated(parameters_of(self.model), slots_of(self.model, *made.values()))
