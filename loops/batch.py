@@ -104,7 +104,12 @@ def rows_of(inputs: Any, targets: Any = None) -> int | None:
         return len(targets)
     if isinstance(targets, list | tuple) and targets and not isinstance(targets[0], Tensor):
         return len(targets)  # one entry a sample, as in detection
-    sizes = Counter(len(tensor) for tensor in tensors_in((inputs, targets)) if tensor.dim())
+    sizes = Counter[int]()
+    for part in (*inputs.values(), targets) if isinstance(inputs, Mapping) else (inputs, targets):
+        if isinstance(part, list | tuple) and part and isinstance(part[0], Mapping):
+            sizes[len(part)] += 1  # the annotations of each image
+        else:
+            sizes.update(len(tensor) for tensor in tensors_in(part) if tensor.dim())
     return max(sizes, key=lambda size: sizes[size]) if sizes else None
 
 

@@ -71,13 +71,13 @@ def place_of(error: BaseException) -> str:
 def place_among(lines: Sequence[tuple[str, int]]) -> str:
     """The innermost of ``lines``, outermost first, outside torch and the standard library, as ``file.py:12``.
 
-    A line of Loopmark itself is used only if there is no other.
+    A line of an installed package, such as the model's, or of Loopmark itself is used only if there is no other.
     """
-    own = [line for line in lines if not _is_library(line[0])]
-    theirs = [line for line in own if not _HOMES & {*Path(line[0]).resolve().parents}]
     if not lines:
         return "unknown place"
-    filename, number = (theirs or own or lines)[-1]
+    outside = [line for line in lines if not _is_torchs(line[0])]
+    theirs = [line for line in outside if is_users(line[0])]
+    filename, number = (theirs or outside or lines)[-1]
     return f"{_shown(filename)}:{number}"
 
 
@@ -125,9 +125,23 @@ def _said(error: BaseException) -> str:
         return ""
 
 
-def _is_library(filename: str) -> bool:
+@functools.cache
+def is_users(filename: str) -> bool:
+    """True if a file belongs neither to torch, the standard library and installed packages, nor to Loopmark."""
+    return not _is_torchs(filename) and not _is_installed(filename)
+
+
+def _is_torchs(filename: str) -> bool:
+    """True for a file of torch or the standard library."""
     path, library = Path(filename), Path(traceback.__file__).parent
-    return filename.startswith("<") or "site-packages" in path.parts or library in path.parents
+    if "site-packages" in path.parts:
+        return "torch" in path.parts
+    return filename.startswith("<") or library in path.parents
+
+
+def _is_installed(filename: str) -> bool:
+    path = Path(filename)
+    return "site-packages" in path.parts or bool(_HOMES & {*path.resolve().parents})
 
 
 def _shown(filename: str) -> str:

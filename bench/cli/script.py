@@ -11,6 +11,7 @@ from typing import TypeGuard
 Body = list[ast.stmt]
 GIVEN = {"device", "batch_size", "seed"}  # the parameters of `make_task`, whatever the script gives them
 BATCH_SIZE = r"""(\bbatch_size(?:=|["']: *))[\w.]+(?:\[[^\]]+\])?"""
+PARAMETERS = r"\b%s(\.\w+)*\.(named_)?parameters\("
 WRAPPERS = ("enumerate", "tqdm", "tqdm.tqdm")  # of a loader
 MOVES = r"\.(to|cuda|float|long)\([^()]*\)"  # of a tensor
 CLIP = r"\b(clip_grad_(?:norm|value)_)\([^,]+, *(?:\w+=)?([\w.]+(?:(?<=\de)-\d+)?)"
@@ -76,7 +77,7 @@ def task_of(script: Script, name: str) -> str:
     if not _loads(*forward) & _stores([target]):
         raise NotPlain("its loss does not depend on the batch")
     both = _loads(*made) & _loads(*forward) & _stores(before) - GIVEN
-    model = _one("model", {one for one in both if len(both) == 1 or f"{one}.parameters" in script.source})
+    model = _one("model", {one for one in both if len(both) == 1 or re.search(PARAMETERS % one, script.source)})
 
     loss_fn, call = _loss(script, forward, loss, model, target)
     fixed = _needed(before, {model} | (_loads(loader, *forward) - _stores([target])))
@@ -93,7 +94,7 @@ def task_of(script: Script, name: str) -> str:
     # A script that trains when it is imported is copied: its functions and classes, with what they need, come first.
     copied = _needed(before, _stores(s for s in fixed if isinstance(s, ast.FunctionDef | ast.ClassDef)))
     lines = [_text(script, s) for s in fixed if s not in copied and not _stores([s]) <= GIVEN]
-    lines = [re.sub(BATCH_SIZE, r"\1batch_size", line) for line in lines]
+    lines = [re.sub(BATCH_SIZE, r"\1batch_size", re.sub(r"\b\w+\.batch_size\b", "batch_size", line)) for line in lines]
     if re.search(r"argv|parse_args|ArgumentParser", script.source):
         lines.insert(0, f"sys.argv[1:] = []  # each option of {name}.py has its default")
     lines = [
@@ -127,8 +128,9 @@ def _is_importable(tree: ast.Module) -> bool:
 
 
 def _is_aside(s: ast.stmt, imported: set[str]) -> bool:
-    """True for a seed, which Loopmark sets, a setting of a library, and a compilation, which is a technique."""
-    return "torch.compile(" in ast.unparse(s) or (isinstance(s, ast.Expr) and _stores([s]) <= imported)
+    """True for a seed, which Loopmark sets, a setting, and a wrapper: a technique's, or one for many devices."""
+    wraps = re.search(r"torch\.compile\(|DataParallel\(|DDP\(|\w+\.prepare\(", ast.unparse(s))
+    return bool(wraps) or (isinstance(s, ast.Expr) and _stores([s]) <= imported)
 
 
 def _casts(s: ast.stmt) -> TypeGuard[ast.With]:
@@ -210,7 +212,8 @@ def _run_before(tree: ast.Module, end: ast.AST) -> Body:
             word.arg: word.value for word in call.keywords if word.arg
         }
     if missing := [name for name in names if name not in given]:
-        raise NotPlain(f"it does not show the {missing[0]} of {function.name}")
+        is_method, unknown = "self" in missing, f"it does not show the {missing[0]} of {function.name}"
+        raise NotPlain("its training is a method" if is_method else unknown)
     bound = [f"{name} = {ast.unparse(value)}" for name, value in given.items() if ast.unparse(value) != name]
     outer = _run_before(tree, calls[0]) if calls else Body()
     return [
@@ -266,7 +269,8 @@ def _loss(script: Script, forward: Body, loss: str, model: str, target: ast.expr
     )
     if usual:
         return usual[1], ""
-    given = "(inputs, targets)" if names else "inputs"
+    whole = "inputs if targets is None else (inputs, targets)"
+    given = "(inputs, targets)" if len(names) == 2 else "inputs" if names else whole
     lines = [f"{ast.unparse(target).strip('()')} = {given}", *(_text(script, s) for s in forward), f"return {loss}"]
     return "None", _def("call", f"{model}, inputs, targets", lines)
 
@@ -293,15 +297,12 @@ def _apart(before: Body, fixed: Body, made: Body, changed: str) -> tuple[Body, B
 
 def _function(script: Script, name: str, body: Body, parameter: str, result: str) -> str:
     """A function of ``parameter`` that makes ``result`` as the script does."""
-    *lines, last = [_text(script, s) for s in body]
-    made = re.match(rf"{result} = (.*)", last, re.DOTALL)
+    if result not in _stores(body[-1:]):
+        raise NotPlain(f"its {result} is not made of the {parameter} alone")
+    lines, last = [_text(script, s) for s in body[:-1]], _text(script, body[-1]).partition("  #")[0].rstrip()
     options = ""
-    if (
-        made
-        and name == "make_optimizer"
-        and re.match(r"(torch\.)?optim\.\w+\(|[A-Z]\w+\(", made[1])
-        and made[1].endswith(")")
-    ):
+    made = re.fullmatch(rf"{result} = ((torch\.)?optim\.\w+|[A-Z]\w+)\(.*\)", last, re.DOTALL)
+    if made and name == "make_optimizer":  # an optimizer's class takes its options by name
         last, options = f"{last[:-1].rstrip().rstrip(',')}, **options)", ", **options"
     first = "model" if name == "make_optimizer" else parameter
     lines = [f"{parameter} = {first}"] * (first != parameter) + [*lines, last, f"return {result}"]

@@ -45,6 +45,12 @@ class Equivalence:
     first: Departure | None = None  # the first that departs; None if none does
     furthest: Departure | None = None  # nearest to its bound; None if all bits are equal, or something departs
 
+    @property
+    def why_not_briefly(self) -> str:
+        """The reason in a few words: up to its colon, or the status of a comparison that did not end well."""
+        ended = self.proof.status.replace("_", " ")
+        return ended if ended != "ok" else (self.why_not or "").partition(": ")[0]
+
 
 def equivalence(proof: Proof, deviations: pd.DataFrame, base: Proof | None, again: Proof | None = None) -> Equivalence:
     """The verdict on one case.
@@ -57,20 +63,21 @@ def equivalence(proof: Proof, deviations: pd.DataFrame, base: Proof | None, agai
     differs has no verdict if the model draws random numbers, since it may have drawn different ones. ``again`` is the
     baseline's proof in another process, which shows if it is reproducible.
     """
-    if proof.status != "ok":
+    if proof.status != "ok" or proof.reason:
         return Equivalence(None, proof, why_not=proof.reason or proof.status)
     if proof.lost_at_step is not None:
         if base is None or base.lost_at_step is not None:
-            return Equivalence(None, proof, why_not=f"{(base or proof).loop} itself lost its loss")
+            return Equivalence(None, proof, why_not=f"baseline not finite: {(base or proof).loop} itself lost its loss")
         return Equivalence("departs", proof)
     if not proof.steps:
-        return Equivalence(None, proof, why_not="its gradient scaler skipped every step")
+        return Equivalence(None, proof, why_not="every step skipped: by its gradient scaler")
     if proof.same_steps == proof.steps:
         return _of_same_steps(proof, base, again)
     found = _departures(deviations, proof.steps)
     departing = [one for one in found if one.share > 1]
-    if departing and proof.draws_at_random:
-        return Equivalence(None, proof, why_not="its model draws random numbers, and the loop may have drawn others")
+    if departing and proof.draws_at_random and not proof.causes:
+        why = "random numbers: its model draws them, and the loop may have drawn others"
+        return Equivalence(None, proof, why_not=why)
     if departing:
         return Equivalence("departs", proof, first=min(departing, key=lambda one: one.step))
     # An update rounds like the baseline's if the optimizer is the same, so its error says nothing about the loop.
@@ -80,7 +87,7 @@ def equivalence(proof: Proof, deviations: pd.DataFrame, base: Proof | None, agai
 
 def _of_same_steps(proof: Proof, baseline: Proof | None, again: Proof | None) -> Equivalence:
     """The verdict if each step equals the baseline's from the same state, by comparing the final states as well."""
-    if baseline is None or baseline.status != "ok" or baseline.sha256 == proof.sha256:
+    if baseline is None or baseline.sha256 in (None, proof.sha256):
         return Equivalence("same", proof)
     repeats = again is not None and again.status == "ok" and again.sha256 == baseline.sha256
     # If the baseline ends equally in two processes and this loop does not, the loop had other inputs.

@@ -140,7 +140,7 @@ def _cause(reason: str) -> str:
     """torch's reason to compile again, without the code and number of the compilation: ``0/7: a == 3  # if a: …``."""
     said = re.split(r"\s+# ", re.sub(r"^\d+/\d+: ", "", reason), maxsplit=1)[0]
     place = re.search(r" # (\S+:\d+) in ", reason)
-    return f"{said} at {place[1]}" if place else said
+    return f"{said} at {Path(place[1]).name}" if place else said  # torch cuts the path itself, within a folder's name
 
 
 def _said(reason: str) -> str:

@@ -9,7 +9,7 @@ from loopmark.bench.records.run import Compilation
 from loopmark.bench.report import show
 from loopmark.bench.report.loading import loading_remarks
 from loopmark.bench.report.text import elide, grouped, plain, short
-from loopmark.bench.report.training_words import evidence
+from loopmark.bench.report.training_words import unlike
 from loopmark.phases import in_order
 
 SAME = "~"  # printed for a ratio without a claim: within the noise floor, or inconclusive
@@ -170,8 +170,9 @@ def notes(row: Row) -> str:
 def _notes(row: Row) -> Iterator[str]:
     if row.lost_at_step is not None:
         yield f"its loss was not finite at step {row.lost_at_step:,}, so its speed is not judged"
-    if row.trained and row.departs:
-        yield f"departs from {short(row.baseline)}: {evidence(row.trained)}"
+    is_measured = row.step_seconds is not None and not row.case.repeat  # another row has the reason for the rest
+    if row.trained and (row.departs or is_measured) and (text := unlike(row.trained)):
+        yield text
     if row.case.compilation is not None:
         yield from compilation(row.case.compilation, " in the first launch")
     if row.skipped_steps is not None:

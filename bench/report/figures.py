@@ -175,7 +175,7 @@ def _of_value(form: Callable[[float | None], str]) -> Callable[[Estimate | None]
 FIGURES: tuple[Figure, ...] = (
     Figure("verdict", lambda row: row.verdict, main=Shown(2, "verdict", cell=cells.verdict_or_status)),
     Figure(
-        "trains_as_baseline", lambda row: row.trained.equivalence.verdict if row.trained else None,
+        "trains_as_baseline", lambda row: words.verdict(row.trained) if row.trained else None,
         terminal=Shown(
             3, "trains\nas {}", cell=lambda row: words.verdict(row.trained), left=True,
             style=lambda row: "red" if row.departs else "",

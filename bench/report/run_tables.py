@@ -52,7 +52,9 @@ def _lines(summary: Summary, console: Console) -> Iterator[Text]:
         if number:
             yield Text()
         heading = Text(elide(workload.workload, NAME_WIDTH), "bold")
-        yield cut(heading + Text(f"{GAP}{cells.noise(workload)}", "dim"), width)
+        floor = Text(f"{GAP}{cells.noise(workload)}", "dim")
+        apart = heading.cell_len + floor.cell_len > width  # a sentence is never cut before its point
+        yield from (cut(line, width) for line in ([heading, floor] if apart else [heading + floor]))
         said = cells.lap_cost(workload), cells.attention(workload)
         yield from (cut(Text(sentence, "dim"), width) for sentence in said if sentence)
         if any(row.step_seconds is not None for row in workload.rows):

@@ -10,15 +10,24 @@ from loopmark.bench.records.training import Training
 from loopmark.bench.report import show
 from loopmark.bench.report.text import elide, plain, short
 
-LAYER_LENGTH = 60
+LAYER_LENGTH, VERDICT_LENGTH = 60, 36
 # Names of formats, by the significant bits that they keep.
 FORMATS = {24: "float32", 11: "11 bits, as of float16 and TensorFloat-32", 8: "bfloat16"}
 WHAT = {"loss": "the loss", "gradient": "the gradient of", "update": "the update of", "buffer": "the buffer"}
 
 
 def verdict(row: TrainedRow | None) -> str:
-    """``same``, ``within rounding`` or ``departs``; absent where nothing was compared."""
-    return (row.equivalence.verdict if row else None) or show.ABSENT
+    """``same``, ``within rounding``, ``departs``, or ``no proof`` with the reason in a few words."""
+    if row is None:
+        return show.ABSENT
+    return row.equivalence.verdict or elide(f"no proof: {plain(row.equivalence.why_not_briefly)}", VERDICT_LENGTH)
+
+
+def unlike(row: TrainedRow) -> str:
+    """The evidence that a loop departs, or the reason why it was not compared; empty for the others."""
+    if row.departs:
+        return f"departs from {short(row.baseline)}: {evidence(row)}"
+    return evidence(row) if row.equivalence.verdict is None else ""
 
 
 def evidence(row: TrainedRow) -> str:
@@ -33,7 +42,8 @@ def evidence(row: TrainedRow) -> str:
     if equivalence.verdict == "same":
         return f"every bit of {steps} is {base}'s: loss, gradients, parameters, buffers"
     if equivalence.first is not None:
-        return _departure(equivalence.first, rounding(equivalence), base)
+        because = f"; because {', and '.join(map(plain, proof.causes))}" if proof.causes else ""
+        return f"{_departure(equivalence.first, rounding(equivalence), base)}{because}"
     if equivalence.furthest is None and equivalence.verdict == "departs":
         return f"each of {steps} is {base}'s, but the end differs: the loop had other data, or skipped some"
     if equivalence.furthest is None:
@@ -69,14 +79,13 @@ def remarks(row: TrainedRow, *, equivalence: bool = True) -> list[str]:
     """Remarks on a case's training beyond its figures; empty for most.
 
     Args:
-        equivalence: True to include how it departs from the baseline, which another table may have.
+        equivalence: True to include how it departs from the baseline or why it was not compared, which another table
+            may have.
     """
     said = []
-    if row.departs and equivalence:
-        said.append(f"departs from {short(row.baseline)}: {evidence(row)}")
+    if equivalence and (row.departs or row.learning) and (text := unlike(row)):
+        said.append(text)
     if row.learning:
-        if row.equivalence.verdict is None:
-            said.append(evidence(row))
         said += _of_learning(row.learning, short(row.baseline))
     if row.ended is not None and row.ended.ending == "was interrupted":
         said.append(f"interrupted at step {row.ended.steps:,}, seed {row.ended.seed}")

@@ -83,10 +83,11 @@ def make_task(device, batch_size=64, seed=0):
         (LOSS, "x = x.to(device)\n        out = net(x)\n        loss = LOSS(out, y.float())", USUAL),
         (LOSS, "with torch.autocast('cpu'):\n            loss = LOSS(net(x), y)", USUAL),
         (LOSS, "loss = net(x, y).loss", "def call(net, inputs, targets):\n        x, y = (inputs, targets)"),
-        ("x, y in loader:\n", "batch in loader:\n        x, y = batch\n", "batch = inputs\n        x, y = batch"),
+        ("x, y in loader:\n", "b in loader:\n        x, y = b\n", "b = inputs if targets is None else (inputs, "),
         ("    loader =", "    net = torch.compile(net)\n    loader =", "    net = Net(WIDTH, 1)\n    loader"),
         ("lr=0.1", "lr=limit", "limit = 1.0\n"),
         (SGD, "parts = [*net.parameters()]\n    optimizer = SGD(parts)", "net = model\n        parts = [*net.par"),
+        (SGD, f"{SGD}  # as others do", f"{SGD[:-1]}, **options)\n"),
         (SGD, "optimizer = build(net)", "optimizer = build(net)\n        return"),
         ("loss.backward()", "scaler.scale(loss / 2).backward()\n        scaler.step(optimizer)", USUAL),
         ("optimizer.step()", "optimizer.step()\n        sched.step()", USUAL),
@@ -164,6 +165,7 @@ def test_a_function_that_gives_batches_is_called_for_each(tmp_path: Path) -> Non
         ("for x, y in loader:", "while True:\n        x, y = next(it)", "its loop is over no batches"),
         ("LOSS(net(x), y)", "LOSS(net(WIDTH), WIDTH)", "its loss does not depend on the batch"),
         ("def main(limit=1.0)", "def main(limit)", "it does not show the limit of main"),
+        ("def main(limit=1.0)", "def main(self)", "its training is a method"),
         ("optimizer.step()", "model.update()", "its loop over batches shows no optimizer"),
     ],
 )
@@ -172,13 +174,20 @@ def test_a_script_that_is_no_plain_loop_says_what_is_not(tmp_path: Path, old: st
         task(tmp_path, PLAIN, (old, new))
 
 
-def test_two_optimizers_are_no_plain_loop(tmp_path: Path) -> None:
-    changes = (
+def test_two_of_a_kind_are_no_plain_loop(tmp_path: Path) -> None:
+    other = (
         ("    for x", "    other = SGD(net)\n    for x"),
         ("optimizer.step()", "optimizer.step()\n        other.step()"),
     )
     with pytest.raises(NotPlain, match="shows more than one optimizer"):
-        task(tmp_path, PLAIN, *changes)
+        task(tmp_path, PLAIN, *other)
+    head = (
+        ("    optimizer =", "    head = Net()\n    optimizer ="),
+        ("lr=0.1", "lr=head.parameters()"),
+        ("net(x)", "head(net(x))"),
+    )
+    with pytest.raises(NotPlain, match="shows more than one model"):
+        task(tmp_path, PLAIN, *head)
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,7 @@ def test_a_collate_function_that_gives_no_tensors_is_named() -> None:
         (ones(5, 2), ones(5), 5),
         (ones(4, 3, 8, 8), [{"boxes": ones(2, 4)}] * 4, 4),
         ({"ids": ones(3, 7), "mask": ones(3, 7), "labels": ones(3)}, None, 3),
+        ({"size": (8, 8), "pixels": ones(2, 3), "labels": [{"boxes": ones(1, 4), "classes": ones(1)}] * 2}, None, 2),
         (pack_sequence([ones(3, 2), ones(1, 2)]), ones(2), 2),
         ({"scale": torch.tensor(1.0)}, None, None),
     ],

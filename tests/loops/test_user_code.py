@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
+from loopmark.loops import batch
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.user_code import BadSpec, described, is_spec
+from loopmark.loops.user_code import BadSpec, described, is_spec, place_among
 from tests.support.tiny import CPU, losses_of, make_tiny_task, prepared
 
 STEP = """
@@ -328,3 +329,19 @@ def test_a_long_message_keeps_both_of_its_ends() -> None:
     told = described(ValueError(f"the beginning {'x' * 1000} the point"))
     assert "the beginning" in told
     assert told.endswith("the point")
+
+
+@pytest.mark.parametrize(
+    ("inner", "named"),
+    [
+        (["train.py", "{packages}/transformers/masking.py", "{packages}/torch/_tensor.py"], "train.py"),
+        (["{packages}/transformers/masking.py", "{packages}/torch/_tensor.py"], "{packages}/transformers/masking.py"),
+        (["{packages}/torch/_tensor.py", "<string>", inspect.__file__], batch.__file__),
+    ],
+)
+def test_a_place_is_the_users_own_line_else_that_of_the_package_that_the_loop_calls(
+    inner: list[str], named: str
+) -> None:
+    files = ["/env/site-packages/typer/main.py", batch.__file__, *inner]
+    lines = [(file.format(packages="/env/site-packages"), number) for number, file in enumerate(files)]
+    assert place_among(lines).rpartition(":")[0].endswith(named.format(packages="").rpartition("/")[2])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from loopmark.bench.measure.compilation import CompilationLog
+from loopmark.bench.measure.compilation import CompilationLog, _cause
 from loopmark.bench.records.run import Compilation
 
 HERE = Path(__file__).name
@@ -98,6 +98,10 @@ def test_a_model_that_torch_leaves_alone_is_not_compiled_and_the_place_says_why(
     assert HERE in nothing.breaks[0].place
     assert names in nothing.breaks[0].reason
     assert " at 0x" not in nothing.breaks[0].reason
+
+
+def test_the_place_of_a_reason_has_no_path_that_torch_has_cut() -> None:
+    assert _cause("0/1: a == 3  # x = a.item()  # ers/me/train.py:23 in forward") == "a == 3 at train.py:23"
 
 
 def test_compiling_again_is_counted_with_its_cost_and_torchs_reason_until_the_limit() -> None:

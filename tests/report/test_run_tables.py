@@ -50,6 +50,12 @@ def test_the_noise_floor_and_what_it_means_are_shown() -> None:
     assert "smaller differences are printed as ~" in printed(summarise(*make_run(LOOPS)), 110)[0]
 
 
+def test_the_noise_floor_beside_a_long_name_has_a_line_of_its_own() -> None:
+    name, floor, *_ = printed(summarise(*make_run(LOOPS, ("my_training_task:make_task",))), 80)
+    assert name.strip() == "my_training_task:make_task"
+    assert floor.strip().endswith("printed as ~")
+
+
 def test_a_skipped_case_has_its_whole_reason_in_the_terminal_with_its_markup_as_text() -> None:
     lines = printed(summarise(*make_run(LOOPS)), 110)
     first = next(number for number, line in enumerate(lines) if line.startswith("cuda_graph"))

@@ -93,6 +93,34 @@ def test_the_speedup_table_carries_the_verdict_and_names_the_layer() -> None:
     assert "where 4e-06 is allowed for rounding to float32" in " ".join(text.split())
 
 
+@pytest.mark.usefixtures("unrendered")
+def test_the_causes_of_a_departure_are_told_in_the_terminal_on_the_page_and_in_json(tmp_path: Path) -> None:
+    taught = [TAUGHT[0], dataclasses.replace(TAUGHT[1], causes=("it clips", "its lr is 2"))]
+    because = "is allowed for rounding to float32; because it clips, and its lr is 2"
+    for made in (summary(TRUTHS[:3], taught), summarise_training(*make_training(taught))):
+        assert because in " ".join(printed(made).split())
+    draw(tmp_path, *make_run(TRUTHS[:3]), make_training(taught))
+    assert because in (tmp_path / "report.md").read_text()
+    assert because in as_json(summary(TRUTHS[:3], taught))["training"]["workloads"][0]["cases"][2]["evidence"]
+
+
+UNPROVED = Taught("accumulate_2", reason="model not copied: step.py:3: TypeError: it holds a file")
+
+
+@pytest.mark.usefixtures("unrendered")
+def test_a_loop_without_a_proof_says_why_in_its_column_and_below_on_the_page_and_in_json(tmp_path: Path) -> None:
+    taught, reason = [TAUGHT[0], UNPROVED], "not compared: model not copied: step.py:3: TypeError: it holds a file"
+    made = summary(TRUTHS[:3], taught)
+    for text in (printed(made), printed(summarise_training(*make_training(taught)))):
+        assert "no proof: model not copied" in text
+        assert f"accumulate_2: {reason}" in " ".join(text.split())
+    draw(tmp_path, *make_run(TRUTHS[:3]), make_training(taught))
+    assert f"| accumulate_2 | no proof: model not copied | {reason}" in (tmp_path / "report.md").read_text()
+    found = as_json(made)
+    assert found["workloads"][0]["cases"][2]["trains_as_baseline"] == "no proof: model not copied"
+    assert found["training"]["workloads"][0]["cases"][2]["evidence"] == reason
+
+
 def test_the_evidence_of_a_loop_within_rounding_says_how_near_the_bound_it_came() -> None:
     (workload,) = summarise_training(*make_training(TAUGHT)).workloads
     said = {row.label: words.evidence(row) for row in workload.rows}

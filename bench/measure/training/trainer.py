@@ -115,7 +115,7 @@ class Trainer:
                 self._collector.add_proof(replace(proof, status=end.status, reason=end.reason))
                 return
         if seen.why_not is not None:
-            self._collector.add_proof(replace(proof, status="skipped", reason=seen.why_not))
+            self._collector.add_proof(replace(proof, reason=seen.why_not))
             return
         told = {name: value for name, value in vars(seen).items() if name not in ("deviations", "why_not")}
         self._collector.add_proof(replace(proof, **told), seen.deviations)

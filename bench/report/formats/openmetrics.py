@@ -15,6 +15,7 @@ from loopmark.bench.report import cells
 from loopmark.bench.report.figures import FIGURES, record
 from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
 from loopmark.bench.report.text import elide
+from loopmark.bench.report.training_words import verdict
 
 PREFIX = "loopmark"
 LONGEST_VALUE = 400
@@ -61,8 +62,8 @@ def _labels(entry: Entry) -> Labels:
 
 
 def _verdicts(entry: Entry) -> Labels:
-    trained = entry.row.trained.equivalence.verdict if entry.row.trained else None
-    return {**_labels(entry), "verdict": cells.verdict(entry.row), "trains_as_baseline": trained or ""}
+    trained = verdict(entry.row.trained) if entry.row.trained else ""
+    return {**_labels(entry), "verdict": cells.verdict(entry.row), "trains_as_baseline": trained}
 
 
 def _phases(entry: Entry) -> Iterator[tuple[Labels, float]]:

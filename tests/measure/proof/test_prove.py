@@ -1,6 +1,8 @@
 """The choice of compared steps, the checks on them, and the state left afterwards."""
 
+import re
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -46,7 +48,7 @@ def test_a_scaler_that_never_finds_its_scale_ends_the_comparison_without_a_verdi
     assert found.proof.steps == 0
     assert found.proof.skipped_steps == 2 * MOST_STEPS
     assert found.verdict is None
-    assert found.why_not == "its gradient scaler skipped every step"
+    assert found.why_not == "every step skipped: by its gradient scaler"
 
 
 @pytest.mark.parametrize("name", ["eager", "amp_fp16+accumulate_2", "channels_last+fused_optimizer"])
@@ -209,4 +211,47 @@ def test_where_a_model_draws_at_random_a_loop_that_draws_otherwise_gets_no_verdi
 
     found = judged(own(without_dropout), regressing(noisy))
     assert found.verdict is None
-    assert "random numbers" in (found.why_not or "")
+    assert found.why_not_briefly == "random numbers"
+
+
+class Drops(nn.Linear):
+    """Dropout in its code, which no setting of a module shows."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return nn.functional.dropout(super().forward(input), 0.5, training=True)
+
+
+@pytest.mark.parametrize(("model", "draws"), [(partial(Drops, 10, 1), True), (perceptron, False)])
+def test_compiled_code_leaves_the_drawing_to_eagers_kernels_where_the_step_draws(
+    model: Callable[[], nn.Module], draws: bool
+) -> None:
+    seen = set[bool]()
+
+    def notes(task: Task, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+        seen.add(torch._inductor.config.fallback_random)
+        yield from eager.step(task, inputs, targets)
+
+    assert judged(own(notes), regressing(model), steps=2).verdict == "same"
+    assert seen == {draws}
+
+
+class Uncopied(nn.Linear):
+    def __deepcopy__(self, memo: object) -> "Uncopied":
+        raise TypeError("it holds a file")
+
+
+@pytest.mark.parametrize(
+    ("again", "why"),
+    [
+        (None, "model not copied: .*it holds a file$"),
+        (lambda made: made, "model not copied: .*gives the same model each time"),
+        (lambda made: 1 / 0, "model not copied: .*nor can it be made again: .*ZeroDivisionError"),
+    ],
+)
+def test_a_model_that_can_neither_be_copied_nor_made_again_is_trained_without_a_proof(
+    again: Callable[[Task], Task] | None, why: str
+) -> None:
+    task = regressing(partial(Uncopied, 10, 1))()
+    seen = prove(task, EAGER, 2, 0, make_task=None if again is None else lambda: again(task))
+    assert re.search(why, seen.why_not or "")
+    assert seen.steps == 0
