@@ -75,7 +75,7 @@ def equivalence(proof: Proof, deviations: pd.DataFrame, base: Proof | None, agai
         return _of_same_steps(proof, base, again)
     found = _departures(deviations, proof.steps)
     departing = [one for one in found if one.share > 1]
-    if departing and proof.draws_at_random:
+    if departing and proof.draws_at_random and not proof.causes:
         why = "random numbers: its model draws them, and the loop may have drawn others"
         return Equivalence(None, proof, why_not=why)
     if departing:

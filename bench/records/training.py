@@ -83,6 +83,7 @@ class Proof:
     sha256: str | None = None  # of parameters and buffers after the last step
     compile_seconds: float = 0.0
     compile_cache: CacheState | None = None
+    causes: tuple[str, ...] = ()  # for which it departs, as clauses, such as a line of the user's; empty if unknown
 
     @property
     def key(self) -> tuple[str, str]:

@@ -42,7 +42,8 @@ def evidence(row: TrainedRow) -> str:
     if equivalence.verdict == "same":
         return f"every bit of {steps} is {base}'s: loss, gradients, parameters, buffers"
     if equivalence.first is not None:
-        return _departure(equivalence.first, rounding(equivalence), base)
+        because = f"; because {', and '.join(map(plain, proof.causes))}" if proof.causes else ""
+        return f"{_departure(equivalence.first, rounding(equivalence), base)}{because}"
     if equivalence.furthest is None and equivalence.verdict == "departs":
         return f"each of {steps} is {base}'s, but the end differs: the loop had other data, or skipped some"
     if equivalence.furthest is None:

@@ -152,6 +152,28 @@ def test_the_tasks_schedule_belongs_to_the_canonical_step() -> None:
     assert judged(EAGER.base, "fused_optimizer", EAGER.base, scheduled).verdict == "within rounding"
 
 
+def test_a_step_of_ones_own_moves_the_tasks_schedule_and_average_once_a_step() -> None:
+    def scheduled() -> Task:
+        task = perceptron(
+            partial(torch.optim.AdamW, lr=1e-2),
+            make_scheduler=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5),
+        )
+        vars(task)["rates"] = [1.0]
+        return task
+
+    def shrinking(task: Any, inputs: Tensor, targets: Tensor) -> Tensor:
+        loss = task.loss_fn(task.model(inputs), targets) * task.rates[0]
+        task.optimizer.zero_grad()
+        loss.backward()
+        task.optimizer.step()
+        task.rates[0] *= 0.9
+        return loss
+
+    step = of_function(shrinking)
+    assert judged(step, "", step, scheduled).verdict == "same"
+    assert judged(step, "fused_optimizer", step, scheduled).verdict == "within rounding"
+
+
 def test_a_schedule_that_warms_up_from_zero_begins_below_the_optimizers_rate() -> None:
     def warmed() -> Task:
         return perceptron(
