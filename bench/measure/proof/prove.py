@@ -18,7 +18,8 @@ from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.proof.causes import causes_of
 from loopmark.bench.measure.proof.comparison import Comparer, Proven, References, compare, drew
 from loopmark.bench.measure.proof.steps import Own, State, WatchedLoop, digest_of, state_of, was_skipped
-from loopmark.bench.measure.proof.twin import Twin
+from loopmark.bench.measure.proof.twin import Kept, Twin, kept_by
+from loopmark.bench.records.training import Deviation
 from loopmark.loops.batch import Batch, mapped
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
@@ -99,7 +100,7 @@ def _follow(
     drawn_alike: ExitStack,
 ) -> None:
     references, watched, log = References(), WatchedLoop(task, loop), CompilationLog()
-    last, beyond, began = False, 0, 0.0
+    last, beyond, began, kept = False, 0, 0.0, (Kept(), Kept())
 
     def taken(number: int) -> tuple[State, Batch, Own]:
         before, batch = state_of(task), task.next_batch()
@@ -131,16 +132,39 @@ def _follow(
                 compare(comparer, seen, references, last=last)
             except Exception as error:  # a model may fail in another type or with rounding
                 seen.why_not = f"the baseline's step failed: {described(error)}"
+            if seen.steps == 1:
+                kept = _kept(task, eager)
             for twin in filter(None, (eager, exact)):
                 twin.advance()
     seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
-    if eager is None or not references.departed or watched.is_replayed or (beyond and eager.keeps_state):
+    still = [] if eager is None else _still(kept, _kept(task, eager))
+    seen.deviations += tuple(Deviation(seen.steps - 1, "kept", place, 1.0, 0.0, 0.0, 0.0) for place in still)
+    if eager is None or not (references.departed or still) or watched.is_replayed or (beyond and eager.keeps_state):
         return
     numbers = itertools.count(MOST_STEPS * steps)
     with suppress(Exception):  # more steps show causes where they can; the proof has ended
         seen.causes = causes_of(
-            task, lambda: Comparer(eager, exact, *taken(n := next(numbers)), seed + n, n), references, seen.bits
+            task, lambda: Comparer(eager, exact, *taken(n := next(numbers)), seed + n, n), references, seen.bits, still
         )
+
+
+def _kept(task: Task, eager: Twin) -> tuple[Kept, Kept]:
+    """What the steps of the loop and of the baseline keep; nothing for the canonical step."""
+    with suppress(Exception):  # the user's own objects may raise anything
+        if not eager.is_canonical:
+            return kept_by(task), eager.kept()
+    return {}, {}
+
+
+def _still(before: tuple[Kept, Kept], after: tuple[Kept, Kept]) -> list[str]:
+    """The places of tensors that the baseline moved between ``before`` and ``after``, and the loop did not."""
+    (own, base), (own_after, base_after) = before, after
+    places = own.keys() & base.keys() & own_after.keys() & base_after.keys()
+    return [
+        place
+        for place in own
+        if place in places and own[place] == own_after[place] and base[place] != base_after[place]
+    ]
 
 
 def _plain_copy(tensor: torch.Tensor) -> torch.Tensor:
