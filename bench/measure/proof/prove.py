@@ -21,8 +21,9 @@ from loopmark.bench.measure.proof.steps import Own, State, WatchedLoop, digest_o
 from loopmark.bench.measure.proof.twin import Kept, Twin, kept_by
 from loopmark.bench.records.training import Deviation
 from loopmark.loops.batch import Batch, mapped
-from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.loop import EAGER, Loop, refuse_closure
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import described
 
 BUDGET_SECONDS = 4.0
@@ -82,6 +83,11 @@ def _twins(task: Task, base: Loop, make_task: Callable[[], Task] | None) -> tupl
         if len({id(next(one.plain_model.parameters())) for one in (task, *sources)}) < 3:
             return None, None, f"{why}; and its function gives the same model each time"
         eager = Twin(sources[0], base, is_own=True)
+    try:
+        if eager.is_canonical:
+            refuse_closure(task.new_optimizers().values())
+    except Skip as skip:
+        return None, None, f"eager cannot run: {str(skip).partition(';')[0]}"
     exact = None
     with suppress(Exception):  # a model may refuse float64
         exact = Twin(sources[1], base, exact=True, is_own=again)
