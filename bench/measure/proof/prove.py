@@ -155,7 +155,7 @@ def _follow(
 
 
 def _kept(task: Task, eager: Twin) -> tuple[Kept, Kept]:
-    """What the steps of the loop and of the baseline keep; nothing for the canonical step."""
+    """Tensors that the steps of the loop and of the baseline keep; none for the canonical step."""
     with suppress(Exception):  # the user's own objects may raise anything
         if not eager.is_canonical:
             return kept_by(task), eager.kept()
