@@ -18,10 +18,12 @@ from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.proof.causes import causes_of
 from loopmark.bench.measure.proof.comparison import Comparer, Proven, References, compare, drew
 from loopmark.bench.measure.proof.steps import Own, State, WatchedLoop, digest_of, state_of, was_skipped
-from loopmark.bench.measure.proof.twin import Twin
+from loopmark.bench.measure.proof.twin import Kept, Twin, kept_by
+from loopmark.bench.records.training import Deviation
 from loopmark.loops.batch import Batch, mapped
-from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.loop import EAGER, Loop, refuse_closure
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import described
 
 BUDGET_SECONDS = 4.0
@@ -81,6 +83,11 @@ def _twins(task: Task, base: Loop, make_task: Callable[[], Task] | None) -> tupl
         if len({id(next(one.plain_model.parameters())) for one in (task, *sources)}) < 3:
             return None, None, f"{why}; and its function gives the same model each time"
         eager = Twin(sources[0], base, is_own=True)
+    try:
+        if eager.is_canonical:
+            refuse_closure(task.new_optimizers().values())
+    except Skip as skip:
+        return None, None, f"eager cannot run: {str(skip).partition(';')[0]}"
     exact = None
     with suppress(Exception):  # a model may refuse float64
         exact = Twin(sources[1], base, exact=True, is_own=again)
@@ -99,7 +106,7 @@ def _follow(
     drawn_alike: ExitStack,
 ) -> None:
     references, watched, log = References(), WatchedLoop(task, loop), CompilationLog()
-    last, beyond, began = False, 0, 0.0
+    last, beyond, began, kept = False, 0, 0.0, (Kept(), Kept())
 
     def taken(number: int) -> tuple[State, Batch, Own]:
         before, batch = state_of(task), task.next_batch()
@@ -131,16 +138,39 @@ def _follow(
                 compare(comparer, seen, references, last=last)
             except Exception as error:  # a model may fail in another type or with rounding
                 seen.why_not = f"the baseline's step failed: {described(error)}"
+            if seen.steps == 1:
+                kept = _kept(task, eager)
             for twin in filter(None, (eager, exact)):
                 twin.advance()
     seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
-    if eager is None or not references.departed or watched.is_replayed or (beyond and eager.keeps_state):
+    still = [] if eager is None else _still(kept, _kept(task, eager))
+    seen.deviations += tuple(Deviation(seen.steps - 1, "kept", place, 1.0, 0.0, 0.0, 0.0) for place in still)
+    if eager is None or not (references.departed or still) or watched.is_replayed or (beyond and eager.keeps_state):
         return
     numbers = itertools.count(MOST_STEPS * steps)
     with suppress(Exception):  # more steps show causes where they can; the proof has ended
         seen.causes = causes_of(
-            task, lambda: Comparer(eager, exact, *taken(n := next(numbers)), seed + n, n), references, seen.bits
+            task, lambda: Comparer(eager, exact, *taken(n := next(numbers)), seed + n, n), references, seen.bits, still
         )
+
+
+def _kept(task: Task, eager: Twin) -> tuple[Kept, Kept]:
+    """Tensors that the steps of the loop and of the baseline keep; none for the canonical step."""
+    with suppress(Exception):  # the user's own objects may raise anything
+        if not eager.is_canonical:
+            return kept_by(task), eager.kept()
+    return {}, {}
+
+
+def _still(before: tuple[Kept, Kept], after: tuple[Kept, Kept]) -> list[str]:
+    """The places of tensors that the baseline moved between ``before`` and ``after``, and the loop did not."""
+    (own, base), (own_after, base_after) = before, after
+    places = own.keys() & base.keys() & own_after.keys() & base_after.keys()
+    return [
+        place
+        for place in own
+        if place in places and own[place] == own_after[place] and base[place] != base_after[place]
+    ]
 
 
 def _plain_copy(tensor: torch.Tensor) -> torch.Tensor:
