@@ -11,7 +11,7 @@ import shutil
 import sys
 import sysconfig
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -102,8 +102,34 @@ def _compile_step(optimizer: Optimizer) -> None:
     """Compile the update, and leave it a method with its hooks, which a learning rate schedule wraps."""
     hooked = type(optimizer).step
     compiled = torch.compile(getattr(hooked, "__wrapped__", hooked) if hasattr(hooked, "hooked") else hooked)
+    if type(optimizer).__module__.startswith("torch.optim."):
+        compiled = _with_moving_rates(compiled)
     step = Optimizer.profile_hook_step(compiled) if hasattr(hooked, "hooked") else compiled
     optimizer.step = types.MethodType(step, optimizer)  # type: ignore[method-assign]
+
+
+def _with_moving_rates(update: Callable[..., Any]) -> Callable[..., Any]:
+    """``update`` with a tensor for a learning rate that a schedule moves, since each new number would compile it again.
+
+    Schedules, checkpoints and hooks still see the number. A rate that never moves stays one in the update as well. See
+    https://docs.pytorch.org/tutorials/recipes/compiling_optimizer_lr_scheduler.html
+    """
+    first: dict[int, float] = {}  # the rate of each group
+    moving: dict[int, torch.Tensor] = {}
+
+    def updated(optimizer: Optimizer, *given: Any, **options: Any) -> Any:
+        rates = [group["lr"] for group in optimizer.param_groups]
+        for i, (group, rate) in enumerate(zip(optimizer.param_groups, rates, strict=True)):
+            refuses = group.get("fused") or (group.get("foreach") and group.get("capturable") is False)  # a tensor
+            if isinstance(rate, float) and not refuses and (i in moving or rate != first.setdefault(i, rate)):
+                group["lr"] = moving.setdefault(i, torch.zeros((), dtype=torch.float64)).fill_(rate)
+        try:
+            return update(optimizer, *given, **options)
+        finally:
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+    return updated
 
 
 compile_default, compile_reduce_overhead, compile_max_autotune = map(_compiled, MODES)

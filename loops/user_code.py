@@ -76,7 +76,7 @@ def place_among(lines: Sequence[tuple[str, int]]) -> str:
     if not lines:
         return "unknown place"
     outside = [line for line in lines if not _is_torchs(line[0])]
-    theirs = [line for line in outside if not _is_installed(line[0])]
+    theirs = [line for line in outside if is_users(line[0])]
     filename, number = (theirs or outside or lines)[-1]
     return f"{_shown(filename)}:{number}"
 
@@ -123,6 +123,12 @@ def _said(error: BaseException) -> str:
         return (error.msg if isinstance(error, SyntaxError) else str(error)) or ""
     except Exception:  # the error's own __str__ may fail
         return ""
+
+
+@functools.cache
+def is_users(filename: str) -> bool:
+    """True if a file belongs neither to torch, the standard library and installed packages, nor to Loopmark."""
+    return not _is_torchs(filename) and not _is_installed(filename)
 
 
 def _is_torchs(filename: str) -> bool:

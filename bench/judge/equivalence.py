@@ -71,11 +71,11 @@ def equivalence(proof: Proof, deviations: pd.DataFrame, base: Proof | None, agai
         return Equivalence("departs", proof)
     if not proof.steps:
         return Equivalence(None, proof, why_not="every step skipped: by its gradient scaler")
-    if proof.same_steps == proof.steps:
+    if proof.same_steps == proof.steps and deviations.empty:
         return _of_same_steps(proof, base, again)
     found = _departures(deviations, proof.steps)
     departing = [one for one in found if one.share > 1]
-    if departing and proof.draws_at_random:
+    if departing and proof.draws_at_random and not proof.causes:
         why = "random numbers: its model draws them, and the loop may have drawn others"
         return Equivalence(None, proof, why_not=why)
     if departing:

@@ -33,7 +33,8 @@ from loopmark.bench.measure.machine import describe_environment
 from loopmark.bench.measure.memory_profile import follow
 from loopmark.bench.measure.nvml import monitor_of
 from loopmark.bench.measure.profiler import Traced, name_compiled_kernels, profile_steps
-from loopmark.bench.measure.proof.prove import Proven, prove
+from loopmark.bench.measure.proof.comparison import Proven
+from loopmark.bench.measure.proof.prove import prove
 from loopmark.bench.measure.properties.examination import Checked, Examination
 from loopmark.bench.measure.slowdown import slowed
 from loopmark.bench.measure.training.session import Begun, Segment, TrainingSession

@@ -83,6 +83,7 @@ class Proof:
     sha256: str | None = None  # of parameters and buffers after the last step
     compile_seconds: float = 0.0
     compile_cache: CacheState | None = None
+    causes: tuple[str, ...] = ()  # for which it departs, as clauses, such as a line of the user's; empty if unknown
 
     @property
     def key(self) -> tuple[str, str]:
@@ -115,7 +116,9 @@ class Deviation:
     """
 
     step: int
-    kind: str  # `loss`, `gradient`, `buffer`, or `update`: the change of a parameter, or the optimizer's state for it
+    kind: str
+    """`loss`, `gradient`, `buffer`; `update`: the change of a parameter, or the optimizer's state for it; or `kept`: a
+    tensor that the step keeps, such as an average, which the loop never moves."""
     layer: str  # the parameter's or buffer's name, after `momentum_buffer of` for such state; empty for the loss
     error: float  # the loop's
     eager_error: float  # the baseline's, from the same state

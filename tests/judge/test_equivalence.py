@@ -111,6 +111,12 @@ def test_a_loop_that_loses_its_loss_departs_unless_eager_does_too() -> None:
     assert equivalence(lost, deviations(), replace(SAME, lost_at_step=3)).verdict is None
 
 
+def test_a_model_that_draws_at_random_departs_if_undoing_a_cause_shows_the_same_numbers() -> None:
+    rows, drawing = deviations({"kind": "loss", "error": 1.0}), replace(OTHER, draws_at_random=True)
+    assert equivalence(drawing, rows, SAME).verdict is None
+    assert equivalence(replace(drawing, causes=("it clips",)), rows, SAME).verdict == "departs"
+
+
 @pytest.mark.parametrize(
     ("proof", "why"),
     [

@@ -33,6 +33,7 @@ class Taught:
     error: float = 0.0
     """Relative error of its gradients; float32 rounding gives 1e-6, and 0 means equal to eager bit by bit."""
     layer: str = "body.weight"
+    causes: tuple[str, ...] = ()
     bits: int = 24
     epochs_to_target: int = 3
     step_seconds: float = 0.01
@@ -93,7 +94,9 @@ def _proof(workload: str, one: Taught, repeat: bool) -> Proof:
     if one.reason is not None:
         return Proof(workload, one.loop, repeat, "ok", one.reason)
     same = 0 if one.error else 8
-    return Proof(workload, one.loop, repeat, "ok", None, 8, same, 0, one.bits, False, None, "ab" * 32)
+    return Proof(
+        workload, one.loop, repeat, "ok", None, 8, same, 0, one.bits, False, None, "ab" * 32, causes=one.causes
+    )
 
 
 def _deviations(one: Taught, proof: int) -> list[dict[str, object]]:

@@ -5,253 +5,31 @@ Instead, the loop trains as usual, and before each of its steps the canonical st
 in eager, in float64, and with random rounding. Their differences therefore come from a single step.
 """
 
+import itertools
 import math
-import random
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field, replace
 
 import torch
 import torch._inductor.config
 
 from loopmark.bench.measure.compilation import CompilationLog
-from loopmark.bench.measure.proof.precision import BFLOAT16_BITS, FLOAT32_BITS, RandomRounding
-from loopmark.bench.measure.proof.steps import (
-    Errors,
-    Own,
-    State,
-    Taken,
-    WatchedLoop,
-    dense,
-    digest_of,
-    errors_of,
-    relative,
-    state_of,
-    was_skipped,
-    worst,
-)
-from loopmark.bench.measure.proof.twin import Nudge, Twin
-from loopmark.bench.records.run import CacheState
+from loopmark.bench.measure.proof.causes import causes_of
+from loopmark.bench.measure.proof.comparison import Comparer, Proven, References, compare, drew
+from loopmark.bench.measure.proof.steps import Own, State, WatchedLoop, digest_of, state_of, was_skipped
+from loopmark.bench.measure.proof.twin import Kept, Twin, kept_by
 from loopmark.bench.records.training import Deviation
 from loopmark.loops.batch import Batch, mapped
-from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.loop import EAGER, Loop, refuse_closure
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import described
 
-DRAWS = 2
-"""References with random rounding to the loop's precision, per drawing. They are drawn at the first step that differs
-from eager in any bit, at the last step, and wherever the loop strays."""
-COARSER_BITS = 8
-"""One more reference keeps this number of bits less, but at least bfloat16's. Where a nearly zero activation rounds to
-the other side of a ReLU's kink, the gradient jumps, by the same amount at any precision. Coarser rounding crosses more
-kinks."""
-STRAYS = 2.0
-"""A step strays where its error exceeds the references' largest by this factor. Rounding matters more in some states
-(a gradient that nearly cancels, an activation at a kink); new references from that state show it."""
-MOST_DRAWINGS = 3
-"""Most drawings in one step. With an activation at a kink, about every second reference crosses it."""
-HOPELESS = 2
-"""Steps that strayed from all references; after this number, no extra references are drawn."""
 BUDGET_SECONDS = 4.0
 """The time for comparisons. A GPU with few float64 units (1/64 of float32's rate) is slow at it."""
 MOST_STEPS = 4
 """Most steps, as a multiple of the steps to compare: a gradient scaler skips the first few to find its scale."""
-
-
-@dataclass
-class Proven:
-    """The results of comparing the loop's steps so far."""
-
-    steps: int = 0  # compared steps
-    same_steps: int = 0  # leading compared steps with eager's loss, gradients, update and buffers in every bit
-    skipped_steps: int = 0  # skipped by a gradient scaler, and not compared
-    bits: int = FLOAT32_BITS  # significant bits of the loop's arithmetic
-    draws_at_random: bool = False  # True if the model draws random numbers (dropout); a loop may draw different ones
-    lost_at_step: int | None = None  # the first step with a NaN or infinite loss; no later step is compared
-    sha256: str = ""  # of the final parameters and buffers
-    compile_seconds: float = 0.0
-    compile_cache: CacheState | None = None
-    deviations: tuple[Deviation, ...] = ()
-    why_not: str | None = None  # the reason why the canonical step could not be taken; not a fault of the loop
-
-
-@dataclass
-class References:
-    """The errors of the canonical steps so far, measured against the exact result."""
-
-    drawn: bool = False  # True if any rounded at random
-    strayed: int = 0  # steps of the loop that no reference explained
-    known: Errors = field(default_factory=dict)  # the largest error of any
-
-    def explain(self, errors: Errors) -> bool:
-        """True if the references explain ``errors``: none exceeds their largest error by more than ``STRAYS``."""
-        least = 2.0**-FLOAT32_BITS
-        return all(error <= STRAYS * max(self.known.get(key, 0.0), least) for key, error in errors.items())
-
-
-@dataclass(frozen=True)
-class Comparer:
-    """One step of the loop, and the twins that take the canonical step from the same state."""
-
-    eager: Twin
-    exact: Twin | None
-    before: State
-    batch: Batch
-    own: Own
-    seed: int
-    step: int
-
-    def taken(self, twin: Twin, rounding: RandomRounding | None = None, nudge: Nudge | None = None) -> Taken:
-        """The baseline's step by ``twin``, with the loop's random seed."""
-        torch.manual_seed(self.seed)
-        return twin.take(self.before, self.batch, rounding, nudge)
-
-    def errors(self, taken: Taken, truth: Taken) -> Errors:
-        return errors_of(taken, truth, self.before)
-
-
-def compare(this: Comparer, seen: Proven, references: References, *, last: bool) -> None:
-    """Add one step to ``seen``. A step equal to the baseline's costs only one step of it."""
-    eager = this.taken(this.eager)
-    seen.draws_at_random = seen.draws_at_random or _drew(this.seed, this.own.loss.device)
-    if _equal(this, eager):
-        if this.exact is not None and not this.exact.is_canonical:
-            _truth(this, eager)  # the state that its step keeps moves on
-        seen.same_steps += seen.same_steps == seen.steps
-        seen.steps += 1
-        return
-    truth = _truth(this, eager)
-    if eager.updated is not None and _explains(this, eager):
-        eager, truth = replace(eager, updated=None), replace(truth, updated=None)  # compared from equal gradients below
-    errors = this.errors(this.own, truth)
-    if not this.own.told or not bool(truth.loss.isfinite()):
-        del errors["loss", ""]
-    of_eager, of_rounding, of_coarse = this.errors(eager, truth), Errors(), Errors()
-    references.known = worst([references.known, of_eager])
-    due = last or not references.drawn
-    references.drawn = True
-    for drawing in range(MOST_DRAWINGS):
-        if not (due and drawing == 0) and (references.strayed >= HOPELESS or references.explain(errors)):
-            break
-        fine, coarse = _drawn(this, truth, seen.bits, drawing)
-        of_rounding, of_coarse = worst([of_rounding, fine]), worst([of_coarse, coarse])
-        jumps = {key: error for key, error in coarse.items() if key[0] == "gradient"}  # only gradients jump
-        references.known = worst([references.known, fine, jumps])
-    references.strayed += not references.explain(errors)
-    if eager.updated is None:
-        own_update, eager_update, nudged_updates = _update_errors(this)
-        errors |= own_update
-        of_eager |= eager_update
-        of_rounding |= worst([eager_update, *nudged_updates])
-    else:  # an update from gradients that jump jumps as they do
-        of_rounding = worst([of_rounding, {key: e for key, e in of_coarse.items() if key[0] == "update"}])
-    seen.deviations += tuple(
-        Deviation(
-            this.step, *key, error, of_eager.get(key, 0.0), of_rounding.get(key, math.nan), of_coarse.get(key, math.nan)
-        )
-        for key, error in errors.items()
-    )
-    seen.steps += 1
-
-
-def _equal(this: Comparer, eager: Taken) -> bool:
-    own = this.own
-    if own.told and not torch.equal(own.loss.to(eager.loss.dtype), eager.loss):
-        return False
-    if own.gradients.keys() != eager.gradients.keys():
-        return False
-    pairs = [(own.gradients, eager.gradients), (own.buffers, eager.buffers)]
-    if not all(torch.equal(dense(mine[name]), dense(its[name])) for mine, its in pairs for name in its):
-        return False
-    updated = eager.updated or this.eager.update(this.before, eager.gradients)
-    if own.updated.slots.keys() != updated.slots.keys():
-        return False
-    pairs = [(own.updated.parameters, updated.parameters), (own.updated.slots, updated.slots)]
-    return all(torch.equal(mine[name], its[name]) for mine, its in pairs for name in its)
-
-
-def _truth(this: Comparer, eager: Taken) -> Taken:
-    """The step in float64; eager's step where the model cannot compute in float64."""
-    if this.exact is None:
-        return eager
-    try:
-        return this.taken(this.exact)
-    except Exception as error:  # a model that requires float32 may raise anything
-        if isinstance(error, torch.OutOfMemoryError):
-            torch.cuda.empty_cache()
-        return eager
-
-
-def _drawn(this: Comparer, truth: Taken, bits: int, drawing: int) -> tuple[Errors, Errors]:
-    """The errors of random rounding: the worst at ``bits``, and those of coarser rounding."""
-    coarse_bits = max(BFLOAT16_BITS, bits - COARSER_BITS)
-    several = [bits] * DRAWS + [coarse_bits]
-    errors = []
-    for draw, kept in enumerate(several, start=drawing * len(several)):
-        seed = this.seed * MOST_DRAWINGS * len(several) + draw
-        rounding = RandomRounding(kept, seed, this.own.loss.device, this.eager.model.buffers())
-        errors.append(this.errors(this.taken(this.eager, rounding, _nudge(seed)), truth))
-    *fine, coarse = errors
-    return worst(errors if coarse_bits == bits else fine), coarse
-
-
-def _update_errors(this: Comparer) -> tuple[Errors, Errors, list[Errors]]:
-    """Errors of three updates from the same gradients: the loop's, eager's, and eager's with nudged settings.
-
-    An update includes the optimizer's own state, since a fault there shows only in the next update.
-    A fused or capturable optimizer holds its settings in float32, where the error of Adam's 1 - beta is much larger
-    than float32's roundoff.
-    """
-    nudge, before, gradients = _nudge(this.seed), this.before, this.own.gradients
-    exact = (this.exact or this.eager).update(before, gradients).since(before)
-    own, eager, *nudged = (
-        relative("update", updated.since(before), exact)
-        for updated in (
-            this.own.updated,
-            this.eager.update(before, gradients),
-            *(this.eager.update(before, gradients, nudge) for _ in range(DRAWS)),
-        )
-    )
-    return own, eager, nudged
-
-
-def _nudge(seed: int) -> Nudge:
-    draw = random.Random(seed)
-    return lambda value: value * (1 + draw.uniform(-1, 1) * 2.0**-FLOAT32_BITS)
-
-
-def _explains(this: Comparer, eager: Taken) -> bool:
-    """True if the optimizers' update from the baseline's gradients is all that its step did to the model."""
-    assert eager.updated is not None
-    try:
-        updated = this.eager.update(this.before, eager.gradients)
-    except Exception:  # an optimizer that needs a closure
-        return False
-    pairs = [(updated.parameters, eager.updated.parameters), (updated.slots, eager.updated.slots)]
-    return all(mine.keys() == its.keys() for mine, its in pairs) and all(
-        torch.equal(mine[name], its[name]) for mine, its in pairs for name in its
-    )
-
-
-def _draws(eager: Twin, before: State, batch: Batch, seed: int) -> bool:
-    """True if the baseline's step draws random numbers; False if it cannot be taken, which `compare` tells."""
-    torch.manual_seed(seed)
-    with suppress(Exception):
-        eager.take(before, batch, nullcontext())  # as if rounded, since the state that a step keeps moves on later
-    return _drew(seed, eager.device)
-
-
-def _drew(seed: int, device: torch.device) -> bool:
-    """True if random numbers were drawn, on the CPU or the device, since torch's generators were set to ``seed``."""
-
-    def states() -> list[torch.Tensor]:
-        own = [] if device.type == "cpu" else [torch.get_device_module(device).get_rng_state(device)]
-        return [torch.get_rng_state(), *own]
-
-    now = states()
-    torch.manual_seed(seed)
-    return not all(torch.equal(one, other) for one, other in zip(now, states(), strict=True))
 
 
 def prove(
@@ -305,6 +83,11 @@ def _twins(task: Task, base: Loop, make_task: Callable[[], Task] | None) -> tupl
         if len({id(next(one.plain_model.parameters())) for one in (task, *sources)}) < 3:
             return None, None, f"{why}; and its function gives the same model each time"
         eager = Twin(sources[0], base, is_own=True)
+    try:
+        if eager.is_canonical:
+            refuse_closure(task.new_optimizers().values())
+    except Skip as skip:
+        return None, None, f"eager cannot run: {str(skip).partition(';')[0]}"
     exact = None
     with suppress(Exception):  # a model may refuse float64
         exact = Twin(sources[1], base, exact=True, is_own=again)
@@ -323,17 +106,21 @@ def _follow(
     drawn_alike: ExitStack,
 ) -> None:
     references, watched, log = References(), WatchedLoop(task, loop), CompilationLog()
-    last, beyond, began = False, 0, 0.0
-    for number in range(MOST_STEPS * steps):
-        if seen.steps + beyond == steps or seen.lost_at_step is not None or seen.why_not is not None:
-            break
+    last, beyond, began, kept = False, 0, 0.0, (Kept(), Kept())
+
+    def taken(number: int) -> tuple[State, Batch, Own]:
         before, batch = state_of(task), task.next_batch()
         given = mapped(_plain_copy, batch[0]), mapped(_plain_copy, batch[1])
         if number == 0 and eager is not None and _draws(eager, before, given, seed):
             # Compiled code draws other random numbers than eager's unless it leaves the drawing to eager's kernels.
             drawn_alike.enter_context(torch._inductor.config.patch(fallback_random=True))
         torch.manual_seed(seed + number)
-        own = watched.take(batch)
+        return before, given, watched.take(batch)
+
+    for number in range(MOST_STEPS * steps):
+        if seen.steps + beyond == steps or seen.lost_at_step is not None or seen.why_not is not None:
+            break
+        before, given, own = taken(number)
         seen.bits = watched.bits
         if own.told and not math.isfinite(own.loss):
             seen.lost_at_step = number
@@ -351,10 +138,48 @@ def _follow(
                 compare(comparer, seen, references, last=last)
             except Exception as error:  # a model may fail in another type or with rounding
                 seen.why_not = f"the baseline's step failed: {described(error)}"
+            if seen.steps == 1:
+                kept = _kept(task, eager)
             for twin in filter(None, (eager, exact)):
                 twin.advance()
     seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
+    still = [] if eager is None else _still(kept, _kept(task, eager))
+    seen.deviations += tuple(Deviation(seen.steps - 1, "kept", place, 1.0, 0.0, 0.0, 0.0) for place in still)
+    if eager is None or not (references.departed or still) or watched.is_replayed or (beyond and eager.keeps_state):
+        return
+    numbers = itertools.count(MOST_STEPS * steps)
+    with suppress(Exception):  # more steps show causes where they can; the proof has ended
+        seen.causes = causes_of(
+            task, lambda: Comparer(eager, exact, *taken(n := next(numbers)), seed + n, n), references, seen.bits, still
+        )
+
+
+def _kept(task: Task, eager: Twin) -> tuple[Kept, Kept]:
+    """Tensors that the steps of the loop and of the baseline keep; none for the canonical step."""
+    with suppress(Exception):  # the user's own objects may raise anything
+        if not eager.is_canonical:
+            return kept_by(task), eager.kept()
+    return {}, {}
+
+
+def _still(before: tuple[Kept, Kept], after: tuple[Kept, Kept]) -> list[str]:
+    """The places of tensors that the baseline moved between ``before`` and ``after``, and the loop did not."""
+    (own, base), (own_after, base_after) = before, after
+    places = own.keys() & base.keys() & own_after.keys() & base_after.keys()
+    return [
+        place
+        for place in own
+        if place in places and own[place] == own_after[place] and base[place] != base_after[place]
+    ]
 
 
 def _plain_copy(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+
+def _draws(eager: Twin, before: State, batch: Batch, seed: int) -> bool:
+    """True if the baseline's step draws random numbers; False if it cannot be taken, which `compare` tells."""
+    torch.manual_seed(seed)
+    with suppress(Exception):
+        eager.take(before, batch, nullcontext())  # as if rounded, since the state that a step keeps moves on later
+    return drew(seed, eager.device)

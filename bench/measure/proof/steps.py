@@ -105,6 +105,11 @@ def layers_of(model: nn.Module) -> list[tuple[str, Tensor]]:
     return [*model.named_parameters(), *model.named_buffers()]
 
 
+def settings_of(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """The settings of each group of parameters."""
+    return [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+
+
 def slot_copied(value: Any) -> Any:
     """A copy of one entry of an optimizer's state."""
     if not isinstance(value, Tensor):
@@ -118,6 +123,7 @@ def changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Layers
     return {name: double(tensor) - double(before[name]) for name, tensor in after.items()}
 
 
+Settings = dict[str, list[dict[str, Any]]]  # of optimizers, by name, for each group of parameters
 Errors = dict[tuple[str, str], float]  # by kind and layer
 
 
@@ -184,6 +190,7 @@ class Own(Taken):
     """The results of the loop's own step, with its optimizer's update."""
 
     updated: Updated = field(kw_only=True)
+    settings: Settings = field(kw_only=True)  # of its optimizers when they were called
     told: bool = field(kw_only=True)  # True if the step left its loss in `Task.last_loss`
 
 
@@ -202,7 +209,7 @@ class Handed:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self.settings: dict[str, list[dict[str, Any]]] = {}
+        self.settings: Settings = {}
         self.forget()
         for optimizer in task.optimizers.values():
             optimizer.register_step_pre_hook(self._note)
@@ -218,9 +225,7 @@ class Handed:
     def note_settings(self) -> None:
         """Keep the settings that the optimizers have now."""
         for name, optimizer in self._task.optimizers.items():
-            self.settings[name] = [
-                {k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups
-            ]
+            self.settings[name] = settings_of(optimizer)
 
     def _note(self, optimizer: Optimizer, arguments: Any, options: Any) -> None:
         self.note_settings()
@@ -247,6 +252,7 @@ class WatchedLoop:
         self._task = task
         self._watch_predictions()
         self._step = loop.prepare(task)
+        self.is_replayed = isinstance(self._step, Driver)
         self._handed = Handed(task)
 
     def take(self, batch: Batch) -> Own:
@@ -267,7 +273,10 @@ class WatchedLoop:
         if loss.numel() != 1:
             raise BadStep(f"the step leaves a loss of shape {tuple(loss.shape)} in task.last_loss; leave a scalar")
         updated = Updated(parameters_of(model), slots_of(model, *task.optimizers.values()))
-        return Own(loss, self._handed.gradients(), buffers_of(model), updated=updated, told=told)
+        handed = self._handed
+        return Own(
+            loss, handed.gradients(), buffers_of(model), updated=updated, settings=handed.settings.copy(), told=told
+        )
 
     def _watch_predictions(self) -> None:
         loss_fn = self._task.loss_fn

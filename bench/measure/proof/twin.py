@@ -2,9 +2,10 @@
 
 import contextlib
 import copy
+import sys
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from typing import Any
@@ -16,6 +17,7 @@ from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.measure.proof.steps import (
     Handed,
     Layers,
+    Settings,
     State,
     Taken,
     Updated,
@@ -23,16 +25,20 @@ from loopmark.bench.measure.proof.steps import (
     gradients_of,
     layers_of,
     parameters_of,
+    settings_of,
     slot_copied,
     slots_of,
 )
 from loopmark.loops.batch import Batch, mapped, predict
+from loopmark.loops.goal import double
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver
-from loopmark.loops.user_code import BadSpec, defined_at
+from loopmark.loops.user_code import BadSpec, defined_at, is_users
 
 Nudge = Callable[[float], float]
+Kept = dict[str, tuple[float, float]]
+DEEPEST = 5  # levels of the user's objects, in each other, that are searched for tensors
 
 
 class Twin:
@@ -50,8 +56,12 @@ class Twin:
         self._task.model = self._task.plain_model = self.model
         self._task.loss_fn = copy.deepcopy(task.loss_fn) if isinstance(task.loss_fn, nn.Module) else task.loss_fn
         self._task.optimizer_options = {}
+        pairs = zip(_parts(task.plain_model), _parts(self.model), strict=True)
+        with contextlib.suppress(Exception):  # the user's own objects may raise anything
+            vars(self._task).update(copy.deepcopy(_own_attributes(task), {id(one): other for one, other in pairs}))
         self._base, self._exact = replace(base, techniques=()), exact
         self.is_canonical = base.is_canonical
+        self.keeps_state = not base.is_canonical or task.make_scheduler is not None  # besides the given state
         self._switches = Switches.now()  # no technique has changed them yet
         self._step: Any = None
         self.device = task.device
@@ -80,8 +90,23 @@ class Twin:
                 loss.backward()
         return Taken(loss.detach().clone(), gradients_of(self.model), buffers_of(self.model))
 
-    def update(self, state: State, gradients: Layers, nudge: Nudge = lambda value: value) -> Updated:
-        """The optimizers' update from ``state``. ``nudge`` slightly changes each setting (learning rate, betas, …)."""
+    def settings(self) -> Settings:
+        """The settings of the optimizers at their next or last update."""
+        if self._step is not None:
+            return self._handed.settings
+        return {name: settings_of(optimizer) for name, optimizer in self._task.new_optimizers().items()}
+
+    def update(
+        self,
+        state: State,
+        gradients: Layers,
+        nudge: Nudge = lambda value: value,
+        own: Settings | None = None,
+    ) -> Updated:
+        """The optimizers' update from ``state``. ``nudge`` slightly changes each setting (learning rate, betas, …).
+
+        ``own`` has numbers to use instead of the settings.
+        """
         self._load(state)
         self._set_gradients(gradients)
         if self._task.make_scheduler is not None:
@@ -100,6 +125,9 @@ class Twin:
                 optimizer.load_state_dict({"state": _slots(state, name), "param_groups": fresh})
                 for number, group in enumerate(optimizer.param_groups):
                     group.update(settings[name][number] if name in settings else {})
+                    for key, value in own[name][number].items() if own else ():
+                        if type(group.get(key)) in (int, float, tuple):
+                            group[key] = float(value) if isinstance(value, Tensor) else value
                     group.update({key: _nudged(value, nudge) for key, value in group.items() if key != "params"})
                 optimizer.step()
         return Updated(parameters_of(self.model), slots_of(self.model, *made.values()))
@@ -131,9 +159,9 @@ class Twin:
             optimizer.load_state_dict({"state": _slots(state, name), "param_groups": groups})
         self._set_gradients(state.gradients)
         live = self._own_state()
-        if rounding is None:
+        if rounding is None or self._own_before is None:
             self._own_before = self._copied(live)
-        elif self._own_before is not None:
+        if rounding is not None and self._own_before is not None:
             self._put(self._copied(self._own_before) or live)
         for group in (group for optimizer in task.optimizers.values() for group in optimizer.param_groups):
             group.update({k: _nudged(v, nudge) for k, v in group.items() if k != "params"} if nudge else {})
@@ -149,11 +177,14 @@ class Twin:
         updated = Updated(parameters_of(self.model), slots_of(self.model, *task.optimizers.values()))
         return Taken(loss, self._handed.gradients(), buffers_of(self.model), updated)
 
+    def kept(self) -> Kept:
+        """The tensors that its step keeps beside those that it trains; see ``kept_by``."""
+        return kept_by(self._task)
+
     def _own_state(self) -> dict[str, Any]:
         """The attributes that a step has added to its task, and the settings of its optimizers."""
-        known = {field.name for field in fields(Task)} - {"schedules"} | {"place", "_stream"}
         groups = {name: [dict(group) for group in o.param_groups] for name, o in self._task.optimizers.items()}
-        return {"": groups, **{name: value for name, value in vars(self._task).items() if name not in known}}
+        return {"": groups, "schedules": self._task.schedules, **_own_attributes(self._task)}
 
     def _copied(self, own: dict[str, Any]) -> dict[str, Any] | None:
         """A copy that shares the model and its optimizers; None where something in it cannot be copied."""
@@ -184,6 +215,34 @@ class Twin:
         with torch.no_grad():
             for name, tensor in layers_of(self.model):
                 tensor.copy_(state.layers[name])
+
+
+def kept_by(task: Task) -> Kept:
+    """Sum and norm of each tensor that a step keeps on its task, such as an average: alone, or in whatever holds it."""
+    found = _tensors_in(_own_attributes(task), ())
+    return {place: (float(double(tensor).sum()), float(double(tensor).norm())) for place, tensor in found}
+
+
+def _tensors_in(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield ".".join(place), value.detach()
+    if isinstance(value, nn.Module):
+        value = value.state_dict()
+    elif is_users(getattr(sys.modules.get(type(value).__module__), "__file__", None) or "<"):
+        value = vars(value)
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, one in items if len(place) < DEEPEST else ():
+        yield from _tensors_in(one, (*place, str(name)))
+
+
+def _own_attributes(task: Task) -> dict[str, Any]:
+    """The attributes that the user has added to a task."""
+    known = {field.name for field in fields(Task)} | {"place", "_stream"}
+    return {name: value for name, value in vars(task).items() if name not in known}
+
+
+def _parts(model: nn.Module) -> list[Any]:
+    return [*model.modules(), *model.parameters(), *model.buffers()]
 
 
 def _slots(state: State, name: str) -> dict[Any, dict[str, Any]]:

@@ -7,7 +7,8 @@ from functools import cache, partial
 from torch import Tensor
 
 from loopmark.bench.judge.equivalence import Equivalence, equivalence
-from loopmark.bench.measure.proof.prove import Proven, prove
+from loopmark.bench.measure.proof.comparison import Proven
+from loopmark.bench.measure.proof.prove import prove
 from loopmark.bench.measure.training.trainer import PROOF_STEPS
 from loopmark.bench.measure.training.trials import TrainingCollector
 from loopmark.bench.records.training import Proof

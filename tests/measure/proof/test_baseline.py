@@ -131,6 +131,11 @@ def test_a_closure_is_compared_by_the_whole_step() -> None:
     assert judged(of_function(other), "", CLOSURE, lambda: perceptron(LBFGS)).verdict == "departs"
 
 
+def test_against_eager_a_closure_has_no_proof_by_the_optimizers_own_need() -> None:
+    seen = proofs.proven(Loop("own", CLOSURE), lambda: perceptron(LBFGS), 2, 0)
+    assert seen.why_not == "eager cannot run: LBFGS needs a closure, which the canonical step does not pass"
+
+
 def test_several_updates_in_a_step_are_compared_by_the_whole_step() -> None:
     assert judged(TWICE, "", TWICE, lambda: perceptron(in_two)).verdict == "same"
     assert judged(TWICE, "fused_optimizer", TWICE, lambda: perceptron(in_two)).verdict == "within rounding"
@@ -150,6 +155,28 @@ def test_the_tasks_schedule_belongs_to_the_canonical_step() -> None:
 
     assert judged(EAGER.base, "", EAGER.base, scheduled).verdict == "same"
     assert judged(EAGER.base, "fused_optimizer", EAGER.base, scheduled).verdict == "within rounding"
+
+
+def test_a_step_of_ones_own_moves_the_tasks_schedule_and_average_once_a_step() -> None:
+    def scheduled() -> Task:
+        task = perceptron(
+            partial(torch.optim.AdamW, lr=1e-2),
+            make_scheduler=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5),
+        )
+        vars(task)["rates"] = [1.0]
+        return task
+
+    def shrinking(task: Any, inputs: Tensor, targets: Tensor) -> Tensor:
+        loss = task.loss_fn(task.model(inputs), targets) * task.rates[0]
+        task.optimizer.zero_grad()
+        loss.backward()
+        task.optimizer.step()
+        task.rates[0] *= 0.9
+        return loss
+
+    step = of_function(shrinking)
+    assert judged(step, "", step, scheduled).verdict == "same"
+    assert judged(step, "fused_optimizer", step, scheduled).verdict == "within rounding"
 
 
 def test_a_schedule_that_warms_up_from_zero_begins_below_the_optimizers_rate() -> None:
