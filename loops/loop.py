@@ -1,12 +1,13 @@
 """One version of the training step: the canonical step or the user's own, changed by techniques."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from loopmark.loops import eager
 from loopmark.loops.optimizer_set import needs_closure
@@ -39,7 +40,7 @@ class Loop:
         task.build_optimizer()
         if self.is_canonical:
             step = next((t.step for t in reversed(self.techniques) if t.step), self.base)
-            _refuse_closure(task)
+            refuse_closure(task.optimizers.values())
             step = step if task.has_loss_fn else _without_loss(step)
         else:
             step = self._checked(self.base) if any(t.used for t in self.techniques) else self.base
@@ -117,8 +118,9 @@ def _bound(step: Step) -> Step:
     return bound
 
 
-def _refuse_closure(task: Task) -> None:
-    for optimizer in task.optimizers.values():
+def refuse_closure(optimizers: Iterable[Optimizer]) -> None:
+    """Raise Skip for an optimizer whose step needs a closure."""
+    for optimizer in optimizers:
         if needs_closure(optimizer):
             raise Skip(
                 f"{type(optimizer).__name__} needs a closure, which the canonical step does not pass; write a step "

@@ -78,7 +78,7 @@ def test_the_wheel_installs_one_name(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"loopmark"}
-    assert {"loopmark/bench/report/report.md.jinja", "loopmark/loops/eager.py", "loopmark/py.typed"} <= set(names)
+    assert {"loopmark/bench/report/templates/run.jinja", "loopmark/loops/eager.py", "loopmark/py.typed"} <= set(names)
     assert {f"loopmark/bench/cli/templates/{name}" for name in ("bench.yml", "loopmark_task.py.txt")} <= set(names)
 
 

@@ -25,6 +25,7 @@ from loopmark.bench.cli.inspection import doctor, list_, memory, trace, verify
 from loopmark.bench.cli.invocation import BAD_INPUT, CRASHED, INTERRUPTED
 from loopmark.bench.cli.measure import ceilings, find_batch, run, train
 from loopmark.bench.cli.report import report
+from loopmark.bench.cli.stored import runs
 from loopmark.bench.errors import BadInput
 from loopmark.bench.report.text import plain
 
@@ -52,7 +53,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "calibrate": calibrate,
     },
     "compare": {"check": check, "compare": compare, "history": history},
-    "understand": {"list": list_, "report": report, "verify": verify, "doctor": doctor},
+    "understand": {"list": list_, "runs": runs, "report": report, "verify": verify, "doctor": doctor},
     "exchange": {"export": export, "import": import_},
 }
 

@@ -14,7 +14,10 @@ from loopmark.bench.progress import RunProgress, StderrConsole
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Compare the runs in these folders, at any depth.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", parser=options.run_folder, help="Compare the runs in these folders, at any depth."
+        ),
     ],
     workload: options.Only = None,
     loop: options.Only = None,

@@ -86,3 +86,10 @@ JudgementJson = Annotated[bool, json_of("the judgement")]
 def names(options: list[str] | None) -> tuple[str, ...]:
     """The names in an option that can be repeated, and can hold several names separated by commas."""
     return tuple(name.strip() for option in options or () for name in option.split(","))
+
+
+def run_folder(text: str) -> Path:
+    """The folder of a stored run, by its path or name."""
+    from loopmark.bench.records.store import named
+
+    return named(text, RESULTS)

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Draw this folder, written by `loopmark run`, `train` or `import`.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            parser=options.run_folder,
+            help="Draw this folder, written by `loopmark run`, `train` or `import`.",
+        ),
+    ],
     as_json: options.SummaryJson = False,
 ) -> None:
     """Redraw a stored run, training or batch size search. Needs no torch.

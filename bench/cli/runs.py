@@ -1,4 +1,4 @@
-"""The runs given to ``compare`` and ``history``: found, labelled, and read as far as needed."""
+"""The runs given to ``compare``, ``history`` and ``runs``: found, labelled, and read as far as needed."""
 
 import os
 from collections import defaultdict
@@ -151,7 +151,7 @@ class Reader:
 
     def _find(self, places: Iterable[Path]) -> list[FoundRun]:
         folders = self._folders(places)
-        read = over_cores(_find, folders, lambda done: self._tell("reading the runs", 0.5 * done))
+        read = over_cores(find, folders, lambda done: self._tell("reading the runs", 0.5 * done))
         found: dict[str, FoundRun] = {}
         for folder, one in zip(folders, read, strict=True):
             if isinstance(one, BadInput):
@@ -202,7 +202,7 @@ class Reader:
     def _read_ahead(self, runs: Iterable[FoundRun]) -> None:
         """Read the runs that are likely to be shown, on all cores."""
         shown = {found.folder: found for found in runs}
-        read = over_cores(_summarise, shown.values(), lambda done: self._tell("judging", 0.5 + 0.4 * done))
+        read = over_cores(read_and_judge, shown.values(), lambda done: self._tell("judging", 0.5 + 0.4 * done))
         self._read_before |= dict(zip(shown, read, strict=True))
 
     def _read(self, runs: list[FoundRun], most: int) -> list[SummarisedRun]:
@@ -211,7 +211,7 @@ class Reader:
         for found in runs:
             if len(read) == most:
                 break
-            one, warnings = self._read_before.get(found.folder) or _summarise(found)
+            one, warnings = self._read_before.get(found.folder) or read_and_judge(found)
             self._warnings.include(warnings)
             if isinstance(one, BadInput):
                 self._leave_out(Path(found.folder), one)
@@ -262,7 +262,7 @@ class Reader:
             raise self._mistakes[0]
 
 
-def _find(folder: Path) -> tuple[FoundRun, str] | BadInput:
+def find(folder: Path) -> tuple[FoundRun, str] | BadInput:
     """The run of ``folder`` with its digest, or the error if it cannot be read."""
     try:
         run = read_run(folder)
@@ -271,7 +271,7 @@ def _find(folder: Path) -> tuple[FoundRun, str] | BadInput:
         return error
 
 
-def _summarise(found: FoundRun) -> tuple[SummarisedRun | BadInput, Warnings]:
+def read_and_judge(found: FoundRun) -> tuple[SummarisedRun | BadInput, Warnings]:
     """Read and judge a run, or return the error if that is impossible."""
     warnings, folder, run = Warnings(), Path(found.folder), found.run
     try:

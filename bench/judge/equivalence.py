@@ -71,7 +71,7 @@ def equivalence(proof: Proof, deviations: pd.DataFrame, base: Proof | None, agai
         return Equivalence("departs", proof)
     if not proof.steps:
         return Equivalence(None, proof, why_not="every step skipped: by its gradient scaler")
-    if proof.same_steps == proof.steps:
+    if proof.same_steps == proof.steps and deviations.empty:
         return _of_same_steps(proof, base, again)
     found = _departures(deviations, proof.steps)
     departing = [one for one in found if one.share > 1]

@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -199,6 +200,38 @@ def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
     if not found:
         raise BadInput(f"{root} holds no run; give a folder that `loopmark run` wrote to, such as results")
     return sorted(found)
+
+
+LATEST = "latest"
+
+
+def newest_first(folders: Iterable[Path]) -> list[Path]:
+    """Run folders by their names, which begin with the start of the run."""
+    return sorted(folders, key=lambda folder: (folder.name, str(folder)), reverse=True)
+
+
+def named(name: str, root: Path) -> Path:
+    """The run folder under ``root`` that ``name`` stands for; any other name is a path.
+
+    ``latest`` is the newest run, ``latest~1`` the one before. Raises BadInput if it has no such run, or if several
+    folders begin with ``name``.
+    """
+    number = re.fullmatch(rf"{LATEST}(?:~(\d{{1,9}}))?", name)
+    if Path(name).exists() or (not number and (not name or not root.is_dir())):
+        return Path(name)
+    folders = newest_first(run_folders(root, lambda _: None))
+    if number:
+        before = int(number[1] or 0)
+        if before >= len(folders):
+            raise BadInput(f"{root} holds {len(folders)} runs; there is no {name}: see loopmark runs")
+        return folders[before]
+    begun = [
+        folder for folder in folders if name in (folder.name[: len(name)], str(folder.relative_to(root))[: len(name)])
+    ]
+    if len(begun) > 1:
+        shown = ", ".join(str(folder) for folder in begun[:3])
+        raise BadInput(f"{line(name)} begins the names of {len(begun)} runs ({shown}{', …' if len(begun) > 3 else ''})")
+    return begun[0] if begun else Path(name)
 
 
 def runs_at(places: Iterable[str]) -> list[Path]:

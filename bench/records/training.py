@@ -116,7 +116,9 @@ class Deviation:
     """
 
     step: int
-    kind: str  # `loss`, `gradient`, `buffer`, or `update`: the change of a parameter, or the optimizer's state for it
+    kind: str
+    """`loss`, `gradient`, `buffer`; `update`: the change of a parameter, or the optimizer's state for it; or `kept`: a
+    tensor that the step keeps, such as an average, which the loop never moves."""
     layer: str  # the parameter's or buffer's name, after `momentum_buffer of` for such state; empty for the loss
     error: float  # the loop's
     eager_error: float  # the baseline's, from the same state

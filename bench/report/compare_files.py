@@ -17,7 +17,7 @@ from loopmark.bench.records.store import RUN_FILE
 from loopmark.bench.report import cells, figures, show
 from loopmark.bench.report import compare_words as words
 from loopmark.bench.report.compare_table import contents
-from loopmark.bench.report.pages import html_page, markdown_page
+from loopmark.bench.report.pages import write_pages
 from loopmark.bench.report.plot_files import Figures, Plot, draw_plots
 from loopmark.bench.report.table import csv_of, ends, picked
 from loopmark.bench.report.text import short
@@ -41,15 +41,9 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
         workloads = [comparison.workload for comparison in found.workloads]
         drawn = draw_plots(folder / "plots", workloads, _figures(found))
         plots = with_run_figures(drawn, found.workloads)
-        said = contents(found, plots, warnings)
-        texts = {
-            "compare.csv": as_csv(found),
-            "before_after.csv": shifts_as_csv(found),
-            "compare.md": markdown_page("compare.md.jinja", said),
-            "compare.html": html_page("compare.html.jinja", said, plots),
-        }
-        for name, text in texts.items():
-            replace_file(folder / name, text)
+        replace_file(folder / "compare.csv", as_csv(found))
+        replace_file(folder / "before_after.csv", shifts_as_csv(found))
+        write_pages(folder, "compare", "compare.jinja", contents(found, plots, warnings), plots)
 
 
 def as_csv(found: SideBySide) -> str:

@@ -204,7 +204,7 @@ def _section(comparison: WorkloadComparison, plots: Sequence[Plot]) -> dict[str,
         "work": words.works(comparison),
         "table": Table([replace(one, heading=one.heading.format(base)) for one in columns], lines),
         "noise": words.noise(comparison),
-        "remarks": [{"name": name, "text": text} for name, text in said],
+        "remarks": [f"{name}: {text}" for name, text in said],
         "plots": [plot for plot in plots if plot.workload == comparison.workload],
         "phases": _phases(comparison),
     }

@@ -17,7 +17,7 @@ from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report.ceilings import roofline_record
 from loopmark.bench.report.figures import as_csv, record
 from loopmark.bench.report.loading import loading_record
-from loopmark.bench.report.pages import html_page, markdown_page
+from loopmark.bench.report.pages import write_pages
 from loopmark.bench.report.plot_files import Figures, draw_plots, unwritable_folder, with_case_figures
 from loopmark.bench.report.run_tables import page_context
 from loopmark.bench.report.table import csv_of, ends, picked, strict
@@ -49,8 +49,7 @@ def draw(
         if summary.trained is not None:
             replace_file(folder / TRAINING_CSV, training_as_csv(summary.trained))
         said = page_context(summary, samples, plots, ceilings)
-        replace_file(folder / "report.md", markdown_page("report.md.jinja", said))
-        replace_file(folder / "report.html", html_page("run.html.jinja", said, plots))
+        write_pages(folder, "report", "run.jinja", said, plots)
     except OSError as error:
         raise unwritable_folder(folder, error) from None
     return summary
@@ -70,8 +69,7 @@ def draw_training(folder: Path, training: Training, samples: TrainingSamples) ->
         plots = with_case_figures(drawn, (), summary)
         said = contents(summary, plots)
         replace_file(folder / TRAINING_CSV, training_as_csv(summary))
-        replace_file(folder / "report.md", markdown_page("training_report.md.jinja", said))
-        replace_file(folder / "report.html", html_page("training.html.jinja", said, plots))
+        write_pages(folder, "report", "training.jinja", said, plots)
     except OSError as error:
         raise unwritable_folder(folder, error) from None
     return summary

@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from loopmark.bench.records.files import replace_file
 from loopmark.bench.report.plot_files import PLOTS, Plot
 from loopmark.bench.report.table import Table
 from loopmark.bench.report.text import code_block, elide, markdown, plain
 
 MOST_BYTES = 4_900_000  # the size limit of a page
+LONGEST_TEXT = 100_000
 COLOURS = {
     "#000000": "ink", "#ffffff": "paper", "#555555": "muted", "#8a8a8a": "grey", "#c4c4c4": "rule",
     "#d9d9d9": "band", "#e4e4e4": "grid",
@@ -24,19 +27,26 @@ COLOURS = {
 """The plot colours that become colours of the page, light or dark; all others keep their meaning."""
 
 
+def write_pages(folder: Path, stem: str, template: str, context: Mapping[str, Any], plots: Sequence[Plot]) -> None:
+    """Write the pages made by ``template`` from ``context`` into ``folder``, as Markdown and as HTML."""
+    replace_file(folder / f"{stem}.md", markdown_page(template, context))
+    replace_file(folder / f"{stem}.html", html_page(template, context, plots))
+
+
 def markdown_page(name: str, context: Mapping[str, Any]) -> str:
-    """The page made by the Markdown template ``name`` from ``context``."""
-    return _markdown_templates().get_template(name).render(context)
+    """The page made by the template ``name`` from ``context``, as Markdown."""
+    page = _markdown_templates().get_template(name).render(context)
+    return re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
 
 
 def html_page(name: str, context: Mapping[str, Any], plots: Sequence[Plot]) -> str:
-    """The page made by the HTML template ``name`` from ``context``, with the plots that fit."""
+    """The page made by the template ``name`` from ``context``, as HTML with the plots that fit."""
     rest = len(_html(name, context, ()).encode())
     return _html(name, context, fitting(plots, MOST_BYTES - rest))
 
 
 def _html(name: str, context: Mapping[str, Any], shown: Sequence[Plot]) -> str:
-    folder = files("loopmark.bench.report") / "html"
+    folder = files("loopmark.bench.report") / "templates/html"
     style, script = ((folder / file).read_text("utf-8") for file in ("page.css", "page.js"))
     # The page's policy allows only the script with this hash.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -44,26 +54,30 @@ def _html(name: str, context: Mapping[str, Any], shown: Sequence[Plot]) -> str:
     return _html_templates().get_template(name).render(own, **context)
 
 
-def _environment(folder: str, **options: Any) -> Environment:
-    loader = PackageLoader("loopmark.bench", folder)
-    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options)
+def _environment(kind: str, **options: Any) -> Environment:
+    """The templates of the pages, with the elements of one ``kind`` of page."""
+    folders = [PackageLoader("loopmark.bench", f"report/templates{below}") for below in ("", f"/{kind}")]
+    return Environment(
+        loader=ChoiceLoader(folders), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
+    )
 
 
 @cache
 def _markdown_templates() -> Environment:
-    # autoescape is for HTML; here every text from outside goes through the md filter
-    made = _environment("report", keep_trailing_newline=True, autoescape=False)
-    made.filters |= {"md": markdown, "code": code_block, "table": Table.as_markdown}
+    # autoescape is for HTML; here every text from outside goes through the filter text
+    made = _environment("markdown", autoescape=False)
+    made.filters |= {"text": lambda text, _=None: markdown(text), "code": code_block, "table": Table.as_markdown}
     return made
 
 
 @cache
 def _html_templates() -> Environment:
     """The HTML templates; text from outside is always escaped."""
-    made = _environment("report/html", autoescape=True, finalize=_sound)
+    made = _environment("html", autoescape=True, finalize=_sound)
     made.filters |= {
-        "short": elide,
+        "text": lambda text, length=LONGEST_TEXT: elide(text, length),
         "embedded": embedded,
+        "sections": lambda content: [map(Markup, found) for found in re.findall('<h2 id="(.+?)">(.*?)</h2>', content)],
         # Loopmark's own sentence, with text between backticks as code.
         "spans": _marked_up("`([^`]+)`", r"<code>\1</code>"),
         # A name that may break between its parts, so that a browser does not break it within a word.

@@ -135,10 +135,9 @@ def page_context(
         "workloads": [_section(workload, summary, samples, plots) for workload in summary.workloads],
         "machine": machine_table(summary.run.machine, summary.run.environment),
         "gpu": gpu_table(summary.run),
-        "command": summary.run.plan.command,
         "came_to": _came_to(summary.run),
-        "duration": show.seconds(summary.run.seconds),
-        "data": [{"name": name, "sha256": sha256} for name, sha256 in hashes],
+        "measured": _measured(summary.run),
+        "data": [f"{name}: {sha256}" for name, sha256 in hashes],
         "doubts": [_sentence(remark) for remark in remarks(ceilings)] if ceilings else [],
     }
 
@@ -152,17 +151,17 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
     trained = {one.workload: one for one in (summary.trained.workloads if summary.trained else ())}
     own_plots = [plot for plot in plots if plot.workload == workload.workload]
     titled = [("Phases, on the device's clock", device), ("Phases, as the host enqueues them", host)]
+    said = cells.noise(workload), cells.lap_cost(workload), cells.attention(workload)
+    noise, lap_cost, attention = map(_sentence, said)
     return {
         "name": workload.workload,
         "table": main_table(workload),
-        "noise": _sentence(cells.noise(workload)),
-        "lap_cost": " ".join(map(_sentence, filter(None, (cells.lap_cost(workload), cells.attention(workload))))),
-        "batch": _batch(workload),
-        "notes": [{"name": row.case.label, "text": text} for row in workload.rows if (text := _note(row))],
+        "figures": " ".join(filter(None, [noise, _batch(workload), lap_cost, attention])),
+        "notes": [f"{row.case.label} {text}" for row in workload.rows if (text := _note(row))],
         "plots": [plot for plot in own_plots if plot.stem not in TRAINING],
         "training_plots": [plot for plot in own_plots if plot.stem in TRAINING],
         "training": section(trained.get(workload.workload), summary.trained, starts_of(summary)),
-        "phases": [{"title": t if device else "Phases", "table": table} for t, table in titled if table],
+        "phases": [(title if device else "Phases", table) for title, table in titled if table],
         "bounds": bound_table(workload),
         "roofline": roofline_table(workload),
         "caveat": bool(host or device) and any(cells.compiled(row) for row in workload.rows),
@@ -170,6 +169,11 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "disturbances": disturbance_table(seen),
         "advice": list(filter(None, [*advice(seen.values()), spells])),
     }
+
+
+def _measured(run: Run) -> str:
+    made_by = f"{run.plan.device}, torch {run.environment.torch}"
+    return f"{made_by}, run {short(run.name)}, measured in {show.seconds(run.seconds)}"
 
 
 def _came_to(run: Run) -> str:

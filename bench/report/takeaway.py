@@ -53,7 +53,10 @@ def _clause(workload: WorkloadSummary, run: Run, *, alone: bool) -> str:
     if base is None:
         other = spec_of(measured[0].case.loop, (case.loop for case in run.cases), run.plan)
         way = "" if run.interrupted else name_another(other)
-        why = f"cannot run it ({elide(cells.why(lost), REASON_LENGTH)})" if lost else "was not measured"
+        reason = cells.why(lost) if lost else ""
+        if way:  # which names the loop that a reason's advice can only describe
+            reason = reason.partition(";")[0]
+        why = f"cannot run it ({elide(reason, REASON_LENGTH)})" if lost else "was not measured"
         return f"{short(workload.baseline)} {why}, so nothing is called faster or slower{way}"
     judged = [row for row in measured if row.verdict is not None]
     alike = [row for row in judged if not doubt_of(row, base.trained)]

@@ -19,6 +19,7 @@ from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, as
 from loopmark.bench.report.takeaway import REASON_LENGTH, name_another, sentence, spec_of
 from loopmark.bench.report.text import elide, plain, said_once, short
 
+INTERRUPTED = "Interrupted: this training was stopped before its plan was done. Run its command again for all of it."
 WIDE = 160  # for a file, where this table stands alone
 Starts = Mapping[tuple[str, str], float | None]  # start-up seconds of each workload's loops in the timed run
 
@@ -203,7 +204,7 @@ def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
             for workload in summary.workloads
         ],
         "machine": machine_table(training.machine, training.environment),
-        "command": training.plan.command,
+        "warnings": [*([INTERRUPTED] if training.interrupted else []), *training.warnings],
     }
 
 
@@ -222,7 +223,5 @@ def section(workload: TrainedWorkload | None, summary: TrainingSummary | None, s
         "equivalence": Table([NAME, like, Column("evidence", words.evidence)], compared, figures=False),
         "heading": f"{heading[0].upper()}{heading[1:]}.",
         "learning": Table([NAME, *_columns(starts, base, on_page=True)], trained, silent=show.ABSENT),
-        "notes": [
-            {"name": row.label, "text": "; ".join(said)} for row in workload.rows if (said := words.remarks(row))
-        ],
+        "notes": [f"{row.label} – {'; '.join(said)}" for row in workload.rows if (said := words.remarks(row))],
     }

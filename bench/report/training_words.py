@@ -13,7 +13,13 @@ from loopmark.bench.report.text import elide, plain, short
 LAYER_LENGTH, VERDICT_LENGTH = 60, 36
 # Names of formats, by the significant bits that they keep.
 FORMATS = {24: "float32", 11: "11 bits, as of float16 and TensorFloat-32", 8: "bfloat16"}
-WHAT = {"loss": "the loss", "gradient": "the gradient of", "update": "the update of", "buffer": "the buffer"}
+WHAT = {
+    "loss": "the loss",
+    "gradient": "the gradient of",
+    "update": "the update of",
+    "buffer": "the buffer",
+    "kept": "the step's own",
+}
 
 
 def verdict(row: TrainedRow | None) -> str:
@@ -214,6 +220,8 @@ def _scaling(learning: Learning, base: str) -> str:
 
 
 def _departure(departure: Departure, format_: str, base: str) -> str:
+    if departure.kind == "kept":
+        return f"{_place(departure)} never moves, as {base}'s does"
     off = f"is off by {_relative(departure.error)}"
     if math.isinf(departure.error):
         off = f"exists where {base} has none, or is missing"

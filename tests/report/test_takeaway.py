@@ -76,7 +76,7 @@ def test_without_a_baseline_nothing_is_compared() -> None:
 
 
 def test_where_the_baseline_fails_its_reason_and_another_for_the_option_are_named() -> None:
-    run, samples = make_run([Truth("eager", status="failed", reason="no closure"), Truth("own:step")])
+    run, samples = make_run([Truth("eager", status="failed", reason="no closure; name one"), Truth("own:step")])
     run = dataclasses.replace(run, plan=dataclasses.replace(run.plan, loops=("eager", "train/own.py:step")))
     assert takeaway(summarise(run, samples)) == (
         "On resnet on this CPU, eager cannot run it (failed: no closure), so nothing is called faster or slower; "

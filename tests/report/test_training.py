@@ -4,12 +4,14 @@ import io
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 from loopmark.bench.judge.summary import Summary, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
+from loopmark.bench.records.training import Deviation
 from loopmark.bench.report import training_words as words
 from loopmark.bench.report.draw import as_json, draw, draw_training, training_as_json
 from loopmark.bench.report.run_tables import print_summary
@@ -95,13 +97,21 @@ def test_the_speedup_table_carries_the_verdict_and_names_the_layer() -> None:
 
 @pytest.mark.usefixtures("unrendered")
 def test_the_causes_of_a_departure_are_told_in_the_terminal_on_the_page_and_in_json(tmp_path: Path) -> None:
-    taught = [TAUGHT[0], dataclasses.replace(TAUGHT[1], causes=("it clips", "its lr is 2"))]
-    because = "is allowed for rounding to float32; because it clips, and its lr is 2"
+    taught = [TAUGHT[0], dataclasses.replace(TAUGHT[1], causes=("it clips", "its update has lr 2"))]
+    because = "is allowed for rounding to float32; because it clips, and its update has lr 2"
     for made in (summary(TRUTHS[:3], taught), summarise_training(*make_training(taught))):
         assert because in " ".join(printed(made).split())
     draw(tmp_path, *make_run(TRUTHS[:3]), make_training(taught))
     assert because in (tmp_path / "report.md").read_text()
     assert because in as_json(summary(TRUTHS[:3], taught))["training"]["workloads"][0]["cases"][2]["evidence"]
+
+
+def test_an_average_that_never_moves_is_told_as_such() -> None:
+    still = Deviation(7, "kept", "ema.weight", 1.0, 0.0, 0.0, 0.0)
+    training, samples = make_training(TAUGHT[:1])
+    rows = pd.DataFrame([{"proof": 0, **vars(still)}])
+    made = summarise_training(training, dataclasses.replace(samples, deviations=rows))
+    assert "the step's own ema.weight never moves, as eager's does" in printed(made)
 
 
 UNPROVED = Taught("accumulate_2", reason="model not copied: step.py:3: TypeError: it holds a file")

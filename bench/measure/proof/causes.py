@@ -6,13 +6,13 @@ The step is taken uncompiled. A cause is told only if undoing it makes the step 
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils._pytree import KeyPath, keystr, tree_flatten_with_path
 
 from loopmark.bench.measure.proof.comparison import Comparer, References, update_errors
 from loopmark.bench.measure.proof.steps import (
@@ -27,6 +27,7 @@ from loopmark.bench.measure.proof.steps import (
     worst,
 )
 from loopmark.bench.measure.proof.trail import Trail
+from loopmark.bench.measure.proof.twin import kept_by
 from loopmark.loops.goal import double
 from loopmark.loops.task import Task
 
@@ -34,14 +35,19 @@ ALIKE = 0.02  # two figures of one cause agree if they differ by at most this sh
 FREE = 8  # a fit of weights shows something if each weight has this many gradients
 
 
-def causes_of(task: Task, take: Callable[[], Comparer], references: References, bits: int) -> tuple[str, ...]:
-    """The causes for which a loop departs, as clauses; ``take`` takes another step of it, which rounds to ``bits``."""
+def causes_of(
+    task: Task, take: Callable[[], Comparer], references: References, bits: int, still: Sequence[str]
+) -> tuple[str, ...]:
+    """The causes for which a loop departs, as clauses; ``take`` takes another step of it, which rounds to ``bits``.
+
+    ``still`` has the places of the step's own tensors that the baseline moves and the loop does not.
+    """
     with torch.compiler.set_stance("force_eager"):
         with Trail(task) as trail:
             this = take()
         if was_skipped(this.before, this.own):
             return ()
-        return Causes(task, take, references, bits, trail, this).found()
+        return Causes(task, take, references, bits, still, trail, this).found()
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Causes:
     take: Callable[[], Comparer]
     references: References
     bits: int
+    still: Sequence[str]  # places of the step's own tensors that the loop does not move
     trail: Trail
     this: Comparer
 
@@ -76,7 +83,7 @@ class Causes:
             said = self._of_lines() or self._of_parts() or self._of_normalisation()
         else:
             said = self._of_statistics() if "buffer" in off else None
-        return tuple(filter(None, (said, self._of_update())))
+        return tuple(filter(None, (said, self._of_update(), self._of_names())))
 
     def _off(self, this: Comparer, truth: Taken) -> list[tuple[str, str]]:
         """Kind and layer of each error that rounding does not explain."""
@@ -148,22 +155,17 @@ class Causes:
         return f"by batch norm's running statistics its gradients are {self.base}'s{apart}"
 
     def _of_statistics(self) -> str | None:
-        """Running statistics that one batch has updated another number of times than once."""
-        layers = dict(self.this.eager.model.named_modules())
-        names = [name for kind, name in self._off(self.this, self.truth) if kind == "buffer"]
-        norm, before = layers.get(names[0].rpartition(".")[0]), self.this.before.layers
-        if not isinstance(norm, _BatchNorm) or not norm.momentum:
+        """Running statistics that one batch has updated twice."""
+        layers, twice = dict(self.this.eager.model.named_modules()), dict[str, Tensor]()
+        for kind, name in self._off(self.this, self.truth):
+            norm = layers.get(name.rpartition(".")[0])
+            if kind == "buffer" and isinstance(norm, _BatchNorm):
+                once = double(self.truth.buffers[name])
+                twice[name] = once + (1 - (norm.momentum or 0)) * (once - double(self.this.before.layers[name]))
+        left = self._off(self.this, replace(self.truth, buffers={**self.truth.buffers, **twice}))
+        if not twice or any(kind == "buffer" for kind, _ in left):
             return None
-        kept = 1 - norm.momentum
-        own, once = (
-            changes(before, {name: taken.buffers[name] for name in names}) for taken in (self.this.own, self.truth)
-        )
-        left = 1 - norm.momentum * _product(own, once) / (_product(once, once) or math.inf)
-        times = round(math.log(max(left, 1e-9)) / math.log(kept))
-        several = {name: before[name] + (1 - kept**times) / norm.momentum * once[name] for name in names}
-        if self._off(self.this, replace(self.truth, updated=None, buffers={**self.truth.buffers, **several})):
-            return None
-        return f"batch norm's running statistics are updated {times} times a step"
+        return "batch norm's running statistics are updated twice a step"
 
     def _of_update(self) -> str | None:
         """Settings of the optimizers, or lines of the user's that change the parameters after the update."""
@@ -172,18 +174,36 @@ class Causes:
         own, rounding = _update_errors(this)
         if updated is None or rounding.explain(own):
             return None
+        told = dict.fromkeys(
+            f"{key} {_shown(group[key])} ({self.base}'s {_shown(value)})"
+            for name, others in this.eager.settings().items()
+            for group, other in zip(this.own.settings[name], others, strict=True)
+            for key, value in other.items()
+            if type(value) in (int, float, tuple) and _shown(group[key]) != _shown(value)
+        )
         as_set, rounding_as_set = _update_errors(this, this.own.settings)
-        if rounding_as_set.explain(as_set):
-            mine, its = _numbers(this.own.settings), _numbers(this.eager.settings())
-            others = {key: (mine[key], one) for key, one in its.items() if mine[key] != one}
-            told = (f"{_name(key)} is {one:.4g} ({self.base}'s {other:.4g})" for key, (one, other) in others.items())
+        if told and rounding_as_set.explain(as_set):
             lines = "".join(f", set by {change}" for change in self.trail.changes if change.what == "settings")
-            return f"its {_listed(dict.fromkeys(told))}{lines}"
+            return f"its update has {_listed(told)}{lines}"
         whole = exact.update(before, gradients).since(before)
         first = relative("update", changes(before.layers, updated), {name: whole[name] for name in updated})
         after = [f"{change} changes the parameters" for change in self.trail.changes if change.what == "parameters"]
         after += ["its optimizer steps again"] * (self.trail.updates > len(this.own.settings))
         return f"its update is {self.base}'s until {_listed(after)}" if after and rounding.explain(first) else None
+
+    def _of_names(self) -> str | None:
+        """A wrapper of the model whose prefix hides its parameters from the step, if the step is right without it."""
+        wrapped, before = self.task.model, kept_by(self.task)
+        names = [next(iter(dict(model.named_parameters()))) for model in (wrapped, self.task.plain_model)]
+        if not self.still or names[0] == names[1]:
+            return None
+        self.task.model = self.task.plain_model
+        self.take()
+        self.task.model, after = wrapped, kept_by(self.task)
+        if any(before[place] == after[place] for place in self.still):
+            return None
+        prefix = names[0].removesuffix(names[1])
+        return f"{self.still[0]} moves only if the names of the model's parameters have no prefix `{prefix}`"
 
 
 def _update_errors(this: Comparer, settings: Settings | None = None) -> tuple[Errors, References]:
@@ -191,14 +211,8 @@ def _update_errors(this: Comparer, settings: Settings | None = None) -> tuple[Er
     return own, References(known=worst([eager, *nudged]))
 
 
-def _numbers(settings: Settings) -> dict[KeyPath, float]:
-    leaves = tree_flatten_with_path(settings)[0]
-    return {key: float(one) for key, one in leaves if isinstance(one, float | Tensor) or type(one) is int}
-
-
-def _name(key: KeyPath) -> str:
-    """A setting's name, such as ``lr`` or ``betas[0]``."""
-    return keystr(key[2:]).replace("['", "").replace("']", "")
+def _shown(setting: Any) -> str:
+    return f"({', '.join(map(_shown, setting))})" if isinstance(setting, tuple) else f"{float(setting):.4g}"
 
 
 def _scaled(layers: Layers, factor: float) -> Layers:

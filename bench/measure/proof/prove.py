@@ -19,13 +19,17 @@ from loopmark.bench.measure.proof.causes import causes_of
 from loopmark.bench.measure.proof.comparison import Comparer, Proven, References, compare, drew
 from loopmark.bench.measure.proof.steps import Own, State, WatchedLoop, digest_of, state_of, was_skipped
 from loopmark.bench.measure.proof.twin import Twin
+from loopmark.bench.records.training import Deviation
 from loopmark.loops.batch import Batch, mapped
-from loopmark.loops.loop import EAGER, Loop
+from loopmark.loops.loop import EAGER, Loop, refuse_closure
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import described
 
 BUDGET_SECONDS = 4.0
 """The time for comparisons. A GPU with few float64 units (1/64 of float32's rate) is slow at it."""
+CAUSES_WITHIN_SECONDS = 60.0
+"""Causes are looked for unless the comparisons took longer than this: each costs as much as one of them."""
 MOST_STEPS = 4
 """Most steps, as a multiple of the steps to compare: a gradient scaler skips the first few to find its scale."""
 
@@ -81,6 +85,11 @@ def _twins(task: Task, base: Loop, make_task: Callable[[], Task] | None) -> tupl
         if len({id(next(one.plain_model.parameters())) for one in (task, *sources)}) < 3:
             return None, None, f"{why}; and its function gives the same model each time"
         eager = Twin(sources[0], base, is_own=True)
+    try:
+        if eager.is_canonical:
+            refuse_closure(task.new_optimizers().values())
+    except Skip as skip:
+        return None, None, f"eager cannot run: {str(skip).partition(';')[0]}"
     exact = None
     with suppress(Exception):  # a model may refuse float64
         exact = Twin(sources[1], base, exact=True, is_own=again)
@@ -99,7 +108,7 @@ def _follow(
     drawn_alike: ExitStack,
 ) -> None:
     references, watched, log = References(), WatchedLoop(task, loop), CompilationLog()
-    last, beyond, began = False, 0, 0.0
+    last, beyond, began, kept = False, 0, 0.0, dict[str, tuple[float, float]]()
 
     def taken(number: int) -> tuple[State, Batch, Own]:
         before, batch = state_of(task), task.next_batch()
@@ -131,15 +140,22 @@ def _follow(
                 compare(comparer, seen, references, last=last)
             except Exception as error:  # a model may fail in another type or with rounding
                 seen.why_not = f"the baseline's step failed: {described(error)}"
+            if seen.steps == 1:
+                kept = eager.kept_beside(task)
             for twin in filter(None, (eager, exact)):
                 twin.advance()
     seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
-    if eager is None or not references.departed or watched.is_replayed or (beyond and eager.keeps_state):
+    after = eager.kept_beside(task) if eager else {}
+    still = [at for at, (mine, its) in kept.items() if at in after and after[at][0] == mine and after[at][1] != its]
+    seen.deviations += tuple(Deviation(seen.steps - 1, "kept", place, 1.0, 0.0, 0.0, 0.0) for place in still)
+    if eager is None or not (references.departed or still) or now() - began > CAUSES_WITHIN_SECONDS:
+        return
+    if watched.is_replayed or (beyond and eager.keeps_state):
         return
     numbers = itertools.count(MOST_STEPS * steps)
     with suppress(Exception):  # more steps show causes where they can; the proof has ended
         seen.causes = causes_of(
-            task, lambda: Comparer(eager, exact, *taken(n := next(numbers)), seed + n, n), references, seen.bits
+            task, lambda: Comparer(eager, exact, *taken(n := next(numbers)), seed + n, n), references, seen.bits, still
         )
 
 

@@ -2,9 +2,10 @@
 
 import contextlib
 import copy
+import sys
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from typing import Any
@@ -29,12 +30,14 @@ from loopmark.bench.measure.proof.steps import (
     slots_of,
 )
 from loopmark.loops.batch import Batch, mapped, predict
+from loopmark.loops.goal import double
 from loopmark.loops.loop import EAGER, Loop
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Driver
-from loopmark.loops.user_code import BadSpec, defined_at
+from loopmark.loops.user_code import BadSpec, defined_at, is_users
 
 Nudge = Callable[[float], float]
+DEEPEST = 5  # levels of the user's objects, in each other, that are searched for tensors
 
 
 class Twin:
@@ -173,6 +176,11 @@ class Twin:
         updated = Updated(parameters_of(self.model), slots_of(self.model, *task.optimizers.values()))
         return Taken(loss, self._handed.gradients(), buffers_of(self.model), updated)
 
+    def kept_beside(self, task: Task) -> dict[str, tuple[float, float]]:
+        """The norms of the tensors that a step of the user's own keeps, in ``task`` and here; see ``kept_by``."""
+        own, its = (kept_by(task), kept_by(self._task)) if not self.is_canonical else ({}, {})
+        return {place: (own[place], its[place]) for place in own if place in its}
+
     def _own_state(self) -> dict[str, Any]:
         """The attributes that a step has added to its task, and the settings of its optimizers."""
         groups = {name: [dict(group) for group in o.param_groups] for name, o in self._task.optimizers.items()}
@@ -207,6 +215,25 @@ class Twin:
         with torch.no_grad():
             for name, tensor in layers_of(self.model):
                 tensor.copy_(state.layers[name])
+
+
+def kept_by(task: Task) -> dict[str, float]:
+    """The norm of each tensor that a step keeps on its task, such as an average; empty where an object there raises."""
+    with contextlib.suppress(Exception):
+        return {place: float(double(one).norm()) for place, one in _tensors_in(_own_attributes(task), ())}
+    return {}
+
+
+def _tensors_in(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield ".".join(place), value.detach()
+    if isinstance(value, nn.Module):
+        value = value.state_dict()
+    elif is_users(getattr(sys.modules.get(type(value).__module__), "__file__", None) or "<"):
+        value = vars(value)
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, one in items if len(place) < DEEPEST else ():
+        yield from _tensors_in(one, (*place, str(name)))
 
 
 def _own_attributes(task: Task) -> dict[str, Any]:

@@ -131,6 +131,11 @@ def test_a_closure_is_compared_by_the_whole_step() -> None:
     assert judged(of_function(other), "", CLOSURE, lambda: perceptron(LBFGS)).verdict == "departs"
 
 
+def test_against_eager_a_closure_has_no_proof_by_the_optimizers_own_need() -> None:
+    seen = proofs.proven(Loop("own", CLOSURE), lambda: perceptron(LBFGS), 2, 0)
+    assert seen.why_not == "eager cannot run: LBFGS needs a closure, which the canonical step does not pass"
+
+
 def test_several_updates_in_a_step_are_compared_by_the_whole_step() -> None:
     assert judged(TWICE, "", TWICE, lambda: perceptron(in_two)).verdict == "same"
     assert judged(TWICE, "fused_optimizer", TWICE, lambda: perceptron(in_two)).verdict == "within rounding"

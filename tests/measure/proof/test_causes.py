@@ -12,6 +12,7 @@ from loopmark.loops import eager
 from loopmark.loops.catalog import find_loop
 from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
+from loopmark.loops.technique import Technique
 from tests.measure.proof.models import noisy, perceptron, regressing, workload
 from tests.measure.proof.proofs import MakeTask, judged, own
 from tests.measure.proof.steps import scaled_loss
@@ -133,7 +134,7 @@ def test_batch_normalisation_over_parts_is_told() -> None:
 def test_running_statistics_that_are_updated_twice_are_told() -> None:
     assert (
         causes(find_loop("checkpoint"), workload("resnet"))
-        == "batch norm's running statistics are updated 2 times a step"
+        == "batch norm's running statistics are updated twice a step"
     )
 
 
@@ -149,7 +150,7 @@ def shrink(task: Task) -> None:
 
 def test_another_learning_rate_is_told_with_its_line() -> None:
     said = causes(own(changed(raise_rate)), make_tiny_task)
-    assert said.startswith("its lr is 0.02 (eager's 0.01)")
+    assert said.startswith("its update has lr 0.02 (eager's 0.01)")
 
 
 def test_a_line_that_changes_the_parameters_after_the_update_is_named() -> None:
@@ -160,6 +161,50 @@ def test_a_line_that_changes_the_parameters_after_the_update_is_named() -> None:
 def test_a_second_update_is_told() -> None:
     said = causes(own(changed(lambda task: task.optimizer.step(), "optimizer")), make_tiny_task)
     assert said == "its update is eager's until its optimizer steps again"
+
+
+class Average:
+    """As people have it: the weights are averaged by their names, made before the model is compiled."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.shadow = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+    def update(self, model: nn.Module) -> None:
+        for name, parameter in model.named_parameters():
+            if name in self.shadow:
+                self.shadow[name].lerp_(parameter.detach(), 0.1)
+
+
+def averaging(task: Any, inputs: Tensor, targets: Tensor) -> Iterator[str]:
+    yield from eager.step(task, inputs, targets)
+    task.average.update(task.model)
+
+
+def averaged() -> Task:
+    task = make_tiny_task()
+    vars(task)["average"] = Average(task.model)
+    return task
+
+
+class Wrapper(nn.Module):
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.module(inputs)
+
+
+def test_an_average_that_a_wrappers_prefix_keeps_still_departs_and_the_prefix_is_told() -> None:
+    wraps = Technique("wraps", "", rank=1, prepare=lambda task: setattr(task, "model", Wrapper(task.model)))
+    base = Loop("base", averaging)
+    assert judged(base, averaged, 3, base=base).verdict == "same"
+    found = judged(Loop("wrapped", averaging, (wraps,)), averaged, 3, base=base)
+    assert found.verdict == "departs"
+    assert found.first is not None
+    assert (found.first.kind, found.first.layer) == ("kept", "average.shadow.blocks.0.0.weight")
+    prefixed = "moves only if the names of the model's parameters have no prefix `module.`"
+    assert found.proof.causes == (f"average.shadow.blocks.0.0.weight {prefixed}",)
 
 
 def test_where_no_cause_makes_the_step_eagers_none_is_told() -> None:

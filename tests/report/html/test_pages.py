@@ -184,7 +184,7 @@ def test_a_page_keeps_to_its_size_however_much_the_rest_of_it_takes(monkeypatch:
     plots = [Plot("resnet", f"{i}.svg", "phases", "it", f"<svg>{'x' * 30_000}</svg>") for i in range(5)]
     monkeypatch.setattr(pages, "_html", lambda _, context, shown: "r" * 40_000 + "".join(map(embedded, shown)))
     monkeypatch.setattr(pages, "MOST_BYTES", 110_000)
-    made = pages.html_page("training.html.jinja", {}, plots)
+    made = pages.html_page("training.jinja", {}, plots)
     assert 100_000 < len(made) <= 110_000
 
 
