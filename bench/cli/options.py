@@ -37,9 +37,7 @@ Baseline = Annotated[
 ]
 Workload = Annotated[
     str,
-    typer.Option(
-        "--workload", metavar="NAME", help="Train this workload, hf:MODEL, timm:MODEL or file.py:make_task."
-    ),
+    typer.Option("--workload", metavar="NAME", help="Train this workload, hf:MODEL, timm:MODEL or file.py:make_task."),
 ]
 LoopArguments = Annotated[
     list[str], typer.Argument(metavar="LOOP...", help="Inspect these loops: techniques joined by +, or file.py:step.")
