@@ -26,9 +26,7 @@ SUMMARY = "GITHUB_STEP_SUMMARY"  # GitHub's variable for the Markdown file that 
 
 
 def check(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", parser=options.run_folder, help="Check the run in this folder.")
-    ],
+    run: Annotated[Path, options.run("Check the run in this folder.")],
     baseline: Annotated[
         Path, typer.Option(metavar="RUN", parser=options.run_folder, help="Compare with the run in this folder.")
     ],

@@ -15,14 +15,7 @@ from loopmark.bench.progress import StderrConsole
 
 
 def export(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN",
-            parser=options.run_folder,
-            help="Export the run in this folder, written by `loopmark run` or `import`.",
-        ),
-    ],
+    run: Annotated[Path, options.run("Export the run in this folder, written by `loopmark run` or `import`.")],
     to: Annotated[
         str,
         typer.Option(

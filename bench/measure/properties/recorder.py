@@ -13,6 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Literal
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -53,20 +54,6 @@ def torchs_own_doing(frames: Iterable[FrameType]) -> bool:
         if not filename.startswith((str(TORCH), "<")):
             return False
     return False
-
-
-@contextmanager
-def replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
-    """Replace ``owner.name`` by ``stand_in`` within the context. An inherited attribute is inherited again after it."""
-    own, before = name in vars(owner), getattr(owner, name)
-    setattr(owner, name, stand_in)
-    try:
-        yield
-    finally:
-        if own:
-            setattr(owner, name, before)
-        else:
-            delattr(owner, name)
 
 
 def standing_in(function: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
@@ -166,7 +153,7 @@ def _known_by_name(note: Note, batch: Batch) -> Iterator[None]:
     with ExitStack() as stack:
         for name in COPYING:  # no operation shows these for a tensor already on the CPU
             stand_in = standing_in(getattr(Tensor, name), functools.partial(_note_copy, name, note, batch))
-            stack.enter_context(replaced(Tensor, name, stand_in))
+            stack.enter_context(mock.patch.object(Tensor, name, stand_in))
         stack.enter_context(_Operations(note))
         yield
 
@@ -239,7 +226,7 @@ class Recorder:
                 *((owner, "synchronize", functools.partial(self._wait, told)) for owner, told in EXPLICIT_WAITS),
             )
             for owner, name, call in taken_over:
-                stack.enter_context(replaced(owner, name, standing_in(getattr(owner, name), call)))
+                stack.enter_context(mock.patch.object(owner, name, standing_in(getattr(owner, name), call)))
             # For all optimizers: one of the task's may update by another that it holds, as SAM does.
             stack.enter_context(register_optimizer_step_pre_hook(self._begin_update))
             stack.enter_context(register_optimizer_step_post_hook(self._end_update))
