@@ -256,7 +256,7 @@ class Recorder:
             task.loss_fn = functools.update_wrapper(functools.partial(self._call, "loss_fn", loss_fn), loss_fn)
         for optimizer in {id(one): one for one in (task.optimizer, *task.optimizers.values())}.values():
             one: Any = optimizer
-            one.zero_grad = self._method("zero_grad", one.zero_grad)
+            one.zero_grad = functools.partial(self._call, "zero_grad", one.zero_grad)
 
     def _call(self, what: What, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         # Recomputation in backward, as in checkpoints, is not a call by the loop.
@@ -287,13 +287,6 @@ class Recorder:
     def _end_update(self, *_: Any) -> None:
         if self._updates.pop():
             self._within.discard("update")
-
-    def _method(self, what: What, method: Any) -> Any:
-        """A stand-in bound like ``method``: a learning rate scheduler wraps the function inside it."""
-        call = functools.partial(self._call, what)
-        if inspect.ismethod(method):
-            return standing_in(method.__func__, call).__get__(method.__self__)
-        return standing_in(method, call)
 
     def _differentiate(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         given = inspect.signature(function).bind(*args, **kwargs).arguments

@@ -255,10 +255,7 @@ def seed_decides(loop: LoopUnderTest) -> str | None:
     again = losses_of(loop.fresh(), len(first))
     if _parting(first, again):
         # torch compiles a second instance in another way: a number that changed in the first is no constant in it.
-        torch.compiler.reset()
-        first = losses_of(loop.fresh(), len(first))
-        torch.compiler.reset()
-        again = losses_of(loop.fresh(), len(first))
+        first, again = (_with_empty_compiler(loop, len(first)) for _ in range(2))
     if at := _parting(first, again):
         if _parting(losses_of(loop.eager(), len(first)), losses_of(loop.eager(), len(first))):
             raise NotApplicable("eager's own losses differ between two runs on this device")
@@ -278,6 +275,11 @@ def seed_decides(loop: LoopUnderTest) -> str | None:
             raise NotApplicable("the workload itself gives the same task for every seed")
         return "another seed gives exactly the same loss: it does not depend on the weights and the batch"
     return None
+
+
+def _with_empty_compiler(loop: LoopUnderTest, steps: int) -> list[float | None]:
+    torch.compiler.reset()
+    return losses_of(loop.fresh(), steps)
 
 
 def losses_of(prepared: PreparedLoop, steps: int) -> list[float | None]:
