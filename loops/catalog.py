@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from loopmark.loops import amp, channels_last, checkpoint, compiled, cuda_graphs, optimizers, switches
+from loopmark.loops import amp, compiled, cuda_graphs, model, optimizers, switches
 from loopmark.loops.accumulate import accumulate
 from loopmark.loops.loop import EAGER, Loop, of_function
 from loopmark.loops.technique import Step, Technique
@@ -21,7 +21,7 @@ from loopmark.loops.workloads.resnet import resnet
 # Every technique that these modules define, in their order.
 TECHNIQUES: dict[str, Technique] = {
     found.name: found
-    for module in (switches, amp, channels_last, checkpoint, optimizers, compiled, cuda_graphs)
+    for module in (switches, amp, model, optimizers, compiled, cuda_graphs)
     for found in vars(module).values()
     if isinstance(found, Technique)
 }

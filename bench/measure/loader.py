@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from loopmark.bench.measure.clock import HostClock
-from loopmark.bench.measure.cycle import Cycle
+from loopmark.bench.measure.warmup import Cycle
 from loopmark.bench.records.run import Loading
 from loopmark.loops.batch import inputs_and_targets, rows_of, tensors_in
 from loopmark.loops.task import Batches, Task
