@@ -252,8 +252,7 @@ def _holds_tensors(part: Any) -> bool:
 def _holding(part: Any, held: dict[str, Any]) -> Any:
     """A copy of the object ``part`` with the attributes ``held``."""
     found = copy.copy(part)
-    for name, value in held.items():
-        object.__setattr__(found, name, value)  # a frozen dataclass forbids the ordinary way
+    vars(found).update(held)  # a frozen dataclass forbids the ordinary way
     return found
 
 

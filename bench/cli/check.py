@@ -32,15 +32,15 @@ def check(
     ],
     threshold: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="METRIC=SHARE",
-            help="Allow an increase, as in forward=5%, of step, step/eager (for any baseline), peak-memory or a phase. "
+        options.value(
+            "METRIC=SHARE",
+            "Allow an increase, as in forward=5%, of step, step/eager (for any baseline), peak-memory or a phase. "
             "Can be repeated.",
         ),
     ] = None,
     false_alarms: Annotated[
         str | None,
-        typer.Option(metavar="SHARE", help="Call unchanged code a regression at most this often. Default: 0.01."),
+        options.value("SHARE", "Call unchanged code a regression at most this often. Default: 0.01."),
     ] = None,
     inconclusive: options.Inconclusive = None,
     as_json: options.JudgementJson = False,
