@@ -107,13 +107,7 @@ def _own_loop(spec: str) -> tuple[Step, str, list[Technique]]:
         kind = "a class" if isinstance(found, type) else f"a {type(found).__name__}"
         raise BadSpec(f"{spec} is {kind}; give a step, a function of task, inputs and targets: see loops/eager.py")
     _parameters(spec, found, "step", "task", "inputs", "targets")
-    return found if inspect.isgeneratorfunction(found) else _step_of(found), label_of(spec), []
-
-
-@functools.cache
-def _step_of(function: Callable[..., object]) -> Step:
-    """The step of a function, the same one each time, so that two loops of it have the same base."""
-    return of_function(function)
+    return found if inspect.isgeneratorfunction(found) else of_function(found), label_of(spec), []
 
 
 def _parameters(spec: str, function: Callable[..., object], role: str, *given: str) -> list[inspect.Parameter]:
