@@ -9,7 +9,7 @@ from typing import Any
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import peaks_of_memory
-from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
+from loopmark.bench.judge.side_by_side import ComparedRun, Line, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.records.files import replace_file, writing_to
@@ -48,10 +48,10 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
 
 def as_csv(found: SideBySide) -> str:
     """One row for each loop of a compared run, in base units, phases last; empty for values not measured."""
-    places = [(one, loop, *pair) for one in found.workloads for loop in one.loops for pair in one.rows(loop)]
-    names, records = cells.phase_names(row for *_, row in places), []
-    for comparison, loop, compared, _ in places:
-        record, phases = _record(comparison, loop, compared), _phases(comparison, loop, compared)
+    lines = [line for comparison in found.workloads for line in comparison.lines]
+    names, records = cells.phase_names(line.row for line in lines), []
+    for line in lines:
+        record, phases = _record(line), _phases(line)
         for name in names:
             record |= ends(f"{name}_seconds", phases.get(name))
         records.append(record)
@@ -79,12 +79,8 @@ def comparison_as_json(found: SideBySide) -> dict[str, Any]:
                 "is_same_work": comparison.is_same_work,
                 "work": words.works(comparison),
                 "loops": [
-                    {
-                        **_record(comparison, loop, compared),
-                        "phases": {name: ends("seconds", e) for name, e in _phases(comparison, loop, compared).items()},
-                    }
-                    for loop in comparison.loops
-                    for compared, _ in comparison.rows(loop)
+                    {**_record(line), "phases": {name: ends("seconds", e) for name, e in _phases(line).items()}}
+                    for line in comparison.lines
                 ],
             }
             for comparison in found.workloads
@@ -109,17 +105,17 @@ def _compared_record(compared: ComparedRun) -> dict[str, Any]:
     }
 
 
-def _record(comparison: WorkloadComparison, loop: str, compared: ComparedRun) -> dict[str, Any]:
-    row, workload = compared.row(comparison.workload, loop), compared.workload(comparison.workload)
-    assert row is not None
+def _record(line: Line) -> dict[str, Any]:
+    compared, row = line
+    workload = compared.workload(row.case.workload)
     assert workload is not None
     peaks = peaks_of_memory(row.case)
     least = {"least_peak_memory_bytes": min(peaks) if len(peaks) > 1 else None}
     return _compared_record(compared) | figures.record(row, workload) | least
 
 
-def _phases(comparison: WorkloadComparison, loop: str, compared: ComparedRun) -> Mapping[str, Estimate]:
-    return compared.phases.get((comparison.workload, loop), {})
+def _phases(line: Line) -> Mapping[str, Estimate]:
+    return line.compared.phases.get((line.row.case.workload, line.row.case.loop), {})
 
 
 def _shift(shift: Shift) -> dict[str, Any]:

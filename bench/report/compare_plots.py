@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from loopmark.bench.judge.side_by_side import ComparedRun, WorkloadComparison
+from loopmark.bench.judge.side_by_side import ComparedRun, Line, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, layout, show, style
@@ -58,7 +58,7 @@ def board(
     return axes, list(_places(axes, groups))
 
 
-def _places(axes: Axes, groups: dict[str, list[tuple[ComparedRun, Row]]]) -> Iterator[Place]:
+def _places(axes: Axes, groups: dict[str, list[Line]]) -> Iterator[Place]:
     y, ticks = 0.0, {}
     names = style.fitted_all(groups, 3.5, 8.5)
     for loop, rows in groups.items():
@@ -82,7 +82,7 @@ def beside(axes: Axes, y: float, x: float, text: str, *, inches: float) -> None:
 
 def measured(comparison: WorkloadComparison) -> list[str]:
     """The loops with figures in any run; the table has the reasons for the rest."""
-    return [loop for loop in comparison.loops if any(row.step_seconds is not None for _, row in comparison.rows(loop))]
+    return list(dict.fromkeys(row.case.loop for _, row in comparison.lines if row.step_seconds is not None))
 
 
 def note_of(comparison: WorkloadComparison) -> str:
@@ -105,9 +105,8 @@ def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedR
         compared_runs: all runs of the comparison; they set a machine's colour in every workload.
     """
     rates = {
-        (compared.name, loop): rate
-        for loop in comparison.loops
-        for compared, row in comparison.rows(loop)
+        (compared.name, row.case.loop): rate
+        for compared, row in comparison.lines
         if (rate := row.samples_per_second) is not None and show.known(rate.value)
     }
     if not rates:
@@ -174,7 +173,7 @@ LEAST_LABELLED = 0.06
 
 def shares(comparison: WorkloadComparison) -> Figure | None:
     """Each phase's share of the step, stacked, on the device's clock where there is one, and the step's length."""
-    rows = [row for loop in comparison.loops for _, row in comparison.rows(loop) if row.phases]
+    rows = [row for _, row in comparison.lines if row.phases]
     if not rows:
         return None
     names = cells.phase_names(rows)
