@@ -1,7 +1,6 @@
 """Runs side by side as files (``compare.csv``, ``before_after.csv``, pages and plots) and as JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -18,7 +17,7 @@ from loopmark.bench.report import cells, figures, show
 from loopmark.bench.report import compare_words as words
 from loopmark.bench.report.compare_table import contents
 from loopmark.bench.report.pages import write_pages
-from loopmark.bench.report.plot_files import Figures, Plot, draw_plots
+from loopmark.bench.report.plot_files import Figures, draw_plots
 from loopmark.bench.report.table import csv_of, ends, picked
 from loopmark.bench.report.text import short
 
@@ -38,9 +37,7 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
         if (folder / RUN_FILE).exists():
             raise BadInput(f"{folder} is the folder of a run; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        workloads = [comparison.workload for comparison in found.workloads]
-        drawn = draw_plots(folder / "plots", workloads, _figures(found))
-        plots = with_run_figures(drawn, found.workloads)
+        plots = draw_plots(folder / "plots", _figures(found), run_figures(found.workloads))
         replace_file(folder / "compare.csv", as_csv(found))
         replace_file(folder / "before_after.csv", shifts_as_csv(found))
         write_pages(folder, "compare", "compare.jinja", contents(found, plots, warnings), plots)
@@ -141,16 +138,11 @@ def _figures(found: SideBySide) -> Figures:
 MOST_TOLD = 3  # machines or runs in a text; tables have all
 
 
-def with_run_figures(plots: Sequence[Plot], comparisons: Sequence[WorkloadComparison]) -> list[Plot]:
-    """The plots, each with its key figures at the end of its text."""
-    by_workload = {comparison.workload: comparison for comparison in comparisons}
-
-    def told(plot: Plot) -> Plot:
-        said = list(_OF_PLOT[plot.stem](by_workload[plot.workload]))
-        more = f"; and {len(said) - MOST_TOLD} more" if len(said) > MOST_TOLD else ""
-        return replace(plot, text=f"{plot.text}: {'; '.join(said[:MOST_TOLD])}{more}") if said else plot
-
-    return [told(plot) for plot in plots]
+def run_figures(comparisons: Sequence[WorkloadComparison]) -> dict[tuple[str, str], str]:
+    """The key figures of the plots, for ``draw_plots``."""
+    told = {(stem, one.workload): list(tell(one)) for one in comparisons for stem, tell in _OF_PLOT.items()}
+    more = {key: [f"and {len(said) - MOST_TOLD} more"] if len(said) > MOST_TOLD else [] for key, said in told.items()}
+    return {key: "; ".join(said[:MOST_TOLD] + more[key]) for key, said in told.items()}
 
 
 def _rates(comparison: WorkloadComparison) -> Iterator[str]:

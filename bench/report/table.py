@@ -264,9 +264,10 @@ def strict(value: Any) -> Any:
     return finite(value) if isinstance(value, float) else value
 
 
-def picked(record: object, *names: str) -> dict[str, Any]:
-    """The attributes ``names`` of ``record`` as strict JSON values; all None without a record."""
-    return {name: None if record is None else strict(getattr(record, name)) for name in names}
+def picked(record: object, *names: str, **renamed: str) -> dict[str, Any]:
+    """The attributes ``names`` of ``record``, and the ``renamed`` ones, as strict JSON values; or None."""
+    attributes = {name: name for name in names} | renamed
+    return {key: None if record is None else strict(getattr(record, name)) for key, name in attributes.items()}
 
 
 def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
