@@ -8,6 +8,7 @@ import typer
 from loopmark.bench.cli import options
 from loopmark.bench.cli.invocation import CANNOT_RUN, FAILED, Conditions, Invocation, exit_by, print_json
 from loopmark.bench.cli.options import RESULTS
+from loopmark.bench.cli.report import note_logs
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import RunProgress
 from loopmark.bench.records.files import write_record
@@ -98,6 +99,7 @@ def memory(
     else:
         print_footprints(found.cases)
         invocation.console.note(f"Kept in {folder}")
+        note_logs(folder, {case.status for case in found.cases}, invocation.console)
     exit_by(case.status for case in found.cases)
     if all(case.status == "skipped" for case in found.cases):
         raise typer.Exit(CANNOT_RUN)

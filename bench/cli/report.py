@@ -86,9 +86,15 @@ def show_batches(search: BatchSizes, folder: Path, as_json: bool, console: Stder
     else:
         print_batches(findings)
         console.note(f"Kept in {folder}")
+        note_logs(folder, {case.status for case in search.cases}, console)
 
 
 def _note_files(folder: Path, statuses: "set[Status]", console: StderrConsole) -> None:
     console.note(f"Report: {folder / 'report.html'}")
+    note_logs(folder, statuses, console)
+
+
+def note_logs(folder: Path, statuses: "set[Status]", console: StderrConsole) -> None:
+    """Print the place of the logs if a case failed."""
     if {"failed", "timed_out"} & statuses and (folder / "logs").is_dir():
         console.note(f"Logs: {folder / 'logs'}")

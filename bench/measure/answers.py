@@ -157,6 +157,8 @@ def told(error: BaseException, places: Places, *, with_phase: bool = False) -> s
     place, _, what = re.sub(r" \(pid(\(s\))? [\d, ]+\)", "", described(error)).partition(": ")
     if phase == DATA and isinstance(error, ConnectionError | EOFError):
         what = f"a worker of the loader died ({what}); give num_workers=0 to see why"
+    if "does not currently support double backward" in what:
+        what += "; the loss holds a gradient, as a gradient penalty does: leave compile out of this loop"
     file = Path(place.rpartition(":")[0]).resolve()
     own = places.batches if phase == DATA else places.task
     if own is None or not any(file.is_relative_to(folder) for folder in (TORCH, *(OURS if phase else (LOOPS,)))):

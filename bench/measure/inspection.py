@@ -8,7 +8,7 @@ from pathlib import Path
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.failures import nothing_measured
 from loopmark.bench.measure.machine import CommandFacts
-from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess, worker_pool
+from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess, kept, worker_pool
 from loopmark.bench.measure.properties.examination import PROPERTIES, Checked
 from loopmark.bench.records.checks import Outcome, Verification
 from loopmark.bench.records.footprint import FootprintCase, Footprints
@@ -27,7 +27,7 @@ Tell = Callable[[str, float], None]  # called with the current activity and the 
 def verify(plan: Plan, loops: Sequence[str], tell: Tell) -> tuple[Verification, ...]:
     """Check every property of each of ``loops`` on the plan's workload.
 
-    Raises BadInput where a step yields unknown phases or none, and for a workload on which eager cannot be trained.
+    Raises BadInput for a workload on which eager cannot be trained.
     """
     workload = find_workload(plan.workloads[0]).name
     found = []
@@ -38,11 +38,12 @@ def verify(plan: Plan, loops: Sequence[str], tell: Tell) -> tuple[Verification, 
                 tell(f"{loop} · {doing}", (number + done) / len(loops))
 
             with pool.start(workload, loop, log=str(number), neighbours=0) as process:
-                found.append(_verified(process, plan, Verification(loop, workload, plan.device), tell_part))
+                log = Path(folder) / "logs" / f"{number}.txt"
+                found.append(_verified(process, log, plan, Verification(loop, workload, plan.device), tell_part))
     return tuple(found)
 
 
-def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tell) -> Verification:
+def _verified(process: WorkerProcess, log: Path, plan: Plan, blank: Verification, tell: Tell) -> Verification:
     """All outcomes of one loop, in order, even where its process fails."""
     limit = plan.limit_seconds
     outcomes: dict[str, Outcome] = {}
@@ -54,7 +55,7 @@ def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tel
             if end.status == "skipped":
                 return replace(blank, skipped=end.reason)
             why = f"hangs: {end.reason}" if end.status == "timed_out" else end.reason
-            checked = Checked((PROPERTIES["runs"].broken(f"{why}, during the check of {name}"),), hangs=True)
+            checked = Checked((PROPERTIES["runs"].broken(f"{why}, during the check of {name}{kept(log)}"),), hangs=True)
         if checked.bad_input is not None:
             raise BadInput(checked.bad_input)
         checked.add_to(outcomes)
@@ -68,7 +69,7 @@ def _verified(process: WorkerProcess, plan: Plan, blank: Verification, tell: Tel
 def profile_memory(facts: CommandFacts, loops: Sequence[str], pool: WorkerPool, tell: Tell) -> Footprints:
     """The memory of a step of each of ``loops`` on the plan's workload.
 
-    Raises BadInput where a step yields unknown phases or none, and where every loop fails.
+    Raises BadInput where every loop fails.
     """
     plan = facts.plan
     workload = find_workload(plan.workloads[0]).name
@@ -80,7 +81,7 @@ def profile_memory(facts: CommandFacts, loops: Sequence[str], pool: WorkerPool, 
             try:
                 cases.append(FootprintCase(workload, loop, "ok", None, process.within(plan.limit_seconds).memory()))
             except CaseEnded as end:
-                cases.append(FootprintCase(workload, loop, _status(end), end.reason, None))
+                cases.append(FootprintCase(workload, loop, end.status, end.reason, None))
     if not any(case.status == "ok" for case in cases) and any(case.status == "failed" for case in cases):
         raise BadInput(nothing_measured(cases))
     began = facts.started.isoformat(timespec="seconds")
@@ -105,7 +106,8 @@ def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:
                     steps=steps, ceiling_seconds=plan.warmup_ceiling_seconds, file=file
                 )
             except CaseEnded as end:
-                return replace(blank, status=_status(end), reason=end.reason), b""
+                reason = end.reason + ("" if end.status == "skipped" else kept(Path(folder) / "logs"))
+                return replace(blank, status=_status(end), reason=reason), b""
         return replace(blank, profile=profile), file.read_bytes()
 
 

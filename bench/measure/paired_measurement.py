@@ -20,7 +20,7 @@ from loopmark.bench.measure.clock import LappedBlock
 from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.launcher import Launcher
 from loopmark.bench.measure.launches import timed_row
-from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
+from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, kept
 from loopmark.bench.measure.revisions import missing_here
 from loopmark.bench.measure.schedule import LONG_SECONDS, steps_per_block
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Pair, Side
@@ -60,7 +60,7 @@ class _SideProcess(WorkerProcess):
 
     def __init__(self, side: PreparedSide, assignment: Assignment) -> None:
         super().__init__(side.launcher, assignment)
-        self._name, self._side = side.name, side
+        self._name, self._side, self._log = side.name, side, assignment.log
 
     def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
         """Send a request. Raises BadInput where it fails, or NotComparable where the side was skipped."""
@@ -73,7 +73,7 @@ class _SideProcess(WorkerProcess):
             if (tree := self._side.assignment.tree) and (revision := self._side.given.get("rev")):
                 lost = missing_here(reason, tree)
                 reason = reason.replace(str(tree.folder), f"revision {revision}") + lost  # its worktree is gone by then
-            raise BadInput(f"{self._name}: {reason}") from None
+            raise BadInput(f"{self._name}: {reason}{kept(self._log)}") from None
 
 
 class PairedMeasurement:

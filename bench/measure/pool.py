@@ -158,6 +158,16 @@ def _manner_of_death(code: int | None, log: Path) -> str:
     return f"{manner}; its log ends: {last.strip()[:200]}" if last.strip() else manner
 
 
+def kept(logs: Path) -> str:
+    """A clause on a copy of a log, or of a folder of logs, that outlives its folder; empty without any text."""
+    found = [log for log in (logs.iterdir() if logs.is_dir() else [logs]) if text_of(log)]
+    if not found:
+        return ""
+    folder = Path(tempfile.mkdtemp(prefix="loopmark-logs-"))
+    copies = [Path(shutil.copy(log, folder)) for log in found]
+    return f"; log: {copies[0] if len(copies) == 1 else folder}"
+
+
 _CRASH = "Fatal Python error"  # before the running lines, innermost first
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 

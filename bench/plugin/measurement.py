@@ -85,7 +85,7 @@ def measure(plan: Plan, session: "Session") -> Measurement:
     """
     from loopmark.bench.measure.launcher import apart
     from loopmark.bench.measure.machine import CommandFacts, describe_machine
-    from loopmark.bench.measure.pool import worker_pool
+    from loopmark.bench.measure.pool import kept, worker_pool
     from loopmark.bench.measure.runner import Runner
 
     expect_possible(plan)
@@ -95,9 +95,14 @@ def measure(plan: Plan, session: "Session") -> Measurement:
     silent = RunProgress(Console(quiet=True))  # pytest uses the terminal
     with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, worker_pool(plan, Path(folder)) as pool:
         run, samples = Runner(CommandFacts(plan, machine, datetime.now(UTC)), silent, looks_at_loaders=False).run(pool)
-    if run.interrupted:
-        raise KeyboardInterrupt
-    return Measurement.of(run, samples)
+        if run.interrupted:
+            raise KeyboardInterrupt
+        try:
+            return Measurement.of(run, samples)
+        except Stop as stop:
+            raise Stop(
+                stop.reason + ("" if stop.skipped else kept(Path(folder) / "logs")), skipped=stop.skipped
+            ) from None
 
 
 def try_loops(plan: Plan) -> None:
@@ -114,7 +119,7 @@ def try_loops(plan: Plan) -> None:
 def _try_loop(plan: Plan, loop: str, folder: Path) -> None:
     from loopmark.bench.measure.assignment import Assignment
     from loopmark.bench.measure.launcher import ForkServer
-    from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
+    from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, kept
 
     assignment = Assignment(
         workload=plan.workloads[0],
@@ -135,7 +140,8 @@ def _try_loop(plan: Plan, loop: str, folder: Path) -> None:
         # Without time to become steady, a warm-up has the fewest steps.
         process.within(plan.limit_seconds).warm(ceiling_seconds=0.0)
     except CaseEnded as end:
-        raise Stop(end.reason, skipped=end.status == "skipped") from None
+        skipped = end.status == "skipped"
+        raise Stop(end.reason + ("" if skipped else kept(assignment.log)), skipped=skipped) from None
     finally:
         process.kill()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -136,7 +137,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     elsewhere: Here, tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
 ) -> None:
     (tmp_path / "crash.py").write_text(SLOW_LOOP.format(pause="raise ValueError('no')"))
-    (tmp_path / "dies.py").write_text(SLOW_LOOP.format(pause="import os; os._exit(7)"))
+    (tmp_path / "dies.py").write_text(
+        SLOW_LOOP.format(pause="import os, sys; print('Error', file=sys.stderr); os._exit(7)")
+    )
     bare = tmp_path / "bare"  # an interpreter without torch
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')
     bare.chmod(0o755)
@@ -148,7 +151,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     assert said in lines[0]
     assert "Traceback" not in found.stderr
     assert not (tmp_path / "results").exists()
-    assert left_behind(tmp_path) == []
+    logs = [Path(place) for place in re.findall(r"; log: (\S+)", lines[0])]
+    assert left_behind(tmp_path) == [log.parent.name for log in logs]
+    assert all("Error" in log.read_text() for log in logs)
 
 
 def test_uncommitted_changes_can_be_compared_with_what_they_change(elsewhere: Here, tmp_path: Path) -> None:

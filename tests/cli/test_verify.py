@@ -73,11 +73,20 @@ def test_a_loop_that_hangs_is_ended_at_the_limit_and_said_to_hang_where_it_does(
     assert "BROKEN  runs" in done.stdout
 
 
+def test_a_step_without_phases_breaks_a_property_and_the_other_loops_are_checked(here: Here) -> None:
+    bad = "tests/examples/misbehaving.py"
+    done = here("verify", f"{bad}:yields_nothing", f"{bad}:yields_an_unknown_phase", "eager", *QUICK)
+
+    assert done.returncode == 1
+    assert "misbehaving:yields_nothing breaks 1 of 13 properties of a training step: phases-in-order" in done.stdout
+    assert "yields no phase" in done.stdout
+    assert "yields 3, which is no phase" in done.stdout
+    assert "eager keeps all 13 properties" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["tests/examples/misbehaving.py:yields_an_unknown_phase", *QUICK], "yields 3, which is no phase"),
-        (["eager", "tests/examples/misbehaving.py:yields_nothing", *QUICK], "yields no phase"),
         (["eager", "--workload", "tests/examples/own_workload.py:nothing"], "has no 'nothing'"),
         (["ampp"], "no loop named 'ampp'"),
         (["eager", "--workload", "resnett"], "did you mean 'resnet'"),

@@ -286,30 +286,24 @@ def test_several_optimizers_step_as_one_and_keep_their_names() -> None:
     assert set(task.optimizer.state) == {*task.model.parameters()} - {task.plain_model.weight}
 
 
-def test_a_schedule_is_stepped_after_each_update_only() -> None:
-    task = Task(
-        nn.Linear(2, 1), F.mse_loss, SGD, [(ones(4, 2), ones(4, 1))],
-        make_scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5),
-    )  # fmt: skip
+def rates(make_scheduler: Any, steps: int) -> list[float]:
+    """The learning rates of the first ``steps`` updates, and the one after them."""
+    task = Task(nn.Linear(2, 1), F.mse_loss, SGD, [(ones(4, 2), ones(4, 1))], make_scheduler=make_scheduler)
     step = find_loop("eager").prepare(task)
-    rates = []
-    for _ in range(3):
-        rates.append(task.optimizer.param_groups[0]["lr"])
+    seen = [task.optimizer.param_groups[0]["lr"]]
+    for _ in range(steps):
         drive(task, step)
-    assert rates == [0.1, 0.05, 0.025]
+        seen.append(task.optimizer.param_groups[0]["lr"])
+    return seen
+
+
+def test_a_schedule_is_stepped_after_each_update_only() -> None:
+    assert rates(partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5), 2) == [0.1, 0.05, 0.025]
 
 
 def test_a_schedule_of_some_steps_keeps_its_last_rate_after_them() -> None:
-    task = Task(
-        nn.Linear(2, 1), F.mse_loss, SGD, [(ones(4, 2), ones(4, 1))],
-        make_scheduler=lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=4),
-    )  # fmt: skip
-    step = find_loop("eager").prepare(task)
-    rates = []
-    for _ in range(7):
-        drive(task, step)
-        rates.append(task.optimizer.param_groups[0]["lr"])
-    assert rates[2] != rates[3] == rates[4] == rates[6]
+    seen = rates(partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=1.0, total_steps=4), 7)
+    assert seen[3] != seen[4] == seen[5] == seen[7]
 
 
 def test_a_compiled_update_keeps_its_hooks_and_can_be_scheduled() -> None:

@@ -114,7 +114,7 @@ def test_a_loop_that_dawdles_fails_one_that_raises_says_where_and_one_that_canno
     assert ends["test_that_dawdles"].tag == "failure"
     assert "regression: mine:dawdles on regression takes" in said["test_that_dawdles"]
     assert ends["test_that_raises"].tag == "failure"
-    assert re.search(r"mine\.py:\d+: ValueError: wrong from the start$", said["test_that_raises"])
+    assert re.search(r"mine\.py:\d+: ValueError: wrong from the start; log: \S+\.txt$", said["test_that_raises"])
     assert ends["test_that_cannot_run_here"].tag == "skipped"
     assert said["test_that_cannot_run_here"].startswith("cuda_graph needs a CUDA device; ")
     assert "benchmark 'regression phases'" in output

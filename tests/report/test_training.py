@@ -97,8 +97,8 @@ def test_the_speedup_table_carries_the_verdict_and_names_the_layer() -> None:
 
 @pytest.mark.usefixtures("unrendered")
 def test_the_causes_of_a_departure_are_told_in_the_terminal_on_the_page_and_in_json(tmp_path: Path) -> None:
-    taught = [TAUGHT[0], dataclasses.replace(TAUGHT[1], causes=("it clips", "its lr is 2"))]
-    because = "is allowed for rounding to float32; because it clips, and its lr is 2"
+    taught = [TAUGHT[0], dataclasses.replace(TAUGHT[1], causes=("it clips", "its update has lr 2"))]
+    because = "is allowed for rounding to float32; because it clips, and its update has lr 2"
     for made in (summary(TRUTHS[:3], taught), summarise_training(*make_training(taught))):
         assert because in " ".join(printed(made).split())
     draw(tmp_path, *make_run(TRUTHS[:3]), make_training(taught))

@@ -156,19 +156,16 @@ class Causes:
 
     def _of_statistics(self) -> str | None:
         """Running statistics that one batch has updated twice."""
-        layers, before, twice = (
-            dict(self.this.eager.model.named_modules()),
-            self.this.before.layers,
-            dict[str, Tensor](),
-        )
+        layers, twice = dict(self.this.eager.model.named_modules()), dict[str, Tensor]()
         for kind, name in self._off(self.this, self.truth):
             norm = layers.get(name.rpartition(".")[0])
             if kind == "buffer" and isinstance(norm, _BatchNorm):
                 once = double(self.truth.buffers[name])
-                twice[name] = once + (1 - (norm.momentum or 0)) * (once - double(before[name]))
-        off = self._off(self.this, replace(self.truth, buffers={**self.truth.buffers, **twice}))
-        is_all = all(kind != "buffer" for kind, _ in off)
-        return "batch norm's running statistics are updated twice a step" if twice and is_all else None
+                twice[name] = once + (1 - (norm.momentum or 0)) * (once - double(self.this.before.layers[name]))
+        left = self._off(self.this, replace(self.truth, buffers={**self.truth.buffers, **twice}))
+        if not twice or any(kind == "buffer" for kind, _ in left):
+            return None
+        return "batch norm's running statistics are updated twice a step"
 
     def _of_update(self) -> str | None:
         """Settings of the optimizers, or lines of the user's that change the parameters after the update."""
@@ -177,17 +174,17 @@ class Causes:
         own, rounding = _update_errors(this)
         if updated is None or rounding.explain(own):
             return None
+        told = dict.fromkeys(
+            f"{key} {_shown(group[key])} ({self.base}'s {_shown(value)})"
+            for name, others in this.eager.settings().items()
+            for group, other in zip(this.own.settings[name], others, strict=True)
+            for key, value in other.items()
+            if type(value) in (int, float, tuple) and _shown(group[key]) != _shown(value)
+        )
         as_set, rounding_as_set = _update_errors(this, this.own.settings)
-        if rounding_as_set.explain(as_set):
-            told = dict.fromkeys(
-                f"{key} is {_shown(group[key])} ({self.base}'s {_shown(value)})"
-                for name, others in this.eager.settings().items()
-                for group, other in zip(this.own.settings[name], others, strict=True)
-                for key, value in other.items()
-                if type(value) in (int, float, tuple) and _shown(group[key]) != _shown(value)
-            )
+        if told and rounding_as_set.explain(as_set):
             lines = "".join(f", set by {change}" for change in self.trail.changes if change.what == "settings")
-            return f"its {_listed(told)}{lines}"
+            return f"its update has {_listed(told)}{lines}"
         whole = exact.update(before, gradients).since(before)
         first = relative("update", changes(before.layers, updated), {name: whole[name] for name in updated})
         after = [f"{change} changes the parameters" for change in self.trail.changes if change.what == "parameters"]
@@ -215,7 +212,7 @@ def _update_errors(this: Comparer, settings: Settings | None = None) -> tuple[Er
 
 
 def _shown(setting: Any) -> str:
-    return str(setting) if isinstance(setting, tuple) else f"{float(setting):.4g}"
+    return f"({', '.join(map(_shown, setting))})" if isinstance(setting, tuple) else f"{float(setting):.4g}"
 
 
 def _scaled(layers: Layers, factor: float) -> Layers:

@@ -18,7 +18,7 @@ from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.proof.causes import causes_of
 from loopmark.bench.measure.proof.comparison import Comparer, Proven, References, compare, drew
 from loopmark.bench.measure.proof.steps import Own, State, WatchedLoop, digest_of, state_of, was_skipped
-from loopmark.bench.measure.proof.twin import Kept, Twin, kept_by
+from loopmark.bench.measure.proof.twin import Twin
 from loopmark.bench.records.training import Deviation
 from loopmark.loops.batch import Batch, mapped
 from loopmark.loops.loop import EAGER, Loop, refuse_closure
@@ -28,6 +28,8 @@ from loopmark.loops.user_code import described
 
 BUDGET_SECONDS = 4.0
 """The time for comparisons. A GPU with few float64 units (1/64 of float32's rate) is slow at it."""
+CAUSES_WITHIN_SECONDS = 60.0
+"""Causes are looked for unless the comparisons took longer than this: each costs as much as one of them."""
 MOST_STEPS = 4
 """Most steps, as a multiple of the steps to compare: a gradient scaler skips the first few to find its scale."""
 
@@ -106,7 +108,7 @@ def _follow(
     drawn_alike: ExitStack,
 ) -> None:
     references, watched, log = References(), WatchedLoop(task, loop), CompilationLog()
-    last, beyond, began, kept = False, 0, 0.0, (Kept(), Kept())
+    last, beyond, began, kept = False, 0, 0.0, dict[str, tuple[float, float]]()
 
     def taken(number: int) -> tuple[State, Batch, Own]:
         before, batch = state_of(task), task.next_batch()
@@ -139,38 +141,22 @@ def _follow(
             except Exception as error:  # a model may fail in another type or with rounding
                 seen.why_not = f"the baseline's step failed: {described(error)}"
             if seen.steps == 1:
-                kept = _kept(task, eager)
+                kept = eager.kept_beside(task)
             for twin in filter(None, (eager, exact)):
                 twin.advance()
     seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
-    still = [] if eager is None else _still(kept, _kept(task, eager))
+    after = eager.kept_beside(task) if eager else {}
+    still = [at for at, (mine, its) in kept.items() if at in after and after[at][0] == mine and after[at][1] != its]
     seen.deviations += tuple(Deviation(seen.steps - 1, "kept", place, 1.0, 0.0, 0.0, 0.0) for place in still)
-    if eager is None or not (references.departed or still) or watched.is_replayed or (beyond and eager.keeps_state):
+    if eager is None or not (references.departed or still) or now() - began > CAUSES_WITHIN_SECONDS:
+        return
+    if watched.is_replayed or (beyond and eager.keeps_state):
         return
     numbers = itertools.count(MOST_STEPS * steps)
     with suppress(Exception):  # more steps show causes where they can; the proof has ended
         seen.causes = causes_of(
             task, lambda: Comparer(eager, exact, *taken(n := next(numbers)), seed + n, n), references, seen.bits, still
         )
-
-
-def _kept(task: Task, eager: Twin) -> tuple[Kept, Kept]:
-    """Tensors that the steps of the loop and of the baseline keep; none for the canonical step."""
-    with suppress(Exception):  # the user's own objects may raise anything
-        if not eager.is_canonical:
-            return kept_by(task), eager.kept()
-    return {}, {}
-
-
-def _still(before: tuple[Kept, Kept], after: tuple[Kept, Kept]) -> list[str]:
-    """The places of tensors that the baseline moved between ``before`` and ``after``, and the loop did not."""
-    (own, base), (own_after, base_after) = before, after
-    places = own.keys() & base.keys() & own_after.keys() & base_after.keys()
-    return [
-        place
-        for place in own
-        if place in places and own[place] == own_after[place] and base[place] != base_after[place]
-    ]
 
 
 def _plain_copy(tensor: torch.Tensor) -> torch.Tensor:

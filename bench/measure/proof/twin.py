@@ -37,7 +37,6 @@ from loopmark.loops.technique import Driver
 from loopmark.loops.user_code import BadSpec, defined_at, is_users
 
 Nudge = Callable[[float], float]
-Kept = dict[str, tuple[float, float]]
 DEEPEST = 5  # levels of the user's objects, in each other, that are searched for tensors
 
 
@@ -177,9 +176,10 @@ class Twin:
         updated = Updated(parameters_of(self.model), slots_of(self.model, *task.optimizers.values()))
         return Taken(loss, self._handed.gradients(), buffers_of(self.model), updated)
 
-    def kept(self) -> Kept:
-        """The tensors that its step keeps beside those that it trains; see ``kept_by``."""
-        return kept_by(self._task)
+    def kept_beside(self, task: Task) -> dict[str, tuple[float, float]]:
+        """The norms of the tensors that a step of the user's own keeps, in ``task`` and here; see ``kept_by``."""
+        own, its = (kept_by(task), kept_by(self._task)) if not self.is_canonical else ({}, {})
+        return {place: (own[place], its[place]) for place in own if place in its}
 
     def _own_state(self) -> dict[str, Any]:
         """The attributes that a step has added to its task, and the settings of its optimizers."""
@@ -217,10 +217,11 @@ class Twin:
                 tensor.copy_(state.layers[name])
 
 
-def kept_by(task: Task) -> Kept:
-    """Sum and norm of each tensor that a step keeps on its task, such as an average: alone, or in whatever holds it."""
-    found = _tensors_in(_own_attributes(task), ())
-    return {place: (float(double(tensor).sum()), float(double(tensor).norm())) for place, tensor in found}
+def kept_by(task: Task) -> dict[str, float]:
+    """The norm of each tensor that a step keeps on its task, such as an average; empty where an object there raises."""
+    with contextlib.suppress(Exception):
+        return {place: float(double(one).norm()) for place, one in _tensors_in(_own_attributes(task), ())}
+    return {}
 
 
 def _tensors_in(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:

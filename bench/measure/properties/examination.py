@@ -43,7 +43,7 @@ class Checked:
     """The outcome of one check, and of ``runs`` too if the step stopped during it."""
 
     outcomes: tuple[Outcome, ...] = ()
-    hangs: bool = False  # True if it was stopped at the time limit; another check would be too
+    hangs: bool = False  # True if every other check would end the same way, as at the time limit
     bad_input: str | None = None  # the reason why the given loop or workload cannot be used
 
     def add_to(self, outcomes: dict[str, Outcome]) -> None:
@@ -63,7 +63,7 @@ def checked(loop: LoopUnderTest, prop: PropertyCheck) -> Checked:
         others = () if prop is runs else (prop.not_applicable(STOPS),)
         return Checked((stopped, *others), end.fault.hangs)
     except BadStep as error:
-        return Checked(bad_input=f"{defined_at(loop.prepared.step)}: {error}")
+        return Checked((step_checks.phases_in_order.broken(f"{defined_at(loop.prepared.step)}: {error}"),), hangs=True)
 
 
 class Examination:

@@ -203,6 +203,7 @@ class Root:
     needs_gradient: bool
     seeded: bool  # True if an initial gradient was given, as a tensor other than a scalar needs
     numbers: tuple[int, ...]  # sequence numbers of the operations that led to it, in their order of execution
+    reached: frozenset[str]  # parameters that led to it
 
 
 class Recorder:
@@ -308,18 +309,30 @@ class Recorder:
         return standing_in(method, call)
 
     def _differentiate(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._within & {"model", "loss_fn"}:  # a gradient that the model or the loss itself is made of
+        given = inspect.signature(function).bind(*args, **kwargs).arguments
+        if self._within & {"model", "loss_fn"} or self._is_part_of_the_loss(given):
             return function(*args, **kwargs)
         if self.on and "backward" not in self._within:
-            given = inspect.signature(function).bind(*args, **kwargs).arguments
             began: Any = given.get("tensors", given.get("outputs"))
             seeded = given.get("grad_tensors", given.get("grad_outputs")) is not None
             root = began if isinstance(began, Tensor) else next(iter(began), None)
             if isinstance(root, Tensor):
-                nodes = [node for node in graph_behind(root) if "AccumulateGrad" not in node.name()]  # it has no number
-                numbers = tuple(sorted(node._sequence_nr() for node in nodes))
-                self.roots.append(Root(self.place(), tuple(root.shape), root.requires_grad, seeded, numbers))
+                nodes = [*graph_behind(root)]
+                leaves = {id(node.variable) for node in nodes if "AccumulateGrad" in node.name()}  # they have no number
+                numbers = tuple(sorted(node._sequence_nr() for node in nodes if "AccumulateGrad" not in node.name()))
+                named = zip(names_of(self._task), self._task.model.parameters(), strict=True)
+                reached = frozenset(name for name, parameter in named if id(parameter) in leaves)
+                self.roots.append(Root(self.place(), tuple(root.shape), root.requires_grad, seeded, numbers, reached))
         return self._call("backward", function, *args, **kwargs)
+
+    def _is_part_of_the_loss(self, given: dict[str, Any]) -> bool:
+        """True for a gradient that is differentiated again, or that is of no parameter, as in a gradient penalty."""
+        inputs = given.get("inputs")
+        if inputs is None:  # each leaf gets its gradient
+            return False
+        wanted = {id(one) for one in ([inputs] if isinstance(inputs, Tensor) else inputs)}
+        again = "outputs" in given and given.get("create_graph")
+        return bool(again) or not any(id(parameter) in wanted for parameter in self._task.model.parameters())
 
     def _wait(self, told: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         frames = frames_within(self.outermost)

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from loopmark.bench.measure.clock import known_phases
 from loopmark.bench.measure.properties.prepared_loop import Stopped, phase_name
-from loopmark.bench.measure.properties.recorder import What
+from loopmark.bench.measure.properties.recorder import CLOSURE, What
 from loopmark.bench.measure.properties.step_trace import (
     ACCUMULATES,
     CLOSURE_RUNS,
@@ -141,10 +141,10 @@ def work_in_its_phase(loop: LoopUnderTest) -> str | None:
     wrong = [s for s in dict.fromkeys(told) if loop.prepared.task.has_loss_fn or not s.startswith(own_loss)]
     if not wrong:
         return None
-    return (
-        f"computes in the wrong phase: {'; '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}; "
-        "yield a phase's name right after its work, and before the next phase's work"
-    )
+    remedy = "yield a phase's name right after its work, and before the next phase's work"
+    if any(event.detail == CLOSURE for trace in loop.traces for _, event in trace.events):
+        remedy = "the optimizer's closure computes it again: leave out the same work before it, or the closure"
+    return f"computes in the wrong phase: {'; '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}; {remedy}"
 
 
 def _calls_elsewhere(trace: StepTrace) -> Iterator[str]:

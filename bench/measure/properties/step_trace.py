@@ -275,7 +275,7 @@ class LoopUnderTest:
     def course(self) -> tuple["Course", "Course"]:
         """The loop's and eager's losses in repeated steps on one batch, from the same weights, with another seed."""
         other = self.seed + 1 if self.seed < 2**62 else 0
-        return _losses_on_one_batch(self.fresh(other)), _losses_on_one_batch(self.eager(other))
+        return losses_on_one_batch(self.fresh(other)), losses_on_one_batch(self.eager(other))
 
     @property
     def accumulates(self) -> bool:
@@ -296,7 +296,7 @@ class Course:
     rates: set[float]
 
 
-def _losses_on_one_batch(prepared: PreparedLoop) -> Course:
+def losses_on_one_batch(prepared: PreparedLoop) -> Course:
     """The course of a new loop.
 
     A step in which no parameter moves (skipped by a gradient scaler) does not count; at most ``COURSE_STEPS`` more.

@@ -150,7 +150,7 @@ def shrink(task: Task) -> None:
 
 def test_another_learning_rate_is_told_with_its_line() -> None:
     said = causes(own(changed(raise_rate)), make_tiny_task)
-    assert said.startswith("its lr is 0.02 (eager's 0.01)")
+    assert said.startswith("its update has lr 0.02 (eager's 0.01)")
 
 
 def test_a_line_that_changes_the_parameters_after_the_update_is_named() -> None:

@@ -36,6 +36,26 @@ ZEROED = {
         differentiate="{differentiate}\n{clear}",
     ),
 }
+CLOSED = (
+    "def again():\n    {}\n    with torch.enable_grad():\n        loss = task.loss_fn(task.model(inputs), targets)\n"
+)
+CLOSED += "    {}\n    return loss\nloss = task.optimizer.step(again)"
+WITHIN = dict.fromkeys(("clear", "predict", "compare", "differentiate"), "")
+"""A closure, with its call of zero_grad and of backward, and the lines that it replaces."""
+CLOSURES = {
+    "forgets zero_grad in a closure": fault(
+        "zeroed-gradients",
+        "set_to_none=True) in the closure, before backward",
+        **WITHIN,
+        update=CLOSED.format("pass", "loss.backward()"),
+    ),
+    "forgets backward in a closure": fault(
+        "loss-reaches-parameters loss-decreases",
+        "call loss.backward() in the closure",
+        **WITHIN,
+        update=CLOSED.format("{clear}", "pass"),
+    ),
+}
 UPDATES = {
     "steps twice": fault("one-update", "steps twice", update="{update}\n{update}"),
     "steps three times": fault("one-update", "steps 3 times", update="for _ in range(3):\n    {update}"),
@@ -100,7 +120,7 @@ WRONG_PHASE = {
     ),
     "trains in a closure": fault(
         "work-in-its-phase",
-        "the model is called in `optimizer`",
+        "the optimizer's closure computes it again: leave out the same work before it, or the closure",
         update="def again():\n    with torch.enable_grad():\n        loss = task.loss_fn(task.model(inputs), targets)\n"
         "        loss.backward()\n        return loss\ntask.optimizer.step(again)",
     ),
@@ -131,7 +151,9 @@ LOSS = {
     "leaves a loss that is no number": fault("scalar-loss", "nan", leave="{leave} / 0 * 0"),
     "climbs": fault("loss-decreases", "does not decrease", differentiate="(-loss).backward()"),
     "learns too slowly": fault(
-        "loss-decreases", "does not decrease", clear="{clear}\ntask.optimizer.param_groups[0]['lr'] = 1e-7"
+        "loss-decreases",
+        "the step's learning rate is 1e-07, and eager's 0.01",
+        clear="{clear}\ntask.optimizer.param_groups[0]['lr'] = 1e-7",
     ),
     "tells a loss of its own": fault(
         "loss-decreases seed-decides",
@@ -220,8 +242,13 @@ STOPS = {
         leave="{leave}\nCOUNT.append(1)\nif len(COUNT) == 30:\n    __import__('os').fork()",
     ),
 }
-FAULTS = ZEROED | UPDATES | WRONG_PHASE | LOSS | WAITS | LEFT | PHASES | STOPS
+FAULTS = ZEROED | CLOSURES | UPDATES | WRONG_PHASE | LOSS | WAITS | LEFT | PHASES | STOPS
 
+PENALTY = {
+    "predict": "inputs = inputs.clone().requires_grad_()\n{predict}",
+    "compare": "(slope,) = torch.autograd.grad(predictions.sum(), inputs, create_graph=True)\n"
+    "loss = task.loss_fn(predictions, targets) + slope.square().mean()",
+}
 ODD = {
     "the step as it is": {},
     "a model called twice": {"predict": "predictions = (task.model(inputs) + task.model(inputs)) / 2"},
@@ -232,6 +259,12 @@ ODD = {
     "gradients by torch.autograd.grad": {
         "differentiate": "every = list(task.model.parameters())\n"
         "for one, gradient in zip(every, torch.autograd.grad(loss, every)):\n    one.grad = gradient"
+    },
+    "a gradient within the loss": PENALTY,
+    "a gradient of the inputs alone": {
+        "predict": "image = inputs.clone().requires_grad_()\n"
+        "(slope,) = torch.autograd.grad(F.cross_entropy(task.model(image), targets), image)\n"
+        "predictions = task.model(inputs + 0.01 * slope.sign())"
     },
     "gradients clipped": {"update": "torch.nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)\n{update}"},
     "a checkpoint of the whole model": {
@@ -246,6 +279,7 @@ ODD = {
     "a warm-up that counts by itself": {
         "clear": "{clear}\nCOUNT.append(1)\ntask.optimizer.param_groups[0]['lr'] = 1e-2 * min(1, len(COUNT) / 3)"
     },
+    "a warm-up from 0 that lasts an epoch": {"clear": "{clear}\ntask.optimizer.param_groups[0]['lr'] = 0.0"},
     "a moving average of the model": {
         "leave": "{leave}\nif not hasattr(task, 'average'):\n    task.average = copy.deepcopy(task.model)\n"
         "with torch.no_grad():\n    for one, now in zip(task.average.parameters(), task.model.parameters()):\n"
@@ -269,10 +303,8 @@ ODD = {
         "update": "task.inner.step()",
     },
     "a closure of an optimizer that does not need one": {
-        **dict.fromkeys(("clear", "predict", "compare", "differentiate"), ""),
-        "update": "def again():\n    {clear}\n    with torch.enable_grad():\n"
-        "        loss = task.loss_fn(task.model(inputs), targets)\n        loss.backward()\n    return loss\n"
-        "loss = task.optimizer.step(again)",
+        **WITHIN,
+        "update": CLOSED.format("{clear}", "loss.backward()"),
     },
     "dropout": {"predict": "predictions = F.dropout(task.model(inputs), 0.1)"},
 }

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from loopmark.bench.measure.properties import step_trace, training_checks
 from loopmark.bench.measure.properties.prepared_loop import PreparedLoop
 from loopmark.loops.task import Task
 from tests.measure.properties.examined import CANONICAL, broken, loop_under_test, outcomes, planted, tiny
-from tests.measure.properties.faults import FAULTS, ODD
+from tests.measure.properties.faults import FAULTS, ODD, PENALTY
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -89,6 +90,32 @@ def test_a_loss_that_does_not_fall_in_eager_either_is_not_the_loops_fault(tmp_pa
         return task
 
     assert outcomes(loop_under_test(planted(tmp_path), stuck))["loss-decreases"].status == "not applicable"
+
+
+def test_a_fall_that_dropout_explains_is_not_compared(tmp_path: Path) -> None:
+    def warming_up(seed: int) -> Task:
+        task = tiny(seed)
+        task.make_scheduler = lambda optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: n / 1e6)
+        blocks: nn.Sequential = task.model.blocks  # type: ignore[assignment]
+        blocks.append(nn.Dropout(0.9))
+        return task
+
+    outcome = outcomes(loop_under_test(planted(tmp_path, predict="torch.rand(7)\n{predict}"), warming_up))
+    assert outcome["loss-decreases"].status == "not applicable"
+
+
+def test_a_gradient_that_is_zero_by_itself_is_not_detached(tmp_path: Path) -> None:
+    difference = "loss = predictions[:8].mean() - predictions[8:].mean()"  # no bias of the last layer changes it
+    found = outcomes(loop_under_test(planted(tmp_path, compare=difference)))["loss-reaches-parameters"]
+    assert found.status == "holds", found.explanation
+
+
+def test_compile_is_blamed_for_a_gradient_that_it_cannot_differentiate(tmp_path: Path) -> None:
+    examined = loop_under_test(f"{planted(tmp_path, **PENALTY)}+compile")
+    (explanation,) = broken(examined).values()
+    assert "planted.py:" in explanation and "in `backward`" in explanation
+    assert "does not currently support double backward" in explanation
+    assert explanation.endswith("leave compile out of this loop")
 
 
 def test_of_a_step_that_stops_what_cannot_be_told_is_left_open(tmp_path: Path) -> None:
