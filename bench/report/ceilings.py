@@ -61,8 +61,7 @@ def ceiling_text(one: Ceiling) -> str:
     estimate = Estimate(one.value, one.low, one.high)
     if one.unit == "seconds":
         return show.seconds_range(estimate)
-    units = UNITS[one.unit]
-    return " ".join(show.in_unit(estimate, *next((unit for unit in units if one.value >= unit[0]), units[-1])))
+    return " ".join(show.in_largest_unit(estimate, UNITS[one.unit]))
 
 
 def size(one: Ceiling) -> str:

@@ -174,8 +174,7 @@ def _shares(comparison: WorkloadComparison) -> Iterator[str]:
 
 def _by_run(comparison: WorkloadComparison) -> Iterator[tuple[ComparedRun, list[Row]]]:
     for compared in comparison.runs:
-        rows = (compared.row(comparison.workload, loop) for loop in comparison.loops)
-        yield compared, [row for row in rows if row is not None]
+        yield compared, [row for own, row in comparison.lines if own is compared]
 
 
 _OF_PLOT = {"machines": _rates, "speedups": _speedups, "shares": _shares}

@@ -41,19 +41,11 @@ def board(
 
     A row without figures has its reason in that place.
     """
-    note = note_of(comparison)
-    note_height = layout.NOTE_LINE if note else 0.0
-    legend = -(-len(entries) // layout.LEGEND_COLUMNS)
-    top = layout.TITLE + note_height + layout.LEGEND_ROW * legend
     groups = {loop: comparison.rows(loop) for loop in measured(comparison)}
     lines = sum(APART + 1 + len(rows) for rows in groups.values()) - APART
-    height = top + LINE * lines + layout.AXIS
-    axes = layout.blank_axes(height, left=LEFT, right=right, top=top, bottom=layout.AXIS, title=title)
-    axes.set_ylim(lines - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0, labelsize=style.SMALL)
+    axes = layout.lined_axes(lines, LINE, title, entries, left=LEFT, right=right, note=note_of(comparison))
+    axes.tick_params(axis="y", labelsize=style.SMALL)
     axes.spines["left"].set_visible(False)
-    layout.write_note(axes, height - layout.TITLE, note)
-    layout.legend_above(layout.figure_of(axes), entries, below=note_height)
     return axes, list(_places(axes, groups))
 
 

@@ -174,7 +174,7 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "shifts": _shifts(found),
         "not_compared": found.not_compared,
         "workloads": [_section(comparison, plots) for comparison in found.workloads],
-        "legend": words.LEGEND.format(base=words.baseline(found)),
+        "baseline": words.baseline(found),
         "runs": table_of(["name", "machine", "device", "threads", "run", "folder"], runs, figures=False),
     }
 

@@ -38,14 +38,6 @@ ASK_FOR_A_VERDICT = (
     "No regression is claimed here: `loopmark check NEW --baseline OLD` gives a verdict on stored runs, "
     "`loopmark ab` a surer one, with both sides in turns."
 )
-LEGEND = (
-    f"Speedups are over {{base}} in the same run, with 95 % intervals; {cells.SAME} is no claim. A loop pays if "
-    f"it is faster and was shown to train as {{base}} does. Intervals are Student's t over launches; {show.UNKNOWN} "
-    "is an unknown end, with one launch, or with a phase that took no time in one. Peak memory: from the launch with "
-    "the least to the launch with the most. Of its ceiling: the least time of a step, by the ceilings that the same "
-    f"run measured, divided by its time. {show.ABSENT} was not measured: energy without a counter, memory that the "
-    "measuring tool did not report, phases if no step was timed by phase."
-)
 
 
 def baseline(found: WorkloadComparison | SideBySide) -> str:

@@ -31,16 +31,26 @@ NOTE = 0.92 * (WIDTH - 2 * EDGE)  # small letters are drawn up to 8 % wider than
 
 def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, right: float) -> Axes:
     """Axes with one line for each row, the first on top, and a legend above."""
-    legend_rows = -(-len(entries) // LEGEND_COLUMNS)
-    top = TITLE + LEGEND_ROW * legend_rows
-    axes = blank_axes(top + BAR * len(rows) + AXIS, left=NAMES, right=right, top=top, bottom=AXIS, title=title)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes = lined_axes(len(rows), BAR, title, entries, left=NAMES, right=right)
     labels = style.fitted_all(row.case.label for row in rows)
     axes.set_yticks(range(len(rows)), [labels[row.case.label] for row in rows])
-    axes.tick_params(axis="y", length=0)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if row.is_baseline else "normal")
-    legend_above(figure_of(axes), entries)
+    return axes
+
+
+def lined_axes(
+    lines: float, line: float, title: str, entries: Sequence[Line2D], *, left: float, right: float, note: str = ""
+) -> Axes:
+    """Axes with places 0, 1, … from the top, ``line`` inches apart, below a title, a note and a legend."""
+    below = NOTE_LINE if note else 0.0
+    top = TITLE + below + LEGEND_ROW * -(-len(entries) // LEGEND_COLUMNS)
+    height = top + line * lines + AXIS
+    axes = blank_axes(height, left=left, right=right, top=top, bottom=AXIS, title=title)
+    axes.set_ylim(lines - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    write_note(axes, height - TITLE, note)
+    legend_above(figure_of(axes), entries, below=below)
     return axes
 
 

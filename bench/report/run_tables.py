@@ -148,18 +148,19 @@ def page_context(
     summary: Summary, samples: Samples, plots: Sequence[Plot], ceilings: Ceilings | None = None
 ) -> dict[str, Any]:
     """The context of the templates of a run's pages: plain text, tables and plots; a part without content is empty."""
+    run, device, torch = summary.run, summary.run.plan.device, summary.run.environment.torch
     # One entry for each workload and hash of its data: loops with different data are not comparable.
-    hashes = dict.fromkeys((case.workload, case.data_sha256) for case in summary.run.cases if case.data_sha256)
+    hashes = dict.fromkeys((case.workload, case.data_sha256) for case in run.cases if case.data_sha256)
     return {
-        "run": summary.run,
-        "warnings": warnings_of(summary.run),
+        "run": run,
+        "warnings": warnings_of(run),
         "takeaway": takeaway(summary),
-        "baseline": short(summary.run.plan.baseline),
+        "baseline": short(run.plan.baseline),
         "workloads": [_section(workload, summary, samples, plots) for workload in summary.workloads],
-        "machine": machine_table(summary.run.machine, summary.run.environment),
-        "gpu": gpu_table(summary.run),
-        "came_to": _came_to(summary.run),
-        "measured": _measured(summary.run),
+        "machine": machine_table(run.machine, run.environment),
+        "gpu": gpu_table(run),
+        "came_to": _came_to(run),
+        "measured": f"{device}, torch {torch}, run {short(run.name)}, measured in {show.seconds(run.seconds)}",
         "data": [f"{name}: {sha256}" for name, sha256 in hashes],
         "doubts": [_sentence(remark) for remark in remarks(ceilings)] if ceilings else [],
     }
@@ -192,11 +193,6 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "disturbances": disturbance_table(seen),
         "advice": list(filter(None, [*advice(seen.values()), spells])),
     }
-
-
-def _measured(run: Run) -> str:
-    made_by = f"{run.plan.device}, torch {run.environment.torch}"
-    return f"{made_by}, run {short(run.name)}, measured in {show.seconds(run.seconds)}"
 
 
 def _came_to(run: Run) -> str:

@@ -1,7 +1,7 @@
 """Figures as text. Only this module scales them; values are in SI base units everywhere else."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 from loopmark.bench.judge.statistics import Estimate
@@ -65,8 +65,7 @@ def joules(estimate: Estimate | None) -> str:
     """``1.82 J [1.79, 1.85]``: energy and its interval in one unit."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    unit = next((one for one in _JOULES if abs(estimate.value) >= one[0]), _JOULES[-1])
-    return " ".join(in_unit(estimate, *unit))
+    return " ".join(in_largest_unit(estimate, _JOULES))
 
 
 def plus_minus(estimate: Estimate | None) -> str:
@@ -203,6 +202,11 @@ def in_unit(estimate: Estimate, size: float, unit: str) -> tuple[str, str]:
     scaled = estimate.map(lambda x: x / size)
     value, ends = _in_digits(scaled, _decimals(_rounded(scaled.value), 3))
     return f"{value} {unit}", ends
+
+
+def in_largest_unit(estimate: Estimate, units: Sequence[tuple[float, str]]) -> tuple[str, str]:
+    """The same in the first of ``units`` that the value reaches, else in the last one."""
+    return in_unit(estimate, *next((unit for unit in units if abs(estimate.value) >= unit[0]), units[-1]))
 
 
 def _in_digits(estimate: Estimate, least: int, digits: int = 1) -> tuple[str, str]:
