@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from loopmark.bench.judge.comparison import ratio_logs, rounds_of, step_logs
+from loopmark.bench.judge.comparison import ratio_logs, step_logs
 from loopmark.bench.judge.finding import Finding, Unit
 from loopmark.bench.judge.gate import BASES_GAIN, hidden_by_noise, verdict
 from loopmark.bench.judge.settings import RATIO_TO, STEP
@@ -49,8 +49,8 @@ class ExtraInfo:
     def of(cls, measured: Measurement, loop: str) -> "ExtraInfo":
         """The data to store for ``loop``."""
         row, run = measured.rows[loop], measured.run
-        rounds, baseline = rounds_of(measured.blocks(loop)), run.plan.baseline
-        ratios = () if loop == baseline else ratio_logs(rounds, rounds_of(measured.blocks(baseline)))
+        rounds, baseline = measured.cases[loop].rounds, run.plan.baseline
+        ratios = () if loop == baseline else ratio_logs(rounds, measured.cases[baseline].rounds)
         return cls(
             workload=row.case.workload,
             loop=loop,
@@ -98,7 +98,7 @@ def confidence_of(false_alarms: float, claims: int) -> float:
 
 def against_loop(measured: Measurement, loop: str, other: str, threshold: float, confidence: float) -> Finding:
     """``loop`` compared with ``other``, measured in turns: Student's t over launches of the rounds' paired ratios."""
-    logs = ratio_logs(*(rounds_of(measured.blocks(name)) for name in (loop, other)))
+    logs = ratio_logs(measured.cases[loop].rounds, measured.cases[other].rounds)
     change = student(logs, confidence).exp() if len(logs) else None
     seconds = [measured.rows[name].step_seconds for name in (other, loop)]
     before, now = (None if one is None else one.value for one in seconds)
