@@ -19,7 +19,9 @@ class InconclusiveCounts(StrEnum):
 Workloads = Annotated[
     list[str] | None,
     typer.Option(
-        "--workload", metavar="NAME", help="Use this workload, or file.py:make_task. Repeat it, or use commas."
+        "--workload",
+        metavar="NAME",
+        help="Use this workload, hf:MODEL, timm:MODEL or file.py:make_task. Repeat it, or use commas.",
     ),
 ]
 Loops = Annotated[
@@ -33,7 +35,10 @@ Loops = Annotated[
 Baseline = Annotated[
     str | None, typer.Option("--baseline", metavar="NAME", help="Compare the others with this loop. Default: eager.")
 ]
-Workload = Annotated[str, typer.Option("--workload", metavar="NAME", help="Train this workload, or file.py:make_task.")]
+Workload = Annotated[
+    str,
+    typer.Option("--workload", metavar="NAME", help="Train this workload, hf:MODEL, timm:MODEL or file.py:make_task."),
+]
 LoopArguments = Annotated[
     list[str], typer.Argument(metavar="LOOP...", help="Inspect these loops: techniques joined by +, or file.py:step.")
 ]

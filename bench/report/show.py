@@ -75,7 +75,7 @@ def plus_minus(estimate: Estimate | None) -> str:
         return ABSENT
     half = (estimate.high - estimate.low) / 2 / abs(estimate.value)
     # An interval wider than this is not symmetric: the report prints both ends instead.
-    return f"±{percent(half, digits=2)}" if half <= _WIDEST_PLUS_MINUS else f"±{UNKNOWN}"
+    return f"±{percent(half)}" if half <= _WIDEST_PLUS_MINUS else f"±{UNKNOWN}"
 
 
 def ratio(value: float | None) -> str:
@@ -128,11 +128,11 @@ def rate_range(estimate: Estimate | None) -> str:
     return f"{rate(estimate.value)} {_ends(estimate, lambda end: rate(end / size))}"
 
 
-def percent(share: float | None, digits: int = 2) -> str:
+def percent(share: float | None) -> str:
     """``58 %`` for a share of 0.58; whole per cent from 100 % on."""
     if not known(share):
         return ABSENT
-    return f"{significant(share * 100, digits)} %" if abs(share) < 1 else f"{share * 100:,.0f} %"
+    return f"{significant(share * 100, 2)} %" if abs(share) < 1 else f"{share * 100:,.0f} %"
 
 
 def percent_range(estimate: Estimate | None) -> str:

@@ -198,7 +198,10 @@ def expect_target(workload: str, begun: Begun, terms: Terms, collector: Training
     if begun.target is not None:
         collector.targets.setdefault(workload, begun.target)
     elif terms.insists:
-        raise BadInput(f"{workload} states no target; give its Task a goal=Goal(metric, target, measure)")
+        raise BadInput(
+            f"{workload} states no target; give its Task a goal=Goal(metric, target, measure), "
+            "or compare its loops' steps with eager's by loopmark run"
+        )
     return begun.target
 
 
