@@ -116,7 +116,9 @@ class Task:
         self.plain_model = self.model
         if self.loss_fn is None:
             self.has_loss_fn = False
-            self.loss_fn = functools.partial(batches_of.loss_in, model=self.plain_model)
+            of_torch = type(self.model).__module__.startswith("torch.")
+            place = self.place if of_torch else defined_at(type(self.model).forward)
+            self.loss_fn = functools.partial(batches_of.loss_in, place=place)
         if not isinstance(self.batches, Iterable):
             raise BadSpec(f"{self.place}: batches is a {type(self.batches).__name__}; {WHAT_BATCHES}")
         self._stream = self._epochs()
