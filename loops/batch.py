@@ -244,8 +244,9 @@ def loss_in(predictions: Any, _: Any = None, *, place: str = "") -> Tensor:
         if len(scalars) == 1:
             return scalars[0]
     tensor = f"a tensor of shape {tuple(predictions.shape)}" if isinstance(predictions, Tensor) else None
+    held = f"the model's output holds no loss: it is {tensor or _described(predictions)}"
     raise BadBatch(
-        f"{place and f'{place}: '}loss_fn is None, and the model's output holds no loss: it is {tensor or _described(predictions)}; "
+        f"{place and f'{place}: '}loss_fn is None, and {held}; "
         "return a scalar, an output with a `loss`, or a tuple with one scalar tensor, or give the task a loss_fn"
     )
 
