@@ -103,6 +103,8 @@ class SequentialComparison:
         base, head = (float(np.median(side)) for side in zip(*known, strict=True))
         unit: Unit = "bytes" if metric == MEMORY else "seconds"
         change, threshold = self._sequences[metric].estimate.exp(), self._threshold(metric)
+        if metric != MEMORY and 0 < change.value < math.inf:  # shown around their middle, apart by the change
+            base, head = (math.sqrt(base * head * change.value**sign) for sign in (-1, 1))
         judged, decides, note = self._verdict(metric), metric in (STEP, MEMORY), TORN if self.torn(metric) else None
         found = Finding(self._workload, self._loop, metric, unit, base, head, change, judged, threshold, decides, note)
         if metric == STEP and self._lost_at_step is not None:
@@ -134,7 +136,8 @@ def judge_comparison(
     effect = sequential.smallest_effect()
     seen = f"too few launch pairs for a verdict at so low a rate of false alarms as {rules.false_alarms:g}"
     if math.isfinite(effect):
-        seen = f"a difference of {100 * effect:.2g} % of the step would have shown"
+        digits = f"{100 * effect:.0f}" if effect >= 1 else f"{100 * effect:.2g}"
+        seen = f"a difference of {digits} % of the step would have shown"
     elif sequential.torn(STEP):
         seen = "no difference of the step fits all launch pairs"
     asked = f"at most {100 * rules.false_alarms:g} % of comparisons of unchanged code are called a regression"

@@ -193,6 +193,14 @@ def test_step_and_memory_decide_the_outcome(truth: dict[str, object], outcome: s
     assert judge_comparison(comparison(side(), side()), sequential, DecisionRules()).outcome == outcome
 
 
+def test_the_figures_of_a_row_are_apart_by_its_change() -> None:
+    sequential, _ = contest(most=6, noise=0.2)
+    for found in sequential.findings():
+        assert found.change is not None
+        if found.metric != MEMORY:
+            assert found.head / found.base == pytest.approx(found.change.value)
+
+
 def test_a_judgement_says_what_the_sides_differ_in() -> None:
     sequential, _ = contest(most=2)
     base = side(given={"rev": "main", "loop": "eager"}, commit="123456789abc")
