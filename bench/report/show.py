@@ -247,4 +247,4 @@ def _ends(estimate: Estimate, text: Callable[[float], str]) -> str:
     unbounded = not math.isfinite(estimate.high) and estimate.low <= 0
     low = UNKNOWN if unbounded or not math.isfinite(estimate.low) else text(estimate.low)
     high = text(estimate.high) if math.isfinite(estimate.high) else UNKNOWN
-    return f"[{low}, {high}]"
+    return "[no interval]" if low == high == UNKNOWN else f"[{low}, {high}]"
