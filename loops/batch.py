@@ -219,24 +219,24 @@ def _refused(function: Callable[..., Any], arguments: tuple[Any, ...], options: 
     return None
 
 
-def loss_in(predictions: Any, _: Any = None, *, model: nn.Module | None = None) -> Tensor:
+def loss_in(predictions: Any, _: Any = None, *, place: str = "") -> Tensor:
     """The loss () that a model computed: its output, the output's ``loss``, or the one scalar tensor in a tuple.
 
-    Raises BadBatch, with the place of the ``model``'s forward, for an output without exactly one.
+    Raises BadBatch, with the ``place`` where the model is defined, for an output without exactly one.
     """
     if isinstance(predictions, Tensor) and predictions.numel() == 1:
         return predictions.reshape(())
     held = predictions.get("loss") if isinstance(predictions, Mapping) else getattr(predictions, "loss", None)
     if isinstance(held, Tensor):
-        return loss_in(held, model=model)
+        return loss_in(held, place=place)
     if isinstance(predictions, tuple | list):
         scalars = [one for one in predictions if isinstance(one, Tensor) and one.dim() == 0]
         if len(scalars) == 1:
             return scalars[0]
     tensor = f"a tensor of shape {tuple(predictions.shape)}" if isinstance(predictions, Tensor) else None
-    place = f"{defined_at(type(model).forward)}: " if model is not None else ""
+    held = f"the model's output holds no loss: it is {tensor or _described(predictions)}"
     raise BadBatch(
-        f"{place}loss_fn is None, and the model's output holds no loss: it is {tensor or _described(predictions)}; "
+        f"{place and f'{place}: '}loss_fn is None, and {held}; "
         "return a scalar, an output with a `loss`, or a tuple with one scalar tensor, or give the task a loss_fn"
     )
 

@@ -116,7 +116,9 @@ class Task:
         self.plain_model = self.model
         if self.loss_fn is None:
             self.has_loss_fn = False
-            self.loss_fn = functools.partial(batches_of.loss_in, model=self.plain_model)
+            of_torch = type(self.model).__module__.startswith("torch.")
+            place = self.place if of_torch else defined_at(type(self.model).forward)
+            self.loss_fn = functools.partial(batches_of.loss_in, place=place)
         if not isinstance(self.batches, Iterable):
             raise BadSpec(f"{self.place}: batches is a {type(self.batches).__name__}; {WHAT_BATCHES}")
         self._stream = self._epochs()
@@ -133,19 +135,17 @@ class Task:
         batch = next(self._stream)
         if self.fetched is not None:
             self.fetched.append(batch)
-        if type(batch) in (tuple, list) and [*map(type, batch)] == [Tensor, Tensor]:  # the quick way for most tasks
+        if type(batch) in (tuple, list) and len(batch) == 2:  # the quick way for most tasks
             inputs, targets = batch
-            inputs = inputs.to(self.device, non_blocking=True)
-            if self.input_format is not torch.contiguous_format and inputs.dim() == 4:
-                inputs = inputs.contiguous(memory_format=self.input_format)
-            targets = targets.to(self.device, non_blocking=True)
-        else:
-            try:
-                inputs, targets = batches_of.inputs_and_targets(batch, self.has_loss_fn)
-            except TypeError as error:
-                raise BadBatch(f"{self.batches_place()}: {error}") from None
-            inputs = batches_of.moved(inputs, self.device, self.input_format)
-            targets = batches_of.moved(targets, self.device, torch.contiguous_format)
+            is_plain = type(inputs) is type(targets) is Tensor and self.call is None
+            if is_plain and self.input_format is torch.contiguous_format:
+                return inputs.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
+        try:
+            inputs, targets = batches_of.inputs_and_targets(batch, self.has_loss_fn)
+        except TypeError as error:
+            raise BadBatch(f"{self.batches_place()}: {error}") from None
+        inputs = batches_of.moved(inputs, self.device, self.input_format)
+        targets = batches_of.moved(targets, self.device, torch.contiguous_format)
         self.adapt(inputs)
         return inputs, targets
 

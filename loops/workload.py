@@ -40,6 +40,6 @@ class Workload:
         torch.manual_seed(seed)
         task = make_task(device, default if batch_size is None else batch_size, seed)
         if not isinstance(task, Task):
-            returned = f"{self.name} returned a {type(task).__name__}; return a loopmark.loops.task.Task"
+            returned = f"{self.name} returned a {type(task).__name__}; return a loopmark.Task"
             raise BadSpec(f"{defined_at(make_task)}: {returned}")
         return task

@@ -148,7 +148,9 @@ def decide(
             if findings is not None and spent >= least_seconds:
                 break
             if progress:
-                doing = f"launch pair {len(measured) + 1}, at most {budget_seconds:g} s"
+                needed = sequential.seconds_needed(spent)
+                short = f"; a verdict needs {needed:.0f} s or more" if needed > budget_seconds else ""
+                doing = f"launch pair {len(measured) + 1}, at most {budget_seconds:g} s{short}"
                 progress.tell(doing, min(1.0, spent / budget_seconds), max(0.0, budget_seconds - spent))
     except KeyboardInterrupt:
         interrupted = True

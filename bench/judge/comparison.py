@@ -93,11 +93,6 @@ def verdict(log_ratio: Estimate, noise_floor: float | None) -> Verdict:
     return "same" if log_ratio.reach <= min(max(noise_floor, NARROWEST_SAME), WIDEST_SAME) else "inconclusive"
 
 
-def rounds_of(blocks: pd.DataFrame) -> RoundLogs:
-    """Log seconds per step of one case in each of its rounds, from its blocks without laps; lapped ones are ignored."""
-    return round_logs(blocks).sum(axis="columns", min_count=1)  # a single column
-
-
 def step_logs(rounds: RoundLogs) -> LaunchLogs:
     """Log seconds per step of each launch of one case: the median of its rounds."""
     return np.asarray(rounds.groupby(level="launch").median(), dtype=np.float64)

@@ -1,5 +1,6 @@
 """Two sides that take turns, compared launch pair by launch pair until the verdict is certain."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -94,6 +95,10 @@ class SequentialComparison:
         """The findings so far, the step first."""
         return tuple(self._finding(metric) for metric, sequence in self._sequences.items() if len(sequence))
 
+    def seconds_needed(self, spent: float) -> float:
+        """The least time to a verdict, at the pace of the launch pairs so far, which took ``spent`` seconds."""
+        return least_pairs(self._rules.false_alarms) * spent / len(self._values)
+
     def smallest_effect(self) -> float:
         """Half the width of the step's interval: the smallest detectable share; infinite without an interval."""
         return math.expm1((self.step.high - self.step.low) / 2)
@@ -103,6 +108,8 @@ class SequentialComparison:
         base, head = (float(np.median(side)) for side in zip(*known, strict=True))
         unit: Unit = "bytes" if metric == MEMORY else "seconds"
         change, threshold = self._sequences[metric].estimate.exp(), self._threshold(metric)
+        if metric != MEMORY and 0 < change.value < math.inf:  # shown around their middle, apart by the change
+            base, head = (math.sqrt(base * head * change.value**sign) for sign in (-1, 1))
         judged, decides, note = self._verdict(metric), metric in (STEP, MEMORY), TORN if self.torn(metric) else None
         found = Finding(self._workload, self._loop, metric, unit, base, head, change, judged, threshold, decides, note)
         if metric == STEP and self._lost_at_step is not None:
@@ -123,6 +130,15 @@ class SequentialComparison:
         return "faster" if estimate.high < -tolerated else "inconclusive"
 
 
+@functools.cache
+def least_pairs(false_alarms: float) -> int:
+    """The launch pairs that a verdict on the step takes even without any noise."""
+    sequence = ConfidenceSequence(false_alarms * (1 - MEMORY_SHARE))
+    while not math.isfinite(sequence.estimate.high):
+        sequence.add(0.0, 1e-6)
+    return len(sequence)
+
+
 def judge_comparison(
     comparison: Comparison, sequential: SequentialComparison, rules: DecisionRules, facts: Sequence[str] = ()
 ) -> Judgement:
@@ -132,9 +148,12 @@ def judge_comparison(
     pairs = f"{len(comparison.pairs)} launch pair{'s' if len(comparison.pairs) > 1 else ''}"
     ended = f"{comparison.pairs[-1].ended_seconds:.0f} s{', interrupted' if comparison.interrupted else ''}"
     effect = sequential.smallest_effect()
-    seen = f"too few launch pairs for a verdict at so low a rate of false alarms as {rules.false_alarms:g}"
+    needed = sequential.seconds_needed(comparison.pairs[-1].ended_seconds)
+    least = f"{least_pairs(rules.false_alarms)} launch pairs, about {needed:.0f} s here"
+    seen = f"a verdict at so low a rate of false alarms as {rules.false_alarms:g} needs at least {least}"
     if math.isfinite(effect):
-        seen = f"a difference of {100 * effect:.2g} % of the step would have shown"
+        digits = f"{100 * effect:.0f}" if effect >= 1 else f"{100 * effect:.2g}"
+        seen = f"a difference of {digits} % of the step would have shown"
     elif sequential.torn(STEP):
         seen = "no difference of the step fits all launch pairs"
     asked = f"at most {100 * rules.false_alarms:g} % of comparisons of unchanged code are called a regression"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
+from typing import NamedTuple
 
 from loopmark.bench.judge.differences import UNKNOWN
 from loopmark.bench.judge.laps import laps_by_case, phase_estimates
@@ -78,6 +79,13 @@ class ComparedRun:
         return next((row for row in rows if row.case.loop == loop and not row.case.repeat), None)
 
 
+class Line(NamedTuple):
+    """One loop of one compared run."""
+
+    compared: ComparedRun
+    row: Row
+
+
 @dataclass(frozen=True)
 class WorkloadComparison:
     """One workload in every run that has it."""
@@ -98,8 +106,13 @@ class WorkloadComparison:
         """True if a step has the same work everywhere, so that its seconds compare the machines."""
         return len({work for run in self.runs for work in self.works(run)}) <= 1
 
-    def rows(self, loop: str) -> list[tuple[ComparedRun, Row]]:
-        return [(run, row) for run in self.runs if (row := run.row(self.workload, loop)) is not None]
+    def rows(self, loop: str) -> list[Line]:
+        return [Line(run, row) for run in self.runs if (row := run.row(self.workload, loop)) is not None]
+
+    @property
+    def lines(self) -> list[Line]:
+        """The rows of every loop."""
+        return [line for loop in self.loops for line in self.rows(loop)]
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from loopmark.bench.judge.finding import Finding, Inconclusive
 from loopmark.bench.judge.settings import parse_false_alarms, parse_share
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.plugin import BASELINE_OPTION, INCONCLUSIVE, SESSION
-from loopmark.bench.plugin.extra_info import ExtraInfo, read_extra_info
-from loopmark.bench.plugin.findings import against_loop, against_stored, confidence_of
+from loopmark.bench.plugin.findings import ExtraInfo, against_loop, against_stored, confidence_of, read_extra_info
 from loopmark.bench.plugin.measurement import Measurement, Stop, measure, try_loops
 from loopmark.bench.plugin.rows import LoopmarkWarning, Rows
 from loopmark.bench.report.show import percent, ratio, ratio_range, seconds, seconds_range

@@ -4,7 +4,6 @@ They are read without torch: importing it takes seconds, and listing its devices
 pytest's process. All stay the same from run to run, since pytest-benchmark warns of any that differ.
 """
 
-import contextlib
 import runpy
 from functools import cache
 from importlib import metadata, util
@@ -17,28 +16,12 @@ def machine_facts() -> dict[str, Any]:
     """``gpus`` and ``driver`` from NVML; ``torch`` and the ``cuda`` it was built for; None if absent."""
     import psutil
 
-    gpus, driver = _gpus()
+    from loopmark.bench.measure.nvml import device_names, driver_version
+
+    gpus, driver = list(device_names()), driver_version()
     torch, cuda = _torch()
     cores = psutil.cpu_count(logical=False)
     return {"gpus": gpus, "driver": driver, "torch": torch, "cuda": cuda, "physical_cores": cores}
-
-
-def _gpus() -> tuple[list[str], str | None]:
-    import pynvml
-
-    with contextlib.suppress(pynvml.NVMLError):
-        pynvml.nvmlInit()
-        try:
-            handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-            names = [_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
-            return names, _text(pynvml.nvmlSystemGetDriverVersion())
-        finally:
-            pynvml.nvmlShutdown()  # NVML counts calls: other users of nvmlInit keep theirs
-    return [], None
-
-
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode()
 
 
 def _torch() -> tuple[str | None, str | None]:

@@ -1,25 +1,24 @@
 """The loops of one test, measured: as ``loopmark run`` measures them, in processes that take turns."""
 
-import math
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
 
 from loopmark.bench.judge.comparison import block_seconds
-from loopmark.bench.judge.laps import LapsByCase, counted_blocks, laps_by_case, phases_by_block
-from loopmark.bench.judge.summary import Row, summarise
+from loopmark.bench.judge.laps import counted_blocks, phases_by_block
+from loopmark.bench.judge.run_comparison import JudgedCase, JudgedRun
+from loopmark.bench.judge.summary import Row
 from loopmark.bench.progress import RunProgress
 from loopmark.bench.records.run import Plan, Run
 from loopmark.bench.records.samples import ByCase, Samples
 
 if TYPE_CHECKING:
     from loopmark.bench.plugin import Session
-    from loopmark.loops.workload import Size
 
 
 class Stop(Exception):  # noqa: N818 - a skip is no error
@@ -36,9 +35,8 @@ class Measurement:
 
     run: Run
     counted: ByCase  # the blocks that count
-    laps: LapsByCase  # likewise
     noise_floor: float | None  # largest difference of the baseline and its repetition, as a share; None: not measured
-    rows: dict[str, Row]  # every requested loop and the baseline, by name; each was measured
+    cases: dict[str, JudgedCase]  # every requested loop and the baseline, by name; each was measured
 
     @classmethod
     def of(cls, run: Run, samples: Samples) -> "Measurement":
@@ -48,15 +46,17 @@ class Measurement:
             if case.loop == run.plan.baseline:
                 reason = f"{case.loop}, the baseline of every loop: {reason}; name another with baseline="
             raise Stop(reason, skipped=case.status == "skipped")
-        (workload,) = summarise(run, samples).workloads
-        rows = {row.case.loop: row for row in workload.rows if not row.case.repeat}
-        floor = workload.noise_floor
-        counted = ByCase(samples.blocks[counted_blocks(samples.blocks)])
-        return cls(run, counted, laps_by_case(samples), None if floor is None else math.expm1(floor), rows)
+        judged, counted = JudgedRun.of(run, samples), ByCase(samples.blocks[counted_blocks(samples.blocks)])
+        (workload,) = judged.workloads
+        return cls(run, counted, judged.noise_floor(workload), {loop: one for (_, loop), one in judged.members.items()})
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        return {loop: case.row for loop, case in self.cases.items()}
 
     def blocks(self, loop: str) -> pd.DataFrame:
         """The blocks of ``loop`` that count."""
-        return self.counted[self._index(loop)]
+        return self.counted[self.run.cases.index(self.cases[loop].row.case)]
 
     def rounds(self, loop: str) -> list[float]:
         """Seconds per step in each block that was timed as a whole."""
@@ -65,7 +65,7 @@ class Measurement:
 
     def phase_rounds(self, loop: str) -> dict[str, list[float]]:
         """Seconds per step of each phase in each block that was timed phase by phase; on a GPU, the device's."""
-        found = phases_by_block(self.laps[self._index(loop)])
+        found = phases_by_block(self.cases[loop].laps)
         return {phase: found[phase].dropna().tolist() for phase in self.rows[loop].case.phases if phase in found}
 
     def rounds_per_launch(self, loop: str, *, lapped: bool) -> tuple[int, ...]:
@@ -73,9 +73,6 @@ class Measurement:
         blocks = self.blocks(loop)
         launches = blocks.loc[blocks["lapped"] == lapped, "launch"]
         return tuple(int(count) for count in launches.value_counts(sort=False).sort_index())
-
-    def _index(self, loop: str) -> int:
-        return self.run.cases.index(self.rows[loop].case)
 
 
 def measure(plan: Plan, session: "Session") -> Measurement:
@@ -110,40 +107,21 @@ def try_loops(plan: Plan) -> None:
 
     Each runs in a process of its own: a loop may change process-wide switches, and the other tests share this one.
     """
+    from loopmark.bench.measure.pool import CaseEnded, worker_pool
+    from loopmark.loops.catalog import find_loop, find_workload
+
     expect_possible(plan)
-    for loop in plan.loops:
-        with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder:
-            _try_loop(plan, loop, Path(folder))
-
-
-def _try_loop(plan: Plan, loop: str, folder: Path) -> None:
-    from loopmark.bench.measure.assignment import Assignment
-    from loopmark.bench.measure.launcher import ForkServer
-    from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, kept
-
-    assignment = Assignment(
-        workload=plan.workloads[0],
-        loop=loop,
-        device=plan.device,
-        size=cast("Size", plan.size),
-        batch_size=plan.batch_size,
-        seed=plan.seed,
-        threads=plan.threads,
-        cores=(),  # not pinned, since other processes run at the same time, such as xdist's
-        compile_cache=folder / "compiled",
-        neighbours=0,
-        log=folder / "log.txt",
-    )
-    process = WorkerProcess(ForkServer(), assignment)
-    try:
-        process.within(plan.limit_seconds).set_up(with_hash=False)
-        # Without time to become steady, a warm-up has the fewest steps.
-        process.within(plan.limit_seconds).warm(ceiling_seconds=0.0)
-    except CaseEnded as end:
-        skipped = end.status == "skipped"
-        raise Stop(end.reason + ("" if skipped else kept(assignment.log)), skipped=skipped) from None
-    finally:
-        process.kill()
+    workload = find_workload(plan.workloads[0]).name
+    with tempfile.TemporaryDirectory(prefix="loopmark-pytest-") as folder, worker_pool(plan, Path(folder)) as pool:
+        pool.cores = ()  # not pinned, since other processes run at the same time, such as xdist's
+        for loop in (find_loop(spec).name for spec in plan.loops):
+            with pool.start(workload, loop, log="log", neighbours=0) as process:
+                try:
+                    process.within(plan.limit_seconds).set_up(with_hash=False)
+                    # Without time to become steady, a warm-up has the fewest steps.
+                    process.within(plan.limit_seconds).warm(ceiling_seconds=0.0)
+                except CaseEnded as end:
+                    raise Stop(end.reason, skipped=end.status == "skipped") from None
 
 
 def expect_possible(plan: Plan) -> None:

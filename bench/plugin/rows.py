@@ -24,7 +24,7 @@ from loopmark.bench.report.show import seconds
 from loopmark.bench.report.table import Column, Table
 
 if TYPE_CHECKING:
-    from loopmark.bench.plugin.extra_info import ExtraInfo
+    from loopmark.bench.plugin.findings import ExtraInfo
     from loopmark.bench.plugin.measurement import Measurement
 
 PHASE = "phase"  # the parameter that distinguishes the rows of one test, for `--benchmark-group-by=param:phase`

@@ -144,7 +144,7 @@ def write_batches(folder: Path, findings: Sequence[BatchFinding]) -> None:
     """Write the spreadsheet and the plots, as PNG and SVG, into ``folder``."""
     with writing_to(folder, "copy the folder elsewhere"):
         replace_file(folder / "batches.csv", as_csv(findings))
-        draw_plots(folder / "plots", dict.fromkeys(f.case.workload for f in findings), _figures(findings))
+        draw_plots(folder / "plots", _figures(findings))
 
 
 def as_csv(findings: Sequence[BatchFinding]) -> str:

@@ -1,7 +1,6 @@
 """A device's ceilings, and the share of them that a loop reaches."""
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -9,12 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.judge.bounds import Roof, kinds_of
 from loopmark.bench.judge.statistics import Estimate, finite
-from loopmark.bench.judge.summary import Row, WorkloadSummary
+from loopmark.bench.judge.summary import Row
 from loopmark.bench.records.ceilings import Ceiling, Ceilings, LeftOut, Unit
-from loopmark.bench.report import cells, show
-from loopmark.bench.report.table import Cell, Column, Table, as_wide_as, figure, print_lines, table_of
+from loopmark.bench.report import show
+from loopmark.bench.report.table import Column, Table, as_wide_as, print_lines
 from loopmark.bench.report.text import grouped, plain
 
 FILE_WIDTH = 110
@@ -63,8 +61,7 @@ def ceiling_text(one: Ceiling) -> str:
     estimate = Estimate(one.value, one.low, one.high)
     if one.unit == "seconds":
         return show.seconds_range(estimate)
-    units = UNITS[one.unit]
-    return " ".join(show.in_unit(estimate, *next((unit for unit in units if one.value >= unit[0]), units[-1])))
+    return " ".join(show.in_largest_unit(estimate, UNITS[one.unit]))
 
 
 def size(one: Ceiling) -> str:
@@ -116,33 +113,6 @@ def _doubts(one: Ceiling) -> Iterator[tuple[str, str]]:
         yield "the GPU's clock was held down", f"({plain(', '.join(seen.throttle_reasons))})"
     if seen.foreign_processes:
         yield "other processes were on the GPU", f"{seen.foreign_processes:,}"
-
-
-def roofline_table(workload: WorkloadSummary) -> Table[Any]:
-    """The loops with known limits: the step's limit, the share reached, and each phase; else empty."""
-    rows = [row for row in workload.rows if row.roofline is not None]
-    names = cells.phase_names(rows)
-    headings = ["loop", "multiplies in", "MFU", "a step's limit", "reaches", "possible speedup taken", *names]
-    rows_of_cells = (
-        [
-            Cell(row.case.label, strong=row.is_baseline),
-            Cell(", ".join(kinds_of(row.case.work))),
-            figure(show.percent_range(found.utilisation), found.utilisation),
-            figure(show.seconds(found.step_limit_seconds.value), found.step_limit_seconds),
-            figure(show.percent_range(found.share), found.share),
-            figure(show.percent(found.taken), found.taken),
-            *(_phase_cell(found.phases.get(name)) for name in names),
-        ]
-        for row in rows
-        if (found := row.roofline)
-    )
-    return table_of(headings, rows_of_cells)
-
-
-def _phase_cell(roof: Roof | None) -> Cell:
-    if roof is None or not roof.limit_seconds.value or not math.isfinite(roof.share):
-        return figure(show.ABSENT)
-    return figure(f"{show.percent(roof.share)} ({roof.limited_by})", roof.share)
 
 
 def roofline_record(row: Row) -> dict[str, Any] | None:

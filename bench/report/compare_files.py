@@ -1,7 +1,6 @@
 """Runs side by side as files (``compare.csv``, ``before_after.csv``, pages and plots) and as JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import peaks_of_memory
-from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
+from loopmark.bench.judge.side_by_side import ComparedRun, Line, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.records.files import replace_file, writing_to
@@ -18,7 +17,7 @@ from loopmark.bench.report import cells, figures, show
 from loopmark.bench.report import compare_words as words
 from loopmark.bench.report.compare_table import contents
 from loopmark.bench.report.pages import write_pages
-from loopmark.bench.report.plot_files import Figures, Plot, draw_plots
+from loopmark.bench.report.plot_files import Figures, draw_plots
 from loopmark.bench.report.table import csv_of, ends, picked
 from loopmark.bench.report.text import short
 
@@ -38,9 +37,7 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
         if (folder / RUN_FILE).exists():
             raise BadInput(f"{folder} is the folder of a run; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        workloads = [comparison.workload for comparison in found.workloads]
-        drawn = draw_plots(folder / "plots", workloads, _figures(found))
-        plots = with_run_figures(drawn, found.workloads)
+        plots = draw_plots(folder / "plots", _figures(found), run_figures(found.workloads))
         replace_file(folder / "compare.csv", as_csv(found))
         replace_file(folder / "before_after.csv", shifts_as_csv(found))
         write_pages(folder, "compare", "compare.jinja", contents(found, plots, warnings), plots)
@@ -48,10 +45,10 @@ def write_comparison(folder: Path, found: SideBySide, warnings: Sequence[str] = 
 
 def as_csv(found: SideBySide) -> str:
     """One row for each loop of a compared run, in base units, phases last; empty for values not measured."""
-    places = [(one, loop, *pair) for one in found.workloads for loop in one.loops for pair in one.rows(loop)]
-    names, records = cells.phase_names(row for *_, row in places), []
-    for comparison, loop, compared, _ in places:
-        record, phases = _record(comparison, loop, compared), _phases(comparison, loop, compared)
+    lines = [line for comparison in found.workloads for line in comparison.lines]
+    names, records = cells.phase_names(line.row for line in lines), []
+    for line in lines:
+        record, phases = _record(line), _phases(line)
         for name in names:
             record |= ends(f"{name}_seconds", phases.get(name))
         records.append(record)
@@ -79,12 +76,8 @@ def comparison_as_json(found: SideBySide) -> dict[str, Any]:
                 "is_same_work": comparison.is_same_work,
                 "work": words.works(comparison),
                 "loops": [
-                    {
-                        **_record(comparison, loop, compared),
-                        "phases": {name: ends("seconds", e) for name, e in _phases(comparison, loop, compared).items()},
-                    }
-                    for loop in comparison.loops
-                    for compared, _ in comparison.rows(loop)
+                    {**_record(line), "phases": {name: ends("seconds", e) for name, e in _phases(line).items()}}
+                    for line in comparison.lines
                 ],
             }
             for comparison in found.workloads
@@ -109,17 +102,17 @@ def _compared_record(compared: ComparedRun) -> dict[str, Any]:
     }
 
 
-def _record(comparison: WorkloadComparison, loop: str, compared: ComparedRun) -> dict[str, Any]:
-    row, workload = compared.row(comparison.workload, loop), compared.workload(comparison.workload)
-    assert row is not None
+def _record(line: Line) -> dict[str, Any]:
+    compared, row = line
+    workload = compared.workload(row.case.workload)
     assert workload is not None
     peaks = peaks_of_memory(row.case)
     least = {"least_peak_memory_bytes": min(peaks) if len(peaks) > 1 else None}
     return _compared_record(compared) | figures.record(row, workload) | least
 
 
-def _phases(comparison: WorkloadComparison, loop: str, compared: ComparedRun) -> Mapping[str, Estimate]:
-    return compared.phases.get((comparison.workload, loop), {})
+def _phases(line: Line) -> Mapping[str, Estimate]:
+    return line.compared.phases.get((line.row.case.workload, line.row.case.loop), {})
 
 
 def _shift(shift: Shift) -> dict[str, Any]:
@@ -145,16 +138,11 @@ def _figures(found: SideBySide) -> Figures:
 MOST_TOLD = 3  # machines or runs in a text; tables have all
 
 
-def with_run_figures(plots: Sequence[Plot], comparisons: Sequence[WorkloadComparison]) -> list[Plot]:
-    """The plots, each with its key figures at the end of its text."""
-    by_workload = {comparison.workload: comparison for comparison in comparisons}
-
-    def told(plot: Plot) -> Plot:
-        said = list(_OF_PLOT[plot.stem](by_workload[plot.workload]))
-        more = f"; and {len(said) - MOST_TOLD} more" if len(said) > MOST_TOLD else ""
-        return replace(plot, text=f"{plot.text}: {'; '.join(said[:MOST_TOLD])}{more}") if said else plot
-
-    return [told(plot) for plot in plots]
+def run_figures(comparisons: Sequence[WorkloadComparison]) -> dict[tuple[str, str], str]:
+    """The key figures of the plots, for ``draw_plots``."""
+    told = {(stem, one.workload): list(tell(one)) for one in comparisons for stem, tell in _OF_PLOT.items()}
+    more = {key: [f"and {len(said) - MOST_TOLD} more"] if len(said) > MOST_TOLD else [] for key, said in told.items()}
+    return {key: "; ".join(said[:MOST_TOLD] + more[key]) for key, said in told.items()}
 
 
 def _rates(comparison: WorkloadComparison) -> Iterator[str]:
@@ -186,8 +174,7 @@ def _shares(comparison: WorkloadComparison) -> Iterator[str]:
 
 def _by_run(comparison: WorkloadComparison) -> Iterator[tuple[ComparedRun, list[Row]]]:
     for compared in comparison.runs:
-        rows = (compared.row(comparison.workload, loop) for loop in comparison.loops)
-        yield compared, [row for row in rows if row is not None]
+        yield compared, [row for own, row in comparison.lines if own is compared]
 
 
 _OF_PLOT = {"machines": _rates, "speedups": _speedups, "shares": _shares}

@@ -12,12 +12,11 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from loopmark.bench.judge.side_by_side import ComparedRun, WorkloadComparison
+from loopmark.bench.judge.side_by_side import ComparedRun, Line, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, layout, show, style
 from loopmark.bench.report import compare_words as words
-from loopmark.bench.report.plots import LIGHT_TEXT_ON
 
 LINE = 0.19  # inches from one line to the next
 LEFT = 2.25
@@ -42,23 +41,15 @@ def board(
 
     A row without figures has its reason in that place.
     """
-    note = note_of(comparison)
-    note_height = layout.NOTE_LINE if note else 0.0
-    legend = -(-len(entries) // layout.LEGEND_COLUMNS)
-    top = layout.TITLE + note_height + layout.LEGEND_ROW * legend
     groups = {loop: comparison.rows(loop) for loop in measured(comparison)}
     lines = sum(APART + 1 + len(rows) for rows in groups.values()) - APART
-    height = top + LINE * lines + layout.AXIS
-    axes = layout.blank_axes(height, left=LEFT, right=right, top=top, bottom=layout.AXIS, title=title)
-    axes.set_ylim(lines - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0, labelsize=style.SMALL)
+    axes = layout.lined_axes(lines, LINE, title, entries, left=LEFT, right=right, note=note_of(comparison))
+    axes.tick_params(axis="y", labelsize=style.SMALL)
     axes.spines["left"].set_visible(False)
-    layout.write_note(axes, height - layout.TITLE, note)
-    layout.legend_above(layout.figure_of(axes), entries, below=note_height)
     return axes, list(_places(axes, groups))
 
 
-def _places(axes: Axes, groups: dict[str, list[tuple[ComparedRun, Row]]]) -> Iterator[Place]:
+def _places(axes: Axes, groups: dict[str, list[Line]]) -> Iterator[Place]:
     y, ticks = 0.0, {}
     names = style.fitted_all(groups, 3.5, 8.5)
     for loop, rows in groups.items():
@@ -82,7 +73,7 @@ def beside(axes: Axes, y: float, x: float, text: str, *, inches: float) -> None:
 
 def measured(comparison: WorkloadComparison) -> list[str]:
     """The loops with figures in any run; the table has the reasons for the rest."""
-    return [loop for loop in comparison.loops if any(row.step_seconds is not None for _, row in comparison.rows(loop))]
+    return list(dict.fromkeys(row.case.loop for _, row in comparison.lines if row.step_seconds is not None))
 
 
 def note_of(comparison: WorkloadComparison) -> str:
@@ -105,9 +96,8 @@ def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedR
         compared_runs: all runs of the comparison; they set a machine's colour in every workload.
     """
     rates = {
-        (compared.name, loop): rate
-        for loop in comparison.loops
-        for compared, row in comparison.rows(loop)
+        (compared.name, row.case.loop): rate
+        for compared, row in comparison.lines
         if (rate := row.samples_per_second) is not None and show.known(rate.value)
     }
     if not rates:
@@ -135,17 +125,15 @@ def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedR
     axes.vlines(list(bases.values()), tops, bottoms, color=style.BLACK, linewidth=1.6, zorder=4)
     # One long interval would flatten all bars: its end is printed as a figure.
     high = 1.05 * max(min(rate.high, MOST_EMPTY * max(values)) for rate in rates.values())
+    label = "samples a second, with the 95 % interval"
     if far_apart:
         low = min(max(rate.low, rate.value / MOST_EMPTY) for rate in rates.values()) / 1.3
-        axes.set_xscale("log")
-        axes.set_xlim(low, high)
-        style.log_ticks(axes.xaxis, low, high, show.rate)
+        style.log_scale(axes.xaxis, low, high, show.rate, f"{label}; log scale")
     else:
-        axes.set_xlim(0, high)
+        axes.set(xlim=(0, high), xlabel=label)
         first, second, *_ = [*style.round_values(high / 5, high, 5), high]
         ticks = [(second - first) * i for i in range(1 + math.floor(high / (second - first)))]
         style.fixed_ticks(axes.xaxis, ticks, [show.rate(tick) if tick else "0" for tick in ticks])
-    axes.set_xlabel("samples a second, with the 95 % interval" + ("; log scale" if far_apart else ""))
     return layout.figure_of(axes)
 
 
@@ -174,7 +162,7 @@ LEAST_LABELLED = 0.06
 
 def shares(comparison: WorkloadComparison) -> Figure | None:
     """Each phase's share of the step, stacked, on the device's clock where there is one, and the step's length."""
-    rows = [row for loop in comparison.loops for _, row in comparison.rows(loop) if row.phases]
+    rows = [row for _, row in comparison.lines if row.phases]
     if not rows:
         return None
     names = cells.phase_names(rows)
@@ -182,22 +170,11 @@ def shares(comparison: WorkloadComparison) -> Figure | None:
     title = f"{style.fitted(comparison.workload)}: share of a step in each phase"
     entries = [style.mark(style.fitted(name, 0.85), "s", colours[name]) for name in names]
     axes, places = board(comparison, title, entries, right=LENGTH_INCHES)
-    bars: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
-    for place in places:
-        left, own = 0.0, cells.shares(place.row.phases)
-        for name in (name for name in names if name in own):
-            bars[name].append((place.y, own[name], left))
-            if own[name] > LEAST_LABELLED:
-                ink = style.LIGHT_INK if colours[name] in LIGHT_TEXT_ON else style.DARK_INK
-                text = f"{own[name] * 100:.0f}"
-                axes.text(left + own[name] / 2, place.y, text, color=ink, size=style.SMALL, ha="center", va="center")
-            left += own[name]
+    bars = [(place.y, cells.shares(place.row.phases)) for place in places]
+    layout.phase_bars(axes, bars, colours, THICK, least=LEAST_LABELLED, text=lambda share: f"{share * 100:.0f}")
+    for place, (_, own) in zip(places, bars, strict=True):
         length = show.seconds(sum(place.row.phases.values())) if own else show.ABSENT
         beside(axes, place.y, 1, length, inches=LENGTH_INCHES)
-    # Draw a phase's bars at once: hundreds of single calls take twice as long.
-    for name, own_bars in ((name, one) for name, one in bars.items() if one):
-        y, widths, lefts = zip(*own_bars, strict=True)
-        axes.barh(y, widths, THICK, lefts, color=colours[name], edgecolor="white", linewidth=0.6)
     axes.set_xlim(0, 1)
     ticks = [0, 0.25, 0.5, 0.75, 1]
     style.fixed_ticks(axes.xaxis, ticks, [f"{tick * 100:.0f}" for tick in ticks])

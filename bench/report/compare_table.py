@@ -1,40 +1,37 @@
 """Runs side by side as tables: on a terminal, and section by section for the pages."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from loopmark.bench.judge.bounds import Roofline
-from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, WorkloadComparison
+from loopmark.bench.judge.side_by_side import Line, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
-from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, show
 from loopmark.bench.report import compare_words as words
 from loopmark.bench.report import training_words as training
-from loopmark.bench.report.figures import HEADING_LENGTH, speedup_cell, verdict_style
+from loopmark.bench.report.figures import HEADING_LENGTH, of_value, speedup_cell, verdict_style
 from loopmark.bench.report.plot_files import Plot
-from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, table_of
+from loopmark.bench.report.table import (
+    NAME_WIDTH,
+    Cell,
+    Column,
+    Table,
+    as_wide_as,
+    cut,
+    figure,
+    measured,
+    print_lines,
+    table_of,
+)
 from loopmark.bench.report.text import elide, plain
 
 FILE_WIDTH = 150  # a comparison has more columns than a run
 LONGEST_FACT = 32
 MOST_FACTS = 24
 BULLET = "· "
-
-
-class Line(NamedTuple):
-    """One loop of one compared run."""
-
-    loop: str
-    compared: ComparedRun
-    row: Row
-
-
-def _lines_of(comparison: WorkloadComparison) -> list[Line]:
-    return [Line(loop, compared, row) for loop in comparison.loops for compared, row in comparison.rows(loop)]
 
 
 def print_comparison(found: SideBySide, console: Console | None = None) -> None:
@@ -93,11 +90,10 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
     yield title
     if not comparison.is_same_work:
         yield Text(work, "yellow")
-    lines = _lines_of(comparison)
-    measured = [line for line in lines if line.row.step_seconds is not None]
+    with_figures = [line for line in comparison.lines if line.row.step_seconds is not None]
     names = [] if alone else [f"{BULLET}{compared.name}" for compared in comparison.runs]
-    table = Table(TERMINAL, measured, silent=show.ABSENT).in_terminal([*names, *comparison.loops], console.width)
-    if measured:
+    table = Table(TERMINAL, with_figures, silent=show.ABSENT).in_terminal([*names, *comparison.loops], console.width)
+    if with_figures:
         yield from table.headings()
     for loop in comparison.loops:
         if why := words.nowhere(comparison, loop):
@@ -105,7 +101,7 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
             continue
         if not alone:
             yield cut(Text(table.short(loop), "bold"), console.width)
-        for line in (line for line in lines if line.loop == loop):
+        for line in comparison.rows(loop):
             name = loop if alone else f"{BULLET}{line.compared.name}"
             if line.row.step_seconds is None:
                 yield from table.ending(name, cells.why(line.row), "dim", console)
@@ -114,24 +110,13 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
     if noise := words.noise(comparison):
         yield Text(noise, "dim")
     yield from (Text(f"{name}: {text}", "dim") for name, text in words.remarks(comparison))
-    if table.left_out:
-        yield Text(f"compare.md also has: {', '.join(table.left_out)}", "dim")
-
-
-def _of_roofline(share: Callable[[Roofline], Estimate], text: Callable[[Estimate], str]) -> Callable[[Line], Cell]:
-    def cell(line: Line) -> Cell:
-        value = share(line.row.roofline) if line.row.roofline else None
-        return figure(text(value) if value else show.ABSENT, value)
-
-    return cell
+    yield from table.rest("compare.md")
 
 
 SPEEDUP = Column[Line](
     "speedup", lambda line: speedup_cell(line.row), left=True, style=lambda line: verdict_style(line.row)
 )
-RATE = Column[Line](
-    "samples/s", lambda line: figure(show.rate_range(line.row.samples_per_second), line.row.samples_per_second)
-)
+RATE: Column[Line] = measured("samples/s", lambda line: line.row.samples_per_second, show.rate_range)
 
 
 def _other_rates(line: Line) -> str:
@@ -142,9 +127,9 @@ def _other_rates(line: Line) -> str:
 OTHER_RATES = Column[Line]("other units/s", _other_rates)
 COSTS: tuple[Column[Line], ...] = (
     Column("peak\nmemory", lambda line: figure(words.memory(line.row), line.row.peak_memory_bytes)),
-    Column("energy\na step", lambda line: figure(show.joules(line.row.joules_per_step), line.row.joules_per_step)),
-    Column("of its\nceiling", _of_roofline(lambda found: found.share, show.percent_range)),
-    Column("MFU", _of_roofline(lambda found: found.utilisation, lambda one: show.percent(one.value))),
+    measured("energy\na step", lambda line: line.row.joules_per_step, show.joules),
+    measured("of its\nceiling", lambda line: line.row.roofline and line.row.roofline.share, show.percent_range),
+    measured("MFU", lambda line: line.row.roofline and line.row.roofline.utilisation, of_value(show.percent)),
 )
 TERMINAL: tuple[Column[Line], ...] = (
     Column("a step", lambda line: show.seconds_plus_minus(line.row.step_seconds)),
@@ -155,14 +140,14 @@ TERMINAL: tuple[Column[Line], ...] = (
     *COSTS,
 )
 WHERE: tuple[Column[Line], ...] = (
-    Column("loop", lambda line: Cell(line.loop, strong=line.row.is_baseline)),
+    Column("loop", lambda line: Cell(line.row.case.loop, strong=line.row.is_baseline)),
     Column("on", lambda line: Cell(line.compared.name, whole=True)),
 )
 PAGE: tuple[Column[Line], ...] = (
     *WHERE,
     SPEEDUP,
     Column("verdict", lambda line: cells.verdict_or_status(line.row)),
-    Column("step", lambda line: figure(show.seconds_range(line.row.step_seconds), line.row.step_seconds)),
+    measured("step", lambda line: line.row.step_seconds, show.seconds_range),
     RATE,
     OTHER_RATES,
     Column("trains as {}", lambda line: Cell(training.verdict(line.row.trained), whole=True)),
@@ -189,14 +174,14 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "shifts": _shifts(found),
         "not_compared": found.not_compared,
         "workloads": [_section(comparison, plots) for comparison in found.workloads],
-        "legend": words.LEGEND.format(base=words.baseline(found)),
+        "baseline": words.baseline(found),
         "runs": table_of(["name", "machine", "device", "threads", "run", "folder"], runs, figures=False),
     }
 
 
 def _section(comparison: WorkloadComparison, plots: Sequence[Plot]) -> dict[str, Any]:
-    lines = _lines_of(comparison)
-    columns = [one for one in PAGE if one is not OTHER_RATES or any(line.row.case.other_units for line in lines)]
+    lines, rate = comparison.lines, OTHER_RATES
+    columns = [one for one in PAGE if one is not rate or any(line.row.case.other_units for line in lines)]
     said = [*words.endings(comparison), *words.remarks(comparison)]
     base = elide(words.baseline(comparison), HEADING_LENGTH)
     return {
@@ -213,12 +198,12 @@ def _section(comparison: WorkloadComparison, plots: Sequence[Plot]) -> dict[str,
 def _phases(comparison: WorkloadComparison) -> Table[Line]:
     def column(name: str) -> Column[Line]:
         def cell(line: Line) -> Cell:
-            estimates = line.compared.phases.get((comparison.workload, line.loop), {})
+            estimates = line.compared.phases.get((comparison.workload, line.row.case.loop), {})
             return figure(words.phase(name, line.row, estimates), estimates.get(name))
 
         return Column(name, cell)
 
-    lines = [line for line in _lines_of(comparison) if line.row.phases]
+    lines = [line for line in comparison.lines if line.row.phases]
     return Table([*WHERE, *map(column, cells.phase_names(line.row for line in lines))], lines)
 
 

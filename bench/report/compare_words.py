@@ -38,14 +38,6 @@ ASK_FOR_A_VERDICT = (
     "No regression is claimed here: `loopmark check NEW --baseline OLD` gives a verdict on stored runs, "
     "`loopmark ab` a surer one, with both sides in turns."
 )
-LEGEND = (
-    f"Speedups are over {{base}} in the same run, with 95 % intervals; {cells.SAME} is no claim. A loop pays if "
-    f"it is faster and was shown to train as {{base}} does. Intervals are Student's t over launches; {show.UNKNOWN} "
-    "is an unknown end, with one launch, or with a phase that took no time in one. Peak memory: from the launch with "
-    "the least to the launch with the most. Of its ceiling: the least time of a step, by the ceilings that the same "
-    f"run measured, divided by its time. {show.ABSENT} was not measured: energy without a counter, memory that the "
-    "measuring tool did not report, phases if no step was timed by phase."
-)
 
 
 def baseline(found: WorkloadComparison | SideBySide) -> str:
@@ -177,16 +169,15 @@ def noise(comparison: WorkloadComparison) -> str:
 
 def remarks(comparison: WorkloadComparison) -> Iterator[tuple[str, str]]:
     """Remarks on rows beyond their figures, with the names of the rows; a shared remark comes once."""
-    every = ((loop, compared, row) for loop in comparison.loops for compared, row in comparison.rows(loop))
-    measured = [one for one in every if one[2].step_seconds is not None]
-    notes = ((cells.notes(row), f"{elide(loop, NAME_LENGTH)} on {compared.name}") for loop, compared, row in measured)
+    measured = [line for line in comparison.lines if line.row.step_seconds is not None]
+    notes = ((cells.notes(row), f"{elide(row.case.loop, NAME_LENGTH)} on {one.name}") for one, row in measured)
     told = [pair for pair in notes if pair[0]]
     kinds_of = []
     for one in comparison.runs:
-        if {len(row.case.launches) for _, compared, row in measured if compared is one} == {1}:
+        if {len(row.case.launches) for compared, row in measured if compared is one} == {1}:
             told.append((ONE_LAUNCH, one.name))
-        rows = filter(None, (one.row(comparison.workload, loop) for loop in comparison.loops))
-        own_kinds = dict.fromkeys(row.case.memory_kind for row in rows if peaks_of_memory(row.case))
+        rows = (row for compared, row in comparison.lines if compared is one and peaks_of_memory(row.case))
+        own_kinds = dict.fromkeys(row.case.memory_kind for row in rows)
         kinds_of += [(plain(kind or "of an unknown kind"), one.name) for kind in own_kinds]
     yield from ((named(names), text) for text, names in grouped(told).items())
     kinds = grouped(kinds_of)

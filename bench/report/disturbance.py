@@ -1,6 +1,6 @@
 """Disturbances of blocks, rounds in which the whole machine was slow, and advice on both."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,7 +10,7 @@ from loopmark.bench.judge.laps import throttled
 from loopmark.bench.records.run import POWER_CAP, disturbs
 from loopmark.bench.records.samples import ByCase
 from loopmark.bench.report import show
-from loopmark.bench.report.table import Cell, Column, Table, figure
+from loopmark.bench.report.table import Column, Table, measured
 
 
 @dataclass(frozen=True)
@@ -102,23 +102,14 @@ def advice(seen: Iterable[CaseDisturbance]) -> list[str]:
     return [line for line, there in found.items() if there]
 
 
-def _count(heading: str, count: Callable[[CaseDisturbance], int]) -> Column[tuple[str, CaseDisturbance]]:
-    return Column(heading, lambda row: figure(show.count(count(row[1])), count(row[1])))
-
-
-def _steal(row: tuple[str, CaseDisturbance]) -> Cell:
-    seconds = row[1].steal_seconds
-    return figure(show.seconds(seconds) if seconds else NOTHING, seconds)
-
-
 _COLUMNS: tuple[Column[tuple[str, CaseDisturbance]], ...] = (
     Column("loop", lambda row: row[0]),
-    _count("blocks", lambda seen: seen.blocks),
-    _count("with the core taken away", lambda seen: seen.switched_blocks),
-    Column("CPU steal", _steal),
-    _count("throttled", lambda seen: seen.throttled_blocks),
+    measured("blocks", lambda row: row[1].blocks, show.count),
+    measured("with the core taken away", lambda row: row[1].switched_blocks, show.count),
+    measured("CPU steal", lambda row: row[1].steal_seconds, lambda stolen: show.seconds(stolen) if stolen else NOTHING),
+    measured("throttled", lambda row: row[1].throttled_blocks, show.count),
     Column("throttle reasons", lambda row: ", ".join(row[1].throttle_reasons) or NOTHING),
-    _count("with another process on the GPU", lambda seen: seen.foreign_blocks),
+    measured("with another process on the GPU", lambda row: row[1].foreign_blocks, show.count),
 )
 
 

@@ -15,10 +15,10 @@ from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.training import Training, TrainingSamples
 from loopmark.bench.report.ceilings import roofline_record
+from loopmark.bench.report.cells import loading_record
 from loopmark.bench.report.figures import as_csv, record
-from loopmark.bench.report.loading import loading_record
 from loopmark.bench.report.pages import write_pages
-from loopmark.bench.report.plot_files import Figures, draw_plots, unwritable_folder, with_case_figures
+from loopmark.bench.report.plot_files import Figures, case_figures, draw_plots, redrawing
 from loopmark.bench.report.run_tables import page_context
 from loopmark.bench.report.table import csv_of, ends, picked, strict
 from loopmark.bench.report.takeaway import takeaway
@@ -41,37 +41,29 @@ def draw(
 ) -> Summary:
     """Judge ``run``, with its training and its device's ceilings if present, and write its pages and plots."""
     summary = summarise(run, samples, summarise_training(*trained) if trained else None, ceilings)
-    try:
+    with redrawing(folder):
         figures = _figures(summary, samples, trained[1] if trained else None, ceilings)
-        drawn = draw_plots(folder / "plots", (workload.workload for workload in summary.workloads), figures)
-        plots = with_case_figures(drawn, summary.workloads, summary.trained)
+        plots = draw_plots(folder / "plots", figures, case_figures(summary.workloads, summary.trained))
         replace_file(folder / "summary.csv", as_csv(summary))
         if summary.trained is not None:
             replace_file(folder / TRAINING_CSV, training_as_csv(summary.trained))
-        said = page_context(summary, samples, plots, ceilings)
-        write_pages(folder, "report", "run.jinja", said, plots)
-    except OSError as error:
-        raise unwritable_folder(folder, error) from None
+        write_pages(folder, "report", "run.jinja", page_context(summary, samples, plots, ceilings), plots)
     return summary
 
 
 def draw_training(folder: Path, training: Training, samples: TrainingSamples) -> TrainingSummary:
     """Judge ``training`` and write its pages, table and plots into ``folder``, which holds no timed run."""
     summary = summarise_training(training, samples)
-    try:
+    with redrawing(folder):
         from loopmark.bench.report import style
 
         rows = [row for workload in summary.workloads for row in workload.rows]
         baseline = {row.label for row in rows if row.is_baseline}
         styles = style.line_styles(((row.label, row.repeat) for row in rows), baseline)
-        names = [workload.workload for workload in summary.workloads]
-        drawn = draw_plots(folder / "plots", names, _training_figures(summary, samples, styles, {}))
-        plots = with_case_figures(drawn, (), summary)
-        said = contents(summary, plots)
+        figures = _training_figures(summary, samples, styles, {})
+        plots = draw_plots(folder / "plots", figures, case_figures((), summary))
         replace_file(folder / TRAINING_CSV, training_as_csv(summary))
-        write_pages(folder, "report", "training.jinja", said, plots)
-    except OSError as error:
-        raise unwritable_folder(folder, error) from None
+        write_pages(folder, "report", "training.jinja", contents(summary, plots), plots)
     return summary
 
 
@@ -166,12 +158,9 @@ def training_record(row: TrainedRow, workload: TrainedWorkload, start_seconds: f
         "same_steps": proof.same_steps,
         **picked(worst, "step", "kind", "layer", "error"),
         "allowed_error": worst.allowed if worst else None,
-        "metric": workload.target.metric if workload.target else None,
-        "target": workload.target.value if workload.target else None,
+        **picked(workload.target, "metric", target="value"),
         "seeds": len(learning.trials) if learning else None,
-        "seeds_that_learn": learning.learns if learning else None,
-        "seeds_at_target": learning.reached if learning else None,
-        "loss": learning.loss if learning else None,
+        **picked(learning, seeds_that_learn="learns", seeds_at_target="reached", loss="loss"),
         "start_seconds": (learning.start_seconds if start_seconds is None else start_seconds) if learning else None,
         "converged_at_step": converged_at_step(learning) if learning else None,
         "diverged_at_step": learning.diverged.trial.diverged_at_step if learning and learning.diverged else None,

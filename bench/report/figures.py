@@ -105,7 +105,7 @@ def _rate_of(unit: str) -> Figure:
     name = elide(unit, UNIT_LENGTH).replace("{", "{{").replace("}", "}}")  # a heading is a format
     return Figure(
         f"{plain(unit)}_per_second", lambda row: row.units_per_second(unit),
-        terminal=Shown(4, f"{name}\n/s", _of_value(show.rate)), main=Shown(5, f"{name}/s", show.rate_range),
+        terminal=Shown(4, f"{name}\n/s", of_value(show.rate)), main=Shown(5, f"{name}/s", show.rate_range),
         chart=Chart(2, f"{name} a second", "1/s", bigger_is_better=True),
     )  # fmt: skip
 
@@ -167,7 +167,7 @@ def _compiled(fact: str) -> Callable[[Row], Any]:
     return lambda row: getattr(row.case.compilation, fact, None)
 
 
-def _of_value(form: Callable[[float | None], str]) -> Callable[[Estimate | None], str]:
+def of_value(form: Callable[[float | None], str]) -> Callable[[Estimate | None], str]:
     """``form`` applied to an estimate's value alone."""
     return lambda estimate: form(estimate.value if estimate else None)
 
@@ -209,7 +209,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure("instrumentation", lambda row: row.instrumentation, kept="interval"),
     Figure(
         "break_even_steps", lambda row: row.break_even_steps, kept="interval",
-        terminal=Shown(8, "pays\nafter", _of_value(show.count)), start=Shown(4, "pays after steps", show.count_range),
+        terminal=Shown(8, "pays\nafter", of_value(show.count)), start=Shown(4, "pays after steps", show.count_range),
     ),
     Figure(
         "joules_per_step", lambda row: row.joules_per_step, kept="interval",
@@ -224,7 +224,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "model_flops_utilisation", lambda row: row.roofline.utilisation if row.roofline else None, kept="interval",
-        terminal=Shown(10, "MFU", _of_value(show.percent)),
+        terminal=Shown(10, "MFU", of_value(show.percent)),
     ),
     Figure(
         "step_limit_seconds", lambda row: row.roofline.step_limit_seconds if row.roofline else None, kept="interval"
@@ -232,7 +232,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure("share_of_limit", lambda row: row.roofline.share if row.roofline else None, kept="interval"),
     Figure(
         "samples_per_second", lambda row: row.samples_per_second,
-        terminal=Shown(4, "samples\n/s", _of_value(show.rate)), main=Shown(5, "samples/s", show.rate_range),
+        terminal=Shown(4, "samples\n/s", of_value(show.rate)), main=Shown(5, "samples/s", show.rate_range),
         gauge=Gauge(4, "samples_per_second", None, "Training samples a second"),
         chart=Chart(2, "samples a second", "1/s", bigger_is_better=True),
     ),

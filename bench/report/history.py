@@ -119,9 +119,8 @@ def write_history(folder: Path, series: tuple[Series, ...]) -> None:
             raise BadInput(f"{folder} is the folder of a run; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / "history.csv", as_csv(series))
-        figures = list(_figures(series))
         # A link is followed, unlike in a run's folder: this one is the user's choice.
-        draw_plots(folder.resolve(), [name for name, *_ in figures], figures)
+        draw_plots(folder.resolve(), _figures(series))
 
 
 def as_csv(series: tuple[Series, ...]) -> str:

@@ -1,7 +1,7 @@
 """The layout of plots, in inches: every text has its own place for any number of loops."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -31,16 +31,26 @@ NOTE = 0.92 * (WIDTH - 2 * EDGE)  # small letters are drawn up to 8 % wider than
 
 def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, right: float) -> Axes:
     """Axes with one line for each row, the first on top, and a legend above."""
-    legend_rows = -(-len(entries) // LEGEND_COLUMNS)
-    top = TITLE + LEGEND_ROW * legend_rows
-    axes = blank_axes(top + BAR * len(rows) + AXIS, left=NAMES, right=right, top=top, bottom=AXIS, title=title)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes = lined_axes(len(rows), BAR, title, entries, left=NAMES, right=right)
     labels = style.fitted_all(row.case.label for row in rows)
     axes.set_yticks(range(len(rows)), [labels[row.case.label] for row in rows])
-    axes.tick_params(axis="y", length=0)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if row.is_baseline else "normal")
-    legend_above(figure_of(axes), entries)
+    return axes
+
+
+def lined_axes(
+    lines: float, line: float, title: str, entries: Sequence[Line2D], *, left: float, right: float, note: str = ""
+) -> Axes:
+    """Axes with places 0, 1, … from the top, ``line`` inches apart, below a title, a note and a legend."""
+    below = NOTE_LINE if note else 0.0
+    top = TITLE + below + LEGEND_ROW * -(-len(entries) // LEGEND_COLUMNS)
+    height = top + line * lines + AXIS
+    axes = blank_axes(height, left=left, right=right, top=top, bottom=AXIS, title=title)
+    axes.set_ylim(lines - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    write_note(axes, height - TITLE, note)
+    legend_above(figure_of(axes), entries, below=below)
     return axes
 
 
@@ -56,6 +66,26 @@ def line_axes(title: str, entries: Sequence[Line2D], *, note: str = "") -> Axes:
     return axes
 
 
+def phase_bars(
+    axes: Axes,
+    bars: Sequence[tuple[float, Mapping[str, float]]],
+    colours: Mapping[str, str],
+    thick: float,
+    *,
+    least: float,
+    text: Callable[[float], str],
+) -> None:
+    """Stack the phases of each bar, given with its place; one longer than ``least`` has the ``text`` of its share."""
+    widths = pd.DataFrame([phases for _, phases in bars], [y for y, _ in bars], list(colours), dtype=float).fillna(0.0)
+    lefts, shares = widths.cumsum(axis=1) - widths, widths.div(widths.sum(axis=1), axis=0)
+    for phase, colour in colours.items():  # all bars at once: hundreds of single calls take twice as long
+        ink = style.LIGHT_INK if colour in style.DARK_GROUNDS else style.DARK_INK
+        own, left, share = widths[phase], lefts[phase], shares[phase]
+        axes.barh(widths.index, own, thick, left, color=colour, edgecolor="white", linewidth=0.6)
+        for y in own.index[own > least]:
+            axes.text(left[y] + own[y] / 2, y, text(share[y]), color=ink, size=style.SMALL, ha="center", va="center")
+
+
 def banded_line(axes: Axes, bands: pd.DataFrame, look: style.LineStyle) -> None:
     """Draw ``median`` over ``at`` as a line, with a band from ``min`` to ``max`` unless it is in the background."""
     if not look.behind:
@@ -64,13 +94,23 @@ def banded_line(axes: Axes, bands: pd.DataFrame, look: style.LineStyle) -> None:
 
 
 def loss_lines(
-    axes: Axes, losses: Mapping[str, pd.DataFrame], process: str, styles: Mapping[str, style.LineStyle]
-) -> None:
-    """Draw loss over steps: the median over processes, and a band from the lowest to the highest.
+    losses: Mapping[str, pd.DataFrame],
+    process: str,
+    styles: Mapping[str, style.LineStyle],
+    title: str,
+    entries: Sequence[Line2D],
+    xlabel: str,
+) -> Figure | None:
+    """Loss over steps: the median over processes, and a band from the lowest to the highest; None without a loss.
 
     Args:
-        losses: each loop's table with columns ``step``, ``loss`` and the one named by ``process``; none is empty.
+        losses: each loop's table with columns ``step``, ``loss`` and the one named by ``process``, launch or trial.
     """
+    losses = {label: table[style.drawn(table["loss"])] for label, table in losses.items()}
+    losses = {label: table for label, table in losses.items() if len(table)}
+    if not losses:
+        return None
+    axes = line_axes(title, entries)
     last = max(int(table["step"].max()) for table in losses.values())
     width = max(1, math.ceil((last + 1) / LOSS_BINS))
     lows, highs = [], []
@@ -85,7 +125,9 @@ def loss_lines(
     if low > 0 and high / low > 50:
         axes.set_yscale("log")
         style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}")
-    axes.set_xlim(0, last + 1)
+    processes = {"launch": "launches", "trial": "seeds"}[process]
+    axes.set(xlim=(0, last + 1), xlabel=xlabel, ylabel=f"loss, median over {processes}")
+    return figure_of(axes)
 
 
 def figure_of(axes: Axes) -> Figure:

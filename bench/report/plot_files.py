@@ -1,7 +1,8 @@
 """Plots as PNG and SVG files, and their key figures in words, for readers who cannot see them."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -49,17 +50,21 @@ class Plot:
 Figures = Iterable[tuple[str, str, Callable[[], Any]]]  # workload, stem, and a function that returns the figure or None
 
 
-def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list[Plot]:
+def draw_plots(folder: Path, figures: Figures, told: Mapping[tuple[str, str], str] | None = None) -> list[Plot]:
     """Draw ``figures`` into ``folder``, and remove the old files of a figure that is None now.
 
     No other file is touched: the folder, or other files in it, may be a user's own.
+
+    Args:
+        told: the key figures of a plot in words, by its stem and workload; the tables have all figures.
     """
     # Only drawing needs matplotlib, whose import takes longer than all others together.
     from loopmark.bench.report import style
 
     if folder.is_symlink():
         raise BadInput(f"{folder} is a link; remove it, since plots are written to the run's own folder")
-    slug = slugs(workloads)
+    figures = list(figures)
+    slug = slugs(workload for workload, *_ in figures)
 
     def draw(workload: str, stem: str, figure_of: Callable[[], Any]) -> Plot | None:
         figure = figure_of()
@@ -72,30 +77,34 @@ def draw_plots(folder: Path, workloads: Iterable[str], figures: Figures) -> list
         replace_file(png, style.save(figure, "png"))
         drawing = style.save(figure, "svg")
         replace_file(svg, drawing)
-        return Plot(workload, svg.name, stem, f"{PLOTS[stem]}, on {workload}", drawing.decode())
+        text = ": ".join(filter(None, (f"{PLOTS[stem]}, on {workload}", (told or {}).get((stem, workload)))))
+        return Plot(workload, svg.name, stem, text, drawing.decode())
 
     with style.styled():
         return [plot for plot in over_cores(lambda figure: draw(*figure), figures) if plot is not None]
 
 
-def unwritable_folder(folder: Path, error: OSError) -> BadInput:
-    """The error for a folder that cannot be written, or has a file in a folder's place or the reverse."""
-    path = Path(error.filename2 or error.filename or folder)
-    if path.is_dir() and path != folder and isinstance(error, (IsADirectoryError, PermissionError)):
-        return BadInput(f"{path} is a folder, but must be a file; move it away")
-    if isinstance(error, (FileExistsError, NotADirectoryError)):
-        return BadInput(f"{path} is not a folder, but must be one; move it away")
-    return BadInput(f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere")
+@contextmanager
+def redrawing(folder: Path) -> Iterator[None]:
+    """Raise BadInput if ``folder`` cannot be written, or has a file in a folder's place or the reverse."""
+    try:
+        yield
+    except OSError as error:
+        path = Path(error.filename2 or error.filename or folder)
+        said = f"cannot write {error.filename or folder}: {error.strerror}; copy the run elsewhere"
+        if path.is_dir() and path != folder and isinstance(error, (IsADirectoryError, PermissionError)):
+            said = f"{path} is a folder, but must be a file; move it away"
+        elif isinstance(error, (FileExistsError, NotADirectoryError)):
+            said = f"{path} is not a folder, but must be one; move it away"
+        raise BadInput(said) from None
 
 
 Told = tuple[float, str] | None  # the figure to choose a row by, and its text
 KeyFigure = tuple[Case | TrainedRow, float, str]  # the same, after its case
 
 
-def with_case_figures(
-    plots: Sequence[Plot], workloads: Sequence[WorkloadSummary], trained: TrainingSummary | None
-) -> list[Plot]:
-    """The plots, each with its key figures at the end of its text; the tables have all figures."""
+def case_figures(workloads: Sequence[WorkloadSummary], trained: TrainingSummary | None) -> dict[tuple[str, str], str]:
+    """The key figures of the plots of a run or a training, for ``draw_plots``."""
     told: dict[tuple[str, str], list[KeyFigure]] = {}
     for workload in workloads:
         for plot, (of, chosen) in _KEY_FIGURES.items():
@@ -104,11 +113,7 @@ def with_case_figures(
     for one in trained.workloads if trained else ():
         reached: list[KeyFigure] = [(row, *found) for row in one.rows if (found := _quality(row))]
         told["quality", one.workload] = _baseline_and_least(reached, one.baseline)
-    said = {key: "; ".join(f"{short(case.label)} {text}" for case, _, text in of) for key, of in told.items()}
-    return [
-        replace(plot, text=f"{plot.text}: {figures}") if (figures := said.get((plot.stem, plot.workload))) else plot
-        for plot in plots
-    ]
+    return {key: "; ".join(f"{short(case.label)} {text}" for case, _, text in of) for key, of in told.items()}
 
 
 def _phases(row: Row) -> Told:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loopmark.bench.judge.comparison import block_seconds
 from loopmark.bench.judge.laps import counted_blocks
-from loopmark.bench.judge.summary import Row, WorkloadSummary
+from loopmark.bench.judge.summary import WorkloadSummary
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells, layout, show, style
 
@@ -26,7 +26,6 @@ VERDICTS = {
 }  # marker and colour
 SMALLEST, LARGEST = 1e-9, 1e9  # ratios beyond these are not drawn: such times are not usable
 BASELINE_MARK: dict[str, Any] = {"color": style.BLACK, "linestyle": style.DASHES[2], "linewidth": 0.8}
-LIGHT_TEXT_ON = (style.BLUE, style.VERMILLION, style.BLACK, style.GREEN)
 
 
 def phases(workload: WorkloadSummary) -> Figure | None:
@@ -36,15 +35,22 @@ def phases(workload: WorkloadSummary) -> Figure | None:
         return None
     names = cells.phase_names(rows)
     colours = style.phase_colours(names)
-    longest = max(sum(row.phases.values()) for row in rows)
+    lengths = [sum(row.phases.values()) for row in rows]
+    longest = max(lengths)
     size, unit = show.seconds_unit(longest)
     title = f"{style.fitted(workload.workload)}: where a step's time goes"
     entries = [style.mark(style.fitted(phase, 0.85), "s", colours[phase]) for phase in names]
     if any(row.is_baseline for row in rows):
         entries.append(Line2D([], [], label="baseline", **BASELINE_MARK))
     axes = layout.bar_axes(rows, title, entries, right=0.3)
-    for y, row in enumerate(rows):
-        _stack(axes, y, row, colours, size, longest)
+    bars = [(y, {phase: seconds / size for phase, seconds in row.phases.items()}) for y, row in enumerate(rows)]
+    layout.phase_bars(axes, bars, colours, 0.72, least=0.055 * longest / size, text=show.percent)
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+    for y, (row, seconds) in enumerate(zip(rows, lengths, strict=True)):
+        at = (seconds + 0.008 * longest) / size
+        axes.text(at, y, show.seconds(seconds), size=8, va="center", bbox=behind, zorder=2)
+        if row.is_baseline:
+            axes.axvline(seconds / size, zorder=0.5, **BASELINE_MARK)
     clock = "device" if any(row.device_phases for row in rows) else "host"
     axes.set(xlim=(0, longest / size * 1.12), xlabel=f"{unit} a step, timed phase by phase on the {clock}'s clock")
     return layout.figure_of(axes)
@@ -75,9 +81,8 @@ def speedup(workload: WorkloadSummary) -> Figure | None:
         layout.offset_text(axes, cells.speedup(row), (1, y), (8, 0), layout.BESIDE, va="center", size=8)
     low, high = min(known), max(known)
     low, high = low / (high / low) ** 0.06, high * (high / low) ** 0.06
-    axes.set(xscale="log", xlim=(low, high))
-    axes.set_xlabel(f"{base}'s seconds a step over the loop's, with the 95 % interval")
-    style.log_ticks(axes.xaxis, low, high, lambda value: f"{value:g}x")
+    label = f"{base}'s seconds a step over the loop's, with the 95 % interval"
+    style.log_scale(axes.xaxis, low, high, lambda value: f"{value:g}x", label)
     return layout.figure_of(axes)
 
 
@@ -111,29 +116,10 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
         axes.plot(steps, totals, **look.line)
         axes.plot(crossing, 1, look.marker, color=look.colour, markersize=8, markeredgecolor="white", zorder=3)
         drawn += totals
-    low, high = min(drawn) * 0.93, max(drawn) * 1.2
-    axes.set(xscale="log", xlim=(1, last), xlabel="steps trained")
-    axes.set(yscale="log", ylim=(low, high), ylabel=f"time since the start, over {style.fitted(workload.baseline)}'s")
-    style.log_ticks(axes.xaxis, 1, last, show.count)
-    style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}x")
+    label = f"time since the start, over {style.fitted(workload.baseline)}'s"
+    style.log_scale(axes.xaxis, 1, last, show.count, "steps trained")
+    style.log_scale(axes.yaxis, min(drawn) * 0.93, max(drawn) * 1.2, lambda value: f"{value:g}x", label)
     return layout.figure_of(axes)
-
-
-def _stack(axes: Axes, y: int, row: Row, colours: dict[str, str], size: float, longest: float) -> None:
-    """Draw one bar: ``size`` is the unit in seconds, ``longest`` the seconds of the plot's longest bar."""
-    left, shares = 0.0, cells.shares(row.phases)
-    for phase, colour in colours.items():
-        width = row.phases.get(phase, 0.0) / size
-        axes.barh(y, width, 0.72, left, color=colour, edgecolor="white", linewidth=0.6)
-        if width * size > 0.055 * longest:
-            ink = style.LIGHT_INK if colour in LIGHT_TEXT_ON else style.DARK_INK
-            share = show.percent(shares[phase])
-            axes.text(left + width / 2, y, share, color=ink, size=style.SMALL, ha="center", va="center")
-        left += width
-    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
-    axes.text(left + 0.008 * longest / size, y, show.seconds(left * size), size=8, va="center", bbox=behind, zorder=2)
-    if row.is_baseline:
-        axes.axvline(left, zorder=0.5, **BASELINE_MARK)
 
 
 def _whisker(axes: Axes, y: int, value: float, ends: list[float], marker: str, colour: str) -> None:
@@ -176,8 +162,8 @@ def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samp
     ]
     title = f"{style.fitted(workload.workload)}: how step times are spread"
     axes = layout.bar_axes(rows, title, entries, right=1.35)
-    axes.set(xscale="log", xlim=(low, high), xlabel="seconds a step, of blocks whose phases are not timed")
-    style.log_ticks(axes.xaxis, low, high, show.round_seconds)
+    label = "seconds a step, of blocks whose phases are not timed"
+    style.log_scale(axes.xaxis, low, high, show.round_seconds, label)
     axes.set_ylim(len(rows) - 0.45, -0.55)
     fewest = min(len(group) for group in groups.values())
     edges = np.geomspace(low, high, int(np.clip(4 * np.sqrt(fewest), FEWEST_BINS, MOST_BINS)) + 1)

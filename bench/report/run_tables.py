@@ -1,5 +1,6 @@
 """A run as tables: the one in the terminal, which fits its width, and section by section for the pages."""
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -7,19 +8,31 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from loopmark.bench.judge.bounds import kinds_of
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells, show
-from loopmark.bench.report.ceilings import remarks, roofline_table
+from loopmark.bench.report.ceilings import remarks
 from loopmark.bench.report.disturbance import advice, disturbance_table, seen_by_case, slow_together
 from loopmark.bench.report.figures import columns
 from loopmark.bench.report.machine_tables import gpu_table, machine_table
 from loopmark.bench.report.plot_files import Plot
-from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines
+from loopmark.bench.report.table import (
+    GAP,
+    NAME_WIDTH,
+    Cell,
+    Column,
+    Table,
+    as_wide_as,
+    cut,
+    figure,
+    measured,
+    print_lines,
+)
 from loopmark.bench.report.takeaway import takeaway, warnings_of
-from loopmark.bench.report.text import elide, plain, said_once, short
+from loopmark.bench.report.text import elide, plain, short
 from loopmark.bench.report.training_table import section, starts_of, training_lines
 
 MOST_WARNINGS = 6  # in the terminal; the pages have all
@@ -57,20 +70,11 @@ def _lines(summary: Summary, console: Console) -> Iterator[Text]:
         yield from (cut(line, width) for line in ([heading, floor] if apart else [heading + floor]))
         said = cells.lap_cost(workload), cells.attention(workload)
         yield from (cut(Text(sentence, "dim"), width) for sentence in said if sentence)
-        if any(row.step_seconds is not None for row in workload.rows):
-            yield from table.headings()
-        why = dict(said_once((row.case.label, cells.why(row)) for row in workload.rows if row.step_seconds is None))
-        for row in workload.rows:
-            if row.step_seconds is not None:
-                yield table.line(row.case.label, row)
-            else:
-                style = "yellow" if row.case.status == "skipped" else "red"
-                yield from table.ending(row.case.label, why[row.case.label], style, console)
-        for row in workload.rows:
-            if text := cells.notes(row):
-                yield from table.note(row.case.label, text, console)
-    if table.left_out:
-        yield cut(Text(f"report.md also has: {', '.join(table.left_out)}", "dim"), width)
+        why = ("" if row.step_seconds is not None else cells.why(row) for row in workload.rows)
+        labels = [row.case.label for row in workload.rows]
+        yield from table.cases(zip(labels, workload.rows, why, strict=True), console)
+        yield from table.notes(zip(labels, map(cells.notes, workload.rows), strict=True), console)
+    yield from table.rest("report.md")
 
 
 NAME = Column[Row]("loop", lambda row: Cell(row.case.label, strong=row.is_baseline))
@@ -96,12 +100,9 @@ def phase_table(workload: WorkloadSummary, *, device: bool) -> Table[Row]:
     def column(name: str) -> Column[Row]:
         return Column(name, lambda row: figure(cells.phase(name, phases(row)), phases(row).get(name)))
 
-    def total(row: Row) -> Cell:
-        seconds = sum(phases(row).values())
-        return figure(show.seconds(seconds), seconds)
-
-    measured = [row for row in workload.rows if phases(row)]
-    return Table([NAME, *map(column, cells.phase_names(measured)), Column("step with laps", total)], measured)
+    timed = [row for row in workload.rows if phases(row)]
+    step: Column[Row] = measured("step with laps", lambda row: sum(phases(row).values()), show.seconds)
+    return Table([NAME, *map(column, cells.phase_names(timed)), step], timed)
 
 
 def bound_table(workload: WorkloadSummary) -> Table[Row]:
@@ -118,6 +119,28 @@ def _bound(phase: str, row: Row) -> Cell:
     return Cell(text, bound.device_seconds)
 
 
+def roofline_table(workload: WorkloadSummary) -> Table[Row]:
+    """The loops with known limits: the step's limit, the share reached, and each phase; else empty."""
+    rows = [row for row in workload.rows if row.roofline is not None]
+    columns: list[Column[Row]] = [
+        NAME,
+        Column("multiplies in", lambda row: ", ".join(kinds_of(row.case.work))),
+        measured("MFU", lambda row: row.roofline and row.roofline.utilisation, show.percent_range),
+        measured("a step's limit", lambda row: row.roofline and row.roofline.step_limit_seconds.value, show.seconds),
+        measured("reaches", lambda row: row.roofline and row.roofline.share, show.percent_range),
+        measured("possible speedup taken", lambda row: row.roofline and row.roofline.taken, show.percent),
+        *(Column(name, partial(_phase_cell, name)) for name in cells.phase_names(rows)),
+    ]
+    return Table(columns, rows)
+
+
+def _phase_cell(phase: str, row: Row) -> Cell:
+    roof = row.roofline.phases.get(phase) if row.roofline else None
+    if roof is None or not roof.limit_seconds.value or not math.isfinite(roof.share):
+        return figure(show.ABSENT)
+    return figure(f"{show.percent(roof.share)} ({roof.limited_by})", roof.share)
+
+
 TRAINING = ("quality", "training")  # the plots that belong to a section's training
 
 
@@ -125,18 +148,19 @@ def page_context(
     summary: Summary, samples: Samples, plots: Sequence[Plot], ceilings: Ceilings | None = None
 ) -> dict[str, Any]:
     """The context of the templates of a run's pages: plain text, tables and plots; a part without content is empty."""
+    run, device, torch = summary.run, summary.run.plan.device, summary.run.environment.torch
     # One entry for each workload and hash of its data: loops with different data are not comparable.
-    hashes = dict.fromkeys((case.workload, case.data_sha256) for case in summary.run.cases if case.data_sha256)
+    hashes = dict.fromkeys((case.workload, case.data_sha256) for case in run.cases if case.data_sha256)
     return {
-        "run": summary.run,
-        "warnings": warnings_of(summary.run),
+        "run": run,
+        "warnings": warnings_of(run),
         "takeaway": takeaway(summary),
-        "baseline": short(summary.run.plan.baseline),
+        "baseline": short(run.plan.baseline),
         "workloads": [_section(workload, summary, samples, plots) for workload in summary.workloads],
-        "machine": machine_table(summary.run.machine, summary.run.environment),
-        "gpu": gpu_table(summary.run),
-        "came_to": _came_to(summary.run),
-        "measured": _measured(summary.run),
+        "machine": machine_table(run.machine, run.environment),
+        "gpu": gpu_table(run),
+        "came_to": _came_to(run),
+        "measured": f"{device}, torch {torch}, run {short(run.name)}, measured in {show.seconds(run.seconds)}",
         "data": [f"{name}: {sha256}" for name, sha256 in hashes],
         "doubts": [_sentence(remark) for remark in remarks(ceilings)] if ceilings else [],
     }
@@ -169,11 +193,6 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "disturbances": disturbance_table(seen),
         "advice": list(filter(None, [*advice(seen.values()), spells])),
     }
-
-
-def _measured(run: Run) -> str:
-    made_by = f"{run.plan.device}, torch {run.environment.torch}"
-    return f"{made_by}, run {short(run.name)}, measured in {show.seconds(run.seconds)}"
 
 
 def _came_to(run: Run) -> str:

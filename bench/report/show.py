@@ -1,7 +1,7 @@
 """Figures as text. Only this module scales them; values are in SI base units everywhere else."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 from loopmark.bench.judge.statistics import Estimate
@@ -65,8 +65,7 @@ def joules(estimate: Estimate | None) -> str:
     """``1.82 J [1.79, 1.85]``: energy and its interval in one unit."""
     if estimate is None or not known(estimate.value):
         return ABSENT
-    unit = next((one for one in _JOULES if abs(estimate.value) >= one[0]), _JOULES[-1])
-    return " ".join(in_unit(estimate, *unit))
+    return " ".join(in_largest_unit(estimate, _JOULES))
 
 
 def plus_minus(estimate: Estimate | None) -> str:
@@ -75,7 +74,7 @@ def plus_minus(estimate: Estimate | None) -> str:
         return ABSENT
     half = (estimate.high - estimate.low) / 2 / abs(estimate.value)
     # An interval wider than this is not symmetric: the report prints both ends instead.
-    return f"±{percent(half, digits=2)}" if half <= _WIDEST_PLUS_MINUS else f"±{UNKNOWN}"
+    return f"±{percent(half)}" if half <= _WIDEST_PLUS_MINUS else f"±{UNKNOWN}"
 
 
 def ratio(value: float | None) -> str:
@@ -128,11 +127,11 @@ def rate_range(estimate: Estimate | None) -> str:
     return f"{rate(estimate.value)} {_ends(estimate, lambda end: rate(end / size))}"
 
 
-def percent(share: float | None, digits: int = 2) -> str:
+def percent(share: float | None) -> str:
     """``58 %`` for a share of 0.58; whole per cent from 100 % on."""
     if not known(share):
         return ABSENT
-    return f"{significant(share * 100, digits)} %" if abs(share) < 1 else f"{share * 100:,.0f} %"
+    return f"{significant(share * 100, 2)} %" if abs(share) < 1 else f"{share * 100:,.0f} %"
 
 
 def percent_range(estimate: Estimate | None) -> str:
@@ -205,6 +204,11 @@ def in_unit(estimate: Estimate, size: float, unit: str) -> tuple[str, str]:
     return f"{value} {unit}", ends
 
 
+def in_largest_unit(estimate: Estimate, units: Sequence[tuple[float, str]]) -> tuple[str, str]:
+    """The same in the first of ``units`` that the value reaches, else in the last one."""
+    return in_unit(estimate, *next((unit for unit in units if abs(estimate.value) >= unit[0]), units[-1]))
+
+
 def _in_digits(estimate: Estimate, least: int, digits: int = 1) -> tuple[str, str]:
     """Value and interval, with ``least`` decimals, or more for ``digits`` digits of the interval's half width."""
     half = (estimate.high - estimate.low) / 2
@@ -243,4 +247,4 @@ def _ends(estimate: Estimate, text: Callable[[float], str]) -> str:
     unbounded = not math.isfinite(estimate.high) and estimate.low <= 0
     low = UNKNOWN if unbounded or not math.isfinite(estimate.low) else text(estimate.low)
     high = text(estimate.high) if math.isfinite(estimate.high) else UNKNOWN
-    return f"[{low}, {high}]"
+    return "[no interval]" if low == high == UNKNOWN else f"[{low}, {high}]"

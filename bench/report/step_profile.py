@@ -250,7 +250,7 @@ def write_footprint_files(folder: Path, cases: Sequence[FootprintCase]) -> None:
     """Write the spreadsheet and the plots, as PNG and SVG, into ``folder``."""
     with writing_to(folder):
         replace_file(folder / "memory.csv", footprints_as_csv(cases))
-        draw_plots(folder / "plots", map(_name, cases), _figures(cases))
+        draw_plots(folder / "plots", _figures(cases))
 
 
 def footprints_as_csv(cases: Sequence[FootprintCase]) -> str:

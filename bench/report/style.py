@@ -27,6 +27,7 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#8A8A8A"
 LIGHT_INK, DARK_INK = "#FEFEFE", "#010101"  # on a coloured ground; a dark page replaces pure white and black
+DARK_GROUNDS = (BLUE, VERMILLION, BLACK, GREEN)  # for light ink
 PHASE_COLOURS = {phase.name: phase.colour for phase in ALL}
 SPARE_COLOURS = tuple(one for one in (ORANGE, BLACK, GREY) if one not in PHASE_COLOURS.values())
 # Lines have no yellow, which is invisible on white.
@@ -169,6 +170,14 @@ def log_ticks(axis: Axis, low: float, high: float, text: Callable[[float], str],
     """Set round ticks from ``low`` to ``high`` on a logarithmic axis, labelled by ``text``."""
     values = round_values(low, high, most)
     fixed_ticks(axis, values, [text(value) for value in values])
+
+
+def log_scale(axis: Axis, low: float, high: float, text: Callable[[float], str], label: str) -> None:
+    """Make ``axis`` logarithmic from ``low`` to ``high``, with round ticks labelled by ``text``."""
+    name = "x" if axis is axis.axes.xaxis else "y"
+    axis.axes.set(**{f"{name}scale": "log", f"{name}lim": (low, high)})
+    axis.set_label_text(label)
+    log_ticks(axis, low, high, text)
 
 
 def fixed_ticks(axis: Axis, values: Sequence[float], labels: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from loopmark.bench.judge.statistics import Estimate, finite
-from loopmark.bench.report.text import elide, markdown, told_apart, without_folders
+from loopmark.bench.report.text import elide, markdown, said_once, told_apart, without_folders
 
 R = TypeVar("R")
 
@@ -73,6 +73,11 @@ class Column(Generic[R]):
         """``text`` padded to ``width``."""
         padding = " " * (width - cell_len(text))
         return text + padding if self.left else padding + text
+
+
+def measured(heading: str, of: Callable[[R], Any], form: Callable[[Any], str]) -> Column[R]:
+    """A column of figures: each row's value, as printed by ``form``, and sorted by it."""
+    return Column(heading, lambda row: figure(form(of(row)), of(row)))
 
 
 @dataclass(frozen=True)
@@ -185,9 +190,27 @@ class TextTable(Generic[R]):
         for number, line in enumerate(lines):
             yield self._named(None if number else name, line)
 
-    def note(self, name: str, text: str, console: Console) -> Iterator[Text]:
-        """A remark on a row, for below the table; long text is wrapped."""
-        yield from Text(f"{self.short(name)}: {text}", "dim").wrap(console, self._width or console.width)
+    def cases(self, rows: Iterable[tuple[str, R, str]], console: Console) -> Iterator[Text]:
+        """The headings and the rows by their names; a row with a reason has it in place of its figures."""
+        named = list(rows)
+        why = dict(said_once((name, reason) for name, _, reason in named if reason))
+        if len(why) < len(named):
+            yield from self.headings()
+        for name, row, reason in named:
+            if reason:
+                yield from self.ending(name, why[name], "yellow" if reason.startswith("skipped") else "red", console)
+            else:
+                yield self.line(name, row)
+
+    def notes(self, notes: Iterable[tuple[str, str]], console: Console) -> Iterator[Text]:
+        """The remarks on rows, by their names, for below the table; long text is wrapped, and empty text left out."""
+        for name, text in ((name, text) for name, text in notes if text):
+            yield from Text(f"{self.short(name)}: {text}", "dim").wrap(console, self._width or console.width)
+
+    def rest(self, page: str) -> Iterator[Text]:
+        """A line on the columns that the terminal has no room for, if any; ``page`` has them."""
+        if self.left_out:
+            yield cut(Text(f"{page} also has: {', '.join(self.left_out)}", "dim"), self._width)
 
 
 def cut(line: Text, width: int | None) -> Text:
@@ -241,9 +264,10 @@ def strict(value: Any) -> Any:
     return finite(value) if isinstance(value, float) else value
 
 
-def picked(record: object, *names: str) -> dict[str, Any]:
-    """The attributes ``names`` of ``record`` as strict JSON values; all None without a record."""
-    return {name: None if record is None else strict(getattr(record, name)) for name in names}
+def picked(record: object, *names: str, **renamed: str) -> dict[str, Any]:
+    """The attributes ``names`` of ``record``, and the ``renamed`` ones, as strict JSON values; or None."""
+    attributes = {name: name for name in names} | renamed
+    return {key: None if record is None else strict(getattr(record, name)) for key, name in attributes.items()}
 
 
 def ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:

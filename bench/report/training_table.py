@@ -17,7 +17,7 @@ from loopmark.bench.report.machine_tables import machine_table
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines
 from loopmark.bench.report.takeaway import REASON_LENGTH, name_another, sentence, spec_of
-from loopmark.bench.report.text import elide, plain, said_once, short
+from loopmark.bench.report.text import elide, plain, short
 
 INTERRUPTED = "Interrupted: this training was stopped before its plan was done. Run its command again for all of it."
 WIDE = 160  # for a file, where this table stands alone
@@ -61,20 +61,10 @@ def training_lines(
         heading = Text(f"{GAP}{words.heading(workload, summary.training)}", "dim")
         yield cut(Text(elide(workload.workload, NAME_WIDTH), "bold") + heading, width)
         shown = [row for row in workload.rows if alone or not (row.repeat or _is_told_above(row, starts))]
-        if any(map(_has_figures, shown)):
-            yield from table.headings()
-        why = dict(said_once((row.label, _ending(row)) for row in shown if not _has_figures(row)))
-        for row in shown:
-            if _has_figures(row):
-                yield table.line(row.label, row)
-            else:
-                style = "yellow" if row.equivalence.proof.status == "skipped" else "red"
-                yield from table.ending(row.label, why[row.label], style, console)
-        for row in shown:
-            if said := words.remarks(row, equivalence=alone):
-                yield from table.note(row.label, "; ".join(said), console)
-    if table.left_out:
-        yield cut(Text(f"report.md also has: {', '.join(table.left_out)}", "dim"), width)
+        yield from table.cases(((row.label, row, "" if _has_figures(row) else _ending(row)) for row in shown), console)
+        notes = ((row.label, "; ".join(words.remarks(row, equivalence=alone))) for row in shown)
+        yield from table.notes(notes, console)
+    yield from table.rest("report.md")
 
 
 Value = Callable[[Learning], Estimate | float | None]  # what a column sorts by

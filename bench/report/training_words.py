@@ -96,6 +96,8 @@ def remarks(row: TrainedRow, *, equivalence: bool = True) -> list[str]:
     if row.ended is not None and row.ended.ending == "was interrupted":
         said.append(f"interrupted at step {row.ended.steps:,}, seed {row.ended.seed}")
     elif row.ended is not None and (row.ended.status != "skipped" or row.equivalence.verdict is not None):
+        if row.learning is None and row.ended.reason == row.equivalence.why_not:
+            return said  # the row itself has the reason
         said.append(f"seed {row.ended.seed}: {row.ended.status.replace('_', ' ')}: {plain(row.ended.reason or '')}")
     return said
 

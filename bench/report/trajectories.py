@@ -131,9 +131,8 @@ def step_times(
     grouped = f", in groups of {show.count(rounds.width)}" if rounds.width > 1 else ""
     begun = "; a grey line where fresh processes were launched" if rounds.starts else ""
     axes.set(xlim=(-0.5, max(rounds.places - 0.5, 0.5)), xlabel=f"round{grouped}{begun}")
-    axes.set(yscale="log", ylim=(low, high))
-    axes.set_ylabel("median seconds a step" + (", and 80 % of the rounds" if grouped else ""))
-    style.log_ticks(axes.yaxis, low, high, show.round_seconds)
+    label = "median seconds a step" + (", and 80 % of the rounds" if grouped else "")
+    style.log_scale(axes.yaxis, low, high, show.round_seconds, label)
     return layout.figure_of(axes)
 
 
@@ -154,15 +153,10 @@ def losses(
 ) -> Figure | None:
     """Loss over steps, drawn by ``layout.loss_lines``."""
     read = samples.losses[samples.losses["case"].isin(cases.values())]
-    finite = read[style.drawn(read["loss"])]
-    if finite.empty:
-        return None
     bad = read.loc[~np.isfinite(read["loss"]), "case"].value_counts()
     lost = {label: int(bad.get(case, 0)) for label, case in cases.items()}
     entries = style.legend(styles[label] for label in cases if not lost[label])
     entries += [styles[label].proxy(f"\n{count} not finite") for label, count in lost.items() if count]
-    axes = layout.line_axes(f"{style.fitted(workload.workload)}: the loss as it trained", entries)
-    losses = {label: finite[finite["case"] == case] for label, case in cases.items()}
-    layout.loss_lines(axes, {label: table for label, table in losses.items() if len(table)}, "launch", styles)
-    axes.set(xlabel="step of each launch", ylabel="loss, median over launches")
-    return layout.figure_of(axes)
+    losses = {label: read[read["case"] == case] for label, case in cases.items()}
+    title = f"{style.fitted(workload.workload)}: the loss as it trained"
+    return layout.loss_lines(losses, "launch", styles, title, entries, "step of each launch")

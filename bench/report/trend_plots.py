@@ -76,19 +76,13 @@ def losses(
 ) -> Figure | None:
     """The training loss over steps: the median over seeds, and a band over all seeds."""
     rows = [row for row in _trained(workload) if row.learning]
-    read = samples.training_losses[style.drawn(samples.training_losses["loss"])]
+    read = samples.training_losses
     losses = {row.label: read[read["trial"].isin(_trials(row, summary))] for row in rows}
-    losses = {label: table for label, table in losses.items() if len(table)}
-    if not losses:
-        return None
-    title = f"{style.fitted(workload.workload)}: the loss in training"
-    axes = layout.line_axes(title, style.legend(styles[row.label] for row in rows))
-    layout.loss_lines(axes, losses, "trial", styles)
+    title, entries = f"{style.fitted(workload.workload)}: the loss in training", [styles[row.label] for row in rows]
     trials = [trial for trial in summary.training.trials if trial.workload == workload.workload]
     epochs = {trial.steps_per_epoch for trial in trials if trial.steps_per_epoch}
     epoch = f"; an epoch is {epochs.pop():,} of them" if len(epochs) == 1 else ""
-    axes.set(xlabel=f"step{epoch}", ylabel="loss, median over seeds")
-    return layout.figure_of(axes)
+    return layout.loss_lines(losses, "trial", styles, title, style.legend(entries), f"step{epoch}")
 
 
 def _trained(workload: TrainedWorkload) -> list[TrainedRow]:

@@ -18,7 +18,6 @@ from loopmark.bench.judge.comparison import (
     phase_logs,
     ratio_logs,
     round_logs,
-    rounds_of,
     step_logs,
     step_seconds,
     verdict,
@@ -301,6 +300,10 @@ RUN, SAMPLES = make_run([Truth("eager"), Truth("amp", 0.005)], launches=4, round
 def of(case: int, table: str = "blocks", samples: Samples = SAMPLES):  # type: ignore[no-untyped-def]
     frame = getattr(samples, table)
     return frame[frame["case"] == case]
+
+
+def rounds_of(blocks: pd.DataFrame) -> "pd.Series[float]":
+    return round_logs(blocks).sum(axis="columns", min_count=1)  # a single column
 
 
 def test_each_launch_has_one_value() -> None:

@@ -13,6 +13,7 @@ from loopmark.bench.judge.sequential_comparison import (
     DecisionRules,
     SequentialComparison,
     judge_comparison,
+    least_pairs,
     pair_values,
 )
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Comparison, Pair, Side
@@ -191,6 +192,27 @@ def comparison(base: Side, head: Side) -> Comparison:
 def test_step_and_memory_decide_the_outcome(truth: dict[str, object], outcome: str) -> None:
     sequential, _ = contest(**truth)  # type: ignore[arg-type]
     assert judge_comparison(comparison(side(), side()), sequential, DecisionRules()).outcome == outcome
+
+
+def test_too_few_launch_pairs_for_a_verdict_say_how_many_it_needs_and_how_long_they_take() -> None:
+    sequential, _ = contest(most=2)
+    assert sequential.seconds_needed(20.0) == 10.0 * least_pairs(0.01)
+    told = judge_comparison(comparison(side(), side()), sequential, DecisionRules())
+    assert f"needs at least {least_pairs(0.01)} launch pairs, about 80 s here" in told.facts[1]
+
+
+def test_fewer_false_alarms_need_more_launch_pairs_and_no_fewer_are_ever_enough() -> None:
+    assert [least_pairs(rate) for rate in (0.05, 0.01, 0.001)] == sorted({least_pairs(r) for r in (0.05, 0.01, 0.001)})
+    decided = contest(most=least_pairs(0.01) - 1, effects=dict.fromkeys(SHARES, 0.5), noise=0.0)[0]
+    assert not decided.decided
+
+
+def test_the_figures_of_a_row_are_apart_by_its_change() -> None:
+    sequential, _ = contest(most=6, noise=0.2)
+    for found in sequential.findings():
+        assert found.change is not None
+        if found.metric != MEMORY:
+            assert found.head / found.base == pytest.approx(found.change.value)
 
 
 def test_a_judgement_says_what_the_sides_differ_in() -> None:

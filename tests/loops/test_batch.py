@@ -324,3 +324,9 @@ def test_an_optimizer_that_needs_a_closure_is_skipped_with_the_way_out() -> None
     task = Task(nn.Linear(2, 1), F.mse_loss, torch.optim.LBFGS, [(ones(4, 2), ones(4, 1))])
     with pytest.raises(Skip, match=r"LBFGS needs a closure.*--loop FILE.py:step --baseline FILE.py:step"):
         find_loop("amp_bf16").prepare(task)
+
+
+def test_a_model_of_torchs_own_without_a_loss_is_named_by_the_line_of_its_task() -> None:
+    task = Task(nn.Linear(2, 1), None, SGD, [ones(4, 2)])
+    with pytest.raises(BadBatch, match=r"test_batch\.py:\d+: loss_fn is None.*shape \(4, 1\)"):
+        drive(task, find_loop("eager").prepare(task))

@@ -143,7 +143,7 @@ def test_own_workload_object_is_taken_as_it_is(write: Write) -> None:
 def test_a_workload_that_returns_no_task_is_refused_with_its_place(write: Write) -> None:
     spec = write("mine.py", "def make_task(device, batch_size, seed):\n    return 3\n") + ":make_task"
     text = refusal(lambda s: find_workload(s).make(CPU, "small", None, 0), spec)
-    assert "mine.py:1: mine:make_task returned a int; return a loopmark.loops.task.Task" in text
+    assert "mine.py:1: mine:make_task returned a int; return a loopmark.Task" in text
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from loopmark.bench.judge.finding import Finding
-from loopmark.bench.plugin.extra_info import ExtraInfo, read_extra_info
-from loopmark.bench.plugin.findings import against_loop, against_stored, confidence_of
+from loopmark.bench.plugin.findings import ExtraInfo, against_loop, against_stored, confidence_of, read_extra_info
 from loopmark.bench.plugin.measurement import Measurement, Stop
 from tests.support.synthetic import Truth, hold_down, make_run
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from loopmark.bench.measure import nvml
 from loopmark.bench.plugin import machine_info
 
 HEAVY = ("torch", "numpy", "pandas", "scipy", "matplotlib", "sklearn", "pyarrow", "rich", "typer")
@@ -52,7 +53,7 @@ class FakeNvml:
     [(["NVIDIA H200", "NVIDIA H200"], ["NVIDIA H200"] * 2, "580.95.05"), (None, [], None)],
 )
 def test_the_gpus_and_their_driver_are_told_where_there_are_any(monkeypatch, names, gpus, driver) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(names))
+    monkeypatch.setattr(nvml, "pynvml", FakeNvml(names))
     facts = machine_info.machine_facts.__wrapped__()
 
     assert (facts["gpus"], facts["driver"]) == (gpus, driver)

@@ -50,7 +50,7 @@ def test_one_launch_alone_has_no_interval_of_phases_and_no_spread_of_memory_and_
     for name in ("compare.md", "compare.html"):
         page = (tmp_path / name).read_text()
         assert words.ONE_LAUNCH in page
-        assert "[?, ?]" in page.replace("\\", "")
+        assert "[no interval]" in page.replace("\\", "")
 
 
 def test_machines_have_no_rows_before_and_after_but_the_headings() -> None:

@@ -18,7 +18,7 @@ def test_a_finding_in_a_sentence_has_its_change_its_interval_its_figures_and_wha
 
 
 def test_what_cannot_be_bounded_is_shown_as_unknown() -> None:
-    assert "+3.0 % [?, ?]" in sentence(finding(verdict="inconclusive"))
+    assert "+3.0 % [no interval]" in sentence(finding(verdict="inconclusive"))
 
 
 @pytest.mark.parametrize(

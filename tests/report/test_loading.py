@@ -14,10 +14,10 @@ from loopmark.bench.records.files import as_json as stored
 from loopmark.bench.records.files import decode
 from loopmark.bench.records.run import Case, Loading
 from loopmark.bench.report import cells
+from loopmark.bench.report.cells import loading_remarks
 from loopmark.bench.report.compare_files import write_comparison
 from loopmark.bench.report.draw import as_json, draw
 from loopmark.bench.report.formats import export
-from loopmark.bench.report.loading import loading_remarks
 from tests.support.side_by_side import entrant, everything, side_by_side
 from tests.support.synthetic import PHASES, Truth, make_run
 

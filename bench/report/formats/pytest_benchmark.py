@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from loopmark import __version__
@@ -95,7 +96,7 @@ def stats(data: Sequence[float], include_data: bool = True) -> dict[str, Any]:
     """The statistics of at least one round, by the definitions of ``pytest_benchmark.stats.Stats``."""
     ordered, count, total, mean = sorted(data), len(data), sum(data), statistics.mean(data)
     deviation = statistics.stdev(data) if count > 1 else 0.0
-    q1, q3 = _quartiles(ordered)
+    q1, q3 = map(float, np.quantile(ordered, (0.25, 0.75), method="hazen"))
     iqr = q3 - q1
     unusual = sum(not mean - deviation <= value <= mean + deviation for value in data)
     outliers = sum(not q1 - 1.5 * iqr <= value <= q3 + 1.5 * iqr for value in data)
@@ -119,18 +120,6 @@ def stats(data: Sequence[float], include_data: bool = True) -> dict[str, Any]:
         **({"data": list(data)} if include_data else {}),
         "iterations": 1,
     }
-
-
-def _quartiles(ordered: Sequence[float]) -> tuple[float, float]:
-    n, left = divmod(len(ordered), 4)
-    if len(ordered) == 1:
-        return ordered[0], ordered[0]
-    if left == 1:
-        return 0.25 * ordered[n - 1] + 0.75 * ordered[n], 0.75 * ordered[3 * n] + 0.25 * ordered[3 * n + 1]
-    if left == 3:
-        return 0.75 * ordered[n] + 0.25 * ordered[n + 1], 0.25 * ordered[3 * n + 1] + 0.75 * ordered[3 * n + 2]
-    half = len(ordered) // 2
-    return statistics.median(ordered[:half]), statistics.median(ordered[half:])
 
 
 def _machine(run: Run) -> dict[str, Any]:
