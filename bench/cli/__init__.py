@@ -17,14 +17,13 @@ from loopmark import __version__
 from loopmark.bench.cli.ab import ab
 from loopmark.bench.cli.calibrate import calibrate
 from loopmark.bench.cli.check import check
-from loopmark.bench.cli.compare import compare, history
+from loopmark.bench.cli.compare import compare, history, runs
 from loopmark.bench.cli.exchange import export, import_
 from loopmark.bench.cli.init import init
 from loopmark.bench.cli.inspection import doctor, list_, memory, trace, verify
 from loopmark.bench.cli.invocation import BAD_INPUT, CRASHED, INTERRUPTED
 from loopmark.bench.cli.measure import ceilings, find_batch, run, train
 from loopmark.bench.cli.report import report
-from loopmark.bench.cli.stored import runs
 from loopmark.bench.errors import BadInput
 from loopmark.bench.report.text import plain
 

@@ -1,15 +1,19 @@
-"""``loopmark compare`` and ``history``: runs side by side, and runs over time."""
+"""``loopmark compare``, ``history`` and ``runs``: stored runs side by side, over time, and each with its conclusion."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from loopmark.bench.cli import options
 from loopmark.bench.cli.invocation import print_json, print_warnings
 from loopmark.bench.cli.options import RESULTS, names
+from loopmark.bench.cores import over_cores
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import RunProgress, StderrConsole
+from loopmark.bench.report.text import elide, plain
 
 
 def compare(
@@ -77,3 +81,72 @@ def history(
     else:
         print_history(series)
         console.note(f"Plots and history.csv: {kept}")
+
+
+NAMES_LENGTH = 200  # of a run's workloads, and of its loops
+
+
+def runs(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="List the runs in this folder, at any depth.")
+    ] = RESULTS,
+    most: Annotated[int, typer.Option(min=1, help="List this many of the newest.")] = 20,
+    as_json: Annotated[bool, options.json_of("the list")] = False,
+) -> None:
+    """List the stored runs, newest first, with their conclusions. Needs no torch.
+    A run's name works wherever a command takes its folder: latest, latest~1 for the one before, or a unique beginning
+    of the folder's name.
+
+    Exit status: 0, or 2 for bad input.
+    """
+    from loopmark.bench.records.store import LATEST, newest_first, run_folders
+    from loopmark.bench.report.table import as_wide_as, print_lines
+
+    warnings: list[str] = []
+    places = newest_first(run_folders(folder, warnings.append))
+    print_warnings(StderrConsole(), warnings)
+    found = over_cores(stored, places[:most])
+    own = folder == RESULTS  # names are of the runs in this folder
+    names = [(f"{LATEST}~{number}" if number else LATEST) if own else "" for number in range(len(found))]
+    if as_json:
+        listed = [{"name": name, **asdict(one)} for name, one in zip(names, found, strict=True)]
+        print_json({"folder": str(folder), "runs": listed, "older": len(places) - len(found)})
+        return
+    console = as_wide_as(None)
+    for name, one in zip(names, found, strict=True):
+        heading = Text.assemble(
+            (name, "bold"), f"  {one.folder}", (f"  {one.started[:16].replace('T', ' ')} UTC", "dim")
+        )
+        what = " · ".join(elide(", ".join(some), NAMES_LENGTH) for some in (one.workloads, one.loops) if some)
+        print_lines(
+            [heading, *([Text(f"  {what}", "dim")] if what else []), Text(f"  {one.sentence}"), Text()], console
+        )
+    if older := len(places) - len(found):
+        console.print(Text(f"{older} older; --most {len(places)} lists all", "dim"))
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run, in words."""
+
+    folder: str
+    started: str  # UTC, ISO 8601; empty if unknown
+    workloads: tuple[str, ...]
+    loops: tuple[str, ...]
+    sentence: str  # its conclusion, or why it cannot be read
+
+
+def stored(folder: Path) -> StoredRun:
+    """The run of ``folder`` in words."""
+    from loopmark.bench.cli.runs import find, read_and_judge
+    from loopmark.bench.report.takeaway import takeaway
+
+    found = find(folder)
+    read = found if isinstance(found, BadInput) else read_and_judge(found[0])[0]
+    if isinstance(read, BadInput):
+        return StoredRun(str(folder), "", (), (), f"cannot be read: {plain(str(read))}")
+    cases = read.found.run.cases
+    workloads, loops = (
+        tuple(dict.fromkeys(names)) for names in zip(*((c.workload, c.loop) for c in cases), strict=True)
+    )
+    return StoredRun(str(folder), read.found.run.started, workloads, loops, takeaway(read.summary))

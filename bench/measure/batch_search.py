@@ -7,8 +7,7 @@ from typing import cast
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.batch_attempt import LEAST_STEPS, AttemptResult, BatchAttempt, forecast_bytes, safe_bytes
-from loopmark.bench.measure.failures import foretold, nothing_measured
-from loopmark.bench.measure.inventory import lacking, lacks_by_case
+from loopmark.bench.measure.inventory import foretold, lacking, lacks_by_case, nothing_measured
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.pool import WorkerPool

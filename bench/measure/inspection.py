@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.measure.failures import nothing_measured
+from loopmark.bench.measure.inventory import nothing_measured
 from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess, kept, worker_pool
 from loopmark.bench.measure.properties.examination import PROPERTIES, Checked

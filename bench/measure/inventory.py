@@ -1,10 +1,13 @@
-"""Workloads, loops and cases to measure, and the requirements that this machine lacks."""
+"""Workloads, loops and cases to measure: the requirements that this machine lacks, and the failures that they share."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from loopmark.bench.records.batch_sizes import BatchCase
+from loopmark.bench.records.footprint import FootprintCase
 from loopmark.bench.records.run import Case, Plan
 from loopmark.loops.catalog import TECHNIQUES, WORKLOADS, find_loop, find_workload
 from loopmark.loops.loop import EAGER
@@ -62,3 +65,42 @@ def cases_of(workloads: Lacks, loops: Lacks, baseline: str) -> list[Case]:
         for (workload, loop), reason in lacks_by_case(workloads, loops).items()
         for repeat in ((False, True) if loop == baseline else (False,))
     ]
+
+
+Ended = Case | BatchCase | FootprintCase
+
+
+def foretold(case: Ended, cases: Iterable[Ended]) -> str | None:
+    """The reason why ``case`` would fail, known from others of ``cases``; None if it has to be tried.
+
+    It would once its step has failed by itself, and with a technique at the same place.
+    """
+    failed = [one for one in cases if one.workload == case.workload and one.status == "failed"]
+    step = _step(case)
+    plain = next((one.reason or "" for one in failed if one.loop == step), None)
+    others = (one for one in failed if one.loop != step and _step(one) == step)
+    return plain if plain is not None and any(_place(one.reason or "") == _place(plain) for one in others) else None
+
+
+def nothing_measured(cases: Iterable[Ended]) -> str:
+    """The sentence for a command that measured none of ``cases``, with each reason once."""
+    every = list(cases)
+    ended = [case for case in every if case.status != "skipped"] or every
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for case in ended:
+        reasons.setdefault((case.workload, case.reason or case.status), []).append(case.loop)
+    told = []
+    for (workload, reason), loops in reasons.items():
+        is_all = len(loops) == sum(case.workload == workload for case in ended)
+        told.append(f"{workload}, {'every loop' if is_all else ', '.join(dict.fromkeys(loops))}: {reason}")
+    return f"nothing was measured: {'; '.join(told)}"
+
+
+def _place(reason: str) -> str:
+    return reason.partition(": ")[0]
+
+
+def _step(case: Ended) -> str:
+    """The step that the loop's techniques change: the user's own or the canonical one."""
+    own, *_ = case.loop.split("+")
+    return own if ":" in own else EAGER.name

@@ -22,20 +22,25 @@ from loopmark.phases import DATA, listening
 
 
 class AliveBytes(TorchDispatchMode):
-    """Counts the bytes of all storages that operators create, or that ``hold`` receives, until they are freed.
+    """Counts the bytes of all storages that are ``held``, or that operators create, until they are freed.
 
     It follows storages, not tensors: a view adds nothing, and a storage held only by autograd is alive. While the mode
     is on, each operator, also in backward, adds to ``moments``. Temporary memory inside an operator and memory inside
-    compiled code are not seen. It is needed because a CPU's allocator keeps no statistics.
+    compiled code are not seen. It is needed because a CPU's allocator keeps no statistics. ``lap`` ends a stretch.
     """
 
-    def __init__(self) -> None:
+    kind: Kind = "tensors alive"
+
+    def __init__(self, held: Iterable[Any] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
         self.moments: list[int] = []
         self.operators: list[str] = []
         self._sizes: dict[int, int] = {}
         self._references: dict[int, Any] = {}
+        self.hold(held)
+        self.before_bytes = self._last_bytes = self.bytes
+        self._seen = 0
 
     def hold(self, tensors: Iterable[Any]) -> None:
         """Follow ``tensors`` too; values that are not tensors are ignored."""
@@ -68,27 +73,6 @@ class AliveBytes(TorchDispatchMode):
         self.bytes -= self._sizes.pop(key)
         del self._references[key]
 
-
-def held_by(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterable[Any]:
-    """The tensors that a task holds between steps: weights, buffers, gradients, optimizer state."""
-    for parameter in model.parameters():
-        yield parameter
-        yield parameter.grad
-    yield from model.buffers()
-    yield from tree_iter(list(optimizer.state.values()))
-
-
-class TensorWatch(AliveBytes):
-    """Every tensor of one step of ``task``, on any device. ``lap`` ends a stretch of the step."""
-
-    kind: Kind = "tensors alive"
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self.hold(held_by(task.plain_model, task.optimizer))
-        self.before_bytes = self._last_bytes = self.bytes
-        self._seen = 0
-
     def lap(self, phase: str) -> Stretch:
         """The stretch since the last lap; its peak includes the memory in use at its start."""
         moments = tuple(self.moments[self._seen :])
@@ -100,6 +84,15 @@ class TensorWatch(AliveBytes):
         """The first operator after which the most memory was in use."""
         moments = self.moments
         return self.operators[moments.index(max(moments))] if moments else None
+
+
+def held_by(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterable[Any]:
+    """The tensors that a task holds between steps: weights, buffers, gradients, optimizer state."""
+    for parameter in model.parameters():
+        yield parameter
+        yield parameter.grad
+    yield from model.buffers()
+    yield from tree_iter(list(optimizer.state.values()))
 
 
 MOST_EVENTS = 1_000_000  # capacity of the allocator's history; older events would be lost
@@ -199,8 +192,8 @@ def follow(task: Task, loop: Loop) -> Footprint:
     with torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
         for _ in range(STEPS_BEFORE):
             deque(step(task, *task.next_batch()), maxlen=0)
-        watch = DeviceWatch(task) if task.device.type == "cuda" else TensorWatch(task)
-        with watch:
+        on_device, held = task.device.type == "cuda", held_by(task.plain_model, task.optimizer)
+        with DeviceWatch(task) if on_device else AliveBytes(held) as watch:
             inputs, targets = task.next_batch()
             stretches = [watch.lap(DATA)]
             with listening(lambda phase: stretches.append(watch.lap(phase))):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from loopmark.bench.measure.loader_processes import turns_on_a_core
+from loopmark.bench.measure.loader import turns_on_a_core
 from loopmark.bench.measure.nvml import GpuMonitor, monitor_of
 
 if TYPE_CHECKING:

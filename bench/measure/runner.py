@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from loopmark.bench.measure import launches, schedule
 from loopmark.bench.measure.answers import Turn
-from loopmark.bench.measure.failures import foretold
-from loopmark.bench.measure.inventory import cases_of, lacking
+from loopmark.bench.measure.inventory import cases_of, foretold, lacking
 from loopmark.bench.measure.launcher import apart
 from loopmark.bench.measure.launches import LaunchState, RunningCase
 from loopmark.bench.measure.machine import CommandFacts

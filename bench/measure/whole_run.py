@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.ceilings.survey import measure_ceilings
-from loopmark.bench.measure.failures import nothing_measured
+from loopmark.bench.measure.inventory import nothing_measured
 from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
 from loopmark.bench.measure.runner import Runner

@@ -26,8 +26,7 @@ from loopmark.bench.measure.clock import BadStep, Block, Recording
 from loopmark.bench.measure.compilation import CompilationLog
 from loopmark.bench.measure.device_clock import make_clock
 from loopmark.bench.measure.entry import refuse_strangers
-from loopmark.bench.measure.loader import examine
-from loopmark.bench.measure.loader_processes import LoaderProcesses
+from loopmark.bench.measure.loader import LoaderProcesses, examine
 from loopmark.bench.measure.machine import describe_environment
 from loopmark.bench.measure.memory_profile import follow
 from loopmark.bench.measure.nvml import monitor_of

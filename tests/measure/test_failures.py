@@ -2,7 +2,7 @@ from typing import NamedTuple
 
 import pytest
 
-from loopmark.bench.measure.failures import foretold, nothing_measured
+from loopmark.bench.measure.inventory import foretold, nothing_measured
 
 SHAPES = "mine.py:7: in `forward`: RuntimeError: shapes"
 

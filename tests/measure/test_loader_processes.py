@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loopmark.bench.measure import meters
-from loopmark.bench.measure.loader_processes import LoaderProcesses, turns_on_a_core
+from loopmark.bench.measure.loader import LoaderProcesses, turns_on_a_core
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -4,7 +4,7 @@ import math
 
 import pynvml
 
-from loopmark.bench.measure.doctor.host import check_of, known
+from loopmark.bench.measure.doctor.host import check_of, graded, known
 from loopmark.bench.measure.nvml import SW_POWER_CAP, THROTTLES, GpuMonitor
 from loopmark.bench.records.checks import Check, CheckResult
 
@@ -151,11 +151,7 @@ def temperature(check: Check, gpu: GpuSettings) -> CheckResult:
     slowdown = known(gpu.slowdown_celsius(), f"{now:.0f} °C; the driver does not report its slowdown temperature")
     reading = f"{now:.0f} °C; it slows down at {slowdown:.0f} °C"
     remedy = "Let it cool, and check its cooling."
-    if now >= slowdown - CLOSE_DEGREES:
-        return check.bad(reading, remedy)
-    if now >= slowdown - NEAR_DEGREES:
-        return check.could_be_better(reading, remedy)
-    return check.good(reading)
+    return graded(check, reading, remedy, bad=now >= slowdown - CLOSE_DEGREES, poor=now >= slowdown - NEAR_DEGREES)
 
 
 @check_of("GPU", "clocks")

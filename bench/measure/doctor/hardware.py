@@ -4,7 +4,7 @@ import math
 import re
 
 from loopmark.bench.measure.cgroup import cpu_quota, cpuset, numbers
-from loopmark.bench.measure.doctor.host import HostView, check_of, counted, known, listed, spans
+from loopmark.bench.measure.doctor.host import HostView, check_of, counted, graded, known, listed, spans
 from loopmark.bench.records.checks import Check, CheckResult
 
 CPU = "sys/devices/system/cpu"
@@ -39,11 +39,8 @@ def load(check: Check, host: HostView) -> CheckResult:
         reading += f"; in {waited:.3g} % of the last 10 s a task waited"
     remedy = "End other programs, or wait. Your own run still counts for a minute or two after its end."
     command = "ps -eo pcpu,pid,user,comm --sort=-pcpu | head"
-    if (waited or 0) >= WAITED_MUCH or (cores and tasks > cores):
-        return check.bad(reading, remedy, command)
-    if (waited or 0) >= WAITED_LITTLE or tasks >= BUSY_CORES:
-        return check.could_be_better(reading, remedy, command)
-    return check.good(reading)
+    bad = (waited or 0) >= WAITED_MUCH or bool(cores and tasks > cores)
+    return graded(check, reading, remedy, command, bad=bad, poor=(waited or 0) >= WAITED_LITTLE or tasks >= BUSY_CORES)
 
 
 @check_of("processor", "stolen time")
@@ -61,13 +58,9 @@ def steal(check: Check, host: HostView) -> CheckResult:
         "Use a machine with dedicated cores, or measure when its neighbours are quiet. A run's report shows the time "
         "stolen during its blocks."
     )
-    if share >= STOLEN_MUCH:
-        return check.bad(reading, remedy)
-    if share >= STOLEN_LITTLE:
-        return check.could_be_better(reading, remedy)
     if share == 0 and host.virtual():
         return check.good("none reported; not every hypervisor reports it")
-    return check.good(reading)
+    return graded(check, reading, remedy, bad=share >= STOLEN_MUCH, poor=share >= STOLEN_LITTLE)
 
 
 def _figure(host: HostView, path: str, label: str) -> float | None:
@@ -255,11 +248,8 @@ def memory_left(check: Check, host: HostView) -> CheckResult:
     if waited is not None:
         reading += f"; in {waited:.3g} % of the last 10 s a task waited for memory"
     remedy, command = "End programs that fill the memory.", "ps -eo rss,pid,user,comm --sort=-rss | head"
-    if (waited or 0) >= MEMORY_WAITED_MUCH:
-        return check.bad(reading, remedy, command)
-    if waited or left < LITTLE_LEFT * total:
-        return check.could_be_better(reading, remedy, command)
-    return check.good(reading)
+    poor = bool(waited) or left < LITTLE_LEFT * total
+    return graded(check, reading, remedy, command, bad=(waited or 0) >= MEMORY_WAITED_MUCH, poor=poor)
 
 
 @check_of("memory", "NUMA nodes")

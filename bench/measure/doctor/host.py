@@ -45,6 +45,13 @@ def check_of(area: Area, name: str) -> Callable[[Find[P]], Callable[P, CheckResu
     return bind
 
 
+def graded(check: Check, reading: str, remedy: str, *commands: str, bad: bool, poor: bool) -> CheckResult:
+    """The result of a reading: bad, could be better if ``poor``, or good, which needs no remedy."""
+    if not bad and not poor:
+        return check.good(reading)
+    return (check.bad if bad else check.could_be_better)(reading, remedy, *commands)
+
+
 @dataclass(frozen=True)
 class HostView:
     """The machine as seen in its kernel's files and environment, and the cores and threads that Loopmark would use."""
