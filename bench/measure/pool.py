@@ -9,6 +9,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import KW_ONLY, dataclass
 from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -28,24 +29,19 @@ if TYPE_CHECKING:
     from loopmark.bench.measure.worker import Worker  # its import takes seconds, and only the worker process needs it
 
 
+@dataclass(eq=False)
 class CaseEnded(Exception):  # noqa: N818 - a skip is no error
-    """A case cannot continue. ``ran_out_of`` names the memory that was exhausted, where that is the reason.
+    """A case cannot continue."""
 
-    ``of_task``: True if its task could not be made, whatever the loop.
-    """
+    status: Status
+    reason: str
+    _: KW_ONLY
+    bad_step: bool = False
+    of_task: bool = False  # True if its task could not be made, whatever the loop
+    ran_out_of: MemoryKind | None = None  # the memory that was exhausted, where that is the reason
 
-    def __init__(
-        self,
-        status: Status,
-        reason: str,
-        *,
-        bad_step: bool = False,
-        of_task: bool = False,
-        ran_out_of: MemoryKind | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.status, self.reason, self.ran_out_of = status, reason, ran_out_of
-        self.bad_step, self.of_task = bad_step, of_task
+    def __str__(self) -> str:
+        return self.reason
 
 
 class WorkerProcess:

@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loopmark.loops.goal import bits_per_byte
+from loopmark.loops.goal import at_the_end, bits_per_byte
 from loopmark.loops.task import Batches, Task
 from loopmark.loops.workload import Workload
-from loopmark.loops.workloads.held_out import at_the_end
 
 HELD_OUT, TARGET = 0.05, 3.8
 

@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from loopmark.loops.goal import r_squared
+from loopmark.loops.goal import Split, at_random, r_squared
 from loopmark.loops.task import Batches, Task
 from loopmark.loops.workload import Workload
-from loopmark.loops.workloads.held_out import Split, at_random
 
 HELD_OUT = 0.2
 

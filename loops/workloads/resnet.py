@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loopmark.loops.goal import accuracy
+from loopmark.loops.goal import Split, accuracy, at_random
 from loopmark.loops.task import Batches, Task
 from loopmark.loops.workload import Workload
-from loopmark.loops.workloads.held_out import Split, at_random
 
 HELD_OUT, TARGET = 0.2, 0.97
 

@@ -232,8 +232,7 @@ class Handed:
 
     def note_settings(self) -> None:
         """Keep the settings that the optimizers have now."""
-        for name, optimizer in self._task.optimizers.items():
-            self.settings[name] = settings_of(optimizer)
+        self.settings = {name: settings_of(optimizer) for name, optimizer in self._task.optimizers.items()}
 
     def _note(self, optimizer: Optimizer, arguments: Any, options: Any) -> None:
         self.note_settings()
@@ -282,9 +281,7 @@ class WatchedLoop:
             raise BadStep(f"the step leaves a loss of shape {tuple(loss.shape)} in task.last_loss; leave a scalar")
         updated = Updated(parameters_of(model), slots_of(model, *task.optimizers.values()))
         handed = self._handed
-        return Own(
-            loss, handed.gradients(), buffers_of(model), updated=updated, settings=handed.settings.copy(), told=told
-        )
+        return Own(loss, handed.gradients(), buffers_of(model), updated=updated, settings=handed.settings, told=told)
 
     def _watch_predictions(self) -> None:
         loss_fn = self._task.loss_fn

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from loopmark.loops.workloads.held_out import Split, at_random, at_the_end
+from loopmark.loops.goal import Split, at_random, at_the_end
 
 ROWS = torch.arange(50)
 

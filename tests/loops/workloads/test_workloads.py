@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from loopmark.loops.catalog import WORKLOADS
+from loopmark.loops.goal import at_the_end
 from loopmark.loops.loop import EAGER
 from loopmark.loops.task import Batches, Task
 from loopmark.loops.workloads.gpt import GPT, GPT2_SMALL, HELD_OUT, SMALL, next_byte_loss, text_windows
-from loopmark.loops.workloads.held_out import at_the_end
 from loopmark.loops.workloads.regression import make_mlp_task, standardised_diabetes
 from loopmark.loops.workloads.resnet import digits, resnet50, small_resnet
 from tests.support.tiny import CPU, drive, losses_of, prepared
