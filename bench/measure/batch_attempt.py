@@ -32,9 +32,6 @@ class AttemptResult:
     skipped: bool = False  # True if the loop cannot run at this size or on this machine, which is not a failure
 
 
-NOT_TIMED: dict[str, Any] = {"rows_per_step": None, "block_seconds": (), "peak_memory_bytes": None}
-
-
 @dataclass
 class BatchAttempt:
     """An attempt at ``batch_size``, limited to ``limit_seconds``."""
@@ -49,7 +46,7 @@ class BatchAttempt:
 
     def refused(self, limit: Limit) -> AttemptResult:
         """The result of an attempt that is not made."""
-        return self._result(limit, None, tried=False)
+        return self._result(limit, tried=False)
 
     def by(self, process: WorkerProcess) -> AttemptResult:
         """The attempt, made by ``process``, which must not be used again. A failure of the process is a result too."""
@@ -78,35 +75,35 @@ class BatchAttempt:
         order = (False,) * min(MOST_BLOCKS, max(least, blocks))
         turn = process.within(self._left()).take_turn(order=order, steps=steps, own_processes=1)
         finished = process.within(self._left()).finish()
-        timed = {
-            "rows_per_step": rows.per_step,
-            "block_seconds": tuple(block.seconds / block.steps for _, block, _ in turn.blocks),
-            "peak_memory_bytes": finished.peak_memory_bytes,
-        }
-        return self._result(None, None, timed, memory_kind=finished.memory_kind)
+        return self._result(
+            memory_kind=finished.memory_kind,
+            rows_per_step=rows.per_step,
+            block_seconds=tuple(block.seconds / block.steps for _, block, _ in turn.blocks),
+            peak_memory_bytes=finished.peak_memory_bytes,
+        )
 
     def _left(self) -> float:
         return max(1.0, self.limit_seconds - (time.perf_counter() - self._start))
 
     def _result(
         self,
-        limit: Limit | None,
-        reason: str | None,
-        timed: dict[str, Any] = NOT_TIMED,
+        limit: Limit | None = None,
+        reason: str | None = None,
         *,
-        tried: bool = True,
         skipped: bool = False,
         memory_kind: str | None = None,
+        **known: Any,
     ) -> AttemptResult:
+        """The result now; ``known`` has the other fields of the attempt, for one that was timed or not tried."""
+        untimed: dict[str, Any] = {"tried": True, "rows_per_step": None, "block_seconds": (), "peak_memory_bytes": None}
         attempt = Attempt(
             batch_size=self.batch_size,
             limit=limit,
             reason=reason,
-            tried=tried,
             seconds=time.perf_counter() - self._start,
             forecast_bytes=self.forecast_bytes,
             allowed_bytes=self.allowed_bytes,
-            **timed,
+            **untimed | known,
         )
         return AttemptResult(attempt, self._data_rows, memory_kind, skipped)
 
