@@ -21,15 +21,12 @@ def inputs_and_targets(batch: Any, has_loss_fn: bool) -> Batch:
     A pair is inputs and targets; where the task has a loss function, the last part of a longer tuple is the targets.
     Anything else, such as one mapping, is inputs without targets. Raises TypeError where nothing in it is a tensor.
     """
+    parts = batch, None
     if isinstance(batch, tuple | list) and not _moves_itself(batch):
         if len(batch) == 2:
-            parts = (batch[0], batch[1])
+            parts = batch[0], batch[1]
         elif len(batch) > 2 and has_loss_fn:
-            parts = (tuple(batch[:-1]), batch[-1])
-        else:
-            parts = (batch, None)
-    else:
-        parts = (batch, None)
+            parts = tuple(batch[:-1]), batch[-1]
     if next(tensors_in(batch), None) is None:
         raise TypeError(f"a batch must hold tensors; this one is {_described(batch)}")
     return parts
@@ -193,29 +190,22 @@ def predict(model: Callable[..., Any], inputs: Any, targets: Any = None, call: C
 
     Raises BadBatch where the model or ``call`` does not take these arguments.
     """
+    arguments: tuple[Any, ...] = (inputs,)
+    options: Mapping[str, Any] = {}
+    if call is not None:
+        arguments = model, inputs, targets
+    elif isinstance(inputs, Mapping):
+        arguments, options = (), inputs
+    elif isinstance(inputs, tuple | list) and not _moves_itself(inputs):
+        arguments = tuple(inputs)
     try:
-        if call is not None:
-            return call(model, inputs, targets)
-        if isinstance(inputs, Mapping):
-            return model(**inputs)
-        return model(*inputs) if by_position(inputs) else model(inputs)
+        return (call or model)(*arguments, **options)
     except TypeError as error:
-        forward = getattr(getattr(model, "_orig_mod", model), "forward", model)
-        given = _refused(call, (model, inputs, targets), {}) if call else _refused_inputs(forward, inputs)
-        if given is None:
+        taker: Any = call or getattr(getattr(model, "_orig_mod", model), "forward", model)
+        refusal = _refused(taker, arguments, {str(key): value for key, value in options.items()})
+        if refusal is None:
             raise  # the model takes the arguments, and fails inside
-        raise BadBatch(f"{defined_at(call or forward)}: {given}; give the task a `call` that takes them") from error
-
-
-def by_position(inputs: Any) -> bool:
-    """True if ``inputs`` are passed to the model one by one."""
-    return isinstance(inputs, tuple | list) and not _moves_itself(inputs)
-
-
-def _refused_inputs(forward: Callable[..., Any], inputs: Any) -> str | None:
-    if isinstance(inputs, Mapping):
-        return _refused(forward, (), {str(key): value for key, value in inputs.items()})
-    return _refused(forward, tuple(inputs) if by_position(inputs) else (inputs,), {})
+        raise BadBatch(f"{defined_at(taker)}: {refusal}; give the task a `call` that takes them") from error
 
 
 def _refused(function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> str | None:
@@ -262,8 +252,7 @@ def _holds_tensors(part: Any) -> bool:
 def _holding(part: Any, held: dict[str, Any]) -> Any:
     """A copy of the object ``part`` with the attributes ``held``."""
     found = copy.copy(part)
-    for name, value in held.items():
-        object.__setattr__(found, name, value)  # a frozen dataclass forbids the ordinary way
+    vars(found).update(held)  # a frozen dataclass forbids the ordinary way
     return found
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from loopmark.loops import amp, channels_last, checkpoint, compiled, cuda_graphs, optimizers, switches
+from loopmark.loops import amp, compiled, cuda_graphs, model, optimizers, switches
 from loopmark.loops.accumulate import accumulate
 from loopmark.loops.loop import EAGER, Loop, of_function
 from loopmark.loops.technique import Step, Technique
@@ -21,7 +21,7 @@ from loopmark.loops.workloads.resnet import resnet
 # Every technique that these modules define, in their order.
 TECHNIQUES: dict[str, Technique] = {
     found.name: found
-    for module in (switches, amp, channels_last, checkpoint, optimizers, compiled, cuda_graphs)
+    for module in (switches, amp, model, optimizers, compiled, cuda_graphs)
     for found in vars(module).values()
     if isinstance(found, Technique)
 }
@@ -78,12 +78,7 @@ def find_workload(name: str) -> Workload:
         return make_task
     if not callable(make_task):
         raise BadSpec(f"{name} is a {type(make_task).__name__}; give a function of device, batch_size and seed")
-    try:
-        signature = inspect.signature(make_task)
-    except (TypeError, ValueError):  # a callable written in C
-        raise BadSpec(f"{name} does not show its parameters; give a function of device, batch_size and seed") from None
-    _refuse_signature(name, make_task, "make_task", "device", "batch_size", "seed")
-    parameters = [*signature.parameters.values()]
+    parameters = _parameters(name, make_task, "make_task", "device", "batch_size", "seed")
     batch = parameters[1].default if len(parameters) > 1 and isinstance(parameters[1].default, int) else 64
     return Workload(label_of(name), "your own", {"small": (make_task, batch), "large": (make_task, batch)})
 
@@ -111,26 +106,23 @@ def _own_loop(spec: str) -> tuple[Step, str, list[Technique]]:
     if not callable(found) or isinstance(found, type):
         kind = "a class" if isinstance(found, type) else f"a {type(found).__name__}"
         raise BadSpec(f"{spec} is {kind}; give a step, a function of task, inputs and targets: see loops/eager.py")
-    _refuse_signature(spec, found, "step", "task", "inputs", "targets")
-    return found if inspect.isgeneratorfunction(found) else _step_of(found), label_of(spec), []
+    _parameters(spec, found, "step", "task", "inputs", "targets")
+    return found if inspect.isgeneratorfunction(found) else of_function(found), label_of(spec), []
 
 
-@functools.cache
-def _step_of(function: Callable[..., object]) -> Step:
-    """The step of a function, the same one each time, so that two loops of it have the same base."""
-    return of_function(function)
-
-
-def _refuse_signature(spec: str, function: Callable[..., object], role: str, *parameters: str) -> None:
+def _parameters(spec: str, function: Callable[..., object], role: str, *given: str) -> list[inspect.Parameter]:
+    """The parameters of the user's function. Raises BadSpec where it cannot be called with those ``given``."""
     try:
         signature = inspect.signature(function)
-    except ValueError:  # a callable written in C
-        raise BadSpec(f"{spec} does not show its parameters; give a function of {', '.join(parameters)}") from None
+    except (TypeError, ValueError):  # a callable written in C
+        wanted = f"{', '.join(given[:-1])} and {given[-1]}"
+        raise BadSpec(f"{spec} does not show its parameters; give a function of {wanted}") from None
     try:
-        signature.bind(*parameters)
+        signature.bind(*given)
     except TypeError:
-        called = f"{spec}{signature} cannot be called as {role}({', '.join(parameters)})"
+        called = f"{spec}{signature} cannot be called as {role}({', '.join(given)})"
         raise BadSpec(f"{defined_at(function)}: {called}") from None
+    return [*signature.parameters.values()]
 
 
 def _refuse_clashes(name: str, techniques: list[Technique], own_step: bool) -> None:

@@ -71,6 +71,7 @@ class Loop:
         return self.base is eager.step
 
 
+@functools.cache  # two loops of it have the same base
 def of_function(function: Callable[..., Any]) -> Step:
     """An ordinary function that takes a whole step and returns its loss, as a step with the one phase ``rest``.
 

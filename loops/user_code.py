@@ -128,7 +128,9 @@ def _said(error: BaseException) -> str:
 @functools.cache
 def is_users(filename: str) -> bool:
     """True if a file belongs neither to torch, the standard library and installed packages, nor to Loopmark."""
-    return not _is_torchs(filename) and not _is_installed(filename)
+    path = Path(filename)
+    is_installed = "site-packages" in path.parts or bool(_HOMES & {*path.resolve().parents})
+    return not _is_torchs(filename) and not is_installed
 
 
 def _is_torchs(filename: str) -> bool:
@@ -137,11 +139,6 @@ def _is_torchs(filename: str) -> bool:
     if "site-packages" in path.parts:
         return "torch" in path.parts
     return filename.startswith("<") or library in path.parents
-
-
-def _is_installed(filename: str) -> bool:
-    path = Path(filename)
-    return "site-packages" in path.parts or bool(_HOMES & {*path.resolve().parents})
 
 
 def _shown(filename: str) -> str:

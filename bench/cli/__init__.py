@@ -18,7 +18,6 @@ from loopmark.bench.cli.ab import ab
 from loopmark.bench.cli.calibrate import calibrate
 from loopmark.bench.cli.check import check
 from loopmark.bench.cli.compare import compare, history
-from loopmark.bench.cli.examples import epilog
 from loopmark.bench.cli.exchange import export, import_
 from loopmark.bench.cli.init import init
 from loopmark.bench.cli.inspection import doctor, list_, memory, trace, verify
@@ -56,6 +55,28 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "understand": {"list": list_, "runs": runs, "report": report, "verify": verify, "doctor": doctor},
     "exchange": {"export": export, "import": import_},
 }
+EXAMPLES = {
+    "init": ("", "train.py --force"),
+    "run": ("--quick", "--workload resnet --loop compile,amp_bf16 --budget 20"),
+    "train": ("--quick", "--workload resnet --loop amp_fp16,accumulate_2 --seeds 5"),
+    "ab": ("--workload resnet --base loop=eager --head loop=amp_bf16", "--base rev=main --loop loopmark_task.py:step"),
+    "find-batch": ("--workload resnet --loop amp_bf16,checkpoint", "--workload gpt --batch-size 4 --budget 300"),
+    "ceilings": ("--budget 60 --threads 1", "--device cuda:1 --json"),
+    "trace": ("amp_bf16+compile", "loopmark_task.py:step --workload gpt --steps 5 --out my-trace"),
+    "memory": ("eager accumulate_4 compile --workload gpt", "loopmark_task.py:step --json"),
+    "calibrate": ("--workload resnet --loop eager", "--show"),
+    "check": ("latest --baseline latest~1", "NEW --baseline OLD --threshold forward=5% --junit check.xml"),
+    "compare": ("results", "OLD NEW --workload resnet --loop amp_bf16,compile"),
+    "history": ("results", "results --workload resnet --loop compile --json"),
+    "list": ("", "| grep compile"),
+    "runs": ("", "results/reference --json"),
+    "report": ("latest", "results/MACHINE/RUN --json"),
+    "verify": ("eager compile", "loopmark_task.py:step+compile --workload gpt --json"),
+    "doctor": ("", "--device cpu --json"),
+    "export": ("results/MACHINE/RUN --to openmetrics", "results/MACHINE/RUN --to bencher --output bencher.json"),
+    "import": ("before.json", 'before-1.json before-2.json --baseline "test_step[plain]"'),
+}
+"""The two at the end of each command's help."""
 
 
 class _Panels(TyperGroup):
@@ -83,6 +104,12 @@ def loopmark(version: Annotated[bool, typer.Option("--version", help="Print the 
     if version:
         typer.echo(f"loopmark {__version__}")
         raise typer.Exit
+
+
+def epilog(command: str) -> str:
+    """The examples of ``command`` as the end of its help, in lines that click does not wrap (``\\b``)."""
+    lines = (f"  loopmark {command} {arguments}".rstrip() for arguments in EXAMPLES[command])
+    return "\n".join(("\b", "Examples:", *lines))
 
 
 for _panel, _commands in PANELS.items():

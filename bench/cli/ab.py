@@ -28,37 +28,31 @@ if TYPE_CHECKING:
 def ab(
     base: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Set the base side: loop=, workload=, rev= (a git revision), python= (an interpreter), "
+        options.value(
+            "KEY=VALUE",
+            "Set the base side: loop=, workload=, rev= (a git revision), python= (an interpreter), "
             "env=NAME=value. Repeat it, or use commas.",
         ),
     ] = None,
-    head: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Set the head side, likewise.")] = None,
-    workload: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Run this on both sides. Default: resnet.")
-    ] = None,
-    loop: Annotated[str | None, typer.Option(metavar="NAME", help="Run this on both sides. Default: eager.")] = None,
+    head: Annotated[list[str] | None, options.value("KEY=VALUE", "Set the head side, likewise.")] = None,
+    workload: Annotated[str | None, options.value("NAME", "Run this on both sides. Default: resnet.")] = None,
+    loop: Annotated[str | None, options.value("NAME", "Run this on both sides. Default: eager.")] = None,
     baseline: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Run this on the base side, and as the default of the head side.")
+        str | None, options.value("NAME", "Run this on the base side, and as the default of the head side.")
     ] = None,
     device: options.Device = None,
     size: options.Size = None,
     batch_size: options.BatchSize = None,
     budget: Annotated[float, typer.Option(help="End as inconclusive after this number of seconds.")] = 90.0,
-    false_alarms: Annotated[
-        str, typer.Option(metavar="SHARE", help="Call unchanged code a regression at most this often.")
-    ] = "1%",
+    false_alarms: Annotated[str, options.value("SHARE", "Call unchanged code a regression at most this often.")] = "1%",
     margin: Annotated[
         str,
-        typer.Option(
-            metavar="SHARE",
-            help="Call sides the same if they differ by less (0.01 or 1%), unless slower or faster is certain first.",
+        options.value(
+            "SHARE",
+            "Call sides the same if they differ by less (0.01 or 1%), unless slower or faster is certain first.",
         ),
     ] = "1%",
-    threshold: Annotated[
-        str, typer.Option(metavar="SHARE", help="Allow the head's step to be slower by this share.")
-    ] = "0",
+    threshold: Annotated[str, options.value("SHARE", "Allow the head's step to be slower by this share.")] = "0",
     seed: options.Seed = 0,
     threads: options.Threads = None,
     limit: options.Limit = 300.0,

@@ -26,9 +26,9 @@ SOLO_SHARE = 1 / 6  # of the budget, for each of the two solo means around a com
 
 def calibrate(
     workload: Annotated[
-        str, typer.Option(metavar="NAME", help="Train this workload. Steps of 1 to 20 ms are the most informative.")
+        str, options.value("NAME", "Train this workload. Steps of 1 to 20 ms are the most informative.")
     ] = "resnet",
-    loop: Annotated[str, typer.Option(metavar="NAME", help="Compare this loop with itself.")] = "eager",
+    loop: Annotated[str, options.value("NAME", "Compare this loop with itself.")] = "eager",
     trials: Annotated[
         float, typer.Option(help="Make this multiple of the usual 60 + 30 + 30 + 10 + 10 comparisons.")
     ] = 1.0,

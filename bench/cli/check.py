@@ -26,23 +26,21 @@ SUMMARY = "GITHUB_STEP_SUMMARY"  # GitHub's variable for the Markdown file that 
 
 
 def check(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", parser=options.run_folder, help="Check the run in this folder.")
-    ],
+    run: Annotated[Path, options.run("Check the run in this folder.")],
     baseline: Annotated[
         Path, typer.Option(metavar="RUN", parser=options.run_folder, help="Compare with the run in this folder.")
     ],
     threshold: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="METRIC=SHARE",
-            help="Allow an increase, as in forward=5%, of step, step/eager (for any baseline), peak-memory or a phase. "
+        options.value(
+            "METRIC=SHARE",
+            "Allow an increase, as in forward=5%, of step, step/eager (for any baseline), peak-memory or a phase. "
             "Can be repeated.",
         ),
     ] = None,
     false_alarms: Annotated[
         str | None,
-        typer.Option(metavar="SHARE", help="Call unchanged code a regression at most this often. Default: 0.01."),
+        options.value("SHARE", "Call unchanged code a regression at most this often. Default: 0.01."),
     ] = None,
     inconclusive: options.Inconclusive = None,
     as_json: options.JudgementJson = False,

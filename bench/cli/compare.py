@@ -13,12 +13,7 @@ from loopmark.bench.progress import RunProgress, StderrConsole
 
 
 def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN...", parser=options.run_folder, help="Compare the runs in these folders, at any depth."
-        ),
-    ],
+    runs: Annotated[list[Path], options.run("Compare the runs in these folders, at any depth.", "RUN...")],
     workload: options.Only = None,
     loop: options.Only = None,
     out: Annotated[Path, options.out("compare.html, .md, .csv, before_after.csv and the plots")] = (

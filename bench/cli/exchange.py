@@ -15,14 +15,7 @@ from loopmark.bench.progress import StderrConsole
 
 
 def export(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN",
-            parser=options.run_folder,
-            help="Export the run in this folder, written by `loopmark run` or `import`.",
-        ),
-    ],
+    run: Annotated[Path, options.run("Export the run in this folder, written by `loopmark run` or `import`.")],
     to: Annotated[
         str,
         typer.Option(
@@ -32,9 +25,7 @@ def export(
             "github-action-benchmark-bigger or openmetrics.",
         ),
     ],
-    output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write to this file. Default: standard output.")
-    ] = None,
+    output: Annotated[Path | None, options.value("FILE", "Write to this file. Default: standard output.")] = None,
 ) -> None:
     """Write a stored run in a format that another tool reads. Needs no torch.
     github-action-benchmark is that tool's customSmallerIsBetter; with -bigger, its customBiggerIsBetter.
@@ -65,9 +56,7 @@ def import_(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Read these JSON files of pytest-benchmark, one per launch.")
     ],
-    baseline: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Compare the other benchmarks with this one.")
-    ] = None,
+    baseline: Annotated[str | None, options.value("NAME", "Compare the other benchmarks with this one.")] = None,
     out: Annotated[Path, options.out("<machine>/<run>/")] = RESULTS,
 ) -> None:
     """Import pytest-benchmark's files as a run. Needs no torch. Their rounds become blocks.

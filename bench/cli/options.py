@@ -75,6 +75,14 @@ def limit(hung: str) -> Any:
 Limit = Annotated[float, limit("a start or warm-up")]
 
 
+def run(use: str, metavar: str = "RUN") -> Any:
+    return typer.Argument(metavar=metavar, parser=run_folder, help=use)
+
+
+def value(metavar: str, use: str) -> Any:
+    return typer.Option(metavar=metavar, help=use)
+
+
 def out(content: str) -> Any:
     return typer.Option("--out", help=f"Write to this folder: {content}.")
 

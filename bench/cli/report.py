@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from loopmark.bench.cli import options
 from loopmark.bench.cli.invocation import print_json
 from loopmark.bench.progress import StderrConsole
@@ -18,14 +16,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN",
-            parser=options.run_folder,
-            help="Draw this folder, written by `loopmark run`, `train` or `import`.",
-        ),
-    ],
+    run: Annotated[Path, options.run("Draw this folder, written by `loopmark run`, `train` or `import`.")],
     as_json: options.SummaryJson = False,
 ) -> None:
     """Redraw a stored run, training or batch size search. Needs no torch.

@@ -15,9 +15,8 @@ import torch
 
 from loopmark import loops
 from loopmark.bench.measure.clock import BadStep, Block
-from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
-from loopmark.bench.measure.warmup import WarmUp
+from loopmark.bench.measure.warmup import Cycle, WarmUp
 from loopmark.bench.records.run import CacheState, Compilation, GpuState
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Skip

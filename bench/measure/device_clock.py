@@ -99,13 +99,6 @@ class ReplayClock(CudaClock):
         return None if loss is None else loss.clone()
 
 
-class GraphedPhasesClock(ReplayClock):
-    """Times a step with one graph launch per phase, by events between the launches."""
-
-    def __init__(self, task: Task, step: GraphedPhases, now: Callable[[], int] = time.perf_counter_ns) -> None:
-        super().__init__(task, step.phased, now)
-
-
 class GraphClock(ReplayClock):
     """Times a step that is one graph launch; its phases come from events inside the graph.
 
@@ -157,7 +150,7 @@ def make_clock(task: Task, step: Step | Driver) -> HostClock:
         if isinstance(step, GraphedStep) and task.device.type == "cuda":
             return GraphClock(task, step)
         if isinstance(step, GraphedPhases) and task.device.type == "cuda":
-            return GraphedPhasesClock(task, step)
+            return ReplayClock(task, step.phased)  # events between the launches end the phases
         raise BadStep(
             f"no clock can time the phases of a {type(step).__name__} on {task.device.type}; derive your own driver "
             "from GraphedStep or GraphedPhases, and use a CUDA device"

@@ -1,22 +1,13 @@
 """Failures that several loops share: foretold after two, and told once where nothing was measured."""
 
 from collections.abc import Iterable
-from typing import Protocol
 
+from loopmark.bench.records.batch_sizes import BatchCase
+from loopmark.bench.records.footprint import FootprintCase
+from loopmark.bench.records.run import Case
 from loopmark.loops.loop import EAGER
 
-
-class Ended(Protocol):
-    """A case of a run or a search."""
-
-    @property
-    def workload(self) -> str: ...
-    @property
-    def loop(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def reason(self) -> str | None: ...
+Ended = Case | BatchCase | FootprintCase
 
 
 def foretold(case: Ended, cases: Iterable[Ended]) -> str | None:

@@ -9,9 +9,9 @@ import pandas as pd
 
 from loopmark.bench.measure.answers import Finished, Ready, Turn, Warm
 from loopmark.bench.measure.clock import Block, LappedBlock
-from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.pool import WorkerProcess
+from loopmark.bench.measure.warmup import Cycle
 from loopmark.bench.records.run import Case, Launch
 from loopmark.bench.records.samples import COLUMNS, Columns, Samples, table, typed
 

@@ -1,6 +1,7 @@
 """A task's loader, looked at after the timed turns: where its time goes, and what helps, found by trying it."""
 
 import contextlib
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from loopmark.bench.measure.clock import HostClock
-from loopmark.bench.measure.cycle import Cycle
+from loopmark.bench.measure.warmup import Cycle
 from loopmark.bench.records.run import Loading
 from loopmark.loops.batch import inputs_and_targets, rows_of, tensors_in
 from loopmark.loops.task import Batches, Task
@@ -130,15 +131,13 @@ def _changes(loader: "DataLoader[Any]", device: torch.device, found: Loading) ->
 
 def _rebuilt(loader: "DataLoader[Any]", **changes: Any) -> "DataLoader[Any]":
     """A loader as ``loader``, on the same dataset, with ``changes``."""
-    names = ["num_workers", "collate_fn", "pin_memory", "worker_init_fn", "generator"]
-    if loader.batch_size is None and loader.batch_sampler is not None:
-        names.append("batch_sampler")
+    found: DataLoader[Any] = copy.copy(loader)
+    vars(found).update(_iterator=None, **changes)  # its `__setattr__` refuses some of them
+    if found.num_workers:
+        found.prefetch_factor = found.prefetch_factor or 2
     else:
-        names += ["batch_size", "drop_last", *([] if isinstance(loader.dataset, IterableDataset) else ["sampler"])]
-    if changes.get("num_workers", loader.num_workers):
-        names += ["timeout", "multiprocessing_context", "prefetch_factor", "persistent_workers", "in_order"]
-    options = {name: getattr(loader, name) for name in names if hasattr(loader, name)}
-    return DataLoader(loader.dataset, **options | changes)
+        vars(found).update(prefetch_factor=None, timeout=0, persistent_workers=False)
+    return found
 
 
 def _repeated(task: Task, loader: Any) -> str | None:

@@ -17,12 +17,12 @@ from loopmark.bench.errors import BadInput, NotComparable
 from loopmark.bench.measure.answers import Warm
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.clock import LappedBlock
-from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.launcher import Launcher
 from loopmark.bench.measure.launches import timed_row
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, kept
 from loopmark.bench.measure.revisions import missing_here
 from loopmark.bench.measure.schedule import LONG_SECONDS, steps_per_block
+from loopmark.bench.measure.warmup import Cycle
 from loopmark.bench.records.comparison import BLOCKS, PHASES, Pair, Side
 from loopmark.bench.records.run import Plan
 from loopmark.bench.records.samples import table

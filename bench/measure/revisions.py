@@ -56,23 +56,20 @@ def worktree(commit: str) -> Iterator[Tree]:
     within = Path.cwd().relative_to(top)
     parent = Path(tempfile.mkdtemp(prefix="loopmark-tree-"))
     root = parent / "tree"
-    try:
+    with contextlib.ExitStack() as at_end:  # a second Ctrl-C skips one of its calls, and not the others
+        at_end.callback(_tidy, top, "prune")
+        at_end.callback(shutil.rmtree, parent, ignore_errors=True)  # git may leave files
+        at_end.callback(_tidy, top, "remove", "--force", "--force", str(root))
         added = _git("worktree", "add", "--detach", "--quiet", str(root), commit)
         if added.returncode:
             raise BadInput(f"git could not check out {commit[:12]}: {' '.join(added.stderr.split())[:200]}")
         folder = root / within
         yield Tree(root, folder if folder.is_dir() else root, top)
-    finally:
-        # A second Ctrl-C here skips one step and not the later ones. Files that git leaves are removed too.
-        try:
-            with contextlib.suppress(OSError, BadInput):
-                _git("worktree", "remove", "--force", "--force", str(root), folder=top)
-        finally:
-            try:
-                shutil.rmtree(parent, ignore_errors=True)
-            finally:
-                with contextlib.suppress(OSError, BadInput):
-                    _git("worktree", "prune", folder=top)
+
+
+def _tidy(top: Path, *arguments: str) -> None:
+    with contextlib.suppress(OSError, BadInput):
+        _git("worktree", *arguments, folder=top)
 
 
 def _top(folder: Path) -> Path | None:

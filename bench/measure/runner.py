@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from loopmark.bench.measure import launches, schedule
 from loopmark.bench.measure.answers import Turn
-from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.failures import foretold
 from loopmark.bench.measure.inventory import cases_of, lacking
 from loopmark.bench.measure.launcher import apart
@@ -15,7 +14,7 @@ from loopmark.bench.measure.launches import LaunchState, RunningCase
 from loopmark.bench.measure.machine import CommandFacts
 from loopmark.bench.measure.meters import LEAST_WINDOW_SECONDS, WINDOW_SECONDS, busy
 from loopmark.bench.measure.pool import CaseEnded, WorkerPool
-from loopmark.bench.measure.warmup import unsteady
+from loopmark.bench.measure.warmup import Cycle, unsteady
 from loopmark.bench.records import store
 from loopmark.bench.records.run import Run, disturbs
 from loopmark.bench.records.samples import Samples

@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.training.stopping import Terms
+from loopmark.bench.measure.warmup import Cycle
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop
 

@@ -24,7 +24,6 @@ from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.ceilings.survey import FoundCeilings, ceilings_of
 from loopmark.bench.measure.clock import BadStep, Block, Recording
 from loopmark.bench.measure.compilation import CompilationLog
-from loopmark.bench.measure.cycle import CycleFinder
 from loopmark.bench.measure.device_clock import make_clock
 from loopmark.bench.measure.entry import refuse_strangers
 from loopmark.bench.measure.loader import examine
@@ -38,7 +37,7 @@ from loopmark.bench.measure.proof.prove import prove
 from loopmark.bench.measure.properties.examination import Checked, Examination
 from loopmark.bench.measure.slowdown import slowed
 from loopmark.bench.measure.training.session import Begun, Segment, TrainingSession
-from loopmark.bench.measure.warmup import WINDOW, warm_up
+from loopmark.bench.measure.warmup import WINDOW, CycleFinder, warm_up
 from loopmark.bench.measure.work_count import count_work
 from loopmark.bench.records.footprint import Footprint
 from loopmark.bench.records.machine import Environment

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from loopmark.bench.cli import DEPENDENCIES, app
-from loopmark.bench.cli.examples import EXAMPLES
+from loopmark.bench.cli import DEPENDENCIES, EXAMPLES, app
 from loopmark.bench.records import store
 from tests.support.command import ROOT, Here
 from tests.support.synthetic import Truth, make_run

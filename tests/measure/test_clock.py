@@ -8,7 +8,7 @@ import torch
 
 from loopmark.bench.measure import device_clock as clock_module
 from loopmark.bench.measure.clock import BadStep, HostClock
-from loopmark.bench.measure.device_clock import CudaClock, DeviceClock, GraphClock, GraphedPhasesClock, why_untimed
+from loopmark.bench.measure.device_clock import CudaClock, DeviceClock, GraphClock, ReplayClock, why_untimed
 from loopmark.loops.cuda_graphs import GraphedPhases, GraphedStep
 from loopmark.loops.loop import of_function
 from loopmark.phases import phase as part
@@ -436,7 +436,7 @@ class FakePhases(GraphedPhases):
 
 def test_a_graph_for_each_phase_is_timed_between_its_launches(device: FakeDevice) -> None:
     host = Timeline()
-    block = GraphedPhasesClock(FakeTask(host), FakePhases(device), now=host).lapped(2).block()
+    block = ReplayClock(FakeTask(host), FakePhases(device).phased, now=host).lapped(2).block()
 
     assert block.phases == ("data", "forward", "backward")
     assert block.device[1] == pytest.approx([0, 0.010, 0.025])

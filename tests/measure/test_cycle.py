@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from loopmark.bench.measure.cycle import LONGEST_SECONDS, Cycle, CycleFinder
+from loopmark.bench.measure.warmup import LONGEST_SECONDS, Cycle, CycleFinder
 from loopmark.loops.task import Batches
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import (
 
 from loopmark.bench.measure import loader as module
 from loopmark.bench.measure.clock import HostClock
-from loopmark.bench.measure.cycle import Cycle
+from loopmark.bench.measure.warmup import Cycle
 from loopmark.bench.records.run import Loading
 from loopmark.loops import eager
 from loopmark.loops.task import Batches, Task

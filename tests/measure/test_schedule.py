@@ -13,7 +13,6 @@ from loopmark.bench.measure import plan as plan_module
 from loopmark.bench.measure import runner as runner_module
 from loopmark.bench.measure.answers import Finished, Ready, Turn, Warm
 from loopmark.bench.measure.clock import Block
-from loopmark.bench.measure.cycle import Cycle
 from loopmark.bench.measure.machine import CommandFacts, describe_machine
 from loopmark.bench.measure.meters import Disturbance, Spent
 from loopmark.bench.measure.plan import PlanOptions, ceiling_seconds, make_plan, terms_within_a_run
@@ -29,7 +28,7 @@ from loopmark.bench.measure.schedule import (
     sentence,
     steps_per_block,
 )
-from loopmark.bench.measure.warmup import WarmUp
+from loopmark.bench.measure.warmup import Cycle, WarmUp
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop
 

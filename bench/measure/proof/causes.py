@@ -1,18 +1,24 @@
-"""The causes for which a loop departs, as far as the numbers of one more step show them.
+"""The causes for which a loop departs, as far as the numbers and the trail of one more step show them.
 
 The step is taken uncompiled. A cause is told only if undoing it makes the step the baseline's, within rounding.
 """
 
 import functools
 import itertools
+import linecache
 import math
+import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from loopmark.bench.measure.proof.comparison import Comparer, References, update_errors
 from loopmark.bench.measure.proof.steps import (
@@ -22,17 +28,21 @@ from loopmark.bench.measure.proof.steps import (
     Taken,
     changes,
     dense,
+    gradients_of,
+    parameters_of,
     relative,
+    settings_of,
     was_skipped,
     worst,
 )
-from loopmark.bench.measure.proof.trail import Trail
 from loopmark.bench.measure.proof.twin import kept_by
 from loopmark.loops.goal import double
 from loopmark.loops.task import Task
+from loopmark.loops.user_code import is_users, place_among
 
 ALIKE = 0.02  # two figures of one cause agree if they differ by at most this share
 FREE = 8  # a fit of weights shows something if each weight has this many gradients
+MOST_SECONDS = 2.0  # for following lines, each of which is checked for changes
 
 
 def causes_of(
@@ -48,6 +58,98 @@ def causes_of(
         if was_skipped(this.before, this.own):
             return ()
         return Causes(task, take, references, bits, still, trail, this).found()
+
+
+@dataclass(frozen=True)
+class Change:
+    """A line of the user's that changed the gradients, the parameters or the optimizers' settings."""
+
+    what: str
+    line: tuple[str, int]  # file and number
+    gradients: Layers  # after it, if it changed them
+
+    def __str__(self) -> str:
+        return f"{place_among([self.line])} `{linecache.getline(*self.line).strip()}`"
+
+
+class Trail(TorchFunctionMode):
+    """Follows the step that is taken while it is active."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self._task, self._model = task, task.plain_model
+        self.backwards: list[Layers] = []  # the gradients after each backward pass
+        self.targets = [0]  # those that the cross-entropy counted before each backward pass, and after the last
+        self.changes: list[Change] = []
+        self.scale = 1.0  # of the gradient scaler that called the optimizer
+        self.updates = 0
+        self.updated: Layers | None = None  # the parameters after the first update
+        self._line: tuple[str, int] | None = None  # that ran last
+        self._hooks: list[RemovableHandle] = []
+        self._in_optimizer, self._end = False, time.perf_counter() + MOST_SECONDS
+
+    def __enter__(self) -> "Trail":
+        for one in self._task.optimizers.values():
+            self._hooks += [one.register_step_pre_hook(self._before_update)]
+            self._hooks += [one.register_step_post_hook(self._after_update)]
+        self._marks, self._tracer = self._marked(), sys.gettrace()
+        sys.settrace(self._trace)
+        return super().__enter__()  # type: ignore[no-any-return, no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        sys.settrace(self._tracer)
+        self._note()
+        for hook in self._hooks:
+            hook.remove()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is F.cross_entropy:
+            self.targets[-1] += _counted(*args, **(kwargs or {}))
+        elif func is Tensor.backward:
+            self.backwards.append(gradients_of(self._model))
+            self.targets.append(0)
+            self._marks = self._marked()  # no line after it made this change
+        return result
+
+    def _trace(self, frame: Any, *_: Any) -> Any:
+        if self._in_optimizer or not is_users(frame.f_code.co_filename):
+            return None
+        self._note()
+        self._line = (frame.f_code.co_filename, frame.f_lineno) if time.perf_counter() < self._end else None
+        return self._trace if self._line else None
+
+    def _marked(self) -> dict[str, Any]:
+        return {
+            "gradients": _norms([dense(p.grad) for p in self._model.parameters() if p.grad is not None]),
+            "parameters": _norms([*self._model.parameters()]),
+            "settings": [settings_of(one) for one in self._task.optimizers.values()],
+        }
+
+    def _note(self) -> None:
+        """Note what the last line has changed."""
+        before, self._marks = self._marks, self._marked()
+        for what, mark in self._marks.items():
+            zeroes = what == "gradients" and (self.updates > 0 or not self.backwards)
+            if self._line is None or mark == before[what] or zeroes:
+                continue
+            if self.changes and (self.changes[-1].what, self.changes[-1].line) == (what, self._line):
+                del self.changes[-1]  # a line in a loop
+            gradients = gradients_of(self._model) if what == "gradients" else {}
+            self.changes.append(Change(what, self._line, gradients))
+
+    def _before_update(self, *_: Any) -> None:
+        self._note()
+        self._in_optimizer, frame = True, sys._getframe().f_back
+        while frame is not None:
+            if isinstance(scaler := frame.f_locals.get("self"), torch.amp.GradScaler):
+                self.scale = float(scaler.get_scale())
+            frame = frame.f_back
+
+    def _after_update(self, *_: Any) -> None:
+        self._marks, self._in_optimizer, self.updates = self._marked(), False, self.updates + 1
+        self.updated = self.updated or parameters_of(self._model)
 
 
 @dataclass(frozen=True)
@@ -226,3 +328,12 @@ def _product(one: Layers, other: Layers) -> float:
 def _listed(several: Iterable[object]) -> str:
     *most, last = map(str, several)
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _norms(tensors: list[Tensor]) -> list[float]:
+    with torch.no_grad():
+        return [float(norm) for norm in torch._foreach_norm(tensors)] if tensors else []
+
+
+def _counted(_: Tensor, targets: Tensor, *__: Any, ignore_index: int = -100, **___: Any) -> int:
+    return len(targets) if targets.is_floating_point() else int((targets != ignore_index).sum())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from loopmark.bench.measure.proof.precision import BFLOAT16_BITS, FLOAT32_BITS, RandomRounding
-from loopmark.bench.measure.proof.steps import Errors, Own, Settings, State, Taken, dense, errors_of, relative, worst
+from loopmark.bench.measure.proof.steps import Errors, Own, Settings, State, Taken, alike, errors_of, relative, worst
 from loopmark.bench.measure.proof.twin import Nudge, Twin
 from loopmark.bench.records.run import CacheState
 from loopmark.bench.records.training import Deviation
@@ -149,16 +149,10 @@ def _equal(this: Comparer, eager: Taken) -> bool:
     own = this.own
     if own.told and not torch.equal(own.loss.to(eager.loss.dtype), eager.loss):
         return False
-    if own.gradients.keys() != eager.gradients.keys():
+    buffers = {name: own.buffers[name] for name in eager.buffers}
+    if not alike(own.gradients, eager.gradients) or not alike(buffers, eager.buffers):
         return False
-    pairs = [(own.gradients, eager.gradients), (own.buffers, eager.buffers)]
-    if not all(torch.equal(dense(mine[name]), dense(its[name])) for mine, its in pairs for name in its):
-        return False
-    updated = eager.updated or this.eager.update(this.before, eager.gradients)
-    if own.updated.slots.keys() != updated.slots.keys():
-        return False
-    pairs = [(own.updated.parameters, updated.parameters), (own.updated.slots, updated.slots)]
-    return all(torch.equal(mine[name], its[name]) for mine, its in pairs for name in its)
+    return own.updated.equals(eager.updated or this.eager.update(this.before, eager.gradients))
 
 
 def _drawn(this: Comparer, truth: Taken, bits: int, drawing: int) -> tuple[Errors, Errors]:
@@ -205,13 +199,9 @@ def _explains(this: Comparer, eager: Taken) -> bool:
     """True if the optimizers' update from the baseline's gradients is all that its step did to the model."""
     assert eager.updated is not None
     try:
-        updated = this.eager.update(this.before, eager.gradients)
+        return this.eager.update(this.before, eager.gradients).equals(eager.updated)
     except Exception:  # an optimizer that needs a closure
         return False
-    pairs = [(updated.parameters, eager.updated.parameters), (updated.slots, eager.updated.slots)]
-    return all(mine.keys() == its.keys() for mine, its in pairs) and all(
-        torch.equal(mine[name], its[name]) for mine, its in pairs for name in its
-    )
 
 
 def drew(seed: int, device: torch.device) -> bool:

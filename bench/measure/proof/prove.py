@@ -9,7 +9,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import nullcontext, suppress
 
 import torch
 import torch._inductor.config
@@ -61,11 +61,60 @@ def prove(
         BadStep: the step yields unknown phases, or none.
         Exception: any error of the loop.
     """
-    seen = Proven()
+    seen, references = Proven(), References()
     eager, exact, seen.why_not = _twins(task, base, make_task)
     torch.manual_seed(seed)
-    with ExitStack() as drawn_alike:
-        _follow(task, loop, steps, seed, now, seen, eager, exact, drawn_alike)
+    watched, log = WatchedLoop(task, loop), CompilationLog()
+    last, beyond, began, kept = False, 0, 0.0, dict[str, tuple[float, float]]()
+
+    def taken(number: int) -> tuple[State, Batch, Own]:
+        before, batch = state_of(task), task.next_batch()
+        given = mapped(_plain_copy, batch[0]), mapped(_plain_copy, batch[1])
+        if number == 0 and eager is not None and _draws(eager, before, given, seed):
+            # Compiled code draws other random numbers than eager's unless it leaves the drawing to eager's kernels.
+            torch._inductor.config.fallback_random = True
+        torch.manual_seed(seed + number)
+        return before, given, watched.take(batch)
+
+    with torch._inductor.config.patch(fallback_random=torch._inductor.config.fallback_random):  # as before, at its end
+        for number in range(MOST_STEPS * steps):
+            if seen.steps + beyond == steps or seen.lost_at_step is not None or seen.why_not is not None:
+                break
+            before, given, own = taken(number)
+            seen.bits = watched.bits
+            if own.told and not math.isfinite(own.loss):
+                seen.lost_at_step = number
+            elif was_skipped(before, own):
+                seen.skipped_steps += 1
+            elif last or eager is None:
+                beyond += 1  # still taken, so that every loop's digest covers the same number of steps
+            else:
+                if not seen.steps:
+                    began = now()  # only now, when the loop has finished compiling
+                spent = now() - began if seen.steps else 0.0
+                last = seen.steps == steps - 1 or spent + 2 * spent / max(1, seen.steps) > BUDGET_SECONDS
+                comparer = Comparer(eager, exact, before, given, own, seed + number, number)
+                try:
+                    compare(comparer, seen, references, last=last)
+                except Exception as error:  # a model may fail in another type or with rounding
+                    seen.why_not = f"the baseline's step failed: {described(error)}"
+                if seen.steps == 1:
+                    kept = eager.kept_beside(task)
+                for twin in filter(None, (eager, exact)):
+                    twin.advance()
+    seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
+    after = eager.kept_beside(task) if eager else {}
+    still = [at for at, (mine, its) in kept.items() if at in after and after[at][0] == mine and after[at][1] != its]
+    seen.deviations += tuple(Deviation(seen.steps - 1, "kept", place, 1.0, 0.0, 0.0, 0.0) for place in still)
+    if eager is None or not (references.departed or still) or now() - began > CAUSES_WITHIN_SECONDS:
+        return seen
+    if watched.is_replayed or (beyond and eager.keeps_state):
+        return seen
+    numbers = itertools.count(MOST_STEPS * steps)
+    with suppress(Exception):  # more steps show causes where they can; the proof has ended
+        seen.causes = causes_of(
+            task, lambda: Comparer(eager, exact, *taken(n := next(numbers)), seed + n, n), references, seen.bits, still
+        )
     return seen
 
 
@@ -94,69 +143,6 @@ def _twins(task: Task, base: Loop, make_task: Callable[[], Task] | None) -> tupl
     with suppress(Exception):  # a model may refuse float64
         exact = Twin(sources[1], base, exact=True, is_own=again)
     return eager, exact, None
-
-
-def _follow(
-    task: Task,
-    loop: Loop,
-    steps: int,
-    seed: int,
-    now: Callable[[], float],
-    seen: Proven,
-    eager: Twin | None,
-    exact: Twin | None,
-    drawn_alike: ExitStack,
-) -> None:
-    references, watched, log = References(), WatchedLoop(task, loop), CompilationLog()
-    last, beyond, began, kept = False, 0, 0.0, dict[str, tuple[float, float]]()
-
-    def taken(number: int) -> tuple[State, Batch, Own]:
-        before, batch = state_of(task), task.next_batch()
-        given = mapped(_plain_copy, batch[0]), mapped(_plain_copy, batch[1])
-        if number == 0 and eager is not None and _draws(eager, before, given, seed):
-            # Compiled code draws other random numbers than eager's unless it leaves the drawing to eager's kernels.
-            drawn_alike.enter_context(torch._inductor.config.patch(fallback_random=True))
-        torch.manual_seed(seed + number)
-        return before, given, watched.take(batch)
-
-    for number in range(MOST_STEPS * steps):
-        if seen.steps + beyond == steps or seen.lost_at_step is not None or seen.why_not is not None:
-            break
-        before, given, own = taken(number)
-        seen.bits = watched.bits
-        if own.told and not math.isfinite(own.loss):
-            seen.lost_at_step = number
-        elif was_skipped(before, own):
-            seen.skipped_steps += 1
-        elif last or eager is None:
-            beyond += 1  # still taken, so that every loop's digest covers the same number of steps
-        else:
-            if not seen.steps:
-                began = now()  # only now, when the loop has finished compiling
-            spent = now() - began if seen.steps else 0.0
-            last = seen.steps == steps - 1 or spent + 2 * spent / max(1, seen.steps) > BUDGET_SECONDS
-            comparer = Comparer(eager, exact, before, given, own, seed + number, number)
-            try:
-                compare(comparer, seen, references, last=last)
-            except Exception as error:  # a model may fail in another type or with rounding
-                seen.why_not = f"the baseline's step failed: {described(error)}"
-            if seen.steps == 1:
-                kept = eager.kept_beside(task)
-            for twin in filter(None, (eager, exact)):
-                twin.advance()
-    seen.sha256, seen.compile_seconds, seen.compile_cache = digest_of(task), log.seconds(), log.cache_state()
-    after = eager.kept_beside(task) if eager else {}
-    still = [at for at, (mine, its) in kept.items() if at in after and after[at][0] == mine and after[at][1] != its]
-    seen.deviations += tuple(Deviation(seen.steps - 1, "kept", place, 1.0, 0.0, 0.0, 0.0) for place in still)
-    if eager is None or not (references.departed or still) or now() - began > CAUSES_WITHIN_SECONDS:
-        return
-    if watched.is_replayed or (beyond and eager.keeps_state):
-        return
-    numbers = itertools.count(MOST_STEPS * steps)
-    with suppress(Exception):  # more steps show causes where they can; the proof has ended
-        seen.causes = causes_of(
-            task, lambda: Comparer(eager, exact, *taken(n := next(numbers)), seed + n, n), references, seen.bits, still
-        )
 
 
 def _plain_copy(tensor: torch.Tensor) -> torch.Tensor:

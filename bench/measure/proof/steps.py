@@ -42,6 +42,9 @@ class Updated:
         """The change of each parameter since ``before``, in float64, and the optimizer's own tensors."""
         return {**changes({name: before.layers[name] for name in self.parameters}, self.parameters), **self.slots}
 
+    def equals(self, other: "Updated") -> bool:
+        return alike(self.parameters, other.parameters) and alike(self.slots, other.slots)
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -64,14 +67,10 @@ def digest_of(task: Task) -> str:
 
 def state_of(task: Task) -> State:
     """Copies of ``task``'s learnt state."""
-    slots = {name: optimizer.state_dict()["state"] for name, optimizer in task.optimizers.items()}
     return State(
         layers={name: tensor.detach().clone() for name, tensor in layers_of(task.plain_model)},
         gradients=gradients_of(task.plain_model),
-        optimizers={
-            name: {index: {key: slot_copied(value) for key, value in slot.items()} for index, slot in state.items()}
-            for name, state in slots.items()
-        },
+        optimizers={name: copied(optimizer.state_dict()["state"]) for name, optimizer in task.optimizers.items()},
     )
 
 
@@ -110,12 +109,21 @@ def settings_of(optimizer: Optimizer) -> list[dict[str, Any]]:
     return [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
 
 
-def slot_copied(value: Any) -> Any:
-    """A copy of one entry of an optimizer's state."""
-    if not isinstance(value, Tensor):
-        return copy.deepcopy(value)
-    # A capturable optimizer keeps its step count on the device, where the canonical one rejects it.
-    return value.detach().cpu().clone() if value.dim() == 0 else value.detach().clone()
+def copied(slots: Mapping[Any, Mapping[str, Any]]) -> dict[Any, dict[str, Any]]:
+    """A copy of an optimizer's state, by the parameter's number."""
+
+    def one(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return copy.deepcopy(value)
+        # A capturable optimizer keeps its step count on the device, where the canonical one rejects it.
+        return value.detach().cpu().clone() if value.dim() == 0 else value.detach().clone()
+
+    return {number: {key: one(value) for key, value in slot.items()} for number, slot in slots.items()}
+
+
+def alike(some: Layers, others: Layers) -> bool:
+    """True if both have the same layers, equal in every bit."""
+    return some.keys() == others.keys() and all(torch.equal(dense(some[n]), dense(one)) for n, one in others.items())
 
 
 def changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Layers:

@@ -22,11 +22,11 @@ from loopmark.bench.measure.proof.steps import (
     Taken,
     Updated,
     buffers_of,
+    copied,
     gradients_of,
     layers_of,
     parameters_of,
     settings_of,
-    slot_copied,
     slots_of,
 )
 from loopmark.loops.batch import Batch, mapped, predict
@@ -121,7 +121,7 @@ class Twin:
                         "model's; make the module that has them, such as a loss, a part of the model"
                     )
                 fresh = optimizer.state_dict()["param_groups"]
-                optimizer.load_state_dict({"state": _slots(state, name), "param_groups": fresh})
+                optimizer.load_state_dict({"state": copied(state.optimizers[name]), "param_groups": fresh})
                 for number, group in enumerate(optimizer.param_groups):
                     group.update(settings[name][number] if name in settings else {})
                     for key, value in own[name][number].items() if own else ():
@@ -155,7 +155,7 @@ class Twin:
         task.adapt(inputs)
         for name, optimizer in task.optimizers.items():
             groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": _slots(state, name), "param_groups": groups})
+            optimizer.load_state_dict({"state": copied(state.optimizers[name]), "param_groups": groups})
         self._set_gradients(state.gradients)
         live = self._own_state()
         if rounding is None or self._own_before is None:
@@ -244,11 +244,6 @@ def _own_attributes(task: Task) -> dict[str, Any]:
 
 def _parts(model: nn.Module) -> list[Any]:
     return [*model.modules(), *model.parameters(), *model.buffers()]
-
-
-def _slots(state: State, name: str) -> dict[Any, dict[str, Any]]:
-    slots = state.optimizers[name]
-    return {index: {key: slot_copied(value) for key, value in slot.items()} for index, slot in slots.items()}
 
 
 def _nudged(value: Any, nudge: Nudge) -> Any:

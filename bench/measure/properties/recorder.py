@@ -13,6 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Literal
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -53,20 +54,6 @@ def torchs_own_doing(frames: Iterable[FrameType]) -> bool:
         if not filename.startswith((str(TORCH), "<")):
             return False
     return False
-
-
-@contextmanager
-def replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
-    """Replace ``owner.name`` by ``stand_in`` within the context. An inherited attribute is inherited again after it."""
-    own, before = name in vars(owner), getattr(owner, name)
-    setattr(owner, name, stand_in)
-    try:
-        yield
-    finally:
-        if own:
-            setattr(owner, name, before)
-        else:
-            delattr(owner, name)
 
 
 def standing_in(function: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
@@ -166,7 +153,7 @@ def _known_by_name(note: Note, batch: Batch) -> Iterator[None]:
     with ExitStack() as stack:
         for name in COPYING:  # no operation shows these for a tensor already on the CPU
             stand_in = standing_in(getattr(Tensor, name), functools.partial(_note_copy, name, note, batch))
-            stack.enter_context(replaced(Tensor, name, stand_in))
+            stack.enter_context(mock.patch.object(Tensor, name, stand_in))
         stack.enter_context(_Operations(note))
         yield
 
@@ -239,7 +226,7 @@ class Recorder:
                 *((owner, "synchronize", functools.partial(self._wait, told)) for owner, told in EXPLICIT_WAITS),
             )
             for owner, name, call in taken_over:
-                stack.enter_context(replaced(owner, name, standing_in(getattr(owner, name), call)))
+                stack.enter_context(mock.patch.object(owner, name, standing_in(getattr(owner, name), call)))
             # For all optimizers: one of the task's may update by another that it holds, as SAM does.
             stack.enter_context(register_optimizer_step_pre_hook(self._begin_update))
             stack.enter_context(register_optimizer_step_post_hook(self._end_update))
@@ -269,7 +256,7 @@ class Recorder:
             task.loss_fn = functools.update_wrapper(functools.partial(self._call, "loss_fn", loss_fn), loss_fn)
         for optimizer in {id(one): one for one in (task.optimizer, *task.optimizers.values())}.values():
             one: Any = optimizer
-            one.zero_grad = self._method("zero_grad", one.zero_grad)
+            one.zero_grad = functools.partial(self._call, "zero_grad", one.zero_grad)
 
     def _call(self, what: What, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         # Recomputation in backward, as in checkpoints, is not a call by the loop.
@@ -300,13 +287,6 @@ class Recorder:
     def _end_update(self, *_: Any) -> None:
         if self._updates.pop():
             self._within.discard("update")
-
-    def _method(self, what: What, method: Any) -> Any:
-        """A stand-in bound like ``method``: a learning rate scheduler wraps the function inside it."""
-        call = functools.partial(self._call, what)
-        if inspect.ismethod(method):
-            return standing_in(method.__func__, call).__get__(method.__self__)
-        return standing_in(method, call)
 
     def _differentiate(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         given = inspect.signature(function).bind(*args, **kwargs).arguments

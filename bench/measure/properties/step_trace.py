@@ -27,7 +27,6 @@ from loopmark.bench.measure.properties.recorder import (
     Event,
     Recorder,
     Root,
-    What,
     graded,
     hidden_waits,
     names_of,
@@ -119,9 +118,6 @@ class StepTrace:
     def events(self) -> Iterator[tuple[str, Event]]:
         """All events, each with the phase that it belongs to."""
         return ((lap.phase, event) for lap in self.laps for event in lap.events)
-
-    def places_of(self, what: What) -> list[str]:
-        return [event.place for _, event in self.events if event.what == what]
 
     @property
     def graded(self) -> frozenset[str]:
