@@ -1,11 +1,12 @@
 """The text of a case's row, cell by cell, before layout."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from loopmark.bench.judge.history import SeriesSubject
 from loopmark.bench.judge.side_by_side import StepWork
+from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary
 from loopmark.bench.records.run import Compilation, Loading
 from loopmark.bench.report import show
@@ -76,9 +77,12 @@ def shares(phases: dict[str, float]) -> dict[str, float]:
     return {phase: value / total for phase, value in phases.items()} if total > 0 else {}
 
 
-def phase(name: str, phases: dict[str, float]) -> str:
-    """``4.31 ms (35 %)``: a phase of a step, and its share."""
-    return f"{show.seconds(phases[name])} ({show.percent(shares(phases).get(name))})" if name in phases else show.ABSENT
+def phase(name: str, phases: dict[str, float], estimates: Mapping[str, Estimate] | None = None) -> str:
+    """``4.31 ms (35 %)``: a phase of a step, with its interval if there are ``estimates``, and its share."""
+    if name not in (phases if estimates is None else estimates):
+        return show.ABSENT
+    seconds = show.seconds(phases[name]) if estimates is None else show.seconds_range(estimates[name])
+    return f"{seconds} ({show.percent(shares(phases).get(name))})"
 
 
 def short_shares(row: Row) -> str:

@@ -199,7 +199,7 @@ def _phases(comparison: WorkloadComparison) -> Table[Line]:
     def column(name: str) -> Column[Line]:
         def cell(line: Line) -> Cell:
             estimates = line.compared.phases.get((comparison.workload, line.row.case.loop), {})
-            return figure(words.phase(name, line.row, estimates), estimates.get(name))
+            return figure(cells.phase(name, line.row.phases, estimates), estimates.get(name))
 
         return Column(name, cell)
 

@@ -1,13 +1,12 @@
 """Runs side by side in words: differences, where each technique pays, and moves over time; from verdicts only."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from operator import attrgetter
 
 from loopmark.bench.judge.comparison import Verdict, peaks_of_memory
 from loopmark.bench.judge.differences import unlike
 from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, StepWork, WorkloadComparison, settings_of
-from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.takeaway import doubt_of
@@ -240,10 +239,3 @@ def memory(row: Row) -> str:
     """``398 to 401 MiB``: the peaks of the launches with the least and the most."""
     peaks = peaks_of_memory(row.case)
     return show.data_range(min(peaks), max(peaks)) if peaks else show.ABSENT
-
-
-def phase(name: str, row: Row, estimates: Mapping[str, Estimate]) -> str:
-    """``4.31 ms [4.28, 4.34] (35 %)``: a phase of a step, and its share."""
-    if name not in estimates:
-        return show.ABSENT
-    return f"{show.seconds_range(estimates[name])} ({show.percent(cells.shares(row.phases).get(name))})"
