@@ -41,11 +41,11 @@ class Loop:
         if self.is_canonical:
             step = next((t.step for t in reversed(self.techniques) if t.step), self.base)
             refuse_closure(task.optimizers.values())
-            step = step if task.has_loss_fn else _without_loss(step)
         else:
             step = self._checked(self.base) if any(t.used for t in self.techniques) else self.base
-        if task.call is not None:
-            step = _bound(step)
+        merges_loss = self.is_canonical and not task.has_loss_fn
+        if merges_loss or task.call is not None:
+            step = _adapted(step, merges_loss)
         driver = next((t.driver for t in reversed(self.techniques) if t.driver), None)
         return driver(step) if driver else step
 
@@ -96,27 +96,23 @@ def of_function(function: Callable[..., Any]) -> Step:
     return step
 
 
-def _without_loss(step: Step) -> Step:
-    """``step`` for a model that computes its loss: finding it in the model's output belongs to ``forward``."""
+def _adapted(step: Step, merges_loss: bool) -> Step:
+    """``step``, in which the task's ``call`` gets the targets of the running step.
+
+    ``merges_loss``: for a model that computes its loss, finding it in the model's output belongs to ``forward``.
+    """
 
     @functools.wraps(step)
-    def merged(task: Task, inputs: Any, targets: Any) -> Iterator[str]:
+    def adapted(task: Task, inputs: Any, targets: Any) -> Iterator[str]:
+        task.bind(targets)
+        if not merges_loss:
+            yield from step(task, inputs, targets)
+            return
         for phase in step(task, inputs, targets):
             if phase != "forward":
                 yield "forward" if phase == "loss" else phase
 
-    return merged
-
-
-def _bound(step: Step) -> Step:
-    """``step`` for a task with ``call``, which gets the targets of the running step."""
-
-    @functools.wraps(step)
-    def bound(task: Task, inputs: Any, targets: Any) -> Iterator[str]:
-        task.bind(targets)
-        yield from step(task, inputs, targets)
-
-    return bound
+    return adapted
 
 
 def refuse_closure(optimizers: Iterable[Optimizer]) -> None:

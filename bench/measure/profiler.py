@@ -35,26 +35,17 @@ def take_step(task: Task, step: Step | Driver, phases: Sequence[str], name: str)
     with named(name, task.device):
         if isinstance(step, Driver):
             step(task, *task.next_batch())
-        else:
-            _lap(task, step, phases)
-
-
-def _lap(task: Task, step: Step, phases: Sequence[str]) -> None:
-    data, *middle, last = phases
-    with named(data, task.device):
-        inputs, targets = task.next_batch()
-    turn = _lazily(step, task, inputs, targets)
-    for phase in middle:
-        with named(phase, task.device):
-            _expect(phase, turn)
-    with named(last, task.device):
-        _expect(last, turn)
-        _expect(None, turn)  # work after the last yield belongs to the last phase
-
-
-def _lazily(step: Step, task: Task, inputs: object, targets: object) -> Iterator[str]:
-    """The step as a generator: no part of it runs before its first phase begins, even if it is a plain function."""
-    yield from step(task, inputs, targets)
+            return
+        data, *others = phases
+        with named(data, task.device):
+            batch = task.next_batch()
+        turn: Iterator[str] | None = None
+        for number, phase in enumerate(others, start=1):
+            with named(phase, task.device):
+                turn = turn or step(task, *batch)  # here, since a plain function would run its work
+                _expect(phase, turn)
+                if number == len(others):  # work after the last yield belongs to the last phase
+                    _expect(None, turn)
 
 
 def _expect(phase: str | None, turn: Iterator[str]) -> None:

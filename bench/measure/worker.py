@@ -35,14 +35,13 @@ from loopmark.bench.measure.proof.comparison import Proven
 from loopmark.bench.measure.proof.prove import prove
 from loopmark.bench.measure.properties.examination import Checked, Examination
 from loopmark.bench.measure.slowdown import slowed
-from loopmark.bench.measure.training.session import Begun, Segment, TrainingSession
+from loopmark.bench.measure.training.session import Begun, Segment, TrainingSession, scaling_of
 from loopmark.bench.measure.warmup import WINDOW, CycleFinder, warm_up
 from loopmark.bench.measure.work_count import count_work
 from loopmark.bench.records.footprint import Footprint
 from loopmark.bench.records.machine import Environment
 from loopmark.bench.records.run import Compilation, GpuState, Loading, PhaseWork
 from loopmark.bench.records.trace import Profile
-from loopmark.loops.amp import CountingGradScaler
 from loopmark.loops.batch import inputs_and_targets, rows_of
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.cuda_graphs import GraphedPhases
@@ -197,14 +196,11 @@ class Worker:
 
     def finish(self, *, with_compilation: bool = False) -> Finished:
         """The launch's final figures; ``with_compilation`` takes a few more steps, to count their graphs."""
-        scaler = self._task.scaler
-        counting = scaler if isinstance(scaler, CountingGradScaler) else None
         return Finished(
             steps=self._steps,
             peak_memory_bytes=self._memory.read(),
             memory_kind=self._memory.kind,
-            skipped_steps=round(float(counting.skipped)) if counting else None,
-            final_scale=float(scaler.get_scale()) if scaler.is_enabled() else None,
+            **scaling_of(self._task),
             gpu=self._gpu,
             seen_per_step={unit: total / max(1, self._counted) for unit, total in self._seen.items()},
             compilation=self._compilation() if with_compilation else None,

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -71,8 +72,6 @@ class TrainingSession:
                 break  # where reading the loss waits for the device, it is checked at the end of the segment
         self._clock.synchronise()
         seconds, joules = time.perf_counter() - start, self._energy.joules() - joules
-        scaler = self._task.scaler
-        scale = float(scaler.get_scale()) if scaler.is_enabled() else math.nan
         return Segment(
             seconds=seconds,
             first_steps_seconds=tuple(end - begin for begin, end in zip([start, *ends], ends, strict=False)),
@@ -81,12 +80,19 @@ class TrainingSession:
             joules=joules,
             compile_seconds=self._log.seconds(),
             compile_cache=self._log.cache_state(),
-            skipped_steps=round(float(scaler.skipped)) if isinstance(scaler, CountingGradScaler) else None,
-            final_scale=scale if math.isfinite(scale) else None,
+            **scaling_of(self._task),
         )
 
     def _quality(self) -> float:
         return float("nan") if self._task.goal is None else self._task.goal.quality(self._task.plain_model)
+
+
+def scaling_of(task: Task) -> dict[str, Any]:
+    """The steps that the gradient scaler has skipped, and its scale; None for a figure that it does not have."""
+    scaler = task.scaler
+    scale = float(scaler.get_scale()) if scaler.is_enabled() else math.nan
+    skipped = round(float(scaler.skipped)) if isinstance(scaler, CountingGradScaler) else None
+    return {"skipped_steps": skipped, "final_scale": scale if math.isfinite(scale) else None}
 
 
 def _read(losses: Sequence[torch.Tensor | None]) -> tuple[float, ...]:
