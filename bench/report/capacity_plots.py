@@ -134,10 +134,7 @@ def rooflines(
     kinds = dict.fromkeys(kind for row in rows for kind in kinds_of(row.case.work))
     roofs = [ceiling for kind in kinds if (ceiling := ceilings.flops_per_second(kind)) is not None]
     phases = dict.fromkeys(name for _, name, _ in points)
-    looks = [styles[row.case.label] for row in rows]
-    entries = [style.mark(look.label, "s", look.colour, 7) for look in looks if not look.behind]
-    if behind := sum(look.behind for look in looks):
-        entries.append(style.mark(style.others(behind), "s", style.BEHIND, 7))
+    entries = style.legend((styles[row.case.label] for row in rows), marker="s")
     entries += [style.mark(style.fitted(name), PHASE_MARKERS.get(name, "o"), style.GREY, 7) for name in phases]
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: the phases and the device's limits", entries,

@@ -147,17 +147,14 @@ def training_record(row: TrainedRow, workload: TrainedWorkload, start_seconds: f
     proof = equivalence.proof
     worst = equivalence.first or equivalence.furthest
     cells: dict[str, Any] = {
-        "workload": row.workload,
-        "loop": row.loop,
+        **picked(row, "workload", "loop"),
         "repeat": "yes" if row.repeat else "no",
         **picked(ended or proof, "status", "reason"),
         "verdict": equivalence.verdict,
         "evidence": evidence(row),
         "precision": rounding(equivalence) if proof.bits else None,
-        "compared_steps": proof.steps,
-        "same_steps": proof.same_steps,
-        **picked(worst, "step", "kind", "layer", "error"),
-        "allowed_error": worst.allowed if worst else None,
+        **picked(proof, compared_steps="steps", same_steps="same_steps"),
+        **picked(worst, "step", "kind", "layer", "error", allowed_error="allowed"),
         **picked(workload.target, "metric", target="value"),
         "seeds": len(learning.trials) if learning else None,
         **picked(learning, seeds_that_learn="learns", seeds_at_target="reached", loss="loss"),

@@ -113,17 +113,16 @@ def mark(label: str, marker: str, colour: str, size: float = 8.0, **look: Any) -
     return Line2D([], [], linestyle="", marker=marker, color=colour, markersize=size, label=label, **look)
 
 
-def legend(looks: Iterable[LineStyle]) -> list[Line2D]:
-    """An entry for each of ``looks``; all lines in the background share the last one."""
+def legend(looks: Iterable[LineStyle], marker: str = "") -> list[Line2D]:
+    """An entry for each of ``looks``, a line or a ``marker``; all those in the background share the last one."""
     looks = list(looks)
-    entries = [look.proxy() for look in looks if not look.behind]
-    if behind := len(looks) - len(entries):
-        entries.append(Line2D([], [], color=BEHIND, linewidth=0.8, label=others(behind)))
+    shown = [look for look in looks if not look.behind]
+    entries = [mark(look.label, marker, look.colour, 7) if marker else look.proxy() for look in shown]
+    if behind := len(looks) - len(shown):
+        others = f"{behind} other loop{'' if behind == 1 else 's'}"
+        line = Line2D([], [], color=BEHIND, linewidth=0.8, label=others)
+        entries.append(mark(others, marker, BEHIND, 7) if marker else line)
     return entries
-
-
-def others(count: int) -> str:
-    return f"{count} other loop{'' if count == 1 else 's'}"
 
 
 def phase_colours(phases: Sequence[str]) -> dict[str, str]:

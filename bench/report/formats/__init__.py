@@ -12,10 +12,10 @@ from loopmark.bench.report.formats.entry import entries
 Writer = Callable[[Summary, Samples], str]  # returns the text of a file for a judged run and its samples
 FORMATS: dict[str, Writer] = {
     "pytest-benchmark": pytest_benchmark.export,
-    "github-action-benchmark": dashboards.smaller_is_better,
-    "github-action-benchmark-bigger": dashboards.bigger_is_better,
-    "bencher": dashboards.bencher,
-    "openmetrics": openmetrics.export,
+    "github-action-benchmark": lambda summary, _: dashboards.charts(summary, bigger=False),
+    "github-action-benchmark-bigger": lambda summary, _: dashboards.charts(summary, bigger=True),
+    "bencher": lambda summary, _: dashboards.bencher(summary),
+    "openmetrics": lambda summary, _: openmetrics.export(summary),
 }
 
 

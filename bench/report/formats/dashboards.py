@@ -14,13 +14,12 @@ import math
 from typing import Any
 
 from loopmark.bench.judge.summary import Summary
-from loopmark.bench.records.samples import Samples
 from loopmark.bench.report.figures import FIGURES, Chart, Value, figures_of
 from loopmark.bench.report.formats.entry import Entry, entries, scaled
 from loopmark.bench.report.text import short
 
 
-def bencher(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
+def bencher(summary: Summary) -> str:
     """The run's cases as ``workload/loop``, and each workload's noise floor in per cent under the workload's name."""
     measured = entries(summary)
     results = {entry.name: _measures(entry) for entry in measured}
@@ -40,21 +39,16 @@ def _measures(entry: Entry) -> dict[str, dict[str, float]]:
     return found
 
 
-def smaller_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
-    """Milliseconds a step, peak memory, and joules a step if counted."""
-    return _charts(summary, bigger=False)
+def charts(summary: Summary, *, bigger: bool) -> str:
+    """Milliseconds a step, peak memory, and joules a step if counted.
 
-
-def bigger_is_better(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
-    """Steps, samples and other units a second, and the speedup over the baseline, valid on machines that vary."""
-    return _charts(summary, bigger=True)
-
-
-def _charts(summary: Summary, *, bigger: bool) -> str:
+    Where ``bigger`` is better: steps, samples and other units a second, and the speedup over the baseline, valid on
+    machines that vary.
+    """
     figures = figures_of(summary.rows)
-    charts = [(one.chart, one.of) for one in figures if one.chart and one.chart.bigger_is_better == bigger]
-    charts.sort(key=lambda pair: pair[0].rank)
-    results = (_result(entry, chart, of(entry.row)) for entry in entries(summary) for chart, of in charts)
+    chosen = [(one.chart, one.of) for one in figures if one.chart and one.chart.bigger_is_better == bigger]
+    chosen.sort(key=lambda pair: pair[0].rank)
+    results = (_result(entry, chart, of(entry.row)) for entry in entries(summary) for chart, of in chosen)
     return json.dumps([result for result in results if result], indent=2, allow_nan=False) + "\n"
 
 

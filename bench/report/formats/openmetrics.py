@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 
 from loopmark.bench.judge.summary import Summary
 from loopmark.bench.records.files import in_utc
-from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells
 from loopmark.bench.report.figures import FIGURES, record
 from loopmark.bench.report.formats.entry import LOOP_LENGTH, Entry, distinct, entries
@@ -24,7 +23,7 @@ Labels = dict[str, str]
 ENDS = {"": "", "_low": ", 95 % interval, low end", "_high": ", 95 % interval, high end"}
 
 
-def export(summary: Summary, samples: Samples) -> str:  # noqa: ARG001 - all formats have the same arguments
+def export(summary: Summary) -> str:
     """The run, its cases and their phases."""
     measured = entries(summary)
     run = summary.run
