@@ -1,5 +1,6 @@
 """Each fault planted into the canonical step is found by its name; unusual but correct steps pass."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -70,10 +71,12 @@ def test_a_workload_that_ignores_its_seed_is_not_the_loops_fault(tmp_path: Path)
 def test_losses_that_part_by_no_more_than_rounding_are_told_from_those_of_other_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: float, threads: int, status: str
 ) -> None:
-    told = training_checks.losses_of
+    told, calls = training_checks.losses_of, itertools.count()
 
     def unsteady(prepared: PreparedLoop, steps: int) -> list[float | None]:
         losses = told(prepared, steps)
+        if next(calls) not in (0, 2):  # the second run, and the second of the two with an empty compiler
+            return losses
         return [*losses[:2], *(loss and loss * (1 + apart) for loss in losses[2:])]
 
     monkeypatch.setattr(training_checks, "losses_of", unsteady)
